@@ -1,1 +1,7 @@
-//! x
+//! resumen: one fast, honest answer from many slow, unreliable APIs.
+
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod extract;
+pub mod fetch;

@@ -1,0 +1,170 @@
+//! What is known of one source: the newest reading, the newest failure, and diagnostics beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Data, Failure, Lapse, Name, Outcome, Reading, Source, Time, Try};
+
+/// The state of one source within a snapshot. Reading and failure are two maxima over everything ever merged, so the
+/// order, repetition and lateness of outcomes do not matter.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The definition.
+    pub source: Arc<Source>,
+    /// The reading with the latest `fetched_at`.
+    pub reading: Option<Arc<Reading>>,
+    /// The failure with the latest `at`. It counts only while it is newer than the reading. Of a derived source: the
+    /// latest computation's, none if that succeeded.
+    pub failure: Option<Arc<Lapse>>,
+    /// Of a derived source's reading: which readings of which fetched sources went into it.
+    pub stamps: Arc<[(Name, Time)]>,
+    /// Diagnostics, outside of the merge laws and of the version.
+    pub trail: Trail,
+    /// Whether a first answer waits for this source's first attempt. False for one that a reload added.
+    pub awaited: bool,
+}
+
+/// How the latest attempts went.
+#[derive(Debug, Clone, Default)]
+pub struct Trail {
+    /// When the newest finished attempt began.
+    pub last: Option<Time>,
+    /// How long it took.
+    pub took: Option<Duration>,
+    /// When the first failed attempt since the last success began.
+    pub failing_since: Option<Time>,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    /// Per provider, what it did last.
+    pub tries: Arc<[Try]>,
+}
+
+/// One computation of a derived source.
+#[derive(Debug, Clone)]
+pub struct Derivation {
+    /// Which readings went into it, by fetched source.
+    pub stamps: Vec<(Name, Time)>,
+    /// When it was computed.
+    pub at: Time,
+    /// How long it took.
+    pub took: Duration,
+    /// The data, or why there is none.
+    pub result: Result<Data, Failure>,
+}
+
+/// What an outcome changed about a source's health; what is worth a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// As healthy or as ill as before.
+    Same,
+    /// The first failure after a success, or the first attempt of all.
+    Failed,
+    /// The first success after failures; how long they lasted.
+    Recovered(Duration),
+}
+
+impl Entry {
+    /// An entry about which nothing is known yet.
+    pub fn new(source: Arc<Source>, awaited: bool) -> Self {
+        Self { source, reading: None, failure: None, stamps: Arc::default(), trail: Trail::default(), awaited }
+    }
+
+    /// The latest failure, while it is newer than the reading.
+    pub fn failing(&self) -> Option<&Lapse> {
+        let lapse = self.failure.as_deref()?;
+        let derived = self.source.pace().is_none();
+        let newer = self.reading.as_ref().is_none_or(|reading| derived || lapse.at > reading.fetched_at);
+        newer.then_some(lapse)
+    }
+
+    /// This entry with an outcome merged in, newest wins, and what that changed.
+    pub fn merge(&self, outcome: &Outcome) -> (Self, Turn) {
+        let mut merged = self.clone();
+        match &outcome.result {
+            Ok(reading) => {
+                if self.reading.as_deref().is_none_or(|known| known < reading) {
+                    merged.reading = Some(Arc::new(reading.clone()));
+                }
+            }
+            Err(failure) => {
+                let lapse = Lapse { at: outcome.at, failure: failure.clone() };
+                if self.failure.as_deref().is_none_or(|known| *known < lapse) {
+                    merged.failure = Some(Arc::new(lapse));
+                }
+            }
+        }
+        merged.trail = self.trail.follow(outcome, merged.failing());
+        let turn = self.turn(&merged, outcome);
+        (merged, turn)
+    }
+
+    /// This entry with a newer computation of a derived source.
+    #[must_use]
+    pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
+        let mut derived = self.clone();
+        let oldest = derivation.stamps.iter().map(|(_, at)| *at).min().unwrap_or(derivation.at);
+        match &derivation.result {
+            Ok(data) => {
+                let reading = Reading { fetched_at: oldest, provider: name.clone(), data: data.clone() };
+                derived.reading = Some(Arc::new(reading));
+                derived.stamps = derivation.stamps.clone().into();
+                derived.failure = None;
+            }
+            Err(failure) => {
+                let lapse = Lapse { at: derivation.at, failure: failure.clone() };
+                derived.failure = Some(Arc::new(lapse));
+            }
+        }
+        let failing = derivation.result.is_err();
+        derived.trail.last = Some(derivation.at);
+        derived.trail.took = Some(derivation.took);
+        derived.trail.failures = if failing { self.trail.failures.saturating_add(1) } else { 0 };
+        derived.trail.failing_since = failing.then(|| self.trail.failing_since.unwrap_or(derivation.at));
+        derived
+    }
+
+    fn turn(&self, merged: &Self, outcome: &Outcome) -> Turn {
+        match (self.failing(), merged.failing()) {
+            (None, Some(_)) => Turn::Failed,
+            (Some(lapse), None) => Turn::Recovered(outcome.at.since(self.trail.failing_since.unwrap_or(lapse.at))),
+            _ => Turn::Same,
+        }
+    }
+}
+
+impl Trail {
+    fn follow(&self, outcome: &Outcome, failing: Option<&Lapse>) -> Self {
+        let newest = self.last.is_none_or(|last| outcome.at >= last);
+        let mut next = self.clone();
+        if newest {
+            next.last = Some(outcome.at);
+            next.took = Some(outcome.took);
+        }
+        next.tries = merge_tries(&self.tries, &outcome.tries);
+        match failing {
+            None => (next.failing_since, next.failures) = (None, 0),
+            Some(lapse) => {
+                next.failing_since = Some(self.failing_since.unwrap_or(lapse.at));
+                let counts = newest && outcome.result.is_err();
+                next.failures = self.failures.saturating_add(u32::from(counts));
+            }
+        }
+        next
+    }
+}
+
+/// The newer of each provider's tries, in the order of first appearance.
+fn merge_tries(known: &Arc<[Try]>, more: &[Try]) -> Arc<[Try]> {
+    if more.is_empty() {
+        return Arc::clone(known);
+    }
+    let mut tries = known.to_vec();
+    for new in more {
+        match tries.iter_mut().find(|old| old.provider == new.provider) {
+            Some(old) if old.at <= new.at => *old = new.clone(),
+            Some(_) => {}
+            None => tries.push(new.clone()),
+        }
+    }
+    tries.into()
+}

@@ -1,0 +1,87 @@
+//! How old is too old: pure questions with the time passed in.
+
+use std::time::Duration;
+
+use super::Time;
+
+/// Whether a reading may be used, and how gladly. Ordered from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// age ≤ ttl
+    Fresh,
+    /// ttl < age ≤ ttl + `max_stale`
+    Stale,
+    /// no reading, or an older one
+    Missing,
+}
+
+impl Freshness {
+    /// The word of the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// The shelf life of a source's readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shelf {
+    /// How long a reading is fresh.
+    pub ttl: Duration,
+    /// How long after that it may still be used.
+    pub max_stale: Duration,
+}
+
+impl Shelf {
+    /// How fresh a reading of `fetched_at` is at `now`. One from the future counts as brand new.
+    pub fn judge(&self, fetched_at: Time, now: Time) -> Freshness {
+        let age = now.since(fetched_at);
+        if age <= self.ttl {
+            Freshness::Fresh
+        } else if age <= self.ttl.saturating_add(self.max_stale) {
+            Freshness::Stale
+        } else {
+            Freshness::Missing
+        }
+    }
+
+    /// The last instant at which the judgement of `now` still holds; none once it is missing.
+    pub fn holds_until(&self, fetched_at: Time, now: Time) -> Option<Time> {
+        match self.judge(fetched_at, now) {
+            Freshness::Fresh => Some(fetched_at.after(self.ttl)),
+            Freshness::Stale => Some(fetched_at.after(self.ttl.saturating_add(self.max_stale))),
+            Freshness::Missing => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHELF: Shelf = Shelf { ttl: Duration::from_secs(10), max_stale: Duration::from_secs(60) };
+
+    fn at(seconds: i64) -> Time {
+        Time::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn the_edges_belong_to_the_better_state() {
+        let judge = |ms| SHELF.judge(at(0), Time::from_millis(ms));
+        assert_eq!(judge(10_000), Freshness::Fresh);
+        assert_eq!(judge(10_001), Freshness::Stale);
+        assert_eq!(judge(70_000), Freshness::Stale);
+        assert_eq!(judge(70_001), Freshness::Missing);
+        assert_eq!(judge(-5), Freshness::Fresh);
+    }
+
+    #[test]
+    fn a_judgement_holds_until_its_edge() {
+        assert_eq!(SHELF.holds_until(at(0), at(3)), Some(at(10)));
+        assert_eq!(SHELF.holds_until(at(0), at(11)), Some(at(70)));
+        assert_eq!(SHELF.holds_until(at(0), at(71)), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! Floor 0: the words and the rules. Sources, providers, readings, failures, outcomes, freshness and snapshots, and
+//! how they merge.
+//!
+//! Imports nothing of the crate. Never waits, never reads a clock (`now` is passed in), never serialises.
+
+mod code;
+mod entry;
+mod failure;
+mod freshness;
+mod name;
+mod outcome;
+mod provider;
+mod reading;
+mod secret;
+mod snapshot;
+mod source;
+mod time;
+
+pub use code::Code;
+pub use entry::{Derivation, Entry, Trail, Turn};
+pub use failure::{Failure, Lapse};
+pub use freshness::{Freshness, Shelf};
+pub use name::{Name, NameError};
+pub use outcome::{Outcome, Try};
+pub use provider::{Provider, Proxy, Request};
+pub use reading::{Data, Reading};
+pub use secret::Secrets;
+pub use snapshot::{Merged, Roster, Shown, Snapshot, State, Trouble};
+pub use source::{Kind, Pace, Source};
+pub use time::Time;

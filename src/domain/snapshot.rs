@@ -1,0 +1,231 @@
+//! The newest reading and the newest failure of every source; immutable; swapped as a whole.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Code, Data, Derivation, Entry, Freshness, Name, Outcome, Source, Time, Turn};
+
+/// The sources of a configuration in its order (fetched ones, then derived ones), found by name.
+#[derive(Debug, Default)]
+pub struct Roster {
+    sources: Vec<Arc<Source>>,
+    index: HashMap<Name, usize>,
+}
+
+impl Roster {
+    /// A roster of sources with different names.
+    pub fn new(sources: Vec<Arc<Source>>) -> Self {
+        let index = sources.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
+        Self { sources, index }
+    }
+
+    /// The sources, in order.
+    pub fn sources(&self) -> &[Arc<Source>] {
+        &self.sources
+    }
+
+    /// Where the source of this name stands.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    /// The source of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Source>> {
+        self.position(name).map(|i| &self.sources[i])
+    }
+}
+
+/// What is known of every source. Cheap to clone; a merge copies one pointer per source.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    roster: Arc<Roster>,
+    entries: Vec<Arc<Entry>>,
+}
+
+/// A snapshot with an outcome in it, and what that changed.
+#[derive(Debug)]
+pub struct Merged {
+    /// The new snapshot.
+    pub snapshot: Snapshot,
+    /// What changed about the source's health.
+    pub turn: Turn,
+}
+
+/// What an answer says of one source at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State<'s> {
+    /// Fresh, stale or missing.
+    pub freshness: Freshness,
+    /// The reading, unless missing.
+    pub reading: Option<Shown<'s>>,
+    /// Why the latest attempt failed, or why the reading is missing.
+    pub error: Option<Trouble<'s>>,
+    /// How long the latest finished attempt took.
+    pub took: Option<Duration>,
+}
+
+/// A reading as an answer shows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shown<'s> {
+    /// The data.
+    pub data: &'s Data,
+    /// Who told it; a derived source's own name.
+    pub provider: &'s Name,
+    /// When it was asked; of a derived source, when its oldest input was.
+    pub fetched_at: Time,
+}
+
+/// What an answer says of a failure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trouble<'s> {
+    /// The stable code.
+    pub code: Code,
+    /// The message; of a derived source it names the input.
+    pub message: Cow<'s, str>,
+    /// When it began, if attempts fail.
+    pub since: Option<Time>,
+}
+
+impl Snapshot {
+    /// A snapshot that knows nothing yet.
+    pub fn new(roster: Arc<Roster>) -> Self {
+        let entries = roster.sources().iter().map(|s| Arc::new(Entry::new(Arc::clone(s), true))).collect();
+        Self { roster, entries }
+    }
+
+    /// The sources that it speaks of.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// What is known of each source, in the roster's order.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// What is known of the source of this name.
+    pub fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.roster.position(name).map(|i| &self.entries[i])
+    }
+
+    /// This snapshot with an outcome merged in, newest wins; unchanged if nobody here has that name.
+    #[must_use]
+    pub fn merge(&self, outcome: &Outcome) -> Merged {
+        let mut snapshot = self.clone();
+        let Some(at) = self.roster.position(outcome.source.as_str()) else {
+            return Merged { snapshot, turn: Turn::Same };
+        };
+        let (entry, turn) = self.entries[at].merge(outcome);
+        snapshot.entries[at] = Arc::new(entry);
+        Merged { snapshot, turn }
+    }
+
+    /// This snapshot with a derived source computed anew.
+    #[must_use]
+    pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
+        let mut snapshot = self.clone();
+        if let Some(at) = self.roster.position(name.as_str()) {
+            snapshot.entries[at] = Arc::new(self.entries[at].derive(name, derivation));
+        }
+        snapshot
+    }
+
+    /// What is known, under another configuration: a source keeps it as long as its name and its `extract` texts are
+    /// the same; new ones begin with nothing and nobody waits for them.
+    #[must_use]
+    pub fn under(&self, roster: Arc<Roster>) -> Self {
+        let entry = |source: &Arc<Source>| match self.entry(source.name.as_str()) {
+            Some(known) if same_readings(&known.source, source) => {
+                Entry { source: Arc::clone(source), ..Entry::clone(known) }
+            }
+            _ => Entry::new(Arc::clone(source), false),
+        };
+        let entries = roster.sources().iter().map(|s| Arc::new(entry(s))).collect();
+        Self { roster, entries }
+    }
+
+    /// Whether nothing is left to wait for before this source can be answered: an attempt ended, or a reading was
+    /// restored, or a reload added it.
+    pub fn settled(&self, position: usize) -> bool {
+        let entry = &self.entries[position];
+        if !entry.awaited || entry.reading.is_some() || entry.failure.is_some() {
+            return true;
+        }
+        let hopeless = |input: &Name| match self.roster.position(input.as_str()) {
+            Some(at) => self.settled(at) && self.entries[at].reading.is_none(),
+            None => true,
+        };
+        entry.source.inputs().iter().any(hopeless)
+    }
+
+    /// What an answer says of the source at `position`.
+    pub fn state(&self, position: usize, now: Time) -> State<'_> {
+        let entry = &self.entries[position];
+        let freshness = self.freshness(entry, now);
+        let usable = entry.reading.as_ref().filter(|_| freshness != Freshness::Missing);
+        let reading = usable.map(|r| Shown { data: &r.data, provider: &r.provider, fetched_at: r.fetched_at });
+        let error = self.trouble(entry, freshness, now);
+        State { freshness, reading, error, took: entry.trail.took }
+    }
+
+    /// The last instant at which every state of `now` still holds; none if nothing will change by age alone.
+    pub fn holds_until(&self, position: usize, now: Time) -> Option<Time> {
+        let entry = &self.entries[position];
+        let reading = entry.reading.as_ref()?;
+        if entry.source.pace().is_some() {
+            return entry.source.shelf.holds_until(reading.fetched_at, now);
+        }
+        let of = |name: &Name, at: Time| self.entry(name.as_str())?.source.shelf.holds_until(at, now);
+        let own = entry.stamps.iter().filter_map(|(name, at)| of(name, *at)).min();
+        let inputs =
+            entry.source.inputs().iter().filter_map(|n| self.holds_until(self.roster.position(n.as_str())?, now));
+        own.into_iter().chain(inputs).min()
+    }
+
+    fn freshness(&self, entry: &Entry, now: Time) -> Freshness {
+        let Some(reading) = &entry.reading else { return Freshness::Missing };
+        if entry.source.pace().is_some() {
+            return entry.source.shelf.judge(reading.fetched_at, now);
+        }
+        let of = |name: &Name, at: Time| match self.entry(name.as_str()) {
+            Some(input) => input.source.shelf.judge(at, now),
+            None => Freshness::Missing,
+        };
+        entry.stamps.iter().map(|(name, at)| of(name, *at)).max().unwrap_or(Freshness::Missing)
+    }
+
+    fn trouble<'s>(&'s self, entry: &'s Entry, freshness: Freshness, now: Time) -> Option<Trouble<'s>> {
+        if let Some(lapse) = entry.failing() {
+            return Some(Trouble {
+                code: lapse.failure.code,
+                message: Cow::Borrowed(&lapse.failure.message),
+                since: Some(entry.trail.failing_since.unwrap_or(lapse.at)),
+            });
+        }
+        if let Some(trouble) = self.trouble_of_input(entry, now) {
+            return Some(trouble);
+        }
+        let unexplained = |code, message| Some(Trouble { code, message: Cow::Borrowed(message), since: None });
+        match (freshness, &entry.reading) {
+            (Freshness::Missing, None) => unexplained(Code::Pending, "no attempt has ended yet"),
+            (Freshness::Missing, Some(_)) => {
+                unexplained(Code::Expired, "the last reading is older than ttl + max_stale")
+            }
+            _ => None,
+        }
+    }
+
+    fn trouble_of_input<'s>(&'s self, entry: &'s Entry, now: Time) -> Option<Trouble<'s>> {
+        entry.source.inputs().iter().find_map(|name| {
+            let input = self.state(self.roster.position(name.as_str())?, now).error?;
+            let message = Cow::Owned(format!("input `{name}`: {}", input.message));
+            Some(Trouble { message, ..input })
+        })
+    }
+}
+
+fn same_readings(known: &Source, source: &Source) -> bool {
+    known.inputs() == source.inputs() && known.extracts() == source.extracts()
+}
