@@ -1,7 +1,9 @@
 //! resumen: one fast, honest answer from many slow, unreliable APIs.
 
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod extract;
 pub mod fetch;
+pub mod render;

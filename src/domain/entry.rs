@@ -18,6 +18,8 @@ pub struct Entry {
     pub failure: Option<Arc<Lapse>>,
     /// Of a derived source's reading: which readings of which fetched sources went into it.
     pub stamps: Arc<[(Name, Time)]>,
+    /// Of a derived source: which readings went into the latest computation, failed or not.
+    pub footing: Arc<[(Name, Time)]>,
     /// Diagnostics, outside of the merge laws and of the version.
     pub trail: Trail,
     /// Whether a first answer waits for this source's first attempt. False for one that a reload added.
@@ -35,6 +37,8 @@ pub struct Trail {
     pub failing_since: Option<Time>,
     /// Failed attempts since the last success.
     pub failures: u32,
+    /// When the next attempt is planned.
+    pub next: Option<Time>,
     /// Per provider, what it did last.
     pub tries: Arc<[Try]>,
 }
@@ -66,7 +70,15 @@ pub enum Turn {
 impl Entry {
     /// An entry about which nothing is known yet.
     pub fn new(source: Arc<Source>, awaited: bool) -> Self {
-        Self { source, reading: None, failure: None, stamps: Arc::default(), trail: Trail::default(), awaited }
+        Self {
+            source,
+            reading: None,
+            failure: None,
+            stamps: Arc::default(),
+            footing: Arc::default(),
+            trail: Trail::default(),
+            awaited,
+        }
     }
 
     /// The latest failure, while it is newer than the reading.
@@ -101,13 +113,13 @@ impl Entry {
     /// This entry with a newer computation of a derived source.
     #[must_use]
     pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
-        let mut derived = self.clone();
+        let mut derived = Self { footing: derivation.stamps.clone().into(), ..self.clone() };
         let oldest = derivation.stamps.iter().map(|(_, at)| *at).min().unwrap_or(derivation.at);
         match &derivation.result {
             Ok(data) => {
                 let reading = Reading { fetched_at: oldest, provider: name.clone(), data: data.clone() };
                 derived.reading = Some(Arc::new(reading));
-                derived.stamps = derivation.stamps.clone().into();
+                derived.stamps = Arc::clone(&derived.footing);
                 derived.failure = None;
             }
             Err(failure) => {

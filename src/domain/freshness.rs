@@ -48,6 +48,12 @@ impl Shelf {
         }
     }
 
+    /// Milliseconds of freshness left at `now` (ttl − age), negative once stale.
+    pub fn left(&self, fetched_at: Time, now: Time) -> i64 {
+        let age = i64::try_from(now.since(fetched_at).as_millis()).unwrap_or(i64::MAX);
+        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX).saturating_sub(age)
+    }
+
     /// The last instant at which the judgement of `now` still holds; none once it is missing.
     pub fn holds_until(&self, fetched_at: Time, now: Time) -> Option<Time> {
         match self.judge(fetched_at, now) {

@@ -11,6 +11,7 @@ mod name;
 mod outcome;
 mod provider;
 mod reading;
+mod schedule;
 mod secret;
 mod snapshot;
 mod source;

@@ -64,6 +64,8 @@ pub struct State<'s> {
     pub error: Option<Trouble<'s>>,
     /// How long the latest finished attempt took.
     pub took: Option<Duration>,
+    /// Milliseconds of freshness left (ttl − age), negative once stale; none when missing.
+    pub left: Option<i64>,
 }
 
 /// A reading as an answer shows it.
@@ -86,6 +88,13 @@ pub struct Trouble<'s> {
     pub message: Cow<'s, str>,
     /// When it began, if attempts fail.
     pub since: Option<Time>,
+}
+
+impl State<'_> {
+    /// Whether there is a reading that is past its ttl.
+    pub fn is_stale(&self) -> bool {
+        self.freshness == Freshness::Stale
+    }
 }
 
 impl Snapshot {
@@ -120,6 +129,17 @@ impl Snapshot {
         let (entry, turn) = self.entries[at].merge(outcome);
         snapshot.entries[at] = Arc::new(entry);
         Merged { snapshot, turn }
+    }
+
+    /// This snapshot with the next attempt at a source planned.
+    #[must_use]
+    pub fn planned(mut self, name: &Name, next: Option<Time>) -> Self {
+        if let Some(at) = self.roster.position(name.as_str()) {
+            let mut entry = Entry::clone(&self.entries[at]);
+            entry.trail.next = next;
+            self.entries[at] = Arc::new(entry);
+        }
+        self
     }
 
     /// This snapshot with a derived source computed anew.
@@ -167,33 +187,63 @@ impl Snapshot {
         let usable = entry.reading.as_ref().filter(|_| freshness != Freshness::Missing);
         let reading = usable.map(|r| Shown { data: &r.data, provider: &r.provider, fetched_at: r.fetched_at });
         let error = self.trouble(entry, freshness, now);
-        State { freshness, reading, error, took: entry.trail.took }
+        let left = reading.and_then(|_| self.stamps(entry).map(|(input, at)| input.source.shelf.left(at, now)).min());
+        State { freshness, reading, error, took: entry.trail.took, left }
+    }
+
+    /// When the source at `position` will be asked next; of a derived source, the soonest of its inputs.
+    pub fn next_attempt(&self, position: usize) -> Option<Time> {
+        let entry = &self.entries[position];
+        let of = |name: &Name| self.next_attempt(self.roster.position(name.as_str())?);
+        entry.trail.next.or_else(|| entry.source.inputs().iter().filter_map(of).min())
+    }
+
+    /// The readings of fetched sources on which the reading of the source at `position` rests, were it made now: its
+    /// own, or those below a derived source's inputs. None while one of them has no reading.
+    pub fn footing(&self, position: usize) -> Option<Vec<(Name, Time)>> {
+        let entry = &self.entries[position];
+        if entry.source.pace().is_some() {
+            return Some(vec![(entry.source.name.clone(), entry.reading.as_ref()?.fetched_at)]);
+        }
+        let mut stamps = std::collections::BTreeMap::new();
+        for name in entry.source.inputs() {
+            let input = &self.entries[self.roster.position(name.as_str())?];
+            let reading = input.reading.as_ref()?;
+            let own = [(name.clone(), reading.fetched_at)];
+            let below: &[(Name, Time)] = if input.source.pace().is_some() { &own } else { &input.stamps };
+            for (leaf, at) in below {
+                let oldest = stamps.entry(leaf.clone()).or_insert(*at);
+                *oldest = (*oldest).min(*at);
+            }
+        }
+        Some(stamps.into_iter().collect())
+    }
+
+    /// Whether a derived source was computed from what its inputs tell now, or cannot be.
+    pub fn derived_is_current(&self, position: usize) -> bool {
+        let entry = &self.entries[position];
+        entry.source.pace().is_some() || self.footing(position).is_none_or(|footing| *footing == *entry.footing)
     }
 
     /// The last instant at which every state of `now` still holds; none if nothing will change by age alone.
     pub fn holds_until(&self, position: usize, now: Time) -> Option<Time> {
         let entry = &self.entries[position];
-        let reading = entry.reading.as_ref()?;
-        if entry.source.pace().is_some() {
-            return entry.source.shelf.holds_until(reading.fetched_at, now);
-        }
-        let of = |name: &Name, at: Time| self.entry(name.as_str())?.source.shelf.holds_until(at, now);
-        let own = entry.stamps.iter().filter_map(|(name, at)| of(name, *at)).min();
-        let inputs =
-            entry.source.inputs().iter().filter_map(|n| self.holds_until(self.roster.position(n.as_str())?, now));
-        own.into_iter().chain(inputs).min()
+        entry.reading.as_ref()?;
+        let own = self.stamps(entry).filter_map(|(input, at)| input.source.shelf.holds_until(at, now));
+        let of_input = |name: &Name| self.holds_until(self.roster.position(name.as_str())?, now);
+        own.chain(entry.source.inputs().iter().filter_map(of_input)).min()
     }
 
     fn freshness(&self, entry: &Entry, now: Time) -> Freshness {
-        let Some(reading) = &entry.reading else { return Freshness::Missing };
-        if entry.source.pace().is_some() {
-            return entry.source.shelf.judge(reading.fetched_at, now);
-        }
-        let of = |name: &Name, at: Time| match self.entry(name.as_str()) {
-            Some(input) => input.source.shelf.judge(at, now),
-            None => Freshness::Missing,
-        };
-        entry.stamps.iter().map(|(name, at)| of(name, *at)).max().unwrap_or(Freshness::Missing)
+        self.stamps(entry).map(|(input, at)| input.source.shelf.judge(at, now)).max().unwrap_or(Freshness::Missing)
+    }
+
+    /// The fetched sources and instants on which the reading of `entry` rests.
+    fn stamps<'s>(&'s self, entry: &'s Entry) -> impl Iterator<Item = (&'s Entry, Time)> {
+        let fetched = entry.source.pace().is_some();
+        let own = entry.reading.as_ref().filter(|_| fetched).map(|r| (entry, r.fetched_at));
+        let below = entry.stamps.iter().filter_map(|(name, at)| Some((&**self.entry(name.as_str())?, *at)));
+        own.into_iter().chain(below)
     }
 
     fn trouble<'s>(&'s self, entry: &'s Entry, freshness: Freshness, now: Time) -> Option<Trouble<'s>> {

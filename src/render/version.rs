@@ -1,0 +1,48 @@
+//! The version of an answer: the same for everyone who knows the same.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::domain::{Name, State};
+
+/// A hash over the sources of an answer, in order: name, `fetched_at`, `data`, `provider`, `code`, and
+/// fresh/stale/missing. It does not change with the release, the machine or the age. Shown as 16 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(u64);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Takes in one source after another.
+#[derive(Default)]
+pub(super) struct Hasher(Xxh3);
+
+impl Hasher {
+    pub(super) fn add(&mut self, name: &Name, state: &State<'_>) {
+        self.text(name.as_str());
+        match &state.reading {
+            Some(reading) => {
+                self.0.update(&reading.fetched_at.as_millis().to_le_bytes());
+                self.text(reading.data.as_json());
+                self.text(reading.provider.as_str());
+            }
+            None => self.text(""),
+        }
+        self.text(state.error.as_ref().map_or("", |e| e.code.as_str()));
+        self.text(state.freshness.as_str());
+    }
+
+    pub(super) fn finish(&self) -> Version {
+        Version(self.0.digest())
+    }
+
+    /// Length first, so that no two lists of texts look alike.
+    fn text(&mut self, text: &str) {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+    }
+}
