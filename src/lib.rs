@@ -7,3 +7,5 @@ pub mod domain;
 pub mod extract;
 pub mod fetch;
 pub mod render;
+pub mod shutdown;
+pub mod telemetry;

@@ -11,11 +11,16 @@ impl Secrets {
     /// Shorter values are not masked: they would blank ordinary words.
     pub const MIN: usize = 8;
 
-    /// Keeps the values of at least [`Self::MIN`] characters, the longest first, so that one that holds another goes
-    /// first.
+    /// Keeps the values of at least [`Self::MIN`] characters, each also as it looks inside a quoted text and inside
+    /// one quoted again (a `Debug` field in a JSON line); the longest first, so that one that holds another goes first.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
-        let mut kept: Vec<Box<str>> =
-            values.into_iter().filter(|v| v.chars().count() >= Self::MIN).map(String::into_boxed_str).collect();
+        let long = values.into_iter().filter(|v| v.chars().count() >= Self::MIN);
+        let mut kept: Vec<Box<str>> = long
+            .flat_map(|value| {
+                let once = quoted(&value);
+                [quoted(&once), once, value].map(String::into_boxed_str)
+            })
+            .collect();
         kept.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         kept.dedup();
         Self(kept.into())
@@ -32,7 +37,7 @@ impl Secrets {
         masked
     }
 
-    /// How many there are.
+    /// How many texts there are to look for.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -41,6 +46,18 @@ impl Secrets {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.extend(c.escape_debug()),
+            c => quoted.push(c),
+        }
+    }
+    quoted
 }
 
 impl std::fmt::Debug for Secrets {
@@ -59,5 +76,13 @@ mod tests {
         assert_eq!(secrets.mask("key abcdefghij, short, abcdefgh"), "key ***, short, ***");
         assert!(matches!(secrets.mask("nothing here"), Cow::Borrowed(_)));
         assert_eq!(format!("{secrets:?}"), "Secrets(2)");
+    }
+
+    #[test]
+    fn quoting_does_not_unmask() {
+        let secrets = Secrets::new(["quo\"ted\\value".into()]);
+        let once = format!("{:?}", "a quo\"ted\\value b");
+        assert_eq!(secrets.mask(&once), "\"a *** b\"");
+        assert_eq!(secrets.mask(&format!("{once:?}")), r#""\"a *** b\"""#);
     }
 }

@@ -1,0 +1,126 @@
+//! A log line for people: time, level, message, fields.
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::Clock;
+
+/// The time of a line: RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp(pub(super) Clock);
+
+impl Stamp {
+    pub(super) fn write(self, out: &mut impl fmt::Write) -> fmt::Result {
+        let now = jiff::Timestamp::from_millisecond(self.0.now().as_millis()).unwrap_or(jiff::Timestamp::MAX);
+        write!(out, "{now:.3}")
+    }
+}
+
+/// Writes `2026-11-22T06:55:10.734Z WARN  source starts to fail source=btc code=timeout`.
+pub(super) struct Human {
+    /// Whose time it is.
+    pub(super) stamp: Stamp,
+    /// Whether to use ANSI colours.
+    pub(super) colour: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Human
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        self.paint(&mut out, "2", |out| self.stamp.write(out))?;
+        out.write_char(' ')?;
+        let level = event.metadata().level();
+        self.paint(&mut out, hue(*level), |out| write!(out, "{level}"))?;
+        write!(out, "{:width$}", "", width = 6 - level.as_str().len())?;
+        let target = event.metadata().target();
+        if !target.starts_with(env!("CARGO_PKG_NAME")) {
+            write!(out, "{target}: ")?;
+        }
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        escape(&mut out, &parts.message)?;
+        for (name, value) in &parts.fields {
+            out.write_char(' ')?;
+            self.paint(&mut out, "2", |out| write!(out, "{name}="))?;
+            quote(&mut out, value)?;
+        }
+        out.write_char('\n')
+    }
+}
+
+impl Human {
+    fn paint(
+        &self,
+        out: &mut Writer<'_>,
+        code: &str,
+        text: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        if !self.colour {
+            return text(out);
+        }
+        write!(out, "\u{1b}[{code}m")?;
+        text(out)?;
+        out.write_str("\u{1b}[0m")
+    }
+}
+
+fn hue(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "31",
+        Level::WARN => "33",
+        Level::INFO => "32",
+        _ => "34",
+    }
+}
+
+/// An event taken apart: the message goes first, wherever it stands.
+#[derive(Default)]
+struct Parts {
+    message: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Visit for Parts {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.keep(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.keep(field, value.to_owned());
+    }
+}
+
+impl Parts {
+    fn keep(&mut self, field: &Field, text: String) {
+        match field.name() {
+            "message" => self.message = text,
+            name => self.fields.push((name, text)),
+        }
+    }
+}
+
+/// As it is, if it can be told apart from what follows; else in quotes.
+fn quote(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+    if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"') {
+        return escape(out, text);
+    }
+    out.write_char('"')?;
+    escape(out, text)?;
+    out.write_char('"')
+}
+
+/// Control characters would break the line or drive the terminal.
+fn escape(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+    for c in text.chars() {
+        if c.is_control() { write!(out, "{}", c.escape_debug())? } else { out.write_char(c)? }
+    }
+    Ok(())
+}

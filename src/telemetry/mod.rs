@@ -1,0 +1,140 @@
+//! Logs: one line per event on standard error, for people or as JSON, with every secret masked.
+//!
+//! Imports `domain` (the secrets) and `clock`. Lines carry the clock's time, so that they agree with the answers.
+//! Whatever writes a line, a panic included, writes it through [`Mask`]: a secret cannot get into a log even if the
+//! code that logged it forgot to hide it. Spans are not used and not shown; an event says everything by itself.
+
+mod line;
+mod mask;
+mod panics;
+mod settings;
+
+use tracing::Subscriber;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::fmt::{self, MakeWriter, time::FormatTime};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+pub use mask::Mask;
+pub use settings::{Format, Settings, SettingsError};
+
+use crate::clock::Clock;
+use line::{Human, Stamp};
+
+/// Sends the events of the whole process to standard error, and every panic with them. The [`Mask`] takes the secrets
+/// as soon as they are known. A second call changes nothing but gives a mask of no effect.
+pub fn install(settings: &Settings, clock: Clock) -> Mask {
+    let mask = Mask::default();
+    let subscriber = subscriber(settings, clock, mask.over(std::io::stderr));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        panics::log_them();
+    }
+    mask
+}
+
+fn subscriber<W>(settings: &Settings, clock: Clock, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let stamp = Stamp(clock);
+    let filter = settings.filter.clone();
+    let layer = fmt::layer().with_writer(writer);
+    match settings.format {
+        Format::Text => {
+            let human = Human { stamp, colour: settings.colour };
+            let layer = layer.with_ansi(settings.colour).event_format(human);
+            Box::new(tracing_subscriber::registry().with(layer.with_filter(filter)))
+        }
+        Format::Json => {
+            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            Box::new(tracing_subscriber::registry().with(layer.with_timer(stamp).with_filter(filter)))
+        }
+    }
+}
+
+impl FormatTime for Stamp {
+    fn format_time(&self, w: &mut fmt::format::Writer<'_>) -> std::fmt::Result {
+        self.write(w)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::domain::Secrets;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What `log` wrote, in this format, with one known secret.
+    fn logged(format: &str, colour: bool, log: impl FnOnce()) -> String {
+        let page = Page::default();
+        let mut settings = Settings::parse(Some("debug"), Some(format)).unwrap();
+        settings.colour = colour;
+        let mask = Mask::default();
+        mask.replace(Secrets::new(["hunter2hunter2".into(), "quo\"ted\\value".into()]));
+        let writer = {
+            mask.over({
+                let page = page.clone();
+                move || page.clone()
+            })
+        };
+        let subscriber = subscriber(&settings, Clock::start(), writer);
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_time_level_message_fields() {
+        let line = logged("text", false, || tracing::warn!(source = "btc", ms = 12, "starts to fail"));
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == "2026-11-22T06:55:10.734Z".len(), "{time}");
+        assert_eq!(rest, "WARN  starts to fail source=btc ms=12\n");
+    }
+
+    #[test]
+    fn one_event_is_one_line_whatever_it_holds() {
+        let line = logged("text", false, || tracing::info!(error = "a\nb \u{1b}[31m", empty = "", "two\nlines"));
+        assert!(line.ends_with("INFO  two\\nlines error=\"a\\nb \\u{1b}[31m\" empty=\"\"\n"), "{line:?}");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn colours_come_only_when_asked_for() {
+        assert!(logged("text", true, || tracing::error!("x")).contains("\u{1b}[31mERROR\u{1b}[0m"));
+        assert!(!logged("text", false, || tracing::error!("x")).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let line = logged("json", false, || tracing::info!(source = "btc", "recovered"));
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&object["level"], &object["message"]), (&"INFO".into(), &"recovered".into()));
+        assert_eq!(object["source"], "btc");
+        assert!(object["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn secrets_are_masked_in_messages_and_fields_also_where_they_were_escaped() {
+        for format in ["text", "json"] {
+            let line = logged(format, false, || {
+                tracing::info!(url = "http://x/?k=hunter2hunter2", debug = ?"quo\"ted\\value", "got hunter2hunter2");
+            });
+            assert!(!line.contains("hunter2") && !line.contains("ted"), "{line}");
+            assert!(line.matches("***").count() == 3, "{line}");
+        }
+    }
+}
