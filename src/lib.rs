@@ -3,9 +3,13 @@
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod derive;
 pub mod domain;
 pub mod extract;
 pub mod fetch;
+pub mod flight;
+pub mod live;
+pub mod refresh;
 pub mod render;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,0 +1,85 @@
+//! Floor 4: the task that computes derived sources at each swap that touches an input.
+//!
+//! Imports `domain`, `extract`, `cache` and `clock`. It never fetches. A filter that hangs costs its own source only:
+//! it is given up after a moment and fails at once from then on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::domain::{Code, Derivation, Failure, Kind, Name, Snapshot};
+use crate::extract::{Extractor, Filter, FilterError};
+
+/// The most that one computation may take.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// Compiled once, by text.
+type Filters = HashMap<Arc<str>, Result<Filter, FilterError>>;
+
+/// The background task.
+pub struct Deriver {
+    /// Where inputs are read and results are published.
+    pub cache: Arc<Cache>,
+    /// Who runs the filters.
+    pub extractor: Extractor,
+    /// Now.
+    pub clock: Clock,
+}
+
+impl Deriver {
+    /// Computes what is not current, then waits for the next swap, until `stop`.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let mut swaps = self.cache.subscribe();
+        let mut filters = Filters::new();
+        loop {
+            swaps.mark_unchanged();
+            self.settle(&mut filters).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                swap = swaps.changed() => if swap.is_err() { return },
+            }
+        }
+    }
+
+    /// Computes in the order of the configuration until nothing more changes; a derived source may be an input of
+    /// another, circles are refused by the configuration.
+    async fn settle(&self, filters: &mut Filters) {
+        loop {
+            let snapshot = self.cache.snapshot();
+            let outdated = (0..snapshot.entries().len()).find(|at| !snapshot.derived_is_current(*at));
+            let Some(position) = outdated else { return };
+            self.compute(&snapshot, position, filters).await;
+        }
+    }
+
+    async fn compute(&self, snapshot: &Snapshot, position: usize, filters: &mut Filters) {
+        let source = &snapshot.entries()[position].source;
+        let Kind::Derived { from, extract } = &source.kind else { return };
+        let Some(stamps) = snapshot.footing(position) else { return };
+        let began = self.clock.instant();
+        let deadline = self.clock.deadline(LIMIT);
+        let filter = filters.entry(Arc::clone(extract)).or_insert_with(|| Filter::compile(extract));
+        let result = match filter {
+            Ok(filter) => self.extractor.extract(&source.name, filter, inputs(snapshot, from), deadline).await,
+            Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
+        };
+        let took = self.clock.instant().saturating_duration_since(began);
+        let derivation = Derivation { stamps, at: self.clock.at(began), took, result };
+        self.cache.publish_derived(&source.name, &derivation);
+    }
+}
+
+/// `{"btc":…,"usd":…}`
+fn inputs(snapshot: &Snapshot, from: &[Name]) -> Bytes {
+    let member = |name: &Name| {
+        let reading = snapshot.entry(name.as_str())?.reading.as_ref()?;
+        Some(format!("\"{name}\":{}", reading.data.as_json()))
+    };
+    let members: Vec<String> = from.iter().filter_map(member).collect();
+    format!("{{{}}}", members.join(",")).into()
+}
