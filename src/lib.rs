@@ -1,5 +1,6 @@
 //! resumen: one fast, honest answer from many slow, unreliable APIs.
 
+pub mod app;
 pub mod cache;
 pub mod clock;
 pub mod config;

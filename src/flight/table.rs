@@ -19,8 +19,9 @@ use super::race::{self, Gear};
 /// What a contained panic is called.
 pub(super) const BUG: &str = "a bug of ours stopped this attempt; the log has the place";
 
-/// Takes the outcome of each flight, once, before its waiters wake.
-pub type Landing = Arc<dyn Fn(Outcome) + Send + Sync>;
+/// Takes the outcome of each flight, once, before its waiters wake; and until when its source may not be asked again, if
+/// every provider of it wants to be left alone.
+pub type Landing = Arc<dyn Fn(Outcome, Option<Time>) + Send + Sync>;
 
 /// Starts flights and tells who may wait for which. Cheap to clone.
 pub struct Flights<F> {
@@ -130,11 +131,6 @@ impl<F: Fetch> Flights<F> {
         Ask::Flying { flight, joined: false }
     }
 
-    /// When the source of this name may be asked again, if every provider of it wants to be left alone at `now`.
-    pub fn held_until(&self, name: &Name, now: Time) -> Option<Time> {
-        self.shared.table().get(name)?.held_until(now)
-    }
-
     /// Flies in a task of its own, and lands in another one, so that even a panic of the race lands.
     fn start(&self, flight: Flight, crew: Crew, positions: Vec<usize>) {
         let shared = Arc::clone(&self.shared);
@@ -168,10 +164,12 @@ impl<F> Shared<F> {
     }
 
     fn land(&self, outcome: Outcome) {
-        if let Some(lane) = self.table().get_mut(&outcome.source) {
+        let now = self.gear.clock.now();
+        let held_until = self.table().get_mut(&outcome.source).and_then(|lane| {
             lane.note(&outcome.tries);
-        }
-        (self.landing)(outcome);
+            lane.held_until(now)
+        });
+        (self.landing)(outcome, held_until);
     }
 }
 

@@ -1,0 +1,173 @@
+//! Everything behind the sockets: sources, flights, the cell, the background tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::derive::Deriver;
+use crate::domain::{Entry, Name, Outcome, Roster, Snapshot, Source, Time, Turn};
+use crate::extract::Extractor;
+use crate::fetch::Fetch;
+use crate::flight::{Crew, Flights, Landing};
+use crate::live::Live;
+use crate::refresh::{Order, Pulse, Refresher};
+
+use super::supervise;
+
+/// What an engine runs on.
+pub struct Gear<F> {
+    /// How providers are asked.
+    pub fetch: Arc<F>,
+    /// How their answers are read.
+    pub extractor: Extractor,
+    /// Now.
+    pub clock: Clock,
+    /// Where flights and background tasks run.
+    pub runtime: Handle,
+    /// Who counts them.
+    pub tracker: TaskTracker,
+    /// Cancelled to stop them.
+    pub stop: CancellationToken,
+}
+
+/// The aggregator without its sockets.
+pub struct Engine<F> {
+    /// The cell.
+    pub cache: Arc<Cache>,
+    /// Fan-outs for single requests.
+    pub live: Arc<Live<F>>,
+    /// The refresher's sign of life.
+    pub pulse: Arc<Pulse>,
+    /// Now.
+    pub clock: Clock,
+    flights: Flights<F>,
+    orders: UnboundedSender<Order>,
+    gear: Gear<F>,
+}
+
+impl<F: Fetch> Engine<F> {
+    /// An engine for these sources that runs by itself: it asks for every source now, and then on schedule.
+    pub fn start(gear: Gear<F>, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<Self> {
+        let (engine, inbox) = Self::build(gear, sources, timeout)?;
+        engine.spawn_refresher(inbox);
+        Ok(engine)
+    }
+
+    /// An engine for these sources that fetches only for live rounds.
+    pub fn idle(gear: Gear<F>, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<Self> {
+        Ok(Self::build(gear, sources, timeout)?.0)
+    }
+
+    /// Takes over another configuration's sources, all of them or none: readings of unchanged ones are kept.
+    pub fn adopt(&self, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<()> {
+        let crews = crews(sources)?;
+        self.cache.adopt(Arc::new(Roster::new(sources.to_vec())), timeout);
+        self.man(crews);
+        // The refresher is gone only when the program stops.
+        let _ = self.orders.send(Order::Changed);
+        Ok(())
+    }
+
+    fn build(
+        gear: Gear<F>,
+        sources: &[Arc<Source>],
+        timeout: Duration,
+    ) -> anyhow::Result<(Self, tokio::sync::mpsc::UnboundedReceiver<Order>)> {
+        let crews = crews(sources)?;
+        let roster = Arc::new(Roster::new(sources.to_vec()));
+        let cache = Arc::new(Cache::new(Snapshot::new(roster), timeout));
+        let (orders, inbox) = unbounded_channel();
+        let flights = Flights::new(
+            Arc::clone(&gear.fetch),
+            gear.extractor.clone(),
+            gear.clock,
+            landing(Arc::clone(&cache), orders.clone()),
+            gear.runtime.clone(),
+            gear.tracker.clone(),
+            gear.stop.clone(),
+        );
+        let live = Arc::new(Live::new(flights.clone(), Arc::clone(&cache), gear.clock));
+        let pulse = Arc::new(Pulse::new(gear.clock.now()));
+        let clock = gear.clock;
+        let engine = Self { cache, live, pulse, clock, flights, orders, gear };
+        engine.man(crews);
+        engine.spawn_deriver();
+        Ok((engine, inbox))
+    }
+
+    fn man(&self, crews: Vec<Crew>) {
+        let snapshot = self.cache.snapshot();
+        self.flights.adopt(crews, |name: &Name| snapshot.entry(name.as_str()).map(|entry| &**entry));
+    }
+
+    fn spawn_refresher(&self, inbox: tokio::sync::mpsc::UnboundedReceiver<Order>) {
+        let refresher = Arc::new(Refresher {
+            flights: self.flights.clone(),
+            cache: Arc::clone(&self.cache),
+            clock: self.clock,
+            pulse: Arc::clone(&self.pulse),
+        });
+        // A mutex, so that a refresher that is started again finds the inbox of the one before.
+        let inbox = Arc::new(Mutex::new(inbox));
+        let stop = self.gear.stop.clone();
+        supervise("refresher", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
+            let (refresher, inbox, stop) = (Arc::clone(&refresher), Arc::clone(&inbox), stop.clone());
+            async move { refresher.run(&mut *inbox.lock().await, &stop).await }
+        });
+    }
+
+    fn spawn_deriver(&self) {
+        let (cache, extractor) = (Arc::clone(&self.cache), self.gear.extractor.clone());
+        let deriver = Arc::new(Deriver { cache, extractor, clock: self.clock });
+        let stop = self.gear.stop.clone();
+        supervise("deriver", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
+            let (deriver, stop) = (Arc::clone(&deriver), stop.clone());
+            async move { deriver.run(&stop).await }
+        });
+    }
+}
+
+fn crews(sources: &[Arc<Source>]) -> anyhow::Result<Vec<Crew>> {
+    let crew = |source| Crew::new(source).with_context(|| format!("failed to compile a filter of `{}`", source.name));
+    sources.iter().filter_map(|source| crew(source).transpose()).collect()
+}
+
+/// What becomes of an outcome: it is published, the next attempt is planned, a change of health is told.
+fn landing(cache: Arc<Cache>, orders: UnboundedSender<Order>) -> Landing {
+    Arc::new(move |outcome: Outcome, held_until: Option<Time>| {
+        let plan = |entry: &Entry| {
+            let start = entry.trail.last.unwrap_or(outcome.at);
+            entry.source.pace().map(|pace| pace.next(start, entry.trail.failures, fastrand::f64(), held_until))
+        };
+        let turn = cache.publish(&outcome, plan);
+        tell(turn, &outcome);
+        // The refresher is gone only when the program stops.
+        let _ = orders.send(Order::Planned(outcome.source));
+    })
+}
+
+fn tell(turn: Turn, outcome: &Outcome) {
+    let source = outcome.source.as_str();
+    let ms = outcome.took.as_millis();
+    match (turn, &outcome.result) {
+        (Turn::Failed, Err(failure)) => {
+            warn!(source, code = failure.code.as_str(), error = &*failure.message, ms, "source began to fail");
+        }
+        (Turn::Recovered(after), Ok(reading)) => {
+            info!(source, provider = reading.provider.as_str(), failed_for_s = after.as_secs(), ms, "source recovered");
+        }
+        (_, Err(failure)) => {
+            debug!(source, code = failure.code.as_str(), error = &*failure.message, ms, "attempt failed");
+        }
+        (_, Ok(reading)) => debug!(source, provider = reading.provider.as_str(), ms, "attempt succeeded"),
+    }
+}

@@ -1,0 +1,9 @@
+//! Floor 5: builds it all from a configuration, runs it, reloads it, drains it.
+//!
+//! Imports everything below. Does not parse arguments.
+
+mod engine;
+mod supervise;
+
+pub use engine::{Engine, Gear};
+pub use supervise::supervise;
