@@ -13,4 +13,5 @@ pub mod live;
 pub mod refresh;
 pub mod render;
 pub mod shutdown;
+pub mod simulator;
 pub mod telemetry;
