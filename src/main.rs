@@ -1,3 +1,5 @@
-//! The program.
+//! The program: everything is in the library, so that tests and benchmarks reach it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    resumen::cli::main()
+}

@@ -18,7 +18,12 @@ pub(super) struct Script {
     pause: Option<Pause>,
     /// Whether the connection breaks once the pieces are sent.
     cut: bool,
+    /// Until what was sent has left the buffers: a connection that breaks takes them with it.
+    flushing: Option<Pin<Box<Sleep>>>,
 }
+
+/// Long enough for loopback.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// Between two pieces.
 struct Pause {
@@ -37,7 +42,7 @@ impl Script {
         let bytes: Bytes = bytes.into();
         let length = (bytes.len() * times) as u64;
         let pieces = std::iter::repeat_n(bytes, times).filter(|piece| !piece.is_empty()).collect();
-        Self { pieces, length, pause: None, cut: false }
+        Self { pieces, length, pause: None, cut: false, flushing: None }
     }
 
     /// Only the first half, though the head announces all of it.
@@ -69,11 +74,15 @@ impl Body for Script {
             ready!(pause.running.as_mut().poll(cx));
             pause.running = Box::pin(tokio::time::sleep(pause.lasts));
         }
-        Poll::Ready(match self.pieces.pop_front() {
-            Some(piece) => Some(Ok(Frame::data(piece))),
-            None if self.cut => Some(Err(io::ErrorKind::ConnectionAborted.into())),
-            None => None,
-        })
+        if let Some(piece) = self.pieces.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if !self.cut {
+            return Poll::Ready(None);
+        }
+        let flushing = self.flushing.get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH)));
+        ready!(flushing.as_mut().poll(cx));
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }
 
     fn is_end_stream(&self) -> bool {

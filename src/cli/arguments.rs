@@ -1,0 +1,250 @@
+//! What the program understands, as the parser, its help, the completions and the man page tell it.
+
+#![allow(clippy::doc_markdown, reason = "these comments are the help, which is read in a terminal")]
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use url::Url;
+
+/// The version, and the revision if the build was told it (`RESUMEN_REVISION`).
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("RESUMEN_REVISION").unwrap_or_default() {
+    "" => env!("CARGO_PKG_VERSION").to_owned(),
+    revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+});
+
+const EXAMPLES: &str = "\
+Examples:
+  resumen demo                          see it work: no network, no configuration
+  resumen check --config my.toml        is my configuration right, and how many calls does it cost?
+  resumen once --config my.toml         ask every source once, show a table
+  resumen --config my.toml              serve it on port 8080
+  curl localhost:8080/resumen           what dashboards read
+  curl 'localhost:8080/resumen?fresh=1' ask the providers now
+
+Environment:
+  RESUMEN_CONFIG      the configuration file, unless --config is given
+  RESUMEN_LISTEN      where to listen, unless --listen is given
+  RESUMEN_LOG         off, error, warn, info, debug or trace; target=level; several with commas
+  RESUMEN_LOG_FORMAT  text or json [text]
+  NO_COLOR            no colours, even on a terminal
+
+Signals: SIGTERM and SIGINT drain and stop, a second one ends at once, SIGHUP reloads.
+Exit codes: 0 fine, 1 failed at run time, 2 bad usage or configuration.";
+
+/// One fast, honest answer from many slow, unreliable APIs.
+///
+/// Asks the providers of every source in the background, keeps the last good readings with their ages, and answers
+/// many dashboards from memory. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "resumen", version = VERSION.as_str(), after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl Arguments {
+    /// The command, `serve` if none was named.
+    pub(super) fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the service (the default)
+    Serve(Serve),
+    /// Run the service against simulated providers: no network, no configuration
+    Demo(Demo),
+    /// Run only the simulated providers: moving values, faults on request
+    #[command(after_help = "Example:\n  resumen simulate & curl 'http://127.0.0.1:8081/btc?delay=250ms&fail=0.2'\n\n\
+        GET / lists what there is and every fault that a query can ask for.")]
+    Simulate(Simulate),
+    /// Ask every source once and print the answer
+    #[command(after_help = "Exit code: 0 if every source is ok, 1 otherwise.\n\n\
+        Examples:\n  resumen once\n  resumen once --timeout 2.5 --format json | jq .resultados.btc")]
+    Once(Once),
+    /// Validate the configuration and tell the calls per day that each provider will see
+    #[command(after_help = "Opens no socket unless --live is given.\n\n\
+        Exit code: 0 if the configuration is valid, 2 if not, 1 if a provider failed with --live.")]
+    Check(Check),
+    /// Ask a running service whether it lives; for container health checks
+    #[command(after_help = "Exit code: 0 if it does, 1 if not, after at most 3 seconds.\n\n\
+        Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"resumen\", \"healthcheck\"]")]
+    Healthcheck(Healthcheck),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  resumen completions bash > /etc/bash_completion.d/resumen")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  resumen man | man -l -")]
+    Man,
+}
+
+/// Which configuration.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Configuration {
+    /// The configuration [default: config/resumen.toml, else /etc/resumen/resumen.toml]
+    #[arg(long, value_name = "PATH", env = "RESUMEN_CONFIG", hide_env_values = true)]
+    config: Option<OsString>,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) configuration: Configuration,
+    /// Where to listen; wins over the configuration; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen)]
+    pub(super) listen: Option<Listen>,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where to listen; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen)]
+    pub(super) listen: Option<Listen>,
+}
+
+/// `simulate`
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub(super) listen: SocketAddr,
+}
+
+/// `once`
+#[derive(Debug, Args)]
+pub(super) struct Once {
+    #[command(flatten)]
+    pub(super) configuration: Configuration,
+    /// Wait at most this long, such as 4 or 2.5 [default: server.default_timeout]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) timeout: Option<Duration>,
+    /// How to print it [default: table on a terminal, else json]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<OnceFormat>,
+}
+
+/// How `once` prints its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnceFormat {
+    /// For people
+    Table,
+    /// As the service answers
+    Json,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) configuration: Configuration,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: CheckFormat,
+    /// Also fetch each provider once and show its raw and its extracted answer
+    #[arg(long)]
+    pub(super) live: bool,
+}
+
+/// How `check` prints its findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// `healthcheck`
+#[derive(Debug, Args)]
+pub(super) struct Healthcheck {
+    /// What to ask [default: /salud on the port of RESUMEN_LISTEN, else on port 8080, of this machine]
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    pub(super) url: Option<Url>,
+    /// Where the service listens, if not asked by its URL
+    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen, conflicts_with = "url")]
+    pub(super) listen: Option<Listen>,
+}
+
+/// An address to listen on. Empty means not given: compose files pass variables on that nobody has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listen(pub(super) Option<SocketAddr>);
+
+impl Configuration {
+    /// The file that was named, if any. An empty name means none.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.config.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if text.is_empty() {
+        return Ok(Listen(None));
+    }
+    let address = text.parse().map_err(|_| "an address is needed such as 127.0.0.1:8080 or [::]:8080".to_owned())?;
+    Ok(Listen(Some(address)))
+}
+
+/// The seconds of the query parameter `timeout`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let part = |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let seconds = text.parse().ok().filter(|_| part(whole) && part(fraction));
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.filter(|d| !d.is_zero()).ok_or_else(|| "seconds above 0 are needed such as 4 or 2.5".to_owned())
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    url.ok_or_else(|| "a URL is needed such as http://127.0.0.1:8080/salud".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_parser_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_means_serve() {
+        let arguments = Arguments::parse_from(["resumen", "--config", "x.toml", "--listen", "127.0.0.1:0"]);
+        let Command::Serve(serve) = arguments.chosen() else { panic!("not serve") };
+        assert_eq!(serve.configuration.path(), Some("x.toml".into()));
+        assert_eq!(serve.listen, Some(Listen(Some(([127, 0, 0, 1], 0).into()))));
+    }
+
+    #[test]
+    fn empty_means_not_given() {
+        let arguments = Arguments::parse_from(["resumen", "--config", "", "--listen", ""]);
+        let Command::Serve(serve) = arguments.chosen() else { panic!("not serve") };
+        assert_eq!((serve.configuration.path(), serve.listen), (None, Some(Listen(None))));
+    }
+
+    #[test]
+    fn seconds_are_those_of_the_query() {
+        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2_500)));
+        for bad in ["", "0", "0.0", "-1", "1e3", "NaN", "inf", "4s", ".5", "5.", "1,5", "+2", "1234567890"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Floor 6: arguments in, exit code out.
+//!
+//! Imports everything below; nothing imports it. A command decides nothing about sources or freshness: it builds what
+//! it needs, waits, shows, and says how it went by its exit code: 0 fine, 1 failed at run time, 2 bad usage or
+//! configuration.
+
+mod arguments;
+mod console;
+mod healthcheck;
+mod manual;
+mod simulate;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+use console::Failed;
+
+/// Runs the command that the process was started with, to its exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refused) => {
+            // Help and version are such errors too, and go to standard output; a closed one is nobody's business.
+            let _ = refused.print();
+            return ExitCode::from(if refused.use_stderr() { 2 } else { 0 });
+        }
+    };
+    dispatch(arguments).unwrap_or_else(Failed::report)
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
+    match arguments.chosen() {
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man => manual::page(),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

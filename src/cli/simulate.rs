@@ -1,0 +1,36 @@
+//! `simulate`: the simulated providers by themselves.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use super::arguments::Simulate;
+use super::console::{self, Failed};
+use crate::clock::Clock;
+use crate::shutdown::Signals;
+use crate::simulator;
+
+/// Serves until a signal.
+pub(super) fn run(arguments: &Simulate) -> Result<ExitCode, Failed> {
+    let clock = Clock::start();
+    let _mask = console::log(clock, None)?;
+    console::small_runtime()?.block_on(serve(arguments, clock))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(arguments: &Simulate, clock: Clock) -> anyhow::Result<()> {
+    let signals = Signals::listen(&TaskTracker::new()).context("failed to listen to signals")?;
+    let wanted = arguments.listen;
+    let listener = TcpListener::bind(wanted).await.with_context(|| format!("failed to listen on {wanted}"))?;
+    let base = format!("http://{}", listener.local_addr().context("failed to read the address")?);
+    console::print(format!(
+        "simulated providers on {base}\n\n  \
+         curl {base}/                            what there is, and every fault\n  \
+         curl {base}/btc                         a moving value\n  \
+         curl '{base}/btc?delay=250ms&fail=0.2'  a slow one that fails now and then\n\n"
+    ))?;
+    simulator::serve(listener, clock, signals.drain).await;
+    Ok(())
+}
