@@ -1,6 +1,6 @@
 //! Floor 3: the one cell that holds the snapshot.
 //!
-//! Imports `domain` and `render`. `publish` (and its kin for derived sources and reloads) is the only way in, `current`,
+//! Imports `domain` and `render`. `publish` (and its kin for derived sources, stores and reloads) is the only way in, `current`,
 //! `snapshot` and `subscribe` the only ways out. Never reads a clock. Readers never wait: writers take turns among
 //! themselves, and whoever finds the rendering out of date renders it again.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
-use crate::domain::{Derivation, Entry, Merged, Name, Outcome, Roster, Snapshot, Time, Turn};
+use crate::domain::{Derivation, Entry, Merged, Name, Outcome, Roster, Saved, Snapshot, Time, Turn};
 use crate::render::{Mode, Rendering, render};
 
 /// The snapshot and its rendering, swapped as a whole.
@@ -62,12 +62,15 @@ impl Cache {
     }
 
     /// Merges an outcome in, newest wins. `plan` is told what is then known of the source and says when it will be
-    /// asked next.
-    pub fn publish(&self, outcome: &Outcome, plan: impl FnOnce(&Entry) -> Option<Time>) -> Turn {
-        let mut turn = Turn::Same;
+    /// asked next. None if the outcome belongs to nobody here any more.
+    pub fn publish(&self, outcome: &Outcome, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turn> {
+        let mut turn = None;
         self.swap(|old| {
-            let Merged { snapshot, turn: turned } = old.merge(outcome);
-            turn = turned;
+            let Merged { snapshot, turn: turned, taken } = old.merge(outcome);
+            if !taken {
+                return snapshot;
+            }
+            turn = Some(turned);
             let next = snapshot.entry(outcome.source.as_str()).and_then(|entry| plan(entry));
             snapshot.planned(&outcome.source, next)
         });
@@ -77,6 +80,11 @@ impl Cache {
     /// Takes a computation of a derived source.
     pub fn publish_derived(&self, name: &Name, derivation: &Derivation) {
         self.swap(|old| old.derive(name, derivation));
+    }
+
+    /// Takes what was kept of an earlier run or by another one, newest wins.
+    pub fn restore(&self, kept: &[Saved]) {
+        self.swap(|old| old.restore(kept));
     }
 
     /// Takes over another configuration's sources; what is known of those that stay the same is kept.

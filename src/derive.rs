@@ -69,7 +69,8 @@ impl Deriver {
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };
         let took = self.clock.instant().saturating_duration_since(began);
-        let derivation = Derivation { stamps, at: self.clock.at(began), took, result };
+        let identity = snapshot.roster().identity(position);
+        let derivation = Derivation { identity, stamps, at: self.clock.at(began), took, result };
         self.cache.publish_derived(&source.name, &derivation);
     }
 }

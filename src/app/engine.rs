@@ -148,7 +148,7 @@ fn landing(cache: Arc<Cache>, orders: UnboundedSender<Order>) -> Landing {
             let start = entry.trail.last.unwrap_or(outcome.at);
             entry.source.pace().map(|pace| pace.next(start, entry.trail.failures, fastrand::f64(), held_until))
         };
-        let turn = cache.publish(&outcome, plan);
+        let Some(turn) = cache.publish(&outcome, plan) else { return };
         tell(turn, &outcome);
         // The refresher is gone only when the program stops.
         let _ = orders.send(Order::Planned(outcome.source));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Data, Failure, Lapse, Name, Outcome, Reading, Source, Time, Try};
+use super::{Data, Failure, Identity, Lapse, Name, Outcome, Reading, Source, Time, Try};
 
 /// The state of one source within a snapshot. Reading and failure are two maxima over everything ever merged, so the
 /// order, repetition and lateness of outcomes do not matter.
@@ -46,6 +46,8 @@ pub struct Trail {
 /// One computation of a derived source.
 #[derive(Debug, Clone)]
 pub struct Derivation {
+    /// Of which definition: a reload may have changed the filters meanwhile.
+    pub identity: Identity,
     /// Which readings went into it, by fetched source.
     pub stamps: Vec<(Name, Time)>,
     /// When it was computed.

@@ -3,14 +3,19 @@
 //!
 //! Imports nothing of the crate. Never waits, never reads a clock (`now` is passed in), never serialises.
 
+mod adopt;
 mod code;
 mod entry;
 mod failure;
 mod freshness;
+mod identity;
+mod moment;
 mod name;
 mod outcome;
 mod provider;
 mod reading;
+mod roster;
+mod saved;
 mod schedule;
 mod secret;
 mod snapshot;
@@ -21,11 +26,15 @@ pub use code::Code;
 pub use entry::{Derivation, Entry, Trail, Turn};
 pub use failure::{Failure, Lapse};
 pub use freshness::{Freshness, Shelf};
+pub use identity::Identity;
+pub use moment::{Moment, SinceBoot};
 pub use name::{Name, NameError};
 pub use outcome::{Outcome, Try};
 pub use provider::{Provider, Proxy, Request};
 pub use reading::{Data, Reading};
+pub use roster::Roster;
+pub use saved::Saved;
 pub use secret::Secrets;
-pub use snapshot::{Merged, Roster, Shown, Snapshot, State, Trouble};
+pub use snapshot::{Merged, Shown, Snapshot, State, Trouble};
 pub use source::{Kind, Pace, Source};
 pub use time::Time;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Failure, Name, Reading, Time};
+use super::{Failure, Identity, Name, Reading, Time};
 
 /// The end of one attempt at one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Whose attempt it was.
     pub source: Name,
+    /// To which definition of it the reading belongs: a reload may have changed the filters meanwhile.
+    pub identity: Identity,
     /// When it began.
     pub at: Time,
     /// How long it took.

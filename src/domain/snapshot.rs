@@ -1,41 +1,10 @@
 //! The newest reading and the newest failure of every source; immutable; swapped as a whole.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Code, Data, Derivation, Entry, Freshness, Name, Outcome, Source, Time, Turn};
-
-/// The sources of a configuration in its order (fetched ones, then derived ones), found by name.
-#[derive(Debug, Default)]
-pub struct Roster {
-    sources: Vec<Arc<Source>>,
-    index: HashMap<Name, usize>,
-}
-
-impl Roster {
-    /// A roster of sources with different names.
-    pub fn new(sources: Vec<Arc<Source>>) -> Self {
-        let index = sources.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
-        Self { sources, index }
-    }
-
-    /// The sources, in order.
-    pub fn sources(&self) -> &[Arc<Source>] {
-        &self.sources
-    }
-
-    /// Where the source of this name stands.
-    pub fn position(&self, name: &str) -> Option<usize> {
-        self.index.get(name).copied()
-    }
-
-    /// The source of this name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Source>> {
-        self.position(name).map(|i| &self.sources[i])
-    }
-}
+use super::{Code, Data, Derivation, Entry, Freshness, Identity, Name, Outcome, Roster, Saved, Source, Time, Turn};
 
 /// What is known of every source. Cheap to clone; a merge copies one pointer per source.
 #[derive(Debug, Clone)]
@@ -51,6 +20,8 @@ pub struct Merged {
     pub snapshot: Snapshot,
     /// What changed about the source's health.
     pub turn: Turn,
+    /// Whether the outcome belonged to somebody.
+    pub taken: bool,
 }
 
 /// What an answer says of one source at one instant.
@@ -119,16 +90,39 @@ impl Snapshot {
         self.roster.position(name).map(|i| &self.entries[i])
     }
 
-    /// This snapshot with an outcome merged in, newest wins; unchanged if nobody here has that name.
+    /// This snapshot with an outcome merged in, newest wins; unchanged if it belongs to nobody here, as does one that was
+    /// extracted by a filter that a reload has replaced.
     #[must_use]
     pub fn merge(&self, outcome: &Outcome) -> Merged {
         let mut snapshot = self.clone();
-        let Some(at) = self.roster.position(outcome.source.as_str()) else {
-            return Merged { snapshot, turn: Turn::Same };
+        let Some(at) = self.home(&outcome.source, outcome.identity) else {
+            return Merged { snapshot, turn: Turn::Same, taken: false };
         };
         let (entry, turn) = self.entries[at].merge(outcome);
         snapshot.entries[at] = Arc::new(entry);
-        Merged { snapshot, turn }
+        Merged { snapshot, turn, taken: true }
+    }
+
+    /// This snapshot with what was kept of its sources, newest wins; what belongs to nobody here is left out.
+    #[must_use]
+    pub fn restore(&self, kept: &[Saved]) -> Self {
+        let mut snapshot = self.clone();
+        for saved in kept {
+            if let Some(at) = self.home(&saved.name, saved.identity) {
+                snapshot.entries[at] = Arc::new(snapshot.entries[at].restore(saved));
+            }
+        }
+        snapshot
+    }
+
+    /// What is to be kept of its sources.
+    pub fn saved(&self) -> Vec<Saved> {
+        let saved = |(at, entry): (usize, &Arc<Entry>)| Saved::of(entry, self.roster.identity(at));
+        self.entries.iter().enumerate().filter_map(saved).collect()
+    }
+
+    fn home(&self, name: &Name, identity: Identity) -> Option<usize> {
+        self.roster.position(name.as_str()).filter(|at| self.roster.identity(*at) == identity)
     }
 
     /// This snapshot with the next attempt at a source planned.
@@ -142,27 +136,25 @@ impl Snapshot {
         self
     }
 
-    /// This snapshot with a derived source computed anew.
+    /// This snapshot with a derived source computed anew; unchanged if a reload has made it another one meanwhile.
     #[must_use]
     pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
         let mut snapshot = self.clone();
-        if let Some(at) = self.roster.position(name.as_str()) {
+        if let Some(at) = self.home(name, derivation.identity) {
             snapshot.entries[at] = Arc::new(self.entries[at].derive(name, derivation));
         }
         snapshot
     }
 
-    /// What is known, under another configuration: a source keeps it as long as its name and its `extract` texts are
-    /// the same; new ones begin with nothing and nobody waits for them.
+    /// What is known, under another configuration: a source keeps it as long as its identity is the same; new ones begin
+    /// with nothing and nobody waits for them.
     #[must_use]
     pub fn under(&self, roster: Arc<Roster>) -> Self {
-        let entry = |source: &Arc<Source>| match self.entry(source.name.as_str()) {
-            Some(known) if same_readings(&known.source, source) => {
-                Entry { source: Arc::clone(source), ..Entry::clone(known) }
-            }
-            _ => Entry::new(Arc::clone(source), false),
+        let entry = |(at, source): (usize, &Arc<Source>)| match self.home(&source.name, roster.identity(at)) {
+            Some(known) => self.entries[known].under(source),
+            None => Entry::new(Arc::clone(source), false),
         };
-        let entries = roster.sources().iter().map(|s| Arc::new(entry(s))).collect();
+        let entries = roster.sources().iter().enumerate().map(|each| Arc::new(entry(each))).collect();
         Self { roster, entries }
     }
 
@@ -274,8 +266,4 @@ impl Snapshot {
             Some(Trouble { message, ..input })
         })
     }
-}
-
-fn same_readings(known: &Source, source: &Source) -> bool {
-    known.inputs() == source.inputs() && known.extracts() == source.extracts()
 }

@@ -77,13 +77,15 @@ impl Source {
     }
 
     /// The texts that, with the name, decide whether a reading belongs to this source: a restart, a reload and a
-    /// replica keep readings as long as these are the same. Sorted, so that the order of providers does not matter.
+    /// replica keep readings as long as these are the same. Sorted, each once: neither the order nor the number of
+    /// providers matters.
     pub fn extracts(&self) -> Vec<&str> {
         let mut texts: Vec<&str> = match &self.kind {
             Kind::Fetched { providers, .. } => providers.iter().map(|p| &*p.extract).collect(),
             Kind::Derived { extract, .. } => vec![extract],
         };
         texts.sort_unstable();
+        texts.dedup();
         texts
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Kind, Pace, Provider, Source};
+use crate::domain::{Identity, Kind, Pace, Provider, Source};
 use crate::extract::{Filter, FilterError};
 
 /// A fetched source with its filters compiled. Cheap to clone.
@@ -10,6 +10,8 @@ use crate::extract::{Filter, FilterError};
 pub struct Crew {
     /// The source.
     pub source: Arc<Source>,
+    /// To whom its readings belong.
+    pub identity: Identity,
     /// Its pace.
     pub pace: Pace,
     /// Its providers in order of preference, each with its filter.
@@ -22,6 +24,6 @@ impl Crew {
         let Kind::Fetched { providers, pace } = &source.kind else { return Ok(None) };
         let ready = |p: &Provider| Ok((p.clone(), Filter::compile(&p.extract)?));
         let providers = providers.iter().map(ready).collect::<Result<_, FilterError>>()?;
-        Ok(Some(Self { source: Arc::clone(source), pace: *pace, providers }))
+        Ok(Some(Self { source: Arc::clone(source), identity: Identity::of(source), pace: *pace, providers }))
     }
 }

@@ -25,9 +25,22 @@ impl Lane {
         lane
     }
 
-    /// The same lane under a new definition of its source.
-    pub(super) fn manned_by(self, crew: Crew) -> Self {
+    /// The same lane under a new definition of its source. If its readings are others now, what is in the air ends, so
+    /// that the first of the new ones need not wait for it.
+    pub(super) fn manned_by(mut self, crew: Crew) -> Self {
+        if self.crew.identity != crew.identity
+            && let Some(flight) = self.flying.take()
+        {
+            flight.abort();
+        }
         Self { crew, ..self }
+    }
+
+    /// Ends what is in the air.
+    pub(super) fn close(self) {
+        if let Some(flight) = self.flying {
+            flight.abort();
+        }
     }
 
     /// Until when nobody may start a flight: `min_interval` since the last one, or a `Retry-After` of every provider.

@@ -66,6 +66,7 @@ pub(super) async fn run<F: Fetch>(gear: &Gear<F>, crew: &Crew, positions: Vec<us
     let tries: Vec<Try> = race.tries.into_values().collect();
     Outcome {
         source: crew.source.name.clone(),
+        identity: crew.identity,
         at: gear.clock.at(begun),
         took: gear.clock.instant().saturating_duration_since(begun),
         result: won.ok_or_else(|| all_failed(&tries)),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::domain::{Code, Entry, Failure, Name, Outcome, Time};
+use crate::domain::{Code, Entry, Failure, Identity, Name, Outcome, Time};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
 
@@ -43,6 +43,7 @@ pub struct Flight {
     /// When it began.
     pub began: Time,
     landed: CancellationToken,
+    abort: CancellationToken,
 }
 
 /// The answer to a wish for a flight.
@@ -69,6 +70,16 @@ impl Flight {
     pub async fn landed(&self) {
         self.landed.cancelled().await;
     }
+
+    /// Ends it without an outcome: nobody could use it any more.
+    pub(super) fn abort(&self) {
+        self.abort.cancel();
+    }
+
+    /// Whether both are the same attempt.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.landed == other.landed
+    }
 }
 
 impl<F> Clone for Flights<F> {
@@ -93,8 +104,9 @@ impl<F: Fetch> Flights<F> {
         Self { shared: Arc::new(Shared { gear, landing, runtime, tracker, stop, table }) }
     }
 
-    /// Takes over the sources of a configuration. What is in the air goes on; a source that stays keeps its lane. A new
-    /// lane learns from `entry` when its source was asked last and which providers want to be left alone.
+    /// Takes over the sources of a configuration. A source that stays keeps its lane, and what is in the air goes on; a
+    /// flight whose outcome nobody will want ends, since its source is gone or has other filters now. A new lane learns
+    /// from `entry` when its source was asked last and which providers want to be left alone.
     pub fn adopt<'e>(&self, crews: Vec<Crew>, entry: impl Fn(&Name) -> Option<&'e Entry>) {
         let mut table = self.shared.table();
         let mut old = std::mem::take(&mut *table);
@@ -106,6 +118,7 @@ impl<F: Fetch> Flights<F> {
             };
             table.insert(name, lane);
         }
+        old.into_values().for_each(Lane::close);
     }
 
     /// Wishes for a flight of the source of this name: joins the one in the air, or starts one if it may.
@@ -123,7 +136,7 @@ impl<F: Fetch> Flights<F> {
         if let Some(until) = lane.rests_until(now) {
             return Ask::Resting { until };
         }
-        let flight = Flight { began: now, landed: CancellationToken::new() };
+        let flight = Flight { began: now, landed: CancellationToken::new(), abort: shared.stop.child_token() };
         let positions = lane.begin(flight.clone());
         let crew = lane.crew.clone();
         drop(table);
@@ -134,14 +147,15 @@ impl<F: Fetch> Flights<F> {
     /// Flies in a task of its own, and lands in another one, so that even a panic of the race lands.
     fn start(&self, flight: Flight, crew: Crew, positions: Vec<usize>) {
         let shared = Arc::clone(&self.shared);
-        let name = crew.source.name.clone();
+        let (name, identity) = (crew.source.name.clone(), crew.identity);
+        let abort = flight.abort.clone();
         let aloft = Aloft { shared: Arc::clone(&shared), name: name.clone(), flight };
         let flying = Arc::clone(&shared);
         let race = shared.tracker.spawn_on(
             async move {
                 tokio::select! {
                     biased;
-                    () = flying.stop.cancelled() => None,
+                    () = abort.cancelled() => None,
                     outcome = race::run(&flying.gear, &crew, positions) => Some(outcome),
                 }
             },
@@ -151,7 +165,7 @@ impl<F: Fetch> Flights<F> {
             match race.await {
                 Ok(Some(outcome)) => aloft.shared.land(outcome),
                 Ok(None) => {}
-                Err(_) => aloft.shared.land(broken(name, aloft.flight.began)),
+                Err(_) => aloft.shared.land(broken(name, identity, aloft.flight.began)),
             }
         };
         shared.tracker.spawn_on(landing, &shared.runtime);
@@ -182,14 +196,16 @@ struct Aloft<F> {
 
 impl<F> Drop for Aloft<F> {
     fn drop(&mut self) {
-        if let Some(lane) = self.shared.table().get_mut(&self.name) {
+        if let Some(lane) = self.shared.table().get_mut(&self.name)
+            && lane.flying.as_ref().is_some_and(|flying| flying.is(&self.flight))
+        {
             lane.flying = None;
         }
         self.flight.landed.cancel();
     }
 }
 
-fn broken(source: Name, at: Time) -> Outcome {
+fn broken(source: Name, identity: Identity, at: Time) -> Outcome {
     let result = Err(Failure::new(Code::Panic, BUG));
-    Outcome { source, at, took: std::time::Duration::ZERO, result, tries: Vec::new() }
+    Outcome { source, identity, at, took: std::time::Duration::ZERO, result, tries: Vec::new() }
 }

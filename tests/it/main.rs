@@ -1,6 +1,7 @@
 //! The integration tests, one binary.
 
 mod commands;
+mod keep;
 mod layers;
 mod merge;
 mod program;

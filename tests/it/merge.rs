@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use resumen::domain::{
-    Code, Data, Entry, Failure, Freshness, Kind, Name, Outcome, Pace, Provider, Reading, Request, Roster, Shelf,
-    Snapshot, Source, Time,
+    Code, Data, Entry, Failure, Freshness, Identity, Kind, Name, Outcome, Pace, Provider, Reading, Request, Roster,
+    Shelf, Snapshot, Source, Time,
 };
 
 fn name(text: &str) -> Name {
@@ -31,6 +31,11 @@ fn source(text: &str) -> Arc<Source> {
     Arc::new(Source { name: name(text), kind: Kind::Fetched { providers, pace }, shelf, attribution: None })
 }
 
+fn ended(of: &str, at: Time, result: Result<Reading, Failure>) -> Outcome {
+    let identity = Identity::of(&source(of));
+    Outcome { source: name(of), identity, at, took: Duration::ZERO, result, tries: Vec::new() }
+}
+
 fn empty() -> Snapshot {
     Snapshot::new(Arc::new(Roster::new(vec![source("a"), source("b")])))
 }
@@ -43,7 +48,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         let reading = Reading { fetched_at: at, provider: name("p"), data };
         let code = [Code::Timeout, Code::NotJson, Code::HttpStatus][usize::from(kind)];
         let result = if ok { Ok(reading) } else { Err(Failure::new(code, "no")) };
-        Outcome { source: name(source), at, took: Duration::ZERO, result, tries: Vec::new() }
+        ended(source, at, result)
     })
 }
 
@@ -96,7 +101,7 @@ proptest! {
             let at = Time::from_millis(at * 10);
             let reading = Reading { fetched_at: at, provider: name("p"), data: Data::from_checked("1") };
             let result = if ok { Ok(reading) } else { Err(Failure::new(Code::Timeout, "no")) };
-            let outcome = Outcome { source: name("a"), at, took: Duration::ZERO, result, tries: Vec::new() };
+            let outcome = ended("a", at, result);
             snapshot = snapshot.merge(&outcome).snapshot;
             (since, row) = if ok { (None, 0) } else { (since.or(Some(at)), row + 1) };
             let trail = &snapshot.entries()[0].trail;
@@ -108,13 +113,7 @@ proptest! {
 #[test]
 fn only_age_removes_a_reading() {
     let reading = Reading { fetched_at: Time::from_millis(0), provider: name("p"), data: Data::from_checked("1") };
-    let ok = Outcome {
-        source: name("a"),
-        at: reading.fetched_at,
-        took: Duration::ZERO,
-        result: Ok(reading),
-        tries: Vec::new(),
-    };
+    let ok = ended("a", reading.fetched_at, Ok(reading));
     let late = Time::from_millis(10);
     let failed = Outcome { at: late, result: Err(Failure::new(Code::NotJson, "no")), ..ok.clone() };
     let snapshot = all(&[ok, failed]);
