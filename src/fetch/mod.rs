@@ -1,7 +1,33 @@
 //! Floor 2: one request to one provider. The port, and its implementation over HTTP.
 //!
-//! Imports `domain` and `clock`. It never retries beyond a connection that was already dead, never caches, and
-//! knows nothing of sources' schedules.
+//! Imports `domain` and `clock`. It never retries beyond a connection that was already dead, never caches, never
+//! follows a redirect, never logs, and knows nothing of sources' schedules.
+//!
+//! It stands on hyper's client connection, not on a ready-made client: a failure's code tells the phase in which it
+//! happened, so lookup, connecting, TLS, head and body must be seen apart; the size of a head must be bounded; whether a
+//! connection was reused, and whether any byte of an answer had come, decides the one free retry; and the address that
+//! is judged must be the very address that is connected to. HTTP/1.1 only, so that one request is one connection and
+//! dropping the future ends both: no task outlives a request, except a name lookup, which cannot be cancelled.
+//!
+//! `http` is one attempt from request to payload. Below it, in the order of an attempt: `request`, `pool`, `connect`
+//! (`lookup`, `guard`, `eyeballs`, `proxy`, `tls`), `link` (one connection), `head`, `body`. `retry_after`, `guard` and
+//! `text` are pure.
+
+mod body;
+mod connect;
+mod eyeballs;
+mod guard;
+mod head;
+mod http;
+mod link;
+mod lookup;
+mod phase;
+mod pool;
+mod proxy;
+mod request;
+mod retry_after;
+mod text;
+mod tls;
 
 use std::time::Duration;
 
@@ -9,6 +35,10 @@ use bytes::Bytes;
 
 use crate::clock::Deadline;
 use crate::domain::{Failure, Provider};
+
+pub use http::HttpFetch;
+pub use lookup::Ask;
+pub use retry_after::{LONGEST_HOLD, hold};
 
 /// A body, decoded, within the provider's `max_body`, not yet looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,206 @@
+//! Where a request may go. Pure; asked with the very address that is about to be connected to.
+//!
+//! What the operator wrote as an address, and `localhost`, is the operator's own word. What a name resolves to is
+//! somebody else's: it may only be an address of the public Internet, unless `allow_private` is set. Addresses that hand
+//! out a cloud machine's credentials are never connected to. An address that carries another one inside (mapped,
+//! translated, tunnelled) is judged by that one too.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Who says that an address may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The configuration: a literal address, `localhost`, or `allow_private = true`.
+    Operator,
+    /// A name lookup.
+    Lookup,
+}
+
+/// Services on the machine's own network that hand out its credentials.
+const METADATA: [IpAddr; 9] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), // most clouds
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // ECS
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),  // EKS
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure's host
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// What is wrong with connecting to `address` on the word of `word`; none if nothing is.
+pub(super) fn objection(address: IpAddr, word: Word) -> Option<&'static str> {
+    if METADATA.contains(&address) || carried(address).any(|inner| METADATA.contains(&IpAddr::V4(inner))) {
+        return Some("a cloud metadata address");
+    }
+    match (word, address) {
+        (Word::Operator, _) => None,
+        (Word::Lookup, IpAddr::V4(address)) => objection_v4(address),
+        (Word::Lookup, IpAddr::V6(address)) => objection_v6(address),
+    }
+}
+
+/// What makes an IPv4 address another thing than one of the public Internet.
+fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets() {
+        [127, ..] => Some("a loopback address"),
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some("a private address"),
+        [169, 254, ..] => Some("a link-local address"),
+        [0, ..] => Some("an unspecified address"),
+        [100, 64..=127, ..] => Some("a carrier's private address"),
+        [224..=239, ..] => Some("a multicast address"),
+        [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [198, 18..=19, ..]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [240..=255, ..] => Some("a reserved address"),
+        _ => None,
+    }
+}
+
+/// The same for IPv6, where only `2000::/3` is of the public Internet, and NAT64's prefix by what it carries.
+fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if let Some(objection) = carried(IpAddr::V6(address)).find_map(objection_v4) {
+        return Some(objection);
+    }
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Some("an unspecified address"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Some("a loopback address"),
+        [0, 0, 0, 0, 0, 0xffff, ..] => Some("an IPv4-mapped address"),
+        [0xfe80..=0xfebf, ..] => Some("a link-local address"),
+        [0xfc00..=0xfdff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private address"),
+        [0xff00..=0xffff, ..] => Some("a multicast address"),
+        [0x2001, 0x0..=0x1ff | 0xdb8, ..] | [0x3ff0..=0x3fff, ..] => Some("a reserved address"),
+        [0x2000..=0x3fff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => None,
+        _ => Some("a reserved address"),
+    }
+}
+
+/// The IPv4 addresses inside an IPv6 one: compatible, mapped, NAT64, 6to4, Teredo (server, and client inverted), ISATAP.
+fn carried(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
+    let whole = match address {
+        IpAddr::V4(_) => [0; 8],
+        IpAddr::V6(address) => address.segments(),
+    };
+    let at = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    let (first, second) = match whole {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => (None, None),
+        [0, 0, 0, 0, 0 | 0xffff, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low]
+        | [0x2002, high, low, ..] => (Some(at(high, low)), None),
+        [0x2001, 0, high, low, _, _, client_high, client_low] => {
+            (Some(at(high, low)), Some(at(!client_high, !client_low)))
+        }
+        _ => (None, None),
+    };
+    first.into_iter().chain(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(address: &str) -> Option<&'static str> {
+        objection(address.parse().unwrap(), Word::Lookup)
+    }
+
+    #[test]
+    fn names_lead_to_the_public_internet_only() {
+        for public in
+            ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1", "223.255.255.255"]
+        {
+            assert_eq!(named(public), None, "{public}");
+        }
+        for public in ["2606:4700::1111", "2a00:1450::1", "2001:4860::8888", "64:ff9b::808:808", "2002:808:808::1"] {
+            assert_eq!(named(public), None, "{public}");
+        }
+        for refused in [
+            "127.0.0.1",
+            "127.255.255.255",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "fec0::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "2001:db8::1",
+            "3fff::1",
+            "100::1",
+            "5f00::1",
+            "4000::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::127.0.0.1",
+            "::8.8.8.8",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::808:808",
+            "64:ff9b:1::a00:1",
+            "2002:7f00:1::1",
+            "2002:c0a8:101::",
+            "2001:0:a00:1::1",
+            "2001:0:808:808::80ff:fffe",
+            "fe80::5efe:10.0.0.1",
+            "2a00::5efe:10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b:0:0:0:1:808:808",
+        ] {
+            assert!(named(refused).is_some(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_refused_on_anybodys_word_and_in_any_form() {
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "2001:0:1:1::5601:5601",
+            "fe80::5efe:169.254.169.254",
+            "::ffff:0:169.254.169.254",
+        ] {
+            for word in [Word::Operator, Word::Lookup] {
+                let objection = objection(address.parse().unwrap(), word);
+                assert_eq!(objection, Some("a cloud metadata address"), "{address}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_operator_may_name_any_other_address() {
+        for address in ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "::ffff:10.0.0.1", "169.254.1.1", "0.0.0.0"] {
+            assert_eq!(objection(address.parse().unwrap(), Word::Operator), None, "{address}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One connection to one provider, driven by the request that uses it. No task of its own: dropping it closes it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connect::Stream;
+use super::phase::Meter;
+
+/// The most bytes of an answer's head, and of the read buffer behind a body.
+pub(super) const HEAD: usize = 64 * 1024;
+
+/// The most headers of an answer.
+pub(super) const HEADERS: usize = 100;
+
+/// A connection, and what came over it since the last request was begun.
+pub(super) struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    connection: Option<Connection<TokioIo<Metered>, Full<Bytes>>>,
+    meter: Arc<Meter>,
+}
+
+/// A stream that counts what it reads.
+struct Metered {
+    stream: Box<dyn Stream>,
+    meter: Arc<Meter>,
+}
+
+impl Link {
+    /// HTTP/1 over `stream`.
+    pub(super) async fn open(stream: Box<dyn Stream>) -> Result<Self, hyper::Error> {
+        let meter = Arc::<Meter>::default();
+        let io = TokioIo::new(Metered { stream, meter: Arc::clone(&meter) });
+        let (sender, connection) =
+            Builder::new().max_buf_size(HEAD).max_header_size(HEAD).max_headers(HEADERS).handshake(io).await?;
+        Ok(Self { sender, connection: Some(connection), meter })
+    }
+
+    /// The counter of what has come since the request was begun.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// Sends `request` and waits for the answer's head.
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+        self.meter.reset();
+        let answer = self.sender.send_request(request);
+        let connection = &mut self.connection;
+        drive(answer, |cx| advance(connection, cx)).await
+    }
+
+    /// Lets the connection do what it can now; its errors reach whoever waits for the answer or its body.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+        advance(&mut self.connection, cx);
+    }
+
+    /// Whether another request may be sent: the last answer has been read to its end, the provider allows it, and it
+    /// has neither closed the connection nor sent anything unasked.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.advance(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+}
+
+/// Waits for `answer` while `advance` moves the connection on which it comes.
+pub(super) async fn drive<T>(answer: impl Future<Output = T>, mut advance: impl FnMut(&mut Context<'_>) -> bool) -> T {
+    let mut answer = pin!(answer);
+    let mut over = false;
+    poll_fn(|cx| {
+        over = over || advance(cx);
+        answer.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Whether the connection is over. One that is over is dropped at once, and its descriptor with it.
+fn advance(connection: &mut Option<Connection<TokioIo<Metered>, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
+    if let Some(running) = connection
+        && Pin::new(running).poll(cx).is_ready()
+    {
+        *connection = None;
+    }
+    connection.is_none()
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.meter.add(buf.filled().len() - before);
+        read
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

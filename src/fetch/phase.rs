@@ -1,0 +1,108 @@
+//! The phases of an attempt and the one deadline over all of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::Deadline;
+use crate::domain::{Code, Failure};
+
+use super::text;
+
+/// What an attempt was doing when its deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Looking up the host's name.
+    Lookup,
+    /// Connecting.
+    Connect,
+    /// Asking the proxy for a tunnel.
+    Tunnel,
+    /// Shaking hands over TLS.
+    Tls,
+    /// Sending the request and waiting for the end of the answer's headers.
+    Head,
+    /// Reading and decoding the answer's body.
+    Body,
+}
+
+/// Bytes that have come, counted while they stream.
+#[derive(Debug, Default)]
+pub(super) struct Meter(AtomicU64);
+
+/// Gives `work` until the deadline. When it passes, the failure tells `phase`, the limit and how many bytes had come.
+pub(super) async fn within<T>(
+    deadline: Deadline,
+    phase: Phase,
+    meter: &Meter,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout_at(deadline.at, work).await {
+        Ok(ended) => ended,
+        Err(_) => Err(phase.late(deadline, meter.bytes())),
+    }
+}
+
+impl Phase {
+    fn late(self, deadline: Deadline, bytes: u64) -> Failure {
+        let so_far = if bytes == 0 { String::new() } else { format!(", {bytes} bytes so far") };
+        let limit = text::span(deadline.limit);
+        Failure::new(self.code(), format!("no answer within {limit} ({}{so_far})", self.words()))
+    }
+
+    fn code(self) -> Code {
+        match self {
+            Self::Lookup => Code::DnsFailed,
+            Self::Connect | Self::Tunnel | Self::Tls => Code::ConnectTimeout,
+            Self::Head | Self::Body => Code::Timeout,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Lookup => "looking up the name",
+            Self::Connect => "connecting",
+            Self::Tunnel => "waiting for the proxy's tunnel",
+            Self::Tls => "in the TLS handshake",
+            Self::Head => "waiting for headers",
+            Self::Body => "reading the body",
+        }
+    }
+}
+
+impl Meter {
+    /// Counts `more` bytes.
+    pub(super) fn add(&self, more: usize) {
+        self.0.fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    /// Counts from nothing again.
+    pub(super) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// How many bytes have come.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_message_tells_phase_limit_and_bytes() {
+        let late = async |phase, bytes| {
+            let deadline = Clock::start().deadline(Duration::from_secs(1));
+            let meter = Meter::default();
+            meter.add(bytes);
+            within(deadline, phase, &meter, std::future::pending::<Result<(), _>>()).await.unwrap_err().to_string()
+        };
+        assert_eq!(late(Phase::Lookup, 0).await, "no answer within 1 s (looking up the name) (dns_failed)");
+        assert_eq!(late(Phase::Tls, 0).await, "no answer within 1 s (in the TLS handshake) (connect_timeout)");
+        assert_eq!(late(Phase::Head, 0).await, "no answer within 1 s (waiting for headers) (timeout)");
+        assert_eq!(late(Phase::Body, 512).await, "no answer within 1 s (reading the body, 512 bytes so far) (timeout)");
+    }
+}

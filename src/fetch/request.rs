@@ -1,0 +1,87 @@
+//! From the configuration's request to the one that is sent.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, USER_AGENT,
+};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use url::{Position, Url};
+
+use crate::domain::{self, Code, Failure};
+
+use super::connect::Target;
+use super::{proxy, text};
+
+const AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
+
+/// The request that is sent to `target`. What the configuration's `headers` state wins over everything.
+pub(super) fn build(request: &domain::Request, target: &Target) -> Result<Request<Full<Bytes>>, Failure> {
+    write(request, target).map_err(|_| unwritable())
+}
+
+/// The failure of a request that no valid configuration has.
+pub(super) fn unwritable() -> Failure {
+    Failure::new(Code::HttpProtocol, "the request cannot be written in HTTP/1.1")
+}
+
+/// `Basic` credentials, percent-encoded in a URL.
+pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let mut credentials = text::percent_decoded(user);
+    credentials.push(b':');
+    credentials.extend(text::percent_decoded(password.unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", text::base64(&credentials))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn write(request: &domain::Request, target: &Target) -> Result<Request<Full<Bytes>>, http::Error> {
+    let url = &request.url;
+    let plain_proxy = target.proxy.as_ref().filter(|_| !target.https);
+    let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes())).unwrap_or_default();
+    let mut written = Request::new(Full::new(body));
+    *written.method_mut() = Method::from_bytes(request.method.as_bytes())?;
+    *written.uri_mut() = uri(url, plain_proxy.is_some())?;
+    *written.headers_mut() = headers(request)?;
+    if let Some(credentials) = plain_proxy.and_then(proxy::authorization) {
+        written.headers_mut().entry(PROXY_AUTHORIZATION).or_insert(credentials);
+    }
+    Ok(written)
+}
+
+/// Origin-form, or for a plain proxy absolute-form; never userinfo or fragment.
+fn uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    let uri = if absolute { format!("{}://{}{path}", url.scheme(), authority(url)) } else { path.to_owned() };
+    Ok(uri.parse::<Uri>()?)
+}
+
+fn headers(request: &domain::Request) -> Result<HeaderMap, http::Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+    }
+    let mut default = |name, value| {
+        headers.entry(name).or_insert(value);
+    };
+    default(HOST, HeaderValue::try_from(authority(&request.url))?);
+    default(USER_AGENT, HeaderValue::from_static(AGENT));
+    default(ACCEPT, HeaderValue::from_static("application/json"));
+    default(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
+    if request.body.is_some() {
+        default(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(credentials) = basic(request.url.username(), request.url.password()) {
+        default(AUTHORIZATION, credentials);
+    }
+    Ok(headers)
+}
+
+/// The host, with the port if it is not the scheme's own.
+fn authority(url: &Url) -> &str {
+    &url[Position::BeforeHost..Position::AfterPort]
+}

@@ -1,0 +1,135 @@
+//! TLS by rustls: the public authorities, and those of `ca_file` beside them. There is no key that turns checks off.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, PeerIncompatible, RootCertStore,
+};
+use url::Host;
+
+use crate::domain::{Code, Failure};
+
+/// One client configuration per set of authorities; each keeps the sessions that may be resumed.
+#[derive(Default)]
+pub(super) struct Tls(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
+
+impl Tls {
+    /// Shakes hands with `host` over `stream`, trusting the authorities in the PEM text `ca` too.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &Host<String>,
+        ca: Option<&Arc<str>>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let name = server_name(host)?;
+        let connector = TlsConnector::from(self.config(ca)?);
+        connector.connect(name, stream).await.map_err(|error| failure_of_io(&error))
+    }
+
+    fn config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
+        let mut configs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = configs.get(&ca.cloned()) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(build(ca.map(AsRef::as_ref))?);
+        configs.insert(ca.cloned(), Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+fn build(ca: Option<&str>) -> Result<ClientConfig, Failure> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = ca {
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
+        if roots.add_parsable_certificates(certificates).0 == 0 {
+            return Err(Failure::new(Code::TlsFailed, "`ca_file` holds no certificate that can be used"));
+        }
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
+    let name = match host {
+        Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
+        Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
+        // The trailing dot of a full name is no part of the name in a certificate.
+        Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+            .map_err(|_| Failure::new(Code::TlsFailed, "the host's name cannot stand in a certificate"))?,
+    };
+    Ok(name)
+}
+
+/// The failure behind an error of a handshake.
+fn failure_of_io(error: &io::Error) -> Failure {
+    if let Some(error) = tls_error(error) {
+        return failure(error);
+    }
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed the connection",
+        _ => "the server broke off the connection",
+    };
+    Failure::new(Code::ConnectionClosed, format!("{what} in the TLS handshake"))
+}
+
+/// The error of TLS inside an error of a stream, if that is what it is.
+pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The failure behind an error of TLS.
+pub(super) fn failure(error: &TlsError) -> Failure {
+    let message = match error {
+        TlsError::InvalidCertificate(error) => certificate(error),
+        TlsError::InvalidMessage(_) => "the server does not speak TLS (plain HTTP on this port?)".into(),
+        TlsError::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        )
+        | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "the server offers no version of TLS that is safe (1.2 or 1.3)".into()
+        }
+        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server wants a certificate of the client, which cannot be given".into()
+        }
+        TlsError::AlertReceived(alert) => format!("the server refused the TLS handshake (alert {alert:?})"),
+        TlsError::NoApplicationProtocol => "the server does not offer HTTP/1.1 over TLS".into(),
+        TlsError::PeerIncompatible(_) => "the server and this client have no way of TLS in common".into(),
+        _ => "the server broke the rules of TLS".into(),
+    };
+    Failure::new(Code::TlsFailed, message)
+}
+
+fn certificate(error: &CertificateError) -> String {
+    let only = "checks cannot be turned off, `ca_file` only adds authorities";
+    match error {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate is self-signed or of an unknown authority: put that authority's PEM into `ca_file`"
+                .into()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the server's certificate has expired ({only})")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the server's certificate is not valid yet ({only})")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the server's certificate is for another name ({only})")
+        }
+        CertificateError::Revoked => "the server's certificate has been revoked".into(),
+        CertificateError::Other(other) if format!("{:?}", other.0).contains("CaUsedAsEndEntity") => {
+            "the server shows an authority's own certificate: let that authority, named in `ca_file`, sign one for it".into()
+        }
+        _ => format!("the server's certificate cannot be checked ({only})"),
+    }
+}
