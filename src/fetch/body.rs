@@ -62,13 +62,14 @@ impl<'l> Wire<'l> {
             return Err(too_large(limit));
         }
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
-            return Err(Failure::new(Code::EmptyBody, "the answer's body is empty"));
+            return Err(empty());
         }
         let read = match coding {
             None => copy(&mut self, limit, announced).await,
             Some(coding) => decode(&mut self, coding, limit).await,
         };
-        read.map_err(|error| self.failure(&error, limit))
+        let whole = read.map_err(|error| self.failure(&error, limit))?;
+        if whole.is_empty() { Err(empty()) } else { Ok(whole) }
     }
 
     /// What stopped the reading: the framing, the limit, or else the decoder.
@@ -183,6 +184,10 @@ fn truncated(error: &hyper::Error, bytes: u64) -> Failure {
         }
         _ => head::broken(error, bytes),
     }
+}
+
+fn empty() -> Failure {
+    Failure::new(Code::EmptyBody, "the answer's body is empty")
 }
 
 fn too_large(limit: u64) -> Failure {

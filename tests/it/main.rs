@@ -1,6 +1,13 @@
 //! The integration tests, one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+#![allow(unreachable_pub, reason = "support is a module of this binary, written like a library")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
 mod commands;
+mod fetch;
 mod keep;
 mod layers;
 mod merge;

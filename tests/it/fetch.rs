@@ -1,0 +1,108 @@
+//! Every fault of a provider, against the fetch itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resumen::clock::Clock;
+use resumen::domain::{Name, Provider, Request, Secrets};
+use resumen::fetch::{Ask, Fetch, FetchError, HttpFetch, Payload};
+use tokio::task::JoinSet;
+
+use crate::support::fault::{self, FaultServer, Lookup, Scenario};
+
+/// What a busy machine may add to a deadline in a test; the figures themselves are measured elsewhere.
+const SLACK: Duration = Duration::from_millis(250);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_has_its_code() {
+    let mut waiting = fault::all().into_iter();
+    let mut running = JoinSet::new();
+    let mut wrong = Vec::new();
+    loop {
+        while running.len() < 8
+            && let Some(scenario) = waiting.next()
+        {
+            running.spawn(async move { judge(&scenario).await.map_err(|why| format!("{}: {why}", scenario.name)) });
+        }
+        match running.join_next().await {
+            Some(judged) => wrong.extend(judged.unwrap().err()),
+            None => break,
+        }
+    }
+    assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Plays one scenario and says what did not come as it should.
+async fn judge(scenario: &Scenario) -> Result<(), String> {
+    let server = scenario.serve().await;
+    let clock = Clock::start();
+    let fetch = HttpFetch::with_lookup(clock, Secrets::default(), ask(&scenario.lookup));
+    let provider = provider(scenario, &server);
+    let began = clock.instant();
+    let ended = fetch.fetch(&provider, clock.deadline(scenario.timeout())).await;
+    let took = began.elapsed();
+    if took > scenario.timeout() + SLACK {
+        return Err(format!("took {took:?}"));
+    }
+    outcome(scenario, &ended)?;
+    let counted = |what: &str, expected: Option<u64>, seen: u64| match expected {
+        Some(expected) if expected != seen => Err(format!("{seen} {what}, not {expected}")),
+        _ => Ok(()),
+    };
+    counted("connections", scenario.connections, server.seen.connections())?;
+    counted("requests", scenario.requests, server.seen.heads().len() as u64)?;
+    match scenario.sent {
+        Some(most) if server.seen.sent() > most => Err(format!("it could send {} bytes", server.seen.sent())),
+        _ => Ok(()),
+    }
+}
+
+fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(), String> {
+    match ended {
+        Ok(Payload(body)) if scenario.fetches() => {
+            let body = String::from_utf8_lossy(body);
+            let wanted = scenario.data.as_deref().unwrap_or(&body);
+            if body == wanted { Ok(()) } else { Err(format!("gave {body:?}")) }
+        }
+        Ok(Payload(body)) => Err(format!("succeeded with {} bytes", body.len())),
+        Err(error) => {
+            let message = &error.failure.message;
+            let fits = Some(error.failure.code.as_str()) == scenario.code.as_deref()
+                && scenario.says.iter().all(|part| message.contains(part))
+                && !scenario.hides.iter().any(|part| message.contains(part))
+                && error.retry_after == scenario.hold.map(Duration::from_secs);
+            if fits { Ok(()) } else { Err(format!("{error:?}")) }
+        }
+    }
+}
+
+fn provider(scenario: &Scenario, server: &FaultServer) -> Provider {
+    Provider {
+        name: Name::new("fault").unwrap(),
+        extract: ".".into(),
+        request: Request {
+            url: scenario.url(server).parse().unwrap(),
+            method: scenario.method.as_deref().unwrap_or("GET").into(),
+            headers: Vec::new(),
+            body: None,
+            allow_private: scenario.allow_private,
+            ca: scenario.ca.then(|| fault::authority_pem().into()),
+            proxy: None,
+            max_body: scenario.max_body.unwrap_or(1 << 20),
+        },
+    }
+}
+
+fn ask(lookup: &Lookup) -> Ask {
+    let lookup = lookup.clone();
+    Arc::new(move |_| {
+        let lookup = lookup.clone();
+        Box::pin(async move {
+            match lookup {
+                Lookup::Finds(addresses) => Ok(addresses),
+                Lookup::Word(word) if word == "silent" => std::future::pending().await,
+                Lookup::Word(word) => Err(std::io::Error::other(word)),
+            }
+        })
+    })
+}

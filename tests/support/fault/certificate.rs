@@ -1,0 +1,59 @@
+//! Certificates of each kind, all for `localhost`, `secure.test` and 127.0.0.1 unless their fault says otherwise.
+
+use std::sync::{Arc, OnceLock};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use serde::Deserialize;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Nothing, for those who trust [`authority_pem`].
+    Good,
+    /// Signed by that authority, long ago.
+    Expired,
+    /// Signed by that authority, for a day to come.
+    Future,
+    /// Signed by that authority, for another host.
+    WrongName,
+    /// Signed by its own key.
+    SelfSigned,
+}
+
+/// The authority of the good, the expired and the misnamed.
+pub fn authority_pem() -> String {
+    authority().pem()
+}
+
+/// A server's side of TLS with such a certificate.
+pub fn server(kind: Kind) -> Arc<ServerConfig> {
+    let key = KeyPair::generate().unwrap();
+    let names =
+        if kind == Kind::WrongName { vec!["other.test"] } else { vec!["localhost", "secure.test", "127.0.0.1"] };
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    match kind {
+        Kind::Expired => (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1)),
+        Kind::Future => params.not_before = date_time_ymd(2999, 1, 1),
+        Kind::Good | Kind::WrongName | Kind::SelfSigned => {}
+    }
+    let certificate = match kind {
+        Kind::SelfSigned => params.self_signed(&key).unwrap(),
+        _ => params.signed_by(&key, authority()).unwrap(),
+    };
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
+}
+
+fn authority() -> &'static CertifiedIssuer<'static, KeyPair> {
+    static AUTHORITY: OnceLock<CertifiedIssuer<'static, KeyPair>> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    })
+}

@@ -1,0 +1,174 @@
+//! The language of scripts. A script is a list of steps, played once per request on a connection:
+//!
+//! | step | does |
+//! |---|---|
+//! | `send BYTES` | sends |
+//! | `head 200 \| Name: value \| …` | sends a status line and headers |
+//! | `json TEXT` | sends a whole 200 answer with that body |
+//! | `chunk BYTES`, `last chunk` | send one chunk, and the end of a chunked body |
+//! | `drip 100ms BYTES` | sends byte by byte, one per pause |
+//! | `flood BYTES` | sends again and again, until the client goes |
+//! | `sleep 50ms` · `stall` | waits · waits until the client goes |
+//! | `again` | waits for the next request on this connection and begins anew |
+//! | `close` · `cut` · `reset` | ends with FIN (and TLS's goodbye) · FIN without goodbye · RST |
+//! | `greet` | as the first step: do not wait for a request |
+//!
+//! The end of a script closes. `BYTES` is text with `\r \n \0 \\ \xHH`, or an expression: `gzip BYTES`, `br BYTES`,
+//! `zstd BYTES`, `times N BYTES`, `zeros N`, `cut N BYTES` (without its last N bytes), `corrupt N BYTES` (its Nth byte
+//! inverted).
+
+use std::io::Write as _;
+use std::time::Duration;
+
+/// What one connection does.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Whether it begins without waiting for a request.
+    pub greets: bool,
+    /// In order, once per request.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a script.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Sends bytes.
+    Send(Vec<u8>),
+    /// Sends bytes one by one, each after a pause.
+    Drip(Duration, Vec<u8>),
+    /// Sends bytes until the client goes.
+    Flood(Vec<u8>),
+    /// Waits.
+    Sleep(Duration),
+    /// Waits until the client goes.
+    Stall,
+    /// Waits for the next request and begins anew.
+    Again,
+    /// Ends the connection in order.
+    Close,
+    /// Ends the connection without TLS's goodbye.
+    Cut,
+    /// Ends the connection with an RST.
+    Reset,
+}
+
+impl Script {
+    /// Reads a script; panics at a mistake, since scripts are part of the tests.
+    pub fn parse<S: AsRef<str>>(lines: &[S]) -> Self {
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+        let greets = lines.first() == Some(&"greet");
+        Self { greets, steps: lines[usize::from(greets)..].iter().map(|line| step(line)).collect() }
+    }
+}
+
+/// `150ms` or `2s`.
+pub fn duration(text: &str) -> Duration {
+    let number = |digits: &str| digits.parse().unwrap_or_else(|_| panic!("no duration: {text}"));
+    match text.strip_suffix("ms") {
+        Some(digits) => Duration::from_millis(number(digits)),
+        None => Duration::from_secs(number(text.strip_suffix('s').unwrap_or("?"))),
+    }
+}
+
+fn step(line: &str) -> Step {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match verb {
+        "send" => Step::Send(bytes(rest)),
+        "head" => Step::Send(head(rest)),
+        "json" => {
+            let length = format!("Content-Length: {}", rest.len());
+            Step::Send([head(&format!("200 | Content-Type: application/json | {length}")), rest.into()].concat())
+        }
+        "chunk" => {
+            let chunk = bytes(rest);
+            Step::Send([format!("{:x}\r\n", chunk.len()).as_bytes(), &chunk, b"\r\n"].concat())
+        }
+        "last" => Step::Send(b"0\r\n\r\n".to_vec()),
+        "drip" => {
+            let (pause, rest) = rest.split_once(' ').unwrap();
+            Step::Drip(duration(pause), bytes(rest))
+        }
+        "flood" => Step::Flood(bytes(rest)),
+        "sleep" => Step::Sleep(duration(rest)),
+        "stall" => Step::Stall,
+        "again" => Step::Again,
+        "close" => Step::Close,
+        "cut" => Step::Cut,
+        "reset" => Step::Reset,
+        _ => panic!("no step of a script: {line}"),
+    }
+}
+
+fn head(text: &str) -> Vec<u8> {
+    let mut parts = text.split(" | ");
+    let mut head = format!("HTTP/1.1 {} Scripted\r\n", parts.next().unwrap_or_default().trim()).into_bytes();
+    for header in parts {
+        head.extend(unescaped(header));
+        head.extend(b"\r\n");
+    }
+    head.extend(b"\r\n");
+    head
+}
+
+fn bytes(expression: &str) -> Vec<u8> {
+    let (word, rest) = expression.split_once(' ').unwrap_or((expression, ""));
+    let counted = || {
+        let (count, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        (count.parse::<usize>().unwrap_or_else(|_| panic!("no count: {expression}")), rest)
+    };
+    match word {
+        "gzip" => gzip(&bytes(rest)),
+        "br" => brotli(&bytes(rest)),
+        "zstd" => zstd::encode_all(&*bytes(rest), 3).unwrap(),
+        "zeros" => vec![0; counted().0],
+        "times" => bytes(counted().1).repeat(counted().0),
+        "cut" => {
+            let mut whole = bytes(counted().1);
+            whole.truncate(whole.len() - counted().0);
+            whole
+        }
+        "corrupt" => {
+            let mut whole = bytes(counted().1);
+            whole[counted().0] ^= 0xff;
+            whole
+        }
+        _ => unescaped(expression),
+    }
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn brotli(plain: &[u8]) -> Vec<u8> {
+    let mut coded = Vec::new();
+    let mut encoder = brotli::CompressorWriter::new(&mut coded, 4096, 1, 22);
+    encoder.write_all(plain).unwrap();
+    drop(encoder);
+    coded
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend(&rest.as_bytes()[..at]);
+        let escape = rest.as_bytes()[at + 1];
+        rest = &rest[at + 2..];
+        match escape {
+            b'r' => bytes.push(b'\r'),
+            b'n' => bytes.push(b'\n'),
+            b'0' => bytes.push(0),
+            b'\\' => bytes.push(b'\\'),
+            b'x' => {
+                bytes.push(u8::from_str_radix(&rest[..2], 16).unwrap());
+                rest = &rest[2..];
+            }
+            other => bytes.extend([b'\\', other]),
+        }
+    }
+    bytes.extend(rest.as_bytes());
+    bytes
+}

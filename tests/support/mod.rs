@@ -1,0 +1,3 @@
+//! What integration tests stand on.
+
+pub mod fault;
