@@ -1,0 +1,75 @@
+//! What a publication costs: an outcome merged in, and the whole snapshot rendered, for 3 to 3,000 sources.
+//!
+//! `cargo bench --bench publish`
+#![allow(clippy::unwrap_used, reason = "a benchmark may stop at what it did not expect")]
+
+#[path = "../tests/support/scripted.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+mod scripted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use resumen::cache::Cache;
+use resumen::domain::{Data, Outcome, Reading, Roster, Snapshot, Time};
+use resumen::render::{Mode, render};
+
+const SOURCES: &[usize] = &[3, 30, 300, 3000];
+
+fn main() {
+    divan::main();
+}
+
+fn outcome(source: usize, at: i64) -> Outcome {
+    let at = Time::from_millis(at);
+    let data = Data::from_checked(format!(r#"{{"usd":{},"eur":0.87598}}"#, at.as_millis()));
+    let reading = Reading { fetched_at: at, provider: scripted::name("p"), data };
+    let took = Duration::from_micros(84_213);
+    Outcome { source: scripted::name(&format!("s{source}")), at, took, result: Ok(reading), tries: Vec::new() }
+}
+
+fn snapshot(sources: usize) -> Snapshot {
+    let roster = (0..sources).map(|n| scripted::source(&format!("s{n}"), &["p"], scripted::pace())).collect();
+    let empty = Snapshot::new(Arc::new(Roster::new(roster)));
+    (0..sources).fold(empty, |snapshot, n| snapshot.merge(&outcome(n, 1)).snapshot)
+}
+
+/// Merge, plan, swap.
+#[divan::bench(args = SOURCES)]
+fn publish(bencher: Bencher, sources: usize) {
+    let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
+    let mut at = 1;
+    bencher.bench_local(|| {
+        at += 1;
+        cache.publish(black_box(&outcome(0, at)), |_| None)
+    });
+}
+
+/// The whole body with its version and headers.
+#[divan::bench(args = SOURCES)]
+fn render_all(bencher: Bencher, sources: usize) {
+    let snapshot = snapshot(sources);
+    let selection: Vec<usize> = (0..sources).collect();
+    let mode = Mode::Snapshot { timeout: Duration::from_secs(4) };
+    bencher.bench_local(|| render(black_box(&snapshot), &selection, &mode, Time::from_millis(1000)));
+}
+
+/// What the first reader after a publication pays for everybody: both of the above.
+#[divan::bench(args = SOURCES)]
+fn publish_and_render(bencher: Bencher, sources: usize) {
+    let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
+    let mut at = 1;
+    bencher.bench_local(|| {
+        at += 1;
+        cache.publish(black_box(&outcome(0, at)), |_| None);
+        cache.current(Time::from_millis(at))
+    });
+}
+
+/// What every other reader pays.
+#[divan::bench(args = SOURCES)]
+fn read(bencher: Bencher, sources: usize) {
+    let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
+    bencher.bench_local(|| cache.current(black_box(Time::from_millis(5))));
+}
