@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use resumen::cache::Cache;
-use resumen::domain::{Data, Outcome, Reading, Roster, Snapshot, Time};
+use resumen::domain::{Data, Identity, Outcome, Reading, Roster, Snapshot, Time};
 use resumen::render::{Mode, render};
 
 const SOURCES: &[usize] = &[3, 30, 300, 3000];
@@ -26,7 +26,9 @@ fn outcome(source: usize, at: i64) -> Outcome {
     let data = Data::from_checked(format!(r#"{{"usd":{},"eur":0.87598}}"#, at.as_millis()));
     let reading = Reading { fetched_at: at, provider: scripted::name("p"), data };
     let took = Duration::from_micros(84_213);
-    Outcome { source: scripted::name(&format!("s{source}")), at, took, result: Ok(reading), tries: Vec::new() }
+    let source = scripted::source(&format!("s{source}"), &["p"], scripted::pace());
+    let identity = Identity::of(&source);
+    Outcome { source: source.name.clone(), identity, at, took, result: Ok(reading), tries: Vec::new() }
 }
 
 fn snapshot(sources: usize) -> Snapshot {
