@@ -4,6 +4,7 @@
 //! Imports nothing of the crate. Never waits, never reads a clock (`now` is passed in), never serialises.
 
 mod adopt;
+mod address;
 mod code;
 mod entry;
 mod failure;
@@ -22,6 +23,7 @@ mod snapshot;
 mod source;
 mod time;
 
+pub use address::{is_metadata, wrapped_v4};
 pub use code::Code;
 pub use entry::{Derivation, Entry, Trail, Turn};
 pub use failure::{Failure, Lapse};

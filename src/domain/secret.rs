@@ -1,50 +1,77 @@
 //! What must never be shown.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Texts that are `***` wherever they appear in a message or a log line. Its `Debug` shows none of them.
+use aho_corasick::AhoCorasick;
+
+/// Texts that are `***` wherever they appear in a message or a log line. Its `Debug` shows none of them. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<[Box<str>]>);
+pub struct Secrets(Option<Arc<AhoCorasick>>);
 
 impl Secrets {
     /// Shorter values are not masked: they would blank ordinary words.
     pub const MIN: usize = 8;
 
     /// Keeps the values of at least [`Self::MIN`] characters, each also as it looks inside a quoted text and inside
-    /// one quoted again (a `Debug` field in a JSON line); the longest first, so that one that holds another goes first.
+    /// one quoted again (a `Debug` field in a JSON line).
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
         let long = values.into_iter().filter(|v| v.chars().count() >= Self::MIN);
-        let mut kept: Vec<Box<str>> = long
+        let kept: BTreeSet<String> = long
             .flat_map(|value| {
                 let once = quoted(&value);
-                [quoted(&once), once, value].map(String::into_boxed_str)
+                [quoted(&once), once, value]
             })
             .collect();
-        kept.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        kept.dedup();
-        Self(kept.into())
+        if kept.is_empty() {
+            return Self::default();
+        }
+        // Building fails only beyond two thousand million bytes of secrets; a configuration has at most a few million.
+        Self(AhoCorasick::new(&kept).ok().map(Arc::new))
     }
 
     /// `text` with every secret replaced by `***`; borrowed where there is none.
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut masked = Cow::Borrowed(text);
-        for secret in self.0.iter() {
-            if masked.contains(&**secret) {
-                masked = Cow::Owned(masked.replace(&**secret, "***"));
-            }
+        let spans = self.spans(text);
+        if spans.is_empty() {
+            return Cow::Borrowed(text);
         }
-        masked
+        let mut masked = String::with_capacity(text.len());
+        let mut from = 0;
+        for span in spans {
+            masked.push_str(&text[from..span.start]);
+            masked.push_str("***");
+            from = span.end;
+        }
+        masked.push_str(&text[from..]);
+        Cow::Owned(masked)
+    }
+
+    /// Where secrets stand in `text`, in bytes, in order; those that overlap are one.
+    pub fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        let Some(known) = &self.0 else { return Vec::new() };
+        let mut found: Vec<Range<usize>> = known.find_overlapping_iter(text).map(|found| found.range()).collect();
+        found.sort_unstable_by_key(|span| span.start);
+        found.dedup_by(|next, span| {
+            let overlaps = next.start < span.end;
+            if overlaps {
+                span.end = span.end.max(next.end);
+            }
+            overlaps
+        });
+        found
     }
 
     /// How many texts there are to look for.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_ref().map_or(0, |known| known.patterns_len())
     }
 
     /// Whether there is nothing to hide.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 }
 
@@ -62,7 +89,7 @@ fn quoted(text: &str) -> String {
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
+        write!(f, "Secrets({})", self.len())
     }
 }
 
@@ -71,11 +98,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn longer_secrets_go_first_and_short_ones_stay() {
+    fn secrets_within_secrets_go_and_short_ones_stay() {
         let secrets = Secrets::new(["abcdefgh".into(), "abcdefghij".into(), "short".into()]);
         assert_eq!(secrets.mask("key abcdefghij, short, abcdefgh"), "key ***, short, ***");
         assert!(matches!(secrets.mask("nothing here"), Cow::Borrowed(_)));
         assert_eq!(format!("{secrets:?}"), "Secrets(2)");
+    }
+
+    #[test]
+    fn nothing_is_left_of_secrets_that_overlap() {
+        let secrets = Secrets::new(["abcdefgh".into(), "ghijklmn".into()]);
+        assert_eq!(secrets.mask("-abcdefghijklmn-abcdefghabcdefgh-"), "-***-******-");
+        assert_eq!(secrets.spans("-abcdefghijklmn-abcdefgh"), [1..15, 16..24]);
+        assert_eq!(Secrets::new(["short".into()]).mask("short"), "short");
     }
 
     #[test]
