@@ -1,6 +1,25 @@
 //! Floor 2: text → raw types → validated types; every problem at once with its place.
 //!
+//! A file goes through four hands. `raw` reads the tree of TOML key by key (`section`), with types and places, and
+//! expands `${…}` (`expand`); `validate` makes domain types of it, with inheritance and every rule between keys;
+//! `diagnostics` puts each problem beside its line; `load` leads from one to the next. None of them stops at the first
+//! problem.
+//!
 //! Imports `domain` and `extract`. It never opens a socket.
+
+mod context;
+mod diagnostics;
+mod expand;
+mod files;
+mod load;
+mod place;
+mod problems;
+mod raw;
+mod restart;
+mod secrets;
+mod section;
+mod units;
+mod validate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,11 +28,18 @@ use std::time::Duration;
 
 use crate::domain::{Secrets, Source};
 
+pub use diagnostics::{Place, Problem, Report, Severity};
+pub use load::{find, load};
+pub use units::duration_text;
+pub use validate::parse_listen;
+
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file that it came from.
     pub path: PathBuf,
+    /// A hash of its text, to see whether the file has changed. What `${…}` stands for is not in it.
+    pub digest: u64,
     /// How to serve.
     pub server: Server,
     /// Where readings survive.
@@ -22,8 +48,8 @@ pub struct Config {
     pub sources: Vec<Arc<Source>>,
     /// What must never be shown.
     pub secrets: Secrets,
-    /// What is allowed but unwise, one line each, with its place.
-    pub warnings: Vec<String>,
+    /// What is allowed but unwise.
+    pub warnings: Vec<Problem>,
 }
 
 /// `[server]`

@@ -1,0 +1,117 @@
+//! What reading a configuration needs and gathers: environment, files, filters, problems, secrets.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::extract::{Filter, FilterError};
+
+use super::expand::{self, Reference};
+use super::files::{self, Content};
+use super::place::inside;
+use super::problems::Problems;
+use super::section::Text;
+
+/// The most bytes that a file named in the configuration may have.
+const MAX_FILE: u64 = 64 << 10;
+
+/// One reading of one configuration.
+pub(super) struct Context<'c> {
+    /// The file's text; spans are bytes of it.
+    pub(super) text: &'c str,
+    /// What relative paths of `${file:}` and `ca_file` start at.
+    folder: &'c Path,
+    env: &'c dyn Fn(&str) -> Option<String>,
+    pub(super) problems: Problems,
+    /// Values that must never be shown.
+    pub(super) secrets: Vec<String>,
+    files: HashMap<PathBuf, Result<Rc<Content>, String>>,
+    filters: HashMap<String, Option<FilterError>>,
+}
+
+impl<'c> Context<'c> {
+    pub(super) fn new(text: &'c str, folder: &'c Path, env: &'c dyn Fn(&str) -> Option<String>) -> Self {
+        let (files, filters) = (HashMap::new(), HashMap::new());
+        Self { text, folder, env, problems: Problems::default(), secrets: Vec::new(), files, filters }
+    }
+
+    /// What a string stands for; its faults become problems.
+    pub(super) fn expand(&mut self, written: &str, span: &Range<usize>) -> Option<Text> {
+        if !written.contains('$') {
+            return Some(Text { value: written.into(), written: None, span: span.clone() });
+        }
+        let mut open = Vec::new();
+        let expanded = expand::expand(written, |reference| {
+            let value = self.look_up(reference, &mut open)?;
+            self.secrets.push(value.clone());
+            self.secrets.extend(value.lines().map(str::to_owned));
+            Ok(value)
+        });
+        for path in open {
+            let message = format!("every user of this machine may read the secret file `{path}`");
+            self.problems.warn(span, message, "`chmod o-r` would keep it to its owner and group");
+        }
+        match expanded {
+            Ok(value) => Some(Text { value, written: Some(written.into()), span: span.clone() }),
+            Err(faults) => {
+                for fault in faults {
+                    let span = inside(self.text, span, &fault.span);
+                    self.problems.error(&span, fault.message, fault.help);
+                }
+                None
+            }
+        }
+    }
+
+    fn look_up(&mut self, reference: Reference<'_>, open: &mut Vec<String>) -> Result<String, (String, String)> {
+        match reference {
+            Reference::Variable(name) => (self.env)(name).ok_or_else(|| {
+                let help = format!("set it, or write `${{{name}:-default}}`");
+                (format!("the environment variable `{name}` is not set"), help)
+            }),
+            Reference::Default(name, default) => {
+                let set = (self.env)(name).filter(|value| !value.is_empty());
+                Ok(set.unwrap_or_else(|| default.replace("$$", "$")))
+            }
+            Reference::File(path) => self.secret_file(path, open),
+        }
+    }
+
+    fn secret_file(&mut self, path: &str, open: &mut Vec<String>) -> Result<String, (String, String)> {
+        let help = "a relative path starts at the configuration's folder; at most 64KiB of UTF-8".to_owned();
+        let unreadable = |why: &str| (format!("the secret file `{}` cannot be read: {why}", path.escape_debug()), help);
+        let content = match self.file(path) {
+            Ok(content) => content,
+            Err(why) => return Err(unreadable(&why)),
+        };
+        let Ok(text) = std::str::from_utf8(&content.bytes) else { return Err(unreadable("it is not UTF-8")) };
+        if content.world_readable {
+            open.push(path.escape_debug().to_string());
+        }
+        let less = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+        Ok(less.unwrap_or(text).to_owned())
+    }
+
+    /// A file of at most 64 KiB, read once however often it is named; or why it cannot be read.
+    pub(super) fn file(&mut self, path: &str) -> Result<Rc<Content>, String> {
+        let path = self.folder.join(path);
+        if let Some(known) = self.files.get(&path) {
+            return known.clone();
+        }
+        let content = files::read(&path, MAX_FILE).map(Rc::new).map_err(|error| error.to_string());
+        self.files.insert(path, content.clone());
+        content
+    }
+
+    /// Compiles a filter to see whether it can be, once per text.
+    pub(super) fn filter(&mut self, text: &Text) {
+        let known = self.filters.entry(text.value.clone());
+        let error = known.or_insert_with_key(|text| Filter::compile(text).err());
+        if let Some(error) = error {
+            let span = inside(self.text, &text.span, &error.span);
+            let message = format!("the filter is not jq: {}", error.message);
+            self.problems.error(&span, message, "expected a jq filter such as `.data.amount | tonumber`");
+        }
+    }
+}

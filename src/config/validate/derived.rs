@@ -1,0 +1,161 @@
+//! Derived sources: their inputs exist, and none depends on itself.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::config::context::Context;
+use crate::config::raw::{Raw, RawDerived};
+use crate::config::section::{Text, nearest, quote};
+use crate::domain::{Kind, Name, Shelf, Source};
+
+use super::{name, source};
+
+/// Every derived source that can be made out, in the file's order.
+pub(super) fn derived(raw: &Raw, fetched: &[Source], cx: &mut Context<'_>) -> Vec<Source> {
+    let known = Known::new(raw);
+    let inputs: Vec<Vec<Name>> = raw.derived.iter().map(|one| inputs(one, &known, cx)).collect();
+    tell_circles(raw, &inputs, cx);
+    let mut shelves: HashMap<Name, Shelf> = fetched.iter().map(|one| (one.name.clone(), one.shelf)).collect();
+    let mut found: Vec<Source> = Vec::new();
+    for (one, from) in raw.derived.iter().zip(inputs) {
+        if let Some(source) = source_of(one, from, &known, cx) {
+            found.push(source);
+        }
+    }
+    spread(&mut found, &mut shelves);
+    found
+}
+
+/// The names that `from` may hold.
+struct Known<'r> {
+    fetched: HashSet<&'r str>,
+    all: HashSet<&'r str>,
+    order: Vec<&'r str>,
+}
+
+impl<'r> Known<'r> {
+    fn new(raw: &'r Raw) -> Self {
+        let fetched: HashSet<&str> = raw.sources.iter().map(|one| one.name.value.as_str()).collect();
+        let derived = raw.derived.iter().map(|one| one.name.value.as_str());
+        let order: Vec<&str> = raw.sources.iter().map(|one| one.name.value.as_str()).chain(derived).collect();
+        Self { fetched, all: order.iter().copied().collect(), order }
+    }
+}
+
+fn source_of(raw: &RawDerived, from: Vec<Name>, known: &Known<'_>, cx: &mut Context<'_>) -> Option<Source> {
+    if let Some(text) = &raw.extract {
+        cx.filter(text);
+    }
+    let name = name(&raw.name, "derived source", cx)?;
+    if known.fetched.contains(name.as_str()) {
+        let message = format!("`{name}` is a source and a derived source");
+        cx.problems.error(&raw.name.span, message, "expected another name");
+    }
+    let extract = raw.extract.as_ref().map_or(".", |text| &text.value).into();
+    let attribution = source::attribution(raw.attribution.as_ref());
+    let shelf = Shelf { ttl: Duration::ZERO, max_stale: Duration::ZERO };
+    Some(Source { name, kind: Kind::Derived { from, extract }, shelf, attribution })
+}
+
+fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name> {
+    let what = quote(&raw.name.value);
+    let help = "expected the names of sources, such as `from = [\"btc\", \"usd\"]`";
+    let Some(from) = &raw.from else {
+        if !raw.has_from {
+            cx.problems.absent(&raw.span, format!("derived source {what} has no `from`"), help);
+        }
+        return Vec::new();
+    };
+    if from.value.is_empty() {
+        cx.problems.error(&from.span, format!("derived source {what} has no inputs"), help);
+    }
+    let mut inputs = Vec::with_capacity(from.value.len());
+    for text in &from.value {
+        match input(text, &inputs, known) {
+            Ok(name) => inputs.push(name),
+            Err((message, help)) => cx.problems.error(&text.span, message, help),
+        }
+    }
+    inputs
+}
+
+fn input(text: &Text, before: &[Name], known: &Known<'_>) -> Result<Name, (String, String)> {
+    let name = Name::new(&text.value).ok().filter(|name| known.all.contains(name.as_str()));
+    let Some(name) = name else {
+        let near = nearest(text.written(), known.order.iter().copied());
+        let help = near.map_or_else(|| listed(&known.order), |near| format!("did you mean `{near}`?"));
+        return Err((format!("unknown source {text}"), help));
+    };
+    if before.contains(&name) {
+        return Err((format!("`{name}` stands twice"), "expected each input once".into()));
+    }
+    Ok(name)
+}
+
+/// The known names, as many as fit a line.
+fn listed(names: &[&str]) -> String {
+    let some = names.iter().take(8).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > 8 { format!("known: {some}, …") } else { format!("known: {some}") }
+}
+
+/// Tells each circle once, where its first source is defined.
+fn tell_circles(raw: &Raw, inputs: &[Vec<Name>], cx: &mut Context<'_>) {
+    let place: HashMap<&str, usize> =
+        raw.derived.iter().enumerate().map(|(index, one)| (one.name.value.as_str(), index)).collect();
+    let mut done = vec![false; inputs.len()];
+    for start in 0..inputs.len() {
+        for circle in circles(start, inputs, &place, &mut done) {
+            let mut names: Vec<&str> = circle.iter().map(|index| raw.derived[*index].name.value.as_str()).collect();
+            names.push(names[0]);
+            let one = &raw.derived[circle[0]];
+            let span = one.from.as_ref().map_or(&one.span, |from| &from.span);
+            let message = format!("derived source `{}` depends on itself", names[0]);
+            cx.problems.error(span, message, names.join(" → "));
+        }
+    }
+}
+
+/// The circles that a walk from `start` closes. It keeps its own stack: a chain may have thousands of links.
+fn circles(start: usize, inputs: &[Vec<Name>], place: &HashMap<&str, usize>, done: &mut [bool]) -> Vec<Vec<usize>> {
+    let mut found = Vec::new();
+    let mut path: Vec<(usize, usize)> = vec![(start, 0)];
+    let mut on_path: HashSet<usize> = HashSet::from([start]);
+    while let Some((index, next)) = path.last_mut().filter(|_| !done[start]) {
+        let here = *index;
+        let Some(input) = inputs[here].get(*next) else {
+            done[here] = true;
+            on_path.remove(&here);
+            path.pop();
+            continue;
+        };
+        *next += 1;
+        let Some(&to) = place.get(input.as_str()).filter(|to| !done[**to]) else { continue };
+        if on_path.insert(to) {
+            path.push((to, 0));
+        } else {
+            let circle = path.iter().map(|(index, _)| *index).skip_while(|index| *index != to).collect();
+            found.push(circle);
+        }
+    }
+    found
+}
+
+/// Gives each derived source the widest shelf of its inputs, whatever the order in which they are defined.
+fn spread(derived: &mut [Source], shelves: &mut HashMap<Name, Shelf>) {
+    let mut left: Vec<usize> = (0..derived.len()).collect();
+    loop {
+        let before = left.len();
+        left.retain(|index| {
+            let source = &mut derived[*index];
+            let inputs: Option<Vec<Shelf>> = source.inputs().iter().map(|name| shelves.get(name).copied()).collect();
+            let Some(inputs) = inputs else { return true };
+            let widest = |pick: fn(&Shelf) -> Duration| inputs.iter().map(pick).max().unwrap_or_default();
+            source.shelf = Shelf { ttl: widest(|shelf| shelf.ttl), max_stale: widest(|shelf| shelf.max_stale) };
+            shelves.insert(source.name.clone(), source.shelf);
+            false
+        });
+        if left.len() == before {
+            return;
+        }
+    }
+}

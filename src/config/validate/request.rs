@@ -1,0 +1,155 @@
+//! What is sent: method, headers, body, trust; source → provider.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+use crate::config::context::Context;
+use crate::config::raw::RawRequest;
+use crate::config::secrets;
+use crate::config::section::{Spot, Text, nearest, quote};
+
+/// Methods that make sense for asking again and again.
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "QUERY"];
+
+/// Headers that the request itself decides, and why.
+const RESERVED: [(&str, &str); 11] = [
+    ("host", "it is the URL's host"),
+    ("content-length", "it is counted from `body`"),
+    ("connection", "connections are kept and reused by the service"),
+    ("transfer-encoding", "it is the service's own framing"),
+    ("te", "it is the service's own framing"),
+    ("trailer", "it is the service's own framing"),
+    ("upgrade", "connections are kept and reused by the service"),
+    ("keep-alive", "connections are kept and reused by the service"),
+    ("proxy-connection", "connections are kept and reused by the service"),
+    ("proxy-authorization", "a proxy's user and password stand in the URL of `proxy`"),
+    ("expect", "the service never waits for `100 Continue`"),
+];
+
+/// A request without its URL, as far as it is written; what a provider does not say is its source's.
+#[derive(Default)]
+pub(super) struct Base {
+    pub(super) method: Option<Arc<str>>,
+    pub(super) headers: Vec<(Arc<str>, Arc<str>)>,
+    pub(super) body: Option<Arc<str>>,
+    pub(super) extract: Option<Arc<str>>,
+    pub(super) allow_private: Option<bool>,
+    pub(super) ca: Option<Arc<str>>,
+}
+
+impl Base {
+    /// What `raw` says.
+    pub(super) fn read(raw: &RawRequest, cx: &mut Context<'_>) -> Self {
+        if let Some(text) = &raw.extract {
+            cx.filter(text);
+        }
+        Self {
+            method: raw.method.as_ref().and_then(|text| method(text, cx)),
+            headers: headers(&raw.headers, cx),
+            body: raw.body.as_ref().map(|text| text.value.as_str().into()),
+            extract: raw.extract.as_ref().map(|text| text.value.as_str().into()),
+            allow_private: raw.allow_private,
+            ca: raw.ca_file.as_ref().and_then(|text| certificates(text, cx)),
+        }
+    }
+
+    /// This, with what it does not say taken from `source`; headers by name.
+    pub(super) fn over(self, source: &Self) -> Self {
+        let own = |name: &str| self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let inherited = source.headers.iter().filter(|(name, _)| !own(name)).cloned();
+        let headers: Vec<_> = inherited.chain(self.headers.iter().cloned()).collect();
+        Self {
+            method: self.method.or_else(|| source.method.clone()),
+            headers,
+            body: self.body.or_else(|| source.body.clone()),
+            extract: self.extract.or_else(|| source.extract.clone()),
+            allow_private: self.allow_private.or(source.allow_private),
+            ca: self.ca.or_else(|| source.ca.clone()),
+        }
+    }
+}
+
+fn method(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
+    if METHODS.contains(&text.value.as_str()) {
+        return Some(text.value.as_str().into());
+    }
+    let why = match text.value.to_ascii_uppercase().as_str() {
+        "HEAD" => "the answer to HEAD has no body; ",
+        "DELETE" => "asking again and again would delete again and again; ",
+        _ => "",
+    };
+    let near = nearest(&text.value, METHODS).filter(|near| *near != "HEAD" && why.is_empty());
+    let help = near.map_or_else(
+        || format!("{why}expected one of {}", METHODS.join(", ")),
+        |near| format!("did you mean \"{near}\"?"),
+    );
+    cx.problems.error(&text.span, format!("the method {text} will not do here"), help);
+    None
+}
+
+/// Headers by RFC 9110, without those that are the service's own.
+fn headers(raw: &[(Spot<String>, Text)], cx: &mut Context<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut headers: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(raw.len());
+    for (name, value) in raw {
+        cx.secrets.extend(secrets::of_header(&value.value));
+        let repeated = headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name.value));
+        if let Some((message, help)) = name_fault(&name.value, repeated) {
+            cx.problems.error(&name.span, message, help);
+        }
+        if let Some((message, help)) = value_fault(&name.value, &value.value) {
+            cx.problems.error(&value.span, message, help);
+        }
+        headers.push((name.value.as_str().into(), value.value.trim().into()));
+    }
+    headers
+}
+
+fn name_fault(name: &str, repeated: bool) -> Option<(String, String)> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        let help = "expected letters, digits and `-`, such as `X-Api-Key`";
+        return Some((format!("{} is no name of a header", quote(name)), help.into()));
+    }
+    if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| name.eq_ignore_ascii_case(reserved)) {
+        return Some((format!("the header `{name}` cannot be set"), (*why).into()));
+    }
+    repeated.then(|| (format!("the header `{name}` is written twice"), "names of headers have no case".into()))
+}
+
+fn value_fault(name: &str, value: &str) -> Option<(String, String)> {
+    let bad = value.chars().find(|c| (c.is_control() && *c != '\t') || !c.is_ascii())?;
+    let what = match bad {
+        '\r' | '\n' => "a line break".into(),
+        bad if bad.is_control() => format!("the control character {}", quote(&bad.to_string())),
+        bad => format!("{}, which is not ASCII", quote(&bad.to_string())),
+    };
+    let message = format!("the value of the header {} holds {what}", quote(name));
+    Some((message, "expected printable ASCII on one line".into()))
+}
+
+/// The text of a file of certificates.
+fn certificates(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
+    let fault = match cx.file(&text.value) {
+        Err(why) => format!("cannot be read: {why}"),
+        Ok(content) => match trusted(&content.bytes) {
+            Ok(pem) => return Some(pem.into()),
+            Err(why) => why,
+        },
+    };
+    let help = "expected PEM certificates, at most 64KiB; a relative path starts at the configuration's folder";
+    cx.problems.error(&text.span, format!("the ca_file {text} {fault}"), help);
+    None
+}
+
+fn trusted(bytes: &[u8]) -> Result<&str, String> {
+    let pem = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bytes) {
+        let certificate = certificate.map_err(|_| "holds damaged PEM".to_owned())?;
+        store.add(certificate).map_err(|_| "holds a certificate that cannot be read".to_owned())?;
+    }
+    if store.is_empty() { Err("holds no certificate".into()) } else { Ok(pem) }
+}
