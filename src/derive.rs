@@ -61,16 +61,16 @@ impl Deriver {
         let source = &snapshot.entries()[position].source;
         let Kind::Derived { from, extract } = &source.kind else { return };
         let Some(stamps) = snapshot.footing(position) else { return };
-        let began = self.clock.instant();
+        let began = self.clock.mark();
         let deadline = self.clock.deadline(LIMIT);
         let filter = filters.entry(Arc::clone(extract)).or_insert_with(|| Filter::compile(extract));
         let result = match filter {
             Ok(filter) => self.extractor.extract(&source.name, filter, inputs(snapshot, from), deadline).await,
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };
-        let took = self.clock.instant().saturating_duration_since(began);
+        let took = self.clock.since(began);
         let identity = snapshot.roster().identity(position);
-        let derivation = Derivation { identity, stamps, at: self.clock.at(began), took, result };
+        let derivation = Derivation { identity, stamps, at: began.time, took, result };
         self.cache.publish_derived(&source.name, &derivation);
     }
 }

@@ -23,6 +23,9 @@ use crate::flight::{Ask, Flights};
 /// How often the refresher says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// The least sleep of the machine that matters to the schedule.
+const NAP: Duration = Duration::from_secs(1);
+
 /// The refresher's sign of life.
 #[derive(Debug)]
 pub struct Pulse(AtomicI64);
@@ -70,13 +73,20 @@ impl Pulse {
 }
 
 impl<F: Fetch> Refresher<F> {
-    /// Asks for every source at once, then for each when it is due, until `stop`.
+    /// Asks for every source at once, then for each when it is due, until `stop`. Timers do not run while the machine
+    /// sleeps: once it is awake, everything is looked at again.
     pub async fn run(&self, orders: &mut UnboundedReceiver<Order>, stop: &CancellationToken) {
         let mut due = Due { queue: DelayQueue::new(), keys: HashMap::new() };
         self.plan_all(&mut due);
+        let mut last = self.clock.mark();
         loop {
-            self.pulse.beat(self.clock.now());
-            let beat = self.clock.instant() + BEAT;
+            let mark = self.clock.mark();
+            if mark.time.since(last.time) > mark.instant.saturating_duration_since(last.instant) + NAP {
+                self.plan_all(&mut due);
+            }
+            last = mark;
+            self.pulse.beat(mark.time);
+            let beat = mark.instant + BEAT;
             let event = next_event(orders, &mut due, beat, stop).await;
             match event {
                 Event::Stop => return,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::clock::{Clock, Deadline};
+use crate::clock::{Clock, Deadline, Mark};
 use crate::domain::{Code, Failure, Name, Outcome, Reading, Time, Try};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, FetchError, Payload};
@@ -38,7 +38,7 @@ struct Race<'r, F> {
     hedge_at: Option<Instant>,
     running: JoinSet<(usize, Result<Payload, FetchError>)>,
     /// When each running request began, by position.
-    started: BTreeMap<usize, Instant>,
+    started: BTreeMap<usize, Mark>,
     tries: BTreeMap<usize, Try>,
 }
 
@@ -51,7 +51,7 @@ enum Event {
 
 /// Flies once with the providers at these positions; at least one.
 pub(super) async fn run<F: Fetch>(gear: &Gear<F>, crew: &Crew, positions: Vec<usize>) -> Outcome {
-    let begun = gear.clock.instant();
+    let begun = gear.clock.mark();
     let mut race = Race {
         gear,
         crew,
@@ -67,8 +67,8 @@ pub(super) async fn run<F: Fetch>(gear: &Gear<F>, crew: &Crew, positions: Vec<us
     Outcome {
         source: crew.source.name.clone(),
         identity: crew.identity,
-        at: gear.clock.at(begun),
-        took: gear.clock.instant().saturating_duration_since(begun),
+        at: begun.time,
+        took: gear.clock.since(begun),
         result: won.ok_or_else(|| all_failed(&tries)),
         tries,
     }
@@ -113,8 +113,8 @@ impl<F: Fetch> Race<'_, F> {
 
     fn start_next(&mut self) {
         self.hedge_at = None;
-        let now = self.gear.clock.instant();
-        if now >= self.deadline.at {
+        let now = self.gear.clock.mark();
+        if now.instant >= self.deadline.at {
             return;
         }
         let Some(position) = self.waiting.next() else { return };
@@ -123,7 +123,7 @@ impl<F: Fetch> Race<'_, F> {
         self.started.insert(position, now);
         self.running.spawn(async move { (position, fetch.fetch(&providers[position].0, deadline).await) });
         if self.waiting.len() > 0 {
-            self.hedge_at = self.crew.pace.hedge_after.map(|after| now + after);
+            self.hedge_at = self.crew.pace.hedge_after.map(|after| now.instant + after);
         }
     }
 
@@ -150,18 +150,17 @@ impl<F: Fetch> Race<'_, F> {
     /// Keeps what became of one request; gives the instant at which it was sent.
     fn note(&mut self, position: usize, error: Option<&FetchError>) -> Time {
         let clock = &self.gear.clock;
-        let now = clock.instant();
-        let begun = self.started.remove(&position).unwrap_or(now);
+        let begun = self.started.remove(&position).unwrap_or_else(|| clock.mark());
         let hold = error.and_then(|e| e.retry_after).filter(|hold| !hold.is_zero());
         let one = Try {
             provider: self.crew.providers[position].0.name.clone(),
-            at: clock.at(begun),
-            took: now.saturating_duration_since(begun),
+            at: begun.time,
+            took: clock.since(begun),
             failure: error.map(|e| e.failure.clone()),
-            held_until: hold.map(|hold| clock.at(now).after(hold)),
+            held_until: hold.map(|hold| clock.now().after(hold)),
         };
         self.tries.insert(position, one);
-        clock.at(begun)
+        begun.time
     }
 
     /// Whatever still runs ignored its own deadline.
