@@ -88,22 +88,26 @@ impl Connector {
     /// A TCP connection to the target, or to its proxy. The proxy is the operator's own word; what a name means is then
     /// the proxy's to decide, and all that can be judged here is a literal address behind it.
     async fn reach(&self, target: &Target, deadline: Deadline) -> Result<TcpStream, Failure> {
-        let none = Meter::default();
-        let (host, port, word) = match &target.proxy {
-            None => (target.host.clone(), target.port, word(&target.host, target.allow_private)),
-            Some(proxy) => {
-                allowed(&literal(&target.host).into_iter().collect::<Vec<_>>(), Word::Operator)?;
-                let host = proxy.host().ok_or_else(|| Failure::new(Code::ConnectFailed, "the proxy has no host"))?;
-                (host.to_owned(), proxy.port_or_known_default().unwrap_or(80), Word::Operator)
-            }
+        let Some(proxy) = &target.proxy else {
+            return self.dial(&target.host, target.port, word(&target.host, target.allow_private), deadline).await;
         };
-        let addresses = match &host {
-            Host::Domain(name) => within(deadline, Phase::Lookup, &none, self.lookup.addresses(name)).await?,
-            literal_host => literal(literal_host).into_iter().collect(),
+        allowed(&literal(&target.host).into_iter().collect::<Vec<_>>(), Word::Operator)?;
+        let (Some(host), Some(port)) = (proxy.host(), proxy.port_or_known_default()) else {
+            return Err(Failure::new(Code::ConnectFailed, "the proxy has no host"));
+        };
+        let dialled = self.dial(&host.to_owned(), port, Word::Operator, deadline).await;
+        dialled.map_err(|failure| Failure::new(failure.code, format!("on the way to the proxy: {}", failure.message)))
+    }
+
+    async fn dial(&self, host: &Host<String>, port: u16, word: Word, by: Deadline) -> Result<TcpStream, Failure> {
+        let none = Meter::default();
+        let addresses = match host {
+            Host::Domain(name) => within(by, Phase::Lookup, &none, self.lookup.addresses(name)).await?,
+            address => literal(address).into_iter().collect(),
         };
         let addresses = allowed(&addresses, word)?;
-        let left = deadline.at.saturating_duration_since(self.clock.instant());
-        within(deadline, Phase::Connect, &none, eyeballs::connect(&addresses, port, left)).await
+        let left = by.at.saturating_duration_since(self.clock.instant());
+        within(by, Phase::Connect, &none, eyeballs::connect(&addresses, port, left)).await
     }
 }
 

@@ -87,7 +87,13 @@ fn failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     let Some((address, error)) = failed.first() else {
         return Failure::new(Code::ConnectFailed, "there is no address to connect to");
     };
-    Failure::new(Code::ConnectFailed, format!("connecting to {address} failed: {}{others}", error.kind()))
+    Failure::new(Code::ConnectFailed, format!("connecting to {address} failed: {}{others}", reason(error)))
+}
+
+/// The system's words, without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Name, Provider, Request, Secrets};
+use resumen::domain::{Provider, Secrets};
 use resumen::fetch::{Ask, Fetch, FetchError, HttpFetch, Payload};
 use tokio::task::JoinSet;
 
 use crate::support::fault::{self, FaultServer, Lookup, Scenario};
+use crate::support::plain_provider;
 
 /// What a busy machine may add to a deadline in a test; the figures themselves are measured elsewhere.
 const SLACK: Duration = Duration::from_millis(250);
@@ -77,20 +78,13 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
 }
 
 fn provider(scenario: &Scenario, server: &FaultServer) -> Provider {
-    Provider {
-        name: Name::new("fault").unwrap(),
-        extract: ".".into(),
-        request: Request {
-            url: scenario.url(server).parse().unwrap(),
-            method: scenario.method.as_deref().unwrap_or("GET").into(),
-            headers: Vec::new(),
-            body: None,
-            allow_private: scenario.allow_private,
-            ca: scenario.ca.then(|| fault::authority_pem().into()),
-            proxy: None,
-            max_body: scenario.max_body.unwrap_or(1 << 20),
-        },
-    }
+    let mut provider = plain_provider(&scenario.url(server));
+    let request = &mut provider.request;
+    request.method = scenario.method.as_deref().unwrap_or("GET").into();
+    request.allow_private = scenario.allow_private;
+    request.ca = scenario.ca.then(|| fault::authority_pem().into());
+    request.max_body = scenario.max_body.unwrap_or(request.max_body);
+    provider
 }
 
 fn ask(lookup: &Lookup) -> Ask {

@@ -7,6 +7,9 @@ mod support;
 
 mod commands;
 mod fetch;
+mod fetch_proxy;
+mod fetch_request;
+mod fetch_reuse;
 mod keep;
 mod layers;
 mod merge;

@@ -1,3 +1,23 @@
 //! What integration tests stand on.
 
 pub mod fault;
+
+use resumen::domain::{Name, Provider, Request};
+
+/// A provider at `url` with every default.
+pub fn plain_provider(url: &str) -> Provider {
+    Provider {
+        name: Name::new("provider").unwrap(),
+        extract: ".".into(),
+        request: Request {
+            url: url.parse().unwrap(),
+            method: "GET".into(),
+            headers: Vec::new(),
+            body: None,
+            allow_private: false,
+            ca: None,
+            proxy: None,
+            max_body: 1 << 20,
+        },
+    }
+}

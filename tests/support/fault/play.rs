@@ -50,6 +50,8 @@ pub async fn play(mut stream: impl OverTcp, script: &Script, seen: &Seen) -> io:
                 },
                 Step::Sleep(pause) => tokio::time::sleep(*pause).await,
                 Step::Stall => return gone(&mut stream).await,
+                Step::Await if !request(&mut stream, seen).await? => return Ok(()),
+                Step::Await => {}
                 Step::Again => again = true,
                 Step::Close => return close(&mut stream).await,
                 Step::Cut => {

@@ -9,7 +9,8 @@
 //! | `drip 100ms BYTES` | sends byte by byte, one per pause |
 //! | `flood BYTES` | sends again and again, until the client goes |
 //! | `sleep 50ms` · `stall` | waits · waits until the client goes |
-//! | `again` | waits for the next request on this connection and begins anew |
+//! | `await` | waits for the next request on this connection |
+//! | `again` | the same, and begins anew |
 //! | `close` · `cut` · `reset` | ends with FIN (and TLS's goodbye) · FIN without goodbye · RST |
 //! | `greet` | as the first step: do not wait for a request |
 //!
@@ -42,6 +43,8 @@ pub enum Step {
     Sleep(Duration),
     /// Waits until the client goes.
     Stall,
+    /// Waits for the next request.
+    Await,
     /// Waits for the next request and begins anew.
     Again,
     /// Ends the connection in order.
@@ -91,6 +94,7 @@ fn step(line: &str) -> Step {
         "flood" => Step::Flood(bytes(rest)),
         "sleep" => Step::Sleep(duration(rest)),
         "stall" => Step::Stall,
+        "await" => Step::Await,
         "again" => Step::Again,
         "close" => Step::Close,
         "cut" => Step::Cut,

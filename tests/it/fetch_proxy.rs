@@ -1,0 +1,114 @@
+//! Requests through an egress proxy.
+
+use std::time::Duration;
+
+use resumen::clock::Clock;
+use resumen::domain::{Code, Provider, Proxy, Secrets};
+use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::support::fault::{FaultServer, Kind, Playbook, Script, authority_pem};
+use crate::support::plain_provider;
+
+async fn serve(script: &[&str], tls: Option<Kind>) -> FaultServer {
+    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls }).await
+}
+
+fn through(proxy: &str, url: &str) -> Provider {
+    let mut provider = plain_provider(url);
+    provider.request.proxy = Some(Proxy(proxy.parse().unwrap()));
+    provider.request.ca = Some(authority_pem().into());
+    provider
+}
+
+async fn ask(provider: &Provider) -> Result<Payload, FetchError> {
+    let clock = Clock::start();
+    let limit = Duration::from_millis(500);
+    HttpFetch::new(clock, Secrets::default()).fetch(provider, clock.deadline(limit)).await
+}
+
+#[tokio::test]
+async fn plain_requests_are_sent_in_absolute_form_with_the_proxys_credentials() {
+    let proxy = serve(&["json {}"], None).await;
+    let provider = through(&format!("http://me:pass@{}", proxy.address), "http://user@far.test/path?q=1");
+    ask(&provider).await.unwrap();
+    let head = proxy.seen.heads().remove(0);
+    assert!(head.starts_with("GET http://far.test/path?q=1 HTTP/1.1\r\n"), "{head}");
+    for line in ["host: far.test", "proxy-authorization: Basic bWU6cGFzcw==", "authorization: Basic dXNlcjo="] {
+        assert!(head.split("\r\n").any(|l| l == line), "{line} is not in {head}");
+    }
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_tunnel() {
+    let target = serve(&["json {\"far\":true}", "again"], Some(Kind::Good)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let far = target.address;
+    let mut tunnels = JoinSet::new();
+    tunnels.spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut near).await;
+        near.try_write(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+        let _ = copy_bidirectional(&mut near, &mut TcpStream::connect(far).await.unwrap()).await;
+        assert!(head.starts_with("CONNECT secure.test:444 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("proxy-authorization: Basic bWU6cGFzcw=="), "{head}");
+    });
+    let provider = through(&format!("http://me:pass@{proxy}"), "https://secure.test:444/");
+    assert_eq!(ask(&provider).await.unwrap().0, "{\"far\":true}");
+    let head = target.seen.heads().remove(0);
+    assert!(head.starts_with("GET / HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy"), "{head}");
+    tunnels.join_next().await.unwrap().unwrap();
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.readable().await.unwrap();
+        let _ = stream.try_read_buf(&mut head);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
+    let cases: [(&[&str], Code, &str); 6] = [
+        (
+            &["head 407 | Content-Length: 0"],
+            Code::ConnectFailed,
+            "(HTTP 407): it wants a user and a password in `proxy`",
+        ),
+        (&["head 502 | Content-Length: 4", "send oops"], Code::ConnectFailed, "(HTTP 502)"),
+        (&["close"], Code::ConnectFailed, "the proxy gave no tunnel"),
+        (&["send garbage\\r\\n\\r\\n"], Code::ConnectFailed, "the proxy gave no tunnel"),
+        (&["head 200", "send early", "stall"], Code::ConnectFailed, "before the tunnel's first"),
+        (&["stall"], Code::ConnectTimeout, "no answer within 500 ms (waiting for the proxy's tunnel)"),
+    ];
+    for (script, code, says) in cases {
+        let proxy = serve(script, None).await;
+        let failure =
+            ask(&through(&format!("http://{}", proxy.address), "https://far.test/")).await.unwrap_err().failure;
+        assert_eq!(failure.code, code, "{failure}");
+        assert!(failure.message.contains(says), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn an_absent_proxy_is_told_from_an_absent_provider() {
+    let proxy = FaultServer::closed();
+    let failure = ask(&through(&format!("http://{}", proxy.address), "http://far.test/")).await.unwrap_err().failure;
+    assert_eq!(failure.code, Code::ConnectRefused);
+    assert!(failure.message.starts_with("on the way to the proxy: "), "{failure}");
+}
+
+#[tokio::test]
+async fn metadata_is_out_of_reach_through_a_proxy_too() {
+    let proxy = serve(&["json {}"], None).await;
+    for url in ["http://169.254.169.254/latest", "https://[::ffff:a9fe:a9fe]/"] {
+        let failure = ask(&through(&format!("http://{}", proxy.address), url)).await.unwrap_err().failure;
+        assert_eq!(failure.code, Code::DestinationBlocked, "{failure}");
+    }
+    assert_eq!(proxy.seen.connections(), 0);
+}
