@@ -37,7 +37,12 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
                     else /etc/resumen/resumen.toml";
         Report::of_file(path, format!("the configuration cannot be read: {error}"), Some(help.into()))
     })?;
-    let text = decode(path, &bytes.bytes)?;
+    parse(path, &bytes.bytes, env)
+}
+
+/// Checks what stands in a file, or would stand in one, at `path`.
+pub fn parse(path: &Path, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Report> {
+    let text = decode(path, bytes)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut cx = Context::new(text, folder, env);
     let parts = read(text, &mut cx);
