@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 
+use crate::config::parse_listen;
+
 /// The version, and the revision if the build was told it (`RESUMEN_REVISION`).
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("RESUMEN_REVISION").unwrap_or_default() {
     "" => env!("CARGO_PKG_VERSION").to_owned(),
@@ -122,7 +124,7 @@ pub(super) struct Demo {
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
     /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = parse_listen)]
     pub(super) listen: SocketAddr,
 }
 
@@ -196,8 +198,7 @@ fn listen(text: &str) -> Result<Listen, String> {
     if text.is_empty() {
         return Ok(Listen(None));
     }
-    let address = text.parse().map_err(|_| "an address is needed such as 127.0.0.1:8080 or [::]:8080".to_owned())?;
-    Ok(Listen(Some(address)))
+    parse_listen(text).map(|address| Listen(Some(address)))
 }
 
 /// The seconds of the query parameter `timeout`.

@@ -72,3 +72,9 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// The columns of a terminal; none if it is no terminal, or does not say.
+pub(super) fn width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}

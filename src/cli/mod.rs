@@ -5,11 +5,14 @@
 //! configuration.
 
 mod arguments;
+mod configuration;
 mod console;
 mod healthcheck;
 mod manual;
+mod once;
 mod simulate;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -33,6 +36,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
     match arguments.chosen() {
+        Command::Once(arguments) => once::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions { shell } => manual::completions(shell),
