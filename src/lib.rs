@@ -10,6 +10,7 @@ pub mod domain;
 pub mod extract;
 pub mod fetch;
 pub mod flight;
+pub mod http;
 pub mod live;
 pub mod refresh;
 pub mod render;

@@ -3,8 +3,8 @@
 //!
 //! Imports nothing of the crate. Never waits, never reads a clock (`now` is passed in), never serialises.
 
-mod adopt;
 mod address;
+mod adopt;
 mod code;
 mod entry;
 mod failure;

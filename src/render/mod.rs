@@ -3,12 +3,14 @@
 //! Imports `domain`. The only owner of the wire names. Does no I/O.
 
 mod body;
+mod forms;
 mod headers;
 mod note;
 mod rendering;
 mod text;
 mod version;
 
+pub use forms::{Coding, Forms};
 pub use note::{Note, Origin};
 pub use rendering::{Mode, Rendering, render};
 pub use text::{rfc3339, write_text};

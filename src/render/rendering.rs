@@ -9,6 +9,7 @@ use http::HeaderValue;
 use crate::domain::{Code, Freshness, Snapshot, Time, Trouble};
 
 use super::body::{self, Head, Row};
+use super::forms::Forms;
 use super::note::{Note, Origin};
 use super::{Version, headers, version};
 
@@ -58,6 +59,8 @@ pub struct Rendering {
     pub cdn_cache_control: Option<HeaderValue>,
     /// `Server-Timing`
     pub server_timing: Option<HeaderValue>,
+    /// The body in content codings, as far as somebody asked for them.
+    pub forms: Forms,
 }
 
 impl Mode<'_> {
@@ -91,6 +94,7 @@ pub fn render(snapshot: &Snapshot, selection: &[usize], mode: &Mode<'_>, now: Ti
         cache_status: headers::cache_status(mode, &rows),
         cdn_cache_control: headers::cdn_cache_control(mode, snapshot, selection, &rows, as_of),
         server_timing: headers::server_timing(mode, &rows),
+        forms: Forms::default(),
     }
 }
 

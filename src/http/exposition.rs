@@ -1,0 +1,109 @@
+//! The text format of Prometheus, version 0.0.4, written by hand: the numbers live in per-thread counters and in the
+//! snapshot, and there is nothing to register.
+
+use std::fmt::{self, Display, Write};
+
+/// A page of metrics.
+#[derive(Debug, Default)]
+pub(super) struct Page(String);
+
+/// What kind of number a family holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Page {
+    /// Begins a family.
+    pub(super) fn family(&mut self, name: &str, kind: Type, help: &str) {
+        let kind = match kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        };
+        // Writing to a text cannot fail.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    /// Adds one sample of the family begun last.
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (i, (label, text)) in labels.iter().enumerate() {
+            let open = if i == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{}\"", Escaped(text));
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    /// Adds a family of one sample.
+    pub(super) fn single(&mut self, name: &str, kind: Type, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    /// Adds a histogram: `counts` by upper bound in microseconds, the last one beyond all bounds.
+    pub(super) fn histogram(&mut self, name: &str, label: (&str, &str), bounds: &[u64], counts: &[u64], micros: u64) {
+        let mut sum = 0;
+        let bucket = format!("{name}_bucket");
+        for (at, count) in counts.iter().enumerate() {
+            sum += count;
+            let bound = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |bound| Seconds(*bound).to_string());
+            self.sample(&bucket, &[label, ("le", &bound)], sum);
+        }
+        self.sample(&format!("{name}_sum"), &[label], Seconds(micros));
+        self.sample(&format!("{name}_count"), &[label], sum);
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Microseconds as seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seconds(pub(super) u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0 as f64 / 1e6)
+    }
+}
+
+struct Escaped<'t>(&'t str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_and_samples_have_their_form() {
+        let mut page = Page::default();
+        page.family("a_total", Type::Counter, "What a is.");
+        page.sample("a_total", &[("x", "1\\2\"3\n"), ("y", "z")], 7);
+        page.single("b", Type::Gauge, "What b is.", 0.5);
+        page.family("c", Type::Histogram, "What c is.");
+        page.histogram("c", ("r", "/"), &[100, 2_500_000], &[1, 2, 3], 7_000_000);
+        let expected = "# HELP a_total What a is.\n# TYPE a_total counter\na_total{x=\"1\\\\2\\\"3\\n\",y=\"z\"} 7\n\
+            # HELP b What b is.\n# TYPE b gauge\nb 0.5\n\
+            # HELP c What c is.\n# TYPE c histogram\n\
+            c_bucket{r=\"/\",le=\"0.0001\"} 1\nc_bucket{r=\"/\",le=\"2.5\"} 3\nc_bucket{r=\"/\",le=\"+Inf\"} 6\n\
+            c_sum{r=\"/\"} 7\nc_count{r=\"/\"} 6\n";
+        assert_eq!(page.into_text(), expected);
+    }
+}

@@ -1,0 +1,106 @@
+//! Requests that are refused before any route sees them, because two readers could understand them differently or
+//! because they ask for what is not done here.
+//!
+//! What the library refuses by itself (syntax, sizes) does not come this far; `lines` sees what it does not tell.
+
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{Method, Version};
+
+use super::lines::Fault;
+use super::problem::{Kind, Problem};
+
+/// Why this request is refused, if it is. `has_body` tells whether its framing announces one.
+pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Result<(), Problem> {
+    if let Some(fault) = fault {
+        return Err(bad_framing(fault));
+    }
+    check_host(head)?;
+    if has_body || head.headers.contains_key(TRANSFER_ENCODING) {
+        check_body(head)?;
+    }
+    if let Some(expectation) = head.headers.get(EXPECT)
+        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        let problem = Problem::new(Kind::ExpectationFailed, "the only expectation that can be met is `100-continue`");
+        return Err(problem.closing());
+    }
+    match head.method {
+        Method::CONNECT => Err(Problem::new(Kind::MethodNotAllowed, "this is no proxy").closing()),
+        _ => Ok(()),
+    }
+}
+
+fn bad_framing(fault: Fault) -> Problem {
+    let detail = match fault {
+        Fault::BareLf => "a line of the request's head ends in LF without CR",
+        Fault::Length => "Content-Length and Transfer-Encoding may come once, and only one of them",
+        Fault::Preface => "HTTP/2 is not spoken here",
+    };
+    Problem::new(Kind::BadFraming, detail).closing()
+}
+
+/// HTTP/1.1 wants exactly one; HTTP/1.0 may have none.
+fn check_host(head: &Parts) -> Result<(), Problem> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let detail = match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host.as_bytes()) => return Ok(()),
+        (None, _) if head.version == Version::HTTP_10 => return Ok(()),
+        (Some(_), None) => "its value is no host with an optional port",
+        (Some(_), Some(_)) => "it may come only once",
+        (None, _) => "it is missing",
+    };
+    let problem = Problem::new(Kind::InvalidHost, detail).param("Host").expected("a host name or address, and a port");
+    Err(problem.closing())
+}
+
+/// Other methods than these are refused anyway, with or without a body.
+fn check_body(head: &Parts) -> Result<(), Problem> {
+    if [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method) {
+        return Err(Problem::new(Kind::UnexpectedBody, format!("{} takes no body here", head.method)).closing());
+    }
+    Ok(())
+}
+
+/// `uri-host [ ":" port ]` of RFC 9110 §7.2, not empty.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = if let [b'[', rest @ ..] = value {
+        let Some(end) = rest.iter().position(|b| *b == b']') else { return false };
+        let inside = &rest[..end];
+        if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_alphanumeric() || b":.".contains(b)) {
+            return false;
+        }
+        (None, &rest[end + 1..])
+    } else {
+        let end = value.iter().position(|b| *b == b':').unwrap_or(value.len());
+        (Some(&value[..end]), &value[end..])
+    };
+    let named = host.is_none_or(|host| !host.is_empty() && host.iter().all(|b| is_name_byte(*b)));
+    let numbered = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    named && numbered
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_hosts() {
+        for good in ["localhost", "localhost:8080", "127.0.0.1", "[::1]:80", "[::1]", "a.b-c_d.example", "a:", "x%20y"]
+        {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ":80", "a b", "a:b", "a:123456", "a@b", "a/b", "[]", "[::1", "[::1]x", "a, b", "a:80:80", "ñ"]
+        {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A client's socket, which tells its connection's state what passes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::connection::{Conn, Phase};
+use super::lines::Lines;
+
+/// Bytes that we are ready to throw away meanwhile.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client's socket that tells its connection's state what passes.
+#[derive(Debug)]
+pub(super) struct Io {
+    stream: TcpStream,
+    conn: Arc<Conn>,
+    lines: Lines,
+}
+
+impl Io {
+    pub(super) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+        Self { stream, conn, lines: Lines::default() }
+    }
+
+    /// Says that nothing more comes, then reads on for a while: closing a socket with unread bytes resets it, and a
+    /// reset can destroy our last answer on its way.
+    pub(super) async fn close(mut self) {
+        self.conn.enter(Phase::Closing);
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut left = LINGER_BYTES;
+        let mut waste = [0; 2048];
+        while left > 0 {
+            match self.stream.read(&mut waste).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+    }
+
+    /// Writes outside of the library.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) else {
+            this.conn.hungry();
+            return Poll::Pending;
+        };
+        let fresh = &buf.filled()[before..];
+        if !fresh.is_empty() {
+            this.conn.received();
+            if let Some((head, fault)) = this.lines.scan(fresh) {
+                this.conn.note(head, fault);
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.wrote(poll)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.wrote(poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.conn.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl Io {
+    fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &poll {
+            Poll::Pending => self.conn.write_stalls(),
+            Poll::Ready(Ok(bytes)) => self.conn.took(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
+        poll
+    }
+}

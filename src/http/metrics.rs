@@ -1,0 +1,115 @@
+//! `/metrics`: everything that is counted or known, as Prometheus reads it. Labels come from the configuration and from
+//! the code's own lists, so that no request can add a series.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+
+use crate::domain::Time;
+use crate::fetch::Fetch;
+
+use super::counters::BOUNDS;
+use super::exposition::{Page, Type};
+use super::routes::LABELS;
+use super::{Site, process, source_metrics};
+
+/// The stores that can fail.
+const STORES: [&str; 2] = ["file", "redis"];
+
+/// What the rest of the program tells of itself. Written by whoever it happens to, read by `/metrics`.
+#[derive(Debug)]
+pub struct Vitals {
+    /// The commit that this program was built from, or nothing.
+    pub revision: &'static str,
+    store_errors: [AtomicU64; STORES.len()],
+    reload_succeeded: AtomicBool,
+    reloaded_at: AtomicI64,
+}
+
+impl Vitals {
+    /// Of a program that read its configuration at `now`.
+    pub fn new(now: Time, revision: &'static str) -> Self {
+        Self {
+            revision,
+            store_errors: Default::default(),
+            reload_succeeded: AtomicBool::new(true),
+            reloaded_at: AtomicI64::new(now.as_millis()),
+        }
+    }
+
+    /// An operation of a store (`file` or `redis`) failed.
+    pub fn store_failed(&self, store: &str) {
+        if let Some(at) = STORES.into_iter().position(|known| known == store) {
+            self.store_errors[at].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A reload ended: at this instant, or refused.
+    pub fn reloaded(&self, at: Option<Time>) {
+        self.reload_succeeded.store(at.is_some(), Relaxed);
+        if let Some(at) = at {
+            self.reloaded_at.store(at.as_millis(), Relaxed);
+        }
+    }
+}
+
+/// The page.
+pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
+    let mut page = Page::default();
+    page.family("resumen_build_info", Type::Gauge, "What was built.");
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", site.vitals.revision)];
+    page.sample("resumen_build_info", &labels, 1);
+    source_metrics::write(&mut page, &site.cache.snapshot(), &site.fetches, site.clock.now());
+    serving(&mut page, &site);
+    vitals(&mut page, &site.vitals);
+    process::write(&mut page, seconds(site.started.as_millis()));
+    let text = page.into_text();
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")),
+        (CONTENT_LENGTH, HeaderValue::from(text.len())),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, text).into_response()
+}
+
+/// Milliseconds as seconds.
+pub(super) fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1e3
+}
+
+fn serving<F: Fetch>(page: &mut Page, site: &Site<F>) {
+    let sums: Vec<_> = LABELS.iter().enumerate().map(|(at, label)| (*label, site.counters.sums(at))).collect();
+    let requests = "resumen_http_requests_total";
+    page.family(requests, Type::Counter, "Answers by route and class of status.");
+    for (route, sums) in &sums {
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(sums.classes).skip(1) {
+            page.sample(requests, &[("route", route), ("status", class)], count);
+        }
+    }
+    let durations = "resumen_http_request_duration_seconds";
+    page.family(durations, Type::Histogram, "From the end of a request's head to the head of its answer.");
+    for (route, sums) in &sums {
+        page.histogram(durations, ("route", route), &BOUNDS, &sums.buckets, sums.micros);
+    }
+    let connections = site.counters.connections();
+    page.single("resumen_http_connections", Type::Gauge, "Connections open now.", connections);
+}
+
+fn vitals(page: &mut Page, vitals: &Vitals) {
+    let errors = "resumen_store_errors_total";
+    page.family(errors, Type::Counter, "Operations of a store that failed.");
+    for (store, count) in STORES.into_iter().zip(&vitals.store_errors) {
+        page.sample(errors, &[("store", store)], count.load(Relaxed));
+    }
+    let succeeded = u8::from(vitals.reload_succeeded.load(Relaxed));
+    let help = "Whether the configuration was taken when it was last read.";
+    page.single("resumen_config_last_reload_successful", Type::Gauge, help, succeeded);
+    let at = seconds(vitals.reloaded_at.load(Relaxed));
+    let help = "When a configuration was last taken, since the epoch.";
+    page.single("resumen_config_last_reload_success_timestamp_seconds", Type::Gauge, help, at);
+}

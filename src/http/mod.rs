@@ -1,0 +1,35 @@
+//! Floor 4: accept loop, guards, routes, representations, stream, metrics, panel.
+//!
+//! Imports everything below it. A request walks `server` (accept) → `worker` (its thread) → `connection` (bytes and
+//! deadlines) → `guard` → `front` (the exact `/resumen`) or `routes` → back through `front`, which adds what every
+//! answer has. Names neither reqwest nor redis, and never writes to the snapshot.
+
+mod connection;
+mod cors;
+mod counters;
+mod encoding;
+mod exposition;
+mod front;
+mod guard;
+mod io;
+mod lines;
+mod listen;
+mod metrics;
+mod problem;
+mod process;
+mod query;
+mod representation;
+mod resumen;
+mod routes;
+mod salud;
+mod server;
+mod site;
+mod source_metrics;
+mod suggest;
+mod worker;
+
+pub use listen::Listener;
+pub use metrics::Vitals;
+pub use server::serve;
+pub use site::{Parts, Site};
+pub use source_metrics::Fetches;

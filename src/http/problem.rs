@@ -1,0 +1,224 @@
+//! Refusals and failures as RFC 9457 problems.
+
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+/// What every route allows.
+pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// The most characters of a client's text that an answer repeats.
+const GOT_LIMIT: usize = 80;
+
+const NOSNIFF: HeaderName = http::header::X_CONTENT_TYPE_OPTIONS;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $status:ident $code:literal $title:literal,)*) => {
+        /// What kinds of problems there are. Clients rely on the codes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Kind { $($(#[$doc])* $kind,)* }
+
+        impl Kind {
+            fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status,)* }
+            }
+
+            fn code(self) -> &'static str {
+                match self { $(Self::$kind => $code,)* }
+            }
+
+            fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A parameter's value is not what it must be.
+    InvalidParameter = BAD_REQUEST "invalid_parameter" "A parameter's value is not valid",
+    /// There is no such parameter.
+    UnknownParameter = BAD_REQUEST "unknown_parameter" "There is no such parameter",
+    /// There is no such source.
+    UnknownSource = BAD_REQUEST "unknown_source" "There is no such source",
+    /// Two readers could see different requests in these bytes.
+    BadFraming = BAD_REQUEST "bad_framing" "The request's framing is ambiguous",
+    /// `Host` is missing, repeated, empty or no host.
+    InvalidHost = BAD_REQUEST "invalid_host" "The Host field is not valid",
+    /// A body where none has a meaning.
+    UnexpectedBody = BAD_REQUEST "unexpected_body" "This request must not have a body",
+    /// No route has this path.
+    NotFound = NOT_FOUND "not_found" "There is nothing at this path",
+    /// The route knows other methods only.
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "This method is not allowed here",
+    /// The client takes no form that there is.
+    NotAcceptable = NOT_ACCEPTABLE "not_acceptable" "No acceptable encoding",
+    /// `Expect` asks for something else than `100-continue`.
+    ExpectationFailed = EXPECTATION_FAILED "expectation_failed" "The expectation cannot be met",
+    /// Nothing to serve yet.
+    NotReady = SERVICE_UNAVAILABLE "not_ready" "Not ready yet",
+    /// On its way out.
+    Draining = SERVICE_UNAVAILABLE "draining" "The service is stopping",
+    /// The refresher gives no sign of life.
+    Lifeless = SERVICE_UNAVAILABLE "refresher_stuck" "The refresher gives no sign of life",
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem(Box<Members>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Members {
+    kind: Kind,
+    detail: String,
+    param: Option<String>,
+    got: Option<String>,
+    expected: Option<String>,
+    suggestion: Option<String>,
+    /// Whether the connection cannot be trusted any further.
+    closes: bool,
+}
+
+/// The members on the wire, in this order.
+#[derive(Serialize)]
+struct Wire<'p> {
+    r#type: String,
+    title: &'p str,
+    status: u16,
+    detail: &'p str,
+    code: &'p str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    got: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<&'p str>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self(Box::new(Members {
+            kind,
+            detail,
+            param: None,
+            got: None,
+            expected: None,
+            suggestion: None,
+            closes: false,
+        }))
+    }
+
+    /// About this parameter.
+    pub(super) fn param(mut self, name: &str) -> Self {
+        self.0.param = Some(shortened(name));
+        self
+    }
+
+    /// What the client sent.
+    pub(super) fn got(mut self, got: &str) -> Self {
+        self.0.got = Some(shortened(got));
+        self
+    }
+
+    /// What would have been right.
+    pub(super) fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.0.expected = Some(expected.into());
+        self
+    }
+
+    /// What was probably meant.
+    pub(super) fn suggestion(mut self, suggestion: Option<&str>) -> Self {
+        self.0.suggestion = suggestion.map(str::to_owned);
+        self
+    }
+
+    /// The connection ends with this answer.
+    pub(super) fn closing(mut self) -> Self {
+        self.0.closes = true;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let wire = Wire {
+            r#type: format!("urn:resumen:problem:{}", self.0.kind.code()),
+            title: self.0.kind.title(),
+            status: self.0.kind.status().as_u16(),
+            detail: &self.0.detail,
+            code: self.0.kind.code(),
+            param: self.0.param.as_deref(),
+            got: self.0.got.as_deref(),
+            expected: self.0.expected.as_deref(),
+            suggestion: self.0.suggestion.as_deref(),
+        };
+        // Texts and a number always make JSON.
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+        let body = Bytes::from(self.body());
+        let mut response = Response::new(Full::new(body.clone()));
+        *response.status_mut() = self.0.kind.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+        if self.0.kind == Kind::MethodNotAllowed {
+            headers.insert(ALLOW, METHODS);
+        }
+        if self.0.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> axum::response::Response {
+        self.response().into_response()
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(GOT_LIMIT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_those_of_the_contract() {
+        let problem = Problem::new(Kind::InvalidParameter, "`timeout` is no number of seconds")
+            .param("timeout")
+            .got("abc")
+            .expected("seconds");
+        let body: serde_json::Value = serde_json::from_slice(&problem.body()).unwrap();
+        let expected = serde_json::json!({
+            "type": "urn:resumen:problem:invalid_parameter", "title": "A parameter's value is not valid", "status": 400,
+            "detail": "`timeout` is no number of seconds", "code": "invalid_parameter", "param": "timeout",
+            "got": "abc", "expected": "seconds",
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn little_of_a_long_text_is_repeated() {
+        let problem = Problem::new(Kind::InvalidParameter, "").got(&"ñ".repeat(10_000));
+        assert_eq!(problem.0.got.unwrap().chars().count(), GOT_LIMIT + 1);
+    }
+}

@@ -1,0 +1,185 @@
+//! The parameters of `/resumen`, read from the raw query so that nothing is decoded leniently or taken twice.
+
+use std::time::Duration;
+
+use crate::domain::{Name, Roster};
+
+use super::problem::{Kind, Problem};
+use super::suggest::nearest;
+
+/// The parameters that there are.
+const NAMES: [&str; 4] = ["fresh", "timeout", "max_age", "sources"];
+
+/// Names of sources that a problem lists at most.
+const LISTED: usize = 40;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Query {
+    /// A live answer in which readings up to this age need not be fetched; none asks for the snapshot.
+    pub(super) max_age: Option<Duration>,
+    /// The deadline, if it is not the default.
+    pub(super) timeout: Option<Duration>,
+    /// These sources in this order; none means all of them.
+    pub(super) sources: Option<Vec<Name>>,
+}
+
+impl Query {
+    /// Reads the text between `?` and the end.
+    pub(super) fn parse(raw: &str, roster: &Roster, max_timeout: Duration) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        let mut seen: Vec<&'static str> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(name) = known(raw_name)? else { continue };
+            if seen.contains(&name) {
+                return Err(invalid(name, raw_value, "one value", "is given more than once"));
+            }
+            seen.push(name);
+            let Some(value) = decoded(raw_value) else {
+                let detail = "is not percent-encoded UTF-8";
+                return Err(invalid(name, raw_value, "`%` followed by two hexadecimal digits, as UTF-8", detail));
+            };
+            query.take(name, &value, roster, max_timeout)?;
+        }
+        if seen.contains(&"fresh") && seen.contains(&"max_age") {
+            let problem = invalid("max_age", raw, "either `fresh` or `max_age`", "cannot be combined with `fresh`");
+            return Err(problem);
+        }
+        Ok(query)
+    }
+
+    fn take(&mut self, name: &'static str, value: &str, roster: &Roster, max_timeout: Duration) -> Result<(), Problem> {
+        match name {
+            "fresh" => self.max_age = switch(value)?.then_some(Duration::ZERO),
+            "max_age" => {
+                let expected = "seconds, like `30` or `0.5`";
+                let age = seconds(value).ok_or_else(|| invalid(name, value, expected, "is no number of seconds"))?;
+                self.max_age = Some(age);
+            }
+            "timeout" => self.timeout = Some(timeout(value, max_timeout)?),
+            _ => self.sources = Some(sources(value, roster)?),
+        }
+        Ok(())
+    }
+}
+
+/// The parameter that a name is; none for one that is to be ignored.
+fn known(raw: &str) -> Result<Option<&'static str>, Problem> {
+    let name = decoded(raw).unwrap_or_else(|| raw.to_owned());
+    if name.starts_with('_') {
+        return Ok(None);
+    }
+    if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
+        return Ok(Some(known));
+    }
+    let problem = Problem::new(Kind::UnknownParameter, "no parameter has this name")
+        .param(&name)
+        .got(&name)
+        .expected(NAMES.join(", "))
+        .suggestion(nearest(&name, NAMES));
+    Err(problem)
+}
+
+fn invalid(name: &'static str, got: &str, expected: &str, detail: &str) -> Problem {
+    Problem::new(Kind::InvalidParameter, format!("`{name}` {detail}")).param(name).got(got).expected(expected)
+}
+
+fn switch(value: &str) -> Result<bool, Problem> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(invalid("fresh", value, "1, 0, true or false", "is neither true nor false")),
+    }
+}
+
+fn timeout(value: &str, max: Duration) -> Result<Duration, Problem> {
+    let expected = format!("seconds, more than 0 and at most {}, like `2` or `0.5`", max.as_secs_f64());
+    let refused = |detail| invalid("timeout", value, &expected, detail);
+    let timeout = seconds(value).ok_or_else(|| refused("is no number of seconds"))?;
+    if timeout.is_zero() {
+        return Err(refused("must be more than 0"));
+    }
+    if timeout > max {
+        return Err(refused("is larger than this server allows"));
+    }
+    Ok(timeout)
+}
+
+/// `[0-9]{1,9}(\.[0-9]{1,9})?`, exactly.
+fn seconds(value: &str) -> Option<Duration> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let digits = |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let nanos = format!("{fraction:0<9}").parse().ok()?;
+    Some(Duration::new(whole.parse().ok()?, nanos))
+}
+
+fn sources(value: &str, roster: &Roster) -> Result<Vec<Name>, Problem> {
+    let expected = "names of sources separated by commas, each once";
+    let mut names: Vec<Name> = Vec::new();
+    for text in value.split(',') {
+        if text.is_empty() {
+            return Err(invalid("sources", value, expected, "holds an empty name"));
+        }
+        let Some(source) = roster.get(text) else { return Err(unknown_source(text, roster)) };
+        if names.contains(&source.name) {
+            return Err(invalid("sources", value, expected, "names a source more than once"));
+        }
+        names.push(source.name.clone());
+    }
+    Ok(names)
+}
+
+fn unknown_source(got: &str, roster: &Roster) -> Problem {
+    let all = || roster.sources().iter().map(|source| source.name.as_str());
+    let mut expected = all().take(LISTED).collect::<Vec<_>>().join(", ");
+    let more = roster.sources().len().saturating_sub(LISTED);
+    if more > 0 {
+        expected = format!("{expected} and {more} more");
+    }
+    Problem::new(Kind::UnknownSource, "no source has this name")
+        .param("sources")
+        .got(got)
+        .expected(expected)
+        .suggestion(nearest(got, all()))
+}
+
+/// The text behind percent-encoding; none if a `%` is not followed by two digits, or what comes out is not UTF-8.
+/// A `+` is a `+`.
+fn decoded(raw: &str) -> Option<String> {
+    if !raw.contains('%') {
+        return Some(raw.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let (byte, tail) = if *first == b'%' { escaped(tail)? } else { (*first, tail) };
+        bytes.push(byte);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The bytes behind percent-encoding, leaving what is not valid as it stands. Only for guessing what was meant.
+pub(super) fn decoded_where_valid(raw: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let (byte, tail) = Some(tail).filter(|_| *first == b'%').and_then(escaped).unwrap_or((*first, tail));
+        bytes.push(byte);
+        rest = tail;
+    }
+    bytes
+}
+
+fn escaped(after_percent: &[u8]) -> Option<(u8, &[u8])> {
+    let [high, low, tail @ ..] = after_percent else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some(((digit(*high)? * 16 + digit(*low)?) as u8, tail))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! A rendering as a response: coding, conditions, headers. The same code for every way to `/resumen`.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::render::Rendering;
+
+use super::encoding::{self, Choice};
+use super::problem::{Kind, Problem};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Answers a request with these headers.
+pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<Full<Bytes>> {
+    if none_match(request, &rendering.etag) {
+        return unchanged(rendering);
+    }
+    let choice = Choice::of(request);
+    let coded = choice.coding.and_then(|coding| {
+        let form = rendering.forms.get(coding, &rendering.body, choice.plain)?;
+        Some((form, encoding::name(coding)))
+    });
+    match coded {
+        Some((form, name)) => {
+            let mut response = whole(rendering, form);
+            response.headers_mut().insert(CONTENT_ENCODING, name);
+            response
+        }
+        None if choice.plain => whole(rendering, rendering.body.clone()),
+        None => {
+            let expected = "gzip, br, zstd or identity";
+            let detail = "Accept-Encoding refuses every form of the answer";
+            Problem::new(Kind::NotAcceptable, detail).expected(expected).response()
+        }
+    }
+}
+
+fn whole(rendering: &Rendering, body: Bytes) -> Response<Full<Bytes>> {
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    headers.reserve(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    describe(rendering, headers);
+    if let Some(timing) = &rendering.server_timing {
+        headers.insert(SERVER_TIMING, timing.clone());
+    }
+    response
+}
+
+fn unchanged(rendering: &Rendering) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    describe(rendering, response.headers_mut());
+    response
+}
+
+/// What a 304 says as well.
+fn describe(rendering: &Rendering, headers: &mut HeaderMap) {
+    headers.insert(ETAG, rendering.etag.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(control) = &rendering.cdn_cache_control {
+        headers.insert(CDN_CACHE_CONTROL, control.clone());
+    }
+    headers.insert(CACHE_STATUS, rendering.cache_status.clone());
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+}
+
+/// Whether `If-None-Match` names this weak tag, by weak comparison. A field that is not well formed says nothing.
+fn none_match(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let mut fields = request.get_all(IF_NONE_MATCH).iter().peekable();
+    if fields.peek().is_none() {
+        return false;
+    }
+    let ours = etag.as_bytes().strip_prefix(b"W/").unwrap_or(etag.as_bytes());
+    let mut found = false;
+    for field in fields {
+        let text = field.as_bytes().trim_ascii();
+        if text == b"*" {
+            found = true;
+            continue;
+        }
+        let Some(tags) = tags(text) else { return false };
+        found |= tags.contains(&ours);
+    }
+    found
+}
+
+/// The opaque parts, quotes included, of a list of entity tags.
+fn tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut found = Vec::new();
+    loop {
+        text = text.trim_ascii_start();
+        let Some(first) = text.first() else { return Some(found) };
+        if *first == b',' {
+            text = &text[1..];
+            continue;
+        }
+        let tag = text.strip_prefix(b"W/").unwrap_or(text);
+        let inner = tag.strip_prefix(b"\"")?;
+        let end = inner.iter().position(|b| *b == b'"')?;
+        if !inner[..end].iter().all(|b| *b == 0x21 || (0x23..=0x7e).contains(b) || *b >= 0x80) {
+            return None;
+        }
+        found.push(&tag[..end + 2]);
+        text = inner[end + 1..].trim_ascii_start();
+        if !matches!(text.first(), None | Some(b',')) {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(fields: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(IF_NONE_MATCH, HeaderValue::from_static(field));
+        }
+        none_match(&headers, &HeaderValue::from_static("W/\"5d0c\""))
+    }
+
+    #[test]
+    fn tags_are_compared_weakly_in_lists() {
+        let five_hundred: &'static str = Box::leak(("\"a\", ".repeat(500) + "\"5d0c\"").into_boxed_str());
+        let yes: [&[&'static str]; 9] = [
+            &["W/\"5d0c\""],
+            &["\"5d0c\""],
+            &["*"],
+            &[" * "],
+            &["\"a\", W/\"b,c\",\"5d0c\""],
+            &["\"a\"", "\"5d0c\""],
+            &[",, \"5d0c\" ,"],
+            &["W/\"5d0c\",W/\"x\""],
+            &[five_hundred],
+        ];
+        for fields in yes {
+            assert!(matches(fields), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_well_formed_says_nothing() {
+        let no: [&[&'static str]; 13] = [
+            &[],
+            &[""],
+            &["\"other\""],
+            &["5d0c"],
+            &["\"5d0c"],
+            &["5d0c\""],
+            &["W/5d0c"],
+            &["w/\"5d0c\""],
+            &["\"5d0c\" \"x\""],
+            &["\"5d0c\", \"unbalanced"],
+            &["\"5d 0c\", \"5d0c\""],
+            &["*, \"x\""],
+            &["\"5D0C\""],
+        ];
+        for fields in no {
+            assert!(!matches(fields), "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The one list of routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use http::header::ALLOW;
+use http::{Method, StatusCode, Uri};
+
+use crate::fetch::Fetch;
+
+use super::problem::{Kind, METHODS, Problem};
+use super::suggest::nearest_path;
+use super::{Site, metrics, resumen, salud};
+
+macro_rules! routes {
+    ($($path:literal => $handler:expr,)*) => {
+        /// The paths in the order of the list.
+        pub(super) const PATHS: [&str; [$($path),*].len()] = [$($path),*];
+
+        /// How metrics call the routes: their paths, and at the end whatever has none.
+        pub(super) const LABELS: [&str; PATHS.len() + 1] = [$($path,)* "other"];
+
+        /// Everything that is served.
+        pub(super) fn router<F: Fetch>(site: Arc<Site<F>>) -> Router {
+            Router::new()
+                $(.route($path, allowing($handler)))*
+                .fallback(not_found)
+                .method_not_allowed_fallback(method_not_allowed)
+                .with_state(site)
+        }
+    };
+}
+
+// A route is one line here; its handler answers GET, and HEAD and OPTIONS follow from that.
+routes! {
+    "/resumen" => get(resumen::answer::<F>),
+    "/salud" => get(salud::alive::<F>),
+    "/salud/listo" => get(salud::ready::<F>),
+    "/metrics" => get(metrics::answer::<F>),
+}
+
+/// The label of whatever has no route.
+pub(super) const OTHER: usize = PATHS.len();
+
+/// The label of a path.
+pub(super) fn label(path: &str) -> usize {
+    PATHS.iter().position(|known| *known == path).unwrap_or(OTHER)
+}
+
+fn allowing<F: Fetch>(route: MethodRouter<Arc<Site<F>>>) -> MethodRouter<Arc<Site<F>>> {
+    route.options(options::<F>)
+}
+
+async fn options<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
+    let mut response = (StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response();
+    site.cors.mark_preflight(response.headers_mut());
+    response
+}
+
+async fn not_found(method: Method, uri: Uri) -> Response {
+    let path = uri.path();
+    if path == "*" && method == Method::OPTIONS {
+        return (StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response();
+    }
+    let problem = Problem::new(Kind::NotFound, "no route has this path").got(path).expected(PATHS.join(", "));
+    problem.suggestion(nearest_path(path, PATHS)).into_response()
+}
+
+async fn method_not_allowed(method: Method) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, "this route answers GET, HEAD and OPTIONS").got(method.as_str())
+}

@@ -1,0 +1,116 @@
+//! The accept loop: one listening socket, connections handed to whichever serving thread has fewest.
+//!
+//! One loop for all threads, so that the cap, running out of descriptors and the drain each happen in one place, and
+//! so that a burst spreads evenly. Beyond the cap it stops accepting: clients wait in the kernel's queue, none is
+//! turned away.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::fetch::Fetch;
+
+use super::Site;
+use super::listen::Listener;
+use super::worker::{Arrival, Worker};
+
+/// How long accepting rests when the machine is out of descriptors or memory. A connection that ends meanwhile frees
+/// one; trying at once would only burn the processor.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `site` on `listener` until `drain`, then finishes what runs, within the grace of the configuration.
+/// `threads` is how many threads serve.
+pub async fn serve<F: Fetch>(
+    listener: Listener,
+    site: Arc<Site<F>>,
+    threads: usize,
+    drain: CancellationToken,
+) -> io::Result<()> {
+    let workers = (0..threads.max(1)).map(|n| Worker::start(n, &site)).collect::<io::Result<Vec<_>>>()?;
+    let listener = TcpListener::from_std(listener.into_inner())?;
+    let room = Arc::new(Semaphore::new(site.settings.max_connections));
+    let accepting = Accepting { listener, workers, room, exhausted: false };
+    let workers = accepting.run(&drain).await;
+    site.drain();
+    for worker in workers {
+        worker.finish().await;
+    }
+    Ok(())
+}
+
+struct Accepting {
+    listener: TcpListener,
+    workers: Vec<Worker>,
+    room: Arc<Semaphore>,
+    /// Whether accepting failed last time for want of descriptors or memory; said once, not at every try.
+    exhausted: bool,
+}
+
+impl Accepting {
+    /// Accepts until `drain`; the listener is closed when this ends.
+    async fn run(mut self, drain: &CancellationToken) -> Vec<Worker> {
+        loop {
+            let arrival = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                arrival = self.next() => arrival,
+            };
+            place(&self.workers, arrival);
+        }
+        self.take_the_rest()
+    }
+
+    async fn next(&mut self) -> Arrival {
+        loop {
+            let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { std::future::pending().await };
+            match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => {
+                    self.exhausted = false;
+                    return Arrival { stream, permit };
+                }
+                Err(error) => {
+                    drop(permit);
+                    self.failed(&error).await;
+                }
+            }
+        }
+    }
+
+    /// Who reset before being accepted is no trouble of ours; what the machine lacks it may have again soon.
+    async fn failed(&mut self, error: &io::Error) {
+        let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        if !lacking.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+            return;
+        }
+        if !self.exhausted {
+            tracing::warn!(%error, "cannot accept connections for now");
+            self.exhausted = true;
+        }
+        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+    }
+
+    /// Those who were let in by the kernel before the listener closes would be reset by its closing.
+    fn take_the_rest(self) -> Vec<Worker> {
+        if let Ok(listener) = self.listener.into_std() {
+            while let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
+                && let Ok((stream, _)) = listener.accept()
+            {
+                place(&self.workers, Arrival { stream, permit });
+            }
+        }
+        self.workers
+    }
+}
+
+/// Gives a connection to the thread that has fewest.
+fn place(workers: &[Worker], arrival: Arrival) {
+    if let Some(worker) = workers.iter().min_by_key(|worker| worker.stats.connections.load(Relaxed)) {
+        worker.take(arrival);
+    }
+}

@@ -1,0 +1,109 @@
+//! What the routes answer from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::{Snapshot, Time};
+use crate::fetch::Fetch;
+use crate::live::Live;
+use crate::refresh::Pulse;
+
+use super::cors::Cors;
+use super::counters::Board;
+use super::metrics::Vitals;
+use super::source_metrics::Fetches;
+
+/// What a site is made of.
+pub struct Parts<F> {
+    /// How to serve.
+    pub settings: config::Server,
+    /// Now.
+    pub clock: Clock,
+    /// What is known.
+    pub cache: Arc<Cache>,
+    /// Who answers live requests.
+    pub live: Arc<Live<F>>,
+    /// The refresher's sign of life.
+    pub pulse: Arc<Pulse>,
+    /// What the attempts are counted in.
+    pub fetches: Arc<Fetches>,
+    /// What the rest of the program tells of itself.
+    pub vitals: Arc<Vitals>,
+    /// Whether the snapshot was restored, so that there is something to serve before the first round ends.
+    pub restored: bool,
+}
+
+/// Everything that the routes answer from. Shared by all serving threads.
+pub struct Site<F> {
+    pub(super) settings: config::Server,
+    pub(super) clock: Clock,
+    pub(super) cache: Arc<Cache>,
+    pub(super) live: Arc<Live<F>>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) fetches: Arc<Fetches>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) cors: Cors,
+    pub(super) counters: Board,
+    pub(super) started: Time,
+    restored: bool,
+    /// Whether no source is waited for any more; from then on none ever is.
+    settled: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl<F: Fetch> Site<F> {
+    /// A site that nobody has asked yet.
+    pub fn new(parts: Parts<F>) -> Self {
+        let Parts { settings, clock, cache, live, pulse, fetches, vitals, restored } = parts;
+        Self {
+            cors: Cors::new(&settings.cors_origins),
+            counters: Board::default(),
+            started: clock.now(),
+            settled: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            settings,
+            clock,
+            cache,
+            live,
+            pulse,
+            fetches,
+            vitals,
+            restored,
+        }
+    }
+
+    /// Whether `/resumen` can be answered without waiting for a first round.
+    pub(super) fn is_settled(&self) -> bool {
+        if self.settled.load(Relaxed) {
+            return true;
+        }
+        let snapshot = self.cache.snapshot();
+        let settled = all_settled(&snapshot, 0..snapshot.entries().len());
+        if settled {
+            self.settled.store(true, Relaxed);
+        }
+        settled
+    }
+
+    /// Whether there is something to serve.
+    pub(super) fn is_ready(&self) -> bool {
+        self.restored || self.is_settled()
+    }
+
+    /// From now on every answer is its connection's last.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+}
+
+/// Whether none of these positions is left to wait for.
+pub(super) fn all_settled(snapshot: &Snapshot, mut positions: impl Iterator<Item = usize>) -> bool {
+    positions.all(|at| snapshot.settled(at))
+}

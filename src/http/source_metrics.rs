@@ -1,0 +1,159 @@
+//! The series of the sources: from the snapshot, and from the counts of their attempts.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::domain::{Code, Entry, Freshness, Name, Outcome, Snapshot, Time};
+
+use super::exposition::{Page, Type};
+use super::metrics::seconds;
+
+/// Upper bounds of the duration buckets, in microseconds.
+const BOUNDS: [u64; 12] =
+    [5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000];
+
+/// Attempts as they ended, by source. One step per attempt, far from any request.
+#[derive(Debug, Default)]
+pub struct Fetches(Mutex<BTreeMap<Name, Attempts>>);
+
+#[derive(Debug, Default)]
+struct Attempts {
+    /// By provider and result; none is success.
+    results: BTreeMap<(Name, Option<Code>), u64>,
+    buckets: [u64; BOUNDS.len() + 1],
+    micros: u64,
+}
+
+impl Fetches {
+    /// Counts the end of an attempt.
+    pub fn note(&self, outcome: &Outcome) {
+        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempts = sources.entry(outcome.source.clone()).or_default();
+        for one in &outcome.tries {
+            let code = one.failure.as_ref().map(|failure| failure.code);
+            *attempts.results.entry((one.provider.clone(), code)).or_default() += 1;
+        }
+        let micros = outcome.took.as_micros() as u64;
+        attempts.buckets[BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len())] += 1;
+        attempts.micros += micros;
+    }
+}
+
+/// Adds the families of the sources.
+pub(super) fn write(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches, now: Time) {
+    let states = snapshot.entries().iter().enumerate().map(|(at, entry)| (&**entry, snapshot.state(at, now).freshness));
+    let states: Vec<(&Entry, Freshness)> = states.collect();
+    gauges(page, &states);
+    attempts(page, snapshot, fetches);
+    values(page, &states);
+    let newest = states.iter().filter_map(|(entry, _)| entry.trail.last).max();
+    let newest = newest.map_or(0.0, |time| seconds(time.as_millis()));
+    let help = "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.";
+    page.single("resumen_snapshot_timestamp_seconds", Type::Gauge, help, newest);
+}
+
+/// What a gauge shows of a source; none leaves the sample out.
+type Show = fn(&Entry, Freshness) -> Option<f64>;
+
+fn gauges(page: &mut Page, states: &[(&Entry, Freshness)]) {
+    let families: [(&str, &str, Show); 5] = [
+        ("up", "Whether the latest attempt succeeded.", |entry, _| {
+            entry.trail.last.map(|_| f64::from(u8::from(entry.failing().is_none())))
+        }),
+        ("stale", "Whether the reading is older than its ttl, or missing.", |_, freshness| {
+            Some(f64::from(u8::from(freshness != Freshness::Fresh)))
+        }),
+        ("last_success_timestamp_seconds", "When the newest reading was asked for, since the epoch.", |entry, _| {
+            entry.reading.as_ref().map(|reading| seconds(reading.fetched_at.as_millis()))
+        }),
+        ("last_attempt_timestamp_seconds", "When the newest finished attempt began, since the epoch.", |entry, _| {
+            entry.trail.last.map(|time| seconds(time.as_millis()))
+        }),
+        ("consecutive_failures", "Failed attempts since the last success.", |entry, _| {
+            Some(f64::from(entry.trail.failures))
+        }),
+    ];
+    for (name, help, show) in families {
+        let name = format!("resumen_source_{name}");
+        page.family(&name, Type::Gauge, help);
+        for (entry, freshness) in states {
+            if let Some(value) = show(entry, *freshness) {
+                page.sample(&name, &[("source", entry.source.name.as_str())], value);
+            }
+        }
+    }
+}
+
+fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
+    let sources = fetches.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || sources.iter().filter(|(name, _)| snapshot.entry(name.as_str()).is_some());
+    let total = "resumen_source_fetches_total";
+    page.family(total, Type::Counter, "Requests to providers by result: ok, or the code of the failure.");
+    for (source, attempts) in known() {
+        for ((provider, code), count) in &attempts.results {
+            let result = code.map_or("ok", Code::as_str);
+            let labels = [("source", source.as_str()), ("provider", provider.as_str()), ("result", result)];
+            page.sample(total, &labels, count);
+        }
+    }
+    let durations = "resumen_source_fetch_duration_seconds";
+    page.family(durations, Type::Histogram, "How long attempts took.");
+    for (source, attempts) in known() {
+        page.histogram(durations, ("source", source.as_str()), &BOUNDS, &attempts.buckets, attempts.micros);
+    }
+}
+
+/// Each number in the data of a fresh source. A stale one is never shown as if it were current.
+fn values(page: &mut Page, states: &[(&Entry, Freshness)]) {
+    let name = "resumen_value";
+    page.family(name, Type::Gauge, "Each number in a source's data, while it is fresh.");
+    for (entry, _) in states.iter().filter(|(_, freshness)| *freshness == Freshness::Fresh) {
+        let Some(reading) = &entry.reading else { continue };
+        let Ok(data) = serde_json::from_str::<Value>(reading.data.as_json()) else { continue };
+        let mut found = Vec::new();
+        numbers(&data, &mut String::new(), &mut found);
+        for (path, number) in found {
+            page.sample(name, &[("source", entry.source.name.as_str()), ("path", &path)], number);
+        }
+    }
+}
+
+/// Collects the numbers below `value` with their dotted paths. The depth of data is limited where it comes in.
+fn numbers(value: &Value, path: &mut String, found: &mut Vec<(String, String)>) {
+    let mut below = |key: &str, value: &Value, path: &mut String| {
+        let length = path.len();
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(key);
+        numbers(value, path, found);
+        path.truncate(length);
+    };
+    match value {
+        // One number beyond double precision would make Prometheus refuse the whole page.
+        Value::Number(number) if number.as_f64().is_some_and(f64::is_finite) => {
+            found.push((path.clone(), number.to_string()));
+        }
+        Value::Object(members) => members.iter().for_each(|(key, value)| below(key, value, path)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| below(&at.to_string(), item, path)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_with_their_paths() {
+        let data =
+            serde_json::from_str(r#"{"usd": 97123.450, "a": {"b": [1, "x", {"c": 2e3}]}, "t": true, "huge": 1e400}"#)
+                .unwrap();
+        let mut found = Vec::new();
+        numbers(&data, &mut String::new(), &mut found);
+        let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
+        assert_eq!(found, expected.map(|(path, number)| (path.to_owned(), number.to_owned())));
+    }
+}

@@ -1,0 +1,232 @@
+//! One serving thread: a runtime of its own, its connections, and the sweep that keeps their deadlines.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
+
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioIo;
+use tokio::runtime;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
+
+use crate::fetch::Fetch;
+
+use super::Site;
+use super::connection::{Conn, Patience, Ticks};
+use super::counters::Counters;
+use super::front::{Front, Hall};
+use super::io::Io;
+
+/// A connection's read and write buffers grow up to here; longer heads are 431.
+const MAX_BUFFER: usize = 16 * 1024;
+
+/// More header fields than this are 431.
+const MAX_HEADERS: usize = 64;
+
+/// How precisely deadlines are kept.
+const COARSEST_SWEEP: Duration = Duration::from_millis(250);
+
+/// How long a connection without a request in progress is kept when draining: whoever was just about to ask is
+/// answered, and told by that answer that it is the last.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// The answer to the preface of HTTP/2, for which the library has none.
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// An accepted connection and its place under the cap.
+pub(super) struct Arrival {
+    pub(super) stream: TcpStream,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// The accept loop's end of a serving thread.
+pub(super) struct Worker {
+    pub(super) stats: Arc<Counters>,
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Worker {
+    /// Starts the `number`th serving thread.
+    pub(super) fn start<F: Fetch>(number: usize, site: &Arc<Site<F>>) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (arrivals, incoming) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        let stats = site.counters.enroll();
+        let rota = Rota::new(site, Arc::clone(&stats));
+        let body = move || {
+            runtime.block_on(rota.run(incoming));
+            // Nobody waiting is fine.
+            let _ = end.send(());
+        };
+        thread::Builder::new().name(format!("serve-{number}")).spawn(body)?;
+        Ok(Self { stats, arrivals, ended })
+    }
+
+    /// Hands over a connection.
+    pub(super) fn take(&self, arrival: Arrival) {
+        self.stats.connections.fetch_add(1, Relaxed);
+        if self.arrivals.send(arrival).is_err() {
+            tracing::error!("a serving thread is gone");
+        }
+    }
+
+    /// Lets it finish what it does, and waits.
+    pub(super) async fn finish(self) {
+        drop(self.arrivals);
+        // An error means that the thread is gone already.
+        let _ = self.ended.await;
+    }
+}
+
+/// The connections of one thread.
+struct Rota<F> {
+    hall: Arc<Hall<F>>,
+    ticks: Arc<Ticks>,
+    builder: Builder,
+    tasks: TaskTracker,
+    open: Vec<Open>,
+    patience: Patience,
+    began: Instant,
+    /// Between two sweeps.
+    every: Duration,
+}
+
+struct Open {
+    conn: Arc<Conn>,
+    task: AbortHandle,
+}
+
+impl<F: Fetch> Rota<F> {
+    fn new(site: &Arc<Site<F>>, stats: Arc<Counters>) -> Self {
+        let mut builder = Builder::new();
+        builder.max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS).half_close(true).header_read_timeout(None);
+        let patience = Patience { head: site.settings.header_timeout, idle: site.settings.idle_timeout };
+        let every = (patience.head.min(patience.idle) / 8).clamp(Duration::from_millis(5), COARSEST_SWEEP);
+        Self {
+            hall: Arc::new(Hall::new(Arc::clone(site), stats)),
+            ticks: Arc::default(),
+            builder,
+            tasks: TaskTracker::new(),
+            open: Vec::new(),
+            patience,
+            began: site.clock.instant(),
+            every,
+        }
+    }
+
+    async fn run(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
+        let mut sweep_at = self.now() + self.every;
+        loop {
+            tokio::select! {
+                arrival = arrivals.recv() => match arrival {
+                    Some(arrival) => {
+                        if self.open.is_empty() {
+                            sweep_at = self.now() + self.every;
+                        }
+                        self.open(arrival);
+                    }
+                    None => break,
+                },
+                () = sleep_until(sweep_at), if !self.open.is_empty() => {
+                    self.sweep();
+                    sweep_at = self.now() + self.every;
+                }
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Nothing new comes. Ends when the last connection has, or with the grace.
+    async fn drain(&mut self) {
+        let began = self.now();
+        let hard_end = began + self.hall.site.settings.shutdown_grace;
+        loop {
+            self.sweep();
+            let now = self.now();
+            if now >= began + LAST_CALL {
+                self.open.iter().filter(|open| open.conn.is_waiting()).for_each(|open| open.task.abort());
+            }
+            if now >= hard_end {
+                self.open.iter().for_each(|open| open.task.abort());
+            }
+            self.tasks.close();
+            tokio::select! {
+                () = self.tasks.wait() => return,
+                () = sleep_until(now + self.every.min(LAST_CALL / 8)) => {}
+            }
+        }
+    }
+
+    /// Forgets the connections that ended and ends those that are overdue.
+    fn sweep(&mut self) {
+        self.tick();
+        let now = self.ticks.now();
+        self.open.retain(|open| !open.task.is_finished());
+        self.open.iter().filter(|open| open.conn.is_overdue(now, self.patience)).for_each(|open| open.task.abort());
+    }
+
+    fn open(&mut self, arrival: Arrival) {
+        if self.open.is_empty() {
+            self.tick();
+        }
+        let place = Place { stats: Arc::clone(&self.hall.stats), _permit: arrival.permit };
+        let Ok(stream) = ready(arrival.stream) else { return };
+        let conn = Arc::new(Conn::new(Arc::clone(&self.ticks)));
+        let front = Front::new(Arc::clone(&self.hall), Arc::clone(&conn));
+        let attend = attend(self.builder.clone(), stream, Arc::clone(&conn), front, place);
+        let task = self.tasks.spawn(attend).abort_handle();
+        self.open.push(Open { conn, task });
+    }
+
+    fn tick(&self) {
+        self.ticks.set(self.now().saturating_duration_since(self.began));
+    }
+
+    fn now(&self) -> Instant {
+        self.hall.site.clock.instant()
+    }
+}
+
+/// A connection's place in the count and under the cap.
+struct Place {
+    stats: Arc<Counters>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stats.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+fn ready(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    tokio::net::TcpStream::from_std(stream)
+}
+
+/// Serves one connection to its end.
+async fn attend<F: Fetch>(
+    builder: Builder,
+    stream: tokio::net::TcpStream,
+    conn: Arc<Conn>,
+    front: Front<F>,
+    place: Place,
+) {
+    let mut connection = builder.serve_connection(TokioIo::new(Io::new(stream, Arc::clone(&conn))), front);
+    let result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let mut io = connection.into_parts().io.into_inner();
+    if result.is_err() && conn.begins_with_preface() {
+        // It is being closed anyway.
+        let _ = io.write_all(BAD_REQUEST).await;
+    }
+    io.close().await;
+    drop(place);
+}
