@@ -37,6 +37,8 @@ pub struct Gear<F> {
     pub tracker: TaskTracker,
     /// Cancelled to stop them.
     pub stop: CancellationToken,
+    /// Sees every outcome once, before it is published.
+    pub witness: Arc<dyn Fn(&Outcome) + Send + Sync>,
 }
 
 /// The aggregator without its sockets.
@@ -90,7 +92,7 @@ impl<F: Fetch> Engine<F> {
             Arc::clone(&gear.fetch),
             gear.extractor.clone(),
             gear.clock,
-            landing(Arc::clone(&cache), orders.clone()),
+            landing(Arc::clone(&cache), orders.clone(), Arc::clone(&gear.witness)),
             gear.runtime.clone(),
             gear.tracker.clone(),
             gear.stop.clone(),
@@ -142,8 +144,9 @@ fn crews(sources: &[Arc<Source>]) -> anyhow::Result<Vec<Crew>> {
 }
 
 /// What becomes of an outcome: it is published, the next attempt is planned, a change of health is told.
-fn landing(cache: Arc<Cache>, orders: UnboundedSender<Order>) -> Landing {
+fn landing(cache: Arc<Cache>, orders: UnboundedSender<Order>, witness: Arc<dyn Fn(&Outcome) + Send + Sync>) -> Landing {
     Arc::new(move |outcome: Outcome, held_until: Option<Time>| {
+        witness(&outcome);
         let plan = |entry: &Entry| {
             let start = entry.trail.last.unwrap_or(outcome.at);
             entry.source.pace().map(|pace| pace.next(start, entry.trail.failures, fastrand::f64(), held_until))

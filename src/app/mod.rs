@@ -3,7 +3,9 @@
 //! Imports everything below. Does not parse arguments.
 
 mod engine;
+mod service;
 mod supervise;
 
 pub use engine::{Engine, Gear};
+pub use service::{Service, Start, flight_runtime};
 pub use supervise::supervise;

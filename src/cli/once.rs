@@ -50,6 +50,7 @@ async fn round(fetch: impl Fetch, config: &Config, clock: Clock, timeout: Durati
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: stop.clone(),
+        witness: Arc::new(|_| {}),
     };
     let _stop = stop.drop_guard();
     let engine = Engine::idle(gear, &config.sources, timeout)?;

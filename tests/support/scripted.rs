@@ -187,6 +187,7 @@ fn gear(providers: Scripted) -> (Gear<Scripted>, Arc<Scripted>) {
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
+        witness: Arc::new(|_| {}),
     };
     (gear, providers)
 }

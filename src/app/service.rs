@@ -1,0 +1,160 @@
+//! The service: engine, site and listening socket, from a configuration to a drained end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::extract::Extractor;
+use crate::fetch::HttpFetch;
+use crate::http::{Fetches, Listener, Parts, Site, Vitals, serve};
+
+use super::{Engine, Gear};
+
+/// Threads for flights and background tasks: they wait for the network, so few suffice; two, so that a handshake or a
+/// long merge does not delay a deadline.
+const FLIGHT_THREADS: usize = 2;
+
+/// What a service is started with beside its configuration.
+pub struct Start {
+    /// Where it listens.
+    pub listener: Listener,
+    /// The clock that the log uses too.
+    pub clock: Clock,
+    /// The commit that the program was built from, or nothing.
+    pub revision: &'static str,
+}
+
+/// A running service. Dropping it stops it at once; [`Service::stop`] drains it.
+pub struct Service {
+    /// Everything behind the socket.
+    pub engine: Arc<Engine<HttpFetch>>,
+    /// What `/metrics` tells of the program.
+    pub vitals: Arc<Vitals>,
+    /// How providers are asked.
+    pub fetch: Arc<HttpFetch>,
+    address: SocketAddr,
+    grace: Duration,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    serving: Option<JoinHandle<std::io::Result<()>>>,
+    runtime: Option<Runtime>,
+}
+
+/// The runtime of flights and background tasks.
+pub fn flight_runtime() -> anyhow::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(FLIGHT_THREADS).thread_name("flights").enable_all();
+    builder.build().context("failed to start the runtime of flights")
+}
+
+impl Service {
+    /// Starts to fetch and to serve.
+    pub fn start(config: &Config, start: Start) -> anyhow::Result<Self> {
+        let Start { listener, clock, revision } = start;
+        let address = listener.local_address().context("failed to read the listening address")?;
+        let runtime = flight_runtime()?;
+        let (stop, drain, tracker) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
+        let fetches = Arc::new(Fetches::default());
+        let noted = Arc::clone(&fetches);
+        let gear = Gear {
+            fetch: Arc::clone(&fetch),
+            extractor: Extractor::default(),
+            clock,
+            runtime: runtime.handle().clone(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            witness: Arc::new(move |outcome| noted.note(outcome)),
+        };
+        let engine = Arc::new(Engine::start(gear, &config.sources, config.server.default_timeout)?);
+        let vitals = Arc::new(Vitals::new(clock.now(), revision));
+        let site = Arc::new(Site::new(Parts {
+            settings: config.server.clone(),
+            clock,
+            cache: Arc::clone(&engine.cache),
+            live: Arc::clone(&engine.live),
+            pulse: Arc::clone(&engine.pulse),
+            fetches,
+            vitals: Arc::clone(&vitals),
+            restored: false,
+        }));
+        let threads = available_parallelism().map_or(1, std::num::NonZero::get);
+        let serving = runtime.spawn(serve(listener, site, threads, drain.clone()));
+        info!(address = %address, threads, "listens");
+        Ok(Self {
+            engine,
+            vitals,
+            fetch,
+            address,
+            grace: config.server.shutdown_grace,
+            drain,
+            stop,
+            tracker,
+            serving: Some(serving),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where it listens; port 0 in the configuration has become a real one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where flights and background tasks run.
+    pub fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref().map(Runtime::handle)
+    }
+
+    /// Counts the background tasks.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    /// Stops accepting, lets what runs finish, and ends: within the grace, or at once when `end` is cancelled. Not to be
+    /// called from a runtime's thread.
+    pub fn stop(mut self, end: &CancellationToken) {
+        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return };
+        runtime.block_on(async {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = self.drained(serving) => {}
+            }
+        });
+        runtime.shutdown_background();
+        info!("stopped");
+    }
+
+    async fn drained(&self, serving: JoinHandle<std::io::Result<()>>) {
+        let by = self.engine.clock.deadline(self.grace).at;
+        self.drain.cancel();
+        if timeout_at(by, serving).await.is_err() {
+            warn!(grace = ?self.grace, "connections were cut off: the grace is over");
+        }
+        self.stop.cancel();
+        self.tracker.close();
+        // Tasks that do not hear the token end with the runtime.
+        let _ = timeout_at(by.max(self.engine.clock.instant() + Duration::from_millis(100)), self.tracker.wait()).await;
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
