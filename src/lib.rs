@@ -16,4 +16,5 @@ pub mod refresh;
 pub mod render;
 pub mod shutdown;
 pub mod simulator;
+pub mod store;
 pub mod telemetry;

@@ -14,3 +14,4 @@ mod keep;
 mod layers;
 mod merge;
 mod program;
+mod state;

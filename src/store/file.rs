@@ -1,0 +1,212 @@
+//! The state file: two generations, so that one of them is whole whenever the program or the machine stops.
+//!
+//! A save writes `FILE.tmp`, flushes it to the disk, makes the file the generation before (`FILE.previous`) and the new
+//! one the file, then flushes the folder. Whoever holds `FILE.lock` writes; others only read. What cannot be used is set
+//! aside under another name rather than overwritten.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{FormatError, State, decode, encode};
+
+/// A state file. Its methods block on the disk.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    claim: Mutex<Option<Claim>>,
+}
+
+/// The right to write.
+#[derive(Debug)]
+enum Claim {
+    Locked {
+        _lock: File,
+    },
+    /// This file system has no locks.
+    Unlocked,
+}
+
+/// What a file gave.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The newest whole generation.
+    pub state: Option<State>,
+    /// What the operator should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Why a state could not be saved; fits after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another program writes it.
+    #[error("lock {}: another program writes this state file", .0.display())]
+    Busy(PathBuf),
+    /// What stands there is not ours to replace.
+    #[error("replace {}: it is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// The disk or its rights.
+    #[error("{what} {}: {error}", .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// The end of a path's name that says what it is to the state file.
+const LOCK: &str = "lock";
+const NEXT: &str = "tmp";
+const PREVIOUS: &str = "previous";
+
+impl StateFile {
+    /// The state file at this path; a symbolic link is followed now, once. Nothing is made yet.
+    pub fn new(path: &Path) -> Self {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        Self { path, claim: Mutex::default() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes sure that this program, and no other, may write; true if that is new.
+    pub fn claim(&self) -> Result<bool, StoreError> {
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if claim.is_some() {
+            return Ok(false);
+        }
+        self.make_folder()?;
+        let path = self.beside(LOCK);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock = opened.map_err(failed("open", &path))?;
+        *claim = Some(match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Claim::Locked { _lock: lock },
+            Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(self.path.clone())),
+            Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Claim::Unlocked,
+            Err(error) => return Err(failed("lock", &path)(error.into())),
+        });
+        Ok(true)
+    }
+
+    /// Reads the newest whole generation. A damaged one, or one of another release, is set aside if this program may
+    /// write.
+    pub fn load(&self) -> Loaded {
+        let mut loaded = Loaded { state: None, warnings: Vec::new() };
+        for path in [self.path.clone(), self.beside(PREVIOUS)] {
+            let text = match read(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => {
+                    loaded.warnings.push(format!("failed to read {}: {error}", path.display()));
+                    continue;
+                }
+            };
+            match decode(&text) {
+                Ok(state) => {
+                    loaded.state = Some(state);
+                    return loaded;
+                }
+                Err(error) => loaded.warnings.push(self.set_aside(&path, &text, &error)),
+            }
+        }
+        loaded
+    }
+
+    /// Replaces the file's content; the one before stays as the previous generation.
+    pub fn save(&self, state: &State) -> Result<(), StoreError> {
+        self.claim()?;
+        let next = self.beside(NEXT);
+        self.write(&next, &encode(state))?;
+        match fs::symlink_metadata(&self.path) {
+            Ok(now) if !now.is_file() => return Err(StoreError::NotAFile(self.path.clone())),
+            Ok(_) => fs::rename(&self.path, self.beside(PREVIOUS)).map_err(failed("rename", &self.path))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("look at", &self.path)(error)),
+        }
+        fs::rename(&next, &self.path).map_err(failed("rename", &next))?;
+        let folder = self.folder();
+        let flushed = File::open(folder).and_then(|folder| folder.sync_all());
+        flushed.or_else(unless_unsupported).map_err(failed("flush", folder))
+    }
+
+    fn write(&self, path: &Path, text: &[u8]) -> Result<(), StoreError> {
+        self.make_folder()?;
+        // What a killed program left behind; whatever else stands there is not followed.
+        let _ = fs::remove_file(path);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = opened.map_err(failed("create", path))?;
+        let written = file.write_all(text).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // It would only keep a full disk full.
+            let _ = fs::remove_file(path);
+        }
+        written.map_err(failed("write", path))
+    }
+
+    /// Moves a file that cannot be used out of the way; gives the line to tell.
+    fn set_aside(&self, path: &Path, text: &[u8], error: &FormatError) -> String {
+        let shown = path.display();
+        if self.claim.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return format!("the state file {shown} is not used: {error}");
+        }
+        let aside = match error {
+            FormatError::Damaged(_) => self.beside(&format!("damaged-{:08x}", xxh3_64(text) >> 32)),
+            FormatError::Version(version) => self.beside(&format!("version-{version}")),
+        };
+        match fs::rename(path, &aside) {
+            Ok(()) => format!("the state file {shown} is not used: {error}; set aside as {}", aside.display()),
+            Err(why) => format!("the state file {shown} is not used: {error}; failed to set it aside: {why}"),
+        }
+    }
+
+    fn make_folder(&self) -> Result<(), StoreError> {
+        let folder = self.folder();
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("create", folder))
+    }
+
+    fn folder(&self) -> &Path {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new("."))
+    }
+
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".");
+        name.push(end);
+        name.into()
+    }
+}
+
+/// Never waits for a writer of a pipe that stands where a file should.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Some file systems cannot flush a folder, and need not.
+fn unless_unsupported(error: io::Error) -> io::Result<()> {
+    let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].map(Errno::raw_os_error);
+    if error.raw_os_error().is_some_and(|code| unsupported.contains(&code)) { Ok(()) } else { Err(error) }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |error| StoreError::Io { what, path, error }
+}
