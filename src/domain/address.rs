@@ -19,24 +19,30 @@ const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
 
-/// Whether `ip` is a cloud's metadata service, in its own form or wrapped into IPv6.
+/// Whether `ip` is a cloud's metadata service, in its own form or carried inside an IPv6 address.
 pub fn is_metadata(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => METADATA_V4.contains(&ip),
-        IpAddr::V6(ip) => METADATA_V6.contains(&ip) || wrapped_v4(ip).is_some_and(|ip| METADATA_V4.contains(&ip)),
+        IpAddr::V6(ip) => METADATA_V6.contains(&ip) || carried_v4(ip).any(|ip| METADATA_V4.contains(&ip)),
     }
 }
 
-/// The IPv4 address that an IPv6 one leads to: mapped, compatible, NAT64 or 6to4.
-pub fn wrapped_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 addresses to which an IPv6 one may lead: compatible, mapped, NAT64, 6to4, ISATAP, and Teredo's two (its
+/// server, and its client inverted).
+pub fn carried_v4(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => Some(of(high, low)),
-        _ => None,
-    }
+    let (one, other) = match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => (None, None),
+        [0, 0, 0, 0, 0 | 0xffff, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low]
+        | [0x2002, high, low, ..] => (Some(of(high, low)), None),
+        [0x2001, 0, high, low, _, _, inverted_high, inverted_low] => {
+            (Some(of(high, low)), Some(of(!inverted_high, !inverted_low)))
+        }
+        _ => (None, None),
+    };
+    one.into_iter().chain(other)
 }
 
 #[cfg(test)]
@@ -53,7 +59,10 @@ mod tests {
             "::169.254.169.254",
             "::ffff:0:a9fe:a9fe",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
+            "2001:0:1:1::5601:5601",
+            "fe80::5efe:169.254.169.254",
         ] {
             assert!(is_metadata(bad.parse().unwrap()), "{bad}");
         }

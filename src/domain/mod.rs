@@ -23,7 +23,7 @@ mod snapshot;
 mod source;
 mod time;
 
-pub use address::{is_metadata, wrapped_v4};
+pub use address::{carried_v4, is_metadata};
 pub use code::Code;
 pub use entry::{Derivation, Entry, Trail, Turn};
 pub use failure::{Failure, Lapse};

@@ -7,6 +7,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::domain::{carried_v4, is_metadata};
+
 /// Who says that an address may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
@@ -16,22 +18,9 @@ pub(super) enum Word {
     Lookup,
 }
 
-/// Services on the machine's own network that hand out its credentials.
-const METADATA: [IpAddr; 9] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), // most clouds
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // ECS
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),  // EKS
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure's host
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-];
-
 /// What is wrong with connecting to `address` on the word of `word`; none if nothing is.
 pub(super) fn objection(address: IpAddr, word: Word) -> Option<&'static str> {
-    if METADATA.contains(&address) || carried(address).any(|inner| METADATA.contains(&IpAddr::V4(inner))) {
+    if is_metadata(address) {
         return Some("a cloud metadata address");
     }
     match (word, address) {
@@ -62,7 +51,7 @@ fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
 
 /// The same for IPv6, where only `2000::/3` is of the public Internet, and NAT64's prefix by what it carries.
 fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
-    if let Some(objection) = carried(IpAddr::V6(address)).find_map(objection_v4) {
+    if let Some(objection) = carried_v4(address).find_map(objection_v4) {
         return Some(objection);
     }
     match address.segments() {
@@ -76,27 +65,6 @@ fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0x2000..=0x3fff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => None,
         _ => Some("a reserved address"),
     }
-}
-
-/// The IPv4 addresses inside an IPv6 one: compatible, mapped, NAT64, 6to4, Teredo (server, and client inverted), ISATAP.
-fn carried(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
-    let whole = match address {
-        IpAddr::V4(_) => [0; 8],
-        IpAddr::V6(address) => address.segments(),
-    };
-    let at = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    let (first, second) = match whole {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => (None, None),
-        [0, 0, 0, 0, 0 | 0xffff, 0 | 0xffff, high, low]
-        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
-        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low]
-        | [0x2002, high, low, ..] => (Some(at(high, low)), None),
-        [0x2001, 0, high, low, _, _, client_high, client_low] => {
-            (Some(at(high, low)), Some(at(!client_high, !client_low)))
-        }
-        _ => (None, None),
-    };
-    first.into_iter().chain(second)
 }
 
 #[cfg(test)]

@@ -105,6 +105,9 @@ pub(super) fn broken(error: &hyper::Error, bytes: u64) -> Failure {
     if error.is_parse() {
         return invalid(&error.to_string());
     }
+    if error.is_canceled() && bytes > 0 {
+        return invalid("bytes came before the request was sent");
+    }
     match io.map(io::Error::kind) {
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => invalid("bad chunks"),
         Some(

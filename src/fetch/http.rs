@@ -1,5 +1,6 @@
 //! One attempt over HTTP: a connection from the pool or a new one, a request, a head, a body, within one deadline.
 
+use std::mem;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -33,8 +34,14 @@ const PROBLEM_PATIENCE: Duration = Duration::from_millis(100);
 pub struct HttpFetch {
     connector: Connector,
     pool: Pool,
-    secrets: RwLock<Secrets>,
+    secrets: RwLock<Generations>,
     clock: Clock,
+}
+
+/// A request of the configuration before may still be in the air when its secrets are replaced.
+struct Generations {
+    current: Secrets,
+    previous: Secrets,
 }
 
 /// What of a problem details body (RFC 9457) is worth quoting.
@@ -46,8 +53,8 @@ struct Problem {
 /// A request's end on one connection.
 struct Fault {
     error: FetchError,
-    /// The connection closed before any byte of an answer came.
-    silent: bool,
+    /// The connection was over before the request could be sent, or closed before any byte of an answer came.
+    dead: bool,
 }
 
 impl HttpFetch {
@@ -59,12 +66,14 @@ impl HttpFetch {
     /// A fetcher that resolves names by `ask`.
     pub fn with_lookup(clock: Clock, secrets: Secrets, ask: Ask) -> Self {
         let connector = Connector { lookup: Lookup::new(ask), tls: Tls::default(), clock };
-        Self { connector, pool: Pool::default(), secrets: RwLock::new(secrets), clock }
+        let secrets = RwLock::new(Generations { current: secrets, previous: Secrets::default() });
+        Self { connector, pool: Pool::default(), secrets, clock }
     }
 
-    /// Masks `secrets` from now on, after a reload.
+    /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: Secrets) {
-        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+        let mut generations = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        generations.previous = mem::replace(&mut generations.current, secrets);
     }
 
     async fn attempt(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
@@ -73,7 +82,7 @@ impl HttpFetch {
         let resting = if repeatable(&request) { self.pool.take(&target, self.clock.instant()) } else { None };
         if let Some(link) = resting {
             match self.exchange(link, request.clone(), provider, &target, deadline).await {
-                Err(fault) if fault.silent => self.pool.forget(&target),
+                Err(fault) if fault.dead => self.pool.forget(&target),
                 ended => return ended.map_err(|fault| fault.error),
             }
         }
@@ -92,12 +101,18 @@ impl HttpFetch {
         deadline: Deadline,
     ) -> Result<Payload, Fault> {
         let meter = link.meter();
-        let sent = async { link.send(request).await.map_err(|error| head::broken(&error, meter.bytes())) };
+        let mut unsent = false;
+        let sent = async {
+            link.send(request).await.map_err(|error| {
+                unsent = error.is_canceled();
+                head::broken(&error, meter.bytes())
+            })
+        };
         let (head, body) = match within(deadline, Phase::Head, &meter, sent).await {
             Ok(answer) => answer.into_parts(),
             Err(failure) => {
-                let silent = failure.code == Code::ConnectionClosed && meter.bytes() == 0;
-                return Err(Fault { error: failure.into(), silent });
+                let dead = unsent || (failure.code == Code::ConnectionClosed && meter.bytes() == 0);
+                return Err(Fault { error: failure.into(), dead });
             }
         };
         let payload = self.take_body(&mut link, head, body, provider.request.max_body, deadline).await?;
@@ -141,7 +156,8 @@ impl HttpFetch {
     }
 
     fn mask(&self, text: &str) -> String {
-        self.secrets.read().unwrap_or_else(PoisonError::into_inner).mask(text).into_owned()
+        let generations = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        generations.previous.mask(&generations.current.mask(text)).into_owned()
     }
 }
 
@@ -163,7 +179,7 @@ impl From<Failure> for FetchError {
 
 impl From<FetchError> for Fault {
     fn from(error: FetchError) -> Self {
-        Self { error, silent: false }
+        Self { error, dead: false }
     }
 }
 

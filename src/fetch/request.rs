@@ -1,5 +1,7 @@
 //! From the configuration's request to the one that is sent.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -7,12 +9,13 @@ use http::header::{
 };
 use http::{Method, Request, Uri};
 use http_body_util::Full;
+use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use crate::domain::{self, Code, Failure};
 
 use super::connect::Target;
-use super::{proxy, text};
+use super::proxy;
 
 const AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
@@ -31,10 +34,10 @@ pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
     if user.is_empty() && password.is_none() {
         return None;
     }
-    let mut credentials = text::percent_decoded(user);
+    let mut credentials: Vec<u8> = percent_decode_str(user).collect();
     credentials.push(b':');
-    credentials.extend(text::percent_decoded(password.unwrap_or_default()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", text::base64(&credentials))).ok()?;
+    credentials.extend(percent_decode_str(password.unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&credentials))).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

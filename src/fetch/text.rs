@@ -1,4 +1,4 @@
-//! Texts of messages: limits as people write them, foreign text made harmless, the `Basic` scheme's alphabet.
+//! Texts of messages: limits as people write them, foreign text made harmless.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -39,41 +39,6 @@ pub(super) fn quote(foreign: &str) -> String {
     quoted
 }
 
-/// RFC 4648 base64, with padding.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut encoded = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = group.iter().chain([&0, &0]).take(3).fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
-        for place in 0..4 {
-            let letter = ALPHABET[bits >> (18 - 6 * place) & 63];
-            encoded.push(if place <= group.len() { char::from(letter) } else { '=' });
-        }
-    }
-    encoded
-}
-
-/// `percent%20encoded` bytes as they were; a `%` without two digits stands for itself.
-pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut rest = text.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let [byte, after @ ..] = rest {
-        let (value, after) = match (byte, after) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                (nibble(*high) << 4 | nibble(*low), after)
-            }
-            _ => (*byte, after),
-        };
-        decoded.push(value);
-        rest = after;
-    }
-    decoded
-}
-
-fn nibble(digit: u8) -> u8 {
-    char::from(digit).to_digit(16).unwrap_or_default() as u8
-}
-
 fn decimal(value: u128, unit: u128) -> String {
     let mut text = (value / unit).to_string();
     let rest = value % unit;
@@ -101,13 +66,5 @@ mod tests {
         assert_eq!(quote("a\"b\n\u{202e}\0ñ"), "a\\\"b\\n\\u{202e}\\0ñ");
         let long = quote(&"\u{7}x".repeat(500));
         assert!(long.chars().count() <= QUOTE + 1 && long.ends_with('…'), "{long}");
-    }
-
-    #[test]
-    fn basic_credentials_are_encoded() {
-        let encoded = ["", "f", "fo", "foo", "foobar", "user:pässword"].map(|text| base64(text.as_bytes()));
-        assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYmFy", "dXNlcjpww6Rzc3dvcmQ="]);
-        assert_eq!(percent_decoded("a%20b%zz%+f%4"), b"a b%zz%+f%4");
-        assert_eq!(percent_decoded("%ff+%"), b"\xff+%");
     }
 }

@@ -116,14 +116,17 @@ async fn messages_hold_no_secret_even_if_the_provider_echoes_one() {
 }
 
 #[tokio::test]
-async fn secrets_can_change() {
-    let server =
-        serve(&["head 500 | Content-Type: application/problem+json", "send {\"title\":\"old-secret new-secret\"}"])
-            .await;
+async fn the_secrets_of_this_configuration_and_the_one_before_are_masked() {
+    let server = serve(&[
+        "head 500 | Content-Type: application/problem+json",
+        "send {\"title\":\"oldest-secret old-secret new-secret\"}",
+    ])
+    .await;
     let clock = Clock::start();
-    let fetch = HttpFetch::new(clock, Secrets::new(["old-secret".to_owned()]));
+    let fetch = HttpFetch::new(clock, Secrets::new(["oldest-secret".to_owned()]));
+    fetch.set_secrets(Secrets::new(["old-secret".to_owned()]));
     fetch.set_secrets(Secrets::new(["new-secret".to_owned()]));
     let provider = plain_provider(&format!("http://{}/", server.address));
     let error = fetch.fetch(&provider, clock.deadline(Duration::from_secs(2))).await.unwrap_err();
-    assert_eq!(&*error.failure.message, "HTTP 500 Internal Server Error: \"old-secret ***\"");
+    assert_eq!(&*error.failure.message, "HTTP 500 Internal Server Error: \"oldest-secret *** ***\"");
 }
