@@ -1,6 +1,9 @@
 //! What integration tests stand on.
 
 pub mod fault;
+pub mod scripted;
+pub mod served;
+pub mod stub;
 
 use resumen::domain::{Name, Provider, Request};
 

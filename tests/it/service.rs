@@ -1,0 +1,129 @@
+//! The whole service against providers on real sockets, as the original service's clients and people on call see it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::fault::FaultServer;
+use crate::support::served::{Served, sources};
+use crate::support::stub::Stub;
+
+/// What clients of the original service read.
+fn assert_original_shape(answer: &Value) {
+    assert!(answer["origen"].is_string() && answer["timeout_s"].is_number(), "{answer:#}");
+    for key in ["asincronia", "multithreading"] {
+        assert!(answer[key].as_str().unwrap().len() > 40, "{key}");
+    }
+    for (name, source) in answer["resultados"].as_object().unwrap() {
+        let ok = source["ok"].as_bool().unwrap();
+        assert_eq!(source.get("data").is_some(), ok, "{name}");
+        assert!(ok || !source["error"].as_str().unwrap().is_empty(), "{name}");
+        assert!(source["ms"].as_f64().unwrap() >= 0.0, "{name}");
+    }
+}
+
+#[test]
+fn the_original_services_clients_go_on_working_in_both_modes() {
+    let (btc, usd) = (Stub::json(r#"{"usd":97123.45}"#), Stub::json("{}"));
+    usd.change(|answer| answer.status = "503 Service Unavailable");
+    let served = Served::start(&sources(&[("btc", btc.url()), ("usd", usd.url())]));
+    for (path, origen) in [("/resumen", "snapshot"), ("/resumen?fresh=1&timeout=2.5", "live")] {
+        let answer = served.json(path);
+        assert_original_shape(&answer);
+        assert_eq!(answer["origen"], origen);
+        assert_eq!(answer["resultados"]["btc"]["data"], json!({"usd": 97123.45}));
+        assert_eq!(answer["resultados"]["usd"]["ok"], false);
+        assert_eq!(answer["resultados"]["usd"]["error"], "HTTP 503 Service Unavailable");
+        assert_eq!(answer["complete"], false);
+    }
+    assert_eq!(served.json("/salud"), json!({"status": "ok"}));
+    assert_eq!(served.get("/nada").status, 404);
+}
+
+#[test]
+fn every_field_of_the_body_is_there_and_nothing_else() {
+    let (good, bad) = (Stub::json("1"), Stub::json("x"));
+    let text = sources(&[("good", good.url()), ("bad", bad.url())]) + "attribution = \"by somebody\"\n";
+    let answer = Served::start(&text).json("/resumen");
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        keys(&answer),
+        ["origen", "version", "generated_at", "timeout_s", "complete", "asincronia", "multithreading", "resultados"]
+    );
+    let good = ["ok", "data", "ms", "provider", "fetched_at", "age_ms", "stale", "from"];
+    assert_eq!(keys(&answer["resultados"]["good"]), good);
+    let bad = ["ok", "ms", "from", "error", "code", "failing_since", "attribution"];
+    assert_eq!(keys(&answer["resultados"]["bad"]), bad);
+    assert_eq!(answer["resultados"]["bad"]["code"], "not_json");
+}
+
+#[test]
+fn last_good_data_stays_beside_the_error_and_its_beginning() {
+    let stub = Stub::json(r#"{"n":1}"#);
+    let text = sources(&[("a", stub.url())]) + "min_interval = \"1ms\"\n";
+    let served = Served::start(&text);
+    let first = served.json("/resumen");
+    assert_eq!(first["complete"], true);
+    stub.change(|answer| answer.status = "500 Internal Server Error");
+    let failing = served.until("/resumen?fresh=1", |answer| answer["resultados"]["a"]["code"] == "http_status");
+    let a = &failing["resultados"]["a"];
+    assert_eq!((&a["ok"], &a["data"], &a["from"]), (&json!(true), &json!({"n": 1}), &json!("snapshot")));
+    let since = a["failing_since"].clone();
+    assert_eq!(served.json("/resumen?fresh=1")["resultados"]["a"]["failing_since"], since);
+    stub.says(r#"{"n":2}"#);
+    let again = served.until("/resumen?fresh=1", |answer| answer["resultados"]["a"]["data"] == json!({"n": 2}));
+    assert_eq!(again["resultados"]["a"].get("code"), None);
+    assert_eq!(served.json("/resumen")["resultados"]["a"]["data"], json!({"n": 2}), "published");
+}
+
+#[test]
+fn a_first_answer_waits_for_the_first_round_and_no_longer_than_its_timeout() {
+    let (quick, slow) = (Stub::json("1"), Stub::json("2"));
+    slow.change(|answer| answer.delay = Duration::from_secs(3));
+    let served = Served::start(&sources(&[("quick", quick.url()), ("slow", slow.url())]));
+    let answer = served.json("/resumen?timeout=0.3");
+    assert_eq!(answer["resultados"]["slow"]["code"], "pending");
+    assert_eq!(answer["resultados"]["quick"]["ok"], true);
+    let answer = served.json("/resumen?sources=quick");
+    assert_eq!(answer["resultados"].as_object().unwrap().len(), 1);
+    let answer = served.json("/resumen");
+    assert_eq!(answer["resultados"]["slow"]["ok"], true, "it waited");
+}
+
+#[test]
+fn digits_pass_through_untouched() {
+    let text = r#"{"big":12345678901234567890,"dec":0.1000,"huge":1e400,"neg":-0.0}"#;
+    let stub = Stub::json(text);
+    let served = Served::start(&sources(&[("a", stub.url())]));
+    let body = String::from_utf8(served.get("/resumen").body).unwrap();
+    assert!(body.contains(&format!("\"data\":{text}")), "{body}");
+}
+
+#[test]
+fn with_every_provider_down_at_start_each_source_says_why() {
+    let closed = FaultServer::closed();
+    let url = format!("http://{}/", closed.address);
+    let served = Served::start(&sources(&[("a", url.clone()), ("b", url)]));
+    let reply = served.get("/resumen");
+    assert_eq!(reply.status, 200);
+    let answer: Value = serde_json::from_slice(&reply.body).unwrap();
+    for source in answer["resultados"].as_object().unwrap().values() {
+        assert_eq!((&source["ok"], &source["code"]), (&json!(false), &json!("connect_refused")));
+    }
+    assert_eq!(reply.header("cache-status"), Some("resumen; fwd=miss"));
+    assert_eq!(reply.header("cdn-cache-control"), None);
+}
+
+#[test]
+fn live_requests_within_min_interval_call_nobody() {
+    let stub = Stub::json("1");
+    let text = sources(&[("a", stub.url())]) + "interval = \"1h\"\nmin_interval = \"1m\"\n";
+    let served = Served::start(&text);
+    served.json("/resumen");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..50).for_each(|_| assert_eq!(served.get("/resumen?fresh=1").status, 200)));
+        }
+    });
+    assert_eq!(stub.calls(), 1);
+}

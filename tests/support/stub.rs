@@ -1,0 +1,82 @@
+//! An HTTP provider whose answer a test may change while it runs.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a stub answers.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status with its reason: `200 OK`.
+    pub status: &'static str,
+    /// Further header lines, each with its CRLF.
+    pub headers: String,
+    /// The body.
+    pub body: String,
+    /// How long it takes.
+    pub delay: Duration,
+}
+
+/// A provider on a free port of 127.0.0.1; it ends with the test's process.
+#[derive(Clone)]
+pub struct Stub {
+    /// Where it listens.
+    pub address: SocketAddr,
+    answer: Arc<Mutex<Answer>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Stub {
+    /// A provider that answers 200 with this JSON.
+    pub fn json(body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Answer { status: "200 OK", headers: String::new(), body: body.into(), delay: Duration::ZERO };
+        let stub = Self { address, answer: Arc::new(Mutex::new(answer)), calls: Arc::default() };
+        let accepting = stub.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let stub = accepting.clone();
+                std::thread::spawn(move || stub.serve(&stream));
+            }
+        });
+        stub
+    }
+
+    /// Answers this JSON from now on.
+    pub fn says(&self, body: &str) {
+        self.change(|answer| (answer.status, answer.body) = ("200 OK", body.into()));
+    }
+
+    /// Changes what it answers.
+    pub fn change(&self, change: impl FnOnce(&mut Answer)) {
+        change(&mut self.answer.lock().unwrap());
+    }
+
+    /// How many requests came.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    fn serve(&self, stream: &TcpStream) -> Option<()> {
+        stream.set_nodelay(true).ok()?;
+        let mut lines = BufReader::new(stream).lines();
+        loop {
+            while !lines.next()?.ok()?.is_empty() {}
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            let answer = self.answer.lock().unwrap().clone();
+            std::thread::sleep(answer.delay);
+            let (status, headers, body) = (answer.status, answer.headers, answer.body);
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+            let mut out = stream;
+            out.write_all(format!("{head}{body}").as_bytes()).ok()?;
+        }
+    }
+}
