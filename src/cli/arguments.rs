@@ -14,8 +14,14 @@ use url::Url;
 
 use crate::config::parse_listen;
 
-/// The version, and the revision if the build was told it (`RESUMEN_REVISION`).
-static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("RESUMEN_REVISION").unwrap_or_default() {
+/// The commit that the program was built from, if the build was told it (`RESUMEN_REVISION`), else nothing.
+pub(super) const REVISION: &str = match option_env!("RESUMEN_REVISION") {
+    Some(revision) => revision,
+    None => "",
+};
+
+/// The version, and the revision if it is known.
+static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
     "" => env!("CARGO_PKG_VERSION").to_owned(),
     revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
 });

@@ -7,9 +7,11 @@
 mod arguments;
 mod configuration;
 mod console;
+mod demo;
 mod healthcheck;
 mod manual;
 mod once;
+mod serve;
 mod simulate;
 mod table;
 mod watch;
@@ -36,11 +38,13 @@ pub fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
     match arguments.chosen() {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Once(arguments) => once::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::page(),
-        _ => Ok(ExitCode::SUCCESS),
+        Command::Check(_) => Err(Failed::Usage("error: `check` is not built yet".into())),
     }
 }

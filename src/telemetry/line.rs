@@ -113,7 +113,7 @@ fn quote(out: &mut Writer<'_>, text: &str) -> fmt::Result {
         return escape(out, text);
     }
     out.write_char('"')?;
-    escape(out, text)?;
+    escape(out, &text.replace('\\', "\\\\").replace('"', "\\\""))?;
     out.write_char('"')
 }
 

@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn one_event_is_one_line_whatever_it_holds() {
-        let line = logged("text", false, || tracing::info!(error = "a\nb \u{1b}[31m", empty = "", "two\nlines"));
-        assert!(line.ends_with("INFO  two\\nlines error=\"a\\nb \\u{1b}[31m\" empty=\"\"\n"), "{line:?}");
+        let line = logged("text", false, || tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines"));
+        assert!(line.ends_with("INFO  two\\nlines error=\"a\\n\\\"b\\\" \\u{1b}[31m\" empty=\"\"\n"), "{line:?}");
         assert_eq!(line.matches('\n').count(), 1);
     }
 

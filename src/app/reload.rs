@@ -1,0 +1,32 @@
+//! Another configuration for a running service: all of it or none of it.
+
+use anyhow::{Context, bail};
+
+use crate::config::Config;
+
+use super::Service;
+
+impl Service {
+    /// Takes over `new` instead of `old`. Readings of sources that stay the same are kept; on an error nothing has
+    /// changed.
+    pub fn reload(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
+        let adopted = self.adopt(old, new);
+        self.vitals.reloaded(adopted.is_ok().then(|| self.engine.clock.now()));
+        adopted
+    }
+
+    /// Notes that a new configuration was refused before it came here.
+    pub fn reload_refused(&self) {
+        self.vitals.reloaded(None);
+    }
+
+    fn adopt(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
+        let fixed = old.needs_restart(new);
+        if !fixed.is_empty() {
+            bail!("only a restart can change {}", fixed.join(", "));
+        }
+        self.engine.adopt(&new.sources, new.server.default_timeout).context("failed to take over the sources")?;
+        self.fetch.set_secrets(new.secrets.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! `serve`: the service until a signal, reloaded when asked to or when its file changes.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use super::arguments::{REVISION, Serve};
+use super::configuration::{self, Origin};
+use super::console::{self, Failed};
+use super::watch::Watch;
+use crate::app::{Service, Start};
+use crate::clock::Clock;
+use crate::config::{Config, duration_text};
+use crate::domain::{Name, Pace, Source};
+use crate::http::Listener;
+use crate::shutdown::Signals;
+use crate::telemetry::Mask;
+
+/// More sources than this are not listed one by one at the start.
+const LISTED: usize = 30;
+
+/// Serves the configuration that was named.
+pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
+    let clock = Clock::start();
+    let mask = console::log(clock, None)?;
+    let origin = Origin::find(&arguments.configuration, arguments.listen.and_then(|listen| listen.0));
+    let config = origin.load()?;
+    mask.replace(config.secrets.clone());
+    let service = start(&config, clock)?;
+    let signals = listen(&service)?;
+    runtime_of(&service)?.block_on(run_until(&signals, &service, &origin, &mask, config));
+    service.stop(&signals.end);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Binds and starts the service of a configuration, and tells what it will do.
+pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Service> {
+    let address = config.server.listen;
+    let listener = Listener::bind(address, false).with_context(|| format!("failed to listen on {address}"))?;
+    configuration::warn_of(config);
+    tell(config);
+    Service::start(config, Start { listener, clock, revision: REVISION })
+}
+
+/// Hears the process's signals on the service's runtime, where they are heard while it stops, too.
+pub(super) fn listen(service: &Service) -> anyhow::Result<Signals> {
+    let runtime = runtime_of(service)?;
+    let _runtime = runtime.enter();
+    Signals::listen(&TaskTracker::new()).context("failed to listen to signals")
+}
+
+/// Where a command waits for its service.
+pub(super) fn runtime_of(service: &Service) -> anyhow::Result<Handle> {
+    service.runtime().cloned().context("the service has stopped")
+}
+
+async fn run_until(signals: &Signals, service: &Service, origin: &Origin, mask: &Mask, mut config: Config) {
+    let mut watch = Watch::new(&origin.path);
+    loop {
+        tokio::select! {
+            () = signals.drain.cancelled() => return,
+            () = signals.reload.notified() => {}
+            () = watch.changed() => {}
+        }
+        if let Some(new) = reload(service, origin, &config, mask) {
+            config = new;
+        }
+    }
+}
+
+/// Takes over the file as it is now, all of it or none of it.
+fn reload(service: &Service, origin: &Origin, old: &Config, mask: &Mask) -> Option<Config> {
+    let new = match origin.read() {
+        Ok(new) => new,
+        Err(report) => {
+            service.reload_refused();
+            configuration::log(&report);
+            error!(config = %origin.path.display(), "the configuration was refused; the old one goes on");
+            return None;
+        }
+    };
+    // Before the first request with a new secret can leave.
+    mask.replace(new.secrets.clone());
+    if let Err(error) = service.reload(old, &new) {
+        error!(error = format!("{error:#}"), "the configuration was refused; the old one goes on");
+        return None;
+    }
+    configuration::warn_of(&new);
+    info!(config = %new.path.display(), sources = new.sources.len(), "the configuration was taken over");
+    Some(new)
+}
+
+/// What will be asked, how often, and how many calls that makes.
+fn tell(config: &Config) {
+    let (config_path, sources) = (config.path.display(), config.sources.len());
+    let calls: u64 = config.sources.iter().filter_map(|source| source.pace()).map(calls_per_day).sum();
+    info!(version = env!("CARGO_PKG_VERSION"), config = %config_path, sources, calls_per_day = calls, "starts");
+    for source in config.sources.iter().take(LISTED) {
+        tell_source(source);
+    }
+    if sources > LISTED {
+        info!(more = sources - LISTED, "and more sources");
+    }
+}
+
+fn tell_source(source: &Source) {
+    let name = source.name.as_str();
+    let Some(pace) = source.pace() else {
+        let from: Vec<&str> = source.inputs().iter().map(Name::as_str).collect();
+        info!(source = name, from = from.join(","), "computes");
+        return;
+    };
+    let providers: Vec<&str> = source.providers().iter().map(|provider| provider.name.as_str()).collect();
+    info!(
+        source = name,
+        providers = providers.join(","),
+        interval = duration_text(pace.interval),
+        timeout = duration_text(pace.timeout),
+        calls_per_day = calls_per_day(pace),
+        "asks"
+    );
+}
+
+/// By the schedule, while nothing fails.
+fn calls_per_day(pace: &Pace) -> u64 {
+    const DAY: f64 = 86_400.0;
+    (DAY / pace.interval.as_secs_f64()).round() as u64
+}
