@@ -14,6 +14,7 @@ pub mod http;
 pub mod live;
 pub mod refresh;
 pub mod render;
+pub mod save;
 pub mod shutdown;
 pub mod simulator;
 pub mod store;

@@ -20,6 +20,8 @@ use crate::fetch::Fetch;
 use crate::flight::{Crew, Flights, Landing};
 use crate::live::Live;
 use crate::refresh::{Order, Pulse, Refresher};
+use crate::save::{Mishap, Saver};
+use crate::store::StateFile;
 
 use super::supervise;
 
@@ -39,6 +41,8 @@ pub struct Gear<F> {
     pub stop: CancellationToken,
     /// Sees every outcome once, before it is published.
     pub witness: Arc<dyn Fn(&Outcome) + Send + Sync>,
+    /// Where readings survive, and who is told when it fails; none if they need not.
+    pub state: Option<(StateFile, Mishap)>,
 }
 
 /// The aggregator without its sockets.
@@ -51,16 +55,21 @@ pub struct Engine<F> {
     pub pulse: Arc<Pulse>,
     /// Now.
     pub clock: Clock,
+    /// Whether readings of an earlier run were there at the start.
+    pub restored: bool,
     flights: Flights<F>,
     orders: UnboundedSender<Order>,
+    saver: Option<Arc<Saver>>,
     gear: Gear<F>,
 }
 
 impl<F: Fetch> Engine<F> {
-    /// An engine for these sources that runs by itself: it asks for every source now, and then on schedule.
+    /// An engine for these sources that runs by itself: it knows what the state file tells, asks for every source now,
+    /// and then on schedule. Blocks on the disk for a moment.
     pub fn start(gear: Gear<F>, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<Self> {
         let (engine, inbox) = Self::build(gear, sources, timeout)?;
         engine.spawn_refresher(inbox);
+        engine.spawn_saver();
         Ok(engine)
     }
 
@@ -79,14 +88,27 @@ impl<F: Fetch> Engine<F> {
         Ok(())
     }
 
+    /// Saves what is known once more. Last of all, when nothing is published any more.
+    pub async fn save(&self) {
+        if let Some(saver) = &self.saver {
+            saver.finish().await;
+        }
+    }
+
     fn build(
-        gear: Gear<F>,
+        mut gear: Gear<F>,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<(Self, tokio::sync::mpsc::UnboundedReceiver<Order>)> {
         let crews = crews(sources)?;
         let roster = Arc::new(Roster::new(sources.to_vec()));
         let cache = Arc::new(Cache::new(Snapshot::new(roster), timeout));
+        let saver = gear.state.take().map(|(file, mishap)| {
+            let cache = Arc::clone(&cache);
+            Arc::new(Saver::new(file, cache, gear.clock, mishap))
+        });
+        // Before anything else, so that no provider is asked before what it told last is known.
+        let restored = saver.as_ref().is_some_and(|saver| saver.restore());
         let (orders, inbox) = unbounded_channel();
         let flights = Flights::new(
             Arc::clone(&gear.fetch),
@@ -100,7 +122,7 @@ impl<F: Fetch> Engine<F> {
         let live = Arc::new(Live::new(flights.clone(), Arc::clone(&cache), gear.clock));
         let pulse = Arc::new(Pulse::new(gear.clock.now()));
         let clock = gear.clock;
-        let engine = Self { cache, live, pulse, clock, flights, orders, gear };
+        let engine = Self { cache, live, pulse, clock, restored, flights, orders, saver, gear };
         engine.man(crews);
         engine.spawn_deriver();
         Ok((engine, inbox))
@@ -124,6 +146,15 @@ impl<F: Fetch> Engine<F> {
         supervise("refresher", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
             let (refresher, inbox, stop) = (Arc::clone(&refresher), Arc::clone(&inbox), stop.clone());
             async move { refresher.run(&mut *inbox.lock().await, &stop).await }
+        });
+    }
+
+    fn spawn_saver(&self) {
+        let Some(saver) = self.saver.clone() else { return };
+        let stop = self.gear.stop.clone();
+        supervise("saver", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
+            let (saver, stop) = (Arc::clone(&saver), stop.clone());
+            async move { saver.run(&stop).await }
         });
     }
 

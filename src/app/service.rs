@@ -18,12 +18,17 @@ use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
 use crate::http::{Fetches, Listener, Parts, Site, Vitals, serve};
+use crate::save::Mishap;
+use crate::store::StateFile;
 
 use super::{Engine, Gear};
 
 /// Threads for flights and background tasks: they wait for the network, so few suffice; two, so that a handshake or a
 /// long merge does not delay a deadline.
 const FLIGHT_THREADS: usize = 2;
+
+/// What is kept of the grace for ending the tasks and for the last save.
+const LAST_SAVE: Duration = Duration::from_millis(500);
 
 /// What a service is started with beside its configuration.
 pub struct Start {
@@ -69,6 +74,7 @@ impl Service {
         let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
         let fetches = Arc::new(Fetches::default());
         let noted = Arc::clone(&fetches);
+        let vitals = Arc::new(Vitals::new(clock.now(), revision));
         let gear = Gear {
             fetch: Arc::clone(&fetch),
             extractor: Extractor::default(),
@@ -77,9 +83,9 @@ impl Service {
             tracker: tracker.clone(),
             stop: stop.clone(),
             witness: Arc::new(move |outcome| noted.note(outcome)),
+            state: config.store.path.as_deref().map(|path| (StateFile::new(path), mishap(&vitals))),
         };
         let engine = Arc::new(Engine::start(gear, &config.sources, config.server.default_timeout)?);
-        let vitals = Arc::new(Vitals::new(clock.now(), revision));
         let site = Arc::new(Site::new(Parts {
             settings: config.server.clone(),
             clock,
@@ -88,7 +94,7 @@ impl Service {
             pulse: Arc::clone(&engine.pulse),
             fetches,
             vitals: Arc::clone(&vitals),
-            restored: false,
+            restored: engine.restored,
         }));
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
         let serving = runtime.spawn(serve(listener, site, threads, drain.clone()));
@@ -138,15 +144,23 @@ impl Service {
 
     async fn drained(&self, serving: JoinHandle<std::io::Result<()>>) {
         let by = self.engine.clock.deadline(self.grace).at;
+        let reserve = LAST_SAVE.min(self.grace / 4);
         self.drain.cancel();
-        if timeout_at(by, serving).await.is_err() {
+        if timeout_at(by - reserve, serving).await.is_err() {
             warn!(grace = ?self.grace, "connections were cut off: the grace is over");
         }
         self.stop.cancel();
         self.tracker.close();
-        // Tasks that do not hear the token end with the runtime.
-        let _ = timeout_at(by.max(self.engine.clock.instant() + Duration::from_millis(100)), self.tracker.wait()).await;
+        // Tasks that do not hear the token, and a disk that does not answer, end with the process.
+        let _ = timeout_at(by - reserve / 2, self.tracker.wait()).await;
+        let _ = timeout_at(by, self.engine.save()).await;
     }
+}
+
+/// Counts a failure of the state file.
+fn mishap(vitals: &Arc<Vitals>) -> Mishap {
+    let vitals = Arc::clone(vitals);
+    Arc::new(move || vitals.store_failed("file"))
 }
 
 impl Drop for Service {

@@ -51,6 +51,7 @@ async fn round(fetch: impl Fetch, config: &Config, clock: Clock, timeout: Durati
         tracker: TaskTracker::new(),
         stop: stop.clone(),
         witness: Arc::new(|_| {}),
+        state: None,
     };
     let _stop = stop.drop_guard();
     let engine = Engine::idle(gear, &config.sources, timeout)?;

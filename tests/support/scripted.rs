@@ -188,6 +188,7 @@ fn gear(providers: Scripted) -> (Gear<Scripted>, Arc<Scripted>) {
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
         witness: Arc::new(|_| {}),
+        state: None,
     };
     (gear, providers)
 }
