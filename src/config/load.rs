@@ -12,6 +12,7 @@ use super::context::Context;
 use super::diagnostics::{Report, Severity};
 use super::place::Lines;
 use super::problems::Problems;
+use super::section::quote;
 use super::validate::{Parts, validate};
 use super::{Config, files, raw};
 
@@ -72,7 +73,7 @@ fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Report> {
         Err(Report { problems: problems.finish(path, &text, &Secrets::default()) })
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return refuse(0..0, "the file is UTF-16", "expected UTF-8");
+        return Err(Report::of_file(path, "the file is UTF-16".into(), Some("expected UTF-8".into())));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -95,6 +96,8 @@ fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Report> {
 fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) {
     let lines = Lines::new(text);
     let mut last = None;
+    let mut errors: Vec<_> = errors.iter().collect();
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     for error in errors {
         let deep = error.message().contains("recurs");
         // The parser knows no place for one of its limits.
@@ -121,12 +124,10 @@ fn reword(message: &str, read: &str) -> (String, Option<String>) {
         return ("curly quotes are no quotes".into(), Some("expected straight ones: \"…\" or '…'".into()));
     }
     if message.starts_with("string values must be quoted") {
-        let meant = read.chars().count() < 80 && !read.contains(['"', '\\']) && !read.is_empty();
-        return match (read.is_empty(), meant) {
-            (true, _) => ("there is no value".into(), Some("expected one after `=`".into())),
-            (_, true) => ("a text without quotes".into(), Some(format!("did you mean \"{read}\"?"))),
-            _ => ("a text without quotes".into(), Some("expected quotes around it".into())),
-        };
+        return unquoted(read);
+    }
+    if message.starts_with("invalid boolean") {
+        return (format!("{} is no boolean", quote(read)), Some("expected `true` or `false`".into()));
     }
     if message == "duplicate key" {
         return (format!("the key `{read}` is written twice"), Some("expected once".into()));
@@ -135,4 +136,15 @@ fn reword(message: &str, read: &str) -> (String, Option<String>) {
         Some((what, expected)) => (what.to_owned(), Some(format!("expected {expected}"))),
         None => (message.to_owned(), None),
     }
+}
+
+/// A value that is none of TOML's: text without quotes, or nothing.
+fn unquoted(read: &str) -> (String, Option<String>) {
+    let help = match read {
+        "" => return ("there is no value".into(), Some("expected one after `=`".into())),
+        "yes" | "no" | "on" | "off" => "expected `true` or `false`, or quotes around a text".into(),
+        _ if read.len() < 80 && !read.contains(['"', '\\']) => format!("did you mean \"{read}\"?"),
+        _ => "expected quotes around it".into(),
+    };
+    ("a text without quotes".into(), Some(help))
 }

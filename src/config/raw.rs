@@ -37,6 +37,8 @@ pub(super) struct Raw {
     pub(super) derived: Vec<RawDerived>,
     /// Where `[sources]` begins; the file's beginning if there is none.
     pub(super) sources_span: Range<usize>,
+    /// Whether something stands in `[sources]`, valid or not.
+    pub(super) has_sources: bool,
 }
 
 /// `[server]`
@@ -126,6 +128,7 @@ pub(super) struct RawDerived {
 /// Reads the file's tree.
 pub(super) fn read(tree: &DeTable<'_>, cx: &mut Context<'_>) -> Raw {
     let top = Section::new(tree, "at the top".into(), TOP, &mut cx.problems);
+    let has_sources = tree.get("sources").is_some_and(|found| found.get_ref().as_table().is_none_or(|t| !t.is_empty()));
     let sources_span = tree.get("sources").map_or(0..0, toml::Spanned::span);
     Raw {
         server: plain(&top, "server", SERVER, cx, server),
@@ -134,6 +137,7 @@ pub(super) fn read(tree: &DeTable<'_>, cx: &mut Context<'_>) -> Raw {
         sources: named(&top, "source", "sources", cx, source),
         derived: named(&top, "derived source", "derived", cx, derived),
         sources_span,
+        has_sources,
     }
 }
 
@@ -220,7 +224,7 @@ fn timing(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawTiming {
 fn request(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawRequest {
     let headers = section.table("headers", cx).map(|table| {
         let place = format!("among the headers {}", section.place);
-        Section::open(table.value, place).named_texts(cx)
+        Section::open(table.value, place).headers(cx)
     });
     RawRequest {
         url: section.text("url", cx),

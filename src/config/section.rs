@@ -10,6 +10,11 @@ use super::context::Context;
 use super::problems::Problems;
 use super::units::{self, UnitError};
 
+/// Values with a unit: what they are called, and what is accepted.
+const DURATION: (&str, &str) =
+    ("duration", "a duration in quotes, such as \"250ms\", \"5s\", \"1m\", \"2h\" or \"1d\"");
+const SIZE: (&str, &str) = ("size", "a size in quotes, such as \"64KiB\" or \"1MiB\"");
+
 /// A value and the bytes of the file where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spot<T> {
@@ -30,6 +35,13 @@ impl Text {
     /// What the file says.
     pub(super) fn written(&self) -> &str {
         self.written.as_deref().unwrap_or(&self.value)
+    }
+}
+
+impl From<Spot<String>> for Text {
+    /// A key: nothing is expanded in it.
+    fn from(key: Spot<String>) -> Self {
+        Self { value: key.value, written: None, span: key.span }
     }
 }
 
@@ -115,43 +127,58 @@ impl<'t, 'i> Section<'t, 'i> {
     /// A duration longer than nothing.
     pub(super) fn duration(&self, key: &str, cx: &mut Context<'_>) -> Option<Spot<Duration>> {
         let span = self.duration_or_zero(key, cx)?;
-        if span.value.is_zero() {
-            let message = format!("`{key}` {} is zero", self.place);
-            cx.problems.error(&span.span, message, "expected at least `1ms`");
-            return None;
-        }
-        Some(span)
+        self.above_zero(key, span, "1ms", &mut cx.problems)
     }
 
     /// A duration.
     pub(super) fn duration_or_zero(&self, key: &str, cx: &mut Context<'_>) -> Option<Spot<Duration>> {
-        const EXPECTED: &str = "a duration in quotes, such as \"250ms\", \"5s\", \"1m\", \"2h\" or \"1d\"";
-        let text = self.text_of(key, self.table.get(key)?, EXPECTED, cx)?;
-        let help = |meant: Option<String>| match meant {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("expected {EXPECTED}"),
-        };
-        let longest = || format!("expected at most \"{}\"", units::duration_text(units::LONGEST));
-        unit(&text, units::duration(&text.value), "duration", help, longest, &mut cx.problems)
+        let most = units::duration_text(units::LONGEST);
+        self.measured(key, DURATION, units::duration, &most, cx)
     }
 
     /// A size in bytes, from 1 to `most`.
     pub(super) fn size(&self, key: &str, most: u64, cx: &mut Context<'_>) -> Option<Spot<u64>> {
-        const EXPECTED: &str = "a size in quotes, such as \"64KiB\" or \"1MiB\"";
-        let text = self.text_of(key, self.table.get(key)?, EXPECTED, cx)?;
-        let help = |meant: Option<String>| match meant {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("expected {EXPECTED}"),
+        let within = |size| if size > most { Err(UnitError::TooLarge) } else { Ok(size) };
+        let size = self.measured(key, SIZE, |text| units::size(text).and_then(within), &units::size_text(most), cx)?;
+        self.above_zero(key, size, "1B", &mut cx.problems)
+    }
+
+    /// A value with a unit, read by `read`, which refuses more than `most`.
+    fn measured<T>(
+        &self,
+        key: &str,
+        (what, expected): (&str, &str),
+        read: impl Fn(&str) -> Result<T, UnitError>,
+        most: &str,
+        cx: &mut Context<'_>,
+    ) -> Option<Spot<T>> {
+        let text = self.text_of(key, self.table.get(key)?, expected, cx)?;
+        let no_such = format!("which is no {what}");
+        let (fault, help) = match read(&text.value) {
+            Ok(value) => return Some(Spot { value, span: text.span }),
+            Err(UnitError::TooLarge) => ("which is too large", format!("expected at most \"{most}\"")),
+            Err(UnitError::Form(meant)) => match meant.filter(|_| text.written.is_none()) {
+                Some(meant) => (no_such.as_str(), format!("did you mean \"{meant}\"?")),
+                None => (no_such.as_str(), format!("expected {expected}")),
+            },
         };
-        let size =
-            units::size(&text.value).and_then(|size| if size > most { Err(UnitError::TooLarge) } else { Ok(size) });
-        let longest = || format!("expected at most \"{}\"", units::size_text(most));
-        let size = unit(&text, size, "size", help, longest, &mut cx.problems)?;
-        if size.value == 0 {
-            cx.problems.error(&size.span, format!("`{key}` {} is zero", self.place), "expected at least \"1B\"");
+        cx.problems.error(&text.span, format!("`{key}` {} is {text}, {fault}", self.place), help);
+        None
+    }
+
+    fn above_zero<T: PartialEq + Default>(
+        &self,
+        key: &str,
+        spot: Spot<T>,
+        least: &str,
+        problems: &mut Problems,
+    ) -> Option<Spot<T>> {
+        if spot.value == T::default() {
+            let help = format!("expected at least \"{least}\"");
+            problems.error(&spot.span, format!("`{key}` {} is zero", self.place), help);
             return None;
         }
-        Some(size)
+        Some(spot)
     }
 
     /// A whole number from `least` to `most`.
@@ -223,28 +250,30 @@ impl<'t, 'i> Section<'t, 'i> {
             if let DeValue::Table(table) = value.get_ref() {
                 named.push((name, Spot { value: table, span: value.span() }));
             } else {
-                let message =
-                    format!("{} {} is {}, not a table", quote(&name.value), self.place, kind(value.get_ref()));
+                let message = format!("{} {} is {}", quote(&name.value), self.place, kind(value.get_ref()));
                 cx.problems.error(&value.span(), message, format!("expected a {what}, begun by `[…]` with its name"));
             }
         }
         named
     }
 
-    /// Every key with its string.
-    pub(super) fn named_texts(&self, cx: &mut Context<'_>) -> Vec<(Spot<String>, Text)> {
+    /// Every header with its value.
+    pub(super) fn headers(&self, cx: &mut Context<'_>) -> Vec<(Spot<String>, Text)> {
         let mut named = Vec::with_capacity(self.table.len());
         for (key, value) in self.table {
             let name = Spot { value: key.get_ref().to_string(), span: key.span() };
-            if let Some(text) = self.text_of(&name.value, value, "a string in quotes", cx) {
-                named.push((name, text));
+            match self.text_of(&name.value, value, "a string in quotes", cx) {
+                Some(text) => named.push((name, text)),
+                // A header's value is a secret even where it is none.
+                None => cx.secrets.extend(cx.text.get(value.span()).map(str::to_owned)),
             }
         }
         named
     }
 
     fn wrong<T>(&self, key: &str, value: Value<'_, '_>, expected: &str, cx: &mut Context<'_>) -> Option<T> {
-        let message = format!("{} {} is {}", quote(key), self.place, kind(value.get_ref()));
+        let what = described(value, cx.text);
+        let message = format!("{} {} is {what}", quote(key), self.place);
         cx.problems.error(&value.span(), message, format!("expected {expected}"));
         None
     }
@@ -261,24 +290,13 @@ fn advice(got: &str, keys: &[&str]) -> String {
     }
 }
 
-/// A value with a unit, or the problem that it is none.
-fn unit<T>(
-    text: &Text,
-    read: Result<T, UnitError>,
-    what: &str,
-    help: impl Fn(Option<String>) -> String,
-    most: impl Fn() -> String,
-    problems: &mut Problems,
-) -> Option<Spot<T>> {
-    match read {
-        Ok(value) => return Some(Spot { value, span: text.span.clone() }),
-        Err(UnitError::TooLarge) => problems.error(&text.span, format!("the {what} {text} is too large"), most()),
-        Err(UnitError::Form(meant)) => {
-            let meant = meant.filter(|_| text.written.is_none());
-            problems.error(&text.span, format!("{text} is no {what}"), help(meant));
-        }
+/// A value's type, and the value itself if it is short by nature.
+fn described(value: Value<'_, '_>, text: &str) -> String {
+    let kind = kind(value.get_ref());
+    match value.get_ref() {
+        DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => kind.to_owned(),
+        _ => format!("{kind}: {}", quote(&text[value.span()])),
     }
-    None
 }
 
 /// A value's type, as messages call it.

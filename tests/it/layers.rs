@@ -42,7 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
     ("toml", &["config"]),
     ("annotate_snippets", &["config"]),
-    ("tokio_rustls", &["fetch"]),
+    ("tokio_rustls", &["fetch", "config"]),
     ("httpdate", &["fetch", "http"]),
     ("prometheus_client", &["http"]),
 ];

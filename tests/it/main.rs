@@ -6,6 +6,7 @@
 mod support;
 
 mod commands;
+mod config;
 mod fetch;
 mod fetch_proxy;
 mod fetch_request;

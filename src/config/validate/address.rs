@@ -48,6 +48,9 @@ pub(super) fn redis(text: &Text, cx: &mut Context<'_>) -> Option<String> {
             Some(("the URL names no socket", "expected `unix:///path/to/socket`"))
         }
         "unix" => None,
+        _ if url.host_str().is_none_or(str::is_empty) => {
+            Some(("the URL has no host", "expected `redis://[user:password@]host[:port][/database]`"))
+        }
         _ if !path.is_empty() && path.parse::<u32>().is_err() => {
             Some(("the path of a Redis URL is the number of a database", "expected `redis://host:port/0`"))
         }
@@ -95,9 +98,9 @@ fn form_fault(text: &str, schemes: &[&str]) -> Option<(String, String)> {
         let help = near.map_or(expected, |near| format!("did you mean `{near}://`?"));
         return Some((format!("the scheme {} will not do here", quote(scheme)), help));
     }
-    let hostless = rest.is_empty() || rest.starts_with(['/', '?', '#', ':', '@']);
-    let missing = hostless && !scheme.eq_ignore_ascii_case("unix");
-    missing.then(|| ("the URL has no host".into(), format!("expected `{scheme}://host/…`")))
+    let hostless = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+    (hostless && !scheme.eq_ignore_ascii_case("unix"))
+        .then(|| ("the URL has no host".into(), format!("expected `{scheme}://host/…`")))
 }
 
 fn scheme_char(c: char) -> bool {

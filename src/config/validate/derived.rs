@@ -37,8 +37,10 @@ impl<'r> Known<'r> {
     fn new(raw: &'r Raw) -> Self {
         let fetched: HashSet<&str> = raw.sources.iter().map(|one| one.name.value.as_str()).collect();
         let derived = raw.derived.iter().map(|one| one.name.value.as_str());
-        let order: Vec<&str> = raw.sources.iter().map(|one| one.name.value.as_str()).chain(derived).collect();
-        Self { fetched, all: order.iter().copied().collect(), order }
+        let mut all = HashSet::new();
+        let each = raw.sources.iter().map(|one| one.name.value.as_str()).chain(derived);
+        let order = each.filter(|name| all.insert(*name)).collect();
+        Self { fetched, all, order }
     }
 }
 
@@ -46,7 +48,7 @@ fn source_of(raw: &RawDerived, from: Vec<Name>, known: &Known<'_>, cx: &mut Cont
     if let Some(text) = &raw.extract {
         cx.filter(text);
     }
-    let name = name(&raw.name, "derived source", cx)?;
+    let name = name(&raw.name.clone().into(), "derived source", cx)?;
     if known.fetched.contains(name.as_str()) {
         let message = format!("`{name}` is a source and a derived source");
         cx.problems.error(&raw.name.span, message, "expected another name");

@@ -13,7 +13,7 @@ use crate::domain::{Name, NameError, Source};
 
 use super::context::Context;
 use super::raw::Raw;
-use super::section::{Spot, quote};
+use super::section::Text;
 use super::{Server, Store};
 
 pub use server::parse_listen;
@@ -36,17 +36,17 @@ pub(super) fn validate(raw: &Raw, cx: &mut Context<'_>) -> Parts {
 }
 
 /// The name that a key or a value spells.
-fn name(spot: &Spot<String>, what: &str, cx: &mut Context<'_>) -> Option<Name> {
-    let error = match Name::new(&spot.value) {
+fn name(text: &Text, what: &str, cx: &mut Context<'_>) -> Option<Name> {
+    let error = match Name::new(&text.value) {
         Ok(name) => return Some(name),
         Err(error) => error,
     };
-    let message = format!("{} is no name of a {what}", quote(&spot.value));
-    let help = match (error, near_name(&spot.value)) {
+    let near = near_name(text.written()).filter(|_| text.written.is_none() && text.value.is_ascii());
+    let help = match (error, near) {
         (NameError::BadCharacter, Some(near)) => format!("did you mean `{near}`? {error}"),
         _ => error.to_string(),
     };
-    cx.problems.error(&spot.span, message, help);
+    cx.problems.error(&text.span, format!("{text} is no name of a {what}"), help);
     None
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::context::Context;
 use crate::config::raw::{Raw, RawProvider, RawRequest, RawSource, RawTiming};
-use crate::config::section::{Spot, Text};
+use crate::config::section::Text;
 use crate::domain::{Kind, Name, Provider, Proxy, Request, Source};
 
 use super::request::Base;
@@ -13,7 +13,7 @@ use super::{address, name, near_name, timing};
 
 /// Every fetched source that can be made out, in the file's order.
 pub(super) fn sources(raw: &Raw, cx: &mut Context<'_>) -> Vec<Source> {
-    if raw.sources.is_empty() {
+    if !raw.has_sources {
         let help = "add one: `[sources.NAME]` with a `url`";
         cx.problems.absent(&raw.sources_span, "no sources are defined", help);
     }
@@ -22,7 +22,7 @@ pub(super) fn sources(raw: &Raw, cx: &mut Context<'_>) -> Vec<Source> {
 }
 
 fn source(raw: &RawSource, defaults: &RawTiming, proxy: Option<&Proxy>, cx: &mut Context<'_>) -> Option<Source> {
-    let name = name(&raw.name, "source", cx);
+    let name = name(&raw.name.clone().into(), "source", cx);
     let timing = timing::resolve(defaults, raw, cx);
     let proxy = match &raw.timing.proxy {
         Some(text) => address::proxy(text, cx),
@@ -137,11 +137,10 @@ impl Names {
     /// Takes the written names, so that none made from a host collides with one that comes later.
     fn reserve(&mut self, providers: &[RawProvider], cx: &mut Context<'_>) {
         for text in providers.iter().filter_map(|provider| provider.name.as_ref()) {
-            let spot = Spot { value: text.value.clone(), span: text.span.clone() };
-            let Some(name) = name(&spot, "provider", cx) else { continue };
+            let Some(name) = name(text, "provider", cx) else { continue };
             if !self.taken.insert(name.clone()) {
                 let message = format!("two providers are called `{name}`");
-                cx.problems.error(&spot.span, message, "expected another name for each provider of a source");
+                cx.problems.error(&text.span, message, "expected another name for each provider of a source");
             }
         }
     }
