@@ -82,8 +82,15 @@ impl HttpFetch {
         let resting = if repeatable(&request) { self.pool.take(&target, self.clock.instant()) } else { None };
         if let Some(link) = resting {
             match self.exchange(link, request.clone(), provider, &target, deadline).await {
-                Err(fault) if fault.dead => self.pool.forget(&target),
-                ended => return ended.map_err(|fault| fault.error),
+                Ok(payload) => return Ok(payload),
+                Err(fault) => {
+                    // Whatever befell this connection may have befallen the others that rest: a way that went dark
+                    // must not cost one attempt for each.
+                    self.pool.forget(&target);
+                    if !fault.dead {
+                        return Err(fault.error);
+                    }
+                }
             }
         }
         let stream = self.connector.connect(&target, deadline).await?;

@@ -2,7 +2,8 @@
 //!
 //! The system's lookup blocks a thread and cannot be cancelled. So it runs beside the request that wanted it, at most
 //! one per host at a time; everybody who wants the same host waits for the same lookup, each with a deadline of its own.
-//! Nothing is remembered once it has ended: the system and its resolver do that better.
+//! Nothing is remembered once it has ended: the system and its resolver do that better. A resolver that is down holds
+//! [`AT_ONCE`] threads at most; lookups that nobody waits for by the time they get their turn are left out.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,10 +11,13 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{Code, Failure};
+
+/// Lookups at once, of different hosts; whatever else needs a blocking thread finds one.
+const AT_ONCE: usize = 64;
 
 /// Asks for the addresses of a host.
 pub type Ask = Arc<dyn Fn(Arc<str>) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
@@ -27,13 +31,14 @@ type Awaited = watch::Receiver<Option<Found>>;
 pub(super) struct Lookup {
     ask: Ask,
     running: Arc<Mutex<HashMap<Arc<str>, Awaited>>>,
+    turns: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Lookup {
     /// Lookups that `ask`.
     pub(super) fn new(ask: Ask) -> Self {
-        Self { ask, running: Arc::default(), tasks: TaskTracker::new() }
+        Self { ask, running: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)), tasks: TaskTracker::new() }
     }
 
     /// The addresses of `host`, at least one, in the order in which they are to be tried.
@@ -56,12 +61,22 @@ impl Lookup {
         running.insert(Arc::clone(&host), found.clone());
         let lookup = self.clone();
         self.tasks.spawn(async move {
+            let _turn = lookup.turns.acquire().await;
+            if lookup.is_in_vain(&host, &tell) {
+                return;
+            }
             let ended = Leave { lookup: &lookup, host: &host };
             let answer = (lookup.ask)(Arc::clone(&host)).await;
             drop(ended);
             tell.send_replace(Some(judge(answer)));
         });
         found
+    }
+
+    /// Whether nobody but the list waits for `host`; then it is taken off the list, so that the next to come starts anew.
+    fn is_in_vain(&self, host: &Arc<str>, tell: &watch::Sender<Option<Found>>) -> bool {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        tell.receiver_count() == 1 && running.remove(host).is_some()
     }
 }
 
@@ -145,6 +160,22 @@ mod tests {
             assert_eq!(lookup.addresses("bug").await.unwrap_err().code, Code::DnsFailed);
             assert_eq!(count.load(Ordering::Relaxed), round);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resolver_that_is_down_is_asked_for_few_hosts_at_once_and_for_none_in_vain() {
+        let (ask, count) = counting(Duration::from_secs(100));
+        let lookup = Lookup::new(ask);
+        let hosts: Vec<String> = (0..200).map(|n| format!("host-{n}")).collect();
+        for host in &hosts {
+            assert!(timeout(Duration::from_millis(1), lookup.addresses(host)).await.is_err());
+        }
+        assert_eq!(count.load(Ordering::Relaxed), AT_ONCE);
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(count.load(Ordering::Relaxed), AT_ONCE);
+        lookup.addresses("host-199").await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), AT_ONCE + 1);
+        assert!(lookup.running.lock().unwrap().is_empty());
     }
 
     #[test]

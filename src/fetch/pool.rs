@@ -58,7 +58,7 @@ impl Pool {
         }
     }
 
-    /// Closes what rests for `target`: one of its connections turned out dead.
+    /// Closes what rests for `target`.
     pub(super) fn forget(&self, target: &Target) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.count -= idle.links.remove(target).map_or(0, |links| links.len());

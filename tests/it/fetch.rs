@@ -77,7 +77,7 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
     }
 }
 
-fn provider(scenario: &Scenario, server: &FaultServer) -> Provider {
+pub fn provider(scenario: &Scenario, server: &FaultServer) -> Provider {
     let mut provider = plain_provider(&scenario.url(server));
     let request = &mut provider.request;
     request.method = scenario.method.as_deref().unwrap_or("GET").into();
@@ -87,7 +87,7 @@ fn provider(scenario: &Scenario, server: &FaultServer) -> Provider {
     provider
 }
 
-fn ask(lookup: &Lookup) -> Ask {
+pub fn ask(lookup: &Lookup) -> Ask {
     let lookup = lookup.clone();
     Arc::new(move |_| {
         let lookup = lookup.clone();

@@ -8,6 +8,7 @@ mod support;
 mod commands;
 mod config;
 mod fetch;
+mod fetch_bounds;
 mod fetch_proxy;
 mod fetch_request;
 mod fetch_reuse;
