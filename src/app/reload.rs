@@ -25,8 +25,12 @@ impl Service {
         if !fixed.is_empty() {
             bail!("only a restart can change {}", fixed.join(", "));
         }
-        self.engine.adopt(&new.sources, new.server.default_timeout).context("failed to take over the sources")?;
+        // Before the first request with a new secret can leave.
         self.fetch.set_secrets(new.secrets.clone());
-        Ok(())
+        let adopted = self.engine.adopt(&new.sources, new.server.default_timeout);
+        if adopted.is_err() {
+            self.fetch.set_secrets(old.secrets.clone());
+        }
+        adopted.context("failed to take over the sources")
     }
 }

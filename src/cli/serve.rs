@@ -13,7 +13,7 @@ use super::console::{self, Failed};
 use super::watch::Watch;
 use crate::app::{Service, Start};
 use crate::clock::Clock;
-use crate::config::{Config, duration_text};
+use crate::config::{Config, Report, duration_text};
 use crate::domain::{Name, Pace, Source};
 use crate::http::Listener;
 use crate::shutdown::Signals;
@@ -58,26 +58,33 @@ pub(super) fn runtime_of(service: &Service) -> anyhow::Result<Handle> {
 }
 
 async fn run_until(signals: &Signals, service: &Service, origin: &Origin, mask: &Mask, mut config: Config) {
-    let mut watch = Watch::new(&origin.path);
+    let mut watch = Watch::new(&origin.path, config.digest);
     loop {
+        let reloaded = async {
+            tokio::select! {
+                () = signals.reload.notified() => watch.catch_up().await,
+                () = watch.changed() => {}
+            }
+            reload(service, origin, &config, mask).await
+        };
         tokio::select! {
             () = signals.drain.cancelled() => return,
-            () = signals.reload.notified() => {}
-            () = watch.changed() => {}
-        }
-        if let Some(new) = reload(service, origin, &config, mask) {
-            config = new;
+            new = reloaded => if let Some(new) = new {
+                config = new;
+            },
         }
     }
 }
 
 /// Takes over the file as it is now, all of it or none of it.
-fn reload(service: &Service, origin: &Origin, old: &Config, mask: &Mask) -> Option<Config> {
-    let new = match origin.read() {
-        Ok(new) => new,
-        Err(report) => {
+async fn reload(service: &Service, origin: &Origin, old: &Config, mask: &Mask) -> Option<Config> {
+    let new = match read(origin).await {
+        Some(Ok(new)) => new,
+        refused => {
             service.reload_refused();
-            configuration::log(&report);
+            if let Some(Err(report)) = refused {
+                configuration::log(&report);
+            }
             error!(config = %origin.path.display(), "the configuration was refused; the old one goes on");
             return None;
         }
@@ -85,12 +92,20 @@ fn reload(service: &Service, origin: &Origin, old: &Config, mask: &Mask) -> Opti
     // Before the first request with a new secret can leave.
     mask.replace(new.secrets.clone());
     if let Err(error) = service.reload(old, &new) {
+        mask.replace(old.secrets.clone());
         error!(error = format!("{error:#}"), "the configuration was refused; the old one goes on");
         return None;
     }
     configuration::warn_of(&new);
     info!(config = %new.path.display(), sources = new.sources.len(), "the configuration was taken over");
     Some(new)
+}
+
+/// Reads the file where a disk that hangs, or a bug of ours that some text brings out, costs this reload only. None after
+/// a panic; the log has it.
+async fn read(origin: &Origin) -> Option<Result<Config, Report>> {
+    let origin = origin.clone();
+    tokio::task::spawn_blocking(move || origin.read()).await.ok()
 }
 
 /// What will be asked, how often, and how many calls that makes.

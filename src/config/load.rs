@@ -19,6 +19,9 @@ use super::{Config, files, raw};
 /// The most bytes that a configuration may have.
 const MAX_BYTES: u64 = 8 << 20;
 
+/// Some editors begin a file with it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Where a configuration is looked for when nobody names one, in this order.
 const PLACES: [&str; 2] = ["config/resumen.toml", "/etc/resumen/resumen.toml"];
 
@@ -39,6 +42,12 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         Report::of_file(path, format!("the configuration cannot be read: {error}"), Some(help.into()))
     })?;
     parse(path, &bytes.bytes, env)
+}
+
+/// The hash of the file's text, as [`Config::digest`] has it.
+pub fn digest(path: &Path) -> std::io::Result<u64> {
+    let content = files::read(path, MAX_BYTES).map_err(std::io::Error::other)?;
+    Ok(xxh3_64(content.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&content.bytes)))
 }
 
 /// Checks what stands in a file, or would stand in one, at `path`.

@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::domain::{Secrets, Source};
 
 pub use diagnostics::{Place, Problem, Report, Severity};
-pub use load::{find, load, parse};
+pub use load::{digest, find, load, parse};
 pub use units::duration_text;
 pub use validate::parse_listen;
 
