@@ -1,14 +1,17 @@
 //! Signals become tokens: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads.
 //!
-//! Imports nothing of the crate and decides nothing: whoever runs the service waits on what is here.
+//! Imports nothing of the crate and decides nothing: whoever runs the service waits on what is here. Signals are heard on
+//! a thread of their own, from before anything else starts until the process ends, so that none is missed while the
+//! service comes up, and the second one is heard even if the service is stuck.
 
 use std::io;
 use std::sync::Arc;
+use std::thread;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// What the signals of the process ask for. Clones hear the same.
 #[derive(Debug, Clone, Default)]
@@ -29,16 +32,20 @@ struct Handlers {
 }
 
 impl Signals {
-    /// Begins to listen; from here on no signal kills the process by itself. The task lives on `tracker` until the
-    /// second signal or the end of the runtime.
-    pub fn listen(tracker: &TaskTracker) -> io::Result<Self> {
-        let handlers = Handlers {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+    /// Begins to listen; from here on no signal kills the process by itself.
+    pub fn listen() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let handlers = {
+            let _runtime = runtime.enter();
+            Handlers {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
+            }
         };
         let signals = Self::default();
-        tracker.spawn(signals.clone().follow(handlers));
+        let ears = signals.clone();
+        thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(ears.follow(handlers)))?;
         Ok(signals)
     }
 

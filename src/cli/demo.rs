@@ -14,6 +14,7 @@ use super::console::{self, Failed};
 use super::serve;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::shutdown::Signals;
 use crate::simulator;
 
 /// What is served: a file like any other, but for the address of the providers.
@@ -30,8 +31,8 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode, Failed> {
     let mut config = configuration(&providers)?;
     config.server.listen = arguments.listen.and_then(|listen| listen.0).unwrap_or(config.server.listen);
     mask.replace(config.secrets.clone());
+    let signals = Signals::listen().context("failed to listen to signals")?;
     let service = serve::start(&config, clock)?;
-    let signals = serve::listen(&service)?;
     let runtime = serve::runtime_of(&service)?;
     let stop = CancellationToken::new();
     simulate(&runtime, providers, clock, &stop)?;

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::arguments::{REVISION, Serve};
@@ -29,8 +28,9 @@ pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
     let origin = Origin::find(&arguments.configuration, arguments.listen.and_then(|listen| listen.0));
     let config = origin.load()?;
     mask.replace(config.secrets.clone());
+    // Before the service can be seen, so that no signal finds nobody home.
+    let signals = Signals::listen().context("failed to listen to signals")?;
     let service = start(&config, clock)?;
-    let signals = listen(&service)?;
     runtime_of(&service)?.block_on(run_until(&signals, &service, &origin, &mask, config));
     service.stop(&signals.end);
     Ok(ExitCode::SUCCESS)
@@ -43,13 +43,6 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Service> {
     configuration::warn_of(config);
     tell(config);
     Service::start(config, Start { listener, clock, revision: REVISION })
-}
-
-/// Hears the process's signals on the service's runtime, where they are heard while it stops, too.
-pub(super) fn listen(service: &Service) -> anyhow::Result<Signals> {
-    let runtime = runtime_of(service)?;
-    let _runtime = runtime.enter();
-    Signals::listen(&TaskTracker::new()).context("failed to listen to signals")
 }
 
 /// Where a command waits for its service.

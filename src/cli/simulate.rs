@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
 
 use super::arguments::Simulate;
 use super::console::{self, Failed};
@@ -21,7 +20,7 @@ pub(super) fn run(arguments: &Simulate) -> Result<ExitCode, Failed> {
 }
 
 async fn serve(arguments: &Simulate, clock: Clock) -> anyhow::Result<()> {
-    let signals = Signals::listen(&TaskTracker::new()).context("failed to listen to signals")?;
+    let signals = Signals::listen().context("failed to listen to signals")?;
     let wanted = arguments.listen;
     let listener = TcpListener::bind(wanted).await.with_context(|| format!("failed to listen on {wanted}"))?;
     let base = format!("http://{}", listener.local_addr().context("failed to read the address")?);

@@ -17,5 +17,6 @@ mod keep;
 mod layers;
 mod merge;
 mod program;
+mod running;
 mod service;
 mod state;
