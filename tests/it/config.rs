@@ -1,5 +1,8 @@
 //! The configuration as its users meet it: whole files in, whole messages out.
 
+mod meaning;
+mod strange;
+
 use std::path::{Path, PathBuf};
 
 use resumen::config::{self, Config, Report};

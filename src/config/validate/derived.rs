@@ -142,22 +142,29 @@ fn circles(start: usize, inputs: &[Vec<Name>], place: &HashMap<&str, usize>, don
     found
 }
 
-/// Gives each derived source the widest shelf of its inputs, whatever the order in which they are defined.
+/// Gives each derived source the widest shelf of its inputs, whatever the order in which they are defined. Those in a
+/// circle, and those with an input that is a problem, keep none.
 fn spread(derived: &mut [Source], shelves: &mut HashMap<Name, Shelf>) {
-    let mut left: Vec<usize> = (0..derived.len()).collect();
-    loop {
-        let before = left.len();
-        left.retain(|index| {
-            let source = &mut derived[*index];
-            let inputs: Option<Vec<Shelf>> = source.inputs().iter().map(|name| shelves.get(name).copied()).collect();
-            let Some(inputs) = inputs else { return true };
-            let widest = |pick: fn(&Shelf) -> Duration| inputs.iter().map(pick).max().unwrap_or_default();
-            source.shelf = Shelf { ttl: widest(|shelf| shelf.ttl), max_stale: widest(|shelf| shelf.max_stale) };
-            shelves.insert(source.name.clone(), source.shelf);
-            false
+    let mut users: HashMap<Name, Vec<usize>> = HashMap::new();
+    let mut waits: Vec<usize> = vec![0; derived.len()];
+    for (index, source) in derived.iter().enumerate() {
+        for input in source.inputs().iter().filter(|input| !shelves.contains_key(*input)) {
+            users.entry(input.clone()).or_default().push(index);
+            waits[index] += 1;
+        }
+    }
+    let mut ready: Vec<usize> = (0..derived.len()).filter(|index| waits[*index] == 0).collect();
+    while let Some(index) = ready.pop() {
+        let source = &mut derived[index];
+        let inputs = source.inputs().iter().filter_map(|name| shelves.get(name));
+        source.shelf = inputs.fold(source.shelf, |widest, one| Shelf {
+            ttl: widest.ttl.max(one.ttl),
+            max_stale: widest.max_stale.max(one.max_stale),
         });
-        if left.len() == before {
-            return;
+        shelves.insert(source.name.clone(), source.shelf);
+        for user in users.remove(&source.name).unwrap_or_default() {
+            waits[user] -= 1;
+            ready.extend((waits[user] == 0).then_some(user));
         }
     }
 }

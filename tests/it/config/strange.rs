@@ -1,0 +1,223 @@
+//! Files that are no configuration at all, secret files that are none, and texts of every kind.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use resumen::clock::Clock;
+use resumen::config::{self, Config, Report, Severity};
+use tempfile::{TempDir, tempdir};
+
+fn refusal(path: &Path) -> String {
+    let report = config::load(path, &|_| None).unwrap_err().to_string();
+    report.lines().next().unwrap().to_owned()
+}
+
+fn written(text: impl AsRef<[u8]>) -> (TempDir, std::path::PathBuf) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("resumen.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn load_text(text: &str) -> Result<Config, Report> {
+    config::parse(Path::new("resumen.toml"), text.as_bytes(), &super::environment)
+}
+
+#[test]
+fn what_is_no_small_file_is_refused_at_once() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    assert_eq!(refusal(&at("absent")), "error: the configuration cannot be read: there is no such file");
+    assert_eq!(refusal(folder.path()), "error: the configuration cannot be read: it is a directory");
+    let pipe = at("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    assert_eq!(refusal(&pipe), "error: the configuration cannot be read: it is a named pipe, not a regular file");
+    std::fs::File::create(at("huge")).unwrap().set_len(100 << 20).unwrap();
+    assert_eq!(refusal(&at("huge")), "error: the configuration cannot be read: it is larger than 8MiB");
+    std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+    assert!(refusal(&at("loop")).starts_with("error: the configuration cannot be read: "));
+}
+
+#[test]
+fn a_missing_file_says_where_it_was_looked_for() {
+    let report = config::load(Path::new("absent.toml"), &|_| None).unwrap_err();
+    let problem = &report.problems[0];
+    assert_eq!((problem.place.as_ref(), &*problem.file), (None, "absent.toml"));
+    assert!(problem.help.as_ref().unwrap().contains("RESUMEN_CONFIG"));
+    assert!(report.to_string().ends_with("\n1 error; nothing was started"));
+}
+
+#[test]
+fn an_unreadable_file_is_said_to_be_one() {
+    let (_folder, path) = written("x");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    // Whoever runs the tests as root may read everything.
+    if std::fs::read(&path).is_err() {
+        assert_eq!(refusal(&path), "error: the configuration cannot be read: reading it is not permitted");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_changes_nothing() {
+    let (_folder, path) = written("\u{feff}[sources.a]\nurl = \"http://localhost\"\n");
+    assert_eq!(config::load(&path, &|_| None).unwrap().sources.len(), 1);
+}
+
+/// A configuration beside a secret file, and that file.
+fn with_secret(content: &[u8], mode: u32) -> (TempDir, Result<Config, Report>) {
+    let text = "[sources.a]\nurl = \"http://localhost\"\nheaders = { X-Key = \"${file:key}\" }\n";
+    let (folder, path) = written(text);
+    let key = folder.path().join("key");
+    std::fs::write(&key, content).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+    let loaded = config::load(&path, &|_| None);
+    (folder, loaded)
+}
+
+#[test]
+fn a_secret_file_loses_one_line_end() {
+    for (content, value) in [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("", "")] {
+        let (_folder, loaded) = with_secret(content.as_bytes(), 0o600);
+        let config = loaded.unwrap();
+        assert_eq!(&*config.sources[0].providers()[0].request.headers[0].1, value);
+        assert_eq!(config.warnings, []);
+    }
+    let (_folder, loaded) = with_secret(b"abc\n\n", 0o600);
+    assert!(loaded.unwrap_err().problems[0].message.contains("a line break"));
+}
+
+#[test]
+fn a_secret_file_that_everybody_may_read_is_a_warning() {
+    let (_folder, loaded) = with_secret(b"topsecret1\n", 0o644);
+    let config = loaded.unwrap();
+    let warning = &config.warnings[0];
+    assert_eq!(warning.severity, Severity::Warning);
+    assert_eq!(warning.message, "every user of this machine may read the secret file `key`");
+    assert_eq!(config.secrets.mask("echo topsecret1!"), "echo ***!");
+}
+
+#[test]
+fn a_secret_file_is_small_and_text() {
+    let message = |content: &[u8]| with_secret(content, 0o600).1.unwrap_err().problems[0].message.clone();
+    assert!(message(&vec![b'a'; 10 << 20]).ends_with("it is larger than 64KiB"));
+    assert!(message(b"\xff\xfe").ends_with("it is not UTF-8"));
+}
+
+#[test]
+fn ten_thousand_sources_load_quickly_good_or_bad() {
+    let mut good = String::new();
+    let mut bad = String::new();
+    for n in 0..10_000 {
+        let url = format!("http://user:password-{n}@localhost/{n}?key=a-long-secret-{n}");
+        let _ = writeln!(good, "[sources.s{n}]\nurl = \"{url}\"\nextract = '.a'\nheaders = {{ X = \"token-of-{n}\" }}");
+        let _ = writeln!(bad, "[sources.s{n}]\nurl = \"{url}\"\nintervall = \"5s\"");
+    }
+    let from = 9_999;
+    // In the worst order: each one before its input.
+    for n in (0..from).rev() {
+        let _ =
+            writeln!(good, "[derived.d{n}]\nfrom = [\"{}\"]", if n == 0 { "s0".into() } else { format!("d{}", n - 1) });
+    }
+    let start = Clock::start().instant();
+    assert_eq!(load_text(&good).unwrap().sources.len(), 10_000 + from);
+    let report = load_text(&bad).unwrap_err();
+    assert_eq!(report.count(Severity::Error), 10_000);
+    assert!(!report.to_string().contains("password-"));
+    // Without optimisation and beside other tests; a program that starts needs a tenth of it.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// Pieces that a configuration is made of, and some that none is.
+fn piece() -> impl Strategy<Value = String> {
+    let known = [
+        "[sources.a]\n",
+        "[[sources.a.providers]]\n",
+        "[derived.d]\n",
+        "[server]\n",
+        "[store]\n",
+        "[defaults]\n",
+        "url",
+        "extract",
+        "interval",
+        "timeout",
+        "headers",
+        "from",
+        "listen",
+        "redis",
+        "name",
+        "ca_file",
+        " = ",
+        "\"",
+        "'",
+        "'''",
+        "\"\"\"",
+        "\n",
+        "\r\n",
+        "${",
+        "}",
+        "${SET}",
+        "${file:/dev/null}",
+        "$$",
+        "https://",
+        "user:pass@",
+        "?k=",
+        "\\u00e9",
+        "\\",
+        "“",
+        "ñ",
+        "💰",
+        "\0",
+        "[",
+        "]",
+        "{",
+        ",",
+        ".",
+        "#",
+        "5s",
+        "1",
+        "true",
+        "\"5s\"",
+        "\"http://localhost\"",
+        "[\"a\"]",
+        "'.a | '",
+        "\u{feff}",
+        "\t",
+        " ",
+    ];
+    prop_oneof![
+        8 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned),
+        1 => ".{0,8}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(pieces in proptest::collection::vec(piece(), 0..40)) {
+        if let Err(report) = load_text(&pieces.concat()) {
+            prop_assert!(report.count(Severity::Error) > 0);
+            prop_assert!(!report.to_string().contains("hidden-secret"));
+            let _ = report.draw(true);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let loaded = config::parse(Path::new("x"), &bytes, &super::environment);
+        prop_assert!(loaded.is_err());
+    }
+
+    /// Every cut and every changed byte of a whole file.
+    #[test]
+    fn no_damage_makes_it_panic(at in 0usize..1300, byte in any::<u8>(), cut in any::<bool>()) {
+        let mut bytes = std::fs::read("tests/config/valid/every_key.toml").unwrap();
+        let at = at.min(bytes.len() - 1);
+        if cut { bytes.truncate(at) } else { bytes[at] = byte }
+        let loaded = config::parse(Path::new("x"), &bytes, &super::environment);
+        if let Err(report) = loaded {
+            prop_assert!(!report.to_string().is_empty());
+        }
+    }
+}
