@@ -1,53 +1,32 @@
 //! Floor 1: bytes → JSON → jq → data, within depth and size limits.
 //!
 //! Imports `domain` and `clock`. Does no I/O.
+//!
+//! A body passes, in this order: `json` (UTF-8, [`MAX_DEPTH`] levels, RFC 8259, nothing else), `reader` (numbers keep
+//! their digits), the filter under `watch`, and `writer`, which writes nothing that is not JSON. The filter is jq
+//! by jaq, which trusts its filters: it can call the environment, end the process, never end, exhaust memory and the
+//! stack. `library` leaves out what reaches outside, `rewrite` puts the watch between all steps, `extractor` gives each
+//! evaluation a thread with a deep stack, a deadline and the only turn of its source.
+//!
+//! Bounded are: time, by the deadline, as far as a single step of jaq ends; memory, by what an evaluation piles up in
+//! all (64 MiB and 64 times the body), as far as a single step takes no more than a small multiple of its operands; levels of nesting.
 
-use bytes::Bytes;
+mod compile;
+mod complaint;
+mod depth;
+mod extractor;
+mod filter;
+mod json;
+mod library;
+mod natives;
+mod reader;
+mod rewrite;
+mod stack;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod writer;
 
-use crate::clock::Deadline;
-use crate::domain::{Code, Data, Failure, Name};
-
-/// A compiled jq filter. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Filter {
-    text: std::sync::Arc<str>,
-}
-
-/// Why a filter's text is no filter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct FilterError {
-    /// What is wrong, as a lowercase fragment.
-    pub message: String,
-    /// Where, in bytes of the text.
-    pub span: std::ops::Range<usize>,
-}
-
-impl Filter {
-    /// Compiles `text` with the harmless native functions only.
-    pub fn compile(text: &str) -> Result<Self, FilterError> {
-        Ok(Self { text: text.into() })
-    }
-
-    /// The text it was compiled from.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-/// Runs filters off the async threads, one per source at a time.
-#[derive(Debug, Clone, Default)]
-pub struct Extractor {}
-
-impl Extractor {
-    /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
-    pub async fn extract(
-        &self,
-        _source: &Name,
-        _filter: &Filter,
-        _payload: Bytes,
-        _by: Deadline,
-    ) -> Result<Data, Failure> {
-        Err(Failure::new(Code::ExtractFailed, "not built yet"))
-    }
-}
+pub use depth::{MAX_DEPTH, too_deep};
+pub use extractor::Extractor;
+pub use filter::{Filter, FilterError};

@@ -1,0 +1,79 @@
+//! Why there is no data, before it becomes a [`Failure`]: what is quoted from a provider is still raw here, so that
+//! secrets are masked in the whole text before it is cut, never in a part of it.
+
+use crate::domain::{Code, Failure, Secrets};
+
+/// The most escaped characters of a body that a message shows.
+const MAX_QUOTE: usize = 120;
+/// Where a quote is cut before it is masked and escaped; far more than a message shows, in bytes.
+const MAX_RAW: usize = 4096;
+
+/// A failure in the making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complaint {
+    code: Code,
+    what: String,
+    quote: Option<String>,
+}
+
+impl Complaint {
+    /// A complaint that quotes nothing from outside.
+    pub(super) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), quote: None }
+    }
+
+    /// With words from outside at its end.
+    pub(super) fn quoting(code: Code, what: impl Into<String>, quote: &[u8]) -> Self {
+        let raw = String::from_utf8_lossy(&quote[..quote.len().min(MAX_RAW)]);
+        Self { code, what: what.into(), quote: Some(raw.into_owned()) }
+    }
+
+    /// The failure, secrets masked, the quote escaped and cut.
+    pub(super) fn into_failure(self, secrets: &Secrets) -> Failure {
+        let Some(quote) = self.quote else { return Failure::new(self.code, secrets.mask(&self.what)) };
+        let message = format!("{}: {}", secrets.mask(&self.what), escaped(&secrets.mask(&quote)));
+        Failure::new(self.code, message)
+    }
+}
+
+/// `text` on one line, with whatever is not printable escaped, at most [`MAX_QUOTE`] characters.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.trim().chars() {
+        let shown: String = if matches!(c, '"' | '\'') { c.into() } else { c.escape_debug().collect() };
+        let width = shown.chars().count();
+        if used + width >= MAX_QUOTE {
+            out.push('…');
+            break;
+        }
+        used += width;
+        out.push_str(&shown);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(quote: &str, secrets: &[&str]) -> String {
+        let secrets = Secrets::new(secrets.iter().map(|s| (*s).to_owned()));
+        Complaint::quoting(Code::NotJson, "bad", quote.as_bytes()).into_failure(&secrets).message.to_string()
+    }
+
+    #[test]
+    fn quotes_are_escaped_and_cut() {
+        assert_eq!(message("  {\"a\":\n\u{1b}[31m}\u{202e} ", &[]), "bad: {\"a\":\\n\\u{1b}[31m}\\u{202e}");
+        let long = message(&"é".repeat(500), &[]);
+        assert_eq!(long.chars().count(), "bad: ".len() + MAX_QUOTE);
+        assert!(long.ends_with('…'));
+        assert!(message(&"\u{0}".repeat(500), &[]).chars().count() <= "bad: ".len() + MAX_QUOTE);
+    }
+
+    #[test]
+    fn a_secret_at_the_cut_leaves_no_beginning() {
+        let quote = format!("{}token-0123456789", "x".repeat(MAX_QUOTE - 8));
+        assert!(!message(&quote, &["token-0123456789"]).contains("token"));
+    }
+}

@@ -1,0 +1,106 @@
+//! How deeply a text nests, without parsing it: a loop over its bytes, no recursion, so no text can exhaust the stack.
+
+/// The most levels of arrays and objects that a payload, or a filter's result, may have.
+pub const MAX_DEPTH: usize = 64;
+
+/// Where `json` opens its first array or object beyond `limit` levels, in bytes. The text need not be JSON: brackets
+/// count wherever no string is open.
+pub fn too_deep(json: &[u8], limit: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'[' | b'{' if depth == limit => return Some(at),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => at = end_of_string(json, at + 1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The closing quote of the string whose text begins at `at`, or the end of the input.
+pub(super) fn end_of_string(json: &[u8], mut at: usize) -> usize {
+    loop {
+        match json.get(at) {
+            None | Some(b'"') => return at,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_limit_is_the_last_level_allowed() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(too_deep(nested(MAX_DEPTH).as_bytes(), MAX_DEPTH), None);
+        assert_eq!(too_deep(nested(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH), Some(MAX_DEPTH));
+        assert_eq!(too_deep("[".repeat(1_000_000).as_bytes(), MAX_DEPTH), Some(MAX_DEPTH));
+    }
+
+    #[test]
+    fn brackets_in_strings_do_not_count() {
+        assert_eq!(too_deep(br#"["[[[[", "\"[[", "\\", "]"]"#, 1), None);
+        assert_eq!(too_deep(br#"["\\", [1]]"#, 1), Some(7));
+        assert_eq!(too_deep(br#""[[["#, 0), None);
+        assert_eq!(too_deep(br#""\"#, 0), None);
+    }
+
+    #[test]
+    fn siblings_do_not_add_up() {
+        assert_eq!(too_deep("[[],[],[],{},{}]".as_bytes(), 2), None);
+    }
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            r#"[\[\]{}"\\ a]{0,8}"#.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(12, 64, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((r#"[\[\]{}"\\ a]{0,4}"#, inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_parser_finds_the_same_depth(value in json(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let depth = depth(&value);
+            prop_assert_eq!(too_deep(text.as_bytes(), depth), None);
+            if depth > 0 {
+                prop_assert!(too_deep(text.as_bytes(), depth - 1).is_some());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, limit in 0_usize..4) {
+            if let Some(at) = too_deep(&bytes, limit) {
+                let opens = matches!(bytes[at], b'[' | b'{');
+                prop_assert!(opens);
+            }
+        }
+    }
+}

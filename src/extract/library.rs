@@ -1,0 +1,123 @@
+//! What a filter may call: of jaq's functions those that only calculate, by a list of names, and ours.
+//!
+//! Left out is whatever reaches outside of the filter or ends it: `halt`, `env`, `input`, `debug`, `stderr`, `now`, the
+//! machine's time zone, modules.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use jaq_core::load;
+use jaq_core::load::parse::Def;
+use jaq_core::native::Fun;
+
+use super::watch::Watched;
+use super::{natives, rewrite};
+
+/// Native functions of jaq that are allowed, by name.
+#[rustfmt::skip]
+const NATIVES: &[&str] = &[
+    // values
+    "error_empty", "path", "path_value", "keys_unsorted", "key_values", "first", "last", "limit", "skip", "length",
+    "contains", "has", "indices", "bsearch", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
+    "max_by_or_empty",
+    // text
+    "utf8bytelength", "explode", "implode", "ascii_downcase", "ascii_upcase", "startswith", "endswith", "ltrimstr",
+    "rtrimstr", "trim", "ltrim", "rtrim", "escape_sh", "escape_html", "unescape_html", "encode_uri", "decode_uri",
+    "encode_base64", "decode_base64", "matches", "split_matches", "split_",
+    // numbers
+    "floor", "round", "ceil", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc",
+    "exp", "exp10", "exp2", "expm1", "fabs", "frexp", "ilogb", "j0", "j1", "lgamma", "log", "log10", "log1p", "log2",
+    "modf", "nearbyint", "rint", "sin", "sinh", "sqrt", "tan", "tanh", "tgamma", "trunc", "y0", "y1", "atan2",
+    "copysign", "fdim", "fmax", "fmin", "fmod", "hypot", "jn", "ldexp", "nextafter", "pow", "remainder", "scalbln",
+    "yn", "fma",
+    // dates
+    "fromdateiso8601", "todateiso8601", "strftime", "gmtime", "strptime", "mktime",
+];
+
+/// Definitions of jaq in whose place ours stand, for those that use them too.
+const REPLACED: &[&str] = &["repeat", "recurse", "while", "until", "getpath"];
+
+/// Definitions of jaq that are not allowed.
+const REFUSED: &[&str] = &["stderr", "debug", "halt", "halt_error", "tonumber"];
+
+/// Helpers of the library that a filter has no use for.
+#[rustfmt::skip]
+const HELPERS: &[&str] = &[
+    "error_empty", "path_value", "key_values", "min_by_or_empty", "max_by_or_empty", "escape_sh", "escape_html",
+    "unescape_html", "encode_uri", "decode_uri", "encode_base64", "decode_base64", "matches", "split_matches", "split_",
+    "scan_", "totype", "capture_of_match",
+];
+
+/// Every definition, under watch, in an order in which each one finds what it calls.
+static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(definitions);
+
+/// The definitions of the library.
+pub(super) fn defs<'s>() -> Vec<Def<&'s str>> {
+    DEFINITIONS.clone()
+}
+
+/// The native functions of the library.
+pub(super) fn funs() -> impl Iterator<Item = Fun<Watched>> {
+    let jaq = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    jaq.filter(|(name, ..)| NATIVES.contains(name)).chain(natives::all())
+}
+
+/// What a filter can call: names, and with how many arguments.
+pub(super) fn names() -> BTreeMap<&'static str, Vec<usize>> {
+    let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let callable = |name: &str| !name.starts_with("__") && !HELPERS.contains(&name);
+    let defs = DEFINITIONS.iter().map(|def| (def.name, def.args.len()));
+    for (name, arity) in defs.chain(funs().map(|(name, args, _)| (name, args.len()))) {
+        if callable(name) {
+            names.entry(name).or_default().push(arity);
+        }
+    }
+    for arities in names.values_mut() {
+        arities.sort_unstable();
+    }
+    names
+}
+
+fn definitions() -> Vec<Def<&'static str>> {
+    let mut ours = load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
+    let same = |a: &Def<&str>, b: &Def<&str>| a.name == b.name && a.args.len() == b.args.len();
+    let jaq = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let mut all: Vec<_> = jaq
+        .filter(|def| !REFUSED.contains(&def.name))
+        .map(|def| match ours.iter().position(|mine| same(mine, &def) && REPLACED.contains(&mine.name)) {
+            Some(position) => ours.remove(position),
+            None => def,
+        })
+        .collect();
+    all.append(&mut ours);
+    all.into_iter().map(rewrite::definition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_on_the_lists_exists() {
+        let funs: Vec<_> = funs().map(|(name, ..)| name).collect();
+        for name in NATIVES {
+            assert!(funs.contains(name), "{name}");
+        }
+        let jaq: Vec<_> = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).map(|def| def.name).collect();
+        for name in REFUSED {
+            assert!(jaq.contains(name), "{name}");
+        }
+        for name in HELPERS {
+            assert!(funs.contains(name) || jaq.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn our_own_definitions_parse() {
+        let names = names();
+        for name in ["repeat", "getpath", "IN", "leaf_paths", "date", "map", "tonumber", "range"] {
+            assert!(names.contains_key(name), "{name}");
+        }
+        assert_eq!(names["range"], [1, 2, 3]);
+    }
+}

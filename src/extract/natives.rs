@@ -1,0 +1,248 @@
+//! Functions of our own that filters call: the watch, arithmetic and text within limits, `range`, and strict readers
+//! of JSON and of numbers.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
+use jaq_core::box_iter::{BoxIter, box_once};
+use jaq_core::native::{Fun, bome, run, v};
+use jaq_core::ops::Math;
+use jaq_core::{Bind, Cv, Exn, Native, ValX};
+use jaq_json::{Error, Map, Num, Val, ValR};
+use jaq_std::ValT as _;
+
+use super::depth::{MAX_DEPTH, too_deep};
+use super::json::strict;
+use super::reader::{self, MAX_EXACT};
+use super::watch::{Meter, Watched, own_bytes};
+use super::writer::{Unwritable, write};
+
+type Outputs<'a> = BoxIter<'a, ValX<'a, Val>>;
+
+/// What a value takes that is read from text, at most, by byte of that text (`[{},{},…`).
+const READ: usize = 40;
+/// What a string takes that is cut out of another one, at most.
+const PIECE: usize = 64;
+/// The most bytes of an error that `catch` sees.
+const MAX_ERROR: usize = 1 << 16;
+
+/// A function that looks at what passes through it, in whatever way it passes: as a value, with its path, or updated.
+macro_rules! watch {
+    ($name:literal, $look:path) => {
+        (
+            $name,
+            v(0),
+            Native::<Watched>::new(|cv| {
+                $look(cv.0.data().meter, &cv.1);
+                box_once(Ok(cv.1))
+            })
+            .with_paths(|cv| {
+                $look(cv.0.data().meter, &cv.1.0);
+                box_once(Ok(cv.1))
+            })
+            .with_update(|cv, change| {
+                $look(cv.0.data().meter, &cv.1);
+                change(cv.1)
+            }),
+        )
+    };
+}
+
+/// All of them. Those whose names begin with `__` are put in by [`super::rewrite`]; no filter may call them itself.
+pub(super) fn all() -> Vec<Fun<Watched>> {
+    vec![
+        watch!("__pass", Meter::pass),
+        watch!("__keep", Meter::keep),
+        watch!("__round", Meter::round),
+        ("__object", v(0), object()),
+        run::<Watched>(("__add", v(2), |cv| calculate(cv, Math::Add))),
+        run::<Watched>(("__sub", v(2), |cv| calculate(cv, Math::Sub))),
+        run::<Watched>(("__mul", v(2), |cv| calculate(cv, Math::Mul))),
+        run::<Watched>(("__div", v(2), |cv| calculate(cv, Math::Div))),
+        run::<Watched>(("__rem", v(2), |cv| calculate(cv, Math::Rem))),
+        run::<Watched>(("__text", v(0), |cv| bome(if let Val::TStr(_) = cv.1 { Ok(cv.1) } else { to_json(&cv) }))),
+        (
+            "__try",
+            [Bind::Fun(()), Bind::Fun(())].into(),
+            Native::<Watched>::new(try_catch).with_paths(|mut cv| {
+                let _catch = cv.0.pop_fun();
+                let (body, context) = cv.0.pop_fun();
+                body.paths((context, cv.1))
+            }),
+        ),
+        run::<Watched>(("range", v(3), range)),
+        run::<Watched>(("tonumber", v(0), |cv| bome(to_number(cv.1)))),
+        run::<Watched>(("tojson", v(0), |cv| bome(to_json(&cv)))),
+        run::<Watched>(("fromjson", v(0), |cv| bome(from_json(&cv)))),
+    ]
+}
+
+/// `.`; where a path through it is updated, an object in place of `null`, as in jq: `.a.b = 1` makes what is missing.
+fn object() -> Native<Watched> {
+    Native::<Watched>::new(|cv| box_once(Ok(cv.1)))
+        .with_paths(|cv| box_once(Ok(cv.1)))
+        .with_update(|cv, change| change(if let Val::Null = cv.1 { Val::obj(Map::default()) } else { cv.1 }))
+}
+
+/// `left op right`; numbers beyond what a double holds exactly are calculated with as doubles.
+fn calculate(mut cv: Cv<'_, Watched>, op: Math) -> Outputs<'_> {
+    let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
+    let meter = cv.0.data().meter;
+    // Once nobody else holds the left side, it grows in place.
+    drop(cv);
+    meter.look();
+    meter.charge(cost(&left, op, &right));
+    bome(match (left, right) {
+        (left @ Val::Num(_), right @ Val::Num(_)) => op.run(double(left), double(right)).map(double),
+        (left, right) => op.run(left, right),
+    })
+}
+
+/// The most bytes that the result takes beyond its operands.
+fn cost(left: &Val, op: Math, right: &Val) -> usize {
+    let copied = match left {
+        Val::TStr(text) | Val::BStr(text) if text.is_unique() => 0,
+        Val::Arr(items) if jaq_json::Rc::strong_count(items) == 1 => 0,
+        Val::Obj(members) if jaq_json::Rc::strong_count(members) == 1 => 0,
+        left => own_bytes(left),
+    };
+    match (left, op, right) {
+        (Val::Num(_), Math::Mul, text @ (Val::TStr(_) | Val::BStr(_)))
+        | (text @ (Val::TStr(_) | Val::BStr(_)), Math::Mul, Val::Num(_)) => {
+            let times = [left, right].into_iter().find_map(Val::as_f64).unwrap_or_default();
+            own_bytes(text).saturating_mul(times as usize)
+        }
+        (Val::TStr(text) | Val::BStr(text), Math::Div, Val::TStr(mark) | Val::BStr(mark)) => {
+            let marks =
+                if mark.is_empty() { text.len() } else { text.windows(mark.len()).filter(|w| *w == &mark[..]).count() };
+            (marks + 1).saturating_mul(PIECE)
+        }
+        _ => copied + own_bytes(right),
+    }
+}
+
+fn double(value: Val) -> Val {
+    let beyond = match &value {
+        Val::Num(Num::Int(i)) => i.unsigned_abs() as u64 > MAX_EXACT,
+        Val::Num(Num::BigInt(_)) => true,
+        _ => false,
+    };
+    if beyond { value.as_f64().map_or(value, Val::from) } else { value }
+}
+
+fn range(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
+    let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
+    let meter = cv.0.data().meter;
+    if let Some(other) = [&from, &to, &by].into_iter().find(|v| !matches!(v, Val::Num(_))) {
+        return bome(Err(Error::typ(other.clone(), "number")));
+    }
+    let way = by.cmp(&Val::from(0_usize));
+    let mut next = Some(from);
+    Box::new(std::iter::from_fn(move || {
+        meter.look();
+        let now = next.take()?;
+        let inside = match way {
+            Ordering::Greater => now < to,
+            Ordering::Less => now > to,
+            Ordering::Equal => now != to,
+        };
+        next = (now.clone() + by.clone()).ok();
+        inside.then_some(Ok(now))
+    }))
+}
+
+fn to_number(value: Val) -> ValR {
+    let text = match &value {
+        Val::Num(_) => return Ok(value),
+        Val::TStr(text) => std::str::from_utf8(text).unwrap_or_default().trim(),
+        _ => "",
+    };
+    let numeric = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    if numeric && strict(text).is_ok() {
+        return Ok(reader::number(text));
+    }
+    // `+1`, `.5`, `007`: no JSON, but what people write.
+    match text.parse::<f64>() {
+        Ok(f) if numeric && f.is_finite() => Ok(Val::from(f)),
+        _ => Err(Error::typ(value, "number")),
+    }
+}
+
+fn to_json(cv: &Cv<'_, Watched>) -> ValR {
+    let meter = cv.0.data().meter;
+    match write(&cv.1, meter.left()) {
+        Ok(text) => {
+            meter.charge(text.len());
+            Ok(Val::utf8_str(text))
+        }
+        Err(Unwritable::TooLarge) => {
+            meter.charge(usize::MAX);
+            Ok(Val::Null)
+        }
+        Err(flaw) => Err(Error::str(format_args!("cannot write {flaw} as JSON"))),
+    }
+}
+
+fn from_json(cv: &Cv<'_, Watched>) -> ValR {
+    let Val::TStr(bytes) = &cv.1 else { return Err(Error::typ(cv.1.clone(), "string")) };
+    cv.0.data().meter.charge(bytes.len().saturating_mul(READ));
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::str("cannot read as JSON: not UTF-8"))?;
+    if too_deep(bytes, MAX_DEPTH).is_some() {
+        return Err(Error::str(format_args!("cannot read as JSON: more than {MAX_DEPTH} levels")));
+    }
+    strict(text).map_err(|flaw| Error::str(format_args!("cannot read as JSON: {flaw}")))?;
+    Ok(reader::read(bytes))
+}
+
+/// `try body catch catch`, which sees what an error says in bounded length.
+fn try_catch(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
+    let (catch, catch_context) = cv.0.pop_fun();
+    let (body, context) = cv.0.pop_fun();
+    let mut outputs = Some(body.run::<Watched>((context, cv.1)));
+    let mut caught: Option<Outputs<'_>> = None;
+    Box::new(std::iter::from_fn(move || {
+        if let Some(caught) = &mut caught {
+            return caught.next();
+        }
+        match outputs.as_mut()?.next()? {
+            Ok(output) => Some(Ok(output)),
+            Err(thrown) => match Exn::get_err(thrown) {
+                Err(other) => Some(Err(other)),
+                Ok(error) => {
+                    outputs = None;
+                    caught.insert(catch.run::<Watched>((catch_context.clone(), message(error)))).next()
+                }
+            },
+        }
+    }))
+}
+
+/// What an error carries, as a value.
+fn message(error: Error) -> Val {
+    match tell(&error, MAX_ERROR) {
+        (_, true) => error.into_val(),
+        (beginning, false) => Val::utf8_str(beginning),
+    }
+}
+
+/// What `error` says, cut to `limit` bytes, and whether that is all. An error may hold values that would take for ever
+/// to write.
+pub(super) fn tell(error: &Error, limit: usize) -> (String, bool) {
+    let mut told = Told { text: String::new(), limit };
+    let all = write!(told, "{error}").is_ok();
+    (told.text, all)
+}
+
+struct Told {
+    text: String,
+    limit: usize,
+}
+
+impl std::fmt::Write for Told {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = self.limit - self.text.len();
+        let cut = (0..=text.len().min(room)).rev().find(|cut| text.is_char_boundary(*cut)).unwrap_or(0);
+        self.text.push_str(&text[..cut]);
+        if cut < text.len() { Err(std::fmt::Error) } else { Ok(()) }
+    }
+}
