@@ -148,7 +148,8 @@ fn note(snapshot: &Snapshot, position: usize, name: &Name, legs: &[Leg]) -> Note
     let brought = |leg: &&Leg| leg.flight.as_ref().is_some_and(|flight| !leg.late && has(snapshot, &leg.name, flight));
     let entry = &snapshot.entries()[position];
     let fetched = entry.source.pace().is_some();
-    let live = of_this.iter().any(brought) && snapshot.derived_is_current(position);
+    let computed = snapshot.derived_is_current(position) && entry.failing().is_none();
+    let live = of_this.iter().any(brought) && (fetched || computed);
     let ended = of_this.iter().any(|leg| leg.flight.is_some() && !leg.late);
     Note {
         origin: if live { Origin::Live } else { Origin::Snapshot },

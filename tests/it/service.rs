@@ -127,3 +127,22 @@ fn live_requests_within_min_interval_call_nobody() {
     });
     assert_eq!(stub.calls(), 1);
 }
+
+#[test]
+fn derived_sources_are_computed_before_a_live_answer_and_say_why_they_fail() {
+    let (btc, usd) = (Stub::json(r#"{"usd":3}"#), Stub::json(r#"{"ARS":100}"#));
+    let text = sources(&[("btc", btc.url()), ("usd", usd.url())])
+        + "min_interval = \"1ms\"\n[derived.btc_ars]\nfrom = [\"btc\", \"usd\"]\n\
+           extract = 'if .usd.ARS > 0 then {ars: (.btc.usd * .usd.ARS)} else error(\"no rate\") end'\n";
+    let served = Served::start(&text);
+    let value = served.json("/resumen?fresh=1&sources=btc_ars")["resultados"]["btc_ars"].clone();
+    assert_eq!((&value["data"], &value["ok"]), (&json!({"ars": 300}), &json!(true)));
+    usd.says(r#"{"ARS":0}"#);
+    let answer = served.until("/resumen?fresh=1", |answer| answer["resultados"]["usd"]["data"]["ARS"] == 0);
+    let value = &answer["resultados"]["btc_ars"];
+    assert_eq!((&value["data"], &value["code"]), (&json!({"ars": 300}), &json!("extract_failed")), "{value:#}");
+    assert!(value["error"].as_str().unwrap().contains("no rate"), "{value:#}");
+    usd.change(|answer| answer.status = "502 Bad Gateway");
+    let answer = served.until("/resumen?fresh=1", |answer| answer["resultados"]["usd"]["code"] == "http_status");
+    assert_eq!(answer["complete"], false);
+}
