@@ -116,6 +116,10 @@ pub(super) struct Serve {
     /// Where to listen; wins over the configuration; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen)]
     pub(super) listen: Option<Listen>,
+    /// Share the port with another program that was started with this too; while both run, each gets a part of the
+    /// connections
+    #[arg(long)]
+    pub(super) reuse_port: bool,
 }
 
 /// `demo`

@@ -32,7 +32,8 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode, Failed> {
     config.server.listen = arguments.listen.and_then(|listen| listen.0).unwrap_or(config.server.listen);
     mask.replace(config.secrets.clone());
     let signals = Signals::listen().context("failed to listen to signals")?;
-    let service = serve::start(&config, clock)?;
+    let listener = serve::bind(config.server.listen, false)?;
+    let service = serve::start(&config, listener, clock)?;
     let runtime = serve::runtime_of(&service)?;
     let stop = CancellationToken::new();
     simulate(&runtime, providers, clock, &stop)?;

@@ -1,10 +1,12 @@
 //! `serve`: the service until a signal, reloaded when asked to or when its file changes.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use listenfd::ListenFd;
 use tokio::runtime::Handle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::arguments::{REVISION, Serve};
 use super::configuration::{self, Origin};
@@ -28,18 +30,34 @@ pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
     let origin = Origin::find(&arguments.configuration, arguments.listen.and_then(|listen| listen.0));
     let config = origin.load()?;
     mask.replace(config.secrets.clone());
-    // Before the service can be seen, so that no signal finds nobody home.
+    // Before any thread begins and before the service can be seen, so that no signal finds nobody home.
+    let socket = handed_over()?;
     let signals = Signals::listen().context("failed to listen to signals")?;
-    let service = start(&config, clock)?;
+    let listener = socket.map_or_else(|| bind(config.server.listen, arguments.reuse_port), Ok)?;
+    let service = start(&config, listener, clock)?;
     runtime_of(&service)?.block_on(run_until(&signals, &service, &origin, &mask, config));
     service.stop(&signals.end);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Binds and starts the service of a configuration, and tells what it will do.
-pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Service> {
-    let address = config.server.listen;
-    let listener = Listener::bind(address, false).with_context(|| format!("failed to listen on {address}"))?;
+/// The socket that a service manager listens on for this program (`LISTEN_FDS`), if it does. While one program ends and
+/// the next begins, clients wait in its queue.
+fn handed_over() -> anyhow::Result<Option<Listener>> {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 1 {
+        warn!(sockets = sockets.len(), "only the first of the sockets that were handed over is used");
+    }
+    let socket = sockets.take_tcp_listener(0).context("failed to take over the socket of LISTEN_FDS")?;
+    socket.map(Listener::adopt).transpose().context("failed to take over the socket of LISTEN_FDS")
+}
+
+/// Listens on `address`.
+pub(super) fn bind(address: SocketAddr, side_by_side: bool) -> anyhow::Result<Listener> {
+    Listener::bind(address, side_by_side).with_context(|| format!("failed to listen on {address}"))
+}
+
+/// Starts the service of a configuration, and tells what it will do.
+pub(super) fn start(config: &Config, listener: Listener, clock: Clock) -> anyhow::Result<Service> {
     configuration::warn_of(config);
     tell(config);
     Service::start(config, Start { listener, clock, revision: REVISION })
