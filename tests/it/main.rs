@@ -20,3 +20,4 @@ mod program;
 mod running;
 mod service;
 mod state;
+mod threads;

@@ -60,6 +60,10 @@ impl Program {
         Self { child, out, err }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line of its output, from here on, that holds `needle`.
     pub(crate) fn out_line(&self, needle: &str) -> String {
         wait_for(&self.out, needle)
