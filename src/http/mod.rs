@@ -15,6 +15,7 @@ mod io;
 mod lines;
 mod listen;
 mod metrics;
+mod numbers;
 mod problem;
 mod process;
 mod query;

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
-
 use crate::domain::{Code, Entry, Freshness, Name, Outcome, Snapshot, Time};
 
 use super::exposition::{Page, Type};
 use super::metrics::seconds;
+use super::numbers::numbers;
 
 /// Upper bounds of the duration buckets, in microseconds.
 const BOUNDS: [u64; 12] =
@@ -111,49 +110,8 @@ fn values(page: &mut Page, states: &[(&Entry, Freshness)]) {
     page.family(name, Type::Gauge, "Each number in a source's data, while it is fresh.");
     for (entry, _) in states.iter().filter(|(_, freshness)| *freshness == Freshness::Fresh) {
         let Some(reading) = &entry.reading else { continue };
-        let Ok(data) = serde_json::from_str::<Value>(reading.data.as_json()) else { continue };
-        let mut found = Vec::new();
-        numbers(&data, &mut String::new(), &mut found);
-        for (path, number) in found {
+        for (path, number) in numbers(&reading.data) {
             page.sample(name, &[("source", entry.source.name.as_str()), ("path", &path)], number);
         }
-    }
-}
-
-/// Collects the numbers below `value` with their dotted paths. The depth of data is limited where it comes in.
-fn numbers(value: &Value, path: &mut String, found: &mut Vec<(String, String)>) {
-    let mut below = |key: &str, value: &Value, path: &mut String| {
-        let length = path.len();
-        if length > 0 {
-            path.push('.');
-        }
-        path.push_str(key);
-        numbers(value, path, found);
-        path.truncate(length);
-    };
-    match value {
-        // One number beyond double precision would make Prometheus refuse the whole page.
-        Value::Number(number) if number.as_f64().is_some_and(f64::is_finite) => {
-            found.push((path.clone(), number.to_string()));
-        }
-        Value::Object(members) => members.iter().for_each(|(key, value)| below(key, value, path)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| below(&at.to_string(), item, path)),
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_found_with_their_paths() {
-        let data =
-            serde_json::from_str(r#"{"usd": 97123.450, "a": {"b": [1, "x", {"c": 2e3}]}, "t": true, "huge": 1e400}"#)
-                .unwrap();
-        let mut found = Vec::new();
-        numbers(&data, &mut String::new(), &mut found);
-        let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
-        assert_eq!(found, expected.map(|(path, number)| (path.to_owned(), number.to_owned())));
     }
 }
