@@ -21,7 +21,7 @@ use crate::http::{Fetches, Listener, Parts, Site, Vitals, serve};
 use crate::save::Mishap;
 use crate::store::StateFile;
 
-use super::{Engine, Gear};
+use super::{Engine, Gear, supervise};
 
 /// Threads for flights and background tasks: they wait for the network, so few suffice; two, so that a handshake or a
 /// long merge does not delay a deadline.
@@ -96,6 +96,7 @@ impl Service {
             vitals: Arc::clone(&vitals),
             restored: engine.restored,
         }));
+        remember(&site, runtime.handle(), &tracker, &stop);
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
         let serving = runtime.spawn(serve(listener, site, threads, drain.clone()));
         info!(address = %address, threads, "listens");
@@ -155,6 +156,15 @@ impl Service {
         let _ = timeout_at(by - reserve / 2, self.tracker.wait()).await;
         let _ = timeout_at(by, self.engine.save()).await;
     }
+}
+
+/// Keeps the history of the panel's lines.
+fn remember(site: &Arc<Site<HttpFetch>>, runtime: &Handle, tracker: &TaskTracker, stop: &CancellationToken) {
+    let (site, until) = (Arc::clone(site), stop.clone());
+    supervise("panel history", runtime, tracker, stop.clone(), move || {
+        let (site, until) = (Arc::clone(&site), until.clone());
+        async move { site.remember(&until).await }
+    });
 }
 
 /// Counts a failure of the state file.

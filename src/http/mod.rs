@@ -16,6 +16,7 @@ mod lines;
 mod listen;
 mod metrics;
 mod numbers;
+mod panel;
 mod problem;
 mod process;
 mod query;

@@ -8,7 +8,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::render::Rendering;
+use crate::render::{Forms, Rendering};
 
 use super::encoding::{self, Choice};
 use super::problem::{Kind, Problem};
@@ -22,23 +22,34 @@ pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<Fu
     if none_match(request, &rendering.etag) {
         return unchanged(rendering);
     }
-    let choice = Choice::of(request);
-    let coded = choice.coding.and_then(|coding| {
-        let form = rendering.forms.get(coding, &rendering.body, choice.plain)?;
-        Some((form, encoding::name(coding)))
-    });
-    match coded {
-        Some((form, name)) => {
-            let mut response = whole(rendering, form);
-            response.headers_mut().insert(CONTENT_ENCODING, name);
+    match form(&rendering.body, &rendering.forms, request) {
+        Ok((body, coding)) => {
+            let mut response = whole(rendering, body);
+            mark_coding(response.headers_mut(), coding);
             response
         }
-        None if choice.plain => whole(rendering, rendering.body.clone()),
-        None => {
-            let expected = "gzip, br, zstd or identity";
-            let detail = "Accept-Encoding refuses every form of the answer";
-            Problem::new(Kind::NotAcceptable, detail).expected(expected).response()
-        }
+        Err(problem) => problem.response(),
+    }
+}
+
+/// The form of `body` that a request takes, and the name of its coding.
+pub(super) fn form(body: &Bytes, forms: &Forms, request: &HeaderMap) -> Result<(Bytes, Option<HeaderValue>), Problem> {
+    let choice = Choice::of(request);
+    let coded = choice.coding.and_then(|coding| {
+        let form = forms.get(coding, body, choice.plain)?;
+        Some((form, Some(encoding::name(coding))))
+    });
+    coded.or_else(|| choice.plain.then(|| (body.clone(), None))).ok_or_else(|| {
+        let expected = "gzip, br, zstd or identity";
+        let detail = "Accept-Encoding refuses every form of the answer";
+        Problem::new(Kind::NotAcceptable, detail).expected(expected)
+    })
+}
+
+/// Says in which coding a body is.
+pub(super) fn mark_coding(headers: &mut HeaderMap, coding: Option<HeaderValue>) {
+    if let Some(coding) = coding {
+        headers.insert(CONTENT_ENCODING, coding);
     }
 }
 
@@ -76,7 +87,7 @@ fn describe(rendering: &Rendering, headers: &mut HeaderMap) {
 }
 
 /// Whether `If-None-Match` names this weak tag, by weak comparison. A field that is not well formed says nothing.
-fn none_match(request: &HeaderMap, etag: &HeaderValue) -> bool {
+pub(super) fn none_match(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let mut fields = request.get_all(IF_NONE_MATCH).iter().peekable();
     if fields.peek().is_none() {
         return false;

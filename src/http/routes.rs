@@ -13,7 +13,7 @@ use crate::fetch::Fetch;
 
 use super::problem::{Kind, METHODS, Problem};
 use super::suggest::nearest_path;
-use super::{Site, metrics, resumen, salud};
+use super::{Site, metrics, panel, resumen, salud};
 
 macro_rules! routes {
     ($($path:literal => $handler:expr,)*) => {
@@ -36,6 +36,9 @@ macro_rules! routes {
 
 // A route is one line here; its handler answers GET, and HEAD and OPTIONS follow from that.
 routes! {
+    "/" => get(panel::front::<F>),
+    "/panel/history.json" => get(panel::history::<F>),
+    "/panel/{version}/{file}" => get(panel::asset::<F>),
     "/resumen" => get(resumen::answer::<F>),
     "/salud" => get(salud::alive::<F>),
     "/salud/listo" => get(salud::ready::<F>),
@@ -47,7 +50,11 @@ pub(super) const OTHER: usize = PATHS.len();
 
 /// The label of a path.
 pub(super) fn label(path: &str) -> usize {
-    PATHS.iter().position(|known| *known == path).unwrap_or(OTHER)
+    let is = |known: &str| match known.split_once('{') {
+        Some((prefix, _)) => path.starts_with(prefix),
+        None => known == path,
+    };
+    PATHS.into_iter().position(is).unwrap_or(OTHER)
 }
 
 fn allowing<F: Fetch>(route: MethodRouter<Arc<Site<F>>>) -> MethodRouter<Arc<Site<F>>> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config;
@@ -14,6 +16,7 @@ use crate::refresh::Pulse;
 use super::cors::Cors;
 use super::counters::Board;
 use super::metrics::Vitals;
+use super::panel::{History, Page};
 use super::source_metrics::Fetches;
 
 /// What a site is made of.
@@ -48,6 +51,8 @@ pub struct Site<F> {
     pub(super) cors: Cors,
     pub(super) counters: Board,
     pub(super) started: Time,
+    pub(super) page: Page,
+    pub(super) history: History,
     restored: bool,
     /// Whether no source is waited for any more; from then on none ever is.
     settled: AtomicBool,
@@ -62,6 +67,8 @@ impl<F: Fetch> Site<F> {
             cors: Cors::new(&settings.cors_origins),
             counters: Board::default(),
             started: clock.now(),
+            page: Page::new(),
+            history: History::default(),
             settled: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             settings,
@@ -91,6 +98,11 @@ impl<F: Fetch> Site<F> {
     /// Whether there is something to serve.
     pub(super) fn is_ready(&self) -> bool {
         self.restored || self.is_settled()
+    }
+
+    /// Keeps the history that the panel's lines begin with, until `stop`.
+    pub async fn remember(&self, stop: &CancellationToken) {
+        self.history.follow(&self.cache, stop).await;
     }
 
     /// From now on every answer is its connection's last.

@@ -1,0 +1,26 @@
+// The shapes of the states: each differs from the others without its colour.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Paths in a box of 16 by 16. */
+export const SHAPES = {
+  fresh: "M8 1.5a6.5 6.5 0 1 1 0 13a6.5 6.5 0 1 1 0-13z",
+  stale: "M8 1.5 15 14H1z",
+  missing: "M3 1 8 6l5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z",
+  failing: "M8 .5 15.5 8 8 15.5.5 8z",
+  pending: "M8 1.5a6.5 6.5 0 1 1 0 13a6.5 6.5 0 1 1 0-13zm0 2.5a4 4 0 1 0 0 8a4 4 0 1 0 0-8z",
+};
+
+/** An SVG element with these attributes. */
+export function svg(tag, attributes) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+/** A shape beside its word; the word is what is read aloud. */
+export function icon(state) {
+  const box = svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
+  box.append(svg("path", { d: SHAPES[state], "fill-rule": "evenodd" }));
+  return box;
+}

@@ -1,0 +1,73 @@
+// What the page says, in Spanish and English, and how it tells times.
+
+const WORDS = {
+  es: {
+    fresh: "al día", stale: "viejo", missing: "sin datos", pending: "esperando", failing: "falla",
+    yes: "sí", no: "no", nothing: "sin valor", empty: "vacío",
+    ask: "Consultar ahora", asking: "Consultando…",
+    stream: "en directo", polling: "cada 5 s", connecting: "conectando",
+    lost: (since) => `sin conexión desde ${since}`,
+    asOf: (at) => `Como estaba a las ${at}`,
+    allFresh: "Todo al día", nobody: "Sin fuentes", loading: "Cargando",
+    counts: { missing: ["sin datos", "sin datos"], stale: ["viejo", "viejos"], failing: ["falla", "fallan"],
+      pending: ["esperando", "esperando"] },
+    ago: (span) => `hace ${span}`, none: "sin lectura",
+    since: (at, span) => `desde ${at} · ${span}`,
+    next: (span) => `próxima en ${span}`, soon: "próxima ya",
+    round: { asking: "consultando…", live: "recién llegado", held: "consultado hace poco", late: "no llegó a tiempo",
+      failed: "no pudo", lost: "sin respuesta" },
+    more: (n) => `y ${n} más`, range: (from, to) => `entre ${from} y ${to}`,
+    news: { failing: (n) => `${n} falla`, recovered: (n) => `${n} se recuperó`, stale: (n) => `${n} quedó viejo`,
+      missing: (n) => `${n} sin datos`, many: (n) => `${n} fuentes cambiaron de estado`,
+      lost: "Se perdió la conexión", regained: "Volvió la conexión", round: (n, of) => `Llegaron ${n} de ${of}` },
+  },
+  en: {
+    fresh: "fresh", stale: "stale", missing: "missing", pending: "waiting", failing: "failing",
+    yes: "yes", no: "no", nothing: "no value", empty: "empty",
+    ask: "Ask now", asking: "Asking…",
+    stream: "live", polling: "every 5 s", connecting: "connecting",
+    lost: (since) => `no connection since ${since}`,
+    asOf: (at) => `As it stood at ${at}`,
+    allFresh: "All fresh", nobody: "No sources", loading: "Loading",
+    counts: { missing: ["missing", "missing"], stale: ["stale", "stale"], failing: ["failing", "failing"],
+      pending: ["waiting", "waiting"] },
+    ago: (span) => `${span} ago`, none: "no reading",
+    since: (at, span) => `since ${at} · ${span}`,
+    next: (span) => `next in ${span}`, soon: "next now",
+    round: { asking: "asking…", live: "just arrived", held: "asked a moment ago", late: "not back in time",
+      failed: "could not", lost: "no answer" },
+    more: (n) => `and ${n} more`, range: (from, to) => `between ${from} and ${to}`,
+    news: { failing: (n) => `${n} is failing`, recovered: (n) => `${n} recovered`, stale: (n) => `${n} went stale`,
+      missing: (n) => `${n} has no data`, many: (n) => `${n} sources changed`,
+      lost: "Connection lost", regained: "Connection regained", round: (n, of) => `${n} of ${of} arrived` },
+  },
+};
+
+const preferred = navigator.languages?.find((tag) => /^(es|en)\b/i.test(tag)) ?? "en";
+
+/** The reader's language tag, for numbers and times. */
+export const language = preferred;
+/** The texts in it. */
+export const words = WORDS[preferred.slice(0, 2).toLowerCase()];
+
+const CLOCK = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const DAY = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
+
+/** An instant as the wall clock shows it, with the day if that is another one. */
+export function clockTime(instant, now) {
+  const time = CLOCK.format(instant);
+  return now - instant < 12 * 3600e3 ? time : `${DAY.format(instant)} ${time}`;
+}
+
+/** A length of time in at most two units, rounded down. */
+export function span(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return pair(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
+  return pair(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
+}
+
+function pair(most, unit, rest, small) {
+  return rest ? `${most} ${unit} ${rest} ${small}` : `${most} ${unit}`;
+}
