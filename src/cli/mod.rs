@@ -5,6 +5,8 @@
 //! configuration.
 
 mod arguments;
+mod calls;
+mod check;
 mod configuration;
 mod console;
 mod demo;
@@ -45,6 +47,6 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::page(),
-        Command::Check(_) => Err(Failed::Usage("error: `check` is not built yet".into())),
+        Command::Check(arguments) => check::run(&arguments),
     }
 }

@@ -1,0 +1,106 @@
+//! How many calls a day a configuration costs its providers.
+
+use std::time::Duration;
+
+use crate::domain::{Kind, Pace, Source};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Calls a day, rounded up. A free retry on a connection that was already dead is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Calls {
+    /// By the schedule, while the first provider of each source answers in time.
+    pub(super) scheduled: u64,
+    /// By the schedule, when every provider before this one fails or is slow.
+    pub(super) if_others_fail: u64,
+    /// With live requests as fast as they come; none: no bound, for `min_interval` is zero.
+    pub(super) at_most: Option<u64>,
+}
+
+/// The calls to everything at one scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// `https://api.example.org`
+    pub(super) origin: String,
+    /// Of every source together.
+    pub(super) calls: Calls,
+}
+
+/// What the provider at `rank` in the order of preference sees of one source.
+pub(super) fn of_provider(pace: &Pace, rank: usize) -> Calls {
+    let scheduled = per_day(pace.interval.max(pace.min_interval)).unwrap_or(0);
+    Calls {
+        scheduled: if rank == 0 { scheduled } else { 0 },
+        if_others_fail: scheduled,
+        at_most: per_day(pace.min_interval),
+    }
+}
+
+/// What each origin sees of all sources, in the order of the configuration.
+pub(super) fn of_origins<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Vec<Origin> {
+    let mut origins: Vec<Origin> = Vec::new();
+    let mut place = std::collections::HashMap::new();
+    for source in sources {
+        let Kind::Fetched { providers, pace } = &source.kind else { continue };
+        for (rank, provider) in providers.iter().enumerate() {
+            let origin = provider.request.url.origin().ascii_serialization();
+            let calls = of_provider(pace, rank);
+            let index = *place.entry(origin.clone()).or_insert(origins.len());
+            match origins.get_mut(index) {
+                Some(known) => known.calls = known.calls.and(calls),
+                None => origins.push(Origin { origin, calls }),
+            }
+        }
+    }
+    origins
+}
+
+impl Calls {
+    fn and(self, other: Self) -> Self {
+        Self {
+            scheduled: self.scheduled.saturating_add(other.scheduled),
+            if_others_fail: self.if_others_fail.saturating_add(other.if_others_fail),
+            at_most: self.at_most.zip(other.at_most).map(|(one, more)| one.saturating_add(more)),
+        }
+    }
+}
+
+/// How often `span` fits into a day, rounded up; none if it is nothing.
+fn per_day(span: Duration) -> Option<u64> {
+    let span = span.as_millis();
+    (span > 0).then(|| u64::try_from(DAY.as_millis().div_ceil(span)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(interval: u64, min_interval: u64) -> Pace {
+        let seconds = Duration::from_secs;
+        Pace {
+            interval: seconds(interval),
+            timeout: seconds(1),
+            min_interval: seconds(min_interval),
+            hedge_after: None,
+        }
+    }
+
+    #[test]
+    fn only_the_first_provider_is_asked_by_the_schedule() {
+        let calls = |rank| of_provider(&pace(15, 2), rank);
+        assert_eq!(calls(0), Calls { scheduled: 5760, if_others_fail: 5760, at_most: Some(43_200) });
+        assert_eq!(calls(1), Calls { scheduled: 0, if_others_fail: 5760, at_most: Some(43_200) });
+    }
+
+    #[test]
+    fn parts_of_a_call_are_calls_and_nothing_is_no_bound() {
+        assert_eq!(of_provider(&pace(7, 7), 0).scheduled, 12_343);
+        assert_eq!(of_provider(&pace(10 * 86_400, 60), 0).scheduled, 1);
+        assert_eq!(of_provider(&pace(1, 0), 0).at_most, None);
+    }
+
+    #[test]
+    fn a_min_interval_beyond_the_interval_slows_the_schedule() {
+        assert_eq!(of_provider(&pace(1, 60), 0).scheduled, 1440);
+    }
+}

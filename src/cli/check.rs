@@ -1,0 +1,177 @@
+//! `check`: every problem of a configuration, or what it means and how many calls a day it costs.
+//!
+//! Opens no socket.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::arguments::{Check, CheckFormat};
+use super::calls::{self, Calls};
+use super::configuration::Origin;
+use super::console::{self, Failed};
+use crate::config::{Config, Problem, Report, duration_text};
+use crate::domain::{Kind, Name, Pace, Provider, Source};
+
+/// Tells what it finds on standard output; as text, problems go to standard error.
+pub(super) fn run(arguments: &Check) -> Result<ExitCode, Failed> {
+    if arguments.live {
+        return Err(Failed::Usage("error: `check --live` is not part of this version".into()));
+    }
+    let origin = Origin::find(&arguments.configuration, None);
+    match arguments.format {
+        CheckFormat::Text => {
+            console::print(text(&origin.load()?, console::colours(&std::io::stdout())))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CheckFormat::Json => {
+            let loaded = origin.read();
+            let file = origin.path.display().to_string();
+            console::print(format!("{:#}\n", findings(&file, &loaded)))?;
+            Ok(if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+        }
+    }
+}
+
+/// The findings for people.
+fn text(config: &Config, colour: bool) -> String {
+    let mut text = String::new();
+    for warning in &config.warnings {
+        let _ = writeln!(text, "{}\n", warning.draw(colour));
+    }
+    let derived = config.sources.iter().filter(|source| source.pace().is_none()).count();
+    let fetched = config.sources.len() - derived;
+    let _ = writeln!(text, "{} is valid: {fetched} sources, {derived} derived\n", config.path.display());
+    text.push_str(&columns(&source_rows(config), false));
+    text.push('\n');
+    text.push_str(&columns(&call_rows(config), true));
+    text
+}
+
+fn source_rows(config: &Config) -> Vec<Vec<String>> {
+    let head = ["SOURCE", "INTERVAL", "TIMEOUT", "FRESH", "THEN STALE", "PROVIDERS"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for source in &config.sources {
+        let names = match &source.kind {
+            Kind::Fetched { providers, .. } => {
+                providers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", then ")
+            }
+            Kind::Derived { from, .. } => {
+                format!("computed from {}", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let pace = |pick: fn(&Pace) -> Duration| source.pace().map(pick).map(duration_text).unwrap_or_default();
+        let [ttl, max_stale] = [source.shelf.ttl, source.shelf.max_stale].map(duration_text);
+        rows.push(vec![
+            source.name.to_string(),
+            pace(|pace| pace.interval),
+            pace(|pace| pace.timeout),
+            ttl,
+            max_stale,
+            names,
+        ]);
+    }
+    rows
+}
+
+fn call_rows(config: &Config) -> Vec<Vec<String>> {
+    let head = ["CALLS A DAY", "SCHEDULED", "IF OTHERS FAIL", "AT MOST, LIVE"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut row = |name: String, calls: Calls| {
+        let most = calls.at_most.map_or_else(|| "no bound".to_owned(), |most| most.to_string());
+        rows.push(vec![name, calls.scheduled.to_string(), calls.if_others_fail.to_string(), most]);
+    };
+    for source in &config.sources {
+        let Some(pace) = source.pace() else { continue };
+        for (rank, provider) in source.providers().iter().enumerate() {
+            row(format!("{}, {}", source.name, provider.name), calls::of_provider(pace, rank));
+        }
+    }
+    for origin in calls::of_origins(sources(config)) {
+        row(format!("{} in all", origin.origin), origin.calls);
+    }
+    rows
+}
+
+/// Rows as columns as wide as they must be; all but the first to the right if they are `numbers`.
+fn columns(rows: &[Vec<String>], numbers: bool) -> String {
+    let wide = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(wide).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ =
+                if numbers && column > 0 { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:width$}  ") };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The findings for programs.
+fn findings(file: &str, loaded: &Result<Config, Report>) -> Value {
+    let problems = match loaded {
+        Ok(config) => &config.warnings,
+        Err(report) => &report.problems,
+    };
+    let mut findings = json!({
+        "file": file,
+        "valid": loaded.is_ok(),
+        "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+    });
+    if let Ok(config) = loaded {
+        let origins = calls::of_origins(sources(config));
+        let origin = |one: &calls::Origin| json!({"origin": one.origin, "calls_per_day": calls_json(one.calls)});
+        findings["sources"] = sources(config).map(source_json).collect();
+        findings["origins"] = origins.iter().map(origin).collect();
+    }
+    findings
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({
+        "severity": problem.severity.as_str(),
+        "file": &*problem.file,
+        "line": problem.place.as_ref().map(|place| place.line),
+        "column": problem.place.as_ref().map(|place| place.column),
+        "message": problem.message,
+        "help": problem.help,
+    })
+}
+
+fn source_json(source: &Source) -> Value {
+    let seconds = |span: Duration| span.as_secs_f64();
+    let mut value = json!({
+        "name": source.name.as_str(),
+        "ttl_s": seconds(source.shelf.ttl),
+        "max_stale_s": seconds(source.shelf.max_stale),
+    });
+    match &source.kind {
+        Kind::Derived { from, .. } => value["from"] = from.iter().map(Name::as_str).collect(),
+        Kind::Fetched { providers, pace } => {
+            value["interval_s"] = seconds(pace.interval).into();
+            value["timeout_s"] = seconds(pace.timeout).into();
+            value["min_interval_s"] = seconds(pace.min_interval).into();
+            value["hedge_after_s"] = pace.hedge_after.map(seconds).into();
+            let provider = |(rank, one): (usize, &Provider)| {
+                let origin = one.request.url.origin().ascii_serialization();
+                let calls = calls_json(calls::of_provider(pace, rank));
+                json!({"name": one.name.as_str(), "origin": origin, "calls_per_day": calls})
+            };
+            value["providers"] = providers.iter().enumerate().map(provider).collect();
+        }
+    }
+    value
+}
+
+fn calls_json(calls: Calls) -> Value {
+    json!({"scheduled": calls.scheduled, "if_others_fail": calls.if_others_fail, "at_most": calls.at_most})
+}
+
+fn sources(config: &Config) -> impl Iterator<Item = &Source> {
+    config.sources.iter().map(|source| &**source)
+}
