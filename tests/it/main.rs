@@ -14,6 +14,7 @@ mod fetch_proxy;
 mod fetch_request;
 mod fetch_reuse;
 mod flights;
+mod inject;
 mod keep;
 mod layers;
 mod merge;

@@ -1,0 +1,122 @@
+//! A save that stops or fails at any of its system calls leaves a whole generation behind.
+//!
+//! Needs `strace`. Where it is missing or not permitted, this is skipped and says so; `RESUMEN_REQUIRE_ALL=1` makes that
+//! a failure.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use resumen::domain::{Moment, Time};
+use resumen::store::{State, StateFile};
+
+/// The variable by which the process under `strace` is told to save, and where.
+const HERE: &str = "RESUMEN_TEST_SAVE_HERE";
+
+fn state(taken: i64) -> State {
+    let at = Time::from_millis(taken);
+    State { taken: Moment { at, wall: at, boot: None }, sources: Vec::new() }
+}
+
+/// Not a test: what runs under `strace`. Its exit tells whether the save claimed to have worked.
+#[test]
+#[ignore = "run by the others of this file, in a process of its own"]
+fn saves_once() {
+    let Some(path) = env::var_os(HERE) else { return };
+    StateFile::new(Path::new(&path)).save(&state(3)).unwrap();
+}
+
+/// Saves generation 3 over 1 and 2 under `strace` with these options; sees only the calls that touch the files.
+fn save_under(folder: &Path, options: &[&str]) -> Output {
+    let path = folder.join("resumen.json");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq"]).args(options).arg("-P").arg(folder);
+    for end in ["", ".tmp", ".previous", ".lock"] {
+        command.arg("-P").arg(format!("{}{end}", path.display()));
+    }
+    command.arg(env::current_exe().unwrap()).args(["--exact", "--ignored", "inject::saves_once"]);
+    command.env(HERE, &path).output().unwrap()
+}
+
+/// The system calls of a save: each with how many of its name came up to it, itself included.
+fn calls() -> Vec<(String, usize)> {
+    let folder = two_generations();
+    let output = save_under(folder.path(), &[]);
+    let trace = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{trace}");
+    let mut calls: Vec<(String, usize)> = Vec::new();
+    for line in trace.lines() {
+        // `[pid 123] rename("…", "…") = 0`
+        let call = line.split_once("] ").map_or(line, |(_, call)| call);
+        let Some((name, _)) = call.split_once('(') else { continue };
+        let number = calls.iter().filter(|(known, _)| known == name).count() + 1;
+        calls.push((name.to_owned(), number));
+    }
+    calls
+}
+
+fn two_generations() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let file = StateFile::new(&folder.path().join("resumen.json"));
+    (1..3).for_each(|taken| file.save(&state(taken)).unwrap());
+    folder
+}
+
+/// Which generation a start after that finds.
+fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
+    let file = StateFile::new(&folder.join("resumen.json"));
+    file.claim().unwrap();
+    let loaded = file.load();
+    (loaded.state.map(|state| state.taken.at.as_millis()), loaded.warnings)
+}
+
+fn can_inject() -> bool {
+    let probe = Command::new("strace").args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"]).output();
+    let works = probe.is_ok_and(|output| output.status.success());
+    let required = env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    assert!(works || !required, "strace is missing or not permitted");
+    if !works {
+        println!("skipped: strace is missing or not permitted");
+    }
+    works
+}
+
+/// Lets every system call of a save suffer this in turn.
+fn at_every_call(fault: &str) {
+    let calls = calls();
+    assert!(calls.len() >= 10, "are the paths still those of a save? {calls:?}");
+    for (name, number) in calls {
+        let folder = two_generations();
+        let output = save_under(folder.path(), &["-e", &format!("inject={name}:{fault}:when={number}")]);
+        let trace = String::from_utf8_lossy(&output.stderr).into_owned();
+        let hit = trace.contains("(INJECTED)") || trace.contains("killed by SIGKILL");
+        assert!(hit, "nothing happened at {name} {number}:\n{trace}");
+        let (taken, warnings) = found(folder.path());
+        let saved = output.status.success();
+        assert!(warnings.is_empty(), "{fault} at {name} {number}: {warnings:?}\n{trace}");
+        assert!(taken == Some(3) || (taken == Some(2) && !saved), "{fault} at {name} {number}: {taken:?}\n{trace}");
+        StateFile::new(&folder.path().join("resumen.json")).save(&state(4)).unwrap();
+        assert_eq!(found(folder.path()).0, Some(4), "{fault} at {name} {number}: the next save works");
+    }
+}
+
+#[test]
+fn a_kill_at_any_system_call_of_a_save_leaves_a_whole_generation() {
+    if can_inject() {
+        at_every_call("signal=KILL");
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_system_call_of_a_save_leaves_a_whole_generation() {
+    if can_inject() {
+        at_every_call("error=ENOSPC");
+    }
+}
+
+#[test]
+fn a_broken_disk_at_any_system_call_of_a_save_leaves_a_whole_generation() {
+    if can_inject() {
+        at_every_call("error=EIO");
+    }
+}
