@@ -5,6 +5,7 @@
 //! service comes up, and the second one is heard even if the service is stuck.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
@@ -12,6 +13,9 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+/// A second signal within this time of the first is its echo.
+const ECHO: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// What the signals of the process ask for. Clones hear the same.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +38,7 @@ struct Handlers {
 impl Signals {
     /// Begins to listen; from here on no signal kills the process by itself.
     pub fn listen() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let handlers = {
             let _runtime = runtime.enter();
             Handlers {
@@ -67,6 +71,22 @@ impl Signals {
             }
             tracing::info!(signal = name, "stops");
             self.drain.cancel();
+            handlers.let_the_echo_pass().await;
+        }
+    }
+}
+
+impl Handlers {
+    /// Who stops a whole group of processes (`timeout`, a shell) often signals each of them twice within a moment; that
+    /// is one wish, not two.
+    async fn let_the_echo_pass(&mut self) {
+        let mut passed = pin!(tokio::time::sleep(ECHO));
+        loop {
+            tokio::select! {
+                () = &mut passed => return,
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
         }
     }
 }
