@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Program, base, command, get, run};
+use crate::program::{Ended, Program, base, command, get, run};
 
 /// A configuration in a folder of its own, and the simulator that its sources ask.
 struct Stage {
@@ -44,6 +44,12 @@ impl Stage {
         let line = program.err_line("listens");
         let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
         (program, format!("http://{address}"))
+    }
+
+    fn once(&self, arguments: &[&str]) -> Ended {
+        let config = self.path();
+        let arguments = [&["once", "--config", config.to_str().unwrap()], arguments].concat();
+        Program::start(command(&arguments, &[]).current_dir(self.folder.path())).end()
     }
 }
 
@@ -173,4 +179,59 @@ fn no_secret_gets_into_a_log_line_or_an_error() {
     let ended = program.end();
     assert!(ended.err.contains("source began to fail"), "{}", ended.err);
     assert!(!ended.err.contains("sesame") && !result.to_string().contains("sesame"), "{}\n{result}", ended.err);
+}
+
+#[test]
+fn the_demonstration_is_complete_within_three_seconds() {
+    let program = Program::start(&mut command(&["demo", "--listen", "127.0.0.1:0"], &[]));
+    let base = base(&program.out_line("demonstration is on"));
+    // The first answer waits for the first round, each of whose attempts has a second.
+    let answer: Value = serde_json::from_str(&get(&base, "/resumen").body).unwrap();
+    assert_eq!(answer["complete"], true, "{answer}");
+    assert_eq!(answer["resultados"].as_object().unwrap().len(), 5);
+    assert!(answer["resultados"]["btc_ars"]["data"]["ars"].as_f64().unwrap() > 1e6, "{answer}");
+    program.signal(Signal::INT);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn once_prints_what_the_service_would_answer() {
+    let stage = Stage::new();
+    stage.write(&[("btc", "/btc"), ("usd", "/usd?delay=20ms")]);
+    let ended = stage.once(&[]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&answer["origen"], &answer["complete"]), (&"live".into(), &true.into()));
+    assert_eq!(answer["resultados"]["btc"]["from"], "live");
+    assert_eq!(answer["resultados"]["btc"]["data"]["data"]["currency"], "USD");
+}
+
+#[test]
+fn once_shows_failures_in_full_and_is_1() {
+    let stage = Stage::new();
+    stage.write(&[("btc", "/btc"), ("clima", "/clima?status=503"), ("usd", "/usd?delay=1h")]);
+    let ended = stage.once(&["--timeout", "1.5", "--format", "table"]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""), "{}", ended.out);
+    insta::assert_snapshot!(without_digits(&ended.out), @r#"
+    SOURCE STATE AGE MS PROVIDER DATA
+    btc fresh N.N s N N-N-N-N data {"amount":"N.N","base":"BTC","currency":"USD"}
+    clima missing N
+     http_status since N-N-NTN:N:N.NZ: HTTP N Service Unavailable: "Service Unavailable"
+    usd missing
+     timeout: no answer within this request's N.Ns; the attempt goes on
+
+    N of N ok, live at N-N-NTN:N:N.NZ
+    "#);
+}
+
+/// What stays the same from run to run: each number is `N`, and columns are one space apart.
+fn without_digits(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let c = if c.is_ascii_digit() { 'N' } else { c };
+        if !(out.ends_with(c) && matches!(c, 'N' | ' ')) {
+            out.push(c);
+        }
+    }
+    out
 }
