@@ -84,6 +84,13 @@ impl Clock {
     }
 }
 
+impl Deadline {
+    /// Whether it has passed.
+    pub fn has_passed(&self) -> bool {
+        tokio_now() >= self.at
+    }
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads a clock")]
 fn tokio_now() -> Instant {
     Instant::now()

@@ -67,11 +67,17 @@ pub fn flight_runtime() -> anyhow::Result<Runtime> {
 impl Service {
     /// Starts to fetch and to serve.
     pub fn start(config: &Config, start: Start) -> anyhow::Result<Self> {
+        let fetch = HttpFetch::new(start.clock, config.secrets.clone());
+        Self::with_fetch(config, start, fetch)
+    }
+
+    /// Starts to serve, and to fetch by `fetch`.
+    pub fn with_fetch(config: &Config, start: Start, fetch: HttpFetch) -> anyhow::Result<Self> {
         let Start { listener, clock, revision } = start;
         let address = listener.local_address().context("failed to read the listening address")?;
         let runtime = flight_runtime()?;
         let (stop, drain, tracker) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
+        let fetch = Arc::new(fetch);
         let fetches = Arc::new(Fetches::default());
         let noted = Arc::clone(&fetches);
         let vitals = Arc::new(Vitals::new(clock.now(), revision));

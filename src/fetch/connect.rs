@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use crate::clock::{Clock, Deadline};
@@ -12,6 +11,7 @@ use crate::domain::{Code, Failure, Request};
 
 use super::guard::{self, Word};
 use super::lookup::Lookup;
+use super::paced::Paced;
 use super::phase::{Meter, Phase, within};
 use super::tls::Tls;
 use super::{eyeballs, proxy};
@@ -87,7 +87,7 @@ impl Connector {
 
     /// A TCP connection to the target, or to its proxy. The proxy is the operator's own word; what a name means is then
     /// the proxy's to decide, and all that can be judged here is a literal address behind it.
-    async fn reach(&self, target: &Target, deadline: Deadline) -> Result<TcpStream, Failure> {
+    async fn reach(&self, target: &Target, deadline: Deadline) -> Result<Paced, Failure> {
         let Some(proxy) = &target.proxy else {
             return self.dial(&target.host, target.port, word(&target.host, target.allow_private), deadline).await;
         };
@@ -99,7 +99,7 @@ impl Connector {
         dialled.map_err(|failure| Failure::new(failure.code, format!("on the way to the proxy: {}", failure.message)))
     }
 
-    async fn dial(&self, host: &Host<String>, port: u16, word: Word, by: Deadline) -> Result<TcpStream, Failure> {
+    async fn dial(&self, host: &Host<String>, port: u16, word: Word, by: Deadline) -> Result<Paced, Failure> {
         let none = Meter::default();
         let addresses = match host {
             Host::Domain(name) => within(by, Phase::Lookup, &none, self.lookup.addresses(name)).await?,
@@ -107,7 +107,8 @@ impl Connector {
         };
         let addresses = allowed(&addresses, word)?;
         let left = by.at.saturating_duration_since(self.clock.instant());
-        within(by, Phase::Connect, &none, eyeballs::connect(&addresses, port, left)).await
+        let stream = within(by, Phase::Connect, &none, eyeballs::connect(&addresses, port, left)).await?;
+        Ok(Paced::new(stream))
     }
 }
 

@@ -10,7 +10,7 @@
 //! dropping the future ends both: no task outlives a request, except a name lookup, which cannot be cancelled.
 //!
 //! `http` is one attempt from request to payload. Below it, in the order of an attempt: `request`, `pool`, `connect`
-//! (`lookup`, `guard`, `eyeballs`, `proxy`, `tls`), `link` (one connection), `head`, `body`. `retry_after`, `guard` and
+//! (`lookup`, `guard`, `eyeballs`, `paced`, `proxy`, `tls`), `link` (one connection), `head`, `body`. `retry_after`, `guard` and
 //! `text` are pure.
 
 mod body;
@@ -21,6 +21,7 @@ mod head;
 mod http;
 mod link;
 mod lookup;
+mod paced;
 mod phase;
 mod pool;
 mod proxy;

@@ -1,6 +1,11 @@
 //! The phases of an attempt and the one deadline over all of them.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+
+use tokio::time::sleep_until;
 
 use crate::clock::Deadline;
 use crate::domain::{Code, Failure};
@@ -35,10 +40,17 @@ pub(super) async fn within<T>(
     meter: &Meter,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    match tokio::time::timeout_at(deadline.at, work).await {
-        Ok(ended) => ended,
-        Err(_) => Err(phase.late(deadline, meter.bytes())),
-    }
+    let mut work = pin!(work);
+    let mut alarm = pin!(sleep_until(deadline.at));
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = work.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        // The alarm wakes who waits; who is kept busy, as by a flood, may never see it ring.
+        let late = alarm.as_mut().poll(cx).is_ready() || deadline.has_passed();
+        if late { Poll::Ready(Err(phase.late(deadline, meter.bytes()))) } else { Poll::Pending }
+    })
+    .await
 }
 
 impl Phase {

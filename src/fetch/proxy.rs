@@ -6,12 +6,12 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use url::Url;
 
 use crate::domain::{Code, Failure};
 
 use super::link::{self, HEAD};
+use super::paced::Paced;
 use super::request::basic;
 
 /// The `Proxy-Authorization` of a proxy's URL, if it has a user.
@@ -20,7 +20,7 @@ pub(super) fn authorization(proxy: &Url) -> Option<HeaderValue> {
 }
 
 /// Asks the proxy at the other end of `stream` for a tunnel to `authority` (`host:port`).
-pub(super) async fn tunnel(stream: TcpStream, proxy: &Url, authority: &str) -> Result<TcpStream, Failure> {
+pub(super) async fn tunnel(stream: Paced, proxy: &Url, authority: &str) -> Result<Paced, Failure> {
     let request = ask(proxy, authority).map_err(|_| failed("the request for a tunnel cannot be written"))?;
     let (mut sender, mut connection) = http1::Builder::new()
         .max_buf_size(HEAD)

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -16,6 +15,8 @@ use url::Host;
 
 use crate::domain::{Code, Failure};
 
+use super::paced::Paced;
+
 /// One client configuration per set of authorities; each keeps the sessions that may be resumed.
 #[derive(Default)]
 pub(super) struct Tls(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
@@ -24,10 +25,10 @@ impl Tls {
     /// Shakes hands with `host` over `stream`, trusting the authorities in the PEM text `ca` too.
     pub(super) async fn handshake(
         &self,
-        stream: TcpStream,
+        stream: Paced,
         host: &Host<String>,
         ca: Option<&Arc<str>>,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
+    ) -> Result<TlsStream<Paced>, Failure> {
         let name = server_name(host)?;
         let connector = TlsConnector::from(self.config(ca)?);
         connector.connect(name, stream).await.map_err(|error| failure_of_io(&error))

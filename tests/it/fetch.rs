@@ -68,7 +68,8 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
         Ok(Payload(body)) => Err(format!("succeeded with {} bytes", body.len())),
         Err(error) => {
             let message = &error.failure.message;
-            let fits = Some(error.failure.code.as_str()) == scenario.code.as_deref()
+            let fits = !scenario.fetches()
+                && Some(error.failure.code.as_str()) == scenario.code.as_deref()
                 && scenario.says.iter().all(|part| message.contains(part))
                 && !scenario.hides.iter().any(|part| message.contains(part))
                 && error.retry_after == scenario.hold.map(Duration::from_secs);

@@ -8,6 +8,7 @@ mod support;
 mod check;
 mod commands;
 mod config;
+mod faults;
 mod fetch;
 mod fetch_bounds;
 mod fetch_proxy;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use resumen::app::{Service, Start};
 use resumen::clock::Clock;
 use resumen::config::{Config, parse};
+use resumen::fetch::HttpFetch;
 use resumen::http::Listener;
 use serde_json::Value;
 
@@ -55,6 +56,14 @@ impl Served {
     pub fn of(config: &Config) -> Self {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
         let service = Service::start(config, Start { listener, clock: Clock::start(), revision: "" }).unwrap();
+        Self { address: service.address(), service }
+    }
+
+    /// Starts this configuration with this way of asking providers.
+    pub fn with_fetch(config: &Config, fetch: HttpFetch) -> Self {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
+        let start = Start { listener, clock: Clock::start(), revision: "" };
+        let service = Service::with_fetch(config, start, fetch).unwrap();
         Self { address: service.address(), service }
     }
 

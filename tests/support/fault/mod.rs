@@ -27,7 +27,7 @@ pub struct FaultServer {
     /// What it saw and sent.
     pub seen: Arc<Seen>,
     _tasks: JoinSet<()>,
-    _fillers: Vec<Socket>,
+    _sockets: Vec<Socket>,
 }
 
 /// Counters of one server.
@@ -56,21 +56,19 @@ impl FaultServer {
         let seen = Arc::<Seen>::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, book, Arc::clone(&seen)));
-        Self { address, seen, _tasks: tasks, _fillers: Vec::new() }
+        Self { address, seen, _tasks: tasks, _sockets: Vec::new() }
     }
 
-    /// A port that nobody listens on.
+    /// A port that is taken but that nobody listens on.
     pub fn closed() -> Self {
-        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = socket.local_addr().unwrap();
-        drop(socket);
-        Self { address, seen: Arc::default(), _tasks: JoinSet::new(), _fillers: Vec::new() }
+        let socket = bound();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { address, seen: Arc::default(), _tasks: JoinSet::new(), _sockets: vec![socket] }
     }
 
     /// A port that answers no SYN: its queue of connections is full and nobody accepts.
     pub fn black_hole() -> Self {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let listener = bound();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let mut fillers = vec![listener];
@@ -80,7 +78,7 @@ impl FaultServer {
             let _ = filler.connect(&address.into());
             fillers.push(filler);
         }
-        Self { address, seen: Arc::default(), _tasks: JoinSet::new(), _fillers: fillers }
+        Self { address, seen: Arc::default(), _tasks: JoinSet::new(), _sockets: fillers }
     }
 }
 
@@ -104,6 +102,12 @@ impl Seen {
     pub fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
+}
+
+fn bound() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket
 }
 
 async fn accept(listener: TcpListener, book: Playbook, seen: Arc<Seen>) {

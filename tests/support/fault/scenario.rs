@@ -28,7 +28,7 @@ pub struct Scenario {
 
     /// The host in the URL. Default: 127.0.0.1
     #[serde(default = "loopback")]
-    host: String,
+    pub host: String,
     /// What the lookup of that host gives. Default: 127.0.0.1
     #[serde(default = "Lookup::loopback")]
     pub lookup: Lookup,
@@ -55,6 +55,8 @@ pub struct Scenario {
     pub hides: Vec<String>,
     /// The body that is given on, if there is no failure of the fetch.
     pub data: Option<String>,
+    /// The source's data as the service shows it. Default: `data`
+    pub shown: Option<String>,
     /// Seconds for which the provider is left alone.
     pub hold: Option<u64>,
     /// Connections that the provider saw.
@@ -103,12 +105,17 @@ pub fn all() -> Vec<Scenario> {
 impl Scenario {
     /// Starts the provider.
     pub async fn serve(&self) -> FaultServer {
+        self.serve_after(None).await
+    }
+
+    /// Starts the provider; its first connection plays `first`, if that is given.
+    pub async fn serve_after(&self, first: Option<Script>) -> FaultServer {
         match self.port {
             Some(Port::Closed) => FaultServer::closed(),
             Some(Port::BlackHole) => FaultServer::black_hole(),
             None => {
                 let lists = std::iter::once(&self.answer).chain(&self.later);
-                let scripts = lists.map(|lines| Script::parse(lines)).collect();
+                let scripts = first.into_iter().chain(lists.map(|lines| Script::parse(lines))).collect();
                 FaultServer::start(Playbook { scripts, tls: self.tls }).await
             }
         }

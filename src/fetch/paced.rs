@@ -1,0 +1,56 @@
+//! A TCP stream that lets others have a turn: whatever a provider sends without end (informational heads, empty TLS
+//! records, chunks of one byte), the layers above handle one burst of it, and then the deadline is looked at.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that may be read in a row; the smallest things to be made of them take about a millisecond.
+const BURST: usize = 16 * 1024;
+
+/// A paced stream.
+pub(super) struct Paced {
+    stream: TcpStream,
+    in_a_row: usize,
+}
+
+impl Paced {
+    /// Paces `stream`.
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, in_a_row: 0 }
+    }
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.in_a_row >= BURST {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let room = buf.remaining().min(BURST - self.in_a_row);
+        let mut burst = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut burst);
+        let more = burst.filled().len();
+        buf.advance(more);
+        self.in_a_row = if read.is_pending() { 0 } else { self.in_a_row + more };
+        read
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
