@@ -2,7 +2,7 @@
 //! that has nothing, a live request, and the schedule of one that has last-good data.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use resumen::clock::Clock;
@@ -19,6 +19,12 @@ use crate::support::served::{Served, config};
 /// Between two attempts of a source; longer than any of the table's timeouts.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// One trial at a time: each is a whole service with every fault at once.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A service whose sources meet one fault each, beside a healthy one.
 struct Trial {
     served: Served,
@@ -27,15 +33,15 @@ struct Trial {
 }
 
 impl Trial {
-    /// Starts the table; with `good`, each provider that can answer at all does so once before its fault.
+    /// Starts the table; with `good`, each provider that can answer at all does so until it is turned.
     fn start(good: bool) -> Self {
         let providers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let first = || good.then(|| Script::parse(&["json {\"good\":true}"]));
+        let prelude = || good.then(|| Script::parse(&["json {\"good\":true}"]));
         let healthy =
             toml::from_str::<Scenario>("name = \"healthy\"\nanswer = ['json {\"n\":1}', 'again']\ndata = '{\"n\":1}'");
         let table = std::iter::once(healthy.unwrap()).chain(fault::all());
         let start = |(n, scenario): (usize, Scenario)| {
-            let server = providers.block_on(scenario.serve_after(first()));
+            let server = providers.block_on(scenario.serve_after(prelude()));
             (format!("fault-{n}"), scenario, server)
         };
         let faults: Vec<_> = table.enumerate().map(start).collect();
@@ -70,52 +76,59 @@ impl Trial {
 }
 
 #[test]
-fn every_fault_has_its_code_at_a_cold_start_and_live() {
-    let trial = Trial::start(false);
-    let first = trial.served.json("/resumen?timeout=30");
-    let wrong = trial.wrong(&first, code_without_data);
+fn every_fault_has_its_code_at_a_cold_start() {
+    let _alone = alone();
+    let cold = || {
+        let trial = Trial::start(false);
+        let answer = trial.served.json("/resumen?timeout=30");
+        trial.wrong(&answer, fault_without_data)
+    };
+    // A first round happens once; on a machine busy with other tests a flight may be given up before its request has
+    // told in which phase it was.
+    let wrong = (0..5).map(|_| cold()).find(Vec::is_empty).unwrap_or_else(cold);
     assert!(wrong.is_empty(), "{} faults went wrong:\n{}", wrong.len(), wrong.join("\n"));
-    trial.until("/resumen?fresh=1&timeout=30", fault_without_data);
+}
+
+#[test]
+fn every_fault_has_its_code_in_a_live_answer() {
+    let _alone = alone();
+    Trial::start(false).until("/resumen?fresh=1&timeout=30", fault_without_data);
 }
 
 #[test]
 fn every_fault_leaves_last_good_data_in_place() {
+    let _alone = alone();
     let trial = Trial::start(true);
+    trial.until("/resumen", |scenario, source| {
+        let good = source["data"]["good"] == true || !scenario.can_be_good();
+        if good { Ok(()) } else { Err("not good yet".into()) }
+    });
+    trial.faults.iter().for_each(|(_, _, server)| server.turn());
     trial.until("/resumen", fault_over_data);
     trial.until("/resumen?fresh=1&timeout=30", fault_over_data);
 }
 
 fn fault_without_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    code_without_data(scenario, source).and_then(|()| message(scenario, source))
-}
-
-/// Everything but the message: in the rush of a first round on a busy machine, a flight may be given up before its
-/// request has told in which phase it was.
-fn code_without_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    code(scenario, source)?;
+    told(scenario, source)?;
     if source["ok"] == Value::Bool(scenario.code.is_none()) { shown(scenario, source) } else { Err("wrong ok".into()) }
 }
 
-/// The fault is told, and what was good before it is still there, except where nothing could ever be good.
+/// The fault is told, and what was good before it is still there.
 fn fault_over_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    code(scenario, source).and_then(|()| message(scenario, source))?;
-    let never_good =
-        ["dns_failed", "connect_refused", "connect_timeout", "connect_failed", "tls_failed", "destination_blocked"];
-    let greets = source["error"].as_str().is_some_and(|text| text.contains("TLS handshake"));
-    match scenario.code.as_deref() {
+    told(scenario, source)?;
+    match scenario.code {
         None => shown(scenario, source),
-        Some(code) if never_good.contains(&code) || greets || scenario.method.is_some() => Ok(()),
-        Some(_) if source["data"]["good"] == true && source["stale"] == false => Ok(()),
+        Some(_) if !scenario.can_be_good() || (source["data"]["good"] == true && source["stale"] == false) => Ok(()),
         Some(_) => Err("last-good data is gone".into()),
     }
 }
 
-fn code(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    if source["code"].as_str() == scenario.code.as_deref() { Ok(()) } else { Err("wrong code".into()) }
-}
-
-fn message(scenario: &Scenario, source: &Value) -> Result<(), String> {
+/// The code and the message are the scenario's.
+fn told(scenario: &Scenario, source: &Value) -> Result<(), String> {
     let message = source["error"].as_str().unwrap_or_default();
+    if source["code"].as_str() != scenario.code.as_deref() {
+        return Err("wrong code".into());
+    }
     match scenario.says.iter().find(|part| !message.contains(*part)) {
         Some(part) => Err(format!("the message does not say {part}")),
         None if scenario.hides.iter().any(|part| message.contains(part)) => Err("the message says too much".into()),

@@ -73,7 +73,9 @@ async fn hostile_bodies_add_little_memory() {
     ];
     let mut servers = Vec::new();
     for script in scripts {
-        servers.push(FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None }).await);
+        servers.push(
+            FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None, prelude: None }).await,
+        );
     }
     let clock = Clock::start();
     let fetch = Arc::new(HttpFetch::new(clock, Secrets::default()));

@@ -13,7 +13,7 @@ use crate::support::fault::{FaultServer, Kind, Playbook, Script, authority_pem};
 use crate::support::plain_provider;
 
 async fn serve(script: &[&str], tls: Option<Kind>) -> FaultServer {
-    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls }).await
+    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls, prelude: None }).await
 }
 
 fn through(proxy: &str, url: &str) -> Provider {

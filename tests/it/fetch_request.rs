@@ -10,7 +10,7 @@ use crate::support::fault::{FaultServer, Playbook, Script};
 use crate::support::plain_provider;
 
 async fn serve(script: &[&str]) -> FaultServer {
-    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None }).await
+    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None, prelude: None }).await
 }
 
 async fn ask(provider: &Provider, secrets: Secrets) -> Result<Payload, FetchError> {

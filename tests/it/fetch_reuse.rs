@@ -29,7 +29,7 @@ impl Client {
 
 async fn serve(scripts: &[&[&str]]) -> FaultServer {
     let scripts = scripts.iter().map(|lines| Script::parse(lines)).collect();
-    FaultServer::start(Playbook { scripts, tls: None }).await
+    FaultServer::start(Playbook { scripts, tls: None, prelude: None }).await
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_connection_is_used_again_after_clean_framing() {
 #[tokio::test]
 async fn a_tls_connection_is_used_again() {
     let scripts = vec![Script::parse(&["json {}", "again"])];
-    let server = FaultServer::start(Playbook { scripts, tls: Some(Kind::Good) }).await;
+    let server = FaultServer::start(Playbook { scripts, tls: Some(Kind::Good), prelude: None }).await;
     let mut client = Client::of(&server);
     client.provider = plain_provider(&format!("https://{}/", server.address));
     client.provider.request.ca = Some(authority_pem().into());

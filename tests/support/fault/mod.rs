@@ -8,7 +8,7 @@ mod script;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -37,6 +37,7 @@ pub struct Seen {
     open: AtomicU64,
     sent: AtomicU64,
     heads: Mutex<Vec<String>>,
+    turned: AtomicBool,
 }
 
 /// How a server plays its scripts.
@@ -46,6 +47,8 @@ pub struct Playbook {
     pub scripts: Vec<Script>,
     /// TLS with this kind of certificate; none for plain TCP.
     pub tls: Option<Kind>,
+    /// What every connection plays until [`FaultServer::turn`].
+    pub prelude: Option<Script>,
 }
 
 impl FaultServer {
@@ -57,6 +60,11 @@ impl FaultServer {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, book, Arc::clone(&seen)));
         Self { address, seen, _tasks: tasks, _sockets: Vec::new() }
+    }
+
+    /// Ends the prelude.
+    pub fn turn(&self) {
+        self.seen.turned.store(true, Ordering::SeqCst);
     }
 
     /// A port that is taken but that nobody listens on.
@@ -113,10 +121,13 @@ fn bound() -> Socket {
 async fn accept(listener: TcpListener, book: Playbook, seen: Arc<Seen>) {
     let acceptor = book.tls.map(|kind| TlsAcceptor::from(certificate::server(kind)));
     let mut connections = JoinSet::new();
+    let mut scripts = book.scripts.iter();
+    let last = book.scripts.last().cloned().unwrap_or_default();
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
-        let number = seen.connections.fetch_add(1, Ordering::SeqCst) as usize;
-        let script = book.scripts.get(number).or(book.scripts.last()).cloned().unwrap_or_default();
+        seen.connections.fetch_add(1, Ordering::SeqCst);
+        let prelude = book.prelude.as_ref().filter(|_| !seen.turned.load(Ordering::SeqCst));
+        let script = prelude.or_else(|| scripts.next()).unwrap_or(&last).clone();
         let (seen, acceptor) = (Arc::clone(&seen), acceptor.clone());
         connections.spawn(async move {
             seen.open.fetch_add(1, Ordering::SeqCst);

@@ -10,6 +10,7 @@ use super::{FaultServer, Kind, Playbook, Script, script};
 /// One row of the table of faults.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[allow(clippy::struct_excessive_bools, reason = "columns of a table, not states of a thing")]
 pub struct Scenario {
     /// What happens, in words; unique.
     pub name: String,
@@ -47,6 +48,9 @@ pub struct Scenario {
 
     /// The code of the source's failure; none if there is none.
     pub code: Option<String>,
+    /// The failure is the extraction's: the fetch succeeds.
+    #[serde(default)]
+    extraction: bool,
     /// Each is part of the message.
     #[serde(default)]
     pub says: Vec<String>,
@@ -108,15 +112,15 @@ impl Scenario {
         self.serve_after(None).await
     }
 
-    /// Starts the provider; its first connection plays `first`, if that is given.
-    pub async fn serve_after(&self, first: Option<Script>) -> FaultServer {
+    /// Starts the provider; each connection plays `prelude`, if there is one, until the server is turned.
+    pub async fn serve_after(&self, prelude: Option<Script>) -> FaultServer {
         match self.port {
             Some(Port::Closed) => FaultServer::closed(),
             Some(Port::BlackHole) => FaultServer::black_hole(),
             None => {
                 let lists = std::iter::once(&self.answer).chain(&self.later);
-                let scripts = first.into_iter().chain(lists.map(|lines| Script::parse(lines))).collect();
-                FaultServer::start(Playbook { scripts, tls: self.tls }).await
+                let scripts = lists.map(|lines| Script::parse(lines)).collect();
+                FaultServer::start(Playbook { scripts, tls: self.tls, prelude }).await
             }
         }
     }
@@ -132,10 +136,18 @@ impl Scenario {
         self.timeout.as_deref().map_or(Duration::from_secs(2), script::duration)
     }
 
+    /// Whether the provider would be heard if it answered soundly: not if nobody gets through to it, or trusts it, or if
+    /// it is asked for no body.
+    pub fn can_be_good(&self) -> bool {
+        let deaf =
+            ["dns_failed", "connect_refused", "connect_timeout", "connect_failed", "tls_failed", "destination_blocked"];
+        let plain = !self.https || self.tls.is_some();
+        plain && self.method.is_none() && !self.code.as_deref().is_some_and(|code| deaf.contains(&code))
+    }
+
     /// Whether the fetch itself succeeds, whatever the extraction says to the body.
     pub fn fetches(&self) -> bool {
-        let later = ["not_json", "json_too_deep", "extract_failed", "extract_timeout"];
-        self.code.as_deref().is_none_or(|code| later.contains(&code))
+        self.code.is_none() || self.extraction
     }
 }
 
