@@ -73,7 +73,7 @@ fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
 fn can_inject() -> bool {
     let probe = Command::new("strace").args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"]).output();
     let works = probe.is_ok_and(|output| output.status.success());
-    let required = env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    let required = env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(works || !required, "strace is missing or not permitted");
     if !works {
         println!("skipped: strace is missing or not permitted");

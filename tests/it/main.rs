@@ -23,4 +23,5 @@ mod program;
 mod running;
 mod service;
 mod state;
+mod survival;
 mod threads;

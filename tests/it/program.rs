@@ -78,6 +78,10 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed from here to its end, and its exit code.
     pub(crate) fn end(mut self) -> Ended {
         let (out, err) = (rest(&self.out), rest(&self.err));

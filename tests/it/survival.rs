@@ -1,0 +1,296 @@
+//! Restarted, killed, reloaded and drained while somebody polls: nobody notices, and no last-good value is lost.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use resumen::clock::Clock;
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{LIMIT, Program, command, get};
+use crate::support::crowd::Crowd;
+use crate::support::stub::Stub;
+
+/// A configuration and a state file in a folder of their own, and the provider that its source `a` asks.
+struct Stage {
+    folder: TempDir,
+    stub: Stub,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let stage = Self { folder: tempfile::tempdir().unwrap(), stub: Stub::json(r#"{"n":0.10}"#) };
+        stage.write("");
+        stage
+    }
+
+    /// Writes the configuration with these lines after those of `a`.
+    fn write(&self, more: &str) {
+        let url = self.stub.url();
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n[store]\npath = \"state/resumen.json\"\n\
+             [sources.a]\nurl = \"{url}\"\ninterval = \"1h\"\ntimeout = \"3s\"\nmin_interval = \"1ms\"\n{more}"
+        );
+        let draft = self.folder.path().join("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(draft, self.folder.path().join("resumen.toml")).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = command(&["serve", "--config", "resumen.toml"], &[]);
+        command.current_dir(&self.folder);
+        command
+    }
+
+    fn start(&self) -> (Program, String) {
+        started(&mut self.command())
+    }
+
+    /// The same behind a socket that somebody else listens on, as a service manager hands it over.
+    fn start_behind(&self, socket: &TcpListener) -> Program {
+        let own = self.command();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" 3<&0 0</dev/null"]).arg(own.get_program()).args(own.get_args());
+        shell.current_dir(&self.folder).env("LISTEN_FDS", "1");
+        shell.stdin(Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
+        started(shell.stdout(Stdio::piped()).stderr(Stdio::piped())).0
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state/resumen.json")
+    }
+
+    /// Waits until the state file holds this.
+    fn saved(&self, what: &str) {
+        until(|| fs::read_to_string(self.state()).is_ok_and(|text| text.contains(what)));
+    }
+
+    fn fails(&self) {
+        self.stub.change(|answer| answer.status = "503 Service Unavailable");
+    }
+}
+
+fn started(command: &mut Command) -> (Program, String) {
+    let program = Program::start(command);
+    let base = listens(&program);
+    (program, base)
+}
+
+/// Where it says that it listens.
+fn listens(program: &Program) -> String {
+    let line = program.err_line("listens");
+    let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+    format!("http://{address}")
+}
+
+fn until(done: impl Fn() -> bool) {
+    let clock = Clock::start();
+    let by = clock.instant() + LIMIT;
+    while !done() {
+        assert!(clock.instant() < by, "it never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn address(base: &str) -> SocketAddr {
+    base.trim_start_matches("http://").parse().unwrap()
+}
+
+fn source(base: &str, path: &str) -> Value {
+    let answer = get(base, path);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str::<Value>(&answer.body).unwrap()["resultados"]["a"].take()
+}
+
+#[test]
+fn a_kill_and_every_provider_down_leave_the_last_good_data_with_its_true_age() {
+    let stage = Stage::new();
+    let (mut program, base) = stage.start();
+    let before = source(&base, "/resumen");
+    assert_eq!(before["data"].to_string(), r#"{"n":0.10}"#);
+    stage.saved("0.10");
+    program.signal(Signal::KILL);
+    assert_eq!(program.end().code, None);
+    stage.fails();
+
+    let clock = Clock::start();
+    let fetched = before["fetched_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let base;
+    (program, base) = stage.start();
+    assert_eq!(get(&base, "/salud/listo").status, 200, "ready at once");
+    let asked = clock.now().as_millis();
+    let after = source(&base, "/resumen");
+    assert_eq!((&after["data"], &after["fetched_at"]), (&before["data"], &before["fetched_at"]));
+    let age = after["age_ms"].as_i64().unwrap();
+    assert!(age >= asked - fetched && age <= clock.now().as_millis() - fetched + 25, "{age}: {after}");
+    until(|| source(&base, "/resumen")["code"] == "http_status");
+    assert_eq!(source(&base, "/resumen")["data"], before["data"]);
+    drop(program);
+}
+
+#[test]
+fn what_came_last_is_saved_at_the_end() {
+    let stage = Stage::new();
+    let (program, base) = stage.start();
+    source(&base, "/resumen");
+    for n in 0..3 {
+        stage.stub.says(&format!("{{\"n\":{n}}}"));
+        source(&base, "/resumen?fresh=1");
+    }
+    program.signal(Signal::TERM);
+    let ended = program.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    stage.fails();
+    let (_program, base) = stage.start();
+    assert_eq!(source(&base, "/resumen")["data"].to_string(), "{\"n\":2}");
+}
+
+#[test]
+fn a_damaged_state_file_costs_one_generation_and_is_said() {
+    let stage = Stage::new();
+    let (program, base) = stage.start();
+    source(&base, "/resumen");
+    stage.saved("0.10");
+    source(&base, "/resumen?fresh=1");
+    program.signal(Signal::TERM);
+    program.end();
+    let whole = fs::read(stage.state()).unwrap();
+    fs::write(stage.state(), &whole[..whole.len() - 9]).unwrap();
+    stage.fails();
+    let program = Program::start(&mut stage.command());
+    let said = program.err_line("is not used: it is damaged");
+    assert!(said.contains("set aside as"), "{said}");
+    program.err_line("restored readings");
+}
+
+#[test]
+fn the_second_program_on_a_state_file_reads_it_says_so_and_takes_over_later() {
+    let stage = Stage::new();
+    let (first, base) = stage.start();
+    source(&base, "/resumen");
+    stage.saved("0.10");
+    stage.fails();
+    let second = Program::start(&mut stage.command());
+    second.err_line("restored readings");
+    let warning = second.err_line("another program writes this state file");
+    assert!(warning.contains("WARN"), "{warning}");
+    second.err_line("listens");
+    first.signal(Signal::TERM);
+    assert_eq!(first.end().code, Some(0));
+    second.err_line("readings are saved again");
+}
+
+#[test]
+fn a_state_file_that_cannot_be_written_is_said_once_and_fails_nobody() {
+    let stage = Stage::new();
+    fs::write(stage.folder.path().join("state"), "a file where the folder should be").unwrap();
+    let program = Program::start(&mut stage.command());
+    program.err_line("readings would not survive a restart for now: failed to create");
+    let base = listens(&program);
+    source(&base, "/resumen");
+    until(|| get(&base, "/metrics").body.contains("resumen_store_errors_total{store=\"file\"} 2"));
+    program.signal(Signal::TERM);
+    let ended = program.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(!ended.err.contains("would not survive"), "{}", ended.err);
+}
+
+/// Reloads that many times, every other one with a file that is none, while clients poll.
+fn reloads(times: usize) {
+    let stage = Stage::new();
+    let (program, base) = stage.start();
+    source(&base, "/resumen");
+    let calls = stage.stub.calls();
+    let crowd = Crowd::new(4, address(&base), "/resumen", true);
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", program.pid())).unwrap().count();
+    let threads = || fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap().count();
+    until(|| crowd.answers() > 20);
+    let before = (descriptors(), threads());
+    for n in 0..times {
+        let more = format!("[sources.b{n}]\nurl = \"{}\"\n", stage.stub.url());
+        stage.write(if n % 2 == 0 { &more } else { "[sources.c]\nurl = \"nonsense\"\n" });
+        program.signal(Signal::HUP);
+        program.err_line(if n % 2 == 0 { "was taken over" } else { "was refused" });
+    }
+    let answers = crowd.answers();
+    until(|| crowd.answers() > answers + 20);
+    // A reload that has just come may still be asking its new source, and files are read on threads that linger.
+    assert!(descriptors() <= before.0 + 4, "{before:?}, now {}", descriptors());
+    assert!(threads() <= before.1 + 4, "{before:?}, now {}", threads());
+    crowd.done().unwrap();
+    assert_eq!(stage.stub.calls(), calls + times.div_ceil(2), "`a` was left alone, each `b` asked once");
+}
+
+#[test]
+fn reloads_under_load_fail_no_request() {
+    reloads(20);
+}
+
+#[test]
+#[ignore = "takes a minute; the short one is in the suite"]
+fn a_thousand_reloads_under_load_fail_no_request() {
+    reloads(1000);
+}
+
+/// Restarts that many times behind one listening socket while clients come and go.
+fn rolling_restarts(times: usize) {
+    let stage = Stage::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut program = stage.start_behind(&socket);
+    let crowd = Crowd::new(4, address, "/resumen", false);
+    for _ in 0..times {
+        let answers = crowd.answers();
+        until(|| crowd.answers() > answers + 20);
+        let next = stage.start_behind(&socket);
+        program.signal(Signal::TERM);
+        let ended = std::mem::replace(&mut program, next).end();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+    }
+    crowd.done().unwrap();
+    let after = source(&format!("http://{address}"), "/resumen");
+    assert_eq!(after["data"].to_string(), r#"{"n":0.10}"#);
+}
+
+#[test]
+fn rolling_restarts_under_load_fail_no_request() {
+    rolling_restarts(3);
+}
+
+#[test]
+#[ignore = "takes a minute; the short one is in the suite"]
+fn twenty_rolling_restarts_under_load_fail_no_request() {
+    rolling_restarts(20);
+}
+
+#[test]
+fn clients_that_stall_do_not_hold_the_end() {
+    let stage = Stage::new();
+    let (program, base) = stage.start();
+    source(&base, "/resumen");
+    stage.stub.change(|answer| answer.delay = Duration::from_secs(60));
+    let ask = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(address(&base)).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    let _stalled = [
+        ask(b""),
+        ask(b"GET /resumen HTT"),
+        ask(b"GET /resumen?fresh=1&timeout=30 HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ask(b"GET /resumen/stream HTTP/1.1\r\nhost: x\r\n\r\n"),
+    ];
+    let clock = Clock::start();
+    let begun = clock.mark();
+    program.signal(Signal::TERM);
+    let ended = program.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(clock.since(begun) < Duration::from_millis(2200), "{:?}\n{}", clock.since(begun), ended.err);
+    assert!(fs::read_to_string(stage.state()).unwrap().contains("0.10"), "the last save was made in time");
+}
