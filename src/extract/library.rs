@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use jaq_core::load;
-use jaq_core::load::parse::Def;
+use jaq_core::load::parse::{Def, Term};
 use jaq_core::native::Fun;
 
+use super::reach::Reach;
 use super::watch::Watched;
 use super::{natives, rewrite};
 
@@ -51,9 +52,13 @@ const HELPERS: &[&str] = &[
 /// Every definition, under watch, in an order in which each one finds what it calls.
 static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(definitions);
 
-/// The definitions of the library.
-pub(super) fn defs<'s>() -> Vec<Def<&'s str>> {
-    DEFINITIONS.clone()
+/// What calls what among them.
+static REACH: LazyLock<Reach> = LazyLock::new(|| Reach::new(&DEFINITIONS));
+
+/// The definitions of the library that `term` can reach.
+pub(super) fn defs<'s>(term: &Term<&'s str>) -> Vec<Def<&'s str>> {
+    let reached = REACH.from(term);
+    DEFINITIONS.iter().filter(|def| reached.contains(def.name)).cloned().collect()
 }
 
 /// The native functions of the library.
@@ -96,6 +101,7 @@ fn definitions() -> Vec<Def<&'static str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extract::Filter;
 
     #[test]
     fn every_name_on_the_lists_exists() {
@@ -109,6 +115,23 @@ mod tests {
         }
         for name in HELPERS {
             assert!(funs.contains(name) || jaq.contains(name), "{name}");
+        }
+    }
+
+    /// Reaching is a walk of our own over jaq's terms: every name must still resolve by it.
+    #[test]
+    fn every_name_compiles_with_what_it_reaches() {
+        for (name, arities) in names() {
+            for arity in arities {
+                let args = vec!["."; arity].join("; ");
+                let text = if arity == 0 { name.to_owned() } else { format!("{name}({args})") };
+                let text = if name.starts_with('@') { format!("{name} \"\\(.)\"") } else { text };
+                assert!(
+                    crate::extract::Filter::compile(&text).is_ok(),
+                    "{text}: {:?}",
+                    crate::extract::Filter::compile(&text)
+                );
+            }
         }
     }
 

@@ -19,6 +19,7 @@ mod filter;
 mod json;
 mod library;
 mod natives;
+mod reach;
 mod reader;
 mod rewrite;
 mod stack;
