@@ -16,6 +16,9 @@ use super::section::Text;
 /// The most bytes that a file named in the configuration may have.
 const MAX_FILE: u64 = 64 << 10;
 
+/// What is said of a filter when nothing better is known.
+const FILTER: &str = "expected a jq filter such as `.data.amount | tonumber`";
+
 /// One reading of one configuration.
 pub(super) struct Context<'c> {
     /// The file's text; spans are bytes of it.
@@ -110,8 +113,8 @@ impl<'c> Context<'c> {
         let error = known.or_insert_with_key(|text| Filter::compile(text).err());
         if let Some(error) = error {
             let span = inside(self.text, &text.span, &error.span);
-            let message = format!("the filter is not jq: {}", error.message);
-            self.problems.error(&span, message, "expected a jq filter such as `.data.amount | tonumber`");
+            let (fault, help) = error.message.split_once("; ").unwrap_or((&error.message, FILTER));
+            self.problems.error(&span, format!("the filter is not jq: {fault}"), help);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration as its users meet it: whole files in, whole messages out.
 
+mod answers;
 mod meaning;
 mod strange;
 

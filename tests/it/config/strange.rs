@@ -111,8 +111,12 @@ fn ten_thousand_sources_load_quickly_good_or_bad() {
     let mut good = String::new();
     let mut bad = String::new();
     for n in 0..10_000 {
+        let filter = n % 500;
         let url = format!("http://user:password-{n}@localhost/{n}?key=a-long-secret-{n}");
-        let _ = writeln!(good, "[sources.s{n}]\nurl = \"{url}\"\nextract = '.a'\nheaders = {{ X = \"token-of-{n}\" }}");
+        let _ = writeln!(
+            good,
+            "[sources.s{n}]\nurl = \"{url}\"\nextract = '.a{filter} | tonumber'\nheaders = {{ X = \"token-of-{n}\" }}"
+        );
         let _ = writeln!(bad, "[sources.s{n}]\nurl = \"{url}\"\nintervall = \"5s\"");
     }
     let from = 9_999;
