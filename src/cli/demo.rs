@@ -66,8 +66,7 @@ fn invitation(base: &str) -> String {
          {base}/                            the panel, for people\n  \
          curl {base}/resumen                what dashboards read, from memory\n  \
          curl '{base}/resumen?fresh=1'      asks the providers now\n  \
-         curl -N {base}/resumen/stream      every change as it comes\n  \
-         curl {base}/salud/fuentes          how each source is doing\n\n\
+         curl {base}/metrics                what Prometheus reads\n\n\
          `viento` fails for the last 30 s of every 90 s: watch it go stale, missing, and come back. Ctrl-C ends.\n\n"
     )
 }
