@@ -1,4 +1,85 @@
-//! resumen: one fast, honest answer from many slow, unreliable APIs.
+//! resumen: one fast, honest answer from many slow, unreliable APIs. This page is the map of the house, for the person
+//! who carries it on.
+//!
+//! # The idea in five sentences
+//!
+//! A pure core ([`domain`]) knows sources, readings, failures, freshness and snapshots, and how they merge; it never
+//! waits and never asks the time. A *flight* ([`flight`]) is one attempt at one source: its providers raced in order,
+//! bytes capped, decoded and extracted under one deadline; at most one per source is in the air, and it lands by
+//! publishing its outcome. One cell ([`cache`]) holds an immutable snapshot and its rendered bytes in an `ArcSwap`.
+//! The refresher ([`refresh`]) and a live request ([`live`]) do the same thing, ask for flights and wait for them; what
+//! differs is who waits and how long. Stores are one more publisher and one more subscriber of the same cell.
+//!
+//! # Why it holds: newest wins
+//!
+//! A snapshot keeps, per source, the reading with the latest `fetched_at` and the failure with the latest `at`: two
+//! maxima. Merging is therefore commutative, associative and idempotent; flights, restored files and other replicas may
+//! publish in any order, twice, or late. A failure never removes a reading, only age does. Counters and `failing_since`
+//! are diagnostics beside the two maxima. A derived source is not merged at all: it is a function of its inputs,
+//! computed again at each swap that touches one, and as stale as the oldest reading that went into it.
+//!
+//! # Rendered once, true at any moment
+//!
+//! [`render`] gives bytes and `valid_until`, at most 20 ms later and never past the next fresh→stale→missing edge; ages
+//! are written as of that instant, so they are never understated. [`cache::Cache::current`] hands the same bytes to
+//! everybody until then: some fifty renderings a second at any load, none at rest.
+//!
+//! # Floors
+//!
+//! Imports point down only; `tests/it/layers.rs` reads the sources and fails on a new arrow.
+//!
+//! | floor | module | what it is | it never |
+//! |---|---|---|---|
+//! | 0 | [`domain`] | words and rules: source, provider, reading, failure, outcome, freshness, snapshot, merge, pace | waits, reads a clock, serialises |
+//! | 0 | [`clock`] | wall time at start and what has passed since, sleep included; deadlines | steps |
+//! | 1 | [`extract`] | bytes → JSON → jq → data, within depth and size limits | does I/O |
+//! | 1 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the wire names | does I/O |
+//! | 2 | [`config`] | text → raw types → validated types; every problem at once with its place | opens a socket |
+//! | 2 | [`fetch`] | the `Fetch` port and HTTP behind it: addresses guarded, bytes capped, errors coded | retries, caches |
+//! | 2 | [`store`] | last-good readings outside the process: one versioned format | fails a request |
+//! | 3 | [`flight`] | the race of one source's providers; the table of flights; when the next may start | waits for clients |
+//! | 3 | [`cache`] | the cell | reads a clock |
+//! | 4 | [`refresh`] | the background task on its schedule | fetches by itself |
+//! | 4 | [`mod@derive`] | the background task that computes derived sources | fetches |
+//! | 4 | [`save`] | the background task that keeps the state file | is in a reader's way |
+//! | 4 | [`live`] | a fan-out under a deadline: flights asked, waited for, told apart | publishes |
+//! | 4 | [`http`] | accept loop, guards, routes, representations, metrics, panel | asks a provider |
+//! | 5 | [`app`] | builds it all from a configuration, runs, reloads, drains | parses arguments |
+//! | 6 | [`cli`] | arguments, tables, exit codes | |
+//! | – | [`shutdown`], [`telemetry`], [`simulator`] | signals → tokens; log lines through a mask; simulated providers | |
+//!
+//! # A provider's byte on its way
+//!
+//! `bytes → Payload (capped) → Value → data → Reading → Outcome → Snapshot (newest wins) → Rendering → response | event
+//! | metric | state file`. In files: `fetch/http.rs` reads it under the deadline, `fetch/body.rs` decodes and counts it,
+//! `extract` checks and filters it, `flight/race.rs` makes it a reading, `flight/table.rs` lands it, `app/engine.rs`
+//! publishes it into `cache.rs`, plans the next attempt and tells a change of health, `render` writes it, `http/front.rs`
+//! sends it. One direction; a live answer walks the same way and is rendered from the snapshot after the wait, so it can
+//! never show less than the cached path does a moment later.
+//!
+//! # A configuration value on its way
+//!
+//! `config/raw.rs` reads it with its place, `config/expand.rs` fills in `${…}`, `config/validate` makes it a [`domain`]
+//! type or a problem, `app` hands it to whom it concerns. After that nobody looks at the configuration again.
+//!
+//! # Where it runs
+//!
+//! Flights, the refresher and the other background tasks run on a small runtime of their own; filters on threads of
+//! theirs; the serving threads only serve. A live request takes the table's lock for the moment of its wish and then
+//! waits on a token; the cached path takes no lock at all.
+//!
+//! # Where this differs from the plan
+//!
+//! - HTTP to providers is hyper's connection under our own connect path rather than reqwest: the phase in which a
+//!   deadline passed, the address really connected to, the size of a head and the reuse of a connection must be seen.
+//! - Live requests reach the table of flights through a mutex held for a map lookup, not through a channel: simpler, and
+//!   measured as no cost.
+//! - The plan of the next attempt is part of a source's entry, set in the same swap as the outcome it follows from:
+//!   whoever reads a snapshot can tell when the next one comes, and the refresher needs no rules of its own.
+//! - A filter is rewritten before it runs, so that every loop of it passes a watch that can stop it: jq itself can be
+//!   neither interrupted nor bounded.
+//! - What a reading belongs to is one value, [`domain::Identity`], a digest of a source's name and filters; restarts,
+//!   reloads and flights that land late all ask it and nothing else.
 
 pub mod app;
 pub mod cache;
