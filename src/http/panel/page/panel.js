@@ -33,11 +33,17 @@ function take(text) {
   history.keep(sources);
   for (const [name, source] of sources) show(name, source);
   arrange(place("cards"), [...sources.keys()].map((name) => cards.get(name).element));
-  document.documentElement.dataset.size = sources.size <= 6 ? "few" : sources.size <= 12 ? "some" : "many";
+  document.documentElement.dataset.size = size(sources.size);
   place("cards").removeAttribute("aria-busy");
   judge();
   plan.changed();
   tickCards();
+}
+
+function size(count) {
+  if (count <= 3) return "few";
+  if (count <= 6) return "some";
+  return count <= 12 ? "many" : "crowd";
 }
 
 function show(name, source) {

@@ -39,16 +39,28 @@ function row({ path, value }, alone) {
   return { path: path.join("."), ...named, tail: "", ...shape(value) };
 }
 
-/** Label and unit of a key such as `temperatura_c`, `usd` or `humidity_pct`. */
+/** Label and unit of a key such as `temperatura_c`, `km_h` or `usd`. */
 function name(path, numeric, alone) {
   const key = path.at(-1) ?? "";
-  const cut = key.lastIndexOf("_");
-  const suffix = key.slice(cut + 1).toLowerCase();
-  const under = path.slice(0, -1).map((part) => part.replaceAll("_", " "));
-  if (CURRENCIES.has(key.toLowerCase()) && numeric && alone) return { label: under.join(" › "), unit: key.toUpperCase() };
-  const unit = cut > 0 && numeric ? (UNITS.get(suffix) ?? (CURRENCIES.has(suffix) ? suffix.toUpperCase() : "")) : "";
-  const own = (unit ? key.slice(0, cut) : key).replaceAll("_", " ");
-  return { label: [...under, own].join(" › "), unit };
+  const under = path.slice(0, -1).map(spaced);
+  const { own, unit } = (numeric && unitOf(key, alone)) || { own: key, unit: "" };
+  return { label: [...under, ...(own ? [spaced(own)] : [])].join(" › "), unit };
+}
+
+/** What the end of a key says of the unit, and the rest of it. A lone currency is a unit, among others a label. */
+function unitOf(key, alone) {
+  const parts = key.split("_");
+  for (const length of [2, 1]) {
+    const end = parts.slice(-length).join("").toLowerCase();
+    const own = parts.slice(0, -length).join("_");
+    const unit = UNITS.get(end) ?? (CURRENCIES.has(end) && (own || alone) ? end.toUpperCase() : null);
+    if (unit && parts.length >= length && (own || end.length > 1)) return { own, unit };
+  }
+  return null;
+}
+
+function spaced(key) {
+  return key.replaceAll("_", " ");
 }
 
 function shape(value) {
@@ -63,12 +75,11 @@ function shape(value) {
 function number(text) {
   const [, sign, whole, fraction, exponent] = /^(-?)(\d+)(?:\.(\d+))?(.*)$/.exec(text);
   const grouped = whole.length < 5 ? whole : whole.replace(/\B(?=(\d{3})+$)/g, SEPARATORS.group);
-  const decimals = fraction ? SEPARATORS.decimal + fraction : "";
-  const small = decimals.length > 5;
-  return {
-    text: (sign && "−") + grouped + (small ? decimals.slice(0, 3) : decimals + exponent),
-    tail: small ? decimals.slice(3) + exponent : "",
-  };
+  // What is beyond six digits is there, but does not shout.
+  const loud = Math.max(2, 6 - whole.length);
+  const decimals = fraction ? SEPARATORS.decimal + fraction.slice(0, loud) : "";
+  const tail = (fraction ?? "").slice(loud);
+  return { text: (sign && "−") + grouped + decimals + (tail ? "" : exponent), tail: tail && tail + exponent };
 }
 
 function cut(text) {
