@@ -19,6 +19,7 @@ mod inject;
 mod keep;
 mod layers;
 mod merge;
+mod panel;
 mod program;
 mod running;
 mod service;

@@ -1,5 +1,6 @@
 //! What integration tests stand on.
 
+pub mod browser;
 pub mod crowd;
 pub mod fault;
 pub mod scripted;

@@ -52,9 +52,18 @@ impl Served {
         Self::of(&config(text))
     }
 
+    /// Starts what `text` configures, at this address.
+    pub fn at(address: SocketAddr, text: &str) -> Self {
+        Self::on(address, &config(text))
+    }
+
     /// Starts this configuration, on a free port of 127.0.0.1.
     pub fn of(config: &Config) -> Self {
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
+        Self::on(([127, 0, 0, 1], 0).into(), config)
+    }
+
+    fn on(address: SocketAddr, config: &Config) -> Self {
+        let listener = Listener::bind(address, false).unwrap();
         let service = Service::start(config, Start { listener, clock: Clock::start(), revision: "" }).unwrap();
         Self { address: service.address(), service }
     }

@@ -1,0 +1,157 @@
+//! A real browser, driven by `WebDriver`: what a person would see of a page.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use resumen::clock::Clock;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use url::{ParseError, Url};
+
+use super::served::SOON;
+
+/// Debian's chromium-driver.
+const DRIVER: &str = "/usr/bin/chromedriver";
+
+/// Browsers take turns: several at once on a small machine make each other late.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A browser with a profile of its own, closed when dropped.
+pub struct Browser {
+    client: Option<Client>,
+    runtime: Runtime,
+    driver: Child,
+    _profile: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Browser {
+    /// A browser of a reader of this language. None, and a word of it, where there is no driver, unless the environment
+    /// says `RESUMEN_REQUIRE_ALL=1`.
+    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    pub fn open(language: &str) -> Option<Self> {
+        if !Path::new(DRIVER).exists() {
+            let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
+            assert!(!required, "{DRIVER} is missing (Debian's chromium-driver)");
+            eprintln!("skipped: {DRIVER} is missing (Debian's chromium-driver)");
+            return None;
+        }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut command = Command::new(DRIVER);
+        command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let mut driver = command.spawn().unwrap();
+        let port = port(driver.stdout.take().unwrap()).recv_timeout(SOON).unwrap();
+        let address = format!("http://127.0.0.1:{port}");
+        let profile = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(serde_json::from_value(capabilities(profile.path(), language)).unwrap());
+        let client = runtime.block_on(builder.connect(&address)).unwrap();
+        Some(Self { client: Some(client), runtime, driver, _profile: profile, _turn: turn })
+    }
+
+    /// Loads a page.
+    pub fn goto(&self, url: &str) {
+        self.runtime.block_on(self.client().goto(url)).unwrap();
+    }
+
+    /// What this script returns.
+    pub fn run(&self, script: &str) -> Value {
+        self.runtime.block_on(self.client().execute(script, Vec::new())).unwrap()
+    }
+
+    /// What this expression is, once it is neither false nor nothing.
+    pub fn until(&self, expression: &str) -> Value {
+        let clock = Clock::start();
+        let by = clock.instant() + SOON * 2;
+        loop {
+            let value = self.run(&format!("return ({expression})"));
+            if !matches!(value, Value::Null | Value::Bool(false)) {
+                return value;
+            }
+            assert!(clock.instant() < by, "never came: {expression}\nthe page: {}", self.page());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Clicks the first element that this selector finds.
+    pub fn click(&self, selector: &str) {
+        let client = self.client();
+        let clicked = async { client.find(Locator::Css(selector)).await?.click().await };
+        self.runtime.block_on(clicked).unwrap();
+    }
+
+    /// Runs a script in every page from now on, before any of its own.
+    pub fn before_pages(&self, script: &str) {
+        let command = Devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
+        self.runtime.block_on(self.client().issue_cmd(command)).unwrap();
+    }
+
+    fn page(&self) -> Value {
+        self.run("return [document.title, document.body.dataset.link, document.body.innerText]")
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().unwrap()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            let _ = self.runtime.block_on(client.close());
+        }
+        let _ = kill_process_group(Pid::from_child(&self.driver), Signal::KILL);
+        let _ = self.driver.wait();
+    }
+}
+
+/// A command of the browser's own protocol, which the driver passes on.
+#[derive(Debug)]
+struct Devtools(&'static str, Value);
+
+impl WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
+    }
+}
+
+/// The port that the driver tells. Its log is read to its end: a driver that cannot write stops.
+fn port(log: ChildStdout) -> Receiver<u16> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if let Some((_, port)) = line.trim_end_matches('.').rsplit_once("successfully on port ") {
+                let _ = sender.send(port.parse().unwrap());
+            }
+        }
+    });
+    receiver
+}
+
+fn capabilities(profile: &Path, language: &str) -> Value {
+    let arguments = [
+        "--headless=new".to_owned(),
+        "--no-sandbox".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--no-first-run".to_owned(),
+        "--disable-background-networking".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        format!("--accept-lang={language}"),
+        format!("--user-data-dir={}", profile.display()),
+    ];
+    json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}})
+}
