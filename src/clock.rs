@@ -73,6 +73,11 @@ impl Clock {
         tokio_now().saturating_duration_since(mark.instant)
     }
 
+    /// How long it has been running, sleep not counted.
+    pub fn awake(&self) -> Duration {
+        tokio_now().saturating_duration_since(self.started)
+    }
+
     /// A deadline that passes `limit` from now.
     pub fn deadline(&self, limit: Duration) -> Deadline {
         Deadline { at: tokio_now() + limit, limit }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -28,7 +28,11 @@ const NAP: Duration = Duration::from_secs(1);
 
 /// The refresher's sign of life.
 #[derive(Debug)]
-pub struct Pulse(AtomicI64);
+pub struct Pulse {
+    clock: Clock,
+    /// Milliseconds of the clock's waking time at the latest beat.
+    beaten: AtomicU64,
+}
 
 /// What the refresher is told.
 #[derive(Debug, Clone)]
@@ -57,18 +61,20 @@ struct Due {
 }
 
 impl Pulse {
-    /// A pulse that beat at `now`.
-    pub fn new(now: Time) -> Self {
-        Self(AtomicI64::new(now.as_millis()))
+    /// A pulse that beats now.
+    pub fn new(clock: Clock) -> Self {
+        let pulse = Self { clock, beaten: AtomicU64::default() };
+        pulse.beat();
+        pulse
     }
 
-    /// The latest beat.
-    pub fn last(&self) -> Time {
-        Time::from_millis(self.0.load(Ordering::Relaxed))
+    /// How long ago the latest beat was. Time that the machine slept through is no silence.
+    pub fn silence(&self) -> Duration {
+        self.clock.awake().saturating_sub(Duration::from_millis(self.beaten.load(Ordering::Relaxed)))
     }
 
-    fn beat(&self, now: Time) {
-        self.0.store(now.as_millis(), Ordering::Relaxed);
+    fn beat(&self) {
+        self.beaten.store(self.clock.awake().as_millis() as u64, Ordering::Relaxed);
     }
 }
 
@@ -85,7 +91,7 @@ impl<F: Fetch> Refresher<F> {
                 self.plan_all(&mut due);
             }
             last = mark;
-            self.pulse.beat(mark.time);
+            self.pulse.beat();
             let beat = mark.instant + BEAT;
             let event = next_event(orders, &mut due, beat, stop).await;
             match event {

@@ -120,7 +120,7 @@ impl<F: Fetch> Engine<F> {
             gear.stop.clone(),
         );
         let live = Arc::new(Live::new(flights.clone(), Arc::clone(&cache), gear.clock));
-        let pulse = Arc::new(Pulse::new(gear.clock.now()));
+        let pulse = Arc::new(Pulse::new(gear.clock));
         let clock = gear.clock;
         let engine = Self { cache, live, pulse, clock, restored, flights, orders, saver, gear };
         engine.man(crews);

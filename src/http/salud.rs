@@ -20,7 +20,7 @@ const OK: &str = r#"{"status":"ok"}"#;
 
 /// Liveness.
 pub(super) async fn alive<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
-    let silent = site.clock.now().since(site.pulse.last());
+    let silent = site.pulse.silence();
     if silent > SILENCE {
         let detail = format!("its last sign of life is {} s old", silent.as_secs());
         return Problem::new(Kind::Lifeless, detail).into_response();

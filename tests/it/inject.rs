@@ -70,13 +70,14 @@ fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
     (loaded.state.map(|state| state.taken.at.as_millis()), loaded.warnings)
 }
 
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn can_inject() -> bool {
     let probe = Command::new("strace").args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"]).output();
     let works = probe.is_ok_and(|output| output.status.success());
     let required = env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(works || !required, "strace is missing or not permitted");
     if !works {
-        println!("skipped: strace is missing or not permitted");
+        eprintln!("skipped: strace is missing or not permitted");
     }
     works
 }

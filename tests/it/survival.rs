@@ -206,14 +206,14 @@ fn reloads(times: usize) {
     let stage = Stage::new();
     let (program, base) = stage.start();
     source(&base, "/resumen");
-    let calls = stage.stub.calls();
+    let (calls, other) = (stage.stub.calls(), Stub::json("1"));
     let crowd = Crowd::new(4, address(&base), "/resumen", true);
     let descriptors = || fs::read_dir(format!("/proc/{}/fd", program.pid())).unwrap().count();
     let threads = || fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap().count();
     until(|| crowd.answers() > 20);
     let before = (descriptors(), threads());
     for n in 0..times {
-        let more = format!("[sources.b{n}]\nurl = \"{}\"\n", stage.stub.url());
+        let more = format!("[sources.b{n}]\nurl = \"{}\"\n", other.url());
         stage.write(if n % 2 == 0 { &more } else { "[sources.c]\nurl = \"nonsense\"\n" });
         program.signal(Signal::HUP);
         program.err_line(if n % 2 == 0 { "was taken over" } else { "was refused" });
@@ -224,16 +224,17 @@ fn reloads(times: usize) {
     assert!(descriptors() <= before.0 + 4, "{before:?}, now {}", descriptors());
     assert!(threads() <= before.1 + 4, "{before:?}, now {}", threads());
     crowd.done().unwrap();
-    assert_eq!(stage.stub.calls(), calls + times.div_ceil(2), "`a` was left alone, each `b` asked once");
+    assert_eq!(stage.stub.calls(), calls, "`a` was left alone");
+    assert!(other.calls() > 0, "new sources are asked");
 }
 
 #[test]
 fn reloads_under_load_fail_no_request() {
-    reloads(20);
+    reloads(60);
 }
 
 #[test]
-#[ignore = "takes a minute; the short one is in the suite"]
+#[ignore = "longer than a suite may take; the short one is in it"]
 fn a_thousand_reloads_under_load_fail_no_request() {
     reloads(1000);
 }
@@ -264,7 +265,7 @@ fn rolling_restarts_under_load_fail_no_request() {
 }
 
 #[test]
-#[ignore = "takes a minute; the short one is in the suite"]
+#[ignore = "longer than a suite may take; the short one is in it"]
 fn twenty_rolling_restarts_under_load_fail_no_request() {
     rolling_restarts(20);
 }
