@@ -277,3 +277,23 @@ fn derived(name: Spot<String>, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) 
         name,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_names_every_key() {
+        let reference = include_str!("../../config/resumen.toml");
+        let lines: Vec<&str> = reference.lines().map(|line| line.trim_start_matches("# ")).collect();
+        for key in [SERVER, STORE, TIMING, REQUEST, SOURCE_ONLY, DERIVED, &["name"]].concat() {
+            let written = format!("{key} = ");
+            let named = lines.iter().any(|line| line.starts_with(&written) || line.contains(&format!(".{key}]]")));
+            assert!(named, "{key}");
+        }
+        for section in TOP {
+            let begins = [format!("[{section}]"), format!("[{section}."), format!("[[{section}.")];
+            assert!(lines.iter().any(|line| begins.iter().any(|begin| line.starts_with(begin))), "{section}");
+        }
+    }
+}

@@ -126,11 +126,8 @@ mod tests {
                 let args = vec!["."; arity].join("; ");
                 let text = if arity == 0 { name.to_owned() } else { format!("{name}({args})") };
                 let text = if name.starts_with('@') { format!("{name} \"\\(.)\"") } else { text };
-                assert!(
-                    crate::extract::Filter::compile(&text).is_ok(),
-                    "{text}: {:?}",
-                    crate::extract::Filter::compile(&text)
-                );
+                let compiled = Filter::compile(&text);
+                assert!(compiled.is_ok(), "{text}: {compiled:?}");
             }
         }
     }
