@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lines::Fault;
 
-/// How long a client may take nothing of what is written to it.
+/// How long a client may take nothing of what is written to it, unless idling is allowed for less.
 const WRITE_STALL: Duration = Duration::from_secs(10);
 
 /// Bytes that a client must take per second, on average, once its writing stalls.
@@ -121,7 +121,7 @@ impl Conn {
     pub(super) fn is_overdue(&self, now: u64, patience: Patience) -> bool {
         if self.stalled.load(Relaxed) {
             let earned = Duration::from_millis(self.taken.load(Relaxed) * 1000 / SLOWEST);
-            if passed(self.stalled_since.load(Relaxed), now) >= WRITE_STALL + earned {
+            if passed(self.stalled_since.load(Relaxed), now) >= WRITE_STALL.min(patience.idle) + earned {
                 return true;
             }
         }

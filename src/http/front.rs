@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderName};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
 use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tower::Service as _;
@@ -119,6 +119,10 @@ impl Marks {
     fn finish<F: Fetch>(self, hall: &Hall<F>, response: &mut Response<Reply>) {
         let status = response.status();
         let headers = response.headers_mut();
+        // A route's empty body would be announced, but these have none to announce (RFC 9110 §8.6).
+        if status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
+            headers.remove(CONTENT_LENGTH);
+        }
         hall.site.cors.mark(self.origin, headers);
         if let Some(id) = self.id {
             headers.insert(X_REQUEST_ID, id);

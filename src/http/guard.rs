@@ -16,6 +16,7 @@ pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Resul
         return Err(bad_framing(fault));
     }
     check_host(head)?;
+    check_target(head)?;
     if has_body || head.headers.contains_key(TRANSFER_ENCODING) {
         check_body(head)?;
     }
@@ -52,6 +53,15 @@ fn check_host(head: &Parts) -> Result<(), Problem> {
     };
     let problem = Problem::new(Kind::InvalidHost, detail).param("Host").expected("a host name or address, and a port");
     Err(problem.closing())
+}
+
+/// A path, or a whole URL; `authority` alone is for CONNECT only.
+fn check_target(head: &Parts) -> Result<(), Problem> {
+    if head.uri.authority().is_some() && head.uri.scheme().is_none() && head.method != Method::CONNECT {
+        let problem = Problem::new(Kind::InvalidTarget, "the request's target is neither a path nor a URL");
+        return Err(problem.expected("a path that begins with `/`").closing());
+    }
+    Ok(())
 }
 
 /// Other methods than these are refused anyway, with or without a body.

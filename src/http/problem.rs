@@ -48,6 +48,8 @@ kinds! {
     BadFraming = BAD_REQUEST "bad_framing" "The request's framing is ambiguous",
     /// `Host` is missing, repeated, empty or no host.
     InvalidHost = BAD_REQUEST "invalid_host" "The Host field is not valid",
+    /// The request line names nothing that could be asked for.
+    InvalidTarget = BAD_REQUEST "invalid_target" "The request's target is not valid",
     /// A body where none has a meaning.
     UnexpectedBody = BAD_REQUEST "unexpected_body" "This request must not have a body",
     /// No route has this path.

@@ -38,8 +38,11 @@ pub async fn serve<F: Fetch>(
     let accepting = Accepting { listener, workers, room, exhausted: false };
     let workers = accepting.run(&drain).await;
     site.drain();
-    for worker in workers {
-        worker.finish().await;
+    // All are told before any is waited for.
+    let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
+    for end in ends {
+        // An error means that the thread is gone already.
+        let _ = end.await;
     }
     Ok(())
 }

@@ -77,11 +77,9 @@ impl Worker {
         }
     }
 
-    /// Lets it finish what it does, and waits.
-    pub(super) async fn finish(self) {
-        drop(self.arrivals);
-        // An error means that the thread is gone already.
-        let _ = self.ended.await;
+    /// Lets it finish what it does; what is returned tells when it has.
+    pub(super) fn finish(self) -> oneshot::Receiver<()> {
+        self.ended
     }
 }
 
@@ -146,7 +144,9 @@ impl<F: Fetch> Rota<F> {
     /// Nothing new comes. Ends when the last connection has, or with the grace.
     async fn drain(&mut self) {
         let began = self.now();
-        let hard_end = began + self.hall.site.settings.shutdown_grace;
+        let grace = self.hall.site.settings.shutdown_grace;
+        // Others have something to finish after us.
+        let hard_end = began + grace.saturating_sub((grace / 10).min(COARSEST_SWEEP));
         loop {
             self.sweep();
             let now = self.now();

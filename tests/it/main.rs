@@ -15,6 +15,7 @@ mod fetch_proxy;
 mod fetch_request;
 mod fetch_reuse;
 mod flights;
+mod http;
 mod inject;
 mod keep;
 mod layers;

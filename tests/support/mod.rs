@@ -2,9 +2,11 @@
 
 pub mod browser;
 pub mod crowd;
+pub mod client;
 pub mod fault;
 pub mod scripted;
 pub mod served;
+pub mod stand;
 pub mod stub;
 
 use resumen::domain::{Name, Provider, Request};

@@ -1,0 +1,57 @@
+//! `/metrics` as a scraper sees it.
+
+use super::served;
+
+fn value(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
+    let served = served();
+    let mut client = served.client();
+    for path in ["/resumen", "/resumen?_=1", "/resumen?sources=btc", "/resumen?x", "/nothing", "/evil\"path", "/salud"]
+    {
+        client.get(path);
+    }
+    let page = client.get("/metrics");
+    assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let page = page.text();
+    let requests =
+        |route, class| value(page, &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"));
+    assert_eq!(requests("/resumen", "2xx"), Some(3.0));
+    assert_eq!(requests("/resumen", "4xx"), Some(1.0));
+    assert_eq!(requests("other", "4xx"), Some(2.0));
+    assert_eq!(value(page, "resumen_http_request_duration_seconds_count{route=\"/resumen\"}"), Some(4.0));
+    assert_eq!(value(page, "resumen_http_connections"), Some(1.0));
+    assert!(value(page, "process_resident_memory_bytes").unwrap() > 1e6);
+    assert!(!page.contains("evil") && !page.contains("nothing"));
+}
+
+#[test]
+fn sources_are_shown_with_their_numbers() {
+    let served = served();
+    served.failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
+    let page = served.client().get("/metrics");
+    let page = page.text();
+    assert_eq!(value(page, "resumen_source_up{source=\"btc\"}"), Some(1.0));
+    assert_eq!(value(page, "resumen_source_stale{source=\"btc\"}"), Some(0.0));
+    assert_eq!(value(page, "resumen_value{source=\"btc\",path=\"usd\"}"), Some(97123.45));
+    assert!(value(page, "resumen_snapshot_timestamp_seconds").unwrap() > 1.6e9);
+}
+
+#[test]
+fn every_family_is_announced_once_with_its_type() {
+    let page = served().client().get("/metrics");
+    let mut announced = std::collections::HashSet::new();
+    for line in page.text().lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(announced.insert(rest.split(' ').next().unwrap().to_owned()), "{rest} comes twice");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let base =
+                ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+            assert!(announced.contains(name) || announced.contains(base), "{line}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A client over a raw socket: what is sent is exactly what the test says, and what comes back is read strictly.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One connection.
+pub struct Client {
+    stream: TcpStream,
+    /// Bytes that have come and belong to no answer yet.
+    rest: Vec<u8>,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+    /// The body as it came.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header that comes at most once.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "`{name}` comes twice in {self:?}");
+        value
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
+    }
+
+    /// Names of all headers, but for those that change by themselves.
+    pub fn header_names(&self) -> Vec<&str> {
+        self.headers.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "date").collect()
+    }
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, rest: Vec::new() }
+    }
+
+    /// Sends these bytes; the server may have closed meanwhile.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        match self.stream.write_all(bytes.as_ref()) {
+            Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                panic!("{error}")
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends of these bytes what the server takes within a short while; false once it has ended the connection.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        let sent = self.stream.write_all(bytes.as_ref());
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        !matches!(sent, Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+
+    /// Says that nothing more comes.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Asks for a path as a well-behaved client does; `headers` are whole lines without their end.
+    #[track_caller]
+    pub fn ask(&mut self, method: &str, target: &str, headers: &[&str]) -> Answer {
+        let lines = [&["Host: test"], headers].concat().join("\r\n");
+        self.send(format!("{method} {target} HTTP/1.1\r\n{lines}\r\n\r\n"));
+        self.answer(method)
+    }
+
+    /// `GET`
+    #[track_caller]
+    pub fn get(&mut self, target: &str) -> Answer {
+        self.ask("GET", target, &[])
+    }
+
+    /// The next answer, to a request of this method.
+    #[track_caller]
+    pub fn answer(&mut self, method: &str) -> Answer {
+        self.next_answer(method).expect("the connection ended without an answer")
+    }
+
+    /// The next answer, or none if the connection ends before one begins.
+    #[track_caller]
+    pub fn next_answer(&mut self, method: &str) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = find(&self.rest, b"\r\n\r\n") {
+                break at;
+            }
+            if !self.read_more() {
+                assert!(
+                    self.rest.is_empty(),
+                    "the connection ended in a head: {:?}",
+                    String::from_utf8_lossy(&self.rest)
+                );
+                return None;
+            }
+        };
+        let head: Vec<u8> = self.rest.drain(..end + 4).collect();
+        let (status, headers) = parse_head(std::str::from_utf8(&head[..end]).unwrap());
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        let bodyless = method == "HEAD" || status == 204 || status == 304;
+        let length = answer.header("content-length").map(|text| text.parse::<usize>().unwrap());
+        if !bodyless {
+            let length = length.expect("an answer without Content-Length");
+            while self.rest.len() < length {
+                assert!(self.read_more(), "the connection ended in a body");
+            }
+            answer.body = self.rest.drain(..length).collect();
+        }
+        Some(answer)
+    }
+
+    /// Every answer until the connection ends, which it must.
+    #[track_caller]
+    pub fn answers_to_end(&mut self, method: &str) -> Vec<Answer> {
+        std::iter::from_fn(|| self.next_answer(method)).collect()
+    }
+
+    /// Whether the server has ended the connection, waiting at most that long.
+    pub fn is_ended_within(&mut self, limit: Duration) -> bool {
+        self.stream.set_read_timeout(Some(limit)).unwrap();
+        let mut byte = [0];
+        let ended = match self.stream.read(&mut byte) {
+            Ok(0) => true,
+            Ok(_) => {
+                self.rest.push(byte[0]);
+                false
+            }
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        };
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        ended
+    }
+
+    fn read_more(&mut self) -> bool {
+        let mut chunk = [0; 8192];
+        match self.stream.read(&mut chunk) {
+            Ok(count) => {
+                self.rest.extend_from_slice(&chunk[..count]);
+                count > 0
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("nothing came: {error}; so far {:?}", String::from_utf8_lossy(&self.rest)),
+        }
+    }
+}
+
+fn parse_head(head: &str) -> (u16, Vec<(String, String)>) {
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap();
+    assert!(status.starts_with("HTTP/1.1 ") || status.starts_with("HTTP/1.0 "), "{status:?}");
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
+        (name.to_ascii_lowercase(), value.to_owned())
+    };
+    (status[9..12].parse().unwrap(), lines.map(header).collect())
+}
+
+fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    hay.windows(needle.len()).position(|window| window == needle)
+}
