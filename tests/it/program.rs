@@ -82,6 +82,18 @@ impl Program {
         self.child.id()
     }
 
+    /// Sends the signal again and again until its log has a line that holds `needle`.
+    pub(crate) fn signal_until_line(&self, signal: Signal, needle: &str) {
+        for _ in 0..LIMIT.as_millis() / 100 {
+            self.signal(signal);
+            match self.err.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) if line.contains(needle) => return,
+                _ => {}
+            }
+        }
+        panic!("no line with {needle:?}");
+    }
+
     /// What it printed from here to its end, and its exit code.
     pub(crate) fn end(mut self) -> Ended {
         let (out, err) = (rest(&self.out), rest(&self.err));
