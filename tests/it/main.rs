@@ -24,6 +24,7 @@ mod panel;
 mod program;
 mod running;
 mod service;
+mod soak;
 mod state;
 mod survival;
 mod threads;

@@ -18,20 +18,20 @@ use crate::support::crowd::Crowd;
 use crate::support::stub::Stub;
 
 /// A configuration and a state file in a folder of their own, and the provider that its source `a` asks.
-struct Stage {
-    folder: TempDir,
-    stub: Stub,
+pub(crate) struct Stage {
+    pub(crate) folder: TempDir,
+    pub(crate) stub: Stub,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let stage = Self { folder: tempfile::tempdir().unwrap(), stub: Stub::json(r#"{"n":0.10}"#) };
         stage.write("");
         stage
     }
 
     /// Writes the configuration with these lines after those of `a`.
-    fn write(&self, more: &str) {
+    pub(crate) fn write(&self, more: &str) {
         let url = self.stub.url();
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n[store]\npath = \"state/resumen.json\"\n\
@@ -48,7 +48,7 @@ impl Stage {
         command
     }
 
-    fn start(&self) -> (Program, String) {
+    pub(crate) fn start(&self) -> (Program, String) {
         started(&mut self.command())
     }
 
@@ -89,7 +89,7 @@ fn listens(program: &Program) -> String {
     format!("http://{address}")
 }
 
-fn until(done: impl Fn() -> bool) {
+pub(crate) fn until(done: impl Fn() -> bool) {
     let clock = Clock::start();
     let by = clock.instant() + LIMIT;
     while !done() {
@@ -98,7 +98,7 @@ fn until(done: impl Fn() -> bool) {
     }
 }
 
-fn address(base: &str) -> SocketAddr {
+pub(crate) fn address(base: &str) -> SocketAddr {
     base.trim_start_matches("http://").parse().unwrap()
 }
 
@@ -294,4 +294,35 @@ fn clients_that_stall_do_not_hold_the_end() {
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(clock.since(begun) < Duration::from_millis(2200), "{:?}\n{}", clock.since(begun), ended.err);
     assert!(fs::read_to_string(stage.state()).unwrap().contains("0.10"), "the last save was made in time");
+}
+
+/// From starting the process to the last byte of its first answer, with that many sources, all of them from disk.
+fn warm_start(sources: usize) -> Duration {
+    let stage = Stage::new();
+    let url = stage.stub.url();
+    let one = |n: usize| format!("[sources.s{n}]\nurl = \"{url}\"\ninterval = \"1h\"\n");
+    let all: Vec<String> = (0..sources).map(one).collect();
+    stage.write(&all.concat());
+    let (program, base) = stage.start();
+    get(&base, "/resumen?timeout=20");
+    stage.saved(&format!("\"s{}\"", sources - 1));
+    program.signal(Signal::TERM);
+    program.end();
+    stage.fails();
+    let clock = Clock::start();
+    let begun = clock.mark();
+    let (_program, base) = stage.start();
+    let answer = get(&base, "/resumen");
+    let took = clock.since(begun);
+    assert_eq!(answer.body.matches("\"ok\":true").count(), sources + 1);
+    took
+}
+
+#[test]
+#[ignore = "a measurement: `cargo test --release --test it warm_start -- --ignored --nocapture`"]
+fn a_warm_start_of_a_thousand_sources_answers_at_once() {
+    let took = warm_start(1000);
+    eprintln!("start to first answer with 1,000 sources: {took:?}");
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 50 });
+    assert!(took < limit, "{took:?}");
 }

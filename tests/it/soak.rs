@@ -1,0 +1,94 @@
+//! An hour of chaos: what the process holds must not grow.
+
+use std::fs;
+use std::time::Duration;
+
+use resumen::clock::Clock;
+use rustix::process::Signal;
+
+use crate::support::crowd::Crowd;
+use crate::support::stub::{Answer, Stub};
+use crate::survival::{Stage, address};
+
+/// What a process holds: KiB of memory, descriptors, threads.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    memory: usize,
+    descriptors: usize,
+    threads: usize,
+}
+
+fn held(pid: u32) -> Held {
+    let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let memory = memory.trim().trim_end_matches(" kB").parse().unwrap();
+    Held { memory, descriptors: count("fd"), threads: count("task") }
+}
+
+/// The median of one measure over some samples.
+fn median(samples: &[Held], of: impl Fn(&Held) -> usize) -> usize {
+    let mut values: Vec<usize> = samples.iter().map(of).collect();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+fn misbehave(stub: &Stub, dice: &mut fastrand::Rng) {
+    let statuses = ["200 OK", "200 OK", "503 Service Unavailable", "302 Found", "429 Too Many Requests"];
+    let bodies = ["{\"n\":1}", "{\"n\":2}", "<html>", "", "{\"n\":", "null"];
+    let status = statuses[dice.usize(..statuses.len())];
+    let body = bodies[dice.usize(..bodies.len())].to_owned();
+    let delay = Duration::from_millis(dice.u64(0..40) * dice.u64(0..40));
+    stub.change(|answer| *answer = Answer { status, headers: String::new(), body, delay });
+}
+
+/// Chaos for that long, a sample every quarter of a second.
+fn soak(length: Duration) -> Vec<Held> {
+    let stage = Stage::new();
+    let more = "[sources.quick]\nurl = \"URL\"\ninterval = \"1s\"\ntimeout = \"1s\"\nmin_interval = \"20ms\"\n";
+    let more = more.replace("URL", &stage.stub.url());
+    stage.write(&more);
+    let (program, base) = stage.start();
+    let crowds = [
+        Crowd::new(2, address(&base), "/resumen", true),
+        Crowd::new(1, address(&base), "/resumen", false),
+        Crowd::new(2, address(&base), "/resumen?fresh=1&timeout=0.5", true),
+        Crowd::new(1, address(&base), "/metrics", false),
+    ];
+    let (clock, mut dice) = (Clock::start(), fastrand::Rng::with_seed(7));
+    let (begun, mut samples) = (clock.mark(), Vec::new());
+    while clock.since(begun) < length {
+        misbehave(&stage.stub, &mut dice);
+        if dice.u8(..20) == 0 {
+            let bad = if dice.bool() { "[sources.c]\nurl = \"nonsense\"\n" } else { "" };
+            stage.write(&format!("{more}{bad}"));
+            program.signal(Signal::HUP);
+        }
+        std::thread::sleep(Duration::from_millis(250));
+        samples.push(held(program.pid()));
+    }
+    for crowd in crowds {
+        assert!(crowd.done().unwrap() > 0);
+    }
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().code, Some(0));
+    samples
+}
+
+#[test]
+#[ignore = "an hour, or RESUMEN_SOAK_SECONDS: `cargo test --release --test it soak -- --ignored --nocapture`"]
+fn chaos_leaves_nothing_behind() {
+    let seconds = std::env::var_os("RESUMEN_SOAK_SECONDS").and_then(|value| value.into_string().ok()?.parse().ok());
+    let samples = soak(Duration::from_secs(seconds.unwrap_or(3600)));
+    // The first quarter warms up: buffers, pools and the allocator find their size.
+    let quarter = samples.len() / 4;
+    let (early, late) = (&samples[quarter..2 * quarter], &samples[3 * quarter..]);
+    let show = |name: &str, of: fn(&Held) -> usize, room: usize| {
+        let (before, after) = (median(early, of), median(late, of));
+        eprintln!("{name}: {before} in the second quarter, {after} in the last");
+        assert!(after <= before + room, "{name} grows");
+    };
+    show("memory, KiB", |held| held.memory, 4096);
+    show("descriptors", |held| held.descriptors, 8);
+    show("threads", |held| held.threads, 4);
+}
