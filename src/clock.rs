@@ -83,6 +83,11 @@ impl Clock {
         Deadline { at: tokio_now() + limit, limit }
     }
 
+    /// Now by the machine's wall clock, for whom only that one counts.
+    pub fn wall(&self) -> Time {
+        wall()
+    }
+
     /// Now on every clock there is, for a later run.
     pub fn moment(&self) -> Moment {
         Moment { at: self.now(), wall: wall(), boot: since_boot() }

@@ -151,10 +151,17 @@ impl Conn {
         }
     }
 
-    /// The library wants the next request and there are no bytes.
-    pub(super) fn hungry(&self) {
+    /// Bytes of a request have come already, before whoever reads now.
+    pub(super) fn begun(&self) {
+        if self.phase() != Phase::Fresh {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The next request is wanted and there are no bytes, or no more of it if it has `begun`.
+    pub(super) fn hungry(&self, begun: bool) {
         if self.phase() == Phase::Answer {
-            self.enter(Phase::Idle);
+            self.enter(if begun { Phase::Head } else { Phase::Idle });
         }
     }
 
@@ -222,7 +229,7 @@ mod tests {
         conn.answering();
         assert!(!after(&conn, 3600));
         conn.ticks.set(Duration::from_secs(60));
-        conn.hungry();
+        conn.hungry(false);
         assert!(!after(&conn, 74));
         assert!(after(&conn, 75));
         conn.received();

@@ -11,7 +11,7 @@ use axum::Router;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
 use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tower::Service as _;
@@ -19,9 +19,11 @@ use tower::Service as _;
 use crate::clock::Mark;
 use crate::domain::Time;
 use crate::fetch::Fetch;
+use crate::render::Rendering;
 
 use super::connection::Conn;
 use super::counters::Counters;
+use super::express::Desk;
 use super::representation::respond;
 use super::routes::{self, LABELS};
 use super::{Site, guard};
@@ -38,6 +40,7 @@ const RESUMEN: &str = "/resumen";
 pub(super) struct Hall<F> {
     pub(super) site: Arc<Site<F>>,
     pub(super) stats: Arc<Counters>,
+    pub(super) desk: Desk,
     router: Router,
     resumen: usize,
 }
@@ -45,11 +48,28 @@ pub(super) struct Hall<F> {
 impl<F: Fetch> Hall<F> {
     pub(super) fn new(site: Arc<Site<F>>, stats: Arc<Counters>) -> Self {
         let router = routes::router(Arc::clone(&site));
-        Self { site, stats, router, resumen: routes::label(RESUMEN) }
+        Self { site, stats, desk: Desk::new(), router, resumen: routes::label(RESUMEN) }
+    }
+
+    /// Whether plain requests may be answered without the library: nobody has to wait, and no connection to end.
+    pub(super) fn is_express(&self) -> bool {
+        self.site.is_settled() && !self.site.is_draining()
+    }
+
+    /// The answer to a plain request with these fields.
+    pub(super) fn respond(&self, rendering: &Rendering, fields: &HeaderMap) -> Response<Bytes> {
+        let mut response = respond(rendering, fields);
+        self.site.cors.mark(self.site.cors.allows(fields), response.headers_mut());
+        response
+    }
+
+    /// Counts an answer of `/resumen`.
+    pub(super) fn count_resumen(&self, status: StatusCode, began: Mark) {
+        self.stats.count(self.resumen, status, self.site.clock.since(began));
     }
 
     /// The answer to exactly `GET` or `HEAD` `/resumen` without parameters, unless it has to wait for the first round.
-    fn answer_at_once(&self, head: &Head, now: Time) -> Option<Response<Full<Bytes>>> {
+    fn answer_at_once(&self, head: &Head, now: Time) -> Option<Response<Bytes>> {
         let plain = head.uri.path() == RESUMEN && head.uri.query().is_none();
         if !plain || !(head.method == Method::GET || head.method == Method::HEAD) || !self.site.is_settled() {
             return None;
@@ -87,7 +107,7 @@ impl<F: Fetch> hyper::service::Service<Request<Incoming>> for Front<F> {
         let refused = guard::check(&head, has_body, fault).err().map(|problem| problem.response());
         let at_once = refused.or_else(|| hall.answer_at_once(&head, marks.began.time));
         let reply = match at_once {
-            Some(response) => Ok(response.map(Reply::Plain)),
+            Some(response) => Ok(response.map(|body| Reply::Plain(Full::new(body)))),
             None => Err(hall.router.clone().call(Request::from_parts(head, axum::body::Body::empty()))),
         };
         Answering { hall, marks: Some(marks), reply: Some(reply), _body: body }

@@ -73,7 +73,7 @@ fn check_body(head: &Parts) -> Result<(), Problem> {
 }
 
 /// `uri-host [ ":" port ]` of RFC 9110 §7.2, not empty.
-fn is_host(value: &[u8]) -> bool {
+pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = if let [b'[', rest @ ..] = value {
         let Some(end) = rest.iter().position(|b| *b == b']') else { return false };
         let inside = &rest[..end];

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -20,11 +21,38 @@ pub(super) struct Io {
     stream: TcpStream,
     conn: Arc<Conn>,
     lines: Lines,
+    /// What was read before, for whoever reads next.
+    replay: Bytes,
 }
 
 impl Io {
     pub(super) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
-        Self { stream, conn, lines: Lines::default() }
+        Self { stream, conn, lines: Lines::default(), replay: Bytes::new() }
+    }
+
+    /// Gives these bytes to whoever reads next, before what comes.
+    pub(super) fn replay(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.conn.begun();
+        }
+        self.replay = bytes.into();
+    }
+
+    /// A request is being answered.
+    pub(super) fn answering(&self) {
+        self.conn.answering();
+    }
+
+    /// Reads past the lines' watch, which begins where the library does. `buf` may hold the beginning of a request.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        match &poll {
+            Poll::Pending => self.conn.hungry(before > 0),
+            Poll::Ready(_) if buf.filled().len() > before => self.conn.received(),
+            Poll::Ready(_) => {}
+        }
+        poll
     }
 
     /// Says that nothing more comes, then reads on for a while: closing a socket with unread bytes resets it, and a
@@ -54,18 +82,16 @@ impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) else {
-            this.conn.hungry();
-            return Poll::Pending;
-        };
-        let fresh = &buf.filled()[before..];
-        if !fresh.is_empty() {
-            this.conn.received();
-            if let Some((head, fault)) = this.lines.scan(fresh) {
-                this.conn.note(head, fault);
-            }
+        if this.replay.is_empty() {
+            ready!(this.poll_fill(cx, buf))?;
+        } else {
+            let size = buf.remaining().min(this.replay.len());
+            buf.put_slice(&this.replay.split_to(size));
         }
-        Poll::Ready(result)
+        if let Some((head, fault)) = this.lines.scan(&buf.filled()[before..]) {
+            this.conn.note(head, fault);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Floor 4: accept loop, guards, routes, representations, stream, metrics, panel.
 //!
 //! Imports everything below it. A request walks `server` (accept) → `worker` (its thread) → `connection` (bytes and
-//! deadlines) → `guard` → `front` (the exact `/resumen`) or `routes` → back through `front`, which adds what every
+//! deadlines) → `express` (plain requests for `/resumen`, to the end of the way) or the HTTP library → `guard` → `front` (the exact `/resumen`) or `routes` → back through `front`, which adds what every
 //! answer has. Names neither reqwest nor redis, and never writes to the snapshot.
 
 mod connection;
@@ -9,6 +9,7 @@ mod cors;
 mod counters;
 mod encoding;
 mod exposition;
+mod express;
 mod front;
 mod guard;
 mod io;
@@ -17,6 +18,7 @@ mod listen;
 mod metrics;
 mod numbers;
 mod panel;
+mod plain;
 mod problem;
 mod process;
 mod query;

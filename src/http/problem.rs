@@ -167,13 +167,14 @@ impl Problem {
         serde_json::to_vec(&wire).unwrap_or_default()
     }
 
-    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+    pub(super) fn response(&self) -> Response<Bytes> {
         let body = Bytes::from(self.body());
-        let mut response = Response::new(Full::new(body.clone()));
+        let length = HeaderValue::from(body.len());
+        let mut response = Response::new(body);
         *response.status_mut() = self.0.kind.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CONTENT_LENGTH, length);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
         if self.0.kind == Kind::MethodNotAllowed {
@@ -188,7 +189,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> axum::response::Response {
-        self.response().into_response()
+        self.response().map(Full::new).into_response()
     }
 }
 

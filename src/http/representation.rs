@@ -6,7 +6,6 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 
 use crate::render::{Forms, Rendering};
 
@@ -18,7 +17,7 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Answers a request with these headers.
-pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<Full<Bytes>> {
+pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<Bytes> {
     if none_match(request, &rendering.etag) {
         return unchanged(rendering);
     }
@@ -53,9 +52,9 @@ pub(super) fn mark_coding(headers: &mut HeaderMap, coding: Option<HeaderValue>) 
     }
 }
 
-fn whole(rendering: &Rendering, body: Bytes) -> Response<Full<Bytes>> {
+fn whole(rendering: &Rendering, body: Bytes) -> Response<Bytes> {
     let length = HeaderValue::from(body.len());
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.reserve(12);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -68,8 +67,8 @@ fn whole(rendering: &Rendering, body: Bytes) -> Response<Full<Bytes>> {
     response
 }
 
-fn unchanged(rendering: &Rendering) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn unchanged(rendering: &Rendering) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     describe(rendering, response.headers_mut());
     response

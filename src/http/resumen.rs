@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts as Head;
+use http_body_util::Full;
 use tokio::time::timeout_at;
 
 use crate::clock::Deadline;
@@ -29,7 +30,7 @@ pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>, head: Hea
         Some(max_age) => Arc::new(live(&site, &query, max_age).await),
         None => snapshot(&site, &query).await,
     };
-    respond(&rendering, &head.headers).into_response()
+    respond(&rendering, &head.headers).map(Full::new).into_response()
 }
 
 async fn live<F: Fetch>(site: &Site<F>, query: &Query, max_age: Duration) -> Rendering {

@@ -20,6 +20,7 @@ use crate::fetch::Fetch;
 use super::Site;
 use super::connection::{Conn, Patience, Ticks};
 use super::counters::Counters;
+use super::express;
 use super::front::{Front, Hall};
 use super::io::Io;
 
@@ -179,8 +180,7 @@ impl<F: Fetch> Rota<F> {
         let place = Place { stats: Arc::clone(&self.hall.stats), _permit: arrival.permit };
         let Ok(stream) = ready(arrival.stream) else { return };
         let conn = Arc::new(Conn::new(Arc::clone(&self.ticks)));
-        let front = Front::new(Arc::clone(&self.hall), Arc::clone(&conn));
-        let attend = attend(self.builder.clone(), stream, Arc::clone(&conn), front, place);
+        let attend = attend(self.builder.clone(), stream, Arc::clone(&conn), Arc::clone(&self.hall), place);
         let task = self.tasks.spawn(attend).abort_handle();
         self.open.push(Open { conn, task });
     }
@@ -212,15 +212,31 @@ fn ready(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
     tokio::net::TcpStream::from_std(stream)
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end: plain requests at once, everything from the first other one on by the library,
+/// whose state is made only then.
 async fn attend<F: Fetch>(
     builder: Builder,
     stream: tokio::net::TcpStream,
     conn: Arc<Conn>,
-    front: Front<F>,
+    hall: Arc<Hall<F>>,
     place: Place,
 ) {
-    let mut connection = builder.serve_connection(TokioIo::new(Io::new(stream, Arc::clone(&conn))), front);
+    let mut io = Io::new(stream, Arc::clone(&conn));
+    match express::serve(&hall, &mut io).await {
+        Ok(Some(bytes)) => {
+            io.replay(bytes);
+            Box::pin(converse(&builder, io, &conn, Front::new(hall, Arc::clone(&conn)))).await;
+        }
+        Ok(None) => io.close().await,
+        // Nobody is there to be told.
+        Err(_) => {}
+    }
+    drop(place);
+}
+
+/// Serves the rest of a connection by the library.
+async fn converse<F: Fetch>(builder: &Builder, io: Io, conn: &Conn, front: Front<F>) {
+    let mut connection = builder.serve_connection(TokioIo::new(io), front);
     let result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let mut io = connection.into_parts().io.into_inner();
     if result.is_err() && conn.begins_with_preface() {
@@ -228,5 +244,4 @@ async fn attend<F: Fetch>(
         let _ = io.write_all(BAD_REQUEST).await;
     }
     io.close().await;
-    drop(place);
 }

@@ -8,6 +8,7 @@ mod support;
 mod check;
 mod commands;
 mod config;
+mod express;
 mod faults;
 mod fetch;
 mod fetch_bounds;

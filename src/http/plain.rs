@@ -1,0 +1,186 @@
+//! The heads that most clients send all day: exactly `GET /resumen HTTP/1.1`, one sound `Host`, and no field that could
+//! change what the request means. They are recognised on the raw bytes; whatever differs in the least is left to the
+//! library and the guards, which know everything.
+
+use memchr::memchr;
+
+use super::guard::is_host;
+
+const REQUEST_LINE: &[u8] = b"GET /resumen HTTP/1.1\r\n";
+
+/// A longer head, in bytes, is left to the library.
+pub(super) const LONGEST: usize = 8 * 1024;
+
+/// As many fields as the library takes.
+const MOST_FIELDS: usize = 64;
+
+/// What bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sight<'a> {
+    /// A plain request: its length in bytes, and what its answer depends on.
+    Plain(usize, Wishes<'a>),
+    /// Perhaps a plain request, whose end has not come.
+    Partial,
+    /// Anything else.
+    Other,
+}
+
+/// The values of the fields that the answer to a plain request depends on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wishes<'a> {
+    /// `Accept-Encoding`
+    pub(super) encoding: Option<&'a [u8]>,
+    /// `If-None-Match`
+    pub(super) none_match: Option<&'a [u8]>,
+    /// `Origin`
+    pub(super) origin: Option<&'a [u8]>,
+}
+
+/// What `bytes` begin with.
+pub(super) fn look(bytes: &[u8]) -> Sight<'_> {
+    let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {
+        return if REQUEST_LINE.starts_with(bytes) { Sight::Partial } else { Sight::Other };
+    };
+    let mut fields = Fields::default();
+    loop {
+        let Some(end) = memchr(b'\n', rest) else {
+            return if bytes.len() < LONGEST { Sight::Partial } else { Sight::Other };
+        };
+        let Some(line) = rest[..end].strip_suffix(b"\r") else { return Sight::Other };
+        rest = &rest[end + 1..];
+        if line.is_empty() {
+            return if fields.has_host { Sight::Plain(bytes.len() - rest.len(), fields.wishes) } else { Sight::Other };
+        }
+        if fields.take(line).is_none() {
+            return Sight::Other;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    count: usize,
+    has_host: bool,
+    wishes: Wishes<'a>,
+}
+
+impl<'a> Fields<'a> {
+    /// None if the line is not of a kind that is known to be harmless.
+    fn take(&mut self, line: &'a [u8]) -> Option<()> {
+        let colon = memchr(b':', line)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let sound = !name.is_empty() && all(name, is_token) && all(value, is_printable);
+        self.count += 1;
+        if !sound || self.count > MOST_FIELDS {
+            return None;
+        }
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if is(b"host") => (!std::mem::replace(&mut self.has_host, true) && is_host(value)).then_some(()),
+            6 if is(b"origin") => once(&mut self.wishes.origin, value),
+            13 if is(b"if-none-match") => once(&mut self.wishes.none_match, value),
+            15 if is(b"accept-encoding") => once(&mut self.wishes.encoding, value),
+            10 if is(b"connection") => value.eq_ignore_ascii_case(b"keep-alive").then_some(()),
+            6 if is(b"expect") => None,
+            7 if is(b"upgrade") => None,
+            12 if is(b"x-request-id") => None,
+            14 if is(b"content-length") => None,
+            17 if is(b"transfer-encoding") => None,
+            _ => Some(()),
+        }
+    }
+}
+
+/// A field that comes twice is a list, which is for others to put together.
+fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
+}
+
+/// Without an early end, so that many bytes are looked at in one step.
+fn all(bytes: &[u8], is_fine: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |fine, byte| fine & is_fine(*byte))
+}
+
+/// `token` of RFC 9110 §5.6.2, less the signs that no field's name has.
+fn is_token(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_')
+}
+
+/// Bytes beyond ASCII are for the library to judge.
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(fields: &str) -> String {
+        format!("GET /resumen HTTP/1.1\r\n{fields}\r\n")
+    }
+
+    #[test]
+    fn what_dashboards_send_is_plain() {
+        let fields = "host: a.example:8080\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
+            Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
+        let text = with(fields);
+        let wishes = Wishes { encoding: Some(b"gzip, br"), none_match: Some(b"W/\"1\""), origin: None };
+        assert_eq!(look(text.as_bytes()), Sight::Plain(text.len(), wishes));
+        let twice = text.repeat(2);
+        assert_eq!(look(twice.as_bytes()), Sight::Plain(text.len(), wishes));
+    }
+
+    #[test]
+    fn every_beginning_of_a_plain_head_is_partial() {
+        let text = with("Host: a\r\nAccept: */*\r\n");
+        for end in 0..text.len() {
+            assert_eq!(look(&text.as_bytes()[..end]), Sight::Partial, "{end}");
+        }
+    }
+
+    #[test]
+    fn whatever_could_mean_something_else_is_other() {
+        let fields = [
+            "",
+            "Host:\r\n",
+            "Host: a\r\nHost: a\r\n",
+            "Host: a b\r\n",
+            "Host : a\r\n",
+            " Host: a\r\n",
+            "Host: a\r\n folded\r\n",
+            "Host: a\nX: y\r\n",
+            "Host: a\r\nX\r\n",
+            "Host: a\r\n: y\r\n",
+            "Host: a\r\nX: \0\r\n",
+            "Host: a\r\nX: a\rb\r\n",
+            "Host: a\r\nX: \u{f1}\r\n",
+            "Host: a\r\nX(: y\r\n",
+            "Host: a\r\nContent-Length: 0\r\n",
+            "Host: a\r\nTransfer-Encoding: chunked\r\n",
+            "Host: a\r\nExpect: 100-continue\r\n",
+            "Host: a\r\nUpgrade: h2c\r\n",
+            "Host: a\r\nConnection: close\r\n",
+            "Host: a\r\nX-Request-Id: 1\r\n",
+            "Host: a\r\nAccept-Encoding: br\r\nAccept-Encoding: gzip\r\n",
+        ];
+        for fields in fields {
+            assert_eq!(look(with(fields).as_bytes()), Sight::Other, "{fields:?}");
+        }
+        let many = with(&format!("Host: a\r\n{}", "X: y\r\n".repeat(64)));
+        let endless = format!("GET /resumen HTTP/1.1\r\nHost: a\r\nX: {}", "y".repeat(LONGEST));
+        let texts = [
+            "GET /resumen? HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HEAD /resumen HTTP/1.1\r\nHost: a\r\n\r\n",
+            "get /resumen",
+            "GET /resumen HTTP/1.0\r\n\r\n",
+            "GET  /resumen",
+            "\r\nGET /resumen",
+            "GET /resumen HTTP/1.1\nHost: a\n\n",
+            &many,
+            &endless,
+        ];
+        for text in texts {
+            assert_eq!(look(text.as_bytes()), Sight::Other, "{text:?}");
+        }
+    }
+}
