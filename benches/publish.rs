@@ -39,7 +39,7 @@ fn snapshot(sources: usize) -> Snapshot {
 
 /// Merge, plan, swap.
 #[divan::bench(args = SOURCES)]
-fn publish(bencher: Bencher, sources: usize) {
+fn publish(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
     let mut at = 1;
     bencher.bench_local(|| {
@@ -50,7 +50,7 @@ fn publish(bencher: Bencher, sources: usize) {
 
 /// The whole body with its version and headers.
 #[divan::bench(args = SOURCES)]
-fn render_all(bencher: Bencher, sources: usize) {
+fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
     let snapshot = snapshot(sources);
     let selection: Vec<usize> = (0..sources).collect();
     let mode = Mode::Snapshot { timeout: Duration::from_secs(4) };
@@ -59,7 +59,7 @@ fn render_all(bencher: Bencher, sources: usize) {
 
 /// What the first reader after a publication pays for everybody: both of the above.
 #[divan::bench(args = SOURCES)]
-fn publish_and_render(bencher: Bencher, sources: usize) {
+fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
     let mut at = 1;
     bencher.bench_local(|| {
@@ -71,7 +71,7 @@ fn publish_and_render(bencher: Bencher, sources: usize) {
 
 /// What every other reader pays.
 #[divan::bench(args = SOURCES)]
-fn read(bencher: Bencher, sources: usize) {
+fn read(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
     bencher.bench_local(|| cache.current(black_box(Time::from_millis(5))));
 }

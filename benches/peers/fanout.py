@@ -1,0 +1,82 @@
+"""What a live fan-out costs over its slowest provider, beside the original design. The providers are the program's own
+simulator, each answer 100 ms late, on the load's core."""
+
+import sys
+import time
+from http.client import HTTPConnection
+from statistics import median
+
+from machine import LOAD_CORE, cpu_seconds, free_port
+from report import line
+from servers import HERE
+
+DELAY = 0.1
+
+CONFIG = """
+[store]
+path = ""
+[server]
+listen = "127.0.0.1:{port}"
+[defaults]
+interval = "1h"
+min_interval = "1ms"
+timeout = "10s"
+"""
+
+
+def simulator(bench):
+    if "simulator" not in bench.made:
+        port = free_port()
+        command = [bench.binary, "simulate", "--listen", f"127.0.0.1:{port}"]
+        bench.made["simulator"] = bench.start("simulator", command, port, core=LOAD_CORE)
+    return bench.made["simulator"]
+
+
+def ours(bench, sources):
+    port, url = free_port(), f"http://127.0.0.1:{simulator(bench).port}/btc?delay={DELAY * 1000:.0f}ms"
+    text = CONFIG.format(port=port) + "".join(f'[sources.s{number}]\nurl = "{url}"\n' for number in range(sources))
+    path = bench.write(f"fanout-{sources}.toml", text)
+    return bench.start(f"resumen with {sources}", [bench.binary, "serve", "--config", path], port), "/resumen?fresh=1"
+
+
+def original(bench, sources):
+    port, url = free_port(), f"http://127.0.0.1:{simulator(bench).port}/btc?delay={DELAY * 1000:.0f}ms"
+    command = [bench.venv / "bin/python", HERE / "original.py", port, *[url] * sources]
+    return bench.start(f"original with {sources}", command, port), "/resumen"
+
+
+def measure(server, path, rounds):
+    """Overheads in seconds, and processor seconds in all."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    overheads, before = [], 0
+    for number in range(-3, rounds):  # the first ones warm the pool
+        if number == 0:
+            before = cpu_seconds(server.pids())
+        begun = time.perf_counter()
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        took = time.perf_counter() - begun
+        assert response.status == 200 and b'"ok":false' not in body.replace(b" ", b""), body[:2000]
+        if number >= 0:
+            overheads.append(took - DELAY)
+    cpu = cpu_seconds(server.pids()) - before
+    connection.close()
+    return sorted(overheads), cpu
+
+
+def run(bench, arguments):
+    rounds = arguments.rounds or (100 if arguments.full else 25)
+    print(f"{rounds} fan-outs of each, providers answer after {DELAY * 1000:.0f} ms.\n")
+    print(line(["", "sources", "median overhead", "p90", "CPU per upstream call"]))
+    print(line(["---", "--:", "--:", "--:", "--:"]), flush=True)
+    for sources in (3, 30, 300):
+        for name, start in (("resumen", ours), ("original", original)):
+            server, path = start(bench, sources)
+            overheads, cpu = measure(server, path, rounds)
+            server.process.stop()
+            bench.running.remove(server)
+            print(line([name, str(sources), f"{median(overheads) * 1000:.2f} ms",
+                        f"{overheads[int(len(overheads) * 0.9)] * 1000:.2f} ms",
+                        f"{cpu / rounds / sources * 1e6:.0f} µs"]), flush=True)
+    sys.stdout.flush()

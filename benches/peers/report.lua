@@ -1,0 +1,17 @@
+-- Told by wrk when a slice ends, for the driver to read. The argument is how many requests are written at once.
+function init(args)
+  local depth = tonumber(args[1]) or 1
+  if depth > 1 then
+    local one = wrk.format("GET", nil, nil)
+    local all = string.rep(one, depth)
+    request = function() return all end
+  end
+end
+
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    'RESULT {"requests": %d, "us": %d, "errors": %d, "p50": %.1f, "p99": %.1f, "p999": %.1f}\n',
+    summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+end

@@ -1,0 +1,231 @@
+"""The servers that are compared. Each runs on one core, on a port of its own of 127.0.0.1."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from load import fetch, header
+from machine import LOAD_CORE, SERVER_CORE, Process, free_port
+
+HERE = Path(__file__).parent
+
+SOURCES = """
+[store]
+path = ""
+[server]
+listen = "127.0.0.1:{port}"
+max_connections = 20000
+[defaults]
+{pace}
+[sources.btc]
+url = "http://127.0.0.1:{provider}/0"
+extract = '{{usd: (.data.amount | tonumber)}}'
+[sources.clima]
+url = "http://127.0.0.1:{provider}/1"
+extract = '{{temperatura_c: .current.temperature_2m}}'
+[sources.usd]
+url = "http://127.0.0.1:{provider}/2"
+"""
+
+NGINX = """
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+daemon off;
+{mode}
+events {{ worker_connections 15000; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  keepalive_requests 1000000000;
+  keepalive_timeout 75s;
+  tcp_nodelay on;
+  {http}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    {server}
+  }}
+}}
+"""
+
+NGINX_CACHE_HTTP = "proxy_cache_path {folder}/cache keys_zone=c:1m inactive=1d use_temp_path=off;"
+NGINX_CACHE_SERVER = """
+    location / {{
+      proxy_pass http://127.0.0.1:{origin};
+      proxy_cache c;
+      proxy_cache_valid 200 1d;
+    }}
+"""  # Accept-Encoding is passed on, and Vary keeps the forms apart
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 15000
+  tune.http.maxhdr 64
+defaults
+  mode http
+  timeout client 75s
+  timeout server 10s
+  timeout connect 2s
+cache c
+  total-max-size 4
+  max-age 86400
+  process-vary on
+frontend f
+  bind 127.0.0.1:{port} backlog 4096
+  http-request cache-use c
+  http-response cache-store c
+  default_backend b
+backend b
+  server o 127.0.0.1:{origin}
+"""
+
+VARNISH = """
+vcl 4.1;
+backend origin {{ .host = "127.0.0.1"; .port = "{origin}"; }}
+sub vcl_backend_response {{ set beresp.ttl = 1d; set beresp.do_gzip = true; }}
+"""
+
+
+def missing():
+    """Programs that have to be installed first, by their Debian package."""
+    programs = {"wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish"}
+    return [package for program, package in programs.items() if not where(program)]
+
+
+def where(program):
+    """Daemons live where only root's path leads."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin")
+
+
+class Server:
+    """One of them, running."""
+
+    def __init__(self, name, command, port, path="/resumen", within=20, folder=None, core=None):
+        self.name, self.port, self.path = name, port, path
+        log = folder / f"{name.replace(' ', '-').replace('/', '')}.log"
+        self.process = Process(command, SERVER_CORE if core is None else core, log).listens(port, within)
+
+    def pids(self):
+        return self.process.pids()
+
+
+class Bench:
+    """Starts what is asked for and stops all of it at the end."""
+
+    def __init__(self, folder, binary, venv):
+        self.folder, self.binary, self.venv = folder, binary, venv
+        self.running = []
+        self.made = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for server in reversed(self.running):
+            server.process.stop()
+
+    def get(self, kind):
+        """The running server of this kind, started on first use."""
+        if kind not in self.made:
+            self.made[kind] = getattr(self, f"_{kind}")()
+        return self.made[kind]
+
+    def start(self, name, command, port, **keywords):
+        server = Server(name, command, port, folder=self.folder, **keywords)
+        self.running.append(server)
+        return server
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def _provider(self):
+        port = free_port()
+        return self.start("provider", [sys.executable, HERE / "provider.py", port], port, core=LOAD_CORE)
+
+    def resumen(self, name, pace):
+        port = free_port()
+        text = SOURCES.format(port=port, provider=self.get("provider").port, pace=pace)
+        path = self.write(f"{name}.toml", text)
+        server = self.start(name, [self.binary, "serve", "--config", path], port)
+        assert fetch(port, "/resumen")[0] == 200
+        return server
+
+    def _ours(self):
+        return self.resumen("resumen", 'interval = "1h"')
+
+    def _storm(self):
+        pace = 'interval = "30ms"\nmin_interval = "1ms"\ntimeout = "30ms"\nttl = "10s"'
+        return self.resumen("resumen, swapping", pace)
+
+    def sample(self):
+        """One answer of ours: what the others serve too."""
+        if "sample" not in self.made:
+            _, head, body = fetch(self.get("ours").port, "/resumen")
+            self.made["sample"] = header(head, "content-type"), body.decode()
+        return self.made["sample"]
+
+    def constant(self, headers=""):
+        kind, body = self.sample()
+        assert "$" not in body, "nginx would read a variable"
+        quoted = body.replace("\\", "\\\\").replace("'", "\\'")
+        return f"default_type {kind}; {headers} location = /resumen {{ return 200 '{quoted}'; }}"
+
+    def nginx_command(self, name, server, http="", mode=""):
+        """Its port and command; with `master_process off;` it is a single process."""
+        port, folder = free_port(), self.folder / name.replace(" ", "-")
+        folder.mkdir(exist_ok=True)
+        values = {"folder": folder, "port": port, "mode": mode}
+        path = self.write(f"{folder.name}.conf", NGINX.format(http=http.format(folder=folder), server=server, **values))
+        return port, [where("nginx"), "-c", path, "-p", folder]
+
+    def nginx(self, name, server, http="", core=None):
+        port, command = self.nginx_command(name, server, http)
+        return self.start(name, command, port, core=core)
+
+    def _constant(self):
+        return self.nginx("nginx return", self.constant())
+
+    def _origin(self):
+        """What the caches stand in front of: nginx again, on the load's core; it is asked a few times in all."""
+        fields = 'add_header ETag W/"5d0c3f1a9be24467"; add_header Cache-Control "public, max-age=86400";'
+        gzip = "gzip on; gzip_types *; gzip_vary on; gzip_proxied any;"
+        return self.nginx("origin", self.constant(fields), http=gzip, core=LOAD_CORE)
+
+    def _proxy_cache(self):
+        return self.nginx("nginx proxy_cache", self.caching(), http=NGINX_CACHE_HTTP)
+
+    def caching(self):
+        return NGINX_CACHE_SERVER.format(origin=self.get("origin").port)
+
+    def _haproxy(self):
+        port = free_port()
+        path = self.write("haproxy.cfg", HAPROXY.format(port=port, origin=self.get("origin").port))
+        return self.start("haproxy cache", [where("haproxy"), "-db", "-f", path], port)
+
+    def _varnish(self):
+        port = free_port()
+        path = self.write("varnish.vcl", VARNISH.format(origin=self.get("origin").port))
+        command = [where("varnishd"), "-j", "none", "-n", self.folder / "varnish", "-F", "-a", f"127.0.0.1:{port}",
+                   "-f", path, "-s", "malloc,64m", "-p", "thread_pools=1", "-p", "thread_pool_max=10000"]
+        return self.start("Varnish", command, port, within=60)
+
+    def _original(self):
+        port, provider = free_port(), self.get("provider").port
+        urls = [f"http://127.0.0.1:{provider}/{number}" for number in range(3)]
+        command = [self.venv / "bin/python", HERE / "original.py", port, *urls]
+        return self.start("original", command, port)
+
+    def _original_constant(self):
+        """The original without its providers: what its framework costs by itself."""
+        server = self.get("original")
+        twin = object.__new__(Server)
+        twin.__dict__ = {**server.__dict__, "name": "original, /salud alone", "path": "/salud"}
+        return twin
