@@ -9,7 +9,7 @@ use jaq_core::load::parse::{self, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 
 use super::filter::{Filter, FilterError, Program};
-use super::stack::on_deep_stack;
+use super::threads::on_deep_stack;
 use super::{library, rewrite};
 
 /// The most levels of `[ ]`, `{ }` and `( )` in a text.
@@ -29,10 +29,16 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["$__prog_args", "$__loc__", "modulemeta", "get_search_list"], "a filter is not a program of its own"),
 ];
 
-/// Compiles `text`. Parsers and compilers recurse, so it is done on a stack that is deep enough for any text.
+/// Texts up to here are compiled on any stack, in bytes; a thread takes as long as they do.
+const SHORT: usize = 256;
+
+/// Compiles `text`. Parsers and compilers recurse, so long texts are compiled on a stack that is deep enough for any.
 pub(super) fn compile(text: &str) -> Result<Program, FilterError> {
     if text.len() > Filter::MAX_TEXT {
         return Err(error(text, &text[..0], format!("a filter has at most {} bytes", Filter::MAX_TEXT)));
+    }
+    if text.len() <= SHORT {
+        return build(text);
     }
     let built = on_deep_stack("compile", || build(text));
     built.unwrap_or_else(|why| Err(error(text, &text[..0], format!("cannot be compiled: {why}"))))

@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 use super::complaint::Complaint;
 use super::filter::Filter;
 use super::json;
-use super::stack::spawn_deep;
+use super::threads::{Keep, Threads};
 use super::watch::Stop;
 use crate::clock::Deadline;
 use crate::domain::{Code, Data, Failure, Name, Secrets};
@@ -30,6 +30,7 @@ const IN_PLACE: usize = 32 << 10;
 pub struct Extractor {
     /// By source. It grows by the names of configurations only.
     lanes: Arc<Mutex<HashMap<Name, Arc<Lane>>>>,
+    threads: Arc<Threads>,
     secrets: Secrets,
 }
 
@@ -53,7 +54,7 @@ impl Extractor {
     /// The same, with `secrets` masked in every message; turns stay shared.
     #[must_use]
     pub fn with_secrets(&self, secrets: Secrets) -> Self {
-        Self { lanes: Arc::clone(&self.lanes), secrets }
+        Self { secrets, ..self.clone() }
     }
 
     /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
@@ -77,11 +78,33 @@ impl Extractor {
         let ticket = lane.running.fetch_add(1, Ordering::AcqRel) + 1;
         let stop = Stop::default();
         let _waiting = Waiting(stop.clone());
-        let answer = start(turn, filter.clone(), payload, stop)?;
+        let answer = self.start(turn, filter.clone(), payload, stop)?;
         match timeout_at(by.at, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(panicked("without a word"))),
             Err(_) => Err(lane.give_up(ticket, by)),
         }
+    }
+
+    /// Evaluates on a thread, which gives `turn` back when it is done.
+    fn start(
+        &self,
+        turn: OwnedSemaphorePermit,
+        filter: Filter,
+        payload: Bytes,
+        stop: Stop,
+    ) -> Result<oneshot::Receiver<Answer>, Complaint> {
+        let (give, answer) = oneshot::channel();
+        let work = move || {
+            let outcome = evaluate(&filter, &payload, &stop);
+            let keep = if outcome.is_ok() { Keep::Yes } else { Keep::No };
+            drop(turn);
+            // Nobody may be waiting any more.
+            let _ = give.send(outcome);
+            keep
+        };
+        let started = self.threads.run(work);
+        started.map_err(|error| Complaint::new(Code::ExtractFailed, format!("no thread for the filter: {error}")))?;
+        Ok(answer)
     }
 
     fn lane(&self, source: &Name) -> Arc<Lane> {
@@ -112,26 +135,6 @@ impl Lane {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.ask();
-    }
-}
-
-/// Evaluates on a thread of its own, which gives `turn` back when it is done.
-fn start(
-    turn: OwnedSemaphorePermit,
-    filter: Filter,
-    payload: Bytes,
-    stop: Stop,
-) -> Result<oneshot::Receiver<Answer>, Complaint> {
-    let (give, answer) = oneshot::channel();
-    let work = move || {
-        let outcome = evaluate(&filter, &payload, &stop);
-        drop(turn);
-        // Nobody may be waiting any more.
-        let _ = give.send(outcome);
-    };
-    match spawn_deep(work) {
-        Ok(_detached) => Ok(answer),
-        Err(error) => Err(Complaint::new(Code::ExtractFailed, format!("no thread for the filter: {error}"))),
     }
 }
 

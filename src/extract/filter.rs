@@ -12,7 +12,7 @@ use super::complaint::Complaint;
 use super::depth::MAX_DEPTH;
 use super::natives::tell;
 use super::reader::read;
-use super::watch::{Halted, MAX_BYTES, Meter, Reach, Stop, Watched, watched};
+use super::watch::{Context, Halted, MAX_BYTES, Meter, Stop, Watched, watched};
 use super::writer::{Unwritable, write};
 use crate::domain::Code;
 
@@ -86,8 +86,8 @@ impl fmt::Debug for Filter {
 
 /// The one output of `program`; an error of a filter may repeat without end, so the first one is the last.
 fn evaluate(program: &Program, input: Val, meter: &Meter) -> Result<Val, Complaint> {
-    let reach = Reach { lut: &program.lut, meter };
-    let mut outputs = program.id.run((Ctx::<Watched>::new(reach, Vars::new([])), input));
+    let context = Context { lut: &program.lut, meter };
+    let mut outputs = program.id.run((Ctx::<Watched>::new(context, Vars::new([])), input));
     let output = match outputs.next() {
         None => return Err(failed("the filter gave no result")),
         Some(output) => output.map_err(filter_error)?,

@@ -22,9 +22,9 @@ mod natives;
 mod reach;
 mod reader;
 mod rewrite;
-mod stack;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod watch;
 mod writer;
 

@@ -58,7 +58,7 @@ pub(super) struct Watched;
 
 /// What every function of a running filter can reach.
 #[derive(Clone, Copy)]
-pub(super) struct Reach<'a> {
+pub(super) struct Context<'a> {
     /// The compiled filter.
     pub(super) lut: &'a Lut<Watched>,
     /// The watch over it.
@@ -67,10 +67,10 @@ pub(super) struct Reach<'a> {
 
 impl DataT for Watched {
     type V<'a> = Val;
-    type Data<'a> = Reach<'a>;
+    type Data<'a> = Context<'a>;
 }
 
-impl<'a> HasLut<'a, Watched> for Reach<'a> {
+impl<'a> HasLut<'a, Watched> for Context<'a> {
     fn lut(&self) -> &'a Lut<Watched> {
         self.lut
     }

@@ -96,7 +96,7 @@ impl Writer {
         let text = std::str::from_utf8(bytes).map_err(|_| Unwritable::Bytes)?;
         self.text("\"")?;
         let mut rest = text;
-        while let Some(at) = rest.find(|c: char| matches!(c, '"' | '\\' | '\0'..='\u{1f}' | '\u{7f}')) {
+        while let Some(at) = rest.bytes().position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F)) {
             self.text(&rest[..at])?;
             self.escape(rest.as_bytes()[at])?;
             rest = &rest[at + 1..];

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{fails, gives, refused, told};
 use crate::domain::{Code, Failure};
 use crate::extract::Filter;
-use crate::extract::stack::on_deep_stack;
+use crate::extract::threads::on_deep_stack;
 use crate::extract::watch::Stop;
 
 /// Less than there is in earnest, so that what explodes does so soon.
@@ -35,6 +35,7 @@ fn texts_that_nest_or_never_end_are_refused_not_crashed_on() {
     assert!(Filter::compile(&parens[1..parens.len() - 1]).is_ok());
     for open in ["(", "[", "{a:", "\"\\(", "-", "try ", "if ", "reduce ", "not|", ".[", "1 as $x | ", "label $x | "] {
         let _ = Filter::compile(&open.repeat(Filter::MAX_TEXT / open.len()));
+        let _ = Filter::compile(&open.repeat(256 / open.len()));
     }
     assert_eq!(refused(&" ".repeat(Filter::MAX_TEXT + 1)).0, "a filter has at most 65536 bytes");
     assert_eq!(gives(&format!(".{}", "|.".repeat(20_000)), "1"), "1");

@@ -8,7 +8,7 @@ mod limits;
 use super::complaint::Complaint;
 use super::filter::Filter;
 use super::json;
-use super::stack::on_deep_stack;
+use super::threads::on_deep_stack;
 use super::watch::Stop;
 use crate::domain::{Code, Failure, Secrets};
 
