@@ -42,11 +42,11 @@ codes! {
     ConnectionClosed = "connection_closed",
     /// The answer is not HTTP.
     HttpProtocol = "http_protocol",
-    /// A status that is neither 2xx nor 3xx.
+    /// A status that is neither a success nor a redirect; 206 and 304 too, which no request here asks for.
     HttpStatus = "http_status",
     /// 429, or another 4xx or 5xx with `Retry-After`; or every provider is held by one.
     RateLimited = "rate_limited",
-    /// A 3xx; redirects are not followed.
+    /// A 3xx but 304; redirects are not followed.
     RedirectBlocked = "redirect_blocked",
     /// The address may not be connected to.
     DestinationBlocked = "destination_blocked",

@@ -69,6 +69,8 @@ fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn named(address: &str) -> Option<&'static str> {
@@ -169,6 +171,28 @@ mod tests {
     fn the_operator_may_name_any_other_address() {
         for address in ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "::ffff:10.0.0.1", "169.254.1.1", "0.0.0.0"] {
             assert_eq!(objection(address.parse().unwrap(), Word::Operator), None, "{address}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_refused_is_refused_in_every_wrapping(bits in any::<u32>(), other in any::<[u16; 8]>()) {
+            let inner = Ipv4Addr::from(bits);
+            let special = inner.is_private() || inner.is_loopback() || inner.is_link_local() || inner.is_multicast()
+                || inner.is_broadcast() || inner.is_documentation() || inner.is_unspecified();
+            let refused = objection(inner.into(), Word::Lookup).is_some();
+            prop_assert!(refused || !special);
+            let [high, low] = [(bits >> 16) as u16, bits as u16];
+            let wrappings = [
+                Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
+                Ipv6Addr::new(0x2002, high, low, other[3], other[4], other[5], other[6], other[7]),
+            ];
+            for wrapped in wrappings {
+                prop_assert_eq!(objection(wrapped.into(), Word::Lookup).is_some(), refused, "{}", wrapped);
+            }
+            prop_assert!(objection(inner.to_ipv6_mapped().into(), Word::Lookup).is_some());
+            let public = other[0] & 0xe000 == 0x2000 || other[0] == 0x64;
+            prop_assert!(public || objection(Ipv6Addr::from(other).into(), Word::Lookup).is_some());
         }
     }
 }

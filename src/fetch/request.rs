@@ -66,7 +66,7 @@ fn uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
 fn headers(request: &domain::Request) -> Result<HeaderMap, http::Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
-        headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+        headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value.as_bytes())?);
     }
     let mut default = |name, value| {
         headers.entry(name).or_insert(value);

@@ -17,6 +17,9 @@ use crate::domain::{Code, Failure};
 
 use super::paced::Paced;
 
+/// Sets of authorities kept at most.
+const KEPT: usize = 64;
+
 /// One client configuration per set of authorities; each keeps the sessions that may be resumed.
 #[derive(Default)]
 pub(super) struct Tls(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
@@ -40,6 +43,10 @@ impl Tls {
             return Ok(Arc::clone(config));
         }
         let config = Arc::new(build(ca.map(AsRef::as_ref))?);
+        // Reloads may bring ever other authorities; what is still in use is soon built again.
+        if configs.len() >= KEPT {
+            configs.clear();
+        }
         configs.insert(ca.cloned(), Arc::clone(&config));
         Ok(config)
     }

@@ -90,7 +90,8 @@ async fn bytes_that_nobody_asked_for_end_a_resting_connection() {
     let server = serve(&[&first, &["json {\"n\":2}", "again"]]).await;
     let client = Client::of(&server);
     assert_eq!(client.ask().await.unwrap().0, "{\"n\":1}");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answered = server.seen.sent();
+    soon(|| server.seen.sent() > answered).await;
     assert_eq!(client.ask().await.unwrap().0, "{\"n\":2}");
 }
 
@@ -163,10 +164,15 @@ async fn dropping_a_request_closes_its_connection() {
     let client = Client::of(&server);
     assert!(tokio::time::timeout(Duration::from_millis(100), client.ask()).await.is_err());
     assert_eq!(server.seen.connections(), 1);
-    let closed = async {
-        while server.seen.open() > 0 {
+    soon(|| server.seen.open() == 0).await;
+}
+
+/// Waits until it is so.
+async fn soon(so: impl Fn() -> bool) {
+    let wait = async {
+        while !so() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(2), closed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap();
 }

@@ -12,6 +12,7 @@ mod express;
 mod faults;
 mod fetch;
 mod fetch_bounds;
+mod fetch_network;
 mod fetch_proxy;
 mod fetch_request;
 mod fetch_reuse;
