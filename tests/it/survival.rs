@@ -271,6 +271,18 @@ fn twenty_rolling_restarts_under_load_fail_no_request() {
 }
 
 #[test]
+fn a_port_is_shared_only_by_those_who_ask_for_it() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    let (_first, base) = started(stage.command().arg("--reuse-port"));
+    let port = address(&base).to_string();
+    let (_second, same) = started(other.command().args(["--reuse-port", "--listen", &port]));
+    assert_eq!(same, base);
+    let ended = Program::start(other.command().args(["--listen", &port])).end();
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains(&format!("failed to listen on {port}")), "{}", ended.err);
+}
+
+#[test]
 fn clients_that_stall_do_not_hold_the_end() {
     let stage = Stage::new();
     let (program, base) = stage.start();

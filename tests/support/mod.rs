@@ -1,8 +1,8 @@
 //! What integration tests stand on.
 
 pub mod browser;
-pub mod crowd;
 pub mod client;
+pub mod crowd;
 pub mod fault;
 pub mod scripted;
 pub mod served;
