@@ -52,8 +52,12 @@ pub(super) struct Conn {
     since: AtomicU64,
     stalled: AtomicBool,
     stalled_since: AtomicU64,
+    /// Bytes taken since then, and when the last of them were.
     taken: AtomicU64,
+    taken_at: AtomicU64,
     fault: AtomicU64,
+    /// Whether the kernel shall hold little of what is written.
+    little: AtomicBool,
 }
 
 impl Ticks {
@@ -85,7 +89,9 @@ impl Conn {
             stalled: AtomicBool::new(false),
             stalled_since: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            taken_at: AtomicU64::new(0),
             fault: AtomicU64::new(0),
+            little: AtomicBool::new(false),
         }
     }
 
@@ -120,8 +126,10 @@ impl Conn {
     /// Whether it has been doing what it does for too long at `now`.
     pub(super) fn is_overdue(&self, now: u64, patience: Patience) -> bool {
         if self.stalled.load(Relaxed) {
+            let stall = WRITE_STALL.min(patience.idle);
             let earned = Duration::from_millis(self.taken.load(Relaxed) * 1000 / SLOWEST);
-            if passed(self.stalled_since.load(Relaxed), now) >= WRITE_STALL.min(patience.idle) + earned {
+            let crawls = passed(self.stalled_since.load(Relaxed), now) >= stall + earned;
+            if crawls || passed(self.taken_at.load(Relaxed), now) >= stall {
                 return true;
             }
         }
@@ -172,11 +180,28 @@ impl Conn {
         }
     }
 
+    /// From now on the kernel shall hold little of what is written: what a slow client has not taken would be old when
+    /// it does.
+    pub(super) fn keeps_little(&self) {
+        self.little.store(true, Relaxed);
+    }
+
+    /// Whether that is wished for and not done yet; told once.
+    pub(super) fn is_to_keep_little(&self) -> bool {
+        self.little.load(Relaxed) && self.little.swap(false, Relaxed)
+    }
+
+    /// Whether the client takes nothing at the moment.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
+    }
+
     /// The client's window is full.
     pub(super) fn write_stalls(&self) {
         if !self.stalled.load(Relaxed) {
             self.stalled_since.store(self.ticks.now(), Relaxed);
             self.taken.store(0, Relaxed);
+            self.taken_at.store(self.ticks.now(), Relaxed);
             self.stalled.store(true, Relaxed);
         }
     }
@@ -185,6 +210,7 @@ impl Conn {
     pub(super) fn took(&self, bytes: usize) {
         if self.stalled.load(Relaxed) {
             self.taken.store(self.taken.load(Relaxed) + bytes as u64, Relaxed);
+            self.taken_at.store(self.ticks.now(), Relaxed);
         }
     }
 
@@ -243,11 +269,25 @@ mod tests {
         conn.write_stalls();
         assert!(!after(&conn, 9));
         assert!(after(&conn, 10));
+        conn.ticks.set(Duration::from_secs(9));
         conn.took(10 * 1024);
-        assert!(!after(&conn, 19));
-        assert!(after(&conn, 20));
+        assert!(!after(&conn, 9));
+        assert!(after(&conn, 10));
         conn.flushed();
         assert!(!after(&conn, 3600));
+    }
+
+    #[test]
+    fn who_takes_a_byte_now_and_then_is_dropped_too() {
+        let conn = conn();
+        conn.answering();
+        conn.write_stalls();
+        for second in 1..=10 {
+            assert!(!after(&conn, 0), "after {second} s");
+            conn.ticks.set(Duration::from_secs(second));
+            conn.took(1);
+        }
+        assert!(after(&conn, 1));
     }
 
     #[test]

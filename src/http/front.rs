@@ -92,6 +92,13 @@ impl<F: Fetch> Front<F> {
     }
 }
 
+impl<F: Fetch> Front<F> {
+    fn route(&self, mut head: Head) -> Routed {
+        head.extensions.insert(Arc::clone(&self.conn));
+        self.hall.router.clone().call(Request::from_parts(head, axum::body::Body::empty()))
+    }
+}
+
 impl<F: Fetch> hyper::service::Service<Request<Incoming>> for Front<F> {
     type Response = Response<Reply>;
     type Error = Infallible;
@@ -108,7 +115,7 @@ impl<F: Fetch> hyper::service::Service<Request<Incoming>> for Front<F> {
         let at_once = refused.or_else(|| hall.answer_at_once(&head, marks.began.time));
         let reply = match at_once {
             Some(response) => Ok(response.map(|body| Reply::Plain(Full::new(body)))),
-            None => Err(hall.router.clone().call(Request::from_parts(head, axum::body::Body::empty()))),
+            None => Err(self.route(head)),
         };
         Answering { hall, marks: Some(marks), reply: Some(reply), _body: body }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -78,6 +79,9 @@ impl Io {
     }
 }
 
+/// What the kernel holds for a client of the stream, in bytes; it doubles this for its own use.
+const LITTLE: usize = 16 * 1024;
+
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -98,6 +102,7 @@ impl AsyncRead for Io {
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.prepare();
         let poll = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.wrote(poll)
     }
@@ -108,6 +113,7 @@ impl AsyncWrite for Io {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.prepare();
         let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.wrote(poll)
     }
@@ -129,6 +135,13 @@ impl AsyncWrite for Io {
 }
 
 impl Io {
+    fn prepare(&self) {
+        if self.conn.is_to_keep_little() {
+            // A kernel that refuses holds more; nothing else changes.
+            let _ = SockRef::from(&self.stream).set_send_buffer_size(LITTLE);
+        }
+    }
+
     fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &poll {
             Poll::Pending => self.conn.write_stalls(),

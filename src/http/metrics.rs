@@ -98,6 +98,7 @@ fn serving<F: Fetch>(page: &mut Page, site: &Site<F>) {
     }
     let connections = site.counters.connections();
     page.single("resumen_http_connections", Type::Gauge, "Connections open now.", connections);
+    page.single("resumen_stream_clients", Type::Gauge, "Clients of the stream.", site.streams.count());
 }
 
 fn vitals(page: &mut Page, vitals: &Vitals) {

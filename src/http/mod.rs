@@ -11,6 +11,7 @@ mod encoding;
 mod exposition;
 mod express;
 mod front;
+mod fuentes;
 mod guard;
 mod io;
 mod lines;
@@ -29,6 +30,7 @@ mod salud;
 mod server;
 mod site;
 mod source_metrics;
+mod stream;
 mod suggest;
 mod worker;
 

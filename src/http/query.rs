@@ -64,6 +64,19 @@ impl Query {
     }
 }
 
+/// Refuses every parameter but those that are ignored, for routes that have none.
+pub(super) fn nothing_but_busters(raw: &str) -> Result<(), Problem> {
+    let names = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    for raw_name in names {
+        let name = decoded(raw_name).unwrap_or_else(|| raw_name.to_owned());
+        if !name.starts_with('_') {
+            let problem = Problem::new(Kind::UnknownParameter, "this route has no parameters");
+            return Err(problem.param(&name).got(&name).expected("none"));
+        }
+    }
+    Ok(())
+}
+
 /// The parameter that a name is; none for one that is to be ignored.
 fn known(raw: &str) -> Result<Option<&'static str>, Problem> {
     let name = decoded(raw).unwrap_or_else(|| raw.to_owned());

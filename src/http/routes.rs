@@ -13,7 +13,7 @@ use crate::fetch::Fetch;
 
 use super::problem::{Kind, METHODS, Problem};
 use super::suggest::nearest_path;
-use super::{Site, metrics, panel, resumen, salud};
+use super::{Site, fuentes, metrics, panel, resumen, salud, stream};
 
 macro_rules! routes {
     ($($path:literal => $handler:expr,)*) => {
@@ -40,8 +40,10 @@ routes! {
     "/panel/history.json" => get(panel::history::<F>),
     "/panel/{version}/{file}" => get(panel::asset::<F>),
     "/resumen" => get(resumen::answer::<F>),
+    "/resumen/stream" => get(stream::answer::<F>),
     "/salud" => get(salud::alive::<F>),
     "/salud/listo" => get(salud::ready::<F>),
+    "/salud/fuentes" => get(fuentes::answer::<F>),
     "/metrics" => get(metrics::answer::<F>),
 }
 
@@ -72,8 +74,11 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     if path == "*" && method == Method::OPTIONS {
         return (StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response();
     }
-    let problem = Problem::new(Kind::NotFound, "no route has this path").got(path).expected(PATHS.join(", "));
-    problem.suggestion(nearest_path(path, PATHS)).into_response()
+    // Patterns are nothing that anyone could ask for.
+    let plain = PATHS.into_iter().filter(|known| !known.contains('{'));
+    let expected = plain.clone().collect::<Vec<_>>().join(", ");
+    let problem = Problem::new(Kind::NotFound, "no route has this path").got(path).expected(expected);
+    problem.suggestion(nearest_path(path, plain)).into_response()
 }
 
 async fn method_not_allowed(method: Method) -> Problem {

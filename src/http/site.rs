@@ -18,6 +18,7 @@ use super::counters::Board;
 use super::metrics::Vitals;
 use super::panel::{History, Page};
 use super::source_metrics::Fetches;
+use super::stream::Clients;
 
 /// What a site is made of.
 pub struct Parts<F> {
@@ -57,6 +58,9 @@ pub struct Site<F> {
     /// Whether no source is waited for any more; from then on none ever is.
     settled: AtomicBool,
     draining: AtomicBool,
+    drained: CancellationToken,
+    /// Who listens to the stream.
+    pub(super) streams: Clients,
 }
 
 impl<F: Fetch> Site<F> {
@@ -71,6 +75,8 @@ impl<F: Fetch> Site<F> {
             history: History::default(),
             settled: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            drained: CancellationToken::new(),
+            streams: Clients::default(),
             settings,
             clock,
             cache,
@@ -108,6 +114,12 @@ impl<F: Fetch> Site<F> {
     /// From now on every answer is its connection's last.
     pub(super) fn drain(&self) {
         self.draining.store(true, Relaxed);
+        self.drained.cancel();
+    }
+
+    /// Waits until it drains.
+    pub(super) async fn drained(&self) {
+        self.drained.cancelled().await;
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 
+use super::Version;
+
 /// A content coding, in the order in which we like them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
@@ -19,7 +21,10 @@ pub enum Coding {
 
 /// The coded forms of one body.
 #[derive(Debug, Default)]
-pub struct Forms([Form; 3]);
+pub struct Forms {
+    coded: [Form; 3],
+    event: OnceLock<Bytes>,
+}
 
 #[derive(Debug, Default)]
 struct Form {
@@ -54,7 +59,7 @@ impl Coding {
 impl Forms {
     /// `body`, always the same, in this coding. None while another thread is at it and the plain body will do.
     pub fn get(&self, coding: Coding, body: &[u8], plain_will_do: bool) -> Option<Bytes> {
-        let form = &self.0[coding as usize];
+        let form = &self.coded[coding as usize];
         if let Some(done) = form.done.get() {
             return Some(done.clone());
         }
@@ -63,6 +68,14 @@ impl Forms {
         }
         let made = form.done.get_or_init(|| coding.encode(body).unwrap_or_default().into());
         Some(made.clone()).filter(|made| !made.is_empty())
+    }
+}
+
+impl Forms {
+    /// `body`, always the same and of one line, as a Server-Sent Event.
+    pub fn event(&self, body: &[u8], version: Version) -> Bytes {
+        let write = || [format!("event: resumen\nid: {version}\ndata: ").as_bytes(), body, b"\n\n"].concat().into();
+        self.event.get_or_init(write).clone()
     }
 }
 
@@ -97,7 +110,7 @@ mod tests {
     #[test]
     fn who_finds_another_at_it_does_without() {
         let forms = Forms::default();
-        forms.0[Coding::Gzip as usize].begun.store(true, Relaxed);
+        forms.coded[Coding::Gzip as usize].begun.store(true, Relaxed);
         assert_eq!(forms.get(Coding::Gzip, b"body", true), None);
         assert!(forms.get(Coding::Gzip, b"body", false).is_some());
     }

@@ -47,6 +47,8 @@ pub struct Rendering {
     pub generated_at: Time,
     /// The last instant at which it may be served; the same as `generated_at`.
     pub valid_until: Time,
+    /// The last instant before its version changes by age alone; none if it never does.
+    pub changes_after: Option<Time>,
     /// Whether every source is ok, not stale, and did not fail last time.
     pub complete: bool,
     /// Whether every source is ok.
@@ -73,8 +75,8 @@ impl Mode<'_> {
 
 /// Renders the sources at the positions of `selection`, in that order.
 pub fn render(snapshot: &Snapshot, selection: &[usize], mode: &Mode<'_>, now: Time) -> Rendering {
-    let edges = selection.iter().filter_map(|at| snapshot.holds_until(*at, now));
-    let as_of = edges.fold(now.after(QUANTUM), Time::min);
+    let changes_after = selection.iter().filter_map(|at| snapshot.holds_until(*at, now)).min();
+    let as_of = changes_after.map_or(now.after(QUANTUM), |edge| edge.min(now.after(QUANTUM)));
     let rows: Vec<Row<'_>> = (0..selection.len()).map(|i| row(snapshot, selection[i], mode, i, as_of)).collect();
     let mut hasher = version::Hasher::default();
     for row in &rows {
@@ -88,6 +90,7 @@ pub fn render(snapshot: &Snapshot, selection: &[usize], mode: &Mode<'_>, now: Ti
         version,
         generated_at: as_of,
         valid_until: as_of,
+        changes_after,
         complete,
         all_ok: rows.iter().all(|row| row.state.reading.is_some()),
         etag: headers::etag(version),

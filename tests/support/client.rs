@@ -14,6 +14,9 @@ pub struct Client {
     rest: Vec<u8>,
 }
 
+/// A status, and names in lower case with their values.
+pub type Head = (u16, Vec<(String, String)>);
+
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -108,21 +111,7 @@ impl Client {
     /// The next answer, or none if the connection ends before one begins.
     #[track_caller]
     pub fn next_answer(&mut self, method: &str) -> Option<Answer> {
-        let end = loop {
-            if let Some(at) = find(&self.rest, b"\r\n\r\n") {
-                break at;
-            }
-            if !self.read_more() {
-                assert!(
-                    self.rest.is_empty(),
-                    "the connection ended in a head: {:?}",
-                    String::from_utf8_lossy(&self.rest)
-                );
-                return None;
-            }
-        };
-        let head: Vec<u8> = self.rest.drain(..end + 4).collect();
-        let (status, headers) = parse_head(std::str::from_utf8(&head[..end]).unwrap());
+        let (status, headers) = self.next_head()?;
         let mut answer = Answer { status, headers, body: Vec::new() };
         let bodyless = method == "HEAD" || status == 204 || status == 304;
         let length = answer.header("content-length").map(|text| text.parse::<usize>().unwrap());
@@ -158,6 +147,52 @@ impl Client {
         ended
     }
 
+    /// The head of an answer whose body has no end.
+    #[track_caller]
+    pub fn head(&mut self) -> Head {
+        self.next_head().expect("the connection ended without an answer")
+    }
+
+    /// The next chunk of a body; none at its end, or at that of the connection.
+    #[track_caller]
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.take_through(b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&line[..line.len() - 2]).unwrap(), 16).unwrap();
+        while self.rest.len() < length + 2 {
+            if !self.read_more() {
+                return None;
+            }
+        }
+        let mut chunk: Vec<u8> = self.rest.drain(..length + 2).collect();
+        chunk.truncate(length);
+        Some(chunk).filter(|chunk| !chunk.is_empty())
+    }
+
+    /// Reads on, whatever it is; how many bytes came.
+    pub fn next_bytes(&mut self) -> usize {
+        self.rest.clear();
+        if self.read_more() { self.rest.len() } else { 0 }
+    }
+
+    fn next_head(&mut self) -> Option<Head> {
+        let head = self.take_through(b"\r\n\r\n")?;
+        Some(parse_head(std::str::from_utf8(&head[..head.len() - 4]).unwrap()))
+    }
+
+    /// What comes up to the end of this mark; none if the connection ends before anything does.
+    fn take_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
+        let end = loop {
+            if let Some(at) = find(&self.rest, mark) {
+                break at + mark.len();
+            }
+            if !self.read_more() {
+                assert!(self.rest.is_empty(), "the connection ended within {:?}", String::from_utf8_lossy(&self.rest));
+                return None;
+            }
+        };
+        Some(self.rest.drain(..end).collect())
+    }
+
     fn read_more(&mut self) -> bool {
         let mut chunk = [0; 8192];
         match self.stream.read(&mut chunk) {
@@ -171,7 +206,7 @@ impl Client {
     }
 }
 
-fn parse_head(head: &str) -> (u16, Vec<(String, String)>) {
+fn parse_head(head: &str) -> Head {
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap();
     assert!(status.starts_with("HTTP/1.1 ") || status.starts_with("HTTP/1.0 "), "{status:?}");

@@ -1,0 +1,126 @@
+//! `/resumen/stream` and `/salud/fuentes`.
+
+use std::time::Duration;
+
+use resumen::domain::{Code, Pace};
+use serde_json::{Value, json};
+
+use super::{fill, serve_with, served};
+use crate::support::client::Client;
+use crate::support::scripted::{Scripted, pace, source};
+use crate::support::stand::{Stand, settings};
+
+fn listen(stand: &Stand) -> Client {
+    let mut client = stand.client();
+    client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\nLast-Event-ID: old\r\n\r\n");
+    let (status, headers) = client.head();
+    assert_eq!(status, 200);
+    assert!(headers.contains(&("content-type".into(), "text/event-stream".into())), "{headers:?}");
+    client
+}
+
+/// The next event's id and data.
+#[track_caller]
+fn event(client: &mut Client) -> (String, Value) {
+    let text = String::from_utf8(client.chunk().expect("an event")).unwrap();
+    let text = text.split_once("event: resumen\n").unwrap_or_else(|| panic!("{text:?}")).1;
+    let (id, data) = text.strip_prefix("id: ").unwrap().split_once("\ndata: ").unwrap();
+    assert!(data.ends_with("\n\n") && data.matches('\n').count() == 2, "{data:?}");
+    (id.to_owned(), serde_json::from_str(data).unwrap())
+}
+
+#[test]
+fn the_snapshot_comes_at_once_and_then_every_change() {
+    let stand = served();
+    let mut client = listen(&stand);
+    let (first, body) = event(&mut client);
+    assert_eq!(body["version"], first);
+    assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 97123.45}));
+    stand.reading("btc", r#"{"usd":1}"#);
+    let (second, body) = event(&mut client);
+    assert_ne!(first, second);
+    assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 1}));
+    stand.failure("usd", Code::Timeout, "late");
+    assert_eq!(event(&mut client).1["resultados"]["usd"]["code"], "timeout");
+}
+
+#[test]
+fn growing_old_is_a_change() {
+    let moment = Duration::from_millis(300);
+    let short = Pace { interval: moment / 3, timeout: moment / 3, ..pace() };
+    let stand = Stand::start(settings(), &[source("a", &["provider"], short)], Scripted::default());
+    stand.reading("a", "1");
+    let mut client = listen(&stand);
+    assert_eq!(event(&mut client).1["resultados"]["a"]["stale"], false);
+    assert_eq!(event(&mut client).1["resultados"]["a"]["stale"], true);
+}
+
+#[test]
+fn a_drain_ends_the_stream_with_when_to_come_back() {
+    let mut stand = served();
+    let mut client = listen(&stand);
+    event(&mut client);
+    stand.drain.cancel();
+    let last = String::from_utf8(client.chunk().expect("a last word")).unwrap();
+    let millis: u64 = last.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
+    assert!((2000..=4000).contains(&millis));
+    assert_eq!(client.chunk(), None);
+    assert!(stand.stop(Duration::from_secs(2)).is_some());
+}
+
+#[test]
+fn who_takes_nothing_is_dropped_and_the_others_get_the_newest() {
+    let impatient = resumen::config::Server { idle_timeout: Duration::from_millis(400), ..settings() };
+    let stand = serve_with(impatient);
+    fill(&stand);
+    let mut deaf = listen(&stand);
+    let mut other = listen(&stand);
+    event(&mut other);
+    assert_eq!(clients(&stand), 2);
+    let filler = "x".repeat(500_000);
+    let ended = (0..200).any(|n| {
+        stand.reading("btc", &format!(r#"{{"n":{n},"filler":"{filler}"}}"#));
+        let newest =
+            std::iter::repeat_with(|| event(&mut other).1).find(|body| body["resultados"]["btc"]["data"]["n"] == n);
+        assert!(newest.is_some());
+        clients(&stand) < 2
+    });
+    assert!(ended, "still there");
+    let mut left = 0;
+    while deaf.next_bytes() > 0 {
+        left += 1;
+    }
+    assert!(left < 10_000);
+}
+
+fn clients(stand: &Stand) -> usize {
+    let page = stand.client().get("/metrics");
+    let line = page.text().lines().find_map(|line| line.strip_prefix("resumen_stream_clients "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_stream_has_no_parameters() {
+    let stand = served();
+    let mut client = stand.client();
+    assert_eq!(client.get("/resumen/stream?sources=btc").json()["code"], "unknown_parameter");
+    let head = client.ask("HEAD", "/resumen/stream?_=1", &[]);
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(client.get("/salud/listo").status, 200);
+}
+
+#[test]
+fn sources_are_told_for_whoever_is_on_call() {
+    let stand = served();
+    stand.failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let answer = stand.client().get("/salud/fuentes");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/health+json")));
+    let body = answer.json();
+    assert_eq!(body["status"], "warn");
+    let (btc, usd) = (&body["checks"]["btc"][0], &body["checks"]["usd"][0]);
+    assert_eq!((&btc["status"], &btc["consecutive_failures"]), (&json!("pass"), &json!(0)));
+    assert!(btc["observedValue"].is_u64() && btc["next_attempt"].is_string(), "{btc}");
+    assert_eq!((&usd["status"], &usd["code"]), (&json!("warn"), &json!("http_status")));
+    assert_eq!(usd["output"], "HTTP 503 Service Unavailable");
+    assert_eq!(usd["consecutive_failures"], 1);
+}
