@@ -1,5 +1,6 @@
 //! Everything behind the sockets: sources, flights, the cell, the background tasks.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,7 +171,11 @@ impl<F: Fetch> Engine<F> {
 }
 
 fn crews(sources: &[Arc<Source>]) -> anyhow::Result<Vec<Crew>> {
-    let crew = |source| Crew::new(source).with_context(|| format!("failed to compile a filter of `{}`", source.name));
+    let mut compiled = HashMap::new();
+    let mut crew = |source| {
+        let crew = Crew::new(source, &mut compiled);
+        crew.with_context(|| format!("failed to compile a filter of `{}`", source.name))
+    };
     sources.iter().filter_map(|source| crew(source).transpose()).collect()
 }
 
