@@ -7,6 +7,7 @@
 mod connection;
 mod cors;
 mod counters;
+mod descriptors;
 mod encoding;
 mod exposition;
 mod express;

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fetch::Fetch;
 
-use super::Site;
 use super::listen::Listener;
 use super::worker::{Arrival, Worker};
+use super::{Site, descriptors};
 
 /// How long accepting rests when the machine is out of descriptors or memory. A connection that ends meanwhile frees
 /// one; trying at once would only burn the processor.
@@ -34,7 +34,7 @@ pub async fn serve<F: Fetch>(
 ) -> io::Result<()> {
     let workers = (0..threads.max(1)).map(|n| Worker::start(n, &site)).collect::<io::Result<Vec<_>>>()?;
     let listener = TcpListener::from_std(listener.into_inner())?;
-    let room = Arc::new(Semaphore::new(site.settings.max_connections));
+    let room = Arc::new(Semaphore::new(descriptors::room(site.settings.max_connections)));
     let accepting = Accepting { listener, workers, room, exhausted: false };
     let workers = accepting.run(&drain).await;
     site.drain();
