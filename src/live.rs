@@ -148,7 +148,7 @@ fn note(snapshot: &Snapshot, position: usize, name: &Name, legs: &[Leg]) -> Note
     let brought = |leg: &&Leg| leg.flight.as_ref().is_some_and(|flight| !leg.late && has(snapshot, &leg.name, flight));
     let entry = &snapshot.entries()[position];
     let fetched = entry.source.pace().is_some();
-    let computed = snapshot.derived_is_current(position) && entry.failing().is_none();
+    let computed = entry.reading.is_some() && entry.failing().is_none() && snapshot.derived_is_current(position);
     let live = of_this.iter().any(brought) && (fetched || computed);
     let ended = of_this.iter().any(|leg| leg.flight.is_some() && !leg.late);
     Note {

@@ -263,3 +263,16 @@ async fn derived_values_are_as_stale_as_their_oldest_input() {
     assert_eq!(order, ["a", "b", "both"]);
     assert_ne!(answer["resultados"], Value::Null);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_derived_source_without_a_reading_was_brought_by_nobody() {
+    let providers = Scripted::default();
+    providers.script("p", answering("1"));
+    providers.script("q", |_| Act::Answer("2", seconds(3)));
+    let sources = [source("a", &["p"], pace()), source("b", &["q"], pace()), derived("both", &["a", "b"], ".")];
+    let rig = Rig::idle(&sources, providers);
+    let both = rig.live(&["both"], seconds(1)).await["resultados"]["both"].clone();
+    assert_eq!((&both["ok"], &both["code"], &both["from"]), (&json!(false), &json!("timeout"), &json!("snapshot")));
+    sleep(seconds(3)).await;
+    assert_eq!(rig.live(&["both"], seconds(4)).await["resultados"]["both"]["from"], "live");
+}
