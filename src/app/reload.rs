@@ -26,11 +26,17 @@ impl Service {
             bail!("only a restart can change {}", fixed.join(", "));
         }
         // Before the first request with a new secret can leave.
-        self.fetch.set_secrets(new.secrets.clone());
+        self.hide(new);
         let adopted = self.engine.adopt(&new.sources, new.server.default_timeout);
         if adopted.is_err() {
-            self.fetch.set_secrets(old.secrets.clone());
+            self.hide(old);
         }
         adopted.context("failed to take over the sources")
+    }
+
+    /// Masks the secrets of `config` from now on, beside those masked last.
+    fn hide(&self, config: &Config) {
+        self.fetch.set_secrets(config.secrets.clone());
+        self.extractor.set_secrets(config.secrets.clone());
     }
 }

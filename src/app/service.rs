@@ -48,6 +48,8 @@ pub struct Service {
     pub vitals: Arc<Vitals>,
     /// How providers are asked.
     pub fetch: Arc<HttpFetch>,
+    /// How their answers are read.
+    pub extractor: Extractor,
     address: SocketAddr,
     grace: Duration,
     drain: CancellationToken,
@@ -78,12 +80,13 @@ impl Service {
         let runtime = flight_runtime()?;
         let (stop, drain, tracker) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let fetch = Arc::new(fetch);
+        let extractor = Extractor::new(config.secrets.clone());
         let fetches = Arc::new(Fetches::default());
         let noted = Arc::clone(&fetches);
         let vitals = Arc::new(Vitals::new(clock.now(), revision));
         let gear = Gear {
             fetch: Arc::clone(&fetch),
-            extractor: Extractor::default(),
+            extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: tracker.clone(),
@@ -110,6 +113,7 @@ impl Service {
             engine,
             vitals,
             fetch,
+            extractor,
             address,
             grace: config.server.shutdown_grace,
             drain,

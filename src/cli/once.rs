@@ -45,7 +45,7 @@ async fn round(fetch: impl Fetch, config: &Config, clock: Clock, timeout: Durati
     let stop = CancellationToken::new();
     let gear = Gear {
         fetch: Arc::new(fetch),
-        extractor: Extractor::default(),
+        extractor: Extractor::new(config.secrets.clone()),
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

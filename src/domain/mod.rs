@@ -36,7 +36,7 @@ pub use provider::{Provider, Proxy, Request};
 pub use reading::{Data, Reading};
 pub use roster::Roster;
 pub use saved::Saved;
-pub use secret::Secrets;
+pub use secret::{Secrets, Veil};
 pub use snapshot::{Merged, Shown, Snapshot, State, Trouble};
 pub use source::{Kind, Pace, Source};
 pub use time::Time;

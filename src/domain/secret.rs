@@ -7,9 +7,35 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 
+/// What must not be shown now: the secrets of a configuration, and those of the one before it, since a request of that
+/// one may still be in the air.
+#[derive(Debug, Clone, Default)]
+pub struct Veil {
+    current: Secrets,
+    previous: Secrets,
+}
+
 /// Texts that are `***` wherever they appear in a message or a log line. Its `Debug` shows none of them. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Secrets(Option<Arc<AhoCorasick>>);
+
+impl Veil {
+    /// Takes the secrets of a new configuration.
+    pub fn replace(&mut self, secrets: Secrets) {
+        self.previous = std::mem::replace(&mut self.current, secrets);
+    }
+
+    /// `text` with every secret of either replaced by `***`.
+    pub fn mask(&self, text: &str) -> String {
+        self.previous.mask(&self.current.mask(text)).into_owned()
+    }
+}
+
+impl From<Secrets> for Veil {
+    fn from(current: Secrets) -> Self {
+        Self { current, previous: Secrets::default() }
+    }
+}
 
 impl Secrets {
     /// Shorter values are not masked: they would blank ordinary words.

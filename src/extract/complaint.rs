@@ -1,7 +1,7 @@
 //! Why there is no data, before it becomes a [`Failure`]: what is quoted from a provider is still raw here, so that
 //! secrets are masked in the whole text before it is cut, never in a part of it.
 
-use crate::domain::{Code, Failure, Secrets};
+use crate::domain::{Code, Failure, Veil};
 
 /// The most escaped characters of a body that a message shows.
 const MAX_QUOTE: usize = 120;
@@ -29,9 +29,9 @@ impl Complaint {
     }
 
     /// The failure, secrets masked, the quote escaped and cut.
-    pub(super) fn into_failure(self, secrets: &Secrets) -> Failure {
-        let Some(quote) = self.quote else { return Failure::new(self.code, secrets.mask(&self.what)) };
-        let message = format!("{}: {}", secrets.mask(&self.what), escaped(&secrets.mask(&quote)));
+    pub(super) fn into_failure(self, veil: &Veil) -> Failure {
+        let Some(quote) = self.quote else { return Failure::new(self.code, veil.mask(&self.what)) };
+        let message = format!("{}: {}", veil.mask(&self.what), escaped(&veil.mask(&quote)));
         Failure::new(self.code, message)
     }
 }
@@ -56,10 +56,11 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Secrets;
 
     fn message(quote: &str, secrets: &[&str]) -> String {
         let secrets = Secrets::new(secrets.iter().map(|s| (*s).to_owned()));
-        Complaint::quoting(Code::NotJson, "bad", quote.as_bytes()).into_failure(&secrets).message.to_string()
+        Complaint::quoting(Code::NotJson, "bad", quote.as_bytes()).into_failure(&secrets.into()).message.to_string()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -20,18 +20,18 @@ use super::json;
 use super::threads::{Keep, Threads};
 use super::watch::Stop;
 use crate::clock::Deadline;
-use crate::domain::{Code, Data, Failure, Name, Secrets};
+use crate::domain::{Code, Data, Failure, Name, Secrets, Veil};
 
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
 const IN_PLACE: usize = 32 << 10;
 
-/// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share the turns.
+/// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share turns and secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Extractor {
     /// By source. It grows by the names of configurations only.
     lanes: Arc<Mutex<HashMap<Name, Arc<Lane>>>>,
     threads: Arc<Threads>,
-    secrets: Secrets,
+    veil: Arc<RwLock<Veil>>,
 }
 
 /// The turns of one source.
@@ -51,10 +51,16 @@ struct Waiting(Stop);
 type Answer = Result<String, Complaint>;
 
 impl Extractor {
-    /// The same, with `secrets` masked in every message; turns stay shared.
-    #[must_use]
-    pub fn with_secrets(&self, secrets: Secrets) -> Self {
-        Self { secrets, ..self.clone() }
+    /// An extractor that masks `secrets` in its messages.
+    pub fn new(secrets: Secrets) -> Self {
+        let extractor = Self::default();
+        extractor.set_secrets(secrets);
+        extractor
+    }
+
+    /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.veil.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
     }
 
     /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
@@ -65,7 +71,10 @@ impl Extractor {
         } else {
             self.on_thread(source, filter, payload, by).await
         };
-        answer.map(Data::from_checked).map_err(|complaint| complaint.into_failure(&self.secrets))
+        answer.map(Data::from_checked).map_err(|complaint| {
+            let veil = self.veil.read().unwrap_or_else(PoisonError::into_inner);
+            complaint.into_failure(&veil)
+        })
     }
 
     async fn on_thread(&self, source: &Name, filter: &Filter, payload: Bytes, by: Deadline) -> Answer {
@@ -255,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn secrets_are_masked() {
         let secrets = Secrets::new(["97123.450".to_owned()]);
-        let extractor = Extractor::default().with_secrets(secrets);
+        let extractor = Extractor::new(secrets);
         let failure = extract(&extractor, "btc", "error(\"\\(.usd) is wrong\")", Duration::from_secs(9)).await;
         assert_eq!(&*failure.unwrap_err().message, "the filter's error: *** is wrong");
     }

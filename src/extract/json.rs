@@ -70,10 +70,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{Failure, Secrets};
+    use crate::domain::{Failure, Veil};
 
     fn failure(body: &[u8]) -> Failure {
-        check(body).unwrap_err().into_failure(&Secrets::default())
+        check(body).unwrap_err().into_failure(&Veil::default())
     }
 
     fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -96,7 +96,7 @@ mod tests {
         let cases = corpus("invalid");
         assert!(cases.len() >= 30);
         for (name, body) in cases {
-            let failure = check(&body).expect_err(&name).into_failure(&Secrets::default());
+            let failure = check(&body).expect_err(&name).into_failure(&Veil::default());
             assert_eq!(failure.code, Code::NotJson, "{name}");
             assert!(failure.message.contains("line "), "{name}: {}", failure.message);
         }
@@ -152,7 +152,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(body: Vec<u8>) {
-            let _ = check(&body).map_err(|complaint| complaint.into_failure(&Secrets::default()));
+            let _ = check(&body).map_err(|complaint| complaint.into_failure(&Veil::default()));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! One attempt over HTTP: a connection from the pool or a new one, a request, a head, a body, within one deadline.
 
-use std::mem;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use crate::clock::{Clock, Deadline};
-use crate::domain::{Code, Failure, Provider, Secrets};
+use crate::domain::{Code, Failure, Provider, Secrets, Veil};
 
 use super::body::Wire;
 use super::connect::{Connector, Target};
@@ -34,14 +33,8 @@ const PROBLEM_PATIENCE: Duration = Duration::from_millis(100);
 pub struct HttpFetch {
     connector: Connector,
     pool: Pool,
-    secrets: RwLock<Generations>,
+    veil: RwLock<Veil>,
     clock: Clock,
-}
-
-/// A request of the configuration before may still be in the air when its secrets are replaced.
-struct Generations {
-    current: Secrets,
-    previous: Secrets,
 }
 
 /// What of a problem details body (RFC 9457) is worth quoting.
@@ -66,14 +59,13 @@ impl HttpFetch {
     /// A fetcher that resolves names by `ask`.
     pub fn with_lookup(clock: Clock, secrets: Secrets, ask: Ask) -> Self {
         let connector = Connector { lookup: Lookup::new(ask), tls: Tls::default(), clock };
-        let secrets = RwLock::new(Generations { current: secrets, previous: Secrets::default() });
-        Self { connector, pool: Pool::default(), secrets, clock }
+        let veil = RwLock::new(Veil::from(secrets));
+        Self { connector, pool: Pool::default(), veil, clock }
     }
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: Secrets) {
-        let mut generations = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
-        generations.previous = mem::replace(&mut generations.current, secrets);
+        self.veil.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
     }
 
     async fn attempt(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
@@ -163,8 +155,7 @@ impl HttpFetch {
     }
 
     fn mask(&self, text: &str) -> String {
-        let generations = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-        generations.previous.mask(&generations.current.mask(text)).into_owned()
+        self.veil.read().unwrap_or_else(PoisonError::into_inner).mask(text)
     }
 }
 

@@ -5,24 +5,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::domain::Secrets;
+use crate::domain::{Secrets, Veil};
 
 /// The secrets that no log line shows. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Mask(Arc<RwLock<Generations>>);
-
-/// A request of the previous configuration may still be in the air when its secrets are replaced.
-#[derive(Debug, Default)]
-struct Generations {
-    current: Secrets,
-    previous: Secrets,
-}
+pub struct Mask(Arc<RwLock<Veil>>);
 
 impl Mask {
     /// Takes the secrets of a new configuration; those of the one before stay masked.
     pub fn replace(&self, secrets: Secrets) {
-        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        generations.previous = std::mem::replace(&mut generations.current, secrets);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
     }
 
     /// A writer that masks what goes through it to `inner`.
@@ -31,9 +23,7 @@ impl Mask {
     }
 
     fn apply(&self, line: &str) -> String {
-        let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let masked = generations.current.mask(line);
-        generations.previous.mask(&masked).into_owned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).mask(line)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::fault::FaultServer;
-use crate::support::served::{Served, sources};
+use crate::support::served::{Served, config, sources};
 use crate::support::stub::Stub;
 
 /// What clients of the original service read.
@@ -145,4 +145,31 @@ fn derived_sources_are_computed_before_a_live_answer_and_say_why_they_fail() {
     usd.change(|answer| answer.status = "502 Bad Gateway");
     let answer = served.until("/resumen?fresh=1", |answer| answer["resultados"]["usd"]["code"] == "http_status");
     assert_eq!(answer["complete"], false);
+}
+
+#[test]
+fn what_a_provider_echoes_of_a_secret_is_masked_before_and_after_a_reload() {
+    let (html, refusal) =
+        (Stub::json("<p>token-0123456789 token-9876543210</p>"), Stub::json(r#"{"e":"token-0123456789"}"#));
+    let text = |token: &str| {
+        let header = format!("headers = {{ Authorization = \"Bearer {token}\" }}\nmin_interval = \"1ms\"\n");
+        sources(&[("html", html.url())])
+            + &header
+            + &format!("[sources.refusal]\nurl = \"{}\"\nextract = 'error(.e)'\n", refusal.url())
+            + "[sources.good]\nurl = \""
+            + &refusal.url()
+            + "\"\n"
+            + "[derived.computed]\nfrom = [\"good\"]\nextract = 'error(.good.e)'\n"
+    };
+    let (old, new) = (config(&text("token-0123456789")), config(&text("token-9876543210")));
+    let served = Served::of(&old);
+    let answer = served.until("/resumen", |answer| answer["resultados"]["computed"]["code"] == "extract_failed");
+    for name in ["html", "refusal", "computed"] {
+        let error = answer["resultados"][name]["error"].as_str().unwrap();
+        assert!(error.contains("***") && !error.contains("token-0123456789"), "{name}: {error}");
+    }
+    served.service.reload(&old, &new).unwrap();
+    let masked = |error: &str| error.contains("*** ***") && !error.contains("token");
+    let html = |answer: &Value| answer["resultados"]["html"]["error"].as_str().is_some_and(masked);
+    served.until("/resumen?fresh=1", html);
 }

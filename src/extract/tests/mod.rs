@@ -10,10 +10,10 @@ use super::filter::Filter;
 use super::json;
 use super::threads::on_deep_stack;
 use super::watch::Stop;
-use crate::domain::{Code, Failure, Secrets};
+use crate::domain::{Code, Failure, Veil};
 
 fn told(complaint: Complaint) -> Failure {
-    complaint.into_failure(&Secrets::default())
+    complaint.into_failure(&Veil::default())
 }
 
 fn run(filter: &str, body: &str) -> Result<String, Failure> {
