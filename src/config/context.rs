@@ -11,6 +11,7 @@ use super::expand::{self, Reference};
 use super::files::{self, Content};
 use super::place::inside;
 use super::problems::Problems;
+use super::secrets;
 use super::section::Text;
 
 /// The most bytes that a file named in the configuration may have.
@@ -58,6 +59,7 @@ impl<'c> Context<'c> {
         match expanded {
             Ok(value) => Some(Text { value, written: Some(written.into()), span: span.clone() }),
             Err(faults) => {
+                self.secrets.extend(secrets::of_unexpanded(written));
                 for fault in faults {
                     let span = inside(self.text, span, &fault.span);
                     self.problems.error(&span, fault.message, fault.help);

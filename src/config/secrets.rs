@@ -27,6 +27,21 @@ pub(super) fn of_url(text: &str) -> Vec<String> {
     secrets
 }
 
+/// The literal secrets in a text whose references cannot be looked up, if it is a URL's: they stand beside the faults
+/// that are shown.
+pub(super) fn of_unexpanded(written: &str) -> Vec<String> {
+    if !written.contains("//") {
+        return Vec::new();
+    }
+    let literal = |value: &String| value.split("${").map(after_reference).map(str::to_owned).collect::<Vec<_>>();
+    of_url(written).iter().flat_map(literal).collect()
+}
+
+/// What stands behind the reference that a part begins in, if it begins in one.
+fn after_reference(part: &str) -> &str {
+    part.split_once('}').map_or(part, |(_, rest)| rest)
+}
+
 fn of_userinfo(userinfo: &str) -> Vec<String> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let mut secrets: Vec<String> = [userinfo, user, password].into_iter().flat_map(both_forms).collect();
