@@ -21,6 +21,7 @@ mod schedule;
 mod secret;
 mod snapshot;
 mod source;
+mod spell;
 mod time;
 
 pub use address::{carried_v4, is_metadata};
@@ -39,4 +40,5 @@ pub use saved::Saved;
 pub use secret::{Secrets, Veil};
 pub use snapshot::{Merged, Shown, Snapshot, State, Trouble};
 pub use source::{Kind, Pace, Source};
+pub use spell::spell;
 pub use time::Time;

@@ -20,7 +20,7 @@ use super::json;
 use super::threads::{Keep, Threads};
 use super::watch::Stop;
 use crate::clock::Deadline;
-use crate::domain::{Code, Data, Failure, Name, Secrets, Veil};
+use crate::domain::{Code, Data, Failure, Name, Secrets, Veil, spell};
 
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
 const IN_PLACE: usize = 32 << 10;
@@ -137,7 +137,7 @@ impl Lane {
 
     fn give_up(&self, ticket: u64, by: Deadline) -> Complaint {
         self.lost.fetch_max(ticket, Ordering::AcqRel);
-        Complaint::new(Code::ExtractTimeout, format!("the filter did not end within the attempt's {:?}", by.limit))
+        Complaint::new(Code::ExtractTimeout, format!("the filter did not end within the attempt's {}", spell(by.limit)))
     }
 }
 

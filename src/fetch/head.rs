@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::domain::{Code, Failure, Time};
+use crate::domain::{Code, Failure, Time, spell};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{StatusCode, Version};
@@ -67,7 +67,7 @@ pub(super) fn objection(status: StatusCode, headers: &HeaderMap) -> Option<Failu
 pub(super) fn explained(failure: &Failure, title: Option<&str>, headers: &HeaderMap, now: Time) -> FetchError {
     let title = title.map(|title| format!(": \"{title}\"")).unwrap_or_default();
     let retry_after = retry_after::of_head(headers, now).filter(|_| failure.code == Code::RateLimited);
-    let hold = retry_after.map(|hold| format!("; left alone for {}", text::span(hold))).unwrap_or_default();
+    let hold = retry_after.map(|hold| format!("; left alone for {}", spell(hold))).unwrap_or_default();
     FetchError { failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)), retry_after }
 }
 

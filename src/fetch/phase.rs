@@ -8,9 +8,8 @@ use std::task::Poll;
 use tokio::time::sleep_until;
 
 use crate::clock::Deadline;
-use crate::domain::{Code, Failure};
+use crate::domain::{Code, Failure, spell};
 
-use super::text;
 
 /// What an attempt was doing when its deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub(super) async fn within<T>(
 impl Phase {
     fn late(self, deadline: Deadline, bytes: u64) -> Failure {
         let so_far = if bytes == 0 { String::new() } else { format!(", {bytes} bytes so far") };
-        let limit = text::span(deadline.limit);
+        let limit = spell(deadline.limit);
         Failure::new(self.code(), format!("no answer within {limit} ({}{so_far})", self.words()))
     }
 

@@ -1,19 +1,7 @@
-//! Texts of messages: limits as people write them, foreign text made harmless.
-
-use std::fmt::Write as _;
-use std::time::Duration;
+//! Texts of messages: sizes as people write them, foreign text made harmless.
 
 /// The most characters of a body in a message, escaped.
 pub(super) const QUOTE: usize = 120;
-
-/// A limit as the configuration would state it: `250 ms`, `1.5 s`, `4 s`.
-pub(super) fn span(span: Duration) -> String {
-    let micros = span.as_micros();
-    if micros < 1_000_000 {
-        return format!("{} ms", decimal(micros, 1_000));
-    }
-    format!("{} s", decimal(span.as_millis(), 1_000))
-}
 
 /// A size in the largest binary unit that states it whole: `1 MiB`, `1500 bytes`.
 pub(super) fn size(bytes: u64) -> String {
@@ -39,25 +27,12 @@ pub(super) fn quote(foreign: &str) -> String {
     quoted
 }
 
-fn decimal(value: u128, unit: u128) -> String {
-    let mut text = (value / unit).to_string();
-    let rest = value % unit;
-    if rest > 0 {
-        let _ = write!(text, ".{rest:03}");
-        text.truncate(text.trim_end_matches('0').len());
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn limits_read_as_people_write_them() {
-        let texts = [0, 500, 50_000, 250_000, 1_000_000, 1_500_000, 4_000_000, 90_001_000]
-            .map(|micros| span(Duration::from_micros(micros)));
-        assert_eq!(texts, ["0 ms", "0.5 ms", "50 ms", "250 ms", "1 s", "1.5 s", "4 s", "90.001 s"]);
+    fn sizes_read_as_people_write_them() {
         assert_eq!([1 << 20, 65_536, 1_500, 3 << 30].map(size), ["1 MiB", "64 KiB", "1500 bytes", "3 GiB"]);
     }
 

@@ -10,14 +10,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::{Clock, Deadline, Mark};
-use crate::domain::{Code, Failure, Name, Outcome, Reading, Time, Try};
+use crate::domain::{Code, Failure, Name, Outcome, Reading, Time, Try, spell};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, FetchError, Payload};
 
 use super::Crew;
 
 /// How long after its deadline an attempt that did not end by itself is given up.
-const GRACE: Duration = Duration::from_millis(15);
+const GRACE: Duration = Duration::from_millis(20);
 
 /// What a race needs beside its crew.
 pub(super) struct Gear<F> {
@@ -165,7 +165,7 @@ impl<F: Fetch> Race<'_, F> {
 
     /// Whatever still runs ignored its own deadline.
     fn give_up(&mut self) {
-        let message = format!("no answer within {:?}", self.deadline.limit);
+        let message = format!("no answer within {}", spell(self.deadline.limit));
         let error = FetchError { failure: Failure::new(Code::Timeout, message), retry_after: None };
         let running: Vec<usize> = self.started.keys().copied().collect();
         for position in running {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::domain::{Code, Freshness, Snapshot, Time, Trouble};
+use crate::domain::{Code, Freshness, Snapshot, Time, Trouble, spell};
 
 use super::body::{self, Head, Row};
 use super::forms::Forms;
@@ -120,6 +120,6 @@ fn row<'a>(snapshot: &'a Snapshot, position: usize, mode: &Mode<'_>, index: usiz
 /// goes on.
 fn too_late(late: &str, name: &str, timeout: Duration) -> Trouble<'static> {
     let input = if late == name { String::new() } else { format!("input `{late}`: ") };
-    let message = format!("{input}no answer within this request's {timeout:?}; the attempt goes on");
+    let message = format!("{input}no answer within this request's {}; the attempt goes on", spell(timeout));
     Trouble { code: Code::Timeout, message: Cow::Owned(message), since: None }
 }

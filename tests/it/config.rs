@@ -46,6 +46,17 @@ fn invalid_files_are_refused_with_these_messages() {
     }
 }
 
+/// They can never be connected to, in whatever form they are written; the file is valid all the same, so that one bad
+/// source does not take the others along.
+#[test]
+fn metadata_addresses_are_warned_of_in_every_form() {
+    let config = load(Path::new("tests/config/valid/metadata_addresses.toml")).unwrap();
+    assert_eq!(config.sources.len(), config.warnings.len());
+    for warning in &config.warnings {
+        assert_eq!(warning.message, "the host of the URL is a cloud's metadata service");
+    }
+}
+
 #[test]
 fn valid_files_load() {
     for path in files("tests/config/valid").into_iter().chain(files("config")) {

@@ -158,7 +158,7 @@ async fn a_live_answer_keeps_its_deadline_and_tells_who_is_late() {
     assert_eq!(keys, ["b", "a"]);
     let (late, quick) = (&answer["resultados"]["a"], &answer["resultados"]["b"]);
     assert_eq!(late["code"], "timeout");
-    assert_eq!(late["error"], "no answer within this request's 1s; the attempt goes on");
+    assert_eq!(late["error"], "no answer within this request's 1 s; the attempt goes on");
     assert_eq!((&late["ok"], &late["from"], &late["data"]), (&json!(true), &json!("snapshot"), &json!(1)));
     assert_eq!(late.get("failing_since"), None);
     assert_eq!((&quick["from"], quick.get("code")), (&json!("live"), None));

@@ -219,7 +219,7 @@ fn once_shows_failures_in_full_and_is_1() {
     clima missing N
      http_status since N-N-NTN:N:N.NZ: HTTP N Service Unavailable: "Service Unavailable"
     usd missing
-     timeout: no answer within this request's N.Ns; the attempt goes on
+     timeout: no answer within this request's N.N s; the attempt goes on
 
     N of N ok, live at N-N-NTN:N:N.NZ
     "#);

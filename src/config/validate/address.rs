@@ -131,9 +131,8 @@ fn reachable(url: &Url, text: &Text, cx: &mut Context<'_>) -> Option<()> {
         None => None,
     };
     if literal.is_some_and(is_metadata) {
-        let help = "expected another host: no key allows this one";
-        cx.problems.error(&text.span, "the host of the URL is a cloud's metadata service", help);
-        return None;
+        let help = "every attempt will be `destination_blocked`: no key allows this host";
+        cx.problems.warn(&text.span, "the host of the URL is a cloud's metadata service", help);
     }
     if url.port() == Some(0) {
         cx.problems.error(&text.span, "the port of the URL is 0", "expected a number from 1 to 65535");
