@@ -44,7 +44,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config"]),
     ("tokio_rustls", &["fetch", "config"]),
     ("httpdate", &["fetch", "http"]),
-    ("prometheus_client", &["http"]),
 ];
 
 struct Module {
