@@ -4,7 +4,6 @@
     python3 benches/peers --full          serving, about ten minutes
     python3 benches/peers fanout          live fan-outs of 3, 30 and 300 sources, beside the original design
     python3 benches/peers overload        goodput at five times the capacity
-    python3 benches/peers threads         threads of the process while 1,000 live requests wait
     python3 benches/peers --install …     installs what is missing first (apt-get, pip), which needs root and a network
 
 It measures `target/release/resumen`; build that first: `cargo build --release`.
@@ -20,7 +19,6 @@ import fanout
 import machine
 import overload
 import serving
-import threads
 from servers import Bench, missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,13 +34,13 @@ def main():
     machine.prepare()
     with tempfile.TemporaryDirectory(prefix="resumen-peers-") as folder:
         with Bench(Path(folder), arguments.binary, VENV) as bench:
-            {"serving": serving, "fanout": fanout, "overload": overload, "threads": threads}[arguments.what].run(
+            {"serving": serving, "fanout": fanout, "overload": overload}[arguments.what].run(
                 bench, arguments)
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="serving", choices=["serving", "fanout", "overload", "threads"])
+    parser.add_argument("what", nargs="?", default="serving", choices=["serving", "fanout", "overload"])
     parser.add_argument("--full", action="store_true", help="more and longer rounds")
     parser.add_argument("--rounds", type=int, help="slices of each server in each scenario")
     parser.add_argument("--only", help="only scenarios whose name holds this")

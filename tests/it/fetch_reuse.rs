@@ -1,10 +1,12 @@
 //! When a connection is used again, when it is not, and the one free retry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::clock::Clock;
 use resumen::domain::{Code, Provider, Secrets};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
+use tokio::task::JoinSet;
 
 use crate::support::fault::{FaultServer, Kind, Playbook, Script, authority_pem};
 use crate::support::plain_provider;
@@ -48,6 +50,22 @@ async fn a_connection_is_used_again_after_clean_framing() {
         }
         assert_eq!((server.seen.connections(), server.seen.heads().len()), (1, 5), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn as_many_connections_as_were_needed_at_once_are_used_again() {
+    // Nobody is answered before all have asked.
+    let server = serve(&[&["sleep 50ms", "json {}", "again"]]).await;
+    let client = Arc::new(Client::of(&server));
+    for _ in 0..3 {
+        let ask = |_| {
+            let client = Arc::clone(&client);
+            async move { client.ask().await.unwrap() }
+        };
+        let asks: JoinSet<Payload> = (0..30).map(ask).collect();
+        assert_eq!(asks.join_all().await.len(), 30);
+    }
+    assert_eq!((server.seen.connections(), server.seen.heads().len()), (30, 90));
 }
 
 #[tokio::test]
