@@ -1,5 +1,6 @@
 """The servers that are compared. Each runs on one core, on a port of its own of 127.0.0.1."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ url = "http://127.0.0.1:{provider}/2"
 """
 
 NGINX = """
+{user}
 worker_processes 1;
 worker_rlimit_nofile 20000;
 pid {folder}/nginx.pid;
@@ -66,6 +68,7 @@ HAPROXY = """
 global
   nbthread 1
   maxconn 15000
+  no strict-limits
   tune.http.maxhdr 64
 defaults
   mode http
@@ -182,7 +185,8 @@ class Bench:
         """Its port and command; with `master_process off;` it is a single process."""
         port, folder = free_port(), self.folder / name.replace(" ", "-")
         folder.mkdir(exist_ok=True)
-        values = {"folder": folder, "port": port, "mode": mode}
+        user = "user root;" if os.geteuid() == 0 else ""  # else its workers may not write into our folder
+        values = {"folder": folder, "port": port, "mode": mode, "user": user}
         path = self.write(f"{folder.name}.conf", NGINX.format(http=http.format(folder=folder), server=server, **values))
         return port, [where("nginx"), "-c", path, "-p", folder]
 
