@@ -10,7 +10,6 @@ use tokio::time::sleep_until;
 use crate::clock::Deadline;
 use crate::domain::{Code, Failure, spell};
 
-
 /// What an attempt was doing when its deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {

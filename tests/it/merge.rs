@@ -56,8 +56,10 @@ fn all(outcomes: &[Outcome]) -> Snapshot {
     outcomes.iter().fold(empty(), |snapshot, outcome| snapshot.merge(outcome).snapshot)
 }
 
-/// What the merge laws speak of: the two maxima.
-fn core(snapshot: &Snapshot) -> Vec<(Option<Reading>, Option<(Time, Failure)>, bool)> {
+/// What the merge laws speak of: the two maxima of one source, and whether the failure counts.
+type Core = (Option<Reading>, Option<(Time, Failure)>, bool);
+
+fn core(snapshot: &Snapshot) -> Vec<Core> {
     let of = |entry: &Arc<Entry>| {
         let lapse = entry.failure.as_deref().map(|lapse| (lapse.at, lapse.failure.clone()));
         (entry.reading.as_deref().cloned(), lapse, entry.failing().is_some())
