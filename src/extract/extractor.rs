@@ -211,7 +211,7 @@ mod tests {
         let (extractor, began) = (Extractor::default(), Clock::start().instant());
         let failure = extract(&extractor, "btc", "last(repeat(.))", Duration::from_millis(80)).await.unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
-        assert_eq!(&*failure.message, "the filter did not end within the attempt's 80ms");
+        assert_eq!(&*failure.message, "the filter did not end within the attempt's 80 ms");
         assert!(since(began) < Duration::from_millis(80 + 200), "{:?}", since(began));
         until_it_works(&extractor, "btc").await;
     }

@@ -6,9 +6,10 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use resumen::domain::{Moment, Time};
-use resumen::store::{State, StateFile};
+use resumen::store::{State, StateFile, StoreError};
 
 /// The variable by which the process under `strace` is told to save, and where.
 const HERE: &str = "RESUMEN_TEST_SAVE_HERE";
@@ -62,10 +63,21 @@ fn two_generations() -> tempfile::TempDir {
     folder
 }
 
+/// A process that another test starts meanwhile holds a copy of every lock until it has become another program.
+fn claim(file: &StateFile) {
+    for _ in 0..500 {
+        match file.claim() {
+            Err(StoreError::Busy(_)) => std::thread::sleep(Duration::from_millis(10)),
+            other => return assert!(other.unwrap()),
+        }
+    }
+    panic!("the lock was never free");
+}
+
 /// Which generation a start after that finds.
 fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
     let file = StateFile::new(&folder.join("resumen.json"));
-    file.claim().unwrap();
+    claim(&file);
     let loaded = file.load();
     (loaded.state.map(|state| state.taken.at.as_millis()), loaded.warnings)
 }
