@@ -5,8 +5,9 @@ use crate::domain::{Code, Failure, Veil};
 
 /// The most escaped characters of a body that a message shows.
 const MAX_QUOTE: usize = 120;
-/// Where a quote is cut before it is masked and escaped; far more than a message shows, in bytes.
-const MAX_RAW: usize = 4096;
+/// Where a quote is cut before it is masked and escaped, in bytes: far more than a message shows, and longer than any
+/// secret, since one that is cut is not recognised.
+const MAX_RAW: usize = 256 << 10;
 
 /// A failure in the making.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,12 @@ mod tests {
         assert_eq!(long.chars().count(), "bad: ".len() + MAX_QUOTE);
         assert!(long.ends_with('…'));
         assert!(message(&"\u{0}".repeat(500), &[]).chars().count() <= "bad: ".len() + MAX_QUOTE);
+    }
+
+    #[test]
+    fn a_secret_of_the_largest_size_is_recognised() {
+        let secret = format!("token-{}", "0123456789".repeat(6_500));
+        assert_eq!(message(&format!("<{secret}>"), &[&secret]), "bad: <***>");
     }
 
     #[test]
