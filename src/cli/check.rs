@@ -1,6 +1,6 @@
 //! `check`: every problem of a configuration, or what it means and how many calls a day it costs.
 //!
-//! Opens no socket.
+//! Opens no socket, unless it is to ask each provider once (`--live`).
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -12,27 +12,42 @@ use super::arguments::{Check, CheckFormat};
 use super::calls::{self, Calls};
 use super::configuration::Origin;
 use super::console::{self, Failed};
+use super::probe::{self, Probe};
 use crate::config::{Config, Problem, Report, duration_text};
 use crate::domain::{Kind, Name, Pace, Provider, Source};
 
 /// Tells what it finds on standard output; as text, problems go to standard error.
 pub(super) fn run(arguments: &Check) -> Result<ExitCode, Failed> {
-    if arguments.live {
-        return Err(Failed::Usage("error: `check --live` is not part of this version".into()));
-    }
     let origin = Origin::find(&arguments.configuration, None);
     match arguments.format {
         CheckFormat::Text => {
-            console::print(text(&origin.load()?, console::colours(&std::io::stdout())))?;
-            Ok(ExitCode::SUCCESS)
+            let config = origin.load()?;
+            let probes = probed(arguments, &config)?;
+            let colour = console::colours(&std::io::stdout());
+            console::print(text(&config, colour) + &probe::text(&probes))?;
+            Ok(verdict(&probes))
         }
         CheckFormat::Json => {
             let loaded = origin.read();
+            let probes = loaded.as_ref().map_or(Ok(Vec::new()), |config| probed(arguments, config))?;
             let file = origin.path.display().to_string();
-            console::print(format!("{:#}\n", findings(&file, &loaded)))?;
-            Ok(if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+            let mut findings = findings(&file, &loaded);
+            if arguments.live && loaded.is_ok() {
+                findings["live"] = probe::json(&probes);
+            }
+            console::print(format!("{findings:#}\n"))?;
+            Ok(if loaded.is_ok() { verdict(&probes) } else { ExitCode::from(2) })
         }
     }
+}
+
+/// What each provider answers now, if that was asked for.
+fn probed(arguments: &Check, config: &Config) -> anyhow::Result<Vec<Probe>> {
+    if arguments.live { probe::all(config) } else { Ok(Vec::new()) }
+}
+
+fn verdict(probes: &[Probe]) -> ExitCode {
+    if probe::all_ok(probes) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The findings for people.

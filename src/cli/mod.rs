@@ -13,6 +13,7 @@ mod demo;
 mod healthcheck;
 mod manual;
 mod once;
+mod probe;
 mod serve;
 mod simulate;
 mod table;

@@ -236,3 +236,20 @@ fn without_digits(text: &str) -> String {
     }
     out
 }
+
+#[test]
+fn check_live_shows_each_answer_as_it_came_and_what_the_filter_makes_of_it() {
+    let stage = Stage::new();
+    stage.write(&[("btc", "/btc\"\nextract = '{usd: (.data.amount | tonumber)}'\n#"), ("usd", "/usd?status=503")]);
+    let config = stage.path();
+    let check = |format| run(&["check", "--live", "--config", config.to_str().unwrap(), "--format", format], &[]);
+    let ended = check("json");
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let findings: Value = serde_json::from_str(&ended.out).unwrap();
+    let (btc, usd) = (&findings["live"][0], &findings["live"][1]);
+    assert!(btc["raw"].as_str().unwrap().contains("\"currency\":\"USD\""), "{btc:#}");
+    assert!(btc["data"]["usd"].is_number() && btc["ok"] == true, "{btc:#}");
+    assert_eq!((&usd["ok"], &usd["code"]), (&false.into(), &"http_status".into()));
+    let text = check("text").out;
+    assert!(text.contains("  extracted  {\"usd\":") && text.contains("  http_status: HTTP 503"), "{text}");
+}
