@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::domain::{Code, Derivation, Failure, Kind, Name, Snapshot};
+use crate::domain::{Code, Derivation, Entry, Failure, Kind, Name, Snapshot};
 use crate::extract::{Extractor, Filter, FilterError};
 
 /// The most that one computation may take.
@@ -71,7 +72,23 @@ impl Deriver {
         let took = self.clock.since(began);
         let identity = snapshot.roster().identity(position);
         let derivation = Derivation { identity, stamps, at: began.time, took, result };
+        tell(&snapshot.entries()[position], &derivation);
         self.cache.publish_derived(&source.name, &derivation);
+    }
+}
+
+/// A change of health is told once, as for fetched sources.
+fn tell(before: &Entry, derivation: &Derivation) {
+    let source = before.source.name.as_str();
+    match (before.failing(), &derivation.result) {
+        (None, Err(failure)) => {
+            warn!(source, code = failure.code.as_str(), error = &*failure.message, "source began to fail");
+        }
+        (Some(lapse), Ok(_)) => {
+            let since = before.trail.failing_since.unwrap_or(lapse.at);
+            info!(source, failed_for_s = derivation.at.since(since).as_secs(), "source recovered");
+        }
+        _ => {}
     }
 }
 
