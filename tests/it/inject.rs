@@ -6,10 +6,11 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use resumen::domain::{Moment, Time};
-use resumen::store::{State, StateFile, StoreError};
+use resumen::store::{State, StateFile};
+
+use crate::support::claimed;
 
 /// The variable by which the process under `strace` is told to save, and where.
 const HERE: &str = "RESUMEN_TEST_SAVE_HERE";
@@ -58,26 +59,14 @@ fn calls() -> Vec<(String, usize)> {
 
 fn two_generations() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let file = StateFile::new(&folder.path().join("resumen.json"));
+    let file = claimed(&folder.path().join("resumen.json"));
     (1..3).for_each(|taken| file.save(&state(taken)).unwrap());
     folder
 }
 
-/// A process that another test starts meanwhile holds a copy of every lock until it has become another program.
-fn claim(file: &StateFile) {
-    for _ in 0..500 {
-        match file.claim() {
-            Err(StoreError::Busy(_)) => std::thread::sleep(Duration::from_millis(10)),
-            other => return assert!(other.unwrap()),
-        }
-    }
-    panic!("the lock was never free");
-}
-
 /// Which generation a start after that finds.
 fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
-    let file = StateFile::new(&folder.join("resumen.json"));
-    claim(&file);
+    let file = claimed(&folder.join("resumen.json"));
     let loaded = file.load();
     (loaded.state.map(|state| state.taken.at.as_millis()), loaded.warnings)
 }
@@ -108,7 +97,7 @@ fn at_every_call(fault: &str) {
         let saved = output.status.success();
         assert!(warnings.is_empty(), "{fault} at {name} {number}: {warnings:?}\n{trace}");
         assert!(taken == Some(3) || (taken == Some(2) && !saved), "{fault} at {name} {number}: {taken:?}\n{trace}");
-        StateFile::new(&folder.path().join("resumen.json")).save(&state(4)).unwrap();
+        claimed(&folder.path().join("resumen.json")).save(&state(4)).unwrap();
         assert_eq!(found(folder.path()).0, Some(4), "{fault} at {name} {number}: the next save works");
     }
 }

@@ -11,6 +11,8 @@ use resumen::domain::{
 use resumen::store::{FormatError, State, StateFile, StoreError, decode, encode};
 use tempfile::TempDir;
 
+use crate::support::{claim, claimed};
+
 const DATA: &str = r#"{"usd":0.1000,"big":123456789012345678901234567890,"e":1e400,"text":"ñ \" \u0000"}"#;
 
 fn name(text: &str) -> Name {
@@ -76,15 +78,14 @@ fn files(folder: &TempDir) -> Vec<String> {
 fn two_generations() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.json");
-    let file = StateFile::new(&path);
+    let file = claimed(&path);
     file.save(&state(at(1))).unwrap();
     file.save(&state(at(2))).unwrap();
     (folder, path)
 }
 
 fn taken(path: &Path) -> (Option<Time>, Vec<String>) {
-    let file = StateFile::new(path);
-    file.claim().unwrap();
+    let file = claimed(path);
     let loaded = file.load();
     (loaded.state.map(|state| state.taken.at), loaded.warnings)
 }
@@ -168,8 +169,7 @@ fn the_file_of_a_newer_release_is_kept_for_it() {
 #[test]
 fn only_one_program_writes() {
     let (folder, path) = two_generations();
-    let first = StateFile::new(&path);
-    assert!(first.claim().unwrap());
+    let first = claimed(&path);
     assert!(!first.claim().unwrap(), "it has it already");
     let second = StateFile::new(&path);
     assert!(matches!(second.claim().unwrap_err(), StoreError::Busy(_)));
@@ -178,7 +178,8 @@ fn only_one_program_writes() {
     assert_eq!(second.load().state.map(|state| state.taken.at), Some(at(1)), "it may read");
     assert!(files(&folder).contains(&"resumen.json".into()), "but moves nothing");
     drop(first);
-    assert!(second.claim().unwrap(), "when the first ends, the second takes over");
+    claim(&second);
+    assert!(!second.claim().unwrap(), "when the first ends, the second takes over");
 }
 
 #[test]
@@ -186,11 +187,11 @@ fn a_save_makes_what_it_needs_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/state/resumen.json");
-    StateFile::new(&path).save(&state(at(1))).unwrap();
+    claimed(&path).save(&state(at(1))).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
     fs::write(path.with_extension("json.tmp"), "left behind by a kill").unwrap();
-    StateFile::new(&path).save(&state(at(2))).unwrap();
+    claimed(&path).save(&state(at(2))).unwrap();
     assert_eq!(taken(&path), (Some(at(2)), vec![]));
 }
 
@@ -202,7 +203,7 @@ fn what_is_no_file_is_neither_read_nor_replaced() {
     let (state_there, warnings) = taken(&path);
     assert_eq!(state_there, None);
     assert!(warnings[0].contains("not a regular file"), "{warnings:?}");
-    assert!(matches!(StateFile::new(&path).save(&state(at(1))).unwrap_err(), StoreError::NotAFile(_)));
+    assert!(matches!(claimed(&path).save(&state(at(1))).unwrap_err(), StoreError::NotAFile(_)));
     assert!(path.is_dir());
 }
 
@@ -211,7 +212,7 @@ fn a_link_is_followed_to_where_the_file_is_kept() {
     let (folder, path) = two_generations();
     let link = folder.path().join("link.json");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    StateFile::new(&link).save(&state(at(9))).unwrap();
+    claimed(&link).save(&state(at(9))).unwrap();
     assert!(link.is_symlink());
     assert_eq!(taken(&path).0, Some(at(9)));
 }
