@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use resumen::domain::{Moment, Time};
-use resumen::store::{State, StateFile};
+use resumen::store::State;
 
 use crate::support::claimed;
 
@@ -25,7 +25,7 @@ fn state(taken: i64) -> State {
 #[ignore = "run by the others of this file, in a process of its own"]
 fn saves_once() {
     let Some(path) = env::var_os(HERE) else { return };
-    StateFile::new(Path::new(&path)).save(&state(3)).unwrap();
+    claimed(Path::new(&path)).save(&state(3)).unwrap();
 }
 
 /// Saves generation 3 over 1 and 2 under `strace` with these options; sees only the calls that touch the files.
