@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use resumen::domain::Code;
 
 use super::{fill, serve_with, served, unfilled};
+use crate::support::client::Answer;
 use crate::support::stand::settings;
 
 const MOMENT: Duration = Duration::from_millis(400);
@@ -133,9 +134,11 @@ fn a_drain_finishes_what_runs() {
     idle.get("/salud");
     late.get("/salud");
     served.drain.cancel();
-    let last =
-        std::iter::repeat_with(|| late.get("/salud/listo")).find(|ready| ready.json()["code"] == "draining").unwrap();
-    assert_eq!((last.status, last.header("connection")), (503, Some("close")));
+    let is_last = |ready: &Answer| ready.header("connection") == Some("close");
+    let last = std::iter::repeat_with(|| late.get("/salud/listo")).find(is_last).unwrap();
+    // The drain may begin while this answer is on its way: it is the last one, but was not ready for another reason.
+    let code = last.json()["code"].clone();
+    assert!(last.status == 503 && (code == "draining" || code == "not_ready"), "{code}");
     assert!(idle.is_ended_within(Duration::from_secs(2)));
     assert!(!busy.is_ended_within(Duration::from_millis(1)));
     fill(&served);
