@@ -45,6 +45,8 @@ def parse():
     parser.add_argument("--rounds", type=int, help="slices of each server in each scenario")
     parser.add_argument("--only", help="only scenarios whose name holds this")
     parser.add_argument("--peers", help="only these servers, with commas: " + ", ".join(serving.EVERYONE))
+    parser.add_argument("--connections", type=int, default=10_000, help="max_connections of the service, for overload")
+    parser.add_argument("--patience", type=float, default=10, help="seconds until a client gives up, for overload")
     parser.add_argument("--install", action="store_true", help="install what is missing")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/resumen", help="what to measure")
     return parser.parse_args()

@@ -1,5 +1,6 @@
 """Instructions per request, counted by valgrind: free of noise, but user space only."""
 
+import contextlib
 import re
 import shutil
 import socket
@@ -11,6 +12,10 @@ from machine import Process, free_port
 from servers import NGINX_CACHE_HTTP, SOURCES
 
 FEW, MANY = 500, 2500
+
+# What is done once per rendering, at most every 20 ms, and not per request. Under valgrind, which is some fifty times
+# slower, that would be every few requests.
+RARE = ["resumen::render::rendering::render", "resumen::http::representation::respond"]
 
 
 def ask(port, path, headers, count):
@@ -27,21 +32,33 @@ def ask(port, path, headers, count):
                 left -= len(stream.recv(65536))
 
 
+def end(run, port):
+    """Ends it as a user would. A signal that comes just before it sleeps is noticed when something wakes it."""
+    time.sleep(0.5)
+    run.child.terminate()
+    for _ in range(60):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.child.wait(1)
+            return
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+    raise SystemExit(f"{run.command} does not end")
+
+
 def count(folder, name, command, port, path, headers, requests):
-    """Instructions of a whole run with so many requests, and those of rendering among them."""
+    """Instructions of a whole run with so many requests, and the rare ones among them."""
     out = folder / f"callgrind.{name}.{requests}"
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
     with Process(tool + [str(word) for word in command], log=folder / f"{name}.valgrind.log").listens(port, 120) as run:
         ask(port, path, {}, 20)
         time.sleep(0.5)
         ask(port, path, headers, requests)
-        run.child.terminate()
-        run.child.wait(60)
+        end(run, port)
     said = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", out], capture_output=True, text=True)
     total = re.search(r"^\s*([\d,]+).*PROGRAM TOTALS", said.stdout, re.M)
-    render = re.search(r"^\s*([\d,]+).*:resumen::render::rendering::render\b", said.stdout, re.M)
     number = lambda found: int(found[1].replace(",", "")) if found else 0
-    return number(total), number(render)
+    rare = sum(number(re.search(rf"^\s*([\d,]+).*:{name}\b", said.stdout, re.M)) for name in RARE)
+    return number(total), rare
 
 
 def instructions(bench):
@@ -59,7 +76,8 @@ def instructions(bench):
 
 def subjects(bench):
     port = free_port()
-    text = SOURCES.format(port=port, provider=bench.get("provider").port, pace='interval = "1h"\ntimeout = "20s"')
+    text = SOURCES.format(port=port, provider=bench.get("provider").port, pace='interval = "1h"\ntimeout = "20s"',
+                          connections=100)
     path = bench.write("callgrind.toml", text)
     yield "resumen", [bench.binary, "serve", "--config", path], port, "/resumen"
     for name, server, http in [("nginx return", bench.constant(), ""), ("nginx proxy_cache", bench.caching(), NGINX_CACHE_HTTP)]:

@@ -70,6 +70,9 @@ def run(bench, arguments):
     print(f"{rounds} fan-outs of each, providers answer after {DELAY * 1000:.0f} ms.\n")
     print(line(["", "sources", "median overhead", "p90", "CPU per upstream call"]))
     print(line(["---", "--:", "--:", "--:", "--:"]), flush=True)
+    overheads, _ = measure(simulator(bench), f"/btc?delay={DELAY * 1000:.0f}ms", rounds)
+    print(line(["a provider, asked directly", "1", f"{median(overheads) * 1000:.2f} ms",
+                f"{overheads[int(len(overheads) * 0.9)] * 1000:.2f} ms", ""]), flush=True)
     for sources in (3, 30, 300):
         for name, start in (("resumen", ours), ("original", original)):
             server, path = start(bench, sources)

@@ -15,7 +15,7 @@ SOURCES = """
 path = ""
 [server]
 listen = "127.0.0.1:{port}"
-max_connections = 20000
+max_connections = {connections}
 [defaults]
 {pace}
 [sources.btc]
@@ -153,9 +153,9 @@ class Bench:
         port = free_port()
         return self.start("provider", [sys.executable, HERE / "provider.py", port], port, core=LOAD_CORE)
 
-    def resumen(self, name, pace):
-        port = free_port()
-        text = SOURCES.format(port=port, provider=self.get("provider").port, pace=pace)
+    def resumen(self, name, pace, connections=20_000):
+        port, provider = free_port(), self.get("provider").port
+        text = SOURCES.format(port=port, provider=provider, pace=pace, connections=connections)
         path = self.write(f"{name}.toml", text)
         server = self.start(name, [self.binary, "serve", "--config", path], port)
         assert fetch(port, "/resumen")[0] == 200

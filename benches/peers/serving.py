@@ -10,6 +10,8 @@ from report import line, table
 
 EVERYONE = ["ours", "constant", "proxy_cache", "haproxy", "varnish", "original", "original_constant"]
 CACHES = ["ours", "constant", "proxy_cache", "haproxy", "varnish"]
+# haproxy announces the body in its 304, for which wrk then waits for ever.
+VALIDATING = ["ours", "constant", "proxy_cache", "varnish"]
 PAIR = ["ours", "constant"]
 
 # Slices in which the host took more of the core than this are measured again, a few times at most.
@@ -36,7 +38,7 @@ SCENARIOS = [
     Scenario("identity, 64 connections", Load(64), EVERYONE, quick=True),
     Scenario("browser-like headers, 64 connections", Load(64, BROWSER), CACHES, quick=True),
     Scenario("gzip, 64 connections", Load(64, {"Accept-Encoding": "gzip"}), CACHES),
-    Scenario("If-None-Match (304), 64 connections", Load(64), CACHES, headers_of=tagged),
+    Scenario("If-None-Match (304), 64 connections", Load(64), VALIDATING, headers_of=tagged),
     Scenario("identity, 1 connection", Load(1), PAIR),
     Scenario("identity, 512 connections", Load(512), CACHES, quick=True),
     Scenario("16 requests at once, 64 connections", Load(64, depth=16), CACHES, quick=True),
