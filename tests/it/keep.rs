@@ -4,28 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::domain::{
-    Code, Data, Derivation, Failure, Freshness, Identity, Kind, Name, Outcome, Pace, Provider, Reading, Request,
-    Roster, Shelf, Snapshot, Source, Time, Try,
+    Code, Data, Derivation, Failure, Freshness, Identity, Kind, Outcome, Pace, Provider, Reading, Roster, Shelf,
+    Snapshot, Source, Time, Try,
 };
+
+use crate::support::scripted::{self, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
 fn provider(called: &str, extract: &str) -> Provider {
-    let request = Request {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
-        method: "GET".into(),
-        headers: Vec::new(),
-        body: None,
-        allow_private: false,
-        ca: None,
-        proxy: None,
-        max_body: 1024,
-    };
-    Provider { name: name(called), request, extract: extract.into() }
+    Provider { extract: extract.into(), ..scripted::provider(called) }
 }
 
 fn fetched(called: &str, providers: Vec<Provider>, interval: Duration) -> Arc<Source> {

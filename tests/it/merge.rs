@@ -5,30 +5,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use resumen::domain::{
-    Code, Data, Entry, Failure, Freshness, Identity, Kind, Name, Outcome, Pace, Provider, Reading, Request, Roster,
-    Shelf, Snapshot, Source, Time,
+    Code, Data, Entry, Failure, Freshness, Identity, Outcome, Reading, Roster, Snapshot, Source, Time,
 };
 
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
+use crate::support::scripted::{self, name};
 
 fn source(text: &str) -> Arc<Source> {
-    let request = Request {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
-        method: "GET".into(),
-        headers: Vec::new(),
-        body: None,
-        allow_private: false,
-        ca: None,
-        proxy: None,
-        max_body: 1024,
-    };
-    let seconds = Duration::from_secs;
-    let pace = Pace { interval: seconds(15), timeout: seconds(4), min_interval: seconds(1), hedge_after: None };
-    let providers = vec![Provider { name: name("p"), request, extract: ".".into() }];
-    let shelf = Shelf { ttl: seconds(34), max_stale: seconds(3600) };
-    Arc::new(Source { name: name(text), kind: Kind::Fetched { providers, pace }, shelf, attribution: None })
+    scripted::source(text, &["p"], scripted::pace())
 }
 
 fn ended(of: &str, at: Time, result: Result<Reading, Failure>) -> Outcome {
