@@ -1,12 +1,12 @@
 //! The race of one source's providers: in order of preference, the next one early by `hedge_after` or at once after a
 //! failure; the first success wins and cancels the others; every loser's reason is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::{Clock, Deadline, Mark};
@@ -39,6 +39,8 @@ struct Race<'r, F> {
     running: JoinSet<(usize, Result<Payload, FetchError>)>,
     /// When each running request began, by position.
     started: BTreeMap<usize, Mark>,
+    /// The position of each request by its task: one that panics does not tell it.
+    tasks: HashMap<Id, usize>,
     tries: BTreeMap<usize, Try>,
 }
 
@@ -60,6 +62,7 @@ pub(super) async fn run<F: Fetch>(gear: &Gear<F>, crew: &Crew, positions: Vec<us
         hedge_at: None,
         running: JoinSet::new(),
         started: BTreeMap::new(),
+        tasks: HashMap::new(),
         tries: BTreeMap::new(),
     };
     let won = race.fly().await;
@@ -121,7 +124,9 @@ impl<F: Fetch> Race<'_, F> {
         let (fetch, deadline) = (Arc::clone(&self.gear.fetch), self.deadline);
         let providers = Arc::clone(&self.crew.providers);
         self.started.insert(position, now);
-        self.running.spawn(async move { (position, fetch.fetch(&providers[position].0, deadline).await) });
+        let request = async move { (position, fetch.fetch(&providers[position].0, deadline).await) };
+        let task = self.running.spawn(request).id();
+        self.tasks.insert(task, position);
         if self.waiting.len() > 0 {
             self.hedge_at = self.crew.pace.hedge_after.map(|after| now.instant + after);
         }
@@ -131,8 +136,7 @@ impl<F: Fetch> Race<'_, F> {
     async fn ended(&mut self, ended: Ended) -> Option<Reading> {
         let (position, result) = match ended {
             Ok(ended) => ended,
-            // A task that panicked does not tell its position; the oldest one still noted as running takes the blame.
-            Err(_) => (*self.started.keys().next()?, Err(broken())),
+            Err(error) => (*self.tasks.get(&error.id())?, Err(broken())),
         };
         let crew = self.crew;
         let (provider, filter) = &crew.providers[position];

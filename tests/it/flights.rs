@@ -222,6 +222,20 @@ async fn a_panic_is_its_own_flights_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_in_a_race_is_blamed_on_the_provider_that_had_it() {
+    let providers = Scripted::default();
+    providers.script("first", |_| Act::Answer("1", MOMENT * 5));
+    providers.script("second", |_| Act::Panic);
+    let hedged = Pace { hedge_after: Some(MOMENT), ..pace() };
+    let rig = Rig::idle(&[source("a", &["first", "second"], hedged)], providers);
+    let answer = rig.live(&["a"], seconds(4)).await;
+    assert_eq!(answer["resultados"]["a"]["provider"], "first");
+    let tries = rig.engine.cache.snapshot().entries()[0].trail.tries.clone();
+    let codes: Vec<_> = tries.iter().map(|one| one.failure.as_ref().map(|failure| failure.code)).collect();
+    assert_eq!(codes, [None, Some(Code::Panic)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn derived_values_follow_their_inputs_and_name_the_one_that_fails() {
     let providers = Scripted::default();
     providers
