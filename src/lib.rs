@@ -53,8 +53,8 @@
 //! `bytes → Payload (capped) → Value → data → Reading → Outcome → Snapshot (newest wins) → Rendering → response | event
 //! | metric | state file`. In files: `fetch/http.rs` reads it under the deadline, `fetch/body.rs` decodes and counts it,
 //! `extract` checks and filters it, `flight/race.rs` makes it a reading, `flight/table.rs` lands it, `app/engine.rs`
-//! publishes it into `cache.rs`, plans the next attempt and tells a change of health, `render` writes it, `http/front.rs`
-//! sends it. One direction; a live answer walks the same way and is rendered from the snapshot after the wait, so it can
+//! publishes it into `cache.rs`, plans the next attempt and tells a change of health, `render` writes it, `http/express.rs`
+//! sends it (`http/front.rs` and the routes whatever is not a plain `GET /resumen`). One direction; a live answer walks the same way and is rendered from the snapshot after the wait, so it can
 //! never show less than the cached path does a moment later.
 //!
 //! # A configuration value on its way
@@ -73,7 +73,7 @@
 //! - HTTP to providers is hyper's connection under our own connect path rather than reqwest: the phase in which a
 //!   deadline passed, the address really connected to, the size of a head and the reuse of a connection must be seen.
 //! - Live requests reach the table of flights through a mutex held for a map lookup, not through a channel: simpler, and
-//!   measured as no cost.
+//!   the cached path never meets it.
 //! - The plan of the next attempt is part of a source's entry, set in the same swap as the outcome it follows from:
 //!   whoever reads a snapshot can tell when the next one comes, and the refresher needs no rules of its own.
 //! - A filter is rewritten before it runs, so that every loop of it passes a watch that can stop it: jq itself can be

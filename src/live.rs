@@ -3,7 +3,7 @@
 //! Imports `domain`, `render`, `cache`, `flight` and `clock`. It asks for flights and waits for them; it never
 //! publishes: what a flight brings is in the snapshot before its waiters wake.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,9 +64,10 @@ impl<F: Fetch> Live<F> {
         let snapshot = self.cache.snapshot();
         let here: Vec<(usize, &Name)> =
             names.iter().filter_map(|n| Some((snapshot.roster().position(n.as_str())?, n))).collect();
-        let notes = here.iter().map(|(at, name)| note(&snapshot, *at, name, &legs)).collect();
         let selection = here.iter().map(|(at, _)| *at).collect();
         let collapsed = flown && legs.iter().filter(|leg| leg.flight.is_some()).all(|leg| leg.joined);
+        let legs: HashMap<&Name, &Leg> = legs.iter().map(|leg| (&leg.name, leg)).collect();
+        let notes = here.iter().map(|(at, name)| note(&snapshot, *at, name, &legs)).collect();
         Gathered { snapshot, selection, notes, collapsed }
     }
 
@@ -142,9 +143,9 @@ fn leaves(snapshot: &Snapshot, names: &[Name]) -> Vec<Name> {
     found
 }
 
-fn note(snapshot: &Snapshot, position: usize, name: &Name, legs: &[Leg]) -> Note {
+fn note(snapshot: &Snapshot, position: usize, name: &Name, legs: &HashMap<&Name, &Leg>) -> Note {
     let below = leaves(snapshot, std::slice::from_ref(name));
-    let of_this: Vec<&Leg> = legs.iter().filter(|leg| below.contains(&leg.name)).collect();
+    let of_this: Vec<&Leg> = below.iter().filter_map(|leaf| legs.get(leaf).copied()).collect();
     let brought = |leg: &&Leg| leg.flight.as_ref().is_some_and(|flight| !leg.late && has(snapshot, &leg.name, flight));
     let entry = &snapshot.entries()[position];
     let fetched = entry.source.pace().is_some();
