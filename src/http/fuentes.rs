@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{Entry, Freshness, Snapshot, State as Known, Time, Try};
@@ -14,17 +12,12 @@ use crate::fetch::Fetch;
 use crate::render::rfc3339;
 
 use super::Site;
+use super::whole::whole;
 
 /// Always 200: the verdict is in the body.
 pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
     let body = report(&site.cache.snapshot(), site.clock.now()).to_string();
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/health+json")),
-        (CONTENT_LENGTH, HeaderValue::from(body.len())),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (headers, body).into_response()
+    whole("application/health+json", body)
 }
 
 /// How a source is. Ordered from best to worst.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::Response;
 
 use crate::domain::Time;
 use crate::fetch::Fetch;
@@ -15,6 +13,7 @@ use crate::fetch::Fetch;
 use super::counters::BOUNDS;
 use super::exposition::{Page, Type};
 use super::routes::LABELS;
+use super::whole::whole;
 use super::{Site, process, source_metrics};
 
 /// The stores that can fail.
@@ -67,14 +66,7 @@ pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Respon
     serving(&mut page, &site);
     vitals(&mut page, &site.vitals);
     process::write(&mut page, seconds(site.started.as_millis()));
-    let text = page.into_text();
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")),
-        (CONTENT_LENGTH, HeaderValue::from(text.len())),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (headers, text).into_response()
+    whole("text/plain; version=0.0.4; charset=utf-8", page.into_text())
 }
 
 /// Milliseconds as seconds.

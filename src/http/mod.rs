@@ -33,6 +33,7 @@ mod site;
 mod source_metrics;
 mod stream;
 mod suggest;
+mod whole;
 mod worker;
 
 pub use listen::Listener;

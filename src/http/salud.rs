@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 use crate::fetch::Fetch;
 
 use super::Site;
 use super::problem::{Kind, Problem};
+use super::whole::whole;
 
 /// How long the refresher may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -41,11 +40,5 @@ pub(super) async fn ready<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Respons
 }
 
 fn ok() -> Response {
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (CONTENT_LENGTH, HeaderValue::from(OK.len())),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (headers, OK).into_response()
+    whole("application/json", OK)
 }
