@@ -23,6 +23,7 @@ mod inject;
 mod keep;
 mod layers;
 mod merge;
+mod monitoring;
 mod panel;
 mod program;
 mod running;
