@@ -81,6 +81,11 @@ fn failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     if let Some((address, _)) = of(io::ErrorKind::ConnectionRefused) {
         return Failure::new(Code::ConnectRefused, format!("{address} refused the connection{others}"));
     }
+    // A port that nobody listens on refuses; a reset comes from one who had accepted, before we looked.
+    if let Some((address, _)) = of(io::ErrorKind::ConnectionReset) {
+        let what = format!("the connection broke (connection reset) as soon as {address} had accepted it{others}");
+        return Failure::new(Code::ConnectionClosed, what);
+    }
     if let Some((address, _)) = of(io::ErrorKind::TimedOut) {
         return Failure::new(Code::ConnectTimeout, format!("{address} did not answer while connecting{others}"));
     }
@@ -99,6 +104,18 @@ fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reset_is_told_from_a_refusal() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let code = |kinds: &[io::ErrorKind]| {
+            let failed: Vec<_> = kinds.iter().map(|kind| (address, io::Error::from(*kind))).collect();
+            failure(&failed).code
+        };
+        assert_eq!(code(&[io::ErrorKind::ConnectionReset]), Code::ConnectionClosed);
+        assert_eq!(code(&[io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused]), Code::ConnectRefused);
+        assert_eq!(code(&[io::ErrorKind::HostUnreachable]), Code::ConnectFailed);
+    }
 
     #[test]
     fn families_take_turns_beginning_with_the_lookups_first() {
