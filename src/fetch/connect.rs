@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use crate::clock::{Clock, Deadline};
@@ -70,24 +71,25 @@ impl Target {
 impl Connector {
     /// A new connection to `target`, ready for a request.
     pub(super) async fn connect(&self, target: &Target, deadline: Deadline) -> Result<Box<dyn Stream>, Failure> {
-        let none = Meter::default();
         let tcp = self.reach(target, deadline).await?;
-        let tcp = match &target.proxy {
-            Some(proxy) if target.https => {
-                within(deadline, Phase::Tunnel, &none, proxy::tunnel(tcp, proxy, &target.authority())).await?
-            }
-            _ => tcp,
-        };
         if !target.https {
             return Ok(Box::new(tcp));
         }
+        let none = Arc::<Meter>::default();
+        let tcp = Paced::new(tcp, Arc::clone(&none));
+        let tcp = match &target.proxy {
+            Some(proxy) => {
+                within(deadline, Phase::Tunnel, &none, proxy::tunnel(tcp, proxy, &target.authority())).await?
+            }
+            None => tcp,
+        };
         let handshake = self.tls.handshake(tcp, &target.host, target.ca.as_ref());
         Ok(Box::new(within(deadline, Phase::Tls, &none, handshake).await?))
     }
 
     /// A TCP connection to the target, or to its proxy. The proxy is the operator's own word; what a name means is then
     /// the proxy's to decide, and all that can be judged here is a literal address behind it.
-    async fn reach(&self, target: &Target, deadline: Deadline) -> Result<Paced, Failure> {
+    async fn reach(&self, target: &Target, deadline: Deadline) -> Result<TcpStream, Failure> {
         let Some(proxy) = &target.proxy else {
             return self.dial(&target.host, target.port, word(&target.host, target.allow_private), deadline).await;
         };
@@ -99,7 +101,7 @@ impl Connector {
         dialled.map_err(|failure| Failure::new(failure.code, format!("on the way to the proxy: {}", failure.message)))
     }
 
-    async fn dial(&self, host: &Host<String>, port: u16, word: Word, by: Deadline) -> Result<Paced, Failure> {
+    async fn dial(&self, host: &Host<String>, port: u16, word: Word, by: Deadline) -> Result<TcpStream, Failure> {
         let none = Meter::default();
         let addresses = match host {
             Host::Domain(name) => within(by, Phase::Lookup, &none, self.lookup.addresses(name)).await?,
@@ -107,8 +109,7 @@ impl Connector {
         };
         let addresses = allowed(&addresses, word)?;
         let left = by.at.saturating_duration_since(self.clock.instant());
-        let stream = within(by, Phase::Connect, &none, eyeballs::connect(&addresses, port, left)).await?;
-        Ok(Paced::new(stream))
+        within(by, Phase::Connect, &none, eyeballs::connect(&addresses, port, left)).await
     }
 }
 

@@ -1,10 +1,9 @@
 //! One connection to one provider, driven by the request that uses it. No task of its own: dropping it closes it.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,9 +11,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connect::Stream;
+use super::connect;
+use super::paced::Paced;
 use super::phase::Meter;
 
 /// The most bytes of an answer's head, and of the read buffer behind a body.
@@ -26,21 +25,17 @@ pub(super) const HEADERS: usize = 100;
 /// A connection, and what came over it since the last request was begun.
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
-    connection: Option<Connection<TokioIo<Metered>, Full<Bytes>>>,
+    connection: Option<Connection<Stream, Full<Bytes>>>,
     meter: Arc<Meter>,
 }
 
-/// A stream that counts what it reads.
-struct Metered {
-    stream: Box<dyn Stream>,
-    meter: Arc<Meter>,
-}
+type Stream = TokioIo<Paced<Box<dyn connect::Stream>>>;
 
 impl Link {
     /// HTTP/1 over `stream`.
-    pub(super) async fn open(stream: Box<dyn Stream>) -> Result<Self, hyper::Error> {
+    pub(super) async fn open(stream: Box<dyn connect::Stream>) -> Result<Self, hyper::Error> {
         let meter = Arc::<Meter>::default();
-        let io = TokioIo::new(Metered { stream, meter: Arc::clone(&meter) });
+        let io = TokioIo::new(Paced::new(stream, Arc::clone(&meter)));
         let (sender, connection) = Builder::new().max_buf_size(HEAD).max_header_size(HEAD).handshake(io).await?;
         Ok(Self { sender, connection: Some(connection), meter })
     }
@@ -83,34 +78,11 @@ pub(super) async fn drive<T>(answer: impl Future<Output = T>, mut advance: impl 
 }
 
 /// Whether the connection is over. One that is over is dropped at once, and its descriptor with it.
-fn advance(connection: &mut Option<Connection<TokioIo<Metered>, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
+fn advance(connection: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
     if let Some(running) = connection
         && Pin::new(running).poll(cx).is_ready()
     {
         *connection = None;
     }
     connection.is_none()
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.meter.add(buf.filled().len() - before);
-        read
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -1,30 +1,34 @@
-//! A TCP stream that lets others have a turn: whatever a provider sends without end (informational heads, empty TLS
-//! records, chunks of one byte), the layers above handle one burst of it, and then the deadline is looked at.
+//! A stream that counts what comes over it and lets others have a turn: whatever a provider sends without end
+//! (informational heads, empty TLS records, chunks of one byte), the layers above handle one burst of it, and then the
+//! deadline is looked at. It stands below TLS, where a flood of records is seen, and above it, where an answer is.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::phase::Meter;
 
 /// Bytes that may be read in a row; the smallest things to be made of them take about a millisecond.
 const BURST: usize = 16 * 1024;
 
 /// A paced stream.
-pub(super) struct Paced {
-    stream: TcpStream,
+pub(super) struct Paced<S> {
+    stream: S,
+    meter: Arc<Meter>,
     in_a_row: usize,
 }
 
-impl Paced {
-    /// Paces `stream`.
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, in_a_row: 0 }
+impl<S> Paced<S> {
+    /// Paces `stream`, and counts in `meter` what is read from it.
+    pub(super) fn new(stream: S, meter: Arc<Meter>) -> Self {
+        Self { stream, meter, in_a_row: 0 }
     }
 }
 
-impl AsyncRead for Paced {
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.in_a_row >= BURST {
             self.in_a_row = 0;
@@ -36,12 +40,13 @@ impl AsyncRead for Paced {
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut burst);
         let more = burst.filled().len();
         buf.advance(more);
+        self.meter.add(more);
         self.in_a_row = if read.is_pending() { 0 } else { self.in_a_row + more };
         read
     }
 }
 
-impl AsyncWrite for Paced {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -6,6 +6,7 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use url::Url;
 
 use crate::domain::{Code, Failure};
@@ -20,7 +21,11 @@ pub(super) fn authorization(proxy: &Url) -> Option<HeaderValue> {
 }
 
 /// Asks the proxy at the other end of `stream` for a tunnel to `authority` (`host:port`).
-pub(super) async fn tunnel(stream: Paced, proxy: &Url, authority: &str) -> Result<Paced, Failure> {
+pub(super) async fn tunnel(
+    stream: Paced<TcpStream>,
+    proxy: &Url,
+    authority: &str,
+) -> Result<Paced<TcpStream>, Failure> {
     let request = ask(proxy, authority).map_err(|_| failed("the request for a tunnel cannot be written"))?;
     let (mut sender, mut connection) = http1::Builder::new()
         .max_buf_size(HEAD)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -28,10 +29,10 @@ impl Tls {
     /// Shakes hands with `host` over `stream`, trusting the authorities in the PEM text `ca` too.
     pub(super) async fn handshake(
         &self,
-        stream: Paced,
+        stream: Paced<TcpStream>,
         host: &Host<String>,
         ca: Option<&Arc<str>>,
-    ) -> Result<TlsStream<Paced>, Failure> {
+    ) -> Result<TlsStream<Paced<TcpStream>>, Failure> {
         let name = server_name(host)?;
         let connector = TlsConnector::from(self.config(ca)?);
         connector.connect(name, stream).await.map_err(|error| failure_of_io(&error))
