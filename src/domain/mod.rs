@@ -32,7 +32,7 @@ pub use freshness::{Freshness, Shelf};
 pub use identity::Identity;
 pub use moment::{Moment, SinceBoot};
 pub use name::{Name, NameError};
-pub use outcome::{Outcome, Try};
+pub use outcome::{End, Outcome, Try};
 pub use provider::{Provider, Proxy, Request};
 pub use reading::{Data, Reading};
 pub use roster::Roster;

@@ -30,8 +30,29 @@ pub struct Try {
     pub at: Time,
     /// How long it took.
     pub took: Duration,
-    /// Why it gave no reading; none when it did. A loser of the race that was cancelled has no `Try`.
-    pub failure: Option<Failure>,
+    /// What became of it.
+    pub end: End,
     /// Until when it asked to be left alone (`Retry-After`).
     pub held_until: Option<Time>,
+}
+
+/// What became of one provider's request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It gave the reading.
+    Won,
+    /// It gave none.
+    Failed(Failure),
+    /// It was given up, because another provider had answered first.
+    Outrun,
+}
+
+impl Try {
+    /// Why it gave no reading; none when it did, or might have.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.end {
+            End::Failed(failure) => Some(failure),
+            End::Won | End::Outrun => None,
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! What the table knows of one source, and when its next flight may start.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::domain::{Entry, Name, Time, Try};
 
+use super::race::Entrant;
 use super::{Crew, Flight};
 
 /// One source's place in the table.
@@ -12,15 +14,17 @@ pub(super) struct Lane {
     pub(super) flying: Option<Flight>,
     last_start: Option<Time>,
     held: HashMap<Name, Time>,
+    /// When each provider was asked last.
+    asked: HashMap<Name, Time>,
 }
 
 impl Lane {
     /// A lane that learns from what is known of its source when it was asked last and which providers are held.
     pub(super) fn new(crew: Crew, entry: Option<&Entry>) -> Self {
-        let mut lane = Self { crew, flying: None, last_start: None, held: HashMap::new() };
+        let mut lane = Self { crew, flying: None, last_start: None, held: HashMap::new(), asked: HashMap::new() };
         if let Some(entry) = entry {
             lane.last_start = entry.trail.last;
-            lane.note(&entry.trail.tries);
+            lane.note(&entry.trail.tries, entry.trail.last);
         }
         lane
     }
@@ -58,18 +62,29 @@ impl Lane {
         each.collect::<Option<Vec<Time>>>()?.into_iter().min()
     }
 
-    /// Marks a flight as begun; gives the positions of the providers that may take part, in order of preference.
-    pub(super) fn begin(&mut self, flight: Flight) -> Vec<usize> {
+    /// Marks a flight as begun; gives the providers that may take part, in order of preference.
+    pub(super) fn begin(&mut self, flight: Flight) -> Vec<Entrant> {
         let now = flight.began;
         self.last_start = Some(now);
         self.flying = Some(flight);
-        let free = |at: &usize| self.held.get(&self.crew.providers[*at].0.name).is_none_or(|until| *until <= now);
-        (0..self.crew.providers.len()).filter(free).collect()
+        let names = self.crew.providers.iter().map(|(provider, _)| &provider.name).enumerate();
+        let free = names.filter(|(_, name)| self.held.get(*name).is_none_or(|until| *until <= now));
+        free.map(|(position, name)| Entrant { position, rest: self.rest_of(name, now) }).collect()
     }
 
-    /// Learns which providers want to be left alone.
-    pub(super) fn note(&mut self, tries: &[Try]) {
+    /// What is left of `min_interval` since the provider of this name was asked: it may have been the last of its flight.
+    fn rest_of(&self, name: &Name, now: Time) -> Duration {
+        self.asked.get(name).map_or(Duration::ZERO, |asked| asked.after(self.crew.pace.min_interval).since(now))
+    }
+
+    /// Learns from a race that began then when providers were asked, and which of them want to be left alone.
+    pub(super) fn note(&mut self, tries: &[Try], begun: Option<Time>) {
         for one in tries {
+            // Counted from the start of the flight, which is a little earlier than that of its race: the first provider
+            // needs no rest once the next flight may start.
+            let after = begun.map_or(Duration::ZERO, |begun| one.at.since(begun));
+            let asked = self.last_start.map_or(one.at, |start| start.after(after));
+            self.asked.insert(one.provider.clone(), asked);
             match one.held_until {
                 Some(until) => self.held.insert(one.provider.clone(), until),
                 None => self.held.remove(&one.provider),

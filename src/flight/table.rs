@@ -14,7 +14,7 @@ use crate::fetch::Fetch;
 
 use super::Crew;
 use super::lane::Lane;
-use super::race::{self, Gear};
+use super::race::{self, Entrant, Gear};
 
 /// What a contained panic is called.
 pub(super) const BUG: &str = "a bug of ours stopped this attempt; the log has the place";
@@ -137,15 +137,15 @@ impl<F: Fetch> Flights<F> {
             return Ask::Resting { until };
         }
         let flight = Flight { began: now, landed: CancellationToken::new(), abort: shared.stop.child_token() };
-        let positions = lane.begin(flight.clone());
+        let entrants = lane.begin(flight.clone());
         let crew = lane.crew.clone();
         drop(table);
-        self.start(flight.clone(), crew, positions);
+        self.start(flight.clone(), crew, entrants);
         Ask::Flying { flight, joined: false }
     }
 
     /// Flies in a task of its own, and lands in another one, so that even a panic of the race lands.
-    fn start(&self, flight: Flight, crew: Crew, positions: Vec<usize>) {
+    fn start(&self, flight: Flight, crew: Crew, entrants: Vec<Entrant>) {
         let shared = Arc::clone(&self.shared);
         let (name, identity) = (crew.source.name.clone(), crew.identity);
         let abort = flight.abort.clone();
@@ -156,7 +156,7 @@ impl<F: Fetch> Flights<F> {
                 tokio::select! {
                     biased;
                     () = abort.cancelled() => None,
-                    outcome = race::run(&flying.gear, &crew, positions) => Some(outcome),
+                    outcome = race::run(&flying.gear, &crew, entrants) => Some(outcome),
                 }
             },
             &shared.runtime,
@@ -180,7 +180,7 @@ impl<F> Shared<F> {
     fn land(&self, outcome: Outcome) {
         let now = self.gear.clock.now();
         let held_until = self.table().get_mut(&outcome.source).and_then(|lane| {
-            lane.note(&outcome.tries);
+            lane.note(&outcome.tries, Some(outcome.at));
             lane.held_until(now)
         });
         (self.landing)(outcome, held_until);

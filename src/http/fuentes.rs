@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Entry, Freshness, Snapshot, State as Known, Time, Try};
+use crate::domain::{End, Entry, Freshness, Snapshot, State as Known, Time, Try};
 use crate::fetch::Fetch;
 use crate::render::rfc3339;
 
@@ -98,13 +98,21 @@ fn check(entry: &Entry, state: &Known<'_>, verdict: Verdict, now: Time) -> Value
 fn attempt(one: &Try, now: Time) -> Value {
     let mut attempt = json!({
         "provider": one.provider.as_str(),
-        "status": if one.failure.is_none() { "pass" } else { "fail" },
+        "status": match one.end {
+            End::Won => "pass",
+            End::Failed(_) => "fail",
+            End::Outrun => "warn",
+        },
         "time": rfc3339(one.at),
         "ms": millis(one.took),
     });
-    if let Some(failure) = &one.failure {
-        attempt["output"] = json!(&*failure.message);
-        attempt["code"] = json!(failure.code.as_str());
+    match &one.end {
+        End::Won => {}
+        End::Failed(failure) => {
+            attempt["output"] = json!(&*failure.message);
+            attempt["code"] = json!(failure.code.as_str());
+        }
+        End::Outrun => attempt["output"] = json!("given up without an answer: another provider was faster"),
     }
     if let Some(until) = one.held_until.filter(|until| *until > now) {
         attempt["held_until"] = json!(rfc3339(until));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::domain::{Code, Entry, Freshness, Name, Outcome, Snapshot, Time};
+use crate::domain::{Code, End, Entry, Freshness, Name, Outcome, Snapshot, Time};
 
 use super::exposition::{Page, Type};
 use super::metrics::seconds;
@@ -31,7 +31,12 @@ impl Fetches {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let attempts = sources.entry(outcome.source.clone()).or_default();
         for one in &outcome.tries {
-            let code = one.failure.as_ref().map(|failure| failure.code);
+            let code = match &one.end {
+                End::Won => None,
+                End::Failed(failure) => Some(failure.code),
+                // Neither a success nor a failure: nobody knows what it would have become.
+                End::Outrun => continue,
+            };
             *attempts.results.entry((one.provider.clone(), code)).or_default() += 1;
         }
         let micros = outcome.took.as_micros() as u64;

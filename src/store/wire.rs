@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::{Code, Data, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Time, Trail, Try};
+use crate::domain::{
+    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Time, Trail, Try,
+};
 use crate::render::rfc3339;
 
 /// A [`Moment`].
@@ -113,7 +115,7 @@ impl<'t> SavedWire<'t> {
             took_us: trail.took.map(micros),
             failing_since: trail.failing_since.map(rfc3339),
             failures: trail.failures,
-            providers: trail.tries.iter().map(TryWire::new).collect(),
+            providers: trail.tries.iter().filter(|one| one.end != End::Outrun).map(TryWire::new).collect(),
         }
     }
 
@@ -171,7 +173,7 @@ impl<'t> TryWire<'t> {
             name: one.provider.as_str().into(),
             last_attempt: rfc3339(one.at),
             took_us: micros(one.took),
-            failure: one.failure.as_ref().map(|failure| LapseWire::new(one.at, failure)),
+            failure: one.failure().map(|failure| LapseWire::new(one.at, failure)),
             held_until: one.held_until.map(rfc3339),
         }
     }
@@ -181,7 +183,7 @@ impl<'t> TryWire<'t> {
             provider: Name::new(&self.name).ok()?,
             at: time(&self.last_attempt)?,
             took: Duration::from_micros(self.took_us),
-            failure: self.failure.and_then(LapseWire::lapse).map(|lapse| lapse.failure),
+            end: self.failure.and_then(LapseWire::lapse).map_or(End::Won, |lapse| End::Failed(lapse.failure)),
             held_until: self.held_until.as_deref().and_then(time),
         })
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use resumen::domain::{Code, Pace};
+use resumen::domain::{Code, End, Pace};
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep};
 
@@ -190,8 +190,44 @@ async fn a_hedge_starts_the_next_provider_early_and_cancels_the_loser() {
     assert_eq!(answer["resultados"]["a"]["provider"], "second");
     let ms = answer["resultados"]["a"]["ms"].as_f64().unwrap();
     assert!((900.0..910.0).contains(&ms), "{ms}");
-    tokio::task::yield_now().await;
     assert_eq!(rig.providers.cancelled(), ["first"]);
+    let tries = rig.engine.cache.snapshot().entries()[0].trail.tries.clone();
+    assert_eq!(tries.iter().map(|one| one.end.clone()).collect::<Vec<_>>(), [End::Outrun, End::Won]);
+    assert_eq!(tries[0].took, Duration::from_millis(900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_leaves_each_provider_alone_for_min_interval_not_only_the_first() {
+    let providers = Scripted::default();
+    // The second is asked late in every other flight and would be asked early in the next.
+    let late = |n| Duration::from_millis(if n % 2 == 0 { 900 } else { 1 });
+    providers.script("first", move |n| Act::Fail(Code::HttpStatus, late(n)));
+    providers.script("second", |_| Act::Answer("2", Duration::from_millis(1)));
+    let rig = Rig::idle(&[source("a", &["first", "second"], pace())], providers);
+    for _ in 0..600 {
+        assert_eq!(rig.live(&["a"], seconds(4)).await["resultados"]["a"]["ok"], true);
+        sleep(Duration::from_millis(50)).await;
+    }
+    for provider in ["first", "second"] {
+        let calls = rig.providers.calls(provider);
+        assert!(calls.len() > 15, "{provider}: {}", calls.len());
+        assert!(pauses(&calls).iter().all(|pause| *pause >= 1.0), "{provider}: {:?}", pauses(&calls));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_rests_is_passed_over_for_one_that_need_not() {
+    let providers = Scripted::default();
+    providers.script("first", |n| Act::Fail(Code::HttpStatus, Duration::from_millis(if n == 0 { 900 } else { 1 })));
+    providers.script("second", |_| Act::Answer("2", Duration::from_millis(1)));
+    providers.script("third", |_| Act::Answer("3", Duration::from_millis(1)));
+    let rig = Rig::idle(&[source("a", &["first", "second", "third"], pace())], providers);
+    let mut told = Vec::new();
+    for pause in [MOMENT, seconds(1), MOMENT] {
+        told.push(rig.live(&["a"], seconds(4)).await["resultados"]["a"]["data"].clone());
+        sleep(pause).await;
+    }
+    assert_eq!(told, [2, 3, 2].map(Value::from));
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +267,7 @@ async fn a_panic_in_a_race_is_blamed_on_the_provider_that_had_it() {
     let answer = rig.live(&["a"], seconds(4)).await;
     assert_eq!(answer["resultados"]["a"]["provider"], "first");
     let tries = rig.engine.cache.snapshot().entries()[0].trail.tries.clone();
-    let codes: Vec<_> = tries.iter().map(|one| one.failure.as_ref().map(|failure| failure.code)).collect();
+    let codes: Vec<_> = tries.iter().map(|one| one.failure().map(|failure| failure.code)).collect();
     assert_eq!(codes, [None, Some(Code::Panic)]);
 }
 

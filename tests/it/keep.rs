@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::domain::{
-    Code, Data, Derivation, Failure, Freshness, Identity, Kind, Outcome, Pace, Provider, Reading, Roster, Shelf,
+    Code, Data, Derivation, End, Failure, Freshness, Identity, Kind, Outcome, Pace, Provider, Reading, Roster, Shelf,
     Snapshot, Source, Time, Try,
 };
 
@@ -149,7 +149,7 @@ fn a_wish_to_be_left_alone_outlives_the_restart() {
             provider: name("p"),
             at: at(160),
             took: SECOND,
-            failure: Some(failure.clone()),
+            end: End::Failed(failure.clone()),
             held_until: Some(until),
         };
         let failed = Outcome { result: Err(failure), tries: vec![one], ..success(&a("."), at(160)) };

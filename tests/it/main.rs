@@ -26,6 +26,7 @@ mod merge;
 mod monitoring;
 mod panel;
 mod program;
+mod race;
 mod running;
 mod service;
 mod soak;

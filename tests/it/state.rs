@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::domain::{
-    Code, Data, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Time, Trail, Try,
+    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Time, Trail, Try,
 };
 use resumen::store::{FormatError, State, StateFile, StoreError, decode, encode};
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ fn state(taken: Time) -> State {
         provider: name("p"),
         at: at(20),
         took: Duration::from_micros(84_213),
-        failure: Some(failure.clone()),
+        end: End::Failed(failure.clone()),
         held_until: Some(at(99_000)),
     };
     let trail = Trail {
