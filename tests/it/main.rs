@@ -9,6 +9,7 @@ mod adopt;
 mod check;
 mod commands;
 mod config;
+mod documents;
 mod express;
 mod faults;
 mod fetch;

@@ -1,0 +1,75 @@
+//! The documents, held to what they speak of: examples are run, tables are compared, links lead somewhere.
+
+mod recipes;
+
+/// A part of a document below one heading.
+struct Part {
+    heading: String,
+    text: String,
+    blocks: Vec<Block>,
+}
+
+/// A fenced block.
+struct Block {
+    /// `toml`, `json`, `sh`, …
+    language: String,
+    text: String,
+}
+
+/// The parts of a document in `docs/`, whatever the level of their headings.
+fn parts(name: &str) -> Vec<Part> {
+    let document = std::fs::read_to_string(format!("docs/{name}")).unwrap();
+    let mut parts: Vec<Part> = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in document.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            match open.take() {
+                Some(block) => parts.last_mut().unwrap().blocks.push(block),
+                None => open = Some(Block { language: language.to_owned(), text: String::new() }),
+            }
+        } else if let Some(block) = &mut open {
+            block.text.push_str(line);
+            block.text.push('\n');
+        } else if let Some(heading) = line.strip_prefix('#') {
+            let heading = heading.trim_start_matches('#').trim().to_owned();
+            parts.push(Part { heading, text: String::new(), blocks: Vec::new() });
+        } else if let Some(part) = parts.last_mut() {
+            part.text.push_str(line);
+            part.text.push('\n');
+        }
+    }
+    assert!(open.is_none(), "{name}: a block is never closed");
+    parts
+}
+
+impl Part {
+    /// The texts of its blocks in this language.
+    fn blocks(&self, language: &str) -> Vec<&str> {
+        self.blocks.iter().filter(|block| block.language == language).map(|block| block.text.as_str()).collect()
+    }
+
+    /// The cells of the rows of its tables, headings and rulers left out.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let lines = self.text.lines().filter(|line| line.starts_with('|'));
+        let rows = lines.map(|line| {
+            let line = line.trim().trim_matches('|').replace("\\|", "\u{1}");
+            line.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect::<Vec<_>>()
+        });
+        let mut kept = Vec::new();
+        for row in rows {
+            // A ruler says that the row before it was a heading.
+            if row.iter().all(|cell| cell.starts_with("--")) {
+                kept.pop();
+            } else {
+                kept.push(row);
+            }
+        }
+        kept
+    }
+
+    /// How links call its heading.
+    fn anchor(&self) -> String {
+        let heading = self.heading.to_lowercase().replace(' ', "-");
+        heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    }
+}
