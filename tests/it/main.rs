@@ -26,6 +26,7 @@ mod layers;
 mod merge;
 mod monitoring;
 mod panel;
+mod panel_looks;
 mod program;
 mod race;
 mod running;

@@ -23,6 +23,9 @@ fn page(served: &Served) -> String {
     format!("http://{}/", served.address)
 }
 
+/// The picture in the tab.
+const ICON: &str = "return document.querySelector('link[rel=icon]').href";
+
 /// The texts of the elements that this selector finds.
 fn texts(selector: &str) -> String {
     format!("[...document.querySelectorAll('{selector}')].map((found) => found.textContent)")
@@ -47,6 +50,26 @@ fn values_appear_with_every_digit_and_change_by_themselves() {
     assert_eq!(browser.run(&format!("return {}", texts("dt"))), json!(["z", "2"]));
     browser.until("document.querySelector('.row:nth-child(2) .spark:not(.bare)') !== null");
     assert_eq!(browser.run("return document.title"), "resumen");
+}
+
+#[test]
+fn changes_are_pushed_and_nothing_is_asked_for_meanwhile() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let stub = Stub::json("1001");
+    let served = Served::start(&format!("[store]\npath = \"\"\n{}", on_demand("a", &stub)));
+    browser.goto(&page(&served));
+    browser.until("document.body.dataset.link === 'stream'");
+    browser.until(&shown(".head", "1001"));
+    assert_eq!(browser.run(&format!("return {}", texts("#link"))), json!(["live"]));
+    // On a slow machine it may have asked once while it waited for the first event.
+    let asked =
+        "return performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/resumen')).length";
+    let before = browser.run(asked);
+    stub.says("2002");
+    served.json("/resumen?fresh=1");
+    browser.until(&shown(".head", "2002"));
+    assert_eq!(browser.run(asked), before, "a page whose stream is open does not poll");
+    assert_eq!(browser.run("return document.body.dataset.link"), "stream");
 }
 
 #[test]
@@ -84,12 +107,15 @@ fn what_is_stale_and_failing_is_told_by_words_and_forgotten_when_it_is_over() {
     assert_eq!(browser.run(&format!("return {}", texts(".code"))), json!(["http_status"]));
     assert_eq!(browser.run(&format!("return {}", texts(".head"))), json!(["97.123,45"]), "last-good data stays");
     browser.until("/^desde \\d\\d:\\d\\d · \\d+ s$/.test(document.querySelector('.since').textContent)");
-    browser.until("document.title === '1 viejo · 1 falla — resumen'");
+    browser.until("document.title === 'a: viejo — resumen'");
+    browser.until("/^1 viejo:ahttp_status desde \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");
+    assert!(browser.run(ICON).as_str().unwrap().contains("%23d98e04"), "the icon of the tab tells it too");
     browser.until("/a quedó viejo/.test(document.getElementById('news').textContent)");
     stub.says(r#"{"usd": 97124}"#);
     browser.until("document.title === 'resumen'");
     assert_eq!(browser.run(&format!("return {}", texts(".badge"))), json!(["al día"]));
-    assert_eq!(browser.run("return getComputedStyle(document.querySelector('.trouble')).visibility"), "hidden");
+    assert_eq!(browser.run("return document.querySelector('.trouble').checkVisibility()"), false);
+    assert!(browser.run(ICON).as_str().unwrap().contains("%232f9e63"));
 }
 
 #[test]
@@ -109,6 +135,7 @@ fn a_server_that_goes_away_is_told_and_found_again() {
     let _again = Served::at(address, &every_second(&stub));
     browser.until(&shown(".head", "2002"));
     browser.until("document.body.dataset.link !== 'lost' && document.title === 'resumen'");
+    browser.until("document.body.dataset.link === 'stream'");
     browser.until("/Connection regained/.test(document.getElementById('news').textContent)");
 }
 
@@ -127,7 +154,7 @@ fn a_live_round_shows_each_arrival_and_lines_survive_a_reload() {
     browser.until(&format!("{rounds} === 'live,live'"));
     assert_eq!(browser.run(&format!("return {}", texts(".head"))), json!(["2", "20"]));
     assert_eq!((quick.calls(), slow.calls()), (2, 2));
-    browser.until("/2 of 2 arrived/.test(document.getElementById('news').textContent)");
+    browser.until("/^2 of 2 arrived$/.test(document.getElementById('news').textContent)");
     browser.until("document.getElementById('ask').getAttribute('aria-disabled') === null");
     browser.goto(&page(&served));
     browser.until("document.querySelectorAll('.spark:not(.bare)').length === 2");

@@ -92,8 +92,30 @@ impl Browser {
 
     /// Runs a script in every page from now on, before any of its own.
     pub fn before_pages(&self, script: &str) {
-        let command = Devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
-        self.runtime.block_on(self.client().issue_cmd(command)).unwrap();
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
+    }
+
+    /// Gives the page a window of this size, in pixels.
+    pub fn window(&self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Makes the reader one who prefers this: `("prefers-color-scheme", "dark")`.
+    pub fn prefer(&self, feature: &str, value: &str) {
+        self.devtools("Emulation.setEmulatedMedia", json!({"features": [{"name": feature, "value": value}]}));
+    }
+
+    /// Presses the tabulator key.
+    pub fn tab(&self) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let key = json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
+            self.devtools("Input.dispatchKeyEvent", key);
+        }
+    }
+
+    fn devtools(&self, command: &'static str, parameters: Value) {
+        self.runtime.block_on(self.client().issue_cmd(Devtools(command, parameters))).unwrap();
     }
 
     fn page(&self) -> Value {

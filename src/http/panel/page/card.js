@@ -3,15 +3,24 @@
 import { failing, freshness } from "./answer.js";
 import { arrange, element, write } from "./dom.js";
 import { icon } from "./icons.js";
+import { ems } from "./measure.js";
 import { draw, extremes, spark } from "./spark.js";
 import { rows } from "./values.js";
 import { clockTime, language, span, words } from "./words.js";
 
 const NUMBER = new Intl.NumberFormat(language, { maximumSignificantDigits: 8 });
 
-/** The width, in em, below which a value is not set larger; and that of one which gets a line of its own. */
+/** The width, in em, below which a value is not set larger; above which it gets a line of its own; or is broken. */
 const NARROWEST = 3.3;
-const WIDE = 7;
+const WIDE = 7.5;
+const WIDEST = 20;
+/** How many digits of a tail are reckoned with; where there is no room for more the rest is cut off in sight. */
+const TAIL = 3;
+
+/** Where the card of this source is to be found in the page. */
+export function place(name) {
+  return `card-${name}`;
+}
 
 export class Card {
   #source = null;
@@ -29,8 +38,8 @@ export class Card {
     this.more = element("p", "more");
     this.trouble = new Trouble();
     this.age = element("p", "age");
-    this.provider = element("p", "provider");
-    this.latency = element("p", "latency");
+    this.provider = element("span", "provider");
+    this.latency = element("span", "latency");
     this.next = element("p", "next");
     this.credit = element("p", "credit");
     this.element = element(
@@ -38,8 +47,11 @@ export class Card {
       element("header", "", this.title, this.state),
       element("div", "body", this.values, this.more),
       this.trouble.element,
-      element("footer", "", this.age, this.provider, this.next, this.latency, this.credit),
+      element("footer", "", this.age, element("p", "from", this.provider, this.latency), this.next, this.credit),
     );
+    this.element.id = place(name);
+    // The verdict's links lead here.
+    this.element.tabIndex = -1;
     this.element.setAttribute("aria-labelledby", this.title.id);
   }
 
@@ -51,7 +63,10 @@ export class Card {
     if (source.has && known?.fetchedAt !== source.fetchedAt) this.#fill(source, history);
     if (!source.has) this.#clear();
     this.trouble.show(source);
-    write(this.provider, source.provider ?? "");
+    // A computed source answers for itself.
+    const provider = source.provider === this.name ? "" : (source.provider ?? "");
+    write(this.provider, provider);
+    this.provider.title = provider;
     write(this.latency, latency(source.ms));
     write(this.credit, source.attribution ?? "");
   }
@@ -93,14 +108,16 @@ export class Card {
 
   #fill(source, history) {
     const { shown, more } = rows(source.data);
+    const wide = (row) => shown.length > 1 && row.kind === "number" && width(row) > WIDE;
+    const numbers = shown.filter((row) => row.kind === "number" && !wide(row));
     history.add(this.name, source.fetchedAt, shown);
     this.element.classList.toggle("alone", shown.length === 1);
     // It only grows, so that a number that loses a digit does not make all others jump.
-    this.#widest = Math.max(this.#widest, ...shown.filter((row) => row.kind === "number").map(width));
-    this.element.style.setProperty("--width", Math.min(20, this.#widest).toFixed(2));
+    this.#widest = Math.max(this.#widest, ...numbers.map(width));
+    this.element.style.setProperty("--width", Math.min(WIDEST, this.#widest).toFixed(2));
     const known = this.#rows;
     this.#rows = new Map(shown.map((row) => [row.path, known.get(row.path) ?? new Row(row.path)]));
-    for (const row of shown) this.#rows.get(row.path).show(row, history.points(this.name, row.path));
+    for (const row of shown) this.#rows.get(row.path).show(row, history.points(this.name, row.path), wide(row));
     arrange(this.values, [...this.#rows.values()].map((row) => row.element));
     write(this.more, more > 0 ? words.more(more) : "");
   }
@@ -125,19 +142,23 @@ class Row {
     this.label = element("dt");
     this.head = element("span", "head");
     this.tail = element("span", "tail");
+    this.power = element("span", "power");
     this.unit = element("span", "unit");
-    this.value = element("dd", "", element("span", "number", this.head, this.tail), this.unit);
+    this.value = element("dd", "", element("span", "number", this.head, this.tail, this.power), this.unit);
     this.spark = spark();
     this.element = element("div", "row", this.label, this.value);
   }
 
-  show(row, points) {
+  show(row, points, wide) {
     write(this.label, row.label);
     write(this.head, row.text);
     write(this.tail, row.tail);
+    write(this.power, row.power);
+    this.value.title = row.tail.length > TAIL ? row.text + row.tail + row.power : "";
     write(this.unit, row.unit);
     this.value.className = row.kind;
-    this.element.classList.toggle("wide", row.kind === "number" && width(row) > WIDE);
+    this.element.classList.toggle("wide", wide);
+    this.element.style.setProperty("--width", wide ? Math.min(WIDEST, width(row)).toFixed(2) : "");
     if (row.kind === "number") this.element.append(this.spark);
     else this.spark.remove();
     this.draw(points);
@@ -159,8 +180,7 @@ class Trouble {
 
   show(source) {
     const quiet = source.code === null || source.code === "pending";
-    this.element.inert = quiet;
-    this.element.classList.toggle("quiet", quiet);
+    this.element.hidden = quiet;
     if (quiet) this.element.open = false;
     write(this.code, quiet ? "" : source.code);
     write(this.message, quiet ? "" : source.error);
@@ -172,11 +192,10 @@ class Trouble {
   }
 }
 
-/** About how many em a value takes, so that the largest type that fits can be chosen. */
+/** How many em a value takes, so that the largest type that fits can be chosen. */
 function width(row) {
-  const em = (text) => [...text].reduce((sum, character) => sum + (/[\d\p{L}]/u.test(character) ? 0.54 : 0.27), 0);
-  const unit = row.unit ? 0.35 + em(row.unit) * 0.4 : 0;
-  return em(row.text) + em(row.tail) * 0.6 + unit;
+  const unit = row.unit ? 0.35 + ems(row.unit) * 0.4 : 0;
+  return ems(row.text + row.power) + ems(row.tail.slice(0, TAIL)) * 0.6 + (row.tail.length > TAIL ? 0.5 : 0) + unit;
 }
 
 function badge(state) {
@@ -185,5 +204,6 @@ function badge(state) {
 
 function latency(ms) {
   if (ms === null) return "";
+  if (ms < 1) return "< 1 ms";
   return ms < 1000 ? `${Math.round(ms)} ms` : `${NUMBER.format(Math.round(ms / 10) / 100)} s`;
 }

@@ -3,8 +3,9 @@
 import { readAnswer } from "./answer.js";
 import { Card } from "./card.js";
 import { ServerClock } from "./clock.js";
-import { arrange, write } from "./dom.js";
+import { arrange, element, write } from "./dom.js";
 import { Feed } from "./feed.js";
+import { Fit } from "./fit.js";
 import { Plan } from "./plan.js";
 import { round } from "./round.js";
 import { History } from "./spark.js";
@@ -20,9 +21,9 @@ const cards = new Map();
 const plan = new Plan((name, next) => cards.get(name)?.plan(next));
 const feed = new Feed(clock, take, tell);
 const link = { state: null, since: null, heard: null };
-let sources = new Map();
-
 const place = (id) => document.getElementById(id);
+const fit = new Fit(place("cards"));
+let sources = new Map();
 
 function take(text) {
   const answer = readAnswer(text);
@@ -33,17 +34,10 @@ function take(text) {
   history.keep(sources);
   for (const [name, source] of sources) show(name, source);
   arrange(place("cards"), [...sources.keys()].map((name) => cards.get(name).element));
-  document.documentElement.dataset.size = size(sources.size);
   place("cards").removeAttribute("aria-busy");
   judge();
   plan.changed();
   tickCards();
-}
-
-function size(count) {
-  if (count <= 3) return "few";
-  if (count <= 6) return "some";
-  return count <= 12 ? "many" : "crowd";
 }
 
 function show(name, source) {
@@ -68,7 +62,7 @@ function tell(state) {
 }
 
 function judge() {
-  verdict.show(sources, link.state === "lost" ? clockTime(link.heard, clock.now()) : null);
+  verdict.show(sources, clock.now(), link.state === "lost" ? link.heard : null);
 }
 
 async function ask() {
@@ -77,7 +71,7 @@ async function ask() {
   button.setAttribute("aria-disabled", "true");
   write(button, words.asking);
   const names = [...cards.keys()];
-  const arrived = await round(names, (name, how, source) => {
+  const { live, held } = await round(names, (name, how, source) => {
     const card = cards.get(name);
     if (how === "live" && newer(name, source)) {
       sources.set(name, source);
@@ -85,7 +79,7 @@ async function ask() {
     }
     card?.asked(how);
   });
-  verdict.tell(words.news.round(arrived, names.length));
+  verdict.tell(words.news.round(live, names.length, held));
   judge();
   button.removeAttribute("aria-disabled");
   write(button, words.ask);
@@ -100,6 +94,7 @@ function tickCards() {
   const now = clock.now();
   for (const card of cards.values()) card.tick(now);
   write(place("time"), clockTime(now, now));
+  fit.check();
   plan.tick();
 }
 
@@ -119,7 +114,7 @@ function tick() {
 
 document.documentElement.lang = language;
 place("cards").setAttribute("aria-busy", "true");
-write(place("verdict"), words.loading);
+place("verdict").append(element("li", "", words.loading));
 write(place("link"), words.connecting);
 write(place("ask"), words.ask);
 place("ask").addEventListener("click", ask);

@@ -10,7 +10,7 @@ const IDLE = 60_000;
 
 export class Plan {
   #tell;
-  #due = 0;
+  #due = Infinity;
   #earliest = 0;
 
   /** `tell(name, instant)` is told of each source. */

@@ -7,23 +7,26 @@ const AT_ONCE = 5;
 /** How long a card tells how its source fared, in milliseconds. */
 const LINGER = 6000;
 
-/** Asks for every source; `step(name, how, source)` is told of each. Resolves to how many arrived. */
+/**
+ * Asks for every source; `step(name, how, source)` is told of each. Resolves to how many arrived, and to how many had
+ * been asked too short a time before.
+ */
 export async function round(names, step) {
   const open = [...names];
-  let arrived = 0;
+  const fared = { live: 0, held: 0 };
   for (const name of names) step(name, "asking");
 
   async function worker() {
     for (let name = open.shift(); name; name = open.shift()) {
       const { how, source } = await ask(name);
-      if (how === "live") arrived += 1;
+      if (how in fared) fared[how] += 1;
       step(name, how, source);
       setTimeout(step, LINGER, name, null);
     }
   }
 
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return arrived;
+  return fared;
 }
 
 async function ask(name) {
@@ -31,13 +34,13 @@ async function ask(name) {
     const answer = await fetch(`resumen?fresh=1&sources=${name}`, { cache: "no-store" });
     if (!answer.ok) return { how: "lost" };
     const source = readAnswer(await answer.text()).sources.get(name);
-    return { how: fared(source), source };
+    return { how: verdict(source), source };
   } catch {
     return { how: "lost" };
   }
 }
 
-function fared(source) {
+function verdict(source) {
   if (source.live) return "live";
   // Without `failing_since` the failure is of this request alone: it did not wait long enough.
   if (source.code === "timeout" && source.since === null) return "late";

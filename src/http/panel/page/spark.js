@@ -84,7 +84,7 @@ export function extremes(points) {
 function place(points) {
   const [low, high] = extremes(points);
   const begin = points[0].at;
-  const x = (at) => 3 + ((WIDTH - 6) * (at - begin)) / Math.max(1, points.at(-1).at - begin);
+  const x = (at) => ((WIDTH - 3) * (at - begin)) / Math.max(1, points.at(-1).at - begin);
   const y = (value) => (high > low ? HEIGHT - 4 - ((HEIGHT - 8) * (value - low)) / (high - low) : HEIGHT / 2);
   return points.map((point) => [x(point.at), y(point.value)]);
 }

@@ -36,7 +36,7 @@ function collect(value, path, found) {
 
 function row({ path, value }, alone) {
   const named = name(path, value instanceof Digits, alone);
-  return { path: path.join("."), ...named, tail: "", ...shape(value) };
+  return { path: path.join("."), ...named, tail: "", power: "", ...shape(value) };
 }
 
 /** Label and unit of a key such as `temperatura_c`, `km_h` or `usd`. */
@@ -71,7 +71,10 @@ function shape(value) {
   return { kind: "empty", text: words.empty };
 }
 
-/** The digits as they came, grouped as the reader's language does; `tail` is what may be set smaller. */
+/**
+ * The digits as they came, grouped as the reader's language does. `tail` is what may be set smaller or be cut off,
+ * `power` what must not be: an exponent.
+ */
 function number(text) {
   const [, sign, whole, fraction, exponent] = /^(-?)(\d+)(?:\.(\d+))?(.*)$/.exec(text);
   const grouped = whole.length < 5 ? whole : whole.replace(/\B(?=(\d{3})+$)/g, SEPARATORS.group);
@@ -79,7 +82,8 @@ function number(text) {
   const loud = Math.max(2, 6 - whole.length);
   const decimals = fraction ? SEPARATORS.decimal + fraction.slice(0, loud) : "";
   const tail = (fraction ?? "").slice(loud);
-  return { text: (sign && "−") + grouped + decimals + (tail ? "" : exponent), tail: tail && tail + exponent };
+  const power = tail ? exponent : "";
+  return { text: (sign && "−") + grouped + decimals + (tail ? "" : exponent), tail, power };
 }
 
 function cut(text) {

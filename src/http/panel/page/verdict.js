@@ -1,12 +1,16 @@
 // How things stand as a whole: a sentence in the head, the title and the icon of the tab, and news for those who listen.
 
 import { failing, freshness } from "./answer.js";
-import { write } from "./dom.js";
+import { place } from "./card.js";
+import { element, write } from "./dom.js";
 import { SHAPES, icon } from "./icons.js";
-import { words } from "./words.js";
+import { clockTime, words } from "./words.js";
 
 const ORDER = ["missing", "stale", "failing", "pending"];
 const COLOURS = { fresh: "#2f9e63", stale: "#d98e04", failing: "#d98e04", missing: "#d6453d", pending: "#8b8b86" };
+/** Of each kind so many are named, and up to so many with their reason. */
+const NAMED = 6;
+const EXPLAINED = 2;
 /** News are gathered for this long, so that a reader is not interrupted for each source. */
 const GATHER = 2000;
 
@@ -16,19 +20,19 @@ export class Verdict {
   #news = [];
   #timer = 0;
 
-  /** Shows how all `sources` stand. While the connection is lost, since `lost`, nobody knows. */
-  show(sources, lost) {
-    const counts = count(sources);
-    const worst = lost ? "missing" : (ORDER.find((state) => counts[state] > 0) ?? "fresh");
-    const text = lost ? words.asOf(lost) : sentence(sources.size, counts);
+  /** Shows how all `sources` stand. While the connection is lost, last heard at `lost`, nobody knows. */
+  show(sources, now, lost) {
+    const groups = lost === null ? grouped(sources) : [];
+    const worst = lost === null ? (groups[0]?.state ?? "fresh") : "missing";
+    const calm = lost === null ? (sources.size > 0 ? words.allFresh : words.nobody) : words.asOf(clockTime(lost, now));
+    const items = groups.length > 0 ? groups.map((group) => told(group, now)) : [[calm]];
     this.#watch(sources);
-    const key = `${worst} ${text}`;
+    const key = JSON.stringify([worst, items]);
     if (this.#shown === key) return;
     this.#shown = key;
-    const verdict = document.getElementById("verdict");
-    verdict.dataset.state = worst;
-    verdict.replaceChildren(icon(worst), document.createTextNode(text));
-    document.title = worst === "fresh" ? "resumen" : `${lost ? words.news.lost : text} — resumen`;
+    replace(items.map((item, at) => line(groups[at]?.state ?? worst, item)));
+    const text = lost === null ? title(groups) : words.news.lost;
+    document.title = text ? `${text} — resumen` : "resumen";
     document.querySelector('link[rel="icon"]').href = favicon(worst);
   }
 
@@ -60,21 +64,62 @@ function standing(source) {
   return state === "fresh" && failing(source) ? "failing" : state;
 }
 
-function count(sources) {
-  const counts = { missing: 0, stale: 0, failing: 0, pending: 0 };
-  for (const source of sources.values()) {
-    const state = freshness(source);
-    if (state !== "fresh") counts[state] += 1;
-    if (failing(source) && source.has) counts.failing += 1;
+/** The sources that are not well, each once, worst first. */
+function grouped(sources) {
+  const groups = ORDER.map((state) => ({ state, found: [] }));
+  for (const [name, source] of sources) {
+    groups.find((group) => group.state === standing(source))?.found.push({ name, source });
   }
-  return counts;
+  return groups.filter((group) => group.found.length > 0);
 }
 
-function sentence(size, counts) {
-  if (size === 0) return words.nobody;
-  const told = ORDER.filter((state) => counts[state] > 0);
-  if (told.length === 0) return words.allFresh;
-  return told.map((state) => `${counts[state]} ${words.counts[state][counts[state] === 1 ? 0 : 1]}`).join(" · ");
+/** A group as texts and links: how many, and of the first ones who, why and since when. */
+function told({ state, found }, now) {
+  const parts = [`${tally(state, found.length)}:`];
+  for (const { name, source } of found.slice(0, NAMED)) {
+    parts.push({ name, why: found.length <= EXPLAINED ? why(source, now) : "" });
+  }
+  if (found.length > NAMED) parts.push(words.more(found.length - NAMED));
+  return parts;
+}
+
+function why(source, now) {
+  if (!failing(source)) return "";
+  return source.since ? `${source.code} ${words.from(clockTime(source.since, now))}` : source.code;
+}
+
+function line(state, parts) {
+  const made = element("li", "", icon(state));
+  made.dataset.state = state;
+  for (const part of parts) {
+    if (typeof part === "string") made.append(element("span", "", part));
+    else made.append(element("span", "who", link(part.name), ...(part.why ? [element("span", "why", part.why)] : [])));
+  }
+  return made;
+}
+
+/** Shows other lines; whoever stood on a link stays on it. */
+function replace(lines) {
+  const list = document.getElementById("verdict");
+  const held = list.contains(document.activeElement) ? document.activeElement.hash : null;
+  list.replaceChildren(...lines);
+  if (held) list.querySelector(`[href="${held}"]`)?.focus();
+}
+
+function link(name) {
+  const made = element("a", "", name);
+  made.href = `#${place(name)}`;
+  return made;
+}
+
+function tally(state, count) {
+  return `${count} ${words.counts[state][count === 1 ? 0 : 1]}`;
+}
+
+function title(groups) {
+  const found = groups.flatMap((group) => group.found);
+  if (found.length === 1) return `${found[0].name}: ${words[groups[0].state]}`;
+  return groups.map((group) => tally(group.state, group.found.length)).join(" · ");
 }
 
 function favicon(state) {

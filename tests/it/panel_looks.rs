@@ -1,0 +1,172 @@
+//! How the panel looks and is used: it fits its window, can be read, and needs no mouse.
+
+use serde_json::{Value, json};
+
+use crate::support::browser::Browser;
+use crate::support::served::Served;
+use crate::support::stub::Stub;
+
+/// Sources `s0`… of `count`, each at `stub`, and one of the name `broken`, at a provider that fails.
+fn wall(count: usize, stub: &Stub) -> Served {
+    let failing = Stub::json("0");
+    failing.change(|answer| answer.status = "503 Service Unavailable");
+    let one = |at| format!("[sources.s{at}]\nurl = \"{}\"\nattribution = \"thanks to {at}\"\n", stub.url());
+    let sources: String = (0..count).map(one).collect();
+    Served::start(&format!("[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n", failing.url()))
+}
+
+fn open(served: &Served, browser: &Browser, cards: usize) {
+    browser.goto(&format!("http://{}/", served.address));
+    let told = "document.querySelectorAll(\".card:is([data-state='fresh'], [data-state='missing'])\").length";
+    browser.until(&format!("{told} === {cards}"));
+    // What the page does once a second has been done since.
+    browser.until("document.querySelector('.next').textContent !== ''");
+}
+
+/// What is cut off, or stands outside of the window.
+const BEYOND: &str = "return [...document.querySelectorAll('body *')].filter((one) => {
+    const { left, right, width } = one.getBoundingClientRect();
+    const cut = getComputedStyle(one).overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1;
+    return one.id !== 'news' && width > 0 && (left < -1 || right > innerWidth + 1 || cut);
+}).map((one) => one.className + ' ' + one.textContent)";
+
+#[test]
+fn cards_fit_the_wall_and_nothing_is_cut_off() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let stub = Stub::json(r#"{"usd": 97123.45}"#);
+    for (count, width, height) in [(1, 1920, 1080), (5, 1366, 768), (5, 1920, 1080), (12, 1920, 1080), (40, 3840, 2160)]
+    {
+        let served = wall(count - 1, &stub);
+        browser.window(width, height);
+        open(&served, &browser, count);
+        let page = browser.run("return document.documentElement.scrollHeight");
+        assert!(page.as_u64().unwrap() <= height.into(), "{count} cards at {width}×{height}: {page}");
+        assert_eq!(browser.run(BEYOND), json!([]), "{count} cards at {width}×{height}");
+        let heights =
+            "return [...new Set([...document.querySelectorAll('.card')].map((c) => Math.round(c.offsetHeight / 4)))]";
+        assert_eq!(browser.run(heights).as_array().unwrap().len(), 1, "rows are equal");
+    }
+}
+
+#[test]
+fn a_phone_shows_first_what_is_broken_why_and_since_when() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let stub = Stub::json(r#"{"a": {"long name of a value_usd": 12345678.901234}, "b": "https://example.com/a/b"}"#);
+    let served = wall(12, &stub);
+    browser.window(390, 844);
+    open(&served, &browser, 13);
+    assert_eq!(browser.run(BEYOND), json!([]));
+    let verdict = "document.getElementById('verdict')";
+    browser.until(&format!("/^1 missing:brokenhttp_status since \\d\\d:\\d\\d$/.test({verdict}.textContent)"));
+    assert_eq!(browser.run(&format!("return {verdict}.getBoundingClientRect().bottom < 200")), true);
+    browser.click("#verdict a");
+    let seen = "(() => { const card = document.getElementById('card-broken').getBoundingClientRect();
+        return card.top >= 0 && card.bottom <= innerHeight })()";
+    browser.until(seen);
+}
+
+#[test]
+fn digits_may_be_cut_off_in_sight_but_an_exponent_never() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let stub = Stub::json("1.2345678901234567890123456789012345678901234567890123456789e28");
+    let served = wall(1, &stub);
+    browser.window(390, 844);
+    open(&served, &browser, 2);
+    let parts = "return [...document.querySelector('.number .number').children].map((part) => part.textContent)";
+    let parts = browser.run(parts);
+    let whole: String = parts.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(whole.starts_with("1.2345678901234567890") && whole.contains('e'), "{parts}");
+    let cut = |part: &str| {
+        format!("(({part}) => {part}.scrollWidth > {part}.clientWidth + 1)(document.querySelector('.{part}'))")
+    };
+    assert_eq!(browser.run(&format!("return [{}, {}]", cut("tail"), cut("power"))), json!([true, false]));
+    assert_eq!(browser.run("return document.querySelector('.power').textContent"), "e28");
+    assert_eq!(browser.run("return document.querySelector('dd').title"), json!(whole), "in full on asking");
+}
+
+/// The texts whose colour differs too little from what is behind them, by the measure of WCAG 2.2 AA (4.5 to 1).
+const FAINT: &str = "
+    const parts = (colour) => {
+        const numbers = colour.match(/[\\d.]+/g).map(Number);
+        return colour.startsWith('color(') ? [...numbers.slice(0, 3).map((n) => n * 255), numbers[3] ?? 1] : numbers;
+    };
+    const light = (colour) => parts(colour).slice(0, 3).map((n) => n / 255)
+        .map((n) => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, n, at) => sum + n * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (one) => {
+        const colour = getComputedStyle(one).backgroundColor;
+        return (parts(colour)[3] ?? 1) > 0 || !one.parentElement ? colour : behind(one.parentElement);
+    };
+    const contrast = (one) => {
+        const [a, b] = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);
+        return (a + 0.05) / (b + 0.05);
+    };
+    const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const texts = [...document.querySelectorAll('body *')].filter((one) => own(one) && one.checkVisibility());
+    if (texts.length < 20) return ['there are only ' + texts.length];
+    return texts.filter((one) => contrast(one) < 4.5).map((one) => [one.className, contrast(one)])";
+
+#[test]
+fn every_text_can_be_read_in_light_and_dark_and_over_a_lost_link() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let stub = Stub::json(r#"{"usd": 97123.4567, "nothing": null}"#);
+    let served = wall(3, &stub);
+    let page = format!("http://{}/", served.address);
+    open(&served, &browser, 4);
+    let mut grounds = Vec::new();
+    let mut look = |theme: &str| {
+        browser.prefer("prefers-color-scheme", theme);
+        assert_eq!(browser.run(FAINT), json!([]), "{theme}");
+        grounds.push(browser.run("return getComputedStyle(document.body).backgroundColor"));
+    };
+    look("light");
+    look("dark");
+    drop(served);
+    browser.until("document.body.dataset.link === 'lost'");
+    look("light");
+    look("dark");
+    assert_ne!(grounds[0], grounds[1], "{page}");
+}
+
+#[test]
+fn it_needs_no_mouse_and_names_its_parts() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let stub = Stub::json("1");
+    let served = wall(1, &stub);
+    open(&served, &browser, 2);
+    let focused = "const one = document.activeElement; const style = getComputedStyle(one);
+        return [one.tagName, one.textContent.slice(0, 7), style.outlineStyle, parseFloat(style.outlineWidth) >= 2]";
+    for expected in [
+        json!(["A", "broken", "solid", true]),
+        json!(["BUTTON", "Ask now", "solid", true]),
+        json!(["SUMMARY", "http_st", "solid", true]),
+    ] {
+        browser.tab();
+        assert_eq!(browser.run(focused), expected);
+    }
+    let landmarks =
+        "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
+    assert_eq!(browser.run(landmarks), json!(["HEADER", "H1", "MAIN", "H2", "H2"]));
+    let named = "return [...document.querySelectorAll('article')].map((one) => \
+        document.getElementById(one.getAttribute('aria-labelledby')).textContent)";
+    assert_eq!(browser.run(named), json!(["s0", "broken"]));
+    let live = "return [...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((one) => one.id)";
+    assert_eq!(browser.run(live), json!(["news"]), "one place speaks, not each age that ticks");
+}
+
+#[test]
+fn who_wants_no_motion_gets_none() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let slow = Stub::json("1");
+    let served = Served::start(&format!(
+        "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\nmin_interval = \"1ms\"\n",
+        slow.url()
+    ));
+    open(&served, &browser, 1);
+    let moves = "return parseFloat(getComputedStyle(document.querySelector('.card'), '::before').transitionDuration)";
+    for (preference, seconds) in [("no-preference", 4), ("reduce", 0)] {
+        browser.prefer("prefers-reduced-motion", preference);
+        browser.run("document.querySelector('.card').dataset.round = 'asking'");
+        assert_eq!(browser.run(moves), json!(seconds), "{preference}");
+    }
+}
