@@ -1,12 +1,22 @@
 //! Which parts of a configuration must never be shown.
 
-use base64::Engine;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 
-/// The secrets in a header's value: the whole of it, and its words (`Bearer abc…`, `key=abc…; …`).
+/// The secrets in a header's value: the whole of it, its words (`Bearer abc…`, `key=abc…; …`), and what `Basic` hides.
 pub(super) fn of_header(value: &str) -> Vec<String> {
     let words = value.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '=' | '"'));
-    std::iter::once(value.trim()).chain(words).flat_map(both_forms).collect()
+    let mut secrets: Vec<String> = std::iter::once(value.trim()).chain(words).flat_map(both_forms).collect();
+    if let Some((scheme, credentials)) = value.trim().split_once(' ')
+        && scheme.eq_ignore_ascii_case("basic")
+        && let Ok(plain) = STANDARD.decode(credentials.trim())
+    {
+        let plain = String::from_utf8_lossy(&plain);
+        secrets.extend(plain.split(':').map(str::to_owned));
+        secrets.push(plain.into_owned());
+    }
+    secrets
 }
 
 /// The secrets in a URL's text, however malformed: user, password, both as they are sent, and each value of the query.
@@ -46,7 +56,7 @@ fn of_userinfo(userinfo: &str) -> Vec<String> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let mut secrets: Vec<String> = [userinfo, user, password].into_iter().flat_map(both_forms).collect();
     let plain = format!("{}:{}", decoded(user), decoded(password));
-    secrets.push(base64::engine::general_purpose::STANDARD.encode(plain));
+    secrets.push(STANDARD.encode(plain));
     secrets
 }
 
@@ -73,6 +83,7 @@ mod tests {
     fn a_header_hides_its_words_too() {
         has(&of_header("Bearer abcdefgh"), &["Bearer abcdefgh", "abcdefgh"]);
         has(&of_header("key=\"s3cr%2Ft\"; v=2"), &["s3cr%2Ft", "s3cr/t"]);
+        has(&of_header("basic dXNlcm5hbWU6cGFzc3dvcmQ="), &["username:password", "username", "password"]);
     }
 
     #[test]

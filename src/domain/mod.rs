@@ -6,6 +6,7 @@
 mod address;
 mod adopt;
 mod code;
+mod disguise;
 mod entry;
 mod failure;
 mod freshness;

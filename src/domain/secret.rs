@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 
+use super::disguise::forms;
+
 /// What must not be shown now: the secrets of a configuration, and those of the one before it, since a request of that
 /// one may still be in the air.
 #[derive(Debug, Clone, Default)]
@@ -41,16 +43,10 @@ impl Secrets {
     /// Shorter values are not masked: they would blank ordinary words.
     pub const MIN: usize = 8;
 
-    /// Keeps the values of at least [`Self::MIN`] characters, each also as it looks inside a quoted text and inside
-    /// one quoted again (a `Debug` field in a JSON line).
+    /// Keeps the values of at least [`Self::MIN`] characters, each in every form in which others may write it.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
         let long = values.into_iter().filter(|v| v.chars().count() >= Self::MIN);
-        let kept: BTreeSet<String> = long
-            .flat_map(|value| {
-                let once = quoted(&value);
-                [quoted(&once), once, value]
-            })
-            .collect();
+        let kept: BTreeSet<String> = long.flat_map(forms).collect();
         if kept.is_empty() {
             return Self::default();
         }
@@ -99,18 +95,6 @@ impl Secrets {
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
-}
-
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.extend(c.escape_debug()),
-            c => quoted.push(c),
-        }
-    }
-    quoted
 }
 
 impl std::fmt::Debug for Secrets {
