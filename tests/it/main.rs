@@ -6,6 +6,7 @@
 mod support;
 
 mod adopt;
+mod canaries;
 mod check;
 mod commands;
 mod config;

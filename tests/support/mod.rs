@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod client;
 pub mod crowd;
+pub mod echo;
 pub mod fault;
 pub mod scripted;
 pub mod served;
