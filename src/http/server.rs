@@ -5,6 +5,7 @@
 //! turned away.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -24,8 +25,12 @@ use super::{Site, descriptors};
 /// one; trying at once would only burn the processor.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `site` on `listener` until `drain`, then finishes what runs, within the grace of the configuration.
-/// `threads` is how many threads serve.
+/// How long the door stays open once the service says that it is not ready: a balancer, or a client that was told this
+/// address a moment ago, is still answered rather than refused. At most an eighth of the grace.
+const DOOR_OPEN: Duration = Duration::from_millis(250);
+
+/// Serves `site` on `listener` until `drain`; then it is no longer ready, closes the door a moment later and finishes
+/// what runs, within the grace of the configuration. `threads` is how many threads serve.
 pub async fn serve<F: Fetch>(
     listener: Listener,
     site: Arc<Site<F>>,
@@ -36,8 +41,13 @@ pub async fn serve<F: Fetch>(
     let listener = TcpListener::from_std(listener.into_inner())?;
     let room = Arc::new(Semaphore::new(descriptors::room(site.settings.max_connections)));
     let accepting = Accepting { listener, workers, room, exhausted: false };
-    let workers = accepting.run(&drain).await;
-    site.drain();
+    let closing = async {
+        drain.cancelled().await;
+        // Before the door closes, so that whoever asks can see it.
+        site.drain();
+        tokio::time::sleep(DOOR_OPEN.min(site.settings.shutdown_grace / 8)).await;
+    };
+    let workers = accepting.run(closing).await;
     // All are told before any is waited for.
     let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
     for end in ends {
@@ -56,12 +66,13 @@ struct Accepting {
 }
 
 impl Accepting {
-    /// Accepts until `drain`; the listener is closed when this ends.
-    async fn run(mut self, drain: &CancellationToken) -> Vec<Worker> {
+    /// Accepts until `closing`; the listener is closed when this ends.
+    async fn run(mut self, closing: impl Future<Output = ()>) -> Vec<Worker> {
+        let mut closing = pin!(closing);
         loop {
             let arrival = tokio::select! {
                 biased;
-                () = drain.cancelled() => break,
+                () = &mut closing => break,
                 arrival = self.next() => arrival,
             };
             place(&self.workers, arrival);

@@ -1,8 +1,9 @@
 //! What the routes answer from.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
@@ -57,7 +58,8 @@ pub struct Site<F> {
     restored: bool,
     /// Whether no source is waited for any more; from then on none ever is.
     settled: AtomicBool,
-    draining: AtomicBool,
+    /// When it began to drain.
+    draining: OnceLock<Instant>,
     drained: CancellationToken,
     /// Who listens to the stream.
     pub(super) streams: Clients,
@@ -74,7 +76,7 @@ impl<F: Fetch> Site<F> {
             page: Page::new(),
             history: History::default(),
             settled: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: OnceLock::new(),
             drained: CancellationToken::new(),
             streams: Clients::default(),
             settings,
@@ -111,9 +113,9 @@ impl<F: Fetch> Site<F> {
         self.history.follow(&self.cache, stop).await;
     }
 
-    /// From now on every answer is its connection's last.
+    /// From now on it is not ready, streams end, and every answer is its connection's last.
     pub(super) fn drain(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.get_or_init(|| self.clock.instant());
         self.drained.cancel();
     }
 
@@ -123,7 +125,12 @@ impl<F: Fetch> Site<F> {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        self.draining.get().is_some()
+    }
+
+    /// When it began to drain, if it has.
+    pub(super) fn drained_since(&self) -> Option<Instant> {
+        self.draining.get().copied()
     }
 }
 

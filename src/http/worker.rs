@@ -33,7 +33,7 @@ const MAX_HEADERS: usize = 64;
 /// How precisely deadlines are kept.
 const COARSEST_SWEEP: Duration = Duration::from_millis(250);
 
-/// How long a connection without a request in progress is kept when draining: whoever was just about to ask is
+/// How long after the drain began a connection without a request in progress is kept: whoever was just about to ask is
 /// answered, and told by that answer that it is the last.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
@@ -144,7 +144,7 @@ impl<F: Fetch> Rota<F> {
 
     /// Nothing new comes. Ends when the last connection has, or with the grace.
     async fn drain(&mut self) {
-        let began = self.now();
+        let began = self.hall.site.drained_since().unwrap_or_else(|| self.now());
         let grace = self.hall.site.settings.shutdown_grace;
         // Others have something to finish after us.
         let hard_end = began + grace.saturating_sub((grace / 10).min(COARSEST_SWEEP));

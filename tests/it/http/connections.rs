@@ -129,22 +129,36 @@ fn old_clients_keep_the_connection_only_if_they_ask_for_it() {
 #[test]
 fn a_drain_finishes_what_runs() {
     let mut served = unfilled();
-    let (mut busy, mut idle, mut late) = (served.client(), served.client(), served.client());
+    let (mut busy, mut idle) = (served.client(), served.client());
     busy.send("GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n");
     idle.get("/salud");
-    late.get("/salud");
     served.drain.cancel();
-    let is_last = |ready: &Answer| ready.header("connection") == Some("close");
-    let last = std::iter::repeat_with(|| late.get("/salud/listo")).find(is_last).unwrap();
-    // The drain may begin while this answer is on its way: it is the last one, but was not ready for another reason.
-    let code = last.json()["code"].clone();
-    assert!(last.status == 503 && (code == "draining" || code == "not_ready"), "{code}");
     assert!(idle.is_ended_within(Duration::from_secs(2)));
     assert!(!busy.is_ended_within(Duration::from_millis(1)));
     fill(&served);
     let answer = busy.answer("GET");
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert!(served.stop(Duration::from_secs(2)).is_some());
+}
+
+#[test]
+fn a_drain_is_seen_on_kept_and_on_new_connections_before_the_door_closes() {
+    let mut served = served();
+    let mut kept = served.client();
+    assert_eq!(kept.get("/salud/listo").status, 200);
+    served.drain.cancel();
+    // The door is open for a quarter of a second more.
+    let (mut new, mut poller) = (served.client(), served.client());
+    for client in [&mut kept, &mut new] {
+        let last = std::iter::repeat_with(|| client.get("/salud/listo")).find(|ready| ready.status != 200).unwrap();
+        assert_eq!((last.status, &last.json()["code"]), (503, &"draining".into()));
+        assert_eq!(last.header("connection"), Some("close"));
+        assert_eq!(client.next_answer("GET"), None);
+    }
+    let answer = poller.get("/resumen");
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(served.stop(Duration::from_secs(2)).is_some());
+    assert!(std::net::TcpStream::connect(served.address).is_err(), "the door is closed");
 }
 
 #[test]
