@@ -46,7 +46,7 @@
 //! | 4 | [`http`] | accept loop, guards, routes, representations, metrics, panel | asks a provider |
 //! | 5 | [`app`] | builds it all from a configuration, runs, reloads, drains | parses arguments |
 //! | 6 | [`cli`] | arguments, tables, exit codes | |
-//! | – | [`shutdown`], [`telemetry`], [`simulator`] | signals → tokens; log lines through a mask; simulated providers | |
+//! | – | [`shutdown`], [`supervise`], [`telemetry`], [`simulator`] | signals → tokens; tasks started again; log lines through a mask; simulated providers | |
 //!
 //! # A provider's byte on its way
 //!
@@ -99,4 +99,5 @@ pub mod save;
 pub mod shutdown;
 pub mod simulator;
 pub mod store;
+pub mod supervise;
 pub mod telemetry;

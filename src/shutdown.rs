@@ -8,6 +8,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,7 +16,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// A second signal within this time of the first is its echo.
-const ECHO: std::time::Duration = std::time::Duration::from_millis(200);
+const ECHO: Duration = Duration::from_millis(200);
+
+/// How long after the second signal the process ends by itself, should nobody have heard.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// What the signals of the process ask for. Clones hear the same.
 #[derive(Debug, Clone, Default)]
@@ -67,13 +71,20 @@ impl Signals {
             if self.drain.is_cancelled() {
                 tracing::warn!(signal = name, "second signal: ends at once");
                 self.end.cancel();
-                return;
+                tokio::time::sleep(DEAF).await;
+                end_the_process();
             }
             tracing::info!(signal = name, "stops");
             self.drain.cancel();
             handlers.let_the_echo_pass().await;
         }
     }
+}
+
+/// Whoever should have ended it hangs, on a disk perhaps.
+#[allow(clippy::disallowed_methods, reason = "the operator has asked for it twice")]
+fn end_the_process() -> ! {
+    std::process::exit(0)
 }
 
 impl Handlers {

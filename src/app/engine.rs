@@ -23,8 +23,7 @@ use crate::live::Live;
 use crate::refresh::{Order, Pulse, Refresher};
 use crate::save::{Mishap, Saver};
 use crate::store::StateFile;
-
-use super::supervise;
+use crate::supervise::Supervisor;
 
 /// What an engine runs on.
 pub struct Gear<F> {
@@ -56,6 +55,8 @@ pub struct Engine<F> {
     pub pulse: Arc<Pulse>,
     /// Now.
     pub clock: Clock,
+    /// Keeps the background tasks going.
+    pub supervisor: Supervisor,
     /// Whether readings of an earlier run were there at the start.
     pub restored: bool,
     flights: Flights<F>,
@@ -123,7 +124,8 @@ impl<F: Fetch> Engine<F> {
         let live = Arc::new(Live::new(flights.clone(), Arc::clone(&cache), gear.clock));
         let pulse = Arc::new(Pulse::new(gear.clock));
         let clock = gear.clock;
-        let engine = Self { cache, live, pulse, clock, restored, flights, orders, saver, gear };
+        let supervisor = Supervisor::new(gear.runtime.clone(), gear.tracker.clone(), gear.stop.clone(), clock);
+        let engine = Self { cache, live, pulse, clock, supervisor, restored, flights, orders, saver, gear };
         engine.man(crews);
         engine.spawn_deriver();
         Ok((engine, inbox))
@@ -144,7 +146,7 @@ impl<F: Fetch> Engine<F> {
         // A mutex, so that a refresher that is started again finds the inbox of the one before.
         let inbox = Arc::new(Mutex::new(inbox));
         let stop = self.gear.stop.clone();
-        supervise("refresher", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
+        self.supervisor.keep("refresher", move || {
             let (refresher, inbox, stop) = (Arc::clone(&refresher), Arc::clone(&inbox), stop.clone());
             async move { refresher.run(&mut *inbox.lock().await, &stop).await }
         });
@@ -153,7 +155,7 @@ impl<F: Fetch> Engine<F> {
     fn spawn_saver(&self) {
         let Some(saver) = self.saver.clone() else { return };
         let stop = self.gear.stop.clone();
-        supervise("saver", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
+        self.supervisor.keep("saver", move || {
             let (saver, stop) = (Arc::clone(&saver), stop.clone());
             async move { saver.run(&stop).await }
         });
@@ -163,7 +165,7 @@ impl<F: Fetch> Engine<F> {
         let (cache, extractor) = (Arc::clone(&self.cache), self.gear.extractor.clone());
         let deriver = Arc::new(Deriver { cache, extractor, clock: self.clock });
         let stop = self.gear.stop.clone();
-        supervise("deriver", &self.gear.runtime, &self.gear.tracker, self.gear.stop.clone(), move || {
+        self.supervisor.keep("deriver", move || {
             let (deriver, stop) = (Arc::clone(&deriver), stop.clone());
             async move { deriver.run(&stop).await }
         });

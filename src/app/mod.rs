@@ -5,8 +5,7 @@
 mod engine;
 mod reload;
 mod service;
-mod supervise;
 
 pub use engine::{Engine, Gear};
+pub use reload::Reloader;
 pub use service::{Service, Start, flight_runtime};
-pub use supervise::supervise;

@@ -1,12 +1,26 @@
 //! Another configuration for a running service: all of it or none of it.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
 
 use crate::config::Config;
+use crate::extract::Extractor;
+use crate::fetch::HttpFetch;
+use crate::http::Vitals;
 
-use super::Service;
+use super::Engine;
 
-impl Service {
+/// Gives another configuration to a running service. Cheap to clone.
+#[derive(Clone)]
+pub struct Reloader {
+    pub(super) engine: Arc<Engine<HttpFetch>>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) fetch: Arc<HttpFetch>,
+    pub(super) extractor: Extractor,
+}
+
+impl Reloader {
     /// Takes over `new` instead of `old`. Readings of sources that stay the same are kept; on an error nothing has
     /// changed.
     pub fn reload(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
@@ -16,7 +30,7 @@ impl Service {
     }
 
     /// Notes that a new configuration was refused before it came here.
-    pub fn reload_refused(&self) {
+    pub fn refused(&self) {
         self.vitals.reloaded(None);
     }
 

@@ -20,8 +20,9 @@ use crate::fetch::HttpFetch;
 use crate::http::{Fetches, Listener, Parts, Site, Vitals, serve};
 use crate::save::Mishap;
 use crate::store::StateFile;
+use crate::supervise::Supervisor;
 
-use super::{Engine, Gear, supervise};
+use super::{Engine, Gear, Reloader};
 
 /// Threads for flights and background tasks: they wait for the network, so few suffice; two, so that a handshake or a
 /// long merge does not delay a deadline.
@@ -44,12 +45,7 @@ pub struct Start {
 pub struct Service {
     /// Everything behind the socket.
     pub engine: Arc<Engine<HttpFetch>>,
-    /// What `/metrics` tells of the program.
-    pub vitals: Arc<Vitals>,
-    /// How providers are asked.
-    pub fetch: Arc<HttpFetch>,
-    /// How their answers are read.
-    pub extractor: Extractor,
+    reloader: Reloader,
     address: SocketAddr,
     grace: Duration,
     drain: CancellationToken,
@@ -103,17 +99,16 @@ impl Service {
             pulse: Arc::clone(&engine.pulse),
             fetches,
             vitals: Arc::clone(&vitals),
+            supervisor: engine.supervisor.clone(),
             restored: engine.restored,
         }));
-        remember(&site, runtime.handle(), &tracker, &stop);
+        remember(&site, &engine.supervisor, &stop);
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
         let serving = runtime.spawn(serve(listener, site, threads, drain.clone()));
         info!(address = %address, threads, "listens");
         Ok(Self {
+            reloader: Reloader { engine: Arc::clone(&engine), vitals, fetch, extractor },
             engine,
-            vitals,
-            fetch,
-            extractor,
             address,
             grace: config.server.shutdown_grace,
             drain,
@@ -134,9 +129,9 @@ impl Service {
         self.runtime.as_ref().map(Runtime::handle)
     }
 
-    /// Counts the background tasks.
-    pub fn tracker(&self) -> &TaskTracker {
-        &self.tracker
+    /// Gives it another configuration.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Stops accepting, lets what runs finish, and ends: within the grace, or at once when `end` is cancelled. Not to be
@@ -169,9 +164,9 @@ impl Service {
 }
 
 /// Keeps the history of the panel's lines.
-fn remember(site: &Arc<Site<HttpFetch>>, runtime: &Handle, tracker: &TaskTracker, stop: &CancellationToken) {
+fn remember(site: &Arc<Site<HttpFetch>>, supervisor: &Supervisor, stop: &CancellationToken) {
     let (site, until) = (Arc::clone(site), stop.clone());
-    supervise("panel history", runtime, tracker, stop.clone(), move || {
+    supervisor.keep("panel history", move || {
         let (site, until) = (Arc::clone(&site), until.clone());
         async move { site.remember(&until).await }
     });

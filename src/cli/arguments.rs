@@ -42,7 +42,8 @@ Environment:
   RESUMEN_LOG_FORMAT  text or json [text]
   NO_COLOR            no colours, even on a terminal
 
-Signals: SIGTERM and SIGINT drain and stop, a second one ends at once, SIGHUP reloads.
+Signals: SIGTERM and SIGINT drain and stop, a second one ends at once; SIGHUP reloads, as does a change of the file or
+of one that it names.
 Exit codes: 0 fine, 1 failed at run time, 2 bad usage or configuration.";
 
 /// One fast, honest answer from many slow, unreliable APIs.

@@ -24,6 +24,12 @@ impl Origin {
         Self { path: config::find(arguments.path().as_deref(), &console::variable), listen }
     }
 
+    /// This file, wherever it says to listen.
+    #[cfg(test)]
+    pub(super) fn at(path: &std::path::Path) -> Self {
+        Self { path: path.to_owned(), listen: None }
+    }
+
     /// Reads and checks the file as it is now.
     pub(super) fn read(&self) -> Result<Config, Report> {
         let mut config = config::load(&self.path, &console::variable)?;

@@ -14,6 +14,7 @@ mod healthcheck;
 mod manual;
 mod once;
 mod probe;
+mod reload;
 mod serve;
 mod simulate;
 mod table;

@@ -1,4 +1,4 @@
-//! `serve`: the service until a signal, reloaded when asked to or when its file changes.
+//! `serve`: the service until a signal.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -6,19 +6,18 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use listenfd::ListenFd;
 use tokio::runtime::Handle;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::arguments::{REVISION, Serve};
 use super::configuration::{self, Origin};
 use super::console::{self, Failed};
-use super::watch::Watch;
+use super::reload;
 use crate::app::{Service, Start};
 use crate::clock::Clock;
-use crate::config::{Config, Report, duration_text};
+use crate::config::{Config, duration_text};
 use crate::domain::{Name, Pace, Source};
 use crate::http::Listener;
 use crate::shutdown::Signals;
-use crate::telemetry::Mask;
 
 /// More sources than this are not listed one by one at the start.
 const LISTED: usize = 30;
@@ -27,15 +26,19 @@ const LISTED: usize = 30;
 pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
     let clock = Clock::start();
     let mask = console::log(clock, None)?;
+    // Before any thread begins.
+    let socket = handed_over()?;
+    // Before anything that takes time, so that no signal finds nobody home.
+    let signals = Signals::listen().context("failed to listen to signals")?;
     let origin = Origin::find(&arguments.configuration, arguments.listen.and_then(|listen| listen.0));
     let config = origin.load()?;
     mask.replace(config.secrets.clone());
-    // Before any thread begins and before the service can be seen, so that no signal finds nobody home.
-    let socket = handed_over()?;
-    let signals = Signals::listen().context("failed to listen to signals")?;
+    if signals.drain.is_cancelled() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let listener = socket.map_or_else(|| bind(config.server.listen, arguments.reuse_port), Ok)?;
     let service = start(&config, listener, clock)?;
-    runtime_of(&service)?.block_on(run_until(&signals, &service, &origin, &mask, config));
+    runtime_of(&service)?.block_on(reload::until_drained(&signals, &service, origin, mask, config));
     service.stop(&signals.end);
     Ok(ExitCode::SUCCESS)
 }
@@ -66,57 +69,6 @@ pub(super) fn start(config: &Config, listener: Listener, clock: Clock) -> anyhow
 /// Where a command waits for its service.
 pub(super) fn runtime_of(service: &Service) -> anyhow::Result<Handle> {
     service.runtime().cloned().context("the service has stopped")
-}
-
-async fn run_until(signals: &Signals, service: &Service, origin: &Origin, mask: &Mask, mut config: Config) {
-    let mut watch = Watch::new(&origin.path, config.digest);
-    loop {
-        let reloaded = async {
-            tokio::select! {
-                () = signals.reload.notified() => watch.catch_up().await,
-                () = watch.changed() => {}
-            }
-            reload(service, origin, &config, mask).await
-        };
-        tokio::select! {
-            () = signals.drain.cancelled() => return,
-            new = reloaded => if let Some(new) = new {
-                config = new;
-            },
-        }
-    }
-}
-
-/// Takes over the file as it is now, all of it or none of it.
-async fn reload(service: &Service, origin: &Origin, old: &Config, mask: &Mask) -> Option<Config> {
-    let new = match read(origin).await {
-        Some(Ok(new)) => new,
-        refused => {
-            service.reload_refused();
-            if let Some(Err(report)) = refused {
-                configuration::log(&report);
-            }
-            error!(config = %origin.path.display(), "the configuration was refused; the old one goes on");
-            return None;
-        }
-    };
-    // Before the first request with a new secret can leave.
-    mask.replace(new.secrets.clone());
-    if let Err(error) = service.reload(old, &new) {
-        mask.replace(old.secrets.clone());
-        error!(error = format!("{error:#}"), "the configuration was refused; the old one goes on");
-        return None;
-    }
-    configuration::warn_of(&new);
-    info!(config = %new.path.display(), sources = new.sources.len(), "the configuration was taken over");
-    Some(new)
-}
-
-/// Reads the file where a disk that hangs, or a bug of ours that some text brings out, costs this reload only. None after
-/// a panic; the log has it.
-async fn read(origin: &Origin) -> Option<Result<Config, Report>> {
-    let origin = origin.clone();
-    tokio::task::spawn_blocking(move || origin.read()).await.ok()
 }
 
 /// What will be asked, how often, and how many calls that makes.

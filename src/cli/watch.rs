@@ -1,81 +1,85 @@
-//! Tells when the configuration's text has changed: rewritten, replaced, or reached by another link. Times and inodes say
-//! nothing of that: a folder that is mounted anew changes both, a careful copy neither.
+//! Tells when a file that the configuration was read from has changed, be it the file itself, a secret or a certificate:
+//! rewritten, replaced, or reached by another link.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::warn;
 
-use crate::config;
+use crate::config::Footprint;
 
 /// Between two looks. A change is told at the second look that finds it, so that a file that is still being written is
 /// left alone until it rests.
 const LOOK: Duration = Duration::from_millis(1500);
 
-/// A file that is looked at now and then.
+/// Files that are looked at now and then.
 #[derive(Debug)]
 pub(super) struct Watch {
-    path: PathBuf,
-    /// The digest of the text that was told last.
-    seen: u64,
-    /// Whether it could not be read at the last look.
-    gone: bool,
+    /// What was told last.
+    seen: Footprint,
+    /// What the last look found.
+    before: Footprint,
 }
 
 impl Watch {
-    /// Watches the file from this text on.
-    pub(super) fn new(path: &Path, seen: u64) -> Self {
-        Self { path: path.to_owned(), seen, gone: false }
+    /// Watches these files from this content on.
+    pub(super) fn new(seen: Footprint) -> Self {
+        Self { before: seen.clone(), seen }
     }
 
-    /// Waits until the text is another one and has rested. A file that is gone has not changed: it may be being replaced.
+    /// From now on these files matter.
+    pub(super) fn follow(&mut self, seen: Footprint) {
+        *self = Self::new(seen);
+    }
+
+    /// Waits until a file has another content, and rests.
     pub(super) async fn changed(&mut self) {
-        let mut before = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = self.look().await;
-            if let Some(digest) = now.filter(|digest| *digest != self.seen && now == before) {
-                self.seen = digest;
+            let Some(now) = look(&self.seen).await else { continue };
+            // What was lost at an earlier look has been told.
+            for (file, error) in self.before.lost(&now) {
+                let file = file.display();
+                warn!(%file, error, "a file of the configuration cannot be read; what it held goes on");
+            }
+            let changed = self.seen.catch_up(&now, &self.before);
+            self.before = now;
+            if changed {
                 return;
             }
-            before = now;
         }
     }
+}
 
-    /// What stands there now is about to be read, so it is no change any more.
-    pub(super) async fn catch_up(&mut self) {
-        if let Some(digest) = self.look().await {
-            self.seen = digest;
-        }
-    }
-
-    async fn look(&mut self) -> Option<u64> {
-        let path = self.path.clone();
-        // A file system may hang; the thread that hears the signals must not.
-        let digest = tokio::task::spawn_blocking(move || config::digest(&path)).await.ok()?;
-        if let Err(error) = &digest
-            && !self.gone
-        {
-            warn!(config = %self.path.display(), %error, "the configuration cannot be read; the old one goes on");
-        }
-        self.gone = digest.is_err();
-        digest.ok()
-    }
+/// A file system may hang; whoever waits must not. None after a panic; the log has it.
+async fn look(files: &Footprint) -> Option<Footprint> {
+    let files = files.clone();
+    tokio::task::spawn_blocking(move || files.look()).await.ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     use super::*;
+    use crate::config;
 
     /// Looks every 1.5 s of a clock that runs ahead while nothing happens.
     async fn changes(watch: &mut Watch) -> bool {
         tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.is_ok()
     }
 
+    /// A watch of the configuration at this path, be it good or bad.
     fn watch(path: &Path) -> Watch {
-        Watch::new(path, config::digest(path).unwrap())
+        let read = config::load(path, &|_| None);
+        Watch::new(read.map_or_else(|report| report.read_from, |config| config.read_from))
+    }
+
+    fn replace(link: &Path, target: &Path) {
+        let swap = link.with_file_name("swap");
+        symlink(target, &swap).unwrap();
+        fs::rename(&swap, link).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -84,15 +88,13 @@ mod tests {
         let [first, second, link] = ["a", "b", "link"].map(|name| folder.path().join(name));
         fs::write(&first, "1").unwrap();
         fs::write(&second, "2").unwrap();
-        std::os::unix::fs::symlink(&first, &link).unwrap();
+        symlink(&first, &link).unwrap();
         let mut watch = watch(&link);
         assert!(!changes(&mut watch).await);
         fs::write(&first, "3").unwrap();
         assert!(changes(&mut watch).await);
         assert!(!changes(&mut watch).await);
-        let swap = folder.path().join("swap");
-        std::os::unix::fs::symlink(&second, &swap).unwrap();
-        fs::rename(&swap, &link).unwrap();
+        replace(&link, &second);
         assert!(changes(&mut watch).await);
     }
 
@@ -105,9 +107,18 @@ mod tests {
         fs::write(&other, "1").unwrap();
         fs::rename(&other, &path).unwrap();
         assert!(!changes(&mut watch).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_text_of_the_same_age_and_length_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "1").unwrap();
+        let age = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut watch = watch(&path);
         fs::write(&path, "2").unwrap();
-        watch.catch_up().await;
-        assert!(!changes(&mut watch).await, "it was read on a signal");
+        fs::File::options().write(true).open(&path).unwrap().set_modified(age).unwrap();
+        assert!(changes(&mut watch).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -118,7 +129,64 @@ mod tests {
         let mut watch = watch(&path);
         fs::remove_file(&path).unwrap();
         assert!(!changes(&mut watch).await);
+        fs::write(&path, "1").unwrap();
+        assert!(!changes(&mut watch).await);
         fs::write(&path, "22").unwrap();
+        assert!(changes(&mut watch).await);
+    }
+
+    /// Folders as Kubernetes mounts them: what is read is a link to a link that is swapped.
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_and_a_certificate_behind_swapped_links_are_watched_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for version in ["v1", "v2"] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("key"), format!("sesame-{version}")).unwrap();
+            fs::write(root.join(version).join("ca.pem"), version).unwrap();
+        }
+        symlink("v1", root.join("..data")).unwrap();
+        for name in ["key", "ca.pem"] {
+            symlink(Path::new("..data").join(name), root.join(name)).unwrap();
+        }
+        let path = root.join("resumen.toml");
+        fs::write(&path, "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n").unwrap();
+        let mut watch = watch(&path);
+        assert!(!changes(&mut watch).await);
+        replace(&root.join("..data"), Path::new("v2"));
+        assert!(changes(&mut watch).await);
+        fs::write(root.join("v2/ca.pem"), "v3").unwrap();
+        assert!(changes(&mut watch).await);
+        assert!(!changes(&mut watch).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_was_missing_when_it_was_refused_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resumen.toml");
+        fs::write(&path, "[sources.a]\nurl = \"http://x/?k=${file:key}\"\n").unwrap();
+        let mut watch = watch(&path);
+        assert!(!changes(&mut watch).await);
+        fs::write(folder.path().join("key"), "sesame").unwrap();
+        assert!(changes(&mut watch).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_being_written_is_left_alone_until_it_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "0").unwrap();
+        let mut watch = watch(&path);
+        let writing = async {
+            for n in 0..20 {
+                fs::write(&path, format!("half {n}")).unwrap();
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            }
+        };
+        tokio::select! {
+            () = watch.changed() => panic!("it was still being written"),
+            () = writing => {}
+        }
         assert!(changes(&mut watch).await);
     }
 }

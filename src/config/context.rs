@@ -9,6 +9,7 @@ use crate::extract::{Filter, FilterError};
 
 use super::expand::{self, Reference};
 use super::files::{self, Content};
+use super::footprint::Footprint;
 use super::place::inside;
 use super::problems::Problems;
 use super::secrets;
@@ -107,6 +108,13 @@ impl<'c> Context<'c> {
         let content = files::read(&path, MAX_FILE).map(Rc::new).map_err(|error| error.to_string());
         self.files.insert(path, content.clone());
         content
+    }
+
+    /// Adds the files that were named.
+    pub(super) fn tell_files(&self, read_from: &mut Footprint) {
+        for (path, content) in &self.files {
+            read_from.add(path, content.as_ref().map(|content| &*content.bytes).map_err(String::as_str));
+        }
     }
 
     /// Compiles a filter to see whether it can be, once per text.

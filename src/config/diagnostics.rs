@@ -9,6 +9,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use crate::domain::Secrets;
 
+use super::footprint::Footprint;
 use super::place::Lines;
 
 /// How bad a problem is.
@@ -51,6 +52,8 @@ pub struct Place {
 pub struct Report {
     /// In the order of the file; at least one is an error.
     pub problems: Vec<Problem>,
+    /// The files that were read: a change of one may mend it.
+    pub read_from: Footprint,
 }
 
 impl Severity {
@@ -137,7 +140,13 @@ impl Report {
     /// A report of one problem of the file as a whole.
     pub(super) fn of_file(path: &Path, message: String, help: Option<String>) -> Self {
         let file = path.display().to_string().into();
-        Self { problems: vec![Problem { severity: Severity::Error, file, place: None, message, help }] }
+        let problem = Problem { severity: Severity::Error, file, place: None, message, help };
+        Self { problems: vec![problem], read_from: Footprint::default() }
+    }
+
+    /// The same of a configuration that was read from these files.
+    pub(super) fn read_from(self, read_from: Footprint) -> Self {
+        Self { read_from, ..self }
     }
 
     /// How many problems have this severity.
@@ -218,7 +227,7 @@ mod tests {
     #[test]
     fn the_last_line_counts() {
         let problem = |severity| Problem { severity, file: "f".into(), place: None, message: "m".into(), help: None };
-        let report = |problems| Report { problems }.summary();
+        let report = |problems| Report { problems, read_from: Footprint::default() }.summary();
         assert_eq!(report(vec![problem(Severity::Error)]), "1 error; nothing was started");
         let all = vec![problem(Severity::Error), problem(Severity::Error), problem(Severity::Warning)];
         assert_eq!(report(all), "2 errors, 1 warning; nothing was started");

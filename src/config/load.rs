@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::Secrets;
 
@@ -14,13 +13,10 @@ use super::place::Lines;
 use super::problems::Problems;
 use super::section::quote;
 use super::validate::{Parts, validate};
-use super::{Config, files, raw};
+use super::{Config, Footprint, files, raw};
 
 /// The most bytes that a configuration may have.
-const MAX_BYTES: u64 = 8 << 20;
-
-/// Some editors begin a file with it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const MAX_BYTES: u64 = 8 << 20;
 
 /// Where a configuration is looked for when nobody names one, in this order.
 const PLACES: [&str; 2] = ["config/resumen.toml", "/etc/resumen/resumen.toml"];
@@ -39,31 +35,27 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
     let bytes = files::read(path, MAX_BYTES).map_err(|error| {
         let help = "the configuration is what --config names, else RESUMEN_CONFIG, else config/resumen.toml, \
                     else /etc/resumen/resumen.toml";
-        Report::of_file(path, format!("the configuration cannot be read: {error}"), Some(help.into()))
+        let report = Report::of_file(path, format!("the configuration cannot be read: {error}"), Some(help.into()));
+        report.read_from(Footprint::of(path, Err(&error.to_string())))
     })?;
     parse(path, &bytes.bytes, env)
 }
 
-/// The hash of the file's text, as [`Config::digest`] has it.
-pub fn digest(path: &Path) -> std::io::Result<u64> {
-    let content = files::read(path, MAX_BYTES).map_err(std::io::Error::other)?;
-    Ok(xxh3_64(content.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&content.bytes)))
-}
-
 /// Checks what stands in a file, or would stand in one, at `path`.
 pub fn parse(path: &Path, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Report> {
-    let text = decode(path, bytes)?;
+    let mut read_from = Footprint::of(path, Ok(bytes));
+    let text = decode(path, bytes).map_err(|report| report.read_from(read_from.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut cx = Context::new(text, folder, env);
     let parts = read(text, &mut cx);
+    cx.tell_files(&mut read_from);
     let secrets = Secrets::new(cx.secrets);
     let problems = cx.problems.finish(path, text, &secrets);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(Report { problems });
+        return Err(Report { problems, read_from });
     }
     let Parts { server, store, sources } = parts;
-    let digest = xxh3_64(text.as_bytes());
-    Ok(Config { path: path.into(), digest, server, store, sources, secrets, warnings: problems })
+    Ok(Config { path: path.into(), read_from, server, store, sources, secrets, warnings: problems })
 }
 
 fn read(text: &str, cx: &mut Context<'_>) -> Parts {
@@ -79,7 +71,7 @@ fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Report> {
         let text = String::from_utf8_lossy(bytes);
         let mut problems = Problems::default();
         problems.syntax(at, message, Some(help.into()));
-        Err(Report { problems: problems.finish(path, &text, &Secrets::default()) })
+        Err(Report { problems: problems.finish(path, &text, &Secrets::default()), read_from: Footprint::default() })
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Report::of_file(path, "the file is UTF-16".into(), Some("expected UTF-8".into())));

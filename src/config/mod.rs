@@ -11,6 +11,7 @@ mod context;
 mod diagnostics;
 mod expand;
 mod files;
+mod footprint;
 mod load;
 mod place;
 mod problems;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use crate::domain::{Secrets, Source};
 
 pub use diagnostics::{Place, Problem, Report, Severity};
-pub use load::{digest, find, load, parse};
+pub use footprint::Footprint;
+pub use load::{find, load, parse};
 pub use units::duration_text;
 pub use validate::parse_listen;
 
@@ -38,8 +40,8 @@ pub use validate::parse_listen;
 pub struct Config {
     /// The file that it came from.
     pub path: PathBuf,
-    /// A hash of its text, to see whether the file has changed. What `${…}` stands for is not in it.
-    pub digest: u64,
+    /// That file and those that it names, as they were read.
+    pub read_from: Footprint,
     /// How to serve.
     pub server: Server,
     /// Where readings survive.

@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::domain::Time;
 use crate::fetch::Fetch;
+use crate::supervise::Supervisor;
 
 use super::counters::BOUNDS;
 use super::exposition::{Page, Type};
@@ -65,6 +66,7 @@ pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Respon
     source_metrics::write(&mut page, &site.cache.snapshot(), &site.fetches, site.clock.now());
     serving(&mut page, &site);
     vitals(&mut page, &site.vitals);
+    tasks(&mut page, &site.supervisor);
     process::write(&mut page, seconds(site.started.as_millis()));
     whole("text/plain; version=0.0.4; charset=utf-8", page.into_text())
 }
@@ -91,6 +93,19 @@ fn serving<F: Fetch>(page: &mut Page, site: &Site<F>) {
     let connections = site.counters.connections();
     page.single("resumen_http_connections", Type::Gauge, "Connections open now.", connections);
     page.single("resumen_stream_clients", Type::Gauge, "Clients of the stream.", site.streams.count());
+}
+
+fn tasks(page: &mut Page, supervisor: &Supervisor) {
+    let restarts = "resumen_task_restarts_total";
+    page.family(
+        restarts,
+        Type::Counter,
+        "Tasks of the program itself that stopped by themselves and were started again.",
+    );
+    for (task, count) in supervisor.restarts() {
+        page.sample(restarts, &[("task", task)], count);
+    }
+    page.single("resumen_tasks", Type::Gauge, "Tasks beside the serving threads now.", supervisor.alive());
 }
 
 fn vitals(page: &mut Page, vitals: &Vitals) {

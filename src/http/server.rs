@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -40,14 +40,13 @@ pub async fn serve<F: Fetch>(
     let workers = (0..threads.max(1)).map(|n| Worker::start(n, &site)).collect::<io::Result<Vec<_>>>()?;
     let listener = TcpListener::from_std(listener.into_inner())?;
     let room = Arc::new(Semaphore::new(descriptors::room(site.settings.max_connections)));
-    let accepting = Accepting { listener, workers, room, exhausted: false };
-    let closing = async {
-        drain.cancelled().await;
-        // Before the door closes, so that whoever asks can see it.
-        site.drain();
-        tokio::time::sleep(DOOR_OPEN.min(site.settings.shutdown_grace / 8)).await;
+    let door = Arc::new(Door { listener, workers, room, exhausted: AtomicBool::new(false) });
+    let accept = || {
+        let (door, site, drain) = (Arc::clone(&door), Arc::clone(&site), drain.clone());
+        async move { door.keep_open(closing(&site, &drain)).await }
     };
-    let workers = accepting.run(closing).await;
+    site.supervisor.hold("accept loop", &drain, accept).await;
+    let workers = Arc::into_inner(door).map(Door::close).unwrap_or_default();
     // All are told before any is waited for.
     let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
     for end in ends {
@@ -57,35 +56,42 @@ pub async fn serve<F: Fetch>(
     Ok(())
 }
 
-struct Accepting {
+/// Waits for the drain, and for the moment after it in which the door stays open.
+async fn closing<F: Fetch>(site: &Site<F>, drain: &CancellationToken) {
+    drain.cancelled().await;
+    // Before the door closes, so that whoever asks can see it.
+    site.drain();
+    tokio::time::sleep(DOOR_OPEN.min(site.settings.shutdown_grace / 8)).await;
+}
+
+struct Door {
     listener: TcpListener,
     workers: Vec<Worker>,
     room: Arc<Semaphore>,
     /// Whether accepting failed last time for want of descriptors or memory; said once, not at every try.
-    exhausted: bool,
+    exhausted: AtomicBool,
 }
 
-impl Accepting {
-    /// Accepts until `closing`; the listener is closed when this ends.
-    async fn run(mut self, closing: impl Future<Output = ()>) -> Vec<Worker> {
+impl Door {
+    /// Accepts until `closing`.
+    async fn keep_open(&self, closing: impl Future<Output = ()>) {
         let mut closing = pin!(closing);
         loop {
             let arrival = tokio::select! {
                 biased;
-                () = &mut closing => break,
+                () = &mut closing => return,
                 arrival = self.next() => arrival,
             };
             place(&self.workers, arrival);
         }
-        self.take_the_rest()
     }
 
-    async fn next(&mut self) -> Arrival {
+    async fn next(&self) -> Arrival {
         loop {
             let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { std::future::pending().await };
             match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => {
-                    self.exhausted = false;
+                    self.exhausted.store(false, Relaxed);
                     return Arrival { stream, permit };
                 }
                 Err(error) => {
@@ -97,20 +103,19 @@ impl Accepting {
     }
 
     /// Who reset before being accepted is no trouble of ours; what the machine lacks it may have again soon.
-    async fn failed(&mut self, error: &io::Error) {
+    async fn failed(&self, error: &io::Error) {
         let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
         if !lacking.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
             return;
         }
-        if !self.exhausted {
+        if !self.exhausted.swap(true, Relaxed) {
             tracing::warn!(%error, "cannot accept connections for now");
-            self.exhausted = true;
         }
         tokio::time::sleep(EXHAUSTED_PAUSE).await;
     }
 
-    /// Those who were let in by the kernel before the listener closes would be reset by its closing.
-    fn take_the_rest(self) -> Vec<Worker> {
+    /// Closes. Those who were let in by the kernel before would be reset by that, so they are taken first.
+    fn close(self) -> Vec<Worker> {
         if let Ok(listener) = self.listener.into_std() {
             while let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
                 && let Ok((stream, _)) = listener.accept()

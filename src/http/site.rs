@@ -13,6 +13,7 @@ use crate::domain::{Snapshot, Time};
 use crate::fetch::Fetch;
 use crate::live::Live;
 use crate::refresh::Pulse;
+use crate::supervise::Supervisor;
 
 use super::cors::Cors;
 use super::counters::Board;
@@ -37,6 +38,8 @@ pub struct Parts<F> {
     pub fetches: Arc<Fetches>,
     /// What the rest of the program tells of itself.
     pub vitals: Arc<Vitals>,
+    /// Keeps the accept loop and the serving threads going, and counts whatever had to be started again.
+    pub supervisor: Supervisor,
     /// Whether the snapshot was restored, so that there is something to serve before the first round ends.
     pub restored: bool,
 }
@@ -50,6 +53,7 @@ pub struct Site<F> {
     pub(super) pulse: Arc<Pulse>,
     pub(super) fetches: Arc<Fetches>,
     pub(super) vitals: Arc<Vitals>,
+    pub(super) supervisor: Supervisor,
     pub(super) cors: Cors,
     pub(super) counters: Board,
     pub(super) started: Time,
@@ -68,7 +72,7 @@ pub struct Site<F> {
 impl<F: Fetch> Site<F> {
     /// A site that nobody has asked yet.
     pub fn new(parts: Parts<F>) -> Self {
-        let Parts { settings, clock, cache, live, pulse, fetches, vitals, restored } = parts;
+        let Parts { settings, clock, cache, live, pulse, fetches, vitals, supervisor, restored } = parts;
         Self {
             cors: Cors::new(&settings.cors_origins),
             counters: Board::default(),
@@ -86,6 +90,7 @@ impl<F: Fetch> Site<F> {
             pulse,
             fetches,
             vitals,
+            supervisor,
             restored,
         }
     }

@@ -60,9 +60,10 @@ impl Worker {
         let (arrivals, incoming) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
         let stats = site.counters.enroll();
-        let rota = Rota::new(site, Arc::clone(&stats));
+        let mut rota = Rota::new(site, Arc::clone(&stats));
+        let (supervisor, mut incoming) = (site.supervisor.clone(), incoming);
         let body = move || {
-            runtime.block_on(rota.run(incoming));
+            supervisor.hold_here("serving thread", &runtime, async || rota.run(&mut incoming).await);
             // Nobody waiting is fine.
             let _ = end.send(());
         };
@@ -120,7 +121,8 @@ impl<F: Fetch> Rota<F> {
         }
     }
 
-    async fn run(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
+    /// Serves until nothing more can come, then what is left. If it is called again after a panic, it goes on.
+    async fn run(&mut self, arrivals: &mut mpsc::UnboundedReceiver<Arrival>) {
         let mut sweep_at = self.now() + self.every;
         loop {
             tokio::select! {

@@ -88,7 +88,10 @@ impl StateFile {
         }
         self.make_folder()?;
         let path = self.beside(LOCK);
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        // Never waits for a reader of a pipe that stands there.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(without_waiting());
+        let opened = options.open(&path);
         let lock = opened.map_err(failed("open", &path))?;
         *claim = Some(match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Claim::Locked { _lock: lock },
@@ -188,10 +191,13 @@ impl StateFile {
     }
 }
 
+fn without_waiting() -> i32 {
+    i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
+}
+
 /// Never waits for a writer of a pipe that stands where a file should.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

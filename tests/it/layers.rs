@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("app", 5),
     ("simulator", 4),
     ("shutdown", 0),
+    ("supervise", 1),
     ("telemetry", 1),
     ("cli", 6),
     ("main", 7),

@@ -168,7 +168,7 @@ fn what_a_provider_echoes_of_a_secret_is_masked_before_and_after_a_reload() {
         let error = answer["resultados"][name]["error"].as_str().unwrap();
         assert!(error.contains("***") && !error.contains("token-0123456789"), "{name}: {error}");
     }
-    served.service.reload(&old, &new).unwrap();
+    served.service.reloader().reload(&old, &new).unwrap();
     let masked = |error: &str| error.contains("*** ***") && !error.contains("token");
     let html = |answer: &Value| answer["resultados"]["html"]["error"].as_str().is_some_and(masked);
     served.until("/resumen?fresh=1", html);

@@ -83,7 +83,7 @@ fn started(command: &mut Command) -> (Program, String) {
 }
 
 /// Where it says that it listens.
-fn listens(program: &Program) -> String {
+pub(crate) fn listens(program: &Program) -> String {
     let line = program.err_line("listens");
     let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
     format!("http://{address}")

@@ -73,6 +73,7 @@ impl Stand {
             pulse: Arc::clone(&engine.pulse),
             fetches: Arc::new(Fetches::default()),
             vitals: Arc::new(Vitals::new(clock.now(), "test")),
+            supervisor: engine.supervisor.clone(),
             restored: false,
         });
         let drain = CancellationToken::new();

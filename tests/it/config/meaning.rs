@@ -189,7 +189,7 @@ fn a_reload_tells_what_needs_a_restart() {
     }
     let store = "[store]\npath = ''\nredis = 'redis://h'\nredis_prefix = 'x'";
     assert_eq!(needs("", store), "store.path store.redis store.redis_prefix");
-    assert_ne!(old.digest, text("# changed", "").digest);
+    assert_ne!(old.read_from, text("# changed", "").read_from);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use resumen::domain::Code;
 
 use super::{fill, serve_with, served, unfilled};
-use crate::support::client::Answer;
 use crate::support::stand::settings;
 
 const MOMENT: Duration = Duration::from_millis(400);
