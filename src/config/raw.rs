@@ -296,4 +296,25 @@ mod tests {
             assert!(lines.iter().any(|line| begins.iter().any(|begin| line.starts_with(begin))), "{section}");
         }
     }
+
+    /// That what the page says of a key is true is tested from outside, in `tests/it/documents`.
+    #[test]
+    fn the_page_names_every_key_in_its_section() {
+        let page = include_str!("../../docs/configuration.md");
+        let sections = [
+            ("`[server]`", SERVER),
+            ("`[store]`", STORE),
+            ("`[defaults]`", TIMING),
+            ("`[sources.NAME]`", REQUEST),
+            ("`[sources.NAME]`", SOURCE_ONLY),
+            ("`[[sources.NAME.providers]]`", &["name"]),
+            ("`[derived.NAME]`", DERIVED),
+        ];
+        for (heading, keys) in sections {
+            let part = page.split("\n## ").find(|part| part.starts_with(&format!("{heading}\n"))).unwrap();
+            for key in keys {
+                assert!(part.contains(&format!("\n| `{key} = ")) || part.contains(&format!("`{key}` as in")), "{key}");
+            }
+        }
+    }
 }

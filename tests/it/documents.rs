@@ -1,5 +1,7 @@
 //! The documents, held to what they speak of: examples are run, tables are compared, links lead somewhere.
 
+mod configuration;
+mod limits;
 mod recipes;
 
 /// A part of a document below one heading.
