@@ -3,6 +3,7 @@
 mod configuration;
 mod limits;
 mod recipes;
+mod threats;
 
 /// A part of a document below one heading.
 struct Part {
@@ -24,7 +25,8 @@ fn parts(name: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     let mut open: Option<Block> = None;
     for line in document.lines() {
-        if let Some(language) = line.strip_prefix("```") {
+        // Blocks within lists are indented as a whole.
+        if let Some(language) = line.trim_start().strip_prefix("```") {
             match open.take() {
                 Some(block) => parts.last_mut().unwrap().blocks.push(block),
                 None => open = Some(Block { language: language.to_owned(), text: String::new() }),
