@@ -46,7 +46,7 @@
 //! | 4 | [`http`] | accept loop, guards, routes, representations, metrics, panel | asks a provider |
 //! | 5 | [`app`] | builds it all from a configuration, runs, reloads, drains | parses arguments |
 //! | 6 | [`cli`] | arguments, tables, exit codes | |
-//! | – | [`shutdown`], [`supervise`], [`telemetry`], [`simulator`] | signals → tokens; tasks started again; log lines through a mask; simulated providers | |
+//! | – | [`shutdown`], [`supervise`], [`telemetry`], [`simulator`], `priority` | signals → tokens; tasks started again; log lines through a mask; simulated providers; threads that give way | |
 //!
 //! # A provider's byte on its way
 //!
@@ -65,7 +65,7 @@
 //! # Where it runs
 //!
 //! Flights, the refresher and the other background tasks run on a small runtime of their own; filters on threads of
-//! theirs; the serving threads only serve. A live request takes the table's lock for the moment of its wish and then
+//! theirs; the serving threads only serve, and where they share a processor the others give way. A live request takes the table's lock for the moment of its wish and then
 //! waits on a token; the cached path takes no lock at all.
 //!
 //! # Where this differs from the plan
@@ -93,6 +93,7 @@ pub mod fetch;
 pub mod flight;
 pub mod http;
 pub mod live;
+mod priority;
 pub mod refresh;
 pub mod render;
 pub mod save;

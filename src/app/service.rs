@@ -17,7 +17,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
-use crate::http::{Fetches, Listener, Parts, Site, Vitals, serve};
+use crate::http::{Fetches, Listener, Parts, Server, Site, Vitals};
+use crate::priority;
 use crate::save::Mishap;
 use crate::store::StateFile;
 use crate::supervise::Supervisor;
@@ -51,14 +52,14 @@ pub struct Service {
     drain: CancellationToken,
     stop: CancellationToken,
     tracker: TaskTracker,
-    serving: Option<JoinHandle<std::io::Result<()>>>,
+    serving: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
 }
 
 /// The runtime of flights and background tasks.
 pub fn flight_runtime() -> anyhow::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(FLIGHT_THREADS).thread_name("flights").enable_all();
+    builder.worker_threads(FLIGHT_THREADS).thread_name("flights").on_thread_start(priority::give_way).enable_all();
     builder.build().context("failed to start the runtime of flights")
 }
 
@@ -104,7 +105,11 @@ impl Service {
         }));
         remember(&site, &engine.supervisor, &stop);
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
-        let serving = runtime.spawn(serve(listener, site, threads, drain.clone()));
+        let server = {
+            let _within = runtime.enter();
+            Server::start(listener, site, threads).context("failed to start the serving threads")?
+        };
+        let serving = runtime.spawn(server.run(drain.clone()));
         info!(address = %address, threads, "listens");
         Ok(Self {
             reloader: Reloader { engine: Arc::clone(&engine), vitals, fetch, extractor },
@@ -148,7 +153,7 @@ impl Service {
         info!("stopped");
     }
 
-    async fn drained(&self, serving: JoinHandle<std::io::Result<()>>) {
+    async fn drained(&self, serving: JoinHandle<()>) {
         let by = self.engine.clock.deadline(self.grace).at;
         let reserve = LAST_SAVE.min(self.grace / 4);
         self.drain.cancel();

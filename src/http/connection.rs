@@ -123,6 +123,11 @@ impl Conn {
         matches!(self.phase(), Phase::Fresh | Phase::Idle | Phase::Head)
     }
 
+    /// How long it has been between two requests at `now`; none if it is not.
+    pub(super) fn idle_for(&self, now: u64) -> Option<Duration> {
+        (self.phase() == Phase::Idle).then(|| passed(self.since.load(Relaxed), now))
+    }
+
     /// Whether it has been doing what it does for too long at `now`.
     pub(super) fn is_overdue(&self, now: u64, patience: Patience) -> bool {
         if self.stalled.load(Relaxed) {

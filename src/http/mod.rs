@@ -38,6 +38,6 @@ mod worker;
 
 pub use listen::Listener;
 pub use metrics::Vitals;
-pub use server::serve;
+pub use server::Server;
 pub use site::{Parts, Site};
 pub use source_metrics::Fetches;

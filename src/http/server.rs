@@ -1,18 +1,21 @@
 //! The accept loop: one listening socket, connections handed to whichever serving thread has fewest.
 //!
 //! One loop for all threads, so that the cap, running out of descriptors and the drain each happen in one place, and
-//! so that a burst spreads evenly. Beyond the cap it stops accepting: clients wait in the kernel's queue, none is
-//! turned away.
+//! so that a burst spreads evenly. At the cap those connections make room that have been idle longest, so that no crowd
+//! of idle clients can keep a health check out; while none is idle it stops accepting, clients wait in the kernel's
+//! queue, and none is turned away.
 
 use std::io;
+use std::net::TcpStream;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::fetch::Fetch;
@@ -29,31 +32,43 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// address a moment ago, is still answered rather than refused. At most an eighth of the grace.
 const DOOR_OPEN: Duration = Duration::from_millis(250);
 
-/// Serves `site` on `listener` until `drain`; then it is no longer ready, closes the door a moment later and finishes
-/// what runs, within the grace of the configuration. `threads` is how many threads serve.
-pub async fn serve<F: Fetch>(
-    listener: Listener,
+/// How often, while somebody waits at the cap, it is asked who is idle.
+const ROOM_PAUSE: Duration = Duration::from_millis(250);
+
+/// The serving threads and the accept loop before them.
+pub struct Server<F> {
     site: Arc<Site<F>>,
-    threads: usize,
-    drain: CancellationToken,
-) -> io::Result<()> {
-    let workers = (0..threads.max(1)).map(|n| Worker::start(n, &site)).collect::<io::Result<Vec<_>>>()?;
-    let listener = TcpListener::from_std(listener.into_inner())?;
-    let room = Arc::new(Semaphore::new(descriptors::room(site.settings.max_connections)));
-    let door = Arc::new(Door { listener, workers, room, exhausted: AtomicBool::new(false) });
-    let accept = || {
-        let (door, site, drain) = (Arc::clone(&door), Arc::clone(&site), drain.clone());
-        async move { door.keep_open(closing(&site, &drain)).await }
-    };
-    site.supervisor.hold("accept loop", &drain, accept).await;
-    let workers = Arc::into_inner(door).map(Door::close).unwrap_or_default();
-    // All are told before any is waited for.
-    let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
-    for end in ends {
-        // An error means that the thread is gone already.
-        let _ = end.await;
+    door: Arc<Door>,
+}
+
+impl<F: Fetch> Server<F> {
+    /// Starts `threads` serving threads for `site`; they inherit how urgent the calling thread is. To be called within
+    /// a runtime, whose reactor watches `listener`.
+    pub fn start(listener: Listener, site: Arc<Site<F>>, threads: usize) -> io::Result<Self> {
+        let workers = (0..threads.max(1)).map(|n| Worker::start(n, &site)).collect::<io::Result<_>>()?;
+        let listener = TcpListener::from_std(listener.into_inner())?;
+        let room = Arc::new(Semaphore::new(descriptors::room(site.settings.max_connections)));
+        let door = Door { listener, workers, room, waiting: Mutex::default(), exhausted: AtomicBool::new(false) };
+        Ok(Self { site, door: Arc::new(door) })
     }
-    Ok(())
+
+    /// Serves until `drain`; then it is no longer ready, closes the door a moment later and finishes what runs, within
+    /// the grace of the configuration.
+    pub async fn run(self, drain: CancellationToken) {
+        let Self { site, door } = self;
+        let accept = || {
+            let (door, site, drain) = (Arc::clone(&door), Arc::clone(&site), drain.clone());
+            async move { door.keep_open(closing(&site, &drain)).await }
+        };
+        site.supervisor.hold("accept loop", &drain, accept).await;
+        let workers = Arc::into_inner(door).map(Door::close).unwrap_or_default();
+        // All are told before any is waited for.
+        let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
+        for end in ends {
+            // An error means that the thread is gone already.
+            let _ = end.await;
+        }
+    }
 }
 
 /// Waits for the drain, and for the moment after it in which the door stays open.
@@ -68,6 +83,8 @@ struct Door {
     listener: TcpListener,
     workers: Vec<Worker>,
     room: Arc<Semaphore>,
+    /// The one connection that was accepted and has no place yet.
+    waiting: Mutex<Option<TcpStream>>,
     /// Whether accepting failed last time for want of descriptors or memory; said once, not at every try.
     exhausted: AtomicBool,
 }
@@ -88,18 +105,45 @@ impl Door {
 
     async fn next(&self) -> Arrival {
         loop {
-            let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { std::future::pending().await };
-            match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => {
-                    self.exhausted.store(false, Relaxed);
-                    return Arrival { stream, permit };
-                }
-                Err(error) => {
-                    drop(permit);
-                    self.failed(&error).await;
-                }
+            if self.waiting().is_none() {
+                let accepted = self.accept().await;
+                *self.waiting() = accepted;
+            }
+            let permit = self.permit().await;
+            if let Some(stream) = self.waiting().take() {
+                return Arrival { stream, permit };
             }
         }
+    }
+
+    async fn accept(&self) -> Option<TcpStream> {
+        match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
+                self.exhausted.store(false, Relaxed);
+                Some(stream)
+            }
+            Err(error) => {
+                self.failed(&error).await;
+                None
+            }
+        }
+    }
+
+    /// A place under the cap, made by whoever is idle if there is none.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+                return permit;
+            }
+            self.workers.iter().for_each(Worker::make_room);
+            if let Ok(Ok(permit)) = timeout(ROOM_PAUSE, Arc::clone(&self.room).acquire_owned()).await {
+                return permit;
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<TcpStream>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who reset before being accepted is no trouble of ours; what the machine lacks it may have again soon.
@@ -116,6 +160,10 @@ impl Door {
 
     /// Closes. Those who were let in by the kernel before would be reset by that, so they are taken first.
     fn close(self) -> Vec<Worker> {
+        let waiting = self.waiting().take();
+        if let (Some(stream), Ok(permit)) = (waiting, Arc::clone(&self.room).try_acquire_owned()) {
+            place(&self.workers, Arrival { stream, permit });
+        }
         if let Ok(listener) = self.listener.into_std() {
             while let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
                 && let Ok((stream, _)) = listener.accept()

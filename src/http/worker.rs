@@ -33,6 +33,9 @@ const MAX_HEADERS: usize = 64;
 /// How precisely deadlines are kept.
 const COARSEST_SWEEP: Duration = Duration::from_millis(250);
 
+/// Who has been idle for less than this keeps its place when others want one.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
+
 /// How long after the drain began a connection without a request in progress is kept: whoever was just about to ask is
 /// answered, and told by that answer that it is the last.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -46,10 +49,18 @@ pub(super) struct Arrival {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
+/// What the accept loop wants of a serving thread.
+enum Task {
+    /// Serve a connection.
+    Serve(Arrival),
+    /// End some of those that have been idle longest.
+    MakeRoom,
+}
+
 /// The accept loop's end of a serving thread.
 pub(super) struct Worker {
     pub(super) stats: Arc<Counters>,
-    arrivals: mpsc::UnboundedSender<Arrival>,
+    tasks: mpsc::UnboundedSender<Task>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -57,7 +68,7 @@ impl Worker {
     /// Starts the `number`th serving thread.
     pub(super) fn start<F: Fetch>(number: usize, site: &Arc<Site<F>>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (arrivals, incoming) = mpsc::unbounded_channel();
+        let (tasks, incoming) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
         let stats = site.counters.enroll();
         let mut rota = Rota::new(site, Arc::clone(&stats));
@@ -68,13 +79,22 @@ impl Worker {
             let _ = end.send(());
         };
         thread::Builder::new().name(format!("serve-{number}")).spawn(body)?;
-        Ok(Self { stats, arrivals, ended })
+        Ok(Self { stats, tasks, ended })
     }
 
     /// Hands over a connection.
     pub(super) fn take(&self, arrival: Arrival) {
         self.stats.connections.fetch_add(1, Relaxed);
-        if self.arrivals.send(arrival).is_err() {
+        self.send(Task::Serve(arrival));
+    }
+
+    /// Asks it to end connections that nobody uses.
+    pub(super) fn make_room(&self) {
+        self.send(Task::MakeRoom);
+    }
+
+    fn send(&self, task: Task) {
+        if self.tasks.send(task).is_err() {
             tracing::error!("a serving thread is gone");
         }
     }
@@ -122,17 +142,18 @@ impl<F: Fetch> Rota<F> {
     }
 
     /// Serves until nothing more can come, then what is left. If it is called again after a panic, it goes on.
-    async fn run(&mut self, arrivals: &mut mpsc::UnboundedReceiver<Arrival>) {
+    async fn run(&mut self, tasks: &mut mpsc::UnboundedReceiver<Task>) {
         let mut sweep_at = self.now() + self.every;
         loop {
             tokio::select! {
-                arrival = arrivals.recv() => match arrival {
-                    Some(arrival) => {
+                task = tasks.recv() => match task {
+                    Some(Task::Serve(arrival)) => {
                         if self.open.is_empty() {
                             sweep_at = self.now() + self.every;
                         }
                         self.open(arrival);
                     }
+                    Some(Task::MakeRoom) => self.make_room(),
                     None => break,
                 },
                 () = sleep_until(sweep_at), if !self.open.is_empty() => {
@@ -173,6 +194,16 @@ impl<F: Fetch> Rota<F> {
         let now = self.ticks.now();
         self.open.retain(|open| !open.task.is_finished());
         self.open.iter().filter(|open| open.conn.is_overdue(now, self.patience)).for_each(|open| open.task.abort());
+    }
+
+    /// Ends the connections that have been idle longest: a hundredth of all, so that looking through them pays, and at
+    /// least one. Who asked a moment ago may be about to ask again.
+    fn make_room(&mut self) {
+        let now = self.ticks.now();
+        let idle = |open: &Open| open.conn.idle_for(now).filter(|span| *span >= LEAST_IDLE);
+        let mut idle: Vec<_> = self.open.iter().filter_map(|open| Some((idle(open)?, open))).collect();
+        idle.sort_unstable_by_key(|(span, _)| std::cmp::Reverse(*span));
+        idle.iter().take(self.open.len().div_ceil(100)).for_each(|(_, open)| open.task.abort());
     }
 
     fn open(&mut self, arrival: Arrival) {

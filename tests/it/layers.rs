@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("shutdown", 0),
     ("supervise", 1),
     ("telemetry", 1),
+    ("priority", 0),
     ("cli", 6),
     ("main", 7),
     ("lib", 7),

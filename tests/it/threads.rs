@@ -35,6 +35,7 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
     let line = service.err_line("listens");
     let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
     assert_eq!(get(address, "/salud").status, 200);
+    assert!(niceness(&service, "serve-") < niceness(&service, "flights"), "fetches give way to answers");
 
     let before = threads(&service);
     let waiting: Vec<TcpStream> = (0..CROWD).map(|_| ask(address)).collect();
@@ -73,4 +74,17 @@ fn await_connections(address: &str, count: usize) {
 
 fn threads(program: &Program) -> usize {
     fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().count()
+}
+
+/// The nice value of the threads whose names begin like this.
+fn niceness(program: &Program, name: &str) -> i32 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    let stats = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
+    let mut values: Vec<i32> = stats
+        .filter(|stat| stat.contains(&format!("({name}")))
+        .map(|stat| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse().unwrap())
+        .collect();
+    values.dedup();
+    assert_eq!(values.len(), 1, "threads called {name}: {values:?}");
+    values[0]
 }

@@ -9,7 +9,7 @@ use resumen::clock::Clock;
 use resumen::config;
 use resumen::domain::{Code, Data, Failure, Identity, Outcome, Reading, Source, Time};
 use resumen::extract::Extractor;
-use resumen::http::{Fetches, Listener, Parts, Site, Vitals, serve};
+use resumen::http::{Fetches, Listener, Parts, Server, Site, Vitals};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub struct Stand {
     /// Cancelled to stop it.
     pub drain: CancellationToken,
     runtime: Runtime,
-    serving: Option<JoinHandle<std::io::Result<()>>>,
+    serving: Option<JoinHandle<()>>,
     last: Mutex<Time>,
 }
 
@@ -77,7 +77,8 @@ impl Stand {
             restored: false,
         });
         let drain = CancellationToken::new();
-        let serving = runtime.spawn(serve(listener, Arc::new(site), 2, drain.clone()));
+        let server = Server::start(listener, Arc::new(site), 2).unwrap();
+        let serving = runtime.spawn(server.run(drain.clone()));
         drop(guard);
         Self { address, engine, drain, runtime, serving: Some(serving), last: Mutex::default() }
     }
@@ -122,7 +123,7 @@ impl Stand {
         let serving = self.serving.take().unwrap();
         let ended = self.runtime.block_on(async { tokio::time::timeout(limit, serving).await });
         ended.ok().map(|result| {
-            result.unwrap().unwrap();
+            result.unwrap();
             clock.since(begun)
         })
     }

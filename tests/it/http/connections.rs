@@ -88,14 +88,33 @@ fn beyond_the_cap_clients_wait_and_none_is_turned_away() {
     let served = serve_with(resumen::config::Server { max_connections: 2, ..settings() });
     fill(&served);
     let (mut one, mut two) = (served.client(), served.client());
-    one.get("/salud");
-    two.get("/salud");
+    one.send("GET /salud HTTP/1.1\r\n");
+    two.send("GET /salud HTTP/1.1\r\n");
     let mut third = served.client();
     third.send("GET /salud HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(!third.is_ended_within(Duration::from_millis(100)));
+    assert!(!third.is_ended_within(Duration::from_millis(1500)), "nobody is idle");
+    two.send("Host: a\r\n\r\n");
+    assert_eq!(two.answer("GET").status, 200);
     drop(one);
     assert_eq!(third.answer("GET").status, 200);
-    assert_eq!(two.get("/resumen").status, 200);
+}
+
+#[test]
+fn at_the_cap_who_is_idle_makes_room() {
+    let served = serve_with(resumen::config::Server { max_connections: 50, ..settings() });
+    fill(&served);
+    let mut crowd: Vec<_> = (0..50).map(|_| served.client()).collect();
+    for client in &mut crowd {
+        assert_eq!(client.get("/salud").status, 200);
+    }
+    let mut busy = crowd.pop().unwrap();
+    busy.send("GET /salud HTTP/1.1\r\n");
+    let mut late = served.client();
+    assert_eq!(late.get("/salud").status, 200, "a health check gets in");
+    busy.send("Host: a\r\n\r\n");
+    assert_eq!(busy.answer("GET").status, 200, "who is not idle keeps its place");
+    let ended = crowd.iter_mut().filter_map(|client| client.is_ended_within(Duration::from_millis(1)).then_some(()));
+    assert!((1..=10).contains(&ended.count()), "a few of those who are idle make room, not all of them");
 }
 
 #[test]

@@ -1,0 +1,30 @@
+//! Aside from the floors: how urgent a thread is.
+//!
+//! Where serving threads and others share a processor, an answer that is ready should not wait for a fetch or a filter
+//! that has seconds. The kernel weighs threads by their nice value; nobody needs a right to be nicer.
+
+/// The nice value of background threads: beside a serving thread that never rests they still get a quarter of its
+/// processor, enough for a thousand fetches a second, and are some milliseconds late at most.
+const NICE: i32 = 5;
+
+/// Makes the calling thread give way to those that serve. A system that refuses leaves it as urgent as they are.
+pub(crate) fn give_way() {
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_concerns_the_calling_thread_only() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let thread = std::thread::spawn(move || {
+            give_way();
+            nice()
+        });
+        assert_eq!(thread.join().unwrap(), before.max(NICE));
+        assert_eq!(nice(), before);
+    }
+}
