@@ -1,6 +1,7 @@
 //! The documents, held to what they speak of: examples are run, tables are compared, links lead somewhere.
 
 mod configuration;
+mod examples;
 mod limits;
 mod recipes;
 mod threats;

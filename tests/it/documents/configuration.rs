@@ -74,6 +74,21 @@ fn every_mistake_gives_its_message() {
 }
 
 #[test]
+fn durations_and_sizes_are_written_as_the_page_says() {
+    let folder = folder();
+    let parts = parts("configuration.md");
+    let forms = parts.iter().find(|part| part.heading == "Forms").unwrap().rows();
+    for (at, key) in [(0, "ttl"), (1, "max_body")] {
+        let all = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let valid = |value: &String| read(folder.path(), &file("`[defaults]`", &format!("{key} = {value}"))).is_ok();
+        let (written, not) = (all(&forms[at][1]), all(&forms[at][2]));
+        assert!(written.len() > 5 && not.len() > 1);
+        assert!(written.iter().all(valid), "{written:?}");
+        assert!(!not.iter().any(valid), "{not:?}");
+    }
+}
+
+#[test]
 fn every_warning_is_given() {
     let folder = folder();
     let parts = parts("configuration.md");
