@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use super::connection::Conn;
 use super::counters::Counters;
 use super::express::Desk;
 use super::representation::respond;
+use super::rescue::rescued;
 use super::routes::{self, LABELS};
 use super::{Site, guard};
 
@@ -68,6 +70,11 @@ impl<F: Fetch> Hall<F> {
         self.stats.count(self.resumen, status, self.site.clock.since(began));
     }
 
+    /// Counts an answer that the library gave by itself, to what was no request yet.
+    pub(super) fn count_unread(&self, status: StatusCode) {
+        self.stats.count(routes::OTHER, status, Duration::ZERO);
+    }
+
     /// The answer to exactly `GET` or `HEAD` `/resumen` without parameters, unless it has to wait for the first round.
     fn answer_at_once(&self, head: &Head, now: Time) -> Option<Response<Bytes>> {
         let plain = head.uri.path() == RESUMEN && head.uri.query().is_none();
@@ -93,6 +100,16 @@ impl<F: Fetch> Front<F> {
 }
 
 impl<F: Fetch> Front<F> {
+    /// The answer, or who makes it.
+    fn decide(&self, head: Head, has_body: bool, began: Mark) -> Course {
+        let fault = self.conn.fault(self.heads.fetch_add(1, Relaxed));
+        let refused = guard::check(&head, has_body, fault).err().map(|problem| problem.response());
+        match refused.or_else(|| self.hall.answer_at_once(&head, began.time)) {
+            Some(response) => Course::Made(plain(response)),
+            None => Course::Routed(self.route(head)),
+        }
+    }
+
     fn route(&self, mut head: Head) -> Routed {
         head.extensions.insert(Arc::clone(&self.conn));
         self.hall.router.clone().call(Request::from_parts(head, axum::body::Body::empty()))
@@ -106,18 +123,13 @@ impl<F: Fetch> hyper::service::Service<Request<Incoming>> for Front<F> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.conn.answering();
-        let fault = self.conn.fault(self.heads.fetch_add(1, Relaxed));
         let (head, body) = request.into_parts();
         let hall = Arc::clone(&self.hall);
         let has_body = !body.is_end_stream();
         let marks = Marks::of(&head, &hall, has_body);
-        let refused = guard::check(&head, has_body, fault).err().map(|problem| problem.response());
-        let at_once = refused.or_else(|| hall.answer_at_once(&head, marks.began.time));
-        let reply = match at_once {
-            Some(response) => Ok(response.map(|body| Reply::Plain(Full::new(body)))),
-            None => Err(self.route(head)),
-        };
-        Answering { hall, marks: Some(marks), reply: Some(reply), _body: body }
+        let decided = rescued(|| self.decide(head, has_body, marks.began));
+        let course = decided.unwrap_or_else(|problem| Course::Made(plain(problem.response())));
+        Answering { hall, marks: Some(marks), course: Some(course), _body: body }
     }
 }
 
@@ -175,11 +187,19 @@ fn usable_id(sent: &HeaderValue) -> HeaderValue {
 
 type Routed = <Router as tower::Service<Request<axum::body::Body>>>::Future;
 
+/// How an answer comes about.
+enum Course {
+    /// It is there.
+    Made(Response<Reply>),
+    /// A route makes it.
+    Routed(Routed),
+}
+
 /// An answer on its way.
 pub(super) struct Answering<F> {
     hall: Arc<Hall<F>>,
     marks: Option<Marks>,
-    reply: Option<Result<Response<Reply>, Routed>>,
+    course: Option<Course>,
     /// Held until the answer is made: a body that is dropped before is asked for with `100 Continue`.
     _body: Incoming,
 }
@@ -189,14 +209,15 @@ impl<F: Fetch> Future for Answering<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let mut response = match this.reply.take() {
-            Some(Ok(response)) => response,
-            Some(Err(mut routed)) => match Pin::new(&mut routed).poll(cx) {
-                Poll::Ready(Ok(response)) => response.map(Reply::Routed),
-                Poll::Pending => {
-                    this.reply = Some(Err(routed));
+        let mut response = match this.course.take() {
+            Some(Course::Made(response)) => response,
+            Some(Course::Routed(mut routed)) => match rescued(|| Pin::new(&mut routed).poll(cx)) {
+                Ok(Poll::Ready(Ok(response))) => response.map(Reply::Routed),
+                Ok(Poll::Pending) => {
+                    this.course = Some(Course::Routed(routed));
                     return Poll::Pending;
                 }
+                Err(problem) => plain(problem.response()),
             },
             None => return Poll::Pending,
         };
@@ -205,6 +226,10 @@ impl<F: Fetch> Future for Answering<F> {
         }
         Poll::Ready(Ok(response))
     }
+}
+
+fn plain(response: Response<Bytes>) -> Response<Reply> {
+    response.map(|body| Reply::Plain(Full::new(body)))
 }
 
 /// An answer's body: whole, or from a route.

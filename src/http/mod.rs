@@ -25,6 +25,7 @@ mod problem;
 mod process;
 mod query;
 mod representation;
+mod rescue;
 mod resumen;
 mod routes;
 mod salud;

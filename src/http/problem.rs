@@ -60,6 +60,8 @@ kinds! {
     NotAcceptable = NOT_ACCEPTABLE "not_acceptable" "No acceptable encoding",
     /// `Expect` asks for something else than `100-continue`.
     ExpectationFailed = EXPECTATION_FAILED "expectation_failed" "The expectation cannot be met",
+    /// A handler panicked.
+    Internal = INTERNAL_SERVER_ERROR "internal" "A bug in this service",
     /// Nothing to serve yet.
     NotReady = SERVICE_UNAVAILABLE "not_ready" "Not ready yet",
     /// On its way out.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::runtime;
@@ -258,7 +259,8 @@ async fn attend<F: Fetch>(
     match express::serve(&hall, &mut io).await {
         Ok(Some(bytes)) => {
             io.replay(bytes);
-            Box::pin(converse(&builder, io, &conn, Front::new(hall, Arc::clone(&conn)))).await;
+            let front = Front::new(Arc::clone(&hall), Arc::clone(&conn));
+            Box::pin(converse(&builder, io, &conn, &hall, front)).await;
         }
         Ok(None) => io.close().await,
         // Nobody is there to be told.
@@ -268,13 +270,23 @@ async fn attend<F: Fetch>(
 }
 
 /// Serves the rest of a connection by the library.
-async fn converse<F: Fetch>(builder: &Builder, io: Io, conn: &Conn, front: Front<F>) {
+async fn converse<F: Fetch>(builder: &Builder, io: Io, conn: &Conn, hall: &Hall<F>, front: Front<F>) {
     let mut connection = builder.serve_connection(TokioIo::new(io), front);
     let result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let mut io = connection.into_parts().io.into_inner();
-    if result.is_err() && conn.begins_with_preface() {
-        // It is being closed anyway.
-        let _ = io.write_all(BAD_REQUEST).await;
+    if let Err(error) = result
+        && error.is_parse()
+    {
+        if conn.begins_with_preface() {
+            // It is being closed anyway.
+            let _ = io.write_all(BAD_REQUEST).await;
+        }
+        let too_large = error.is_parse_too_large();
+        hall.count_unread(if too_large {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        } else {
+            StatusCode::BAD_REQUEST
+        });
     }
     io.close().await;
 }

@@ -29,6 +29,49 @@ fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
 }
 
 #[test]
+fn every_answer_is_counted_whoever_gave_it() {
+    let served = served();
+    let etag = served.client().get("/resumen").header("etag").unwrap().to_owned();
+    let head = "GET /resumen HTTP/1.1\r\nHost: a\r\n";
+    let closing = [
+        // By the short way, many at once.
+        format!("{}{head}Connection: close\r\n\r\n", format!("{head}\r\n").repeat(50)),
+        // Unchanged, on the short way and on the library's.
+        format!("{head}If-None-Match: {etag}\r\n\r\n{head}If-None-Match: {etag}\r\nConnection: close\r\n\r\n"),
+        // Refused by the library itself: syntax, size, and what is not HTTP/1 at all.
+        "nonsense\r\n\r\n".into(),
+        format!("{head}X: {}\r\n\r\n", "y".repeat(70_000)),
+        format!("{head}{}\r\n", "X: y\r\n".repeat(200)),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
+        // Refused by a guard, which closes.
+        format!("{head}Content-Length: 1\r\n\r\nx"),
+    ];
+    let sent: Vec<u16> = closing
+        .iter()
+        .flat_map(|bytes| {
+            let mut client = served.client();
+            client.send(bytes);
+            client.answers_to_end("GET").into_iter().map(|answer| answer.status)
+        })
+        .collect();
+    assert_eq!(sent.len(), 51 + 2 + 5, "{sent:?}");
+    let page = served.client().get("/metrics");
+    let page = page.text();
+    let requests =
+        |route, class| value(page, &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"));
+    assert_eq!(requests("/resumen", "2xx"), Some(52.0));
+    assert_eq!(requests("/resumen", "3xx"), Some(2.0));
+    assert_eq!(requests("/resumen", "4xx"), Some(1.0));
+    assert_eq!(requests("other", "4xx"), Some(4.0));
+    for (route, count) in [("/resumen", 55.0), ("other", 4.0)] {
+        let series = format!("resumen_http_request_duration_seconds_count{{route=\"{route}\"}}");
+        assert_eq!(value(page, &series), Some(count));
+        let last = format!("resumen_http_request_duration_seconds_bucket{{route=\"{route}\",le=\"+Inf\"}}");
+        assert_eq!(value(page, &last), Some(count));
+    }
+}
+
+#[test]
 fn sources_are_shown_with_their_numbers() {
     let served = served();
     served.failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");

@@ -4,6 +4,7 @@ mod answers;
 mod connections;
 mod corpus;
 mod metrics;
+mod mishaps;
 mod stream;
 
 use crate::support::scripted::{Scripted, pace, source};
