@@ -109,6 +109,7 @@ impl Conn {
         match noted as u8 {
             1 => Some(Fault::BareLf),
             2 => Some(Fault::Length),
+            4 => Some(Fault::Fragment),
             _ => Some(Fault::Preface),
         }
     }

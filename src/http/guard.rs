@@ -5,7 +5,7 @@
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 
 use super::lines::Fault;
 use super::problem::{Kind, Problem};
@@ -13,16 +13,15 @@ use super::problem::{Kind, Problem};
 /// Why this request is refused, if it is. `has_body` tells whether its framing announces one.
 pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Result<(), Problem> {
     if let Some(fault) = fault {
-        return Err(bad_framing(fault));
+        return Err(faulty(fault));
     }
     check_host(head)?;
     check_target(head)?;
     if has_body || head.headers.contains_key(TRANSFER_ENCODING) {
         check_body(head)?;
     }
-    if let Some(expectation) = head.headers.get(EXPECT)
-        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
+    let is_met = |expectation: &HeaderValue| expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !head.headers.get_all(EXPECT).iter().all(is_met) {
         let problem = Problem::new(Kind::ExpectationFailed, "the only expectation that can be met is `100-continue`");
         return Err(problem.closing());
     }
@@ -32,13 +31,14 @@ pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Resul
     }
 }
 
-fn bad_framing(fault: Fault) -> Problem {
-    let detail = match fault {
-        Fault::BareLf => "a line of the request's head ends in LF without CR",
-        Fault::Length => "Content-Length and Transfer-Encoding may come once, and only one of them",
-        Fault::Preface => "HTTP/2 is not spoken here",
+fn faulty(fault: Fault) -> Problem {
+    let (kind, detail) = match fault {
+        Fault::BareLf => (Kind::BadFraming, "a line of the request's head ends in LF without CR"),
+        Fault::Length => (Kind::BadFraming, "Content-Length and Transfer-Encoding may come once, and only one of them"),
+        Fault::Preface => (Kind::BadFraming, "HTTP/2 is not spoken here"),
+        Fault::Fragment => (Kind::InvalidTarget, "a request's target has no fragment (`#`)"),
     };
-    Problem::new(Kind::BadFraming, detail).closing()
+    Problem::new(kind, detail).closing()
 }
 
 /// HTTP/1.1 wants exactly one; HTTP/1.0 may have none.
@@ -55,13 +55,17 @@ fn check_host(head: &Parts) -> Result<(), Problem> {
     Err(problem.closing())
 }
 
-/// A path, or a whole URL; `authority` alone is for CONNECT only.
+/// A path, or a whole URL of ours; `authority` alone is for CONNECT only.
 fn check_target(head: &Parts) -> Result<(), Problem> {
-    if head.uri.authority().is_some() && head.uri.scheme().is_none() && head.method != Method::CONNECT {
-        let problem = Problem::new(Kind::InvalidTarget, "the request's target is neither a path nor a URL");
-        return Err(problem.expected("a path that begins with `/`").closing());
-    }
-    Ok(())
+    let Some(authority) = head.uri.authority() else { return Ok(()) };
+    let detail = match head.uri.scheme_str() {
+        None if head.method == Method::CONNECT => return Ok(()),
+        None => "the request's target is neither a path nor a URL",
+        Some("http" | "https") if is_host(authority.as_str().as_bytes()) => return Ok(()),
+        Some("http" | "https") => "the URL's authority is no host with an optional port",
+        Some(_) => "the URL's scheme is neither http nor https",
+    };
+    Err(Problem::new(Kind::InvalidTarget, detail).expected("a path that begins with `/`").closing())
 }
 
 /// Other methods than these are refused anyway, with or without a body.

@@ -1,8 +1,9 @@
 //! What the HTTP library does not tell of a request's head, read off the raw bytes as they pass.
 //!
 //! The library takes a bare LF for a line end, keeps one of two equal `Content-Length`s, and drops `Content-Length`
-//! beside `Transfer-Encoding`. A proxy in front may see two requests where we see one, so each of these is refused. All
-//! bytes of a connection are heads: after a request with a body the connection is closed.
+//! beside `Transfer-Encoding`. A proxy in front may see two requests where we see one, so each of these is refused. It
+//! also cuts off a target's fragment, which no request may have. All bytes of a connection are heads: after a request
+//! with a body the connection is closed.
 
 use memchr::memchr;
 
@@ -16,6 +17,8 @@ pub(super) enum Fault {
     Length = 2,
     /// The preface of HTTP/2, which is not spoken here.
     Preface = 3,
+    /// The target has a fragment.
+    Fragment = 4,
 }
 
 /// Longest beginning of a line that is looked at.
@@ -30,8 +33,16 @@ pub(super) struct Lines {
     seen: u32,
     lengths: u8,
     encodings: u8,
+    target: Target,
     /// A line whose end has not come.
     partial: Partial,
+}
+
+/// What has been seen of the target in a head's first line.
+#[derive(Debug, Default)]
+struct Target {
+    begun: bool,
+    has_fragment: bool,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +59,7 @@ impl Lines {
         let mut rest = bytes;
         while let Some(end) = memchr(b'\n', rest) {
             let head = self.heads;
+            self.look_for_fragment(&rest[..end]);
             let found = if self.partial.length == 0 {
                 self.line(&rest[..end], end, rest[..end].last().copied())
             } else {
@@ -58,12 +70,26 @@ impl Lines {
             fault = fault.or(found.map(|fault| (head, fault)));
             rest = &rest[end + 1..];
         }
+        self.look_for_fragment(rest);
         self.partial.extend(rest);
         fault
     }
 
+    /// Looks at a piece of a head's first line.
+    fn look_for_fragment(&mut self, piece: &[u8]) {
+        if self.seen > 0 {
+            return;
+        }
+        let begin = if self.target.begun { Some(0) } else { memchr(b' ', piece) };
+        if let Some(begin) = begin {
+            self.target.begun = true;
+            self.target.has_fragment |= memchr(b'#', &piece[begin..]).is_some();
+        }
+    }
+
     /// One line without its LF: how it begins, how long it is and how it ends.
     fn line(&mut self, begin: &[u8], length: usize, last: Option<u8>) -> Option<Fault> {
+        let target = std::mem::take(&mut self.target);
         if last != Some(b'\r') {
             self.seen += 1;
             return Some(Fault::BareLf);
@@ -78,7 +104,7 @@ impl Lines {
             b'P' if self.seen == 1 && begin.starts_with(b"PRI * HTTP/2.0") => return Some(Fault::Preface),
             _ => {}
         }
-        None
+        target.has_fragment.then_some(Fault::Fragment)
     }
 
     /// Ends a head; empty lines before one are skipped, as the library does.
@@ -141,6 +167,8 @@ mod tests {
             ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", None),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some((0, Fault::Preface))),
             (&long, Some((0, Fault::BareLf))),
+            ("GET /a#b HTTP/1.1\r\n\r\n", Some((0, Fault::Fragment))),
+            ("G#T /a HTTP/1.1\r\nX: # #\r\n\r\n\r\nGET # HTTP/1.1\r\n\r\n", Some((1, Fault::Fragment))),
         ];
         for (text, expected) in table {
             assert_eq!(whole(text), expected, "{text:?}");
