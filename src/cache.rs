@@ -21,13 +21,25 @@ pub struct Cache {
     changes: watch::Sender<u64>,
 }
 
-/// One immutable snapshot and the latest rendering of the whole of it.
+/// Selections whose renderings are kept at once. Clients may ask for any of the many that there are.
+const SELECTIONS: usize = 16;
+
+/// One immutable snapshot, the latest rendering of the whole of it, and those of parts that were asked for.
 #[derive(Debug)]
 struct Publication {
     snapshot: Arc<Snapshot>,
     everything: Vec<usize>,
     timeout: Duration,
     rendering: ArcSwapOption<Rendering>,
+    selections: ArcSwap<Vec<Arc<Selection>>>,
+}
+
+/// The rendering of some sources, or of all under another deadline.
+#[derive(Debug)]
+struct Selection {
+    positions: Vec<usize>,
+    timeout: Duration,
+    rendering: Arc<Rendering>,
 }
 
 impl Cache {
@@ -49,6 +61,23 @@ impl Cache {
         let rendering = Arc::new(render(&publication.snapshot, &publication.everything, &mode, now));
         publication.rendering.store(Some(Arc::clone(&rendering)));
         rendering
+    }
+
+    /// The sources of these names in this order, or all of them, as an answer under this deadline, or the usual one, that
+    /// is true at `now`. A name that nobody has any more is left out. The latest few are kept, so that whoever polls a
+    /// part of the snapshot costs as little as who polls all of it.
+    pub fn selected(&self, names: Option<&[Name]>, timeout: Option<Duration>, now: Time) -> Arc<Rendering> {
+        let publication = self.cell.load();
+        let timeout = timeout.unwrap_or(publication.timeout);
+        match names {
+            None if timeout == publication.timeout => self.current(now),
+            None => publication.select(publication.everything.clone(), timeout, now),
+            Some(names) => {
+                let roster = publication.snapshot.roster();
+                let positions = names.iter().filter_map(|name| roster.position(name.as_str())).collect();
+                publication.select(positions, timeout, now)
+            }
+        }
     }
 
     /// What is known.
@@ -106,6 +135,79 @@ impl Cache {
 impl Publication {
     fn new(snapshot: Snapshot, timeout: Duration) -> Self {
         let everything = (0..snapshot.entries().len()).collect();
-        Self { snapshot: Arc::new(snapshot), everything, timeout, rendering: ArcSwapOption::empty() }
+        let (rendering, selections) = (ArcSwapOption::empty(), ArcSwap::default());
+        Self { snapshot: Arc::new(snapshot), everything, timeout, rendering, selections }
+    }
+
+    fn select(&self, positions: Vec<usize>, timeout: Duration, now: Time) -> Arc<Rendering> {
+        let kept = self.selections.load();
+        let mut same = kept.iter().filter(|one| one.timeout == timeout && one.positions == positions);
+        if let Some(valid) = same.find(|one| now <= one.rendering.valid_until) {
+            return Arc::clone(&valid.rendering);
+        }
+        let rendering = Arc::new(render(&self.snapshot, &positions, &Mode::Snapshot { timeout }, now));
+        let selection = Selection { positions, timeout, rendering: Arc::clone(&rendering) };
+        // Of two that come at once one is forgotten, and rendered again if it is asked for again.
+        let mut all: Vec<_> = kept.iter().filter(|one| now <= one.rendering.valid_until).cloned().collect();
+        if all.len() >= SELECTIONS {
+            all.remove(0);
+        }
+        all.push(Arc::new(selection));
+        self.selections.store(Arc::new(all));
+        rendering
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Kind, Shelf, Source};
+
+    const NOW: Time = Time::from_millis(1_795_330_510_000);
+
+    fn cache(names: &[&str]) -> (Cache, Vec<Name>) {
+        let names: Vec<_> = names.iter().map(|text| Name::new(text).unwrap()).collect();
+        let source = |name: &Name| {
+            let shelf = Shelf { ttl: Duration::ZERO, max_stale: Duration::ZERO };
+            let kind = Kind::Derived { from: Vec::new(), extract: ".".into() };
+            Arc::new(Source { name: name.clone(), kind, shelf, attribution: None })
+        };
+        let roster = Arc::new(Roster::new(names.iter().map(source).collect()));
+        (Cache::new(Snapshot::new(roster), Duration::from_secs(4)), names)
+    }
+
+    #[test]
+    fn a_selection_is_rendered_once_while_it_is_true() {
+        let (cache, names) = cache(&["a", "b"]);
+        let ask = |names: &[Name], timeout, now| cache.selected(Some(names), timeout, now);
+        let first = ask(&names[..1], None, NOW);
+        assert!(Arc::ptr_eq(&first, &ask(&names[..1], None, first.valid_until)));
+        assert!(!Arc::ptr_eq(&first, &ask(&names[..1], None, first.valid_until.after(Duration::from_millis(1)))));
+        assert_ne!(first.version, ask(&names[1..], None, NOW).version);
+        let long = ask(&names[..1], Some(Duration::from_secs(9)), NOW);
+        assert!(!Arc::ptr_eq(&first, &long) && first.body != long.body);
+        assert!(Arc::ptr_eq(&cache.current(NOW), &cache.selected(None, None, NOW)));
+        assert!(Arc::ptr_eq(&cache.current(NOW), &cache.selected(None, Some(Duration::from_secs(4)), NOW)));
+    }
+
+    #[test]
+    fn what_is_published_is_seen_in_selections_at_once() {
+        let (cache, names) = cache(&["a", "b"]);
+        let before = cache.selected(Some(&names[..1]), None, NOW);
+        cache.restore(&[]);
+        assert!(!Arc::ptr_eq(&before, &cache.selected(Some(&names[..1]), None, NOW)));
+    }
+
+    #[test]
+    fn few_selections_are_kept_however_many_are_asked_for() {
+        let (cache, names) = cache(&["a", "b", "c", "d", "e"]);
+        for one in &names {
+            for two in &names {
+                for three in &names {
+                    cache.selected(Some(&[one.clone(), two.clone(), three.clone()]), None, NOW);
+                }
+            }
+        }
+        assert_eq!(cache.cell.load().selections.load().len(), SELECTIONS);
     }
 }

@@ -44,12 +44,7 @@ async fn live<F: Fetch>(site: &Site<F>, query: &Query, max_age: Duration) -> Ren
 async fn snapshot<F: Fetch>(site: &Site<F>, query: &Query) -> Arc<Rendering> {
     let timeout = query.timeout.unwrap_or(site.settings.default_timeout);
     wait_for_first_round(site, query, site.clock.deadline(timeout)).await;
-    if query.timeout.is_none() && query.sources.is_none() {
-        return site.cache.current(site.clock.now());
-    }
-    let snapshot = site.cache.snapshot();
-    let selection: Vec<usize> = positions(&snapshot, query.sources.as_deref()).collect();
-    Arc::new(render(&snapshot, &selection, &Mode::Snapshot { timeout }, site.clock.now()))
+    site.cache.selected(query.sources.as_deref(), query.timeout, site.clock.now())
 }
 
 /// Waits while some source of the answer has neither ended an attempt nor a restored reading, at most until the
