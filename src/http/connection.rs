@@ -109,14 +109,8 @@ impl Conn {
         match noted as u8 {
             1 => Some(Fault::BareLf),
             2 => Some(Fault::Length),
-            4 => Some(Fault::Fragment),
-            _ => Some(Fault::Preface),
+            _ => Some(Fault::Fragment),
         }
-    }
-
-    /// Whether the client spoke HTTP/2 from its first byte on.
-    pub(super) fn begins_with_preface(&self) -> bool {
-        self.fault(0) == Some(Fault::Preface)
     }
 
     /// Whether no request is being answered.

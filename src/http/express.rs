@@ -237,7 +237,7 @@ impl<'a> Wishes<'a> {
 }
 
 /// A whole response as the library writes it.
-fn written(response: &Response<Bytes>, date: Time) -> Vec<u8> {
+pub(super) fn written(response: &Response<Bytes>, date: Time) -> Vec<u8> {
     let status = response.status();
     let mut out = Vec::with_capacity(512 + response.body().len());
     let reason = status.canonical_reason().unwrap_or_default();

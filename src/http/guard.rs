@@ -35,7 +35,6 @@ fn faulty(fault: Fault) -> Problem {
     let (kind, detail) = match fault {
         Fault::BareLf => (Kind::BadFraming, "a line of the request's head ends in LF without CR"),
         Fault::Length => (Kind::BadFraming, "Content-Length and Transfer-Encoding may come once, and only one of them"),
-        Fault::Preface => (Kind::BadFraming, "HTTP/2 is not spoken here"),
         Fault::Fragment => (Kind::InvalidTarget, "a request's target has no fragment (`#`)"),
     };
     Problem::new(kind, detail).closing()

@@ -15,10 +15,8 @@ pub(super) enum Fault {
     BareLf = 1,
     /// Several `Content-Length`, several `Transfer-Encoding`, or both.
     Length = 2,
-    /// The preface of HTTP/2, which is not spoken here.
-    Preface = 3,
     /// The target has a fragment.
-    Fragment = 4,
+    Fragment = 3,
 }
 
 /// Longest beginning of a line that is looked at.
@@ -101,7 +99,6 @@ impl Lines {
         match begin[0] {
             b'c' | b'C' if names(begin, b"content-length:") => self.lengths = self.lengths.saturating_add(1),
             b't' | b'T' if names(begin, b"transfer-encoding:") => self.encodings = self.encodings.saturating_add(1),
-            b'P' if self.seen == 1 && begin.starts_with(b"PRI * HTTP/2.0") => return Some(Fault::Preface),
             _ => {}
         }
         target.has_fragment.then_some(Fault::Fragment)
@@ -165,7 +162,6 @@ mod tests {
                 Some((0, Fault::Length)),
             ),
             ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", None),
-            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some((0, Fault::Preface))),
             (&long, Some((0, Fault::BareLf))),
             ("GET /a#b HTTP/1.1\r\n\r\n", Some((0, Fault::Fragment))),
             ("G#T /a HTTP/1.1\r\nX: # #\r\n\r\n\r\nGET # HTTP/1.1\r\n\r\n", Some((1, Fault::Fragment))),

@@ -24,6 +24,7 @@ use super::counters::Counters;
 use super::express;
 use super::front::{Front, Hall};
 use super::io::Io;
+use super::problem::{Kind, Problem};
 
 /// A connection's read and write buffers grow up to here; longer heads are 431.
 const MAX_BUFFER: usize = 16 * 1024;
@@ -40,9 +41,6 @@ const LEAST_IDLE: Duration = Duration::from_secs(1);
 /// How long after the drain began a connection without a request in progress is kept: whoever was just about to ask is
 /// answered, and told by that answer that it is the last.
 const LAST_CALL: Duration = Duration::from_millis(500);
-
-/// The answer to the preface of HTTP/2, for which the library has none.
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// An accepted connection and its place under the cap.
 pub(super) struct Arrival {
@@ -260,7 +258,7 @@ async fn attend<F: Fetch>(
         Ok(Some(bytes)) => {
             io.replay(bytes);
             let front = Front::new(Arc::clone(&hall), Arc::clone(&conn));
-            Box::pin(converse(&builder, io, &conn, &hall, front)).await;
+            Box::pin(converse(&builder, io, &hall, front)).await;
         }
         Ok(None) => io.close().await,
         // Nobody is there to be told.
@@ -270,16 +268,18 @@ async fn attend<F: Fetch>(
 }
 
 /// Serves the rest of a connection by the library.
-async fn converse<F: Fetch>(builder: &Builder, io: Io, conn: &Conn, hall: &Hall<F>, front: Front<F>) {
+async fn converse<F: Fetch>(builder: &Builder, io: Io, hall: &Hall<F>, front: Front<F>) {
     let mut connection = builder.serve_connection(TokioIo::new(io), front);
     let result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let mut io = connection.into_parts().io.into_inner();
     if let Err(error) = result
         && error.is_parse()
     {
-        if conn.begins_with_preface() {
+        if error.is_parse_version_h2() {
+            // The library has no answer to the preface of HTTP/2.
+            let refusal = Problem::new(Kind::BadFraming, "HTTP/2 is not spoken here").closing().response();
             // It is being closed anyway.
-            let _ = io.write_all(BAD_REQUEST).await;
+            let _ = io.write_all(&express::written(&refusal, hall.site.clock.wall())).await;
         }
         let too_large = error.is_parse_too_large();
         hall.count_unread(if too_large {

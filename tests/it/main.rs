@@ -20,6 +20,7 @@ mod fetch_proxy;
 mod fetch_request;
 mod fetch_reuse;
 mod flights;
+mod fuzz;
 mod http;
 mod inject;
 mod keep;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
@@ -46,9 +47,12 @@ pub(in crate::http) async fn front<F: Fetch>(State(site): State<Arc<Site<F>>>, r
 /// than ours; what we have serves it better than nothing, but is not to be kept under that name.
 pub(in crate::http) async fn asset<F: Fetch>(
     State(site): State<Arc<Site<F>>>,
-    Path((version, name)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     request: HeaderMap,
 ) -> Response {
+    let Ok(Path((version, name))) = path else {
+        return Problem::new(Kind::NotFound, "the path is not percent-encoded UTF-8").into_response();
+    };
     let keep = if version == site.page.version { FOR_EVER } else { "no-store" };
     match site.page.file(&name) {
         Some(file) => whole(file, &request, keep),

@@ -11,13 +11,29 @@ use std::path::Path;
 use super::served;
 use crate::support::client::Client;
 
+/// One file.
 #[derive(Debug)]
-struct Case {
-    statuses: Vec<u16>,
-    closes: bool,
-    code: Option<String>,
-    method: String,
-    bytes: Vec<u8>,
+pub struct Case {
+    /// The answers that must come.
+    pub statuses: Vec<u16>,
+    /// Whether the connection ends after them.
+    pub closes: bool,
+    /// The code of the last one's problem.
+    pub code: Option<String>,
+    /// The method of what is asked.
+    pub method: String,
+    /// What is sent.
+    pub bytes: Vec<u8>,
+}
+
+/// All files by name.
+pub fn cases() -> Vec<(String, Case)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
+    let read =
+        |path: &Path| (path.file_name().unwrap().display().to_string(), parse(&fs::read_to_string(path).unwrap()));
+    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|file| read(&file.unwrap().path())).collect();
+    cases.sort_by(|(a, _), (b, _)| a.cmp(b));
+    cases
 }
 
 fn parse(text: &str) -> Case {
@@ -98,21 +114,16 @@ fn run(case: &Case, client: &mut Client) -> Result<(), String> {
 #[test]
 fn every_request_gets_its_answer() {
     let served = served();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
     let mut wrong = Vec::new();
-    let mut count = 0;
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let case = parse(&fs::read_to_string(&path).unwrap());
+    let cases = cases();
+    for (name, case) in &cases {
         let mut client = served.client();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&case, &mut client)));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(case, &mut client)));
         let result = result.unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
         if let Err(error) = result {
-            wrong.push(format!("{}: {error}", path.file_name().unwrap().display()));
+            wrong.push(format!("{name}: {error}"));
         }
-        count += 1;
     }
-    wrong.sort();
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(count > 80, "{count}");
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(cases.len() > 150, "{}", cases.len());
 }

@@ -16,7 +16,9 @@ fn served() -> Stand {
 fn a_handler_that_panics_is_a_500_that_closes_its_connection_only() {
     let served = served();
     let mut others: Vec<_> = (0..4).map(|_| served.client()).collect();
-    others.iter_mut().for_each(|client| assert_eq!(client.get("/salud").status, 200));
+    for client in &mut others {
+        assert_eq!(client.get("/salud").status, 200);
+    }
     for method in ["GET", "HEAD"] {
         let mut unlucky = served.client();
         unlucky.send(format!("{method} /resumen?fresh=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc\r\n\r\n"));

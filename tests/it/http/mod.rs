@@ -2,7 +2,7 @@
 
 mod answers;
 mod connections;
-mod corpus;
+pub mod corpus;
 mod metrics;
 mod mishaps;
 mod stream;

@@ -1,0 +1,302 @@
+//! Requests that a client could send, most of them sound and some of them not, several on one connection.
+
+use fastrand::Rng;
+
+/// What a field's line may be, `{etag}` being the snapshot's.
+const FIELDS: [&str; 56] = [
+    "Accept: */*",
+    "Accept-Encoding: gzip",
+    "accept-encoding: gzip, deflate, br, zstd",
+    "Accept-Encoding: *;q=0",
+    "Accept-Encoding: identity;q=0, br;q=0.5",
+    "Accept-Encoding: identity;q=0",
+    "Accept-Encoding: gzip;q=1.0, *;q=0",
+    "ACCEPT-ENCODING:\tzstd;q=0.001",
+    "Accept-Encoding:",
+    "Accept-Encoding: gzip;q=2, identity;q=0.0",
+    "Accept-Language: es-AR,es;q=0.9",
+    "If-None-Match: {etag}",
+    "If-None-Match: \"a\", {etag}",
+    "If-None-Match: *",
+    "If-None-Match: \"unbalanced, {etag}",
+    "If-None-Match: W/\"0\",\"1\" , ,\"2\"",
+    "If-None-Match: w/{etag}",
+    "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+    "If-Match: \"x\"",
+    "If-Range: \"x\"",
+    "Range: bytes=0-1,5-",
+    "Origin: https://a.example",
+    "Origin: null",
+    "Access-Control-Request-Method: PUT",
+    "Connection: keep-alive",
+    "Connection: Keep-Alive, TE",
+    "Connection: upgrade",
+    "Connection: ,",
+    "Keep-Alive: timeout=5",
+    "Proxy-Connection: close",
+    "Upgrade: h2c",
+    "Upgrade: websocket",
+    "HTTP2-Settings: AAMAAABk",
+    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+    "X-Request-Id: abc-1",
+    "X-Request-Id: a b",
+    "X-Forwarded-For: 1.2.3.4, ::1",
+    "X-Forwarded-Host: evil.example",
+    "X-Original-URL: /metrics",
+    "X-HTTP-Method-Override: DELETE",
+    "Forwarded: for=\"[::1]\";host=evil",
+    "Cookie: a=b; c=\"d\"",
+    "Authorization: Basic eDp5",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64)",
+    "Referer: http://a.example/?q=%00#x",
+    "Expect: 100-continue",
+    "Expect: 100-Continue",
+    "TE: trailers",
+    "Trailer: X",
+    "Content-Type: text/plain",
+    "Content-Encoding: gzip",
+    "Content-Length: 0",
+    "X-Latin: \u{f1}\u{20ac}",
+    "x!#$%&'*+-.^_`|~: 1",
+    "X-Empty:",
+    "X-Spaces: \t a \t b \t ",
+];
+
+/// Lines after which nothing is trusted, or that change what the others mean.
+const TRAPS: [&str; 36] = [
+    "Content-Length: 5",
+    "Content-Length: +5",
+    "Content-Length: 5,5",
+    "Content-Length: 0x0",
+    "Content-Length: 18446744073709551615",
+    "Content-Length: 18446744073709551616",
+    "Content-Length: -0",
+    "Content-Length:",
+    "Content-Length : 0",
+    "Content-Length\t: 0",
+    "Content_Length: 5",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding: chunked, identity",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding:\u{b}chunked",
+    "Transfer-Encoding: \u{0}chunked",
+    "Transfer-Encoding: \"chunked\"",
+    "Transfer-Encoding",
+    "X: y\rTransfer-Encoding: chunked",
+    "X: y\nTransfer-Encoding: chunked",
+    " Transfer-Encoding: chunked",
+    "\tX: folded",
+    "Host: b",
+    "Host:",
+    "Host: a b",
+    "Host: a@b",
+    "Host: [::1",
+    "Host : a",
+    "Connection: close",
+    "Connection: keep-alive, close",
+    "Connection: Close",
+    "Expect: 200-ok",
+    "Expect: 100-continue, x",
+    ": no name",
+    "no colon",
+];
+
+const METHODS: [&str; 12] =
+    ["HEAD", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "get", "PATCH", "M-SEARCH", "PROPFIND", "X!#$%'*+"];
+
+const TARGETS: [&str; 34] = [
+    "/",
+    "/resumen?",
+    "/resumen?_m=1",
+    "/resumen?sources=btc",
+    "/resumen?sources=usd,btc",
+    "/resumen?sources=btc,clima,usd",
+    "/resumen?sources=btc&timeout=2",
+    "/resumen?timeout=0.5",
+    "/resumen?fresh=0&&",
+    "/resumen?max_age=3600",
+    "/resumen?fresh=1&timeout=3",
+    "/resumen?fresh=abc",
+    "/resumen?timeout=NaN",
+    "/resumen?timeout=1e9",
+    "/resumen?timeout=0",
+    "/resumen?sources=",
+    "/resumen?sources=btc,btc",
+    "/resumen?sources=bct",
+    "/resumen?Fresh=1",
+    "/resumen?fresh=1&max_age=0",
+    "/resumen?%66resh=%31",
+    "/resumen?timeout=%C0%AF",
+    "/RESUMEN",
+    "/resumen/",
+    "//resumen",
+    "/%72esumen",
+    "/x/../resumen",
+    "/salud",
+    "/salud/listo?x=y",
+    "/salud/fuentes",
+    "/metrics",
+    "http://a/resumen?_=1",
+    "http://b.example:81/salud",
+    "/panel/x/panel.js",
+];
+
+const ODD_TARGETS: [&str; 16] = [
+    "*",
+    "a:80",
+    "resumen",
+    "http://",
+    "http:///resumen",
+    "http://u@a/resumen",
+    "ftp://a/resumen",
+    "/resumen#x",
+    "/resumen?_=#x",
+    "/resumen\t",
+    "/resumen?\u{ff}",
+    "/\u{e9}",
+    "/resumen?_=\"<>",
+    "/resumen\\",
+    "/panel/%FF/%FF",
+    "/^{}|`",
+];
+
+const BYTES: &[u8] = b"\r\n\0\t :;,/?#%&=@[]\"'+-_.0159aAzZ*\x0b\x0c\x7f\x80\xe9\xff";
+
+/// Makes the bytes of one connection after another.
+pub struct Generator {
+    rng: Rng,
+    etag: String,
+    corpus: Vec<Vec<u8>>,
+}
+
+impl Generator {
+    /// `corpus` are requests to begin from.
+    pub fn new(seed: u64, etag: &str, corpus: Vec<Vec<u8>>) -> Self {
+        Self { rng: Rng::with_seed(seed), etag: etag.to_owned(), corpus }
+    }
+
+    /// What a client sends on one connection.
+    pub fn connection(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..self.rng.usize(0..24) {
+            match self.rng.u8(0..50) {
+                0 => bytes.extend(self.wild()),
+                1..20 => bytes.extend_from_slice(b"GET /resumen HTTP/1.1\r\nHost: test\r\n\r\n"),
+                _ => bytes.extend(self.sound()),
+            }
+        }
+        let last = if self.rng.u8(0..4) > 0 { self.wild() } else { self.sound() };
+        bytes.extend(last);
+        // Who is still there is answered this one, and only then.
+        bytes.extend_from_slice(b"GET /salud/listo HTTP/1.1\r\nHost: last\r\n\r\n");
+        bytes
+    }
+
+    /// Where the bytes are divided as they are sent.
+    pub fn cuts(&mut self, length: usize) -> Vec<usize> {
+        let count = match self.rng.u8(0..16) {
+            0 => 8,
+            1..4 => self.rng.usize(1..4),
+            _ => 0,
+        };
+        let mut cuts: Vec<usize> = (0..count).map(|_| self.rng.usize(0..=length)).chain([length]).collect();
+        cuts.sort_unstable();
+        cuts
+    }
+
+    /// A request that keeps its connection, whatever its answer.
+    fn sound(&mut self) -> Vec<u8> {
+        let method = if self.rng.u8(0..5) == 0 { self.of(&METHODS) } else { "GET" };
+        let target = if self.rng.u8(0..2) == 0 { self.of(&TARGETS) } else { "/resumen" };
+        let mut lines = vec![format!("{method} {target} HTTP/1.1"), "Host: test:8080".into()];
+        for _ in 0..self.rng.usize(0..6) {
+            let line = self.of(&FIELDS).replace("{etag}", &self.etag);
+            // A second one of these two is no longer sound.
+            let is_single = ["Content-Length", "Expect"].iter().any(|name| line.starts_with(name));
+            if !is_single || !lines.iter().any(|known| known[..3] == line[..3]) {
+                lines.insert(self.rng.usize(1..=lines.len()), line);
+            }
+        }
+        format!("{}\r\n\r\n", lines.join("\r\n")).into_bytes()
+    }
+
+    /// A request that may be anything.
+    fn wild(&mut self) -> Vec<u8> {
+        let mut bytes = match self.rng.u8(0..8) {
+            0..4 => self.trapped(),
+            4 => self.sound(),
+            _ => self.one_of_corpus(),
+        };
+        for _ in 0..self.rng.usize(0..4) {
+            self.mutate(&mut bytes);
+        }
+        bytes
+    }
+
+    fn one_of_corpus(&mut self) -> Vec<u8> {
+        loop {
+            let at = self.rng.usize(..self.corpus.len());
+            // The long ones would take most of the time.
+            if self.corpus[at].len() < 4096 || self.rng.u8(0..40) == 0 {
+                return self.corpus[at].clone();
+            }
+        }
+    }
+
+    fn trapped(&mut self) -> Vec<u8> {
+        let bytes = self.sound();
+        let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(|line| [line, b"\n"].concat()).collect();
+        lines.pop();
+        for _ in 0..self.rng.usize(1..4) {
+            let at = self.rng.usize(1..lines.len());
+            match self.rng.u8(0..12) {
+                0 => {
+                    let target = self.of(&ODD_TARGETS);
+                    lines[0] = format!("GET {target} HTTP/1.1\r\n").into_bytes();
+                }
+                1 => {
+                    let version =
+                        self.of(&["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "http/1.1", "HTTP/1.1 ", "HTTP/11", ""]);
+                    lines[0] = format!("GET /resumen {version}\r\n").into_bytes();
+                }
+                2 => lines[at] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+                _ => {
+                    let trap = self.of(&TRAPS);
+                    lines.insert(at, format!("{trap}\r\n").into_bytes());
+                }
+            }
+        }
+        lines.push(self.of(&["", "", "hello", "0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"]).into());
+        lines.concat()
+    }
+
+    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        let at = self.rng.usize(..bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+        if bytes.is_empty() {
+            return;
+        }
+        let end = (at + self.rng.usize(1..16)).min(bytes.len());
+        match self.rng.u8(0..9) {
+            0 => bytes[at] ^= 1 << self.rng.u8(0..8),
+            1 => bytes[at] = self.rng.u8(..),
+            2 | 3 => bytes.insert(at, BYTES[self.rng.usize(..BYTES.len())]),
+            4 => drop(bytes.drain(at..end)),
+            5 => {
+                let copy = bytes[at..end].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            6 => bytes[at] = bytes[at].to_ascii_uppercase() ^ 0x20,
+            7 => bytes.truncate(end),
+            _ => {
+                let other = self.one_of_corpus();
+                let from = self.rng.usize(..other.len().max(1)).min(other.len());
+                bytes.splice(at.., other[from..].iter().copied());
+            }
+        }
+    }
+
+    fn of(&mut self, list: &[&'static str]) -> &'static str {
+        list[self.rng.usize(..list.len())]
+    }
+}
