@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -80,18 +80,15 @@ struct Prometheus {
 impl Prometheus {
     fn scraping(target: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let text = fs::read_to_string(CONFIGURATION).unwrap();
         assert!(text.contains(DISCOVERED), "{text}");
         let local = format!("static_configs: [{{ targets: [\"{target}\"] }}]\n");
-        let text = text
-            .replace(DISCOVERED, &local)
-            .replace(": 15s", ": 200ms")
-            .replace("localhost:9090", &address.to_string());
         let path = folder.path().join("prometheus.yml");
-        fs::write(&path, text).unwrap();
+        fs::write(&path, text.replace(DISCOVERED, &local).replace(": 15s", ": 200ms")).unwrap();
         fs::copy(RULES, folder.path().join("alerts.yml")).unwrap();
-        let program = Program::start(&mut command(&path, address));
+        let program = Program::start(&mut command(&path));
+        let line = program.err_line("\"Listening on\"");
+        let address = line.split("address=").nth(1).unwrap().trim().parse().unwrap();
         program.err_line("Server is ready");
         Self { address, _program: program, _folder: folder }
     }
@@ -125,13 +122,14 @@ impl Prometheus {
     }
 }
 
-fn command(configuration: &Path, address: SocketAddr) -> Command {
+/// On a free port, which its log tells.
+fn command(configuration: &Path) -> Command {
     let mut command = Command::new("prometheus");
     let data = configuration.with_file_name("data");
     command
         .arg(format!("--config.file={}", configuration.display()))
         .arg(format!("--storage.tsdb.path={}", data.display()))
-        .arg(format!("--web.listen-address={address}"))
+        .arg("--web.listen-address=127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
