@@ -93,17 +93,21 @@ impl Cache {
     /// Merges an outcome in, newest wins. `plan` is told what is then known of the source and says when it will be
     /// asked next. None if the outcome belongs to nobody here any more.
     pub fn publish(&self, outcome: &Outcome, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turn> {
-        let mut turn = None;
-        self.swap(|old| {
-            let Merged { snapshot, turn: turned, taken } = old.merge(outcome);
-            if !taken {
-                return snapshot;
-            }
-            turn = Some(turned);
-            let next = snapshot.entry(outcome.source.as_str()).and_then(|entry| plan(entry));
-            snapshot.planned(&outcome.source, next)
-        });
-        turn
+        self.take(&outcome.source, |old| old.merge(outcome), plan)
+    }
+
+    /// Merges in what another replica knows of a source, newest wins, and plans as [`Cache::publish`] does. None if there
+    /// is nothing new in it.
+    pub fn hear(&self, saved: &Saved, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turn> {
+        if !self.snapshot().learns_from(saved) {
+            return None;
+        }
+        self.take(&saved.name, |old| old.hear(saved), plan)
+    }
+
+    /// Plans the next attempt at every source anew.
+    pub fn replan(&self, plan: impl Fn(&Entry) -> Option<Time>) {
+        self.swap(|old| old.replanned(plan));
     }
 
     /// Takes a computation of a derived source.
@@ -122,6 +126,25 @@ impl Cache {
         let snapshot = self.snapshot().under(roster);
         self.cell.store(Arc::new(Publication::new(snapshot, timeout)));
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn take(
+        &self,
+        source: &Name,
+        merge: impl FnOnce(&Snapshot) -> Merged,
+        plan: impl FnOnce(&Entry) -> Option<Time>,
+    ) -> Option<Turn> {
+        let mut turn = None;
+        self.swap(|old| {
+            let Merged { snapshot, turn: turned, taken } = merge(old);
+            if !taken {
+                return snapshot;
+            }
+            turn = Some(turned);
+            let next = snapshot.entry(source.as_str()).and_then(|entry| plan(entry));
+            snapshot.planned(source, next)
+        });
+        turn
     }
 
     fn swap(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {

@@ -20,6 +20,8 @@ pub struct Clock {
     started: Instant,
     /// Milliseconds that the machine had slept since it was booted.
     slept_at_start: i64,
+    /// By how many milliseconds it was set at its start.
+    set_by: i64,
 }
 
 /// The beginning of something: on the clock that deadlines and durations use, and as it leaves the program.
@@ -45,7 +47,14 @@ impl Clock {
     pub fn start() -> Self {
         // Whoever is interrupted between two readings sees too little; of several, the most is the truest.
         let slept_at_start = (0..3).map(|_| slept()).max().unwrap_or_default();
-        Self { wall_at_start: wall(), started: tokio_now(), slept_at_start }
+        Self { wall_at_start: wall(), started: tokio_now(), slept_at_start, set_by: 0 }
+    }
+
+    /// The same clock set by `millis`: what a program does once, before anything has been dated.
+    #[must_use]
+    pub fn set_by(self, millis: i64) -> Self {
+        let wall_at_start = Time::from_millis(self.wall_at_start.as_millis().saturating_add(millis));
+        Self { wall_at_start, set_by: self.set_by.saturating_add(millis), ..self }
     }
 
     /// Now, as it leaves the program.
@@ -90,7 +99,8 @@ impl Clock {
 
     /// Now on every clock there is, for a later run.
     pub fn moment(&self) -> Moment {
-        Moment { at: self.now(), wall: wall(), boot: since_boot() }
+        let wall = Time::from_millis(wall().as_millis().saturating_add(self.set_by));
+        Moment { at: self.now(), wall, boot: since_boot() }
     }
 }
 
@@ -150,6 +160,16 @@ mod tests {
         let woken = Clock { slept_at_start: clock.slept_at_start - 3_600_000, ..clock };
         assert_eq!(woken.now().since(clock.now()), Duration::from_secs(3600));
         assert_eq!(woken.since(begun), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_keeps_its_moments_consistent() {
+        let clock = Clock::start();
+        let set = clock.set_by(-3_600_000);
+        assert!(clock.now().since(set.now()) >= Duration::from_secs(3599));
+        let mut moment = set.moment();
+        moment.boot = None;
+        assert_eq!(moment.shift_to(&set.moment()), 0, "another boot sees no step");
     }
 
     #[test]

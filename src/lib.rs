@@ -14,7 +14,7 @@
 //!
 //! A snapshot keeps, per source, the reading with the latest `fetched_at` and the failure with the latest `at`: two
 //! maxima. Merging is therefore commutative, associative and idempotent; flights, restored files and other replicas may
-//! publish in any order, twice, or late. A failure never removes a reading, only age does. Counters and `failing_since`
+//! publish in any order, twice, or late. No replica leads, and nothing is fenced. A failure never removes a reading, only age does. Counters and `failing_since`
 //! are diagnostics beside the two maxima. A derived source is not merged at all: it is a function of its inputs,
 //! computed again at each swap that touches one, and as stale as the oldest reading that went into it.
 //!
@@ -36,12 +36,14 @@
 //! | 1 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the wire names | does I/O |
 //! | 2 | [`config`] | text → raw types → validated types; every problem at once with its place | opens a socket |
 //! | 2 | [`fetch`] | the `Fetch` port and HTTP behind it: addresses guarded, bytes capped, errors coded | retries, caches |
-//! | 2 | [`store`] | last-good readings outside the process: one versioned format | fails a request |
+//! | 2 | [`store`] | readings outside the process: the state file, and Redis for what replicas share | fails a request |
+//! | 3 | [`fleet`] | this replica among others: leave before a flight, word after it | connects, merges, keeps anybody waiting for a dead store |
 //! | 3 | [`flight`] | the race of one source's providers; the table of flights; when the next may start | waits for clients |
 //! | 3 | [`cache`] | the cell | reads a clock |
 //! | 4 | [`refresh`] | the background task on its schedule | fetches by itself |
 //! | 4 | [`mod@derive`] | the background task that computes derived sources | fetches |
 //! | 4 | [`save`] | the background task that keeps the state file | is in a reader's way |
+//! | 4 | [`share`] | the background task that keeps the store of the replicas open and takes in what they tell | is in a reader's way |
 //! | 4 | [`live`] | a fan-out under a deadline: flights asked, waited for, told apart | publishes |
 //! | 4 | [`http`] | accept loop, guards, routes, representations, metrics, panel | asks a provider |
 //! | 5 | [`app`] | builds it all from a configuration, runs, reloads, drains | parses arguments |
@@ -51,7 +53,7 @@
 //! # A provider's byte on its way
 //!
 //! `bytes → Payload (capped) → Value → data → Reading → Outcome → Snapshot (newest wins) → Rendering → response | event
-//! | metric | state file`. In files: `fetch/http.rs` reads it under the deadline, `fetch/body.rs` decodes and counts it,
+//! | metric | state file | Redis`. In files: `fetch/http.rs` reads it under the deadline, `fetch/body.rs` decodes and counts it,
 //! `extract` checks and filters it, `flight/race.rs` makes it a reading, `flight/table.rs` lands it, `app/engine.rs`
 //! publishes it into `cache.rs`, plans the next attempt and tells a change of health, `render` writes it, `http/express.rs`
 //! sends it (`http/front.rs` and the routes whatever is not a plain `GET /resumen`). One direction; a live answer walks the same way and is rendered from the snapshot after the wait, so it can
@@ -67,6 +69,26 @@
 //! Flights, the refresher and the other background tasks run on a small runtime of their own; filters on threads of
 //! theirs; the serving threads only serve, and where they share a processor the others give way. A live request takes the table's lock for the moment of its wish and then
 //! waits on a token; the cached path takes no lock at all.
+//!
+//! # Several replicas
+//!
+//! With `store.redis`, a flight asks the fleet for its source's lease before it calls anybody (`fleet/board.rs`, the
+//! scripts in `store/redis/scripts.rs`). The answer is one of four: it is yours, call; somebody calls now, wait for what
+//! that brings or for the lease to end; somebody just called, rest; or here is a newer outcome than you know, which to
+//! the schedule is as good. After the race the outcome goes the usual way into the cell, its waiters wake, and only then
+//! is the fleet told: one script that compares the token, writes what is known if it is newer, leaves the lease standing
+//! for what is left of `min_interval`, and tells everybody that there is news. Others fetch it, and it takes the way of
+//! any outcome: merged newest-wins, planned from, told to the streams (`Flights::hear`, `app/engine.rs`). So the plan of
+//! every replica follows from the fleet's newest outcome, and no key has to live for an interval.
+//!
+//! Nobody ever waits for a store that is known to be gone: the first operation that fails ends the session for all, and
+//! `share.rs` opens another, at once and then every second. Until then a replica calls by itself, and once a second try
+//! has failed its pauses are stretched by the number of replicas seen last (`domain/schedule.rs`).
+//!
+//! Instants in the store are on the store's own clock. A start sets the program's clock by it, so that replicas date a
+//! reading alike to the millisecond and give it the same version; a clock that could not be set is translated
+//! (`fleet/skew.rs`). What replicas write to each other, and what follows from reading it, is in
+//! `store/shared/protocol.rs`; docs/replicas.md tells an operator what to expect.
 //!
 //! # Where this differs from the plan
 //!
@@ -90,6 +112,7 @@ pub mod derive;
 pub mod domain;
 pub mod extract;
 pub mod fetch;
+pub mod fleet;
 pub mod flight;
 pub mod http;
 pub mod live;
@@ -97,6 +120,7 @@ mod priority;
 pub mod refresh;
 pub mod render;
 pub mod save;
+pub mod share;
 pub mod shutdown;
 pub mod simulator;
 pub mod store;

@@ -102,6 +102,7 @@ impl<F: Fetch> Live<F> {
             if let Ok((position, landed, at)) = ended {
                 legs[position].waited = Some(at.saturating_duration_since(begun));
                 legs[position].late = !landed;
+                legs[position].joined |= legs[position].flight.as_ref().is_some_and(Flight::is_foreign);
             }
         }
         legs
@@ -163,5 +164,5 @@ fn note(snapshot: &Snapshot, position: usize, name: &Name, legs: &HashMap<&Name,
 /// Whether the snapshot's reading of this source is what the flight brought, or newer, and may be used.
 fn has(snapshot: &Snapshot, name: &Name, flight: &Flight) -> bool {
     let reading = snapshot.entry(name.as_str()).and_then(|entry| entry.reading.as_ref());
-    reading.is_some_and(|reading| reading.fetched_at >= flight.began)
+    reading.is_some_and(|reading| reading.fetched_at >= flight.began())
 }

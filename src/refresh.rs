@@ -107,7 +107,7 @@ impl<F: Fetch> Refresher<F> {
     fn ask(&self, due: &mut Due, name: &Name) {
         let snapshot = self.cache.snapshot();
         let Some(pace) = snapshot.entry(name.as_str()).and_then(|entry| entry.source.pace()) else { return };
-        match self.flights.ask(name) {
+        match self.flights.due(name) {
             // Its landing plans the next one; should that be lost, this is soon enough.
             Ask::Flying { .. } | Ask::Grounded => due.arm(name, pace.timeout + pace.interval),
             Ask::Resting { until } => due.arm(name, self.wait(until)),

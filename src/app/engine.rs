@@ -10,20 +10,24 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
 
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::derive::Deriver;
-use crate::domain::{Entry, Name, Outcome, Roster, Snapshot, Source, Time, Turn};
+use crate::domain::{Name, Outcome, Roster, Snapshot, Source};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
-use crate::flight::{Crew, Flights, Landing};
+use crate::fleet::{self, Fleet};
+use crate::flight::{Crew, Flights};
 use crate::live::Live;
 use crate::refresh::{Order, Pulse, Refresher};
 use crate::save::{Mishap, Saver};
+use crate::share::Keeper;
 use crate::store::StateFile;
+use crate::store::shared::SharedStore;
 use crate::supervise::Supervisor;
+
+use super::landing::{landing, replan};
 
 /// What an engine runs on.
 pub struct Gear<F> {
@@ -43,6 +47,8 @@ pub struct Gear<F> {
     pub witness: Arc<dyn Fn(&Outcome) + Send + Sync>,
     /// Where readings survive, and who is told when it fails; none if they need not.
     pub state: Option<(StateFile, Mishap)>,
+    /// The store that replicas share, and who is told when it fails; none if there is only this one.
+    pub shared: Option<(Arc<dyn SharedStore>, fleet::Mishap)>,
 }
 
 /// The aggregator without its sockets.
@@ -59,6 +65,8 @@ pub struct Engine<F> {
     pub supervisor: Supervisor,
     /// Whether readings of an earlier run were there at the start.
     pub restored: bool,
+    /// This replica as one of several, if calls and readings are shared.
+    pub fleet: Option<Arc<Fleet>>,
     flights: Flights<F>,
     orders: UnboundedSender<Order>,
     saver: Option<Arc<Saver>>,
@@ -72,6 +80,7 @@ impl<F: Fetch> Engine<F> {
         let (engine, inbox) = Self::build(gear, sources, timeout)?;
         engine.spawn_refresher(inbox);
         engine.spawn_saver();
+        engine.spawn_keeper();
         Ok(engine)
     }
 
@@ -112,20 +121,22 @@ impl<F: Fetch> Engine<F> {
         // Before anything else, so that no provider is asked before what it told last is known.
         let restored = saver.as_ref().is_some_and(|saver| saver.restore());
         let (orders, inbox) = unbounded_channel();
+        let fleet = gear.shared.as_ref().map(|(_, mishap)| Arc::new(Fleet::new(gear.clock, Arc::clone(mishap))));
         let flights = Flights::new(
             Arc::clone(&gear.fetch),
             gear.extractor.clone(),
             gear.clock,
-            landing(Arc::clone(&cache), orders.clone(), Arc::clone(&gear.witness)),
+            landing(Arc::clone(&cache), orders.clone(), Arc::clone(&gear.witness), fleet.clone()),
             gear.runtime.clone(),
             gear.tracker.clone(),
             gear.stop.clone(),
+            fleet.clone(),
         );
         let live = Arc::new(Live::new(flights.clone(), Arc::clone(&cache), gear.clock));
         let pulse = Arc::new(Pulse::new(gear.clock));
         let clock = gear.clock;
         let supervisor = Supervisor::new(gear.runtime.clone(), gear.tracker.clone(), gear.stop.clone(), clock);
-        let engine = Self { cache, live, pulse, clock, supervisor, restored, flights, orders, saver, gear };
+        let engine = Self { cache, live, pulse, clock, supervisor, restored, fleet, flights, orders, saver, gear };
         engine.man(crews);
         engine.spawn_deriver();
         Ok((engine, inbox))
@@ -161,6 +172,23 @@ impl<F: Fetch> Engine<F> {
         });
     }
 
+    fn spawn_keeper(&self) {
+        let (Some(fleet), Some((store, _))) = (&self.fleet, &self.gear.shared) else { return };
+        let keeper = Arc::new(Keeper {
+            store: Arc::clone(store),
+            fleet: Arc::clone(fleet),
+            flights: self.flights.clone(),
+            cache: Arc::clone(&self.cache),
+            clock: self.clock,
+            replan: replan(Arc::clone(&self.cache), self.orders.clone(), Arc::clone(fleet)),
+        });
+        let stop = self.gear.stop.clone();
+        self.supervisor.keep("keeper", move || {
+            let (keeper, stop) = (Arc::clone(&keeper), stop.clone());
+            async move { keeper.run(&stop).await }
+        });
+    }
+
     fn spawn_deriver(&self) {
         let (cache, extractor) = (Arc::clone(&self.cache), self.gear.extractor.clone());
         let deriver = Arc::new(Deriver { cache, extractor, clock: self.clock });
@@ -179,36 +207,4 @@ fn crews(sources: &[Arc<Source>]) -> anyhow::Result<Vec<Crew>> {
         crew.with_context(|| format!("failed to compile a filter of `{}`", source.name))
     };
     sources.iter().filter_map(|source| crew(source).transpose()).collect()
-}
-
-/// What becomes of an outcome: it is published, the next attempt is planned, a change of health is told.
-fn landing(cache: Arc<Cache>, orders: UnboundedSender<Order>, witness: Arc<dyn Fn(&Outcome) + Send + Sync>) -> Landing {
-    Arc::new(move |outcome: Outcome, held_until: Option<Time>| {
-        witness(&outcome);
-        let plan = |entry: &Entry| {
-            let start = entry.trail.last.unwrap_or(outcome.at);
-            entry.source.pace().map(|pace| pace.next(start, entry.trail.failures, fastrand::f64(), held_until))
-        };
-        let Some(turn) = cache.publish(&outcome, plan) else { return };
-        tell(turn, &outcome);
-        // The refresher is gone only when the program stops.
-        let _ = orders.send(Order::Planned(outcome.source));
-    })
-}
-
-fn tell(turn: Turn, outcome: &Outcome) {
-    let source = outcome.source.as_str();
-    let ms = outcome.took.as_millis();
-    match (turn, &outcome.result) {
-        (Turn::Failed, Err(failure)) => {
-            warn!(source, code = failure.code.as_str(), error = &*failure.message, ms, "source began to fail");
-        }
-        (Turn::Recovered(after), Ok(reading)) => {
-            info!(source, provider = reading.provider.as_str(), failed_for_s = after.as_secs(), ms, "source recovered");
-        }
-        (_, Err(failure)) => {
-            debug!(source, code = failure.code.as_str(), error = &*failure.message, ms, "attempt failed");
-        }
-        (_, Ok(reading)) => debug!(source, provider = reading.provider.as_str(), ms, "attempt succeeded"),
-    }
 }

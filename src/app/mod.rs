@@ -3,6 +3,7 @@
 //! Imports everything below. Does not parse arguments.
 
 mod engine;
+mod landing;
 mod reload;
 mod service;
 

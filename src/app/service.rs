@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -20,7 +20,8 @@ use crate::fetch::HttpFetch;
 use crate::http::{Fetches, Listener, Parts, Server, Site, Vitals};
 use crate::priority;
 use crate::save::Mishap;
-use crate::store::StateFile;
+use crate::store::shared::SharedStore;
+use crate::store::{RedisStore, StateFile};
 use crate::supervise::Supervisor;
 
 use super::{Engine, Gear, Reloader};
@@ -31,6 +32,12 @@ const FLIGHT_THREADS: usize = 2;
 
 /// What is kept of the grace for ending the tasks and for the last save.
 const LAST_SAVE: Duration = Duration::from_millis(500);
+
+/// How long a start waits for the time of the store that replicas share.
+const FIRST_WORD: Duration = Duration::from_millis(200);
+
+/// The least difference of two machines' clocks that somebody should look into.
+const WORTH_TELLING_MS: u64 = 1000;
 
 /// What a service is started with beside its configuration.
 pub struct Start {
@@ -66,6 +73,7 @@ pub fn flight_runtime() -> anyhow::Result<Runtime> {
 impl Service {
     /// Starts to fetch and to serve.
     pub fn start(config: &Config, start: Start) -> anyhow::Result<Self> {
+        let start = Start { clock: fleet_clock(config, start.clock)?, ..start };
         let fetch = HttpFetch::new(start.clock, config.secrets.clone());
         Self::with_fetch(config, start, fetch)
     }
@@ -89,7 +97,8 @@ impl Service {
             tracker: tracker.clone(),
             stop: stop.clone(),
             witness: Arc::new(move |outcome| noted.note(outcome)),
-            state: config.store.path.as_deref().map(|path| (StateFile::new(path), mishap(&vitals))),
+            state: config.store.path.as_deref().map(|path| (StateFile::new(path), mishap(&vitals, "file"))),
+            shared: shared(config).map(|store| (store as Arc<dyn SharedStore>, mishap(&vitals, "redis"))),
         };
         let engine = Arc::new(Engine::start(gear, &config.sources, config.server.default_timeout)?);
         let site = Arc::new(Site::new(Parts {
@@ -102,6 +111,7 @@ impl Service {
             vitals: Arc::clone(&vitals),
             supervisor: engine.supervisor.clone(),
             restored: engine.restored,
+            fleet: engine.fleet.clone(),
         }));
         remember(&site, &engine.supervisor, &stop);
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
@@ -177,10 +187,34 @@ fn remember(site: &Arc<Site<HttpFetch>>, supervisor: &Supervisor, stop: &Cancell
     });
 }
 
-/// Counts a failure of the state file.
-fn mishap(vitals: &Arc<Vitals>) -> Mishap {
+/// Counts a failure of a store.
+fn mishap(vitals: &Arc<Vitals>, store: &'static str) -> Mishap {
     let vitals = Arc::clone(vitals);
-    Arc::new(move || vitals.store_failed("file"))
+    Arc::new(move || vitals.store_failed(store))
+}
+
+/// The store that replicas share.
+fn shared(config: &Config) -> Option<Arc<RedisStore>> {
+    let url = config.store.redis.as_deref()?;
+    RedisStore::new(url, &config.store.redis_prefix, config.secrets.clone()).map(Arc::new)
+}
+
+/// The clock set by that of the store that replicas share, if it answers at once: so all of them date a reading alike,
+/// whatever the clocks of their machines say. Otherwise the machine's own.
+fn fleet_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
+    let Some(store) = shared(config) else { return Ok(clock) };
+    let runtime = Builder::new_current_thread().enable_all().build().context("failed to start a runtime")?;
+    let before = clock.now();
+    let Ok(Ok(micros)) = runtime.block_on(async { timeout(FIRST_WORD, store.time()).await }) else { return Ok(clock) };
+    let middle = i64::midpoint(before.as_millis(), clock.now().as_millis());
+    let ahead_ms = (micros / 1000).saturating_sub(middle);
+    if ahead_ms.unsigned_abs() > WORTH_TELLING_MS {
+        warn!(
+            ahead_ms,
+            "the clock of the store that replicas share differs from this machine's; instants follow the store"
+        );
+    }
+    Ok(clock.set_by(ahead_ms))
 }
 
 impl Drop for Service {

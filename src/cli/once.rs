@@ -52,6 +52,7 @@ async fn round(fetch: impl Fetch, config: &Config, clock: Clock, timeout: Durati
         stop: stop.clone(),
         witness: Arc::new(|_| {}),
         state: None,
+        shared: None,
     };
     let _stop = stop.drop_guard();
     let engine = Engine::idle(gear, &config.sources, timeout)?;

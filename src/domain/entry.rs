@@ -108,7 +108,7 @@ impl Entry {
             }
         }
         merged.trail = self.trail.follow(outcome, merged.failing());
-        let turn = self.turn(&merged, outcome);
+        let turn = self.turn(&merged, outcome.at);
         (merged, turn)
     }
 
@@ -137,10 +137,11 @@ impl Entry {
         derived
     }
 
-    fn turn(&self, merged: &Self, outcome: &Outcome) -> Turn {
+    /// What became of its health by a merge of what began at `at`.
+    pub(super) fn turn(&self, merged: &Self, at: Time) -> Turn {
         match (self.failing(), merged.failing()) {
             (None, Some(_)) => Turn::Failed,
-            (Some(lapse), None) => Turn::Recovered(outcome.at.since(self.trail.failing_since.unwrap_or(lapse.at))),
+            (Some(lapse), None) => Turn::Recovered(at.since(self.trail.failing_since.unwrap_or(lapse.at))),
             _ => Turn::Same,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Identity, Lapse, Name, Reading, Time, Trail, Try};
+use super::{Entry, Identity, Lapse, Name, Reading, Time, Trail, Try, Turn};
 
 /// The longest that a provider may ask to be left alone.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
@@ -79,5 +79,22 @@ impl Entry {
             entry.footing = Arc::clone(&saved.footing);
         }
         entry.held_back()
+    }
+
+    /// This entry with what another replica knows of its source, newest wins, and what that changed. The other one may
+    /// have been told of other providers; of those nothing is kept.
+    #[must_use]
+    pub fn hear(&self, saved: &Saved) -> (Self, Turn) {
+        let known = |one: &&Try| self.source.providers().iter().any(|p| p.name == one.provider);
+        let tries = saved.trail.tries.iter().filter(known).cloned().collect();
+        let heard = Saved { trail: Trail { tries, ..saved.trail.clone() }, ..saved.clone() };
+        let entry = self.restore(&heard);
+        let turn = self.turn(&entry, heard.trail.last.unwrap_or_default());
+        (entry, turn)
+    }
+
+    /// Whether another replica knows something of this source that is new here.
+    pub fn learns_from(&self, saved: &Saved) -> bool {
+        self.reading < saved.reading || self.failure < saved.failure || self.trail.last < saved.trail.last
     }
 }

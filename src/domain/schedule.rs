@@ -20,7 +20,26 @@ impl Pace {
     /// When the next attempt is due after one that began at `start`: never before `min_interval` has passed, nor
     /// before `held_until`.
     pub fn next(&self, start: Time, failures: u32, chance: f64, held_until: Option<Time>) -> Time {
-        let due = start.after(self.pause(failures, chance).max(self.min_interval));
+        self.stretched(1, Duration::ZERO, start, failures, chance, held_until)
+    }
+
+    /// The same for one of `replicas` that each ask by themselves: the pause is that many times as long, so that
+    /// together they ask as often as one would, but never so long that a reading outlives `ttl` by it.
+    pub fn stretched(
+        &self,
+        replicas: u32,
+        ttl: Duration,
+        start: Time,
+        failures: u32,
+        chance: f64,
+        held_until: Option<Time>,
+    ) -> Time {
+        let one = self.pause(failures, chance);
+        // Less the jitter, so that even the longest pause and the attempt after it fit into the ttl.
+        let most = ttl.saturating_sub(self.timeout).div_f64(1.1);
+        let pause = self.pause(failures, 0.5).saturating_mul(replicas).min(most);
+        let pause = pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0)).max(one);
+        let due = start.after(pause.max(self.min_interval));
         held_until.map_or(due, |held| due.max(held))
     }
 }
@@ -55,6 +74,21 @@ mod tests {
         let next = |held: i64| PACE.next(start, 1, 0.5, Some(Time::from_millis(held))).as_millis();
         assert_eq!(next(90_000), 90_000);
         assert_eq!(next(1_000), 5_000);
+    }
+
+    #[test]
+    fn replicas_that_ask_alone_take_turns_but_let_nothing_go_stale() {
+        let next = |replicas, ttl, chance| {
+            let ttl = Duration::from_secs(ttl);
+            PACE.stretched(replicas, ttl, Time::from_millis(0), 0, chance, None).as_millis()
+        };
+        assert_eq!(next(1, 124, 0.5), 60_000);
+        assert_eq!(next(3, 1_000, 0.5), 180_000);
+        assert_eq!(next(3, 1_000, 1.0), 198_000);
+        for chance in [0.0, 0.5, 1.0] {
+            assert!((60_000..=120_000).contains(&next(10, 124, chance)), "{}", next(10, 124, chance));
+        }
+        assert_eq!(next(10, 10, 0.5), 60_000, "never more often than one alone");
     }
 
     #[test]

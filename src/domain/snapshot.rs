@@ -115,6 +115,42 @@ impl Snapshot {
         snapshot
     }
 
+    /// This snapshot with what another replica knows of a source, newest wins; unchanged if it belongs to nobody here.
+    #[must_use]
+    pub fn hear(&self, saved: &Saved) -> Merged {
+        let mut snapshot = self.clone();
+        let Some(at) = self.home(&saved.name, saved.identity) else {
+            return Merged { snapshot, turn: Turn::Same, taken: false };
+        };
+        let (entry, turn) = self.entries[at].hear(saved);
+        snapshot.entries[at] = Arc::new(entry);
+        Merged { snapshot, turn, taken: true }
+    }
+
+    /// Whether another replica knows something of a source that is new here, or that this one has no plan for yet.
+    pub fn learns_from(&self, saved: &Saved) -> bool {
+        let home = self.home(&saved.name, saved.identity).map(|at| &self.entries[at]);
+        home.is_some_and(|entry| entry.trail.next.is_none() || entry.learns_from(saved))
+    }
+
+    /// This snapshot with every attempt that is planned planned anew; a plan never hastens what a provider forbade.
+    #[must_use]
+    pub fn replanned(&self, plan: impl Fn(&Entry) -> Option<Time>) -> Self {
+        let mut snapshot = self.clone();
+        for slot in snapshot.entries.iter_mut().filter(|entry| entry.trail.next.is_some()) {
+            let mut entry = Entry::clone(slot);
+            entry.trail.next = plan(&entry).or(entry.trail.next);
+            *slot = Arc::new(entry.held_back());
+        }
+        snapshot
+    }
+
+    /// What is to be kept of the source of this name.
+    pub fn saved_of(&self, name: &Name) -> Option<Saved> {
+        let at = self.roster.position(name.as_str())?;
+        Saved::of(&self.entries[at], self.roster.identity(at))
+    }
+
     /// What is to be kept of its sources.
     pub fn saved(&self) -> Vec<Saved> {
         let saved = |(at, entry): (usize, &Arc<Entry>)| Saved::of(entry, self.roster.identity(at));

@@ -8,20 +8,33 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::domain::{Code, Entry, Failure, Identity, Name, Outcome, Time};
+use crate::domain::{Code, Entry, Failure, Identity, Name, Outcome, Saved, Time};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
+use crate::fleet::{Boarding, Fleet, Passage, Terms, Ticket};
 
 use super::Crew;
+use super::flight::Flight;
 use super::lane::Lane;
 use super::race::{self, Entrant, Gear};
 
 /// What a contained panic is called.
 pub(super) const BUG: &str = "a bug of ours stopped this attempt; the log has the place";
 
-/// Takes the outcome of each flight, once, before its waiters wake; and until when its source may not be asked again, if
-/// every provider of it wants to be left alone.
-pub type Landing = Arc<dyn Fn(Outcome, Option<Time>) + Send + Sync>;
+/// What a landing is told of.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A flight ended with this, told once, before its waiters wake.
+    Flown(Outcome),
+    /// Another replica knows this.
+    Heard(Saved),
+    /// A flight ended without an outcome: the next one is as it was planned.
+    Back(Name),
+}
+
+/// Takes arrivals, and until when a source may not be asked again, if every provider of it wants to be left alone. Gives
+/// what is known after a flight, for other replicas.
+pub type Landing = Arc<dyn Fn(Arrival, Option<Time>) -> Option<Saved> + Send + Sync>;
 
 /// Starts flights and tells who may wait for which. Cheap to clone.
 pub struct Flights<F> {
@@ -35,15 +48,8 @@ struct Shared<F> {
     tracker: TaskTracker,
     stop: CancellationToken,
     table: Mutex<HashMap<Name, Lane>>,
-}
-
-/// One attempt in the air.
-#[derive(Debug, Clone)]
-pub struct Flight {
-    /// When it began.
-    pub began: Time,
-    landed: CancellationToken,
-    abort: CancellationToken,
+    /// The other replicas, if calls are shared with any.
+    fleet: Option<Arc<Fleet>>,
 }
 
 /// The answer to a wish for a flight.
@@ -65,23 +71,6 @@ pub enum Ask {
     Grounded,
 }
 
-impl Flight {
-    /// Waits until its outcome has been published.
-    pub async fn landed(&self) {
-        self.landed.cancelled().await;
-    }
-
-    /// Ends it without an outcome: nobody could use it any more.
-    pub(super) fn abort(&self) {
-        self.abort.cancel();
-    }
-
-    /// Whether both are the same attempt.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.landed == other.landed
-    }
-}
-
 impl<F> Clone for Flights<F> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
@@ -89,7 +78,9 @@ impl<F> Clone for Flights<F> {
 }
 
 impl<F: Fetch> Flights<F> {
-    /// An empty table. Flights run on `runtime`, are counted by `tracker`, and are cancelled by `stop`.
+    /// An empty table. Flights run on `runtime`, are counted by `tracker`, and are cancelled by `stop`. With a `fleet`,
+    /// they ask it for leave first.
+    #[allow(clippy::too_many_arguments, reason = "each is one thing that the table needs, named by its type")]
     pub fn new(
         fetch: Arc<F>,
         extractor: Extractor,
@@ -98,10 +89,11 @@ impl<F: Fetch> Flights<F> {
         runtime: Handle,
         tracker: TaskTracker,
         stop: CancellationToken,
+        fleet: Option<Arc<Fleet>>,
     ) -> Self {
         let gear = Gear { fetch, extractor, clock };
         let table = Mutex::default();
-        Self { shared: Arc::new(Shared { gear, landing, runtime, tracker, stop, table }) }
+        Self { shared: Arc::new(Shared { gear, landing, runtime, tracker, stop, table, fleet }) }
     }
 
     /// Takes over the sources of a configuration. A source that stays keeps its lane, and what is in the air goes on; a
@@ -121,8 +113,18 @@ impl<F: Fetch> Flights<F> {
         old.into_values().for_each(Lane::close);
     }
 
-    /// Wishes for a flight of the source of this name: joins the one in the air, or starts one if it may.
+    /// Wishes for a flight of the source of this name, for somebody who waits for it: joins the one in the air, or starts
+    /// one if it may.
     pub fn ask(&self, name: &Name) -> Ask {
+        let asked = self.due(name);
+        if let Ask::Flying { flight, .. } = &asked {
+            flight.press();
+        }
+        asked
+    }
+
+    /// The same for the schedule: another replica's outcome of late will do.
+    pub fn due(&self, name: &Name) -> Ask {
         let shared = &self.shared;
         if shared.stop.is_cancelled() {
             return Ask::Grounded;
@@ -136,39 +138,110 @@ impl<F: Fetch> Flights<F> {
         if let Some(until) = lane.rests_until(now) {
             return Ask::Resting { until };
         }
-        let flight = Flight { began: now, landed: CancellationToken::new(), abort: shared.stop.child_token() };
-        let entrants = lane.begin(flight.clone());
-        let crew = lane.crew.clone();
+        let flight = Flight::new(now, shared.stop.child_token());
+        let before = lane.assign(&flight);
+        let leg = Leg { name: name.clone(), identity: lane.crew.identity, flight: flight.clone(), before };
         drop(table);
-        self.start(flight.clone(), crew, entrants);
+        self.start(leg);
         Ask::Flying { flight, joined: false }
     }
 
+    /// Takes in what another replica knows.
+    pub fn hear(&self, saved: Saved) {
+        self.shared.hear(saved);
+    }
+
     /// Flies in a task of its own, and lands in another one, so that even a panic of the race lands.
-    fn start(&self, flight: Flight, crew: Crew, entrants: Vec<Entrant>) {
+    fn start(&self, leg: Leg) {
         let shared = Arc::clone(&self.shared);
-        let (name, identity) = (crew.source.name.clone(), crew.identity);
-        let abort = flight.abort.clone();
-        let aloft = Aloft { shared: Arc::clone(&shared), name: name.clone(), flight };
+        let (name, identity, flight) = (leg.name.clone(), leg.identity, leg.flight.clone());
+        let aloft = Aloft { shared: Arc::clone(&shared), name: name.clone(), flight: flight.clone() };
         let flying = Arc::clone(&shared);
         let race = shared.tracker.spawn_on(
             async move {
                 tokio::select! {
                     biased;
-                    () = abort.cancelled() => None,
-                    outcome = race::run(&flying.gear, &crew, entrants) => Some(outcome),
+                    () = leg.flight.aborted().cancelled() => None,
+                    outcome = flying.fly(&leg) => outcome,
                 }
             },
             &shared.runtime,
         );
         let landing = async move {
-            match race.await {
+            let known = match race.await {
                 Ok(Some(outcome)) => aloft.shared.land(outcome),
-                Ok(None) => {}
-                Err(_) => aloft.shared.land(broken(name, identity, aloft.flight.began)),
-            }
+                Ok(None) => aloft.shared.back(&name),
+                Err(_) => aloft.shared.land(broken(name.clone(), identity, flight.began())),
+            };
+            let shared = Arc::clone(&aloft.shared);
+            drop(aloft);
+            let _settled = flight.settled().clone().drop_guard();
+            shared.tell(&name, flight.take_ticket(), known).await;
         };
         shared.tracker.spawn_on(landing, &shared.runtime);
+    }
+}
+
+/// One wish for a flight that is to be granted.
+struct Leg {
+    name: Name,
+    identity: Identity,
+    flight: Flight,
+    /// What is cancelled when other replicas have been told of the flight before.
+    before: Option<CancellationToken>,
+}
+
+impl<F: Fetch> Shared<F> {
+    /// Calls the providers, once other replicas have nothing against it. None if there is no outcome of its own.
+    async fn fly(&self, leg: &Leg) -> Option<Outcome> {
+        if let Some(fleet) = &self.fleet
+            && !self.board(fleet, leg).await
+        {
+            return None;
+        }
+        let (crew, entrants) = self.begin(leg)?;
+        Some(race::run(&self.gear, &crew, entrants).await)
+    }
+
+    /// Asks the fleet for leave; false if there is nothing to fly for any more.
+    async fn board(&self, fleet: &Fleet, leg: &Leg) -> bool {
+        if let Some(before) = &leg.before {
+            before.cancelled().await;
+        }
+        let Some((pace, known)) = self.table().get(&leg.name).map(|lane| (lane.crew.pace, lane.known())) else {
+            return false;
+        };
+        let hear = |saved| self.hear(saved);
+        let passage = Passage { identity: leg.identity, pace, known, pressed: leg.flight.pressed(), hear: &hear };
+        match fleet.board(&passage).await {
+            Boarding::Fly(ticket) => {
+                leg.flight.set_ticket(ticket);
+                return true;
+            }
+            Boarding::Told(at) => at.into_iter().for_each(|at| leg.flight.replaced(at)),
+            Boarding::Rest(until) => {
+                if let Some(lane) = self.table().get_mut(&leg.name) {
+                    lane.rest(until);
+                }
+            }
+        }
+        false
+    }
+
+    /// Marks the flight as begun. None if there is nobody to ask any more: a reload, or a `Retry-After` heard meanwhile.
+    fn begin(&self, leg: &Leg) -> Option<(Crew, Vec<Entrant>)> {
+        let now = self.gear.clock.now();
+        let mut table = self.table();
+        let lane = table.get_mut(&leg.name)?;
+        if lane.held_until(now).is_some() {
+            return None;
+        }
+        // Who waited for others began later than wished for; who did not, when it was.
+        if self.fleet.is_some() {
+            leg.flight.begins(now);
+        }
+        let entrants = lane.begin(leg.flight.began());
+        Some((lane.crew.clone(), entrants))
     }
 }
 
@@ -177,13 +250,40 @@ impl<F> Shared<F> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn land(&self, outcome: Outcome) {
+    fn land(&self, outcome: Outcome) -> Option<Saved> {
         let now = self.gear.clock.now();
         let held_until = self.table().get_mut(&outcome.source).and_then(|lane| {
-            lane.note(&outcome.tries, Some(outcome.at));
+            lane.landed(&outcome);
             lane.held_until(now)
         });
-        (self.landing)(outcome, held_until);
+        (self.landing)(Arrival::Flown(outcome), held_until)
+    }
+
+    fn hear(&self, saved: Saved) {
+        let now = self.gear.clock.now();
+        let held_until = {
+            let mut table = self.table();
+            let lane = table.get_mut(&saved.name).filter(|lane| lane.crew.identity == saved.identity);
+            let Some(lane) = lane else { return };
+            lane.hear(&saved);
+            lane.held_until(now)
+        };
+        (self.landing)(Arrival::Heard(saved), held_until);
+    }
+
+    fn back(&self, name: &Name) -> Option<Saved> {
+        (self.landing)(Arrival::Back(name.clone()), None)
+    }
+
+    /// Tells other replicas what is known after a flight, and gives back its lease.
+    async fn tell(&self, name: &Name, ticket: Option<Ticket>, known: Option<Saved>) {
+        let Some(fleet) = &self.fleet else { return };
+        let terms = self.table().get(name).and_then(|lane| Terms::of(&lane.crew.source));
+        match (terms, known, ticket) {
+            (Some(terms), Some(known), ticket) => fleet.land(ticket, known, terms).await,
+            (_, _, Some(ticket)) => fleet.free(ticket).await,
+            _ => {}
+        }
     }
 }
 
@@ -201,7 +301,7 @@ impl<F> Drop for Aloft<F> {
         {
             lane.flying = None;
         }
-        self.flight.landed.cancel();
+        self.flight.land();
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::{End, Entry, Freshness, Snapshot, State as Known, Time, Try};
 use crate::fetch::Fetch;
+use crate::fleet::{Role, View};
 use crate::render::rfc3339;
 
 use super::Site;
@@ -16,7 +17,8 @@ use super::whole::whole;
 
 /// Always 200: the verdict is in the body.
 pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
-    let body = report(&site.cache.snapshot(), site.clock.now()).to_string();
+    let fleet = site.fleet.as_ref().map(|fleet| fleet.view());
+    let body = report(&site.cache.snapshot(), fleet.as_ref(), site.clock.now()).to_string();
     whole("application/health+json", body)
 }
 
@@ -49,7 +51,7 @@ impl Verdict {
     }
 }
 
-fn report(snapshot: &Snapshot, now: Time) -> Value {
+fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
     let mut worst = Verdict::Pass;
     let mut checks = Map::new();
     for (at, entry) in snapshot.entries().iter().enumerate() {
@@ -57,6 +59,12 @@ fn report(snapshot: &Snapshot, now: Time) -> Value {
         let verdict = Verdict::of(&state);
         worst = worst.max(verdict);
         checks.insert(entry.source.name.to_string(), json!([check(entry, &state, verdict, now)]));
+    }
+    if let Some(view) = fleet {
+        let verdict = if view.role == Role::Alone { Verdict::Warn } else { Verdict::Pass };
+        worst = worst.max(verdict);
+        // No source can have this name.
+        checks.insert("store:redis".into(), json!([sharing(view, verdict)]));
     }
     json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": rfc3339(now), "checks": checks})
 }
@@ -92,6 +100,24 @@ fn check(entry: &Entry, state: &Known<'_>, verdict: Verdict, now: Time) -> Value
     let providers: Vec<Value> = entry.trail.tries.iter().map(|one| attempt(one, now)).collect();
     put("providers", json!(providers));
     Value::Object(check)
+}
+
+/// How this replica stands to the others.
+fn sharing(view: &View, verdict: Verdict) -> Value {
+    let mut check = json!({
+        "componentType": "datastore",
+        "status": verdict.as_str(),
+        "role": view.role.as_str(),
+        "replicas": view.replicas,
+        "leases_taken": view.taken,
+        "leases_lost": view.lost,
+        "outcomes_heard": view.heard,
+        "clock_ahead_ms": view.skew_ms,
+    });
+    if let Some(trouble) = &view.trouble {
+        check["output"] = json!(format!("failed to {trouble}"));
+    }
+    check
 }
 
 /// What a provider did last.

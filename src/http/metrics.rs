@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::domain::Time;
 use crate::fetch::Fetch;
+use crate::fleet::{Role, View};
 use crate::supervise::Supervisor;
 
 use super::counters::BOUNDS;
@@ -67,6 +68,9 @@ pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Respon
     serving(&mut page, &site);
     vitals(&mut page, &site.vitals);
     tasks(&mut page, &site.supervisor);
+    if let Some(fleet) = &site.fleet {
+        sharing(&mut page, &fleet.view());
+    }
     process::write(&mut page, seconds(site.started.as_millis()));
     whole("text/plain; version=0.0.4; charset=utf-8", page.into_text())
 }
@@ -106,6 +110,23 @@ fn tasks(page: &mut Page, supervisor: &Supervisor) {
         page.sample(restarts, &[("task", task)], count);
     }
     page.single("resumen_tasks", Type::Gauge, "Tasks beside the serving threads now.", supervisor.alive());
+}
+
+/// How this replica stands to the others; only where replicas share.
+fn sharing(page: &mut Page, view: &View) {
+    let shares = u8::from(view.role == Role::Sharing);
+    page.single("resumen_fleet_sharing", Type::Gauge, "Whether calls and readings are shared with replicas.", shares);
+    let help = "Replicas that the shared store saw last, this one included; 0 if it was never reached.";
+    page.single("resumen_fleet_replicas", Type::Gauge, help, view.replicas);
+    let help = "Leases taken: attempts that this replica made for all.";
+    page.single("resumen_fleet_leases_taken_total", Type::Counter, help, view.taken);
+    let help = "Leases that were gone when their attempt ended.";
+    page.single("resumen_fleet_leases_lost_total", Type::Counter, help, view.lost);
+    let help = "Attempts of other replicas whose outcome was taken in.";
+    page.single("resumen_fleet_outcomes_heard_total", Type::Counter, help, view.heard);
+    let ahead = seconds(view.skew_ms);
+    let help = "By how much the shared store's clock is ahead of this replica's; 0 when they agree.";
+    page.single("resumen_fleet_clock_ahead_seconds", Type::Gauge, help, ahead);
 }
 
 fn vitals(page: &mut Page, vitals: &Vitals) {

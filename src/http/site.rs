@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::{Snapshot, Time};
 use crate::fetch::Fetch;
+use crate::fleet::Fleet;
 use crate::live::Live;
 use crate::refresh::Pulse;
 use crate::supervise::Supervisor;
@@ -42,6 +43,8 @@ pub struct Parts<F> {
     pub supervisor: Supervisor,
     /// Whether the snapshot was restored, so that there is something to serve before the first round ends.
     pub restored: bool,
+    /// This replica as one of several, if calls and readings are shared.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 /// Everything that the routes answer from. Shared by all serving threads.
@@ -58,6 +61,7 @@ pub struct Site<F> {
     pub(super) counters: Board,
     pub(super) started: Time,
     pub(super) page: Page,
+    pub(super) fleet: Option<Arc<Fleet>>,
     pub(super) history: History,
     restored: bool,
     /// Whether no source is waited for any more; from then on none ever is.
@@ -72,7 +76,7 @@ pub struct Site<F> {
 impl<F: Fetch> Site<F> {
     /// A site that nobody has asked yet.
     pub fn new(parts: Parts<F>) -> Self {
-        let Parts { settings, clock, cache, live, pulse, fetches, vitals, supervisor, restored } = parts;
+        let Parts { settings, clock, cache, live, pulse, fetches, vitals, supervisor, restored, fleet } = parts;
         Self {
             cors: Cors::new(&settings.cors_origins),
             counters: Board::default(),
@@ -91,6 +95,7 @@ impl<F: Fetch> Site<F> {
             fetches,
             vitals,
             supervisor,
+            fleet,
             restored,
         }
     }

@@ -1,4 +1,5 @@
-//! Floor 2: where readings survive. What is kept, one versioned format for it, and the file behind it.
+//! Floor 2: where readings survive and are shared. What is kept, one versioned format for it, the file behind it, and
+//! the store that replicas share.
 //!
 //! Imports `domain` and `render` (how instants are written). A store is one more publisher and one more subscriber of
 //! the cell: what it gives back is merged in, newest wins, and a store that fails never fails a request. URLs, headers
@@ -6,10 +7,13 @@
 
 mod file;
 mod format;
+mod redis;
+pub mod shared;
 mod wire;
 
 pub use file::{Loaded, StateFile, StoreError};
 pub use format::{FormatError, decode, encode};
+pub use redis::RedisStore;
 
 use crate::domain::{Moment, Saved};
 

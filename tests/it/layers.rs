@@ -12,12 +12,14 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 2),
     ("fetch", 2),
     ("store", 2),
+    ("fleet", 3),
     ("flight", 3),
     ("cache", 3),
     ("refresh", 4),
     ("live", 4),
     ("derive", 4),
     ("save", 4),
+    ("share", 4),
     ("http", 4),
     ("app", 5),
     ("simulator", 4),
@@ -31,7 +33,8 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Arrows within a floor that are meant.
-const SIDEWAYS: &[(&str, &str)] = &[("clock", "domain"), ("http", "live"), ("http", "refresh"), ("http", "save")];
+const SIDEWAYS: &[(&str, &str)] =
+    &[("clock", "domain"), ("flight", "fleet"), ("http", "live"), ("http", "refresh"), ("http", "save")];
 
 /// Which modules may name a dependency.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -44,7 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
     ("toml", &["config"]),
     ("annotate_snippets", &["config"]),
-    ("tokio_rustls", &["fetch", "config"]),
+    ("tokio_rustls", &["fetch", "config", "store"]),
     ("httpdate", &["fetch", "http"]),
 ];
 

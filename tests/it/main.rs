@@ -19,6 +19,8 @@ mod fetch_network;
 mod fetch_proxy;
 mod fetch_request;
 mod fetch_reuse;
+mod fleet;
+mod fleet_outage;
 mod flights;
 mod fuzz;
 mod http;

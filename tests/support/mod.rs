@@ -5,6 +5,8 @@ pub mod client;
 pub mod crowd;
 pub mod echo;
 pub mod fault;
+pub mod redis;
+pub mod replica;
 pub mod scripted;
 pub mod served;
 pub mod stand;

@@ -189,6 +189,7 @@ fn gear(providers: Scripted) -> (Gear<Scripted>, Arc<Scripted>) {
         stop: CancellationToken::new(),
         witness: Arc::new(|_| {}),
         state: None,
+        shared: None,
     };
     (gear, providers)
 }

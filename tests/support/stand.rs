@@ -60,6 +60,7 @@ impl Stand {
             stop: CancellationToken::new(),
             witness: Arc::new(|_| {}),
             state: None,
+            shared: None,
         };
         let guard = runtime.enter();
         let engine = Engine::idle(gear, sources, settings.default_timeout).unwrap();
@@ -75,6 +76,7 @@ impl Stand {
             vitals: Arc::new(Vitals::new(clock.now(), "test")),
             supervisor: engine.supervisor.clone(),
             restored: false,
+            fleet: None,
         });
         let drain = CancellationToken::new();
         let server = Server::start(listener, Arc::new(site), 2).unwrap();

@@ -1,0 +1,186 @@
+//! What replicas write to each other, and what follows from reading it. Pure: no socket, no clock.
+//!
+//! Of a source there are two values in the store. The *lease* says who calls its providers now, or that somebody just
+//! did; it expires by itself, so that nobody's death holds up the others. The *letter* is what is known of the source
+//! (`letter.rs`). A *notice* on one channel tells that a lease was given back. All instants are on the store's clock.
+//!
+//! ```text
+//! PREFIX:{IDENTITY}:lease    flying TOKEN START    expires after the attempt's timeout + 250 ms
+//!                            landed TOKEN START    expires when `min_interval` has passed since START
+//! PREFIX:{IDENTITY}:letter   resumen/1 STAMP CHECKSUM {…}
+//! PREFIX:replicas            sorted set: who was seen when
+//! PREFIX:notices             channel: IDENTITY TOKEN landed|freed
+//! ```
+
+use std::time::Duration;
+
+use crate::domain::{Identity, Time};
+
+/// How much longer than the attempt itself a lease lasts: what starting and landing may take.
+pub const LEASE_MARGIN: Duration = Duration::from_millis(250);
+
+/// How long a replica that says nothing counts as one.
+pub const SEEN_FOR: Duration = Duration::from_secs(5);
+
+/// The names of a fleet's keys.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: String,
+}
+
+/// A lease that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Whether its holder calls the providers, or has and they are to rest.
+    pub phase: Phase,
+    /// Whose it is: unique to one attempt.
+    pub token: String,
+    /// When the attempt began.
+    pub start: Time,
+}
+
+/// What a lease says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its holder calls the providers.
+    Flying,
+    /// Its holder has; `min_interval` has not passed yet.
+    Landed,
+}
+
+/// What is told to all replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Of which source.
+    pub identity: Identity,
+    /// Whose attempt ended.
+    pub token: String,
+    /// Whether it left a letter; else the lease was given back without one.
+    pub landed: bool,
+}
+
+/// What to do with the answer to a wish for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Somebody calls the providers: wait for the outcome, at most that long, then ask again.
+    Wait(Duration),
+    /// Somebody just did: nobody may call them before that long.
+    Rest(Duration),
+}
+
+impl Keys {
+    /// The keys that begin with `prefix`.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// Where a source's lease is. What stands in braces makes both keys of a source live on one node of a cluster.
+    pub fn lease(&self, identity: Identity) -> String {
+        format!("{}:{{{identity}}}:lease", self.prefix)
+    }
+
+    /// Where what is known of a source is.
+    pub fn letter(&self, identity: Identity) -> String {
+        format!("{}:{{{identity}}}:letter", self.prefix)
+    }
+
+    /// Who was seen when.
+    pub fn replicas(&self) -> String {
+        format!("{}:replicas", self.prefix)
+    }
+
+    /// The channel of the notices.
+    pub fn notices(&self) -> String {
+        format!("{}:notices", self.prefix)
+    }
+}
+
+impl Lease {
+    /// The lease that a text is, if it is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let phase = match words.next()? {
+            "flying" => Phase::Flying,
+            "landed" => Phase::Landed,
+            _ => return None,
+        };
+        let token = words.next().filter(|token| !token.is_empty())?.to_owned();
+        let start = words.next().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+        let start = Time::from_millis(start.parse().ok()?);
+        words.next().is_none().then_some(Self { phase, token, start })
+    }
+
+    /// What follows for a replica that finds this lease held for `left` more. Its own `lease` and `min_interval` are the
+    /// most that it believes: a value that says otherwise was not made by a sane replica.
+    pub fn step(&self, left: Duration, lease: Duration, min_interval: Duration) -> Step {
+        match self.phase {
+            Phase::Flying => Step::Wait(left.min(lease)),
+            Phase::Landed => Step::Rest(left.min(min_interval)),
+        }
+    }
+}
+
+impl Notice {
+    /// The notice that a payload is, if it is one.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+        let identity = Identity::from_text(words.next()?)?;
+        let token = words.next().filter(|token| !token.is_empty())?.to_owned();
+        let landed = match words.next()? {
+            "landed" => true,
+            "freed" => false,
+            _ => return None,
+        };
+        words.next().is_none().then_some(Self { identity, token, landed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn identity() -> Identity {
+        Identity::from_text("0123456789abcdef0123456789abcdef").unwrap()
+    }
+
+    #[test]
+    fn both_keys_of_a_source_share_a_hash_tag() {
+        let keys = Keys::new("fleet");
+        assert_eq!(keys.lease(identity()), "fleet:{0123456789abcdef0123456789abcdef}:lease");
+        assert_eq!(keys.letter(identity()), "fleet:{0123456789abcdef0123456789abcdef}:letter");
+        assert_eq!([keys.replicas(), keys.notices()], ["fleet:replicas", "fleet:notices"]);
+    }
+
+    #[test]
+    fn whatever_is_no_lease_is_none() {
+        let lease = Lease { phase: Phase::Landed, token: "a-1".into(), start: Time::from_millis(17) };
+        assert_eq!(Lease::parse("landed a-1 17"), Some(lease));
+        for bad in ["", "landed", "landed a-1", "landed  17", "resting a-1 17", "landed a-1 x", "landed a-1 17 18"] {
+            assert_eq!(Lease::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_waited_for_or_rested_on_but_never_beyond_reason() {
+        let lease = |phase| Lease { phase, token: "a-1".into(), start: Time::from_millis(17) };
+        let step = |phase, left| lease(phase).step(left, SECOND * 4, SECOND);
+        assert_eq!(step(Phase::Flying, SECOND), Step::Wait(SECOND));
+        assert_eq!(step(Phase::Flying, SECOND * 90), Step::Wait(SECOND * 4));
+        assert_eq!(step(Phase::Landed, SECOND / 2), Step::Rest(SECOND / 2));
+        assert_eq!(step(Phase::Landed, SECOND * 90), Step::Rest(SECOND));
+    }
+
+    #[test]
+    fn whatever_is_no_notice_is_none() {
+        let text = format!("{} a-1 landed", identity());
+        let notice = Notice { identity: identity(), token: "a-1".into(), landed: true };
+        assert_eq!(Notice::parse(text.as_bytes()), Some(notice));
+        let bad = [String::new(), text.replace("landed", "x"), format!("{text} y"), text.replace("0123", "zz")];
+        for bad in bad {
+            assert_eq!(Notice::parse(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(Notice::parse(&[0xff, 0xfe]), None);
+    }
+}
