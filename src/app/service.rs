@@ -204,10 +204,8 @@ fn shared(config: &Config) -> Option<Arc<RedisStore>> {
 fn fleet_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
     let Some(store) = shared(config) else { return Ok(clock) };
     let runtime = Builder::new_current_thread().enable_all().build().context("failed to start a runtime")?;
-    let before = clock.now();
-    let Ok(Ok(micros)) = runtime.block_on(async { timeout(FIRST_WORD, store.time()).await }) else { return Ok(clock) };
-    let middle = i64::midpoint(before.as_millis(), clock.now().as_millis());
-    let ahead_ms = (micros / 1000).saturating_sub(middle);
+    let measured = runtime.block_on(async { timeout(FIRST_WORD, store.ahead_of(clock)).await });
+    let Ok(Ok(ahead_ms)) = measured else { return Ok(clock) };
     if ahead_ms.unsigned_abs() > WORTH_TELLING_MS {
         warn!(
             ahead_ms,

@@ -1,7 +1,7 @@
 //! Floor 2: where readings survive and are shared. What is kept, one versioned format for it, the file behind it, and
 //! the store that replicas share.
 //!
-//! Imports `domain` and `render` (how instants are written). A store is one more publisher and one more subscriber of
+//! Imports `domain`, `clock` and `render` (how instants are written). A store is one more publisher and one more subscriber of
 //! the cell: what it gives back is merged in, newest wins, and a store that fails never fails a request. URLs, headers
 //! and secrets are not part of what is kept.
 
