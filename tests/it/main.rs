@@ -10,6 +10,7 @@ mod canaries;
 mod check;
 mod commands;
 mod config;
+mod deploy;
 mod documents;
 mod express;
 mod faults;
