@@ -13,6 +13,7 @@ use super::calls::{self, Calls};
 use super::configuration::Origin;
 use super::console::{self, Failed};
 use super::probe::{self, Probe};
+use super::table::Canvas;
 use crate::config::{Config, Problem, Report, duration_text};
 use crate::domain::{Kind, Name, Pace, Provider, Source};
 
@@ -23,8 +24,8 @@ pub(super) fn run(arguments: &Check) -> Result<ExitCode, Failed> {
         CheckFormat::Text => {
             let config = origin.load()?;
             let probes = probed(arguments, &config)?;
-            let colour = console::colours(&std::io::stdout());
-            console::print(text(&config, colour) + &probe::text(&probes))?;
+            let canvas = Canvas::of(&std::io::stdout());
+            console::print(text(&config, canvas.colour) + &probe::text(&probes, canvas))?;
             Ok(verdict(&probes))
         }
         CheckFormat::Json => {

@@ -5,6 +5,7 @@
 //! configuration.
 
 mod arguments;
+mod beside;
 mod calls;
 mod check;
 mod configuration;
@@ -18,6 +19,7 @@ mod reload;
 mod serve;
 mod simulate;
 mod table;
+mod text;
 mod watch;
 
 use std::process::ExitCode;

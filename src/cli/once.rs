@@ -106,8 +106,7 @@ fn text(answer: &Rendering, format: Option<OnceFormat>) -> anyhow::Result<Vec<u8
         OnceFormat::Json => Ok([&answer.body[..], b"\n"].concat()),
         OnceFormat::Table => {
             let body = serde_json::from_slice(&answer.body).context("failed to read the answer")?;
-            let canvas = Canvas { width: console::width(&stdout), colour: console::colours(&stdout) };
-            Ok(canvas.draw(&body).into_bytes())
+            Ok(Canvas::of(&stdout).draw(&body).into_bytes())
         }
     }
 }

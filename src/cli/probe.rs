@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::beside::beside;
 use super::console;
+use super::table::{Canvas, Hue};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{Data, Failure, Name, Pace, Provider, Secrets, spell};
@@ -22,7 +24,7 @@ pub(super) struct Probe {
     source: Name,
     provider: Name,
     took: Duration,
-    /// The body, if one came; secrets masked, cut to [`SHOWN`] characters.
+    /// The body, if one came; secrets masked.
     raw: Option<String>,
     result: Result<Data, Failure>,
 }
@@ -60,7 +62,7 @@ async fn ask_all(config: &Config) -> Vec<Probe> {
 async fn ask(fetch: &HttpFetch, clock: Clock, source: Name, provider: Provider, pace: Pace, secrets: Secrets) -> Probe {
     let (begun, deadline) = (clock.instant(), clock.deadline(pace.timeout));
     let fetched = fetch.fetch(&provider, deadline).await;
-    let raw = fetched.as_ref().ok().map(|Payload(bytes)| shown(&secrets.mask(&String::from_utf8_lossy(bytes))));
+    let raw = fetched.as_ref().ok().map(|Payload(bytes)| secrets.mask(&String::from_utf8_lossy(bytes)).into_owned());
     let result = match (fetched, Filter::compile(&provider.extract)) {
         (Ok(Payload(bytes)), Ok(filter)) => {
             // One extractor for each: the turns of a source do not matter here.
@@ -83,20 +85,33 @@ fn shown(text: &str) -> String {
     .collect()
 }
 
-/// For people.
-pub(super) fn text(probes: &[Probe]) -> String {
+/// For people: on a terminal both answers laid out beside each other, elsewhere each in a line that can be searched.
+pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
     let mut text = String::new();
     for probe in probes {
-        let state = if probe.result.is_ok() { "ok" } else { "failed" };
+        let (state, hue) = if probe.result.is_ok() { ("ok", Hue::Good) } else { ("failed", Hue::Bad) };
         let took = spell(Duration::from_millis(probe.took.as_millis() as u64));
-        let _ = writeln!(text, "\n{}, {}: {state} in {took}", probe.source, probe.provider);
-        let _ = writeln!(text, "  raw        {}", probe.raw.as_deref().unwrap_or("nothing came"));
-        let _ = match &probe.result {
-            Ok(data) => writeln!(text, "  extracted  {}", data.as_json()),
-            Err(failure) => writeln!(text, "  {}: {}", failure.code, failure.message),
+        let name = canvas.paint(Hue::Bold, &format!("{}, {}", probe.source, probe.provider));
+        let _ = writeln!(text, "\n{name}: {} in {took}", canvas.paint(hue, state));
+        let raw = probe.raw.as_deref().unwrap_or("nothing came");
+        let (head, made) = match &probe.result {
+            Ok(data) => ("EXTRACTED", data.as_json().to_owned()),
+            Err(failure) => ("FAILED", format!("{}: {}", failure.code, failure.message)),
         };
+        match canvas.width {
+            Some(width) => text += &beside(["RAW", &laid_out(raw)], [head, &laid_out(&made)], width),
+            None => {
+                let _ = writeln!(text, "  {:10} {}\n  {:10} {made}", "raw", shown(raw), head.to_lowercase());
+            }
+        }
     }
     text
+}
+
+/// JSON with a line for each member; other text as it is.
+fn laid_out(text: &str) -> String {
+    let value = serde_json::from_str::<Value>(text).ok();
+    value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
 }
 
 /// For programs.
@@ -108,7 +123,7 @@ pub(super) fn json(probes: &[Probe]) -> Value {
             "provider": probe.provider.as_str(),
             "ok": probe.result.is_ok(),
             "ms": probe.took.as_secs_f64() * 1e3,
-            "raw": probe.raw,
+            "raw": probe.raw.as_deref().map(shown),
             "data": data.and_then(|data| serde_json::from_str::<Value>(data.as_json()).ok()),
             "code": failure.map(|failure| failure.code.as_str()),
             "error": failure.map(|failure| &*failure.message),

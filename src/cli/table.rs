@@ -1,11 +1,16 @@
-//! An answer as a table for people: one line per source, its error below it in full.
+//! An answer as a table for people: one line per source, its error below it in full, and last of all who is not ok.
 //!
 //! It reads the answer's JSON like any client does, so that it can show nothing that the service does not tell.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use serde_json::Value;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::console;
+use super::text::{cut, fold, harmless, instant, span};
 
 /// Where a table is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -19,24 +24,29 @@ pub(super) struct Canvas {
 /// Between two columns.
 const GAP: &str = "  ";
 
+/// Before what belongs to the line above.
+const INDENT: &str = "    ";
+
 /// The heads of the columns; the last one takes the rest of the line.
 const HEADS: [&str; 6] = ["SOURCE", "STATE", "AGE", "MS", "PROVIDER", "DATA"];
 
 /// Which columns stand to the right.
 const RIGHT: [bool; 6] = [false, false, true, true, false, false];
 
-/// The least room for data, however narrow the terminal is.
+/// The least room for data beside the other columns; where there is less each source is a paragraph.
 const LEAST: usize = 16;
 
 /// One source.
 struct Row {
     cells: [String; 6],
     hue: Hue,
+    code: Option<String>,
     error: Option<String>,
 }
 
+/// What a text is painted for.
 #[derive(Clone, Copy)]
-enum Hue {
+pub(super) enum Hue {
     Good = 32,
     Doubtful = 33,
     Bad = 31,
@@ -45,84 +55,103 @@ enum Hue {
 }
 
 impl Canvas {
+    /// This stream.
+    pub(super) fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+        Self { width: console::width(stream), colour: console::colours(stream) }
+    }
+
     /// Draws the body of an answer.
     pub(super) fn draw(self, body: &Value) -> String {
-        let rows: Vec<Row> = results(body).map(|(name, result)| Row::new(name, result)).collect();
-        let widths: [usize; 5] = std::array::from_fn(|column| {
-            let cells = rows.iter().map(|row| row.cells[column].width());
-            cells.chain([HEADS[column].width()]).max().unwrap_or_default()
-        });
+        let answered = body["generated_at"].as_str().unwrap_or_default();
+        let rows: Vec<Row> = results(body).map(|(name, result)| Row::new(name, result, answered)).collect();
+        let widths = widths(&rows);
+        let columns: usize = widths.iter().map(|width| width + GAP.len()).sum();
         let mut out = String::new();
-        let heads = self.line(&HEADS.map(str::to_owned), &widths);
-        let _ = writeln!(out, "{}", self.paint(Hue::Faint, &heads));
-        for row in &rows {
-            let line = self.line(&row.cells, &widths);
-            let _ = writeln!(out, "{}", self.paint_state(row, &line, &widths));
-            if let Some(error) = &row.error {
-                self.error(&mut out, error, row.hue);
+        if self.width.is_some_and(|width| columns + LEAST > width) {
+            for row in &rows {
+                self.paragraph(&mut out, row);
+            }
+        } else {
+            let heads = line(&HEADS.map(str::to_owned), &widths);
+            let _ = writeln!(out, "{}", self.paint(Hue::Faint, &heads));
+            for row in &rows {
+                self.row(&mut out, row, &widths);
             }
         }
-        let _ = writeln!(out, "\n{}", self.summary(body, &rows));
         for credit in results(body).filter_map(|(_, result)| result["attribution"].as_str()) {
-            let _ = writeln!(out, "{}", self.paint(Hue::Faint, &harmless(credit)));
+            self.folded(&mut out, Hue::Faint, "", &harmless(credit));
         }
+        out.push('\n');
+        self.summary(&mut out, body, &rows);
         out
     }
 
-    fn line(self, cells: &[String; 6], widths: &[usize; 5]) -> String {
-        let mut line = String::new();
-        for column in 0..5 {
-            let pad = " ".repeat(widths[column].saturating_sub(cells[column].width()));
-            let [before, after] = if RIGHT[column] { [pad.as_str(), ""] } else { ["", pad.as_str()] };
-            let _ = write!(line, "{before}{}{after}{GAP}", cells[column]);
+    fn row(self, out: &mut String, row: &Row, widths: &[usize; 5]) {
+        let mut cells = row.cells.clone();
+        let taken: usize = widths.iter().map(|width| width + GAP.len()).sum();
+        if let Some(width) = self.width {
+            cells[5] = cut(&cells[5], width.saturating_sub(taken));
         }
-        let room = self.width.map(|width| width.saturating_sub(line.width()).max(LEAST));
-        line.push_str(&cut(&cells[5], room));
-        line.truncate(line.trim_end().len());
-        line
+        let line = line(&cells, widths);
+        let pad = " ".repeat(widths[0].saturating_sub(cells[0].width()) + GAP.len());
+        let [name, state] = [self.paint(Hue::Bold, &cells[0]), self.paint(row.hue, &cells[1])];
+        let rest = &line[cells[0].len() + pad.len() + cells[1].len()..];
+        let _ = writeln!(out, "{name}{pad}{state}{rest}");
+        self.error(out, row);
     }
 
-    /// Paints the second cell of a line: the state.
-    fn paint_state(self, row: &Row, line: &str, widths: &[usize; 5]) -> String {
-        let pad = widths[0].saturating_sub(row.cells[0].width()) + GAP.len();
-        let from = row.cells[0].len() + pad;
-        let to = from + row.cells[1].len();
-        let [name, state, rest] = [&line[..row.cells[0].len()], &line[from..to], &line[to..]];
-        let name = self.paint(Hue::Bold, name);
-        format!("{name}{}{}{rest}", " ".repeat(pad), self.paint(row.hue, state))
-    }
-
-    /// An error below its source, folded at words.
-    fn error(self, out: &mut String, error: &str, hue: Hue) {
-        let indent = "    ";
-        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(LEAST));
-        let mut line = String::new();
-        for word in error.split(' ') {
-            if !line.is_empty() && line.width() + 1 + word.width() > room {
-                let _ = writeln!(out, "{indent}{}", self.paint(hue, &line));
-                line.clear();
-            }
-            let space = if line.is_empty() { "" } else { " " };
-            let _ = write!(line, "{space}{word}");
+    /// A source where there is no room for columns.
+    fn paragraph(self, out: &mut String, row: &Row) {
+        let [name, state, age, ms, provider, data] = &row.cells;
+        let (name, state) = (self.paint(Hue::Bold, name), self.paint(row.hue, state));
+        let _ = writeln!(out, "{}", [name.as_str(), &state, age].join(GAP).trim_end());
+        let ms = if ms.is_empty() { String::new() } else { format!("{ms} ms") };
+        let detail: Vec<&str> = [provider.as_str(), &ms].into_iter().filter(|text| !text.is_empty()).collect();
+        self.folded(out, Hue::Faint, INDENT, &detail.join(", "));
+        if !data.is_empty() {
+            let _ = writeln!(out, "{INDENT}{}", cut(data, self.room(INDENT)));
         }
-        let _ = writeln!(out, "{indent}{}", self.paint(hue, &line));
+        self.error(out, row);
     }
 
-    fn summary(self, body: &Value, rows: &[Row]) -> String {
+    fn error(self, out: &mut String, row: &Row) {
+        if let Some(error) = &row.error {
+            self.folded(out, row.hue, INDENT, error);
+        }
+    }
+
+    fn folded(self, out: &mut String, hue: Hue, indent: &str, text: &str) {
+        for line in fold(text, self.room(indent)).iter().filter(|line| !line.is_empty()) {
+            let _ = writeln!(out, "{indent}{}", self.paint(hue, line));
+        }
+    }
+
+    fn room(self, indent: &str) -> usize {
+        self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(LEAST))
+    }
+
+    /// How many are ok, and by name who is not: with many sources the end is all that a terminal still shows.
+    fn summary(self, out: &mut String, body: &Value, rows: &[Row]) {
         let ok = results(body).filter(|(_, result)| result["ok"] == true).count();
         let hue = if ok == rows.len() { Hue::Good } else { Hue::Bad };
-        let count = self.paint(hue, &format!("{ok} of {} ok", rows.len()));
-        let origin = harmless(body["origen"].as_str().unwrap_or_default());
-        format!("{count}, {origin} at {}", harmless(body["generated_at"].as_str().unwrap_or_default()))
+        let text = |key: &str| harmless(body[key].as_str().unwrap_or_default());
+        let count = format!("{ok} of {} ok, {} at {}", rows.len(), text("origen"), text("generated_at"));
+        self.folded(out, hue, "", &count);
+        let failing = rows.iter().filter_map(|row| Some((&row.cells[0], row.code.as_ref()?)));
+        let failing: Vec<String> = failing.map(|(name, code)| format!("{name} ({code})")).collect();
+        if !failing.is_empty() {
+            self.folded(out, Hue::Bad, "", &format!("failing: {}", failing.join(", ")));
+        }
     }
 
-    fn paint(self, hue: Hue, text: &str) -> String {
+    /// `text` in this hue, where there are colours.
+    pub(super) fn paint(self, hue: Hue, text: &str) -> String {
         if self.colour && !text.is_empty() { format!("\u{1b}[{}m{text}\u{1b}[0m", hue as u8) } else { text.to_owned() }
     }
 }
 
 impl Row {
-    fn new(name: &str, result: &Value) -> Self {
+    fn new(name: &str, result: &Value, answered: &str) -> Self {
         let (state, hue) = match (result["ok"] == true, result["stale"] == true, result.get("error").is_some()) {
             (false, _, _) => ("missing", Hue::Bad),
             (true, true, _) => ("stale", Hue::Doubtful),
@@ -138,29 +167,39 @@ impl Row {
             text("provider"),
             result.get("data").map(compact).unwrap_or_default(),
         ];
-        let since = result["failing_since"].as_str().map(|since| format!(" since {}", harmless(since)));
+        let code = result["code"].as_str().map(harmless);
+        let since =
+            result["failing_since"].as_str().map(|since| format!(" since {}", harmless(&instant(since, answered))));
         let error = result["error"].as_str().map(|error| {
-            let code = text("code");
+            let code = code.as_deref().unwrap_or_default();
             format!("{code}{}: {}", since.unwrap_or_default(), harmless(error))
         });
-        Self { cells, hue, error }
+        Self { cells, hue, code, error }
     }
+}
+
+/// How wide each column must be; the last one takes what is left.
+fn widths(rows: &[Row]) -> [usize; 5] {
+    std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row.cells[column].width());
+        cells.chain([HEADS[column].width()]).max().unwrap_or_default()
+    })
+}
+
+fn line(cells: &[String; 6], widths: &[usize; 5]) -> String {
+    let mut line = String::new();
+    for column in 0..5 {
+        let pad = " ".repeat(widths[column].saturating_sub(cells[column].width()));
+        let [before, after] = if RIGHT[column] { [pad.as_str(), ""] } else { ["", pad.as_str()] };
+        let _ = write!(line, "{before}{}{after}{GAP}", cells[column]);
+    }
+    line.push_str(&cells[5]);
+    line.truncate(line.trim_end().len());
+    line
 }
 
 fn results(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
     body["resultados"].as_object().into_iter().flatten().map(|(name, result)| (name.as_str(), result))
-}
-
-/// An age as people say it: the two largest units at most.
-pub(super) fn span(ms: u64) -> String {
-    let seconds = ms / 1000;
-    match seconds {
-        0..10 => format!("{}.{} s", seconds, ms % 1000 / 100),
-        10..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
 }
 
 /// `{"usd": 1, "eur": 2}` as `usd 1, eur 2`; what has parts of its own stays JSON.
@@ -176,25 +215,6 @@ fn compact(data: &Value) -> String {
         }
         other => plain(other),
     }
-}
-
-/// What providers tell must not drive the terminal: control and direction characters are escaped.
-fn harmless(text: &str) -> String {
-    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-    let escape = |c: char| if c.is_control() || direction(c) { c.escape_unicode().to_string() } else { c.to_string() };
-    text.chars().map(escape).collect()
-}
-
-fn cut(text: &str, room: Option<usize>) -> String {
-    let Some(room) = room.filter(|room| text.width() > *room) else { return text.to_owned() };
-    let mut left = room - 1;
-    let fits = |c: &char| {
-        let width = c.width().unwrap_or_default();
-        let fits = width <= left;
-        left = left.saturating_sub(width);
-        fits
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -214,7 +234,7 @@ mod tests {
                     "error": "no answer within 1 s (waiting for headers)", "code": "timeout",
                     "failing_since": "2026-11-22T06:48:10.102Z", "attribution": "Weather data by Open-Meteo.com"},
                 "usd": {"ok": false, "ms": 210.55, "error": "HTTP 503 Service Unavailable", "code": "http_status",
-                    "from": "snapshot"},
+                    "failing_since": "2026-11-21T23:59:59.999Z", "from": "snapshot"},
             }
         })
     }
@@ -226,12 +246,13 @@ mod tests {
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
         clima   stale    17 min 0 s  1000  open-meteo  temperatura_c 21.3, dónde Buenos Aires 東京
-            timeout since 2026-11-22T06:48:10.102Z: no answer within 1 s (waiting for headers)
+            timeout since 06:48:10Z: no answer within 1 s (waiting for headers)
         usd     missing               211
-            http_status: HTTP 503 Service Unavailable
+            http_status since 2026-11-21T23:59:59Z: HTTP 503 Service Unavailable
+        Weather data by Open-Meteo.com
 
         2 of 3 ok, live at 2026-11-22T06:55:10.734Z
-        Weather data by Open-Meteo.com
+        failing: clima (timeout), usd (http_status)
         ");
     }
 
@@ -242,37 +263,61 @@ mod tests {
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
         clima   stale    17 min 0 s  1000  open-meteo  temperatura_c 21…
-            timeout since 2026-11-22T06:48:10.102Z: no answer within 1 s
-            (waiting for headers)
+            timeout since 06:48:10Z: no answer within 1 s (waiting for
+            headers)
         usd     missing               211
-            http_status: HTTP 503 Service Unavailable
+            http_status since 2026-11-21T23:59:59Z: HTTP 503 Service
+            Unavailable
+        Weather data by Open-Meteo.com
 
         2 of 3 ok, live at 2026-11-22T06:55:10.734Z
-        Weather data by Open-Meteo.com
+        failing: clima (timeout), usd (http_status)
         ");
         assert!(table.lines().all(|line| line.width() <= 64), "{table}");
     }
 
     #[test]
+    fn where_there_is_no_room_for_columns_each_source_is_a_paragraph() {
+        let table = Canvas { width: Some(40), colour: false }.draw(&answer());
+        insta::assert_snapshot!(table, @r"
+        btc  fresh  0.8 s
+            coinbase, 84 ms
+            usd 97123.45
+        clima  stale  17 min 0 s
+            open-meteo, 1000 ms
+            temperatura_c 21.3, dónde Buenos Ai…
+            timeout since 06:48:10Z: no answer
+            within 1 s (waiting for headers)
+        usd  missing
+            211 ms
+            http_status since
+            2026-11-21T23:59:59Z: HTTP 503
+            Service Unavailable
+        Weather data by Open-Meteo.com
+
+        2 of 3 ok, live at
+        2026-11-22T06:55:10.734Z
+        failing: clima (timeout), usd
+        (http_status)
+        ");
+        assert!(table.lines().all(|line| line.width() <= 40), "{table}");
+    }
+
+    #[test]
     fn colours_change_nothing_but_colours() {
-        let painted = Canvas { width: Some(64), colour: true }.draw(&answer());
-        assert!(painted.contains("\u{1b}[33mstale\u{1b}[0m") && painted.contains("\u{1b}[31mmissing\u{1b}[0m"));
-        let mut plain = painted;
-        for code in ["0", "1", "2", "31", "32", "33"] {
-            plain = plain.replace(&format!("\u{1b}[{code}m"), "");
+        for width in [40, 64] {
+            let painted = Canvas { width: Some(width), colour: true }.draw(&answer());
+            assert!(painted.contains("\u{1b}[33mstale\u{1b}[0m") && painted.contains("\u{1b}[31mmissing\u{1b}[0m"));
+            let mut plain = painted;
+            for code in ["0", "1", "2", "31", "32", "33"] {
+                plain = plain.replace(&format!("\u{1b}[{code}m"), "");
+            }
+            assert_eq!(plain, Canvas { width: Some(width), colour: false }.draw(&answer()));
         }
-        assert_eq!(plain, Canvas { width: Some(64), colour: false }.draw(&answer()));
     }
 
     #[test]
-    fn ages_have_two_units_at_most() {
-        let spans = [0, 823, 9_999, 59_999, 1_020_834, 11_000_000, 200_000_000].map(span);
-        assert_eq!(spans, ["0.0 s", "0.8 s", "9.9 s", "59 s", "17 min 0 s", "3 h 3 min", "2 d 7 h"]);
-    }
-
-    #[test]
-    fn providers_do_not_drive_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+    fn data_is_told_as_its_members() {
         assert_eq!(compact(&json!({"a": ["x"], "b": null, "c": "y\n"})), "a [\"x\"], b null, c y\\u{a}");
     }
 }

@@ -217,11 +217,12 @@ fn once_shows_failures_in_full_and_is_1() {
     SOURCE STATE AGE MS PROVIDER DATA
     btc fresh N.N s N N-N-N-N data {"amount":"N.N","base":"BTC","currency":"USD"}
     clima missing N
-     http_status since N-N-NTN:N:N.NZ: HTTP N Service Unavailable: "Service Unavailable"
+     http_status since N:N:NZ: HTTP N Service Unavailable: "Service Unavailable"
     usd missing
      timeout: no answer within this request's N.N s; the attempt goes on
 
     N of N ok, live at N-N-NTN:N:N.NZ
+    failing: clima (http_status), usd (timeout)
     "#);
 }
 
@@ -251,5 +252,5 @@ fn check_live_shows_each_answer_as_it_came_and_what_the_filter_makes_of_it() {
     assert!(btc["data"]["usd"].is_number() && btc["ok"] == true, "{btc:#}");
     assert_eq!((&usd["ok"], &usd["code"]), (&false.into(), &"http_status".into()));
     let text = check("text").out;
-    assert!(text.contains("  extracted  {\"usd\":") && text.contains("  http_status: HTTP 503"), "{text}");
+    assert!(text.contains("  extracted  {\"usd\":") && text.contains("  failed     http_status: HTTP 503"), "{text}");
 }

@@ -1,0 +1,95 @@
+//! Two texts beside each other, as `check --live` shows what came and what was made of it.
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::text::{fold, harmless};
+
+/// Between the two.
+const GAP: &str = " │ ";
+
+/// Before each line.
+const INDENT: &str = "  ";
+
+/// The most lines of one text.
+const LINES: usize = 24;
+
+/// The least columns of one text; where there are fewer they stand below each other.
+const LEAST: usize = 30;
+
+/// Two texts, each with its head, in `width` columns.
+pub(super) fn beside(left: [&str; 2], right: [&str; 2], width: usize) -> String {
+    let room = width.saturating_sub(INDENT.len() + GAP.width()) / 2;
+    if room < LEAST {
+        let room = width.saturating_sub(INDENT.len());
+        return rows(&[lines(left, room), lines(right, room)].concat(), &[], 0);
+    }
+    rows(&lines(left, room), &lines(right, room), room)
+}
+
+fn rows(left: &[String], right: &[String], room: usize) -> String {
+    let mut out = String::new();
+    for at in 0..left.len().max(right.len()) {
+        let [left, other] = [left, right].map(|side| side.get(at).map_or("", String::as_str));
+        let gap = if right.is_empty() { "" } else { GAP };
+        let pad = " ".repeat(room.saturating_sub(left.width()));
+        let _ = writeln!(out, "{INDENT}{}", format!("{left}{pad}{gap}{other}").trim_end());
+    }
+    out
+}
+
+/// The head and the first lines of a text, folded to `room`.
+fn lines([head, text]: [&str; 2], room: usize) -> Vec<String> {
+    let mut lines = vec![head.to_owned()];
+    lines.extend(text.lines().flat_map(|line| folded(line, room)).take(LINES + 1));
+    if lines.len() > LINES + 1 {
+        lines.truncate(LINES);
+        lines.push("… and more, which --format json shows".to_owned());
+    }
+    lines
+}
+
+/// One line, folded behind its own indent. No more of it than can be shown: it may be a megabyte long.
+fn folded(line: &str, room: usize) -> Vec<String> {
+    let line: String = line.chars().take(room * LINES).collect();
+    let text = line.trim_start_matches(' ');
+    let indent = " ".repeat((line.len() - text.len()).min(room / 2));
+    fold(&harmless(text), room - indent.len()).into_iter().map(|part| format!("{indent}{part}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAW: &str =
+        "{\n  \"data\": {\n    \"amount\": \"97123.45\",\n    \"wo\": \"東京東京東京東京東京東京東京東京\"\n  }\n}";
+    const DATA: &str = "{\n  \"usd\": 97123.45\n}";
+
+    #[test]
+    fn two_texts_stand_beside_each_other() {
+        let text = beside(["RAW", RAW], ["EXTRACTED", DATA], 68);
+        insta::assert_snapshot!(text, @r#"
+          RAW                             │ EXTRACTED
+          {                               │ {
+            "data": {                     │   "usd": 97123.45
+              "amount": "97123.45",       │ }
+              "wo":                       │
+              "東京東京東京東京東京東京東 │
+              京東京"                     │
+            }                             │
+          }                               │
+        "#);
+        assert!(text.lines().all(|line| line.width() <= 68), "{text}");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_they_stand_below_each_other_and_long_ones_are_cut() {
+        let long = "1\n".repeat(30);
+        let text = beside(["RAW", &long], ["EXTRACTED", DATA], 40);
+        assert!(text.contains("  1\n  … and more, which --format json shows\n  EXTRACTED\n  {\n"), "{text}");
+        assert_eq!(text.matches("  1\n").count(), LINES - 1, "{text}");
+        let flood = beside(["RAW", &"x".repeat(1 << 20)], ["FAILED", ""], 80);
+        assert_eq!(flood.lines().count(), LINES + 1, "{flood}");
+    }
+}
