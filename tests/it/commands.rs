@@ -53,7 +53,9 @@ fn completions_and_the_manual_page_know_the_commands() {
     }
     let page = run(&["man"], &[]);
     assert_eq!(page.code, Some(0));
-    assert!(page.out.contains(".TH resumen 1") && page.out.contains("healthcheck"));
+    for part in [".TH resumen 1", ".SH HEALTHCHECK", "\\-\\-live", "RESUMEN_LOG_FORMAT  text or json"] {
+        assert!(page.out.contains(part), "{part}:\n{}", page.out);
+    }
 }
 
 #[test]
