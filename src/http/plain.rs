@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
     /// None if the line is not of a kind that is known to be harmless.
     fn take(&mut self, line: &'a [u8]) -> Option<()> {
         let colon = memchr(b':', line)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
         let sound = !name.is_empty() && all(name, is_token) && all(value, is_printable);
         self.count += 1;
         if !sound || self.count > MOST_FIELDS {
@@ -94,6 +94,14 @@ impl<'a> Fields<'a> {
 /// A field that comes twice is a list, which is for others to put together.
 fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
     slot.replace(value).is_none().then_some(())
+}
+
+/// Without the spaces and tabs around it; other white space is not allowed where these are.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Without an early end, so that many bytes are looked at in one step.
@@ -153,6 +161,9 @@ mod tests {
             "Host: a\r\n: y\r\n",
             "Host: a\r\nX: \0\r\n",
             "Host: a\r\nX: a\rb\r\n",
+            "Host: a\r\nX: a\r\r\n",
+            "Host: a\r\nX:\ra\r\n",
+            "Host: a\r\nX: a\u{c}\r\n",
             "Host: a\r\nX: \u{f1}\r\n",
             "Host: a\r\nX(: y\r\n",
             "Host: a\r\nContent-Length: 0\r\n",

@@ -58,9 +58,9 @@ impl Run {
         Self { address, generator, knowledge, tally: Tally::default() }
     }
 
-    /// Asks until so many requests were answered.
-    pub fn until(mut self, requests: u64) -> Tally {
-        while self.tally.requests < requests {
+    /// Asks until that is enough.
+    pub fn until(mut self, is_enough: impl Fn(&Tally) -> bool) -> Tally {
+        while !is_enough(&self.tally) {
             let bytes = self.generator.connection();
             if let Some(plan) = self.plan(&bytes) {
                 self.converse(&bytes, &plan);

@@ -3,7 +3,7 @@
 //! byte.
 //!
 //! `RESUMEN_FUZZ=10000000 cargo test --release --test it fuzz -- --nocapture` sends that many instead of a few;
-//! `RESUMEN_FUZZ_SEED` repeats a run.
+//! `RESUMEN_FUZZ_SEED` repeats a round of it.
 
 mod drive;
 mod expect;
@@ -18,8 +18,9 @@ use crate::http::corpus;
 use crate::support::scripted::{Act, Scripted, pace, source};
 use crate::support::stand::{Stand, settings};
 
-use drive::Run;
+use drive::{Run, Tally};
 use expect::Knowledge;
+use generate::Generator;
 
 /// Requests of the short run, and clients at once.
 const FEW: u64 = 20_000;
@@ -45,25 +46,37 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
 }
 
-#[test]
-#[allow(clippy::print_stderr, reason = "how much was done is worth a line")]
-fn random_requests_get_exactly_their_answers() {
+/// Asks one service for a while; it has no refresher, and after 10 s it would say so.
+fn round(seed: u64, wanted: u64) -> Tally {
     let served = steady();
     served.client().get("/resumen?fresh=1");
     let etag = served.client().get("/resumen").header("etag").unwrap().to_owned();
-    let seed = number("RESUMEN_FUZZ_SEED", fastrand::u64(..));
-    let wanted = number("RESUMEN_FUZZ", FEW) / CLIENTS;
-    eprintln!("seed {seed}");
-    let run = |client| {
+    let clock = served.engine.clock;
+    let by = clock.instant() + Duration::from_secs(5);
+    let run = &|client| {
         let requests = corpus::cases().into_iter().map(|(_, case)| case.bytes).collect();
-        let generator = generate::Generator::new(seed.wrapping_add(client), &etag, requests);
-        Run::new(served.address, generator, Knowledge { etag: etag.clone() }).until(wanted)
+        let generator = Generator::new(seed.wrapping_add(client), &etag, requests);
+        let run = Run::new(served.address, generator, Knowledge { etag: etag.clone() });
+        run.until(|tally| tally.requests >= wanted / CLIENTS || clock.instant() > by)
     };
-    let tallies: Vec<_> = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || run(client))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
-    });
-    let total = tallies.into_iter().fold(drive::Tally::default(), drive::Tally::plus);
+        clients.into_iter().map(|client| client.join().unwrap()).fold(Tally::default(), Tally::plus)
+    })
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "how much was done is worth a line")]
+fn random_requests_get_exactly_their_answers() {
+    let wanted = number("RESUMEN_FUZZ", FEW);
+    let mut seed = number("RESUMEN_FUZZ_SEED", fastrand::u64(..));
+    let mut total = Tally::default();
+    while total.requests < wanted {
+        eprintln!("seed {seed}");
+        let more = round(seed, wanted - total.requests);
+        total = total.plus(more);
+        seed = seed.wrapping_add(CLIENTS);
+    }
     eprintln!("{total}");
     assert!(total.compared > 0 && total.statuses.keys().all(|status| *status < 500), "{total}");
 }

@@ -112,6 +112,9 @@ fn parse(lines: &[&[u8]]) -> Result<Head, Statuses> {
     if !is_name(method) || target.is_empty() || !target.iter().all(is_target) {
         return Err(BAD);
     }
+    if std::str::from_utf8(target).is_err() {
+        return Err(BAD);
+    }
     let is_old = match version {
         b"HTTP/1.0" => true,
         b"HTTP/1.1" => false,
@@ -146,7 +149,10 @@ fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
     if !is_name(name) || !value.iter().all(is_value) {
         return None;
     }
-    let value = value.trim_ascii().to_vec();
+    let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let begin = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(begin, |last| last + 1);
+    let value = value[begin..end].to_vec();
     Some((String::from_utf8_lossy(name).to_ascii_lowercase(), value))
 }
 
