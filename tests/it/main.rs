@@ -34,6 +34,7 @@ mod mounted;
 mod panel;
 mod panel_looks;
 mod program;
+mod proxies;
 mod race;
 mod running;
 mod service;
