@@ -3,6 +3,7 @@
 mod answers;
 mod connections;
 pub mod corpus;
+mod crowds;
 mod metrics;
 mod mishaps;
 mod stream;
