@@ -24,8 +24,11 @@ pub(super) fn check(body: &[u8]) -> Result<std::ops::Range<usize>, Complaint> {
         return Err(Complaint::new(Code::JsonTooDeep, what));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        not_json(bytes, &format!("not UTF-8 at {}", place(bytes, at)))
+        let flaw = format!("not UTF-8 at {}", place(bytes, error.valid_up_to()));
+        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+            return Complaint::new(Code::NotJson, flaw + "; the body begins like UTF-16, and JSON is UTF-8");
+        }
+        not_json(bytes, &flaw)
     })?;
     strict(text).map_err(|flaw| not_json(bytes, &flaw))?;
     Ok(start..body.len())

@@ -147,16 +147,22 @@ async fn copy(wire: &mut Wire<'_>, limit: u64, announced: Option<u64>) -> io::Re
     Ok(whole.freeze())
 }
 
-/// Everything of a compressed body, which must end where its framing does.
+/// Everything of a compressed body, which must end where its framing does. Gzip and zstd may come in several members.
 async fn decode(wire: &mut Wire<'_>, coding: Coding, limit: u64) -> io::Result<Bytes> {
     let mut whole = BytesMut::new();
     let mut source = &mut *wire;
     match coding {
-        Coding::Gzip => gather(&mut GzipDecoder::new(&mut source), limit, &mut whole).await?,
+        Coding::Gzip => {
+            let mut decoder = GzipDecoder::new(&mut source);
+            decoder.multiple_members(true);
+            gather(&mut decoder, limit, &mut whole).await?;
+        }
         Coding::Brotli => gather(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?,
         Coding::Zstd => {
             let window = [DParameter::window_log_max(WINDOW)];
-            gather(&mut ZstdDecoder::with_params(&mut source, &window), limit, &mut whole).await?;
+            let mut decoder = ZstdDecoder::with_params(&mut source, &window);
+            decoder.multiple_members(true);
+            gather(&mut decoder, limit, &mut whole).await?;
         }
     }
     if wire.fill_buf().await?.is_empty() { Ok(whole.freeze()) } else { Err(io::ErrorKind::InvalidData.into()) }

@@ -111,8 +111,10 @@ pub(super) fn failure(error: &TlsError) -> Failure {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server wants a certificate of the client, which cannot be given".into()
         }
+        TlsError::NoApplicationProtocol | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the server does not offer HTTP/1.1 over TLS".into()
+        }
         TlsError::AlertReceived(alert) => format!("the server refused the TLS handshake (alert {alert:?})"),
-        TlsError::NoApplicationProtocol => "the server does not offer HTTP/1.1 over TLS".into(),
         TlsError::PeerIncompatible(_) => "the server and this client have no way of TLS in common".into(),
         _ => "the server broke the rules of TLS".into(),
     };
