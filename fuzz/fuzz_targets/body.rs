@@ -1,61 +1,8 @@
-//! A body on its way through the filter `.`: what comes out is JSON that means the same, and what is refused is none,
-//! or says nothing, or is too deep.
+//! A body on its way; see `checks/body.rs`.
 
 #![no_main]
 
-use std::pin::pin;
-use std::sync::LazyLock;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+#[path = "../checks/body.rs"]
+mod body;
 
-use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
-use resumen::clock::Clock;
-use resumen::domain::{Code, Data, Failure, Name};
-use resumen::extract::{Extractor, Filter, MAX_DEPTH, too_deep};
-use serde_json::Value;
-
-static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
-    let (filter, name) = (Filter::compile(".").expect("a filter"), Name::new("fuzz").expect("a name"));
-    (Extractor::default(), filter, name)
-});
-
-/// Bodies of this size are handled in place, so the future is ready at once.
-fn extract(body: &[u8]) -> Result<Data, Failure> {
-    let (extractor, filter, name) = &*EXTRACTOR;
-    let by = Clock::start().deadline(Duration::from_secs(1));
-    let future = pin!(extractor.extract(name, filter, Bytes::copy_from_slice(body), by));
-    match future.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("not in place"),
-    }
-}
-
-fuzz_target!(|body: &[u8]| {
-    if body.len() > 16 << 10 {
-        return;
-    }
-    let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let judge = serde_json::from_slice::<Value>(json);
-    match (extract(body), judge) {
-        (Ok(data), Ok(judge)) => {
-            let again: Value = serde_json::from_str(data.as_json()).expect("JSON");
-            assert_eq!(again, judge);
-            assert!(!data.as_json().contains(['\n', '\r']));
-        }
-        // Half a surrogate pair is JSON by its grammar; it comes out as U+FFFD.
-        (Ok(data), Err(_)) => assert!(data.as_json().contains('\u{FFFD}')),
-        (Err(failure), Ok(judge)) => match failure.code {
-            Code::ExtractFailed => {
-                let nulls = judge.as_object().is_some_and(|o| !o.is_empty() && o.values().all(Value::is_null));
-                assert!(judge.is_null() || nulls, "{failure}");
-            }
-            Code::JsonTooDeep => assert!(too_deep(json, MAX_DEPTH).is_some()),
-            _ => panic!("{failure}"),
-        },
-        (Err(failure), Err(_)) => {
-            assert!([Code::NotJson, Code::EmptyBody, Code::JsonTooDeep].contains(&failure.code), "{failure}");
-            assert!(!failure.message.contains(['\n', '\r']));
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| body::check(bytes));

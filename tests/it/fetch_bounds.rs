@@ -1,4 +1,4 @@
-//! Bounds as figures: `cargo test --release --test it fetch_bounds -- --ignored --nocapture`.
+//! Bounds of the fetch as figures: `cargo test --release --test it bounds -- --ignored --nocapture --test-threads=1`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -6,10 +6,12 @@
 mod support;
 
 mod adopt;
+mod bounds;
 mod canaries;
 mod check;
 mod commands;
 mod config;
+mod containment;
 mod deploy;
 mod documents;
 mod express;
@@ -23,6 +25,7 @@ mod fetch_reuse;
 mod fleet;
 mod fleet_outage;
 mod flights;
+mod foreign;
 mod fuzz;
 mod http;
 mod inject;

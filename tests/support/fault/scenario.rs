@@ -152,6 +152,11 @@ impl Scenario {
 }
 
 impl Lookup {
+    /// Whether it never ends.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Word(word) if word == "silent")
+    }
+
     fn loopback() -> Self {
         Self::Finds(vec![[127, 0, 0, 1].into()])
     }
