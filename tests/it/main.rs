@@ -24,6 +24,8 @@ mod fetch_request;
 mod fetch_reuse;
 mod fleet;
 mod fleet_outage;
+mod fleet_partition;
+mod fleet_schedules;
 mod flights;
 mod foreign;
 mod fuzz;

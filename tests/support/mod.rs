@@ -9,6 +9,7 @@ pub mod redis;
 pub mod replica;
 pub mod scripted;
 pub mod served;
+pub mod simulated;
 pub mod stand;
 pub mod stub;
 

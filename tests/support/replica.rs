@@ -38,6 +38,13 @@ impl Fleet {
         fleet
     }
 
+    /// Replicas launched from now on listen at all addresses of their machine.
+    pub fn listen_everywhere(&self) {
+        let path = self.folder.path().join("resumen.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("127.0.0.1:0", "0.0.0.0:0")).unwrap();
+    }
+
     /// One more replica.
     pub fn launch(&self) -> Replica {
         self.launch_by(&[], &[])
@@ -59,6 +66,7 @@ impl Fleet {
         let program = Program::start(&mut own);
         let line = program.err_line("listens");
         let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+        let address = address.replace("0.0.0.0", "127.0.0.1");
         Replica { base: format!("http://{address}"), program }
     }
 
@@ -73,6 +81,12 @@ impl Fleet {
 }
 
 impl Replica {
+    /// The same, asked at another address of its machine.
+    pub fn seen_at(self, host: &str) -> Self {
+        let port = self.base.rsplit(':').next().unwrap();
+        Self { base: format!("http://{host}:{port}"), program: self.program }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.base.trim_start_matches("http://").parse().unwrap()

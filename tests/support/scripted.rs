@@ -10,6 +10,7 @@ use resumen::clock::{Clock, Deadline};
 use resumen::domain::{Code, Failure, Kind, Name, Pace, Provider, Request, Shelf, Source};
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchError, Payload};
+use resumen::store::shared::SharedStore;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -160,6 +161,25 @@ impl Rig {
     pub fn start(sources: &[Arc<Source>], providers: Scripted) -> Self {
         let (gear, providers) = gear(providers);
         Self { engine: Engine::start(gear, sources, Duration::from_secs(4)).unwrap(), providers }
+    }
+
+    /// One of several replicas that share `store`, on this clock, until `stop`.
+    pub fn replica(
+        sources: &[Arc<Source>],
+        providers: &Arc<Scripted>,
+        clock: Clock,
+        store: Arc<dyn SharedStore>,
+        stop: CancellationToken,
+    ) -> Self {
+        let gear = Gear {
+            fetch: Arc::clone(providers),
+            clock,
+            stop,
+            shared: Some((store, Arc::new(|| {}))),
+            ..gear(Scripted::default()).0
+        };
+        let engine = Engine::start(gear, sources, Duration::from_secs(4)).unwrap();
+        Self { engine, providers: Arc::clone(providers) }
     }
 
     /// A live round over these sources, as the JSON of its answer.

@@ -31,7 +31,12 @@ pub struct Stub {
 impl Stub {
     /// A provider that answers 200 with this JSON.
     pub fn json(body: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::json_at("127.0.0.1", body)
+    }
+
+    /// The same at another address of this machine.
+    pub fn json_at(host: &str, body: &str) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Answer { status: "200 OK", headers: String::new(), body: body.into(), delay: Duration::ZERO };
         let stub = Self { address, answer: Arc::new(Mutex::new(answer)), calls: Arc::default() };
