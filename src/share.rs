@@ -81,15 +81,22 @@ impl<F: Fetch> Keeper<F> {
     /// opened at once, since what was slow for a moment is no reason to go alone.
     async fn share_once(&self, alone: &mut bool) -> Result<(), SharedError> {
         let opened = self.open().await.inspect_err(|error| self.fleet.trip(None, error))?;
-        let Opening { session, notices, missed, at } = opened;
+        let Opening { session, mut notices, mut missed, at } = opened;
         self.fleet.join(Arc::clone(&session));
         self.joined(std::mem::replace(alone, false));
-        let failed = tokio::select! {
-            failed = self.share(&session, notices, missed, at) => {
-                self.fleet.trip(Some(&session), &failed);
-                failed
+        let failed = loop {
+            let failed = tokio::select! {
+                failed = self.share(&session, &mut notices, std::mem::take(&mut missed), at) => {
+                    self.fleet.trip(Some(&session), &failed);
+                    failed
+                }
+                failed = self.fleet.parted(&session) => failed,
+            };
+            // One operation that took too long on a busy machine is not the end of a connection that still works.
+            if notices.is_closed() || self.beat(&session, at).await.is_err() {
+                break failed;
             }
-            failed = self.fleet.parted(&session) => failed,
+            self.fleet.join(Arc::clone(&session));
         };
         let lasted = self.clock.instant().saturating_duration_since(at);
         if lasted < BEAT { Err(failed) } else { Ok(()) }
@@ -125,7 +132,7 @@ impl<F: Fetch> Keeper<F> {
     async fn share(
         &self,
         session: &Session,
-        mut notices: UnboundedReceiver<Notice>,
+        notices: &mut UnboundedReceiver<Notice>,
         missed: Vec<Saved>,
         opened: Instant,
     ) -> SharedError {

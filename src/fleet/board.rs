@@ -32,7 +32,7 @@ pub struct Passage<'p> {
 
 /// What a fleet answers.
 pub enum Boarding {
-    /// Call them; with this lease, if the fleet could be asked.
+    /// Call them; with this lease, if the fleet was asked.
     Fly(Option<Ticket>),
     /// Another replica has; what it brought has been taken in. If it was awaited: when that attempt began.
     Told(Option<Time>),
@@ -40,13 +40,15 @@ pub enum Boarding {
     Rest(Time),
 }
 
-/// A lease that this replica holds.
+/// A lease that this replica holds, or may hold.
 #[derive(Debug)]
 pub struct Ticket {
     /// Of which source.
     pub(super) identity: Identity,
     /// Of which attempt.
     pub(super) token: String,
+    /// Whether the store said so; else it may have, and the answer was lost.
+    pub(super) sure: bool,
 }
 
 /// What became of one wish for a lease.
@@ -80,7 +82,8 @@ impl Fleet {
 
     async fn ask(&self, passage: &Passage<'_>, yields: &mut bool) -> Turn {
         let Some(session) = self.session().await else { return Turn::Over(Boarding::Fly(None)) };
-        let span = passage.pace.timeout + LEASE_MARGIN;
+        // No shorter than the least interval: that holds too if this replica dies in flight.
+        let span = (passage.pace.timeout + LEASE_MARGIN).max(passage.pace.min_interval);
         let wish = Wish {
             identity: passage.identity,
             token: self.token(),
@@ -91,11 +94,12 @@ impl Fleet {
         match session.take(&wish).await {
             Err(error) => {
                 self.trip(Some(&session), &error);
-                Turn::Over(Boarding::Fly(None))
+                let ticket = Ticket { identity: wish.identity, token: wish.token, sure: false };
+                Turn::Over(Boarding::Fly(Some(ticket)))
             }
             Ok(Taken::Granted) => {
                 self.taken.fetch_add(1, Relaxed);
-                Turn::Over(Boarding::Fly(Some(Ticket { identity: wish.identity, token: wish.token })))
+                Turn::Over(Boarding::Fly(Some(Ticket { identity: wish.identity, token: wish.token, sure: true })))
             }
             Ok(Taken::Told(letter)) => {
                 *yields = self.take_in(passage, &letter);

@@ -214,7 +214,7 @@ impl Fleet {
         let Some(landing) = self.landing(ticket.as_ref(), saved, terms) else { return };
         match session.land(&landing).await {
             Ok(held) => {
-                if ticket.is_some() && !held {
+                if ticket.is_some_and(|ticket| ticket.sure) && !held {
                     self.lost.fetch_add(1, Relaxed);
                     debug!(identity = %landing.identity, "a lease was gone when its attempt ended");
                 }

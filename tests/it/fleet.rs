@@ -122,3 +122,55 @@ fn a_retry_after_binds_all_replicas() {
     assert_eq!(stub.calls(), calls);
     assert!(calls <= 1 + errors(&replicas) as usize, "{calls}");
 }
+
+/// What `INFO` says of Redis after `key`.
+fn info(redis: &Redis, section: &str, key: &str) -> f64 {
+    let page = redis.ask(&["INFO", section]);
+    let line = page.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key} in {page}"));
+    line.split(',').next().unwrap().trim().parse().unwrap()
+}
+
+#[test]
+#[ignore = "a measurement: `cargo test --test it what_sharing_costs -- --ignored --nocapture`"]
+fn what_sharing_costs_redis() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = Stub::json(r#"{"usd":97123.45}"#);
+    let one = |n: usize| {
+        let url = stub.url();
+        format!("[sources.s{n}]\nurl = \"{url}\"\ninterval = \"2s\"\ntimeout = \"1900ms\"\n")
+    };
+    let sources: Vec<String> = (0..200).map(one).collect();
+    let fleet = Fleet::new(&redis.url(), "fleet", &sources.concat());
+    let replicas = fleet.launch_all(3);
+    std::thread::sleep(Duration::from_secs(3));
+    let cpu = || info(&redis, "cpu", "used_cpu_user:") + info(&redis, "cpu", "used_cpu_sys:");
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let clock = Clock::start();
+    let (before, calls, begun) = (cpu(), stub.calls(), clock.instant());
+    std::thread::sleep(Duration::from_secs(20));
+    let (used, calls) = (cpu() - before, (stub.calls() - calls) as f64);
+    let seconds = (clock.instant() - begun).as_secs_f64();
+    let scripts = info(&redis, "commandstats", "cmdstat_evalsha:calls=");
+    println!("{calls} fetches in {seconds:.1} s by 3 replicas: {:.2} scripts a fetch", scripts / calls);
+    println!("Redis: {:.0} µs of CPU a fetch, {:.1} % of one CPU", used * 1e6 / calls, used * 100.0 / seconds);
+    println!("{} operations failed", errors(&replicas));
+}
+
+#[test]
+fn the_rights_that_the_documents_name_suffice() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/replicas.md")).unwrap();
+    let rights = page.split("```").find(|block| block.trim_start().starts_with("ACL SETUSER")).unwrap();
+    let words: Vec<&str> = rights.split_whitespace().collect();
+    assert!(redis.ask(&words).starts_with("+OK"), "{}", redis.ask(&words));
+    let stub = Stub::json(r#"{"n":1}"#);
+    let url = format!("redis://resumen:PASSWORD@{}", redis.address);
+    let rest = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"10ms\"";
+    let fleet = Fleet::new(&url, "resumen", &source(&stub, rest));
+    let replicas = fleet.launch_all(2);
+    for replica in &replicas {
+        replica.until("resumen_fleet_leases_taken_total", |taken| taken > 1.5);
+        replica.until("resumen_fleet_outcomes_heard_total", |heard| heard > 1.5);
+    }
+    assert!(errors(&replicas) < 0.5);
+}

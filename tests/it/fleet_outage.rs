@@ -162,11 +162,13 @@ fn a_wrong_password_is_told_without_it_and_leaves_a_replica_alone() {
     let right = fleet.launch_by(&[], &[("KEY", "open-sesame-1")]);
     right.until("resumen_fleet_sharing", |shares| shares > 0.5);
     let wrong = fleet.launch_by(&[], &[("KEY", "open-barley-2")]);
-    let line = wrong.program.err_line(ALONE);
-    assert!(line.contains("invalid") && !line.contains("barley"), "{line}");
-    let health = get(&wrong.base, "/salud/fuentes").body;
-    assert!(health.contains("\"role\":\"alone\"") && !health.contains("barley"), "{health}");
     until("its own reading", || wrong.a()["ok"] == true);
+    let health = get(&wrong.base, "/salud/fuentes").body;
+    assert!(health.contains("\"role\":\"alone\"") && health.contains("invalid"), "{health}");
+    assert!(!health.contains("barley"), "{health}");
+    wrong.program.signal(Signal::TERM);
+    let ended = wrong.program.end();
+    assert!(!ended.err.contains("barley"), "{}", ended.err);
 }
 
 #[test]
@@ -177,7 +179,7 @@ fn a_socket_file_and_a_redis_that_comes_later_will_do() {
     redis.kill();
     let fleet = Fleet::new(&url, "fleet", &source(&stub, PACE));
     let replica = fleet.launch();
-    replica.program.err_line(ALONE);
+    until("that it is alone", || replica.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone");
     assert_eq!(replica.a()["ok"], true);
     redis.revive();
     replica.program.err_line(AGAIN);
@@ -336,7 +338,7 @@ fn a_machine_whose_clock_is_an_hour_off_neither_wins_nor_shows_it() {
     // One that learns the time as it starts, and one that had to start without Redis and translates from then on.
     redis.kill();
     let translates = off("-1h");
-    translates.program.err_line(ALONE);
+    until("that it is alone", || translates.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone");
     redis.revive();
     translates.program.err_line("instants are translated");
     let set = off("+1h");

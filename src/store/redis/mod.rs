@@ -9,11 +9,12 @@ mod link;
 mod scripts;
 mod session;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisError};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,6 +31,9 @@ use session::Session;
 
 /// The most that any call of Redis may take.
 const LIMIT: Duration = Duration::from_millis(200);
+
+/// How many operations are under way at once at most.
+const AT_ONCE: usize = 32;
 
 /// How often a clock is compared.
 const MEASUREMENTS: usize = 4;
@@ -110,6 +114,7 @@ impl RedisStore {
             scripts: Arc::clone(&self.scripts),
             address: self.address.clone(),
             secrets: self.secrets.clone(),
+            turns: Mutex::new(Arc::new(Semaphore::new(AT_ONCE))),
         };
         Ok(Opened { session: Arc::new(session), notices })
     }

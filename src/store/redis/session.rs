@@ -1,9 +1,10 @@
 //! The operations over one connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::domain::{Identity, Secrets, Time};
@@ -13,7 +14,7 @@ use super::super::shared::{
 };
 use super::address::Address;
 use super::scripts::Scripts;
-use super::{LIMIT, Line, said};
+use super::{AT_ONCE, LIMIT, Line, said};
 
 /// A connection that has been greeted.
 pub(super) struct Session {
@@ -22,20 +23,38 @@ pub(super) struct Session {
     pub(super) scripts: Arc<Scripts>,
     pub(super) address: Address,
     pub(super) secrets: Secrets,
+    /// Few operations are under way at once: the others wait without a limit of their own, until one fails. A thousand
+    /// sources due at once would otherwise use up each other's time.
+    pub(super) turns: Mutex<Arc<Semaphore>>,
 }
 
 impl Session {
     async fn run<T: FromRedisValue>(&self, what: &str, script: &ScriptInvocation<'_>) -> Result<T, SharedError> {
+        let turns = Arc::clone(&self.turns());
+        let Ok(_turn) = turns.acquire().await else { return Err(self.told(what, "the one before has failed")) };
         let mut connection = self.line.connection.clone();
         let asked = timeout(LIMIT, script.invoke_async(&mut connection)).await;
-        let value = said(&self.address, &self.secrets, what, asked)?;
+        let value = said(&self.address, &self.secrets, what, asked).inspect_err(|_| self.let_go())?;
         self.line.allowance.renew();
         Ok(value)
     }
 
-    fn strange(&self, what: &str) -> SharedError {
-        let message = format!("{what}: Redis at {}: an answer that the script cannot give", self.address);
+    fn turns(&self) -> MutexGuard<'_, Arc<Semaphore>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody goes on waiting for a turn.
+    fn let_go(&self) {
+        std::mem::replace(&mut *self.turns(), Arc::new(Semaphore::new(AT_ONCE))).close();
+    }
+
+    fn told(&self, what: &str, why: &str) -> SharedError {
+        let message = format!("{what}: Redis at {}: {why}", self.address);
         SharedError(self.secrets.mask(&message).into())
+    }
+
+    fn strange(&self, what: &str) -> SharedError {
+        self.told(what, "an answer that the script cannot give")
     }
 }
 

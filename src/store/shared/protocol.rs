@@ -5,7 +5,8 @@
 //! (`letter.rs`). A *notice* on one channel tells that a lease was given back. All instants are on the store's clock.
 //!
 //! ```text
-//! PREFIX:{IDENTITY}:lease    flying TOKEN START    expires after the attempt's timeout + 250 ms
+//! PREFIX:{IDENTITY}:lease    flying TOKEN START    expires after the attempt's timeout + 250 ms,
+//!                                              or `min_interval` if that is longer
 //!                            landed TOKEN START    expires when `min_interval` has passed since START
 //! PREFIX:{IDENTITY}:letter   resumen/1 STAMP CHECKSUM {…}
 //! PREFIX:replicas            sorted set: who was seen when
