@@ -178,13 +178,18 @@ async fn calm() {
         }
     }
     let (least, gaps) = (life.pace.min_interval.saturating_sub(NOISE), life.gaps());
-    // An answer of the store may be lost, one in two thousand: then somebody goes alone for a moment.
+    // An answer of the store may be lost, one in two thousand: then somebody may call alone, between two others.
     let close = gaps.iter().filter(|gap| **gap < least).count();
-    assert!(close <= 1, "{close} of {} calls too soon: {gaps:?}; {:?}", gaps.len(), life.pace);
+    assert!(close <= 2 * life.store.lost(), "{close} of {} calls too soon: {gaps:?}; {:?}", gaps.len(), life.pace);
     if !fails && !asks {
         let most = LIFE.as_secs_f64() / (life.pace.interval.as_secs_f64() * 0.9);
         let calls = gaps.len() as f64 + 1.0;
-        assert!(calls <= most + 4.0, "{calls} calls in {most} intervals, {} starts; {:?}", life.starts, life.pace);
+        assert!(
+            calls <= most + 2.0 + life.store.lost() as f64,
+            "{calls} calls in {most} intervals, {} starts; {:?}",
+            life.starts,
+            life.pace
+        );
     }
     life.assert_settles().await;
     life.end();
@@ -232,19 +237,19 @@ fn live<T: Future<Output = ()>>(kind: &str, seeds: std::ops::Range<u64>, life: i
 
 #[test]
 fn hundreds_of_calm_lives_call_like_one_replica() {
-    live("calm", 0..200, calm);
+    live("calm", 0..100, calm);
 }
 
 #[test]
 fn hundreds_of_rough_lives_let_nothing_go_stale() {
-    live("rough", 0..200, rough);
+    live("rough", 0..100, rough);
 }
 
 #[test]
 #[ignore = "longer than a suite may take; the short ones are in it"]
-fn twenty_thousand_lives() {
-    live("calm", 200..10_200, calm);
-    live("rough", 200..10_200, rough);
+fn ten_thousand_lives() {
+    live("calm", 100..5_100, calm);
+    live("rough", 100..5_100, rough);
 }
 
 /// A holder that dies in flight delays a source by its timeout and no more than the interval it was due anyway.

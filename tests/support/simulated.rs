@@ -1,7 +1,7 @@
 //! The store that replicas share, simulated under paused time: slow, deaf, cut off or emptied when a test says so.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub struct Simulated {
     clock: Clock,
     state: Mutex<State>,
     down: AtomicBool,
+    lost: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -55,7 +56,7 @@ impl Cable {
 impl Simulated {
     /// An empty store on this clock.
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock, state: Mutex::default(), down: AtomicBool::new(false) })
+        Arc::new(Self { clock, state: Mutex::default(), down: AtomicBool::new(false), lost: AtomicUsize::new(0) })
     }
 
     /// The store as a replica at the end of this cable sees it.
@@ -67,6 +68,11 @@ impl Simulated {
     pub fn down(&self, down: bool) {
         self.down.store(down, SeqCst);
         self.state.lock().unwrap().listeners.clear();
+    }
+
+    /// How many answers were lost although the store was there.
+    pub fn lost(&self) -> usize {
+        self.lost.load(SeqCst)
     }
 
     /// Forgets everything.
@@ -93,7 +99,9 @@ impl Port {
     /// An operation: takes a moment, or fails if nobody answers. Sometimes it is done and only the answer is lost.
     async fn run<T>(&self, work: impl FnOnce(&mut State, Time) -> T) -> Result<T, SharedError> {
         sleep(Duration::from_micros(fastrand::u64(50..5_000))).await;
-        let lost = fastrand::u32(..2_000) == 0 || self.unreachable();
+        let lost = fastrand::u32(..2_000) == 0;
+        self.store.lost.fetch_add(usize::from(lost), SeqCst);
+        let lost = lost || self.unreachable();
         let done = (!self.unreachable()).then(|| work(&mut self.store.state.lock().unwrap(), self.store.clock.now()));
         sleep(Duration::from_micros(fastrand::u64(50..5_000))).await;
         match done.filter(|_| !lost) {
