@@ -13,6 +13,8 @@ impl Entry {
         if self.source.providers() != source.providers() {
             entry.trail.next = None;
             entry.trail.tries = self.trail.tries.iter().filter(|t| has(source, &t.provider)).cloned().collect();
+            entry.trail.streaks =
+                self.trail.streaks.iter().filter(|streak| has(source, &streak.provider)).cloned().collect();
         } else if self.source.pace() != source.pace() {
             let planned = |last| source.pace().map(|pace| pace.next(last, self.trail.failures, 0.5, None));
             entry.trail.next = self.trail.last.and_then(planned);

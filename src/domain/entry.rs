@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Data, Failure, Identity, Lapse, Name, Outcome, Reading, Source, Time, Try};
+use super::{Data, End, Failure, Identity, Lapse, Name, Outcome, Reading, Source, Time, Try};
 
 /// The state of one source within a snapshot. Reading and failure are two maxima over everything ever merged, so the
 /// order, repetition and lateness of outcomes do not matter.
@@ -41,6 +41,19 @@ pub struct Trail {
     pub next: Option<Time>,
     /// Per provider, what it did last.
     pub tries: Arc<[Try]>,
+    /// The providers whose latest requests failed.
+    pub streaks: Arc<[Streak]>,
+}
+
+/// A provider's failures since it last gave a reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streak {
+    /// Whose.
+    pub provider: Name,
+    /// When the first of them began.
+    pub since: Time,
+    /// How many there are.
+    pub failures: u32,
 }
 
 /// One computation of a derived source.
@@ -155,6 +168,7 @@ impl Trail {
             next.last = Some(outcome.at);
             next.took = Some(outcome.took);
         }
+        next.streaks = self.streaks_after(&outcome.tries);
         next.tries = merge_tries(&self.tries, &outcome.tries);
         match failing {
             None => (next.failing_since, next.failures) = (None, 0),
@@ -165,6 +179,29 @@ impl Trail {
             }
         }
         next
+    }
+}
+
+impl Trail {
+    /// The streak of the provider of this name.
+    pub fn streak(&self, provider: &Name) -> Option<&Streak> {
+        self.streaks.iter().find(|streak| streak.provider == *provider)
+    }
+
+    /// A success ends a provider's streak, a failure lengthens it; what came late or was given up changes nothing.
+    fn streaks_after(&self, more: &[Try]) -> Arc<[Streak]> {
+        let newest = |new: &&Try| !self.tries.iter().any(|old| old.provider == new.provider && old.at > new.at);
+        let more: Vec<&Try> = more.iter().filter(newest).filter(|one| one.end != End::Outrun).collect();
+        if self.streaks.is_empty() && more.iter().all(|one| one.failure().is_none()) {
+            return Arc::clone(&self.streaks);
+        }
+        let others = self.streaks.iter().filter(|old| !more.iter().any(|new| new.provider == old.provider));
+        let longer = more.iter().filter(|new| new.failure().is_some()).map(|new| {
+            let known = self.streak(&new.provider);
+            let (since, before) = known.map_or((new.at, 0), |known| (known.since, known.failures));
+            Streak { provider: new.provider.clone(), since, failures: before.saturating_add(1) }
+        });
+        others.cloned().chain(longer).collect()
     }
 }
 

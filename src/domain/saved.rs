@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Identity, Lapse, Name, Reading, Time, Trail, Try, Turn};
+use super::{Entry, Identity, Lapse, Name, Reading, Streak, Time, Trail, Try, Turn};
 
 /// The longest that a provider may ask to be left alone.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
@@ -58,6 +58,8 @@ impl Saved {
         let hold = |until: Time| raw(until).min(now.after(LONGEST_HOLD));
         let moved = |t: &Try| Try { at: past(t.at), held_until: t.held_until.map(hold), ..t.clone() };
         self.trail.tries = self.trail.tries.iter().map(moved).collect();
+        let moved = |streak: &Streak| Streak { since: past(streak.since), ..streak.clone() };
+        self.trail.streaks = self.trail.streaks.iter().map(moved).collect();
         self
     }
 }
@@ -87,7 +89,9 @@ impl Entry {
     pub fn hear(&self, saved: &Saved) -> (Self, Turn) {
         let known = |one: &&Try| self.source.providers().iter().any(|p| p.name == one.provider);
         let tries = saved.trail.tries.iter().filter(known).cloned().collect();
-        let heard = Saved { trail: Trail { tries, ..saved.trail.clone() }, ..saved.clone() };
+        let known = |one: &&Streak| self.source.providers().iter().any(|p| p.name == one.provider);
+        let streaks = saved.trail.streaks.iter().filter(known).cloned().collect();
+        let heard = Saved { trail: Trail { tries, streaks, ..saved.trail.clone() }, ..saved.clone() };
         let entry = self.restore(&heard);
         let turn = self.turn(&entry, heard.trail.last.unwrap_or_default());
         (entry, turn)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Time, Trail, Try,
+    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Streak, Time, Trail, Try,
 };
 use crate::render::rfc3339;
 
@@ -84,6 +84,10 @@ struct TryWire<'t> {
     failure: Option<LapseWire<'t>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_until: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failing_since: Option<String>,
+    #[serde(default)]
+    failures: u32,
 }
 
 impl From<&Moment> for MomentWire {
@@ -115,12 +119,18 @@ impl<'t> SavedWire<'t> {
             took_us: trail.took.map(micros),
             failing_since: trail.failing_since.map(rfc3339),
             failures: trail.failures,
-            providers: trail.tries.iter().filter(|one| one.end != End::Outrun).map(TryWire::new).collect(),
+            providers: trail
+                .tries
+                .iter()
+                .filter(|one| one.end != End::Outrun)
+                .map(|one| TryWire::new(one, trail.streak(&one.provider)))
+                .collect(),
         }
     }
 
     /// None if it is of nobody that could exist.
     pub(super) fn saved(self) -> Option<Saved> {
+        let streaks = self.providers.iter().filter_map(TryWire::streak).collect();
         let trail = Trail {
             last: self.last_attempt.as_deref().and_then(time),
             took: self.took_us.map(Duration::from_micros),
@@ -128,6 +138,7 @@ impl<'t> SavedWire<'t> {
             failures: self.failures,
             next: None,
             tries: self.providers.into_iter().filter_map(TryWire::attempt).collect(),
+            streaks,
         };
         Some(Saved {
             name: Name::new(&self.name).ok()?,
@@ -168,14 +179,21 @@ impl<'t> LapseWire<'t> {
 }
 
 impl<'t> TryWire<'t> {
-    fn new(one: &'t Try) -> Self {
+    fn new(one: &'t Try, streak: Option<&Streak>) -> Self {
         Self {
             name: one.provider.as_str().into(),
             last_attempt: rfc3339(one.at),
             took_us: micros(one.took),
             failure: one.failure().map(|failure| LapseWire::new(one.at, failure)),
             held_until: one.held_until.map(rfc3339),
+            failing_since: streak.map(|streak| rfc3339(streak.since)),
+            failures: streak.map_or(0, |streak| streak.failures),
         }
+    }
+
+    fn streak(&self) -> Option<Streak> {
+        let since = time(self.failing_since.as_deref()?)?;
+        Some(Streak { provider: Name::new(&self.name).ok()?, since, failures: self.failures })
     }
 
     fn attempt(self) -> Option<Try> {

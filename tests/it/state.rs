@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::domain::{
-    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Time, Trail, Try,
+    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Streak, Time, Trail, Try,
 };
 use resumen::store::{FormatError, State, StateFile, StoreError, decode, encode};
 use tempfile::TempDir;
@@ -40,6 +40,7 @@ fn state(taken: Time) -> State {
         failures: 2,
         next: None,
         tries: Arc::new([one]),
+        streaks: Arc::new([Streak { provider: name("p"), since: at(15), failures: 3 }]),
     };
     let btc = Saved {
         name: name("btc"),
