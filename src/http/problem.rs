@@ -22,15 +22,18 @@ macro_rules! kinds {
         pub(super) enum Kind { $($(#[$doc])* $kind,)* }
 
         impl Kind {
-            fn status(self) -> StatusCode {
+            /// Every kind there is.
+            pub(super) const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            pub(super) fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)* }
             }
 
-            fn code(self) -> &'static str {
+            pub(super) fn code(self) -> &'static str {
                 match self { $(Self::$kind => $code,)* }
             }
 
-            fn title(self) -> &'static str {
+            pub(super) fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title,)* }
             }
         }
@@ -66,6 +69,8 @@ kinds! {
     NotReady = SERVICE_UNAVAILABLE "not_ready" "Not ready yet",
     /// On its way out.
     Draining = SERVICE_UNAVAILABLE "draining" "The service is stopping",
+    /// As many clients of the stream as there may be.
+    StreamFull = SERVICE_UNAVAILABLE "stream_full" "The stream has as many clients as it may have",
     /// The refresher gives no sign of life.
     Lifeless = SERVICE_UNAVAILABLE "refresher_stuck" "The refresher gives no sign of life",
 }
@@ -88,7 +93,7 @@ struct Members {
 
 /// The members on the wire, in this order.
 #[derive(Serialize)]
-struct Wire<'p> {
+pub(super) struct Wire<'p> {
     r#type: String,
     title: &'p str,
     status: u16,
@@ -153,8 +158,9 @@ impl Problem {
         self.0.kind
     }
 
-    fn body(&self) -> Vec<u8> {
-        let wire = Wire {
+    /// The members as they are sent.
+    pub(super) fn wire(&self) -> Wire<'_> {
+        Wire {
             r#type: format!("urn:resumen:problem:{}", self.0.kind.code()),
             title: self.0.kind.title(),
             status: self.0.kind.status().as_u16(),
@@ -164,9 +170,12 @@ impl Problem {
             got: self.0.got.as_deref(),
             expected: self.0.expected.as_deref(),
             suggestion: self.0.suggestion.as_deref(),
-        };
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
         // Texts and a number always make JSON.
-        serde_json::to_vec(&wire).unwrap_or_default()
+        serde_json::to_vec(&self.wire()).unwrap_or_default()
     }
 
     pub(super) fn response(&self) -> Response<Bytes> {

@@ -23,6 +23,7 @@ use crate::render::{Rendering, Version};
 
 use super::Site;
 use super::connection::Conn;
+use super::problem::{Kind, Problem};
 use super::query;
 
 /// Between two signs of life.
@@ -44,6 +45,7 @@ pub(super) async fn answer<F: Fetch>(
     if let Err(problem) = query::nothing_but_busters(query.as_deref().unwrap_or_default()) {
         return problem.into_response();
     }
+    let Some(place) = site.streams.enter(site.settings.max_connections) else { return full(&site).into_response() };
     conn.keeps_little();
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -51,16 +53,42 @@ pub(super) async fn answer<F: Fetch>(
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (NO_BUFFERING, HeaderValue::from_static("no")),
     ];
-    (headers, axum::body::Body::new(Events { conn, next: Box::pin(Feed::new(site).next()) })).into_response()
+    (headers, axum::body::Body::new(Events { conn, next: Box::pin(Feed::new(site, place).next()) })).into_response()
+}
+
+fn full<F: Fetch>(site: &Site<F>) -> Problem {
+    let most = most(site.settings.max_connections);
+    let detail = format!("it has {most} clients, half of server.max_connections; `/resumen` answers as ever");
+    Problem::new(Kind::StreamFull, detail)
+}
+
+/// Half of the connections, so that whoever only asks now and then always finds one.
+fn most(max_connections: usize) -> usize {
+    (max_connections / 2).max(1)
 }
 
 /// How many clients there are.
 #[derive(Debug, Default)]
-pub(super) struct Clients(AtomicUsize);
+pub(super) struct Clients(Arc<AtomicUsize>);
 
 impl Clients {
     pub(super) fn count(&self) -> usize {
         self.0.load(Relaxed)
+    }
+
+    /// A place for one more, unless there are as many as there may be.
+    fn enter(&self, max_connections: usize) -> Option<Place> {
+        let room = |count| (count < most(max_connections)).then_some(count + 1);
+        self.0.fetch_update(Relaxed, Relaxed, room).ok().map(|_| Place(Arc::clone(&self.0)))
+    }
+}
+
+/// A client's place in the count, given up when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -94,7 +122,19 @@ struct Feed<F> {
     changes: watch::Receiver<u64>,
     told: Option<Version>,
     heartbeat_at: Instant,
-    ended: bool,
+    progress: Progress,
+    _place: Place,
+}
+
+/// How far a feed has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Nothing has been said.
+    Begun,
+    /// It goes on.
+    Told,
+    /// The last word is said.
+    Ended,
 }
 
 enum Event {
@@ -104,22 +144,27 @@ enum Event {
 }
 
 impl<F: Fetch> Feed<F> {
-    fn new(site: Arc<Site<F>>) -> Self {
-        site.streams.0.fetch_add(1, Relaxed);
+    fn new(site: Arc<Site<F>>, place: Place) -> Self {
         let changes = site.cache.subscribe();
         let heartbeat_at = site.clock.instant() + HEARTBEAT;
-        Self { site, changes, told: None, heartbeat_at, ended: false }
+        Self { site, changes, told: None, heartbeat_at, progress: Progress::Begun, _place: place }
     }
 
     /// Waits for something to tell; none after the end.
     async fn next(mut self) -> Option<(Self, Bytes)> {
-        while !self.ended {
+        if self.progress == Progress::Begun {
+            self.progress = Progress::Told;
+            return Some((self, retry().into()));
+        }
+        while self.progress == Progress::Told {
             self.changes.mark_unchanged();
             let rendering = self.site.cache.current(self.site.clock.now());
             if self.told != Some(rendering.version) {
-                let first = self.told.replace(rendering.version).is_none();
+                self.told = Some(rendering.version);
                 self.heartbeat_at = self.site.clock.instant() + HEARTBEAT;
-                return Some((self, event(&rendering, first)));
+                // The same bytes for every client.
+                let event = rendering.forms.event(&rendering.body, rendering.version);
+                return Some((self, event));
             }
             match self.wait(&rendering).await {
                 Event::Look => {}
@@ -128,7 +173,7 @@ impl<F: Fetch> Feed<F> {
                     return Some((self, Bytes::from_static(b":\n\n")));
                 }
                 Event::End => {
-                    self.ended = true;
+                    self.progress = Progress::Ended;
                     return Some((self, retry().into()));
                 }
             }
@@ -151,17 +196,7 @@ impl<F: Fetch> Feed<F> {
     }
 }
 
-impl<F> Drop for Feed<F> {
-    fn drop(&mut self) {
-        self.site.streams.0.fetch_sub(1, Relaxed);
-    }
-}
-
-fn event(rendering: &Rendering, first: bool) -> Bytes {
-    let event = rendering.forms.event(&rendering.body, rendering.version);
-    if first { [retry().into_bytes(), event.to_vec()].concat().into() } else { event }
-}
-
+/// When to come back, if the connection ends.
 fn retry() -> String {
     let base = RETRY.as_millis() as u64;
     format!("retry: {}\n\n", base + fastrand::u64(0..=base))

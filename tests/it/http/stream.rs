@@ -16,14 +16,23 @@ fn listen(stand: &Stand) -> Client {
     let (status, headers) = client.head();
     assert_eq!(status, 200);
     assert!(headers.contains(&("content-type".into(), "text/event-stream".into())), "{headers:?}");
+    retry(&mut client);
     client
+}
+
+/// The next word, which must be when to come back.
+#[track_caller]
+fn retry(client: &mut Client) {
+    let word = String::from_utf8(client.chunk().expect("a word")).unwrap();
+    let millis: u64 = word.strip_prefix("retry: ").and_then(|text| text.strip_suffix("\n\n")).unwrap().parse().unwrap();
+    assert!((2000..=4000).contains(&millis), "{millis}");
 }
 
 /// The next event's id and data.
 #[track_caller]
 fn event(client: &mut Client) -> (String, Value) {
     let text = String::from_utf8(client.chunk().expect("an event")).unwrap();
-    let text = text.split_once("event: resumen\n").unwrap_or_else(|| panic!("{text:?}")).1;
+    let text = text.strip_prefix("event: resumen\n").unwrap_or_else(|| panic!("{text:?}"));
     let (id, data) = text.strip_prefix("id: ").unwrap().split_once("\ndata: ").unwrap();
     assert!(data.ends_with("\n\n") && data.matches('\n').count() == 2, "{data:?}");
     (id.to_owned(), serde_json::from_str(data).unwrap())
@@ -61,9 +70,7 @@ fn a_drain_ends_the_stream_with_when_to_come_back() {
     let mut client = listen(&stand);
     event(&mut client);
     stand.drain.cancel();
-    let last = String::from_utf8(client.chunk().expect("a last word")).unwrap();
-    let millis: u64 = last.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
-    assert!((2000..=4000).contains(&millis));
+    retry(&mut client);
     assert_eq!(client.chunk(), None);
     assert!(stand.stop(Duration::from_secs(2)).is_some());
 }
@@ -91,6 +98,26 @@ fn who_takes_nothing_is_dropped_and_the_others_get_the_newest() {
         left += 1;
     }
     assert!(left < 10_000);
+}
+
+#[test]
+fn half_of_the_connections_are_kept_from_the_stream() {
+    let stand = serve_with(resumen::config::Server { max_connections: 4, ..settings() });
+    fill(&stand);
+    let (mut one, _two) = (listen(&stand), listen(&stand));
+    let refused = stand.client().get("/resumen/stream");
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("stream_full")));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("has 2 clients"), "{:?}", refused.text());
+    assert_eq!(stand.client().get("/resumen").status, 200, "others are served");
+    event(&mut one);
+    drop(one);
+    // Who is gone is noticed when something is written to it.
+    let found = (0..1000).any(|n| {
+        stand.reading("btc", &n.to_string());
+        std::thread::sleep(Duration::from_millis(5));
+        stand.client().ask("HEAD", "/resumen/stream", &[]).status == 200
+    });
+    assert!(found, "a place that was given up is never given to another");
 }
 
 fn clients(stand: &Stand) -> usize {
