@@ -45,7 +45,7 @@
 //! | 4 | [`save`] | the background task that keeps the state file | is in a reader's way |
 //! | 4 | [`share`] | the background task that keeps the store of the replicas open and takes in what they tell | is in a reader's way |
 //! | 4 | [`live`] | a fan-out under a deadline: flights asked, waited for, told apart | publishes |
-//! | 4 | [`http`] | accept loop, guards, routes, representations, metrics, panel | asks a provider |
+//! | 4 | [`http`] | accept loop, guards, routes, representations, stream, metrics, panel, the document of it all (`http/openapi`) | asks a provider |
 //! | 5 | [`app`] | builds it all from a configuration, runs, reloads, drains | parses arguments |
 //! | 6 | [`cli`] | arguments, tables, exit codes | |
 //! | – | [`shutdown`], [`supervise`], [`telemetry`], [`simulator`], `priority` | signals → tokens; tasks started again; log lines through a mask; simulated providers; threads that give way | |

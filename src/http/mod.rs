@@ -1,4 +1,4 @@
-//! Floor 4: accept loop, guards, routes, representations, stream, metrics, panel.
+//! Floor 4: accept loop, guards, routes, representations, stream, metrics, panel, `/openapi.json`.
 //!
 //! Imports everything below it. A request walks `server` (accept) → `worker` (its thread) → `connection` (bytes and
 //! deadlines) → `express` (plain requests for `/resumen`, to the end of the way) or the HTTP library → `guard` → `front` (the exact `/resumen`) or `routes` → back through `front`, which adds what every
@@ -19,6 +19,7 @@ mod lines;
 mod listen;
 mod metrics;
 mod numbers;
+mod openapi;
 mod panel;
 mod plain;
 mod problem;

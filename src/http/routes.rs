@@ -11,14 +11,18 @@ use http::{Method, StatusCode, Uri};
 
 use crate::fetch::Fetch;
 
+use super::openapi::{Operation, Terms};
 use super::problem::{Kind, METHODS, Problem};
 use super::suggest::nearest_path;
-use super::{Site, fuentes, metrics, panel, resumen, salud, stream};
+use super::{Site, fuentes, metrics, openapi, panel, resumen, salud, stream};
 
 macro_rules! routes {
-    ($($path:literal => $handler:expr,)*) => {
+    ($($path:literal => $handler:expr, $operation:expr;)*) => {
         /// The paths in the order of the list.
         pub(super) const PATHS: [&str; [$($path),*].len()] = [$($path),*];
+
+        /// What is told of each, in the same order.
+        pub(super) const OPERATIONS: [fn(&Terms<'_>) -> Operation; PATHS.len()] = [$($operation),*];
 
         /// How metrics call the routes: their paths, and at the end whatever has none.
         pub(super) const LABELS: [&str; PATHS.len() + 1] = [$($path,)* "other"];
@@ -34,17 +38,18 @@ macro_rules! routes {
     };
 }
 
-// A route is one line here; its handler answers GET, and HEAD and OPTIONS follow from that.
+// A route is one line here: its handler answers GET, from which HEAD and OPTIONS follow; then what `/openapi.json` tells.
 routes! {
-    "/" => get(panel::front::<F>),
-    "/panel/history.json" => get(panel::history::<F>),
-    "/panel/{version}/{file}" => get(panel::asset::<F>),
-    "/resumen" => get(resumen::answer::<F>),
-    "/resumen/stream" => get(stream::answer::<F>),
-    "/salud" => get(salud::alive::<F>),
-    "/salud/listo" => get(salud::ready::<F>),
-    "/salud/fuentes" => get(fuentes::answer::<F>),
-    "/metrics" => get(metrics::answer::<F>),
+    "/" => get(panel::front::<F>), openapi::panel;
+    "/panel/history.json" => get(panel::history::<F>), openapi::panel_history;
+    "/panel/{version}/{file}" => get(panel::asset::<F>), openapi::panel_file;
+    "/resumen" => get(resumen::answer::<F>), openapi::resumen;
+    "/resumen/stream" => get(stream::answer::<F>), openapi::stream;
+    "/salud" => get(salud::alive::<F>), openapi::alive;
+    "/salud/listo" => get(salud::ready::<F>), openapi::ready;
+    "/salud/fuentes" => get(fuentes::answer::<F>), openapi::fuentes;
+    "/metrics" => get(metrics::answer::<F>), openapi::metrics;
+    "/openapi.json" => get(openapi::answer::<F>), openapi::description;
 }
 
 /// The label of whatever has no route.

@@ -42,6 +42,7 @@ mod program;
 mod proxies;
 mod race;
 mod running;
+mod schemathesis;
 mod service;
 mod soak;
 mod state;

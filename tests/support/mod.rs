@@ -7,6 +7,7 @@ pub mod echo;
 pub mod fault;
 pub mod redis;
 pub mod replica;
+pub mod openapi;
 pub mod scripted;
 pub mod served;
 pub mod simulated;

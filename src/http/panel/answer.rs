@@ -39,7 +39,10 @@ pub(in crate::http) async fn front<F: Fetch>(State(site): State<Arc<Site<F>>>, r
     } else {
         whole(&site.page.front, &request, ALWAYS_ASK)
     };
-    response.headers_mut().insert(ETAG, tag);
+    // A refusal is no version of the page.
+    if response.status() == StatusCode::OK || response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(ETAG, tag);
+    }
     response
 }
 

@@ -70,6 +70,11 @@ impl Page {
         Self { front, files: files.collect(), version }
     }
 
+    /// The names of the files.
+    pub(in crate::http) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.files.iter().map(|(name, _)| *name)
+    }
+
     /// The file of this name.
     pub(super) fn file(&self, name: &str) -> Option<&File> {
         self.files.iter().find(|(known, _)| *known == name).map(|(_, file)| file)

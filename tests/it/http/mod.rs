@@ -6,6 +6,7 @@ pub mod corpus;
 mod crowds;
 mod metrics;
 mod mishaps;
+mod openapi;
 mod stream;
 
 use crate::support::scripted::{Scripted, pace, source};
