@@ -91,21 +91,31 @@ fn gauges(page: &mut Page, states: &[(&Entry, Freshness)]) {
 }
 
 fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
-    let sources = fetches.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = || sources.iter().filter(|(name, _)| snapshot.entry(name.as_str()).is_some());
+    let counted = fetches.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let none = Attempts::default();
+    let fetched = snapshot.entries().iter().map(|entry| &entry.source).filter(|source| source.pace().is_some());
+    let known = || fetched.clone().map(|source| (source, counted.get(&source.name).unwrap_or(&none)));
     let total = "resumen_source_fetches_total";
     page.family(total, Type::Counter, "Requests to providers by result: ok, or the code of the failure.");
     for (source, attempts) in known() {
-        for ((provider, code), count) in &attempts.results {
-            let result = code.map_or("ok", Code::as_str);
-            let labels = [("source", source.as_str()), ("provider", provider.as_str()), ("result", result)];
+        let mut sample = |provider: &Name, result, count| {
+            let labels = [("source", source.name.as_str()), ("provider", provider.as_str()), ("result", result)];
             page.sample(total, &labels, count);
+        };
+        // Successes are there from the start, so that the first one is seen as a step.
+        for provider in source.providers() {
+            if !attempts.results.contains_key(&(provider.name.clone(), None)) {
+                sample(&provider.name, "ok", 0);
+            }
+        }
+        for ((provider, code), count) in &attempts.results {
+            sample(provider, code.map_or("ok", Code::as_str), *count);
         }
     }
     let durations = "resumen_source_fetch_duration_seconds";
     page.family(durations, Type::Histogram, "How long attempts took.");
     for (source, attempts) in known() {
-        page.histogram(durations, ("source", source.as_str()), &BOUNDS, &attempts.buckets, attempts.micros);
+        page.histogram(durations, ("source", source.name.as_str()), &BOUNDS, &attempts.buckets, attempts.micros);
     }
 }
 

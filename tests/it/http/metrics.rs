@@ -1,6 +1,8 @@
 //! `/metrics` as a scraper sees it.
 
 use super::served;
+use crate::support::scripted::{Scripted, pace, source};
+use crate::support::stand::{Stand, settings};
 
 fn value(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).map(|text| text.parse().unwrap())
@@ -97,4 +99,56 @@ fn every_family_is_announced_once_with_its_type() {
             assert!(announced.contains(name) || announced.contains(base), "{line}");
         }
     }
+}
+
+#[test]
+fn prometheus_own_checker_has_nothing_to_say() {
+    let Ok(mut promtool) = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+    else {
+        return missing();
+    };
+    let stand = served();
+    stand.reading("btc", r#"{"a.b":1,"a":{"b":2},"q\"\\\n":3,"huge":1e400,"e":-1.5E+3}"#);
+    let page = stand.client().get("/metrics");
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), &page.body).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.is_empty(), "{told}\n{}", page.text());
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn missing() {
+    let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!required, "promtool is missing (Debian's prometheus)");
+    eprintln!("skipped: promtool is missing (Debian's prometheus)");
+}
+
+#[test]
+fn a_value_is_exported_only_while_it_is_fresh() {
+    let moment = std::time::Duration::from_millis(300);
+    let short = resumen::domain::Pace { interval: moment / 3, timeout: moment / 3, ..pace() };
+    let stand = Stand::start(settings(), &[source("a", &["provider"], short)], Scripted::default());
+    stand.reading("a", "1");
+    let series = "resumen_value{source=\"a\",path=\"\"}";
+    assert_eq!(value(stand.client().get("/metrics").text(), series), Some(1.0));
+    let gone = (0..1000).any(|_| {
+        std::thread::sleep(moment / 30);
+        value(stand.client().get("/metrics").text(), series).is_none()
+    });
+    assert!(gone, "a stale value is exported");
+    let page = stand.client().get("/metrics");
+    assert_eq!(value(page.text(), "resumen_source_stale{source=\"a\"}"), Some(1.0));
+}
+
+#[test]
+fn successes_are_counted_from_nought() {
+    let page = served().client().get("/metrics");
+    let series = "resumen_source_fetches_total{source=\"btc\",provider=\"provider\",result=\"ok\"}";
+    assert_eq!(value(page.text(), series), Some(0.0));
+    assert_eq!(value(page.text(), "resumen_source_fetch_duration_seconds_count{source=\"btc\"}"), Some(0.0));
 }
