@@ -1,10 +1,15 @@
 //! The documents, held to what they speak of: examples are run, tables are compared, links lead somewhere.
 
 mod configuration;
+mod errors;
 mod examples;
 mod limits;
+mod logging;
+mod metrics;
 mod recipes;
 mod threats;
+
+use std::collections::BTreeSet;
 
 /// A part of a document below one heading.
 struct Part {
@@ -77,4 +82,21 @@ impl Part {
         let heading = self.heading.to_lowercase().replace(' ', "-");
         heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
     }
+}
+
+/// What stands between ticks in a cell.
+fn ticked(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// Fails unless a document lists exactly what there is.
+#[track_caller]
+fn compare(document: &str, listed: BTreeSet<String>, known: BTreeSet<String>) {
+    let lines = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> String {
+        one.difference(other).map(|line| format!("\n  {line}")).collect::<Vec<_>>().concat()
+    };
+    let (missing, gone) = (lines(&known, &listed), lines(&listed, &known));
+    assert!(missing.is_empty(), "{document} lacks a row for:{missing}\nand lists what does not exist:{gone}");
+    assert!(gone.is_empty(), "{document} lists what does not exist:{gone}");
+    assert!(!known.is_empty());
 }

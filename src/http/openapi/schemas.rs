@@ -27,7 +27,9 @@ fn refer(name: &str) -> Value {
 }
 
 fn object(properties: Value, required: &[&str]) -> Value {
-    json!({"type": "object", "required": required, "properties": properties})
+    let mut schema = json!({"type": "object", "required": required});
+    schema["properties"] = properties;
+    schema
 }
 
 fn instant(description: &str) -> Value {
@@ -197,8 +199,8 @@ fn problem() -> Value {
     let codes: Vec<&str> = Kind::ALL.iter().map(|kind| kind.code()).collect();
     let properties = json!({
         "type": {"type": "string", "format": "uri", "pattern": "^urn:resumen:problem:[a-z_]+$",
-            "description": "A name for the kind of problem: its `code`. It leads to no page; docs/errors.md has one \
-                section for each."},
+            "description": "A name for the kind of problem: its `code`. It leads to no page; docs/errors.md tells \
+                cause and remedy of each."},
         "title": text("The kind of problem in words."),
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": text("What happened this time."),
