@@ -137,7 +137,7 @@ fn check(entry: &Entry, state: &Known<'_>, verdict: Verdict, next: Option<Time>,
         put(key, json!(rfc3339(time)));
     }
     if derived {
-        put("from", entry.source.inputs().iter().map(|input| input.as_str()).collect());
+        put("from", entry.source.inputs().iter().map(Name::as_str).collect());
     }
     put("providers", entry.source.providers().iter().map(|one| provider(entry, &one.name, next, now)).collect());
     Value::Object(check)

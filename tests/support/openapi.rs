@@ -12,7 +12,7 @@ const HERE: &str = "mem:///openapi.json";
 /// Fields that belong to the connection and the message, not to the answer.
 const HOP: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
 
-/// An OpenAPI document.
+/// An `OpenAPI` document.
 pub struct Document {
     /// As it came.
     pub value: Value,
@@ -81,9 +81,10 @@ impl Document {
         if answer.header("content-encoding").is_some() {
             return Ok(());
         }
-        let body = match media.contains("json") {
-            true => serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?,
-            false => Value::String(String::from_utf8_lossy(&answer.body).into_owned()),
+        let body = if media.contains("json") {
+            serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?
+        } else {
+            Value::String(String::from_utf8_lossy(&answer.body).into_owned())
         };
         let tokens = [tokens, &["content".into(), key, "schema".into()]].concat();
         self.validate(&pointer(&tokens), &body)
@@ -129,5 +130,6 @@ fn close(schema: &mut Value) {
 }
 
 fn pointer(tokens: &[String]) -> String {
-    tokens.iter().map(|token| format!("/{}", token.replace('~', "~0").replace('/', "~1"))).collect()
+    let tokens: Vec<String> = tokens.iter().map(|token| token.replace('~', "~0").replace('/', "~1")).collect();
+    format!("/{}", tokens.join("/"))
 }

@@ -1,4 +1,4 @@
-//! `/openapi.json`: an OpenAPI 3.1 document of everything that is served, made from the same lists as the answers: the
+//! `/openapi.json`: an `OpenAPI` 3.1 document of everything that is served, made from the same lists as the answers: the
 //! routes, the kinds of problems, the codes of failures, the names and limits of this configuration.
 //!
 //! A route cannot be added without a description (`routes` wants one in its line), and tests hold the descriptions to

@@ -160,7 +160,8 @@ pub(super) fn shared_refusals() -> Map<String, Value> {
 }
 
 fn refusal(status: u16, kinds: &[Kind], has_body: bool) -> Value {
-    let mut description: String = kinds.iter().map(|k| format!("- `{}`: {}\n", k.code(), k.title())).collect();
+    let lines: Vec<String> = kinds.iter().map(|kind| format!("- `{}`: {}\n", kind.code(), kind.title())).collect();
+    let mut description = lines.concat();
     if status == 400 {
         description.push_str("\nA head that cannot be parsed at all gets an empty body.\n");
     }

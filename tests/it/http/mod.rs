@@ -8,6 +8,7 @@ mod metrics;
 mod mishaps;
 mod openapi;
 mod stream;
+mod stream_crowd;
 
 use crate::support::scripted::{Scripted, pace, source};
 use crate::support::stand::{Stand, settings};

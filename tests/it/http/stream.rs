@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{fill, serve_with, served};
 use crate::support::client::Client;
-use crate::support::scripted::{Scripted, pace, source};
+use crate::support::scripted::{Act, Scripted, pace, source};
 use crate::support::stand::{Stand, settings};
 
 fn listen(stand: &Stand) -> Client {
@@ -150,4 +150,47 @@ fn sources_are_told_for_whoever_is_on_call() {
     assert_eq!((&usd["status"], &usd["code"]), (&json!("warn"), &json!("http_status")));
     assert_eq!(usd["output"], "HTTP 503 Service Unavailable");
     assert_eq!(usd["consecutive_failures"], 1);
+    let note = body["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("usd: warn (fresh): http_status since 2"), "{note}");
+    assert!(note.ends_with(": HTTP 503 Service Unavailable"), "{note}");
+    assert_eq!(body["notes"].as_array().unwrap().len(), 1);
+    let names: Vec<&String> = body["checks"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["btc", "clima", "usd"], "in the order of the configuration");
+}
+
+#[test]
+fn each_provider_is_told_with_its_own_failures_and_plan() {
+    let providers = Scripted::default();
+    providers.script("first", |_| Act::Hold(Duration::from_secs(600)));
+    providers.script("second", |call| match call {
+        0 => Act::Fail(Code::HttpStatus, Duration::ZERO),
+        _ => Act::Answer("1", Duration::ZERO),
+    });
+    let often = Pace { min_interval: Duration::ZERO, ..pace() };
+    let stand = Stand::start(settings(), &[source("a", &["first", "second", "third"], often)], {
+        providers.script("third", |call| Act::Fail([Code::Timeout, Code::NotJson][call.min(1)], Duration::ZERO));
+        providers
+    });
+    let mut client = stand.client();
+    let mut round = || {
+        assert_eq!(client.get("/resumen?fresh=1").status, 200);
+        client.get("/salud/fuentes?_=1").json()["checks"]["a"][0].clone()
+    };
+    let (one, two) = (round(), round());
+    let told = |check: &Value, at: usize| {
+        let provider = &check["providers"][at];
+        let text = |key: &str| provider[key].as_str().unwrap_or("-").to_owned();
+        (text("provider"), text("status"), text("code"), provider["consecutive_failures"].as_u64().unwrap())
+    };
+    let row = |name: &str, status: &str, code: &str, failures| (name.into(), status.into(), code.into(), failures);
+    assert_eq!(told(&one, 0), row("first", "fail", "rate_limited", 1));
+    assert_eq!(told(&one, 1), row("second", "fail", "http_status", 1));
+    assert_eq!(told(&one, 2), row("third", "fail", "timeout", 1));
+    assert_eq!(told(&two, 0), row("first", "fail", "rate_limited", 1), "held, so it was not asked again");
+    assert_eq!(told(&two, 1), row("second", "pass", "-", 0));
+    assert_eq!(told(&two, 2), row("third", "fail", "timeout", 1), "not needed");
+    let first = &two["providers"][0];
+    assert_eq!(first["held_until"], first["next_attempt"]);
+    assert_eq!(first["failing_since"], one["providers"][0]["failing_since"]);
+    assert_eq!(two["providers"][1]["next_attempt"], two["next_attempt"]);
 }
