@@ -13,7 +13,7 @@ fn line(level: &str, message: &str, fields: &[String]) -> String {
 
 /// The events in a source text, less its tests.
 fn events(text: &str) -> Vec<String> {
-    let text = text.split("#[cfg(test)]").next().unwrap();
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let mut found = Vec::new();
     for level in ["trace", "debug", "info", "warn", "error"] {
         let call = format!("{level}!(");
