@@ -46,13 +46,14 @@ pub(super) struct Answer {
 }
 
 /// What any request may be refused for, whatever it asks for.
-const ANYWHERE: [Kind; 6] = [
+const ANYWHERE: [Kind; 7] = [
     Kind::BadFraming,
     Kind::InvalidHost,
     Kind::InvalidTarget,
     Kind::UnexpectedBody,
     Kind::MethodNotAllowed,
     Kind::ExpectationFailed,
+    Kind::Internal,
 ];
 
 impl Operation {

@@ -15,6 +15,7 @@ pub(super) fn all() -> Value {
         "FailureCode": failure_code(),
         "Health": health(),
         "SourceHealth": source_health(),
+        "SharingHealth": sharing_health(),
         "ProviderHealth": provider_health(),
         "History": history(),
         "Ok": object(json!({"status": {"const": "ok"}}), &["status"]),
@@ -124,7 +125,8 @@ fn verdict() -> Value {
 
 fn health() -> Value {
     let checks = json!({
-        "type": "object", "description": "By source.",
+        "type": "object", "description": "By source; `store:redis` is what the replicas share, if they do.",
+        "properties": {"store:redis": {"type": "array", "minItems": 1, "maxItems": 1, "items": refer("SharingHealth")}},
         "additionalProperties": {"type": "array", "minItems": 1, "maxItems": 1, "items": refer("SourceHealth")},
     });
     let properties = json!({
@@ -163,6 +165,21 @@ fn source_health() -> Value {
     let mut schema = object(properties, &required);
     schema["dependentRequired"] = json!({"output": ["code"], "code": ["output"], "time": ["observedValue"]});
     schema
+}
+
+fn sharing_health() -> Value {
+    let properties = json!({
+        "componentType": {"const": "datastore"},
+        "status": {"enum": ["pass", "warn"]},
+        "role": {"enum": ["joining", "sharing", "alone"], "description": "Whether this replica shares."},
+        "replicas": count("How many the store saw last, this one included; 0 if it was never reached."),
+        "leases_taken": count("Leases that this replica took since its start."),
+        "leases_lost": count("Those that were gone when their attempt ended."),
+        "outcomes_heard": count("Attempts of others whose outcome was taken in."),
+        "clock_ahead_ms": {"type": "integer", "description": "By how much the store's clock is ahead of this replica's."},
+        "output": text("Why it does not share."),
+    });
+    object(properties, &["componentType", "status", "role", "replicas"])
 }
 
 fn provider_health() -> Value {

@@ -142,8 +142,8 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
         .flat_map(|path| ["get", "head", "options"].map(|method| (path, method)))
         .flat_map(|(path, method)| document.statuses(path, method).into_iter().map(move |s| (path.clone(), method, s)))
         .filter(|(path, method, status)| !seen.contains(&(path.clone(), (*method).to_owned(), *status)))
-        // Seen by the tests below; 405 is told to other methods, and stands with each.
-        .filter(|(path, _, status)| !(*status == 503 || *status == 405 || path == "/resumen/stream" && *status == 200))
+        // Seen by the tests below and in `mishaps`; 405 is told to other methods, and stands with each.
+        .filter(|(path, _, status)| !(*status >= 500 || *status == 405 || path == "/resumen/stream" && *status == 200))
         .collect();
     assert!(unseen.is_empty(), "described, but never answered: {unseen:?}");
 }
