@@ -93,8 +93,8 @@ fn gauges(page: &mut Page, states: &[(&Entry, Freshness)]) {
 fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
     let counted = fetches.0.lock().unwrap_or_else(PoisonError::into_inner);
     let none = Attempts::default();
-    let fetched = snapshot.entries().iter().map(|entry| &entry.source).filter(|source| source.pace().is_some());
-    let known = || fetched.clone().map(|source| (source, counted.get(&source.name).unwrap_or(&none)));
+    let asked = snapshot.entries().iter().map(|entry| &entry.source).filter(|source| source.pace().is_some());
+    let known = || asked.clone().map(|source| (source, counted.get(&source.name).unwrap_or(&none)));
     let total = "resumen_source_fetches_total";
     page.family(total, Type::Counter, "Requests to providers by result: ok, or the code of the failure.");
     for (source, attempts) in known() {
