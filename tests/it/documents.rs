@@ -91,11 +91,11 @@ fn ticked(cell: &str) -> Vec<&str> {
 
 /// Fails unless a document lists exactly what there is.
 #[track_caller]
-fn compare(document: &str, listed: BTreeSet<String>, known: BTreeSet<String>) {
+fn compare(document: &str, listed: &BTreeSet<String>, known: &BTreeSet<String>) {
     let lines = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> String {
         one.difference(other).map(|line| format!("\n  {line}")).collect::<Vec<_>>().concat()
     };
-    let (missing, gone) = (lines(&known, &listed), lines(&listed, &known));
+    let (missing, gone) = (lines(known, listed), lines(listed, known));
     assert!(missing.is_empty(), "{document} lacks a row for:{missing}\nand lists what does not exist:{gone}");
     assert!(gone.is_empty(), "{document} lists what does not exist:{gone}");
     assert!(!known.is_empty());

@@ -17,7 +17,7 @@ fn every_failure_code_has_cause_and_remedy() {
     let rows = rows("Why a source fails");
     assert!(rows.iter().all(|row| row.len() == 3 && row.iter().all(|cell| !cell.is_empty())));
     let listed = rows.iter().map(|row| ticked(&row[0])[0].to_owned()).collect();
-    compare("docs/errors.md", listed, Code::ALL.iter().map(|code| code.as_str().to_owned()).collect());
+    compare("docs/errors.md", &listed, &Code::ALL.iter().map(|code| code.as_str().to_owned()).collect());
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn every_problem_has_status_cause_and_remedy() {
     let listed = rows("Why a request is refused");
     assert!(listed.iter().all(|row| row.len() == 4 && row.iter().all(|cell| !cell.is_empty())));
     let listed = listed.iter().map(|row| format!("{} {}", ticked(&row[0])[0], row[1])).collect();
-    compare("docs/errors.md", listed, known);
+    compare("docs/errors.md", &listed, &known);
 }
 
 /// Code and status of each example of a problem.

@@ -25,7 +25,7 @@ fn events(text: &str) -> Vec<String> {
             let (mut message, mut fields) = (String::new(), Vec::new());
             for argument in arguments(&text[at + call.len()..]) {
                 match argument.strip_prefix('"') {
-                    Some(literal) => message = literal.trim_end_matches('"').to_owned(),
+                    Some(literal) => literal.trim_end_matches('"').clone_into(&mut message),
                     None => fields.push(field(&argument)),
                 }
             }
@@ -81,7 +81,7 @@ fn every_line_of_the_log_is_in_the_document_and_every_one_there_exists() {
         let fields: Vec<String> = ticked(&row[2]).iter().map(|name| (*name).to_owned()).collect();
         line(&row[0], ticked(&row[1])[0], &fields)
     };
-    compare("docs/logging.md", rows.iter().map(row).collect(), known);
+    compare("docs/logging.md", &rows.iter().map(row).collect(), &known);
 }
 
 #[test]

@@ -36,5 +36,5 @@ fn every_metric_is_in_the_document_and_every_one_there_exists() {
     let rows = super::parts("metrics.md").iter().flat_map(super::Part::rows).collect::<Vec<_>>();
     let row =
         |row: &Vec<String>| format!("{} {} {:?}", ticked(&row[0])[0], row[1], BTreeSet::from_iter(ticked(&row[2])));
-    compare("docs/metrics.md", rows.iter().map(row).collect(), families(&page));
+    compare("docs/metrics.md", &rows.iter().map(row).collect(), &families(&page));
 }

@@ -56,7 +56,7 @@ async fn listen(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<Ledger>>) {
 /// The number of the last round that these bytes tell whole.
 fn newest(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes);
-    text.rsplit("\"round\":").filter_map(|rest| rest.split_once(',')?.0.parse().ok()).next()
+    text.rsplit("\"round\":").find_map(|rest| rest.split_once(',')?.0.parse().ok())
 }
 
 /// A client that asks and then takes nothing.
