@@ -81,9 +81,11 @@
 //! any outcome: merged newest-wins, planned from, told to the streams (`Flights::hear`, `app/engine.rs`). So the plan of
 //! every replica follows from the fleet's newest outcome, and no key has to live for an interval.
 //!
-//! Nobody ever waits for a store that is known to be gone: the first operation that fails ends the session for all, and
-//! `share.rs` opens another, at once and then every second. Until then a replica calls by itself, and once a second try
-//! has failed its pauses are stretched by the number of replicas seen last (`domain/schedule.rs`).
+//! Nobody ever waits for a store that is known to be gone: from the first operation that fails on nobody asks it, while
+//! `share.rs` tries the session once again, then opens another, at once and then every second. Until one works a replica
+//! calls by itself, and once the second try has failed its pauses are stretched by the number of replicas seen last
+//! (`domain/schedule.rs`). The same logic runs under paused time over a simulated store, through thousands of random lives
+//! of a fleet (`tests/it/fleet_schedules.rs`); that a lease must outlast `min_interval` was found there.
 //!
 //! Instants in the store are on the store's own clock. A start sets the program's clock by it, so that replicas date a
 //! reading alike to the millisecond and give it the same version; a clock that could not be set is translated
