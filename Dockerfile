@@ -21,7 +21,8 @@ COPY config config
 COPY src src
 ARG RESUMEN_REVISION=""
 RUN touch src/main.rs src/lib.rs \
- && cargo build --release --locked --bin resumen
+ && cargo build --release --locked --bin resumen \
+ && strip --strip-debug target/release/resumen
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /build/target/release/resumen /usr/local/bin/resumen
