@@ -6,24 +6,33 @@ use std::time::Duration;
 use resumen::clock::Clock;
 use rustix::process::Signal;
 
+use crate::program::get;
 use crate::support::crowd::Crowd;
 use crate::support::stub::{Answer, Stub};
 use crate::survival::{Stage, address};
 
-/// What a process holds: KiB of memory, descriptors, threads.
+/// What a process holds: KiB of memory, descriptors, threads, tasks.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     memory: usize,
     descriptors: usize,
     threads: usize,
+    tasks: usize,
 }
 
-fn held(pid: u32) -> Held {
+/// A number that the program tells of itself.
+fn told(base: &str, metric: &str) -> usize {
+    let page = get(base, "/metrics").body;
+    let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {metric}:\n{page}")).parse().unwrap()
+}
+
+fn held(pid: u32, base: &str) -> Held {
     let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let memory = memory.trim().trim_end_matches(" kB").parse().unwrap();
-    Held { memory, descriptors: count("fd"), threads: count("task") }
+    Held { memory, descriptors: count("fd"), threads: count("task"), tasks: told(base, "resumen_tasks") }
 }
 
 /// The median of one measure over some samples.
@@ -65,7 +74,7 @@ fn soak(length: Duration) -> Vec<Held> {
             program.signal(Signal::HUP);
         }
         std::thread::sleep(Duration::from_millis(250));
-        samples.push(held(program.pid()));
+        samples.push(held(program.pid(), &base));
     }
     for crowd in crowds {
         assert!(crowd.done().unwrap() > 0);
@@ -91,4 +100,5 @@ fn chaos_leaves_nothing_behind() {
     show("memory, KiB", |held| held.memory, 4096);
     show("descriptors", |held| held.descriptors, 8);
     show("threads", |held| held.threads, 4);
+    show("tasks", |held| held.tasks, 8);
 }
