@@ -3,7 +3,6 @@
 //! Imports `domain`, `extract`, `cache` and `clock`. It never fetches. A filter that hangs costs its own source only:
 //! it is given up after a moment and fails at once from then on.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,10 @@ use tracing::{info, warn};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::{Code, Derivation, Entry, Failure, Kind, Name, Snapshot};
-use crate::extract::{Extractor, Filter, FilterError};
+use crate::extract::Extractor;
 
 /// The most that one computation may take.
 const LIMIT: Duration = Duration::from_millis(500);
-
-/// Compiled once, by text.
-type Filters = HashMap<Arc<str>, Result<Filter, FilterError>>;
 
 /// The background task.
 pub struct Deriver {
@@ -36,10 +32,9 @@ impl Deriver {
     /// Computes what is not current, then waits for the next swap, until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut swaps = self.cache.subscribe();
-        let mut filters = Filters::new();
         loop {
             swaps.mark_unchanged();
-            self.settle(&mut filters).await;
+            self.settle().await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 swap = swaps.changed() => if swap.is_err() { return },
@@ -49,24 +44,23 @@ impl Deriver {
 
     /// Computes in the order of the configuration until nothing more changes; a derived source may be an input of
     /// another, circles are refused by the configuration.
-    async fn settle(&self, filters: &mut Filters) {
+    async fn settle(&self) {
         loop {
             let snapshot = self.cache.snapshot();
             let outdated = (0..snapshot.entries().len()).find(|at| !snapshot.derived_is_current(*at));
             let Some(position) = outdated else { return };
-            self.compute(&snapshot, position, filters).await;
+            self.compute(&snapshot, position).await;
         }
     }
 
-    async fn compute(&self, snapshot: &Snapshot, position: usize, filters: &mut Filters) {
+    async fn compute(&self, snapshot: &Snapshot, position: usize) {
         let source = &snapshot.entries()[position].source;
         let Kind::Derived { from, extract } = &source.kind else { return };
         let Some(stamps) = snapshot.footing(position) else { return };
         let began = self.clock.mark();
         let deadline = self.clock.deadline(LIMIT);
-        let filter = filters.entry(Arc::clone(extract)).or_insert_with(|| Filter::compile(extract));
-        let result = match filter {
-            Ok(filter) => self.extractor.extract(&source.name, filter, inputs(snapshot, from), deadline).await,
+        let result = match self.extractor.filter(extract) {
+            Ok(filter) => self.extractor.extract(&source.name, &filter, inputs(snapshot, from), deadline).await,
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };
         let took = self.clock.since(began);

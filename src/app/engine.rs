@@ -1,6 +1,5 @@
 //! Everything behind the sockets: sources, flights, the cell, the background tasks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +90,7 @@ impl<F: Fetch> Engine<F> {
 
     /// Takes over another configuration's sources, all of them or none: readings of unchanged ones are kept.
     pub fn adopt(&self, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<()> {
-        let crews = crews(sources)?;
+        let crews = crews(sources, &self.gear.extractor)?;
         self.cache.adopt(Arc::new(Roster::new(sources.to_vec())), timeout);
         self.man(crews);
         // The refresher is gone only when the program stops.
@@ -111,7 +110,7 @@ impl<F: Fetch> Engine<F> {
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<(Self, tokio::sync::mpsc::UnboundedReceiver<Order>)> {
-        let crews = crews(sources)?;
+        let crews = crews(sources, &gear.extractor)?;
         let roster = Arc::new(Roster::new(sources.to_vec()));
         let cache = Arc::new(Cache::new(Snapshot::new(roster), timeout));
         let saver = gear.state.take().map(|(file, mishap)| {
@@ -200,10 +199,9 @@ impl<F: Fetch> Engine<F> {
     }
 }
 
-fn crews(sources: &[Arc<Source>]) -> anyhow::Result<Vec<Crew>> {
-    let mut compiled = HashMap::new();
-    let mut crew = |source| {
-        let crew = Crew::new(source, &mut compiled);
+fn crews(sources: &[Arc<Source>], extractor: &Extractor) -> anyhow::Result<Vec<Crew>> {
+    let crew = |source| {
+        let crew = Crew::new(source, extractor);
         crew.with_context(|| format!("failed to compile a filter of `{}`", source.name))
     };
     sources.iter().filter_map(|source| crew(source).transpose()).collect()

@@ -41,6 +41,7 @@ impl Reloader {
         }
         // Before the first request with a new secret can leave.
         self.hide(new);
+        self.extractor.know(new.filters.clone());
         let adopted = self.engine.adopt(&new.sources, new.server.default_timeout);
         if adopted.is_err() {
             self.hide(old);

@@ -86,6 +86,7 @@ impl Service {
         let (stop, drain, tracker) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(config.secrets.clone());
+        extractor.know(config.filters.clone());
         let fetches = Arc::new(Fetches::default());
         let noted = Arc::clone(&fetches);
         let vitals = Arc::new(Vitals::new(clock.now(), revision));

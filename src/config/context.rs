@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::extract::{Filter, FilterError};
+use crate::extract::Filters;
 
 use super::expand::{self, Reference};
 use super::files::{self, Content};
@@ -32,13 +32,14 @@ pub(super) struct Context<'c> {
     /// Values that must never be shown.
     pub(super) secrets: Vec<String>,
     files: HashMap<PathBuf, Result<Rc<Content>, String>>,
-    filters: HashMap<String, Option<FilterError>>,
+    /// What the file's filters are compiled to.
+    pub(super) filters: Filters,
 }
 
 impl<'c> Context<'c> {
     pub(super) fn new(text: &'c str, folder: &'c Path, env: &'c dyn Fn(&str) -> Option<String>) -> Self {
-        let (files, filters) = (HashMap::new(), HashMap::new());
-        Self { text, folder, env, problems: Problems::default(), secrets: Vec::new(), files, filters }
+        let (problems, filters) = (Problems::default(), Filters::default());
+        Self { text, folder, env, problems, secrets: Vec::new(), files: HashMap::new(), filters }
     }
 
     /// What a string stands for; its faults become problems.
@@ -117,11 +118,9 @@ impl<'c> Context<'c> {
         }
     }
 
-    /// Compiles a filter to see whether it can be, once per text.
+    /// Compiles a filter to see whether it can be.
     pub(super) fn filter(&mut self, text: &Text) {
-        let known = self.filters.entry(text.value.clone());
-        let error = known.or_insert_with_key(|text| Filter::compile(text).err());
-        if let Some(error) = error {
+        if let Err(error) = self.filters.get(&text.value) {
             let span = inside(self.text, &text.span, &error.span);
             let (fault, help) = error.message.split_once("; ").unwrap_or((&error.message, FILTER));
             self.problems.error(&span, format!("the filter is not jq: {fault}"), help);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::domain::Secrets;
+use crate::extract::Filters;
 
 use super::context::Context;
 use super::diagnostics::{Report, Severity};
@@ -55,13 +56,24 @@ pub fn parse(path: &Path, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) ->
         return Err(Report { problems, read_from });
     }
     let Parts { server, store, sources } = parts;
-    Ok(Config { path: path.into(), read_from, server, store, sources, secrets, warnings: problems })
+    Ok(Config {
+        path: path.into(),
+        read_from,
+        server,
+        store,
+        sources,
+        filters: cx.filters,
+        secrets,
+        warnings: problems,
+    })
 }
 
 fn read(text: &str, cx: &mut Context<'_>) -> Parts {
     let (tree, errors) = DeTable::parse_recoverable(text);
     tell_syntax(text, &errors, &mut cx.problems);
     let raw = raw::read(tree.get_ref(), cx);
+    // All at once, since there may be many and each takes a while.
+    cx.filters = Filters::compile(raw.filters().map(|text| text.value.as_str()));
     validate(&raw, cx)
 }
 

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Secrets, Source};
+use crate::extract::Filters;
 
 pub use diagnostics::{Place, Problem, Report, Severity};
 pub use footprint::Footprint;
@@ -48,6 +49,8 @@ pub struct Config {
     pub store: Store,
     /// What to serve, in the file's order: fetched sources, then derived ones.
     pub sources: Vec<Arc<Source>>,
+    /// The filters of all of them.
+    pub filters: Filters,
     /// What must never be shown.
     pub secrets: Secrets,
     /// What is allowed but unwise.

@@ -41,6 +41,17 @@ pub(super) struct Raw {
     pub(super) has_sources: bool,
 }
 
+impl Raw {
+    /// Every filter that is written.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Text> {
+        let listed = self.sources.iter().filter_map(|source| source.providers.as_ref());
+        let of_providers = listed.flat_map(|listed| &listed.value).map(|provider| &provider.request);
+        let of_sources = self.sources.iter().map(|source| &source.request);
+        let of_derived = self.derived.iter().filter_map(|derived| derived.extract.as_ref());
+        of_sources.chain(of_providers).filter_map(|request| request.extract.as_ref()).chain(of_derived)
+    }
+}
+
 /// `[server]`
 #[derive(Default)]
 pub(super) struct RawServer {

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
 use super::complaint::Complaint;
-use super::filter::Filter;
+use super::filter::{Filter, FilterError};
+use super::filters::Filters;
 use super::json;
 use super::threads::{Keep, Threads};
 use super::watch::Stop;
@@ -32,6 +33,7 @@ pub struct Extractor {
     lanes: Arc<Mutex<HashMap<Name, Arc<Lane>>>>,
     threads: Arc<Threads>,
     veil: Arc<RwLock<Veil>>,
+    filters: Arc<Mutex<Filters>>,
 }
 
 /// The turns of one source.
@@ -61,6 +63,16 @@ impl Extractor {
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: Secrets) {
         self.veil.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
+    }
+
+    /// Takes over filters that are compiled already, instead of those that it had.
+    pub fn know(&self, filters: Filters) {
+        *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = filters;
+    }
+
+    /// The filter of this text; compiled now, unless it is known.
+    pub fn filter(&self, text: &str) -> Result<Filter, FilterError> {
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner).get(text)
     }
 
     /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.

@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -26,11 +26,22 @@ pub struct StateFile {
 /// The right to write.
 #[derive(Debug)]
 enum Claim {
-    Locked {
-        _lock: File,
-    },
+    Locked(File),
     /// This file system has no locks.
     Unlocked,
+}
+
+impl Claim {
+    /// Whether what is locked still stands at `path`: whoever removes the folder takes the lock along, and another
+    /// program may have made a new one.
+    fn is_of(&self, path: &Path) -> bool {
+        let Self::Locked(lock) = self else { return true };
+        match (fs::metadata(path), lock.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            (Err(error), _) => error.kind() != ErrorKind::NotFound,
+            (_, Err(_)) => true,
+        }
+    }
 }
 
 /// What a file gave.
@@ -69,9 +80,11 @@ const NEXT: &str = "tmp";
 const PREVIOUS: &str = "previous";
 
 impl StateFile {
-    /// The state file at this path; a symbolic link is followed now, once. Nothing is made yet.
+    /// The state file at this path; a symbolic link is followed now, once, even if nothing is there yet. Nothing is made
+    /// yet.
     pub fn new(path: &Path) -> Self {
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let target = || Some(path.parent()?.join(fs::read_link(path).ok()?));
+        let path = fs::canonicalize(path).ok().or_else(target).unwrap_or_else(|| path.to_path_buf());
         Self { path, claim: Mutex::default() }
     }
 
@@ -83,18 +96,19 @@ impl StateFile {
     /// Makes sure that this program, and no other, may write; true if that is new.
     pub fn claim(&self) -> Result<bool, StoreError> {
         let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        if claim.is_some() {
+        let path = self.beside(LOCK);
+        if claim.as_ref().is_some_and(|claim| claim.is_of(&path)) {
             return Ok(false);
         }
+        *claim = None;
         self.make_folder()?;
-        let path = self.beside(LOCK);
         // Never waits for a reader of a pipe that stands there.
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(without_waiting());
         let opened = options.open(&path);
         let lock = opened.map_err(failed("open", &path))?;
         *claim = Some(match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Claim::Locked { _lock: lock },
+            Ok(()) => Claim::Locked(lock),
             Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(self.path.clone())),
             Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Claim::Unlocked,
             Err(error) => return Err(failed("lock", &path)(error.into())),

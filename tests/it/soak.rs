@@ -13,11 +13,11 @@ use crate::survival::{Stage, address};
 
 /// What a process holds: KiB of memory, descriptors, threads, tasks.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    memory: usize,
-    descriptors: usize,
-    threads: usize,
-    tasks: usize,
+pub(crate) struct Held {
+    pub(crate) memory: usize,
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+    pub(crate) tasks: usize,
 }
 
 /// A number that the program tells of itself.
@@ -27,7 +27,7 @@ fn told(base: &str, metric: &str) -> usize {
     line.unwrap_or_else(|| panic!("no {metric}:\n{page}")).parse().unwrap()
 }
 
-fn held(pid: u32, base: &str) -> Held {
+pub(crate) fn held(pid: u32, base: &str) -> Held {
     let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

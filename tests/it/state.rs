@@ -219,6 +219,58 @@ fn a_link_is_followed_to_where_the_file_is_kept() {
 }
 
 #[test]
+fn a_link_to_where_nothing_is_yet_is_followed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("kept.json"), folder.path().join("link.json"));
+    std::os::unix::fs::symlink("kept.json", &link).unwrap();
+    claimed(&link).save(&state(at(9))).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(taken(&path).0, Some(at(9)));
+}
+
+#[test]
+fn whoever_removes_the_folder_takes_the_lock_along() {
+    let (folder, path) = two_generations();
+    let first = claimed(&path);
+    fs::remove_dir_all(folder.path()).unwrap();
+    let second = claimed(&path);
+    assert!(matches!(first.save(&state(at(3))).unwrap_err(), StoreError::Busy(_)), "only one of them writes");
+    second.save(&state(at(4))).unwrap();
+    drop(second);
+    claim(&first);
+    first.save(&state(at(5))).unwrap();
+    drop(first);
+    assert_eq!(taken(&path), (Some(at(5)), vec![]));
+}
+
+#[test]
+fn pipes_in_the_place_of_the_file_and_of_its_lock_hang_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resumen.json");
+    let make =
+        |path: &Path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+    make(&path).unwrap();
+    assert!(taken(&path).1[0].contains("not a regular file"));
+    assert!(matches!(claimed(&path).save(&state(at(1))).unwrap_err(), StoreError::NotAFile(_)));
+    let other = folder.path().join("other.json");
+    make(&other.with_extension("json.lock")).unwrap();
+    let refused = StateFile::new(&other).claim().unwrap_err();
+    assert!(refused.to_string().contains("other.json.lock"), "{refused}");
+}
+
+#[test]
+fn ten_thousand_sources_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resumen.json");
+    let one = state(at(1)).sources[0].clone();
+    let named = |n: usize| Saved { name: name(&format!("s{n}")), ..one.clone() };
+    let many = State { sources: (0..10_000).map(named).collect(), ..state(at(1)) };
+    claimed(&path).save(&many).unwrap();
+    let file = claimed(&path);
+    assert_eq!(shown(&file.load().state.unwrap()), shown(&many));
+}
+
+#[test]
 fn what_came_from_a_later_release_of_this_version_is_passed_over() {
     let text = String::from_utf8(encode(&state(at(1)))).unwrap();
     let body = text.split_once('\n').unwrap().1;

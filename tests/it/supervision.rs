@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use resumen::config::Config;
 
 use crate::support::client::Client;
+use crate::support::scripted::{Scripted, pace, source};
 use crate::support::served::{Served, config};
+use crate::support::stand::{Stand, settings};
 use crate::support::stub::Stub;
 use crate::survival::until;
 
@@ -45,6 +48,19 @@ fn a_refresher_that_panics_asks_again_and_loses_no_plan() {
     let calls = stub.calls();
     until(|| stub.calls() > calls + 1);
     assert_eq!(served.get("/salud").status, 200);
+}
+
+#[test]
+fn a_refresher_without_a_sign_of_life_for_ten_seconds_is_told_to_whoever_restarts_it() {
+    // Nobody refreshes here.
+    let stand = Stand::start(settings(), &[source("a", &["p"], pace())], Scripted::default());
+    let begun = stand.engine.clock.mark();
+    let mut client = stand.client();
+    assert_eq!(client.get("/salud").text(), r#"{"status":"ok"}"#);
+    until(|| stand.client().get("/salud").status != 200);
+    let answer = stand.client().get("/salud");
+    assert_eq!((answer.status, &answer.json()["code"]), (503, &"refresher_stuck".into()));
+    assert!(stand.engine.clock.since(begun) > Duration::from_secs(9), "the last sign was before that");
 }
 
 #[test]

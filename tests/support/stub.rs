@@ -26,6 +26,7 @@ pub struct Stub {
     pub address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
     calls: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Stub {
@@ -39,11 +40,13 @@ impl Stub {
         let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Answer { status: "200 OK", headers: String::new(), body: body.into(), delay: Duration::ZERO };
-        let stub = Self { address, answer: Arc::new(Mutex::new(answer)), calls: Arc::default() };
+        let stub =
+            Self { address, answer: Arc::new(Mutex::new(answer)), calls: Arc::default(), connections: Arc::default() };
         let accepting = stub.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let stub = accepting.clone();
+                stub.connections.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || stub.serve(&stream));
             }
         });
@@ -63,6 +66,11 @@ impl Stub {
     /// How many requests came.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// How many connections came.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Its URL.
