@@ -1,6 +1,5 @@
 //! A bug of ours stays where it is: in its flight, its task, its request.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -51,7 +50,7 @@ fn refresher(sources: &[Arc<Source>], providers: Arc<Scripted>) -> Refresher<Scr
     let landing = Arc::new(|_, _| None);
     let flights =
         Flights::new(gear.fetch, gear.extractor, gear.clock, landing, gear.runtime, gear.tracker, gear.stop, None);
-    let crews = sources.iter().filter_map(|source| Crew::new(source, &mut HashMap::new()).unwrap());
+    let crews = sources.iter().filter_map(|source| Crew::new(source, &Extractor::default()).unwrap());
     flights.adopt(crews.collect(), |_| None);
     let cache = Arc::new(Cache::new(Snapshot::new(Arc::new(Roster::new(sources.to_vec()))), Duration::from_secs(4)));
     Refresher { flights, cache, clock: gear.clock, pulse: Arc::new(Pulse::new(gear.clock)) }

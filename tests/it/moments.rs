@@ -12,6 +12,9 @@ use serde_json::Value;
 use crate::program::{Program, get};
 use crate::survival::{Stage, address, listens, until};
 
+/// More than the stage's `min_interval`: sooner, a live request is answered from the snapshot.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
+
 fn a(base: &str) -> Value {
     serde_json::from_str::<Value>(&get(base, "/resumen").body).unwrap()["resultados"]["a"].take()
 }
@@ -79,6 +82,7 @@ fn a_live_request_in_progress_is_answered_before_the_end() {
     a(&base);
     stage.stub.change(|answer| (answer.body, answer.delay) = ("{\"n\":7}".into(), Duration::from_millis(600)));
     let calls = stage.stub.calls();
+    std::thread::sleep(MIN_INTERVAL);
     let mut live = TcpStream::connect(address(&base)).unwrap();
     live.write_all(b"GET /resumen?fresh=1&timeout=10 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     until(|| stage.stub.calls() > calls);
@@ -99,6 +103,7 @@ fn a_state_folder_that_is_removed_while_it_runs_is_made_again() {
     stage.saved("0.10");
     fs::remove_dir_all(stage.folder.path().join("state")).unwrap();
     stage.stub.says("{\"n\":8}");
+    std::thread::sleep(MIN_INTERVAL);
     get(&base, "/resumen?fresh=1");
     stage.saved("{\"n\":8}");
     assert!(get(&base, "/metrics").body.contains("resumen_store_errors_total{store=\"file\"} 0"));
