@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod containment;
 mod deploy;
+mod derived;
 mod documents;
 mod express;
 mod faults;
