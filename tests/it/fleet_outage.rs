@@ -288,6 +288,28 @@ fn what_is_no_lease_and_no_letter_is_passed_over_and_said_once() {
     assert_eq!(replica.a()["stale"], false);
 }
 
+#[test]
+fn a_lease_from_before_the_clock_was_set_back_or_without_end_holds_up_nobody() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let stub = Stub::json(r#"{"n":1}"#);
+    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
+    let replicas = fleet.launch_all(2);
+    until("a letter", || redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter"));
+    let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
+    let lease = keys.lines().find(|line| line.ends_with(":letter")).unwrap().replace(":letter", ":lease");
+    // What an hour's step back leaves behind, and what no replica writes.
+    let later = Clock::start().now().as_millis() + 3_600_000;
+    for phase in ["flying", "landed"] {
+        for start in [later, 1] {
+            redis.ask(&["SET", &lease, &format!("{phase} nobody {start}"), "PX", "3600000"]);
+            let calls = stub.calls();
+            until("two calls all the same", || stub.calls() > calls + 1);
+            assert!(!redis.ask(&["GET", &lease]).contains("nobody"), "{phase} {start}");
+        }
+    }
+    assert!(replicas.iter().all(shares));
+}
+
 /// A replica of a release that writes another format is played by hand: it holds leases and tells of them, and nobody
 /// else can read what it knows.
 #[test]

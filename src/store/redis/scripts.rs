@@ -32,7 +32,11 @@ local at = stamp(KEYS[2])
 local news = at and at > tonumber(ARGV[3]) and letter(KEYS[2], tonumber(ARGV[5]))
 if held and (string.match(held, '^flying %S+ %d+$') or string.match(held, '^landed %S+ %d+$')) and #held < 150 then
   local left = redis.call('PTTL', KEYS[1])
-  if left > 0 then return {'held', held, left, news or false} end
+  -- One from the future (the clock was set back, and what is left has grown by as much), or much longer than one's own,
+  -- is nobody's: it would hold up the source for hours. A little longer is that of another configuration.
+  local age = now - tonumber(string.match(held, '%d+$'))
+  local sane = age >= -1000 and age + left <= 16 * tonumber(ARGV[2])
+  if left > 0 and sane then return {'held', held, left, news or false} end
 end
 if news and ARGV[4] == '1' then return {'told', news} end
 redis.call('SET', KEYS[1], string.format('flying %s %.0f', ARGV[1], now), 'PX', ARGV[2])
