@@ -4,9 +4,9 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -46,7 +46,8 @@ struct Problem {
 /// A request's end on one connection.
 struct Fault {
     error: FetchError,
-    /// The connection was over before the request could be sent, or closed before any byte of an answer came.
+    /// The connection was over before the request could be sent, or closed before any byte of an answer came, or only a
+    /// [farewell](is_farewell) came over it.
     dead: bool,
 }
 
@@ -114,7 +115,9 @@ impl HttpFetch {
                 return Err(Fault { error: failure.into(), dead });
             }
         };
-        let payload = self.take_body(&mut link, head, body, provider.request.max_body, deadline).await?;
+        let dead = is_farewell(&head);
+        let taken = self.take_body(&mut link, head, body, provider.request.max_body, deadline).await;
+        let payload = taken.map_err(|error| Fault { error, dead })?;
         self.pool.put(target.clone(), link, self.clock.instant());
         Ok(payload)
     }
@@ -175,10 +178,13 @@ impl From<Failure> for FetchError {
     }
 }
 
-impl From<FetchError> for Fault {
-    fn from(error: FetchError) -> Self {
-        Self { error, dead: false }
-    }
+/// Whether an answer is a server's goodbye to a connection that rested too long for it (RFC 9110, 15.5.9), rather than
+/// one to the request that crossed it on the way.
+fn is_farewell(head: &Parts) -> bool {
+    let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    head.status == StatusCode::REQUEST_TIMEOUT
+        && head.headers.get(CONNECTION).is_some_and(closes)
+        && !head.headers.contains_key(RETRY_AFTER)
 }
 
 /// Whether sending the request twice does no more than sending it once; others always get a new connection, since they

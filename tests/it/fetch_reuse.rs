@@ -114,6 +114,15 @@ async fn bytes_that_nobody_asked_for_end_a_resting_connection() {
 }
 
 #[tokio::test]
+async fn a_servers_farewell_to_a_resting_connection_costs_nothing() {
+    let first = ["json {\"n\":1}", "await", "head 408 | Connection: close | Content-Length: 0"];
+    let server = serve(&[&first, &["json {\"n\":2}", "again"]]).await;
+    let client = Client::of(&server);
+    assert_eq!(client.ask().await.unwrap().0, "{\"n\":1}");
+    assert_eq!(client.ask().await.unwrap().0, "{\"n\":2}");
+}
+
+#[tokio::test]
 async fn connections_are_shared_by_what_they_were_made_for() {
     let server = serve(&[&["json {}", "again"]]).await;
     let mut client = Client::of(&server);
