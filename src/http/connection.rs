@@ -23,7 +23,9 @@ pub(super) struct Ticks(AtomicU64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
-    /// Its first request has not come in full.
+    /// Nothing has come since it was accepted.
+    Silent,
+    /// Its first request has begun to come.
     Fresh,
     /// A later request has begun to come.
     Head,
@@ -72,7 +74,7 @@ impl Ticks {
 
 impl Phase {
     fn of(byte: u8) -> Self {
-        [Self::Fresh, Self::Head, Self::Answer, Self::Idle]
+        [Self::Silent, Self::Fresh, Self::Head, Self::Answer, Self::Idle]
             .into_iter()
             .find(|p| *p as u8 == byte)
             .unwrap_or(Self::Closing)
@@ -84,7 +86,7 @@ impl Conn {
         let since = AtomicU64::new(ticks.now());
         Self {
             ticks,
-            phase: AtomicU8::new(Phase::Fresh as u8),
+            phase: AtomicU8::new(Phase::Silent as u8),
             since,
             stalled: AtomicBool::new(false),
             stalled_since: AtomicU64::new(0),
@@ -115,12 +117,12 @@ impl Conn {
 
     /// Whether no request is being answered.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.phase(), Phase::Fresh | Phase::Idle | Phase::Head)
+        matches!(self.phase(), Phase::Silent | Phase::Fresh | Phase::Idle | Phase::Head)
     }
 
-    /// How long it has been between two requests at `now`; none if it is not.
+    /// How long it has been between two requests, or before the first, at `now`; none if it is not.
     pub(super) fn idle_for(&self, now: u64) -> Option<Duration> {
-        (self.phase() == Phase::Idle).then(|| passed(self.since.load(Relaxed), now))
+        matches!(self.phase(), Phase::Silent | Phase::Idle).then(|| passed(self.since.load(Relaxed), now))
     }
 
     /// Whether it has been doing what it does for too long at `now`.
@@ -134,7 +136,7 @@ impl Conn {
             }
         }
         let limit = match self.phase() {
-            Phase::Fresh | Phase::Head => patience.head,
+            Phase::Silent | Phase::Fresh | Phase::Head => patience.head,
             Phase::Idle => patience.idle,
             Phase::Closing => LINGER,
             Phase::Answer => return false,
@@ -154,8 +156,11 @@ impl Conn {
 
     /// Bytes of a request have come.
     pub(super) fn received(&self) {
-        if self.phase() == Phase::Idle {
-            self.enter(Phase::Head);
+        match self.phase() {
+            Phase::Idle => self.enter(Phase::Head),
+            // Its time still runs from accepting on.
+            Phase::Silent => self.phase.store(Phase::Fresh as u8, Relaxed),
+            Phase::Fresh | Phase::Head | Phase::Answer | Phase::Closing => {}
         }
     }
 
@@ -247,6 +252,20 @@ mod tests {
         conn.received();
         assert!(!after(&conn, 0));
         assert!(after(&conn, 1));
+    }
+
+    #[test]
+    fn who_has_said_nothing_is_idle_and_who_has_begun_to_speak_is_not() {
+        let conn = conn();
+        assert_eq!(conn.idle_for(2000), Some(Duration::from_secs(2)));
+        conn.received();
+        assert_eq!(conn.idle_for(2000), None);
+        conn.answering();
+        assert_eq!(conn.idle_for(2000), None);
+        conn.hungry(false);
+        assert_eq!(conn.idle_for(2000), Some(Duration::from_secs(2)));
+        conn.received();
+        assert_eq!(conn.idle_for(2000), None);
     }
 
     #[test]

@@ -199,16 +199,17 @@ impl<F: Fetch> Rota<F> {
     /// least one. Who asked a moment ago may be about to ask again.
     fn make_room(&mut self) {
         let now = self.ticks.now();
-        let idle = |open: &Open| open.conn.idle_for(now).filter(|span| *span >= LEAST_IDLE);
+        // Idling is noted as of the last tick before it began, so it may seem that much longer than it was.
+        let least = LEAST_IDLE + self.every;
+        let idle = |open: &Open| open.conn.idle_for(now).filter(|span| *span >= least);
         let mut idle: Vec<_> = self.open.iter().filter_map(|open| Some((idle(open)?, open))).collect();
         idle.sort_unstable_by_key(|(span, _)| std::cmp::Reverse(*span));
         idle.iter().take(self.open.len().div_ceil(100)).for_each(|(_, open)| open.task.abort());
     }
 
     fn open(&mut self, arrival: Arrival) {
-        if self.open.is_empty() {
-            self.tick();
-        }
+        // Who is new does not begin with the time that passed since the last sweep.
+        self.tick();
         let place = Place { stats: Arc::clone(&self.hall.stats), _permit: arrival.permit };
         let Ok(stream) = ready(arrival.stream) else { return };
         let conn = Arc::new(Conn::new(Arc::clone(&self.ticks)));

@@ -15,6 +15,7 @@ mod config;
 mod containment;
 mod deploy;
 mod derived;
+mod descriptors;
 mod documents;
 mod express;
 mod faults;

@@ -118,6 +118,17 @@ fn at_the_cap_who_is_idle_makes_room() {
 }
 
 #[test]
+fn at_the_cap_who_has_said_nothing_makes_room() {
+    let patient = resumen::config::Server { header_timeout: Duration::from_secs(600), ..settings() };
+    let served = serve_with(resumen::config::Server { max_connections: 20, ..patient });
+    fill(&served);
+    let silent: Vec<_> = (0..40).map(|_| served.client()).collect();
+    let mut late = served.client();
+    assert_eq!(late.get("/salud").status, 200, "a health check gets in behind a crowd that says nothing");
+    drop(silent);
+}
+
+#[test]
 fn a_client_that_says_it_sends_no_more_is_answered() {
     let served = unfilled();
     let mut client = served.client();
