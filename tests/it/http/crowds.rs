@@ -1,4 +1,4 @@
-//! Clients by the thousand that mean no good. Each of these prints what it saw; none is run by default.
+//! Clients by the hundred and by the thousand that mean no good. Each of these prints what it saw.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -6,18 +6,22 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use resumen::clock::Clock;
+use resumen::config;
+use rustix::io::ioctl_fionread;
 
-use super::served;
+use super::{fill, serve_with, served};
 use crate::support::client::Client;
+use crate::support::stand::{Stand, settings};
 
-/// How many of each kind there are: silent, one byte of a head at a time, half a head and no more.
-const EACH: usize = 1600;
-
-/// Clients that ask for a thousand answers and take none. The kernel keeps some MiB for each.
-const DEAF: usize = 200;
-
-/// Within this everybody is gone.
-const LIMIT: Duration = Duration::from_secs(11);
+/// How many there are, and when they have to be gone.
+struct Size {
+    /// Of each kind: silent, one byte of a head at a time, half a head and no more.
+    each: usize,
+    /// Clients that ask for thousands of answers and take none. The kernel keeps some MiB for each.
+    deaf: usize,
+    /// Within this everybody is gone, from connecting on or since the last byte that it took.
+    limit: Duration,
+}
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -37,40 +41,36 @@ fn connections(client: &mut Client) -> usize {
 }
 
 #[test]
-#[ignore = "takes 12 s, 10,100 descriptors and half a GiB of the kernel's memory; prints figures"]
-#[allow(clippy::print_stderr, reason = "the figures are what it is for")]
+#[ignore = "takes 20 s, 10,100 descriptors and half a GiB of the kernel's memory; prints figures"]
 fn five_thousand_silent_or_slow_clients_are_gone_in_time_and_others_are_served() {
-    let served = served();
+    await_the_end(&served(), &Size { each: 1600, deaf: 200, limit: Duration::from_secs(11) });
+}
+
+#[test]
+fn a_few_silent_or_slow_clients_are_gone_in_time_and_others_are_served() {
+    let patience = Duration::from_secs(2);
+    let impatient = serve_with(config::Server { header_timeout: patience, idle_timeout: patience, ..settings() });
+    fill(&impatient);
+    await_the_end(&impatient, &Size { each: 40, deaf: 4, limit: patience * 3 });
+}
+
+#[allow(clippy::print_stderr, reason = "the figures are what it is for")]
+fn await_the_end(served: &Stand, size: &Size) {
     let clock = Clock::start();
     let mut good = served.client();
     good.get("/resumen");
     let before = resident_kib();
-    let deaf = "GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3000);
-    let silent: Vec<_> = (0..EACH).map(|_| connect(served.address)).collect();
-    let mut dripping: Vec<_> = (0..EACH).map(|_| connect(served.address)).collect();
-    let mut halves: Vec<_> = (0..EACH).map(|_| connect(served.address)).collect();
-    for half in &mut halves {
-        half.write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n").unwrap();
-    }
-    for half in halves.iter().step_by(2) {
-        half.shutdown(Shutdown::Write).unwrap();
-    }
-    let mut deafs: Vec<_> = (0..DEAF).map(|_| connect(served.address)).collect();
+    let mut crowd = Crowd::gather(served.address, size);
     // Those who said that they send no more are gone already.
-    while connections(&mut good) < 3 * EACH - EACH / 2 + DEAF + 1 {}
-    let held = resident_kib().saturating_sub(before);
     let begun = clock.mark();
+    while connections(&mut good) < 3 * size.each - size.each / 2 + size.deaf + 1 {
+        assert!(clock.since(begun) < size.limit, "they do not come in");
+    }
+    let held = resident_kib().saturating_sub(before);
     let (mut answers, mut slowest, mut silent_gone, mut deaf_since) = (0, Duration::ZERO, None, begun);
     loop {
-        for client in &mut dripping {
-            // The service may have ended it.
-            let _ = client.write(b"G");
-        }
-        for client in &mut deafs {
-            // While the kernel takes more, the service may not have noticed that nobody reads.
-            if matches!(client.write(deaf.as_bytes()), Ok(1..)) {
-                deaf_since = clock.mark();
-            }
+        if crowd.torment() {
+            deaf_since = clock.mark();
         }
         for _ in 0..50 {
             let asked = clock.mark();
@@ -79,25 +79,67 @@ fn five_thousand_silent_or_slow_clients_are_gone_in_time_and_others_are_served()
             answers += 1;
         }
         let open = connections(&mut good);
-        if open <= DEAF + 1 && silent_gone.is_none() {
+        if open <= size.deaf + 1 && silent_gone.is_none() {
             silent_gone = Some(clock.since(begun));
         }
         if open == 1 {
             break;
         }
-        assert!(silent_gone.is_some() || clock.since(begun) < LIMIT, "{open} are still there");
-        assert!(clock.since(deaf_since) < LIMIT, "{open} are still there");
+        assert!(silent_gone.is_some() || clock.since(begun) < size.limit, "{open} are still there");
+        assert!(clock.since(deaf_since) < size.limit, "{open} are still there");
     }
     let gone = clock.since(deaf_since);
-    let mut ended = silent;
-    let is_ended = |stream: &mut TcpStream| !matches!(stream.read(&mut [0; 16]), Ok(1..));
-    assert!(ended.iter_mut().all(is_ended));
-    let kib = held as f64 / (3 * EACH + DEAF) as f64;
+    assert!(crowd.silent.iter_mut().all(|stream| !matches!(stream.read(&mut [0; 16]), Ok(1..))));
+    let kib = held as f64 / (3 * size.each + size.deaf) as f64;
     eprintln!(
-        "{} silent and slow clients gone after {silent_gone:?}, {DEAF} that take nothing {gone:?} after their last byte; \
-         {kib:.1} KiB each; meanwhile {answers} answers, the slowest after {slowest:?}",
-        3 * EACH
+        "{} silent and slow clients gone after {silent_gone:?}, {} that take nothing {gone:?} after the last byte that \
+         their kernel took; {kib:.1} KiB each; meanwhile {answers} answers, the slowest after {slowest:?}",
+        3 * size.each,
+        size.deaf
     );
+}
+
+struct Crowd {
+    silent: Vec<TcpStream>,
+    dripping: Vec<TcpStream>,
+    /// Kept open.
+    _halves: Vec<TcpStream>,
+    /// With the bytes that wait for each to read them.
+    deaf: Vec<(TcpStream, u64)>,
+    request: String,
+}
+
+impl Crowd {
+    fn gather(address: SocketAddr, size: &Size) -> Self {
+        let many = |count| (0..count).map(|_| connect(address)).collect::<Vec<_>>();
+        let (silent, dripping, mut halves) = (many(size.each), many(size.each), many(size.each));
+        for half in &mut halves {
+            half.write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n").unwrap();
+        }
+        for half in halves.iter().step_by(2) {
+            half.shutdown(Shutdown::Write).unwrap();
+        }
+        let deaf = many(size.deaf).into_iter().map(|stream| (stream, 0)).collect();
+        let request = "GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3000);
+        Self { silent, dripping, _halves: halves, deaf, request }
+    }
+
+    /// Everybody does what they do once more. Tells whether more has come for somebody who does not read: until nothing
+    /// more fits, the service cannot know.
+    fn torment(&mut self) -> bool {
+        for client in &mut self.dripping {
+            // The service may have ended it.
+            let _ = client.write(b"G");
+        }
+        let mut more = false;
+        for (client, waiting) in &mut self.deaf {
+            let _ = client.write(self.request.as_bytes());
+            let now = ioctl_fionread(&*client).unwrap();
+            more |= now > *waiting;
+            *waiting = now;
+        }
+        more
+    }
 }
 
 /// What unfinished heads cost the service, beside what they weigh.
