@@ -115,6 +115,53 @@ fn with_every_provider_down_at_start_each_source_says_why() {
 }
 
 #[test]
+fn a_live_answer_says_what_it_waited_for_and_that_no_shared_cache_may_keep_it() {
+    let (a, b) = (Stub::json("1"), Stub::json("2"));
+    b.change(|answer| answer.status = "503 Service Unavailable");
+    let list = [("a", a.url()), ("b", b.url())];
+    let served = Served::start(&(sources(&list) + "[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n"));
+    served.json("/resumen");
+    let reply = served.get("/resumen?fresh=1");
+    assert_eq!(reply.header("cache-status"), Some("resumen; fwd=request"));
+    assert_eq!(reply.header("cdn-cache-control"), None);
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    let timing = reply.header("server-timing").unwrap();
+    let parts: Vec<Vec<&str>> = timing.split(", ").map(|part| part.split(';').collect()).collect();
+    let is_duration = |text: &str| text.strip_prefix("dur=").is_some_and(|n| n.parse::<f64>().is_ok());
+    assert!(parts.iter().all(|part| is_duration(part[1])), "{timing}");
+    assert_eq!((parts[0][0], parts[0].len(), parts[1][0]), ("a", 2, "b"), "{timing}");
+    assert_eq!(parts[1][2], "desc=\"http_status\"");
+
+    a.change(|answer| answer.delay = Duration::from_secs(2));
+    let calls = a.calls();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| served.get("/resumen?fresh=1&sources=a"));
+        while a.calls() == calls {}
+        let second = served.get("/resumen?fresh=1&sources=a");
+        assert_eq!(second.header("cache-status"), Some("resumen; fwd=request; collapsed"));
+        assert_eq!(first.join().unwrap().header("cache-status"), Some("resumen; fwd=request"));
+    });
+}
+
+#[test]
+fn cache_status_counts_down_to_staleness_and_below() {
+    let stub = Stub::json("1");
+    let served = Served::start(&(sources(&[("a", stub.url())]) + "interval = \"1h\"\nttl = \"2s\"\n"));
+    served.json("/resumen");
+    let left = || {
+        let status = served.get("/resumen").header("cache-status").unwrap().to_owned();
+        status.strip_prefix("resumen; hit; ttl=").unwrap().parse::<i64>().unwrap()
+    };
+    let mut all = vec![left()];
+    while *all.last().unwrap() > -2 {
+        all.push(left());
+    }
+    assert!(all[0] <= 2 && all.is_sorted_by(|one, next| one >= next), "{all:?}");
+    let stale = served.json("/resumen");
+    assert_eq!((&stale["resultados"]["a"]["ok"], &stale["resultados"]["a"]["stale"]), (&json!(true), &json!(true)));
+}
+
+#[test]
 fn live_requests_within_min_interval_call_nobody() {
     let stub = Stub::json("1");
     let text = sources(&[("a", stub.url())]) + "interval = \"1h\"\nmin_interval = \"1m\"\n";

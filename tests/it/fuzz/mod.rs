@@ -57,7 +57,7 @@ fn round(seed: u64, wanted: u64) -> Tally {
         let requests = corpus::cases().into_iter().map(|(_, case)| case.bytes).collect();
         let generator = Generator::new(seed.wrapping_add(client), &etag, requests);
         let run = Run::new(served.address, generator, Knowledge { etag: etag.clone() });
-        run.until(|tally| tally.requests >= wanted / CLIENTS || clock.instant() > by)
+        run.until(|tally| tally.requests >= wanted.div_ceil(CLIENTS) || clock.instant() > by)
     };
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || run(client))).collect();
