@@ -84,8 +84,16 @@ fn every_fault_has_its_code_at_a_cold_start() {
         trial.wrong(&answer, fault_without_data)
     };
     // A first round happens once; on a machine busy with other tests, providers that play hundreds of scripts at once may
-    // themselves be late.
-    let wrong = (0..5).map(|_| cold()).find(Vec::is_empty).unwrap_or_else(cold);
+    // themselves be late. So each fault must come right in one of a few first rounds.
+    let fault = |line: &String| line.split(':').next().map(str::to_owned);
+    let mut wrong = cold();
+    for _ in 0..5 {
+        if wrong.is_empty() {
+            return;
+        }
+        let again: Vec<_> = cold().iter().map(fault).collect();
+        wrong.retain(|line| again.contains(&fault(line)));
+    }
     assert!(wrong.is_empty(), "{} faults went wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
