@@ -46,10 +46,8 @@ impl Browser {
             return None;
         }
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut command = Command::new(DRIVER);
-        command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut driver = command.spawn().unwrap();
-        let port = port(driver.stdout.take().unwrap()).recv_timeout(SOON).unwrap();
+        // One that picks a port of IPv4 that is taken under IPv6 ends at once.
+        let (driver, port) = (0..5).find_map(|_| start_driver()).expect("the driver does not start");
         let address = format!("http://127.0.0.1:{port}");
         let profile = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -149,6 +147,19 @@ impl WebDriverCompatibleCommand for Devtools {
     fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
         (http::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
     }
+}
+
+/// A driver that listens, and its port; none if it ended before it did.
+fn start_driver() -> Option<(Child, u16)> {
+    let mut command = Command::new(DRIVER);
+    command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut driver = command.spawn().unwrap();
+    let heard = port(driver.stdout.take().unwrap()).recv_timeout(SOON);
+    if heard.is_err() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    heard.ok().map(|port| (driver, port))
 }
 
 /// The port that the driver tells. Its log is read to its end: a driver that cannot write stops.
