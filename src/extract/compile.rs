@@ -50,12 +50,12 @@ fn build(text: &str) -> Result<Program, FilterError> {
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
     let body = rewrite::tail(term);
-    let library = library::defs(&body);
+    let (defs, funs) = library::reached(&body);
     let root = Def { name: &*name, args: Vec::new(), body };
     let arena = Arena::default();
     let main = File { code: &*name, path: () };
-    let modules = Loader::new(library.into_iter().chain([root])).load(&arena, main).map_err(broken)?;
-    let compiled = Compiler::default().with_funs(library::funs()).compile(modules);
+    let modules = Loader::new(defs.into_iter().chain([root])).load(&arena, main).map_err(broken)?;
+    let compiled = Compiler::default().with_funs(funs).compile(modules);
     compiled.map_err(|errors| {
         let first = errors.iter().flat_map(|(_, undefined)| undefined).min_by_key(|(name, _)| span(text, name).start);
         first.map_or_else(|| broken(Vec::new()), |(name, kind)| unknown(text, name, kind))

@@ -55,16 +55,19 @@ static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(definitions
 /// What calls what among them.
 static REACH: LazyLock<Reach> = LazyLock::new(|| Reach::new(&DEFINITIONS));
 
-/// The definitions of the library that `term` can reach.
-pub(super) fn defs<'s>(term: &Term<&'s str>) -> Vec<Def<&'s str>> {
+/// The definitions and the native functions of the library that `term` can reach.
+pub(super) fn reached<'s>(term: &Term<&'s str>) -> (Vec<Def<&'s str>>, Vec<Fun<Watched>>) {
     let reached = REACH.from(term);
-    DEFINITIONS.iter().filter(|def| reached.contains(def.name)).cloned().collect()
+    let defs = DEFINITIONS.iter().filter(|def| reached.contains(def.name)).cloned().collect();
+    (defs, funs(|name| reached.contains(name)).collect())
 }
 
-/// The native functions of the library.
-pub(super) fn funs() -> impl Iterator<Item = Fun<Watched>> {
+/// The native functions of the library that are wanted.
+fn funs(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<Watched>> {
     let jaq = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
-    jaq.filter(|(name, ..)| NATIVES.contains(name)).chain(natives::all())
+    // Few are wanted, so that is asked first.
+    let jaq = jaq.filter(move |(name, ..)| wanted(name) && NATIVES.contains(name));
+    jaq.chain(natives::all().into_iter().filter(move |(name, ..)| wanted(name)))
 }
 
 /// What a filter can call: names, and with how many arguments.
@@ -72,7 +75,7 @@ pub(super) fn names() -> BTreeMap<&'static str, Vec<usize>> {
     let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let callable = |name: &str| !name.starts_with("__") && !HELPERS.contains(&name);
     let defs = DEFINITIONS.iter().map(|def| (def.name, def.args.len()));
-    for (name, arity) in defs.chain(funs().map(|(name, args, _)| (name, args.len()))) {
+    for (name, arity) in defs.chain(funs(|_| true).map(|(name, args, _)| (name, args.len()))) {
         if callable(name) {
             names.entry(name).or_default().push(arity);
         }
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_name_on_the_lists_exists() {
-        let funs: Vec<_> = funs().map(|(name, ..)| name).collect();
+        let funs: Vec<_> = funs(|_| true).map(|(name, ..)| name).collect();
         for name in NATIVES {
             assert!(funs.contains(name), "{name}");
         }
