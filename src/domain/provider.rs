@@ -19,7 +19,7 @@ pub struct Provider {
 }
 
 /// A request as the configuration states it. Its `Debug` shows neither URL, header values nor body.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Request {
     /// `http` or `https`, with a host; userinfo and query may hold secrets.
     pub url: Url,
@@ -40,7 +40,7 @@ pub struct Request {
 }
 
 /// An HTTP proxy through which requests leave (`http://[user:password@]host:port`).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Proxy(pub Url);
 
 impl fmt::Debug for Request {

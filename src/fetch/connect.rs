@@ -17,8 +17,8 @@ use super::phase::{Meter, Phase, within};
 use super::tls::Tls;
 use super::{eyeballs, proxy};
 
-/// What a connection is for. Two requests may share one if all of this is the same.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What a connection is made to, and how.
+#[derive(Debug)]
 pub(super) struct Target {
     /// TLS or not.
     pub(super) https: bool,

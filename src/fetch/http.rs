@@ -72,14 +72,14 @@ impl HttpFetch {
     async fn attempt(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
         let Some(target) = Target::of(&provider.request) else { return Err(request::unwritable().into()) };
         let request = request::build(&provider.request, &target)?;
-        let resting = if repeatable(&request) { self.pool.take(&target, self.clock.instant()) } else { None };
+        let resting = if repeatable(&request) { self.pool.take(&provider.request, self.clock.instant()) } else { None };
         if let Some(link) = resting {
-            match self.exchange(link, request.clone(), provider, &target, deadline).await {
+            match self.exchange(link, request.clone(), provider, deadline).await {
                 Ok(payload) => return Ok(payload),
                 Err(fault) => {
                     // Whatever befell this connection may have befallen the others that rest: a way that went dark
                     // must not cost one attempt for each.
-                    self.pool.forget(&target);
+                    self.pool.forget(&provider.request);
                     if !fault.dead {
                         return Err(fault.error);
                     }
@@ -88,7 +88,7 @@ impl HttpFetch {
         }
         let stream = self.connector.connect(&target, deadline).await?;
         let link = Link::open(stream).await.map_err(|error| head::broken(&error, 0))?;
-        self.exchange(link, request, provider, &target, deadline).await.map_err(|fault| fault.error)
+        self.exchange(link, request, provider, deadline).await.map_err(|fault| fault.error)
     }
 
     /// One request and its answer over `link`, which goes back to the pool if it may.
@@ -97,7 +97,6 @@ impl HttpFetch {
         mut link: Link,
         request: Request<Full<Bytes>>,
         provider: &Provider,
-        target: &Target,
         deadline: Deadline,
     ) -> Result<Payload, Fault> {
         let meter = link.meter();
@@ -118,7 +117,7 @@ impl HttpFetch {
         let dead = is_farewell(&head);
         let taken = self.take_body(&mut link, head, body, provider.request.max_body, deadline).await;
         let payload = taken.map_err(|error| Fault { error, dead })?;
-        self.pool.put(target.clone(), link, self.clock.instant());
+        self.pool.put(&provider.request, link, self.clock.instant());
         Ok(payload)
     }
 

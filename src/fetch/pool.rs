@@ -1,4 +1,8 @@
-//! Connections at rest, ready for another request to the same target. They are only put here after clean framing.
+//! Connections at rest, each ready for the same request again. They are only put here after clean framing.
+//!
+//! The same request, not the same server: a server that answers once more, unasked, just as the next request is on its
+//! way, is taken to answer that one. Nobody can tell from the outside; but then it is at least an answer to what was
+//! asked, and never one source's data, asked with its credentials, in another source's place.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,15 +10,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connect::Target;
+use crate::domain::Request;
+
 use super::link::Link;
 
 /// At rest for longer than this, a connection is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// At rest in all, so that thousands of sources do not hold thousands of descriptors. A target of many sources may have
-/// as many as it was asked over at once: a live answer asks for all of them together, and a new connection costs a
-/// third of a call even where it needs no TLS.
+/// At rest in all, so that thousands of sources do not hold thousands of descriptors. A new connection costs a third of a
+/// call even where it needs no TLS.
 const IN_ALL: usize = 512;
 
 /// The connections at rest.
@@ -23,18 +27,18 @@ pub(super) struct Pool(Mutex<Idle>);
 
 #[derive(Default)]
 struct Idle {
-    links: HashMap<Target, Vec<(Instant, Link)>>,
+    links: HashMap<Request, Vec<(Instant, Link)>>,
     count: usize,
     swept: Option<Instant>,
 }
 
 impl Pool {
-    /// The connection to `target` that was used last, if it is still alive.
-    pub(super) fn take(&self, target: &Target, now: Instant) -> Option<Link> {
+    /// The connection that `request` went over last, if it is still alive.
+    pub(super) fn take(&self, request: &Request, now: Instant) -> Option<Link> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.sweep(now);
         loop {
-            let (since, mut link) = idle.links.get_mut(target)?.pop()?;
+            let (since, mut link) = idle.links.get_mut(request)?.pop()?;
             idle.count -= 1;
             if now.saturating_duration_since(since) < IDLE && link.is_idle() {
                 return Some(link);
@@ -42,23 +46,23 @@ impl Pool {
         }
     }
 
-    /// Keeps `link` for the next request to `target`, unless it cannot take one or there are enough.
-    pub(super) fn put(&self, target: Target, mut link: Link, now: Instant) {
+    /// Keeps `link` for the next time that `request` is sent, unless it cannot take one or there are enough.
+    pub(super) fn put(&self, request: &Request, mut link: Link, now: Instant) {
         if !link.is_idle() {
             return;
         }
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.sweep(now);
         if idle.count < IN_ALL {
-            idle.links.entry(target).or_default().push((now, link));
+            idle.links.entry(request.clone()).or_default().push((now, link));
             idle.count += 1;
         }
     }
 
-    /// Closes what rests for `target`.
-    pub(super) fn forget(&self, target: &Target) {
+    /// Closes what rests for `request`.
+    pub(super) fn forget(&self, request: &Request) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.count -= idle.links.remove(target).map_or(0, |links| links.len());
+        idle.count -= idle.links.remove(request).map_or(0, |links| links.len());
     }
 }
 

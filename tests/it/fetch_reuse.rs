@@ -122,17 +122,27 @@ async fn a_servers_farewell_to_a_resting_connection_costs_nothing() {
     assert_eq!(client.ask().await.unwrap().0, "{\"n\":2}");
 }
 
+/// A server's second answer that nobody asked for can cross any request on its way, and is taken to answer it.
 #[tokio::test]
-async fn connections_are_shared_by_what_they_were_made_for() {
+async fn an_unasked_answer_never_becomes_the_answer_to_another_request() {
     let server = serve(&[&["json {}", "again"]]).await;
     let mut client = Client::of(&server);
-    client.ask().await.unwrap();
-    client.provider.request.url.set_path("/other");
-    client.ask().await.unwrap();
-    assert_eq!(server.seen.connections(), 1);
-    client.provider.request.allow_private = true;
-    client.ask().await.unwrap();
-    assert_eq!(server.seen.connections(), 2);
+    let plain = client.provider.clone();
+    let changes: [fn(&mut Provider); 5] = [
+        |other| other.request.url.set_path("/other"),
+        |other| other.request.url.set_query(Some("of=another")),
+        |other| other.request.headers = vec![("X-Api-Key".into(), "of-another".into())],
+        |other| other.request.url.set_username("another").unwrap(),
+        |other| other.request.allow_private = true,
+    ];
+    for (before, change) in (0..).zip(changes) {
+        client.provider = plain.clone();
+        client.ask().await.unwrap();
+        assert_eq!(server.seen.connections(), before + 1);
+        change(&mut client.provider);
+        client.ask().await.unwrap();
+        assert_eq!(server.seen.connections(), before + 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
