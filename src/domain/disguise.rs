@@ -1,33 +1,86 @@
 //! How a secret may look where others have written it: quoted, escaped, encoded. Pure.
+//!
+//! Writers differ in what they escape, so there are two ways to find it. Escapes that spell out a byte or a character
+//! (`%2F`, `\u002f`) are undone in the text, whoever wrote them and whether they were needed. The others are few, and
+//! written into the secret.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+/// How often a text is decoded: what was encoded twice has `%25` in it.
+const LAYERS: usize = 3;
 
-/// What every encoder of a URL's parts leaves alone.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// A text with its escapes undone.
+pub(super) struct Layer {
+    /// What it says.
+    pub(super) bytes: Vec<u8>,
+    /// Where each byte stands in the text, and where the text ends.
+    places: Vec<usize>,
+}
 
-/// What `encodeURIComponent` and its like escape.
-const LENIENT: &AsciiSet = &COMPONENT.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
+impl Layer {
+    /// `text` decoded once, twice, and so on, while that changes anything.
+    pub(super) fn under(text: &str) -> impl Iterator<Item = Self> {
+        let bare = Self { bytes: text.as_bytes().to_vec(), places: (0..=text.len()).collect() };
+        std::iter::successors(bare.decoded(), Self::decoded).take(LAYERS)
+    }
 
-/// What is escaped in a query as it is sent.
-const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\'');
+    /// Where in the text `range` of the bytes stands.
+    pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
+        self.places[range.start]..self.places[range.end]
+    }
 
-/// What is escaped in a path as it is sent.
-const PATH: &AsciiSet = &QUERY.remove(b'\'').add(b'?').add(b'^').add(b'`').add(b'{').add(b'}');
+    /// This with one layer of escapes undone; none if there are no escapes.
+    fn decoded(&self) -> Option<Self> {
+        let mut decoded = Self { bytes: Vec::new(), places: Vec::new() };
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let rest = &self.bytes[at..];
+            let (length, char) = escaped(rest).unwrap_or((1, Escaped::Byte(rest[0])));
+            let mut utf8 = [0; 4];
+            let bytes = match char {
+                Escaped::Byte(byte) => {
+                    utf8[0] = byte;
+                    &utf8[..1]
+                }
+                Escaped::Char(char) => char.encode_utf8(&mut utf8).as_bytes(),
+            };
+            decoded.bytes.extend_from_slice(bytes);
+            decoded.places.extend(bytes.iter().map(|_| self.places[at]));
+            at += length;
+        }
+        decoded.places.push(self.places[at]);
+        (decoded.bytes.len() < self.bytes.len()).then_some(decoded)
+    }
+}
 
-/// Every form of `secret` that is looked for: as it is; inside a quoted text, and inside one quoted again (a `Debug`
-/// field in a JSON line); as writers of JSON and HTML escape it; as a part of a URL. Most secrets look the same in all.
+/// What an escape stands for.
+enum Escaped {
+    Byte(u8),
+    Char(char),
+}
+
+/// The escape at the beginning of `bytes`, and its length.
+fn escaped(bytes: &[u8]) -> Option<(usize, Escaped)> {
+    let hex = |digits: &[u8]| {
+        let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    match bytes {
+        [b'%', rest @ ..] => Some((3, Escaped::Byte(u8::try_from(hex(rest.get(..2)?)?).ok()?))),
+        [b'\\', b'u', rest @ ..] => Some((6, Escaped::Char(char::from_u32(hex(rest.get(..4)?)?)?))),
+        _ => None,
+    }
+}
+
+/// Every form of `secret` that is looked for beside what [`Layer`] undoes: as it is; inside a quoted text, and inside
+/// one quoted again (a `Debug` field in a JSON line); as writers of JSON and HTML escape it; as a form's field. Most
+/// secrets look the same in all.
 pub(super) fn forms(secret: String) -> Vec<String> {
     let once = quoted(&secret);
     let [short, long] = [false, true].map(|ascii| json(&secret, ascii));
-    let mut forms = vec![quoted(&once), once, html(&secret)];
-    for set in [COMPONENT, LENIENT, QUERY, PATH] {
-        let encoded = utf8_percent_encode(&secret, set).to_string();
-        forms.extend([lower(&encoded), encoded.replace("%20", "+"), encoded]);
-    }
-    forms.extend([quoted(&short), quoted(&long), short, long, secret]);
-    forms
+    let (twice, html, plus) = (quoted(&once), html(&secret), secret.replace(' ', "+"));
+    vec![quoted(&short), quoted(&long), short, long, once, twice, html, plus, secret]
 }
 
 fn quoted(text: &str) -> String {
@@ -74,17 +127,6 @@ fn html(text: &str) -> String {
     html
 }
 
-/// With the digits of every escape in lower case.
-fn lower(encoded: &str) -> String {
-    let mut parts = encoded.split('%');
-    let mut lower = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (digits, rest) = part.split_at(part.len().min(2));
-        let _ = write!(lower, "%{}{rest}", digits.to_ascii_lowercase());
-    }
-    lower
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,14 +146,20 @@ mod tests {
             r#"k\/\"\u00e9' &+{1}\\"#,
             r#"k/\\\"é' &+{1}\\\\"#,
             "k/&quot;é&#39; &amp;+{1}\\",
-            "k%2F%22%C3%A9%27%20%26%2B%7B1%7D%5C",
-            "k%2f%22%c3%a9%27%20%26%2b%7b1%7d%5c",
-            "k%2F%22%C3%A9%27+%26%2B%7B1%7D%5C",
-            "k%2F%22%C3%A9'%20%26%2B%7B1%7D%5C",
-            "k/%22%C3%A9%27%20&+{1}\\",
-            "k/%22%C3%A9'%20&+%7B1%7D\\",
+            "k/\"é'+&+{1}\\",
         ] {
             assert!(forms.iter().any(|known| known == form), "{form} is not in {forms:#?}");
         }
+    }
+
+    #[test]
+    fn escapes_are_undone_and_their_places_known() {
+        let text = "á%c3%A9\\u00e9%2525%zz%4";
+        let layers: Vec<Layer> = Layer::under(text).collect();
+        let read: Vec<_> = layers.iter().map(|layer| String::from_utf8_lossy(&layer.bytes)).collect();
+        assert_eq!(read, ["áéé%25%zz%4", "áéé%%zz%4"]);
+        assert_eq!(&text[layers[1].place(&(2..7))], "%c3%A9\\u00e9%2525");
+        assert_eq!(layers[1].place(&(7..12)), 19..text.len());
+        assert_eq!(Layer::under("nothing to undo").count(), 0);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 
-use super::disguise::forms;
+use super::disguise::{Layer, forms};
 
 /// What must not be shown now: the secrets of a configuration, and those of the one before it, since a request of that
 /// one may still be in the air.
@@ -43,7 +43,8 @@ impl Secrets {
     /// Shorter values are not masked: they would blank ordinary words.
     pub const MIN: usize = 8;
 
-    /// Keeps the values of at least [`Self::MIN`] characters, each in every form in which others may write it.
+    /// Keeps the values of at least [`Self::MIN`] characters, each in every form in which others may write it, in
+    /// whatever letter case.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
         let long = values.into_iter().filter(|v| v.chars().count() >= Self::MIN);
         let kept: BTreeSet<String> = long.flat_map(forms).collect();
@@ -51,7 +52,7 @@ impl Secrets {
             return Self::default();
         }
         // Building fails only beyond two thousand million bytes of secrets; a configuration has at most a few million.
-        Self(AhoCorasick::new(&kept).ok().map(Arc::new))
+        Self(AhoCorasick::builder().ascii_case_insensitive(true).build(&kept).ok().map(Arc::new))
     }
 
     /// `text` with every secret replaced by `***`; borrowed where there is none.
@@ -75,6 +76,9 @@ impl Secrets {
     pub fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let Some(known) = &self.0 else { return Vec::new() };
         let mut found: Vec<Range<usize>> = known.find_overlapping_iter(text).map(|found| found.range()).collect();
+        for layer in Layer::under(text) {
+            found.extend(known.find_overlapping_iter(&layer.bytes).map(|found| layer.place(&found.range())));
+        }
         found.sort_unstable_by_key(|span| span.start);
         found.dedup_by(|next, span| {
             let overlaps = next.start < span.end;
@@ -121,6 +125,23 @@ mod tests {
         assert_eq!(secrets.mask("-abcdefghijklmn-abcdefghabcdefgh-"), "-***-******-");
         assert_eq!(secrets.spans("-abcdefghijklmn-abcdefgh"), [1..15, 16..24]);
         assert_eq!(Secrets::new(["short".into()]).mask("short"), "short");
+    }
+
+    #[test]
+    fn no_way_to_write_it_unmasks() {
+        let secrets = Secrets::new(["k/é' &+{Key}%".into()]);
+        for written in [
+            "k%2F%C3%A9%27%20%26%2B%7BKey%7D%25",
+            "k%2f%c3%a9%27%20%26%2b%7bkey%7d%25",
+            "%6B/%C3%A9'+%26%2B{%4b%65%79}%25",
+            "k%252F%25C3%25A9%2527%2520%2526%252B%257BKey%257D%2525",
+            "K/é' &+{KEY}%",
+            r"k\u002f\u00E9\u0027\u0020\u0026+{\u004bey}%",
+            r"k\/\u00e9' &+{Key}%",
+        ] {
+            assert_eq!(secrets.mask(&format!("é {written} ñ")), "é *** ñ", "{written}");
+        }
+        assert_eq!(secrets.mask("100%25 of k/"), "100%25 of k/");
     }
 
     #[test]
