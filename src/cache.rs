@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
-use crate::domain::{Derivation, Entry, Merged, Name, Outcome, Roster, Saved, Snapshot, Time, Turn};
+use crate::domain::{Derivation, Entry, Merged, Name, Outcome, Roster, Saved, Snapshot, Time, Turns};
 use crate::render::{Mode, Rendering, render};
 
 /// The snapshot and its rendering, swapped as a whole.
@@ -92,13 +92,13 @@ impl Cache {
 
     /// Merges an outcome in, newest wins. `plan` is told what is then known of the source and says when it will be
     /// asked next. None if the outcome belongs to nobody here any more.
-    pub fn publish(&self, outcome: &Outcome, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turn> {
+    pub fn publish(&self, outcome: &Outcome, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turns> {
         self.take(&outcome.source, |old| old.merge(outcome), plan)
     }
 
     /// Merges in what another replica knows of a source, newest wins, and plans as [`Cache::publish`] does. None if there
     /// is nothing new in it.
-    pub fn hear(&self, saved: &Saved, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turn> {
+    pub fn hear(&self, saved: &Saved, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turns> {
         if !self.snapshot().learns_from(saved) {
             return None;
         }
@@ -133,18 +133,18 @@ impl Cache {
         source: &Name,
         merge: impl FnOnce(&Snapshot) -> Merged,
         plan: impl FnOnce(&Entry) -> Option<Time>,
-    ) -> Option<Turn> {
-        let mut turn = None;
+    ) -> Option<Turns> {
+        let mut turns = None;
         self.swap(|old| {
-            let Merged { snapshot, turn: turned, taken } = merge(old);
+            let Merged { snapshot, turns: turned, taken } = merge(old);
             if !taken {
                 return snapshot;
             }
-            turn = Some(turned);
+            turns = Some(turned);
             let next = snapshot.entry(source.as_str()).and_then(|entry| plan(entry));
             snapshot.planned(source, next)
         });
-        turn
+        turns
     }
 
     fn swap(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {

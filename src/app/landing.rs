@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use crate::cache::Cache;
-use crate::domain::{Entry, Outcome, Saved, Time, Turn};
+use crate::domain::{Entry, Name, Outcome, Saved, Time, Try, Turn, Turns};
 use crate::fleet::Fleet;
 use crate::flight::{Arrival, Landing};
 use crate::refresh::Order;
@@ -25,13 +25,13 @@ pub(super) fn landing(
         let (source, taken) = match arrival {
             Arrival::Flown(outcome) => {
                 witness(&outcome);
-                let turn = cache.publish(&outcome, plan)?;
-                tell(turn, &outcome);
+                let turns = cache.publish(&outcome, plan)?;
+                tell(&turns, &outcome);
                 (outcome.source, true)
             }
             Arrival::Heard(saved) => {
-                let turn = cache.hear(&saved, plan)?;
-                tell_heard(turn, &saved);
+                let turns = cache.hear(&saved, plan)?;
+                tell_heard(&turns, &saved);
                 (saved.name, false)
             }
             Arrival::Back(name) => (name, false),
@@ -63,30 +63,46 @@ pub(super) fn replan(
     })
 }
 
-fn tell(turn: Turn, outcome: &Outcome) {
+fn tell(turns: &Turns, outcome: &Outcome) {
     let source = outcome.source.as_str();
     let ms = outcome.took.as_millis();
-    match (turn, &outcome.result) {
+    match (turns.source, &outcome.result) {
         (Turn::Failed, Err(failure)) => {
-            warn!(source, code = failure.code.as_str(), error = &*failure.message, ms, "source began to fail");
+            let provider = failed(&outcome.tries);
+            warn!(
+                source,
+                provider,
+                code = failure.code.as_str(),
+                error = &*failure.message,
+                ms,
+                "source began to fail"
+            );
         }
         (Turn::Recovered(after), Ok(reading)) => {
             info!(source, provider = reading.provider.as_str(), failed_for_s = after.as_secs(), ms, "source recovered");
         }
         (_, Err(failure)) => {
-            debug!(source, code = failure.code.as_str(), error = &*failure.message, ms, "attempt failed");
+            let provider = failed(&outcome.tries);
+            debug!(source, provider, code = failure.code.as_str(), error = &*failure.message, ms, "attempt failed");
         }
         (_, Ok(reading)) => debug!(source, provider = reading.provider.as_str(), ms, "attempt succeeded"),
     }
+    tell_providers(&outcome.source, &turns.providers, &outcome.tries);
 }
 
 /// What another replica told, as [`tell`] would: each replica says for itself what became of a source.
-fn tell_heard(turn: Turn, saved: &Saved) {
+fn tell_heard(turns: &Turns, saved: &Saved) {
     let source = saved.name.as_str();
-    match (turn, &saved.failure, &saved.reading) {
+    match (turns.source, &saved.failure, &saved.reading) {
         (Turn::Failed, Some(lapse), _) => {
             let (code, error) = (lapse.failure.code.as_str(), &*lapse.failure.message);
-            warn!(source, code, error, "source began to fail, says another replica");
+            warn!(
+                source,
+                provider = failed(&saved.trail.tries),
+                code,
+                error,
+                "source began to fail, says another replica"
+            );
         }
         (Turn::Recovered(after), _, Some(reading)) => {
             let provider = reading.provider.as_str();
@@ -94,4 +110,34 @@ fn tell_heard(turn: Turn, saved: &Saved) {
         }
         _ => debug!(source, "another replica's attempt was taken in"),
     }
+    tell_providers(&saved.name, &turns.providers, &saved.trail.tries);
+}
+
+/// Of several providers one may fail without the source's failing.
+fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
+    let source = source.as_str();
+    for (name, turn) in turns {
+        let provider = name.as_str();
+        let failure = tries.iter().find(|one| one.provider == *name).and_then(Try::failure);
+        match (turn, failure) {
+            (Turn::Failed, Some(failure)) => {
+                warn!(
+                    source,
+                    provider,
+                    code = failure.code.as_str(),
+                    error = &*failure.message,
+                    "provider began to fail"
+                );
+            }
+            (Turn::Recovered(after), _) => {
+                info!(source, provider, failed_for_s = after.as_secs(), "provider recovered");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The most preferred of the providers that failed: the one whose code is the source's.
+fn failed(tries: &[Try]) -> Option<&str> {
+    tries.iter().find(|one| one.failure().is_some()).map(|one| one.provider.as_str())
 }

@@ -71,15 +71,25 @@ pub struct Derivation {
     pub result: Result<Data, Failure>,
 }
 
-/// What an outcome changed about a source's health; what is worth a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an outcome changed about the health of a source or of one of its providers; what is worth a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Turn {
     /// As healthy or as ill as before.
+    #[default]
     Same,
     /// The first failure after a success, or the first attempt of all.
     Failed,
     /// The first success after failures; how long they lasted.
     Recovered(Duration),
+}
+
+/// What an outcome changed about a source's health.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Turns {
+    /// The source's own.
+    pub source: Turn,
+    /// Those of its providers, if it has several: one that fails is hidden by the next.
+    pub providers: Vec<(Name, Turn)>,
 }
 
 impl Entry {
@@ -105,7 +115,7 @@ impl Entry {
     }
 
     /// This entry with an outcome merged in, newest wins, and what that changed.
-    pub fn merge(&self, outcome: &Outcome) -> (Self, Turn) {
+    pub fn merge(&self, outcome: &Outcome) -> (Self, Turns) {
         let mut merged = self.clone();
         match &outcome.result {
             Ok(reading) => {
@@ -121,8 +131,8 @@ impl Entry {
             }
         }
         merged.trail = self.trail.follow(outcome, merged.failing());
-        let turn = self.turn(&merged, outcome.at);
-        (merged, turn)
+        let turns = self.turns(&merged, outcome.at);
+        (merged, turns)
     }
 
     /// This entry with a newer computation of a derived source.
@@ -151,12 +161,15 @@ impl Entry {
     }
 
     /// What became of its health by a merge of what began at `at`.
-    pub(super) fn turn(&self, merged: &Self, at: Time) -> Turn {
-        match (self.failing(), merged.failing()) {
+    pub(super) fn turns(&self, merged: &Self, at: Time) -> Turns {
+        let source = match (self.failing(), merged.failing()) {
             (None, Some(_)) => Turn::Failed,
             (Some(lapse), None) => Turn::Recovered(at.since(self.trail.failing_since.unwrap_or(lapse.at))),
             _ => Turn::Same,
-        }
+        };
+        let several = self.source.providers().len() > 1;
+        let providers = if several { self.trail.turns_until(&merged.trail) } else { Vec::new() };
+        Turns { source, providers }
     }
 }
 
@@ -186,6 +199,18 @@ impl Trail {
     /// The streak of the provider of this name.
     pub fn streak(&self, provider: &Name) -> Option<&Streak> {
         self.streaks.iter().find(|streak| streak.provider == *provider)
+    }
+
+    /// Which providers began to fail between this and `later`, and which recovered.
+    fn turns_until(&self, later: &Self) -> Vec<(Name, Turn)> {
+        let began = later.streaks.iter().filter(|streak| self.streak(&streak.provider).is_none());
+        let began = began.map(|streak| (streak.provider.clone(), Turn::Failed));
+        let ended = self.streaks.iter().filter(|streak| later.streak(&streak.provider).is_none());
+        let ended = ended.filter_map(|streak| {
+            let success = later.tries.iter().find(|one| one.provider == streak.provider)?;
+            Some((streak.provider.clone(), Turn::Recovered(success.at.since(streak.since))))
+        });
+        began.chain(ended).collect()
     }
 
     /// A success ends a provider's streak, a failure lengthens it; what came late or was given up changes nothing.

@@ -27,7 +27,7 @@ mod time;
 
 pub use address::{carried_v4, is_metadata};
 pub use code::Code;
-pub use entry::{Derivation, Entry, Streak, Trail, Turn};
+pub use entry::{Derivation, Entry, Streak, Trail, Turn, Turns};
 pub use failure::{Failure, Lapse};
 pub use freshness::{Freshness, Shelf};
 pub use identity::Identity;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Identity, Lapse, Name, Reading, Streak, Time, Trail, Try, Turn};
+use super::{Entry, Identity, Lapse, Name, Reading, Streak, Time, Trail, Try, Turns};
 
 /// The longest that a provider may ask to be left alone.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
@@ -86,15 +86,15 @@ impl Entry {
     /// This entry with what another replica knows of its source, newest wins, and what that changed. The other one may
     /// have been told of other providers; of those nothing is kept.
     #[must_use]
-    pub fn hear(&self, saved: &Saved) -> (Self, Turn) {
+    pub fn hear(&self, saved: &Saved) -> (Self, Turns) {
         let known = |one: &&Try| self.source.providers().iter().any(|p| p.name == one.provider);
         let tries = saved.trail.tries.iter().filter(known).cloned().collect();
         let known = |one: &&Streak| self.source.providers().iter().any(|p| p.name == one.provider);
         let streaks = saved.trail.streaks.iter().filter(known).cloned().collect();
         let heard = Saved { trail: Trail { tries, streaks, ..saved.trail.clone() }, ..saved.clone() };
         let entry = self.restore(&heard);
-        let turn = self.turn(&entry, heard.trail.last.unwrap_or_default());
-        (entry, turn)
+        let turns = self.turns(&entry, heard.trail.last.unwrap_or_default());
+        (entry, turns)
     }
 
     /// Whether another replica knows something of this source that is new here.

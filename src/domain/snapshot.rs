@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Code, Data, Derivation, Entry, Freshness, Identity, Name, Outcome, Roster, Saved, Source, Time, Turn};
+use super::{Code, Data, Derivation, Entry, Freshness, Identity, Name, Outcome, Roster, Saved, Source, Time, Turns};
 
 /// What is known of every source. Cheap to clone; a merge copies one pointer per source.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Merged {
     /// The new snapshot.
     pub snapshot: Snapshot,
     /// What changed about the source's health.
-    pub turn: Turn,
+    pub turns: Turns,
     /// Whether the outcome belonged to somebody.
     pub taken: bool,
 }
@@ -96,11 +96,11 @@ impl Snapshot {
     pub fn merge(&self, outcome: &Outcome) -> Merged {
         let mut snapshot = self.clone();
         let Some(at) = self.home(&outcome.source, outcome.identity) else {
-            return Merged { snapshot, turn: Turn::Same, taken: false };
+            return Merged { snapshot, turns: Turns::default(), taken: false };
         };
-        let (entry, turn) = self.entries[at].merge(outcome);
+        let (entry, turns) = self.entries[at].merge(outcome);
         snapshot.entries[at] = Arc::new(entry);
-        Merged { snapshot, turn, taken: true }
+        Merged { snapshot, turns, taken: true }
     }
 
     /// This snapshot with what was kept of its sources, newest wins; what belongs to nobody here is left out.
@@ -120,11 +120,11 @@ impl Snapshot {
     pub fn hear(&self, saved: &Saved) -> Merged {
         let mut snapshot = self.clone();
         let Some(at) = self.home(&saved.name, saved.identity) else {
-            return Merged { snapshot, turn: Turn::Same, taken: false };
+            return Merged { snapshot, turns: Turns::default(), taken: false };
         };
-        let (entry, turn) = self.entries[at].hear(saved);
+        let (entry, turns) = self.entries[at].hear(saved);
         snapshot.entries[at] = Arc::new(entry);
-        Merged { snapshot, turn, taken: true }
+        Merged { snapshot, turns, taken: true }
     }
 
     /// Whether another replica knows something of a source that is new here, or that this one has no plan for yet.
@@ -251,6 +251,14 @@ impl Snapshot {
     pub fn derived_is_current(&self, position: usize) -> bool {
         let entry = &self.entries[position];
         entry.source.pace().is_some() || self.footing(position).is_none_or(|footing| *footing == *entry.footing)
+    }
+
+    /// Failed attempts since the last success of the source at `position`; of a derived source the most of its own and its
+    /// inputs': what it cannot be computed from makes it fail as often.
+    pub fn failures(&self, position: usize) -> u32 {
+        let entry = &self.entries[position];
+        let of_input = |name: &Name| self.roster.position(name.as_str()).map_or(0, |at| self.failures(at));
+        entry.source.inputs().iter().map(of_input).fold(entry.trail.failures, u32::max)
     }
 
     /// The last instant at which every state of `now` still holds; none if nothing will change by age alone.

@@ -70,8 +70,7 @@ fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
         if verdict > Verdict::Pass {
             notes.push((verdict, note(entry, &state, verdict)));
         }
-        let next = snapshot.next_attempt(at);
-        checks.insert(entry.source.name.to_string(), json!([check(entry, &state, verdict, next, now)]));
+        checks.insert(entry.source.name.to_string(), json!([check(snapshot, at, &state, verdict, now)]));
     }
     if let Some(view) = fleet {
         let verdict = if view.role == Role::Alone { Verdict::Warn } else { Verdict::Pass };
@@ -107,7 +106,8 @@ fn note(entry: &Entry, state: &Known<'_>, verdict: Verdict) -> String {
     note
 }
 
-fn check(entry: &Entry, state: &Known<'_>, verdict: Verdict, next: Option<Time>, now: Time) -> Value {
+fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, now: Time) -> Value {
+    let (entry, next) = (&snapshot.entries()[at], snapshot.next_attempt(at));
     let derived = entry.source.pace().is_none();
     let mut check = Map::new();
     let mut put = |key: &str, value: Value| {
@@ -131,7 +131,7 @@ fn check(entry: &Entry, state: &Known<'_>, verdict: Verdict, next: Option<Time>,
             put("failing_since", json!(rfc3339(since)));
         }
     }
-    put("consecutive_failures", json!(entry.trail.failures));
+    put("consecutive_failures", json!(snapshot.failures(at)));
     let instants = [("last_attempt", entry.trail.last), ("next_attempt", next)];
     for (key, time) in instants.into_iter().filter_map(|(key, time)| Some((key, time?))) {
         put(key, json!(rfc3339(time)));

@@ -6,38 +6,73 @@ use serde_json::{Number, Value};
 
 use crate::domain::Data;
 
-/// Each number in `data` that a double can hold, with its dotted path, in the order of the data. A key may have a dot in
-/// it, so that two numbers have the same path: then the first one counts, since two samples of one series would make
-/// Prometheus refuse the page.
-pub(super) fn numbers(data: &Data) -> Vec<(String, Number)> {
-    let mut found = Vec::new();
-    if let Ok(value) = serde_json::from_str(data.as_json()) {
-        collect(&value, &mut String::new(), &mut found);
-    }
-    let mut seen = HashSet::new();
-    found.retain(|(path, _)| seen.insert(path.clone()));
-    found
+/// The most numbers of one source that are told: a provider must not fill whoever keeps them.
+const MOST: usize = 10_000;
+
+/// The longest path, in bytes.
+const LONGEST_PATH: usize = 256;
+
+/// The numbers of a source.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// Each with its dotted path, in the order of the data.
+    pub(super) found: Vec<(String, Number)>,
+    /// How many there are beside these.
+    pub(super) left_out: usize,
 }
 
-/// The depth of data is limited where it comes in.
-fn collect(value: &Value, path: &mut String, found: &mut Vec<(String, Number)>) {
-    let mut below = |key: &str, value: &Value, path: &mut String| {
-        let length = path.len();
+/// The numbers in `data`, but for those that a double cannot hold, those beyond [`MOST`] or with a path beyond
+/// [`LONGEST_PATH`], and, since a key may have a dot in it, those whose path was there before: two samples of one series
+/// would make Prometheus refuse the page.
+pub(super) fn numbers(data: &Data) -> Numbers {
+    let mut search = Search::default();
+    if let Ok(value) = serde_json::from_str(data.as_json()) {
+        search.below(&value);
+    }
+    search.numbers
+}
+
+#[derive(Default)]
+struct Search {
+    numbers: Numbers,
+    /// The paths so far.
+    seen: HashSet<String>,
+    /// Where the search is.
+    path: String,
+}
+
+impl Search {
+    /// The depth of data is limited where it comes in.
+    fn below(&mut self, value: &Value) {
+        match value {
+            Value::Number(number) => self.take(number),
+            Value::Object(members) => members.iter().for_each(|(key, value)| self.at(key, value)),
+            Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| self.at(&at.to_string(), item)),
+            _ => {}
+        }
+    }
+
+    fn at(&mut self, key: &str, value: &Value) {
+        let length = self.path.len();
         if length > 0 {
-            path.push('.');
+            self.path.push('.');
         }
-        path.push_str(key);
-        collect(value, path, found);
-        path.truncate(length);
-    };
-    match value {
-        // One number beyond double precision would make Prometheus refuse a whole page.
-        Value::Number(number) if number.as_f64().is_some_and(f64::is_finite) => {
-            found.push((path.clone(), number.clone()));
+        self.path.push_str(key);
+        self.below(value);
+        self.path.truncate(length);
+    }
+
+    fn take(&mut self, number: &Number) {
+        let told = self.numbers.found.len() < MOST
+            && self.path.len() <= LONGEST_PATH
+            // One number beyond double precision would make Prometheus refuse a whole page.
+            && number.as_f64().is_some_and(f64::is_finite)
+            && self.seen.insert(self.path.clone());
+        if told {
+            self.numbers.found.push((self.path.clone(), number.clone()));
+        } else {
+            self.numbers.left_out += 1;
         }
-        Value::Object(members) => members.iter().for_each(|(key, value)| below(key, value, path)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| below(&at.to_string(), item, path)),
-        _ => {}
     }
 }
 
@@ -48,8 +83,20 @@ mod tests {
     #[test]
     fn numbers_are_found_with_their_paths() {
         let json = r#"{"usd": 97123.450, "a": {"b": [1, "x", {"c": 2e3}]}, "t": true, "huge": 1e400, "a.b.0": 7}"#;
-        let found: Vec<_> = numbers(&Data::from_checked(json)).into_iter().map(|(p, n)| (p, n.to_string())).collect();
+        let Numbers { found, left_out } = numbers(&Data::from_checked(json));
+        let found: Vec<_> = found.into_iter().map(|(path, number)| (path, number.to_string())).collect();
         let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
         assert_eq!(found, expected.map(|(path, number)| (path.to_owned(), number.to_owned())));
+        assert_eq!(left_out, 2);
+    }
+
+    #[test]
+    fn a_provider_cannot_name_series_without_end() {
+        let many = format!("[{}]", vec!["1"; MOST + 7].join(","));
+        let Numbers { found, left_out } = numbers(&Data::from_checked(many));
+        assert_eq!((found.len(), left_out), (MOST, 7));
+        let long = format!("{{\"{}\": 1, \"{}\": 2}}", "k".repeat(LONGEST_PATH), "k".repeat(LONGEST_PATH + 1));
+        let Numbers { found, left_out } = numbers(&Data::from_checked(long));
+        assert_eq!((found.len(), left_out), (1, 1));
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::domain::{Code, End, Entry, Freshness, Name, Outcome, Snapshot, Time};
+use crate::domain::{Code, End, Entry, Freshness, Name, Outcome, Snapshot, State, Time};
 
 use super::exposition::{Page, Type};
 use super::metrics::seconds;
-use super::numbers::numbers;
+use super::numbers::{Numbers, numbers};
 
 /// Upper bounds of the duration buckets, in microseconds.
 const BOUNDS: [u64; 12] =
@@ -47,47 +47,64 @@ impl Fetches {
 
 /// Adds the families of the sources.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches, now: Time) {
-    let states = snapshot.entries().iter().enumerate().map(|(at, entry)| (&**entry, snapshot.state(at, now).freshness));
-    let states: Vec<(&Entry, Freshness)> = states.collect();
-    gauges(page, &states);
+    let known = snapshot.entries().iter().enumerate().map(|(at, entry)| Known {
+        entry,
+        state: snapshot.state(at, now),
+        failures: snapshot.failures(at),
+    });
+    let known: Vec<Known<'_>> = known.collect();
+    gauges(page, &known);
     attempts(page, snapshot, fetches);
-    values(page, &states);
-    let newest = states.iter().filter_map(|(entry, _)| entry.trail.last).max();
+    values(page, &known);
+    let newest = known.iter().filter_map(|one| one.entry.trail.last).max();
     let newest = newest.map_or(0.0, |time| seconds(time.as_millis()));
     let help = "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.";
     page.single("resumen_snapshot_timestamp_seconds", Type::Gauge, help, newest);
 }
 
-/// What a gauge shows of a source; none leaves the sample out.
-type Show = fn(&Entry, Freshness) -> Option<f64>;
+/// What is known of one source.
+struct Known<'s> {
+    entry: &'s Entry,
+    state: State<'s>,
+    failures: u32,
+}
 
-fn gauges(page: &mut Page, states: &[(&Entry, Freshness)]) {
+/// What a gauge shows of a source; none leaves the sample out.
+type Show = fn(&Known<'_>) -> Option<f64>;
+
+fn gauges(page: &mut Page, all: &[Known<'_>]) {
     let families: [(&str, &str, Show); 5] = [
-        ("up", "Whether the latest attempt succeeded.", |entry, _| {
-            entry.trail.last.map(|_| f64::from(u8::from(entry.failing().is_none())))
+        ("up", "Whether the latest attempt succeeded.", up),
+        ("stale", "Whether the reading is older than its ttl, or missing.", |known| {
+            Some(f64::from(u8::from(known.state.freshness != Freshness::Fresh)))
         }),
-        ("stale", "Whether the reading is older than its ttl, or missing.", |_, freshness| {
-            Some(f64::from(u8::from(freshness != Freshness::Fresh)))
+        ("last_success_timestamp_seconds", "When the newest reading was asked for, since the epoch.", |known| {
+            known.entry.reading.as_ref().map(|reading| seconds(reading.fetched_at.as_millis()))
         }),
-        ("last_success_timestamp_seconds", "When the newest reading was asked for, since the epoch.", |entry, _| {
-            entry.reading.as_ref().map(|reading| seconds(reading.fetched_at.as_millis()))
+        ("last_attempt_timestamp_seconds", "When the newest finished attempt began, since the epoch.", |known| {
+            known.entry.trail.last.map(|time| seconds(time.as_millis()))
         }),
-        ("last_attempt_timestamp_seconds", "When the newest finished attempt began, since the epoch.", |entry, _| {
-            entry.trail.last.map(|time| seconds(time.as_millis()))
-        }),
-        ("consecutive_failures", "Failed attempts since the last success.", |entry, _| {
-            Some(f64::from(entry.trail.failures))
-        }),
+        ("consecutive_failures", "Failed attempts since the last success.", |known| Some(f64::from(known.failures))),
     ];
     for (name, help, show) in families {
         let name = format!("resumen_source_{name}");
         page.family(&name, Type::Gauge, help);
-        for (entry, freshness) in states {
-            if let Some(value) = show(entry, *freshness) {
-                page.sample(&name, &[("source", entry.source.name.as_str())], value);
+        for known in all {
+            if let Some(value) = show(known) {
+                page.sample(&name, &[("source", known.entry.source.name.as_str())], value);
             }
         }
     }
+}
+
+/// A derived source whose input fails has failed too, even if it was never computed.
+fn up(known: &Known<'_>) -> Option<f64> {
+    let tried = known.entry.trail.last.is_some() || known.failures > 0;
+    let failing = match known.entry.source.pace() {
+        Some(_) => known.entry.failing().is_some(),
+        None => known.state.error.is_some(),
+    };
+    tried.then(|| f64::from(u8::from(!failing)))
 }
 
 fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
@@ -120,13 +137,20 @@ fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
 }
 
 /// Each number in the data of a fresh source. A stale one is never shown as if it were current.
-fn values(page: &mut Page, states: &[(&Entry, Freshness)]) {
+fn values(page: &mut Page, all: &[Known<'_>]) {
+    let fresh = all.iter().filter(|known| known.state.freshness == Freshness::Fresh);
+    let read = fresh.filter_map(|known| Some((known.entry.source.name.as_str(), numbers(known.state.reading?.data))));
+    let read: Vec<(&str, Numbers)> = read.collect();
     let name = "resumen_value";
     page.family(name, Type::Gauge, "Each number in a source's data, while it is fresh.");
-    for (entry, _) in states.iter().filter(|(_, freshness)| *freshness == Freshness::Fresh) {
-        let Some(reading) = &entry.reading else { continue };
-        for (path, number) in numbers(&reading.data) {
-            page.sample(name, &[("source", entry.source.name.as_str()), ("path", &path)], number);
+    for (source, numbers) in &read {
+        for (path, number) in &numbers.found {
+            page.sample(name, &[("source", source), ("path", path)], number);
         }
+    }
+    let name = "resumen_values_left_out";
+    page.family(name, Type::Gauge, "Numbers in a source's data that are no resumen_value, while it is fresh.");
+    for (source, numbers) in &read {
+        page.sample(name, &[("source", source)], numbers.left_out);
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{Ended, Program, base, command, get, run};
+use crate::support::stub::Stub;
 
 /// A configuration in a folder of its own, and the simulator that its sources ask.
 struct Stage {
@@ -180,6 +181,35 @@ fn no_secret_gets_into_a_log_line_or_an_error() {
     let ended = program.end();
     assert!(ended.err.contains("source began to fail"), "{}", ended.err);
     assert!(!ended.err.contains("sesame") && !result.to_string().contains("sesame"), "{}\n{result}", ended.err);
+}
+
+#[test]
+fn the_log_names_a_provider_that_another_one_hides() {
+    let stage = Stage::new();
+    let [first, second] = ["1", "2"].map(Stub::json);
+    first.change(|answer| answer.status = "503 Service Unavailable");
+    let provider =
+        |name: &str, stub: &Stub| format!("[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}\"\n", stub.url());
+    let pace = "interval = \"50ms\"\ntimeout = \"50ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
+    let (preferred, other) = (provider("preferred", &first), provider("other", &second));
+    replace(&stage.path(), &format!("[store]\npath = \"\"\n[sources.usd]\n{pace}{preferred}{other}"));
+    let (program, base) = stage.serve(&[]);
+    let line = program.err_line("provider began to fail");
+    for part in ["source=usd", "provider=preferred", "code=http_status", "error=\"HTTP 503"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(results(&base, "/resumen")["usd"]["ok"], true);
+    first.says("1");
+    let line = program.err_line("provider recovered");
+    assert!(line.contains("provider=preferred") && line.contains("failed_for_s="), "{line}");
+    for stub in [&first, &second] {
+        stub.change(|answer| answer.status = "404 Not Found");
+    }
+    let line = program.err_line("source began to fail");
+    assert!(line.contains("provider=preferred") && line.contains("other: HTTP 404"), "{line}");
+    program.signal(Signal::TERM);
+    let log = program.end().err;
+    assert!(!log.contains("source recovered"), "{log}");
 }
 
 #[test]

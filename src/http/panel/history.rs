@@ -118,7 +118,7 @@ fn numbers_of(reading: &Reading) -> Vec<(String, f64)> {
     if reading.data.as_json().len() > LONGEST {
         return Vec::new();
     }
-    let found = numbers(&reading.data).into_iter().filter_map(|(path, number)| Some((path, number.as_f64()?)));
+    let found = numbers(&reading.data).found.into_iter().filter_map(|(path, number)| Some((path, number.as_f64()?)));
     found.take(COLUMNS).collect()
 }
 

@@ -1,7 +1,7 @@
 //! `/metrics` as a scraper sees it.
 
 use super::served;
-use crate::support::scripted::{Scripted, pace, source};
+use crate::support::scripted::{Scripted, derived, pace, source};
 use crate::support::stand::{Stand, settings};
 
 fn value(page: &str, series: &str) -> Option<f64> {
@@ -83,6 +83,21 @@ fn sources_are_shown_with_their_numbers() {
     assert_eq!(value(page, "resumen_source_stale{source=\"btc\"}"), Some(0.0));
     assert_eq!(value(page, "resumen_value{source=\"btc\",path=\"usd\"}"), Some(97123.45));
     assert!(value(page, "resumen_snapshot_timestamp_seconds").unwrap() > 1.6e9);
+}
+
+#[test]
+fn a_derived_source_that_could_never_be_computed_is_down_as_often_as_its_input_failed() {
+    let sources = [source("usd", &["provider"], pace()), derived("eur", &["usd"], ".usd")];
+    let stand = Stand::start(settings(), &sources, Scripted::default());
+    assert_eq!(value(stand.client().get("/metrics").text(), "resumen_source_up{source=\"eur\"}"), None);
+    stand.failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
+    let page = stand.client().get("/metrics");
+    for source in ["usd", "eur"] {
+        let shown = |family| value(page.text(), &format!("resumen_source_{family}{{source=\"{source}\"}}"));
+        assert_eq!((shown("up"), shown("consecutive_failures")), (Some(0.0), Some(1.0)), "{source}");
+    }
+    let health: serde_json::Value = serde_json::from_slice(&stand.client().get("/salud/fuentes").body).unwrap();
+    assert_eq!(health["checks"]["eur"][0]["consecutive_failures"], 1, "{health}");
 }
 
 #[test]
