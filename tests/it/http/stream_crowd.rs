@@ -133,7 +133,8 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
     let (p50, p99, max) = (at(0.5), at(0.99), delays[delays.len() - 1]);
     println!("{there} clients: {each} bytes each; {} events, p50 {p50:?}, p99 {p99:?}, max {max:?}", delays.len());
     runtime.block_on(until("the deaf are dropped", || {
-        round(ledger.lock().unwrap().begun.len() + 1);
+        let rounds = ledger.lock().unwrap().begun.len();
+        round(rounds + 1);
         clients(address) == LISTENERS
     }));
     assert!(each < 32 * 1024, "{each} bytes each");
