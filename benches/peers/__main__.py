@@ -6,7 +6,8 @@
     python3 benches/peers overload        goodput at five times the capacity
     python3 benches/peers --install …     installs what is missing first (apt-get, pip), which needs root and a network
 
-It measures `target/release/resumen`; build that first: `cargo build --release`.
+It measures `target/release/resumen`; build that first: `cargo build --release`, and `cargo build --release --example bare`
+for a loop that reads no request and answers all the same: what is left of the kernel's work when the server does nothing.
 """
 
 import argparse

@@ -80,6 +80,9 @@ def subjects(bench):
                           connections=100)
     path = bench.write("callgrind.toml", text)
     yield "resumen", [bench.binary, "serve", "--config", path], port, "/resumen"
+    if bench.bare.exists():
+        answer, port = bench.get("bare").process.command[-1], free_port()
+        yield "no-parse loop", [bench.bare, f"127.0.0.1:{port}", answer], port, "/resumen"
     for name, server, http in [("nginx return", bench.constant(), ""), ("nginx proxy_cache", bench.caching(), NGINX_CACHE_HTTP)]:
         port, command = bench.nginx_command(f"callgrind {name}", server, http, "master_process off;")
         yield name, command, port, "/resumen"

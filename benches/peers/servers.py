@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -123,6 +124,7 @@ class Bench:
 
     def __init__(self, folder, binary, venv):
         self.folder, self.binary, self.venv = folder, binary, venv
+        self.bare = binary.parent / "examples/bare"
         self.running = []
         self.made = {}
 
@@ -163,6 +165,13 @@ class Bench:
 
     def _ours(self):
         return self.resumen("resumen", 'interval = "1h"')
+
+    def _bare(self):
+        port, answer = free_port(), self.folder / "answer"
+        with socket.create_connection(("127.0.0.1", self.get("ours").port), 10) as stream:
+            stream.sendall(b"GET /resumen HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            answer.write_bytes(stream.recv(65536))
+        return self.start("no-parse loop", [self.bare, f"127.0.0.1:{port}", answer], port)
 
     def _storm(self):
         pace = 'interval = "30ms"\nmin_interval = "1ms"\ntimeout = "30ms"\nttl = "10s"'
