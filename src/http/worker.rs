@@ -38,6 +38,13 @@ const COARSEST_SWEEP: Duration = Duration::from_millis(250);
 /// Who has been idle for less than this keeps its place when others want one.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 
+/// Connections that a thread takes on before it goes round those that it has. A new one costs as much as several answers,
+/// so a crowd that comes in at once, or gives up and comes again, must not keep those waiting that were here before.
+const AT_ONCE: usize = 2;
+
+/// Connections that wait for a thread to take them on; with more the accept loop waits, and the kernel keeps the rest.
+const WAITING: usize = 16;
+
 /// How long after the drain began a connection without a request in progress is kept: whoever was just about to ask is
 /// answered, and told by that answer that it is the last.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -59,7 +66,7 @@ enum Task {
 /// The accept loop's end of a serving thread.
 pub(super) struct Worker {
     pub(super) stats: Arc<Counters>,
-    tasks: mpsc::UnboundedSender<Task>,
+    tasks: mpsc::Sender<Task>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -67,7 +74,7 @@ impl Worker {
     /// Starts the `number`th serving thread.
     pub(super) fn start<F: Fetch>(number: usize, site: &Arc<Site<F>>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (tasks, incoming) = mpsc::unbounded_channel();
+        let (tasks, incoming) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let stats = site.counters.enroll();
         let mut rota = Rota::new(site, Arc::clone(&stats));
@@ -81,21 +88,22 @@ impl Worker {
         Ok(Self { stats, tasks, ended })
     }
 
-    /// Hands over a connection.
-    pub(super) fn take(&self, arrival: Arrival) {
+    /// Hands over a connection; waits while the thread has enough to do.
+    pub(super) async fn take(&self, arrival: Arrival) {
         self.stats.connections.fetch_add(1, Relaxed);
-        self.send(Task::Serve(arrival));
-    }
-
-    /// Asks it to end connections that nobody uses.
-    pub(super) fn make_room(&self) {
-        self.send(Task::MakeRoom);
-    }
-
-    fn send(&self, task: Task) {
-        if self.tasks.send(task).is_err() {
+        if self.tasks.send(Task::Serve(arrival)).await.is_err() {
             tracing::error!("a serving thread is gone");
         }
+    }
+
+    /// Asks it to end connections that nobody uses; a thread that has no time for that is asked again.
+    pub(super) fn make_room(&self) {
+        let _ = self.tasks.try_send(Task::MakeRoom);
+    }
+
+    /// Whether it would take another one at once.
+    pub(super) fn has_time(&self) -> bool {
+        self.tasks.capacity() > 0
     }
 
     /// Lets it finish what it does; what is returned tells when it has.
@@ -141,8 +149,9 @@ impl<F: Fetch> Rota<F> {
     }
 
     /// Serves until nothing more can come, then what is left. If it is called again after a panic, it goes on.
-    async fn run(&mut self, tasks: &mut mpsc::UnboundedReceiver<Task>) {
+    async fn run(&mut self, tasks: &mut mpsc::Receiver<Task>) {
         let mut sweep_at = self.now() + self.every;
+        let mut taken = 0_usize;
         loop {
             tokio::select! {
                 task = tasks.recv() => match task {
@@ -151,6 +160,10 @@ impl<F: Fetch> Rota<F> {
                             sweep_at = self.now() + self.every;
                         }
                         self.open(arrival);
+                        taken = taken.wrapping_add(1);
+                        if taken % AT_ONCE == 0 {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     Some(Task::MakeRoom) => self.make_room(),
                     None => break,
