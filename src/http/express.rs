@@ -23,7 +23,7 @@ use crate::render::Rendering;
 
 use super::front::Hall;
 use super::io::Io;
-use super::plain::{LONGEST, Sight, Wishes, look};
+use super::plain::{LONGEST, Sight, Wishes, begins, look};
 use super::rescue::rescued;
 
 /// Bytes that are read at once.
@@ -137,18 +137,12 @@ impl Lane {
         let mut at = 0;
         self.next = Next::Read;
         let began = hall.site.clock.mark();
+        // Where a bug of ours gives nothing, the library's way meets it again and answers.
+        let mut fill = || rescued(|| drawer.refill(hall.site.cache.current(began.time))).is_ok();
+        let express = hall.is_express() && begins(input) && fill();
         while at < input.len() && self.next == Next::Read {
-            match look(&input[at..]) {
-                Sight::Plain(length, wishes) if hall.is_express() => {
-                    // Where a bug of ours gives nothing, the library's way meets it again and answers.
-                    if at == 0 && rescued(|| drawer.refill(hall.site.cache.current(began.time))).is_err() {
-                        self.next = Next::Leave;
-                        break;
-                    }
-                    let Some(answer) = drawer.answer(hall, &wishes) else {
-                        self.next = Next::Leave;
-                        break;
-                    };
+            match drawer.find(hall, &input[at..], express) {
+                Found::Answer(length, answer) => {
                     output.extend_from_slice(&answer.bytes);
                     hall.count_resumen(answer.status, began);
                     at += length;
@@ -156,8 +150,8 @@ impl Lane {
                         self.next = Next::Answer;
                     }
                 }
-                Sight::Partial => break,
-                Sight::Plain(..) | Sight::Other => self.next = Next::Leave,
+                Found::Partial => break,
+                Found::Nothing => self.next = Next::Leave,
             }
         }
         self.kept = input[at..].to_vec();
@@ -176,9 +170,22 @@ struct Drawer {
 /// One whole answer, as it goes out.
 #[derive(Debug)]
 struct Answer {
+    /// The head of the request that was answered so last. Dashboards send the same one all day, and the same bytes mean
+    /// the same.
+    head: Vec<u8>,
     asked: [Option<Box<[u8]>>; 3],
     status: StatusCode,
     bytes: Vec<u8>,
+}
+
+/// What there is to say to what was read.
+enum Found<'a> {
+    /// The answer to the first request, whose length this is.
+    Answer(usize, &'a Answer),
+    /// Nothing yet: the first request is not whole.
+    Partial,
+    /// Nothing on this way.
+    Nothing,
 }
 
 impl Drawer {
@@ -190,10 +197,30 @@ impl Drawer {
         }
     }
 
-    fn answer<F: Fetch>(&mut self, hall: &Hall<F>, wishes: &Wishes<'_>) -> Option<&Answer> {
+    /// What to say to the first request in `input`; if `express`, a plain one may be answered.
+    fn find<F: Fetch>(&mut self, hall: &Hall<F>, input: &[u8], express: bool) -> Found<'_> {
+        let again = |answer: &Answer| input.starts_with(&answer.head);
+        if express && let Some(at) = self.answers.iter().position(again) {
+            let answer = &self.answers[at];
+            return Found::Answer(answer.head.len(), answer);
+        }
+        match look(input) {
+            Sight::Plain(length, wishes) if express => match self.answer(hall, &input[..length], &wishes) {
+                Some(answer) => Found::Answer(length, answer),
+                None => Found::Nothing,
+            },
+            Sight::Partial => Found::Partial,
+            Sight::Plain(..) | Sight::Other => Found::Nothing,
+        }
+    }
+
+    fn answer<F: Fetch>(&mut self, hall: &Hall<F>, head: &[u8], wishes: &Wishes<'_>) -> Option<&Answer> {
         let known = self.answers.iter().position(|answer| answer.is_for(wishes));
         let at = known.or_else(|| self.make(hall, wishes))?;
-        self.answers.get(at)
+        let answer = self.answers.get_mut(at)?;
+        answer.head.clear();
+        answer.head.extend_from_slice(head);
+        Some(answer)
     }
 
     fn make<F: Fetch>(&mut self, hall: &Hall<F>, wishes: &Wishes<'_>) -> Option<usize> {
@@ -201,7 +228,8 @@ impl Drawer {
         let rendering = self.rendering.as_deref()?;
         let response = rescued(|| hall.respond(rendering, &request)).ok()?;
         let asked = wishes.fields().map(|value| value.map(Box::from));
-        let made = Answer { asked, status: response.status(), bytes: written(&response, hall.site.clock.wall()) };
+        let bytes = written(&response, hall.site.clock.wall());
+        let made = Answer { head: Vec::new(), asked, status: response.status(), bytes };
         if self.answers.len() < KINDS {
             self.answers.push(made);
             return Some(self.answers.len() - 1);

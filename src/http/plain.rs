@@ -36,6 +36,11 @@ pub(super) struct Wishes<'a> {
     pub(super) origin: Option<&'a [u8]>,
 }
 
+/// Whether `bytes` may begin with a plain request.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(REQUEST_LINE)
+}
+
 /// What `bytes` begin with.
 pub(super) fn look(bytes: &[u8]) -> Sight<'_> {
     let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {

@@ -161,7 +161,7 @@ impl<F: Fetch> Rota<F> {
                         }
                         self.open(arrival);
                         taken = taken.wrapping_add(1);
-                        if taken % AT_ONCE == 0 {
+                        if taken.is_multiple_of(AT_ONCE) {
                             tokio::task::yield_now().await;
                         }
                     }
