@@ -130,6 +130,7 @@ fn given_up(halted: Halted) -> Complaint {
         Halted::Asked => Complaint::new(Code::ExtractTimeout, "the filter was stopped"),
         Halted::Memory => failed("the filter takes too much memory"),
         Halted::Levels => failed("the filter nests values without end"),
+        Halted::Stack => failed("the filter recurses without end"),
     }
 }
 

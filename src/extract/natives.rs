@@ -70,6 +70,18 @@ pub(super) fn all() -> Vec<Fun<Watched>> {
                 body.paths((context, cv.1))
             }),
         ),
+        (
+            "__optional",
+            [Bind::Fun(())].into(),
+            Native::<Watched>::new(|mut cv| {
+                let (body, context) = cv.0.pop_fun();
+                until_error(body.run::<Watched>((context, cv.1)))
+            })
+            .with_paths(|mut cv| {
+                let (body, context) = cv.0.pop_fun();
+                until_error(body.paths::<Watched>((context, cv.1)))
+            }),
+        ),
         run::<Watched>(("range", v(3), range)),
         run::<Watched>(("tonumber", v(0), |cv| bome(to_number(cv.1)))),
         run::<Watched>(("tojson", v(0), |cv| bome(to_json(&cv)))),
@@ -215,6 +227,15 @@ fn try_catch(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
             },
         }
     }))
+}
+
+/// `body?`, which drops an error; jaq's own writes it out first, however long that takes.
+fn until_error<'a, T: 'a>(outputs: BoxIter<'a, ValX<'a, T, Val>>) -> BoxIter<'a, ValX<'a, T, Val>> {
+    let output = |output: ValX<'a, T, Val>| match output {
+        Ok(output) => Some(Ok(output)),
+        Err(thrown) => Exn::get_err(thrown).err().map(Err),
+    };
+    Box::new(outputs.map_while(output).fuse())
 }
 
 /// What an error carries, as a value.

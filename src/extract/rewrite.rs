@@ -31,7 +31,7 @@ pub(super) fn tail(term: Text<'_>) -> Text<'_> {
         Term::BinOp(left, op, right) => binary(*left, op, *right),
         Term::Label(name, term) => Term::Label(name, boxed(tail(*term))),
         Term::Fold(kind, over, pattern, args) => fold(kind, *over, pattern, args),
-        Term::TryCatch(term, None) => Term::TryCatch(boxed(tail(*term)), None),
+        Term::TryCatch(term, None) => Term::Call("__optional", vec![tail(*term)]),
         Term::TryCatch(term, Some(catch)) => Term::Call("__try", vec![tail(*term), tail(*catch)]),
         Term::IfThenElse(cases, last) => Term::IfThenElse(
             cases.into_iter().map(|(condition, then)| (operand(condition), tail(then))).collect(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, Builder};
 
 /// Bytes of stack.
-const DEPTH: usize = 512 << 20;
+pub(super) const DEPTH: usize = 512 << 20;
 /// How many threads may wait for work.
 const KEPT: usize = 2;
 

@@ -14,6 +14,8 @@ use jaq_core::data::HasLut;
 use jaq_core::{DataT, Lut};
 use jaq_json::Val;
 
+use super::threads::DEPTH;
+
 /// The most bytes that one evaluation may pile up, beside [`PER_BYTE`] for each byte of its body: built strings, elements
 /// and members, counted and never given back.
 pub(super) const MAX_BYTES: usize = 64 << 20;
@@ -21,6 +23,8 @@ pub(super) const MAX_BYTES: usize = 64 << 20;
 const PER_BYTE: usize = 64;
 /// The most levels that a value may have inside of a filter. Jaq frees, compares and walks values by recursion.
 const MAX_LEVELS: usize = 1000;
+/// The most stack that an evaluation may take, in bytes: half of what there is, so that no single step needs the rest.
+const MAX_STACK: usize = DEPTH / 2;
 /// How many rounds of a loop pass between two looks at how deep its value is, and the most values looked at.
 const ROUNDS: u32 = 256;
 const MAX_LOOKS: usize = 1 << 12;
@@ -42,12 +46,16 @@ pub(super) enum Halted {
     Memory,
     /// More than [`MAX_LEVELS`].
     Levels,
+    /// More than [`MAX_STACK`].
+    Stack,
 }
 
 /// What one evaluation has used up.
 #[derive(Debug)]
 pub(super) struct Meter {
     stop: Stop,
+    /// Where the stack was at its beginning.
+    bottom: usize,
     max: usize,
     bytes: Cell<usize>,
     rounds: Cell<u32>,
@@ -84,10 +92,11 @@ impl Stop {
 }
 
 impl Meter {
-    /// A fresh one, which looks at `stop` and allows `most` bytes beside those that a body of `body` bytes may take.
+    /// A fresh one, which looks at `stop` and allows `most` bytes beside those that a body of `body` bytes may take. The
+    /// evaluation must be on this thread.
     pub(super) fn new(stop: &Stop, most: usize, body: usize) -> Self {
         let max = most.saturating_add(body.saturating_mul(PER_BYTE));
-        Self { stop: stop.clone(), max, bytes: Cell::new(0), rounds: Cell::new(0) }
+        Self { stop: stop.clone(), bottom: here(), max, bytes: Cell::new(0), rounds: Cell::new(0) }
     }
 
     /// A value on its way from one step to the next.
@@ -130,10 +139,14 @@ impl Meter {
         self.max - self.bytes.get()
     }
 
-    /// Whether somebody still waits.
+    /// Whether somebody still waits, and whether there is stack left: what jaq updates along an endless path (`repeat(.)
+    /// |= .`) it does by recursion.
     pub(super) fn look(&self) {
         if self.stop.0.load(Ordering::Relaxed) {
             halt(Halted::Asked);
+        }
+        if self.bottom.abs_diff(here()) > MAX_STACK {
+            halt(Halted::Stack);
         }
     }
 }
@@ -149,6 +162,12 @@ pub(super) fn watched<T>(work: impl FnOnce() -> T) -> Result<T, Halted> {
 fn halt(why: Halted) -> ! {
     // Unlike `panic!` it tells nobody: this is no bug.
     resume_unwind(Box::new(why))
+}
+
+/// An address on the stack of whoever asks.
+fn here() -> usize {
+    let mark = 0_u8;
+    std::ptr::from_ref(std::hint::black_box(&mark)).addr()
 }
 
 /// The bytes of `value` itself, not of what it holds.

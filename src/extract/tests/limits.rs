@@ -119,6 +119,23 @@ fn what_explodes_is_given_up() {
 }
 
 #[test]
+fn endless_updates_end_before_the_stack_does() {
+    for filter in ["recurse |= [.]", "repeat(.) |= (., .)"] {
+        assert_eq!(fails(filter, "[1]"), "the filter recurses without end", "{filter}");
+    }
+}
+
+#[test]
+fn an_error_that_is_dropped_is_not_written_out() {
+    let doubled = "reduce range(60) as $i (1; [., .])";
+    assert_eq!(fails(&format!("{doubled} | tonumber?"), "1"), "the filter gave no result");
+    assert_eq!(gives(&format!("{doubled} | (. + 1)? // 3"), "1"), "3");
+    assert_eq!(gives("[.[] | (tonumber, 0)?]", r#"["x",1]"#), "[1,0]");
+    assert_eq!(gives("[path(.[] | (.a)?)]", r#"[1,{"a":2}]"#), r#"[[1,"a"]]"#);
+    assert_eq!(gives("[.[] | (label $out | 1, break $out)?]", "[0]"), "[1]");
+}
+
+#[test]
 fn steps_that_could_crash_are_errors() {
     for filter in [
         ".[1000000000] = 1",
