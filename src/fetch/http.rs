@@ -91,7 +91,7 @@ impl HttpFetch {
         self.exchange(link, request, provider, deadline).await.map_err(|fault| fault.error)
     }
 
-    /// One request and its answer over `link`, which goes back to the pool if it may.
+    /// One request and its answer over `link`, which goes to the pool if it may and somebody would take it from there.
     async fn exchange(
         &self,
         mut link: Link,
@@ -99,7 +99,7 @@ impl HttpFetch {
         provider: &Provider,
         deadline: Deadline,
     ) -> Result<Payload, Fault> {
-        let meter = link.meter();
+        let (meter, again) = (link.meter(), repeatable(&request));
         let mut unsent = false;
         let sent = async {
             link.send(request).await.map_err(|error| {
@@ -117,7 +117,9 @@ impl HttpFetch {
         let dead = is_farewell(&head);
         let taken = self.take_body(&mut link, head, body, provider.request.max_body, deadline).await;
         let payload = taken.map_err(|error| Fault { error, dead })?;
-        self.pool.put(&provider.request, link, self.clock.instant());
+        if again {
+            self.pool.put(&provider.request, link, self.clock.instant());
+        }
         Ok(payload)
     }
 

@@ -193,6 +193,7 @@ async fn what_cannot_be_repeated_gets_a_new_connection() {
     client.ask().await.unwrap();
     client.ask().await.unwrap();
     assert_eq!(server.seen.connections(), 2);
+    soon(|| server.seen.open() == 0).await;
 }
 
 #[tokio::test]
