@@ -138,10 +138,15 @@ mod tests {
             "K/é' &+{KEY}%",
             r"k\u002f\u00E9\u0027\u0020\u0026+{\u004bey}%",
             r"k\/\u00e9' &+{Key}%",
+            "k/é&#39; &amp;+{Key}%",
+            "k&#x2F;&#233;&#X27;&#32;&amp;&#x0002b;{Key}&#37;",
+            "k/é&amp;#39; &amp;amp;+{Key}%",
         ] {
             assert_eq!(secrets.mask(&format!("é {written} ñ")), "é *** ñ", "{written}");
         }
-        assert_eq!(secrets.mask("100%25 of k/"), "100%25 of k/");
+        for harmless in ["100%25 of k/", "&;&#;&#x;&nbsp;&#99999999;&amp"] {
+            assert_eq!(secrets.mask(harmless), harmless);
+        }
     }
 
     #[test]
