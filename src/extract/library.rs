@@ -35,6 +35,9 @@ const NATIVES: &[&str] = &[
     "fromdateiso8601", "todateiso8601", "strftime", "gmtime", "strptime", "mktime",
 ];
 
+/// Those of them that ours stand before, and what ours call them.
+const RENAMED: &[(&str, &str)] = &[("strftime", "__strftime"), ("mktime", "__mktime")];
+
 /// Definitions of jaq in whose place ours stand, for those that use them too.
 const REPLACED: &[&str] = &["repeat", "recurse", "while", "until", "getpath"];
 
@@ -66,8 +69,14 @@ pub(super) fn reached<'s>(term: &Term<&'s str>) -> (Vec<Def<&'s str>>, Vec<Fun<W
 fn funs(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<Watched>> {
     let jaq = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     // Few are wanted, so that is asked first.
-    let jaq = jaq.filter(move |(name, ..)| wanted(name) && NATIVES.contains(name));
+    let jaq = jaq.filter(move |(name, ..)| wanted(named(name)) && NATIVES.contains(name));
+    let jaq = jaq.map(|(name, args, run)| (named(name), args, run));
     jaq.chain(natives::all().into_iter().filter(move |(name, ..)| wanted(name)))
+}
+
+/// What a native function of jaq is called here.
+fn named(jaq: &'static str) -> &'static str {
+    RENAMED.iter().find(|(name, _)| *name == jaq).map_or(jaq, |(_, ours)| ours)
 }
 
 /// What a filter can call: names, and with how many arguments.
@@ -110,8 +119,9 @@ mod tests {
     fn every_name_on_the_lists_exists() {
         let funs: Vec<_> = funs(|_| true).map(|(name, ..)| name).collect();
         for name in NATIVES {
-            assert!(funs.contains(name), "{name}");
+            assert!(funs.contains(&named(name)), "{name}");
         }
+        assert!(RENAMED.iter().all(|(jaq, _)| NATIVES.contains(jaq)));
         let jaq: Vec<_> = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).map(|def| def.name).collect();
         for name in REFUSED {
             assert!(jaq.contains(name), "{name}");

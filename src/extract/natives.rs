@@ -8,13 +8,13 @@ use jaq_core::box_iter::{BoxIter, box_once};
 use jaq_core::native::{Fun, bome, run, v};
 use jaq_core::ops::Math;
 use jaq_core::{Bind, Cv, Exn, Native, ValX};
-use jaq_json::{Error, Map, Num, Val, ValR};
+use jaq_json::{Error, Map, Num, Rc, Val, ValR};
 use jaq_std::ValT as _;
 
 use super::depth::{MAX_DEPTH, too_deep};
 use super::json::strict;
 use super::reader::{self, MAX_EXACT};
-use super::watch::{Meter, Watched, own_bytes};
+use super::watch::{MEMBER, Meter, Watched, own_bytes};
 use super::writer::{Unwritable, write};
 
 type Outputs<'a> = BoxIter<'a, ValX<'a, Val>>;
@@ -28,7 +28,7 @@ const MAX_ERROR: usize = 1 << 16;
 
 /// A function that looks at what passes through it, in whatever way it passes: as a value, with its path, or updated.
 macro_rules! watch {
-    ($name:literal, $look:path) => {
+    ($name:literal, $look:path, $step:path) => {
         (
             $name,
             v(0),
@@ -37,7 +37,7 @@ macro_rules! watch {
                 box_once(Ok(cv.1))
             })
             .with_paths(|cv| {
-                $look(cv.0.data().meter, &cv.1.0);
+                $step(cv.0.data().meter, &cv.1.0);
                 box_once(Ok(cv.1))
             })
             .with_update(|cv, change| {
@@ -51,9 +51,9 @@ macro_rules! watch {
 /// All of them. Those whose names begin with `__` are put in by [`super::rewrite`]; no filter may call them itself.
 pub(super) fn all() -> Vec<Fun<Watched>> {
     vec![
-        watch!("__pass", Meter::pass),
-        watch!("__keep", Meter::keep),
-        watch!("__round", Meter::round),
+        watch!("__pass", Meter::pass, Meter::pass),
+        watch!("__keep", Meter::keep, Meter::keep),
+        watch!("__round", Meter::round, Meter::step),
         ("__object", v(0), object()),
         run::<Watched>(("__add", v(2), |cv| calculate(cv, Math::Add))),
         run::<Watched>(("__sub", v(2), |cv| calculate(cv, Math::Sub))),
@@ -103,19 +103,19 @@ fn calculate(mut cv: Cv<'_, Watched>, op: Math) -> Outputs<'_> {
     // Once nobody else holds the left side, it grows in place.
     drop(cv);
     meter.look();
-    meter.charge(cost(&left, op, &right));
+    meter.charge(cost(&left, op, &right, meter.left()));
     bome(match (left, right) {
         (left @ Val::Num(_), right @ Val::Num(_)) => op.run(double(left), double(right)).map(double),
         (left, right) => op.run(left, right),
     })
 }
 
-/// The most bytes that the result takes beyond its operands.
-fn cost(left: &Val, op: Math, right: &Val) -> usize {
+/// The most bytes that the result takes beyond its operands; if that is more than `most`, some number that is too.
+fn cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
     let copied = match left {
         Val::TStr(text) | Val::BStr(text) if text.is_unique() => 0,
-        Val::Arr(items) if jaq_json::Rc::strong_count(items) == 1 => 0,
-        Val::Obj(members) if jaq_json::Rc::strong_count(members) == 1 => 0,
+        Val::Arr(items) if Rc::strong_count(items) == 1 => 0,
+        Val::Obj(members) if Rc::strong_count(members) == 1 => 0,
         left => own_bytes(left),
     };
     match (left, op, right) {
@@ -129,8 +129,28 @@ fn cost(left: &Val, op: Math, right: &Val) -> usize {
                 if mark.is_empty() { text.len() } else { text.windows(mark.len()).filter(|w| *w == &mark[..]).count() };
             (marks + 1).saturating_mul(PIECE)
         }
+        (Val::Obj(left), Math::Mul, Val::Obj(right)) => merged(left, right, most),
         _ => copied + own_bytes(right),
     }
+}
+
+/// What merging `right` into `left` takes, counted to little more than `most`: members of both are merged in turn, and
+/// what is shared is copied first, with whatever it holds.
+fn merged(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
+    let mut open = vec![(left, right, false)];
+    let mut bytes = 0_usize;
+    while let Some((left, right, copied)) = open.pop() {
+        let copied = copied || Rc::strong_count(left) > 1;
+        bytes += (if copied { left.len() } else { 0 } + right.len()) * MEMBER;
+        if bytes > most {
+            break;
+        }
+        open.extend(right.iter().filter_map(|(name, right)| match (left.get(name)?, right) {
+            (Val::Obj(left), Val::Obj(right)) => Some((left, right, copied)),
+            _ => None,
+        }));
+    }
+    bytes
 }
 
 fn double(value: Val) -> Val {

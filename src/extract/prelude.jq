@@ -11,6 +11,12 @@ def getpath($path):
   if ($path | length) > 1000 then error("a path of more than 1000 steps")
   else reduce $path[] as $p (.; __object | .[$p]) end;
 
+# jaq's own write all of what is no time into their error, however long that takes.
+def __time: if isarray | not then . elif .[:6] | length == 6 and all(isnumber) then .[:6]
+  else error("cannot convert this array to time") end;
+def mktime: __time | __mktime;
+def strftime($format): __time | __strftime($format);
+
 # From here on beyond jaq's. jq's `from_entries` also takes `k`, `v`, `name` and the like.
 def from_entries:
   reduce .[] as $x ({}; . + {

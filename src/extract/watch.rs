@@ -31,7 +31,10 @@ const MAX_LOOKS: usize = 1 << 12;
 
 /// What an element of an array, and a member of an object with its name and its place in the table, take at least.
 const ELEMENT: usize = size_of::<Val>();
-const MEMBER: usize = 4 * size_of::<Val>();
+pub(super) const MEMBER: usize = 4 * size_of::<Val>();
+
+/// What a step of a path takes.
+const STEP: usize = 64;
 
 /// A request to stop, from whoever waits for an evaluation. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -123,6 +126,12 @@ impl Meter {
                 halt(Halted::Levels);
             }
         }
+    }
+
+    /// The same of a value with its path, which may be a step longer.
+    pub(super) fn step(&self, value: &Val) {
+        self.round(value);
+        self.charge(STEP);
     }
 
     /// Counts `bytes` before they are taken.

@@ -106,6 +106,8 @@ fn what_explodes_is_given_up() {
         "[range(1e7)] | map(tostring) | join(\",\") | length",
         "reduce range(60) as $i (\"a,\"; gsub(\",\"; \",,,,\")) | length",
         "[range(1e7)] | sort_by(-.) | length",
+        "reduce range(60) as $i (1; {a: ., b: .}) | . * .",
+        "null | path(until(false; .a))",
     ] {
         let filter = Filter::compile(filter).unwrap();
         let body = Bytes::from_static(b"[1,2,3,4,5,6,7,8,9]");
@@ -136,6 +138,11 @@ fn an_error_that_is_dropped_is_not_written_out() {
 }
 
 #[test]
+fn objects_that_grow_by_merging_are_counted_once() {
+    assert_eq!(gives("reduce range(3000) as $i ({}; . * {a: {($i | tostring): 1}}) | .a | length", "1"), "3000");
+}
+
+#[test]
 fn steps_that_could_crash_are_errors() {
     for filter in [
         ".[1000000000] = 1",
@@ -151,6 +158,10 @@ fn steps_that_could_crash_are_errors() {
         "\"(\" | test(\"(\")",
         "test(\"(a{1000}){1000}\")",
         "reduce range(60) as $i (1; [., .]) | try tonumber catch error(.)",
+        "reduce range(60) as $i (1; [., .]) | mktime",
+        "reduce range(60) as $i (1; [., .]) | strftime(\"%Y\")",
+        "reduce range(60) as $i (1; [., .]) | [2020, 0, 1, 0, 0, 1e9, .] | mktime",
+        "reduce range(60) as $i (1; [., .]) | [2020, \"x\", 1, 0, 0, 0, .] | strftime(\"%Y\")",
         "[nan, 1, nan, 2] | sort | error",
         "break_",
         "\"x\" * -1",
