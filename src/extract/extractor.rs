@@ -262,11 +262,12 @@ mod tests {
         assert_eq!(lane.running.load(Ordering::Relaxed), 3);
     }
 
+    /// An overflow in jaq, which release builds do not look for.
+    #[cfg(debug_assertions)]
     #[tokio::test]
     async fn a_panic_is_contained() {
         let extractor = Extractor::default();
-        // Groups that matched in another order than they are written are more than jaq's `test` expects.
-        let filter = "\"ba\" | test(\"(?:(a)|(b))+\")";
+        let filter = "[2020, 127, 1, 0, 0, 0] | mktime";
         let failure = extract(&extractor, "btc", filter, Duration::from_secs(9)).await.unwrap_err();
         assert_eq!(failure.code, Code::Panic);
         assert!(failure.message.starts_with("a bug of ours, contained"), "{failure}");

@@ -12,7 +12,7 @@ use jaq_core::native::Fun;
 
 use super::reach::Reach;
 use super::watch::Watched;
-use super::{natives, rewrite};
+use super::{natives, regexes, rewrite};
 
 /// Native functions of jaq that are allowed, by name.
 #[rustfmt::skip]
@@ -24,7 +24,7 @@ const NATIVES: &[&str] = &[
     // text
     "utf8bytelength", "explode", "implode", "ascii_downcase", "ascii_upcase", "startswith", "endswith", "ltrimstr",
     "rtrimstr", "trim", "ltrim", "rtrim", "escape_sh", "escape_html", "unescape_html", "encode_uri", "decode_uri",
-    "encode_base64", "decode_base64", "matches", "split_matches", "split_",
+    "encode_base64", "decode_base64",
     // numbers
     "floor", "round", "ceil", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc",
     "exp", "exp10", "exp2", "expm1", "fabs", "frexp", "ilogb", "j0", "j1", "lgamma", "log", "log10", "log1p", "log2",
@@ -71,7 +71,7 @@ fn funs(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<Watche
     // Few are wanted, so that is asked first.
     let jaq = jaq.filter(move |(name, ..)| wanted(named(name)) && NATIVES.contains(name));
     let jaq = jaq.map(|(name, args, run)| (named(name), args, run));
-    jaq.chain(natives::all().into_iter().filter(move |(name, ..)| wanted(name)))
+    jaq.chain(natives::all().into_iter().chain(regexes::all()).filter(move |(name, ..)| wanted(name)))
 }
 
 /// What a native function of jaq is called here.

@@ -22,6 +22,7 @@ mod library;
 mod natives;
 mod reach;
 mod reader;
+mod regexes;
 mod rewrite;
 #[cfg(test)]
 mod tests;

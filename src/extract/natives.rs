@@ -22,7 +22,7 @@ type Outputs<'a> = BoxIter<'a, ValX<'a, Val>>;
 /// What a value takes that is read from text, at most, by byte of that text (`[{},{},…`).
 const READ: usize = 40;
 /// What a string takes that is cut out of another one, at most.
-const PIECE: usize = 64;
+pub(super) const PIECE: usize = 64;
 /// The most bytes of an error that `catch` sees.
 const MAX_ERROR: usize = 1 << 16;
 

@@ -57,7 +57,7 @@ impl Nest {
             "[sources.proxied]\nurl = \"https://far.test/?key=far-{generation}-canary\"\n\
              proxy = \"http://proxy-canary:proxy-{generation}-canary-word@{closed}\"\n\
              [sources.refused]\nurl = \"http://{userinfo}@{closed}/${{KEY}}?key=refused-canary\"\n\
-             [sources.panics]\nurl = \"http://{}/data\"\nextract = '\"ba\" | test(\"(?:(a)|(b))+\")'\n",
+             [sources.panics]\nurl = \"http://{}/data\"\nextract = '[2020, 127, 1, 0, 0, 0] | mktime'\n",
             self.provider
         )
     }

@@ -108,13 +108,14 @@ async fn a_bug_as_a_flight_lands_hangs_nobody_and_its_source_is_asked_again() {
     assert!(engine.cache.snapshot().entries()[0].reading.is_some());
 }
 
+/// An overflow in jaq, which release builds do not look for.
+#[cfg(debug_assertions)]
 #[test]
 fn a_bug_in_a_filter_is_its_sources_failure_and_nobody_elses() {
     let stub = Stub::json(r#"{"n":1}"#);
-    // Groups that matched in another order than they are written are more than jaq's `test` expects.
     let text = format!(
         "[store]\npath = \"\"\n[defaults]\ninterval = \"2s\"\nmin_interval = \"1ms\"\n\
-         [sources.bug]\nurl = \"{url}\"\nextract = '\"ba\" | test(\"(?:(a)|(b))+\")'\n\
+         [sources.bug]\nurl = \"{url}\"\nextract = '[2020, 127, 1, 0, 0, 0] | mktime'\n\
          [sources.fine]\nurl = \"{url}\"\n[derived.both]\nfrom = [\"bug\", \"fine\"]\n",
         url = stub.url()
     );

@@ -26,6 +26,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ("group_by(.k) | map({k: .[0].k, n: length})", r#"[{"k":1},{"k":2},{"k":1}]"#, r#"[{"k":1,"n":2},{"k":2,"n":1}]"#),
     ("max_by(.v).v, min_by(.v).v | select(. > 2)", r#"[{"v":3},{"v":1}]"#, "3"),
     ("[sort, unique, (add / length), any, all]", "[3,1,1]", "[[1,1,3],[1,3],1.6666666666666667,true,true]"),
+    (
+        "[match(\"(?:(?<x>a)|(?<y>ñ))+\"; \"g\")] ",
+        "\"éñaé a\"",
+        r#"[{"offset":1,"length":2,"string":"ña","captures":[{"offset":2,"length":1,"string":"a","name":"x"},{"offset":1,"length":1,"string":"ñ","name":"y"}]},{"offset":5,"length":1,"string":"a","captures":[{"offset":5,"length":1,"string":"a","name":"x"}]}]"#,
+    ),
     ("[splits(\", *\")]", "\"a, b,c\"", r#"["a","b","c"]"#),
     (
         "[match(\"[a-z]\"; \"g\").string, test(\"^x\"), sub(\"a\"; \"b\"), capture(\"(?<n>[0-9])\").n]",

@@ -138,6 +138,20 @@ fn an_error_that_is_dropped_is_not_written_out() {
 }
 
 #[test]
+fn matches_without_end_are_given_up_before_they_are_made() {
+    let body = format!("\"{}\"", ",".repeat(100_000));
+    for filter in ["gsub(\",\"; \"\")", "[scan(\",\")]", "[match(\"\"; \"g\")]", "[match(\"()()()()()()()()\"; \"g\")]"]
+    {
+        let filter = Filter::compile(filter).unwrap();
+        let run = || filter.run_within(&Bytes::from(body.clone()), &Stop::default(), LITTLE);
+        let message = on_deep_stack("test", run).unwrap().map_err(told).unwrap_err().message;
+        assert_eq!(&*message, "the filter takes too much memory", "{filter:?}");
+    }
+    assert_eq!(gives("gsub(\",\"; \"\") | length", &format!("{}\"", &body[..50_000])), "0");
+    assert_eq!(fails("test(\"a|\" * 50000)", &body), "the filter's error: a regex of more than 65536 bytes");
+}
+
+#[test]
 fn objects_that_grow_by_merging_are_counted_once() {
     assert_eq!(gives("reduce range(3000) as $i ({}; . * {a: {($i | tostring): 1}}) | .a | length", "1"), "3000");
 }
