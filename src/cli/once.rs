@@ -1,4 +1,5 @@
-//! `once`: one fan-out to standard output, without sockets to listen on and without a state file.
+//! `once`: one fan-out to standard output, without sockets to listen on. Of the state file it only reads since when what
+//! fails has been failing: by itself it would know of no failure but its own.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -13,15 +14,17 @@ use tokio_util::task::TaskTracker;
 use super::arguments::{Once, OnceFormat};
 use super::configuration::Origin;
 use super::console::{self, Failed};
-use super::table::Canvas;
+use super::table::{Canvas, HIDDEN};
 use crate::app::{Engine, Gear};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{Name, Snapshot};
+use crate::domain::{Name, Roster, Snapshot};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
-use crate::render::{Mode, Rendering, render};
+use crate::render::{Mode, Rendering, render, rfc3339};
+use crate::store::StateFile;
+use serde_json::{Value, json};
 
 /// Asks every source once.
 pub(super) fn run(arguments: &Once) -> Result<ExitCode, Failed> {
@@ -36,12 +39,20 @@ pub(super) fn run(arguments: &Once) -> Result<ExitCode, Failed> {
     let answer = runtime.block_on(round(fetch, &config, clock, timeout));
     // A name lookup cannot be cancelled; nobody waits for it any more.
     runtime.shutdown_background();
-    let answer = answer?;
-    console::print(text(&answer, arguments.format)?)?;
+    let (answer, snapshot) = answer?;
+    console::print(match arguments.format.unwrap_or_else(usual_format) {
+        OnceFormat::Json => [&answer.body[..], b"\n"].concat(),
+        OnceFormat::Table => table(&answer, &snapshot, &before(&config, clock))?.into_bytes(),
+    })?;
     Ok(if answer.all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn round(fetch: impl Fetch, config: &Config, clock: Clock, timeout: Duration) -> anyhow::Result<Rendering> {
+async fn round(
+    fetch: impl Fetch,
+    config: &Config,
+    clock: Clock,
+    timeout: Duration,
+) -> anyhow::Result<(Rendering, Arc<Snapshot>)> {
     let stop = CancellationToken::new();
     let gear = Gear {
         fetch: Arc::new(fetch),
@@ -64,7 +75,8 @@ async fn round(fetch: impl Fetch, config: &Config, clock: Clock, timeout: Durati
         never = progress(&engine.cache) => match never {},
     };
     let mode = Mode::Live { timeout, notes: &gathered.notes, collapsed: gathered.collapsed };
-    Ok(render(&gathered.snapshot, &gathered.selection, &mode, clock.now()))
+    let answer = render(&gathered.snapshot, &gathered.selection, &mode, clock.now());
+    Ok((answer, gathered.snapshot))
 }
 
 /// Tells on a terminal who is still waited for, until it is dropped; then the line is gone.
@@ -99,14 +111,32 @@ fn waiting(snapshot: &Snapshot) -> String {
     format!("{ended} of {} answered; waiting for {}", entries.len(), open.join(", "))
 }
 
-fn text(answer: &Rendering, format: Option<OnceFormat>) -> anyhow::Result<Vec<u8>> {
-    let stdout = io::stdout();
-    let default = if stdout.is_terminal() { OnceFormat::Table } else { OnceFormat::Json };
-    match format.unwrap_or(default) {
-        OnceFormat::Json => Ok([&answer.body[..], b"\n"].concat()),
-        OnceFormat::Table => {
-            let body = serde_json::from_slice(&answer.body).context("failed to read the answer")?;
-            Ok(Canvas::of(&stdout).draw(&body).into_bytes())
+fn usual_format() -> OnceFormat {
+    if io::stdout().is_terminal() { OnceFormat::Table } else { OnceFormat::Json }
+}
+
+/// What a service of this configuration told its state file last, if it has one that can be read.
+fn before(config: &Config, clock: Clock) -> Snapshot {
+    let state = config.store.path.as_deref().and_then(|path| StateFile::new(path).load().state);
+    let kept = state.map(|state| state.seen_from(&clock.moment())).unwrap_or_default();
+    Snapshot::new(Arc::new(Roster::new(config.sources.clone()))).restore(&kept)
+}
+
+fn table(answer: &Rendering, now: &Snapshot, before: &Snapshot) -> anyhow::Result<String> {
+    let mut body: Value = serde_json::from_slice(&answer.body).context("failed to read the answer")?;
+    for (at, entry) in now.entries().iter().enumerate() {
+        let Some(result) = body["resultados"].get_mut(entry.source.name.as_str()) else { continue };
+        let since = before.state(at, answer.generated_at).error.and_then(|trouble| trouble.since);
+        if let Some(told) = result.get_mut("failing_since") {
+            *told = json!(since.map(rfc3339));
+        } else {
+            let hidden = entry.broken().map(|(streak, failure)| {
+                let since = before.entries()[at].trail.streak(&streak.provider).map(|streak| rfc3339(streak.since));
+                let (provider, code) = (streak.provider.as_str(), failure.code.as_str());
+                json!({"provider": provider, "code": code, "failing_since": since, "error": &*failure.message})
+            });
+            result[HIDDEN] = hidden.collect();
         }
     }
+    Ok(Canvas::of(&io::stdout()).draw(&body))
 }

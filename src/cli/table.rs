@@ -36,12 +36,17 @@ const RIGHT: [bool; 6] = [false, false, true, true, false, false];
 /// The least room for data beside the other columns; where there is less each source is a paragraph.
 const LEAST: usize = 16;
 
+/// Where an answer has been told which providers failed although another one answered: a list of objects with `provider`,
+/// and `code`, `failing_since` and `error` as in the answer.
+pub(super) const HIDDEN: &str = "hidden";
+
 /// One source.
 struct Row {
     cells: [String; 6],
     hue: Hue,
     code: Option<String>,
     error: Option<String>,
+    hidden: Vec<String>,
 }
 
 /// What a text is painted for.
@@ -118,6 +123,9 @@ impl Canvas {
         if let Some(error) = &row.error {
             self.folded(out, row.hue, INDENT, error);
         }
+        for trouble in &row.hidden {
+            self.folded(out, Hue::Doubtful, INDENT, trouble);
+        }
     }
 
     fn folded(self, out: &mut String, hue: Hue, indent: &str, text: &str) {
@@ -168,14 +176,21 @@ impl Row {
             result.get("data").map(compact).unwrap_or_default(),
         ];
         let code = result["code"].as_str().map(harmless);
-        let since =
-            result["failing_since"].as_str().map(|since| format!(" since {}", harmless(&instant(since, answered))));
-        let error = result["error"].as_str().map(|error| {
-            let code = code.as_deref().unwrap_or_default();
-            format!("{code}{}: {}", since.unwrap_or_default(), harmless(error))
+        let hidden = result[HIDDEN].as_array().into_iter().flatten();
+        let hidden = hidden.filter_map(|one| {
+            let provider = harmless(one["provider"].as_str().unwrap_or_default());
+            Some(format!("provider {provider}: {}", trouble(one, answered)?))
         });
-        Self { cells, hue, code, error }
+        Self { cells, hue, code, error: trouble(result, answered), hidden: hidden.collect() }
     }
+}
+
+/// `timeout since 06:48:10Z: no answer within 1 s`
+fn trouble(told: &Value, answered: &str) -> Option<String> {
+    let code = told["code"].as_str().map(harmless).unwrap_or_default();
+    let since = told["failing_since"].as_str().map(|since| format!(" since {}", harmless(&instant(since, answered))));
+    let error = harmless(told["error"].as_str()?);
+    Some(format!("{code}{}: {error}", since.unwrap_or_default()))
 }
 
 /// How wide each column must be; the last one takes what is left.
@@ -228,7 +243,9 @@ mod tests {
             "origen": "live", "generated_at": "2026-11-22T06:55:10.734Z", "complete": false,
             "resultados": {
                 "btc": {"ok": true, "data": {"usd": 97123.45}, "ms": 84.213, "provider": "coinbase", "age_ms": 823,
-                    "stale": false, "from": "live"},
+                    "stale": false, "from": "live",
+                    "hidden": [{"provider": "kraken", "code": "timeout", "failing_since": "2026-11-22T06:50:00.100Z",
+                        "error": "no answer within 1 s"}]},
                 "clima": {"ok": true, "data": {"temperatura_c": 21.3, "dónde": "Buenos Aires 東京"}, "ms": 1000.204,
                     "provider": "open-meteo", "age_ms": 1_020_834, "stale": true, "from": "snapshot",
                     "error": "no answer within 1 s (waiting for headers)", "code": "timeout",
@@ -245,6 +262,7 @@ mod tests {
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
+            provider kraken: timeout since 06:50:00Z: no answer within 1 s
         clima   stale    17 min 0 s  1000  open-meteo  temperatura_c 21.3, dónde Buenos Aires 東京
             timeout since 06:48:10Z: no answer within 1 s (waiting for headers)
         usd     missing               211
@@ -262,6 +280,7 @@ mod tests {
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
+            provider kraken: timeout since 06:50:00Z: no answer within 1 s
         clima   stale    17 min 0 s  1000  open-meteo  temperatura_c 21…
             timeout since 06:48:10Z: no answer within 1 s (waiting for
             headers)
@@ -283,6 +302,8 @@ mod tests {
         btc  fresh  0.8 s
             coinbase, 84 ms
             usd 97123.45
+            provider kraken: timeout since
+            06:50:00Z: no answer within 1 s
         clima  stale  17 min 0 s
             open-meteo, 1000 ms
             temperatura_c 21.3, dónde Buenos Ai…

@@ -114,6 +114,15 @@ impl Entry {
         newer.then_some(lapse)
     }
 
+    /// The providers whose latest requests failed, in order of preference: since when, and why at last. Another one may
+    /// have answered.
+    pub fn broken(&self) -> impl Iterator<Item = (&Streak, &Failure)> {
+        self.source.providers().iter().filter_map(|provider| {
+            let latest = self.trail.tries.iter().find(|one| one.provider == provider.name)?;
+            Some((self.trail.streak(&provider.name)?, latest.failure()?))
+        })
+    }
+
     /// This entry with an outcome merged in, newest wins, and what that changed.
     pub fn merge(&self, outcome: &Outcome) -> (Self, Turns) {
         let mut merged = self.clone();

@@ -8,7 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::domain::{End, Entry, Freshness, Name, Snapshot, State as Known, Time};
+use crate::domain::{End, Entry, Failure, Freshness, Name, Snapshot, State as Known, Streak, Time};
 use crate::fetch::Fetch;
 use crate::fleet::{Role, View};
 use crate::render::rfc3339;
@@ -69,6 +69,8 @@ fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
         worst = worst.max(verdict);
         if verdict > Verdict::Pass {
             notes.push((verdict, note(entry, &state, verdict)));
+        } else {
+            notes.extend(entry.broken().map(|(streak, failure)| (verdict, passed_over(entry, streak, failure))));
         }
         checks.insert(entry.source.name.to_string(), json!([check(snapshot, at, &state, verdict, now)]));
     }
@@ -104,6 +106,14 @@ fn note(entry: &Entry, state: &Known<'_>, verdict: Verdict) -> String {
         note.push_str(&trouble.message);
     }
     note
+}
+
+/// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer within 1 s`: another one
+/// has answered in its place.
+fn passed_over(entry: &Entry, streak: &Streak, failure: &Failure) -> String {
+    let Streak { provider, since, .. } = streak;
+    let (source, since) = (&entry.source.name, rfc3339(*since));
+    format!("{source}: pass (fresh): provider {provider}: {} since {since}: {}", failure.code, failure.message)
 }
 
 fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, now: Time) -> Value {

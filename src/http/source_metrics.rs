@@ -54,6 +54,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches, now
     });
     let known: Vec<Known<'_>> = known.collect();
     gauges(page, &known);
+    failing_providers(page, &known);
     attempts(page, snapshot, fetches);
     values(page, &known);
     let newest = known.iter().filter_map(|one| one.entry.trail.last).max();
@@ -105,6 +106,23 @@ fn up(known: &Known<'_>) -> Option<f64> {
         None => known.state.error.is_some(),
     };
     tried.then(|| f64::from(u8::from(!failing)))
+}
+
+/// Who is broken, why, and since when, in one line.
+fn failing_providers(page: &mut Page, all: &[Known<'_>]) {
+    let name = "resumen_provider_failing_since_timestamp_seconds";
+    let help = "When the failures began of a provider that gave no reading since, by the latest one's code.";
+    page.family(name, Type::Gauge, help);
+    for known in all {
+        for (streak, failure) in known.entry.broken() {
+            let labels = [
+                ("source", known.entry.source.name.as_str()),
+                ("provider", streak.provider.as_str()),
+                ("code", failure.code.as_str()),
+            ];
+            page.sample(name, &labels, seconds(streak.since.as_millis()));
+        }
+    }
 }
 
 fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {

@@ -200,3 +200,32 @@ fn the_page_is_kept_by_its_hash_and_runs_nothing_but_its_own() {
     let none = served.get("/panel/0123456789abcdef/nothing.js");
     assert_eq!((none.status, none.header("content-type")), (404, Some("application/problem+json")));
 }
+
+#[test]
+fn a_provider_that_another_one_hides_is_told_once_it_has_failed_for_a_while() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let (bad, good) = (Stub::json("0"), Stub::json("1"));
+    bad.change(|answer| answer.status = "503 Service Unavailable");
+    let provider =
+        |name, stub: &Stub| format!("[[sources.a.providers]]\nname = \"{name}\"\nurl = \"{}\"\n", stub.url());
+    let pace = "[defaults]\ninterval = \"1s\"\ntimeout = \"500ms\"\nmin_interval = \"100ms\"\n";
+    let served = Served::start(&format!(
+        "[store]\npath = \"\"\n{pace}{}{}",
+        provider("preferred", &bad),
+        provider("other", &good)
+    ));
+    // The report of a minute later, but for the first failure's instant.
+    browser.before_pages(
+        "const before = fetch; fetch = async (...asked) => { const answer = await before(...asked); \
+         if (!String(asked[0]).includes('fuentes')) return answer; const report = await answer.json(); \
+         report.time = new Date(Date.parse(report.time) + 60e3).toISOString(); return Response.json(report) }",
+    );
+    browser.goto(&page(&served));
+    browser.until("/^1 on a fallback:apreferred http_status since \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");
+    assert_eq!(browser.run(&format!("return {}", texts(".code"))), json!(["preferred: http_status"]));
+    assert_eq!(browser.run(&format!("return {}", texts(".message"))), json!(["HTTP 503 Service Unavailable"]));
+    assert_eq!(browser.run(&format!("return {}", texts(".badge"))), json!(["fresh"]), "the value is as good as any");
+    bad.says("2");
+    browser.until(&shown("#verdict", "All fresh"));
+    assert_eq!(browser.run("return document.querySelector('.trouble').checkVisibility()"), false);
+}

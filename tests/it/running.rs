@@ -247,13 +247,37 @@ fn once_shows_failures_in_full_and_is_1() {
     SOURCE STATE AGE MS PROVIDER DATA
     btc fresh N.N s N N-N-N-N data {"amount":"N.N","base":"BTC","currency":"USD"}
     clima missing N
-     http_status since N:N:NZ: HTTP N Service Unavailable: "Service Unavailable"
+     http_status: HTTP N Service Unavailable: "Service Unavailable"
     usd missing
      timeout: no answer within this request's N.N s; the attempt goes on
 
     N of N ok, live at N-N-NTN:N:N.NZ
     failing: clima (http_status), usd (timeout)
     "#);
+}
+
+#[test]
+fn once_knows_since_when_and_which_provider_another_one_hides() {
+    let stage = Stage::new();
+    let head = "[store]\npath = \"state.json\"\n[defaults]\ninterval = \"1h\"\n[sources.clima]\n";
+    let provider = |name: &str, target: &str| {
+        format!("[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}{target}\"\n", stage.simulator)
+    };
+    let (bad, good) = (provider("preferred", "/usd?status=503"), provider("other", "/usd"));
+    replace(&stage.path(), &format!("{head}url = \"{}/clima?status=404\"\n{bad}{good}", stage.simulator));
+    let table = |line: &str| {
+        let out = stage.once(&["--format", "table"]).out;
+        out.lines().find(|one| one.contains(line)).unwrap_or_else(|| panic!("{out}")).trim().to_owned()
+    };
+    let unknown = [table("HTTP 404"), table("preferred")];
+    assert!(unknown[0].starts_with("http_status: HTTP 404"), "its own attempt is no beginning: {unknown:?}");
+    assert!(unknown[1].starts_with("provider preferred: http_status: HTTP 503"), "{unknown:?}");
+    let (program, base) = stage.serve(&[]);
+    let begun = results(&base, "/resumen")["clima"]["failing_since"].as_str().unwrap()[11..19].to_owned();
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().code, Some(0));
+    assert_eq!(table("HTTP 404").split(": HTTP").next().unwrap(), format!("http_status since {begun}Z"));
+    assert!(table("preferred").starts_with("provider preferred: http_status since "));
 }
 
 /// What stays the same from run to run: each number is `N`, and columns are one space apart.

@@ -134,7 +134,8 @@ fn health() -> Value {
         "version": text("The program's."),
         "time": instant("Now."),
         "notes": {"type": "array", "items": {"type": "string"}, "description": "Which sources are not well, since when \
-            and why, the missing ones first; absent when all are."},
+            and why, the missing ones first, and last the providers that fail while another one answers; absent when \
+            all are well."},
         "checks": checks,
     });
     object(properties, &["status", "version", "time", "checks"])

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::{fill, serve_with, served};
 use crate::support::client::Client;
 use crate::support::scripted::{Act, Scripted, pace, source};
+use crate::support::served::Served;
 use crate::support::stand::{Stand, settings};
+use crate::support::stub::Stub;
 
 fn listen(stand: &Stand) -> Client {
     let mut client = stand.client();
@@ -134,6 +136,28 @@ fn a_stream_has_no_parameters() {
     let head = client.ask("HEAD", "/resumen/stream?_=1", &[]);
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
     assert_eq!(client.get("/salud/listo").status, 200);
+}
+
+#[test]
+fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
+    let (bad, good) = (Stub::json("0"), Stub::json("1"));
+    bad.change(|answer| answer.status = "503 Service Unavailable");
+    let provider =
+        |name, stub: &Stub| format!("[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}\"\n", stub.url());
+    let text = format!("[store]\npath = \"\"\n{}{}", provider("preferred", &bad), provider("other", &good));
+    let served = Served::start(&text);
+    served.until("/resumen", |answer| answer["resultados"]["usd"]["provider"] == "other");
+    let report = served.json("/salud/fuentes");
+    assert_eq!(report["status"], "pass");
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("usd: pass (fresh): provider preferred: http_status since 2"), "{note}");
+    assert!(note.ends_with("Z: HTTP 503 Service Unavailable"), "{note}");
+    let page = String::from_utf8(served.get("/metrics").body).unwrap();
+    let series =
+        "resumen_provider_failing_since_timestamp_seconds{source=\"usd\",provider=\"preferred\",code=\"http_status\"} ";
+    let since = page.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{page}"));
+    assert!(since.parse::<f64>().unwrap() > 1.6e9);
+    assert_eq!(page.matches("resumen_provider_failing_since_timestamp_seconds{").count(), 1);
 }
 
 #[test]

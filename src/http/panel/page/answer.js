@@ -24,6 +24,8 @@ function readSource(told) {
     code: told.get("code") ?? null,
     since: told.has("failing_since") ? instant(told.get("failing_since")) : null,
     attribution: told.get("attribution") ?? null,
+    // Only the health report knows.
+    hidden: null,
   };
 }
 
@@ -36,6 +38,11 @@ export function freshness(source) {
 /** Whether the latest attempt at the source is a failure. */
 export function failing(source) {
   return source.code !== null && source.code !== "pending" && source.code !== "expired";
+}
+
+/** What is wrong with a source and since when: its own failure, else that of a provider that another one hides; or null. */
+export function trouble(source) {
+  return source.code !== null && source.code !== "pending" ? source : source.hidden;
 }
 
 export function instant(text) {

@@ -1,6 +1,6 @@
 // The card of one source. Its parts keep their places whatever the source tells: only texts and shapes change.
 
-import { failing, freshness } from "./answer.js";
+import { failing, freshness, trouble } from "./answer.js";
 import { arrange, element, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { ems } from "./measure.js";
@@ -62,7 +62,7 @@ export class Card {
     this.#badge(source);
     if (source.has && known?.fetchedAt !== source.fetchedAt) this.#fill(source, history);
     if (!source.has) this.#clear();
-    this.trouble.show(source);
+    this.trouble.show(trouble(source));
     // A computed source answers for itself.
     const provider = source.provider === this.name ? "" : (source.provider ?? "");
     write(this.provider, provider);
@@ -81,7 +81,7 @@ export class Card {
     const source = this.#source;
     if (!source) return;
     write(this.age, source.has ? words.ago(span(now - source.fetchedAt)) : words.none);
-    this.trouble.tick(source, now);
+    this.trouble.tick(trouble(source), now);
     write(this.next, this.#asked ?? this.#countdown(now));
   }
 
@@ -169,7 +169,7 @@ class Row {
   }
 }
 
-/** Why the latest attempt failed, and since when; opens to its full length. */
+/** Why the latest attempt failed, or a provider that another one hides, and since when; opens to its full length. */
 class Trouble {
   constructor() {
     this.code = element("span", "code");
@@ -178,17 +178,17 @@ class Trouble {
     this.element = element("details", "trouble", element("summary", "", this.code, " ", this.since, this.message));
   }
 
-  show(source) {
-    const quiet = source.code === null || source.code === "pending";
-    this.element.hidden = quiet;
-    if (quiet) this.element.open = false;
-    write(this.code, quiet ? "" : source.code);
-    write(this.message, quiet ? "" : source.error);
-    if (!source.since) write(this.since, "");
+  show(told) {
+    this.element.hidden = told === null;
+    if (told === null) this.element.open = false;
+    this.element.classList.toggle("failing", Boolean(told?.who));
+    write(this.code, told?.who ? `${told.who}: ${told.code}` : (told?.code ?? ""));
+    write(this.message, told?.error ?? "");
+    if (!told?.since) write(this.since, "");
   }
 
-  tick(source, now) {
-    if (source.since) write(this.since, words.since(clockTime(source.since, now), span(now - source.since)));
+  tick(told, now) {
+    if (told?.since) write(this.since, words.since(clockTime(told.since, now), span(now - told.since)));
   }
 }
 

@@ -18,7 +18,12 @@ const history = new History();
 const verdict = new Verdict();
 const upgrade = new Upgrade();
 const cards = new Map();
-const plan = new Plan((name, next) => cards.get(name)?.plan(next));
+const hidden = new Map();
+const plan = new Plan((name, next, broken) => {
+  cards.get(name)?.plan(next);
+  hidden.set(name, broken);
+  if (sources.has(name)) show(name, sources.get(name));
+}, judge);
 const feed = new Feed(clock, take, tell);
 const link = { state: null, since: null, heard: null };
 const place = (id) => document.getElementById(id);
@@ -32,6 +37,7 @@ function take(text) {
   sources = answer.sources;
   for (const name of cards.keys()) if (!sources.has(name)) cards.delete(name);
   history.keep(sources);
+  for (const name of hidden.keys()) if (!sources.has(name)) hidden.delete(name);
   for (const [name, source] of sources) show(name, source);
   arrange(place("cards"), [...sources.keys()].map((name) => cards.get(name).element));
   place("cards").removeAttribute("aria-busy");
@@ -42,6 +48,7 @@ function take(text) {
 
 function show(name, source) {
   if (!cards.has(name)) cards.set(name, new Card(name));
+  source.hidden = hidden.get(name) ?? null;
   cards.get(name).show(source, history);
 }
 
@@ -75,7 +82,7 @@ async function ask() {
     const card = cards.get(name);
     if (how === "live" && newer(name, source)) {
       sources.set(name, source);
-      card?.show(source, history);
+      show(name, source);
     }
     card?.asked(how);
   });

@@ -1,4 +1,5 @@
-// When each source will be asked next, from the server's own health report; without it the cards leave that out.
+// When each source will be asked next, and which of its providers fails though another one answers, from the server's own
+// health report; without it the page leaves that out.
 
 import { instant } from "./answer.js";
 
@@ -7,15 +8,19 @@ const REPORT = "salud/fuentes";
 const GENTLY = 5000;
 /** Between two questions while nothing changes. */
 const IDLE = 60_000;
+/** A provider that another one hides is told of when it has failed for so long: now and then means nothing. */
+const LASTING = 30_000;
 
 export class Plan {
   #tell;
+  #told;
   #due = Infinity;
   #earliest = 0;
 
-  /** `tell(name, instant)` is told of each source. */
-  constructor(tell) {
+  /** `tell(name, instant, hidden)` is told of each source, then `told()` that this was all. */
+  constructor(tell, told) {
     this.#tell = tell;
+    this.#told = told;
   }
 
   /** A snapshot has changed, and plans with it. */
@@ -38,7 +43,15 @@ export class Plan {
       this.#earliest = performance.now() + IDLE;
       return;
     }
-    const { checks } = await answer.json();
-    for (const [name, [check]] of Object.entries(checks)) this.#tell(name, instant(check.next_attempt));
+    const { checks, time } = await answer.json();
+    for (const [name, [check]] of Object.entries(checks)) this.#tell(name, instant(check.next_attempt), hidden(check, time));
+    this.#told();
   }
+}
+
+/** The first provider that has failed for a while, as a source's trouble is told; null where there is none. */
+function hidden(check, time) {
+  const lasting = ({ status, failing_since: since }) => status === "fail" && instant(time) - instant(since) >= LASTING;
+  const found = check.providers?.find(lasting);
+  return found ? { who: found.provider, code: found.code, error: found.output, since: instant(found.failing_since) } : null;
 }

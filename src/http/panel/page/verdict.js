@@ -1,13 +1,13 @@
 // How things stand as a whole: a sentence in the head, the title and the icon of the tab, and news for those who listen.
 
-import { failing, freshness } from "./answer.js";
+import { failing, freshness, trouble } from "./answer.js";
 import { place } from "./card.js";
 import { element, write } from "./dom.js";
 import { SHAPES, icon } from "./icons.js";
 import { clockTime, words } from "./words.js";
 
-const ORDER = ["missing", "stale", "failing", "pending"];
-const COLOURS = { fresh: "#2f9e63", stale: "#d98e04", failing: "#d98e04", missing: "#d6453d", pending: "#8b8b86" };
+const ORDER = ["missing", "stale", "failing", "covered", "pending"];
+const COLOURS = { fresh: "#2f9e63", stale: "#d98e04", failing: "#d98e04", covered: "#2f9e63", missing: "#d6453d", pending: "#8b8b86" };
 /** Of each kind so many are named, and up to so many with their reason. */
 const NAMED = 6;
 const EXPLAINED = 2;
@@ -61,7 +61,8 @@ export class Verdict {
 
 function standing(source) {
   const state = freshness(source);
-  return state === "fresh" && failing(source) ? "failing" : state;
+  if (state !== "fresh" || !trouble(source)) return state;
+  return failing(source) ? "failing" : "covered";
 }
 
 /** The sources that are not well, each once, worst first. */
@@ -84,8 +85,10 @@ function told({ state, found }, now) {
 }
 
 function why(source, now) {
-  if (!failing(source)) return "";
-  return source.since ? `${source.code} ${words.from(clockTime(source.since, now))}` : source.code;
+  const told = trouble(source);
+  if (!told) return "";
+  const who = told.who ? `${told.who} ${told.code}` : told.code;
+  return told.since ? `${who} ${words.from(clockTime(told.since, now))}` : who;
 }
 
 function line(state, parts) {
