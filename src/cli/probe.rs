@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::beside::beside;
 use super::console;
 use super::table::{Canvas, Hue};
+use super::text::harmless;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{Data, Failure, Name, Pace, Provider, Secrets, spell};
@@ -77,12 +78,9 @@ async fn ask(fetch: &HttpFetch, clock: Clock, source: Name, provider: Provider, 
 fn shown(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        Some((end, _)) => format!("{}…", harmless(&line[..end])),
+        None => harmless(&line),
     }
-    .chars()
-    .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-    .collect()
 }
 
 /// For people: on a terminal both answers laid out beside each other, elsewhere each in a line that can be searched.
@@ -101,7 +99,8 @@ pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
         match canvas.width {
             Some(width) => text += &beside(["RAW", &laid_out(raw)], [head, &laid_out(&made)], width),
             None => {
-                let _ = writeln!(text, "  {:10} {}\n  {:10} {made}", "raw", shown(raw), head.to_lowercase());
+                let _ =
+                    writeln!(text, "  {:10} {}\n  {:10} {}", "raw", shown(raw), head.to_lowercase(), harmless(&made));
             }
         }
     }

@@ -6,7 +6,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What providers tell must not drive the terminal: control and direction characters are escaped.
 pub(super) fn harmless(text: &str) -> String {
-    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let direction =
+        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     let escape = |c: char| if c.is_control() || direction(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()
 }
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn providers_do_not_drive_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(harmless("a\u{1b}[2Jb\u{202e}c\u{61c}"), "a\\u{1b}[2Jb\\u{202e}c\\u{61c}");
     }
 
     #[test]

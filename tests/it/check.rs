@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::program::run;
+use crate::support::stub::Stub;
 
 #[test]
 fn the_default_configuration_in_figures() {
@@ -55,4 +56,16 @@ fn problems_end_it_with_2() {
     assert_eq!((problem["line"].as_u64(), problem["column"].as_u64()), (Some(5), Some(1)));
     assert_eq!(problem["severity"], "error");
     assert_eq!(problem["help"], "did you mean `interval`?");
+}
+
+#[test]
+fn what_a_provider_writes_does_not_drive_whoever_reads_it_through_a_pipe() {
+    let stub = Stub::json("{\"a\": \"\u{9b}31m\u{202e}\"}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resumen.toml");
+    std::fs::write(&path, format!("[sources.a]\nurl = \"{}\"\n", stub.url())).unwrap();
+    let ended = run(&["check", "--live", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(ended.out.matches(r#""\u{9b}31m\u{202e}""#).count(), 2, "raw and extracted: {}", ended.out);
+    assert!(!ended.out.contains(['\u{9b}', '\u{202e}']), "{}", ended.out);
 }

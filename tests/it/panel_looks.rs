@@ -84,6 +84,22 @@ fn digits_may_be_cut_off_in_sight_but_an_exponent_never() {
     assert_eq!(browser.run("return document.querySelector('dd').title"), json!(whole), "in full on asking");
 }
 
+#[test]
+fn a_long_key_stays_in_its_own_row() {
+    let Some(browser) = Browser::open("en-US") else { return };
+    let key = "key ".repeat(80);
+    let stub = Stub::json(&json!({key.as_str(): 1, "another": 2, "k".repeat(300): 3}).to_string());
+    let served = wall(11, &stub);
+    browser.window(1920, 1080);
+    open(&served, &browser, 12);
+    let over = "return [...document.querySelectorAll('.card')].flatMap((card) => {
+        const labels = [...card.querySelectorAll('dt')].map((label) => label.getBoundingClientRect());
+        return labels.slice(1).filter((label, at) => label.top < labels[at].bottom).map(() => card.id) })";
+    assert_eq!(browser.run(over), json!([]));
+    assert_eq!(browser.run(BEYOND), json!([]));
+    assert_eq!(browser.run("return document.querySelector('dt').title"), json!(key), "in full on asking");
+}
+
 /// The texts whose colour differs too little from what is behind them, by the measure of WCAG 2.2 AA (4.5 to 1).
 const FAINT: &str = "
     const parts = (colour) => {

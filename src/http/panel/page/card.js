@@ -151,6 +151,7 @@ class Row {
 
   show(row, points, wide) {
     write(this.label, row.label);
+    this.label.title = row.label;
     write(this.head, row.text);
     write(this.tail, row.tail);
     write(this.power, row.power);
