@@ -83,6 +83,7 @@ impl Connector {
             }
             None => tcp,
         };
+        none.reset();
         let handshake = self.tls.handshake(tcp, &target.host, target.ca.as_ref());
         Ok(Box::new(within(deadline, Phase::Tls, &none, handshake).await?))
     }

@@ -96,7 +96,7 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
 pub(super) fn broken(error: &hyper::Error, bytes: u64) -> Failure {
     let io = io_error(error);
     if let Some(error) = io.and_then(tls::tls_error) {
-        return tls::failure(error);
+        return tls::later(error);
     }
     if error.is_parse_too_large() {
         let limit = text::size(HEAD as u64);

@@ -94,8 +94,19 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The failure behind an error of TLS.
-pub(super) fn failure(error: &TlsError) -> Failure {
+/// The failure behind an error of TLS once hands have been shaken. Only then does TLS 1.3 tell that it wants a
+/// certificate of the client.
+pub(super) fn later(error: &TlsError) -> Failure {
+    let what = match error {
+        TlsError::AlertReceived(AlertDescription::CertificateRequired) => return failure(error),
+        TlsError::AlertReceived(alert) => format!("the server broke off TLS after the handshake (alert {alert:?})"),
+        _ => "the server broke the rules of TLS after the handshake".into(),
+    };
+    Failure::new(Code::TlsFailed, what)
+}
+
+/// The failure behind an error of TLS as hands are shaken.
+fn failure(error: &TlsError) -> Failure {
     let message = match error {
         TlsError::InvalidCertificate(error) => certificate(error),
         TlsError::InvalidMessage(_) => "the server does not speak TLS (plain HTTP on this port?)".into(),

@@ -74,7 +74,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
-    let cases: [(&[&str], Code, &str); 6] = [
+    let cases: [(&[&str], Code, &str); 7] = [
         (
             &["head 407 | Content-Length: 0"],
             Code::ConnectFailed,
@@ -84,6 +84,7 @@ async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
         (&["close"], Code::ConnectFailed, "the proxy gave no tunnel"),
         (&["send garbage\\r\\n\\r\\n"], Code::ConnectFailed, "the proxy gave no tunnel"),
         (&["head 200", "send early", "stall"], Code::ConnectFailed, "before the tunnel's first"),
+        (&["head 200", "stall"], Code::ConnectTimeout, "no answer within 500 ms (in the TLS handshake)"),
         (&["stall"], Code::ConnectTimeout, "no answer within 500 ms (waiting for the proxy's tunnel)"),
     ];
     for (script, code, says) in cases {

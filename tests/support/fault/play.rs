@@ -39,6 +39,7 @@ pub async fn play(mut stream: impl OverTcp, script: &Script, seen: &Seen) -> io:
         for step in &script.steps {
             match step {
                 Step::Send(bytes) => send(&mut stream, bytes, seen).await?,
+                Step::Bare(bytes) => send(stream.tcp(), bytes, seen).await?,
                 Step::Drip(pause, bytes) => {
                     for byte in bytes {
                         send(&mut stream, &[*byte], seen).await?;

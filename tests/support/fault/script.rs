@@ -6,6 +6,7 @@
 //! | `head 200 \| Name: value \| …` | sends a status line and headers |
 //! | `json TEXT` | sends a whole 200 answer with that body |
 //! | `chunk BYTES`, `last chunk` | send one chunk, and the end of a chunked body |
+//! | `bare BYTES` | sends as it is what TLS should have wrapped |
 //! | `drip 100ms BYTES` | sends byte by byte, one per pause |
 //! | `flood BYTES` | sends again and again, until the client goes |
 //! | `sleep 50ms` · `stall` | waits · waits until the client goes |
@@ -35,6 +36,8 @@ pub struct Script {
 pub enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
+    /// Sends bytes past TLS.
+    Bare(Vec<u8>),
     /// Sends bytes one by one, each after a pause.
     Drip(Duration, Vec<u8>),
     /// Sends bytes until the client goes.
@@ -77,6 +80,7 @@ fn step(line: &str) -> Step {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
         "send" => Step::Send(bytes(rest)),
+        "bare" => Step::Bare(bytes(rest)),
         "head" => Step::Send(head(rest)),
         "json" => {
             let length = format!("Content-Length: {}", rest.len());
