@@ -114,10 +114,12 @@ impl Entry {
         newer.then_some(lapse)
     }
 
-    /// The providers whose latest requests failed, in order of preference: since when, and why at last. Another one may
-    /// have answered.
+    /// The providers that fail, in order of preference: since when, and why at last. While one answers, those that are
+    /// preferred to it: nobody asks the others, and what they did when they were asked says nothing of now.
     pub fn broken(&self) -> impl Iterator<Item = (&Streak, &Failure)> {
-        self.source.providers().iter().filter_map(|provider| {
+        let answering = self.reading.as_deref().filter(|_| self.failing().is_none()).map(|reading| &reading.provider);
+        let preferred = self.source.providers().iter().take_while(move |one| Some(&one.name) != answering);
+        preferred.filter_map(|provider| {
             let latest = self.trail.tries.iter().find(|one| one.provider == provider.name)?;
             Some((self.trail.streak(&provider.name)?, latest.failure()?))
         })

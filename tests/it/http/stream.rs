@@ -144,7 +144,8 @@ fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
     bad.change(|answer| answer.status = "503 Service Unavailable");
     let provider =
         |name, stub: &Stub| format!("[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}\"\n", stub.url());
-    let text = format!("[store]\npath = \"\"\n{}{}", provider("preferred", &bad), provider("other", &good));
+    let quick = "[defaults]\ninterval = \"50ms\"\ntimeout = \"50ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
+    let text = format!("[store]\npath = \"\"\n{quick}{}{}", provider("preferred", &bad), provider("other", &good));
     let served = Served::start(&text);
     served.until("/resumen", |answer| answer["resultados"]["usd"]["provider"] == "other");
     let report = served.json("/salud/fuentes");
@@ -158,6 +159,14 @@ fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
     let since = page.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{page}"));
     assert!(since.parse::<f64>().unwrap() > 1.6e9);
     assert_eq!(page.matches("resumen_provider_failing_since_timestamp_seconds{").count(), 1);
+
+    good.change(|answer| answer.status = "404 Not Found");
+    served.until("/resumen", |answer| answer["resultados"]["usd"]["code"] == "http_status");
+    bad.says("2");
+    served.until("/resumen", |answer| answer["resultados"]["usd"]["provider"] == "preferred");
+    assert_eq!(served.json("/salud/fuentes")["notes"], Value::Null, "nobody knows how the other one is by now");
+    let page = String::from_utf8(served.get("/metrics").body).unwrap();
+    assert!(!page.contains("resumen_provider_failing_since_timestamp_seconds{"), "{page}");
 }
 
 #[test]

@@ -49,9 +49,10 @@ export class Plan {
   }
 }
 
-/** The first provider that has failed for a while, as a source's trouble is told; null where there is none. */
+/** The first provider that has failed for a while and is preferred to the one that answers, as trouble; null for none. */
 function hidden(check, time) {
   const lasting = ({ status, failing_since: since }) => status === "fail" && instant(time) - instant(since) >= LASTING;
-  const found = check.providers?.find(lasting);
+  const answering = check.providers?.findIndex(({ provider }) => provider === check.provider) ?? -1;
+  const found = check.providers?.slice(0, Math.max(0, answering)).find(lasting);
   return found ? { who: found.provider, code: found.code, error: found.output, since: instant(found.failing_since) } : null;
 }
