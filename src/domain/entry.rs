@@ -120,8 +120,7 @@ impl Entry {
         let answering = self.reading.as_deref().filter(|_| self.failing().is_none()).map(|reading| &reading.provider);
         let preferred = self.source.providers().iter().take_while(move |one| Some(&one.name) != answering);
         preferred.filter_map(|provider| {
-            let latest = self.trail.tries.iter().find(|one| one.provider == provider.name)?;
-            Some((self.trail.streak(&provider.name)?, latest.failure()?))
+            Some((self.trail.streak(&provider.name)?, self.trail.latest(&provider.name)?.failure()?))
         })
     }
 
@@ -179,8 +178,19 @@ impl Entry {
             _ => Turn::Same,
         };
         let several = self.source.providers().len() > 1;
-        let providers = if several { self.trail.turns_until(&merged.trail) } else { Vec::new() };
+        let providers = if several { self.turns_of_providers(merged) } else { Vec::new() };
         Turns { source, providers }
+    }
+
+    /// Which providers are [broken](Self::broken) in `merged` and were not before, and which have given a reading again.
+    fn turns_of_providers(&self, merged: &Self) -> Vec<(Name, Turn)> {
+        let is_broken = |entry: &Self, name: &Name| entry.broken().any(|(streak, _)| streak.provider == *name);
+        let turn = |name: &Name| match (self.trail.streak(name), merged.trail.latest(name)) {
+            _ if is_broken(merged, name) => (!is_broken(self, name)).then_some(Turn::Failed),
+            (Some(streak), Some(Try { at, end: End::Won, .. })) => Some(Turn::Recovered(at.since(streak.since))),
+            _ => None,
+        };
+        self.source.providers().iter().filter_map(|one| Some((one.name.clone(), turn(&one.name)?))).collect()
     }
 }
 
@@ -212,16 +222,9 @@ impl Trail {
         self.streaks.iter().find(|streak| streak.provider == *provider)
     }
 
-    /// Which providers began to fail between this and `later`, and which recovered.
-    fn turns_until(&self, later: &Self) -> Vec<(Name, Turn)> {
-        let began = later.streaks.iter().filter(|streak| self.streak(&streak.provider).is_none());
-        let began = began.map(|streak| (streak.provider.clone(), Turn::Failed));
-        let ended = self.streaks.iter().filter(|streak| later.streak(&streak.provider).is_none());
-        let ended = ended.filter_map(|streak| {
-            let success = later.tries.iter().find(|one| one.provider == streak.provider)?;
-            Some((streak.provider.clone(), Turn::Recovered(success.at.since(streak.since))))
-        });
-        began.chain(ended).collect()
+    /// What the provider of this name did last.
+    fn latest(&self, provider: &Name) -> Option<&Try> {
+        self.tries.iter().find(|one| one.provider == *provider)
     }
 
     /// A success ends a provider's streak, a failure lengthens it; what came late or was given up changes nothing.
