@@ -82,12 +82,12 @@ impl Phase {
 }
 
 impl Conn {
-    pub(super) fn new(ticks: Arc<Ticks>) -> Self {
-        let since = AtomicU64::new(ticks.now());
+    /// One that was accepted at `since`.
+    pub(super) fn new(ticks: Arc<Ticks>, since: u64) -> Self {
         Self {
             ticks,
             phase: AtomicU8::new(Phase::Silent as u8),
-            since,
+            since: AtomicU64::new(since),
             stalled: AtomicBool::new(false),
             stalled_since: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -227,7 +227,8 @@ impl Conn {
     }
 }
 
-fn passed(since: u64, now: u64) -> Duration {
+/// Between two readings of [`Ticks`].
+pub(super) fn passed(since: u64, now: u64) -> Duration {
     Duration::from_millis(now.saturating_sub(since))
 }
 
@@ -238,7 +239,7 @@ mod tests {
     const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
 
     fn conn() -> Conn {
-        Conn::new(Arc::default())
+        Conn::new(Arc::default(), 0)
     }
 
     fn after(conn: &Conn, seconds: u64) -> bool {

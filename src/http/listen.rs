@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait in the kernel until they are accepted; it cuts this to its own limit.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 
 /// A bound socket that already listens, so that a port in use is noticed before anything else starts.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod guard;
 mod io;
 mod lines;
 mod listen;
+mod lobby;
 mod metrics;
 mod numbers;
 mod openapi;

@@ -3,8 +3,7 @@
 //! One loop for all threads, so that the cap, running out of descriptors and the drain each happen in one place, and
 //! so that a burst spreads evenly. At the cap those connections make room that have been idle longest, so that no crowd
 //! of idle clients can keep a health check out; while none is idle it stops accepting, clients wait in the kernel's
-//! queue, and none is turned away. They wait there too while the serving threads have their hands full: who is connected is
-//! answered before who is not.
+//! queue, and none is turned away.
 
 use std::io;
 use std::net::TcpStream;
@@ -62,10 +61,7 @@ impl<F: Fetch> Server<F> {
             async move { door.keep_open(closing(&site, &drain)).await }
         };
         site.supervisor.hold("accept loop", &drain, accept).await;
-        let workers = match Arc::into_inner(door) {
-            Some(door) => door.close().await,
-            None => Vec::new(),
-        };
+        let workers = Arc::into_inner(door).map(Door::close).unwrap_or_default();
         // All are told before any is waited for.
         let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
         for end in ends {
@@ -103,7 +99,7 @@ impl Door {
                 () = &mut closing => return,
                 arrival = self.next() => arrival,
             };
-            place(&self.workers, arrival).await;
+            place(&self.workers, arrival);
         }
     }
 
@@ -163,27 +159,25 @@ impl Door {
     }
 
     /// Closes. Those who were let in by the kernel before would be reset by that, so they are taken first.
-    async fn close(self) -> Vec<Worker> {
+    fn close(self) -> Vec<Worker> {
         let waiting = self.waiting().take();
         if let (Some(stream), Ok(permit)) = (waiting, Arc::clone(&self.room).try_acquire_owned()) {
-            place(&self.workers, Arrival { stream, permit }).await;
+            place(&self.workers, Arrival { stream, permit });
         }
         if let Ok(listener) = self.listener.into_std() {
             while let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
                 && let Ok((stream, _)) = listener.accept()
             {
-                place(&self.workers, Arrival { stream, permit }).await;
+                place(&self.workers, Arrival { stream, permit });
             }
         }
         self.workers
     }
 }
 
-/// Gives a connection to the thread that has fewest, of those that have time; if none has, waits for it.
-async fn place(workers: &[Worker], arrival: Arrival) {
-    let fewest = |worker: &&Worker| worker.stats.connections.load(Relaxed);
-    let ready = workers.iter().filter(|worker| worker.has_time()).min_by_key(fewest);
-    if let Some(worker) = ready.or_else(|| workers.iter().min_by_key(fewest)) {
-        worker.take(arrival).await;
+/// Gives a connection to the thread that has fewest.
+fn place(workers: &[Worker], arrival: Arrival) {
+    if let Some(worker) = workers.iter().min_by_key(|worker| worker.stats.connections.load(Relaxed)) {
+        worker.take(arrival);
     }
 }

@@ -12,7 +12,7 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ use super::counters::Counters;
 use super::express;
 use super::front::{Front, Hall};
 use super::io::Io;
+use super::lobby::{Lobby, Newcomer};
 use super::problem::{Kind, Problem};
 
 /// A connection's read and write buffers grow up to here; longer heads are 431.
@@ -39,11 +40,8 @@ const COARSEST_SWEEP: Duration = Duration::from_millis(250);
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 
 /// Connections that a thread takes on before it goes round those that it has. A new one costs as much as several answers,
-/// so a crowd that comes in at once, or gives up and comes again, must not keep those waiting that were here before.
-const AT_ONCE: usize = 2;
-
-/// Connections that wait for a thread to take them on; with more the accept loop waits, and the kernel keeps the rest.
-const WAITING: usize = 16;
+/// so a crowd that comes in at once, or gives up and comes again, must not keep all of those waiting that were here before.
+const AT_ONCE: usize = 32;
 
 /// How long after the drain began a connection without a request in progress is kept: whoever was just about to ask is
 /// answered, and told by that answer that it is the last.
@@ -66,7 +64,7 @@ enum Task {
 /// The accept loop's end of a serving thread.
 pub(super) struct Worker {
     pub(super) stats: Arc<Counters>,
-    tasks: mpsc::Sender<Task>,
+    tasks: mpsc::UnboundedSender<Task>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -74,7 +72,7 @@ impl Worker {
     /// Starts the `number`th serving thread.
     pub(super) fn start<F: Fetch>(number: usize, site: &Arc<Site<F>>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (tasks, incoming) = mpsc::channel(WAITING);
+        let (tasks, incoming) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
         let stats = site.counters.enroll();
         let mut rota = Rota::new(site, Arc::clone(&stats));
@@ -88,22 +86,21 @@ impl Worker {
         Ok(Self { stats, tasks, ended })
     }
 
-    /// Hands over a connection; waits while the thread has enough to do.
-    pub(super) async fn take(&self, arrival: Arrival) {
+    /// Hands over a connection.
+    pub(super) fn take(&self, arrival: Arrival) {
         self.stats.connections.fetch_add(1, Relaxed);
-        if self.tasks.send(Task::Serve(arrival)).await.is_err() {
+        self.send(Task::Serve(arrival));
+    }
+
+    /// Asks it to end connections that nobody uses.
+    pub(super) fn make_room(&self) {
+        self.send(Task::MakeRoom);
+    }
+
+    fn send(&self, task: Task) {
+        if self.tasks.send(task).is_err() {
             tracing::error!("a serving thread is gone");
         }
-    }
-
-    /// Asks it to end connections that nobody uses; a thread that has no time for that is asked again.
-    pub(super) fn make_room(&self) {
-        let _ = self.tasks.try_send(Task::MakeRoom);
-    }
-
-    /// Whether it would take another one at once.
-    pub(super) fn has_time(&self) -> bool {
-        self.tasks.capacity() > 0
     }
 
     /// Lets it finish what it does; what is returned tells when it has.
@@ -118,6 +115,7 @@ struct Rota<F> {
     ticks: Arc<Ticks>,
     builder: Builder,
     tasks: TaskTracker,
+    lobby: Lobby,
     open: Vec<Open>,
     patience: Patience,
     began: Instant,
@@ -141,6 +139,7 @@ impl<F: Fetch> Rota<F> {
             ticks: Arc::default(),
             builder,
             tasks: TaskTracker::new(),
+            lobby: Lobby::default(),
             open: Vec::new(),
             patience,
             began: site.clock.instant(),
@@ -149,32 +148,61 @@ impl<F: Fetch> Rota<F> {
     }
 
     /// Serves until nothing more can come, then what is left. If it is called again after a panic, it goes on.
-    async fn run(&mut self, tasks: &mut mpsc::Receiver<Task>) {
+    async fn run(&mut self, tasks: &mut mpsc::UnboundedReceiver<Task>) {
         let mut sweep_at = self.now() + self.every;
-        let mut taken = 0_usize;
         loop {
+            while let Ok(task) = tasks.try_recv() {
+                self.take(task);
+            }
+            if !self.lobby.is_empty() {
+                self.let_in(AT_ONCE);
+                // Until all that is ready on this thread has had its turn.
+                yield_now().await;
+                if self.now() >= sweep_at {
+                    self.sweep();
+                    sweep_at = self.now() + self.every;
+                }
+                continue;
+            }
             tokio::select! {
-                task = tasks.recv() => match task {
-                    Some(Task::Serve(arrival)) => {
-                        if self.open.is_empty() {
-                            sweep_at = self.now() + self.every;
-                        }
-                        self.open(arrival);
-                        taken = taken.wrapping_add(1);
-                        if taken.is_multiple_of(AT_ONCE) {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    Some(Task::MakeRoom) => self.make_room(),
-                    None => break,
-                },
+                biased;
                 () = sleep_until(sweep_at), if !self.open.is_empty() => {
                     self.sweep();
                     sweep_at = self.now() + self.every;
                 }
+                task = tasks.recv() => match task {
+                    Some(task) => {
+                        if self.open.is_empty() {
+                            sweep_at = self.now() + self.every;
+                        }
+                        self.take(task);
+                    }
+                    None => break,
+                }
             }
         }
+        self.let_in(usize::MAX);
         self.drain().await;
+    }
+
+    fn take(&mut self, task: Task) {
+        // Who is new does not begin with the time that passed since the last sweep.
+        self.tick();
+        match task {
+            Task::Serve(Arrival { stream, permit }) => {
+                let place = Place { stats: Arc::clone(&self.hall.stats), _permit: permit };
+                self.lobby.enter(Newcomer { since: self.ticks.now(), stream, place });
+            }
+            Task::MakeRoom => self.make_room(),
+        }
+    }
+
+    /// Takes on at most so many of those who wait, the newest first.
+    fn let_in(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(newcomer) = self.lobby.newest() else { break };
+            self.open(newcomer);
+        }
     }
 
     /// Nothing new comes. Ends when the last connection has, or with the grace.
@@ -204,14 +232,18 @@ impl<F: Fetch> Rota<F> {
     fn sweep(&mut self) {
         self.tick();
         let now = self.ticks.now();
+        self.lobby.leave(now, self.patience.head);
         self.open.retain(|open| !open.task.is_finished());
         self.open.iter().filter(|open| open.conn.is_overdue(now, self.patience)).for_each(|open| open.task.abort());
     }
 
-    /// Ends the connections that have been idle longest: a hundredth of all, so that looking through them pays, and at
+    /// Ends the connections that have waited longest to be taken on, or else those that have been idle longest: a hundredth of all, so that looking through them pays, and at
     /// least one. Who asked a moment ago may be about to ask again.
     fn make_room(&mut self) {
         let now = self.ticks.now();
+        if self.lobby.make_room(now) {
+            return;
+        }
         // Idling is noted as of the last tick before it began, so it may seem that much longer than it was.
         let least = LEAST_IDLE + self.every;
         let idle = |open: &Open| open.conn.idle_for(now).filter(|span| *span >= least);
@@ -220,12 +252,10 @@ impl<F: Fetch> Rota<F> {
         idle.iter().take(self.open.len().div_ceil(100)).for_each(|(_, open)| open.task.abort());
     }
 
-    fn open(&mut self, arrival: Arrival) {
-        // Who is new does not begin with the time that passed since the last sweep.
-        self.tick();
-        let place = Place { stats: Arc::clone(&self.hall.stats), _permit: arrival.permit };
-        let Ok(stream) = ready(arrival.stream) else { return };
-        let conn = Arc::new(Conn::new(Arc::clone(&self.ticks)));
+    fn open(&mut self, newcomer: Newcomer) {
+        let Newcomer { since, stream, place } = newcomer;
+        let Ok(stream) = ready(stream) else { return };
+        let conn = Arc::new(Conn::new(Arc::clone(&self.ticks), since));
         let attend = attend(self.builder.clone(), stream, Arc::clone(&conn), Arc::clone(&self.hall), place);
         let task = self.tasks.spawn(attend).abort_handle();
         self.open.push(Open { conn, task });
@@ -241,7 +271,7 @@ impl<F: Fetch> Rota<F> {
 }
 
 /// A connection's place in the count and under the cap.
-struct Place {
+pub(super) struct Place {
     stats: Arc<Counters>,
     _permit: OwnedSemaphorePermit,
 }
