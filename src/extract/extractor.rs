@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout_at;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::time::{timeout, timeout_at};
 
 use super::complaint::Complaint;
 use super::filter::{Filter, FilterError};
@@ -26,6 +26,10 @@ use crate::domain::{Code, Data, Failure, Name, Secrets, Veil, spell};
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
 const IN_PLACE: usize = 32 << 10;
 
+/// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to forty
+/// times their text (`[{},{},…`), and sixty-four sources may have one each.
+const ROOM: usize = 2 << 20;
+
 /// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share turns and secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Extractor {
@@ -34,7 +38,12 @@ pub struct Extractor {
     threads: Arc<Threads>,
     veil: Arc<RwLock<Veil>>,
     filters: Arc<Mutex<Filters>>,
+    room: Room,
 }
+
+/// What is left of [`ROOM`].
+#[derive(Debug, Clone)]
+struct Room(Arc<Semaphore>);
 
 /// The turns of one source.
 #[derive(Debug)]
@@ -96,6 +105,7 @@ impl Extractor {
         }
         let turn = timeout_at(by.at, Arc::clone(&lane.turn).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(lane.give_up(lane.running.load(Ordering::Acquire), by)) };
+        let _room = self.room.take(payload.len(), by).await;
         let ticket = lane.running.fetch_add(1, Ordering::AcqRel) + 1;
         let stop = Stop::default();
         let _waiting = Waiting(stop.clone());
@@ -131,6 +141,21 @@ impl Extractor {
     fn lane(&self, source: &Name) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(lanes.entry(source.clone()).or_default())
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM)))
+    }
+}
+
+impl Room {
+    /// Takes room for a body of `bytes`; none if it needs none, or if there is none for half the time of the attempt: where
+    /// filters hang, others go on. Whoever waits for an evaluation holds its room, so none is lost with a thread.
+    async fn take(&self, bytes: usize, by: Deadline) -> Option<SemaphorePermit<'_>> {
+        let wanted = u32::try_from(bytes.min(ROOM)).ok().filter(|_| bytes > IN_PLACE)?;
+        timeout_at(by.at, timeout(by.limit / 2, self.0.acquire_many(wanted))).await.ok()?.ok()?.ok()
     }
 }
 
@@ -246,7 +271,7 @@ mod tests {
     async fn who_leaves_stops_the_filter() {
         let extractor = Extractor::default();
         let forever = extract(&extractor, "btc", "last(repeat(.))", Duration::from_secs(99));
-        let left = tokio::time::timeout(Duration::from_millis(50), forever).await;
+        let left = timeout(Duration::from_millis(50), forever).await;
         assert!(left.is_err());
         assert!(extract(&extractor, "btc", "{usd}", Duration::from_secs(9)).await.is_ok());
     }
@@ -260,6 +285,22 @@ mod tests {
         assert_eq!(third.unwrap().as_json(), "{\"usd\":19999}");
         let lane = extractor.lane(&Name::new("btc").unwrap());
         assert_eq!(lane.running.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_wait_for_room_but_not_for_ever_and_small_ones_never() {
+        let (room, clock) = (Room::default(), Clock::start());
+        let by = clock.deadline(Duration::from_secs(8));
+        let small = [room.take(IN_PLACE, by).await, room.take(1, by).await];
+        assert!(small.iter().all(Option::is_none));
+        let (one, other) = (room.take(ROOM / 2, by).await.unwrap(), room.take(ROOM / 2, by).await.unwrap());
+        let begun = clock.mark();
+        assert!(room.take(IN_PLACE + 1, by).await.is_none());
+        assert_eq!(clock.since(begun), Duration::from_secs(4));
+        drop(one);
+        assert!(room.take(ROOM / 2, by).await.is_some());
+        drop(other);
+        assert!(room.take(usize::MAX, by).await.is_some());
     }
 
     /// An overflow in jaq, which release builds do not look for.
