@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::support::scripted::{Act, Scripted, pace, source};
+#[cfg(debug_assertions)]
 use crate::support::served::Served;
 use crate::support::stand::{Stand, settings};
+#[cfg(debug_assertions)]
 use crate::support::stub::Stub;
 
 const MOMENT: Duration = Duration::from_millis(100);
