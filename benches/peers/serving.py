@@ -43,6 +43,7 @@ SCENARIOS = [
     Scenario("If-None-Match (304), 64 connections", Load(64), VALIDATING, headers_of=tagged),
     Scenario("identity, 1 connection", Load(1), PAIR),
     Scenario("identity, 512 connections", Load(512), BARE, quick=True),
+    Scenario("identity, 7,600 connections", Load(7600), ["ours", "bare", "constant"]),
     Scenario("16 requests at once, 64 connections", Load(64, depth=16), CACHES, quick=True),
     Scenario("snapshot swapped 100 times a second, 64 connections", Load(64), ["ours", "storm", "constant"], quick=True),
 ]
