@@ -280,7 +280,8 @@ mod tests {
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
-            provider kraken: timeout since 06:50:00Z: no answer within 1 s
+            provider kraken: timeout since 06:50:00Z: no answer within 1
+            s
         clima   stale    17 min 0 s  1000  open-meteo  temperatura_c 21…
             timeout since 06:48:10Z: no answer within 1 s (waiting for
             headers)
