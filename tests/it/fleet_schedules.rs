@@ -261,12 +261,13 @@ async fn a_dead_holder_costs_one_timeout() {
     life.launch();
     sleep(millis(500)).await;
     let calls = life.providers.calls("p").len();
+    let taken = |member: &Member| member.rig.engine.fleet.as_ref().unwrap().view().taken;
+    let before: Vec<_> = life.members.iter().map(taken).collect();
     while life.providers.calls("p").len() == calls {
         sleep(millis(1)).await;
     }
     let died = life.clock.instant();
-    let taken = |member: &Member| member.rig.engine.fleet.as_ref().unwrap().view().taken;
-    let holder = usize::from(taken(&life.members[1]) > taken(&life.members[0]));
+    let holder = life.members.iter().zip(before).position(|(member, before)| taken(member) > before).unwrap();
     let member = life.members.swap_remove(holder);
     member.cable.cut(true);
     member.stop.cancel();
