@@ -1,8 +1,14 @@
 //! The numbers in a source's data, each under its dotted path.
+//!
+//! Read from the text, level by level: as a [`serde_json::Value`], an object of a provider could pass for a number, since
+//! that is how the library hands on digits that no double holds.
 
 use std::collections::HashSet;
+use std::fmt;
 
-use serde_json::{Number, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Number;
+use serde_json::value::RawValue;
 
 use crate::domain::Data;
 
@@ -26,9 +32,8 @@ pub(super) struct Numbers {
 /// would make Prometheus refuse the page.
 pub(super) fn numbers(data: &Data) -> Numbers {
     let mut search = Search::default();
-    if let Ok(value) = serde_json::from_str(data.as_json()) {
-        search.below(&value);
-    }
+    // What is stored was checked when it came.
+    let _ = search.below(data.as_json());
     search.numbers
 }
 
@@ -43,23 +48,33 @@ struct Search {
 
 impl Search {
     /// The depth of data is limited where it comes in.
-    fn below(&mut self, value: &Value) {
-        match value {
-            Value::Number(number) => self.take(number),
-            Value::Object(members) => members.iter().for_each(|(key, value)| self.at(key, value)),
-            Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| self.at(&at.to_string(), item)),
-            _ => {}
+    fn below(&mut self, json: &str) -> serde_json::Result<()> {
+        match json.as_bytes().first() {
+            Some(b'{') => {
+                let Members(members) = serde_json::from_str(json)?;
+                members.into_iter().try_for_each(|(key, value)| self.at(&key, value))
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(json)?;
+                items.into_iter().enumerate().try_for_each(|(at, item)| self.at(&at.to_string(), item))
+            }
+            Some(b'-' | b'0'..=b'9') => {
+                self.take(&serde_json::from_str(json)?);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
-    fn at(&mut self, key: &str, value: &Value) {
+    fn at(&mut self, key: &str, value: &RawValue) -> serde_json::Result<()> {
         let length = self.path.len();
         if length > 0 {
             self.path.push('.');
         }
         self.path.push_str(key);
-        self.below(value);
+        let done = self.below(value.get());
         self.path.truncate(length);
+        done
     }
 
     fn take(&mut self, number: &Number) {
@@ -76,6 +91,31 @@ impl Search {
     }
 }
 
+/// An object's members, in their order.
+struct Members<'j>(Vec<(String, &'j RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +128,15 @@ mod tests {
         let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
         assert_eq!(found, expected.map(|(path, number)| (path.to_owned(), number.to_owned())));
         assert_eq!(left_out, 2);
+    }
+
+    #[test]
+    fn no_object_passes_for_a_number_and_none_hides_the_others() {
+        for token in ["Number", "RawValue"] {
+            let json = format!(r#"{{"price":{{"$serde_json::private::{token}":"99"}},"bad":{{"$serde_json::private::{token}":"[1,"}},"real":7}}"#);
+            let Numbers { found, left_out } = numbers(&Data::from_checked(json));
+            assert_eq!((found.len(), left_out, found[0].0.as_str()), (1, 0, "real"), "{found:?}");
+        }
     }
 
     #[test]
