@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::complaint::Complaint;
 use super::filter::{Filter, FilterError};
@@ -26,9 +26,12 @@ use crate::domain::{Code, Data, Failure, Name, Secrets, Veil, spell};
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
 const IN_PLACE: usize = 32 << 10;
 
-/// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to forty
+/// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to fifty
 /// times their text (`[{},{},…`), and sixty-four sources may have one each.
 const ROOM: usize = 2 << 20;
+
+/// The same for those who have waited for half their attempt: filters that hang must not keep everybody out.
+const SPARE: usize = 4 << 20;
 
 /// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share turns and secrets.
 #[derive(Debug, Clone, Default)]
@@ -41,9 +44,12 @@ pub struct Extractor {
     room: Room,
 }
 
-/// What is left of [`ROOM`].
+/// What is left of [`ROOM`] and of [`SPARE`].
 #[derive(Debug, Clone)]
-struct Room(Arc<Semaphore>);
+struct Room {
+    first: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+}
 
 /// The turns of one source.
 #[derive(Debug)]
@@ -105,7 +111,7 @@ impl Extractor {
         }
         let turn = timeout_at(by.at, Arc::clone(&lane.turn).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(lane.give_up(lane.running.load(Ordering::Acquire), by)) };
-        let _room = self.room.take(payload.len(), by).await;
+        let _room = self.room.take(payload.len(), by).await?;
         let ticket = lane.running.fetch_add(1, Ordering::AcqRel) + 1;
         let stop = Stop::default();
         let _waiting = Waiting(stop.clone());
@@ -146,17 +152,35 @@ impl Extractor {
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM)))
+        Self { first: Arc::new(Semaphore::new(ROOM)), spare: Arc::new(Semaphore::new(SPARE)) }
     }
 }
 
 impl Room {
-    /// Takes room for a body of `bytes`; none if it needs none, or if there is none for half the time of the attempt: where
-    /// filters hang, others go on. Whoever waits for an evaluation holds its room, so none is lost with a thread.
-    async fn take(&self, bytes: usize, by: Deadline) -> Option<SemaphorePermit<'_>> {
-        let wanted = u32::try_from(bytes.min(ROOM)).ok().filter(|_| bytes > IN_PLACE)?;
-        timeout_at(by.at, timeout(by.limit / 2, self.0.acquire_many(wanted))).await.ok()?.ok()?.ok()
+    /// Takes room for a body of `bytes`; none if it needs none. Whoever waits for an evaluation holds its room, so none is
+    /// lost with a thread.
+    async fn take(&self, bytes: usize, by: Deadline) -> Result<Option<SemaphorePermit<'_>>, Complaint> {
+        if bytes <= IN_PLACE {
+            return Ok(None);
+        }
+        let wanted = bytes.min(ROOM) as u32;
+        if let Ok(Ok(room)) = timeout_at(by.at - by.limit / 2, self.first.acquire_many(wanted)).await {
+            return Ok(Some(room));
+        }
+        match timeout_at(by.at, self.spare.acquire_many(wanted)).await {
+            Ok(Ok(room)) => Ok(Some(room)),
+            _ => Err(no_room(by)),
+        }
     }
+}
+
+fn no_room(by: Deadline) -> Complaint {
+    let (limit, room) = (spell(by.limit), (ROOM + SPARE) >> 20);
+    let what = format!(
+        "no turn for the filter within the attempt's {limit}: other sources' large bodies take the {room} MiB that are \
+         evaluated together; ask for less, or less often"
+    );
+    Complaint::new(Code::ExtractTimeout, what)
 }
 
 impl Default for Lane {
@@ -271,7 +295,7 @@ mod tests {
     async fn who_leaves_stops_the_filter() {
         let extractor = Extractor::default();
         let forever = extract(&extractor, "btc", "last(repeat(.))", Duration::from_secs(99));
-        let left = timeout(Duration::from_millis(50), forever).await;
+        let left = tokio::time::timeout(Duration::from_millis(50), forever).await;
         assert!(left.is_err());
         assert!(extract(&extractor, "btc", "{usd}", Duration::from_secs(9)).await.is_ok());
     }
@@ -288,19 +312,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_bodies_wait_for_room_but_not_for_ever_and_small_ones_never() {
+    async fn large_bodies_share_room_that_has_an_end_and_small_ones_need_none() {
         let (room, clock) = (Room::default(), Clock::start());
         let by = clock.deadline(Duration::from_secs(8));
         let small = [room.take(IN_PLACE, by).await, room.take(1, by).await];
-        assert!(small.iter().all(Option::is_none));
-        let (one, other) = (room.take(ROOM / 2, by).await.unwrap(), room.take(ROOM / 2, by).await.unwrap());
+        assert!(small.into_iter().all(|taken| taken.unwrap().is_none()));
         let begun = clock.mark();
-        assert!(room.take(IN_PLACE + 1, by).await.is_none());
+        let first = room.take(usize::MAX, by).await.unwrap();
+        assert!(clock.since(begun).is_zero());
+        let spare = [room.take(ROOM, by).await, room.take(ROOM, by).await];
         assert_eq!(clock.since(begun), Duration::from_secs(4));
-        drop(one);
-        assert!(room.take(ROOM / 2, by).await.is_some());
-        drop(other);
-        assert!(room.take(usize::MAX, by).await.is_some());
+        assert_eq!(room.take(IN_PLACE + 1, by).await.unwrap_err().into_failure(&Veil::default()).code, Code::ExtractTimeout);
+        assert_eq!(clock.since(begun), Duration::from_secs(8));
+        drop(first);
+        assert!(room.take(ROOM, by).await.unwrap().is_some());
+        drop(spare);
     }
 
     /// An overflow in jaq, which release builds do not look for.
