@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::render::{Forms, Rendering};
+use crate::render::{Forms, LARGE, Rendering};
 
 use super::encoding::{self, Choice};
 use super::problem::{Kind, Problem};
@@ -21,7 +21,12 @@ pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<By
     if none_match(request, &rendering.etag) {
         return unchanged(rendering);
     }
-    match form(&rendering.body, &rendering.forms, request) {
+    let mut choice = Choice::of(request);
+    // A live answer has a deadline, and nobody has compressed it before.
+    if rendering.server_timing.is_some() && rendering.body.len() > LARGE && choice.plain {
+        choice.coding = None;
+    }
+    match chosen(&rendering.body, &rendering.forms, choice) {
         Ok((body, coding)) => {
             let mut response = whole(rendering, body);
             mark_coding(response.headers_mut(), coding);
@@ -33,7 +38,10 @@ pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<By
 
 /// The form of `body` that a request takes, and the name of its coding.
 pub(super) fn form(body: &Bytes, forms: &Forms, request: &HeaderMap) -> Result<(Bytes, Option<HeaderValue>), Problem> {
-    let choice = Choice::of(request);
+    chosen(body, forms, Choice::of(request))
+}
+
+fn chosen(body: &Bytes, forms: &Forms, choice: Choice) -> Result<(Bytes, Option<HeaderValue>), Problem> {
     let coded = choice.coding.and_then(|coding| {
         let form = forms.get(coding, body, choice.plain)?;
         Some((form, Some(encoding::name(coding))))

@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 use super::Version;
 
+/// Larger bodies, in bytes, take longer to be compressed than an answer may be late.
+pub const LARGE: usize = 128 << 10;
+
 /// A content coding, in the order in which we like them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
@@ -36,19 +39,20 @@ impl Coding {
     /// All of them, best first.
     pub const ALL: [Self; 3] = [Self::Br, Self::Zstd, Self::Gzip];
 
-    /// Encodes at a fast level: a body lives for milliseconds. None if the encoder fails, which it does not in memory.
+    /// Encodes at a fast level, and the fastest if it is [`LARGE`]: a body lives for milliseconds. None if the encoder fails, which it does not in memory.
     fn encode(self, body: &[u8]) -> Option<Vec<u8>> {
         let out = Vec::with_capacity(body.len() / 2 + 64);
+        let level = if body.len() > LARGE { 1 } else { 4 };
         match self {
             Self::Br => {
                 let window = (body.len().max(1024) as u32).next_power_of_two().ilog2().clamp(10, 20);
-                let mut encoder = brotli::CompressorWriter::new(out, 4096, 4, window);
+                let mut encoder = brotli::CompressorWriter::new(out, 4096, level, window);
                 encoder.write_all(body).ok()?;
                 Some(encoder.into_inner())
             }
             Self::Zstd => zstd::bulk::compress(body, 1).ok(),
             Self::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(4));
+                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level));
                 encoder.write_all(body).ok()?;
                 encoder.finish().ok()
             }

@@ -10,7 +10,7 @@ mod rendering;
 mod text;
 mod version;
 
-pub use forms::{Coding, Forms};
+pub use forms::{Coding, Forms, LARGE};
 pub use note::{Note, Origin};
 pub use rendering::{Mode, Rendering, render};
 pub use text::{rfc3339, write_text};
