@@ -188,7 +188,7 @@ fn truncated(error: &hyper::Error, bytes: u64) -> Failure {
         Some(io::ErrorKind::UnexpectedEof) => {
             Failure::new(Code::BodyTruncated, format!("the body ended too early, after {bytes} bytes"))
         }
-        _ => head::broken(error, bytes),
+        _ => head::broken_in("its body", error, bytes),
     }
 }
 

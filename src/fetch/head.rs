@@ -92,15 +92,21 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
     Ok(found)
 }
 
-/// Why there is no head, or no more of a body, after `bytes` of an answer.
+/// Why there is no head, after `bytes` of an answer.
 pub(super) fn broken(error: &hyper::Error, bytes: u64) -> Failure {
+    broken_in("an answer", error, bytes)
+}
+
+/// Why there is no more of `part`, after `bytes` of it.
+pub(super) fn broken_in(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
     let io = io_error(error);
     if let Some(error) = io.and_then(tls::tls_error) {
         return tls::later(error);
     }
     if error.is_parse_too_large() {
         let limit = text::size(HEAD as u64);
-        return invalid(&format!("its head is over the limit of {limit} or {HEADERS} headers"));
+        let what = format!("its head is over the limit of {limit} or {HEADERS} headers, or its Content-Length over any");
+        return invalid(&what);
     }
     if error.is_parse() {
         return invalid(&error.to_string());
@@ -112,9 +118,9 @@ pub(super) fn broken(error: &hyper::Error, bytes: u64) -> Failure {
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => invalid("bad chunks"),
         Some(
             kind @ (io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe),
-        ) => closed(&format!("the connection broke ({kind})"), bytes),
-        Some(io::ErrorKind::UnexpectedEof) | None => closed("the server closed the connection", bytes),
-        Some(kind) => closed(&format!("the connection failed ({kind})"), bytes),
+        ) => closed(&format!("the connection broke ({kind})"), part, bytes),
+        Some(io::ErrorKind::UnexpectedEof) | None => closed("the server closed the connection", part, bytes),
+        Some(kind) => closed(&format!("the connection failed ({kind})"), part, bytes),
     }
 }
 
@@ -127,9 +133,8 @@ fn invalid(what: &str) -> Failure {
     Failure::new(Code::HttpProtocol, format!("the answer is not valid HTTP/1: {what}"))
 }
 
-fn closed(what: &str, bytes: u64) -> Failure {
-    let when =
-        if bytes == 0 { "before any byte of an answer".into() } else { format!("after {bytes} bytes of an answer") };
+fn closed(what: &str, part: &str, bytes: u64) -> Failure {
+    let when = if bytes == 0 { format!("before any byte of {part}") } else { format!("after {bytes} bytes of {part}") };
     Failure::new(Code::ConnectionClosed, format!("{what} {when}"))
 }
 
