@@ -3,7 +3,10 @@
 //! Imports `domain`, `extract`, `cache` and `clock`. It never fetches. A filter that hangs costs its own source only:
 //! it is given up after a moment and fails at once from then on.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +21,15 @@ use crate::extract::Extractor;
 /// The most that one computation may take.
 const LIMIT: Duration = Duration::from_millis(500);
 
+/// Computations at once: one that takes long must not keep the others waiting.
+const AT_ONCE: usize = 8;
+
+/// One that has begun.
+struct Computation<'d> {
+    source: Name,
+    work: Pin<Box<dyn Future<Output = ()> + Send + 'd>>,
+}
+
 /// The background task.
 pub struct Deriver {
     /// Where inputs are read and results are published.
@@ -29,27 +41,34 @@ pub struct Deriver {
 }
 
 impl Deriver {
-    /// Computes what is not current, then waits for the next swap, until `stop`.
+    /// Computes what is not current at each swap, until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut swaps = self.cache.subscribe();
+        let mut running = Vec::new();
         loop {
             swaps.mark_unchanged();
-            self.settle().await;
+            self.begin(&mut running);
             tokio::select! {
                 () = stop.cancelled() => return,
                 swap = swaps.changed() => if swap.is_err() { return },
+                () = first_end(&mut running), if !running.is_empty() => {}
             }
         }
     }
 
-    /// Computes in the order of the configuration until nothing more changes; a derived source may be an input of
-    /// another, circles are refused by the configuration.
-    async fn settle(&self) {
-        loop {
-            let snapshot = self.cache.snapshot();
-            let outdated = (0..snapshot.entries().len()).find(|at| !snapshot.derived_is_current(*at));
-            let Some(position) = outdated else { return };
-            self.compute(&snapshot, position).await;
+    /// Begins with what is not current, in the order of the configuration. A derived source may be an input of another,
+    /// which waits for it; circles are refused by the configuration.
+    fn begin<'d>(&'d self, running: &mut Vec<Computation<'d>>) {
+        let snapshot = self.cache.snapshot();
+        let roster = snapshot.roster();
+        let is_current = |name: &Name| roster.position(name.as_str()).is_none_or(|at| snapshot.derived_is_current(at));
+        for (position, source) in roster.sources().iter().enumerate() {
+            let due = !snapshot.derived_is_current(position) && source.inputs().iter().all(is_current);
+            if due && running.len() < AT_ONCE && running.iter().all(|one| one.source != source.name) {
+                let snapshot = Arc::clone(&snapshot);
+                let work = Box::pin(async move { self.compute(&snapshot, position).await });
+                running.push(Computation { source: source.name.clone(), work });
+            }
         }
     }
 
@@ -69,6 +88,18 @@ impl Deriver {
         tell(&snapshot.entries()[position], &derivation);
         self.cache.publish_derived(&source.name, &derivation);
     }
+}
+
+/// Ends with the first of them that does.
+async fn first_end(running: &mut Vec<Computation<'_>>) {
+    poll_fn(|cx| match running.iter_mut().position(|one| one.work.as_mut().poll(cx).is_ready()) {
+        Some(at) => {
+            running.remove(at);
+            Poll::Ready(())
+        }
+        None => Poll::Pending,
+    })
+    .await;
 }
 
 /// A change of health is told once, as for fetched sources.

@@ -322,7 +322,10 @@ mod tests {
         assert!(clock.since(begun).is_zero());
         let spare = [room.take(ROOM, by).await, room.take(ROOM, by).await];
         assert_eq!(clock.since(begun), Duration::from_secs(4));
-        assert_eq!(room.take(IN_PLACE + 1, by).await.unwrap_err().into_failure(&Veil::default()).code, Code::ExtractTimeout);
+        assert_eq!(
+            room.take(IN_PLACE + 1, by).await.unwrap_err().into_failure(&Veil::default()).code,
+            Code::ExtractTimeout
+        );
         assert_eq!(clock.since(begun), Duration::from_secs(8));
         drop(first);
         assert!(room.take(ROOM, by).await.unwrap().is_some());

@@ -105,7 +105,8 @@ pub(super) fn broken_in(part: &str, error: &hyper::Error, bytes: u64) -> Failure
     }
     if error.is_parse_too_large() {
         let limit = text::size(HEAD as u64);
-        let what = format!("its head is over the limit of {limit} or {HEADERS} headers, or its Content-Length over any");
+        let what =
+            format!("its head is over the limit of {limit} or {HEADERS} headers, or its Content-Length over any");
         return invalid(&what);
     }
     if error.is_parse() {

@@ -133,7 +133,9 @@ mod tests {
     #[test]
     fn no_object_passes_for_a_number_and_none_hides_the_others() {
         for token in ["Number", "RawValue"] {
-            let json = format!(r#"{{"price":{{"$serde_json::private::{token}":"99"}},"bad":{{"$serde_json::private::{token}":"[1,"}},"real":7}}"#);
+            let json = format!(
+                r#"{{"price":{{"$serde_json::private::{token}":"99"}},"bad":{{"$serde_json::private::{token}":"[1,"}},"real":7}}"#
+            );
             let Numbers { found, left_out } = numbers(&Data::from_checked(json));
             assert_eq!((found.len(), left_out, found[0].0.as_str()), (1, 0, "real"), "{found:?}");
         }

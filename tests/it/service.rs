@@ -195,6 +195,23 @@ fn derived_sources_are_computed_before_a_live_answer_and_say_why_they_fail() {
 }
 
 #[test]
+fn a_derived_source_whose_filter_takes_long_does_not_keep_the_others_waiting() {
+    let stub = Stub::json(r#"{"n":1e12}"#);
+    let text = sources(&[("x", stub.url())])
+        + "min_interval = \"1ms\"\n[derived.slow]\nfrom = [\"x\"]\nextract = 'last(range(.x.n))'\n\
+           [derived.quick]\nfrom = [\"x\"]\n";
+    let served = Served::start(&text);
+    served.until("/resumen", |answer| answer["resultados"]["slow"]["code"] == "extract_timeout");
+    // One filter ends after half a second, at every swap; on a busy machine the other one may take a while too.
+    let in_time = |_| {
+        let answer = served.json("/resumen?fresh=1&timeout=0.4&sources=x,quick");
+        let fetched = |name: &str| answer["resultados"][name]["fetched_at"].clone();
+        answer["complete"] == true && fetched("x") == fetched("quick")
+    };
+    assert!((0..20).any(in_time));
+}
+
+#[test]
 fn what_a_provider_echoes_of_a_secret_is_masked_before_and_after_a_reload() {
     let (html, refusal) =
         (Stub::json("<p>token-0123456789 token-9876543210</p>"), Stub::json(r#"{"e":"token-0123456789"}"#));
