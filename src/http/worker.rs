@@ -190,7 +190,7 @@ impl<F: Fetch> Rota<F> {
         self.tick();
         match task {
             Task::Serve(Arrival { stream, permit }) => {
-                let place = Place { stats: Arc::clone(&self.hall.stats), _permit: permit };
+                let place = Place::new(Arc::clone(&self.hall.stats), permit);
                 self.lobby.enter(Newcomer { since: self.ticks.now(), stream, place });
             }
             Task::MakeRoom => self.make_room(),
@@ -274,6 +274,13 @@ impl<F: Fetch> Rota<F> {
 pub(super) struct Place {
     stats: Arc<Counters>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// The place of a connection that `stats` counts already.
+    pub(super) fn new(stats: Arc<Counters>, permit: OwnedSemaphorePermit) -> Self {
+        Self { stats, _permit: permit }
+    }
 }
 
 impl Drop for Place {
