@@ -11,27 +11,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
 use super::complaint::Complaint;
 use super::filter::{Filter, FilterError};
 use super::filters::Filters;
 use super::json;
+use super::room::Room;
 use super::threads::{Keep, Threads};
 use super::watch::Stop;
 use crate::clock::Deadline;
 use crate::domain::{Code, Data, Failure, Name, Secrets, Veil, spell};
 
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
-const IN_PLACE: usize = 32 << 10;
-
-/// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to fifty
-/// times their text (`[{},{},…`), and sixty-four sources may have one each.
-const ROOM: usize = 2 << 20;
-
-/// The same for those who have waited for half their attempt: filters that hang must not keep everybody out.
-const SPARE: usize = 4 << 20;
+pub(super) const IN_PLACE: usize = 32 << 10;
 
 /// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share turns and secrets.
 #[derive(Debug, Clone, Default)]
@@ -42,13 +36,6 @@ pub struct Extractor {
     veil: Arc<RwLock<Veil>>,
     filters: Arc<Mutex<Filters>>,
     room: Room,
-}
-
-/// What is left of [`ROOM`] and of [`SPARE`].
-#[derive(Debug, Clone)]
-struct Room {
-    first: Arc<Semaphore>,
-    spare: Arc<Semaphore>,
 }
 
 /// The turns of one source.
@@ -148,39 +135,6 @@ impl Extractor {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(lanes.entry(source.clone()).or_default())
     }
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self { first: Arc::new(Semaphore::new(ROOM)), spare: Arc::new(Semaphore::new(SPARE)) }
-    }
-}
-
-impl Room {
-    /// Takes room for a body of `bytes`; none if it needs none. Whoever waits for an evaluation holds its room, so none is
-    /// lost with a thread.
-    async fn take(&self, bytes: usize, by: Deadline) -> Result<Option<SemaphorePermit<'_>>, Complaint> {
-        if bytes <= IN_PLACE {
-            return Ok(None);
-        }
-        let wanted = bytes.min(ROOM) as u32;
-        if let Ok(Ok(room)) = timeout_at(by.at - by.limit / 2, self.first.acquire_many(wanted)).await {
-            return Ok(Some(room));
-        }
-        match timeout_at(by.at, self.spare.acquire_many(wanted)).await {
-            Ok(Ok(room)) => Ok(Some(room)),
-            _ => Err(no_room(by)),
-        }
-    }
-}
-
-fn no_room(by: Deadline) -> Complaint {
-    let (limit, room) = (spell(by.limit), (ROOM + SPARE) >> 20);
-    let what = format!(
-        "no turn for the filter within the attempt's {limit}: other sources' large bodies take the {room} MiB that are \
-         evaluated together; ask for less, or less often"
-    );
-    Complaint::new(Code::ExtractTimeout, what)
 }
 
 impl Default for Lane {
@@ -309,27 +263,6 @@ mod tests {
         assert_eq!(third.unwrap().as_json(), "{\"usd\":19999}");
         let lane = extractor.lane(&Name::new("btc").unwrap());
         assert_eq!(lane.running.load(Ordering::Relaxed), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn large_bodies_share_room_that_has_an_end_and_small_ones_need_none() {
-        let (room, clock) = (Room::default(), Clock::start());
-        let by = clock.deadline(Duration::from_secs(8));
-        let small = [room.take(IN_PLACE, by).await, room.take(1, by).await];
-        assert!(small.into_iter().all(|taken| taken.unwrap().is_none()));
-        let begun = clock.mark();
-        let first = room.take(usize::MAX, by).await.unwrap();
-        assert!(clock.since(begun).is_zero());
-        let spare = [room.take(ROOM, by).await, room.take(ROOM, by).await];
-        assert_eq!(clock.since(begun), Duration::from_secs(4));
-        assert_eq!(
-            room.take(IN_PLACE + 1, by).await.unwrap_err().into_failure(&Veil::default()).code,
-            Code::ExtractTimeout
-        );
-        assert_eq!(clock.since(begun), Duration::from_secs(8));
-        drop(first);
-        assert!(room.take(ROOM, by).await.unwrap().is_some());
-        drop(spare);
     }
 
     /// An overflow in jaq, which release builds do not look for.

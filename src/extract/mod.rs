@@ -6,7 +6,7 @@
 //! their digits), the filter under `watch`, and `writer`, which writes nothing that is not JSON. The filter is jq
 //! by jaq, which trusts its filters: it can call the environment, end the process, never end, exhaust memory and the
 //! stack. `library` leaves out what reaches outside, `rewrite` puts the watch between all steps, `extractor` gives each
-//! evaluation a thread with a deep stack, a deadline and the only turn of its source.
+//! evaluation a thread with a deep stack, a deadline and the only turn of its source, `room` a share of what all may take.
 //!
 //! Bounded are: time, by the deadline, as far as a single step of jaq ends; memory, by what an evaluation piles up in
 //! all (64 MiB and 64 times the body), as far as a single step takes no more than a small multiple of its operands; levels of nesting.
@@ -24,6 +24,7 @@ mod reach;
 mod reader;
 mod regexes;
 mod rewrite;
+mod room;
 #[cfg(test)]
 mod tests;
 mod threads;
