@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +25,6 @@ use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::render::{Mode, Rendering, render, rfc3339};
 use crate::store::StateFile;
-use serde_json::{Value, json};
 
 /// Asks every source once.
 pub(super) fn run(arguments: &Once) -> Result<ExitCode, Failed> {

@@ -29,7 +29,8 @@ const PROBLEM: u64 = 8 * 1024;
 /// How long a failing answer's body is waited for, at most: its status already says that it failed.
 const PROBLEM_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Fetches over HTTP/1.1; one for the whole process, so that connections, TLS sessions and lookups are shared.
+/// Fetches over HTTP/1.1; one for the whole process, so that connections are kept, and TLS
+/// sessions and lookups shared.
 pub struct HttpFetch {
     connector: Connector,
     pool: Pool,

@@ -195,6 +195,22 @@ fn derived_sources_are_computed_before_a_live_answer_and_say_why_they_fail() {
 }
 
 #[test]
+fn a_large_live_answer_is_not_made_late_by_compressing_it() {
+    let stub = Stub::json(&format!("\"{}\"", "x".repeat(200 << 10)));
+    let served = Served::start(&(sources(&[("large", stub.url())]) + "min_interval = \"1ms\"\n"));
+    let coding = |path: &str, takes: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept-Encoding: {takes}\r\n\r\n");
+        let reply = served.ask(&request);
+        assert_eq!(reply.status, 200);
+        reply.header("content-encoding").map(str::to_owned)
+    };
+    assert_eq!(coding("/resumen?fresh=1", "gzip, br"), None);
+    assert_eq!(coding("/resumen?fresh=1", "gzip, identity;q=0").as_deref(), Some("gzip"));
+    assert_eq!(coding("/resumen", "gzip").as_deref(), Some("gzip"));
+}
+
+#[test]
 fn a_derived_source_whose_filter_takes_long_does_not_keep_the_others_waiting() {
     let stub = Stub::json(r#"{"n":1e12}"#);
     let text = sources(&[("x", stub.url())])
