@@ -44,11 +44,14 @@ fn main() {
     }
     let (mut child, address) = providers();
     println!("{ROUNDS} fan-outs each, providers answer after {DELAY:?}\n");
-    println!("| sources | median overhead | p90 | CPU per upstream call |\n| --: | --: | --: | --: |");
+    println!(
+        "| sources | median overhead | p90 | CPU per upstream call |\n| --: | --: | --: | --: |"
+    );
     for sources in [3, 30, 300] {
         let (mut overheads, cpu) = measure(&address, sources);
         overheads.sort_unstable();
-        let [median, p90] = [ROUNDS / 2, ROUNDS * 9 / 10].map(|at| overheads[at].as_secs_f64() * 1e3);
+        let [median, p90] =
+            [ROUNDS / 2, ROUNDS * 9 / 10].map(|at| overheads[at].as_secs_f64() * 1e3);
         let per_call = cpu.as_secs_f64() * 1e6 / (ROUNDS * sources) as f64;
         println!("| {sources} | {median:.2} ms | {p90:.2} ms | {per_call:.0} µs |");
     }
@@ -58,7 +61,10 @@ fn main() {
 
 /// Providers until killed; says where they listen.
 fn provide() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
@@ -68,18 +74,29 @@ fn provide() {
 
 fn providers() -> (Child, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let mut child = command.arg(PROVIDERS).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .arg(PROVIDERS)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     (child, line.trim().to_owned())
 }
 
 /// The overhead of each fan-out, and the processor time of all.
 fn measure(address: &str, sources: usize) -> (Vec<Duration>, Duration) {
-    let mut text = "[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n".to_owned();
+    let mut text =
+        "[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n".to_owned();
     for number in 0..sources {
         let delay = DELAY.as_millis();
-        writeln!(text, "[sources.s{number}]\nurl = \"http://{address}/btc?delay={delay}ms\"").unwrap();
+        writeln!(
+            text,
+            "[sources.s{number}]\nurl = \"http://{address}/btc?delay={delay}ms\""
+        )
+        .unwrap();
     }
     let served = Served::start(&text);
     let clock = Clock::start();
@@ -96,7 +113,10 @@ fn measure(address: &str, sources: usize) -> (Vec<Duration>, Duration) {
 
 /// One live answer, complete.
 fn ask(stream: &mut BufReader<TcpStream>, sources: usize) {
-    stream.get_mut().write_all(b"GET /resumen?fresh=1 HTTP/1.1\r\nHost: bench\r\n\r\n").unwrap();
+    stream
+        .get_mut()
+        .write_all(b"GET /resumen?fresh=1 HTTP/1.1\r\nHost: bench\r\n\r\n")
+        .unwrap();
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -116,7 +136,12 @@ fn ask(stream: &mut BufReader<TcpStream>, sources: usize) {
 /// Of all threads of this process, those that ended included.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * TICK)
 }

@@ -1,7 +1,10 @@
 //! What a publication costs: an outcome merged in, and the whole snapshot rendered, for 3 to 3,000 sources.
 //!
 //! `cargo bench --bench publish`
-#![allow(clippy::unwrap_used, reason = "a benchmark may stop at what it did not expect")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark may stop at what it did not expect"
+)]
 
 #[path = "../tests/support/scripted.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
@@ -24,15 +27,28 @@ fn main() {
 fn outcome(source: usize, at: i64) -> Outcome {
     let at = Time::from_millis(at);
     let data = Data::from_checked(format!(r#"{{"usd":{},"eur":0.87598}}"#, at.as_millis()));
-    let reading = Reading { fetched_at: at, provider: scripted::name("p"), data };
+    let reading = Reading {
+        fetched_at: at,
+        provider: scripted::name("p"),
+        data,
+    };
     let took = Duration::from_micros(84_213);
     let source = scripted::source(&format!("s{source}"), &["p"], scripted::pace());
     let identity = Identity::of(&source);
-    Outcome { source: source.name.clone(), identity, at, took, result: Ok(reading), tries: Vec::new() }
+    Outcome {
+        source: source.name.clone(),
+        identity,
+        at,
+        took,
+        result: Ok(reading),
+        tries: Vec::new(),
+    }
 }
 
 fn snapshot(sources: usize) -> Snapshot {
-    let roster = (0..sources).map(|n| scripted::source(&format!("s{n}"), &["p"], scripted::pace())).collect();
+    let roster = (0..sources)
+        .map(|n| scripted::source(&format!("s{n}"), &["p"], scripted::pace()))
+        .collect();
     let empty = Snapshot::new(Arc::new(Roster::new(roster)));
     (0..sources).fold(empty, |snapshot, n| snapshot.merge(&outcome(n, 1)).snapshot)
 }
@@ -53,8 +69,17 @@ fn publish(bencher: Bencher<'_, '_>, sources: usize) {
 fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
     let snapshot = snapshot(sources);
     let selection: Vec<usize> = (0..sources).collect();
-    let mode = Mode::Snapshot { timeout: Duration::from_secs(4) };
-    bencher.bench_local(|| render(black_box(&snapshot), &selection, &mode, Time::from_millis(1000)));
+    let mode = Mode::Snapshot {
+        timeout: Duration::from_secs(4),
+    };
+    bencher.bench_local(|| {
+        render(
+            black_box(&snapshot),
+            &selection,
+            &mode,
+            Time::from_millis(1000),
+        )
+    });
 }
 
 /// What the first reader after a publication pays for everybody: both of the above.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
-use crate::domain::{Derivation, Entry, Merged, Name, Outcome, Roster, Saved, Snapshot, Time, Turns};
+use crate::domain::{
+    Derivation, Entry, Merged, Name, Outcome, Roster, Saved, Snapshot, Time, Turns,
+};
 use crate::render::{Mode, Rendering, render};
 
 /// The snapshot and its rendering, swapped as a whole.
@@ -46,7 +48,11 @@ impl Cache {
     /// A cell with a first snapshot. `timeout` is what answers without `timeout=` state as theirs.
     pub fn new(snapshot: Snapshot, timeout: Duration) -> Self {
         let cell = ArcSwap::from_pointee(Publication::new(snapshot, timeout));
-        Self { cell, writer: Mutex::new(()), changes: watch::Sender::new(0) }
+        Self {
+            cell,
+            writer: Mutex::new(()),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// The whole snapshot as an answer that is true at `now`. Renders at most once per few milliseconds and thread.
@@ -57,8 +63,15 @@ impl Cache {
         {
             return Arc::clone(rendering);
         }
-        let mode = Mode::Snapshot { timeout: publication.timeout };
-        let rendering = Arc::new(render(&publication.snapshot, &publication.everything, &mode, now));
+        let mode = Mode::Snapshot {
+            timeout: publication.timeout,
+        };
+        let rendering = Arc::new(render(
+            &publication.snapshot,
+            &publication.everything,
+            &mode,
+            now,
+        ));
         publication.rendering.store(Some(Arc::clone(&rendering)));
         rendering
     }
@@ -66,7 +79,12 @@ impl Cache {
     /// The sources of these names in this order, or all of them, as an answer under this deadline, or the usual one, that
     /// is true at `now`. A name that nobody has any more is left out. The latest few are kept, so that whoever polls a
     /// part of the snapshot costs as little as who polls all of it.
-    pub fn selected(&self, names: Option<&[Name]>, timeout: Option<Duration>, now: Time) -> Arc<Rendering> {
+    pub fn selected(
+        &self,
+        names: Option<&[Name]>,
+        timeout: Option<Duration>,
+        now: Time,
+    ) -> Arc<Rendering> {
         let publication = self.cell.load();
         let timeout = timeout.unwrap_or(publication.timeout);
         match names {
@@ -74,7 +92,10 @@ impl Cache {
             None => publication.select(publication.everything.clone(), timeout, now),
             Some(names) => {
                 let roster = publication.snapshot.roster();
-                let positions = names.iter().filter_map(|name| roster.position(name.as_str())).collect();
+                let positions = names
+                    .iter()
+                    .filter_map(|name| roster.position(name.as_str()))
+                    .collect();
                 publication.select(positions, timeout, now)
             }
         }
@@ -92,7 +113,11 @@ impl Cache {
 
     /// Merges an outcome in, newest wins. `plan` is told what is then known of the source and says when it will be
     /// asked next. None if the outcome belongs to nobody here any more.
-    pub fn publish(&self, outcome: &Outcome, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turns> {
+    pub fn publish(
+        &self,
+        outcome: &Outcome,
+        plan: impl FnOnce(&Entry) -> Option<Time>,
+    ) -> Option<Turns> {
         self.take(&outcome.source, |old| old.merge(outcome), plan)
     }
 
@@ -124,7 +149,8 @@ impl Cache {
     pub fn adopt(&self, roster: Arc<Roster>, timeout: Duration) {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot().under(roster);
-        self.cell.store(Arc::new(Publication::new(snapshot, timeout)));
+        self.cell
+            .store(Arc::new(Publication::new(snapshot, timeout)));
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -136,12 +162,18 @@ impl Cache {
     ) -> Option<Turns> {
         let mut turns = None;
         self.swap(|old| {
-            let Merged { snapshot, turns: turned, taken } = merge(old);
+            let Merged {
+                snapshot,
+                turns: turned,
+                taken,
+            } = merge(old);
             if !taken {
                 return snapshot;
             }
             turns = Some(turned);
-            let next = snapshot.entry(source.as_str()).and_then(|entry| plan(entry));
+            let next = snapshot
+                .entry(source.as_str())
+                .and_then(|entry| plan(entry));
             snapshot.planned(source, next)
         });
         turns
@@ -150,7 +182,10 @@ impl Cache {
     fn swap(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.cell.load_full();
-        self.cell.store(Arc::new(Publication::new(change(&old.snapshot), old.timeout)));
+        self.cell.store(Arc::new(Publication::new(
+            change(&old.snapshot),
+            old.timeout,
+        )));
         self.changes.send_modify(|count| *count += 1);
     }
 }
@@ -159,19 +194,40 @@ impl Publication {
     fn new(snapshot: Snapshot, timeout: Duration) -> Self {
         let everything = (0..snapshot.entries().len()).collect();
         let (rendering, selections) = (ArcSwapOption::empty(), ArcSwap::default());
-        Self { snapshot: Arc::new(snapshot), everything, timeout, rendering, selections }
+        Self {
+            snapshot: Arc::new(snapshot),
+            everything,
+            timeout,
+            rendering,
+            selections,
+        }
     }
 
     fn select(&self, positions: Vec<usize>, timeout: Duration, now: Time) -> Arc<Rendering> {
         let kept = self.selections.load();
-        let mut same = kept.iter().filter(|one| one.timeout == timeout && one.positions == positions);
+        let mut same = kept
+            .iter()
+            .filter(|one| one.timeout == timeout && one.positions == positions);
         if let Some(valid) = same.find(|one| now <= one.rendering.valid_until) {
             return Arc::clone(&valid.rendering);
         }
-        let rendering = Arc::new(render(&self.snapshot, &positions, &Mode::Snapshot { timeout }, now));
-        let selection = Selection { positions, timeout, rendering: Arc::clone(&rendering) };
+        let rendering = Arc::new(render(
+            &self.snapshot,
+            &positions,
+            &Mode::Snapshot { timeout },
+            now,
+        ));
+        let selection = Selection {
+            positions,
+            timeout,
+            rendering: Arc::clone(&rendering),
+        };
         // Of two that come at once one is forgotten, and rendered again if it is asked for again.
-        let mut all: Vec<_> = kept.iter().filter(|one| now <= one.rendering.valid_until).cloned().collect();
+        let mut all: Vec<_> = kept
+            .iter()
+            .filter(|one| now <= one.rendering.valid_until)
+            .cloned()
+            .collect();
         if all.len() >= SELECTIONS {
             all.remove(0);
         }
@@ -191,12 +247,26 @@ mod tests {
     fn cache(names: &[&str]) -> (Cache, Vec<Name>) {
         let names: Vec<_> = names.iter().map(|text| Name::new(text).unwrap()).collect();
         let source = |name: &Name| {
-            let shelf = Shelf { ttl: Duration::ZERO, max_stale: Duration::ZERO };
-            let kind = Kind::Derived { from: Vec::new(), extract: ".".into() };
-            Arc::new(Source { name: name.clone(), kind, shelf, attribution: None })
+            let shelf = Shelf {
+                ttl: Duration::ZERO,
+                max_stale: Duration::ZERO,
+            };
+            let kind = Kind::Derived {
+                from: Vec::new(),
+                extract: ".".into(),
+            };
+            Arc::new(Source {
+                name: name.clone(),
+                kind,
+                shelf,
+                attribution: None,
+            })
         };
         let roster = Arc::new(Roster::new(names.iter().map(source).collect()));
-        (Cache::new(Snapshot::new(roster), Duration::from_secs(4)), names)
+        (
+            Cache::new(Snapshot::new(roster), Duration::from_secs(4)),
+            names,
+        )
     }
 
     #[test]
@@ -204,13 +274,29 @@ mod tests {
         let (cache, names) = cache(&["a", "b"]);
         let ask = |names: &[Name], timeout, now| cache.selected(Some(names), timeout, now);
         let first = ask(&names[..1], None, NOW);
-        assert!(Arc::ptr_eq(&first, &ask(&names[..1], None, first.valid_until)));
-        assert!(!Arc::ptr_eq(&first, &ask(&names[..1], None, first.valid_until.after(Duration::from_millis(1)))));
+        assert!(Arc::ptr_eq(
+            &first,
+            &ask(&names[..1], None, first.valid_until)
+        ));
+        assert!(!Arc::ptr_eq(
+            &first,
+            &ask(
+                &names[..1],
+                None,
+                first.valid_until.after(Duration::from_millis(1))
+            )
+        ));
         assert_ne!(first.version, ask(&names[1..], None, NOW).version);
         let long = ask(&names[..1], Some(Duration::from_secs(9)), NOW);
         assert!(!Arc::ptr_eq(&first, &long) && first.body != long.body);
-        assert!(Arc::ptr_eq(&cache.current(NOW), &cache.selected(None, None, NOW)));
-        assert!(Arc::ptr_eq(&cache.current(NOW), &cache.selected(None, Some(Duration::from_secs(4)), NOW)));
+        assert!(Arc::ptr_eq(
+            &cache.current(NOW),
+            &cache.selected(None, None, NOW)
+        ));
+        assert!(Arc::ptr_eq(
+            &cache.current(NOW),
+            &cache.selected(None, Some(Duration::from_secs(4)), NOW)
+        ));
     }
 
     #[test]
@@ -218,7 +304,10 @@ mod tests {
         let (cache, names) = cache(&["a", "b"]);
         let before = cache.selected(Some(&names[..1]), None, NOW);
         cache.restore(&[]);
-        assert!(!Arc::ptr_eq(&before, &cache.selected(Some(&names[..1]), None, NOW)));
+        assert!(!Arc::ptr_eq(
+            &before,
+            &cache.selected(Some(&names[..1]), None, NOW)
+        ));
     }
 
     #[test]

@@ -47,14 +47,24 @@ impl Clock {
     pub fn start() -> Self {
         // Whoever is interrupted between two readings sees too little; of several, the most is the truest.
         let slept_at_start = (0..3).map(|_| slept()).max().unwrap_or_default();
-        Self { wall_at_start: wall(), started: tokio_now(), slept_at_start, set_by: 0 }
+        Self {
+            wall_at_start: wall(),
+            started: tokio_now(),
+            slept_at_start,
+            set_by: 0,
+        }
     }
 
     /// The same clock set by `millis`: what a program does once, before anything has been dated.
     #[must_use]
     pub fn set_by(self, millis: i64) -> Self {
-        let wall_at_start = Time::from_millis(self.wall_at_start.as_millis().saturating_add(millis));
-        Self { wall_at_start, set_by: self.set_by.saturating_add(millis), ..self }
+        let wall_at_start =
+            Time::from_millis(self.wall_at_start.as_millis().saturating_add(millis));
+        Self {
+            wall_at_start,
+            set_by: self.set_by.saturating_add(millis),
+            ..self
+        }
     }
 
     /// Now, as it leaves the program.
@@ -71,9 +81,17 @@ impl Clock {
     pub fn mark(&self) -> Mark {
         // In this order: whatever interrupts the two readings, the sum is the time at some moment between them.
         let sleep = slept().saturating_sub(self.slept_at_start);
-        let sleep = if sleep < NAP_MS { Duration::ZERO } else { Duration::from_millis(sleep.unsigned_abs()) };
+        let sleep = if sleep < NAP_MS {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(sleep.unsigned_abs())
+        };
         let instant = tokio_now();
-        let time = self.wall_at_start.after(instant.saturating_duration_since(self.started).saturating_add(sleep));
+        let time = self.wall_at_start.after(
+            instant
+                .saturating_duration_since(self.started)
+                .saturating_add(sleep),
+        );
         Mark { instant, time }
     }
 
@@ -89,7 +107,10 @@ impl Clock {
 
     /// A deadline that passes `limit` from now.
     pub fn deadline(&self, limit: Duration) -> Deadline {
-        Deadline { at: tokio_now() + limit, limit }
+        Deadline {
+            at: tokio_now() + limit,
+            limit,
+        }
     }
 
     /// Now by the machine's wall clock, for whom only that one counts.
@@ -100,7 +121,11 @@ impl Clock {
     /// Now on every clock there is, for a later run.
     pub fn moment(&self) -> Moment {
         let wall = Time::from_millis(wall().as_millis().saturating_add(self.set_by));
-        Moment { at: self.now(), wall, boot: since_boot() }
+        Moment {
+            at: self.now(),
+            wall,
+            boot: since_boot(),
+        }
     }
 }
 
@@ -111,14 +136,22 @@ impl Deadline {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the one place that reads a clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads a clock"
+)]
 fn tokio_now() -> Instant {
     Instant::now()
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the one place that reads a clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads a clock"
+)]
 fn wall() -> Time {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Time::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -126,7 +159,10 @@ fn wall() -> Time {
 /// one that does not. Too little if interrupted between the two.
 fn slept() -> i64 {
     let boot = up();
-    let awake = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).unwrap_or_default();
+    let awake = Duration::try_from(rustix::time::clock_gettime(
+        rustix::time::ClockId::Monotonic,
+    ))
+    .unwrap_or_default();
     i64::try_from(boot.unwrap_or(awake).saturating_sub(awake).as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -144,7 +180,10 @@ fn up() -> Option<Duration> {
 
 fn since_boot() -> Option<SinceBoot> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(SinceBoot { id: id.trim().to_owned(), up: up()? })
+    Some(SinceBoot {
+        id: id.trim().to_owned(),
+        up: up()?,
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +196,10 @@ mod tests {
         let begun = clock.mark();
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(clock.now().since(begun.time), Duration::from_secs(3));
-        let woken = Clock { slept_at_start: clock.slept_at_start - 3_600_000, ..clock };
+        let woken = Clock {
+            slept_at_start: clock.slept_at_start - 3_600_000,
+            ..clock
+        };
         assert_eq!(woken.now().since(clock.now()), Duration::from_secs(3600));
         assert_eq!(woken.since(begun), Duration::from_secs(3));
     }
@@ -169,7 +211,11 @@ mod tests {
         assert!(clock.now().since(set.now()) >= Duration::from_secs(3599));
         let mut moment = set.moment();
         moment.boot = None;
-        assert_eq!(moment.shift_to(&set.moment()), 0, "another boot sees no step");
+        assert_eq!(
+            moment.shift_to(&set.moment()),
+            0,
+            "another boot sees no step"
+        );
     }
 
     #[test]

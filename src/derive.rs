@@ -61,30 +61,53 @@ impl Deriver {
     fn begin<'d>(&'d self, running: &mut Vec<Computation<'d>>) {
         let snapshot = self.cache.snapshot();
         let roster = snapshot.roster();
-        let is_current = |name: &Name| roster.position(name.as_str()).is_none_or(|at| snapshot.derived_is_current(at));
+        let is_current = |name: &Name| {
+            roster
+                .position(name.as_str())
+                .is_none_or(|at| snapshot.derived_is_current(at))
+        };
         for (position, source) in roster.sources().iter().enumerate() {
-            let due = !snapshot.derived_is_current(position) && source.inputs().iter().all(is_current);
-            if due && running.len() < AT_ONCE && running.iter().all(|one| one.source != source.name) {
+            let due =
+                !snapshot.derived_is_current(position) && source.inputs().iter().all(is_current);
+            if due && running.len() < AT_ONCE && running.iter().all(|one| one.source != source.name)
+            {
                 let snapshot = Arc::clone(&snapshot);
                 let work = Box::pin(async move { self.compute(&snapshot, position).await });
-                running.push(Computation { source: source.name.clone(), work });
+                running.push(Computation {
+                    source: source.name.clone(),
+                    work,
+                });
             }
         }
     }
 
     async fn compute(&self, snapshot: &Snapshot, position: usize) {
         let source = &snapshot.entries()[position].source;
-        let Kind::Derived { from, extract } = &source.kind else { return };
-        let Some(stamps) = snapshot.footing(position) else { return };
+        let Kind::Derived { from, extract } = &source.kind else {
+            return;
+        };
+        let Some(stamps) = snapshot.footing(position) else {
+            return;
+        };
         let began = self.clock.mark();
         let deadline = self.clock.deadline(LIMIT);
         let result = match self.extractor.filter(extract) {
-            Ok(filter) => self.extractor.extract(&source.name, &filter, inputs(snapshot, from), deadline).await,
+            Ok(filter) => {
+                self.extractor
+                    .extract(&source.name, &filter, inputs(snapshot, from), deadline)
+                    .await
+            }
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };
         let took = self.clock.since(began);
         let identity = snapshot.roster().identity(position);
-        let derivation = Derivation { identity, stamps, at: began.time, took, result };
+        let derivation = Derivation {
+            identity,
+            stamps,
+            at: began.time,
+            took,
+            result,
+        };
         tell(&snapshot.entries()[position], &derivation);
         self.cache.publish_derived(&source.name, &derivation);
     }
@@ -92,12 +115,17 @@ impl Deriver {
 
 /// Ends with the first of them that does.
 async fn first_end(running: &mut Vec<Computation<'_>>) {
-    poll_fn(|cx| match running.iter_mut().position(|one| one.work.as_mut().poll(cx).is_ready()) {
-        Some(at) => {
-            running.remove(at);
-            Poll::Ready(())
+    poll_fn(|cx| {
+        match running
+            .iter_mut()
+            .position(|one| one.work.as_mut().poll(cx).is_ready())
+        {
+            Some(at) => {
+                running.remove(at);
+                Poll::Ready(())
+            }
+            None => Poll::Pending,
         }
-        None => Poll::Pending,
     })
     .await;
 }
@@ -107,11 +135,20 @@ fn tell(before: &Entry, derivation: &Derivation) {
     let source = before.source.name.as_str();
     match (before.failing(), &derivation.result) {
         (None, Err(failure)) => {
-            warn!(source, code = failure.code.as_str(), error = &*failure.message, "source began to fail");
+            warn!(
+                source,
+                code = failure.code.as_str(),
+                error = &*failure.message,
+                "source began to fail"
+            );
         }
         (Some(lapse), Ok(_)) => {
             let since = before.trail.failing_since.unwrap_or(lapse.at);
-            info!(source, failed_for_s = derivation.at.since(since).as_secs(), "source recovered");
+            info!(
+                source,
+                failed_for_s = derivation.at.since(since).as_secs(),
+                "source recovered"
+            );
         }
         _ => {}
     }

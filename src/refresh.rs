@@ -63,18 +63,24 @@ struct Due {
 impl Pulse {
     /// A pulse that beats now.
     pub fn new(clock: Clock) -> Self {
-        let pulse = Self { clock, beaten: AtomicU64::default() };
+        let pulse = Self {
+            clock,
+            beaten: AtomicU64::default(),
+        };
         pulse.beat();
         pulse
     }
 
     /// How long ago the latest beat was. Time that the machine slept through is no silence.
     pub fn silence(&self) -> Duration {
-        self.clock.awake().saturating_sub(Duration::from_millis(self.beaten.load(Ordering::Relaxed)))
+        self.clock
+            .awake()
+            .saturating_sub(Duration::from_millis(self.beaten.load(Ordering::Relaxed)))
     }
 
     fn beat(&self) {
-        self.beaten.store(self.clock.awake().as_millis() as u64, Ordering::Relaxed);
+        self.beaten
+            .store(self.clock.awake().as_millis() as u64, Ordering::Relaxed);
     }
 }
 
@@ -82,12 +88,17 @@ impl<F: Fetch> Refresher<F> {
     /// Asks for every source at once, then for each when it is due, until `stop`. Timers do not run while the machine
     /// sleeps: once it is awake, everything is looked at again.
     pub async fn run(&self, orders: &mut UnboundedReceiver<Order>, stop: &CancellationToken) {
-        let mut due = Due { queue: DelayQueue::new(), keys: HashMap::new() };
+        let mut due = Due {
+            queue: DelayQueue::new(),
+            keys: HashMap::new(),
+        };
         self.plan_all(&mut due);
         let mut last = self.clock.mark();
         loop {
             let mark = self.clock.mark();
-            if mark.time.since(last.time) > mark.instant.saturating_duration_since(last.instant) + NAP {
+            if mark.time.since(last.time)
+                > mark.instant.saturating_duration_since(last.instant) + NAP
+            {
                 self.plan_all(&mut due);
             }
             last = mark;
@@ -106,7 +117,12 @@ impl<F: Fetch> Refresher<F> {
 
     fn ask(&self, due: &mut Due, name: &Name) {
         let snapshot = self.cache.snapshot();
-        let Some(pace) = snapshot.entry(name.as_str()).and_then(|entry| entry.source.pace()) else { return };
+        let Some(pace) = snapshot
+            .entry(name.as_str())
+            .and_then(|entry| entry.source.pace())
+        else {
+            return;
+        };
         match self.flights.due(name) {
             // Its landing plans the next one; should that be lost, this is soon enough.
             Ask::Flying { .. } | Ask::Grounded => due.arm(name, pace.timeout + pace.interval),
@@ -118,14 +134,25 @@ impl<F: Fetch> Refresher<F> {
     fn plan_all(&self, due: &mut Due) {
         let snapshot = self.cache.snapshot();
         due.retain(|name| snapshot.entry(name.as_str()).is_some());
-        for entry in snapshot.entries().iter().filter(|entry| entry.source.pace().is_some()) {
-            let wait = entry.trail.next.map_or(Duration::ZERO, |next| self.wait(next));
+        for entry in snapshot
+            .entries()
+            .iter()
+            .filter(|entry| entry.source.pace().is_some())
+        {
+            let wait = entry
+                .trail
+                .next
+                .map_or(Duration::ZERO, |next| self.wait(next));
             due.arm(&entry.source.name, wait);
         }
     }
 
     fn plan(&self, due: &mut Due, name: &Name) {
-        let next = self.cache.snapshot().entry(name.as_str()).and_then(|entry| entry.trail.next);
+        let next = self
+            .cache
+            .snapshot()
+            .entry(name.as_str())
+            .and_then(|entry| entry.trail.next);
         if let Some(next) = next {
             due.arm(name, self.wait(next));
         }
@@ -175,7 +202,12 @@ impl Due {
     }
 
     fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
-        let gone: Vec<Name> = self.keys.keys().filter(|name| !keep(name)).cloned().collect();
+        let gone: Vec<Name> = self
+            .keys
+            .keys()
+            .filter(|name| !keep(name))
+            .cloned()
+            .collect();
         for name in gone {
             if let Some(key) = self.keys.remove(&name) {
                 self.queue.remove(&key);

@@ -38,7 +38,13 @@ pub struct Saver {
 impl Saver {
     /// A saver of what `cache` holds. Nothing is read or written yet.
     pub fn new(file: StateFile, cache: Arc<Cache>, clock: Clock, mishap: Mishap) -> Self {
-        Self { file, cache, clock, mishap, failing: AtomicBool::new(false) }
+        Self {
+            file,
+            cache,
+            clock,
+            mishap,
+            failing: AtomicBool::new(false),
+        }
     }
 
     /// Gives what the file holds to the cell; true if that was something. Blocks on the disk.
@@ -87,15 +93,24 @@ impl Saver {
             self.read();
         }
         let sources = self.cache.snapshot().saved();
-        self.file.save(&State { taken: self.clock.moment(), sources })
+        self.file.save(&State {
+            taken: self.clock.moment(),
+            sources,
+        })
     }
 
     /// Merges the file's content into the cell; gives how many sources it told of.
     fn read(&self) -> usize {
         let loaded = self.file.load();
-        loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+        loaded
+            .warnings
+            .iter()
+            .for_each(|warning| warn!("{warning}"));
         let now = self.clock.moment();
-        let kept = loaded.state.map(|state| state.seen_from(&now)).unwrap_or_default();
+        let kept = loaded
+            .state
+            .map(|state| state.seen_from(&now))
+            .unwrap_or_default();
         let before = self.known();
         self.cache.restore(&kept);
         let restored = self.known().saturating_sub(before);
@@ -107,7 +122,12 @@ impl Saver {
 
     /// How many sources have a reading.
     fn known(&self) -> usize {
-        self.cache.snapshot().entries().iter().filter(|entry| entry.reading.is_some()).count()
+        self.cache
+            .snapshot()
+            .entries()
+            .iter()
+            .filter(|entry| entry.reading.is_some())
+            .count()
     }
 
     /// Tells the operator once when saving begins to fail, and when it works again.
@@ -117,7 +137,9 @@ impl Saver {
             (self.mishap)();
         }
         match (failed, self.failing.swap(failed.is_some(), Relaxed)) {
-            (Some(error), false) => warn!("readings would not survive a restart for now: failed to {error}"),
+            (Some(error), false) => {
+                warn!("readings would not survive a restart for now: failed to {error}")
+            }
             (Some(error), true) => debug!("failed to {error}"),
             (None, true) => info!(file = %self.file.path().display(), "readings are saved again"),
             (None, false) => {}

@@ -69,7 +69,9 @@ impl<F: Fetch> Keeper<F> {
     async fn keep(&self) {
         let mut alone = false;
         loop {
-            let Err(error) = self.share_once(&mut alone).await else { continue };
+            let Err(error) = self.share_once(&mut alone).await else {
+                continue;
+            };
             if !std::mem::replace(&mut alone, true) {
                 self.part(&error);
             }
@@ -80,8 +82,16 @@ impl<F: Fetch> Keeper<F> {
     /// Shares for as long as it works. An error if it did not work for long: after a session that did, another one is
     /// opened at once, since what was slow for a moment is no reason to go alone.
     async fn share_once(&self, alone: &mut bool) -> Result<(), SharedError> {
-        let opened = self.open().await.inspect_err(|error| self.fleet.trip(None, error))?;
-        let Opening { session, mut notices, mut missed, at } = opened;
+        let opened = self
+            .open()
+            .await
+            .inspect_err(|error| self.fleet.trip(None, error))?;
+        let Opening {
+            session,
+            mut notices,
+            mut missed,
+            at,
+        } = opened;
         self.fleet.join(Arc::clone(&session));
         self.joined(std::mem::replace(alone, false));
         let failed = loop {
@@ -108,7 +118,12 @@ impl<F: Fetch> Keeper<F> {
         let at = self.clock.instant();
         self.beat(&session, at).await?;
         let missed = self.take_in(&session).await?;
-        Ok(Opening { session, notices, missed, at })
+        Ok(Opening {
+            session,
+            notices,
+            missed,
+            at,
+        })
     }
 
     fn joined(&self, was_alone: bool) {
@@ -124,7 +139,10 @@ impl<F: Fetch> Keeper<F> {
     fn part(&self, error: &SharedError) {
         self.fleet.set_adrift();
         let replicas = self.fleet.asking_alone();
-        warn!(replicas, "calls and readings are not shared for now, this replica goes on alone: failed to {error}");
+        warn!(
+            replicas,
+            "calls and readings are not shared for now, this replica goes on alone: failed to {error}"
+        );
         (self.replan)();
     }
 
@@ -191,15 +209,32 @@ impl<F: Fetch> Keeper<F> {
     }
 
     /// Takes in what these notices tell of.
-    async fn listen(&self, session: &Session, notices: &mut Vec<Notice>) -> Result<(), SharedError> {
+    async fn listen(
+        &self,
+        session: &Session,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), SharedError> {
         let snapshot = self.cache.snapshot();
         let known = identities(snapshot.roster());
-        notices.retain(|notice| !self.fleet.is_own(&notice.token) && known.contains(&notice.identity));
-        let landed: Vec<Identity> = notices.iter().filter(|notice| notice.landed).map(|n| n.identity).collect();
-        let letters = if landed.is_empty() { Vec::new() } else { session.read(&landed).await? };
+        notices
+            .retain(|notice| !self.fleet.is_own(&notice.token) && known.contains(&notice.identity));
+        let landed: Vec<Identity> = notices
+            .iter()
+            .filter(|notice| notice.landed)
+            .map(|n| n.identity)
+            .collect();
+        let letters = if landed.is_empty() {
+            Vec::new()
+        } else {
+            session.read(&landed).await?
+        };
         let mut letters = letters.into_iter();
         for notice in notices.drain(..) {
-            let letter = if notice.landed { letters.next().flatten() } else { None };
+            let letter = if notice.landed {
+                letters.next().flatten()
+            } else {
+                None
+            };
             let saved = letter.and_then(|letter| self.fleet.read(notice.identity, &letter));
             let at = saved.as_ref().and_then(|saved| saved.trail.last);
             if let Some(saved) = saved {
@@ -220,12 +255,19 @@ impl<F: Fetch> Keeper<F> {
 
     fn terms(&self, saved: &Saved) -> Option<Terms> {
         let snapshot = self.cache.snapshot();
-        snapshot.roster().get(saved.name.as_str()).and_then(|source| Terms::of(source))
+        snapshot
+            .roster()
+            .get(saved.name.as_str())
+            .and_then(|source| Terms::of(source))
     }
 }
 
 /// Of all fetched sources.
 fn identities(roster: &Roster) -> Vec<Identity> {
-    let fetched = roster.sources().iter().enumerate().filter(|(_, source)| source.pace().is_some());
+    let fetched = roster
+        .sources()
+        .iter()
+        .enumerate()
+        .filter(|(_, source)| source.pace().is_some());
     fetched.map(|(at, _)| roster.identity(at)).collect()
 }

@@ -53,7 +53,9 @@ impl Signals {
         };
         let signals = Self::default();
         let ears = signals.clone();
-        thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(ears.follow(handlers)))?;
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || runtime.block_on(ears.follow(handlers)))?;
         Ok(signals)
     }
 
@@ -82,7 +84,10 @@ impl Signals {
 }
 
 /// Whoever should have ended it hangs, on a disk perhaps.
-#[allow(clippy::disallowed_methods, reason = "the operator has asked for it twice")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the operator has asked for it twice"
+)]
 fn end_the_process() -> ! {
     std::process::exit(0)
 }

@@ -50,8 +50,19 @@ struct Backoff(Duration);
 
 impl Supervisor {
     /// Keeps tasks on `runtime`, counted by `tracker`, until `stop`.
-    pub fn new(runtime: Handle, tracker: TaskTracker, stop: CancellationToken, clock: Clock) -> Self {
-        Self { runtime, tracker, stop, clock, tasks: Arc::default() }
+    pub fn new(
+        runtime: Handle,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            runtime,
+            tracker,
+            stop,
+            clock,
+            tasks: Arc::default(),
+        }
     }
 
     /// Keeps what `make` makes running in the background, until the end of all.
@@ -76,7 +87,10 @@ impl Supervisor {
         loop {
             let (one, work) = (Arc::clone(&task), make());
             let begun = self.clock.mark();
-            let ended = self.tracker.spawn_on(async move { one.attend(work).await }, &self.runtime).await;
+            let ended = self
+                .tracker
+                .spawn_on(async move { one.attend(work).await }, &self.runtime)
+                .await;
             if until.is_cancelled() {
                 return;
             }
@@ -90,7 +104,12 @@ impl Supervisor {
     }
 
     /// Runs what `make` makes on `runtime`, which is this thread's own, until it ends; again if it panics.
-    pub fn hold_here(&self, name: &'static str, runtime: &runtime::Runtime, mut run: impl AsyncFnMut()) {
+    pub fn hold_here(
+        &self,
+        name: &'static str,
+        runtime: &runtime::Runtime,
+        mut run: impl AsyncFnMut(),
+    ) {
         let task = self.enroll(name);
         let mut backoff = Backoff(SHORTEST);
         loop {
@@ -109,7 +128,10 @@ impl Supervisor {
 
     /// How often each kind of task had to be started again.
     pub fn restarts(&self) -> Vec<(&'static str, u64)> {
-        self.tasks().iter().map(|task| (task.name, task.restarts.load(Relaxed))).collect()
+        self.tasks()
+            .iter()
+            .map(|task| (task.name, task.restarts.load(Relaxed)))
+            .collect()
     }
 
     /// How many tasks there are on the runtime now, short ones included.
@@ -127,7 +149,11 @@ impl Supervisor {
         if let Some(known) = tasks.iter().find(|task| task.name == name) {
             return Arc::clone(known);
         }
-        let task = Arc::new(Task { name, restarts: AtomicU64::new(0), tripped: Notify::new() });
+        let task = Arc::new(Task {
+            name,
+            restarts: AtomicU64::new(0),
+            tripped: Notify::new(),
+        });
         tasks.push(Arc::clone(&task));
         task
     }
@@ -147,7 +173,12 @@ impl Task {
 
     fn stopped(&self, why: &str, pause: Duration) {
         self.restarts.fetch_add(1, Relaxed);
-        error!(task = self.name, why, ?pause, "a task stopped by itself; starting it again");
+        error!(
+            task = self.name,
+            why,
+            ?pause,
+            "a task stopped by itself; starting it again"
+        );
     }
 }
 
@@ -168,7 +199,15 @@ mod tests {
 
     fn supervisor() -> (Supervisor, CancellationToken) {
         let stop = CancellationToken::new();
-        (Supervisor::new(Handle::current(), TaskTracker::new(), stop.clone(), Clock::start()), stop)
+        (
+            Supervisor::new(
+                Handle::current(),
+                TaskTracker::new(),
+                stop.clone(),
+                Clock::start(),
+            ),
+            stop,
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,7 +230,10 @@ mod tests {
         sleep(CALM * 2).await;
         assert_eq!(supervisor.restarts(), [("sick", 8)]);
         let begun = begun.lock().unwrap().clone();
-        let pauses: Vec<u128> = begun.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        let pauses: Vec<u128> = begun
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).as_millis())
+            .collect();
         assert_eq!(
             pauses,
             [100, 200, 400, 800, 1600, 3200, 5000, 60_100],
@@ -200,12 +242,19 @@ mod tests {
         stop.cancel();
         supervisor.tracker.close();
         supervisor.tracker.wait().await;
-        assert_eq!(supervisor.restarts(), [("sick", 8)], "an end that was asked for is none of these");
+        assert_eq!(
+            supervisor.restarts(),
+            [("sick", 8)],
+            "an end that was asked for is none of these"
+        );
     }
 
     #[test]
     fn a_thread_goes_on_with_what_it_has_after_a_panic() {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let (supervisor, _stop) = runtime.block_on(async { supervisor() });
         let runs = AtomicUsize::new(0);
         let mut kept = Vec::new();
@@ -213,6 +262,9 @@ mod tests {
             kept.push(());
             assert!(runs.fetch_add(1, Relaxed) > 0, "sick");
         });
-        assert_eq!((kept.len(), supervisor.restarts()), (2, vec![("thread", 1)]));
+        assert_eq!(
+            (kept.len(), supervisor.restarts()),
+            (2, vec![("thread", 1)])
+        );
     }
 }

@@ -13,12 +13,21 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> io::Result<()> {
-    let [address, file] = std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("bare ADDRESS FILE");
+    let [address, file] = std::env::args()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("bare ADDRESS FILE");
     let answer = std::fs::read(file)?;
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let set = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&set, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    epoll::add(
+        &set,
+        &listener,
+        EventData::new_u64(LISTENER),
+        EventFlags::IN,
+    )?;
     let mut clients: Vec<Option<TcpStream>> = Vec::new();
     let (mut events, mut input) = (Vec::with_capacity(512), vec![0; 16 * 1024]);
     loop {
@@ -31,7 +40,12 @@ fn main() -> io::Result<()> {
                 client.set_nodelay(true)?;
                 client.set_nonblocking(true)?;
                 let place = client.as_raw_fd() as usize;
-                epoll::add(&set, &client, EventData::new_u64(place as u64), EventFlags::IN)?;
+                epoll::add(
+                    &set,
+                    &client,
+                    EventData::new_u64(place as u64),
+                    EventFlags::IN,
+                )?;
                 clients.resize_with(clients.len().max(place + 1), || None);
                 clients[place] = Some(client);
             } else if !respond(clients[place as usize].as_mut(), &mut input, &answer) {

@@ -13,7 +13,10 @@ use resumen::extract::{Extractor, Filter, MAX_DEPTH, too_deep};
 use serde_json::Value;
 
 static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
-    let (filter, name) = (Filter::compile(".").expect("a filter"), Name::new("fuzz").expect("a name"));
+    let (filter, name) = (
+        Filter::compile(".").expect("a filter"),
+        Name::new("fuzz").expect("a name"),
+    );
     (Extractor::default(), filter, name)
 });
 
@@ -45,14 +48,19 @@ pub fn check(body: &[u8]) {
         (Ok(data), Err(_)) => assert!(data.as_json().contains('\u{FFFD}')),
         (Err(failure), Ok(judge)) => match failure.code {
             Code::ExtractFailed => {
-                let nulls = judge.as_object().is_some_and(|o| !o.is_empty() && o.values().all(Value::is_null));
+                let nulls = judge
+                    .as_object()
+                    .is_some_and(|o| !o.is_empty() && o.values().all(Value::is_null));
                 assert!(judge.is_null() || nulls, "{failure}");
             }
             Code::JsonTooDeep => assert!(too_deep(json, MAX_DEPTH).is_some()),
             _ => panic!("{failure}"),
         },
         (Err(failure), Err(_)) => {
-            assert!([Code::NotJson, Code::EmptyBody, Code::JsonTooDeep].contains(&failure.code), "{failure}");
+            assert!(
+                [Code::NotJson, Code::EmptyBody, Code::JsonTooDeep].contains(&failure.code),
+                "{failure}"
+            );
             assert!(!failure.message.contains(['\n', '\r']));
         }
     }

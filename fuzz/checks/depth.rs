@@ -19,11 +19,16 @@ pub fn check(json: &[u8]) {
         }
     }
     // Members of one name hide each other in a `Value`, so it may be less deep than its text.
-    let Ok(value) = serde_json::from_slice::<Value>(json) else { return };
+    let Ok(value) = serde_json::from_slice::<Value>(json) else {
+        return;
+    };
     let depth = depth(&value);
     if depth > 0 {
         assert!(too_deep(json, depth - 1).is_some());
     }
     let again = serde_json::to_string(&value).expect("JSON");
-    assert!(too_deep(again.as_bytes(), depth).is_none(), "deeper than {depth}");
+    assert!(
+        too_deep(again.as_bytes(), depth).is_none(),
+        "deeper than {depth}"
+    );
 }

@@ -6,10 +6,15 @@ use resumen::fetch::{LONGEST_HOLD, hold};
 /// Panics if anything is wrong with these bytes: a value, and after a newline the answer's `Date`.
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let (value, date) = text.split_once('\n').map_or((&*text, None), |(value, date)| (value, Some(date)));
+    let (value, date) = text
+        .split_once('\n')
+        .map_or((&*text, None), |(value, date)| (value, Some(date)));
     let now = Time::from_millis(784_111_777_000);
     let held = hold(value, date, now);
-    assert!(held.is_none_or(|held| held <= LONGEST_HOLD && !held.is_zero()), "{held:?}");
+    assert!(
+        held.is_none_or(|held| held <= LONGEST_HOLD && !held.is_zero()),
+        "{held:?}"
+    );
     if let Ok(seconds) = value.trim().parse::<u64>()
         && !value.trim().starts_with('+')
     {

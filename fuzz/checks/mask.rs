@@ -7,16 +7,29 @@ pub fn check(bytes: &[u8]) {
     let all = String::from_utf8_lossy(bytes);
     let (known, text) = all.rsplit_once('\n').unwrap_or(("", &all));
     // What a mask writes must not be what a secret looks like.
-    let known: Vec<String> = known.split('\n').filter(|secret| !secret.contains('*')).map(str::to_owned).collect();
+    let known: Vec<String> = known
+        .split('\n')
+        .filter(|secret| !secret.contains('*'))
+        .map(str::to_owned)
+        .collect();
     let secrets = Secrets::new(known.clone());
     let masked = secrets.mask(text);
-    for secret in known.iter().filter(|secret| secret.chars().count() >= Secrets::MIN) {
-        assert!(!masked.contains(secret.as_str()), "{secret:?} is in {masked:?}");
+    for secret in known
+        .iter()
+        .filter(|secret| secret.chars().count() >= Secrets::MIN)
+    {
+        assert!(
+            !masked.contains(secret.as_str()),
+            "{secret:?} is in {masked:?}"
+        );
     }
     let (mut rest, mut from) = (&*masked, 0);
     for span in secrets.spans(text) {
         let kept = &text[from..span.start];
-        rest = rest.strip_prefix(kept).and_then(|rest| rest.strip_prefix("***")).expect("what stands before a secret");
+        rest = rest
+            .strip_prefix(kept)
+            .and_then(|rest| rest.strip_prefix("***"))
+            .expect("what stands before a secret");
         from = span.end;
     }
     assert_eq!(rest, &text[from..]);

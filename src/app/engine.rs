@@ -75,7 +75,11 @@ pub struct Engine<F> {
 impl<F: Fetch> Engine<F> {
     /// An engine for these sources that runs by itself: it knows what the state file tells, asks for every source now,
     /// and then on schedule. Blocks on the disk for a moment.
-    pub fn start(gear: Gear<F>, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<Self> {
+    pub fn start(
+        gear: Gear<F>,
+        sources: &[Arc<Source>],
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let (engine, inbox) = Self::build(gear, sources, timeout)?;
         engine.spawn_refresher(inbox);
         engine.spawn_saver();
@@ -91,7 +95,8 @@ impl<F: Fetch> Engine<F> {
     /// Takes over another configuration's sources, all of them or none: readings of unchanged ones are kept.
     pub fn adopt(&self, sources: &[Arc<Source>], timeout: Duration) -> anyhow::Result<()> {
         let crews = crews(sources, &self.gear.extractor)?;
-        self.cache.adopt(Arc::new(Roster::new(sources.to_vec())), timeout);
+        self.cache
+            .adopt(Arc::new(Roster::new(sources.to_vec())), timeout);
         self.man(crews);
         // The refresher is gone only when the program stops.
         let _ = self.orders.send(Order::Changed);
@@ -120,12 +125,20 @@ impl<F: Fetch> Engine<F> {
         // Before anything else, so that no provider is asked before what it told last is known.
         let restored = saver.as_ref().is_some_and(|saver| saver.restore());
         let (orders, inbox) = unbounded_channel();
-        let fleet = gear.shared.as_ref().map(|(_, mishap)| Arc::new(Fleet::new(gear.clock, Arc::clone(mishap))));
+        let fleet = gear
+            .shared
+            .as_ref()
+            .map(|(_, mishap)| Arc::new(Fleet::new(gear.clock, Arc::clone(mishap))));
         let flights = Flights::new(
             Arc::clone(&gear.fetch),
             gear.extractor.clone(),
             gear.clock,
-            landing(Arc::clone(&cache), orders.clone(), Arc::clone(&gear.witness), fleet.clone()),
+            landing(
+                Arc::clone(&cache),
+                orders.clone(),
+                Arc::clone(&gear.witness),
+                fleet.clone(),
+            ),
             gear.runtime.clone(),
             gear.tracker.clone(),
             gear.stop.clone(),
@@ -134,8 +147,25 @@ impl<F: Fetch> Engine<F> {
         let live = Arc::new(Live::new(flights.clone(), Arc::clone(&cache), gear.clock));
         let pulse = Arc::new(Pulse::new(gear.clock));
         let clock = gear.clock;
-        let supervisor = Supervisor::new(gear.runtime.clone(), gear.tracker.clone(), gear.stop.clone(), clock);
-        let engine = Self { cache, live, pulse, clock, supervisor, restored, fleet, flights, orders, saver, gear };
+        let supervisor = Supervisor::new(
+            gear.runtime.clone(),
+            gear.tracker.clone(),
+            gear.stop.clone(),
+            clock,
+        );
+        let engine = Self {
+            cache,
+            live,
+            pulse,
+            clock,
+            supervisor,
+            restored,
+            fleet,
+            flights,
+            orders,
+            saver,
+            gear,
+        };
         engine.man(crews);
         engine.spawn_deriver();
         Ok((engine, inbox))
@@ -143,7 +173,9 @@ impl<F: Fetch> Engine<F> {
 
     fn man(&self, crews: Vec<Crew>) {
         let snapshot = self.cache.snapshot();
-        self.flights.adopt(crews, |name: &Name| snapshot.entry(name.as_str()).map(|entry| &**entry));
+        self.flights.adopt(crews, |name: &Name| {
+            snapshot.entry(name.as_str()).map(|entry| &**entry)
+        });
     }
 
     fn spawn_refresher(&self, inbox: tokio::sync::mpsc::UnboundedReceiver<Order>) {
@@ -157,13 +189,16 @@ impl<F: Fetch> Engine<F> {
         let inbox = Arc::new(Mutex::new(inbox));
         let stop = self.gear.stop.clone();
         self.supervisor.keep("refresher", move || {
-            let (refresher, inbox, stop) = (Arc::clone(&refresher), Arc::clone(&inbox), stop.clone());
+            let (refresher, inbox, stop) =
+                (Arc::clone(&refresher), Arc::clone(&inbox), stop.clone());
             async move { refresher.run(&mut *inbox.lock().await, &stop).await }
         });
     }
 
     fn spawn_saver(&self) {
-        let Some(saver) = self.saver.clone() else { return };
+        let Some(saver) = self.saver.clone() else {
+            return;
+        };
         let stop = self.gear.stop.clone();
         self.supervisor.keep("saver", move || {
             let (saver, stop) = (Arc::clone(&saver), stop.clone());
@@ -172,14 +207,20 @@ impl<F: Fetch> Engine<F> {
     }
 
     fn spawn_keeper(&self) {
-        let (Some(fleet), Some((store, _))) = (&self.fleet, &self.gear.shared) else { return };
+        let (Some(fleet), Some((store, _))) = (&self.fleet, &self.gear.shared) else {
+            return;
+        };
         let keeper = Arc::new(Keeper {
             store: Arc::clone(store),
             fleet: Arc::clone(fleet),
             flights: self.flights.clone(),
             cache: Arc::clone(&self.cache),
             clock: self.clock,
-            replan: replan(Arc::clone(&self.cache), self.orders.clone(), Arc::clone(fleet)),
+            replan: replan(
+                Arc::clone(&self.cache),
+                self.orders.clone(),
+                Arc::clone(fleet),
+            ),
         });
         let stop = self.gear.stop.clone();
         self.supervisor.keep("keeper", move || {
@@ -190,7 +231,11 @@ impl<F: Fetch> Engine<F> {
 
     fn spawn_deriver(&self) {
         let (cache, extractor) = (Arc::clone(&self.cache), self.gear.extractor.clone());
-        let deriver = Arc::new(Deriver { cache, extractor, clock: self.clock });
+        let deriver = Arc::new(Deriver {
+            cache,
+            extractor,
+            clock: self.clock,
+        });
         let stop = self.gear.stop.clone();
         self.supervisor.keep("deriver", move || {
             let (deriver, stop) = (Arc::clone(&deriver), stop.clone());
@@ -204,5 +249,8 @@ fn crews(sources: &[Arc<Source>], extractor: &Extractor) -> anyhow::Result<Vec<C
         let crew = Crew::new(source, extractor);
         crew.with_context(|| format!("failed to compile a filter of `{}`", source.name))
     };
-    sources.iter().filter_map(|source| crew(source).transpose()).collect()
+    sources
+        .iter()
+        .filter_map(|source| crew(source).transpose())
+        .collect()
 }

@@ -36,7 +36,11 @@ pub(super) fn landing(
             }
             Arrival::Back(name) => (name, false),
         };
-        let known = if taken && fleet.is_some() { cache.snapshot().saved_of(&source) } else { None };
+        let known = if taken && fleet.is_some() {
+            cache.snapshot().saved_of(&source)
+        } else {
+            None
+        };
         // The refresher is gone only when the program stops.
         let _ = orders.send(Order::Planned(source));
         known
@@ -47,7 +51,10 @@ pub(super) fn landing(
 fn next(entry: &Entry, alone: u32, held_until: Option<Time>) -> Option<Time> {
     let (start, failures) = (entry.trail.last?, entry.trail.failures);
     let ttl = entry.source.shelf.ttl;
-    entry.source.pace().map(|pace| pace.stretched(alone, ttl, start, failures, fastrand::f64(), held_until))
+    entry
+        .source
+        .pace()
+        .map(|pace| pace.stretched(alone, ttl, start, failures, fastrand::f64(), held_until))
 }
 
 /// Plans every source anew, as one that shares or as one that goes on alone.
@@ -79,13 +86,31 @@ fn tell(turns: &Turns, outcome: &Outcome) {
             );
         }
         (Turn::Recovered(after), Ok(reading)) => {
-            info!(source, provider = reading.provider.as_str(), failed_for_s = after.as_secs(), ms, "source recovered");
+            info!(
+                source,
+                provider = reading.provider.as_str(),
+                failed_for_s = after.as_secs(),
+                ms,
+                "source recovered"
+            );
         }
         (_, Err(failure)) => {
             let provider = failed(&outcome.tries);
-            debug!(source, provider, code = failure.code.as_str(), error = &*failure.message, ms, "attempt failed");
+            debug!(
+                source,
+                provider,
+                code = failure.code.as_str(),
+                error = &*failure.message,
+                ms,
+                "attempt failed"
+            );
         }
-        (_, Ok(reading)) => debug!(source, provider = reading.provider.as_str(), ms, "attempt succeeded"),
+        (_, Ok(reading)) => debug!(
+            source,
+            provider = reading.provider.as_str(),
+            ms,
+            "attempt succeeded"
+        ),
     }
     tell_providers(&outcome.source, &turns.providers, &outcome.tries);
 }
@@ -106,7 +131,12 @@ fn tell_heard(turns: &Turns, saved: &Saved) {
         }
         (Turn::Recovered(after), _, Some(reading)) => {
             let provider = reading.provider.as_str();
-            info!(source, provider, failed_for_s = after.as_secs(), "source recovered, says another replica");
+            info!(
+                source,
+                provider,
+                failed_for_s = after.as_secs(),
+                "source recovered, says another replica"
+            );
         }
         _ => debug!(source, "another replica's attempt was taken in"),
     }
@@ -118,7 +148,10 @@ fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
     let source = source.as_str();
     for (name, turn) in turns {
         let provider = name.as_str();
-        let failure = tries.iter().find(|one| one.provider == *name).and_then(Try::failure);
+        let failure = tries
+            .iter()
+            .find(|one| one.provider == *name)
+            .and_then(Try::failure);
         match (turn, failure) {
             (Turn::Failed, Some(failure)) => {
                 warn!(
@@ -130,7 +163,12 @@ fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
                 );
             }
             (Turn::Recovered(after), _) => {
-                info!(source, provider, failed_for_s = after.as_secs(), "provider recovered");
+                info!(
+                    source,
+                    provider,
+                    failed_for_s = after.as_secs(),
+                    "provider recovered"
+                );
             }
             _ => {}
         }
@@ -139,5 +177,8 @@ fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
 
 /// The most preferred of the providers that failed: the one whose code is the source's.
 fn failed(tries: &[Try]) -> Option<&str> {
-    tries.iter().find(|one| one.failure().is_some()).map(|one| one.provider.as_str())
+    tries
+        .iter()
+        .find(|one| one.failure().is_some())
+        .map(|one| one.provider.as_str())
 }

@@ -25,7 +25,8 @@ impl Reloader {
     /// changed.
     pub fn reload(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
         let adopted = self.adopt(old, new);
-        self.vitals.reloaded(adopted.is_ok().then(|| self.engine.clock.now()));
+        self.vitals
+            .reloaded(adopted.is_ok().then(|| self.engine.clock.now()));
         adopted
     }
 

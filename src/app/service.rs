@@ -66,24 +66,43 @@ pub struct Service {
 /// The runtime of flights and background tasks.
 pub fn flight_runtime() -> anyhow::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(FLIGHT_THREADS).thread_name("flights").on_thread_start(priority::give_way).enable_all();
-    builder.build().context("failed to start the runtime of flights")
+    builder
+        .worker_threads(FLIGHT_THREADS)
+        .thread_name("flights")
+        .on_thread_start(priority::give_way)
+        .enable_all();
+    builder
+        .build()
+        .context("failed to start the runtime of flights")
 }
 
 impl Service {
     /// Starts to fetch and to serve.
     pub fn start(config: &Config, start: Start) -> anyhow::Result<Self> {
-        let start = Start { clock: fleet_clock(config, start.clock)?, ..start };
+        let start = Start {
+            clock: fleet_clock(config, start.clock)?,
+            ..start
+        };
         let fetch = HttpFetch::new(start.clock, config.secrets.clone());
         Self::with_fetch(config, start, fetch)
     }
 
     /// Starts to serve, and to fetch by `fetch`.
     pub fn with_fetch(config: &Config, start: Start, fetch: HttpFetch) -> anyhow::Result<Self> {
-        let Start { listener, clock, revision } = start;
-        let address = listener.local_address().context("failed to read the listening address")?;
+        let Start {
+            listener,
+            clock,
+            revision,
+        } = start;
+        let address = listener
+            .local_address()
+            .context("failed to read the listening address")?;
         let runtime = flight_runtime()?;
-        let (stop, drain, tracker) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (stop, drain, tracker) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            TaskTracker::new(),
+        );
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(config.secrets.clone());
         extractor.know(config.filters.clone());
@@ -98,10 +117,19 @@ impl Service {
             tracker: tracker.clone(),
             stop: stop.clone(),
             witness: Arc::new(move |outcome| noted.note(outcome)),
-            state: config.store.path.as_deref().map(|path| (StateFile::new(path), mishap(&vitals, "file"))),
-            shared: shared(config).map(|store| (store as Arc<dyn SharedStore>, mishap(&vitals, "redis"))),
+            state: config
+                .store
+                .path
+                .as_deref()
+                .map(|path| (StateFile::new(path), mishap(&vitals, "file"))),
+            shared: shared(config)
+                .map(|store| (store as Arc<dyn SharedStore>, mishap(&vitals, "redis"))),
         };
-        let engine = Arc::new(Engine::start(gear, &config.sources, config.server.default_timeout)?);
+        let engine = Arc::new(Engine::start(
+            gear,
+            &config.sources,
+            config.server.default_timeout,
+        )?);
         let site = Arc::new(Site::new(Parts {
             settings: config.server.clone(),
             clock,
@@ -123,7 +151,12 @@ impl Service {
         let serving = runtime.spawn(server.run(drain.clone()));
         info!(address = %address, threads, "listens");
         Ok(Self {
-            reloader: Reloader { engine: Arc::clone(&engine), vitals, fetch, extractor },
+            reloader: Reloader {
+                engine: Arc::clone(&engine),
+                vitals,
+                fetch,
+                extractor,
+            },
             engine,
             address,
             grace: config.server.shutdown_grace,
@@ -153,7 +186,9 @@ impl Service {
     /// Stops accepting, lets what runs finish, and ends: within the grace, or at once when `end` is cancelled. Not to be
     /// called from a runtime's thread.
     pub fn stop(mut self, end: &CancellationToken) {
-        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return };
+        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else {
+            return;
+        };
         runtime.block_on(async {
             tokio::select! {
                 () = end.cancelled() => {}
@@ -203,10 +238,17 @@ fn shared(config: &Config) -> Option<Arc<RedisStore>> {
 /// The clock set by that of the store that replicas share, if it answers at once: so all of them date a reading alike,
 /// whatever the clocks of their machines say. Otherwise the machine's own.
 fn fleet_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
-    let Some(store) = shared(config) else { return Ok(clock) };
-    let runtime = Builder::new_current_thread().enable_all().build().context("failed to start a runtime")?;
+    let Some(store) = shared(config) else {
+        return Ok(clock);
+    };
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start a runtime")?;
     let measured = runtime.block_on(async { timeout(FIRST_WORD, store.ahead_of(clock)).await });
-    let Ok(Ok(ahead_ms)) = measured else { return Ok(clock) };
+    let Ok(Ok(ahead_ms)) = measured else {
+        return Ok(clock);
+    };
     if ahead_ms.unsigned_abs() > WORTH_TELLING_MS {
         warn!(
             ahead_ms,

@@ -1,6 +1,9 @@
 //! What the program understands, as the parser, its help, the completions and the man page tell it.
 
-#![allow(clippy::doc_markdown, reason = "these comments are the help, which is read in a terminal")]
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help, which is read in a terminal"
+)]
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -75,8 +78,10 @@ pub(super) enum Command {
     /// Run the service against simulated providers: no network, no configuration
     Demo(Demo),
     /// Run only the simulated providers: moving values, faults on request
-    #[command(after_help = "Example:\n  resumen simulate & curl 'http://127.0.0.1:8081/btc?delay=250ms&fail=0.2'\n\n\
-        GET / lists what there is and every fault that a query can ask for.")]
+    #[command(
+        after_help = "Example:\n  resumen simulate & curl 'http://127.0.0.1:8081/btc?delay=250ms&fail=0.2'\n\n\
+        GET / lists what there is and every fault that a query can ask for."
+    )]
     Simulate(Simulate),
     /// Ask every source once and print the answer
     #[command(after_help = "Exit code: 0 if every source is ok, 1 otherwise.\n\n\
@@ -87,8 +92,10 @@ pub(super) enum Command {
         Exit code: 0 if the configuration is valid, 2 if not, 1 if a provider failed with --live.")]
     Check(Check),
     /// Ask a running service whether it lives; for container health checks
-    #[command(after_help = "Exit code: 0 if it does, 1 if not, after at most 3 seconds.\n\n\
-        Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"resumen\", \"healthcheck\"]")]
+    #[command(
+        after_help = "Exit code: 0 if it does, 1 if not, after at most 3 seconds.\n\n\
+        Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"resumen\", \"healthcheck\"]"
+    )]
     Healthcheck(Healthcheck),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  resumen completions bash > /etc/bash_completion.d/resumen")]
@@ -105,7 +112,12 @@ pub(super) enum Command {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Configuration {
     /// The configuration [default: config/resumen.toml, else /etc/resumen/resumen.toml]
-    #[arg(long, value_name = "PATH", env = "RESUMEN_CONFIG", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "RESUMEN_CONFIG",
+        hide_env_values = true
+    )]
     config: Option<OsString>,
 }
 
@@ -201,7 +213,10 @@ pub(super) struct Listen(pub(super) Option<SocketAddr>);
 impl Configuration {
     /// The file that was named, if any. An empty name means none.
     pub(super) fn path(&self) -> Option<PathBuf> {
-        self.config.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from)
+        self.config
+            .as_ref()
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
     }
 }
 
@@ -214,15 +229,20 @@ fn listen(text: &str) -> Result<Listen, String> {
 
 /// The seconds of the query parameter `timeout`.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let part = |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let part =
+        |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let seconds = text.parse().ok().filter(|_| part(whole) && part(fraction));
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.filter(|d| !d.is_zero()).ok_or_else(|| "seconds above 0 are needed such as 4 or 2.5".to_owned())
+    duration
+        .filter(|d| !d.is_zero())
+        .ok_or_else(|| "seconds above 0 are needed such as 4 or 2.5".to_owned())
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| url.scheme() == "http" && url.has_host());
     url.ok_or_else(|| "a URL is needed such as http://127.0.0.1:8080/salud".to_owned())
 }
 
@@ -239,8 +259,11 @@ mod tests {
 
     #[test]
     fn no_command_means_serve() {
-        let arguments = Arguments::parse_from(["resumen", "--config", "x.toml", "--listen", "127.0.0.1:0"]);
-        let Command::Serve(serve) = arguments.chosen() else { panic!("not serve") };
+        let arguments =
+            Arguments::parse_from(["resumen", "--config", "x.toml", "--listen", "127.0.0.1:0"]);
+        let Command::Serve(serve) = arguments.chosen() else {
+            panic!("not serve")
+        };
         assert_eq!(serve.configuration.path(), Some("x.toml".into()));
         assert_eq!(serve.listen, Some(Listen(Some(([127, 0, 0, 1], 0).into()))));
     }
@@ -248,14 +271,33 @@ mod tests {
     #[test]
     fn empty_means_not_given() {
         let arguments = Arguments::parse_from(["resumen", "--config", "", "--listen", ""]);
-        let Command::Serve(serve) = arguments.chosen() else { panic!("not serve") };
-        assert_eq!((serve.configuration.path(), serve.listen), (None, Some(Listen(None))));
+        let Command::Serve(serve) = arguments.chosen() else {
+            panic!("not serve")
+        };
+        assert_eq!(
+            (serve.configuration.path(), serve.listen),
+            (None, Some(Listen(None)))
+        );
     }
 
     #[test]
     fn seconds_are_those_of_the_query() {
         assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2_500)));
-        for bad in ["", "0", "0.0", "-1", "1e3", "NaN", "inf", "4s", ".5", "5.", "1,5", "+2", "1234567890"] {
+        for bad in [
+            "",
+            "0",
+            "0.0",
+            "-1",
+            "1e3",
+            "NaN",
+            "inf",
+            "4s",
+            ".5",
+            "5.",
+            "1,5",
+            "+2",
+            "1234567890",
+        ] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
     }

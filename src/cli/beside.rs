@@ -34,7 +34,11 @@ fn rows(left: &[String], right: &[String], room: usize) -> String {
         let [left, other] = [left, right].map(|side| side.get(at).map_or("", String::as_str));
         let gap = if right.is_empty() { "" } else { GAP };
         let pad = " ".repeat(room.saturating_sub(left.width()));
-        let _ = writeln!(out, "{INDENT}{}", format!("{left}{pad}{gap}{other}").trim_end());
+        let _ = writeln!(
+            out,
+            "{INDENT}{}",
+            format!("{left}{pad}{gap}{other}").trim_end()
+        );
     }
     out
 }
@@ -42,7 +46,11 @@ fn rows(left: &[String], right: &[String], room: usize) -> String {
 /// The head and the first lines of a text, folded to `room`.
 fn lines([head, text]: [&str; 2], room: usize) -> Vec<String> {
     let mut lines = vec![head.to_owned()];
-    lines.extend(text.lines().flat_map(|line| folded(line, room)).take(LINES + 1));
+    lines.extend(
+        text.lines()
+            .flat_map(|line| folded(line, room))
+            .take(LINES + 1),
+    );
     if lines.len() > LINES + 1 {
         lines.truncate(LINES);
         lines.push("… and more, which --format json shows".to_owned());
@@ -55,15 +63,17 @@ fn folded(line: &str, room: usize) -> Vec<String> {
     let line: String = line.chars().take(room * LINES).collect();
     let text = line.trim_start_matches(' ');
     let indent = " ".repeat((line.len() - text.len()).min(room / 2));
-    fold(&harmless(text), room - indent.len()).into_iter().map(|part| format!("{indent}{part}")).collect()
+    fold(&harmless(text), room - indent.len())
+        .into_iter()
+        .map(|part| format!("{indent}{part}"))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RAW: &str =
-        "{\n  \"data\": {\n    \"amount\": \"97123.45\",\n    \"wo\": \"東京東京東京東京東京東京東京東京\"\n  }\n}";
+    const RAW: &str = "{\n  \"data\": {\n    \"amount\": \"97123.45\",\n    \"wo\": \"東京東京東京東京東京東京東京東京\"\n  }\n}";
     const DATA: &str = "{\n  \"usd\": 97123.45\n}";
 
     #[test]
@@ -87,7 +97,10 @@ mod tests {
     fn on_a_narrow_terminal_they_stand_below_each_other_and_long_ones_are_cut() {
         let long = "1\n".repeat(30);
         let text = beside(["RAW", &long], ["EXTRACTED", DATA], 40);
-        assert!(text.contains("  1\n  … and more, which --format json shows\n  EXTRACTED\n  {\n"), "{text}");
+        assert!(
+            text.contains("  1\n  … and more, which --format json shows\n  EXTRACTED\n  {\n"),
+            "{text}"
+        );
         assert_eq!(text.matches("  1\n").count(), LINES - 1, "{text}");
         let flood = beside(["RAW", &"x".repeat(1 << 20)], ["FAILED", ""], 80);
         assert_eq!(flood.lines().count(), LINES + 1, "{flood}");

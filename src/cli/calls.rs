@@ -41,7 +41,9 @@ pub(super) fn of_origins<'s>(sources: impl IntoIterator<Item = &'s Source>) -> V
     let mut origins: Vec<Origin> = Vec::new();
     let mut place = std::collections::HashMap::new();
     for source in sources {
-        let Kind::Fetched { providers, pace } = &source.kind else { continue };
+        let Kind::Fetched { providers, pace } = &source.kind else {
+            continue;
+        };
         for (rank, provider) in providers.iter().enumerate() {
             let origin = provider.request.url.origin().ascii_serialization();
             let calls = of_provider(pace, rank);
@@ -60,7 +62,10 @@ impl Calls {
         Self {
             scheduled: self.scheduled.saturating_add(other.scheduled),
             if_others_fail: self.if_others_fail.saturating_add(other.if_others_fail),
-            at_most: self.at_most.zip(other.at_most).map(|(one, more)| one.saturating_add(more)),
+            at_most: self
+                .at_most
+                .zip(other.at_most)
+                .map(|(one, more)| one.saturating_add(more)),
         }
     }
 }
@@ -88,8 +93,22 @@ mod tests {
     #[test]
     fn only_the_first_provider_is_asked_by_the_schedule() {
         let calls = |rank| of_provider(&pace(15, 2), rank);
-        assert_eq!(calls(0), Calls { scheduled: 5760, if_others_fail: 5760, at_most: Some(43_200) });
-        assert_eq!(calls(1), Calls { scheduled: 0, if_others_fail: 5760, at_most: Some(43_200) });
+        assert_eq!(
+            calls(0),
+            Calls {
+                scheduled: 5760,
+                if_others_fail: 5760,
+                at_most: Some(43_200)
+            }
+        );
+        assert_eq!(
+            calls(1),
+            Calls {
+                scheduled: 0,
+                if_others_fail: 5760,
+                at_most: Some(43_200)
+            }
+        );
     }
 
     #[test]

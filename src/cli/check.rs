@@ -30,25 +30,39 @@ pub(super) fn run(arguments: &Check) -> Result<ExitCode, Failed> {
         }
         CheckFormat::Json => {
             let loaded = origin.read();
-            let probes = loaded.as_ref().map_or(Ok(Vec::new()), |config| probed(arguments, config))?;
+            let probes = loaded
+                .as_ref()
+                .map_or(Ok(Vec::new()), |config| probed(arguments, config))?;
             let file = origin.path.display().to_string();
             let mut findings = findings(&file, &loaded);
             if arguments.live && loaded.is_ok() {
                 findings["live"] = probe::json(&probes);
             }
             console::print(format!("{findings:#}\n"))?;
-            Ok(if loaded.is_ok() { verdict(&probes) } else { ExitCode::from(2) })
+            Ok(if loaded.is_ok() {
+                verdict(&probes)
+            } else {
+                ExitCode::from(2)
+            })
         }
     }
 }
 
 /// What each provider answers now, if that was asked for.
 fn probed(arguments: &Check, config: &Config) -> anyhow::Result<Vec<Probe>> {
-    if arguments.live { probe::all(config) } else { Ok(Vec::new()) }
+    if arguments.live {
+        probe::all(config)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 fn verdict(probes: &[Probe]) -> ExitCode {
-    if probe::all_ok(probes) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if probe::all_ok(probes) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The findings for people.
@@ -57,9 +71,17 @@ fn text(config: &Config, colour: bool) -> String {
     for warning in &config.warnings {
         let _ = writeln!(text, "{}\n", warning.draw(colour));
     }
-    let derived = config.sources.iter().filter(|source| source.pace().is_none()).count();
+    let derived = config
+        .sources
+        .iter()
+        .filter(|source| source.pace().is_none())
+        .count();
     let fetched = config.sources.len() - derived;
-    let _ = writeln!(text, "{} is valid: {fetched} sources, {derived} derived\n", config.path.display());
+    let _ = writeln!(
+        text,
+        "{} is valid: {fetched} sources, {derived} derived\n",
+        config.path.display()
+    );
     text.push_str(&columns(&source_rows(config), false));
     text.push('\n');
     text.push_str(&columns(&call_rows(config), true));
@@ -67,18 +89,39 @@ fn text(config: &Config, colour: bool) -> String {
 }
 
 fn source_rows(config: &Config) -> Vec<Vec<String>> {
-    let head = ["SOURCE", "INTERVAL", "TIMEOUT", "FRESH", "THEN STALE", "PROVIDERS"];
+    let head = [
+        "SOURCE",
+        "INTERVAL",
+        "TIMEOUT",
+        "FRESH",
+        "THEN STALE",
+        "PROVIDERS",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for source in &config.sources {
         let names = match &source.kind {
-            Kind::Fetched { providers, .. } => {
-                providers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", then ")
-            }
+            Kind::Fetched { providers, .. } => providers
+                .iter()
+                .map(|one| one.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", then "),
             Kind::Derived { from, .. } => {
-                format!("computed from {}", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+                format!(
+                    "computed from {}",
+                    from.iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
             }
         };
-        let pace = |pick: fn(&Pace) -> Duration| source.pace().map(pick).map(duration_text).unwrap_or_default();
+        let pace = |pick: fn(&Pace) -> Duration| {
+            source
+                .pace()
+                .map(pick)
+                .map(duration_text)
+                .unwrap_or_default()
+        };
         let [ttl, max_stale] = [source.shelf.ttl, source.shelf.max_stale].map(duration_text);
         rows.push(vec![
             source.name.to_string(),
@@ -93,16 +136,31 @@ fn source_rows(config: &Config) -> Vec<Vec<String>> {
 }
 
 fn call_rows(config: &Config) -> Vec<Vec<String>> {
-    let head = ["CALLS A DAY", "SCHEDULED", "IF OTHERS FAIL", "AT MOST, LIVE"];
+    let head = [
+        "CALLS A DAY",
+        "SCHEDULED",
+        "IF OTHERS FAIL",
+        "AT MOST, LIVE",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut row = |name: String, calls: Calls| {
-        let most = calls.at_most.map_or_else(|| "no bound".to_owned(), |most| most.to_string());
-        rows.push(vec![name, calls.scheduled.to_string(), calls.if_others_fail.to_string(), most]);
+        let most = calls
+            .at_most
+            .map_or_else(|| "no bound".to_owned(), |most| most.to_string());
+        rows.push(vec![
+            name,
+            calls.scheduled.to_string(),
+            calls.if_others_fail.to_string(),
+            most,
+        ]);
     };
     for source in &config.sources {
         let Some(pace) = source.pace() else { continue };
         for (rank, provider) in source.providers().iter().enumerate() {
-            row(format!("{}, {}", source.name, provider.name), calls::of_provider(pace, rank));
+            row(
+                format!("{}, {}", source.name, provider.name),
+                calls::of_provider(pace, rank),
+            );
         }
     }
     for origin in calls::of_origins(sources(config)) {
@@ -119,8 +177,11 @@ fn columns(rows: &[Vec<String>], numbers: bool) -> String {
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ =
-                if numbers && column > 0 { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:width$}  ") };
+            let _ = if numbers && column > 0 {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:width$}  ")
+            };
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -21,13 +21,19 @@ pub(super) struct Origin {
 impl Origin {
     /// The file that was named, or the one in a usual place.
     pub(super) fn find(arguments: &Configuration, listen: Option<SocketAddr>) -> Self {
-        Self { path: config::find(arguments.path().as_deref(), &console::variable), listen }
+        Self {
+            path: config::find(arguments.path().as_deref(), &console::variable),
+            listen,
+        }
     }
 
     /// This file, wherever it says to listen.
     #[cfg(test)]
     pub(super) fn at(path: &std::path::Path) -> Self {
-        Self { path: path.to_owned(), listen: None }
+        Self {
+            path: path.to_owned(),
+            listen: None,
+        }
     }
 
     /// Reads and checks the file as it is now.
@@ -39,7 +45,8 @@ impl Origin {
 
     /// Reads it for a command that cannot do without; every problem is told where people look.
     pub(super) fn load(&self) -> Result<Config, Failed> {
-        self.read().map_err(|report| Failed::Usage(report.draw(console::colours(&std::io::stderr()))))
+        self.read()
+            .map_err(|report| Failed::Usage(report.draw(console::colours(&std::io::stderr()))))
     }
 }
 

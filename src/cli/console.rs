@@ -59,7 +59,10 @@ pub(super) fn log(clock: Clock, quietly: Option<&str>) -> Result<Mask, Failed> {
 
 /// A runtime for commands that have little to do.
 pub(super) fn small_runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("failed to start the runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
 }
 
 /// Prints for whoever asked; a reader that has gone (`| head`) is no failure.

@@ -27,9 +27,13 @@ const SIMULATOR: &str = "127.0.0.1:8081";
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode, Failed> {
     let clock = Clock::start();
     let mask = console::log(clock, None)?;
-    let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to listen for the simulator")?;
+    let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .context("failed to listen for the simulator")?;
     let mut config = configuration(&providers)?;
-    config.server.listen = arguments.listen.and_then(|listen| listen.0).unwrap_or(config.server.listen);
+    config.server.listen = arguments
+        .listen
+        .and_then(|listen| listen.0)
+        .unwrap_or(config.server.listen);
     mask.replace(config.secrets.clone());
     let signals = Signals::listen().context("failed to listen to signals")?;
     let listener = serve::bind(config.server.listen, false)?;
@@ -45,18 +49,32 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode, Failed> {
 }
 
 /// Serves the simulated providers beside the flights. Who asked before waits in the socket's queue.
-fn simulate(runtime: &Handle, socket: TcpListener, clock: Clock, stop: &CancellationToken) -> anyhow::Result<()> {
+fn simulate(
+    runtime: &Handle,
+    socket: TcpListener,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let _runtime = runtime.enter();
-    socket.set_nonblocking(true).context("failed to prepare the simulator's socket")?;
-    let listener = tokio::net::TcpListener::from_std(socket).context("failed to adopt the simulator's socket")?;
+    socket
+        .set_nonblocking(true)
+        .context("failed to prepare the simulator's socket")?;
+    let listener = tokio::net::TcpListener::from_std(socket)
+        .context("failed to adopt the simulator's socket")?;
     TaskTracker::new().spawn(simulator::serve(listener, clock, stop.clone()));
     Ok(())
 }
 
 fn configuration(providers: &TcpListener) -> Result<Config, Failed> {
-    let address = providers.local_addr().context("failed to read the simulator's address")?;
+    let address = providers
+        .local_addr()
+        .context("failed to read the simulator's address")?;
     let text = CONFIGURATION.replace(SIMULATOR, &address.to_string());
-    let parsed = config::parse(Path::new("config/demo.toml"), text.as_bytes(), &console::variable);
+    let parsed = config::parse(
+        Path::new("config/demo.toml"),
+        text.as_bytes(),
+        &console::variable,
+    );
     parsed.map_err(|report| Failed::Usage(report.draw(false)))
 }
 
@@ -83,6 +101,11 @@ mod tests {
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.store.path, None);
         let asked = config.sources.iter().flat_map(|source| source.providers());
-        assert!(asked.map(|p| &p.request.url).all(|url| url.port() == Some(port)), "{config:?}");
+        assert!(
+            asked
+                .map(|p| &p.request.url)
+                .all(|url| url.port() == Some(port)),
+            "{config:?}"
+        );
     }
 }

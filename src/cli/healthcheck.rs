@@ -30,12 +30,23 @@ pub(super) fn run(arguments: &Healthcheck) -> Result<ExitCode, Failed> {
         Some(url) => salud_of(url.clone()),
         None => local(arguments.listen.and_then(|listen| listen.0))?,
     };
-    let shown = format!("http://{}{}", &url[Position::BeforeHost..Position::AfterPort], url.path());
-    let asked = console::small_runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask(&url)).await });
+    let shown = format!(
+        "http://{}{}",
+        &url[Position::BeforeHost..Position::AfterPort],
+        url.path()
+    );
+    let asked =
+        console::small_runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask(&url)).await });
     match asked {
         Ok(Ok(())) => console::print(format!("ok: {shown}\n"))?,
         Ok(Err(error)) => return Err(error.context(format!("{shown} is not healthy")).into()),
-        Err(_) => return Err(anyhow::anyhow!("{shown} is not healthy: no answer within {} s", LIMIT.as_secs()).into()),
+        Err(_) => {
+            return Err(anyhow::anyhow!(
+                "{shown} is not healthy: no answer within {} s",
+                LIMIT.as_secs()
+            )
+            .into());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -65,8 +76,12 @@ fn local(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
 async fn ask(url: &Url) -> anyhow::Result<()> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host, port)).await.context("failed to connect")?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.context("failed to speak HTTP")?;
+    let stream = TcpStream::connect((host, port))
+        .await
+        .context("failed to connect")?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .context("failed to speak HTTP")?;
     let _connection = AbortOnDropHandle::new(TaskTracker::new().spawn(connection));
     let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
         .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
@@ -74,20 +89,35 @@ async fn ask(url: &Url) -> anyhow::Result<()> {
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())
         .context("failed to make the request")?;
-    let answer = sender.send_request(request).await.context("failed to get an answer")?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .context("failed to get an answer")?;
     let status = answer.status();
     if status == StatusCode::OK {
         return Ok(());
     }
-    let body = Limited::new(answer.into_body(), MOST).collect().await.map(http_body_util::Collected::to_bytes);
+    let body = Limited::new(answer.into_body(), MOST)
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes);
     bail!("HTTP {status}{}", detail(&body.unwrap_or_default()))
 }
 
 /// What a problem document tells, escaped.
 fn detail(body: &[u8]) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
-    detail.map(|text| format!(": {}", text.chars().take(200).collect::<String>().escape_debug())).unwrap_or_default()
+    let detail = problem
+        .as_ref()
+        .and_then(|problem| problem.get("detail")?.as_str());
+    detail
+        .map(|text| {
+            format!(
+                ": {}",
+                text.chars().take(200).collect::<String>().escape_debug()
+            )
+        })
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

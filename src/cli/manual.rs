@@ -14,7 +14,12 @@ use super::console::{Failed, print};
 /// Prints the completions for a shell.
 pub(super) fn completions(shell: Shell) -> Result<ExitCode, Failed> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), env!("CARGO_PKG_NAME"), &mut script);
+    clap_complete::generate(
+        shell,
+        &mut Arguments::command(),
+        env!("CARGO_PKG_NAME"),
+        &mut script,
+    );
     print(script)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -45,18 +50,28 @@ fn roff() -> std::io::Result<Vec<u8>> {
 
 /// A command of the program: what it does, its options, what its help says after them.
 fn section(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let name = command.get_name().to_uppercase();
     page.extend(format!(".SH {name}\n{}.\n.PP\n", escaped(&about)).into_bytes());
     let mut options = Vec::new();
     Man::new(command.clone()).render_options_section(&mut options)?;
-    page.extend(String::from_utf8_lossy(&options).replace(".SH OPTIONS\n", "").into_bytes());
+    page.extend(
+        String::from_utf8_lossy(&options)
+            .replace(".SH OPTIONS\n", "")
+            .into_bytes(),
+    );
     page.extend(literal("", &after_help(command)).into_bytes());
     Ok(())
 }
 
 fn after_help(command: &Command) -> String {
-    command.get_after_help().map(ToString::to_string).unwrap_or_default()
+    command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 /// A text whose lines stay as they are.
@@ -64,7 +79,11 @@ fn literal(head: &str, text: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
-    let mut out = if head.is_empty() { ".PP\n".to_owned() } else { format!(".SH {head}\n") };
+    let mut out = if head.is_empty() {
+        ".PP\n".to_owned()
+    } else {
+        format!(".SH {head}\n")
+    };
     out.push_str(".nf\n");
     for line in text.lines() {
         let _ = writeln!(out, "{}", escaped(line));
@@ -75,7 +94,11 @@ fn literal(head: &str, text: &str) -> String {
 /// Text that roff takes for nothing else.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+    if text.starts_with(['.', '\'']) {
+        format!("\\&{text}")
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +108,9 @@ mod tests {
     #[test]
     fn lines_of_examples_stay_lines_and_nothing_in_them_is_a_request() {
         let text = literal("X", ".so /etc/passwd\n'x\n--live \\n");
-        assert_eq!(text, ".SH X\n.nf\n\\&.so /etc/passwd\n\\&'x\n\\-\\-live \\en\n.fi\n");
+        assert_eq!(
+            text,
+            ".SH X\n.nf\n\\&.so /etc/passwd\n\\&'x\n\\-\\-live \\en\n.fi\n"
+        );
     }
 }

@@ -44,7 +44,11 @@ pub(super) fn run(arguments: &Once) -> Result<ExitCode, Failed> {
         OnceFormat::Json => [&answer.body[..], b"\n"].concat(),
         OnceFormat::Table => table(&answer, &snapshot, &before(&config, clock))?.into_bytes(),
     })?;
-    Ok(if answer.all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if answer.all_ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn round(
@@ -67,14 +71,24 @@ async fn round(
     };
     let _stop = stop.drop_guard();
     let engine = Engine::idle(gear, &config.sources, timeout)?;
-    let names: Vec<Name> = config.sources.iter().map(|source| source.name.clone()).collect();
-    let gathering = engine.live.gather(&names, Duration::ZERO, clock.deadline(timeout));
+    let names: Vec<Name> = config
+        .sources
+        .iter()
+        .map(|source| source.name.clone())
+        .collect();
+    let gathering = engine
+        .live
+        .gather(&names, Duration::ZERO, clock.deadline(timeout));
     let gathered = tokio::select! {
         biased;
         gathered = gathering => gathered,
         never = progress(&engine.cache) => match never {},
     };
-    let mode = Mode::Live { timeout, notes: &gathered.notes, collapsed: gathered.collapsed };
+    let mode = Mode::Live {
+        timeout,
+        notes: &gathered.notes,
+        collapsed: gathered.collapsed,
+    };
     let answer = render(&gathered.snapshot, &gathered.selection, &mode, clock.now());
     Ok((answer, gathered.snapshot))
 }
@@ -94,7 +108,9 @@ async fn progress(cache: &Cache) -> std::convert::Infallible {
     let mut changes = cache.subscribe();
     loop {
         let line = waiting(&cache.snapshot());
-        let room = console::width(&io::stderr()).unwrap_or(80).saturating_sub(1);
+        let room = console::width(&io::stderr())
+            .unwrap_or(80)
+            .saturating_sub(1);
         let line: String = line.chars().take(room).collect();
         let _ = write!(io::stderr(), "\r\u{1b}[K{line}");
         if changes.changed().await.is_err() {
@@ -105,28 +121,51 @@ async fn progress(cache: &Cache) -> std::convert::Infallible {
 
 fn waiting(snapshot: &Snapshot) -> String {
     let entries = snapshot.entries();
-    let open: Vec<&str> =
-        entries.iter().filter(|entry| entry.trail.last.is_none()).map(|entry| entry.source.name.as_str()).collect();
+    let open: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.trail.last.is_none())
+        .map(|entry| entry.source.name.as_str())
+        .collect();
     let ended = entries.len() - open.len();
-    format!("{ended} of {} answered; waiting for {}", entries.len(), open.join(", "))
+    format!(
+        "{ended} of {} answered; waiting for {}",
+        entries.len(),
+        open.join(", ")
+    )
 }
 
 fn usual_format() -> OnceFormat {
-    if io::stdout().is_terminal() { OnceFormat::Table } else { OnceFormat::Json }
+    if io::stdout().is_terminal() {
+        OnceFormat::Table
+    } else {
+        OnceFormat::Json
+    }
 }
 
 /// What a service of this configuration told its state file last, if it has one that can be read.
 fn before(config: &Config, clock: Clock) -> Snapshot {
-    let state = config.store.path.as_deref().and_then(|path| StateFile::new(path).load().state);
-    let kept = state.map(|state| state.seen_from(&clock.moment())).unwrap_or_default();
+    let state = config
+        .store
+        .path
+        .as_deref()
+        .and_then(|path| StateFile::new(path).load().state);
+    let kept = state
+        .map(|state| state.seen_from(&clock.moment()))
+        .unwrap_or_default();
     Snapshot::new(Arc::new(Roster::new(config.sources.clone()))).restore(&kept)
 }
 
 fn table(answer: &Rendering, now: &Snapshot, before: &Snapshot) -> anyhow::Result<String> {
-    let mut body: Value = serde_json::from_slice(&answer.body).context("failed to read the answer")?;
+    let mut body: Value =
+        serde_json::from_slice(&answer.body).context("failed to read the answer")?;
     for (at, entry) in now.entries().iter().enumerate() {
-        let Some(result) = body["resultados"].get_mut(entry.source.name.as_str()) else { continue };
-        let since = before.state(at, answer.generated_at).error.and_then(|trouble| trouble.since);
+        let Some(result) = body["resultados"].get_mut(entry.source.name.as_str()) else {
+            continue;
+        };
+        let since = before
+            .state(at, answer.generated_at)
+            .error
+            .and_then(|trouble| trouble.since);
         if let Some(told) = result.get_mut("failing_since") {
             *told = json!(since.map(rfc3339));
         } else {

@@ -48,31 +48,65 @@ async fn ask_all(config: &Config) -> Vec<Probe> {
     let clock = Clock::start();
     let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
     let mut asked = JoinSet::new();
-    let fetched = config.sources.iter().filter_map(|source| Some((source, *source.pace()?)));
-    let each = fetched.flat_map(|(source, pace)| source.providers().iter().map(move |p| (&source.name, p, pace)));
+    let fetched = config
+        .sources
+        .iter()
+        .filter_map(|source| Some((source, *source.pace()?)));
+    let each = fetched.flat_map(|(source, pace)| {
+        source
+            .providers()
+            .iter()
+            .map(move |p| (&source.name, p, pace))
+    });
     for (position, (source, provider, pace)) in each.enumerate() {
         let (fetch, source, provider) = (Arc::clone(&fetch), source.clone(), provider.clone());
         let secrets = config.secrets.clone();
-        asked.spawn(async move { (position, ask(&fetch, clock, source, provider, pace, secrets).await) });
+        asked.spawn(async move {
+            (
+                position,
+                ask(&fetch, clock, source, provider, pace, secrets).await,
+            )
+        });
     }
     let mut probes = asked.join_all().await;
     probes.sort_by_key(|(position, _)| *position);
     probes.into_iter().map(|(_, probe)| probe).collect()
 }
 
-async fn ask(fetch: &HttpFetch, clock: Clock, source: Name, provider: Provider, pace: Pace, secrets: Secrets) -> Probe {
+async fn ask(
+    fetch: &HttpFetch,
+    clock: Clock,
+    source: Name,
+    provider: Provider,
+    pace: Pace,
+    secrets: Secrets,
+) -> Probe {
     let (begun, deadline) = (clock.instant(), clock.deadline(pace.timeout));
     let fetched = fetch.fetch(&provider, deadline).await;
-    let raw = fetched.as_ref().ok().map(|Payload(bytes)| secrets.mask(&String::from_utf8_lossy(bytes)).into_owned());
+    let raw = fetched
+        .as_ref()
+        .ok()
+        .map(|Payload(bytes)| secrets.mask(&String::from_utf8_lossy(bytes)).into_owned());
     let result = match (fetched, Filter::compile(&provider.extract)) {
         (Ok(Payload(bytes)), Ok(filter)) => {
             // One extractor for each: the turns of a source do not matter here.
-            Extractor::new(secrets).extract(&source, &filter, bytes, deadline).await
+            Extractor::new(secrets)
+                .extract(&source, &filter, bytes, deadline)
+                .await
         }
         (Err(error), _) => Err(error.failure),
-        (_, Err(error)) => Err(Failure::new(crate::domain::Code::ExtractFailed, error.message)),
+        (_, Err(error)) => Err(Failure::new(
+            crate::domain::Code::ExtractFailed,
+            error.message,
+        )),
     };
-    Probe { source, provider: provider.name, took: clock.instant().saturating_duration_since(begun), raw, result }
+    Probe {
+        source,
+        provider: provider.name,
+        took: clock.instant().saturating_duration_since(begun),
+        raw,
+        result,
+    }
 }
 
 fn shown(text: &str) -> String {
@@ -87,7 +121,11 @@ fn shown(text: &str) -> String {
 pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
     let mut text = String::new();
     for probe in probes {
-        let (state, hue) = if probe.result.is_ok() { ("ok", Hue::Good) } else { ("failed", Hue::Bad) };
+        let (state, hue) = if probe.result.is_ok() {
+            ("ok", Hue::Good)
+        } else {
+            ("failed", Hue::Bad)
+        };
         let took = spell(Duration::from_millis(probe.took.as_millis() as u64));
         let name = canvas.paint(Hue::Bold, &format!("{}, {}", probe.source, probe.provider));
         let _ = writeln!(text, "\n{name}: {} in {took}", canvas.paint(hue, state));
@@ -97,10 +135,18 @@ pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
             Err(failure) => ("FAILED", format!("{}: {}", failure.code, failure.message)),
         };
         match canvas.width {
-            Some(width) => text += &beside(["RAW", &laid_out(raw)], [head, &laid_out(&made)], width),
+            Some(width) => {
+                text += &beside(["RAW", &laid_out(raw)], [head, &laid_out(&made)], width)
+            }
             None => {
-                let _ =
-                    writeln!(text, "  {:10} {}\n  {:10} {}", "raw", shown(raw), head.to_lowercase(), harmless(&made));
+                let _ = writeln!(
+                    text,
+                    "  {:10} {}\n  {:10} {}",
+                    "raw",
+                    shown(raw),
+                    head.to_lowercase(),
+                    harmless(&made)
+                );
             }
         }
     }
@@ -110,7 +156,9 @@ pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
 /// JSON with a line for each member; other text as it is.
 fn laid_out(text: &str) -> String {
     let value = serde_json::from_str::<Value>(text).ok();
-    value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+    value
+        .and_then(|value| serde_json::to_string_pretty(&value).ok())
+        .unwrap_or_else(|| text.to_owned())
 }
 
 /// For programs.

@@ -23,9 +23,24 @@ struct Reloading {
 }
 
 /// Reloads when asked to, until the drain.
-pub(super) async fn until_drained(signals: &Signals, service: &Service, origin: Origin, mask: Mask, config: Config) {
-    let (supervisor, watch) = (&service.engine.supervisor, Watch::new(config.read_from.clone()));
-    let reloading = Reloading { reloader: service.reloader(), origin, mask, config, watch };
+pub(super) async fn until_drained(
+    signals: &Signals,
+    service: &Service,
+    origin: Origin,
+    mask: Mask,
+    config: Config,
+) {
+    let (supervisor, watch) = (
+        &service.engine.supervisor,
+        Watch::new(config.read_from.clone()),
+    );
+    let reloading = Reloading {
+        reloader: service.reloader(),
+        origin,
+        mask,
+        config,
+        watch,
+    };
     // A mutex, so that one that is started again finds the state of the one before.
     let reloading = Arc::new(Mutex::new(reloading));
     let run = || {
@@ -76,7 +91,9 @@ impl Reloading {
     /// after a panic; the log has it.
     async fn read(&self) -> Option<Result<Config, Report>> {
         let origin = self.origin.clone();
-        tokio::task::spawn_blocking(move || origin.read()).await.ok()
+        tokio::task::spawn_blocking(move || origin.read())
+            .await
+            .ok()
     }
 
     fn adopt(&mut self, new: Config) {
@@ -129,13 +146,23 @@ mod tests {
         let origin = Origin::at(&path);
         let config = origin.read().unwrap();
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let start = Start { listener, clock: Clock::start(), revision: "" };
+        let start = Start {
+            listener,
+            clock: Clock::start(),
+            revision: "",
+        };
         let (service, signals) = (Service::start(&config, start).unwrap(), Signals::default());
         let runtime = service.runtime().unwrap().clone();
         let steps = async {
             for (round, sources) in [&["a", "b"][..], &["a", "b", "c"]].into_iter().enumerate() {
                 service.engine.supervisor.trip("reloader");
-                while service.engine.supervisor.restarts().iter().all(|(_, count)| *count <= round as u64) {
+                while service
+                    .engine
+                    .supervisor
+                    .restarts()
+                    .iter()
+                    .all(|(_, count)| *count <= round as u64)
+                {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 write(&path, sources);

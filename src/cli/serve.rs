@@ -30,7 +30,10 @@ pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
     let socket = handed_over()?;
     // Before anything that takes time, so that no signal finds nobody home.
     let signals = Signals::listen().context("failed to listen to signals")?;
-    let origin = Origin::find(&arguments.configuration, arguments.listen.and_then(|listen| listen.0));
+    let origin = Origin::find(
+        &arguments.configuration,
+        arguments.listen.and_then(|listen| listen.0),
+    );
     let config = origin.load()?;
     mask.replace(config.secrets.clone());
     if signals.drain.is_cancelled() {
@@ -38,7 +41,9 @@ pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
     }
     let listener = socket.map_or_else(|| bind(config.server.listen, arguments.reuse_port), Ok)?;
     let service = start(&config, listener, clock)?;
-    runtime_of(&service)?.block_on(reload::until_drained(&signals, &service, origin, mask, config));
+    runtime_of(&service)?.block_on(reload::until_drained(
+        &signals, &service, origin, mask, config,
+    ));
     service.stop(&signals.end);
     Ok(ExitCode::SUCCESS)
 }
@@ -48,10 +53,18 @@ pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
 fn handed_over() -> anyhow::Result<Option<Listener>> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
-        warn!(sockets = sockets.len(), "only the first of the sockets that were handed over is used");
+        warn!(
+            sockets = sockets.len(),
+            "only the first of the sockets that were handed over is used"
+        );
     }
-    let socket = sockets.take_tcp_listener(0).context("failed to take over the socket of LISTEN_FDS")?;
-    socket.map(Listener::adopt).transpose().context("failed to take over the socket of LISTEN_FDS")
+    let socket = sockets
+        .take_tcp_listener(0)
+        .context("failed to take over the socket of LISTEN_FDS")?;
+    socket
+        .map(Listener::adopt)
+        .transpose()
+        .context("failed to take over the socket of LISTEN_FDS")
 }
 
 /// Listens on `address`.
@@ -63,18 +76,33 @@ pub(super) fn bind(address: SocketAddr, side_by_side: bool) -> anyhow::Result<Li
 pub(super) fn start(config: &Config, listener: Listener, clock: Clock) -> anyhow::Result<Service> {
     configuration::warn_of(config);
     tell(config);
-    Service::start(config, Start { listener, clock, revision: REVISION })
+    Service::start(
+        config,
+        Start {
+            listener,
+            clock,
+            revision: REVISION,
+        },
+    )
 }
 
 /// Where a command waits for its service.
 pub(super) fn runtime_of(service: &Service) -> anyhow::Result<Handle> {
-    service.runtime().cloned().context("the service has stopped")
+    service
+        .runtime()
+        .cloned()
+        .context("the service has stopped")
 }
 
 /// What will be asked, how often, and how many calls that makes.
 fn tell(config: &Config) {
     let (config_path, sources) = (config.path.display(), config.sources.len());
-    let calls: u64 = config.sources.iter().filter_map(|source| source.pace()).map(calls_per_day).sum();
+    let calls: u64 = config
+        .sources
+        .iter()
+        .filter_map(|source| source.pace())
+        .map(calls_per_day)
+        .sum();
     info!(version = env!("CARGO_PKG_VERSION"), config = %config_path, sources, calls_per_day = calls, "starts");
     for source in config.sources.iter().take(LISTED) {
         tell_source(source);
@@ -91,7 +119,11 @@ fn tell_source(source: &Source) {
         info!(source = name, from = from.join(","), "computes");
         return;
     };
-    let providers: Vec<&str> = source.providers().iter().map(|provider| provider.name.as_str()).collect();
+    let providers: Vec<&str> = source
+        .providers()
+        .iter()
+        .map(|provider| provider.name.as_str())
+        .collect();
     info!(
         source = name,
         providers = providers.join(","),

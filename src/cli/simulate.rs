@@ -22,8 +22,15 @@ pub(super) fn run(arguments: &Simulate) -> Result<ExitCode, Failed> {
 async fn serve(arguments: &Simulate, clock: Clock) -> anyhow::Result<()> {
     let signals = Signals::listen().context("failed to listen to signals")?;
     let wanted = arguments.listen;
-    let listener = TcpListener::bind(wanted).await.with_context(|| format!("failed to listen on {wanted}"))?;
-    let base = format!("http://{}", listener.local_addr().context("failed to read the address")?);
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("failed to listen on {wanted}"))?;
+    let base = format!(
+        "http://{}",
+        listener
+            .local_addr()
+            .context("failed to read the address")?
+    );
     console::print(format!(
         "simulated providers on {base}\n\n  \
          curl {base}/                            what there is, and every fault\n  \

@@ -62,13 +62,18 @@ pub(super) enum Hue {
 impl Canvas {
     /// This stream.
     pub(super) fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
-        Self { width: console::width(stream), colour: console::colours(stream) }
+        Self {
+            width: console::width(stream),
+            colour: console::colours(stream),
+        }
     }
 
     /// Draws the body of an answer.
     pub(super) fn draw(self, body: &Value) -> String {
         let answered = body["generated_at"].as_str().unwrap_or_default();
-        let rows: Vec<Row> = results(body).map(|(name, result)| Row::new(name, result, answered)).collect();
+        let rows: Vec<Row> = results(body)
+            .map(|(name, result)| Row::new(name, result, answered))
+            .collect();
         let widths = widths(&rows);
         let columns: usize = widths.iter().map(|width| width + GAP.len()).sum();
         let mut out = String::new();
@@ -99,7 +104,10 @@ impl Canvas {
         }
         let line = line(&cells, widths);
         let pad = " ".repeat(widths[0].saturating_sub(cells[0].width()) + GAP.len());
-        let [name, state] = [self.paint(Hue::Bold, &cells[0]), self.paint(row.hue, &cells[1])];
+        let [name, state] = [
+            self.paint(Hue::Bold, &cells[0]),
+            self.paint(row.hue, &cells[1]),
+        ];
         let rest = &line[cells[0].len() + pad.len() + cells[1].len()..];
         let _ = writeln!(out, "{name}{pad}{state}{rest}");
         self.error(out, row);
@@ -110,8 +118,15 @@ impl Canvas {
         let [name, state, age, ms, provider, data] = &row.cells;
         let (name, state) = (self.paint(Hue::Bold, name), self.paint(row.hue, state));
         let _ = writeln!(out, "{}", [name.as_str(), &state, age].join(GAP).trim_end());
-        let ms = if ms.is_empty() { String::new() } else { format!("{ms} ms") };
-        let detail: Vec<&str> = [provider.as_str(), &ms].into_iter().filter(|text| !text.is_empty()).collect();
+        let ms = if ms.is_empty() {
+            String::new()
+        } else {
+            format!("{ms} ms")
+        };
+        let detail: Vec<&str> = [provider.as_str(), &ms]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
         self.folded(out, Hue::Faint, INDENT, &detail.join(", "));
         if !data.is_empty() {
             let _ = writeln!(out, "{INDENT}{}", cut(data, self.room(INDENT)));
@@ -129,38 +144,71 @@ impl Canvas {
     }
 
     fn folded(self, out: &mut String, hue: Hue, indent: &str, text: &str) {
-        for line in fold(text, self.room(indent)).iter().filter(|line| !line.is_empty()) {
+        for line in fold(text, self.room(indent))
+            .iter()
+            .filter(|line| !line.is_empty())
+        {
             let _ = writeln!(out, "{indent}{}", self.paint(hue, line));
         }
     }
 
     fn room(self, indent: &str) -> usize {
-        self.width.map_or(usize::MAX, |width| width.saturating_sub(indent.len()).max(LEAST))
+        self.width.map_or(usize::MAX, |width| {
+            width.saturating_sub(indent.len()).max(LEAST)
+        })
     }
 
     /// How many are ok, and by name who is not: with many sources the end is all that a terminal still shows.
     fn summary(self, out: &mut String, body: &Value, rows: &[Row]) {
-        let ok = results(body).filter(|(_, result)| result["ok"] == true).count();
-        let hue = if ok == rows.len() { Hue::Good } else { Hue::Bad };
+        let ok = results(body)
+            .filter(|(_, result)| result["ok"] == true)
+            .count();
+        let hue = if ok == rows.len() {
+            Hue::Good
+        } else {
+            Hue::Bad
+        };
         let text = |key: &str| harmless(body[key].as_str().unwrap_or_default());
-        let count = format!("{ok} of {} ok, {} at {}", rows.len(), text("origen"), text("generated_at"));
+        let count = format!(
+            "{ok} of {} ok, {} at {}",
+            rows.len(),
+            text("origen"),
+            text("generated_at")
+        );
         self.folded(out, hue, "", &count);
-        let failing = rows.iter().filter_map(|row| Some((&row.cells[0], row.code.as_ref()?)));
-        let failing: Vec<String> = failing.map(|(name, code)| format!("{name} ({code})")).collect();
+        let failing = rows
+            .iter()
+            .filter_map(|row| Some((&row.cells[0], row.code.as_ref()?)));
+        let failing: Vec<String> = failing
+            .map(|(name, code)| format!("{name} ({code})"))
+            .collect();
         if !failing.is_empty() {
-            self.folded(out, Hue::Bad, "", &format!("failing: {}", failing.join(", ")));
+            self.folded(
+                out,
+                Hue::Bad,
+                "",
+                &format!("failing: {}", failing.join(", ")),
+            );
         }
     }
 
     /// `text` in this hue, where there are colours.
     pub(super) fn paint(self, hue: Hue, text: &str) -> String {
-        if self.colour && !text.is_empty() { format!("\u{1b}[{}m{text}\u{1b}[0m", hue as u8) } else { text.to_owned() }
+        if self.colour && !text.is_empty() {
+            format!("\u{1b}[{}m{text}\u{1b}[0m", hue as u8)
+        } else {
+            text.to_owned()
+        }
     }
 }
 
 impl Row {
     fn new(name: &str, result: &Value, answered: &str) -> Self {
-        let (state, hue) = match (result["ok"] == true, result["stale"] == true, result.get("error").is_some()) {
+        let (state, hue) = match (
+            result["ok"] == true,
+            result["stale"] == true,
+            result.get("error").is_some(),
+        ) {
             (false, _, _) => ("missing", Hue::Bad),
             (true, true, _) => ("stale", Hue::Doubtful),
             (true, false, true) => ("fresh", Hue::Doubtful),
@@ -171,7 +219,10 @@ impl Row {
             harmless(name),
             state.to_owned(),
             result["age_ms"].as_u64().map(span).unwrap_or_default(),
-            result["ms"].as_f64().map(|ms| format!("{ms:.0}")).unwrap_or_default(),
+            result["ms"]
+                .as_f64()
+                .map(|ms| format!("{ms:.0}"))
+                .unwrap_or_default(),
             text("provider"),
             result.get("data").map(compact).unwrap_or_default(),
         ];
@@ -181,14 +232,22 @@ impl Row {
             let provider = harmless(one["provider"].as_str().unwrap_or_default());
             Some(format!("provider {provider}: {}", trouble(one, answered)?))
         });
-        Self { cells, hue, code, error: trouble(result, answered), hidden: hidden.collect() }
+        Self {
+            cells,
+            hue,
+            code,
+            error: trouble(result, answered),
+            hidden: hidden.collect(),
+        }
     }
 }
 
 /// `timeout since 06:48:10Z: no answer within 1 s`
 fn trouble(told: &Value, answered: &str) -> Option<String> {
     let code = told["code"].as_str().map(harmless).unwrap_or_default();
-    let since = told["failing_since"].as_str().map(|since| format!(" since {}", harmless(&instant(since, answered))));
+    let since = told["failing_since"]
+        .as_str()
+        .map(|since| format!(" since {}", harmless(&instant(since, answered))));
     let error = harmless(told["error"].as_str()?);
     Some(format!("{code}{}: {error}", since.unwrap_or_default()))
 }
@@ -197,7 +256,10 @@ fn trouble(told: &Value, answered: &str) -> Option<String> {
 fn widths(rows: &[Row]) -> [usize; 5] {
     std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row.cells[column].width());
-        cells.chain([HEADS[column].width()]).max().unwrap_or_default()
+        cells
+            .chain([HEADS[column].width()])
+            .max()
+            .unwrap_or_default()
     })
 }
 
@@ -205,7 +267,11 @@ fn line(cells: &[String; 6], widths: &[usize; 5]) -> String {
     let mut line = String::new();
     for column in 0..5 {
         let pad = " ".repeat(widths[column].saturating_sub(cells[column].width()));
-        let [before, after] = if RIGHT[column] { [pad.as_str(), ""] } else { ["", pad.as_str()] };
+        let [before, after] = if RIGHT[column] {
+            [pad.as_str(), ""]
+        } else {
+            ["", pad.as_str()]
+        };
         let _ = write!(line, "{before}{}{after}{GAP}", cells[column]);
     }
     line.push_str(&cells[5]);
@@ -214,7 +280,11 @@ fn line(cells: &[String; 6], widths: &[usize; 5]) -> String {
 }
 
 fn results(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    body["resultados"].as_object().into_iter().flatten().map(|(name, result)| (name.as_str(), result))
+    body["resultados"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, result)| (name.as_str(), result))
 }
 
 /// `{"usd": 1, "eur": 2}` as `usd 1, eur 2`; what has parts of its own stays JSON.
@@ -225,7 +295,10 @@ fn compact(data: &Value) -> String {
     };
     match data {
         Value::Object(members) if !members.is_empty() => {
-            let members: Vec<_> = members.iter().map(|(k, v)| format!("{} {}", harmless(k), plain(v))).collect();
+            let members: Vec<_> = members
+                .iter()
+                .map(|(k, v)| format!("{} {}", harmless(k), plain(v)))
+                .collect();
             members.join(", ")
         }
         other => plain(other),
@@ -258,7 +331,11 @@ mod tests {
 
     #[test]
     fn a_table_tells_states_ages_and_errors_in_full() {
-        let table = Canvas { width: None, colour: false }.draw(&answer());
+        let table = Canvas {
+            width: None,
+            colour: false,
+        }
+        .draw(&answer());
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
@@ -276,7 +353,11 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_cuts_data_and_folds_errors() {
-        let table = Canvas { width: Some(64), colour: false }.draw(&answer());
+        let table = Canvas {
+            width: Some(64),
+            colour: false,
+        }
+        .draw(&answer());
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
@@ -298,7 +379,11 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_for_columns_each_source_is_a_paragraph() {
-        let table = Canvas { width: Some(40), colour: false }.draw(&answer());
+        let table = Canvas {
+            width: Some(40),
+            colour: false,
+        }
+        .draw(&answer());
         insta::assert_snapshot!(table, @r"
         btc  fresh  0.8 s
             coinbase, 84 ms
@@ -328,18 +413,35 @@ mod tests {
     #[test]
     fn colours_change_nothing_but_colours() {
         for width in [40, 64] {
-            let painted = Canvas { width: Some(width), colour: true }.draw(&answer());
-            assert!(painted.contains("\u{1b}[33mstale\u{1b}[0m") && painted.contains("\u{1b}[31mmissing\u{1b}[0m"));
+            let painted = Canvas {
+                width: Some(width),
+                colour: true,
+            }
+            .draw(&answer());
+            assert!(
+                painted.contains("\u{1b}[33mstale\u{1b}[0m")
+                    && painted.contains("\u{1b}[31mmissing\u{1b}[0m")
+            );
             let mut plain = painted;
             for code in ["0", "1", "2", "31", "32", "33"] {
                 plain = plain.replace(&format!("\u{1b}[{code}m"), "");
             }
-            assert_eq!(plain, Canvas { width: Some(width), colour: false }.draw(&answer()));
+            assert_eq!(
+                plain,
+                Canvas {
+                    width: Some(width),
+                    colour: false
+                }
+                .draw(&answer())
+            );
         }
     }
 
     #[test]
     fn data_is_told_as_its_members() {
-        assert_eq!(compact(&json!({"a": ["x"], "b": null, "c": "y\n"})), "a [\"x\"], b null, c y\\u{a}");
+        assert_eq!(
+            compact(&json!({"a": ["x"], "b": null, "c": "y\n"})),
+            "a [\"x\"], b null, c y\\u{a}"
+        );
     }
 }

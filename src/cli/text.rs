@@ -6,9 +6,14 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What providers tell must not drive the terminal: control and direction characters are escaped.
 pub(super) fn harmless(text: &str) -> String {
-    let direction =
-        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
-    let escape = |c: char| if c.is_control() || direction(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    let escape = |c: char| {
+        if c.is_control() || direction(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    };
     text.chars().map(escape).collect()
 }
 
@@ -82,7 +87,9 @@ pub(super) fn span(ms: u64) -> String {
 
 /// An instant of the answer, in seconds, without the day if that is the answer's own: `06:48:10Z`.
 pub(super) fn instant(at: &str, answered: &str) -> String {
-    let seconds = at.split_once('.').map_or_else(|| at.to_owned(), |(whole, _)| format!("{whole}Z"));
+    let seconds = at
+        .split_once('.')
+        .map_or_else(|| at.to_owned(), |(whole, _)| format!("{whole}Z"));
     match (seconds.split_once('T'), answered.split_once('T')) {
         (Some((day, time)), Some((today, _))) if day == today => time.to_owned(),
         _ => seconds,
@@ -96,19 +103,36 @@ mod tests {
     #[test]
     fn ages_have_two_units_at_most() {
         let spans = [0, 823, 9_999, 59_999, 1_020_834, 11_000_000, 200_000_000].map(span);
-        assert_eq!(spans, ["0.0 s", "0.8 s", "9.9 s", "59 s", "17 min 0 s", "3 h 3 min", "2 d 7 h"]);
+        assert_eq!(
+            spans,
+            [
+                "0.0 s",
+                "0.8 s",
+                "9.9 s",
+                "59 s",
+                "17 min 0 s",
+                "3 h 3 min",
+                "2 d 7 h"
+            ]
+        );
     }
 
     #[test]
     fn instants_of_today_are_times() {
         let answered = "2026-11-22T06:55:10.734Z";
         assert_eq!(instant("2026-11-22T06:48:10.102Z", answered), "06:48:10Z");
-        assert_eq!(instant("2026-11-21T23:59:59.999Z", answered), "2026-11-21T23:59:59Z");
+        assert_eq!(
+            instant("2026-11-21T23:59:59.999Z", answered),
+            "2026-11-21T23:59:59Z"
+        );
     }
 
     #[test]
     fn providers_do_not_drive_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[2Jb\u{202e}c\u{61c}"), "a\\u{1b}[2Jb\\u{202e}c\\u{61c}");
+        assert_eq!(
+            harmless("a\u{1b}[2Jb\u{202e}c\u{61c}"),
+            "a\\u{1b}[2Jb\\u{202e}c\\u{61c}"
+        );
     }
 
     #[test]
@@ -118,6 +142,9 @@ mod tests {
         assert_eq!(fold("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(fold("", 3), [""]);
         assert_eq!(fold("東東", 1), ["東", "東"]);
-        assert_eq!((cut("東京東", 4), cut("東京", 4)), ("東…".into(), "東京".into()));
+        assert_eq!(
+            (cut("東京東", 4), cut("東京", 4)),
+            ("東…".into(), "東京".into())
+        );
     }
 }

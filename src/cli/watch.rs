@@ -23,7 +23,10 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches these files from this content on.
     pub(super) fn new(seen: Footprint) -> Self {
-        Self { before: seen.clone(), seen }
+        Self {
+            before: seen.clone(),
+            seen,
+        }
     }
 
     /// From now on these files matter.
@@ -35,7 +38,9 @@ impl Watch {
     pub(super) async fn changed(&mut self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let Some(now) = look(&self.seen).await else { continue };
+            let Some(now) = look(&self.seen).await else {
+                continue;
+            };
             // What was lost at an earlier look has been told.
             for (file, error) in self.before.lost(&now) {
                 let file = file.display();
@@ -67,7 +72,9 @@ mod tests {
 
     /// Looks every 1.5 s of a clock that runs ahead while nothing happens.
     async fn changes(watch: &mut Watch) -> bool {
-        tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(5), watch.changed())
+            .await
+            .is_ok()
     }
 
     /// A watch of the configuration at this path, be it good or bad.
@@ -117,7 +124,12 @@ mod tests {
         let age = fs::metadata(&path).unwrap().modified().unwrap();
         let mut watch = watch(&path);
         fs::write(&path, "2").unwrap();
-        fs::File::options().write(true).open(&path).unwrap().set_modified(age).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(age)
+            .unwrap();
         assert!(changes(&mut watch).await);
     }
 
@@ -150,7 +162,11 @@ mod tests {
             symlink(Path::new("..data").join(name), root.join(name)).unwrap();
         }
         let path = root.join("resumen.toml");
-        fs::write(&path, "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n").unwrap();
+        fs::write(
+            &path,
+            "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n",
+        )
+        .unwrap();
         let mut watch = watch(&path);
         assert!(!changes(&mut watch).await);
         replace(&root.join("..data"), Path::new("v2"));

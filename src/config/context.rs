@@ -37,15 +37,31 @@ pub(super) struct Context<'c> {
 }
 
 impl<'c> Context<'c> {
-    pub(super) fn new(text: &'c str, folder: &'c Path, env: &'c dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(
+        text: &'c str,
+        folder: &'c Path,
+        env: &'c dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         let (problems, filters) = (Problems::default(), Filters::default());
-        Self { text, folder, env, problems, secrets: Vec::new(), files: HashMap::new(), filters }
+        Self {
+            text,
+            folder,
+            env,
+            problems,
+            secrets: Vec::new(),
+            files: HashMap::new(),
+            filters,
+        }
     }
 
     /// What a string stands for; its faults become problems.
     pub(super) fn expand(&mut self, written: &str, span: &Range<usize>) -> Option<Text> {
         if !written.contains('$') {
-            return Some(Text { value: written.into(), written: None, span: span.clone() });
+            return Some(Text {
+                value: written.into(),
+                written: None,
+                span: span.clone(),
+            });
         }
         let mut open = Vec::new();
         let expanded = expand::expand(written, |reference| {
@@ -56,10 +72,18 @@ impl<'c> Context<'c> {
         });
         for path in open {
             let message = format!("every user of this machine may read the secret file `{path}`");
-            self.problems.warn(span, message, "`chmod o-r` would keep it to its owner and group");
+            self.problems.warn(
+                span,
+                message,
+                "`chmod o-r` would keep it to its owner and group",
+            );
         }
         match expanded {
-            Ok(value) => Some(Text { value, written: Some(written.into()), span: span.clone() }),
+            Ok(value) => Some(Text {
+                value,
+                written: Some(written.into()),
+                span: span.clone(),
+            }),
             Err(faults) => {
                 self.secrets.extend(secrets::of_unexpanded(written));
                 for fault in faults {
@@ -71,11 +95,18 @@ impl<'c> Context<'c> {
         }
     }
 
-    fn look_up(&mut self, reference: Reference<'_>, open: &mut Vec<String>) -> Result<String, (String, String)> {
+    fn look_up(
+        &mut self,
+        reference: Reference<'_>,
+        open: &mut Vec<String>,
+    ) -> Result<String, (String, String)> {
         match reference {
             Reference::Variable(name) => (self.env)(name).ok_or_else(|| {
                 let help = format!("set it, or write `${{{name}:-default}}`");
-                (format!("the environment variable `{name}` is not set"), help)
+                (
+                    format!("the environment variable `{name}` is not set"),
+                    help,
+                )
             }),
             Reference::Default(name, default) => {
                 let set = (self.env)(name).filter(|value| !value.is_empty());
@@ -85,18 +116,35 @@ impl<'c> Context<'c> {
         }
     }
 
-    fn secret_file(&mut self, path: &str, open: &mut Vec<String>) -> Result<String, (String, String)> {
-        let help = "a relative path starts at the configuration's folder; at most 64KiB of UTF-8".to_owned();
-        let unreadable = |why: &str| (format!("the secret file `{}` cannot be read: {why}", path.escape_debug()), help);
+    fn secret_file(
+        &mut self,
+        path: &str,
+        open: &mut Vec<String>,
+    ) -> Result<String, (String, String)> {
+        let help = "a relative path starts at the configuration's folder; at most 64KiB of UTF-8"
+            .to_owned();
+        let unreadable = |why: &str| {
+            (
+                format!(
+                    "the secret file `{}` cannot be read: {why}",
+                    path.escape_debug()
+                ),
+                help,
+            )
+        };
         let content = match self.file(path) {
             Ok(content) => content,
             Err(why) => return Err(unreadable(&why)),
         };
-        let Ok(text) = std::str::from_utf8(&content.bytes) else { return Err(unreadable("it is not UTF-8")) };
+        let Ok(text) = std::str::from_utf8(&content.bytes) else {
+            return Err(unreadable("it is not UTF-8"));
+        };
         if content.world_readable {
             open.push(path.escape_debug().to_string());
         }
-        let less = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+        let less = text
+            .strip_suffix('\n')
+            .map(|text| text.strip_suffix('\r').unwrap_or(text));
         Ok(less.unwrap_or(text).to_owned())
     }
 
@@ -106,7 +154,9 @@ impl<'c> Context<'c> {
         if let Some(known) = self.files.get(&path) {
             return known.clone();
         }
-        let content = files::read(&path, MAX_FILE).map(Rc::new).map_err(|error| error.to_string());
+        let content = files::read(&path, MAX_FILE)
+            .map(Rc::new)
+            .map_err(|error| error.to_string());
         self.files.insert(path, content.clone());
         content
     }
@@ -114,7 +164,13 @@ impl<'c> Context<'c> {
     /// Adds the files that were named.
     pub(super) fn tell_files(&self, read_from: &mut Footprint) {
         for (path, content) in &self.files {
-            read_from.add(path, content.as_ref().map(|content| &*content.bytes).map_err(String::as_str));
+            read_from.add(
+                path,
+                content
+                    .as_ref()
+                    .map(|content| &*content.bytes)
+                    .map_err(String::as_str),
+            );
         }
     }
 
@@ -122,8 +178,12 @@ impl<'c> Context<'c> {
     pub(super) fn filter(&mut self, text: &Text) {
         if let Err(error) = self.filters.get(&text.value) {
             let span = inside(self.text, &text.span, &error.span);
-            let (fault, help) = error.message.split_once("; ").unwrap_or((&error.message, FILTER));
-            self.problems.error(&span, format!("the filter is not jq: {fault}"), help);
+            let (fault, help) = error
+                .message
+                .split_once("; ")
+                .unwrap_or((&error.message, FILTER));
+            self.problems
+                .error(&span, format!("the filter is not jq: {fault}"), help);
         }
     }
 }

@@ -69,7 +69,11 @@ impl Severity {
 impl Problem {
     /// The message, the place, the line and a caret; with colours for a terminal if `colour`.
     pub fn draw(&self, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -80,8 +84,13 @@ impl Problem {
             let help = self.help.iter().map(|help| Level::HELP.message(help));
             return renderer.render(&[group.elements(help)]);
         };
-        let caret = AnnotationKind::Primary.span(place.marked.clone()).label(self.help.as_deref());
-        let snippet = Snippet::source(&place.excerpt).line_start(place.line).path(&*self.file).annotation(caret);
+        let caret = AnnotationKind::Primary
+            .span(place.marked.clone())
+            .label(self.help.as_deref());
+        let snippet = Snippet::source(&place.excerpt)
+            .line_start(place.line)
+            .path(&*self.file)
+            .annotation(caret);
         place.correct(renderer.render(&[title.element(snippet)]))
     }
 }
@@ -101,7 +110,12 @@ impl Place {
     pub(super) fn new(lines: &Lines<'_>, span: &Range<usize>, secrets: &Secrets) -> Self {
         let (line, column, text, marked) = lines.find(span);
         let (excerpt, marked) = mask(text, &marked, secrets);
-        Self { line, column, excerpt, marked }
+        Self {
+            line,
+            column,
+            excerpt,
+            marked,
+        }
     }
 
     /// Puts the file's true column where masking has moved the caret.
@@ -110,7 +124,11 @@ impl Place {
         if shown == self.column {
             return drawn;
         }
-        drawn.replacen(&format!(":{}:{shown}", self.line), &format!(":{}:{}", self.line, self.column), 1)
+        drawn.replacen(
+            &format!(":{}:{shown}", self.line),
+            &format!(":{}:{}", self.line, self.column),
+            1,
+        )
     }
 }
 
@@ -140,8 +158,17 @@ impl Report {
     /// A report of one problem of the file as a whole.
     pub(super) fn of_file(path: &Path, message: String, help: Option<String>) -> Self {
         let file = path.display().to_string().into();
-        let problem = Problem { severity: Severity::Error, file, place: None, message, help };
-        Self { problems: vec![problem], read_from: Footprint::default() }
+        let problem = Problem {
+            severity: Severity::Error,
+            file,
+            place: None,
+            message,
+            help,
+        };
+        Self {
+            problems: vec![problem],
+            read_from: Footprint::default(),
+        }
     }
 
     /// The same of a configuration that was read from these files.
@@ -151,7 +178,10 @@ impl Report {
 
     /// How many problems have this severity.
     pub fn count(&self, severity: Severity) -> usize {
-        self.problems.iter().filter(|problem| problem.severity == severity).count()
+        self.problems
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .count()
     }
 
     /// Every problem drawn, and the count at the end; with colours for a terminal if `colour`.
@@ -169,7 +199,10 @@ impl Report {
         let errors = counted(self.count(Severity::Error), "error");
         match self.count(Severity::Warning) {
             0 => format!("{errors}; nothing was started"),
-            warnings => format!("{errors}, {}; nothing was started", counted(warnings, "warning")),
+            warnings => format!(
+                "{errors}, {}; nothing was started",
+                counted(warnings, "warning")
+            ),
         }
     }
 }
@@ -221,15 +254,37 @@ mod tests {
     fn the_column_is_the_files_even_behind_a_secret() {
         let text = drawn("a = 'topsecret', b = 5", 17..18, "topsecret");
         assert!(text.contains("--> c.toml:1:18\n"), "{text}");
-        assert!(text.contains("1 | a = '***', b = 5\n  |            ^ yes"), "{text}");
+        assert!(
+            text.contains("1 | a = '***', b = 5\n  |            ^ yes"),
+            "{text}"
+        );
     }
 
     #[test]
     fn the_last_line_counts() {
-        let problem = |severity| Problem { severity, file: "f".into(), place: None, message: "m".into(), help: None };
-        let report = |problems| Report { problems, read_from: Footprint::default() }.summary();
-        assert_eq!(report(vec![problem(Severity::Error)]), "1 error; nothing was started");
-        let all = vec![problem(Severity::Error), problem(Severity::Error), problem(Severity::Warning)];
+        let problem = |severity| Problem {
+            severity,
+            file: "f".into(),
+            place: None,
+            message: "m".into(),
+            help: None,
+        };
+        let report = |problems| {
+            Report {
+                problems,
+                read_from: Footprint::default(),
+            }
+            .summary()
+        };
+        assert_eq!(
+            report(vec![problem(Severity::Error)]),
+            "1 error; nothing was started"
+        );
+        let all = vec![
+            problem(Severity::Error),
+            problem(Severity::Error),
+            problem(Severity::Warning),
+        ];
         assert_eq!(report(all), "2 errors, 1 warning; nothing was started");
     }
 }

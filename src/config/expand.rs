@@ -45,14 +45,22 @@ where
             let span = dollar..at;
             match reference(&rest[..length]).and_then(&mut lookup) {
                 Ok(found) => value.push_str(&found),
-                Err((message, help)) => faults.push(Fault { span, message, help }),
+                Err((message, help)) => faults.push(Fault {
+                    span,
+                    message,
+                    help,
+                }),
             }
         } else {
             value.push('$');
         }
     }
     value.push_str(&text[at..]);
-    if faults.is_empty() { Ok(value) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(value)
+    } else {
+        Err(faults)
+    }
 }
 
 /// Reads `${…}`, which begins with `${` and ends at the first `}` or at the string's end.
@@ -60,10 +68,16 @@ fn reference(written: &str) -> Result<Reference<'_>, (String, String)> {
     let fault = |message: String, help: &str| Err((message, help.to_owned()));
     let inner = written[2..].strip_suffix('}');
     if inner.unwrap_or(&written[2..]).contains("${") {
-        return fault("a `${…}` inside of another".into(), "references do not nest; a literal dollar is `$$`");
+        return fault(
+            "a `${…}` inside of another".into(),
+            "references do not nest; a literal dollar is `$$`",
+        );
     }
     let Some(inner) = inner else {
-        return fault("a `${` without its `}`".into(), "close it with `}`; a literal dollar is `$$`");
+        return fault(
+            "a `${` without its `}`".into(),
+            "close it with `}`; a literal dollar is `$$`",
+        );
     };
     if let Some(path) = inner.strip_prefix("file:") {
         return if path.is_empty() {
@@ -72,12 +86,20 @@ fn reference(written: &str) -> Result<Reference<'_>, (String, String)> {
             Ok(Reference::File(path))
         };
     }
-    let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+    let (name, default) = inner
+        .split_once(":-")
+        .map_or((inner, None), |(name, default)| (name, Some(default)));
     if !is_variable(name) {
-        let help = "expected `${NAME}`, `${NAME:-default}` or `${file:PATH}`; a literal dollar is `$$`";
-        return fault(format!("`{}` is no name of a variable", name.escape_debug()), help);
+        let help =
+            "expected `${NAME}`, `${NAME:-default}` or `${file:PATH}`; a literal dollar is `$$`";
+        return fault(
+            format!("`{}` is no name of a variable", name.escape_debug()),
+            help,
+        );
     }
-    Ok(default.map_or(Reference::Variable(name), |default| Reference::Default(name, default)))
+    Ok(default.map_or(Reference::Variable(name), |default| {
+        Reference::Default(name, default)
+    }))
 }
 
 fn is_variable(name: &str) -> bool {
@@ -105,7 +127,10 @@ mod tests {
 
     #[test]
     fn references_are_replaced_and_dollars_kept() {
-        assert_eq!(expanded("https://${HOST}/x").unwrap(), "https://example.org/x");
+        assert_eq!(
+            expanded("https://${HOST}/x").unwrap(),
+            "https://example.org/x"
+        );
         assert_eq!(expanded("${PORT:-80}${X:-}").unwrap(), "80");
         assert_eq!(expanded("${file:a/b c}").unwrap(), "<a/b c>");
         assert_eq!(expanded("$$ $5 $").unwrap(), "$ $5 $");
@@ -123,8 +148,14 @@ mod tests {
     fn every_fault_is_told_with_its_place() {
         assert_eq!(expanded("${A} ${B} ${HOST}").unwrap_err().len(), 2);
         assert_eq!(first_fault("a ${A} b"), ("A is not set".into(), 2..6));
-        assert_eq!(first_fault("ñ ${A"), ("a `${` without its `}`".into(), 3..6));
-        assert_eq!(first_fault("${A${B}}"), ("a `${…}` inside of another".into(), 0..7));
+        assert_eq!(
+            first_fault("ñ ${A"),
+            ("a `${` without its `}`".into(), 3..6)
+        );
+        assert_eq!(
+            first_fault("${A${B}}"),
+            ("a `${…}` inside of another".into(), 0..7)
+        );
         assert_eq!(first_fault("${A:-${B}}").0, "a `${…}` inside of another");
         assert_eq!(first_fault("${}").0, "`` is no name of a variable");
         assert_eq!(first_fault("${1A}").0, "`1A` is no name of a variable");

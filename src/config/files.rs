@@ -49,7 +49,11 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileError> {
         return Err(FileError::Directory);
     }
     if !kind.is_file() {
-        return Err(FileError::Special(if kind.is_fifo() { "named pipe" } else { "device or socket" }));
+        return Err(FileError::Special(if kind.is_fifo() {
+            "named pipe"
+        } else {
+            "device or socket"
+        }));
     }
     if about.len() > limit {
         return Err(FileError::TooLarge(limit));
@@ -60,13 +64,19 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileError> {
     if bytes.len() as u64 > limit {
         return Err(FileError::TooLarge(limit));
     }
-    Ok(Content { bytes, world_readable: about.mode() & 0o004 != 0 })
+    Ok(Content {
+        bytes,
+        world_readable: about.mode() & 0o004 != 0,
+    })
 }
 
 /// Opens without waiting for a writer at the other end of a pipe.
 fn open(path: &Path) -> io::Result<File> {
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -88,7 +98,10 @@ mod tests {
         assert_eq!(refusal(folder.path()), "it is a directory");
         assert_eq!(refusal(&folder.path().join("g")), "there is no such file");
         assert_eq!(refusal(&file.join("g")), "there is no such file");
-        assert_eq!(refusal(Path::new("/dev/zero")), "it is a device or socket, not a regular file");
+        assert_eq!(
+            refusal(Path::new("/dev/zero")),
+            "it is a device or socket, not a regular file"
+        );
     }
 
     #[test]

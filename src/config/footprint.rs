@@ -23,14 +23,21 @@ impl Footprint {
 
     /// Another file was read, or could not be.
     pub(super) fn add(&mut self, path: &Path, content: Result<&[u8], &str>) {
-        self.0.insert(path.to_owned(), content.map(xxh3_64).map_err(str::to_owned));
+        self.0
+            .insert(path.to_owned(), content.map(xxh3_64).map_err(str::to_owned));
     }
 
     /// What stands in the same files now. Blocks on the disk.
     #[must_use]
     pub fn look(&self) -> Self {
-        let look = |path: &PathBuf| files::read(path, MAX_BYTES).map(|content| xxh3_64(&content.bytes));
-        Self(self.0.keys().map(|path| (path.clone(), look(path).map_err(|error| error.to_string()))).collect())
+        let look =
+            |path: &PathBuf| files::read(path, MAX_BYTES).map(|content| xxh3_64(&content.bytes));
+        Self(
+            self.0
+                .keys()
+                .map(|path| (path.clone(), look(path).map_err(|error| error.to_string())))
+                .collect(),
+        )
     }
 
     /// Takes over what `now` holds of the files that can be read; true if that is news, in a file that stands there as
@@ -43,7 +50,8 @@ impl Footprint {
             return false;
         }
         let read = now.0.iter().filter(|(_, digest)| digest.is_ok());
-        self.0.extend(read.map(|(path, digest)| (path.clone(), digest.clone())));
+        self.0
+            .extend(read.map(|(path, digest)| (path.clone(), digest.clone())));
         true
     }
 

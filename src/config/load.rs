@@ -26,7 +26,11 @@ const PLACES: [&str; 2] = ["config/resumen.toml", "/etc/resumen/resumen.toml"];
 /// something, else the first of them.
 pub fn find(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
     let named = explicit.map(PathBuf::from);
-    let named = named.or_else(|| env("RESUMEN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+    let named = named.or_else(|| {
+        env("RESUMEN_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    });
     let usual = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     named.or_else(usual).unwrap_or_else(|| PLACES[0].into())
 }
@@ -43,7 +47,11 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
 }
 
 /// Checks what stands in a file, or would stand in one, at `path`.
-pub fn parse(path: &Path, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Report> {
+pub fn parse(
+    path: &Path,
+    bytes: &[u8],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Report> {
     let mut read_from = Footprint::of(path, Ok(bytes));
     let text = decode(path, bytes).map_err(|report| report.read_from(read_from.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -52,10 +60,20 @@ pub fn parse(path: &Path, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) ->
     cx.tell_files(&mut read_from);
     let secrets = Secrets::new(cx.secrets);
     let problems = cx.problems.finish(path, text, &secrets);
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(Report { problems, read_from });
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        return Err(Report {
+            problems,
+            read_from,
+        });
     }
-    let Parts { server, store, sources } = parts;
+    let Parts {
+        server,
+        store,
+        sources,
+    } = parts;
     Ok(Config {
         path: path.into(),
         read_from,
@@ -83,17 +101,28 @@ fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Report> {
         let text = String::from_utf8_lossy(bytes);
         let mut problems = Problems::default();
         problems.syntax(at, message, Some(help.into()));
-        Err(Report { problems: problems.finish(path, &text, &Secrets::default()), read_from: Footprint::default() })
+        Err(Report {
+            problems: problems.finish(path, &text, &Secrets::default()),
+            read_from: Footprint::default(),
+        })
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Report::of_file(path, "the file is UTF-16".into(), Some("expected UTF-8".into())));
+        return Err(Report::of_file(
+            path,
+            "the file is UTF-16".into(),
+            Some("expected UTF-8".into()),
+        ));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let at = error.valid_up_to();
             let message = format!("the byte 0x{:02x} is not UTF-8", bytes[at]);
-            return refuse(at..at + 3, &message, "expected UTF-8; perhaps the file was saved as Latin-1?");
+            return refuse(
+                at..at + 3,
+                &message,
+                "expected UTF-8; perhaps the file was saved as Latin-1?",
+            );
         }
     };
     match text.find('\0') {
@@ -120,7 +149,10 @@ fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) 
             continue;
         }
         let (message, help) = if deep {
-            ("the values or keys nest too deep".into(), Some("expected at most 80 levels".into()))
+            (
+                "the values or keys nest too deep".into(),
+                Some("expected at most 80 levels".into()),
+            )
         } else {
             reword(error.message(), text.get(span.clone()).unwrap_or_default())
         };
@@ -134,16 +166,25 @@ fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) 
 /// A parser's message as ours: what was read, and what is accepted.
 fn reword(message: &str, read: &str) -> (String, Option<String>) {
     if read.contains(['“', '”', '„', '‘', '’', '«', '»']) {
-        return ("curly quotes are no quotes".into(), Some("expected straight ones: \"…\" or '…'".into()));
+        return (
+            "curly quotes are no quotes".into(),
+            Some("expected straight ones: \"…\" or '…'".into()),
+        );
     }
     if message.starts_with("string values must be quoted") {
         return unquoted(read);
     }
     if message.starts_with("invalid boolean") {
-        return (format!("{} is no boolean", quote(read)), Some("expected `true` or `false`".into()));
+        return (
+            format!("{} is no boolean", quote(read)),
+            Some("expected `true` or `false`".into()),
+        );
     }
     if message == "duplicate key" {
-        return (format!("the key `{read}` is written twice"), Some("expected once".into()));
+        return (
+            format!("the key `{read}` is written twice"),
+            Some("expected once".into()),
+        );
     }
     match message.split_once(", expected ") {
         Some((what, expected)) => (what.to_owned(), Some(format!("expected {expected}"))),
@@ -154,7 +195,12 @@ fn reword(message: &str, read: &str) -> (String, Option<String>) {
 /// A value that is none of TOML's: text without quotes, or nothing.
 fn unquoted(read: &str) -> (String, Option<String>) {
     let help = match read {
-        "" => return ("there is no value".into(), Some("expected one after `=`".into())),
+        "" => {
+            return (
+                "there is no value".into(),
+                Some("expected one after `=`".into()),
+            );
+        }
         "yes" | "no" | "on" | "off" => "expected `true` or `false`, or quotes around a text".into(),
         _ if read.len() < 80 && !read.contains(['"', '\\']) => format!("did you mean \"{read}\"?"),
         _ => "expected quotes around it".into(),

@@ -11,7 +11,9 @@ pub(super) struct Lines<'t> {
 
 impl<'t> Lines<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
         Self { text, starts }
     }
 
@@ -21,10 +23,15 @@ impl<'t> Lines<'t> {
         let at = floor(self.text, span.start);
         let line = self.starts.partition_point(|start| *start <= at);
         let start = self.starts[line - 1];
-        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        let end = self
+            .starts
+            .get(line)
+            .map_or(self.text.len(), |next| next - 1);
         let text = self.text[start..end].trim_end_matches('\r');
         let from = (at - start).min(text.len());
-        let to = floor(self.text, span.end).saturating_sub(start).clamp(from, text.len());
+        let to = floor(self.text, span.end)
+            .saturating_sub(start)
+            .clamp(from, text.len());
         (line, text[..from].chars().count() + 1, text, from..to)
     }
 }
@@ -32,8 +39,12 @@ impl<'t> Lines<'t> {
 /// The byte range in the file of `inner`, a byte range of the decoded TOML string whose token is `token` of `text`.
 /// The whole token if it is no string.
 pub(super) fn inside(text: &str, token: &Range<usize>, inner: &Range<usize>) -> Range<usize> {
-    let Some(written) = text.get(token.clone()) else { return token.clone() };
-    let Some(body) = Body::of(written) else { return token.clone() };
+    let Some(written) = text.get(token.clone()) else {
+        return token.clone();
+    };
+    let Some(body) = Body::of(written) else {
+        return token.clone();
+    };
     let (mut start, mut end) = (None, None);
     let mut decoded = 0;
     for piece in body.pieces() {
@@ -69,14 +80,22 @@ struct Piece {
 impl<'t> Body<'t> {
     fn of(token: &'t str) -> Option<Self> {
         let quotes = ["\"\"\"", "'''", "\"", "'"];
-        let quote = quotes.into_iter().find(|q| token.starts_with(q) && token.len() >= 2 * q.len())?;
+        let quote = quotes
+            .into_iter()
+            .find(|q| token.starts_with(q) && token.len() >= 2 * q.len())?;
         let mut written = token[quote.len()..].strip_suffix(quote)?;
         if quote.len() == 3 {
-            let trimmed = written.strip_prefix('\n').or_else(|| written.strip_prefix("\r\n"));
+            let trimmed = written
+                .strip_prefix('\n')
+                .or_else(|| written.strip_prefix("\r\n"));
             written = trimmed.unwrap_or(written);
         }
         let start = token.len() - quote.len() - written.len();
-        Some(Self { written, start, escapes: quote.starts_with('"') })
+        Some(Self {
+            written,
+            start,
+            escapes: quote.starts_with('"'),
+        })
     }
 
     fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
@@ -84,18 +103,26 @@ impl<'t> Body<'t> {
         std::iter::from_fn(move || {
             let rest = &self.written[at..];
             let first = rest.chars().next()?;
-            let (width, decoded) =
-                if first == '\\' && self.escapes { escape(rest) } else { (first.len_utf8(), first.len_utf8()) };
+            let (width, decoded) = if first == '\\' && self.escapes {
+                escape(rest)
+            } else {
+                (first.len_utf8(), first.len_utf8())
+            };
             let from = self.start + at;
             at += width;
-            Some(Piece { at: from..from + width, decoded })
+            Some(Piece {
+                at: from..from + width,
+                decoded,
+            })
         })
     }
 }
 
 /// How many bytes an escape takes as it is written and as it is decoded.
 fn escape(rest: &str) -> (usize, usize) {
-    let Some(kind) = rest[1..].chars().next() else { return (1, 0) };
+    let Some(kind) = rest[1..].chars().next() else {
+        return (1, 0);
+    };
     let digits = match kind {
         'x' => 2,
         'u' => 4,
@@ -107,13 +134,19 @@ fn escape(rest: &str) -> (usize, usize) {
         _ => return (1 + kind.len_utf8(), 1),
     };
     let hex = rest.get(2..2 + digits).unwrap_or_default();
-    let decoded = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32).map_or(0, char::len_utf8);
+    let decoded = u32::from_str_radix(hex, 16)
+        .ok()
+        .and_then(char::from_u32)
+        .map_or(0, char::len_utf8);
     (2 + hex.len(), decoded)
 }
 
 /// The nearest character boundary at or before `at`.
 fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    (0..=at.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -20,8 +20,24 @@ const SERVER: &[&str] = &[
     "cors_origins",
 ];
 const STORE: &[&str] = &["path", "redis", "redis_prefix"];
-const TIMING: &[&str] = &["interval", "timeout", "ttl", "max_stale", "min_interval", "max_body", "proxy"];
-const REQUEST: &[&str] = &["url", "method", "headers", "body", "extract", "allow_private", "ca_file"];
+const TIMING: &[&str] = &[
+    "interval",
+    "timeout",
+    "ttl",
+    "max_stale",
+    "min_interval",
+    "max_body",
+    "proxy",
+];
+const REQUEST: &[&str] = &[
+    "url",
+    "method",
+    "headers",
+    "body",
+    "extract",
+    "allow_private",
+    "ca_file",
+];
 const SOURCE_ONLY: &[&str] = &["providers", "hedge_after", "attribution"];
 const DERIVED: &[&str] = &["from", "extract", "attribution"];
 
@@ -44,11 +60,22 @@ pub(super) struct Raw {
 impl Raw {
     /// Every filter that is written.
     pub(super) fn filters(&self) -> impl Iterator<Item = &Text> {
-        let listed = self.sources.iter().filter_map(|source| source.providers.as_ref());
-        let of_providers = listed.flat_map(|listed| &listed.value).map(|provider| &provider.request);
+        let listed = self
+            .sources
+            .iter()
+            .filter_map(|source| source.providers.as_ref());
+        let of_providers = listed
+            .flat_map(|listed| &listed.value)
+            .map(|provider| &provider.request);
         let of_sources = self.sources.iter().map(|source| &source.request);
-        let of_derived = self.derived.iter().filter_map(|derived| derived.extract.as_ref());
-        of_sources.chain(of_providers).filter_map(|request| request.extract.as_ref()).chain(of_derived)
+        let of_derived = self
+            .derived
+            .iter()
+            .filter_map(|derived| derived.extract.as_ref());
+        of_sources
+            .chain(of_providers)
+            .filter_map(|request| request.extract.as_ref())
+            .chain(of_derived)
     }
 }
 
@@ -139,7 +166,9 @@ pub(super) struct RawDerived {
 /// Reads the file's tree.
 pub(super) fn read(tree: &DeTable<'_>, cx: &mut Context<'_>) -> Raw {
     let top = Section::new(tree, "at the top".into(), TOP, &mut cx.problems);
-    let has_sources = tree.get("sources").is_some_and(|found| found.get_ref().as_table().is_none_or(|t| !t.is_empty()));
+    let has_sources = tree
+        .get("sources")
+        .is_some_and(|found| found.get_ref().as_table().is_none_or(|t| !t.is_empty()));
     let sources_span = tree.get("sources").map_or(0..0, toml::Spanned::span);
     Raw {
         server: plain(&top, "server", SERVER, cx, server),
@@ -174,7 +203,9 @@ fn plain<T: Default>(
     cx: &mut Context<'_>,
     read: fn(&Section<'_, '_>, &mut Context<'_>) -> T,
 ) -> T {
-    let Some(table) = top.table(key, cx) else { return T::default() };
+    let Some(table) = top.table(key, cx) else {
+        return T::default();
+    };
     let section = Section::new(table.value, format!("in `[{key}]`"), keys, &mut cx.problems);
     read(&section, cx)
 }
@@ -186,9 +217,15 @@ fn named<T>(
     cx: &mut Context<'_>,
     read: fn(Spot<String>, Spot<&DeTable<'_>>, &mut Context<'_>) -> T,
 ) -> Vec<T> {
-    let Some(table) = top.table(key, cx) else { return Vec::new() };
+    let Some(table) = top.table(key, cx) else {
+        return Vec::new();
+    };
     let section = Section::open(table.value, format!("in `[{key}]`"));
-    section.named_tables(what, cx).into_iter().map(|(name, table)| read(name, table, cx)).collect()
+    section
+        .named_tables(what, cx)
+        .into_iter()
+        .map(|(name, table)| read(name, table, cx))
+        .collect()
 }
 
 fn server(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawServer {
@@ -227,8 +264,17 @@ fn timing(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawTiming {
         proxy: section.text("proxy", cx),
         broken: false,
     };
-    let durations = [&raw.interval, &raw.timeout, &raw.ttl, &raw.max_stale, &raw.min_interval];
-    raw.broken = TIMING.iter().zip(durations).any(|(key, read)| section.has(key) && read.is_none());
+    let durations = [
+        &raw.interval,
+        &raw.timeout,
+        &raw.ttl,
+        &raw.max_stale,
+        &raw.min_interval,
+    ];
+    raw.broken = TIMING
+        .iter()
+        .zip(durations)
+        .any(|(key, read)| section.has(key) && read.is_none());
     raw
 }
 
@@ -254,7 +300,11 @@ fn source(name: Spot<String>, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) -
     let place = format!("in source {}", quote(&name.value));
     let section = Section::new(table.value, place, &keys, &mut cx.problems);
     let providers = section.tables("providers", cx).map(|tables| Spot {
-        value: tables.value.into_iter().map(|table| provider(&name.value, table, cx)).collect(),
+        value: tables
+            .value
+            .into_iter()
+            .map(|table| provider(&name.value, table, cx))
+            .collect(),
         span: tables.span,
     });
     RawSource {
@@ -273,7 +323,11 @@ fn provider(source: &str, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) -> Ra
     let keys = [&["name"], REQUEST].concat();
     let place = format!("in a provider of source {}", quote(source));
     let section = Section::new(table.value, place, &keys, &mut cx.problems);
-    RawProvider { name: section.text("name", cx), request: request(&section, cx), span: table.span }
+    RawProvider {
+        name: section.text("name", cx),
+        request: request(&section, cx),
+        span: table.span,
+    }
 }
 
 fn derived(name: Spot<String>, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) -> RawDerived {
@@ -296,15 +350,39 @@ mod tests {
     #[test]
     fn the_reference_names_every_key() {
         let reference = include_str!("../../config/resumen.toml");
-        let lines: Vec<&str> = reference.lines().map(|line| line.trim_start_matches("# ")).collect();
-        for key in [SERVER, STORE, TIMING, REQUEST, SOURCE_ONLY, DERIVED, &["name"]].concat() {
+        let lines: Vec<&str> = reference
+            .lines()
+            .map(|line| line.trim_start_matches("# "))
+            .collect();
+        for key in [
+            SERVER,
+            STORE,
+            TIMING,
+            REQUEST,
+            SOURCE_ONLY,
+            DERIVED,
+            &["name"],
+        ]
+        .concat()
+        {
             let written = format!("{key} = ");
-            let named = lines.iter().any(|line| line.starts_with(&written) || line.contains(&format!(".{key}]]")));
+            let named = lines
+                .iter()
+                .any(|line| line.starts_with(&written) || line.contains(&format!(".{key}]]")));
             assert!(named, "{key}");
         }
         for section in TOP {
-            let begins = [format!("[{section}]"), format!("[{section}."), format!("[[{section}.")];
-            assert!(lines.iter().any(|line| begins.iter().any(|begin| line.starts_with(begin))), "{section}");
+            let begins = [
+                format!("[{section}]"),
+                format!("[{section}."),
+                format!("[[{section}."),
+            ];
+            assert!(
+                lines
+                    .iter()
+                    .any(|line| begins.iter().any(|begin| line.starts_with(begin))),
+                "{section}"
+            );
         }
     }
 
@@ -322,9 +400,16 @@ mod tests {
             ("`[derived.NAME]`", DERIVED),
         ];
         for (heading, keys) in sections {
-            let part = page.split("\n## ").find(|part| part.starts_with(&format!("{heading}\n"))).unwrap();
+            let part = page
+                .split("\n## ")
+                .find(|part| part.starts_with(&format!("{heading}\n")))
+                .unwrap();
             for key in keys {
-                assert!(part.contains(&format!("\n| `{key} = ")) || part.contains(&format!("`{key}` as in")), "{key}");
+                assert!(
+                    part.contains(&format!("\n| `{key} = "))
+                        || part.contains(&format!("`{key}` as in")),
+                    "{key}"
+                );
             }
         }
     }

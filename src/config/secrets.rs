@@ -7,7 +7,10 @@ use percent_encoding::percent_decode_str;
 /// The secrets in a header's value: the whole of it, its words (`Bearer abc…`, `key=abc…; …`), and what `Basic` hides.
 pub(super) fn of_header(value: &str) -> Vec<String> {
     let words = value.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '=' | '"'));
-    let mut secrets: Vec<String> = std::iter::once(value.trim()).chain(words).flat_map(both_forms).collect();
+    let mut secrets: Vec<String> = std::iter::once(value.trim())
+        .chain(words)
+        .flat_map(both_forms)
+        .collect();
     if let Some((scheme, credentials)) = value.trim().split_once(' ')
         && scheme.eq_ignore_ascii_case("basic")
         && let Ok(plain) = STANDARD.decode(credentials.trim())
@@ -43,7 +46,13 @@ pub(super) fn of_unexpanded(written: &str) -> Vec<String> {
     if !written.contains("//") {
         return Vec::new();
     }
-    let literal = |value: &String| value.split("${").map(after_reference).map(str::to_owned).collect::<Vec<_>>();
+    let literal = |value: &String| {
+        value
+            .split("${")
+            .map(after_reference)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     of_url(written).iter().flat_map(literal).collect()
 }
 
@@ -54,7 +63,10 @@ fn after_reference(part: &str) -> &str {
 
 fn of_userinfo(userinfo: &str) -> Vec<String> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let mut secrets: Vec<String> = [userinfo, user, password].into_iter().flat_map(both_forms).collect();
+    let mut secrets: Vec<String> = [userinfo, user, password]
+        .into_iter()
+        .flat_map(both_forms)
+        .collect();
     let plain = format!("{}:{}", decoded(user), decoded(password));
     secrets.push(STANDARD.encode(plain));
     secrets
@@ -75,28 +87,49 @@ mod tests {
 
     fn has(secrets: &[String], all: &[&str]) {
         for one in all {
-            assert!(secrets.iter().any(|secret| secret == one), "{one} is not in {secrets:?}");
+            assert!(
+                secrets.iter().any(|secret| secret == one),
+                "{one} is not in {secrets:?}"
+            );
         }
     }
 
     #[test]
     fn a_header_hides_its_words_too() {
-        has(&of_header("Bearer abcdefgh"), &["Bearer abcdefgh", "abcdefgh"]);
+        has(
+            &of_header("Bearer abcdefgh"),
+            &["Bearer abcdefgh", "abcdefgh"],
+        );
         has(&of_header("key=\"s3cr%2Ft\"; v=2"), &["s3cr%2Ft", "s3cr/t"]);
-        has(&of_header("basic dXNlcm5hbWU6cGFzc3dvcmQ="), &["username:password", "username", "password"]);
+        has(
+            &of_header("basic dXNlcm5hbWU6cGFzc3dvcmQ="),
+            &["username:password", "username", "password"],
+        );
     }
 
     #[test]
     fn a_url_hides_userinfo_and_query() {
         let secrets = of_url("https://us%40r:pa%20ss@example.org/path?key=a%2Bb&c=d+e&loose#f");
-        has(&secrets, &["us%40r", "us@r", "pa%20ss", "pa ss", "a%2Bb", "a+b", "d+e", "d e", "loose"]);
+        has(
+            &secrets,
+            &[
+                "us%40r", "us@r", "pa%20ss", "pa ss", "a%2Bb", "a+b", "d+e", "d e", "loose",
+            ],
+        );
         has(&secrets, &["dXNAcjpwYSBzcw=="]);
-        assert!(!secrets.iter().any(|secret| secret.contains("path") || secret.contains("example")));
+        assert!(
+            !secrets
+                .iter()
+                .any(|secret| secret.contains("path") || secret.contains("example"))
+        );
     }
 
     #[test]
     fn broken_urls_hide_theirs() {
-        has(&of_url("htp://user:pass@host:99999?k=v"), &["user", "pass", "v"]);
+        has(
+            &of_url("htp://user:pass@host:99999?k=v"),
+            &["user", "pass", "v"],
+        );
         has(&of_url("user:pass@host?k=v"), &["user", "pass", "v"]);
     }
 }

@@ -14,7 +14,13 @@ pub(super) enum UnitError {
     TooLarge,
 }
 
-const SPANS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SPANS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 const SIZES: [(&str, u64); 7] = [
     ("B", 1),
@@ -37,33 +43,58 @@ pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
         let (Some((_, scale)), false) = (known, number.is_empty()) else {
             return Err(UnitError::Form(meant(text)));
         };
-        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*scale));
-        millis = part.and_then(|part| millis.checked_add(part)).ok_or(UnitError::TooLarge)?;
+        let part = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(*scale));
+        millis = part
+            .and_then(|part| millis.checked_add(part))
+            .ok_or(UnitError::TooLarge)?;
         rest = after;
     }
     let span = Duration::from_millis(millis);
-    if span > LONGEST { Err(UnitError::TooLarge) } else { Ok(span) }
+    if span > LONGEST {
+        Err(UnitError::TooLarge)
+    } else {
+        Ok(span)
+    }
 }
 
 /// `512B`, `64KiB`, `1MiB`, `1GiB`, also `kB`, `MB`, `GB`; in bytes.
 pub(super) fn size(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = digits(text);
-    let scale = SIZES.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
+    let scale = SIZES
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, scale)| *scale);
     let (Some(scale), false) = (scale, number.is_empty()) else {
         let unit = unit.trim();
         let near = SIZES.iter().find(|(name, _)| {
             let letter = |text: &str| text.bytes().next().map(|b| b.to_ascii_lowercase());
             name.eq_ignore_ascii_case(unit) || (unit.len() == 1 && letter(name) == letter(unit))
         });
-        return Err(UnitError::Form(near.filter(|_| !number.is_empty()).map(|(name, _)| format!("{number}{name}"))));
+        return Err(UnitError::Form(
+            near.filter(|_| !number.is_empty())
+                .map(|(name, _)| format!("{number}{name}")),
+        ));
     };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or(UnitError::TooLarge)
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(scale))
+        .ok_or(UnitError::TooLarge)
 }
 
 /// A size in its largest whole unit.
 pub(super) fn size_text(bytes: u64) -> String {
-    let unit = SIZES[..4].iter().rev().find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale));
-    unit.map_or_else(|| format!("{bytes}B"), |(name, scale)| format!("{}{name}", bytes / scale))
+    let unit = SIZES[..4]
+        .iter()
+        .rev()
+        .find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale));
+    unit.map_or_else(
+        || format!("{bytes}B"),
+        |(name, scale)| format!("{}{name}", bytes / scale),
+    )
 }
 
 /// A duration as the configuration writes it: `1h30m`; what is below a millisecond is cut.
@@ -87,7 +118,9 @@ fn meant(text: &str) -> Option<String> {
     let unit = match word.as_str() {
         "" => "s",
         w if w.starts_with("ms") || w.starts_with("mil") => "ms",
-        w => ["s", "m", "h", "d"].into_iter().find(|unit| w.starts_with(unit) && w.chars().all(char::is_alphabetic))?,
+        w => ["s", "m", "h", "d"]
+            .into_iter()
+            .find(|unit| w.starts_with(unit) && w.chars().all(char::is_alphabetic))?,
     };
     (!number.is_empty() && number.len() < 10).then(|| format!("{number}{unit}"))
 }
@@ -126,14 +159,21 @@ mod tests {
         assert_eq!(form("5 minutos").as_deref(), Some("5m"));
         assert_eq!(form("5 ms").as_deref(), Some("5ms"));
         assert_eq!(form("5S").as_deref(), Some("5s"));
-        for bad in ["", "-1s", "1e20s", "1.5s", "s", "ms5", "5y", "５s", "1s ", "NaN", "0x5s"] {
+        for bad in [
+            "", "-1s", "1e20s", "1.5s", "s", "ms5", "5y", "５s", "1s ", "NaN", "0x5s",
+        ] {
             assert!(form(bad).is_none_or(|meant| bad.trim() == meant), "{bad}");
         }
     }
 
     #[test]
     fn durations_and_sizes_never_overflow() {
-        for huge in ["99999999999999999999s", "18446744073709551615d", "3651d", "3650d1ms"] {
+        for huge in [
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "3651d",
+            "3650d1ms",
+        ] {
             assert_eq!(duration(huge), Err(UnitError::TooLarge), "{huge}");
         }
         assert_eq!(duration("3650d"), Ok(LONGEST));

@@ -23,7 +23,9 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 pub fn is_metadata(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => METADATA_V4.contains(&ip),
-        IpAddr::V6(ip) => METADATA_V6.contains(&ip) || carried_v4(ip).any(|ip| METADATA_V4.contains(&ip)),
+        IpAddr::V6(ip) => {
+            METADATA_V6.contains(&ip) || carried_v4(ip).any(|ip| METADATA_V4.contains(&ip))
+        }
     }
 }
 
@@ -66,7 +68,14 @@ mod tests {
         ] {
             assert!(is_metadata(bad.parse().unwrap()), "{bad}");
         }
-        for good in ["169.254.169.253", "127.0.0.1", "::1", "10.0.0.1", "fd00:ec2::255", "::ffff:10.0.0.1"] {
+        for good in [
+            "169.254.169.253",
+            "127.0.0.1",
+            "::1",
+            "10.0.0.1",
+            "fd00:ec2::255",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(!is_metadata(good.parse().unwrap()), "{good}");
         }
     }

@@ -11,7 +11,13 @@ use std::ops::Range;
 const LAYERS: usize = 3;
 
 /// The characters that HTML has names for and that somebody must escape.
-const NAMED: [(&[u8], u8); 5] = [(b"amp", b'&'), (b"lt", b'<'), (b"gt", b'>'), (b"quot", b'"'), (b"apos", b'\'')];
+const NAMED: [(&[u8], u8); 5] = [
+    (b"amp", b'&'),
+    (b"lt", b'<'),
+    (b"gt", b'>'),
+    (b"quot", b'"'),
+    (b"apos", b'\''),
+];
 
 /// The most bytes between `&` and `;`.
 const LONGEST_NAME: usize = 10;
@@ -27,7 +33,10 @@ pub(super) struct Layer {
 impl Layer {
     /// `text` decoded once, twice, and so on, while that changes anything.
     pub(super) fn under(text: &str) -> impl Iterator<Item = Self> {
-        let bare = Self { bytes: text.as_bytes().to_vec(), places: (0..=text.len()).collect() };
+        let bare = Self {
+            bytes: text.as_bytes().to_vec(),
+            places: (0..=text.len()).collect(),
+        };
         std::iter::successors(bare.decoded(), Self::decoded).take(LAYERS)
     }
 
@@ -38,7 +47,10 @@ impl Layer {
 
     /// This with one layer of escapes undone; none if there are no escapes.
     fn decoded(&self) -> Option<Self> {
-        let mut decoded = Self { bytes: Vec::new(), places: Vec::new() };
+        let mut decoded = Self {
+            bytes: Vec::new(),
+            places: Vec::new(),
+        };
         let mut at = 0;
         while at < self.bytes.len() {
             let rest = &self.bytes[at..];
@@ -69,14 +81,19 @@ enum Escaped {
 /// The escape at the beginning of `bytes`, and its length.
 fn escaped(bytes: &[u8]) -> Option<(usize, Escaped)> {
     let hex = |digits: &[u8]| {
-        let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = std::str::from_utf8(digits)
+            .ok()
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         u32::from_str_radix(digits, 16).ok()
     };
     match bytes {
         [b'%', rest @ ..] => Some((3, Escaped::Byte(u8::try_from(hex(rest.get(..2)?)?).ok()?))),
         [b'\\', b'u', rest @ ..] => Some((6, Escaped::Char(char::from_u32(hex(rest.get(..4)?)?)?))),
         [b'&', rest @ ..] => {
-            let end = rest.iter().take(LONGEST_NAME).position(|byte| *byte == b';')?;
+            let end = rest
+                .iter()
+                .take(LONGEST_NAME)
+                .position(|byte| *byte == b';')?;
             let code = match &rest[..end] {
                 [b'#', b'x' | b'X', digits @ ..] => hex(digits)?,
                 [b'#', digits @ ..] => std::str::from_utf8(digits).ok()?.parse().ok()?,
@@ -95,7 +112,16 @@ pub(super) fn forms(secret: String) -> Vec<String> {
     let once = quoted(&secret);
     let [short, long] = [false, true].map(|ascii| json(&secret, ascii));
     let (twice, plus) = (quoted(&once), secret.replace(' ', "+"));
-    vec![quoted(&short), quoted(&long), short, long, once, twice, plus, secret]
+    vec![
+        quoted(&short),
+        quoted(&long),
+        short,
+        long,
+        once,
+        twice,
+        plus,
+        secret,
+    ]
 }
 
 fn quoted(text: &str) -> String {
@@ -134,7 +160,10 @@ mod tests {
     #[test]
     fn a_plain_secret_has_one_form() {
         let forms = forms("abc-DEF_123.~".into());
-        assert!(forms.iter().all(|form| form == "abc-DEF_123.~"), "{forms:?}");
+        assert!(
+            forms.iter().all(|form| form == "abc-DEF_123.~"),
+            "{forms:?}"
+        );
     }
 
     #[test]
@@ -147,7 +176,10 @@ mod tests {
             r#"k/\\\"é' &+{1}\\\\"#,
             "k/\"é'+&+{1}\\",
         ] {
-            assert!(forms.iter().any(|known| known == form), "{form} is not in {forms:#?}");
+            assert!(
+                forms.iter().any(|known| known == form),
+                "{form} is not in {forms:#?}"
+            );
         }
     }
 
@@ -155,7 +187,10 @@ mod tests {
     fn escapes_are_undone_and_their_places_known() {
         let text = "á%c3%A9\\u00e9%2525%zz%4";
         let layers: Vec<Layer> = Layer::under(text).collect();
-        let read: Vec<_> = layers.iter().map(|layer| String::from_utf8_lossy(&layer.bytes)).collect();
+        let read: Vec<_> = layers
+            .iter()
+            .map(|layer| String::from_utf8_lossy(&layer.bytes))
+            .collect();
         assert_eq!(read, ["áéé%25%zz%4", "áéé%%zz%4"]);
         assert_eq!(&text[layers[1].place(&(2..7))], "%c3%A9\\u00e9%2525");
         assert_eq!(layers[1].place(&(7..12)), 19..text.len());

@@ -110,17 +110,31 @@ impl Entry {
     pub fn failing(&self) -> Option<&Lapse> {
         let lapse = self.failure.as_deref()?;
         let derived = self.source.pace().is_none();
-        let newer = self.reading.as_ref().is_none_or(|reading| derived || lapse.at > reading.fetched_at);
+        let newer = self
+            .reading
+            .as_ref()
+            .is_none_or(|reading| derived || lapse.at > reading.fetched_at);
         newer.then_some(lapse)
     }
 
     /// The providers that fail, in order of preference: since when, and why at last. While one answers, those that are
     /// preferred to it: nobody asks the others, and what they did when they were asked says nothing of now.
     pub fn broken(&self) -> impl Iterator<Item = (&Streak, &Failure)> {
-        let answering = self.reading.as_deref().filter(|_| self.failing().is_none()).map(|reading| &reading.provider);
-        let preferred = self.source.providers().iter().take_while(move |one| Some(&one.name) != answering);
+        let answering = self
+            .reading
+            .as_deref()
+            .filter(|_| self.failing().is_none())
+            .map(|reading| &reading.provider);
+        let preferred = self
+            .source
+            .providers()
+            .iter()
+            .take_while(move |one| Some(&one.name) != answering);
         preferred.filter_map(|provider| {
-            Some((self.trail.streak(&provider.name)?, self.trail.latest(&provider.name)?.failure()?))
+            Some((
+                self.trail.streak(&provider.name)?,
+                self.trail.latest(&provider.name)?.failure()?,
+            ))
         })
     }
 
@@ -134,7 +148,10 @@ impl Entry {
                 }
             }
             Err(failure) => {
-                let lapse = Lapse { at: outcome.at, failure: failure.clone() };
+                let lapse = Lapse {
+                    at: outcome.at,
+                    failure: failure.clone(),
+                };
                 if self.failure.as_deref().is_none_or(|known| *known < lapse) {
                     merged.failure = Some(Arc::new(lapse));
                 }
@@ -148,25 +165,45 @@ impl Entry {
     /// This entry with a newer computation of a derived source.
     #[must_use]
     pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
-        let mut derived = Self { footing: derivation.stamps.clone().into(), ..self.clone() };
-        let oldest = derivation.stamps.iter().map(|(_, at)| *at).min().unwrap_or(derivation.at);
+        let mut derived = Self {
+            footing: derivation.stamps.clone().into(),
+            ..self.clone()
+        };
+        let oldest = derivation
+            .stamps
+            .iter()
+            .map(|(_, at)| *at)
+            .min()
+            .unwrap_or(derivation.at);
         match &derivation.result {
             Ok(data) => {
-                let reading = Reading { fetched_at: oldest, provider: name.clone(), data: data.clone() };
+                let reading = Reading {
+                    fetched_at: oldest,
+                    provider: name.clone(),
+                    data: data.clone(),
+                };
                 derived.reading = Some(Arc::new(reading));
                 derived.stamps = Arc::clone(&derived.footing);
                 derived.failure = None;
             }
             Err(failure) => {
-                let lapse = Lapse { at: derivation.at, failure: failure.clone() };
+                let lapse = Lapse {
+                    at: derivation.at,
+                    failure: failure.clone(),
+                };
                 derived.failure = Some(Arc::new(lapse));
             }
         }
         let failing = derivation.result.is_err();
         derived.trail.last = Some(derivation.at);
         derived.trail.took = Some(derivation.took);
-        derived.trail.failures = if failing { self.trail.failures.saturating_add(1) } else { 0 };
-        derived.trail.failing_since = failing.then(|| self.trail.failing_since.unwrap_or(derivation.at));
+        derived.trail.failures = if failing {
+            self.trail.failures.saturating_add(1)
+        } else {
+            0
+        };
+        derived.trail.failing_since =
+            failing.then(|| self.trail.failing_since.unwrap_or(derivation.at));
         derived
     }
 
@@ -174,23 +211,39 @@ impl Entry {
     pub(super) fn turns(&self, merged: &Self, at: Time) -> Turns {
         let source = match (self.failing(), merged.failing()) {
             (None, Some(_)) => Turn::Failed,
-            (Some(lapse), None) => Turn::Recovered(at.since(self.trail.failing_since.unwrap_or(lapse.at))),
+            (Some(lapse), None) => {
+                Turn::Recovered(at.since(self.trail.failing_since.unwrap_or(lapse.at)))
+            }
             _ => Turn::Same,
         };
         let several = self.source.providers().len() > 1;
-        let providers = if several { self.turns_of_providers(merged) } else { Vec::new() };
+        let providers = if several {
+            self.turns_of_providers(merged)
+        } else {
+            Vec::new()
+        };
         Turns { source, providers }
     }
 
     /// Which providers are [broken](Self::broken) in `merged` and were not before, and which have given a reading again.
     fn turns_of_providers(&self, merged: &Self) -> Vec<(Name, Turn)> {
-        let is_broken = |entry: &Self, name: &Name| entry.broken().any(|(streak, _)| streak.provider == *name);
+        let is_broken =
+            |entry: &Self, name: &Name| entry.broken().any(|(streak, _)| streak.provider == *name);
         let turn = |name: &Name| match (self.trail.streak(name), merged.trail.latest(name)) {
             _ if is_broken(merged, name) => (!is_broken(self, name)).then_some(Turn::Failed),
-            (Some(streak), Some(Try { at, end: End::Won, .. })) => Some(Turn::Recovered(at.since(streak.since))),
+            (
+                Some(streak),
+                Some(Try {
+                    at, end: End::Won, ..
+                }),
+            ) => Some(Turn::Recovered(at.since(streak.since))),
             _ => None,
         };
-        self.source.providers().iter().filter_map(|one| Some((one.name.clone(), turn(&one.name)?))).collect()
+        self.source
+            .providers()
+            .iter()
+            .filter_map(|one| Some((one.name.clone(), turn(&one.name)?)))
+            .collect()
     }
 }
 
@@ -219,7 +272,9 @@ impl Trail {
 impl Trail {
     /// The streak of the provider of this name.
     pub fn streak(&self, provider: &Name) -> Option<&Streak> {
-        self.streaks.iter().find(|streak| streak.provider == *provider)
+        self.streaks
+            .iter()
+            .find(|streak| streak.provider == *provider)
     }
 
     /// What the provider of this name did last.
@@ -229,17 +284,37 @@ impl Trail {
 
     /// A success ends a provider's streak, a failure lengthens it; what came late or was given up changes nothing.
     fn streaks_after(&self, more: &[Try]) -> Arc<[Streak]> {
-        let newest = |new: &&Try| !self.tries.iter().any(|old| old.provider == new.provider && old.at > new.at);
-        let more: Vec<&Try> = more.iter().filter(newest).filter(|one| one.end != End::Outrun).collect();
+        let newest = |new: &&Try| {
+            !self
+                .tries
+                .iter()
+                .any(|old| old.provider == new.provider && old.at > new.at)
+        };
+        let more: Vec<&Try> = more
+            .iter()
+            .filter(newest)
+            .filter(|one| one.end != End::Outrun)
+            .collect();
         if self.streaks.is_empty() && more.iter().all(|one| one.failure().is_none()) {
             return Arc::clone(&self.streaks);
         }
-        let others = self.streaks.iter().filter(|old| !more.iter().any(|new| new.provider == old.provider));
-        let longer = more.iter().filter(|new| new.failure().is_some()).map(|new| {
-            let known = self.streak(&new.provider);
-            let (since, before) = known.map_or((new.at, 0), |known| (known.since, known.failures));
-            Streak { provider: new.provider.clone(), since, failures: before.saturating_add(1) }
-        });
+        let others = self
+            .streaks
+            .iter()
+            .filter(|old| !more.iter().any(|new| new.provider == old.provider));
+        let longer = more
+            .iter()
+            .filter(|new| new.failure().is_some())
+            .map(|new| {
+                let known = self.streak(&new.provider);
+                let (since, before) =
+                    known.map_or((new.at, 0), |known| (known.since, known.failures));
+                Streak {
+                    provider: new.provider.clone(),
+                    since,
+                    failures: before.saturating_add(1),
+                }
+            });
         others.cloned().chain(longer).collect()
     }
 }

@@ -18,7 +18,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with its message.
     pub fn new(code: Code, message: impl Into<Arc<str>>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 

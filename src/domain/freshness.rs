@@ -51,7 +51,9 @@ impl Shelf {
     /// Milliseconds of freshness left at `now` (ttl − age), negative once stale.
     pub fn left(&self, fetched_at: Time, now: Time) -> i64 {
         let age = i64::try_from(now.since(fetched_at).as_millis()).unwrap_or(i64::MAX);
-        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX).saturating_sub(age)
+        i64::try_from(self.ttl.as_millis())
+            .unwrap_or(i64::MAX)
+            .saturating_sub(age)
     }
 
     /// The last instant at which the judgement of `now` still holds; none once it is missing.
@@ -68,7 +70,10 @@ impl Shelf {
 mod tests {
     use super::*;
 
-    const SHELF: Shelf = Shelf { ttl: Duration::from_secs(10), max_stale: Duration::from_secs(60) };
+    const SHELF: Shelf = Shelf {
+        ttl: Duration::from_secs(10),
+        max_stale: Duration::from_secs(60),
+    };
 
     fn at(seconds: i64) -> Time {
         Time::from_millis(seconds * 1000)

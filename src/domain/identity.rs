@@ -16,24 +16,36 @@ impl Identity {
     pub fn of(source: &Source) -> Self {
         let mut hasher = Hasher::default();
         hasher.text(source.name.as_str());
-        source.inputs().iter().for_each(|input| hasher.text(input.as_str()));
+        source
+            .inputs()
+            .iter()
+            .for_each(|input| hasher.text(input.as_str()));
         // Where the inputs end and the filters begin.
         hasher.text("");
-        source.extracts().into_iter().for_each(|extract| hasher.text(extract));
+        source
+            .extracts()
+            .into_iter()
+            .for_each(|extract| hasher.text(extract));
         Self(hasher.0.digest128())
     }
 
     /// This identity on top of those of a derived source's inputs.
     #[must_use]
     pub fn over(self, inputs: impl IntoIterator<Item = Self>) -> Self {
-        let all: Vec<u8> = std::iter::once(self).chain(inputs).flat_map(|one| one.0.to_le_bytes()).collect();
+        let all: Vec<u8> = std::iter::once(self)
+            .chain(inputs)
+            .flat_map(|one| one.0.to_le_bytes())
+            .collect();
         Self(xxh3_128(&all))
     }
 
     /// The identity that is shown as `text`.
     pub fn from_text(text: &str) -> Option<Self> {
         let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        u128::from_str_radix(text, 16).ok().filter(|_| hex).map(Self)
+        u128::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| hex)
+            .map(Self)
     }
 }
 
@@ -62,7 +74,13 @@ mod tests {
     fn it_is_read_as_it_is_shown() {
         let identity = Identity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         assert_eq!(Identity::from_text(&identity.to_string()), Some(identity));
-        for bad in ["", "12", &"g".repeat(32), &format!("+{}", "1".repeat(31)), &"1".repeat(33)] {
+        for bad in [
+            "",
+            "12",
+            &"g".repeat(32),
+            &format!("+{}", "1".repeat(31)),
+            &"1".repeat(33),
+        ] {
             assert_eq!(Identity::from_text(bad), None, "{bad}");
         }
     }

@@ -39,10 +39,17 @@ impl Moment {
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let shift = match (&self.boot, &now.boot) {
             (Some(then), Some(boot)) if then.id == boot.id && then.up <= boot.up => {
-                let ended = now.at.as_millis().saturating_sub(millis(boot.up.saturating_sub(then.up)));
+                let ended = now
+                    .at
+                    .as_millis()
+                    .saturating_sub(millis(boot.up.saturating_sub(then.up)));
                 ended.saturating_sub(self.at.as_millis())
             }
-            _ => self.wall.min(now.at).as_millis().saturating_sub(self.at.as_millis()),
+            _ => self
+                .wall
+                .min(now.at)
+                .as_millis()
+                .saturating_sub(self.at.as_millis()),
         };
         if shift.abs() < NOISE_MS { 0 } else { shift }
     }
@@ -55,8 +62,15 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn moment(at: i64, wall: i64, boot: &str, up: i64) -> Moment {
-        let boot = SinceBoot { id: boot.into(), up: Duration::from_millis(up.unsigned_abs()) };
-        Moment { at: Time::from_millis(at), wall: Time::from_millis(wall), boot: Some(boot) }
+        let boot = SinceBoot {
+            id: boot.into(),
+            up: Duration::from_millis(up.unsigned_abs()),
+        };
+        Moment {
+            at: Time::from_millis(at),
+            wall: Time::from_millis(wall),
+            boot: Some(boot),
+        }
     }
 
     #[test]
@@ -70,7 +84,12 @@ mod tests {
     fn on_the_same_boot_a_step_of_the_wall_clock_changes_no_age() {
         let then = moment(10 * HOUR, 10 * HOUR, "a", 5_000);
         for step in [-HOUR, HOUR] {
-            let now = moment(10 * HOUR + 60_000 + step, 10 * HOUR + 60_000 + step, "a", 65_000);
+            let now = moment(
+                10 * HOUR + 60_000 + step,
+                10 * HOUR + 60_000 + step,
+                "a",
+                65_000,
+            );
             assert_eq!(then.shift_to(&now), step);
         }
     }
@@ -84,8 +103,14 @@ mod tests {
     #[test]
     fn a_step_during_the_former_run_is_taken_back() {
         let set_back = moment(10 * HOUR, 9 * HOUR, "a", 5_000);
-        assert_eq!(set_back.shift_to(&moment(11 * HOUR, 11 * HOUR, "b", 1)), -HOUR);
+        assert_eq!(
+            set_back.shift_to(&moment(11 * HOUR, 11 * HOUR, "b", 1)),
+            -HOUR
+        );
         let set_forward = moment(10 * HOUR, 12 * HOUR, "a", 5_000);
-        assert_eq!(set_forward.shift_to(&moment(13 * HOUR, 13 * HOUR, "b", 1)), 2 * HOUR);
+        assert_eq!(
+            set_forward.shift_to(&moment(13 * HOUR, 13 * HOUR, "b", 1)),
+            2 * HOUR
+        );
     }
 }

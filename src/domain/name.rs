@@ -27,7 +27,9 @@ impl Name {
 
     /// Checks `text` against the alphabet and the length.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let Some(first) = text.bytes().next() else { return Err(NameError::Empty) };
+        let Some(first) = text.bytes().next() else {
+            return Err(NameError::Empty);
+        };
         let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         if !letter(first) || !text.bytes().all(|b| letter(b) || b == b'_' || b == b'-') {
             return Err(NameError::BadCharacter);
@@ -65,7 +67,18 @@ mod tests {
         for good in ["a", "0", "btc", "btc-usd_2", &"x".repeat(64)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "_a", "-a", "A", "a.b", "../x", "ñ", "a b", "💰", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "_a",
+            "-a",
+            "A",
+            "a.b",
+            "../x",
+            "ñ",
+            "a b",
+            "💰",
+            &"x".repeat(65),
+        ] {
             assert!(Name::new(bad).is_err(), "{bad}");
         }
     }

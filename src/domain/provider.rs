@@ -45,7 +45,12 @@ pub struct Proxy(pub Url);
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} {})", self.method, self.url.host_str().unwrap_or_default())
+        write!(
+            f,
+            "Request({} {})",
+            self.method,
+            self.url.host_str().unwrap_or_default()
+        )
     }
 }
 

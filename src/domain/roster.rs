@@ -16,9 +16,19 @@ pub struct Roster {
 impl Roster {
     /// A roster of sources with different names.
     pub fn new(sources: Vec<Arc<Source>>) -> Self {
-        let index = sources.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
-        let mut roster = Self { sources, identities: Vec::new(), index };
-        roster.identities = (0..roster.sources.len()).map(|at| roster.identify(at, 0)).collect();
+        let index = sources
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (s.name.clone(), i))
+            .collect();
+        let mut roster = Self {
+            sources,
+            identities: Vec::new(),
+            index,
+        };
+        roster.identities = (0..roster.sources.len())
+            .map(|at| roster.identify(at, 0))
+            .collect();
         roster
     }
 
@@ -50,7 +60,10 @@ impl Roster {
         if source.inputs().is_empty() || depth >= self.sources.len() {
             return own;
         }
-        let inputs = source.inputs().iter().filter_map(|name| self.position(name.as_str()));
+        let inputs = source
+            .inputs()
+            .iter()
+            .filter_map(|name| self.position(name.as_str()));
         own.over(inputs.map(|input| self.identify(input, depth + 1)))
     }
 }

@@ -38,7 +38,10 @@ impl Saved {
             failure: entry.failure.clone(),
             stamps: Arc::clone(&entry.stamps),
             footing: Arc::clone(&entry.footing),
-            trail: Trail { next: None, ..entry.trail.clone() },
+            trail: Trail {
+                next: None,
+                ..entry.trail.clone()
+            },
         })
     }
 
@@ -48,17 +51,39 @@ impl Saved {
     pub fn moved(mut self, shift: i64, now: Time) -> Self {
         let raw = |at: Time| Time::from_millis(at.as_millis().saturating_add(shift));
         let past = |at: Time| raw(at).min(now);
-        let stamps = |stamps: &[(Name, Time)]| stamps.iter().map(|(name, at)| (name.clone(), past(*at))).collect();
-        self.reading = self.reading.map(|r| Arc::new(Reading { fetched_at: past(r.fetched_at), ..Reading::clone(&r) }));
-        self.failure = self.failure.map(|l| Arc::new(Lapse { at: past(l.at), ..Lapse::clone(&l) }));
+        let stamps = |stamps: &[(Name, Time)]| {
+            stamps
+                .iter()
+                .map(|(name, at)| (name.clone(), past(*at)))
+                .collect()
+        };
+        self.reading = self.reading.map(|r| {
+            Arc::new(Reading {
+                fetched_at: past(r.fetched_at),
+                ..Reading::clone(&r)
+            })
+        });
+        self.failure = self.failure.map(|l| {
+            Arc::new(Lapse {
+                at: past(l.at),
+                ..Lapse::clone(&l)
+            })
+        });
         self.stamps = stamps(&self.stamps);
         self.footing = stamps(&self.footing);
         self.trail.last = self.trail.last.map(past);
         self.trail.failing_since = self.trail.failing_since.map(past);
         let hold = |until: Time| raw(until).min(now.after(LONGEST_HOLD));
-        let moved = |t: &Try| Try { at: past(t.at), held_until: t.held_until.map(hold), ..t.clone() };
+        let moved = |t: &Try| Try {
+            at: past(t.at),
+            held_until: t.held_until.map(hold),
+            ..t.clone()
+        };
         self.trail.tries = self.trail.tries.iter().map(moved).collect();
-        let moved = |streak: &Streak| Streak { since: past(streak.since), ..streak.clone() };
+        let moved = |streak: &Streak| Streak {
+            since: past(streak.since),
+            ..streak.clone()
+        };
         self.trail.streaks = self.trail.streaks.iter().map(moved).collect();
         self
     }
@@ -77,7 +102,10 @@ impl Entry {
             entry.failure.clone_from(&saved.failure);
         }
         if entry.trail.last < saved.trail.last {
-            entry.trail = Trail { next: entry.trail.next, ..saved.trail.clone() };
+            entry.trail = Trail {
+                next: entry.trail.next,
+                ..saved.trail.clone()
+            };
             entry.footing = Arc::clone(&saved.footing);
         }
         entry.held_back()
@@ -87,11 +115,28 @@ impl Entry {
     /// have been told of other providers; of those nothing is kept.
     #[must_use]
     pub fn hear(&self, saved: &Saved) -> (Self, Turns) {
-        let known = |one: &&Try| self.source.providers().iter().any(|p| p.name == one.provider);
+        let known = |one: &&Try| {
+            self.source
+                .providers()
+                .iter()
+                .any(|p| p.name == one.provider)
+        };
         let tries = saved.trail.tries.iter().filter(known).cloned().collect();
-        let known = |one: &&Streak| self.source.providers().iter().any(|p| p.name == one.provider);
+        let known = |one: &&Streak| {
+            self.source
+                .providers()
+                .iter()
+                .any(|p| p.name == one.provider)
+        };
         let streaks = saved.trail.streaks.iter().filter(known).cloned().collect();
-        let heard = Saved { trail: Trail { tries, streaks, ..saved.trail.clone() }, ..saved.clone() };
+        let heard = Saved {
+            trail: Trail {
+                tries,
+                streaks,
+                ..saved.trail.clone()
+            },
+            ..saved.clone()
+        };
         let entry = self.restore(&heard);
         let turns = self.turns(&entry, heard.trail.last.unwrap_or_default());
         (entry, turns)
@@ -99,6 +144,8 @@ impl Entry {
 
     /// Whether another replica knows something of this source that is new here.
     pub fn learns_from(&self, saved: &Saved) -> bool {
-        self.reading < saved.reading || self.failure < saved.failure || self.trail.last < saved.trail.last
+        self.reading < saved.reading
+            || self.failure < saved.failure
+            || self.trail.last < saved.trail.last
     }
 }

@@ -13,7 +13,11 @@ impl Pace {
     pub fn pause(&self, failures: u32, chance: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(24);
         let backoff = QUICK_RETRY * (1 << doublings);
-        let pause = if failures == 0 { self.interval } else { backoff.min(self.interval) };
+        let pause = if failures == 0 {
+            self.interval
+        } else {
+            backoff.min(self.interval)
+        };
         pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
     }
 
@@ -71,7 +75,10 @@ mod tests {
     #[test]
     fn retry_after_moves_the_next_attempt_and_never_hastens_it() {
         let start = Time::from_millis(0);
-        let next = |held: i64| PACE.next(start, 1, 0.5, Some(Time::from_millis(held))).as_millis();
+        let next = |held: i64| {
+            PACE.next(start, 1, 0.5, Some(Time::from_millis(held)))
+                .as_millis()
+        };
         assert_eq!(next(90_000), 90_000);
         assert_eq!(next(1_000), 5_000);
     }
@@ -80,20 +87,31 @@ mod tests {
     fn replicas_that_ask_alone_take_turns_but_let_nothing_go_stale() {
         let next = |replicas, ttl, chance| {
             let ttl = Duration::from_secs(ttl);
-            PACE.stretched(replicas, ttl, Time::from_millis(0), 0, chance, None).as_millis()
+            PACE.stretched(replicas, ttl, Time::from_millis(0), 0, chance, None)
+                .as_millis()
         };
         assert_eq!(next(1, 124, 0.5), 60_000);
         assert_eq!(next(3, 1_000, 0.5), 180_000);
         assert_eq!(next(3, 1_000, 1.0), 198_000);
         for chance in [0.0, 0.5, 1.0] {
-            assert!((60_000..=120_000).contains(&next(10, 124, chance)), "{}", next(10, 124, chance));
+            assert!(
+                (60_000..=120_000).contains(&next(10, 124, chance)),
+                "{}",
+                next(10, 124, chance)
+            );
         }
         assert_eq!(next(10, 10, 0.5), 60_000, "never more often than one alone");
     }
 
     #[test]
     fn the_schedule_respects_the_least_interval() {
-        let slow = Pace { min_interval: Duration::from_secs(30), ..PACE };
-        assert_eq!(slow.next(Time::from_millis(0), 1, 0.5, None).as_millis(), 30_000);
+        let slow = Pace {
+            min_interval: Duration::from_secs(30),
+            ..PACE
+        };
+        assert_eq!(
+            slow.next(Time::from_millis(0), 1, 0.5, None).as_millis(),
+            30_000
+        );
     }
 }

@@ -35,7 +35,10 @@ impl Veil {
 
 impl From<Secrets> for Veil {
     fn from(current: Secrets) -> Self {
-        Self { current, previous: Secrets::default() }
+        Self {
+            current,
+            previous: Secrets::default(),
+        }
     }
 }
 
@@ -46,13 +49,21 @@ impl Secrets {
     /// Keeps the values of at least [`Self::MIN`] characters, each in every form in which others may write it, in
     /// whatever letter case.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
-        let long = values.into_iter().filter(|v| v.chars().count() >= Self::MIN);
+        let long = values
+            .into_iter()
+            .filter(|v| v.chars().count() >= Self::MIN);
         let kept: BTreeSet<String> = long.flat_map(forms).collect();
         if kept.is_empty() {
             return Self::default();
         }
         // Building fails only beyond two thousand million bytes of secrets; a configuration has at most a few million.
-        Self(AhoCorasick::builder().ascii_case_insensitive(true).build(&kept).ok().map(Arc::new))
+        Self(
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .build(&kept)
+                .ok()
+                .map(Arc::new),
+        )
     }
 
     /// `text` with every secret replaced by `***`; borrowed where there is none.
@@ -74,10 +85,19 @@ impl Secrets {
 
     /// Where secrets stand in `text`, in bytes, in order; those that overlap are one.
     pub fn spans(&self, text: &str) -> Vec<Range<usize>> {
-        let Some(known) = &self.0 else { return Vec::new() };
-        let mut found: Vec<Range<usize>> = known.find_overlapping_iter(text).map(|found| found.range()).collect();
+        let Some(known) = &self.0 else {
+            return Vec::new();
+        };
+        let mut found: Vec<Range<usize>> = known
+            .find_overlapping_iter(text)
+            .map(|found| found.range())
+            .collect();
         for layer in Layer::under(text) {
-            found.extend(known.find_overlapping_iter(&layer.bytes).map(|found| layer.place(&found.range())));
+            found.extend(
+                known
+                    .find_overlapping_iter(&layer.bytes)
+                    .map(|found| layer.place(&found.range())),
+            );
         }
         found.sort_unstable_by_key(|span| span.start);
         found.dedup_by(|next, span| {
@@ -114,7 +134,10 @@ mod tests {
     #[test]
     fn secrets_within_secrets_go_and_short_ones_stay() {
         let secrets = Secrets::new(["abcdefgh".into(), "abcdefghij".into(), "short".into()]);
-        assert_eq!(secrets.mask("key abcdefghij, short, abcdefgh"), "key ***, short, ***");
+        assert_eq!(
+            secrets.mask("key abcdefghij, short, abcdefgh"),
+            "key ***, short, ***"
+        );
         assert!(matches!(secrets.mask("nothing here"), Cow::Borrowed(_)));
         assert_eq!(format!("{secrets:?}"), "Secrets(2)");
     }
@@ -122,7 +145,10 @@ mod tests {
     #[test]
     fn nothing_is_left_of_secrets_that_overlap() {
         let secrets = Secrets::new(["abcdefgh".into(), "ghijklmn".into()]);
-        assert_eq!(secrets.mask("-abcdefghijklmn-abcdefghabcdefgh-"), "-***-******-");
+        assert_eq!(
+            secrets.mask("-abcdefghijklmn-abcdefghabcdefgh-"),
+            "-***-******-"
+        );
         assert_eq!(secrets.spans("-abcdefghijklmn-abcdefgh"), [1..15, 16..24]);
         assert_eq!(Secrets::new(["short".into()]).mask("short"), "short");
     }
@@ -142,7 +168,11 @@ mod tests {
             "k&#x2F;&#233;&#X27;&#32;&amp;&#x0002b;{Key}&#37;",
             "k/é&amp;#39; &amp;amp;+{Key}%",
         ] {
-            assert_eq!(secrets.mask(&format!("é {written} ñ")), "é *** ñ", "{written}");
+            assert_eq!(
+                secrets.mask(&format!("é {written} ñ")),
+                "é *** ñ",
+                "{written}"
+            );
         }
         for harmless in ["100%25 of k/", "&;&#;&#x;&nbsp;&#99999999;&amp"] {
             assert_eq!(secrets.mask(harmless), harmless);

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Code, Data, Derivation, Entry, Freshness, Identity, Name, Outcome, Roster, Saved, Source, Time, Turns};
+use super::{
+    Code, Data, Derivation, Entry, Freshness, Identity, Name, Outcome, Roster, Saved, Source, Time,
+    Turns,
+};
 
 /// What is known of every source. Cheap to clone; a merge copies one pointer per source.
 #[derive(Debug, Clone)]
@@ -71,7 +74,11 @@ impl State<'_> {
 impl Snapshot {
     /// A snapshot that knows nothing yet.
     pub fn new(roster: Arc<Roster>) -> Self {
-        let entries = roster.sources().iter().map(|s| Arc::new(Entry::new(Arc::clone(s), true))).collect();
+        let entries = roster
+            .sources()
+            .iter()
+            .map(|s| Arc::new(Entry::new(Arc::clone(s), true)))
+            .collect();
         Self { roster, entries }
     }
 
@@ -96,11 +103,19 @@ impl Snapshot {
     pub fn merge(&self, outcome: &Outcome) -> Merged {
         let mut snapshot = self.clone();
         let Some(at) = self.home(&outcome.source, outcome.identity) else {
-            return Merged { snapshot, turns: Turns::default(), taken: false };
+            return Merged {
+                snapshot,
+                turns: Turns::default(),
+                taken: false,
+            };
         };
         let (entry, turns) = self.entries[at].merge(outcome);
         snapshot.entries[at] = Arc::new(entry);
-        Merged { snapshot, turns, taken: true }
+        Merged {
+            snapshot,
+            turns,
+            taken: true,
+        }
     }
 
     /// This snapshot with what was kept of its sources, newest wins; what belongs to nobody here is left out.
@@ -120,16 +135,26 @@ impl Snapshot {
     pub fn hear(&self, saved: &Saved) -> Merged {
         let mut snapshot = self.clone();
         let Some(at) = self.home(&saved.name, saved.identity) else {
-            return Merged { snapshot, turns: Turns::default(), taken: false };
+            return Merged {
+                snapshot,
+                turns: Turns::default(),
+                taken: false,
+            };
         };
         let (entry, turns) = self.entries[at].hear(saved);
         snapshot.entries[at] = Arc::new(entry);
-        Merged { snapshot, turns, taken: true }
+        Merged {
+            snapshot,
+            turns,
+            taken: true,
+        }
     }
 
     /// Whether another replica knows something of a source that is new here, or that this one has no plan for yet.
     pub fn learns_from(&self, saved: &Saved) -> bool {
-        let home = self.home(&saved.name, saved.identity).map(|at| &self.entries[at]);
+        let home = self
+            .home(&saved.name, saved.identity)
+            .map(|at| &self.entries[at]);
         home.is_some_and(|entry| entry.trail.next.is_none() || entry.learns_from(saved))
     }
 
@@ -137,7 +162,11 @@ impl Snapshot {
     #[must_use]
     pub fn replanned(&self, plan: impl Fn(&Entry) -> Option<Time>) -> Self {
         let mut snapshot = self.clone();
-        for slot in snapshot.entries.iter_mut().filter(|entry| entry.trail.next.is_some()) {
+        for slot in snapshot
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.trail.next.is_some())
+        {
             let mut entry = Entry::clone(slot);
             entry.trail.next = plan(&entry).or(entry.trail.next);
             *slot = Arc::new(entry.held_back());
@@ -158,7 +187,9 @@ impl Snapshot {
     }
 
     fn home(&self, name: &Name, identity: Identity) -> Option<usize> {
-        self.roster.position(name.as_str()).filter(|at| self.roster.identity(*at) == identity)
+        self.roster
+            .position(name.as_str())
+            .filter(|at| self.roster.identity(*at) == identity)
     }
 
     /// This snapshot with the next attempt at a source planned.
@@ -186,11 +217,18 @@ impl Snapshot {
     /// with nothing and nobody waits for them.
     #[must_use]
     pub fn under(&self, roster: Arc<Roster>) -> Self {
-        let entry = |(at, source): (usize, &Arc<Source>)| match self.home(&source.name, roster.identity(at)) {
+        let entry = |(at, source): (usize, &Arc<Source>)| match self
+            .home(&source.name, roster.identity(at))
+        {
             Some(known) => self.entries[known].under(source),
             None => Entry::new(Arc::clone(source), false),
         };
-        let entries = roster.sources().iter().enumerate().map(|each| Arc::new(entry(each))).collect();
+        let entries = roster
+            .sources()
+            .iter()
+            .enumerate()
+            .map(|each| Arc::new(entry(each)))
+            .collect();
         Self { roster, entries }
     }
 
@@ -212,18 +250,38 @@ impl Snapshot {
     pub fn state(&self, position: usize, now: Time) -> State<'_> {
         let entry = &self.entries[position];
         let freshness = self.freshness(entry, now);
-        let usable = entry.reading.as_ref().filter(|_| freshness != Freshness::Missing);
-        let reading = usable.map(|r| Shown { data: &r.data, provider: &r.provider, fetched_at: r.fetched_at });
+        let usable = entry
+            .reading
+            .as_ref()
+            .filter(|_| freshness != Freshness::Missing);
+        let reading = usable.map(|r| Shown {
+            data: &r.data,
+            provider: &r.provider,
+            fetched_at: r.fetched_at,
+        });
         let error = self.trouble(entry, freshness, now);
-        let left = reading.and_then(|_| self.stamps(entry).map(|(input, at)| input.source.shelf.left(at, now)).min());
-        State { freshness, reading, error, took: entry.trail.took, left }
+        let left = reading.and_then(|_| {
+            self.stamps(entry)
+                .map(|(input, at)| input.source.shelf.left(at, now))
+                .min()
+        });
+        State {
+            freshness,
+            reading,
+            error,
+            took: entry.trail.took,
+            left,
+        }
     }
 
     /// When the source at `position` will be asked next; of a derived source, the soonest of its inputs.
     pub fn next_attempt(&self, position: usize) -> Option<Time> {
         let entry = &self.entries[position];
         let of = |name: &Name| self.next_attempt(self.roster.position(name.as_str())?);
-        entry.trail.next.or_else(|| entry.source.inputs().iter().filter_map(of).min())
+        entry
+            .trail
+            .next
+            .or_else(|| entry.source.inputs().iter().filter_map(of).min())
     }
 
     /// The readings of fetched sources on which the reading of the source at `position` rests, were it made now: its
@@ -231,14 +289,21 @@ impl Snapshot {
     pub fn footing(&self, position: usize) -> Option<Vec<(Name, Time)>> {
         let entry = &self.entries[position];
         if entry.source.pace().is_some() {
-            return Some(vec![(entry.source.name.clone(), entry.reading.as_ref()?.fetched_at)]);
+            return Some(vec![(
+                entry.source.name.clone(),
+                entry.reading.as_ref()?.fetched_at,
+            )]);
         }
         let mut stamps = std::collections::BTreeMap::new();
         for name in entry.source.inputs() {
             let input = &self.entries[self.roster.position(name.as_str())?];
             let reading = input.reading.as_ref()?;
             let own = [(name.clone(), reading.fetched_at)];
-            let below: &[(Name, Time)] = if input.source.pace().is_some() { &own } else { &input.stamps };
+            let below: &[(Name, Time)] = if input.source.pace().is_some() {
+                &own
+            } else {
+                &input.stamps
+            };
             for (leaf, at) in below {
                 let oldest = stamps.entry(leaf.clone()).or_insert(*at);
                 *oldest = (*oldest).min(*at);
@@ -250,39 +315,69 @@ impl Snapshot {
     /// Whether a derived source was computed from what its inputs tell now, or cannot be.
     pub fn derived_is_current(&self, position: usize) -> bool {
         let entry = &self.entries[position];
-        entry.source.pace().is_some() || self.footing(position).is_none_or(|footing| *footing == *entry.footing)
+        entry.source.pace().is_some()
+            || self
+                .footing(position)
+                .is_none_or(|footing| *footing == *entry.footing)
     }
 
     /// Failed attempts since the last success of the source at `position`; of a derived source the most of its own and its
     /// inputs': what it cannot be computed from makes it fail as often.
     pub fn failures(&self, position: usize) -> u32 {
         let entry = &self.entries[position];
-        let of_input = |name: &Name| self.roster.position(name.as_str()).map_or(0, |at| self.failures(at));
-        entry.source.inputs().iter().map(of_input).fold(entry.trail.failures, u32::max)
+        let of_input = |name: &Name| {
+            self.roster
+                .position(name.as_str())
+                .map_or(0, |at| self.failures(at))
+        };
+        entry
+            .source
+            .inputs()
+            .iter()
+            .map(of_input)
+            .fold(entry.trail.failures, u32::max)
     }
 
     /// The last instant at which every state of `now` still holds; none if nothing will change by age alone.
     pub fn holds_until(&self, position: usize, now: Time) -> Option<Time> {
         let entry = &self.entries[position];
         entry.reading.as_ref()?;
-        let own = self.stamps(entry).filter_map(|(input, at)| input.source.shelf.holds_until(at, now));
+        let own = self
+            .stamps(entry)
+            .filter_map(|(input, at)| input.source.shelf.holds_until(at, now));
         let of_input = |name: &Name| self.holds_until(self.roster.position(name.as_str())?, now);
-        own.chain(entry.source.inputs().iter().filter_map(of_input)).min()
+        own.chain(entry.source.inputs().iter().filter_map(of_input))
+            .min()
     }
 
     fn freshness(&self, entry: &Entry, now: Time) -> Freshness {
-        self.stamps(entry).map(|(input, at)| input.source.shelf.judge(at, now)).max().unwrap_or(Freshness::Missing)
+        self.stamps(entry)
+            .map(|(input, at)| input.source.shelf.judge(at, now))
+            .max()
+            .unwrap_or(Freshness::Missing)
     }
 
     /// The fetched sources and instants on which the reading of `entry` rests.
     fn stamps<'s>(&'s self, entry: &'s Entry) -> impl Iterator<Item = (&'s Entry, Time)> {
         let fetched = entry.source.pace().is_some();
-        let own = entry.reading.as_ref().filter(|_| fetched).map(|r| (entry, r.fetched_at));
-        let below = entry.stamps.iter().filter_map(|(name, at)| Some((&**self.entry(name.as_str())?, *at)));
+        let own = entry
+            .reading
+            .as_ref()
+            .filter(|_| fetched)
+            .map(|r| (entry, r.fetched_at));
+        let below = entry
+            .stamps
+            .iter()
+            .filter_map(|(name, at)| Some((&**self.entry(name.as_str())?, *at)));
         own.into_iter().chain(below)
     }
 
-    fn trouble<'s>(&'s self, entry: &'s Entry, freshness: Freshness, now: Time) -> Option<Trouble<'s>> {
+    fn trouble<'s>(
+        &'s self,
+        entry: &'s Entry,
+        freshness: Freshness,
+        now: Time,
+    ) -> Option<Trouble<'s>> {
         if let Some(lapse) = entry.failing() {
             return Some(Trouble {
                 code: lapse.failure.code,
@@ -293,19 +388,28 @@ impl Snapshot {
         if let Some(trouble) = self.trouble_of_input(entry, now) {
             return Some(trouble);
         }
-        let unexplained = |code, message| Some(Trouble { code, message: Cow::Borrowed(message), since: None });
+        let unexplained = |code, message| {
+            Some(Trouble {
+                code,
+                message: Cow::Borrowed(message),
+                since: None,
+            })
+        };
         match (freshness, &entry.reading) {
             (Freshness::Missing, None) => unexplained(Code::Pending, "no attempt has ended yet"),
-            (Freshness::Missing, Some(_)) => {
-                unexplained(Code::Expired, "the last reading is older than ttl + max_stale")
-            }
+            (Freshness::Missing, Some(_)) => unexplained(
+                Code::Expired,
+                "the last reading is older than ttl + max_stale",
+            ),
             _ => None,
         }
     }
 
     fn trouble_of_input<'s>(&'s self, entry: &'s Entry, now: Time) -> Option<Trouble<'s>> {
         entry.source.inputs().iter().find_map(|name| {
-            let input = self.state(self.roster.position(name.as_str())?, now).error?;
+            let input = self
+                .state(self.roster.position(name.as_str())?, now)
+                .error?;
             let message = Cow::Owned(format!("input `{name}`: {}", input.message));
             Some(Trouble { message, ..input })
         })

@@ -25,8 +25,15 @@ mod tests {
 
     #[test]
     fn spans_read_as_people_write_them() {
-        let texts = [0, 500, 50_000, 250_000, 1_000_000, 1_500_000, 4_000_000, 90_001_000]
-            .map(|micros| spell(Duration::from_micros(micros)));
-        assert_eq!(texts, ["0 ms", "0.5 ms", "50 ms", "250 ms", "1 s", "1.5 s", "4 s", "90.001 s"]);
+        let texts = [
+            0, 500, 50_000, 250_000, 1_000_000, 1_500_000, 4_000_000, 90_001_000,
+        ]
+        .map(|micros| spell(Duration::from_micros(micros)));
+        assert_eq!(
+            texts,
+            [
+                "0 ms", "0.5 ms", "50 ms", "250 ms", "1 s", "1.5 s", "4 s", "90.001 s"
+            ]
+        );
     }
 }

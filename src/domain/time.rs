@@ -46,14 +46,23 @@ mod tests {
 
     #[test]
     fn an_earlier_instant_in_the_future_is_no_age() {
-        assert_eq!(Time::from_millis(5).since(Time::from_millis(9)), Duration::ZERO);
-        assert_eq!(Time::from_millis(9).since(Time::from_millis(5)), Duration::from_millis(4));
+        assert_eq!(
+            Time::from_millis(5).since(Time::from_millis(9)),
+            Duration::ZERO
+        );
+        assert_eq!(
+            Time::from_millis(9).since(Time::from_millis(5)),
+            Duration::from_millis(4)
+        );
     }
 
     #[test]
     fn moving_saturates() {
         let end = Time::from_millis(i64::MAX);
         assert_eq!(end.after(Duration::MAX), end);
-        assert_eq!(Time::from_millis(i64::MIN).before(Duration::MAX), Time::from_millis(i64::MIN));
+        assert_eq!(
+            Time::from_millis(i64::MIN).before(Duration::MAX),
+            Time::from_millis(i64::MIN)
+        );
     }
 }

@@ -22,11 +22,26 @@ const MAX_SHOWN: usize = 40;
 /// What jq has and filters here do not, with the reason.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["halt", "halt_error"], "a filter cannot end the program"),
-    (&["env", "$ENV"], "a filter sees its input only, never the environment"),
-    (&["input", "inputs", "input_filename", "input_line_number"], "a filter has one input, which is `.`"),
-    (&["debug", "stderr"], "a filter writes nothing but its result"),
-    (&["now", "localtime", "strflocaltime"], "a filter's result depends on its input only"),
-    (&["$__prog_args", "$__loc__", "modulemeta", "get_search_list"], "a filter is not a program of its own"),
+    (
+        &["env", "$ENV"],
+        "a filter sees its input only, never the environment",
+    ),
+    (
+        &["input", "inputs", "input_filename", "input_line_number"],
+        "a filter has one input, which is `.`",
+    ),
+    (
+        &["debug", "stderr"],
+        "a filter writes nothing but its result",
+    ),
+    (
+        &["now", "localtime", "strflocaltime"],
+        "a filter's result depends on its input only",
+    ),
+    (
+        &["$__prog_args", "$__loc__", "modulemeta", "get_search_list"],
+        "a filter is not a program of its own",
+    ),
 ];
 
 /// Texts up to here are compiled on any stack, in bytes; a thread takes as long as they do.
@@ -35,30 +50,61 @@ const SHORT: usize = 256;
 /// Compiles `text`. Parsers and compilers recurse, so long texts are compiled on a stack that is deep enough for any.
 pub(super) fn compile(text: &str) -> Result<Program, FilterError> {
     if text.len() > Filter::MAX_TEXT {
-        return Err(error(text, &text[..0], format!("a filter has at most {} bytes", Filter::MAX_TEXT)));
+        return Err(error(
+            text,
+            &text[..0],
+            format!("a filter has at most {} bytes", Filter::MAX_TEXT),
+        ));
     }
     if text.len() <= SHORT {
         return build(text);
     }
     let built = on_deep_stack("compile", || build(text));
-    built.unwrap_or_else(|why| Err(error(text, &text[..0], format!("cannot be compiled: {why}"))))
+    built.unwrap_or_else(|why| {
+        Err(error(
+            text,
+            &text[..0],
+            format!("cannot be compiled: {why}"),
+        ))
+    })
 }
 
 fn build(text: &str) -> Result<Program, FilterError> {
-    let broken = |_| error(text, &text[..0], "the library of filters does not load".into());
+    let broken = |_| {
+        error(
+            text,
+            &text[..0],
+            "the library of filters does not load".into(),
+        )
+    };
     let term = parsed(text)?;
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
     let body = rewrite::tail(term);
     let (defs, funs) = library::reached(&body);
-    let root = Def { name: &*name, args: Vec::new(), body };
+    let root = Def {
+        name: &*name,
+        args: Vec::new(),
+        body,
+    };
     let arena = Arena::default();
-    let main = File { code: &*name, path: () };
-    let modules = Loader::new(defs.into_iter().chain([root])).load(&arena, main).map_err(broken)?;
+    let main = File {
+        code: &*name,
+        path: (),
+    };
+    let modules = Loader::new(defs.into_iter().chain([root]))
+        .load(&arena, main)
+        .map_err(broken)?;
     let compiled = Compiler::default().with_funs(funs).compile(modules);
     compiled.map_err(|errors| {
-        let first = errors.iter().flat_map(|(_, undefined)| undefined).min_by_key(|(name, _)| span(text, name).start);
-        first.map_or_else(|| broken(Vec::new()), |(name, kind)| unknown(text, name, kind))
+        let first = errors
+            .iter()
+            .flat_map(|(_, undefined)| undefined)
+            .min_by_key(|(name, _)| span(text, name).start);
+        first.map_or_else(
+            || broken(Vec::new()),
+            |(name, kind)| unknown(text, name, kind),
+        )
     })
 }
 
@@ -71,15 +117,25 @@ fn unused_name(text: &str) -> String {
 }
 
 fn parsed(text: &str) -> Result<Term<&str>, FilterError> {
-    let tokens = Lexer::new(text).lex().map_err(|errors| first(errors, |flaw| lexical(text, flaw)))?;
+    let tokens = Lexer::new(text)
+        .lex()
+        .map_err(|errors| first(errors, |flaw| lexical(text, flaw)))?;
     allowed(text, &tokens, 0)?;
-    Parser::new(&tokens).parse(Parser::term).map_err(|errors| first(errors, |flaw| syntactic(text, flaw)))
+    Parser::new(&tokens)
+        .parse(Parser::term)
+        .map_err(|errors| first(errors, |flaw| syntactic(text, flaw)))
 }
 
 /// The error that stands first in the text.
 fn first<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
-    let told = errors.into_iter().map(told).min_by_key(|error| error.span.start);
-    told.unwrap_or_else(|| FilterError { message: "syntax error".into(), span: 0..0 })
+    let told = errors
+        .into_iter()
+        .map(told)
+        .min_by_key(|error| error.span.start);
+    told.unwrap_or_else(|| FilterError {
+        message: "syntax error".into(),
+        span: 0..0,
+    })
 }
 
 fn lexical<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> FilterError {
@@ -107,13 +163,26 @@ fn allowed<'t>(text: &'t str, tokens: &[Token<&'t str>], depth: usize) -> Result
         let next = tokens.get(position + 1).map(|Token(_, token)| token);
         match (*word, token, next) {
             ("def", Tok::Word, Some(Tok::Word | Tok::Fmt)) => {
-                return Err(error(text, word, "`def` is not allowed: a definition could call itself for ever".into()));
+                return Err(error(
+                    text,
+                    word,
+                    "`def` is not allowed: a definition could call itself for ever".into(),
+                ));
             }
-            ("import" | "include", Tok::Word, Some(Tok::Str(_))) | ("module", Tok::Word, Some(Tok::Block(_))) => {
-                return Err(error(text, word, format!("`{word}` is not allowed: a filter has no modules")));
+            ("import" | "include", Tok::Word, Some(Tok::Str(_)))
+            | ("module", Tok::Word, Some(Tok::Block(_))) => {
+                return Err(error(
+                    text,
+                    word,
+                    format!("`{word}` is not allowed: a filter has no modules"),
+                ));
             }
             (_, Tok::Block(_), _) if depth == MAX_NESTING => {
-                return Err(error(text, &word[..1], format!("a filter nests at most {MAX_NESTING} levels")));
+                return Err(error(
+                    text,
+                    &word[..1],
+                    format!("a filter nests at most {MAX_NESTING} levels"),
+                ));
             }
             (_, Tok::Block(inner), _) => allowed(text, inner, depth + 1)?,
             (_, Tok::Str(parts), _) => parts.iter().try_for_each(|part| match part {
@@ -142,10 +211,16 @@ fn unknown_filter(name: &str, arity: usize) -> String {
     if let Some(arities) = known.get(name) {
         let takes: Vec<String> = arities.iter().map(ToString::to_string).collect();
         let plural = if arities == &[1] { "" } else { "s" };
-        return format!("`{name}` takes {} argument{plural}, not {arity}", takes.join(" or "));
+        return format!(
+            "`{name}` takes {} argument{plural}, not {arity}",
+            takes.join(" or ")
+        );
     }
     let similarity = |other: &str| strsim::jaro_winkler(name, other);
-    let nearest = known.keys().map(|other| (similarity(other), *other)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let nearest = known
+        .keys()
+        .map(|other| (similarity(other), *other))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((similar, other)) if similar >= SIMILAR => {
             format!("unknown function {}; did you mean `{other}`?", shown(name))
@@ -155,17 +230,28 @@ fn unknown_filter(name: &str, arity: usize) -> String {
 }
 
 fn error(text: &str, at: &str, message: String) -> FilterError {
-    FilterError { message, span: span(text, at) }
+    FilterError {
+        message,
+        span: span(text, at),
+    }
 }
 
 /// Where `part` stands in `text`; the beginning if it is not from there.
 fn span(text: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-    if start.saturating_add(part.len()) <= text.len() { start..start + part.len() } else { 0..0 }
+    if start.saturating_add(part.len()) <= text.len() {
+        start..start + part.len()
+    } else {
+        0..0
+    }
 }
 
 fn shown(found: &str) -> String {
-    let mut shown: String = found.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+    let mut shown: String = found
+        .chars()
+        .take(MAX_SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
     if shown.is_empty() {
         return "the end".into();
     }

@@ -20,18 +20,28 @@ pub(super) struct Complaint {
 impl Complaint {
     /// A complaint that quotes nothing from outside.
     pub(super) fn new(code: Code, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), quote: None }
+        Self {
+            code,
+            what: what.into(),
+            quote: None,
+        }
     }
 
     /// With words from outside at its end.
     pub(super) fn quoting(code: Code, what: impl Into<String>, quote: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(&quote[..quote.len().min(MAX_RAW)]);
-        Self { code, what: what.into(), quote: Some(raw.into_owned()) }
+        Self {
+            code,
+            what: what.into(),
+            quote: Some(raw.into_owned()),
+        }
     }
 
     /// The failure, secrets masked, the quote escaped and cut.
     pub(super) fn into_failure(self, veil: &Veil) -> Failure {
-        let Some(quote) = self.quote else { return Failure::new(self.code, veil.mask(&self.what)) };
+        let Some(quote) = self.quote else {
+            return Failure::new(self.code, veil.mask(&self.what));
+        };
         let message = format!("{}: {}", veil.mask(&self.what), escaped(&veil.mask(&quote)));
         Failure::new(self.code, message)
     }
@@ -42,7 +52,11 @@ fn escaped(text: &str) -> String {
     let mut out = String::new();
     let mut used = 0;
     for c in text.trim().chars() {
-        let shown: String = if matches!(c, '"' | '\'') { c.into() } else { c.escape_debug().collect() };
+        let shown: String = if matches!(c, '"' | '\'') {
+            c.into()
+        } else {
+            c.escape_debug().collect()
+        };
         let width = shown.chars().count();
         if used + width >= MAX_QUOTE {
             out.push('…');
@@ -61,12 +75,18 @@ mod tests {
 
     fn message(quote: &str, secrets: &[&str]) -> String {
         let secrets = Secrets::new(secrets.iter().map(|s| (*s).to_owned()));
-        Complaint::quoting(Code::NotJson, "bad", quote.as_bytes()).into_failure(&secrets.into()).message.to_string()
+        Complaint::quoting(Code::NotJson, "bad", quote.as_bytes())
+            .into_failure(&secrets.into())
+            .message
+            .to_string()
     }
 
     #[test]
     fn quotes_are_escaped_and_cut() {
-        assert_eq!(message("  {\"a\":\n\u{1b}[31m}\u{202e} ", &[]), "bad: {\"a\":\\n\\u{1b}[31m}\\u{202e}");
+        assert_eq!(
+            message("  {\"a\":\n\u{1b}[31m}\u{202e} ", &[]),
+            "bad: {\"a\":\\n\\u{1b}[31m}\\u{202e}"
+        );
         let long = message(&"é".repeat(500), &[]);
         assert_eq!(long.chars().count(), "bad: ".len() + MAX_QUOTE);
         assert!(long.ends_with('…'));

@@ -43,8 +43,14 @@ mod tests {
     fn the_limit_is_the_last_level_allowed() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(too_deep(nested(MAX_DEPTH).as_bytes(), MAX_DEPTH), None);
-        assert_eq!(too_deep(nested(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH), Some(MAX_DEPTH));
-        assert_eq!(too_deep("[".repeat(1_000_000).as_bytes(), MAX_DEPTH), Some(MAX_DEPTH));
+        assert_eq!(
+            too_deep(nested(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH),
+            Some(MAX_DEPTH)
+        );
+        assert_eq!(
+            too_deep("[".repeat(1_000_000).as_bytes(), MAX_DEPTH),
+            Some(MAX_DEPTH)
+        );
     }
 
     #[test]

@@ -64,7 +64,10 @@ impl Extractor {
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: Secrets) {
-        self.veil.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
+        self.veil
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(secrets);
     }
 
     /// Takes over filters that are compiled already, instead of those that it had.
@@ -74,12 +77,21 @@ impl Extractor {
 
     /// The filter of this text; compiled now, unless it is known.
     pub fn filter(&self, text: &str) -> Result<Filter, FilterError> {
-        self.filters.lock().unwrap_or_else(PoisonError::into_inner).get(text)
+        self.filters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(text)
     }
 
     /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
     /// It takes as long as the turn of `source` and the filter take; a dropped future stops the filter.
-    pub async fn extract(&self, source: &Name, filter: &Filter, payload: Bytes, by: Deadline) -> Result<Data, Failure> {
+    pub async fn extract(
+        &self,
+        source: &Name,
+        filter: &Filter,
+        payload: Bytes,
+        by: Deadline,
+    ) -> Result<Data, Failure> {
         let answer = if filter.is_identity() && payload.len() <= IN_PLACE {
             evaluate(filter, &payload, &Stop::default())
         } else {
@@ -91,13 +103,21 @@ impl Extractor {
         })
     }
 
-    async fn on_thread(&self, source: &Name, filter: &Filter, payload: Bytes, by: Deadline) -> Answer {
+    async fn on_thread(
+        &self,
+        source: &Name,
+        filter: &Filter,
+        payload: Bytes,
+        by: Deadline,
+    ) -> Answer {
         let lane = self.lane(source);
         if lane.is_lost() {
             return Err(still_running());
         }
         let turn = timeout_at(by.at, Arc::clone(&lane.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(lane.give_up(lane.running.load(Ordering::Acquire), by)) };
+        let Ok(Ok(turn)) = turn else {
+            return Err(lane.give_up(lane.running.load(Ordering::Acquire), by));
+        };
         let _room = self.room.take(payload.len(), by).await?;
         let ticket = lane.running.fetch_add(1, Ordering::AcqRel) + 1;
         let stop = Stop::default();
@@ -127,7 +147,12 @@ impl Extractor {
             keep
         };
         let started = self.threads.run(work);
-        started.map_err(|error| Complaint::new(Code::ExtractFailed, format!("no thread for the filter: {error}")))?;
+        started.map_err(|error| {
+            Complaint::new(
+                Code::ExtractFailed,
+                format!("no thread for the filter: {error}"),
+            )
+        })?;
         Ok(answer)
     }
 
@@ -139,7 +164,11 @@ impl Extractor {
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)), running: AtomicU64::new(0), lost: AtomicU64::new(0) }
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            running: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
     }
 }
 
@@ -147,12 +176,20 @@ impl Lane {
     /// Whether the evaluation that has the turn was given up.
     fn is_lost(&self) -> bool {
         let lost = self.lost.load(Ordering::Acquire);
-        lost != 0 && lost == self.running.load(Ordering::Acquire) && self.turn.available_permits() == 0
+        lost != 0
+            && lost == self.running.load(Ordering::Acquire)
+            && self.turn.available_permits() == 0
     }
 
     fn give_up(&self, ticket: u64, by: Deadline) -> Complaint {
         self.lost.fetch_max(ticket, Ordering::AcqRel);
-        Complaint::new(Code::ExtractTimeout, format!("the filter did not end within the attempt's {}", spell(by.limit)))
+        Complaint::new(
+            Code::ExtractTimeout,
+            format!(
+                "the filter did not end within the attempt's {}",
+                spell(by.limit)
+            ),
+        )
     }
 }
 
@@ -169,11 +206,16 @@ fn evaluate(filter: &Filter, payload: &Bytes, stop: &Stop) -> Answer {
 
 fn said(thrown: &(dyn Any + Send)) -> &str {
     let text = thrown.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| thrown.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+    text.or_else(|| thrown.downcast_ref::<&str>().copied())
+        .unwrap_or("without a word")
 }
 
 fn panicked(said: &str) -> Complaint {
-    Complaint::quoting(Code::Panic, "a bug of ours, contained: the extraction panicked", said.as_bytes())
+    Complaint::quoting(
+        Code::Panic,
+        "a bug of ours, contained: the extraction panicked",
+        said.as_bytes(),
+    )
 }
 
 fn still_running() -> Complaint {
@@ -193,17 +235,31 @@ mod tests {
     /// Compares two values of 2^26 leaves in one step of jaq, which nobody can stop.
     const LONG_STEP: &str = "[1, 1] | map(reduce range(26) as $i (.; [., .])) | .[0] == .[1]";
 
-    async fn extract(extractor: &Extractor, source: &str, filter: &str, limit: Duration) -> Result<Data, Failure> {
+    async fn extract(
+        extractor: &Extractor,
+        source: &str,
+        filter: &str,
+        limit: Duration,
+    ) -> Result<Data, Failure> {
         let (source, filter) = (Name::new(source).unwrap(), Filter::compile(filter).unwrap());
         let payload = Bytes::from_static(b"{\"usd\": 97123.450}");
-        extractor.extract(&source, &filter, payload, Clock::start().deadline(limit)).await
+        extractor
+            .extract(&source, &filter, payload, Clock::start().deadline(limit))
+            .await
     }
 
     async fn until_it_works(extractor: &Extractor, source: &str) {
         let clock = Clock::start();
         let patience = clock.deadline(Duration::from_secs(60));
-        while extract(extractor, source, "{usd}", Duration::from_secs(9)).await.is_err() {
-            assert!(clock.instant() < patience.at, "still lost after {:?}", patience.limit);
+        while extract(extractor, source, "{usd}", Duration::from_secs(9))
+            .await
+            .is_err()
+        {
+            assert!(
+                clock.instant() < patience.at,
+                "still lost after {:?}",
+                patience.limit
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -216,7 +272,9 @@ mod tests {
     async fn a_body_becomes_data() {
         let extractor = Extractor::default();
         for filter in [".", "{usd}", ". | ."] {
-            let data = extract(&extractor, "btc", filter, Duration::from_secs(9)).await.unwrap();
+            let data = extract(&extractor, "btc", filter, Duration::from_secs(9))
+                .await
+                .unwrap();
             assert_eq!(data.as_json(), "{\"usd\":97123.450}");
         }
     }
@@ -224,40 +282,82 @@ mod tests {
     #[tokio::test]
     async fn a_filter_that_never_ends_is_given_up_at_the_deadline_and_gives_its_turn_back() {
         let (extractor, began) = (Extractor::default(), Clock::start().instant());
-        let failure = extract(&extractor, "btc", "last(repeat(.))", Duration::from_millis(80)).await.unwrap_err();
+        let failure = extract(
+            &extractor,
+            "btc",
+            "last(repeat(.))",
+            Duration::from_millis(80),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
-        assert_eq!(&*failure.message, "the filter did not end within the attempt's 80 ms");
-        assert!(since(began) < Duration::from_millis(80 + 200), "{:?}", since(began));
+        assert_eq!(
+            &*failure.message,
+            "the filter did not end within the attempt's 80 ms"
+        );
+        assert!(
+            since(began) < Duration::from_millis(80 + 200),
+            "{:?}",
+            since(began)
+        );
         until_it_works(&extractor, "btc").await;
     }
 
     #[tokio::test]
     async fn a_lost_thread_fails_its_source_at_once_until_it_is_back() {
         let extractor = Extractor::default();
-        let failure = extract(&extractor, "btc", LONG_STEP, Duration::from_millis(300)).await.unwrap_err();
+        let failure = extract(&extractor, "btc", LONG_STEP, Duration::from_millis(300))
+            .await
+            .unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
         let began = Clock::start().instant();
-        let failure = extract(&extractor, "btc", "{usd}", Duration::from_secs(9)).await.unwrap_err();
+        let failure = extract(&extractor, "btc", "{usd}", Duration::from_secs(9))
+            .await
+            .unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
         assert!(failure.message.contains("has not ended yet"), "{failure}");
-        assert!(since(began) < Duration::from_millis(200), "{:?}", since(began));
-        assert!(extract(&extractor, "usd", "{usd}", Duration::from_secs(9)).await.is_ok());
+        assert!(
+            since(began) < Duration::from_millis(200),
+            "{:?}",
+            since(began)
+        );
+        assert!(
+            extract(&extractor, "usd", "{usd}", Duration::from_secs(9))
+                .await
+                .is_ok()
+        );
         until_it_works(&extractor, "btc").await;
     }
 
     #[tokio::test]
     async fn who_leaves_stops_the_filter() {
         let extractor = Extractor::default();
-        let forever = extract(&extractor, "btc", "last(repeat(.))", Duration::from_secs(99));
+        let forever = extract(
+            &extractor,
+            "btc",
+            "last(repeat(.))",
+            Duration::from_secs(99),
+        );
         let left = tokio::time::timeout(Duration::from_millis(50), forever).await;
         assert!(left.is_err());
-        assert!(extract(&extractor, "btc", "{usd}", Duration::from_secs(9)).await.is_ok());
+        assert!(
+            extract(&extractor, "btc", "{usd}", Duration::from_secs(9))
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn evaluations_of_one_source_take_turns() {
         let extractor = Extractor::default();
-        let one = || extract(&extractor, "btc", "last(range(20000)) | {usd: .}", Duration::from_secs(30));
+        let one = || {
+            extract(
+                &extractor,
+                "btc",
+                "last(range(20000)) | {usd: .}",
+                Duration::from_secs(30),
+            )
+        };
         let (first, second, third) = tokio::join!(one(), one(), one());
         assert_eq!(first, second);
         assert_eq!(third.unwrap().as_json(), "{\"usd\":19999}");
@@ -271,17 +371,35 @@ mod tests {
     async fn a_panic_is_contained() {
         let extractor = Extractor::default();
         let filter = "[2020, 127, 1, 0, 0, 0] | mktime";
-        let failure = extract(&extractor, "btc", filter, Duration::from_secs(9)).await.unwrap_err();
+        let failure = extract(&extractor, "btc", filter, Duration::from_secs(9))
+            .await
+            .unwrap_err();
         assert_eq!(failure.code, Code::Panic);
-        assert!(failure.message.starts_with("a bug of ours, contained"), "{failure}");
-        assert!(extract(&extractor, "btc", "{usd}", Duration::from_secs(9)).await.is_ok());
+        assert!(
+            failure.message.starts_with("a bug of ours, contained"),
+            "{failure}"
+        );
+        assert!(
+            extract(&extractor, "btc", "{usd}", Duration::from_secs(9))
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn secrets_are_masked() {
         let secrets = Secrets::new(["97123.450".to_owned()]);
         let extractor = Extractor::new(secrets);
-        let failure = extract(&extractor, "btc", "error(\"\\(.usd) is wrong\")", Duration::from_secs(9)).await;
-        assert_eq!(&*failure.unwrap_err().message, "the filter's error: *** is wrong");
+        let failure = extract(
+            &extractor,
+            "btc",
+            "error(\"\\(.usd) is wrong\")",
+            Duration::from_secs(9),
+        )
+        .await;
+        assert_eq!(
+            &*failure.unwrap_err().message,
+            "the filter's error: *** is wrong"
+        );
     }
 }

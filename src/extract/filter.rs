@@ -48,8 +48,15 @@ impl Filter {
 
     /// Compiles `text` with the harmless native functions only. Takes about a millisecond.
     pub fn compile(text: &str) -> Result<Self, FilterError> {
-        let program = if text.trim() == "." { None } else { Some(Arc::new(compile(text)?)) };
-        Ok(Self { text: text.into(), program })
+        let program = if text.trim() == "." {
+            None
+        } else {
+            Some(Arc::new(compile(text)?))
+        };
+        Ok(Self {
+            text: text.into(),
+            program,
+        })
     }
 
     /// The text it was compiled from.
@@ -68,10 +75,17 @@ impl Filter {
     }
 
     /// The same with another limit of memory, in bytes.
-    pub(super) fn run_within(&self, json: &Bytes, stop: &Stop, memory: usize) -> Result<String, Complaint> {
+    pub(super) fn run_within(
+        &self,
+        json: &Bytes,
+        stop: &Stop,
+        memory: usize,
+    ) -> Result<String, Complaint> {
         let input = read(json);
         let limit = json.len().max(MAX_RESULT);
-        let Some(program) = &self.program else { return checked(&input, limit) };
+        let Some(program) = &self.program else {
+            return checked(&input, limit);
+        };
         let meter = Meter::new(stop, memory, json.len());
         let run = || evaluate(program, input, &meter).and_then(|output| checked(&output, limit));
         watched(run).unwrap_or_else(|halted| Err(given_up(halted)))
@@ -86,21 +100,30 @@ impl fmt::Debug for Filter {
 
 /// The one output of `program`; an error of a filter may repeat without end, so the first one is the last.
 fn evaluate(program: &Program, input: Val, meter: &Meter) -> Result<Val, Complaint> {
-    let context = Context { lut: &program.lut, meter };
-    let mut outputs = program.id.run((Ctx::<Watched>::new(context, Vars::new([])), input));
+    let context = Context {
+        lut: &program.lut,
+        meter,
+    };
+    let mut outputs = program
+        .id
+        .run((Ctx::<Watched>::new(context, Vars::new([])), input));
     let output = match outputs.next() {
         None => return Err(failed("the filter gave no result")),
         Some(output) => output.map_err(filter_error)?,
     };
     match outputs.next() {
         None => Ok(output),
-        Some(Ok(_)) => Err(failed("the filter gave several results; wrap them in [ ] or take the first(…)")),
+        Some(Ok(_)) => Err(failed(
+            "the filter gave several results; wrap them in [ ] or take the first(…)",
+        )),
         Some(Err(thrown)) => Err(filter_error(thrown)),
     }
 }
 
 fn filter_error(thrown: jaq_core::Exn<'_, Val>) -> Complaint {
-    let Ok(error) = thrown.get_err() else { return failed("the filter ended by a jump out of itself") };
+    let Ok(error) = thrown.get_err() else {
+        return failed("the filter ended by a jump out of itself");
+    };
     let (text, all) = tell(&error, MAX_ERROR);
     let text = match (all, all.then(|| error.into_val())) {
         (true, Some(Val::TStr(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -113,7 +136,9 @@ fn filter_error(thrown: jaq_core::Exn<'_, Val>) -> Complaint {
 fn checked(output: &Val, limit: usize) -> Result<String, Complaint> {
     match output {
         Val::Null => return Err(failed("the filter gave null")),
-        Val::Obj(members) if !members.is_empty() && members.values().all(|v| matches!(v, Val::Null)) => {
+        Val::Obj(members)
+            if !members.is_empty() && members.values().all(|v| matches!(v, Val::Null)) =>
+        {
             return Err(failed("the filter gave an object of nulls only"));
         }
         _ => {}

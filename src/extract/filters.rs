@@ -26,9 +26,16 @@ impl Filters {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         thread::scope(|scope| {
             let shares = texts.chunks(texts.len().div_ceil(threads));
-            let shares: Vec<_> = shares.map(|share| scope.spawn(move || all(share))).collect();
+            let shares: Vec<_> = shares
+                .map(|share| scope.spawn(move || all(share)))
+                .collect();
             // What a panic left out is compiled by whoever asks for it.
-            Self(shares.into_iter().flat_map(|share| share.join().unwrap_or_default()).collect())
+            Self(
+                shares
+                    .into_iter()
+                    .flat_map(|share| share.join().unwrap_or_default())
+                    .collect(),
+            )
         })
     }
 
@@ -37,12 +44,18 @@ impl Filters {
         if let Some(known) = self.0.get(text) {
             return known.clone();
         }
-        self.0.entry(text.into()).or_insert(Filter::compile(text)).clone()
+        self.0
+            .entry(text.into())
+            .or_insert(Filter::compile(text))
+            .clone()
     }
 }
 
 fn all(texts: &[&str]) -> Vec<(Arc<str>, Result<Filter, FilterError>)> {
-    texts.iter().map(|text| (Arc::from(*text), Filter::compile(text))).collect()
+    texts
+        .iter()
+        .map(|text| (Arc::from(*text), Filter::compile(text)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -51,12 +64,23 @@ mod tests {
 
     #[test]
     fn many_texts_are_compiled_as_one_by_one() {
-        let texts: Vec<String> =
-            (0..MANY * 2).map(|n| if n % 9 == 0 { format!(".{n}x(") } else { format!("{{n: {n}}}") }).collect();
+        let texts: Vec<String> = (0..MANY * 2)
+            .map(|n| {
+                if n % 9 == 0 {
+                    format!(".{n}x(")
+                } else {
+                    format!("{{n: {n}}}")
+                }
+            })
+            .collect();
         let mut filters = Filters::compile(texts.iter().map(String::as_str));
         assert_eq!(filters.0.len(), texts.len());
         for text in &texts {
-            assert_eq!(filters.get(text).err(), Filter::compile(text).err(), "{text}");
+            assert_eq!(
+                filters.get(text).err(),
+                Filter::compile(text).err(),
+                "{text}"
+            );
         }
         assert!(filters.get(".later").is_ok());
     }

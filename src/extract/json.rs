@@ -16,17 +16,27 @@ pub(super) fn check(body: &[u8]) -> Result<std::ops::Range<usize>, Complaint> {
     let start = if body.starts_with(BOM) { BOM.len() } else { 0 };
     let bytes = &body[start..];
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        let what = if bytes.is_empty() { "the answer has no body" } else { "the body is nothing but white space" };
+        let what = if bytes.is_empty() {
+            "the answer has no body"
+        } else {
+            "the body is nothing but white space"
+        };
         return Err(Complaint::new(Code::EmptyBody, what));
     }
     if let Some(at) = too_deep(bytes, MAX_DEPTH) {
-        let what = format!("the body nests deeper than {MAX_DEPTH} levels at {}", place(bytes, at));
+        let what = format!(
+            "the body nests deeper than {MAX_DEPTH} levels at {}",
+            place(bytes, at)
+        );
         return Err(Complaint::new(Code::JsonTooDeep, what));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let flaw = format!("not UTF-8 at {}", place(bytes, error.valid_up_to()));
         if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-            return Complaint::new(Code::NotJson, flaw + "; the body begins like UTF-16, and JSON is UTF-8");
+            return Complaint::new(
+                Code::NotJson,
+                flaw + "; the body begins like UTF-16, and JSON is UTF-8",
+            );
         }
         not_json(bytes, &flaw)
     })?;
@@ -36,12 +46,25 @@ pub(super) fn check(body: &[u8]) -> Result<std::ops::Range<usize>, Complaint> {
 
 /// Whether `text` is one JSON value; else what is wrong with it and where. The depth is not looked at.
 pub(super) fn strict(text: &str) -> Result<(), String> {
-    let Err(error) = serde_json::from_str::<IgnoredAny>(text) else { return Ok(()) };
-    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let column = line.bytes().take(error.column()).filter(|b| !is_continuation(*b)).count().max(1);
+    let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
+        return Ok(());
+    };
+    let line = text
+        .split('\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let column = line
+        .bytes()
+        .take(error.column())
+        .filter(|b| !is_continuation(*b))
+        .count()
+        .max(1);
     let mut what = error.to_string();
     what.truncate(what.find(" at line ").unwrap_or(what.len()));
-    Err(format!("{what} at line {}, column {column}", error.line().max(1)))
+    Err(format!(
+        "{what} at line {}, column {column}",
+        error.line().max(1)
+    ))
 }
 
 fn not_json(bytes: &[u8], flaw: &str) -> Complaint {
@@ -56,8 +79,15 @@ fn not_json(bytes: &[u8], flaw: &str) -> Complaint {
 fn place(bytes: &[u8], at: usize) -> String {
     let before = &bytes[..at];
     let line = before.split(|b| *b == b'\n').count();
-    let begin = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
-    let column = before[begin..].iter().filter(|b| !is_continuation(**b)).count() + 1;
+    let begin = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let column = before[begin..]
+        .iter()
+        .filter(|b| !is_continuation(**b))
+        .count()
+        + 1;
     format!("line {line}, column {column}")
 }
 
@@ -80,9 +110,15 @@ mod tests {
     }
 
     fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/json").join(folder);
-        let read = |path: std::path::PathBuf| (path.display().to_string(), fs::read(&path).unwrap());
-        fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap().path())).collect()
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/corpus/json")
+            .join(folder);
+        let read =
+            |path: std::path::PathBuf| (path.display().to_string(), fs::read(&path).unwrap());
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| read(entry.unwrap().path()))
+            .collect()
     }
 
     #[test]
@@ -99,16 +135,25 @@ mod tests {
         let cases = corpus("invalid");
         assert!(cases.len() >= 30);
         for (name, body) in cases {
-            let failure = check(&body).expect_err(&name).into_failure(&Veil::default());
+            let failure = check(&body)
+                .expect_err(&name)
+                .into_failure(&Veil::default());
             assert_eq!(failure.code, Code::NotJson, "{name}");
-            assert!(failure.message.contains("line "), "{name}: {}", failure.message);
+            assert!(
+                failure.message.contains("line "),
+                "{name}: {}",
+                failure.message
+            );
         }
     }
 
     #[test]
     fn messages_say_where() {
         let message = |body: &str| failure(body.as_bytes()).message.to_string();
-        assert_eq!(message("{\"a\": NaN}"), "expected value at line 1, column 7; the body begins: {\"a\": NaN}");
+        assert_eq!(
+            message("{\"a\": NaN}"),
+            "expected value at line 1, column 7; the body begins: {\"a\": NaN}"
+        );
         assert_eq!(
             message("[1,\n\"ñandú\" x]"),
             "expected `,` or `]` at line 2, column 9; the body begins: [1,\\n\"ñandú\" x]"
@@ -136,7 +181,10 @@ mod tests {
     fn depth_goes_before_syntax() {
         let failure = failure("[".repeat(30_000).as_bytes());
         assert_eq!(failure.code, Code::JsonTooDeep);
-        assert_eq!(&*failure.message, "the body nests deeper than 64 levels at line 1, column 65");
+        assert_eq!(
+            &*failure.message,
+            "the body nests deeper than 64 levels at line 1, column 65"
+        );
     }
 
     #[test]

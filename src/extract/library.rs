@@ -61,22 +61,36 @@ static REACH: LazyLock<Reach> = LazyLock::new(|| Reach::new(&DEFINITIONS));
 /// The definitions and the native functions of the library that `term` can reach.
 pub(super) fn reached<'s>(term: &Term<&'s str>) -> (Vec<Def<&'s str>>, Vec<Fun<Watched>>) {
     let reached = REACH.from(term);
-    let defs = DEFINITIONS.iter().filter(|def| reached.contains(def.name)).cloned().collect();
+    let defs = DEFINITIONS
+        .iter()
+        .filter(|def| reached.contains(def.name))
+        .cloned()
+        .collect();
     (defs, funs(|name| reached.contains(name)).collect())
 }
 
 /// The native functions of the library that are wanted.
 fn funs(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<Watched>> {
-    let jaq = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let jaq = jaq_core::funs()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs());
     // Few are wanted, so that is asked first.
     let jaq = jaq.filter(move |(name, ..)| wanted(named(name)) && NATIVES.contains(name));
     let jaq = jaq.map(|(name, args, run)| (named(name), args, run));
-    jaq.chain(natives::all().into_iter().chain(regexes::all()).filter(move |(name, ..)| wanted(name)))
+    jaq.chain(
+        natives::all()
+            .into_iter()
+            .chain(regexes::all())
+            .filter(move |(name, ..)| wanted(name)),
+    )
 }
 
 /// What a native function of jaq is called here.
 fn named(jaq: &'static str) -> &'static str {
-    RENAMED.iter().find(|(name, _)| *name == jaq).map_or(jaq, |(_, ours)| ours)
+    RENAMED
+        .iter()
+        .find(|(name, _)| *name == jaq)
+        .map_or(jaq, |(_, ours)| ours)
 }
 
 /// What a filter can call: names, and with how many arguments.
@@ -96,14 +110,22 @@ pub(super) fn names() -> BTreeMap<&'static str, Vec<usize>> {
 }
 
 fn definitions() -> Vec<Def<&'static str>> {
-    let mut ours = load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
+    let mut ours =
+        load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
     let same = |a: &Def<&str>, b: &Def<&str>| a.name == b.name && a.args.len() == b.args.len();
-    let jaq = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let jaq = jaq_core::defs()
+        .chain(jaq_std::defs())
+        .chain(jaq_json::defs());
     let mut all: Vec<_> = jaq
         .filter(|def| !REFUSED.contains(&def.name))
-        .map(|def| match ours.iter().position(|mine| same(mine, &def) && REPLACED.contains(&mine.name)) {
-            Some(position) => ours.remove(position),
-            None => def,
+        .map(|def| {
+            match ours
+                .iter()
+                .position(|mine| same(mine, &def) && REPLACED.contains(&mine.name))
+            {
+                Some(position) => ours.remove(position),
+                None => def,
+            }
         })
         .collect();
     all.append(&mut ours);
@@ -122,7 +144,11 @@ mod tests {
             assert!(funs.contains(&named(name)), "{name}");
         }
         assert!(RENAMED.iter().all(|(jaq, _)| NATIVES.contains(jaq)));
-        let jaq: Vec<_> = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).map(|def| def.name).collect();
+        let jaq: Vec<_> = jaq_core::defs()
+            .chain(jaq_std::defs())
+            .chain(jaq_json::defs())
+            .map(|def| def.name)
+            .collect();
         for name in REFUSED {
             assert!(jaq.contains(name), "{name}");
         }
@@ -137,8 +163,16 @@ mod tests {
         for (name, arities) in names() {
             for arity in arities {
                 let args = vec!["."; arity].join("; ");
-                let text = if arity == 0 { name.to_owned() } else { format!("{name}({args})") };
-                let text = if name.starts_with('@') { format!("{name} \"\\(.)\"") } else { text };
+                let text = if arity == 0 {
+                    name.to_owned()
+                } else {
+                    format!("{name}({args})")
+                };
+                let text = if name.starts_with('@') {
+                    format!("{name} \"\\(.)\"")
+                } else {
+                    text
+                };
                 let compiled = Filter::compile(&text);
                 assert!(compiled.is_ok(), "{text}: {compiled:?}");
             }
@@ -148,7 +182,16 @@ mod tests {
     #[test]
     fn our_own_definitions_parse() {
         let names = names();
-        for name in ["repeat", "getpath", "IN", "leaf_paths", "date", "map", "tonumber", "range"] {
+        for name in [
+            "repeat",
+            "getpath",
+            "IN",
+            "leaf_paths",
+            "date",
+            "map",
+            "tonumber",
+            "range",
+        ] {
             assert!(names.contains_key(name), "{name}");
         }
         assert_eq!(names["range"], [1, 2, 3]);

@@ -60,7 +60,13 @@ pub(super) fn all() -> Vec<Fun<Watched>> {
         run::<Watched>(("__mul", v(2), |cv| calculate(cv, Math::Mul))),
         run::<Watched>(("__div", v(2), |cv| calculate(cv, Math::Div))),
         run::<Watched>(("__rem", v(2), |cv| calculate(cv, Math::Rem))),
-        run::<Watched>(("__text", v(0), |cv| bome(if let Val::TStr(_) = cv.1 { Ok(cv.1) } else { to_json(&cv) }))),
+        run::<Watched>(("__text", v(0), |cv| {
+            bome(if let Val::TStr(_) = cv.1 {
+                Ok(cv.1)
+            } else {
+                to_json(&cv)
+            })
+        })),
         (
             "__try",
             [Bind::Fun(()), Bind::Fun(())].into(),
@@ -93,7 +99,13 @@ pub(super) fn all() -> Vec<Fun<Watched>> {
 fn object() -> Native<Watched> {
     Native::<Watched>::new(|cv| box_once(Ok(cv.1)))
         .with_paths(|cv| box_once(Ok(cv.1)))
-        .with_update(|cv, change| change(if let Val::Null = cv.1 { Val::obj(Map::default()) } else { cv.1 }))
+        .with_update(|cv, change| {
+            change(if let Val::Null = cv.1 {
+                Val::obj(Map::default())
+            } else {
+                cv.1
+            })
+        })
 }
 
 /// `left op right`; numbers beyond what a double holds exactly are calculated with as doubles.
@@ -105,7 +117,9 @@ fn calculate(mut cv: Cv<'_, Watched>, op: Math) -> Outputs<'_> {
     meter.look();
     meter.charge(cost(&left, op, &right, meter.left()));
     bome(match (left, right) {
-        (left @ Val::Num(_), right @ Val::Num(_)) => op.run(double(left), double(right)).map(double),
+        (left @ Val::Num(_), right @ Val::Num(_)) => {
+            op.run(double(left), double(right)).map(double)
+        }
         (left, right) => op.run(left, right),
     })
 }
@@ -121,12 +135,18 @@ fn cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
     match (left, op, right) {
         (Val::Num(_), Math::Mul, text @ (Val::TStr(_) | Val::BStr(_)))
         | (text @ (Val::TStr(_) | Val::BStr(_)), Math::Mul, Val::Num(_)) => {
-            let times = [left, right].into_iter().find_map(Val::as_f64).unwrap_or_default();
+            let times = [left, right]
+                .into_iter()
+                .find_map(Val::as_f64)
+                .unwrap_or_default();
             own_bytes(text).saturating_mul(times as usize)
         }
         (Val::TStr(text) | Val::BStr(text), Math::Div, Val::TStr(mark) | Val::BStr(mark)) => {
-            let marks =
-                if mark.is_empty() { text.len() } else { text.windows(mark.len()).filter(|w| *w == &mark[..]).count() };
+            let marks = if mark.is_empty() {
+                text.len()
+            } else {
+                text.windows(mark.len()).filter(|w| *w == &mark[..]).count()
+            };
             (marks + 1).saturating_mul(PIECE)
         }
         (Val::Obj(left), Math::Mul, Val::Obj(right)) => merged(left, right, most),
@@ -145,10 +165,14 @@ fn merged(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
         if bytes > most {
             break;
         }
-        open.extend(right.iter().filter_map(|(name, right)| match (left.get(name)?, right) {
-            (Val::Obj(left), Val::Obj(right)) => Some((left, right, copied)),
-            _ => None,
-        }));
+        open.extend(
+            right
+                .iter()
+                .filter_map(|(name, right)| match (left.get(name)?, right) {
+                    (Val::Obj(left), Val::Obj(right)) => Some((left, right, copied)),
+                    _ => None,
+                }),
+        );
     }
     bytes
 }
@@ -159,13 +183,20 @@ fn double(value: Val) -> Val {
         Val::Num(Num::BigInt(_)) => true,
         _ => false,
     };
-    if beyond { value.as_f64().map_or(value, Val::from) } else { value }
+    if beyond {
+        value.as_f64().map_or(value, Val::from)
+    } else {
+        value
+    }
 }
 
 fn range(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
     let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
     let meter = cv.0.data().meter;
-    if let Some(other) = [&from, &to, &by].into_iter().find(|v| !matches!(v, Val::Num(_))) {
+    if let Some(other) = [&from, &to, &by]
+        .into_iter()
+        .find(|v| !matches!(v, Val::Num(_)))
+    {
         return bome(Err(Error::typ(other.clone(), "number")));
     }
     let way = by.cmp(&Val::from(0_usize));
@@ -189,7 +220,10 @@ fn to_number(value: Val) -> ValR {
         Val::TStr(text) => std::str::from_utf8(text).unwrap_or_default().trim(),
         _ => "",
     };
-    let numeric = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    let numeric = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     if numeric && strict(text).is_ok() {
         return Ok(reader::number(text));
     }
@@ -216,11 +250,16 @@ fn to_json(cv: &Cv<'_, Watched>) -> ValR {
 }
 
 fn from_json(cv: &Cv<'_, Watched>) -> ValR {
-    let Val::TStr(bytes) = &cv.1 else { return Err(Error::typ(cv.1.clone(), "string")) };
+    let Val::TStr(bytes) = &cv.1 else {
+        return Err(Error::typ(cv.1.clone(), "string"));
+    };
     cv.0.data().meter.charge(bytes.len().saturating_mul(READ));
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::str("cannot read as JSON: not UTF-8"))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| Error::str("cannot read as JSON: not UTF-8"))?;
     if too_deep(bytes, MAX_DEPTH).is_some() {
-        return Err(Error::str(format_args!("cannot read as JSON: more than {MAX_DEPTH} levels")));
+        return Err(Error::str(format_args!(
+            "cannot read as JSON: more than {MAX_DEPTH} levels"
+        )));
     }
     strict(text).map_err(|flaw| Error::str(format_args!("cannot read as JSON: {flaw}")))?;
     Ok(reader::read(bytes))
@@ -242,7 +281,9 @@ fn try_catch(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
                 Err(other) => Some(Err(other)),
                 Ok(error) => {
                     outputs = None;
-                    caught.insert(catch.run::<Watched>((catch_context.clone(), message(error)))).next()
+                    caught
+                        .insert(catch.run::<Watched>((catch_context.clone(), message(error))))
+                        .next()
                 }
             },
         }
@@ -269,7 +310,10 @@ fn message(error: Error) -> Val {
 /// What `error` says, cut to `limit` bytes, and whether that is all. An error may hold values that would take for ever
 /// to write.
 pub(super) fn tell(error: &Error, limit: usize) -> (String, bool) {
-    let mut told = Told { text: String::new(), limit };
+    let mut told = Told {
+        text: String::new(),
+        limit,
+    };
     let all = write!(told, "{error}").is_ok();
     (told.text, all)
 }
@@ -282,8 +326,15 @@ struct Told {
 impl std::fmt::Write for Told {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let room = self.limit - self.text.len();
-        let cut = (0..=text.len().min(room)).rev().find(|cut| text.is_char_boundary(*cut)).unwrap_or(0);
+        let cut = (0..=text.len().min(room))
+            .rev()
+            .find(|cut| text.is_char_boundary(*cut))
+            .unwrap_or(0);
         self.text.push_str(&text[..cut]);
-        if cut < text.len() { Err(std::fmt::Error) } else { Ok(()) }
+        if cut < text.len() {
+            Err(std::fmt::Error)
+        } else {
+            Ok(())
+        }
     }
 }

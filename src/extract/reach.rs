@@ -18,7 +18,9 @@ impl Reach {
     pub(super) fn new(definitions: &[Def<&'static str>]) -> Self {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
-            walk(&definition.body, &mut |name| calls.entry(definition.name).or_default().push(name));
+            walk(&definition.body, &mut |name| {
+                calls.entry(definition.name).or_default().push(name)
+            });
         }
         Self(calls)
     }
@@ -54,14 +56,23 @@ fn walk<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
 
 fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
     match term {
-        Term::Id | Term::Recurse | Term::Num(_) | Term::Arr(None) | Term::Break(_) | Term::Var(_) => {}
+        Term::Id
+        | Term::Recurse
+        | Term::Num(_)
+        | Term::Arr(None)
+        | Term::Break(_)
+        | Term::Var(_) => {}
         Term::Arr(Some(term)) | Term::Neg(term) | Term::Label(_, term) => open.push(term),
         Term::Call(_, args) => open.extend(args),
         Term::Str(_, parts) => open.extend(parts.iter().filter_map(|part| match part {
             StrPart::Term(term) => Some(term),
             _ => None,
         })),
-        Term::Obj(members) => open.extend(members.iter().flat_map(|(name, value)| std::iter::once(name).chain(value))),
+        Term::Obj(members) => open.extend(
+            members
+                .iter()
+                .flat_map(|(name, value)| std::iter::once(name).chain(value)),
+        ),
         Term::BinOp(left, op, right) => {
             open.extend([&**left, &**right]);
             if let BinaryOp::Pipe(Some(pattern)) = op {
@@ -73,7 +84,9 @@ fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>
             push_pattern(pattern, open);
             open.extend(args);
         }
-        Term::TryCatch(term, catch) => open.extend(std::iter::once(term).chain(catch).map(|term| &**term)),
+        Term::TryCatch(term, catch) => {
+            open.extend(std::iter::once(term).chain(catch).map(|term| &**term))
+        }
         Term::IfThenElse(cases, last) => {
             open.extend(cases.iter().flat_map(|(condition, then)| [condition, then]));
             open.extend(last.as_deref());

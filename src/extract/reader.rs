@@ -22,8 +22,17 @@ pub(super) fn read(json: &Bytes) -> Val {
 /// A number's text as a value. The text must be a number of RFC 8259.
 pub(super) fn number(text: &str) -> Val {
     let whole = !text.contains(['.', 'e', 'E']) && text != "-0";
-    let small = || text.parse::<isize>().ok().filter(|i| i.unsigned_abs() as u64 <= MAX_EXACT).map(Num::Int);
-    let big = || (text.len() <= MAX_WHOLE).then(|| Num::from_str_radix(text, 10)).flatten();
+    let small = || {
+        text.parse::<isize>()
+            .ok()
+            .filter(|i| i.unsigned_abs() as u64 <= MAX_EXACT)
+            .map(Num::Int)
+    };
+    let big = || {
+        (text.len() <= MAX_WHOLE)
+            .then(|| Num::from_str_radix(text, 10))
+            .flatten()
+    };
     let exact = if whole { small().or_else(big) } else { None };
     Val::Num(exact.unwrap_or_else(|| Num::Dec(text.to_owned().into())))
 }
@@ -73,7 +82,11 @@ impl Reader<'_> {
         let end = end_of_string(self.json, start).min(self.json.len());
         self.at = end + 1;
         let raw = self.json.slice(start..end);
-        if raw.contains(&b'\\') { unescaped(&raw).into() } else { raw }
+        if raw.contains(&b'\\') {
+            unescaped(&raw).into()
+        } else {
+            raw
+        }
     }
 
     fn literal(&mut self, len: usize, value: Val) -> Val {
@@ -83,8 +96,12 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Val {
         let rest = &self.json[self.at..];
-        let of_number = |b: &u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
-        let len = rest.iter().position(|b| !of_number(b)).unwrap_or(rest.len());
+        let of_number =
+            |b: &u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
+        let len = rest
+            .iter()
+            .position(|b| !of_number(b))
+            .unwrap_or(rest.len());
         self.at += len.max(1);
         number(std::str::from_utf8(&rest[..len]).unwrap_or("0"))
     }
@@ -130,8 +147,13 @@ fn unescaped(raw: &[u8]) -> String {
 
 /// The character of the four digits that `rest` begins with, and of a second escape if the two are a pair.
 fn unicode(rest: &mut &str) -> char {
-    let unit = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
-    let Some(first) = unit(rest) else { return char::REPLACEMENT_CHARACTER };
+    let unit = |text: &str| {
+        text.get(..4)
+            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
+    };
+    let Some(first) = unit(rest) else {
+        return char::REPLACEMENT_CHARACTER;
+    };
     *rest = &rest[4..];
     let second = rest.strip_prefix("\\u").and_then(unit);
     let pair = second.and_then(|second| char::decode_utf16([first, second]).next()?.ok());
@@ -159,14 +181,20 @@ mod tests {
 
     #[test]
     fn white_space_goes_and_order_stays() {
-        assert_eq!(again(" { \"b\" : [ 1 , 2 ,\t{ } , [ ] ] ,\r\n \"a\" : null } "), r#"{"b":[1,2,{},[]],"a":null}"#);
+        assert_eq!(
+            again(" { \"b\" : [ 1 , 2 ,\t{ } , [ ] ] ,\r\n \"a\" : null } "),
+            r#"{"b":[1,2,{},[]],"a":null}"#
+        );
         assert_eq!(again("[true,false,null,\"\"]"), "[true,false,null,\"\"]");
         assert_eq!(again("  7 "), "7");
     }
 
     #[test]
     fn the_last_of_equal_names_counts() {
-        assert_eq!(again(r#"{"a":1,"b":2,"a":3,"\u0061":{"x":0}}"#), r#"{"a":{"x":0},"b":2}"#);
+        assert_eq!(
+            again(r#"{"a":1,"b":2,"a":3,"\u0061":{"x":0}}"#),
+            r#"{"a":{"x":0},"b":2}"#
+        );
     }
 
     #[test]
@@ -197,16 +225,30 @@ mod tests {
 
     #[test]
     fn strings_stay_what_they_mean() {
-        assert_eq!(again(r#""\u00f1\/\ud83d\ude00\b\f\u001f\u007f""#), r#""ñ/😀\u0008\u000c\u001f\u007f""#);
+        assert_eq!(
+            again(r#""\u00f1\/\ud83d\ude00\b\f\u001f\u007f""#),
+            r#""ñ/😀\u0008\u000c\u001f\u007f""#
+        );
         assert_eq!(again(r#""\"\\\n\r\t""#), r#""\"\\\n\r\t""#);
     }
 
     #[test]
     fn half_a_pair_is_replaced() {
-        for half in [r"\ud800", r"\udc00", r"\ud800x", r"\ud800\n", r"\ud800\u0041", r"\ud800\ud800", r"\udc00\ud800"] {
+        for half in [
+            r"\ud800",
+            r"\udc00",
+            r"\ud800x",
+            r"\ud800\n",
+            r"\ud800\u0041",
+            r"\ud800\ud800",
+            r"\udc00\ud800",
+        ] {
             let text = again(&format!("\"{half}\""));
             assert!(text.contains('\u{fffd}'), "{half} {text}");
-            assert!(serde_json::from_str::<String>(&text).is_ok(), "{half} {text}");
+            assert!(
+                serde_json::from_str::<String>(&text).is_ok(),
+                "{half} {text}"
+            );
         }
     }
 

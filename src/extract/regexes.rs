@@ -27,9 +27,33 @@ struct Wanted {
 /// `matches`, `split_matches` and `split_`, of a regular expression and flags.
 pub(super) fn all() -> [Fun<Watched>; 3] {
     [
-        run(("matches", v(2), |cv| bome(find(cv, Wanted { between: false, matches: true })))),
-        run(("split_matches", v(2), |cv| bome(find(cv, Wanted { between: true, matches: true })))),
-        run(("split_", v(2), |cv| bome(find(cv, Wanted { between: true, matches: false })))),
+        run(("matches", v(2), |cv| {
+            bome(find(
+                cv,
+                Wanted {
+                    between: false,
+                    matches: true,
+                },
+            ))
+        })),
+        run(("split_matches", v(2), |cv| {
+            bome(find(
+                cv,
+                Wanted {
+                    between: true,
+                    matches: true,
+                },
+            ))
+        })),
+        run(("split_", v(2), |cv| {
+            bome(find(
+                cv,
+                Wanted {
+                    between: true,
+                    matches: false,
+                },
+            ))
+        })),
     ]
 }
 
@@ -38,11 +62,20 @@ fn find(mut cv: Cv<'_, Watched>, wanted: Wanted) -> ValR {
     let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
     let flags = text(&flags)?;
     let regex = compiled(text(&regex)?, flags)?;
-    let input = Input { value: &cv.1, text: cv.1.try_as_utf8_bytes()?, meter: cv.0.data().meter };
+    let input = Input {
+        value: &cv.1,
+        text: cv.1.try_as_utf8_bytes()?,
+        meter: cv.0.data().meter,
+    };
     let names: Vec<Option<Val>> = regex.capture_names().map(|name| name.map(string)).collect();
     let (mut found, mut end, mut place) = (Vec::new(), 0, (0, 0));
     for captures in regex.captures_iter(input.text) {
-        let Some(whole) = captures.get(0).filter(|whole| !(flags.contains('n') && whole.is_empty())) else { continue };
+        let Some(whole) = captures
+            .get(0)
+            .filter(|whole| !(flags.contains('n') && whole.is_empty()))
+        else {
+            continue;
+        };
         input.meter.look();
         if wanted.between {
             input.meter.charge(PIECE);
@@ -50,7 +83,10 @@ fn find(mut cv: Cv<'_, Watched>, wanted: Wanted) -> ValR {
             end = whole.end();
         }
         if wanted.matches {
-            place = (whole.start(), place.1 + characters(&input.text[place.0..whole.start()]));
+            place = (
+                whole.start(),
+                place.1 + characters(&input.text[place.0..whole.start()]),
+            );
             found.push(input.groups(&captures, &names, place)?);
         }
         if !flags.contains('g') {
@@ -72,17 +108,33 @@ struct Input<'i> {
 
 impl Input<'_> {
     /// The groups of a match that begins at `place`, in bytes and in characters.
-    fn groups(&self, captures: &Captures<'_>, names: &[Option<Val>], place: (usize, usize)) -> ValR {
+    fn groups(
+        &self,
+        captures: &Captures<'_>,
+        names: &[Option<Val>],
+        place: (usize, usize),
+    ) -> ValR {
         self.meter.charge(captures.len() * GROUP);
-        let groups = captures.iter().zip(names).filter_map(|(group, name)| Some((group?, name)));
+        let groups = captures
+            .iter()
+            .zip(names)
+            .filter_map(|(group, name)| Some((group?, name)));
         let groups = groups.map(|(group, name)| {
             let fields = [
-                ("offset", Val::from(place.1 + characters(&self.text[place.0..group.start()]))),
+                (
+                    "offset",
+                    Val::from(place.1 + characters(&self.text[place.0..group.start()])),
+                ),
                 ("length", Val::from(characters(group.as_bytes()))),
                 ("string", self.value.as_sub_str(group.as_bytes())),
             ];
             let name = name.iter().map(|name| ("name", name.clone()));
-            Val::from_map(fields.into_iter().chain(name).map(|(key, value)| (string(key), value)))
+            Val::from_map(
+                fields
+                    .into_iter()
+                    .chain(name)
+                    .map(|(key, value)| (string(key), value)),
+            )
         });
         groups.collect()
     }
@@ -106,7 +158,9 @@ fn compiled(regex: &str, flags: &str) -> Result<Regex, Error> {
         return Err(Error::str(format_args!("invalid regex flag: {unknown}")));
     }
     if regex.len() > LONGEST {
-        return Err(Error::str(format_args!("a regex of more than {LONGEST} bytes")));
+        return Err(Error::str(format_args!(
+            "a regex of more than {LONGEST} bytes"
+        )));
     }
     let mut builder = RegexBuilder::new(regex);
     builder
@@ -115,5 +169,7 @@ fn compiled(regex: &str, flags: &str) -> Result<Regex, Error> {
         .dot_matches_new_line(flags.contains(['s', 'p']))
         .swap_greed(flags.contains('l'))
         .ignore_whitespace(flags.contains('x'));
-    builder.build().map_err(|flaw| Error::str(format_args!("invalid regex: {flaw}")))
+    builder
+        .build()
+        .map_err(|flaw| Error::str(format_args!("invalid regex: {flaw}")))
 }

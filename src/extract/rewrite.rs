@@ -18,7 +18,10 @@ const OPERAND: &str = "$ operand";
 
 /// A definition of the library under watch.
 pub(super) fn definition(def: Def<&str>) -> Def<&str> {
-    Def { body: tail(def.body), ..def }
+    Def {
+        body: tail(def.body),
+        ..def
+    }
 }
 
 /// A part whose outputs are those of the whole.
@@ -34,22 +37,39 @@ pub(super) fn tail(term: Text<'_>) -> Text<'_> {
         Term::TryCatch(term, None) => Term::Call("__optional", vec![tail(*term)]),
         Term::TryCatch(term, Some(catch)) => Term::Call("__try", vec![tail(*term), tail(*catch)]),
         Term::IfThenElse(cases, last) => Term::IfThenElse(
-            cases.into_iter().map(|(condition, then)| (operand(condition), tail(then))).collect(),
+            cases
+                .into_iter()
+                .map(|(condition, then)| (operand(condition), tail(then)))
+                .collect(),
             last.map(|last| boxed(tail(*last))),
         ),
-        Term::Def(defs, term) => Term::Def(defs.into_iter().map(definition).collect(), boxed(tail(*term))),
+        Term::Def(defs, term) => Term::Def(
+            defs.into_iter().map(definition).collect(),
+            boxed(tail(*term)),
+        ),
         Term::Call(name, args) => Term::Call(name, args.into_iter().map(operand).collect()),
         Term::Path(term, Path(parts)) => {
-            let parts = parts.into_iter().map(|(part, optional)| (part_of_path(part), optional));
+            let parts = parts
+                .into_iter()
+                .map(|(part, optional)| (part_of_path(part), optional));
             Term::Path(boxed(operand(*term)), Path(parts.collect()))
         }
-        Term::Id | Term::Recurse | Term::Num(_) | Term::Arr(None) | Term::Break(_) | Term::Var(_) => term,
+        Term::Id
+        | Term::Recurse
+        | Term::Num(_)
+        | Term::Arr(None)
+        | Term::Break(_)
+        | Term::Var(_) => term,
     }
 }
 
 /// A part whose outputs are consumed by another one.
 fn operand(term: Text<'_>) -> Text<'_> {
-    if is_one(&term) { tail(term) } else { through("__pass", tail(term)) }
+    if is_one(&term) {
+        tail(term)
+    } else {
+        through("__pass", tail(term))
+    }
 }
 
 /// Whether a part has one output that costs nothing, so that the watch need not see it.
@@ -58,7 +78,10 @@ fn is_one(term: &Text<'_>) -> bool {
         Term::Id | Term::Num(_) | Term::Var(_) | Term::Arr(None) => true,
         Term::Str(None, parts) => parts.iter().all(|part| !matches!(part, StrPart::Term(_))),
         Term::Path(term, Path(parts)) => {
-            is_one(term) && parts.iter().all(|(part, _)| matches!(part, Part::Index(index) if is_one(index)))
+            is_one(term)
+                && parts
+                    .iter()
+                    .all(|(part, _)| matches!(part, Part::Index(index) if is_one(index)))
         }
         Term::Call(name, args) => args.is_empty() && name.starts_with("__"),
         _ => false,
@@ -79,7 +102,9 @@ fn boxed(term: Text<'_>) -> Box<Text<'_>> {
 
 fn binary<'s>(left: Text<'s>, op: BinaryOp<&'s str>, right: Text<'s>) -> Text<'s> {
     let (left, right) = match &op {
-        BinaryOp::Math(math) => return Term::Call(calculation(*math), vec![operand(left), operand(right)]),
+        BinaryOp::Math(math) => {
+            return Term::Call(calculation(*math), vec![operand(left), operand(right)]);
+        }
         BinaryOp::UpdateMath(math) => return update(left, *math, right),
         BinaryOp::Pipe(_) | BinaryOp::Alt => (operand(left), tail(right)),
         BinaryOp::Comma => (tail(left), tail(right)),
@@ -97,11 +122,19 @@ fn binary<'s>(left: Text<'s>, op: BinaryOp<&'s str>, right: Text<'s>) -> Text<'s
 /// What an assignment changes. Names lead through `__object`, since jaq makes no objects where there are none.
 fn place(path: Text<'_>) -> Text<'_> {
     match path {
-        Term::Path(term, Path(parts)) => parts.into_iter().fold(place(*term), |term, (part, optional)| {
-            let by_name = matches!(&part, Part::Index(Term::Str(..)));
-            let term = if by_name { through("__object", term) } else { term };
-            Term::Path(boxed(term), Path(vec![(part_of_path(part), optional)]))
-        }),
+        Term::Path(term, Path(parts)) => {
+            parts
+                .into_iter()
+                .fold(place(*term), |term, (part, optional)| {
+                    let by_name = matches!(&part, Part::Index(Term::Str(..)));
+                    let term = if by_name {
+                        through("__object", term)
+                    } else {
+                        term
+                    };
+                    Term::Path(boxed(term), Path(vec![(part_of_path(part), optional)]))
+                })
+        }
         Term::BinOp(left, BinaryOp::Comma, right) => {
             Term::BinOp(boxed(place(*left)), BinaryOp::Comma, boxed(place(*right)))
         }
@@ -143,7 +176,12 @@ fn member<'s>((name, value): (Text<'s>, Option<Text<'s>>)) -> (Text<'s>, Option<
     }
 }
 
-fn fold<'s>(kind: &'s str, over: Text<'s>, pattern: Pattern<&'s str>, args: Vec<Text<'s>>) -> Text<'s> {
+fn fold<'s>(
+    kind: &'s str,
+    over: Text<'s>,
+    pattern: Pattern<&'s str>,
+    args: Vec<Text<'s>>,
+) -> Text<'s> {
     let arg = |(position, arg)| match position {
         0 => operand(arg),
         1 => through("__round", tail(arg)),
@@ -157,9 +195,12 @@ fn pattern_of(pattern: Pattern<&str>) -> Pattern<&str> {
     match pattern {
         Pattern::Var(name) => Pattern::Var(name),
         Pattern::Arr(items) => Pattern::Arr(items.into_iter().map(pattern_of).collect()),
-        Pattern::Obj(members) => {
-            Pattern::Obj(members.into_iter().map(|(name, value)| (operand(name), pattern_of(value))).collect())
-        }
+        Pattern::Obj(members) => Pattern::Obj(
+            members
+                .into_iter()
+                .map(|(name, value)| (operand(name), pattern_of(value)))
+                .collect(),
+        ),
     }
 }
 

@@ -26,19 +26,28 @@ pub(super) struct Room {
 
 impl Default for Room {
     fn default() -> Self {
-        Self { first: Arc::new(Semaphore::new(ROOM)), spare: Arc::new(Semaphore::new(SPARE)) }
+        Self {
+            first: Arc::new(Semaphore::new(ROOM)),
+            spare: Arc::new(Semaphore::new(SPARE)),
+        }
     }
 }
 
 impl Room {
     /// Takes room for a body of `bytes`; none if it needs none. Whoever waits for an evaluation holds its room, so none is
     /// lost with a thread.
-    pub(super) async fn take(&self, bytes: usize, by: Deadline) -> Result<Option<SemaphorePermit<'_>>, Complaint> {
+    pub(super) async fn take(
+        &self,
+        bytes: usize,
+        by: Deadline,
+    ) -> Result<Option<SemaphorePermit<'_>>, Complaint> {
         if bytes <= IN_PLACE {
             return Ok(None);
         }
         let wanted = bytes.min(ROOM) as u32;
-        if let Ok(Ok(room)) = timeout_at(by.at - by.limit / 2, self.first.acquire_many(wanted)).await {
+        if let Ok(Ok(room)) =
+            timeout_at(by.at - by.limit / 2, self.first.acquire_many(wanted)).await
+        {
             return Ok(Some(room));
         }
         match timeout_at(by.at, self.spare.acquire_many(wanted)).await {
@@ -77,7 +86,11 @@ mod tests {
         let spare = [room.take(ROOM, by).await, room.take(ROOM, by).await];
         assert_eq!(clock.since(begun), Duration::from_secs(4));
         assert_eq!(
-            room.take(IN_PLACE + 1, by).await.unwrap_err().into_failure(&Veil::default()).code,
+            room.take(IN_PLACE + 1, by)
+                .await
+                .unwrap_err()
+                .into_failure(&Veil::default())
+                .code,
             Code::ExtractTimeout
         );
         assert_eq!(clock.since(begun), Duration::from_secs(8));

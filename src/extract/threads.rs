@@ -31,8 +31,15 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Does `work` on a thread that waits for some, else on a new one.
-    pub(super) fn run(self: &Arc<Self>, work: impl FnOnce() -> Keep + Send + 'static) -> io::Result<()> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    pub(super) fn run(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> Keep + Send + 'static,
+    ) -> io::Result<()> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let job: Job = Box::new(work);
         match idle {
             Some(thread) => thread.send(job).or_else(|refused| self.start(refused.0)),
@@ -61,16 +68,26 @@ fn serve(threads: &Weak<Threads>, first: Job) {
     let mut next = Some(first);
     while let Some(job) = next {
         let (sender, jobs) = channel();
-        let kept = job() == Keep::Yes && threads.upgrade().is_some_and(|threads| threads.take_back(sender));
+        let kept = job() == Keep::Yes
+            && threads
+                .upgrade()
+                .is_some_and(|threads| threads.take_back(sender));
         next = if kept { jobs.recv().ok() } else { None };
     }
 }
 
 /// Does `work` on a deep stack while the caller waits; an error says why there was no thread, or that `work` panicked.
-pub(super) fn on_deep_stack<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T, String> {
+pub(super) fn on_deep_stack<T: Send>(
+    name: &str,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, String> {
     thread::scope(|scope| {
-        let thread = builder(name).spawn_scoped(scope, work).map_err(|error| format!("no thread: {error}"))?;
-        thread.join().map_err(|_| "a bug of ours, see the log".to_owned())
+        let thread = builder(name)
+            .spawn_scoped(scope, work)
+            .map_err(|error| format!("no thread: {error}"))?;
+        thread
+            .join()
+            .map_err(|_| "a bug of ours, see the log".to_owned())
     })
 }
 

@@ -99,7 +99,13 @@ impl Meter {
     /// evaluation must be on this thread.
     pub(super) fn new(stop: &Stop, most: usize, body: usize) -> Self {
         let max = most.saturating_add(body.saturating_mul(PER_BYTE));
-        Self { stop: stop.clone(), bottom: here(), max, bytes: Cell::new(0), rounds: Cell::new(0) }
+        Self {
+            stop: stop.clone(),
+            bottom: here(),
+            max,
+            bytes: Cell::new(0),
+            rounds: Cell::new(0),
+        }
     }
 
     /// A value on its way from one step to the next.
@@ -203,13 +209,22 @@ pub(super) fn new_bytes(value: &Val) -> usize {
 fn is_deep(value: &Val) -> bool {
     let mut open = vec![(value, 0)];
     for _ in 0..MAX_LOOKS {
-        let Some((value, level)) = open.pop() else { return false };
+        let Some((value, level)) = open.pop() else {
+            return false;
+        };
         if level > MAX_LEVELS {
             return true;
         }
         match value {
-            Val::Arr(items) => open.extend(items.iter().take(MAX_LOOKS).map(|item| (item, level + 1))),
-            Val::Obj(members) => open.extend(members.values().take(MAX_LOOKS).map(|member| (member, level + 1))),
+            Val::Arr(items) => {
+                open.extend(items.iter().take(MAX_LOOKS).map(|item| (item, level + 1)))
+            }
+            Val::Obj(members) => open.extend(
+                members
+                    .values()
+                    .take(MAX_LOOKS)
+                    .map(|member| (member, level + 1)),
+            ),
             _ => {}
         }
     }
@@ -230,7 +245,9 @@ mod tests {
         assert!(is_deep(&nested(MAX_LEVELS + 1)));
         let wide = std::iter::repeat_n(Val::Null, 2000).chain([nested(MAX_LEVELS + 1)]);
         assert!(is_deep(&wide.collect()));
-        let doubled = (0..40).fold(Val::Null, |inner, _| [inner.clone(), inner].into_iter().collect());
+        let doubled = (0..40).fold(Val::Null, |inner, _| {
+            [inner.clone(), inner].into_iter().collect()
+        });
         assert!(!is_deep(&doubled));
     }
 
@@ -250,7 +267,10 @@ mod tests {
         let stop = Stop::default();
         let meter = Meter::new(&stop, MAX_BYTES, 1);
         assert_eq!(watched(|| meter.look()), Ok(()));
-        assert_eq!(watched(|| meter.charge(MAX_BYTES + PER_BYTE + 1)), Err(Halted::Memory));
+        assert_eq!(
+            watched(|| meter.charge(MAX_BYTES + PER_BYTE + 1)),
+            Err(Halted::Memory)
+        );
         stop.ask();
         assert_eq!(watched(|| meter.look()), Err(Halted::Asked));
         let thrown = catch_unwind(|| watched(|| resume_unwind(Box::new("a bug")))).unwrap_err();

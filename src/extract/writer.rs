@@ -29,7 +29,10 @@ pub(super) enum Unwritable {
 
 /// Writes `value` as JSON on one line, in at most `limit` bytes.
 pub(super) fn write(value: &Val, limit: usize) -> Result<String, Unwritable> {
-    let mut writer = Writer { out: String::new(), limit };
+    let mut writer = Writer {
+        out: String::new(),
+        limit,
+    };
     writer.value(value, 0)?;
     Ok(writer.out)
 }
@@ -64,7 +67,9 @@ impl Writer {
 
     fn object(&mut self, members: &Map, depth: usize) -> Result<(), Unwritable> {
         for (position, (name, value)) in members.iter().enumerate() {
-            let Val::TStr(name) = name else { return Err(Unwritable::Name) };
+            let Val::TStr(name) = name else {
+                return Err(Unwritable::Name);
+            };
             self.text(if position == 0 { "{" } else { "," })?;
             self.string(name)?;
             self.text(":")?;
@@ -89,14 +94,21 @@ impl Writer {
             return Err(Unwritable::NotFinite);
         }
         let plain = f == 0.0 || (1e-5..1e17).contains(&f.abs());
-        self.text(&if plain { f.to_string() } else { format!("{f:e}") })
+        self.text(&if plain {
+            f.to_string()
+        } else {
+            format!("{f:e}")
+        })
     }
 
     fn string(&mut self, bytes: &[u8]) -> Result<(), Unwritable> {
         let text = std::str::from_utf8(bytes).map_err(|_| Unwritable::Bytes)?;
         self.text("\"")?;
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F)) {
+        while let Some(at) = rest
+            .bytes()
+            .position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F))
+        {
             self.text(&rest[..at])?;
             self.escape(rest.as_bytes()[at])?;
             rest = &rest[at + 1..];
@@ -158,14 +170,25 @@ mod tests {
     #[test]
     fn what_is_not_json_is_not_written() {
         assert_eq!(write(&Val::byte_str("a"), 99), Err(Unwritable::Bytes));
-        assert_eq!(write(&Val::utf8_str(&b"\xFF"[..]), 99), Err(Unwritable::Bytes));
+        assert_eq!(
+            write(&Val::utf8_str(&b"\xFF"[..]), 99),
+            Err(Unwritable::Bytes)
+        );
         let named = [(Val::from(1_usize), Val::Null)].into_iter().collect();
         assert_eq!(write(&Val::obj(named), 99), Err(Unwritable::Name));
         let deep = (0..=MAX_DEPTH).fold(Val::Null, |inner, _| [inner].into_iter().collect());
         assert_eq!(write(&deep, 999), Err(Unwritable::TooDeep));
-        let wide = (0..64).fold(Val::Null, |inner, _| [inner.clone(), inner].into_iter().collect());
+        let wide = (0..64).fold(Val::Null, |inner, _| {
+            [inner.clone(), inner].into_iter().collect()
+        });
         assert_eq!(write(&wide, 1 << 20), Err(Unwritable::TooLarge));
-        assert_eq!(write(&Val::utf8_str("\u{1}\u{1}"), 13), Err(Unwritable::TooLarge));
-        assert_eq!(write(&Val::utf8_str("\u{1}\u{1}"), 14).as_deref(), Ok(r#""\u0001\u0001""#));
+        assert_eq!(
+            write(&Val::utf8_str("\u{1}\u{1}"), 13),
+            Err(Unwritable::TooLarge)
+        );
+        assert_eq!(
+            write(&Val::utf8_str("\u{1}\u{1}"), 14).as_deref(),
+            Ok(r#""\u0001\u0001""#)
+        );
     }
 }

@@ -51,11 +51,22 @@ impl<'l> Wire<'l> {
     pub(super) fn new(link: &'l mut Link, body: Incoming, meter: &'l Meter, limit: u64) -> Self {
         meter.reset();
         let most = limit.saturating_add(limit / 16).saturating_add(HEADROOM);
-        Self { link, body, piece: Bytes::new(), meter, most, stopped: None }
+        Self {
+            link,
+            body,
+            piece: Bytes::new(),
+            meter,
+            most,
+            stopped: None,
+        }
     }
 
     /// The whole body, decoded. Refused from its announced length where that tells.
-    pub(super) async fn read(mut self, coding: Option<Coding>, limit: u64) -> Result<Bytes, Failure> {
+    pub(super) async fn read(
+        mut self,
+        coding: Option<Coding>,
+        limit: u64,
+    ) -> Result<Bytes, Failure> {
         let announced = self.body.size_hint().exact();
         let most = if coding.is_some() { self.most } else { limit };
         if announced.is_some_and(|announced| announced > most) {
@@ -69,7 +80,11 @@ impl<'l> Wire<'l> {
             Some(coding) => decode(&mut self, coding, limit).await,
         };
         let whole = read.map_err(|error| self.failure(&error, limit))?;
-        if whole.is_empty() { Err(empty()) } else { Ok(whole) }
+        if whole.is_empty() {
+            Err(empty())
+        } else {
+            Ok(whole)
+        }
     }
 
     /// What stopped the reading: the framing, the limit, or else the decoder.
@@ -78,10 +93,14 @@ impl<'l> Wire<'l> {
             Some(Stop::Broken(error)) => truncated(error, self.meter.bytes()),
             Some(Stop::TooLarge) => too_large(limit),
             _ if error.kind() == io::ErrorKind::FileTooLarge => too_large(limit),
-            _ if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Failure::new(Code::DecodeFailed, "the compressed body ends too early, although the answer is whole")
-            }
-            _ => Failure::new(Code::DecodeFailed, "the body is not what its content coding says"),
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
+                Code::DecodeFailed,
+                "the compressed body ends too early, although the answer is whole",
+            ),
+            _ => Failure::new(
+                Code::DecodeFailed,
+                "the body is not what its content coding says",
+            ),
         }
     }
 
@@ -131,7 +150,11 @@ impl AsyncBufRead for Wire<'_> {
 }
 
 impl AsyncRead for Wire<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let piece = ready!(self.as_mut().poll_fill_buf(cx))?;
         let taken = piece.len().min(buf.remaining());
         buf.put_slice(&piece[..taken]);
@@ -165,10 +188,18 @@ async fn decode(wire: &mut Wire<'_>, coding: Coding, limit: u64) -> io::Result<B
             gather(&mut decoder, limit, &mut whole).await?;
         }
     }
-    if wire.fill_buf().await?.is_empty() { Ok(whole.freeze()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if wire.fill_buf().await?.is_empty() {
+        Ok(whole.freeze())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
-async fn gather(from: &mut (dyn AsyncRead + Send + Unpin), limit: u64, whole: &mut BytesMut) -> io::Result<()> {
+async fn gather(
+    from: &mut (dyn AsyncRead + Send + Unpin),
+    limit: u64,
+    whole: &mut BytesMut,
+) -> io::Result<()> {
     loop {
         // A decoder may give megabytes for one packet: let the deadline be looked at in between.
         tokio::task::coop::consume_budget().await;
@@ -185,9 +216,10 @@ async fn gather(from: &mut (dyn AsyncRead + Send + Unpin), limit: u64, whole: &m
 /// The failure of a body that broke after `bytes`: an end that came too early is told apart from a connection that broke.
 fn truncated(error: &hyper::Error, bytes: u64) -> Failure {
     match head::io_error(error).map(io::Error::kind) {
-        Some(io::ErrorKind::UnexpectedEof) => {
-            Failure::new(Code::BodyTruncated, format!("the body ended too early, after {bytes} bytes"))
-        }
+        Some(io::ErrorKind::UnexpectedEof) => Failure::new(
+            Code::BodyTruncated,
+            format!("the body ended too early, after {bytes} bytes"),
+        ),
         _ => head::broken_in("its body", error, bytes),
     }
 }
@@ -197,5 +229,11 @@ fn empty() -> Failure {
 }
 
 fn too_large(limit: u64) -> Failure {
-    Failure::new(Code::BodyTooLarge, format!("the body is over the limit of {} (`max_body`)", text::size(limit)))
+    Failure::new(
+        Code::BodyTooLarge,
+        format!(
+            "the body is over the limit of {} (`max_body`)",
+            text::size(limit)
+        ),
+    )
 }

@@ -22,20 +22,32 @@ const PATIENCE: Duration = Duration::from_millis(250);
 type Attempt = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
 
 /// Connects to one of `addresses`, trying each within `left`.
-pub(super) async fn connect(addresses: &[IpAddr], port: u16, left: Duration) -> Result<TcpStream, Failure> {
-    let mut waiting: VecDeque<SocketAddr> = turns(addresses).map(|ip| SocketAddr::new(ip, port)).collect();
+pub(super) async fn connect(
+    addresses: &[IpAddr],
+    port: u16,
+    left: Duration,
+) -> Result<TcpStream, Failure> {
+    let mut waiting: VecDeque<SocketAddr> = turns(addresses)
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect();
     // With little time left, the last address still gets half of it.
     let patience = PATIENCE.min(left / (2 * waiting.len().max(1) as u32));
     let mut running: Vec<Attempt> = Vec::new();
     let mut failed: Vec<(SocketAddr, io::Error)> = Vec::new();
     loop {
         match waiting.pop_front() {
-            Some(address) => running.push(Box::pin(async move { (address, TcpStream::connect(address).await) })),
+            Some(address) => running.push(Box::pin(async move {
+                (address, TcpStream::connect(address).await)
+            })),
             None if running.is_empty() => return Err(failure(&failed)),
             None => {}
         }
         let next = first(&mut running);
-        let ended = if waiting.is_empty() { Ok(next.await) } else { tokio::time::timeout(patience, next).await };
+        let ended = if waiting.is_empty() {
+            Ok(next.await)
+        } else {
+            tokio::time::timeout(patience, next).await
+        };
         match ended {
             Ok((_, Ok(stream))) => {
                 // Requests are small and whole; waiting to fill a packet only delays them.
@@ -65,8 +77,9 @@ async fn first(running: &mut Vec<Attempt>) -> (SocketAddr, io::Result<TcpStream>
 /// Both families by turns, the lookup's first address first.
 fn turns(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (mut one, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) =
-        addresses.iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut one, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
+        .iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
     std::iter::from_fn(move || {
         std::mem::swap(&mut one, &mut other);
         other.pop_front().or_else(|| one.pop_front())
@@ -77,28 +90,46 @@ fn turns(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
 /// The most telling of the failures: a refusal shows that the host is there.
 fn failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     let of = |kind| failed.iter().find(|(_, error)| error.kind() == kind);
-    let others = if failed.len() > 1 { format!(" (the best of {} addresses)", failed.len()) } else { String::new() };
+    let others = if failed.len() > 1 {
+        format!(" (the best of {} addresses)", failed.len())
+    } else {
+        String::new()
+    };
     if let Some((address, _)) = of(io::ErrorKind::ConnectionRefused) {
-        return Failure::new(Code::ConnectRefused, format!("{address} refused the connection{others}"));
+        return Failure::new(
+            Code::ConnectRefused,
+            format!("{address} refused the connection{others}"),
+        );
     }
     // A port that nobody listens on refuses; a reset comes from one who had accepted, before we looked.
     if let Some((address, _)) = of(io::ErrorKind::ConnectionReset) {
-        let what = format!("the connection broke (connection reset) as soon as {address} had accepted it{others}");
+        let what = format!(
+            "the connection broke (connection reset) as soon as {address} had accepted it{others}"
+        );
         return Failure::new(Code::ConnectionClosed, what);
     }
     if let Some((address, _)) = of(io::ErrorKind::TimedOut) {
-        return Failure::new(Code::ConnectTimeout, format!("{address} did not answer while connecting{others}"));
+        return Failure::new(
+            Code::ConnectTimeout,
+            format!("{address} did not answer while connecting{others}"),
+        );
     }
     let Some((address, error)) = failed.first() else {
         return Failure::new(Code::ConnectFailed, "there is no address to connect to");
     };
-    Failure::new(Code::ConnectFailed, format!("connecting to {address} failed: {}{others}", reason(error)))
+    Failure::new(
+        Code::ConnectFailed,
+        format!("connecting to {address} failed: {}{others}", reason(error)),
+    )
 }
 
 /// The system's words, without its number.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
 }
 
 #[cfg(test)]
@@ -109,17 +140,34 @@ mod tests {
     fn a_reset_is_told_from_a_refusal() {
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
         let code = |kinds: &[io::ErrorKind]| {
-            let failed: Vec<_> = kinds.iter().map(|kind| (address, io::Error::from(*kind))).collect();
+            let failed: Vec<_> = kinds
+                .iter()
+                .map(|kind| (address, io::Error::from(*kind)))
+                .collect();
             failure(&failed).code
         };
-        assert_eq!(code(&[io::ErrorKind::ConnectionReset]), Code::ConnectionClosed);
-        assert_eq!(code(&[io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused]), Code::ConnectRefused);
+        assert_eq!(
+            code(&[io::ErrorKind::ConnectionReset]),
+            Code::ConnectionClosed
+        );
+        assert_eq!(
+            code(&[
+                io::ErrorKind::ConnectionReset,
+                io::ErrorKind::ConnectionRefused
+            ]),
+            Code::ConnectRefused
+        );
         assert_eq!(code(&[io::ErrorKind::HostUnreachable]), Code::ConnectFailed);
     }
 
     #[test]
     fn families_take_turns_beginning_with_the_lookups_first() {
-        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let parse = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<IpAddr>>()
+        };
         let order = turns(&parse(&["::1", "::2", "::3", "1.1.1.1"])).collect::<Vec<_>>();
         assert_eq!(order, parse(&["::1", "1.1.1.1", "::2", "::3"]));
         let order = turns(&parse(&["1.1.1.1", "2.2.2.2", "::1"])).collect::<Vec<_>>();

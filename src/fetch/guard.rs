@@ -79,12 +79,24 @@ mod tests {
 
     #[test]
     fn names_lead_to_the_public_internet_only() {
-        for public in
-            ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1", "223.255.255.255"]
-        {
+        for public in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "223.255.255.255",
+        ] {
             assert_eq!(named(public), None, "{public}");
         }
-        for public in ["2606:4700::1111", "2a00:1450::1", "2001:4860::8888", "64:ff9b::808:808", "2002:808:808::1"] {
+        for public in [
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "2001:4860::8888",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
+        ] {
             assert_eq!(named(public), None, "{public}");
         }
         for refused in [
@@ -169,8 +181,20 @@ mod tests {
 
     #[test]
     fn the_operator_may_name_any_other_address() {
-        for address in ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "::ffff:10.0.0.1", "169.254.1.1", "0.0.0.0"] {
-            assert_eq!(objection(address.parse().unwrap(), Word::Operator), None, "{address}");
+        for address in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "::1",
+            "fd12::1",
+            "::ffff:10.0.0.1",
+            "169.254.1.1",
+            "0.0.0.0",
+        ] {
+            assert_eq!(
+                objection(address.parse().unwrap(), Word::Operator),
+                None,
+                "{address}"
+            );
         }
     }
 

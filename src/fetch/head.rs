@@ -26,7 +26,12 @@ pub(super) enum Coding {
 /// Refuses a head whose framing two readers could understand in two ways.
 pub(super) fn framing(head: &Parts) -> Result<(), Failure> {
     let headers = &head.headers;
-    let doubt = |what: &str| Err(Failure::new(Code::HttpProtocol, format!("the answer is not valid HTTP/1: {what}")));
+    let doubt = |what: &str| {
+        Err(Failure::new(
+            Code::HttpProtocol,
+            format!("the answer is not valid HTTP/1: {what}"),
+        ))
+    };
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|length| length.as_bytes().contains(&b',')) {
@@ -36,8 +41,9 @@ pub(super) fn framing(head: &Parts) -> Result<(), Failure> {
     if codings > 0 && length.is_some() {
         return doubt("both Content-Length and Transfer-Encoding");
     }
-    let chunked =
-        headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let chunked = headers
+        .get(TRANSFER_ENCODING)
+        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     if codings > 0 && (codings > 1 || !chunked || head.version != Version::HTTP_11) {
         return doubt("a Transfer-Encoding other than chunked");
     }
@@ -53,8 +59,14 @@ pub(super) fn objection(status: StatusCode, headers: &HeaderMap) -> Option<Failu
         204 | 205 => (Code::EmptyBody, ": an answer without a body"),
         206 => (Code::HttpStatus, ": a part of a body is no answer"),
         200..=299 => return None,
-        304 => (Code::HttpStatus, ": nothing to read; `headers` should not make the request conditional"),
-        300..=399 => (Code::RedirectBlocked, ": redirects are not followed; put the final address into `url`"),
+        304 => (
+            Code::HttpStatus,
+            ": nothing to read; `headers` should not make the request conditional",
+        ),
+        300..=399 => (
+            Code::RedirectBlocked,
+            ": redirects are not followed; put the final address into `url`",
+        ),
         429 => (Code::RateLimited, ""),
         400..=599 if headers.contains_key(RETRY_AFTER) => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),
@@ -64,11 +76,24 @@ pub(super) fn objection(status: StatusCode, headers: &HeaderMap) -> Option<Failu
 
 /// `failure` with what the body's problem details say, already escaped, and with how long the provider asks to be left
 /// alone.
-pub(super) fn explained(failure: &Failure, title: Option<&str>, headers: &HeaderMap, now: Time) -> FetchError {
-    let title = title.map(|title| format!(": \"{title}\"")).unwrap_or_default();
-    let retry_after = retry_after::of_head(headers, now).filter(|_| failure.code == Code::RateLimited);
-    let hold = retry_after.map(|hold| format!("; left alone for {}", spell(hold))).unwrap_or_default();
-    FetchError { failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)), retry_after }
+pub(super) fn explained(
+    failure: &Failure,
+    title: Option<&str>,
+    headers: &HeaderMap,
+    now: Time,
+) -> FetchError {
+    let title = title
+        .map(|title| format!(": \"{title}\""))
+        .unwrap_or_default();
+    let retry_after =
+        retry_after::of_head(headers, now).filter(|_| failure.code == Code::RateLimited);
+    let hold = retry_after
+        .map(|hold| format!("; left alone for {}", spell(hold)))
+        .unwrap_or_default();
+    FetchError {
+        failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)),
+        retry_after,
+    }
 }
 
 /// The coding of the body; none for a plain one.
@@ -76,7 +101,12 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
     let failed = |message| Err(Failure::new(Code::DecodeFailed, message));
     let mut found = None;
     for value in headers.get_all(CONTENT_ENCODING) {
-        for token in value.to_str().unwrap_or("?").split(',').map(|token| token.trim().to_ascii_lowercase()) {
+        for token in value
+            .to_str()
+            .unwrap_or("?")
+            .split(',')
+            .map(|token| token.trim().to_ascii_lowercase())
+        {
             let coding = match token.as_str() {
                 "" | "identity" => continue,
                 "gzip" | "x-gzip" => Coding::Gzip,
@@ -105,8 +135,9 @@ pub(super) fn broken_in(part: &str, error: &hyper::Error, bytes: u64) -> Failure
     }
     if error.is_parse_too_large() {
         let limit = text::size(HEAD as u64);
-        let what =
-            format!("its head is over the limit of {limit} or {HEADERS} headers, or its Content-Length over any");
+        let what = format!(
+            "its head is over the limit of {limit} or {HEADERS} headers, or its Content-Length over any"
+        );
         return invalid(&what);
     }
     if error.is_parse() {
@@ -118,9 +149,13 @@ pub(super) fn broken_in(part: &str, error: &hyper::Error, bytes: u64) -> Failure
     match io.map(io::Error::kind) {
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => invalid("bad chunks"),
         Some(
-            kind @ (io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe),
+            kind @ (io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe),
         ) => closed(&format!("the connection broke ({kind})"), part, bytes),
-        Some(io::ErrorKind::UnexpectedEof) | None => closed("the server closed the connection", part, bytes),
+        Some(io::ErrorKind::UnexpectedEof) | None => {
+            closed("the server closed the connection", part, bytes)
+        }
         Some(kind) => closed(&format!("the connection failed ({kind})"), part, bytes),
     }
 }
@@ -131,11 +166,18 @@ pub(super) fn io_error(error: &hyper::Error) -> Option<&io::Error> {
 }
 
 fn invalid(what: &str) -> Failure {
-    Failure::new(Code::HttpProtocol, format!("the answer is not valid HTTP/1: {what}"))
+    Failure::new(
+        Code::HttpProtocol,
+        format!("the answer is not valid HTTP/1: {what}"),
+    )
 }
 
 fn closed(what: &str, part: &str, bytes: u64) -> Failure {
-    let when = if bytes == 0 { format!("before any byte of {part}") } else { format!("after {bytes} bytes of {part}") };
+    let when = if bytes == 0 {
+        format!("before any byte of {part}")
+    } else {
+        format!("after {bytes} bytes of {part}")
+    };
     Failure::new(Code::ConnectionClosed, format!("{what} {when}"))
 }
 

@@ -60,22 +60,47 @@ impl HttpFetch {
 
     /// A fetcher that resolves names by `ask`.
     pub fn with_lookup(clock: Clock, secrets: Secrets, ask: Ask) -> Self {
-        let connector = Connector { lookup: Lookup::new(ask), tls: Tls::default(), clock };
+        let connector = Connector {
+            lookup: Lookup::new(ask),
+            tls: Tls::default(),
+            clock,
+        };
         let veil = RwLock::new(Veil::from(secrets));
-        Self { connector, pool: Pool::default(), veil, clock }
+        Self {
+            connector,
+            pool: Pool::default(),
+            veil,
+            clock,
+        }
     }
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: Secrets) {
-        self.veil.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
+        self.veil
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(secrets);
     }
 
-    async fn attempt(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
-        let Some(target) = Target::of(&provider.request) else { return Err(request::unwritable().into()) };
+    async fn attempt(
+        &self,
+        provider: &Provider,
+        deadline: Deadline,
+    ) -> Result<Payload, FetchError> {
+        let Some(target) = Target::of(&provider.request) else {
+            return Err(request::unwritable().into());
+        };
         let request = request::build(&provider.request, &target)?;
-        let resting = if repeatable(&request) { self.pool.take(&provider.request, self.clock.instant()) } else { None };
+        let resting = if repeatable(&request) {
+            self.pool.take(&provider.request, self.clock.instant())
+        } else {
+            None
+        };
         if let Some(link) = resting {
-            match self.exchange(link, request.clone(), provider, deadline).await {
+            match self
+                .exchange(link, request.clone(), provider, deadline)
+                .await
+            {
                 Ok(payload) => return Ok(payload),
                 Err(fault) => {
                     // Whatever befell this connection may have befallen the others that rest: a way that went dark
@@ -88,8 +113,12 @@ impl HttpFetch {
             }
         }
         let stream = self.connector.connect(&target, deadline).await?;
-        let link = Link::open(stream).await.map_err(|error| head::broken(&error, 0))?;
-        self.exchange(link, request, provider, deadline).await.map_err(|fault| fault.error)
+        let link = Link::open(stream)
+            .await
+            .map_err(|error| head::broken(&error, 0))?;
+        self.exchange(link, request, provider, deadline)
+            .await
+            .map_err(|fault| fault.error)
     }
 
     /// One request and its answer over `link`, which goes to the pool if it may and somebody would take it from there.
@@ -112,11 +141,16 @@ impl HttpFetch {
             Ok(answer) => answer.into_parts(),
             Err(failure) => {
                 let dead = unsent || (failure.code == Code::ConnectionClosed && meter.bytes() == 0);
-                return Err(Fault { error: failure.into(), dead });
+                return Err(Fault {
+                    error: failure.into(),
+                    dead,
+                });
             }
         };
         let dead = is_farewell(&head);
-        let taken = self.take_body(&mut link, head, body, provider.request.max_body, deadline).await;
+        let taken = self
+            .take_body(&mut link, head, body, provider.request.max_body, deadline)
+            .await;
         let payload = taken.map_err(|error| Fault { error, dead })?;
         if again {
             self.pool.put(&provider.request, link, self.clock.instant());
@@ -135,7 +169,12 @@ impl HttpFetch {
         head::framing(&head)?;
         if let Some(failure) = head::objection(head.status, &head.headers) {
             let title = self.title(link, &head.headers, body, deadline).await;
-            return Err(head::explained(&failure, title.as_deref(), &head.headers, self.clock.now()));
+            return Err(head::explained(
+                &failure,
+                title.as_deref(),
+                &head.headers,
+                self.clock.now(),
+            ));
         }
         let coding = head::coding(&head.headers)?;
         let meter = Meter::default();
@@ -144,39 +183,65 @@ impl HttpFetch {
     }
 
     /// The title of a failing answer's problem details, if it has some and they come soon: masked, escaped, short.
-    async fn title(&self, link: &mut Link, headers: &HeaderMap, body: Incoming, deadline: Deadline) -> Option<String> {
+    async fn title(
+        &self,
+        link: &mut Link,
+        headers: &HeaderMap,
+        body: Incoming,
+        deadline: Deadline,
+    ) -> Option<String> {
         let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        if !kind.to_ascii_lowercase().starts_with("application/problem+json") {
+        if !kind
+            .to_ascii_lowercase()
+            .starts_with("application/problem+json")
+        {
             return None;
         }
         let coding = head::coding(headers).ok()?;
         let meter = Meter::default();
         let read = Wire::new(link, body, &meter, PROBLEM).read(coding, PROBLEM);
         let left = deadline.at.saturating_duration_since(self.clock.instant());
-        let bytes = tokio::time::timeout(PROBLEM_PATIENCE.min(left / 2), read).await.ok()?.ok()?;
+        let bytes = tokio::time::timeout(PROBLEM_PATIENCE.min(left / 2), read)
+            .await
+            .ok()?
+            .ok()?;
         let title = serde_json::from_slice::<Problem>(&bytes).ok()?.title?;
         // Masked before it is escaped and cut, either of which could hide a secret from the mask.
         Some(text::quote(&self.mask(&title)))
     }
 
     fn mask(&self, text: &str) -> String {
-        self.veil.read().unwrap_or_else(PoisonError::into_inner).mask(text)
+        self.veil
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .mask(text)
     }
 }
 
 impl Fetch for HttpFetch {
     async fn fetch(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
         let ended = self.attempt(provider, deadline).await;
-        ended.map_err(|FetchError { failure, retry_after }| {
-            let failure = Failure::new(failure.code, self.mask(&failure.message));
-            FetchError { failure, retry_after }
-        })
+        ended.map_err(
+            |FetchError {
+                 failure,
+                 retry_after,
+             }| {
+                let failure = Failure::new(failure.code, self.mask(&failure.message));
+                FetchError {
+                    failure,
+                    retry_after,
+                }
+            },
+        )
     }
 }
 
 impl From<Failure> for FetchError {
     fn from(failure: Failure) -> Self {
-        Self { failure, retry_after: None }
+        Self {
+            failure,
+            retry_after: None,
+        }
     }
 }
 

@@ -36,8 +36,16 @@ impl Link {
     pub(super) async fn open(stream: Box<dyn connect::Stream>) -> Result<Self, hyper::Error> {
         let meter = Arc::<Meter>::default();
         let io = TokioIo::new(Paced::new(stream, Arc::clone(&meter)));
-        let (sender, connection) = Builder::new().max_buf_size(HEAD).max_header_size(HEAD).handshake(io).await?;
-        Ok(Self { sender, connection: Some(connection), meter })
+        let (sender, connection) = Builder::new()
+            .max_buf_size(HEAD)
+            .max_header_size(HEAD)
+            .handshake(io)
+            .await?;
+        Ok(Self {
+            sender,
+            connection: Some(connection),
+            meter,
+        })
     }
 
     /// The counter of what has come since the request was begun.
@@ -46,7 +54,10 @@ impl Link {
     }
 
     /// Sends `request` and waits for the answer's head.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
         self.meter.reset();
         let answer = self.sender.send_request(request);
         let connection = &mut self.connection;
@@ -67,7 +78,10 @@ impl Link {
 }
 
 /// Waits for `answer` while `advance` moves the connection on which it comes.
-pub(super) async fn drive<T>(answer: impl Future<Output = T>, mut advance: impl FnMut(&mut Context<'_>) -> bool) -> T {
+pub(super) async fn drive<T>(
+    answer: impl Future<Output = T>,
+    mut advance: impl FnMut(&mut Context<'_>) -> bool,
+) -> T {
     let mut answer = pin!(answer);
     let mut over = false;
     poll_fn(|cx| {

@@ -20,7 +20,9 @@ use crate::domain::{Code, Failure};
 const AT_ONCE: usize = 64;
 
 /// Asks for the addresses of a host.
-pub type Ask = Arc<dyn Fn(Arc<str>) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
+pub type Ask = Arc<
+    dyn Fn(Arc<str>) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync,
+>;
 
 type Found = Result<Arc<[IpAddr]>, Failure>;
 
@@ -38,7 +40,12 @@ pub(super) struct Lookup {
 impl Lookup {
     /// Lookups that `ask`.
     pub(super) fn new(ask: Ask) -> Self {
-        Self { ask, running: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)), tasks: TaskTracker::new() }
+        Self {
+            ask,
+            running: Arc::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// The addresses of `host`, at least one, in the order in which they are to be tried.
@@ -46,7 +53,10 @@ impl Lookup {
         let mut found = self.join(host);
         match found.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(found)) => found.clone(),
-            _ => Err(Failure::new(Code::DnsFailed, "the name lookup ended without an answer")),
+            _ => Err(Failure::new(
+                Code::DnsFailed,
+                "the name lookup ended without an answer",
+            )),
         }
     }
 
@@ -65,7 +75,10 @@ impl Lookup {
             if lookup.is_in_vain(&host, &tell) {
                 return;
             }
-            let ended = Leave { lookup: &lookup, host: &host };
+            let ended = Leave {
+                lookup: &lookup,
+                host: &host,
+            };
             let answer = (lookup.ask)(Arc::clone(&host)).await;
             drop(ended);
             tell.send_replace(Some(judge(answer)));
@@ -88,7 +101,11 @@ struct Leave<'l> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.lookup.running.lock().unwrap_or_else(PoisonError::into_inner).remove(self.host);
+        self.lookup
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(self.host);
     }
 }
 
@@ -104,9 +121,14 @@ pub(super) fn system() -> Ask {
 
 fn judge(answer: io::Result<Vec<IpAddr>>) -> Found {
     match answer {
-        Ok(addresses) if addresses.is_empty() => Err(Failure::new(Code::DnsFailed, "the name has no address")),
+        Ok(addresses) if addresses.is_empty() => {
+            Err(Failure::new(Code::DnsFailed, "the name has no address"))
+        }
         Ok(addresses) => Ok(addresses.into()),
-        Err(error) => Err(Failure::new(Code::DnsFailed, format!("the name lookup failed: {}", reason(&error)))),
+        Err(error) => Err(Failure::new(
+            Code::DnsFailed,
+            format!("the name lookup failed: {}", reason(&error)),
+        )),
     }
 }
 
@@ -132,7 +154,11 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 tokio::time::sleep(delay).await;
-                if &*host == "bug" { panic!("planted") } else { Ok(vec![IpAddr::from([127, 0, 0, 1])]) }
+                if &*host == "bug" {
+                    panic!("planted")
+                } else {
+                    Ok(vec![IpAddr::from([127, 0, 0, 1])])
+                }
             })
         });
         (ask, count)
@@ -143,7 +169,11 @@ mod tests {
         let (ask, count) = counting(Duration::from_secs(10));
         let lookup = Lookup::new(ask);
         for _ in 0..5 {
-            assert!(timeout(Duration::from_secs(1), lookup.addresses("slow")).await.is_err());
+            assert!(
+                timeout(Duration::from_secs(1), lookup.addresses("slow"))
+                    .await
+                    .is_err()
+            );
         }
         let (one, two) = tokio::join!(lookup.addresses("slow"), lookup.addresses("slow"));
         assert_eq!((one.unwrap().len(), two.unwrap().len()), (1, 1));
@@ -157,7 +187,10 @@ mod tests {
         let (ask, count) = counting(Duration::ZERO);
         let lookup = Lookup::new(ask);
         for round in 1..=2 {
-            assert_eq!(lookup.addresses("bug").await.unwrap_err().code, Code::DnsFailed);
+            assert_eq!(
+                lookup.addresses("bug").await.unwrap_err().code,
+                Code::DnsFailed
+            );
             assert_eq!(count.load(Ordering::Relaxed), round);
         }
     }
@@ -168,7 +201,11 @@ mod tests {
         let lookup = Lookup::new(ask);
         let hosts: Vec<String> = (0..200).map(|n| format!("host-{n}")).collect();
         for host in &hosts {
-            assert!(timeout(Duration::from_millis(1), lookup.addresses(host)).await.is_err());
+            assert!(
+                timeout(Duration::from_millis(1), lookup.addresses(host))
+                    .await
+                    .is_err()
+            );
         }
         assert_eq!(count.load(Ordering::Relaxed), AT_ONCE);
         tokio::time::sleep(Duration::from_secs(200)).await;
@@ -180,8 +217,15 @@ mod tests {
 
     #[test]
     fn the_resolvers_words_are_kept_without_the_system_calls() {
-        let error = io::Error::other("failed to lookup address information: Name or service not known");
-        assert_eq!(&*judge(Err(error)).unwrap_err().message, "the name lookup failed: name or service not known");
-        assert_eq!(&*judge(Ok(vec![])).unwrap_err().message, "the name has no address");
+        let error =
+            io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(
+            &*judge(Err(error)).unwrap_err().message,
+            "the name lookup failed: name or service not known"
+        );
+        assert_eq!(
+            &*judge(Ok(vec![])).unwrap_err().message,
+            "the name has no address"
+        );
     }
 }

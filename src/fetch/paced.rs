@@ -24,12 +24,20 @@ pub(super) struct Paced<S> {
 impl<S> Paced<S> {
     /// Paces `stream`, and counts in `meter` what is read from it.
     pub(super) fn new(stream: S, meter: Arc<Meter>) -> Self {
-        Self { stream, meter, in_a_row: 0 }
+        Self {
+            stream,
+            meter,
+            in_a_row: 0,
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.in_a_row >= BURST {
             self.in_a_row = 0;
             cx.waker().wake_by_ref();
@@ -41,13 +49,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let more = burst.filled().len();
         buf.advance(more);
         self.meter.add(more);
-        self.in_a_row = if read.is_pending() { 0 } else { self.in_a_row + more };
+        self.in_a_row = if read.is_pending() {
+            0
+        } else {
+            self.in_a_row + more
+        };
         read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

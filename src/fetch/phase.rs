@@ -46,16 +46,27 @@ pub(super) async fn within<T>(
         }
         // The alarm wakes who waits; who is kept busy, as by a flood, may never see it ring.
         let late = alarm.as_mut().poll(cx).is_ready() || deadline.has_passed();
-        if late { Poll::Ready(Err(phase.late(deadline, meter.bytes()))) } else { Poll::Pending }
+        if late {
+            Poll::Ready(Err(phase.late(deadline, meter.bytes())))
+        } else {
+            Poll::Pending
+        }
     })
     .await
 }
 
 impl Phase {
     fn late(self, deadline: Deadline, bytes: u64) -> Failure {
-        let so_far = if bytes == 0 { String::new() } else { format!(", {bytes} bytes so far") };
+        let so_far = if bytes == 0 {
+            String::new()
+        } else {
+            format!(", {bytes} bytes so far")
+        };
         let limit = spell(deadline.limit);
-        Failure::new(self.code(), format!("no answer within {limit} ({}{so_far})", self.words()))
+        Failure::new(
+            self.code(),
+            format!("no answer within {limit} ({}{so_far})", self.words()),
+        )
     }
 
     fn code(self) -> Code {
@@ -108,11 +119,31 @@ mod tests {
             let deadline = Clock::start().deadline(Duration::from_secs(1));
             let meter = Meter::default();
             meter.add(bytes);
-            within(deadline, phase, &meter, std::future::pending::<Result<(), _>>()).await.unwrap_err().to_string()
+            within(
+                deadline,
+                phase,
+                &meter,
+                std::future::pending::<Result<(), _>>(),
+            )
+            .await
+            .unwrap_err()
+            .to_string()
         };
-        assert_eq!(late(Phase::Lookup, 0).await, "no answer within 1 s (looking up the name) (dns_failed)");
-        assert_eq!(late(Phase::Tls, 0).await, "no answer within 1 s (in the TLS handshake) (connect_timeout)");
-        assert_eq!(late(Phase::Head, 0).await, "no answer within 1 s (waiting for headers) (timeout)");
-        assert_eq!(late(Phase::Body, 512).await, "no answer within 1 s (reading the body, 512 bytes so far) (timeout)");
+        assert_eq!(
+            late(Phase::Lookup, 0).await,
+            "no answer within 1 s (looking up the name) (dns_failed)"
+        );
+        assert_eq!(
+            late(Phase::Tls, 0).await,
+            "no answer within 1 s (in the TLS handshake) (connect_timeout)"
+        );
+        assert_eq!(
+            late(Phase::Head, 0).await,
+            "no answer within 1 s (waiting for headers) (timeout)"
+        );
+        assert_eq!(
+            late(Phase::Body, 512).await,
+            "no answer within 1 s (reading the body, 512 bytes so far) (timeout)"
+        );
     }
 }

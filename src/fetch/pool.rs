@@ -54,7 +54,10 @@ impl Pool {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.sweep(now);
         if idle.count < IN_ALL {
-            idle.links.entry(request.clone()).or_default().push((now, link));
+            idle.links
+                .entry(request.clone())
+                .or_default()
+                .push((now, link));
             idle.count += 1;
         }
     }
@@ -70,12 +73,17 @@ impl Idle {
     /// Closes what the other side has closed or what has rested too long; looks at most twice per [`IDLE`], whoever
     /// comes by.
     fn sweep(&mut self, now: Instant) {
-        if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < IDLE / 2) {
+        if self
+            .swept
+            .is_some_and(|swept| now.saturating_duration_since(swept) < IDLE / 2)
+        {
             return;
         }
         self.swept = Some(now);
         self.links.retain(|_, links| {
-            links.retain_mut(|(since, link)| now.saturating_duration_since(*since) < IDLE && link.is_idle());
+            links.retain_mut(|(since, link)| {
+                now.saturating_duration_since(*since) < IDLE && link.is_idle()
+            });
             !links.is_empty()
         });
         self.count = self.links.values().map(Vec::len).sum();

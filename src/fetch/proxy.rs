@@ -26,14 +26,20 @@ pub(super) async fn tunnel(
     proxy: &Url,
     authority: &str,
 ) -> Result<Paced<TcpStream>, Failure> {
-    let request = ask(proxy, authority).map_err(|_| failed("the request for a tunnel cannot be written"))?;
+    let request =
+        ask(proxy, authority).map_err(|_| failed("the request for a tunnel cannot be written"))?;
     let (mut sender, mut connection) = http1::Builder::new()
         .max_buf_size(HEAD)
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
         .map_err(|_| failed("the proxy broke off the connection"))?;
-    let answer = link::drive(sender.send_request(request), |cx| connection.poll_without_shutdown(cx).is_ready()).await;
-    let status = answer.map_err(|error| failed(format!("the proxy gave no tunnel: {error}")))?.status();
+    let answer = link::drive(sender.send_request(request), |cx| {
+        connection.poll_without_shutdown(cx).is_ready()
+    })
+    .await;
+    let status = answer
+        .map_err(|error| failed(format!("the proxy gave no tunnel: {error}")))?
+        .status();
     if !status.is_success() {
         return Err(refused(status));
     }
@@ -45,7 +51,10 @@ pub(super) async fn tunnel(
 }
 
 fn ask(proxy: &Url, authority: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let mut request = Request::builder().method(Method::CONNECT).uri(authority.parse::<Uri>()?).header(HOST, authority);
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(authority.parse::<Uri>()?)
+        .header(HOST, authority);
     if let Some(credentials) = authorization(proxy) {
         request = request.header(PROXY_AUTHORIZATION, credentials);
     }
@@ -57,7 +66,10 @@ fn refused(status: StatusCode) -> Failure {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => ": it wants a user and a password in `proxy`",
         _ => "",
     };
-    failed(format!("the proxy gave no tunnel (HTTP {}){remedy}", status.as_str()))
+    failed(format!(
+        "the proxy gave no tunnel (HTTP {}){remedy}",
+        status.as_str()
+    ))
 }
 
 fn failed(message: impl Into<std::sync::Arc<str>>) -> Failure {

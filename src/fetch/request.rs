@@ -20,13 +20,19 @@ use super::proxy;
 const AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
 /// The request that is sent to `target`. What the configuration's `headers` state wins over everything.
-pub(super) fn build(request: &domain::Request, target: &Target) -> Result<Request<Full<Bytes>>, Failure> {
+pub(super) fn build(
+    request: &domain::Request,
+    target: &Target,
+) -> Result<Request<Full<Bytes>>, Failure> {
     write(request, target).map_err(|_| unwritable())
 }
 
 /// The failure of a request that no valid configuration has.
 pub(super) fn unwritable() -> Failure {
-    Failure::new(Code::HttpProtocol, "the request cannot be written in HTTP/1.1")
+    Failure::new(
+        Code::HttpProtocol,
+        "the request cannot be written in HTTP/1.1",
+    )
 }
 
 /// `Basic` credentials, percent-encoded in a URL.
@@ -37,7 +43,8 @@ pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
     let mut credentials: Vec<u8> = percent_decode_str(user).collect();
     credentials.push(b':');
     credentials.extend(percent_decode_str(password.unwrap_or_default()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&credentials))).ok()?;
+    let mut value =
+        HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&credentials))).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -45,13 +52,20 @@ pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
 fn write(request: &domain::Request, target: &Target) -> Result<Request<Full<Bytes>>, http::Error> {
     let url = &request.url;
     let plain_proxy = target.proxy.as_ref().filter(|_| !target.https);
-    let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes())).unwrap_or_default();
+    let body = request
+        .body
+        .as_ref()
+        .map(|body| Bytes::copy_from_slice(body.as_bytes()))
+        .unwrap_or_default();
     let mut written = Request::new(Full::new(body));
     *written.method_mut() = Method::from_bytes(request.method.as_bytes())?;
     *written.uri_mut() = uri(url, plain_proxy.is_some())?;
     *written.headers_mut() = headers(request)?;
     if let Some(credentials) = plain_proxy.and_then(proxy::authorization) {
-        written.headers_mut().entry(PROXY_AUTHORIZATION).or_insert(credentials);
+        written
+            .headers_mut()
+            .entry(PROXY_AUTHORIZATION)
+            .or_insert(credentials);
     }
     Ok(written)
 }
@@ -59,14 +73,21 @@ fn write(request: &domain::Request, target: &Target) -> Result<Request<Full<Byte
 /// Origin-form, or for a plain proxy absolute-form; never userinfo or fragment.
 fn uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
     let path = &url[Position::BeforePath..Position::AfterQuery];
-    let uri = if absolute { format!("{}://{}{path}", url.scheme(), authority(url)) } else { path.to_owned() };
+    let uri = if absolute {
+        format!("{}://{}{path}", url.scheme(), authority(url))
+    } else {
+        path.to_owned()
+    };
     Ok(uri.parse::<Uri>()?)
 }
 
 fn headers(request: &domain::Request) -> Result<HeaderMap, http::Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
-        headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value.as_bytes())?);
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes())?,
+            HeaderValue::from_bytes(value.as_bytes())?,
+        );
     }
     let mut default = |name, value| {
         headers.entry(name).or_insert(value);

@@ -22,7 +22,11 @@ pub fn hold(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
 /// The longest hold that an answer's head asks for.
 pub(super) fn of_head(headers: &HeaderMap, now: Time) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    headers.get_all(RETRY_AFTER).iter().filter_map(|value| hold(value.to_str().ok()?, date, now)).max()
+    headers
+        .get_all(RETRY_AFTER)
+        .iter()
+        .filter_map(|value| hold(value.to_str().ok()?, date, now))
+        .max()
 }
 
 /// Whole seconds, as the RFC has them, or decimal ones, as some servers send them.
@@ -39,12 +43,15 @@ fn seconds(value: &str) -> Option<Duration> {
 
 fn until(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let until = httpdate::parse_http_date(value).ok()?;
-    let from = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or_else(|| wall(now));
+    let from = date
+        .and_then(|date| httpdate::parse_http_date(date.trim()).ok())
+        .unwrap_or_else(|| wall(now));
     Some(until.duration_since(from).unwrap_or_default())
 }
 
 fn wall(now: Time) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or_default())
+    SystemTime::UNIX_EPOCH
+        + Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -74,18 +81,28 @@ mod tests {
     #[test]
     fn dates_are_seen_from_the_answers_own_date() {
         let own = Some("Tue, 01 Jan 2030 00:00:00 GMT");
-        for later in ["Tue, 01 Jan 2030 00:00:30 GMT", "Tuesday, 01-Jan-30 00:00:30 GMT", "Tue Jan  1 00:00:30 2030"] {
+        for later in [
+            "Tue, 01 Jan 2030 00:00:30 GMT",
+            "Tuesday, 01-Jan-30 00:00:30 GMT",
+            "Tue Jan  1 00:00:30 2030",
+        ] {
             assert_eq!(secs(later, own), Some(30), "{later}");
         }
         assert_eq!(secs("Sun, 06 Nov 1994 08:50:37 GMT", None), Some(60));
-        assert_eq!(secs("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday")), Some(60));
+        assert_eq!(
+            secs("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday")),
+            Some(60)
+        );
         assert_eq!(secs("Sun, 01 Jan 2040 00:00:00 GMT", own), Some(900));
     }
 
     #[test]
     fn nonsense_and_the_past_ask_for_nothing() {
         let past = "Sun, 06 Nov 1994 08:49:00 GMT";
-        for value in ["0", "0.0", "-1", "-120", "+5", "1e9", "NaN", "", "soon", "5 s", "0x10", "1.", ".5", "٣", past] {
+        for value in [
+            "0", "0.0", "-1", "-120", "+5", "1e9", "NaN", "", "soon", "5 s", "0x10", "1.", ".5",
+            "٣", past,
+        ] {
             assert_eq!(secs(value, None), None, "{value}");
         }
     }

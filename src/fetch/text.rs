@@ -33,13 +33,19 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        assert_eq!([1 << 20, 65_536, 1_500, 3 << 30].map(size), ["1 MiB", "64 KiB", "1500 bytes", "3 GiB"]);
+        assert_eq!(
+            [1 << 20, 65_536, 1_500, 3 << 30].map(size),
+            ["1 MiB", "64 KiB", "1500 bytes", "3 GiB"]
+        );
     }
 
     #[test]
     fn foreign_text_is_escaped_and_short() {
         assert_eq!(quote("a\"b\n\u{202e}\0ñ"), "a\\\"b\\n\\u{202e}\\0ñ");
         let long = quote(&"\u{7}x".repeat(500));
-        assert!(long.chars().count() <= QUOTE + 1 && long.ends_with('…'), "{long}");
+        assert!(
+            long.chars().count() <= QUOTE + 1 && long.ends_with('…'),
+            "{long}"
+        );
     }
 }

@@ -10,7 +10,8 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error as TlsError, PeerIncompatible, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, PeerIncompatible,
+    RootCertStore,
 };
 use url::Host;
 
@@ -35,7 +36,10 @@ impl Tls {
     ) -> Result<TlsStream<Paced<TcpStream>>, Failure> {
         let name = server_name(host)?;
         let connector = TlsConnector::from(self.config(ca)?);
-        connector.connect(name, stream).await.map_err(|error| failure_of_io(&error))
+        connector
+            .connect(name, stream)
+            .await
+            .map_err(|error| failure_of_io(&error))
     }
 
     fn config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
@@ -54,14 +58,21 @@ impl Tls {
 }
 
 fn build(ca: Option<&str>) -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(pem) = ca {
         let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
         if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(Failure::new(Code::TlsFailed, "`ca_file` holds no certificate that can be used"));
+            return Err(Failure::new(
+                Code::TlsFailed,
+                "`ca_file` holds no certificate that can be used",
+            ));
         }
     }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -71,8 +82,14 @@ fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
         Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
         Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
         // The trailing dot of a full name is no part of the name in a certificate.
-        Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
-            .map_err(|_| Failure::new(Code::TlsFailed, "the host's name cannot stand in a certificate"))?,
+        Host::Domain(name) => {
+            ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| {
+                Failure::new(
+                    Code::TlsFailed,
+                    "the host's name cannot stand in a certificate",
+                )
+            })?
+        }
     };
     Ok(name)
 }
@@ -86,7 +103,10 @@ fn failure_of_io(error: &io::Error) -> Failure {
         io::ErrorKind::UnexpectedEof => "the server closed the connection",
         _ => "the server broke off the connection",
     };
-    Failure::new(Code::ConnectionClosed, format!("{what} in the TLS handshake"))
+    Failure::new(
+        Code::ConnectionClosed,
+        format!("{what} in the TLS handshake"),
+    )
 }
 
 /// The error of TLS inside an error of a stream, if that is what it is.
@@ -99,7 +119,9 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
 pub(super) fn later(error: &TlsError) -> Failure {
     let what = match error {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => return failure(error),
-        TlsError::AlertReceived(alert) => format!("the server broke off TLS after the handshake (alert {alert:?})"),
+        TlsError::AlertReceived(alert) => {
+            format!("the server broke off TLS after the handshake (alert {alert:?})")
+        }
         _ => "the server broke the rules of TLS after the handshake".into(),
     };
     Failure::new(Code::TlsFailed, what)
@@ -109,7 +131,9 @@ pub(super) fn later(error: &TlsError) -> Failure {
 fn failure(error: &TlsError) -> Failure {
     let message = match error {
         TlsError::InvalidCertificate(error) => certificate(error),
-        TlsError::InvalidMessage(_) => "the server does not speak TLS (plain HTTP on this port?)".into(),
+        TlsError::InvalidMessage(_) => {
+            "the server does not speak TLS (plain HTTP on this port?)".into()
+        }
         TlsError::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
@@ -122,11 +146,16 @@ fn failure(error: &TlsError) -> Failure {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server wants a certificate of the client, which cannot be given".into()
         }
-        TlsError::NoApplicationProtocol | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+        TlsError::NoApplicationProtocol
+        | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             "the server does not offer HTTP/1.1 over TLS".into()
         }
-        TlsError::AlertReceived(alert) => format!("the server refused the TLS handshake (alert {alert:?})"),
-        TlsError::PeerIncompatible(_) => "the server and this client have no way of TLS in common".into(),
+        TlsError::AlertReceived(alert) => {
+            format!("the server refused the TLS handshake (alert {alert:?})")
+        }
+        TlsError::PeerIncompatible(_) => {
+            "the server and this client have no way of TLS in common".into()
+        }
         _ => "the server broke the rules of TLS".into(),
     };
     Failure::new(Code::TlsFailed, message)

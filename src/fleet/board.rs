@@ -81,7 +81,9 @@ impl Fleet {
     }
 
     async fn ask(&self, passage: &Passage<'_>, yields: &mut bool) -> Turn {
-        let Some(session) = self.session().await else { return Turn::Over(Boarding::Fly(None)) };
+        let Some(session) = self.session().await else {
+            return Turn::Over(Boarding::Fly(None));
+        };
         // No shorter than the least interval: that holds too if this replica dies in flight.
         let span = (passage.pace.timeout + LEASE_MARGIN).max(passage.pace.min_interval);
         let wish = Wish {
@@ -94,23 +96,41 @@ impl Fleet {
         match session.take(&wish).await {
             Err(error) => {
                 self.trip(Some(&session), &error);
-                let ticket = Ticket { identity: wish.identity, token: wish.token, sure: false };
+                let ticket = Ticket {
+                    identity: wish.identity,
+                    token: wish.token,
+                    sure: false,
+                };
                 Turn::Over(Boarding::Fly(Some(ticket)))
             }
             Ok(Taken::Granted) => {
                 self.taken.fetch_add(1, Relaxed);
-                Turn::Over(Boarding::Fly(Some(Ticket { identity: wish.identity, token: wish.token, sure: true })))
+                Turn::Over(Boarding::Fly(Some(Ticket {
+                    identity: wish.identity,
+                    token: wish.token,
+                    sure: true,
+                })))
             }
             Ok(Taken::Told(letter)) => {
                 *yields = self.take_in(passage, &letter);
-                if *yields && !passage.pressed.load(Relaxed) { Turn::Over(Boarding::Told(None)) } else { Turn::Again }
+                if *yields && !passage.pressed.load(Relaxed) {
+                    Turn::Over(Boarding::Told(None))
+                } else {
+                    Turn::Again
+                }
             }
-            Ok(Taken::Held { lease, left, letter }) => {
+            Ok(Taken::Held {
+                lease,
+                left,
+                letter,
+            }) => {
                 if let Some(letter) = letter {
                     self.take_in(passage, &letter);
                 }
                 match lease.step(left, span, passage.pace.min_interval) {
-                    Step::Rest(left) => Turn::Over(Boarding::Rest(self.clock.now().after(left + AFTER))),
+                    Step::Rest(left) => {
+                        Turn::Over(Boarding::Rest(self.clock.now().after(left + AFTER)))
+                    }
                     Step::Wait(left) => Turn::Wait(lease, left),
                 }
             }

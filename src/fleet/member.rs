@@ -11,7 +11,9 @@ use tracing::{debug, warn};
 
 use crate::clock::Clock;
 use crate::domain::{Identity, Saved, Source, Time};
-use crate::store::shared::{Beat, Landing, Letter, LetterError, SharedError, SharedSession, write_letter};
+use crate::store::shared::{
+    Beat, Landing, Letter, LetterError, SharedError, SharedSession, write_letter,
+};
 
 use super::post::Post;
 use super::skew::Skew;
@@ -60,7 +62,10 @@ impl Terms {
     /// Those of a fetched source.
     pub fn of(source: &Source) -> Option<Self> {
         let keep = source.shelf.ttl.saturating_add(source.shelf.max_stale);
-        source.pace().map(|pace| Self { min_interval: pace.min_interval, keep })
+        source.pace().map(|pace| Self {
+            min_interval: pace.min_interval,
+            keep,
+        })
     }
 }
 
@@ -105,7 +110,11 @@ impl Fleet {
 
     /// How many replicas ask each by themselves now, as far as is known: plans stretch by that. 1 while calls are shared.
     pub fn asking_alone(&self) -> u32 {
-        if self.adrift.load(Relaxed) { self.replicas.load(Relaxed).max(1) } else { 1 }
+        if self.adrift.load(Relaxed) {
+            self.replicas.load(Relaxed).max(1)
+        } else {
+            1
+        }
     }
 
     /// How it stands to the others.
@@ -122,7 +131,9 @@ impl Fleet {
             lost: self.lost.load(Relaxed),
             heard: self.heard.load(Relaxed),
             skew_ms: lock(&self.skew).to_store(),
-            trouble: lock(&self.trouble).clone().filter(|_| role != Role::Sharing),
+            trouble: lock(&self.trouble)
+                .clone()
+                .filter(|_| role != Role::Sharing),
         }
     }
 
@@ -169,7 +180,14 @@ impl Fleet {
     /// enough for all others to have been seen: before, fewer than were known are not believed.
     pub fn beaten(&self, beat: Beat, before: Time, after: Time, settled: bool) {
         let known = self.replicas.load(Relaxed);
-        self.replicas.store(if settled { beat.replicas } else { beat.replicas.max(known) }, Relaxed);
+        self.replicas.store(
+            if settled {
+                beat.replicas
+            } else {
+                beat.replicas.max(known)
+            },
+            Relaxed,
+        );
         let mut skew = lock(&self.skew);
         let measured = skew.measured(before, after, beat.micros);
         if measured != *skew {
@@ -193,7 +211,10 @@ impl Fleet {
             Err(error) => {
                 if unread.insert(identity) {
                     let identity = identity.to_string();
-                    warn!(identity, "what another replica shared of a source is not used: {error}");
+                    warn!(
+                        identity,
+                        "what another replica shared of a source is not used: {error}"
+                    );
                 }
                 None
             }
@@ -210,8 +231,12 @@ impl Fleet {
 
     /// Tells the others what is known of a source after an attempt, and gives back the lease if there was one.
     pub async fn land(&self, ticket: Option<Ticket>, saved: Saved, terms: Terms) {
-        let Some(session) = self.session().await else { return };
-        let Some(landing) = self.landing(ticket.as_ref(), saved, terms) else { return };
+        let Some(session) = self.session().await else {
+            return;
+        };
+        let Some(landing) = self.landing(ticket.as_ref(), saved, terms) else {
+            return;
+        };
         match session.land(&landing).await {
             Ok(held) => {
                 if ticket.is_some_and(|ticket| ticket.sure) && !held {
@@ -225,7 +250,9 @@ impl Fleet {
 
     /// Gives back a lease that led to nothing.
     pub async fn free(&self, ticket: Ticket) {
-        let Some(session) = self.session().await else { return };
+        let Some(session) = self.session().await else {
+            return;
+        };
         if let Err(error) = session.free(ticket.identity, &ticket.token).await {
             self.trip(Some(&session), &error);
         }
@@ -234,7 +261,11 @@ impl Fleet {
     /// The session, once it is known whether there is one.
     pub(super) async fn session(&self) -> Option<Arc<dyn SharedSession>> {
         let mut link = self.link.subscribe();
-        let known = timeout(FIRST_WORD, link.wait_for(|link| !matches!(link, Link::Joining))).await;
+        let known = timeout(
+            FIRST_WORD,
+            link.wait_for(|link| !matches!(link, Link::Joining)),
+        )
+        .await;
         match &*known.ok()?.ok()? {
             Link::Sharing(session) => Some(Arc::clone(session)),
             _ => None,
@@ -259,18 +290,31 @@ impl Fleet {
         let stamp = saved.trail.last?;
         let letter = write_letter(&saved).unwrap_or_default();
         if letter.is_empty() {
-            warn!(source = saved.name.as_str(), "too large to be shared with other replicas");
+            warn!(
+                source = saved.name.as_str(),
+                "too large to be shared with other replicas"
+            );
         }
         let token = ticket.map_or_else(|| self.token(), |ticket| ticket.token.clone());
         let Terms { min_interval, keep } = terms;
-        Some(Landing { identity, token, stamp, letter, min_interval, keep })
+        Some(Landing {
+            identity,
+            token,
+            stamp,
+            letter,
+            min_interval,
+            keep,
+        })
     }
 
     /// What a letter tells, moved onto this replica's clock, unless it claims to come from the future.
     fn dated(&self, saved: Saved) -> Result<Saved, LetterError> {
         let shift = lock(&self.skew).to_own();
         let latest = self.clock.now().after(AHEAD);
-        let stamp = saved.trail.last.map(|at| Time::from_millis(at.as_millis().saturating_add(shift)));
+        let stamp = saved
+            .trail
+            .last
+            .map(|at| Time::from_millis(at.as_millis().saturating_add(shift)));
         if stamp.is_some_and(|stamp| stamp > latest) {
             return Err(LetterError::Future);
         }

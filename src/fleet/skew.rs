@@ -16,7 +16,11 @@ impl Skew {
         let (before, after) = (before.as_millis(), after.as_millis());
         let slack = after.saturating_sub(before) / 2 + 1;
         let offset = (micros / 1000).saturating_sub(before.saturating_add(slack - 1));
-        if offset.saturating_sub(self.0).abs() <= TOLERANCE + slack { self } else { Self(offset) }
+        if offset.saturating_sub(self.0).abs() <= TOLERANCE + slack {
+            self
+        } else {
+            Self(offset)
+        }
     }
 
     /// An instant of the store's clock on this replica's, in the form that [`crate::domain::Saved::moved`] takes.
@@ -42,10 +46,18 @@ mod tests {
     fn small_differences_are_none_and_large_ones_are_kept_steady() {
         let none = Skew::default();
         assert_eq!(none.measured(at(1_000), at(1_002), 1_020_000), none);
-        assert_eq!(none.measured(at(1_000), at(1_200), 1_220_000), none, "as slow as that, it says little");
+        assert_eq!(
+            none.measured(at(1_000), at(1_200), 1_220_000),
+            none,
+            "as slow as that, it says little"
+        );
         let hour = none.measured(at(1_000), at(1_002), 3_601_001_000);
         assert_eq!(hour, Skew(3_600_000));
         assert_eq!(hour.measured(at(5_000), at(5_002), 3_605_021_000), hour);
-        assert_eq!(hour.measured(at(5_000), at(5_002), 5_001_000), none, "and it goes as it came");
+        assert_eq!(
+            hour.measured(at(5_000), at(5_002), 5_001_000),
+            none,
+            "and it goes as it came"
+        );
     }
 }

@@ -21,9 +21,19 @@ pub struct Crew {
 impl Crew {
     /// A fetched source with the filters that `extractor` knows or compiles; none for a derived one.
     pub fn new(source: &Arc<Source>, extractor: &Extractor) -> Result<Option<Self>, FilterError> {
-        let Kind::Fetched { providers, pace } = &source.kind else { return Ok(None) };
+        let Kind::Fetched { providers, pace } = &source.kind else {
+            return Ok(None);
+        };
         let ready = |p: &Provider| Ok((p.clone(), extractor.filter(&p.extract)?));
-        let providers = providers.iter().map(ready).collect::<Result<_, FilterError>>()?;
-        Ok(Some(Self { source: Arc::clone(source), identity: Identity::of(source), pace: *pace, providers }))
+        let providers = providers
+            .iter()
+            .map(ready)
+            .collect::<Result<_, FilterError>>()?;
+        Ok(Some(Self {
+            source: Arc::clone(source),
+            identity: Identity::of(source),
+            pace: *pace,
+            providers,
+        }))
     }
 }

@@ -101,7 +101,11 @@ impl Flight {
 
     /// The lease that it flies under, to give it back.
     pub(super) fn take_ticket(&self) -> Option<Ticket> {
-        self.0.ticket.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0
+            .ticket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Whether both are the same attempt.

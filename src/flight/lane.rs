@@ -67,7 +67,9 @@ impl Lane {
     /// Until when nobody may start a flight: `min_interval` since the last one, here or elsewhere, or a `Retry-After` of
     /// every provider. None if somebody may now.
     pub(super) fn rests_until(&self, now: Time) -> Option<Time> {
-        let spaced = self.last_start.map(|last| last.after(self.crew.pace.min_interval));
+        let spaced = self
+            .last_start
+            .map(|last| last.after(self.crew.pace.min_interval));
         let until = spaced.max(self.held_until(now)).max(self.resting)?;
         (until > now).then_some(until)
     }
@@ -75,7 +77,11 @@ impl Lane {
     /// When the first provider may be asked again, if all of them are held.
     pub(super) fn held_until(&self, now: Time) -> Option<Time> {
         let hold = |name: &Name| self.held.get(name).copied().filter(|until| *until > now);
-        let each = self.crew.providers.iter().map(|(provider, _)| hold(&provider.name));
+        let each = self
+            .crew
+            .providers
+            .iter()
+            .map(|(provider, _)| hold(&provider.name));
         each.collect::<Option<Vec<Time>>>()?.into_iter().min()
     }
 
@@ -88,14 +94,25 @@ impl Lane {
     /// Marks the flight as begun; gives the providers that may take part, in order of preference.
     pub(super) fn begin(&mut self, now: Time) -> Vec<Entrant> {
         self.last_start = Some(now);
-        let names = self.crew.providers.iter().map(|(provider, _)| &provider.name).enumerate();
+        let names = self
+            .crew
+            .providers
+            .iter()
+            .map(|(provider, _)| &provider.name)
+            .enumerate();
         let free = names.filter(|(_, name)| self.held.get(*name).is_none_or(|until| *until <= now));
-        free.map(|(position, name)| Entrant { position, rest: self.rest_of(name, now) }).collect()
+        free.map(|(position, name)| Entrant {
+            position,
+            rest: self.rest_of(name, now),
+        })
+        .collect()
     }
 
     /// What is left of `min_interval` since the provider of this name was asked: it may have been the last of its flight.
     fn rest_of(&self, name: &Name, now: Time) -> Duration {
-        self.asked.get(name).map_or(Duration::ZERO, |asked| asked.after(self.crew.pace.min_interval).since(now))
+        self.asked.get(name).map_or(Duration::ZERO, |asked| {
+            asked.after(self.crew.pace.min_interval).since(now)
+        })
     }
 
     /// When the newest attempt of this run began, here or elsewhere. None if none is known: then whatever another replica

@@ -4,7 +4,10 @@
 //! by handing its outcome to whoever built the table. It never waits for clients: they wait for it.
 
 mod crew;
-#[allow(clippy::module_inception, reason = "a flight is what the module is about")]
+#[allow(
+    clippy::module_inception,
+    reason = "a flight is what the module is about"
+)]
 mod flight;
 mod lane;
 mod race;

@@ -103,10 +103,19 @@ impl<F: Fetch> Race<'_, F> {
                 Event::Ended(position, begun, Ok(data)) => {
                     self.note(position, begun, End::Won, None);
                     let provider = self.crew.providers[position].0.name.clone();
-                    return Some(Reading { fetched_at: begun.time, provider, data });
+                    return Some(Reading {
+                        fetched_at: begun.time,
+                        provider,
+                        data,
+                    });
                 }
                 Event::Ended(position, begun, Err(error)) => {
-                    self.note(position, begun, End::Failed(error.failure), error.retry_after);
+                    self.note(
+                        position,
+                        begun,
+                        End::Failed(error.failure),
+                        error.retry_after,
+                    );
                     self.start_next();
                 }
                 Event::Overdue => return None,
@@ -140,16 +149,32 @@ impl<F: Fetch> Race<'_, F> {
             return;
         }
         let passed = begun.instant.saturating_duration_since(self.begun.instant);
-        let Some(next) = self.waiting.iter().position(|entrant| entrant.rest <= passed) else {
-            let soonest = self.waiting.iter().map(|entrant| self.begun.instant + entrant.rest).min();
+        let Some(next) = self
+            .waiting
+            .iter()
+            .position(|entrant| entrant.rest <= passed)
+        else {
+            let soonest = self
+                .waiting
+                .iter()
+                .map(|entrant| self.begun.instant + entrant.rest)
+                .min();
             self.next_at = soonest.filter(|at| *at < self.deadline.at);
             return;
         };
         let position = self.waiting.remove(next).position;
         let request = Box::pin(ask(self.gear, self.crew, position, self.deadline));
-        self.running.push(Runner { position, begun, request });
+        self.running.push(Runner {
+            position,
+            begun,
+            request,
+        });
         if !self.waiting.is_empty() {
-            self.next_at = self.crew.pace.hedge_after.map(|after| begun.instant + after);
+            self.next_at = self
+                .crew
+                .pace
+                .hedge_after
+                .map(|after| begun.instant + after);
         }
     }
 
@@ -169,9 +194,18 @@ impl<F: Fetch> Race<'_, F> {
 
     /// Cancels what still runs: somebody was faster, or it ignored its own deadline.
     fn end_the_rest(&mut self, won: bool) {
-        for Runner { position, begun, request } in std::mem::take(&mut self.running) {
+        for Runner {
+            position,
+            begun,
+            request,
+        } in std::mem::take(&mut self.running)
+        {
             drop(request);
-            let end = if won { End::Outrun } else { End::Failed(overdue(self.deadline)) };
+            let end = if won {
+                End::Outrun
+            } else {
+                End::Failed(overdue(self.deadline))
+            };
             self.note(position, begun, end, None);
         }
     }
@@ -180,8 +214,14 @@ impl<F: Fetch> Race<'_, F> {
 async fn ask<F: Fetch>(gear: &Gear<F>, crew: &Crew, position: usize, deadline: Deadline) -> Ended {
     let (provider, filter) = &crew.providers[position];
     let body = gear.fetch.fetch(provider, deadline).await?.0;
-    let data = gear.extractor.extract(&crew.source.name, filter, body, deadline).await;
-    data.map_err(|failure| FetchError { failure, retry_after: None })
+    let data = gear
+        .extractor
+        .extract(&crew.source.name, filter, body, deadline)
+        .await;
+    data.map_err(|failure| FetchError {
+        failure,
+        retry_after: None,
+    })
 }
 
 /// The first of the running requests to end; one that panics ends too. Waits for ever while none runs.
@@ -194,7 +234,9 @@ async fn first(running: &mut Vec<Runner<'_>>) -> (usize, Mark, Ended) {
                 Ok(Poll::Ready(ended)) => ended,
                 Err(_) => Err(broken()),
             };
-            let Runner { position, begun, .. } = running.remove(at);
+            let Runner {
+                position, begun, ..
+            } = running.remove(at);
             return Poll::Ready((position, begun, ended));
         }
         Poll::Pending
@@ -203,21 +245,33 @@ async fn first(running: &mut Vec<Runner<'_>>) -> (usize, Mark, Ended) {
 }
 
 fn broken() -> FetchError {
-    FetchError { failure: Failure::new(Code::Panic, super::table::BUG), retry_after: None }
+    FetchError {
+        failure: Failure::new(Code::Panic, super::table::BUG),
+        retry_after: None,
+    }
 }
 
 fn overdue(deadline: Deadline) -> Failure {
-    Failure::new(Code::Timeout, format!("no answer within {}", spell(deadline.limit)))
+    Failure::new(
+        Code::Timeout,
+        format!("no answer within {}", spell(deadline.limit)),
+    )
 }
 
 /// The failure of the most preferred provider; with several, the message names each.
 fn all_failed(tries: &[Try]) -> Failure {
-    let failures: Vec<(&Name, &Failure)> = tries.iter().filter_map(|t| Some((&t.provider, t.failure()?))).collect();
+    let failures: Vec<(&Name, &Failure)> = tries
+        .iter()
+        .filter_map(|t| Some((&t.provider, t.failure()?)))
+        .collect();
     match failures.as_slice() {
         [] => Failure::new(Code::Timeout, "no provider could be asked in time"),
         [(_, failure)] => (*failure).clone(),
         [(_, first), ..] => {
-            let each: Vec<String> = failures.iter().map(|(name, f)| format!("{name}: {}", f.message)).collect();
+            let each: Vec<String> = failures
+                .iter()
+                .map(|(name, f)| format!("{name}: {}", f.message))
+                .collect();
             Failure::new(first.code, each.join("; "))
         }
     }

@@ -73,14 +73,19 @@ pub enum Ask {
 
 impl<F> Clone for Flights<F> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<F: Fetch> Flights<F> {
     /// An empty table. Flights run on `runtime`, are counted by `tracker`, and are cancelled by `stop`. With a `fleet`,
     /// they ask it for leave first.
-    #[allow(clippy::too_many_arguments, reason = "each is one thing that the table needs, named by its type")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is one thing that the table needs, named by its type"
+    )]
     pub fn new(
         fetch: Arc<F>,
         extractor: Extractor,
@@ -91,9 +96,23 @@ impl<F: Fetch> Flights<F> {
         stop: CancellationToken,
         fleet: Option<Arc<Fleet>>,
     ) -> Self {
-        let gear = Gear { fetch, extractor, clock };
+        let gear = Gear {
+            fetch,
+            extractor,
+            clock,
+        };
         let table = Mutex::default();
-        Self { shared: Arc::new(Shared { gear, landing, runtime, tracker, stop, table, fleet }) }
+        Self {
+            shared: Arc::new(Shared {
+                gear,
+                landing,
+                runtime,
+                tracker,
+                stop,
+                table,
+                fleet,
+            }),
+        }
     }
 
     /// Takes over the sources of a configuration. A source that stays keeps its lane, and what is in the air goes on; a
@@ -130,9 +149,14 @@ impl<F: Fetch> Flights<F> {
             return Ask::Grounded;
         }
         let mut table = shared.table();
-        let Some(lane) = table.get_mut(name) else { return Ask::Grounded };
+        let Some(lane) = table.get_mut(name) else {
+            return Ask::Grounded;
+        };
         if let Some(flight) = &lane.flying {
-            return Ask::Flying { flight: flight.clone(), joined: true };
+            return Ask::Flying {
+                flight: flight.clone(),
+                joined: true,
+            };
         }
         let now = shared.gear.clock.now();
         if let Some(until) = lane.rests_until(now) {
@@ -140,10 +164,18 @@ impl<F: Fetch> Flights<F> {
         }
         let flight = Flight::new(now, shared.stop.child_token());
         let before = lane.assign(&flight);
-        let leg = Leg { name: name.clone(), identity: lane.crew.identity, flight: flight.clone(), before };
+        let leg = Leg {
+            name: name.clone(),
+            identity: lane.crew.identity,
+            flight: flight.clone(),
+            before,
+        };
         drop(table);
         self.start(leg);
-        Ask::Flying { flight, joined: false }
+        Ask::Flying {
+            flight,
+            joined: false,
+        }
     }
 
     /// Takes in what another replica knows.
@@ -155,7 +187,11 @@ impl<F: Fetch> Flights<F> {
     fn start(&self, leg: Leg) {
         let shared = Arc::clone(&self.shared);
         let (name, identity, flight) = (leg.name.clone(), leg.identity, leg.flight.clone());
-        let aloft = Aloft { shared: Arc::clone(&shared), name: name.clone(), flight: flight.clone() };
+        let aloft = Aloft {
+            shared: Arc::clone(&shared),
+            name: name.clone(),
+            flight: flight.clone(),
+        };
         let flying = Arc::clone(&shared);
         let race = shared.tracker.spawn_on(
             async move {
@@ -171,7 +207,9 @@ impl<F: Fetch> Flights<F> {
             let known = match race.await {
                 Ok(Some(outcome)) => aloft.shared.land(outcome),
                 Ok(None) => aloft.shared.back(&name),
-                Err(_) => aloft.shared.land(broken(name.clone(), identity, flight.began())),
+                Err(_) => aloft
+                    .shared
+                    .land(broken(name.clone(), identity, flight.began())),
             };
             let shared = Arc::clone(&aloft.shared);
             drop(aloft);
@@ -208,11 +246,21 @@ impl<F: Fetch> Shared<F> {
         if let Some(before) = &leg.before {
             before.cancelled().await;
         }
-        let Some((pace, known)) = self.table().get(&leg.name).map(|lane| (lane.crew.pace, lane.known())) else {
+        let Some((pace, known)) = self
+            .table()
+            .get(&leg.name)
+            .map(|lane| (lane.crew.pace, lane.known()))
+        else {
             return false;
         };
         let hear = |saved| self.hear(saved);
-        let passage = Passage { identity: leg.identity, pace, known, pressed: leg.flight.pressed(), hear: &hear };
+        let passage = Passage {
+            identity: leg.identity,
+            pace,
+            known,
+            pressed: leg.flight.pressed(),
+            hear: &hear,
+        };
         match fleet.board(&passage).await {
             Boarding::Fly(ticket) => {
                 leg.flight.set_ticket(ticket);
@@ -263,7 +311,9 @@ impl<F> Shared<F> {
         let now = self.gear.clock.now();
         let held_until = {
             let mut table = self.table();
-            let lane = table.get_mut(&saved.name).filter(|lane| lane.crew.identity == saved.identity);
+            let lane = table
+                .get_mut(&saved.name)
+                .filter(|lane| lane.crew.identity == saved.identity);
             let Some(lane) = lane else { return };
             lane.hear(&saved);
             lane.held_until(now)
@@ -278,7 +328,10 @@ impl<F> Shared<F> {
     /// Tells other replicas what is known after a flight, and gives back its lease.
     async fn tell(&self, name: &Name, ticket: Option<Ticket>, known: Option<Saved>) {
         let Some(fleet) = &self.fleet else { return };
-        let terms = self.table().get(name).and_then(|lane| Terms::of(&lane.crew.source));
+        let terms = self
+            .table()
+            .get(name)
+            .and_then(|lane| Terms::of(&lane.crew.source));
         match (terms, known, ticket) {
             (Some(terms), Some(known), ticket) => fleet.land(ticket, known, terms).await,
             (_, _, Some(ticket)) => fleet.free(ticket).await,
@@ -297,7 +350,10 @@ struct Aloft<F> {
 impl<F> Drop for Aloft<F> {
     fn drop(&mut self) {
         if let Some(lane) = self.shared.table().get_mut(&self.name)
-            && lane.flying.as_ref().is_some_and(|flying| flying.is(&self.flight))
+            && lane
+                .flying
+                .as_ref()
+                .is_some_and(|flying| flying.is(&self.flight))
         {
             lane.flying = None;
         }
@@ -307,5 +363,12 @@ impl<F> Drop for Aloft<F> {
 
 fn broken(source: Name, identity: Identity, at: Time) -> Outcome {
     let result = Err(Failure::new(Code::Panic, BUG));
-    Outcome { source, identity, at, took: std::time::Duration::ZERO, result, tries: Vec::new() }
+    Outcome {
+        source,
+        identity,
+        at,
+        took: std::time::Duration::ZERO,
+        result,
+        tries: Vec::new(),
+    }
 }

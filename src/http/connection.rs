@@ -74,10 +74,16 @@ impl Ticks {
 
 impl Phase {
     fn of(byte: u8) -> Self {
-        [Self::Silent, Self::Fresh, Self::Head, Self::Answer, Self::Idle]
-            .into_iter()
-            .find(|p| *p as u8 == byte)
-            .unwrap_or(Self::Closing)
+        [
+            Self::Silent,
+            Self::Fresh,
+            Self::Head,
+            Self::Answer,
+            Self::Idle,
+        ]
+        .into_iter()
+        .find(|p| *p as u8 == byte)
+        .unwrap_or(Self::Closing)
     }
 }
 
@@ -117,12 +123,16 @@ impl Conn {
 
     /// Whether no request is being answered.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.phase(), Phase::Silent | Phase::Fresh | Phase::Idle | Phase::Head)
+        matches!(
+            self.phase(),
+            Phase::Silent | Phase::Fresh | Phase::Idle | Phase::Head
+        )
     }
 
     /// How long it has been between two requests, or before the first, at `now`; none if it is not.
     pub(super) fn idle_for(&self, now: u64) -> Option<Duration> {
-        matches!(self.phase(), Phase::Silent | Phase::Idle).then(|| passed(self.since.load(Relaxed), now))
+        matches!(self.phase(), Phase::Silent | Phase::Idle)
+            .then(|| passed(self.since.load(Relaxed), now))
     }
 
     /// Whether it has been doing what it does for too long at `now`.
@@ -181,7 +191,8 @@ impl Conn {
     /// The head of this number has a fault; only the first one counts, since the connection ends with it.
     pub(super) fn note(&self, head: u32, fault: Fault) {
         if self.fault.load(Relaxed) == 0 {
-            self.fault.store(u64::from(head) << 8 | fault as u64, Relaxed);
+            self.fault
+                .store(u64::from(head) << 8 | fault as u64, Relaxed);
         }
     }
 
@@ -214,7 +225,8 @@ impl Conn {
     /// The kernel took bytes.
     pub(super) fn took(&self, bytes: usize) {
         if self.stalled.load(Relaxed) {
-            self.taken.store(self.taken.load(Relaxed) + bytes as u64, Relaxed);
+            self.taken
+                .store(self.taken.load(Relaxed) + bytes as u64, Relaxed);
             self.taken_at.store(self.ticks.now(), Relaxed);
         }
     }
@@ -236,7 +248,10 @@ pub(super) fn passed(since: u64, now: u64) -> Duration {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+    };
 
     fn conn() -> Conn {
         Conn::new(Arc::default(), 0)

@@ -25,8 +25,15 @@ impl Cors {
         if origins.iter().any(|origin| origin == "*") {
             return Self::Everyone;
         }
-        let exact: Vec<_> = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
-        if exact.is_empty() { Self::Nobody } else { Self::These(exact) }
+        let exact: Vec<_> = origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin).ok())
+            .collect();
+        if exact.is_empty() {
+            Self::Nobody
+        } else {
+            Self::These(exact)
+        }
     }
 
     /// The value of `Access-Control-Allow-Origin` for a request with these headers.
@@ -46,7 +53,8 @@ impl Cors {
     pub(super) fn mark(&self, allowed: Option<HeaderValue>, response: &mut HeaderMap) {
         if let Some(origin) = allowed {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            let exposed = HeaderValue::from_static("ETag, Cache-Status, Server-Timing, X-Request-Id");
+            let exposed =
+                HeaderValue::from_static("ETag, Cache-Status, Server-Timing, X-Request-Id");
             response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
         // Shared caches must keep the answers for different origins apart, also those for none.
@@ -81,10 +89,17 @@ mod tests {
     fn origins_are_compared_exactly() {
         assert_eq!(allowed(&[], "https://a.example"), None);
         assert_eq!(allowed(&["*"], "https://a.example").unwrap(), "*");
-        assert_eq!(allowed(&["https://a.example"], "https://a.example").unwrap(), "https://a.example");
-        for other in
-            ["https://a.example:443", "http://a.example", "https://a.example.evil", "null", "HTTPS://A.EXAMPLE"]
-        {
+        assert_eq!(
+            allowed(&["https://a.example"], "https://a.example").unwrap(),
+            "https://a.example"
+        );
+        for other in [
+            "https://a.example:443",
+            "http://a.example",
+            "https://a.example.evil",
+            "null",
+            "HTTPS://A.EXAMPLE",
+        ] {
             assert_eq!(allowed(&["https://a.example"], other), None, "{other}");
         }
     }

@@ -11,8 +11,8 @@ use super::routes::{LABELS, OTHER};
 
 /// Upper bounds of the duration buckets, in microseconds.
 pub(super) const BOUNDS: [u64; 15] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    10_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000,
 ];
 
 /// One thread's counters. Only that thread writes, but for `connections`.
@@ -52,7 +52,13 @@ impl Counters {
         let micros = took.as_micros() as u64;
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         add(&route.classes[class], 1);
-        add(&route.buckets[BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len())], 1);
+        add(
+            &route.buckets[BOUNDS
+                .iter()
+                .position(|bound| micros <= *bound)
+                .unwrap_or(BOUNDS.len())],
+            1,
+        );
         add(&route.micros, micros);
     }
 }
@@ -72,7 +78,10 @@ impl Board {
 
     /// Connections open now.
     pub(super) fn connections(&self) -> usize {
-        self.threads().iter().map(|thread| thread.connections.load(Relaxed)).sum()
+        self.threads()
+            .iter()
+            .map(|thread| thread.connections.load(Relaxed))
+            .sum()
     }
 
     /// The sums for the route with this label.
@@ -80,7 +89,11 @@ impl Board {
         let mut sums = RouteSums::default();
         for thread in self.threads().iter() {
             let route = &thread.routes[label];
-            let each = sums.classes.iter_mut().zip(&route.classes).chain(sums.buckets.iter_mut().zip(&route.buckets));
+            let each = sums
+                .classes
+                .iter_mut()
+                .zip(&route.classes)
+                .chain(sums.buckets.iter_mut().zip(&route.buckets));
             each.for_each(|(sum, counter)| *sum += counter.load(Relaxed));
             sums.micros += route.micros.load(Relaxed);
         }
@@ -105,7 +118,10 @@ mod tests {
         two.count(0, StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(60));
         let sums = board.sums(0);
         assert_eq!(sums.classes, [0, 2, 0, 0, 1]);
-        assert_eq!((sums.buckets[0], sums.buckets[1], sums.buckets[BOUNDS.len()]), (1, 1, 1));
+        assert_eq!(
+            (sums.buckets[0], sums.buckets[1], sums.buckets[BOUNDS.len()]),
+            (1, 1, 1)
+        );
         assert_eq!(sums.micros, 60_000_201);
     }
 }

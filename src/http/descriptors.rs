@@ -18,13 +18,26 @@ pub(super) fn room(wanted: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // A system that refuses leaves the limit that there is.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        );
     }
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return wanted;
+    };
     let open = fs::read_dir("/proc/self/fd").map_or(GUESS, |open| open.count() as u64);
     let room = fit(wanted, limit, open);
     if room < wanted {
-        tracing::warn!(room, wanted, limit, "the limit on descriptors leaves room for fewer connections");
+        tracing::warn!(
+            room,
+            wanted,
+            limit,
+            "the limit on descriptors leaves room for fewer connections"
+        );
     }
     room
 }

@@ -32,7 +32,10 @@ fn is(coding: Coding, name: &str) -> bool {
 }
 
 impl Choice {
-    const PLAIN: Self = Self { coding: None, plain: true };
+    const PLAIN: Self = Self {
+        coding: None,
+        plain: true,
+    };
 
     /// Reads all `Accept-Encoding` fields; elements that are no weighted coding are passed over.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -41,7 +44,9 @@ impl Choice {
             return Self::PLAIN;
         }
         let mut wishes = Wishes::default();
-        fields.filter_map(|field| field.to_str().ok()).for_each(|field| wishes.read(field));
+        fields
+            .filter_map(|field| field.to_str().ok())
+            .for_each(|field| wishes.read(field));
         wishes.choice()
     }
 }
@@ -59,7 +64,9 @@ impl Wishes {
         for element in field.split(',') {
             let (name, weight) = element.split_once(';').unwrap_or((element, "q=1"));
             let name = name.trim_matches([' ', '\t']);
-            let Some(weight) = thousandths(weight) else { continue };
+            let Some(weight) = thousandths(weight) else {
+                continue;
+            };
             if name == "*" {
                 self.any = Some(weight);
             } else if name.eq_ignore_ascii_case("identity") {
@@ -73,9 +80,14 @@ impl Wishes {
     fn choice(&self) -> Choice {
         let weight = |at: usize| self.codings[at].or(self.any).unwrap_or(0);
         // The first of the heaviest; a plain body is taken unless it is refused, but only liked if that is said.
-        let best = (0..3).rev().max_by_key(|at| weight(*at)).filter(|at| weight(*at) > 0);
+        let best = (0..3)
+            .rev()
+            .max_by_key(|at| weight(*at))
+            .filter(|at| weight(*at) > 0);
         let plain = self.identity.or(self.any) != Some(0);
-        let coding = best.filter(|at| !plain || weight(*at) >= self.identity.unwrap_or(0)).map(|at| Coding::ALL[at]);
+        let coding = best
+            .filter(|at| !plain || weight(*at) >= self.identity.unwrap_or(0))
+            .map(|at| Coding::ALL[at]);
         Choice { coding, plain }
     }
 }
@@ -83,7 +95,9 @@ impl Wishes {
 /// `q=` and a number from 0 to 1 with at most three decimals.
 fn thousandths(parameter: &str) -> Option<u16> {
     let text = parameter.trim_matches([' ', '\t']);
-    let text = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?;
+    let text = text
+        .strip_prefix("q=")
+        .or_else(|| text.strip_prefix("Q="))?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;

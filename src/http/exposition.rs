@@ -34,7 +34,11 @@ impl Page {
             let open = if i == 0 { '{' } else { ',' };
             let _ = write!(self.0, "{open}{label}=\"{}\"", Escaped(text));
         }
-        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        let _ = writeln!(
+            self.0,
+            "{} {value}",
+            if labels.is_empty() { "" } else { "}" }
+        );
     }
 
     /// Adds a family of one sample.
@@ -44,12 +48,21 @@ impl Page {
     }
 
     /// Adds a histogram: `counts` by upper bound in microseconds, the last one beyond all bounds.
-    pub(super) fn histogram(&mut self, name: &str, label: (&str, &str), bounds: &[u64], counts: &[u64], micros: u64) {
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        label: (&str, &str),
+        bounds: &[u64],
+        counts: &[u64],
+        micros: u64,
+    ) {
         let mut sum = 0;
         let bucket = format!("{name}_bucket");
         for (at, count) in counts.iter().enumerate() {
             sum += count;
-            let bound = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |bound| Seconds(*bound).to_string());
+            let bound = bounds
+                .get(at)
+                .map_or_else(|| "+Inf".to_owned(), |bound| Seconds(*bound).to_string());
             self.sample(&bucket, &[label, ("le", &bound)], sum);
         }
         self.sample(&format!("{name}_sum"), &[label], Seconds(micros));

@@ -74,7 +74,11 @@ enum Next {
 impl Desk {
     pub(super) fn new() -> Self {
         let input = vec![0; INPUT].into_boxed_slice();
-        Self(Mutex::new(Things { input, output: Vec::with_capacity(OUTPUT), drawer: Drawer::default() }))
+        Self(Mutex::new(Things {
+            input,
+            output: Vec::with_capacity(OUTPUT),
+            drawer: Drawer::default(),
+        }))
     }
 }
 
@@ -113,7 +117,11 @@ impl Things {
         if lane.next == Next::Read {
             ready!(io.poll_fill(cx, &mut input))?;
             if input.filled().len() == lane.kept.len() {
-                lane.next = if lane.kept.is_empty() { Next::End } else { Next::Leave };
+                lane.next = if lane.kept.is_empty() {
+                    Next::End
+                } else {
+                    Next::Leave
+                };
                 return Poll::Ready(Ok(Vec::new()));
             }
         }
@@ -133,7 +141,13 @@ impl Things {
 
 impl Lane {
     /// Answers what is plain in `input` and keeps the rest.
-    fn take<F: Fetch>(&mut self, input: &[u8], hall: &Hall<F>, drawer: &mut Drawer, output: &mut Vec<u8>) {
+    fn take<F: Fetch>(
+        &mut self,
+        input: &[u8],
+        hall: &Hall<F>,
+        drawer: &mut Drawer,
+        output: &mut Vec<u8>,
+    ) {
         let mut at = 0;
         self.next = Next::Read;
         let began = hall.site.clock.mark();
@@ -191,7 +205,11 @@ enum Found<'a> {
 impl Drawer {
     /// Answers are made from this from now on.
     fn refill(&mut self, rendering: Arc<Rendering>) {
-        if !self.rendering.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rendering)) {
+        if !self
+            .rendering
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &rendering))
+        {
             self.answers.clear();
             self.rendering = Some(rendering);
         }
@@ -205,16 +223,23 @@ impl Drawer {
             return Found::Answer(answer.head.len(), answer);
         }
         match look(input) {
-            Sight::Plain(length, wishes) if express => match self.answer(hall, &input[..length], &wishes) {
-                Some(answer) => Found::Answer(length, answer),
-                None => Found::Nothing,
-            },
+            Sight::Plain(length, wishes) if express => {
+                match self.answer(hall, &input[..length], &wishes) {
+                    Some(answer) => Found::Answer(length, answer),
+                    None => Found::Nothing,
+                }
+            }
             Sight::Partial => Found::Partial,
             Sight::Plain(..) | Sight::Other => Found::Nothing,
         }
     }
 
-    fn answer<F: Fetch>(&mut self, hall: &Hall<F>, head: &[u8], wishes: &Wishes<'_>) -> Option<&Answer> {
+    fn answer<F: Fetch>(
+        &mut self,
+        hall: &Hall<F>,
+        head: &[u8],
+        wishes: &Wishes<'_>,
+    ) -> Option<&Answer> {
         let known = self.answers.iter().position(|answer| answer.is_for(wishes));
         let at = known.or_else(|| self.make(hall, wishes))?;
         let answer = self.answers.get_mut(at)?;
@@ -229,7 +254,12 @@ impl Drawer {
         let response = rescued(|| hall.respond(rendering, &request)).ok()?;
         let asked = wishes.fields().map(|value| value.map(Box::from));
         let bytes = written(&response, hall.site.clock.wall());
-        let made = Answer { head: Vec::new(), asked, status: response.status(), bytes };
+        let made = Answer {
+            head: Vec::new(),
+            asked,
+            status: response.status(),
+            bytes,
+        };
         if self.answers.len() < KINDS {
             self.answers.push(made);
             return Some(self.answers.len() - 1);
@@ -243,7 +273,10 @@ impl Drawer {
 
 impl Answer {
     fn is_for(&self, wishes: &Wishes<'_>) -> bool {
-        self.asked.iter().zip(wishes.fields()).all(|(asked, wish)| asked.as_deref() == wish)
+        self.asked
+            .iter()
+            .zip(wishes.fields())
+            .all(|(asked, wish)| asked.as_deref() == wish)
     }
 }
 

@@ -50,7 +50,13 @@ pub(super) struct Hall<F> {
 impl<F: Fetch> Hall<F> {
     pub(super) fn new(site: Arc<Site<F>>, stats: Arc<Counters>) -> Self {
         let router = routes::router(Arc::clone(&site));
-        Self { site, stats, desk: Desk::new(), router, resumen: routes::label(RESUMEN) }
+        Self {
+            site,
+            stats,
+            desk: Desk::new(),
+            router,
+            resumen: routes::label(RESUMEN),
+        }
     }
 
     /// Whether plain requests may be answered without the library: nobody has to wait, and no connection to end.
@@ -61,13 +67,16 @@ impl<F: Fetch> Hall<F> {
     /// The answer to a plain request with these fields.
     pub(super) fn respond(&self, rendering: &Rendering, fields: &HeaderMap) -> Response<Bytes> {
         let mut response = respond(rendering, fields);
-        self.site.cors.mark(self.site.cors.allows(fields), response.headers_mut());
+        self.site
+            .cors
+            .mark(self.site.cors.allows(fields), response.headers_mut());
         response
     }
 
     /// Counts an answer of `/resumen`.
     pub(super) fn count_resumen(&self, status: StatusCode, began: Mark) {
-        self.stats.count(self.resumen, status, self.site.clock.since(began));
+        self.stats
+            .count(self.resumen, status, self.site.clock.since(began));
     }
 
     /// Counts an answer that the library gave by itself, to what was no request yet.
@@ -78,7 +87,10 @@ impl<F: Fetch> Hall<F> {
     /// The answer to exactly `GET` or `HEAD` `/resumen` without parameters, unless it has to wait for the first round.
     fn answer_at_once(&self, head: &Head, now: Time) -> Option<Response<Bytes>> {
         let plain = head.uri.path() == RESUMEN && head.uri.query().is_none();
-        if !plain || !(head.method == Method::GET || head.method == Method::HEAD) || !self.site.is_settled() {
+        if !plain
+            || !(head.method == Method::GET || head.method == Method::HEAD)
+            || !self.site.is_settled()
+        {
             return None;
         }
         let rendering = self.site.cache.current(now);
@@ -95,7 +107,11 @@ pub(super) struct Front<F> {
 
 impl<F: Fetch> Front<F> {
     pub(super) fn new(hall: Arc<Hall<F>>, conn: Arc<Conn>) -> Self {
-        Self { hall, conn, heads: AtomicU32::new(0) }
+        Self {
+            hall,
+            conn,
+            heads: AtomicU32::new(0),
+        }
     }
 }
 
@@ -103,7 +119,9 @@ impl<F: Fetch> Front<F> {
     /// The answer, or who makes it.
     fn decide(&self, head: Head, has_body: bool, began: Mark) -> Course {
         let fault = self.conn.fault(self.heads.fetch_add(1, Relaxed));
-        let refused = guard::check(&head, has_body, fault).err().map(|problem| problem.response());
+        let refused = guard::check(&head, has_body, fault)
+            .err()
+            .map(|problem| problem.response());
         match refused.or_else(|| self.hall.answer_at_once(&head, began.time)) {
             Some(response) => Course::Made(plain(response)),
             None => Course::Routed(self.route(head)),
@@ -112,7 +130,10 @@ impl<F: Fetch> Front<F> {
 
     fn route(&self, mut head: Head) -> Routed {
         head.extensions.insert(Arc::clone(&self.conn));
-        self.hall.router.clone().call(Request::from_parts(head, axum::body::Body::empty()))
+        self.hall
+            .router
+            .clone()
+            .call(Request::from_parts(head, axum::body::Body::empty()))
     }
 }
 
@@ -129,7 +150,12 @@ impl<F: Fetch> hyper::service::Service<Request<Incoming>> for Front<F> {
         let marks = Marks::of(&head, &hall, has_body);
         let decided = rescued(|| self.decide(head, has_body, marks.began));
         let course = decided.unwrap_or_else(|problem| Course::Made(plain(problem.response())));
-        Answering { hall, marks: Some(marks), course: Some(course), _body: body }
+        Answering {
+            hall,
+            marks: Some(marks),
+            course: Some(course),
+            _body: body,
+        }
     }
 }
 
@@ -147,7 +173,11 @@ impl Marks {
         let path = head.uri.path();
         Self {
             began: hall.site.clock.mark(),
-            label: if path == RESUMEN { hall.resumen } else { routes::label(path) },
+            label: if path == RESUMEN {
+                hall.resumen
+            } else {
+                routes::label(path)
+            },
             origin: hall.site.cors.allows(&head.headers),
             id: head.headers.get(&X_REQUEST_ID).map(usable_id),
             has_body,
@@ -171,7 +201,8 @@ impl Marks {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let took = hall.site.clock.since(self.began);
-        hall.stats.count(self.label.min(LABELS.len() - 1), status, took);
+        hall.stats
+            .count(self.label.min(LABELS.len() - 1), status, took);
     }
 }
 
@@ -242,9 +273,14 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            Self::Plain(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Plain(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
             Self::Routed(body) => Pin::new(body).poll_frame(cx),
         }
     }

@@ -21,7 +21,10 @@ use super::whole::whole;
 const SHARING: &str = "store:redis";
 
 /// Always 200: the verdict is in the body.
-pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn answer<F: Fetch>(
+    State(site): State<Arc<Site<F>>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     if let Err(problem) = query::nothing_but_busters(query.as_deref().unwrap_or_default()) {
         return problem.into_response();
     }
@@ -70,15 +73,29 @@ fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
         if verdict > Verdict::Pass {
             notes.push((verdict, note(entry, &state, verdict)));
         } else {
-            notes.extend(entry.broken().map(|(streak, failure)| (verdict, passed_over(entry, streak, failure))));
+            notes.extend(
+                entry
+                    .broken()
+                    .map(|(streak, failure)| (verdict, passed_over(entry, streak, failure))),
+            );
         }
-        checks.insert(entry.source.name.to_string(), json!([check(snapshot, at, &state, verdict, now)]));
+        checks.insert(
+            entry.source.name.to_string(),
+            json!([check(snapshot, at, &state, verdict, now)]),
+        );
     }
     if let Some(view) = fleet {
-        let verdict = if view.role == Role::Alone { Verdict::Warn } else { Verdict::Pass };
+        let verdict = if view.role == Role::Alone {
+            Verdict::Warn
+        } else {
+            Verdict::Pass
+        };
         worst = worst.max(verdict);
         if let Some(trouble) = view.trouble.as_ref().filter(|_| verdict > Verdict::Pass) {
-            notes.push((verdict, format!("{SHARING}: {}: failed to {trouble}", verdict.as_str())));
+            notes.push((
+                verdict,
+                format!("{SHARING}: {}: failed to {trouble}", verdict.as_str()),
+            ));
         }
         checks.insert(SHARING.into(), json!([sharing(view, verdict)]));
     }
@@ -94,7 +111,12 @@ fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
 
 /// `usd: fail (missing): http_status since 2026-11-22T06:55:02.000Z: HTTP 503 Service Unavailable`
 fn note(entry: &Entry, state: &Known<'_>, verdict: Verdict) -> String {
-    let mut note = format!("{}: {} ({})", entry.source.name, verdict.as_str(), state.freshness.as_str());
+    let mut note = format!(
+        "{}: {} ({})",
+        entry.source.name,
+        verdict.as_str(),
+        state.freshness.as_str()
+    );
     if let Some(trouble) = &state.error {
         note.push_str(": ");
         note.push_str(trouble.code.as_str());
@@ -111,9 +133,14 @@ fn note(entry: &Entry, state: &Known<'_>, verdict: Verdict) -> String {
 /// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer within 1 s`: another one
 /// has answered in its place.
 fn passed_over(entry: &Entry, streak: &Streak, failure: &Failure) -> String {
-    let Streak { provider, since, .. } = streak;
+    let Streak {
+        provider, since, ..
+    } = streak;
     let (source, since) = (&entry.source.name, rfc3339(*since));
-    format!("{source}: pass (fresh): provider {provider}: {} since {since}: {}", failure.code, failure.message)
+    format!(
+        "{source}: pass (fresh): provider {provider}: {} since {since}: {}",
+        failure.code, failure.message
+    )
 }
 
 fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, now: Time) -> Value {
@@ -123,7 +150,10 @@ fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, no
     let mut put = |key: &str, value: Value| {
         check.insert(key.into(), value);
     };
-    put("componentType", json!(if derived { "derived" } else { "source" }));
+    put(
+        "componentType",
+        json!(if derived { "derived" } else { "source" }),
+    );
     put("status", json!(verdict.as_str()));
     put("freshness", json!(state.freshness.as_str()));
     if let Some(reading) = &entry.reading {
@@ -143,13 +173,27 @@ fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, no
     }
     put("consecutive_failures", json!(snapshot.failures(at)));
     let instants = [("last_attempt", entry.trail.last), ("next_attempt", next)];
-    for (key, time) in instants.into_iter().filter_map(|(key, time)| Some((key, time?))) {
+    for (key, time) in instants
+        .into_iter()
+        .filter_map(|(key, time)| Some((key, time?)))
+    {
         put(key, json!(rfc3339(time)));
     }
     if derived {
-        put("from", entry.source.inputs().iter().map(Name::as_str).collect());
+        put(
+            "from",
+            entry.source.inputs().iter().map(Name::as_str).collect(),
+        );
     }
-    put("providers", entry.source.providers().iter().map(|one| provider(entry, &one.name, next, now)).collect());
+    put(
+        "providers",
+        entry
+            .source
+            .providers()
+            .iter()
+            .map(|one| provider(entry, &one.name, next, now))
+            .collect(),
+    );
     Value::Object(check)
 }
 
@@ -191,14 +235,18 @@ fn provider(entry: &Entry, name: &Name, next: Option<Time>, now: Time) -> Value 
             told["output"] = json!(&*failure.message);
             told["code"] = json!(failure.code.as_str());
         }
-        Some(End::Outrun) => told["output"] = json!("given up without an answer: another provider was faster"),
+        Some(End::Outrun) => {
+            told["output"] = json!("given up without an answer: another provider was faster")
+        }
         Some(End::Won) | None => {}
     }
     if let Some(streak) = streak {
         told["failing_since"] = json!(rfc3339(streak.since));
     }
     told["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failures));
-    let held = latest.and_then(|one| one.held_until).filter(|until| *until > now);
+    let held = latest
+        .and_then(|one| one.held_until)
+        .filter(|until| *until > now);
     if let Some(until) = held {
         told["held_until"] = json!(rfc3339(until));
     }

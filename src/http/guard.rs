@@ -20,9 +20,13 @@ pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Resul
     if has_body || head.headers.contains_key(TRANSFER_ENCODING) {
         check_body(head)?;
     }
-    let is_met = |expectation: &HeaderValue| expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let is_met =
+        |expectation: &HeaderValue| expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !head.headers.get_all(EXPECT).iter().all(is_met) {
-        let problem = Problem::new(Kind::ExpectationFailed, "the only expectation that can be met is `100-continue`");
+        let problem = Problem::new(
+            Kind::ExpectationFailed,
+            "the only expectation that can be met is `100-continue`",
+        );
         return Err(problem.closing());
     }
     match head.method {
@@ -33,9 +37,18 @@ pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Resul
 
 fn faulty(fault: Fault) -> Problem {
     let (kind, detail) = match fault {
-        Fault::BareLf => (Kind::BadFraming, "a line of the request's head ends in LF without CR"),
-        Fault::Length => (Kind::BadFraming, "Content-Length and Transfer-Encoding may come once, and only one of them"),
-        Fault::Fragment => (Kind::InvalidTarget, "a request's target has no fragment (`#`)"),
+        Fault::BareLf => (
+            Kind::BadFraming,
+            "a line of the request's head ends in LF without CR",
+        ),
+        Fault::Length => (
+            Kind::BadFraming,
+            "Content-Length and Transfer-Encoding may come once, and only one of them",
+        ),
+        Fault::Fragment => (
+            Kind::InvalidTarget,
+            "a request's target has no fragment (`#`)",
+        ),
     };
     Problem::new(kind, detail).closing()
 }
@@ -50,13 +63,17 @@ fn check_host(head: &Parts) -> Result<(), Problem> {
         (Some(_), Some(_)) => "it may come only once",
         (None, _) => "it is missing",
     };
-    let problem = Problem::new(Kind::InvalidHost, detail).param("Host").expected("a host name or address, and a port");
+    let problem = Problem::new(Kind::InvalidHost, detail)
+        .param("Host")
+        .expected("a host name or address, and a port");
     Err(problem.closing())
 }
 
 /// A path, or a whole URL of ours; `authority` alone is for CONNECT only.
 fn check_target(head: &Parts) -> Result<(), Problem> {
-    let Some(authority) = head.uri.authority() else { return Ok(()) };
+    let Some(authority) = head.uri.authority() else {
+        return Ok(());
+    };
     let detail = match head.uri.scheme_str() {
         None if head.method == Method::CONNECT => return Ok(()),
         None => "the request's target is neither a path nor a URL",
@@ -64,13 +81,19 @@ fn check_target(head: &Parts) -> Result<(), Problem> {
         Some("http" | "https") => "the URL's authority is no host with an optional port",
         Some(_) => "the URL's scheme is neither http nor https",
     };
-    Err(Problem::new(Kind::InvalidTarget, detail).expected("a path that begins with `/`").closing())
+    Err(Problem::new(Kind::InvalidTarget, detail)
+        .expected("a path that begins with `/`")
+        .closing())
 }
 
 /// Other methods than these are refused anyway, with or without a body.
 fn check_body(head: &Parts) -> Result<(), Problem> {
     if [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method) {
-        return Err(Problem::new(Kind::UnexpectedBody, format!("{} takes no body here", head.method)).closing());
+        return Err(Problem::new(
+            Kind::UnexpectedBody,
+            format!("{} takes no body here", head.method),
+        )
+        .closing());
     }
     Ok(())
 }
@@ -78,9 +101,15 @@ fn check_body(head: &Parts) -> Result<(), Problem> {
 /// `uri-host [ ":" port ]` of RFC 9110 §7.2, not empty.
 pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = if let [b'[', rest @ ..] = value {
-        let Some(end) = rest.iter().position(|b| *b == b']') else { return false };
+        let Some(end) = rest.iter().position(|b| *b == b']') else {
+            return false;
+        };
         let inside = &rest[..end];
-        if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_alphanumeric() || b":.".contains(b)) {
+        if inside.is_empty()
+            || !inside
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b":.".contains(b))
+        {
             return false;
         }
         (None, &rest[end + 1..])
@@ -107,12 +136,22 @@ mod tests {
 
     #[test]
     fn hosts_are_hosts() {
-        for good in ["localhost", "localhost:8080", "127.0.0.1", "[::1]:80", "[::1]", "a.b-c_d.example", "a:", "x%20y"]
-        {
+        for good in [
+            "localhost",
+            "localhost:8080",
+            "127.0.0.1",
+            "[::1]:80",
+            "[::1]",
+            "a.b-c_d.example",
+            "a:",
+            "x%20y",
+        ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":80", "a b", "a:b", "a:123456", "a@b", "a/b", "[]", "[::1", "[::1]x", "a, b", "a:80:80", "ñ"]
-        {
+        for bad in [
+            "", ":80", "a b", "a:b", "a:123456", "a@b", "a/b", "[]", "[::1", "[::1]x", "a, b",
+            "a:80:80", "ñ",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }

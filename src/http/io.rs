@@ -28,7 +28,12 @@ pub(super) struct Io {
 
 impl Io {
     pub(super) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
-        Self { stream, conn, lines: Lines::default(), replay: Bytes::new() }
+        Self {
+            stream,
+            conn,
+            lines: Lines::default(),
+            replay: Bytes::new(),
+        }
     }
 
     /// Gives these bytes to whoever reads next, before what comes.
@@ -45,7 +50,11 @@ impl Io {
     }
 
     /// Reads past the lines' watch, which begins where the library does. `buf` may hold the beginning of a request.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
         match &poll {
@@ -83,7 +92,11 @@ impl Io {
 const LITTLE: usize = 16 * 1024;
 
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         if this.replay.is_empty() {
@@ -100,7 +113,11 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.prepare();
         let poll = Pin::new(&mut this.stream).poll_write(cx, buf);

@@ -62,7 +62,11 @@ impl Lines {
                 self.line(&rest[..end], end, rest[..end].last().copied())
             } else {
                 self.partial.extend(&rest[..end]);
-                let Partial { prefix, length, last } = std::mem::take(&mut self.partial);
+                let Partial {
+                    prefix,
+                    length,
+                    last,
+                } = std::mem::take(&mut self.partial);
                 self.line(&prefix[..length.min(PREFIX)], length, Some(last))
             };
             fault = fault.or(found.map(|fault| (head, fault)));
@@ -78,7 +82,11 @@ impl Lines {
         if self.seen > 0 {
             return;
         }
-        let begin = if self.target.begun { Some(0) } else { memchr(b' ', piece) };
+        let begin = if self.target.begun {
+            Some(0)
+        } else {
+            memchr(b' ', piece)
+        };
         if let Some(begin) = begin {
             self.target.begun = true;
             self.target.has_fragment |= memchr(b'#', &piece[begin..]).is_some();
@@ -97,8 +105,12 @@ impl Lines {
         }
         self.seen += 1;
         match begin[0] {
-            b'c' | b'C' if names(begin, b"content-length:") => self.lengths = self.lengths.saturating_add(1),
-            b't' | b'T' if names(begin, b"transfer-encoding:") => self.encodings = self.encodings.saturating_add(1),
+            b'c' | b'C' if names(begin, b"content-length:") => {
+                self.lengths = self.lengths.saturating_add(1)
+            }
+            b't' | b'T' if names(begin, b"transfer-encoding:") => {
+                self.encodings = self.encodings.saturating_add(1)
+            }
             _ => {}
         }
         target.has_fragment.then_some(Fault::Fragment)
@@ -142,7 +154,10 @@ mod tests {
 
     fn byte_by_byte(text: &str) -> Option<(u32, Fault)> {
         let mut lines = Lines::default();
-        let mut faults = text.as_bytes().chunks(1).filter_map(|byte| lines.scan(byte));
+        let mut faults = text
+            .as_bytes()
+            .chunks(1)
+            .filter_map(|byte| lines.scan(byte));
         faults.next()
     }
 
@@ -154,17 +169,32 @@ mod tests {
             ("\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", None),
             ("GET / HTTP/1.1\nHost: a\r\n\r\n", Some((0, Fault::BareLf))),
             ("GET / HTTP/1.1\r\nHost: a\n\n", Some((0, Fault::BareLf))),
-            ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nA: b\n\r\n", Some((1, Fault::BareLf))),
-            ("GET / HTTP/1.1\r\ncontent-length: 0\r\nContent-Length: 0\r\n\r\n", Some((0, Fault::Length))),
-            ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", Some((0, Fault::Length))),
+            (
+                "GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nA: b\n\r\n",
+                Some((1, Fault::BareLf)),
+            ),
+            (
+                "GET / HTTP/1.1\r\ncontent-length: 0\r\nContent-Length: 0\r\n\r\n",
+                Some((0, Fault::Length)),
+            ),
+            (
+                "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+                Some((0, Fault::Length)),
+            ),
             (
                 "GET / HTTP/1.1\r\nTE: a\r\ntransfer-encoding: x\r\ntransfer-encoding: y\r\n\r\n",
                 Some((0, Fault::Length)),
             ),
-            ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", None),
+            (
+                "GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+                None,
+            ),
             (&long, Some((0, Fault::BareLf))),
             ("GET /a#b HTTP/1.1\r\n\r\n", Some((0, Fault::Fragment))),
-            ("G#T /a HTTP/1.1\r\nX: # #\r\n\r\n\r\nGET # HTTP/1.1\r\n\r\n", Some((1, Fault::Fragment))),
+            (
+                "G#T /a HTTP/1.1\r\nX: # #\r\n\r\n\r\nGET # HTTP/1.1\r\n\r\n",
+                Some((1, Fault::Fragment)),
+            ),
         ];
         for (text, expected) in table {
             assert_eq!(whole(text), expected, "{text:?}");

@@ -16,7 +16,11 @@ impl Listener {
     /// Binds `address` and listens. Port 0 picks a free one. `side_by_side` (`SO_REUSEPORT`) lets a second program take
     /// a part of the connections of the same port, so it is only for those who ask for it.
     pub fn bind(address: SocketAddr, side_by_side: bool) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         // A restart must not wait for connections of the old process to time out; on Linux this allows no second
         // listener.
         socket.set_reuse_address(true)?;

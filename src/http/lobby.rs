@@ -42,7 +42,11 @@ impl Lobby {
 
     /// Sends those away who have waited for this long: the time for their request's head is over.
     pub(super) fn leave(&mut self, now: u64, patience: Duration) {
-        while self.0.front().is_some_and(|oldest| passed(oldest.since, now) >= patience) {
+        while self
+            .0
+            .front()
+            .is_some_and(|oldest| passed(oldest.since, now) >= patience)
+        {
             self.0.pop_front();
         }
     }
@@ -73,13 +77,23 @@ mod tests {
     /// A lobby into which somebody came every 100 ms, the counters, and the places under the cap.
     fn crowd(count: u64) -> (Lobby, Arc<Counters>, Arc<Semaphore>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (stats, room) = (Arc::<Counters>::default(), Arc::new(Semaphore::new(count as usize)));
+        let (stats, room) = (
+            Arc::<Counters>::default(),
+            Arc::new(Semaphore::new(count as usize)),
+        );
         let mut lobby = Lobby::default();
         for at in 0..count {
             stats.connections.fetch_add(1, Relaxed);
-            let place = Place::new(Arc::clone(&stats), Arc::clone(&room).try_acquire_owned().unwrap());
+            let place = Place::new(
+                Arc::clone(&stats),
+                Arc::clone(&room).try_acquire_owned().unwrap(),
+            );
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            lobby.enter(Newcomer { since: at * 100, stream, place });
+            lobby.enter(Newcomer {
+                since: at * 100,
+                stream,
+                place,
+            });
         }
         (lobby, stats, room)
     }
@@ -89,8 +103,13 @@ mod tests {
         let (mut lobby, stats, room) = crowd(20);
         assert_eq!(lobby.newest().map(|newcomer| newcomer.since), Some(1900));
         lobby.leave(10_450, Duration::from_secs(10));
-        assert_eq!((stats.connections.load(Relaxed), room.available_permits()), (14, 6));
-        let rest: Vec<u64> = std::iter::from_fn(|| lobby.newest()).map(|newcomer| newcomer.since).collect();
+        assert_eq!(
+            (stats.connections.load(Relaxed), room.available_permits()),
+            (14, 6)
+        );
+        let rest: Vec<u64> = std::iter::from_fn(|| lobby.newest())
+            .map(|newcomer| newcomer.since)
+            .collect();
         assert_eq!((rest[0], rest.last(), rest.len()), (1800, Some(&500), 14));
         assert!(lobby.is_empty() && stats.connections.load(Relaxed) == 0);
     }

@@ -62,9 +62,17 @@ impl Vitals {
 pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
     let mut page = Page::default();
     page.family("resumen_build_info", Type::Gauge, "What was built.");
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("revision", site.vitals.revision)];
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", site.vitals.revision),
+    ];
     page.sample("resumen_build_info", &labels, 1);
-    source_metrics::write(&mut page, &site.cache.snapshot(), &site.fetches, site.clock.now());
+    source_metrics::write(
+        &mut page,
+        &site.cache.snapshot(),
+        &site.fetches,
+        site.clock.now(),
+    );
     serving(&mut page, &site);
     vitals(&mut page, &site.vitals);
     tasks(&mut page, &site.supervisor);
@@ -81,22 +89,54 @@ pub(super) fn seconds(millis: i64) -> f64 {
 }
 
 fn serving<F: Fetch>(page: &mut Page, site: &Site<F>) {
-    let sums: Vec<_> = LABELS.iter().enumerate().map(|(at, label)| (*label, site.counters.sums(at))).collect();
+    let sums: Vec<_> = LABELS
+        .iter()
+        .enumerate()
+        .map(|(at, label)| (*label, site.counters.sums(at)))
+        .collect();
     let requests = "resumen_http_requests_total";
-    page.family(requests, Type::Counter, "Answers by route and class of status.");
+    page.family(
+        requests,
+        Type::Counter,
+        "Answers by route and class of status.",
+    );
     for (route, sums) in &sums {
-        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(sums.classes).skip(1) {
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+            .into_iter()
+            .zip(sums.classes)
+            .skip(1)
+        {
             page.sample(requests, &[("route", route), ("status", class)], count);
         }
     }
     let durations = "resumen_http_request_duration_seconds";
-    page.family(durations, Type::Histogram, "From the end of a request's head to the head of its answer.");
+    page.family(
+        durations,
+        Type::Histogram,
+        "From the end of a request's head to the head of its answer.",
+    );
     for (route, sums) in &sums {
-        page.histogram(durations, ("route", route), &BOUNDS, &sums.buckets, sums.micros);
+        page.histogram(
+            durations,
+            ("route", route),
+            &BOUNDS,
+            &sums.buckets,
+            sums.micros,
+        );
     }
     let connections = site.counters.connections();
-    page.single("resumen_http_connections", Type::Gauge, "Connections open now.", connections);
-    page.single("resumen_stream_clients", Type::Gauge, "Clients of the stream.", site.streams.count());
+    page.single(
+        "resumen_http_connections",
+        Type::Gauge,
+        "Connections open now.",
+        connections,
+    );
+    page.single(
+        "resumen_stream_clients",
+        Type::Gauge,
+        "Clients of the stream.",
+        site.streams.count(),
+    );
 }
 
 fn tasks(page: &mut Page, supervisor: &Supervisor) {
@@ -109,24 +149,56 @@ fn tasks(page: &mut Page, supervisor: &Supervisor) {
     for (task, count) in supervisor.restarts() {
         page.sample(restarts, &[("task", task)], count);
     }
-    page.single("resumen_tasks", Type::Gauge, "Tasks beside the serving threads now.", supervisor.alive());
+    page.single(
+        "resumen_tasks",
+        Type::Gauge,
+        "Tasks beside the serving threads now.",
+        supervisor.alive(),
+    );
 }
 
 /// How this replica stands to the others; only where replicas share.
 fn sharing(page: &mut Page, view: &View) {
     let shares = u8::from(view.role == Role::Sharing);
-    page.single("resumen_fleet_sharing", Type::Gauge, "Whether calls and readings are shared with replicas.", shares);
-    let help = "Replicas that the shared store saw last, this one included; 0 if it was never reached.";
+    page.single(
+        "resumen_fleet_sharing",
+        Type::Gauge,
+        "Whether calls and readings are shared with replicas.",
+        shares,
+    );
+    let help =
+        "Replicas that the shared store saw last, this one included; 0 if it was never reached.";
     page.single("resumen_fleet_replicas", Type::Gauge, help, view.replicas);
     let help = "Leases taken: attempts that this replica made for all.";
-    page.single("resumen_fleet_leases_taken_total", Type::Counter, help, view.taken);
+    page.single(
+        "resumen_fleet_leases_taken_total",
+        Type::Counter,
+        help,
+        view.taken,
+    );
     let help = "Leases that were gone when their attempt ended.";
-    page.single("resumen_fleet_leases_lost_total", Type::Counter, help, view.lost);
+    page.single(
+        "resumen_fleet_leases_lost_total",
+        Type::Counter,
+        help,
+        view.lost,
+    );
     let help = "Attempts of other replicas whose outcome was taken in.";
-    page.single("resumen_fleet_outcomes_heard_total", Type::Counter, help, view.heard);
+    page.single(
+        "resumen_fleet_outcomes_heard_total",
+        Type::Counter,
+        help,
+        view.heard,
+    );
     let ahead = seconds(view.skew_ms);
-    let help = "By how much the shared store's clock is ahead of this replica's; 0 when they agree.";
-    page.single("resumen_fleet_clock_ahead_seconds", Type::Gauge, help, ahead);
+    let help =
+        "By how much the shared store's clock is ahead of this replica's; 0 when they agree.";
+    page.single(
+        "resumen_fleet_clock_ahead_seconds",
+        Type::Gauge,
+        help,
+        ahead,
+    );
 }
 
 fn vitals(page: &mut Page, vitals: &Vitals) {
@@ -137,8 +209,18 @@ fn vitals(page: &mut Page, vitals: &Vitals) {
     }
     let succeeded = u8::from(vitals.reload_succeeded.load(Relaxed));
     let help = "Whether the configuration was taken when it was last read.";
-    page.single("resumen_config_last_reload_successful", Type::Gauge, help, succeeded);
+    page.single(
+        "resumen_config_last_reload_successful",
+        Type::Gauge,
+        help,
+        succeeded,
+    );
     let at = seconds(vitals.reloaded_at.load(Relaxed));
     let help = "When a configuration was last taken, since the epoch.";
-    page.single("resumen_config_last_reload_success_timestamp_seconds", Type::Gauge, help, at);
+    page.single(
+        "resumen_config_last_reload_success_timestamp_seconds",
+        Type::Gauge,
+        help,
+        at,
+    );
 }

@@ -52,11 +52,16 @@ impl Search {
         match json.as_bytes().first() {
             Some(b'{') => {
                 let Members(members) = serde_json::from_str(json)?;
-                members.into_iter().try_for_each(|(key, value)| self.at(&key, value))
+                members
+                    .into_iter()
+                    .try_for_each(|(key, value)| self.at(&key, value))
             }
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(json)?;
-                items.into_iter().enumerate().try_for_each(|(at, item)| self.at(&at.to_string(), item))
+                items
+                    .into_iter()
+                    .enumerate()
+                    .try_for_each(|(at, item)| self.at(&at.to_string(), item))
             }
             Some(b'-' | b'0'..=b'9') => {
                 self.take(&serde_json::from_str(json)?);
@@ -124,9 +129,15 @@ mod tests {
     fn numbers_are_found_with_their_paths() {
         let json = r#"{"usd": 97123.450, "a": {"b": [1, "x", {"c": 2e3}]}, "t": true, "huge": 1e400, "a.b.0": 7}"#;
         let Numbers { found, left_out } = numbers(&Data::from_checked(json));
-        let found: Vec<_> = found.into_iter().map(|(path, number)| (path, number.to_string())).collect();
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|(path, number)| (path, number.to_string()))
+            .collect();
         let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
-        assert_eq!(found, expected.map(|(path, number)| (path.to_owned(), number.to_owned())));
+        assert_eq!(
+            found,
+            expected.map(|(path, number)| (path.to_owned(), number.to_owned()))
+        );
         assert_eq!(left_out, 2);
     }
 
@@ -137,7 +148,11 @@ mod tests {
                 r#"{{"price":{{"$serde_json::private::{token}":"99"}},"bad":{{"$serde_json::private::{token}":"[1,"}},"real":7}}"#
             );
             let Numbers { found, left_out } = numbers(&Data::from_checked(json));
-            assert_eq!((found.len(), left_out, found[0].0.as_str()), (1, 0, "real"), "{found:?}");
+            assert_eq!(
+                (found.len(), left_out, found[0].0.as_str()),
+                (1, 0, "real"),
+                "{found:?}"
+            );
         }
     }
 
@@ -146,7 +161,11 @@ mod tests {
         let many = format!("[{}]", vec!["1"; MOST + 7].join(","));
         let Numbers { found, left_out } = numbers(&Data::from_checked(many));
         assert_eq!((found.len(), left_out), (MOST, 7));
-        let long = format!("{{\"{}\": 1, \"{}\": 2}}", "k".repeat(LONGEST_PATH), "k".repeat(LONGEST_PATH + 1));
+        let long = format!(
+            "{{\"{}\": 1, \"{}\": 2}}",
+            "k".repeat(LONGEST_PATH),
+            "k".repeat(LONGEST_PATH + 1)
+        );
         let Numbers { found, left_out } = numbers(&Data::from_checked(long));
         assert_eq!((found.len(), left_out), (1, 1));
     }

@@ -44,17 +44,31 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 /// What `bytes` begin with.
 pub(super) fn look(bytes: &[u8]) -> Sight<'_> {
     let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {
-        return if REQUEST_LINE.starts_with(bytes) { Sight::Partial } else { Sight::Other };
+        return if REQUEST_LINE.starts_with(bytes) {
+            Sight::Partial
+        } else {
+            Sight::Other
+        };
     };
     let mut fields = Fields::default();
     loop {
         let Some(end) = memchr(b'\n', rest) else {
-            return if bytes.len() < LONGEST { Sight::Partial } else { Sight::Other };
+            return if bytes.len() < LONGEST {
+                Sight::Partial
+            } else {
+                Sight::Other
+            };
         };
-        let Some(line) = rest[..end].strip_suffix(b"\r") else { return Sight::Other };
+        let Some(line) = rest[..end].strip_suffix(b"\r") else {
+            return Sight::Other;
+        };
         rest = &rest[end + 1..];
         if line.is_empty() {
-            return if fields.has_host { Sight::Plain(bytes.len() - rest.len(), fields.wishes) } else { Sight::Other };
+            return if fields.has_host {
+                Sight::Plain(bytes.len() - rest.len(), fields.wishes)
+            } else {
+                Sight::Other
+            };
         }
         if fields.take(line).is_none() {
             return Sight::Other;
@@ -81,7 +95,9 @@ impl<'a> Fields<'a> {
         }
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
-            4 if is(b"host") => (!std::mem::replace(&mut self.has_host, true) && is_host(value)).then_some(()),
+            4 if is(b"host") => {
+                (!std::mem::replace(&mut self.has_host, true) && is_host(value)).then_some(())
+            }
             6 if is(b"origin") => once(&mut self.wishes.origin, value),
             13 if is(b"if-none-match") => once(&mut self.wishes.none_match, value),
             15 if is(b"accept-encoding") => once(&mut self.wishes.encoding, value),
@@ -137,7 +153,11 @@ mod tests {
         let fields = "host: a.example:8080\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
             Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
         let text = with(fields);
-        let wishes = Wishes { encoding: Some(b"gzip, br"), none_match: Some(b"W/\"1\""), origin: None };
+        let wishes = Wishes {
+            encoding: Some(b"gzip, br"),
+            none_match: Some(b"W/\"1\""),
+            origin: None,
+        };
         assert_eq!(look(text.as_bytes()), Sight::Plain(text.len(), wishes));
         let twice = text.repeat(2);
         assert_eq!(look(twice.as_bytes()), Sight::Plain(text.len(), wishes));
@@ -183,7 +203,10 @@ mod tests {
             assert_eq!(look(with(fields).as_bytes()), Sight::Other, "{fields:?}");
         }
         let many = with(&format!("Host: a\r\n{}", "X: y\r\n".repeat(64)));
-        let endless = format!("GET /resumen HTTP/1.1\r\nHost: a\r\nX: {}", "y".repeat(LONGEST));
+        let endless = format!(
+            "GET /resumen HTTP/1.1\r\nHost: a\r\nX: {}",
+            "y".repeat(LONGEST)
+        );
         let texts = [
             "GET /resumen? HTTP/1.1\r\nHost: a\r\n\r\n",
             "HEAD /resumen HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -11,8 +11,18 @@ use super::exposition::{Page, Type};
 pub(super) fn write(page: &mut Page, started: f64) {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     let spent = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
-    page.single("process_cpu_seconds_total", Type::Counter, "Processor time of this process.", spent);
-    page.single("process_start_time_seconds", Type::Gauge, "When this process began, since the epoch.", started);
+    page.single(
+        "process_cpu_seconds_total",
+        Type::Counter,
+        "Processor time of this process.",
+        spent,
+    );
+    page.single(
+        "process_start_time_seconds",
+        Type::Gauge,
+        "When this process began, since the epoch.",
+        started,
+    );
     if let Ok(status) = fs::read_to_string("/proc/self/status") {
         let memory = [
             ("process_resident_memory_bytes", "VmRSS:", "Memory in use."),
@@ -33,7 +43,12 @@ pub(super) fn write(page: &mut Page, started: f64) {
         page.single("process_open_fds", Type::Gauge, "Descriptors in use.", open);
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current {
-        page.single("process_max_fds", Type::Gauge, "Descriptors allowed.", limit);
+        page.single(
+            "process_max_fds",
+            Type::Gauge,
+            "Descriptors allowed.",
+            limit,
+        );
     }
 }
 
@@ -49,7 +64,10 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_their_key() {
-        assert_eq!(field("VmSize:\t  10 kB\nVmRSS:\t    4096 kB\n", "VmRSS:"), Some(4096));
+        assert_eq!(
+            field("VmSize:\t  10 kB\nVmRSS:\t    4096 kB\n", "VmRSS:"),
+            Some(4096)
+        );
         assert_eq!(field("VmSize:\t  10 kB\n", "VmRSS:"), None);
     }
 }

@@ -26,35 +26,63 @@ pub(super) struct Query {
 
 impl Query {
     /// Reads the text between `?` and the end.
-    pub(super) fn parse(raw: &str, roster: &Roster, max_timeout: Duration) -> Result<Self, Problem> {
+    pub(super) fn parse(
+        raw: &str,
+        roster: &Roster,
+        max_timeout: Duration,
+    ) -> Result<Self, Problem> {
         let mut query = Self::default();
         let mut seen: Vec<&'static str> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(name) = known(raw_name)? else { continue };
+            let Some(name) = known(raw_name)? else {
+                continue;
+            };
             if seen.contains(&name) {
-                return Err(invalid(name, raw_value, "one value", "is given more than once"));
+                return Err(invalid(
+                    name,
+                    raw_value,
+                    "one value",
+                    "is given more than once",
+                ));
             }
             seen.push(name);
             let Some(value) = decoded(raw_value) else {
                 let detail = "is not percent-encoded UTF-8";
-                return Err(invalid(name, raw_value, "`%` followed by two hexadecimal digits, as UTF-8", detail));
+                return Err(invalid(
+                    name,
+                    raw_value,
+                    "`%` followed by two hexadecimal digits, as UTF-8",
+                    detail,
+                ));
             };
             query.take(name, &value, roster, max_timeout)?;
         }
         if seen.contains(&"fresh") && seen.contains(&"max_age") {
-            let problem = invalid("max_age", raw, "either `fresh` or `max_age`", "cannot be combined with `fresh`");
+            let problem = invalid(
+                "max_age",
+                raw,
+                "either `fresh` or `max_age`",
+                "cannot be combined with `fresh`",
+            );
             return Err(problem);
         }
         Ok(query)
     }
 
-    fn take(&mut self, name: &'static str, value: &str, roster: &Roster, max_timeout: Duration) -> Result<(), Problem> {
+    fn take(
+        &mut self,
+        name: &'static str,
+        value: &str,
+        roster: &Roster,
+        max_timeout: Duration,
+    ) -> Result<(), Problem> {
         match name {
             "fresh" => self.max_age = switch(value)?.then_some(Duration::ZERO),
             "max_age" => {
                 let expected = "seconds, like `30` or `0.5`";
-                let age = seconds(value).ok_or_else(|| invalid(name, value, expected, "is no number of seconds"))?;
+                let age = seconds(value)
+                    .ok_or_else(|| invalid(name, value, expected, "is no number of seconds"))?;
                 self.max_age = Some(age);
             }
             "timeout" => self.timeout = Some(timeout(value, max_timeout)?),
@@ -66,7 +94,10 @@ impl Query {
 
 /// Refuses every parameter but those that are ignored, for routes that have none.
 pub(super) fn nothing_but_busters(raw: &str) -> Result<(), Problem> {
-    let names = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    let names = raw
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split('=').next().unwrap_or(pair));
     for raw_name in names {
         let name = decoded(raw_name).unwrap_or_else(|| raw_name.to_owned());
         if !name.starts_with('_') {
@@ -95,19 +126,30 @@ fn known(raw: &str) -> Result<Option<&'static str>, Problem> {
 }
 
 fn invalid(name: &'static str, got: &str, expected: &str, detail: &str) -> Problem {
-    Problem::new(Kind::InvalidParameter, format!("`{name}` {detail}")).param(name).got(got).expected(expected)
+    Problem::new(Kind::InvalidParameter, format!("`{name}` {detail}"))
+        .param(name)
+        .got(got)
+        .expected(expected)
 }
 
 fn switch(value: &str) -> Result<bool, Problem> {
     match value {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err(invalid("fresh", value, "1, 0, true or false", "is neither true nor false")),
+        _ => Err(invalid(
+            "fresh",
+            value,
+            "1, 0, true or false",
+            "is neither true nor false",
+        )),
     }
 }
 
 fn timeout(value: &str, max: Duration) -> Result<Duration, Problem> {
-    let expected = format!("seconds, more than 0 and at most {}, like `2` or `0.5`", max.as_secs_f64());
+    let expected = format!(
+        "seconds, more than 0 and at most {}, like `2` or `0.5`",
+        max.as_secs_f64()
+    );
     let refused = |detail| invalid("timeout", value, &expected, detail);
     let timeout = seconds(value).ok_or_else(|| refused("is no number of seconds"))?;
     if timeout.is_zero() {
@@ -122,7 +164,8 @@ fn timeout(value: &str, max: Duration) -> Result<Duration, Problem> {
 /// `[0-9]{1,9}(\.[0-9]{1,9})?`, exactly.
 fn seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
-    let digits = |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
         return None;
     }
@@ -137,9 +180,16 @@ fn sources(value: &str, roster: &Roster) -> Result<Vec<Name>, Problem> {
         if text.is_empty() {
             return Err(invalid("sources", value, expected, "holds an empty name"));
         }
-        let Some(source) = roster.get(text) else { return Err(unknown_source(text, roster)) };
+        let Some(source) = roster.get(text) else {
+            return Err(unknown_source(text, roster));
+        };
         if names.contains(&source.name) {
-            return Err(invalid("sources", value, expected, "names a source more than once"));
+            return Err(invalid(
+                "sources",
+                value,
+                expected,
+                "names a source more than once",
+            ));
         }
         names.push(source.name.clone());
     }
@@ -169,7 +219,11 @@ fn decoded(raw: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, tail @ ..] = rest {
-        let (byte, tail) = if *first == b'%' { escaped(tail)? } else { (*first, tail) };
+        let (byte, tail) = if *first == b'%' {
+            escaped(tail)?
+        } else {
+            (*first, tail)
+        };
         bytes.push(byte);
         rest = tail;
     }
@@ -181,7 +235,10 @@ pub(super) fn decoded_where_valid(raw: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, tail @ ..] = rest {
-        let (byte, tail) = Some(tail).filter(|_| *first == b'%').and_then(escaped).unwrap_or((*first, tail));
+        let (byte, tail) = Some(tail)
+            .filter(|_| *first == b'%')
+            .and_then(escaped)
+            .unwrap_or((*first, tail));
         bytes.push(byte);
         rest = tail;
     }
@@ -189,7 +246,9 @@ pub(super) fn decoded_where_valid(raw: &str) -> Vec<u8> {
 }
 
 fn escaped(after_percent: &[u8]) -> Option<(u8, &[u8])> {
-    let [high, low, tail @ ..] = after_percent else { return None };
+    let [high, low, tail @ ..] = after_percent else {
+        return None;
+    };
     let digit = |byte: u8| char::from(byte).to_digit(16);
     Some(((digit(*high)? * 16 + digit(*low)?) as u8, tail))
 }

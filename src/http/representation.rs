@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -37,20 +37,30 @@ pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<By
 }
 
 /// The form of `body` that a request takes, and the name of its coding.
-pub(super) fn form(body: &Bytes, forms: &Forms, request: &HeaderMap) -> Result<(Bytes, Option<HeaderValue>), Problem> {
+pub(super) fn form(
+    body: &Bytes,
+    forms: &Forms,
+    request: &HeaderMap,
+) -> Result<(Bytes, Option<HeaderValue>), Problem> {
     chosen(body, forms, Choice::of(request))
 }
 
-fn chosen(body: &Bytes, forms: &Forms, choice: Choice) -> Result<(Bytes, Option<HeaderValue>), Problem> {
+fn chosen(
+    body: &Bytes,
+    forms: &Forms,
+    choice: Choice,
+) -> Result<(Bytes, Option<HeaderValue>), Problem> {
     let coded = choice.coding.and_then(|coding| {
         let form = forms.get(coding, body, choice.plain)?;
         Some((form, Some(encoding::name(coding))))
     });
-    coded.or_else(|| choice.plain.then(|| (body.clone(), None))).ok_or_else(|| {
-        let expected = "gzip, br, zstd or identity";
-        let detail = "Accept-Encoding refuses every form of the answer";
-        Problem::new(Kind::NotAcceptable, detail).expected(expected)
-    })
+    coded
+        .or_else(|| choice.plain.then(|| (body.clone(), None)))
+        .ok_or_else(|| {
+            let expected = "gzip, br, zstd or identity";
+            let detail = "Accept-Encoding refuses every form of the answer";
+            Problem::new(Kind::NotAcceptable, detail).expected(expected)
+        })
 }
 
 /// Says in which coding a body is.
@@ -99,7 +109,10 @@ pub(super) fn none_match(request: &HeaderMap, etag: &HeaderValue) -> bool {
     if fields.peek().is_none() {
         return false;
     }
-    let ours = etag.as_bytes().strip_prefix(b"W/").unwrap_or(etag.as_bytes());
+    let ours = etag
+        .as_bytes()
+        .strip_prefix(b"W/")
+        .unwrap_or(etag.as_bytes());
     let mut found = false;
     for field in fields {
         let text = field.as_bytes().trim_ascii();
@@ -118,7 +131,9 @@ fn tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
     let mut found = Vec::new();
     loop {
         text = text.trim_ascii_start();
-        let Some(first) = text.first() else { return Some(found) };
+        let Some(first) = text.first() else {
+            return Some(found);
+        };
         if *first == b',' {
             text = &text[1..];
             continue;
@@ -126,7 +141,10 @@ fn tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
         let tag = text.strip_prefix(b"W/").unwrap_or(text);
         let inner = tag.strip_prefix(b"\"")?;
         let end = inner.iter().position(|b| *b == b'"')?;
-        if !inner[..end].iter().all(|b| *b == 0x21 || (0x23..=0x7e).contains(b) || *b >= 0x80) {
+        if !inner[..end]
+            .iter()
+            .all(|b| *b == 0x21 || (0x23..=0x7e).contains(b) || *b >= 0x80)
+        {
             return None;
         }
         found.push(&tag[..end + 2]);
@@ -151,7 +169,8 @@ mod tests {
 
     #[test]
     fn tags_are_compared_weakly_in_lists() {
-        let five_hundred: &'static str = Box::leak(("\"a\", ".repeat(500) + "\"5d0c\"").into_boxed_str());
+        let five_hundred: &'static str =
+            Box::leak(("\"a\", ".repeat(500) + "\"5d0c\"").into_boxed_str());
         let yes: [&[&'static str]; 9] = [
             &["W/\"5d0c\""],
             &["\"5d0c\""],

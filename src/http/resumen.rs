@@ -22,7 +22,11 @@ use super::site::all_settled;
 /// Answers with or without parameters.
 pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>, head: Head) -> Response {
     let raw = head.uri.query().unwrap_or_default();
-    let query = match Query::parse(raw, site.cache.snapshot().roster(), site.settings.max_timeout) {
+    let query = match Query::parse(
+        raw,
+        site.cache.snapshot().roster(),
+        site.settings.max_timeout,
+    ) {
         Ok(query) => query,
         Err(problem) => return problem.into_response(),
     };
@@ -30,21 +34,38 @@ pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>, head: Hea
         Some(max_age) => Arc::new(live(&site, &query, max_age).await),
         None => snapshot(&site, &query).await,
     };
-    respond(&rendering, &head.headers).map(Full::new).into_response()
+    respond(&rendering, &head.headers)
+        .map(Full::new)
+        .into_response()
 }
 
 async fn live<F: Fetch>(site: &Site<F>, query: &Query, max_age: Duration) -> Rendering {
-    let deadline = site.clock.deadline(query.timeout.unwrap_or(site.settings.default_timeout));
-    let names = query.sources.clone().unwrap_or_else(|| all_names(&site.cache.snapshot()));
+    let deadline = site
+        .clock
+        .deadline(query.timeout.unwrap_or(site.settings.default_timeout));
+    let names = query
+        .sources
+        .clone()
+        .unwrap_or_else(|| all_names(&site.cache.snapshot()));
     let gathered = site.live.gather(&names, max_age, deadline).await;
-    let mode = Mode::Live { timeout: deadline.limit, notes: &gathered.notes, collapsed: gathered.collapsed };
-    render(&gathered.snapshot, &gathered.selection, &mode, site.clock.now())
+    let mode = Mode::Live {
+        timeout: deadline.limit,
+        notes: &gathered.notes,
+        collapsed: gathered.collapsed,
+    };
+    render(
+        &gathered.snapshot,
+        &gathered.selection,
+        &mode,
+        site.clock.now(),
+    )
 }
 
 async fn snapshot<F: Fetch>(site: &Site<F>, query: &Query) -> Arc<Rendering> {
     let timeout = query.timeout.unwrap_or(site.settings.default_timeout);
     wait_for_first_round(site, query, site.clock.deadline(timeout)).await;
-    site.cache.selected(query.sources.as_deref(), query.timeout, site.clock.now())
+    site.cache
+        .selected(query.sources.as_deref(), query.timeout, site.clock.now())
 }
 
 /// Waits while some source of the answer has neither ended an attempt nor a restored reading, at most until the
@@ -67,13 +88,24 @@ async fn wait_for_first_round<F: Fetch>(site: &Site<F>, query: &Query, deadline:
 }
 
 /// Where the named sources stand, or all of them. One that a reload removed meanwhile has no place.
-fn positions<'s>(snapshot: &'s Snapshot, names: Option<&'s [Name]>) -> Box<dyn Iterator<Item = usize> + 's> {
+fn positions<'s>(
+    snapshot: &'s Snapshot,
+    names: Option<&'s [Name]>,
+) -> Box<dyn Iterator<Item = usize> + 's> {
     match names {
-        Some(names) => Box::new(names.iter().filter_map(|name| snapshot.roster().position(name.as_str()))),
+        Some(names) => Box::new(
+            names
+                .iter()
+                .filter_map(|name| snapshot.roster().position(name.as_str())),
+        ),
         None => Box::new(0..snapshot.entries().len()),
     }
 }
 
 fn all_names(snapshot: &Snapshot) -> Vec<Name> {
-    snapshot.entries().iter().map(|entry| entry.source.name.clone()).collect()
+    snapshot
+        .entries()
+        .iter()
+        .map(|entry| entry.source.name.clone())
+        .collect()
 }

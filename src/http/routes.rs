@@ -82,10 +82,18 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     // Patterns are nothing that anyone could ask for.
     let plain = PATHS.into_iter().filter(|known| !known.contains('{'));
     let expected = plain.clone().collect::<Vec<_>>().join(", ");
-    let problem = Problem::new(Kind::NotFound, "no route has this path").got(path).expected(expected);
-    problem.suggestion(nearest_path(path, plain)).into_response()
+    let problem = Problem::new(Kind::NotFound, "no route has this path")
+        .got(path)
+        .expected(expected);
+    problem
+        .suggestion(nearest_path(path, plain))
+        .into_response()
 }
 
 async fn method_not_allowed(method: Method) -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "this route answers GET, HEAD and OPTIONS").got(method.as_str())
+    Problem::new(
+        Kind::MethodNotAllowed,
+        "this route answers GET, HEAD and OPTIONS",
+    )
+    .got(method.as_str())
 }

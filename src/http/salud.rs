@@ -30,8 +30,11 @@ pub(super) async fn alive<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Respons
 /// Readiness.
 pub(super) async fn ready<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
     if site.is_draining() {
-        return Problem::new(Kind::Draining, "requests in progress are finished, new ones go elsewhere")
-            .into_response();
+        return Problem::new(
+            Kind::Draining,
+            "requests in progress are finished, new ones go elsewhere",
+        )
+        .into_response();
     }
     if !site.is_ready() {
         return Problem::new(Kind::NotReady, "the first round has not ended").into_response();

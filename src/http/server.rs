@@ -45,11 +45,24 @@ impl<F: Fetch> Server<F> {
     /// Starts `threads` serving threads for `site`; they inherit how urgent the calling thread is. To be called within
     /// a runtime, whose reactor watches `listener`.
     pub fn start(listener: Listener, site: Arc<Site<F>>, threads: usize) -> io::Result<Self> {
-        let workers = (0..threads.max(1)).map(|n| Worker::start(n, &site)).collect::<io::Result<_>>()?;
+        let workers = (0..threads.max(1))
+            .map(|n| Worker::start(n, &site))
+            .collect::<io::Result<_>>()?;
         let listener = TcpListener::from_std(listener.into_inner())?;
-        let room = Arc::new(Semaphore::new(descriptors::room(site.settings.max_connections)));
-        let door = Door { listener, workers, room, waiting: Mutex::default(), exhausted: AtomicBool::new(false) };
-        Ok(Self { site, door: Arc::new(door) })
+        let room = Arc::new(Semaphore::new(descriptors::room(
+            site.settings.max_connections,
+        )));
+        let door = Door {
+            listener,
+            workers,
+            room,
+            waiting: Mutex::default(),
+            exhausted: AtomicBool::new(false),
+        };
+        Ok(Self {
+            site,
+            door: Arc::new(door),
+        })
     }
 
     /// Serves until `drain`; then it is no longer ready, closes the door a moment later and finishes what runs, within
@@ -117,7 +130,12 @@ impl Door {
     }
 
     async fn accept(&self) -> Option<TcpStream> {
-        match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+        match self
+            .listener
+            .accept()
+            .await
+            .and_then(|(stream, _)| stream.into_std())
+        {
             Ok(stream) => {
                 self.exhausted.store(false, Relaxed);
                 Some(stream)
@@ -136,7 +154,9 @@ impl Door {
                 return permit;
             }
             self.workers.iter().for_each(Worker::make_room);
-            if let Ok(Ok(permit)) = timeout(ROOM_PAUSE, Arc::clone(&self.room).acquire_owned()).await {
+            if let Ok(Ok(permit)) =
+                timeout(ROOM_PAUSE, Arc::clone(&self.room).acquire_owned()).await
+            {
                 return permit;
             }
         }
@@ -149,7 +169,10 @@ impl Door {
     /// Who reset before being accepted is no trouble of ours; what the machine lacks it may have again soon.
     async fn failed(&self, error: &io::Error) {
         let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-        if !lacking.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+        if !lacking
+            .into_iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+        {
             return;
         }
         if !self.exhausted.swap(true, Relaxed) {
@@ -177,7 +200,10 @@ impl Door {
 
 /// Gives a connection to the thread that has fewest.
 fn place(workers: &[Worker], arrival: Arrival) {
-    if let Some(worker) = workers.iter().min_by_key(|worker| worker.stats.connections.load(Relaxed)) {
+    if let Some(worker) = workers
+        .iter()
+        .min_by_key(|worker| worker.stats.connections.load(Relaxed))
+    {
         worker.take(arrival);
     }
 }

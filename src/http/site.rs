@@ -76,7 +76,18 @@ pub struct Site<F> {
 impl<F: Fetch> Site<F> {
     /// A site that nobody has asked yet.
     pub fn new(parts: Parts<F>) -> Self {
-        let Parts { settings, clock, cache, live, pulse, fetches, vitals, supervisor, restored, fleet } = parts;
+        let Parts {
+            settings,
+            clock,
+            cache,
+            live,
+            pulse,
+            fetches,
+            vitals,
+            supervisor,
+            restored,
+            fleet,
+        } = parts;
         Self {
             cors: Cors::new(&settings.cors_origins),
             counters: Board::default(),

@@ -45,7 +45,9 @@ pub(super) async fn answer<F: Fetch>(
     if let Err(problem) = query::nothing_but_busters(query.as_deref().unwrap_or_default()) {
         return problem.into_response();
     }
-    let Some(place) = site.streams.enter(site.settings.max_connections) else { return full(&site).into_response() };
+    let Some(place) = site.streams.enter(site.settings.max_connections) else {
+        return full(&site).into_response();
+    };
     conn.keeps_little();
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -53,12 +55,21 @@ pub(super) async fn answer<F: Fetch>(
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (NO_BUFFERING, HeaderValue::from_static("no")),
     ];
-    (headers, axum::body::Body::new(Events { conn, next: Box::pin(Feed::new(site, place).next()) })).into_response()
+    (
+        headers,
+        axum::body::Body::new(Events {
+            conn,
+            next: Box::pin(Feed::new(site, place).next()),
+        }),
+    )
+        .into_response()
 }
 
 fn full<F: Fetch>(site: &Site<F>) -> Problem {
     let most = most(site.settings.max_connections);
-    let detail = format!("it has {most} clients, half of server.max_connections; `/resumen` answers as ever");
+    let detail = format!(
+        "it has {most} clients, half of server.max_connections; `/resumen` answers as ever"
+    );
     Problem::new(Kind::StreamFull, detail)
 }
 
@@ -79,7 +90,10 @@ impl Clients {
     /// A place for one more, unless there are as many as there may be.
     fn enter(&self, max_connections: usize) -> Option<Place> {
         let room = |count| (count < most(max_connections)).then_some(count + 1);
-        self.0.fetch_update(Relaxed, Relaxed, room).ok().map(|_| Place(Arc::clone(&self.0)))
+        self.0
+            .fetch_update(Relaxed, Relaxed, room)
+            .ok()
+            .map(|_| Place(Arc::clone(&self.0)))
     }
 }
 
@@ -104,13 +118,18 @@ impl<F: Fetch> Body for Events<F> {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         // The connection asks again once it has written what it holds.
         if this.conn.is_stalled() {
             return Poll::Pending;
         }
-        let Some((feed, bytes)) = ready!(this.next.as_mut().poll(cx)) else { return Poll::Ready(None) };
+        let Some((feed, bytes)) = ready!(this.next.as_mut().poll(cx)) else {
+            return Poll::Ready(None);
+        };
         this.next = Box::pin(feed.next());
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
@@ -147,7 +166,14 @@ impl<F: Fetch> Feed<F> {
     fn new(site: Arc<Site<F>>, place: Place) -> Self {
         let changes = site.cache.subscribe();
         let heartbeat_at = site.clock.instant() + HEARTBEAT;
-        Self { site, changes, told: None, heartbeat_at, progress: Progress::Begun, _place: place }
+        Self {
+            site,
+            changes,
+            told: None,
+            heartbeat_at,
+            progress: Progress::Begun,
+            _place: place,
+        }
     }
 
     /// Waits for something to tell; none after the end.

@@ -6,28 +6,41 @@ use strsim::osa_distance;
 const LONGEST: usize = 100;
 
 /// The candidate that `text` probably stands for: near enough that most of it is right.
-pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(super) fn nearest<'c>(
+    text: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
     if text.len() > LONGEST {
         return None;
     }
     let lower = text.to_ascii_lowercase();
-    let scored = candidates.into_iter().map(|candidate| (osa_distance(&lower, candidate), candidate));
+    let scored = candidates
+        .into_iter()
+        .map(|candidate| (osa_distance(&lower, candidate), candidate));
     let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
     (distance <= (candidate.len() / 3).max(1)).then_some(candidate)
 }
 
 /// The route that a path probably stands for: equal once it is decoded, lower-cased and its dots and doubled slashes are
 /// resolved, or else the nearest one.
-pub(super) fn nearest_path<'c>(path: &str, routes: impl IntoIterator<Item = &'c str> + Clone) -> Option<&'c str> {
+pub(super) fn nearest_path<'c>(
+    path: &str,
+    routes: impl IntoIterator<Item = &'c str> + Clone,
+) -> Option<&'c str> {
     if path.len() > LONGEST {
         return None;
     }
     let plain = resolved(path);
-    routes.clone().into_iter().find(|route| *route == plain).or_else(|| nearest(&plain, routes))
+    routes
+        .clone()
+        .into_iter()
+        .find(|route| *route == plain)
+        .or_else(|| nearest(&plain, routes))
 }
 
 fn resolved(path: &str) -> String {
-    let decoded = String::from_utf8_lossy(&super::query::decoded_where_valid(path)).to_ascii_lowercase();
+    let decoded =
+        String::from_utf8_lossy(&super::query::decoded_where_valid(path)).to_ascii_lowercase();
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.trim_end_matches('\0').split('/') {
         match part {
@@ -49,8 +62,15 @@ mod tests {
 
     #[test]
     fn a_path_that_means_a_route_is_recognised() {
-        let spellings =
-            ["/resumen/", "//resumen", "/./resumen", "/x/../resumen", "/%72esumen", "/resumen%00", "/RESUMEN"];
+        let spellings = [
+            "/resumen/",
+            "//resumen",
+            "/./resumen",
+            "/x/../resumen",
+            "/%72esumen",
+            "/resumen%00",
+            "/RESUMEN",
+        ];
         for path in spellings.into_iter().chain(["/resume", "/resumén"]) {
             assert_eq!(nearest_path(path, ROUTES), Some("/resumen"), "{path}");
         }

@@ -71,19 +71,29 @@ pub(super) struct Worker {
 impl Worker {
     /// Starts the `number`th serving thread.
     pub(super) fn start<F: Fetch>(number: usize, site: &Arc<Site<F>>) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (tasks, incoming) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
         let stats = site.counters.enroll();
         let mut rota = Rota::new(site, Arc::clone(&stats));
         let (supervisor, mut incoming) = (site.supervisor.clone(), incoming);
         let body = move || {
-            supervisor.hold_here("serving thread", &runtime, async || rota.run(&mut incoming).await);
+            supervisor.hold_here("serving thread", &runtime, async || {
+                rota.run(&mut incoming).await
+            });
             // Nobody waiting is fine.
             let _ = end.send(());
         };
-        thread::Builder::new().name(format!("serve-{number}")).spawn(body)?;
-        Ok(Self { stats, tasks, ended })
+        thread::Builder::new()
+            .name(format!("serve-{number}"))
+            .spawn(body)?;
+        Ok(Self {
+            stats,
+            tasks,
+            ended,
+        })
     }
 
     /// Hands over a connection.
@@ -131,9 +141,17 @@ struct Open {
 impl<F: Fetch> Rota<F> {
     fn new(site: &Arc<Site<F>>, stats: Arc<Counters>) -> Self {
         let mut builder = Builder::new();
-        builder.max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS).half_close(true).header_read_timeout(None);
-        let patience = Patience { head: site.settings.header_timeout, idle: site.settings.idle_timeout };
-        let every = (patience.head.min(patience.idle) / 8).clamp(Duration::from_millis(5), COARSEST_SWEEP);
+        builder
+            .max_buf_size(MAX_BUFFER)
+            .max_headers(MAX_HEADERS)
+            .half_close(true)
+            .header_read_timeout(None);
+        let patience = Patience {
+            head: site.settings.header_timeout,
+            idle: site.settings.idle_timeout,
+        };
+        let every =
+            (patience.head.min(patience.idle) / 8).clamp(Duration::from_millis(5), COARSEST_SWEEP);
         Self {
             hall: Arc::new(Hall::new(Arc::clone(site), stats)),
             ticks: Arc::default(),
@@ -191,7 +209,11 @@ impl<F: Fetch> Rota<F> {
         match task {
             Task::Serve(Arrival { stream, permit }) => {
                 let place = Place::new(Arc::clone(&self.hall.stats), permit);
-                self.lobby.enter(Newcomer { since: self.ticks.now(), stream, place });
+                self.lobby.enter(Newcomer {
+                    since: self.ticks.now(),
+                    stream,
+                    place,
+                });
             }
             Task::MakeRoom => self.make_room(),
         }
@@ -200,7 +222,9 @@ impl<F: Fetch> Rota<F> {
     /// Takes on at most so many of those who wait, the newest first.
     fn let_in(&mut self, most: usize) {
         for _ in 0..most {
-            let Some(newcomer) = self.lobby.newest() else { break };
+            let Some(newcomer) = self.lobby.newest() else {
+                break;
+            };
             self.open(newcomer);
         }
     }
@@ -215,7 +239,10 @@ impl<F: Fetch> Rota<F> {
             self.sweep();
             let now = self.now();
             if now >= began + LAST_CALL {
-                self.open.iter().filter(|open| open.conn.is_waiting()).for_each(|open| open.task.abort());
+                self.open
+                    .iter()
+                    .filter(|open| open.conn.is_waiting())
+                    .for_each(|open| open.task.abort());
             }
             if now >= hard_end {
                 self.open.iter().for_each(|open| open.task.abort());
@@ -234,7 +261,10 @@ impl<F: Fetch> Rota<F> {
         let now = self.ticks.now();
         self.lobby.leave(now, self.patience.head);
         self.open.retain(|open| !open.task.is_finished());
-        self.open.iter().filter(|open| open.conn.is_overdue(now, self.patience)).for_each(|open| open.task.abort());
+        self.open
+            .iter()
+            .filter(|open| open.conn.is_overdue(now, self.patience))
+            .for_each(|open| open.task.abort());
     }
 
     /// Ends the connections that have waited longest to be taken on, or else those that have been idle longest: a hundredth of all, so that looking through them pays, and at
@@ -247,22 +277,39 @@ impl<F: Fetch> Rota<F> {
         // Idling is noted as of the last tick before it began, so it may seem that much longer than it was.
         let least = LEAST_IDLE + self.every;
         let idle = |open: &Open| open.conn.idle_for(now).filter(|span| *span >= least);
-        let mut idle: Vec<_> = self.open.iter().filter_map(|open| Some((idle(open)?, open))).collect();
+        let mut idle: Vec<_> = self
+            .open
+            .iter()
+            .filter_map(|open| Some((idle(open)?, open)))
+            .collect();
         idle.sort_unstable_by_key(|(span, _)| std::cmp::Reverse(*span));
-        idle.iter().take(self.open.len().div_ceil(100)).for_each(|(_, open)| open.task.abort());
+        idle.iter()
+            .take(self.open.len().div_ceil(100))
+            .for_each(|(_, open)| open.task.abort());
     }
 
     fn open(&mut self, newcomer: Newcomer) {
-        let Newcomer { since, stream, place } = newcomer;
+        let Newcomer {
+            since,
+            stream,
+            place,
+        } = newcomer;
         let Ok(stream) = ready(stream) else { return };
         let conn = Arc::new(Conn::new(Arc::clone(&self.ticks), since));
-        let attend = attend(self.builder.clone(), stream, Arc::clone(&conn), Arc::clone(&self.hall), place);
+        let attend = attend(
+            self.builder.clone(),
+            stream,
+            Arc::clone(&conn),
+            Arc::clone(&self.hall),
+            place,
+        );
         let task = self.tasks.spawn(attend).abort_handle();
         self.open.push(Open { conn, task });
     }
 
     fn tick(&self) {
-        self.ticks.set(self.now().saturating_duration_since(self.began));
+        self.ticks
+            .set(self.now().saturating_duration_since(self.began));
     }
 
     fn now(&self) -> Instant {
@@ -279,7 +326,10 @@ pub(super) struct Place {
 impl Place {
     /// The place of a connection that `stats` counts already.
     pub(super) fn new(stats: Arc<Counters>, permit: OwnedSemaphorePermit) -> Self {
-        Self { stats, _permit: permit }
+        Self {
+            stats,
+            _permit: permit,
+        }
     }
 }
 
@@ -328,9 +378,13 @@ async fn converse<F: Fetch>(builder: &Builder, io: Io, hall: &Hall<F>, front: Fr
     {
         if error.is_parse_version_h2() {
             // The library has no answer to the preface of HTTP/2.
-            let refusal = Problem::new(Kind::BadFraming, "HTTP/2 is not spoken here").closing().response();
+            let refusal = Problem::new(Kind::BadFraming, "HTTP/2 is not spoken here")
+                .closing()
+                .response();
             // It is being closed anyway.
-            let _ = io.write_all(&express::written(&refusal, hall.site.clock.wall())).await;
+            let _ = io
+                .write_all(&express::written(&refusal, hall.site.clock.wall()))
+                .await;
         }
         let too_large = error.is_parse_too_large();
         hall.count_unread(if too_large {

@@ -36,8 +36,17 @@ pub(super) fn write(head: &Head, mode: &Mode<'_>, rows: &[Row<'_>]) -> Vec<u8> {
         Mode::Snapshot { .. } => Origin::Snapshot,
         Mode::Live { .. } => Origin::Live,
     };
-    let _ = write!(out, r#"{{"origen":"{}","version":"{}","#, origen.as_str(), head.version);
-    let _ = write!(out, r#""generated_at":"{}","timeout_s":"#, rfc3339(head.generated_at));
+    let _ = write!(
+        out,
+        r#"{{"origen":"{}","version":"{}","#,
+        origen.as_str(),
+        head.version
+    );
+    let _ = write!(
+        out,
+        r#""generated_at":"{}","timeout_s":"#,
+        rfc3339(head.generated_at)
+    );
     write_seconds(&mut out, mode.timeout());
     let _ = write!(out, r#","complete":{},"asincronia":"#, head.complete);
     write_text(&mut out, ASINCRONIA);
@@ -71,7 +80,11 @@ fn write_row(out: &mut Vec<u8>, row: &Row<'_>, as_of: Time) {
         write_name(out, reading.provider);
         let age = as_of.since(reading.fetched_at).as_millis();
         let fetched_at = rfc3339(reading.fetched_at);
-        let _ = write!(out, r#","fetched_at":"{fetched_at}","age_ms":{age},"stale":{}"#, state.is_stale());
+        let _ = write!(
+            out,
+            r#","fetched_at":"{fetched_at}","age_ms":{age},"stale":{}"#,
+            state.is_stale()
+        );
     }
     let _ = write!(out, r#","from":"{}""#, row.origin.as_str());
     write_trouble(out, state);

@@ -45,14 +45,18 @@ impl Coding {
         let level = if body.len() > LARGE { 1 } else { 4 };
         match self {
             Self::Br => {
-                let window = (body.len().max(1024) as u32).next_power_of_two().ilog2().clamp(10, 20);
+                let window = (body.len().max(1024) as u32)
+                    .next_power_of_two()
+                    .ilog2()
+                    .clamp(10, 20);
                 let mut encoder = brotli::CompressorWriter::new(out, 4096, level, window);
                 encoder.write_all(body).ok()?;
                 Some(encoder.into_inner())
             }
             Self::Zstd => zstd::bulk::compress(body, 1).ok(),
             Self::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level));
+                let mut encoder =
+                    flate2::write::GzEncoder::new(out, flate2::Compression::new(level));
                 encoder.write_all(body).ok()?;
                 encoder.finish().ok()
             }
@@ -70,7 +74,9 @@ impl Forms {
         if form.begun.swap(true, Relaxed) && plain_will_do {
             return None;
         }
-        let made = form.done.get_or_init(|| coding.encode(body).unwrap_or_default().into());
+        let made = form
+            .done
+            .get_or_init(|| coding.encode(body).unwrap_or_default().into());
         Some(made.clone()).filter(|made| !made.is_empty())
     }
 }
@@ -78,7 +84,15 @@ impl Forms {
 impl Forms {
     /// `body`, always the same and of one line, as a Server-Sent Event.
     pub fn event(&self, body: &[u8], version: Version) -> Bytes {
-        let write = || [format!("event: resumen\nid: {version}\ndata: ").as_bytes(), body, b"\n\n"].concat().into();
+        let write = || {
+            [
+                format!("event: resumen\nid: {version}\ndata: ").as_bytes(),
+                body,
+                b"\n\n",
+            ]
+            .concat()
+            .into()
+        };
         self.event.get_or_init(write).clone()
     }
 }
@@ -95,12 +109,19 @@ mod tests {
         let forms = Forms::default();
         let made = |coding| forms.get(coding, body.as_bytes(), true).unwrap();
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&*made(Coding::Gzip)).read_to_string(&mut text).unwrap();
+        flate2::read::GzDecoder::new(&*made(Coding::Gzip))
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, body);
         text.clear();
-        brotli::Decompressor::new(&*made(Coding::Br), 4096).read_to_string(&mut text).unwrap();
+        brotli::Decompressor::new(&*made(Coding::Br), 4096)
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, body);
-        assert_eq!(zstd::decode_all(&*made(Coding::Zstd)).unwrap(), body.as_bytes());
+        assert_eq!(
+            zstd::decode_all(&*made(Coding::Zstd)).unwrap(),
+            body.as_bytes()
+        );
     }
 
     #[test]
@@ -114,7 +135,9 @@ mod tests {
     #[test]
     fn who_finds_another_at_it_does_without() {
         let forms = Forms::default();
-        forms.coded[Coding::Gzip as usize].begun.store(true, Relaxed);
+        forms.coded[Coding::Gzip as usize]
+            .begun
+            .store(true, Relaxed);
         assert_eq!(forms.get(Coding::Gzip, b"body", true), None);
         assert!(forms.get(Coding::Gzip, b"body", false).is_some());
     }

@@ -42,17 +42,29 @@ pub(super) fn cdn_cache_control(
     if matches!(mode, Mode::Live { .. }) || !rows.iter().any(|row| row.state.reading.is_some()) {
         return None;
     }
-    let next = selection.iter().filter_map(|at| snapshot.next_attempt(*at)).min();
+    let next = selection
+        .iter()
+        .filter_map(|at| snapshot.next_attempt(*at))
+        .min();
     let fresh = next.map_or(0, |next| next.since(as_of).as_secs());
     let revalidate = fresh.max(1);
-    let grace = rows.iter().map(|row| row.entry.source.shelf.max_stale).min().unwrap_or(Duration::ZERO).as_secs();
-    let text = format!("public, max-age={fresh}, stale-while-revalidate={revalidate}, stale-if-error={grace}");
+    let grace = rows
+        .iter()
+        .map(|row| row.entry.source.shelf.max_stale)
+        .min()
+        .unwrap_or(Duration::ZERO)
+        .as_secs();
+    let text = format!(
+        "public, max-age={fresh}, stale-while-revalidate={revalidate}, stale-if-error={grace}"
+    );
     Some(value(&text))
 }
 
 /// `Server-Timing`: what this request waited for, and why a flight gave nothing. None if it waited for nothing.
 pub(super) fn server_timing(mode: &Mode<'_>, rows: &[Row<'_>]) -> Option<HeaderValue> {
-    let Mode::Live { notes, .. } = mode else { return None };
+    let Mode::Live { notes, .. } = mode else {
+        return None;
+    };
     let mut text = String::new();
     for (row, note) in rows.iter().zip(*notes) {
         let Some(waited) = note.waited else { continue };

@@ -75,16 +75,27 @@ impl Mode<'_> {
 
 /// Renders the sources at the positions of `selection`, in that order.
 pub fn render(snapshot: &Snapshot, selection: &[usize], mode: &Mode<'_>, now: Time) -> Rendering {
-    let changes_after = selection.iter().filter_map(|at| snapshot.holds_until(*at, now)).min();
+    let changes_after = selection
+        .iter()
+        .filter_map(|at| snapshot.holds_until(*at, now))
+        .min();
     let as_of = changes_after.map_or(now.after(QUANTUM), |edge| edge.min(now.after(QUANTUM)));
-    let rows: Vec<Row<'_>> = (0..selection.len()).map(|i| row(snapshot, selection[i], mode, i, as_of)).collect();
+    let rows: Vec<Row<'_>> = (0..selection.len())
+        .map(|i| row(snapshot, selection[i], mode, i, as_of))
+        .collect();
     let mut hasher = version::Hasher::default();
     for row in &rows {
         hasher.add(&row.entry.source.name, &row.state);
     }
     let version = hasher.finish();
-    let complete = rows.iter().all(|row| row.state.freshness == Freshness::Fresh && row.state.error.is_none());
-    let head = Head { version, generated_at: as_of, complete };
+    let complete = rows
+        .iter()
+        .all(|row| row.state.freshness == Freshness::Fresh && row.state.error.is_none());
+    let head = Head {
+        version,
+        generated_at: as_of,
+        complete,
+    };
     Rendering {
         body: body::write(&head, mode, &rows).into(),
         version,
@@ -101,7 +112,13 @@ pub fn render(snapshot: &Snapshot, selection: &[usize], mode: &Mode<'_>, now: Ti
     }
 }
 
-fn row<'a>(snapshot: &'a Snapshot, position: usize, mode: &Mode<'_>, index: usize, as_of: Time) -> Row<'a> {
+fn row<'a>(
+    snapshot: &'a Snapshot,
+    position: usize,
+    mode: &Mode<'_>,
+    index: usize,
+    as_of: Time,
+) -> Row<'a> {
     let entry = &snapshot.entries()[position];
     let mut state = snapshot.state(position, as_of);
     let mut origin = Origin::Snapshot;
@@ -110,16 +127,35 @@ fn row<'a>(snapshot: &'a Snapshot, position: usize, mode: &Mode<'_>, index: usiz
     {
         origin = note.origin;
         if let Some(late) = &note.late {
-            state.error = Some(too_late(late.as_str(), entry.source.name.as_str(), *timeout));
+            state.error = Some(too_late(
+                late.as_str(),
+                entry.source.name.as_str(),
+                *timeout,
+            ));
         }
     }
-    Row { entry, state, origin }
+    Row {
+        entry,
+        state,
+        origin,
+    }
 }
 
 /// The failure of a source that was not back when this request's deadline passed; it says nothing of the attempt, which
 /// goes on.
 fn too_late(late: &str, name: &str, timeout: Duration) -> Trouble<'static> {
-    let input = if late == name { String::new() } else { format!("input `{late}`: ") };
-    let message = format!("{input}no answer within this request's {}; the attempt goes on", spell(timeout));
-    Trouble { code: Code::Timeout, message: Cow::Owned(message), since: None }
+    let input = if late == name {
+        String::new()
+    } else {
+        format!("input `{late}`: ")
+    };
+    let message = format!(
+        "{input}no answer within this request's {}; the attempt goes on",
+        spell(timeout)
+    );
+    Trouble {
+        code: Code::Timeout,
+        message: Cow::Owned(message),
+        since: None,
+    }
 }

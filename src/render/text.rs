@@ -36,9 +36,18 @@ mod tests {
 
     #[test]
     fn instants_have_three_decimals_and_a_z() {
-        assert_eq!(rfc3339(Time::from_millis(1_795_330_510_734)), "2026-11-22T06:55:10.734Z");
-        assert_eq!(rfc3339(Time::from_millis(1_795_330_510_000)), "2026-11-22T06:55:10.000Z");
-        assert_eq!(rfc3339(Time::from_millis(i64::MAX)).len(), "9999-12-30T22:00:00.999Z".len());
+        assert_eq!(
+            rfc3339(Time::from_millis(1_795_330_510_734)),
+            "2026-11-22T06:55:10.734Z"
+        );
+        assert_eq!(
+            rfc3339(Time::from_millis(1_795_330_510_000)),
+            "2026-11-22T06:55:10.000Z"
+        );
+        assert_eq!(
+            rfc3339(Time::from_millis(i64::MAX)).len(),
+            "9999-12-30T22:00:00.999Z".len()
+        );
     }
 
     #[test]

@@ -20,10 +20,21 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Answers one request; an error means that the connection is to be closed without an answer.
-pub(super) async fn answer<B>(request: Request<B>, clock: Clock, started: Time) -> io::Result<Response<Script>> {
+pub(super) async fn answer<B>(
+    request: Request<B>,
+    clock: Clock,
+    started: Time,
+) -> io::Result<Response<Script>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD", json!({}));
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut refused = problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "only GET and HEAD",
+            json!({}),
+        );
+        refused
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Ok(refused);
     }
     let path = request.uri().path();
@@ -33,7 +44,12 @@ pub(super) async fn answer<B>(request: Request<B>, clock: Clock, started: Time) 
     let Some(endpoint) = ENDPOINTS.iter().find(|e| e.path == path) else {
         let known: Vec<_> = ENDPOINTS.iter().map(|e| e.path).collect();
         let detail = "no such simulated provider";
-        return Ok(problem(StatusCode::NOT_FOUND, "not_found", detail, json!({"got": path, "known": known})));
+        return Ok(problem(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            detail,
+            json!({"got": path, "known": known}),
+        ));
     };
     match Faults::parse(request.uri().query().unwrap_or_default()) {
         Ok(faults) => befallen(endpoint, faults, clock, started).await,
@@ -41,7 +57,12 @@ pub(super) async fn answer<B>(request: Request<B>, clock: Clock, started: Time) 
     }
 }
 
-async fn befallen(endpoint: &Endpoint, faults: Faults, clock: Clock, started: Time) -> io::Result<Response<Script>> {
+async fn befallen(
+    endpoint: &Endpoint,
+    faults: Faults,
+    clock: Clock,
+    started: Time,
+) -> io::Result<Response<Script>> {
     let faults = faults.befall(clock.now().since(started), fastrand::f64());
     let jitter = fastrand::u64(0..=faults.jitter.as_millis() as u64);
     tokio::time::sleep(faults.delay + Duration::from_millis(jitter)).await;
@@ -49,7 +70,10 @@ async fn befallen(endpoint: &Endpoint, faults: Faults, clock: Clock, started: Ti
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
     let mut response = with_body(&faults, &(endpoint.answer)(clock.now()));
-    for (name, value) in [(RETRY_AFTER, faults.retry_after), (LOCATION, faults.location)] {
+    for (name, value) in [
+        (RETRY_AFTER, faults.retry_after),
+        (LOCATION, faults.location),
+    ] {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
         }
@@ -63,7 +87,10 @@ fn with_body(faults: &Faults, good: &Value) -> Response<Script> {
         None if status == StatusCode::OK => (JSON, Script::whole(good.to_string())),
         None => {
             let detail = "this status was asked for";
-            (PROBLEM, Script::whole(problem_text(status, "simulated", detail, json!({}))))
+            (
+                PROBLEM,
+                Script::whole(problem_text(status, "simulated", detail, json!({}))),
+            )
         }
         Some(body) => stand_in(body, good),
     };
@@ -77,37 +104,56 @@ fn with_body(faults: &Faults, good: &Value) -> Response<Script> {
 }
 
 fn stand_in(body: Body, good: &Value) -> (HeaderValue, Script) {
-    const PAGE: &str = "<!DOCTYPE html>\n<title>Log in</title>\n<p>Please log in to use this network.</p>\n";
+    const PAGE: &str =
+        "<!DOCTYPE html>\n<title>Log in</title>\n<p>Please log in to use this network.</p>\n";
     match body {
         Body::Html => (HTML, Script::whole(PAGE)),
         Body::Empty => (JSON, Script::whole("")),
         Body::Truncated => (JSON, Script::whole(good.to_string()).cut()),
         Body::Huge => (JSON, Script::repeated(vec![b'1'; 64 * 1024], 16 * 1024)),
-        Body::Garbage => (JSON, Script::whole(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..])),
-        Body::Deep => (JSON, Script::whole("[".repeat(30_000) + &"]".repeat(30_000))),
+        Body::Garbage => (
+            JSON,
+            Script::whole(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..]),
+        ),
+        Body::Deep => (
+            JSON,
+            Script::whole("[".repeat(30_000) + &"]".repeat(30_000)),
+        ),
         Body::Null => (JSON, Script::whole("null")),
         Body::Refusal => {
-            let error = json!({"success": false, "error": {"code": 101, "type": "missing_access_key"}});
+            let error =
+                json!({"success": false, "error": {"code": 101, "type": "missing_access_key"}});
             (JSON, Script::whole(error.to_string()))
         }
     }
 }
 
 fn refused(refusal: &Refusal) -> Response<Script> {
-    let Refusal { param, got, expected } = refusal;
+    let Refusal {
+        param,
+        got,
+        expected,
+    } = refusal;
     if let Some(expected) = expected {
         let detail = format!("`{param}` takes {expected}");
         let more = json!({"param": param, "got": got, "expected": expected});
         return problem(StatusCode::BAD_REQUEST, "invalid_parameter", &detail, more);
     }
     let known: Vec<_> = PARAMETERS.iter().map(|p| p.name).collect();
-    let detail = format!("there is no parameter `{param}`; there are {}", known.join(", "));
+    let detail = format!(
+        "there is no parameter `{param}`; there are {}",
+        known.join(", ")
+    );
     let more = json!({"param": param, "got": got, "known": known});
     problem(StatusCode::BAD_REQUEST, "unknown_parameter", &detail, more)
 }
 
 fn problem(status: StatusCode, code: &str, detail: &str, more: Value) -> Response<Script> {
-    with(status, PROBLEM, Script::whole(problem_text(status, code, detail, more)))
+    with(
+        status,
+        PROBLEM,
+        Script::whole(problem_text(status, code, detail, more)),
+    )
 }
 
 fn problem_text(status: StatusCode, code: &str, detail: &str, more: Value) -> String {
@@ -134,9 +180,15 @@ fn list() -> String {
     for endpoint in ENDPOINTS {
         let _ = writeln!(text, "  {:<15} {}", endpoint.path, endpoint.like);
     }
-    text.push_str("\nTheir query makes them fail, such as /btc?delay=250ms&status=503&fail=0.2\n\n");
+    text.push_str(
+        "\nTheir query makes them fail, such as /btc?delay=250ms&status=503&fail=0.2\n\n",
+    );
     for parameter in PARAMETERS {
-        let _ = writeln!(text, "  {:<12} {}\n{:15}{}", parameter.name, parameter.takes, "", parameter.does);
+        let _ = writeln!(
+            text,
+            "  {:<12} {}\n{:15}{}",
+            parameter.name, parameter.takes, "", parameter.does
+        );
     }
     text
 }

@@ -49,13 +49,21 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         name: "retry_after",
         takes: "seconds or a date, or anything that a header may hold",
         does: "sends it as Retry-After; without a status, with 429",
-        set: |faults, text| HeaderValue::from_str(text).ok().map(|v| faults.retry_after = Some(v)),
+        set: |faults, text| {
+            HeaderValue::from_str(text)
+                .ok()
+                .map(|v| faults.retry_after = Some(v))
+        },
     },
     Parameter {
         name: "location",
         takes: "a URL",
         does: "sends it as Location; without a status, with 302",
-        set: |faults, text| HeaderValue::from_str(text).ok().map(|v| faults.location = Some(v)),
+        set: |faults, text| {
+            HeaderValue::from_str(text)
+                .ok()
+                .map(|v| faults.location = Some(v))
+        },
     },
     Parameter {
         name: "body",
@@ -144,9 +152,16 @@ impl Faults {
         let mut faults = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let parameter = PARAMETERS.iter().find(|p| p.name == name);
-            if parameter.and_then(|p| (p.set)(&mut faults, &value)).is_none() {
+            if parameter
+                .and_then(|p| (p.set)(&mut faults, &value))
+                .is_none()
+            {
                 let expected = parameter.map(|p| p.takes);
-                return Err(Refusal { param: name.into_owned(), got: value.into_owned(), expected });
+                return Err(Refusal {
+                    param: name.into_owned(),
+                    got: value.into_owned(),
+                    expected,
+                });
             }
         }
         Ok(faults)
@@ -158,16 +173,28 @@ impl Faults {
         let unlucky = self.fail.is_none_or(|share| chance < share);
         let out = self.outage.is_none_or(|outage| outage.holds(since));
         if !(unlucky && out) {
-            return Self { delay: self.delay, jitter: self.jitter, ..Self::default() };
+            return Self {
+                delay: self.delay,
+                jitter: self.jitter,
+                ..Self::default()
+            };
         }
-        let bare = self.status.is_none() && self.body.is_none() && self.close.is_none() && self.drip.is_none();
+        let bare = self.status.is_none()
+            && self.body.is_none()
+            && self.close.is_none()
+            && self.drip.is_none();
         let implied = match () {
             () if self.retry_after.is_some() => Some(StatusCode::TOO_MANY_REQUESTS),
             () if self.location.is_some() => Some(StatusCode::FOUND),
-            () if bare && (self.fail.is_some() || self.outage.is_some()) => Some(StatusCode::SERVICE_UNAVAILABLE),
+            () if bare && (self.fail.is_some() || self.outage.is_some()) => {
+                Some(StatusCode::SERVICE_UNAVAILABLE)
+            }
             () => None,
         };
-        Self { status: self.status.or(implied), ..self }
+        Self {
+            status: self.status.or(implied),
+            ..self
+        }
     }
 }
 
@@ -221,17 +248,24 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn share(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share))
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
 }
 
 fn outage(text: &str) -> Option<Outage> {
     let (lasts, every) = text.split_once('/')?;
-    let outage = Outage { lasts: duration(lasts)?, every: duration(every)? };
+    let outage = Outage {
+        lasts: duration(lasts)?,
+        every: duration(every)?,
+    };
     (!outage.every.is_zero() && outage.lasts <= outage.every).then_some(outage)
 }
 
 fn status(text: &str) -> Option<StatusCode> {
-    text.parse().ok().filter(|status: &StatusCode| (200..=599).contains(&status.as_u16()))
+    text.parse()
+        .ok()
+        .filter(|status: &StatusCode| (200..=599).contains(&status.as_u16()))
 }
 
 #[cfg(test)]
@@ -239,7 +273,9 @@ mod tests {
     use super::*;
 
     fn befallen(query: &str, since: u64, chance: f64) -> Faults {
-        Faults::parse(query).unwrap().befall(Duration::from_secs(since), chance)
+        Faults::parse(query)
+            .unwrap()
+            .befall(Duration::from_secs(since), chance)
     }
 
     #[test]
@@ -247,20 +283,42 @@ mod tests {
         let good = "delay=250ms&jitter=1s&fail=0.2&outage=20s/60s&status=503&retry_after=30&location=/x&body=html\
                     &drip=100ms&close=body";
         assert!(Faults::parse(good).is_ok());
-        for bad in ["delay=5", "delay=-1s", "delay=2h", "jitter=", "fail=1.1", "fail=NaN", "outage=60s", "outage=2s/1s"]
-        {
+        for bad in [
+            "delay=5",
+            "delay=-1s",
+            "delay=2h",
+            "jitter=",
+            "fail=1.1",
+            "fail=NaN",
+            "outage=60s",
+            "outage=2s/1s",
+        ] {
             assert!(Faults::parse(bad).unwrap_err().expected.is_some(), "{bad}");
         }
-        for bad in ["outage=0s/0s", "status=99", "status=600", "body=x", "close=now", "retry_after=a%0Ab"] {
+        for bad in [
+            "outage=0s/0s",
+            "status=99",
+            "status=600",
+            "body=x",
+            "close=now",
+            "retry_after=a%0Ab",
+        ] {
             assert!(Faults::parse(bad).unwrap_err().expected.is_some(), "{bad}");
         }
-        let unknown = Refusal { param: "dely".into(), got: "1s".into(), expected: None };
+        let unknown = Refusal {
+            param: "dely".into(),
+            got: "1s".into(),
+            expected: None,
+        };
         assert_eq!(Faults::parse("dely=1s"), Err(unknown));
     }
 
     #[test]
     fn faults_befall_their_share_and_waiting_befalls_all() {
-        assert_eq!(befallen("fail=0.2", 0, 0.19).status, Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(
+            befallen("fail=0.2", 0, 0.19).status,
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        );
         assert_eq!(befallen("fail=0.2", 0, 0.2).status, None);
         assert_eq!(befallen("fail=0", 0, 0.0).status, None);
         let lucky = befallen("fail=0.2&delay=1s&body=html", 0, 0.9);
@@ -271,13 +329,25 @@ mod tests {
     #[test]
     fn an_outage_is_the_end_of_its_period() {
         let down = |since| befallen("outage=20s/60s", since, 0.5).status.is_some();
-        assert_eq!([0, 39, 40, 59, 60, 100].map(down), [false, false, true, true, false, true]);
+        assert_eq!(
+            [0, 39, 40, 59, 60, 100].map(down),
+            [false, false, true, true, false, true]
+        );
     }
 
     #[test]
     fn headers_imply_their_usual_status() {
-        assert_eq!(befallen("retry_after=5", 0, 0.0).status, Some(StatusCode::TOO_MANY_REQUESTS));
-        assert_eq!(befallen("retry_after=5&status=503", 0, 0.0).status, Some(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(befallen("location=/x", 0, 0.0).status, Some(StatusCode::FOUND));
+        assert_eq!(
+            befallen("retry_after=5", 0, 0.0).status,
+            Some(StatusCode::TOO_MANY_REQUESTS)
+        );
+        assert_eq!(
+            befallen("retry_after=5&status=503", 0, 0.0).status,
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        );
+        assert_eq!(
+            befallen("location=/x", 0, 0.0).status,
+            Some(StatusCode::FOUND)
+        );
     }
 }

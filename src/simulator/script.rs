@@ -41,8 +41,16 @@ impl Script {
     pub(super) fn repeated(bytes: impl Into<Bytes>, times: usize) -> Self {
         let bytes: Bytes = bytes.into();
         let length = (bytes.len() * times) as u64;
-        let pieces = std::iter::repeat_n(bytes, times).filter(|piece| !piece.is_empty()).collect();
-        Self { pieces, length, pause: None, cut: false, flushing: None }
+        let pieces = std::iter::repeat_n(bytes, times)
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        Self {
+            pieces,
+            length,
+            pause: None,
+            cut: false,
+            flushing: None,
+        }
     }
 
     /// Only the first half, though the head announces all of it.
@@ -60,8 +68,15 @@ impl Script {
     pub(super) fn dripping(self, pause: Duration) -> Self {
         let byte = |piece: Bytes| (0..piece.len()).map(move |at| piece.slice(at..=at));
         let pieces = self.pieces.into_iter().flat_map(byte).collect();
-        let pause = Pause { lasts: pause, running: Box::pin(tokio::time::sleep(pause)) };
-        Self { pieces, pause: Some(pause), ..self }
+        let pause = Pause {
+            lasts: pause,
+            running: Box::pin(tokio::time::sleep(pause)),
+        };
+        Self {
+            pieces,
+            pause: Some(pause),
+            ..self
+        }
     }
 }
 
@@ -69,7 +84,10 @@ impl Body for Script {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.running.as_mut().poll(cx));
             pause.running = Box::pin(tokio::time::sleep(pause.lasts));
@@ -80,7 +98,9 @@ impl Body for Script {
         if !self.cut {
             return Poll::Ready(None);
         }
-        let flushing = self.flushing.get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH)));
+        let flushing = self
+            .flushing
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH)));
         ready!(flushing.as_mut().poll(cx));
         Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }

@@ -45,7 +45,10 @@ async fn connection(stream: TcpStream, clock: Clock, started: Time) {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "asked");
         answer(request, clock, started)
     });
-    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended early");
     }

@@ -16,11 +16,31 @@ pub(super) struct Endpoint {
 
 /// All of them, in the order of the list.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
-    Endpoint { path: "/btc", like: "Bitcoin in dollars, like Coinbase's spot price", answer: coinbase_spot },
-    Endpoint { path: "/clima", like: "weather in Buenos Aires, like Open-Meteo's current values", answer: open_meteo },
-    Endpoint { path: "/usd", like: "euros and pesos for a dollar, like Frankfurter's rates", answer: frankfurter },
-    Endpoint { path: "/btc/kraken", like: "Bitcoin in dollars, like Kraken's ticker", answer: kraken },
-    Endpoint { path: "/usd/coinbase", like: "currencies for a dollar, like Coinbase's rates", answer: coinbase_rates },
+    Endpoint {
+        path: "/btc",
+        like: "Bitcoin in dollars, like Coinbase's spot price",
+        answer: coinbase_spot,
+    },
+    Endpoint {
+        path: "/clima",
+        like: "weather in Buenos Aires, like Open-Meteo's current values",
+        answer: open_meteo,
+    },
+    Endpoint {
+        path: "/usd",
+        like: "euros and pesos for a dollar, like Frankfurter's rates",
+        answer: frankfurter,
+    },
+    Endpoint {
+        path: "/btc/kraken",
+        like: "Bitcoin in dollars, like Kraken's ticker",
+        answer: kraken,
+    },
+    Endpoint {
+        path: "/usd/coinbase",
+        like: "currencies for a dollar, like Coinbase's rates",
+        answer: coinbase_rates,
+    },
 ];
 
 fn coinbase_spot(at: Time) -> Value {
@@ -65,13 +85,20 @@ fn coinbase_rates(at: Time) -> Value {
 }
 
 fn btc(at: Time) -> f64 {
-    97_000.0 + 1_800.0 * wave(at, 86_400.0) + 260.0 * wave(at, 1_741.0) + 35.0 * wave(at, 97.0) + 4.0 * wave(at, 11.0)
+    97_000.0
+        + 1_800.0 * wave(at, 86_400.0)
+        + 260.0 * wave(at, 1_741.0)
+        + 35.0 * wave(at, 97.0)
+        + 4.0 * wave(at, 11.0)
 }
 
 /// Coldest before dawn, warmest in the afternoon, in local time (UTC−3).
 fn temperature(at: Time) -> f64 {
     const NINE_HOURS: i64 = 9 * 3600 * 1000;
-    let day = wave(Time::from_millis(at.as_millis() - NINE_HOURS - 3 * 3600 * 1000), 86_400.0);
+    let day = wave(
+        Time::from_millis(at.as_millis() - NINE_HOURS - 3 * 3600 * 1000),
+        86_400.0,
+    );
     18.5 + 5.5 * day + 0.9 * wave(at, 613.0) + 0.2 * wave(at, 53.0)
 }
 
@@ -111,10 +138,20 @@ mod tests {
 
     #[test]
     fn the_shapes_are_those_of_the_real_providers() {
-        assert!(coinbase_spot(NOON)["data"]["amount"].as_str().unwrap().parse::<f64>().unwrap() > 90_000.0);
+        assert!(
+            coinbase_spot(NOON)["data"]["amount"]
+                .as_str()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+                > 90_000.0
+        );
         assert!(kraken(NOON)["result"]["XXBTZUSD"]["c"][0].is_string());
         assert!(open_meteo(NOON)["current"]["temperature_2m"].is_number());
-        assert_eq!(open_meteo(later(3_599))["current"]["time"], "2026-11-22T12:45");
+        assert_eq!(
+            open_meteo(later(3_599))["current"]["time"],
+            "2026-11-22T12:45"
+        );
         assert_eq!(frankfurter(NOON)[1]["quote"], "ARS");
         assert!(frankfurter(NOON)[0]["rate"].is_number());
         assert!(coinbase_rates(NOON)["data"]["rates"]["EUR"].is_string());

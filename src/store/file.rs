@@ -35,7 +35,9 @@ impl Claim {
     /// Whether what is locked still stands at `path`: whoever removes the folder takes the lock along, and another
     /// program may have made a new one.
     fn is_of(&self, path: &Path) -> bool {
-        let Self::Locked(lock) = self else { return true };
+        let Self::Locked(lock) = self else {
+            return true;
+        };
         match (fs::metadata(path), lock.metadata()) {
             (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
             (Err(error), _) => error.kind() != ErrorKind::NotFound,
@@ -84,8 +86,14 @@ impl StateFile {
     /// yet.
     pub fn new(path: &Path) -> Self {
         let target = || Some(path.parent()?.join(fs::read_link(path).ok()?));
-        let path = fs::canonicalize(path).ok().or_else(target).unwrap_or_else(|| path.to_path_buf());
-        Self { path, claim: Mutex::default() }
+        let path = fs::canonicalize(path)
+            .ok()
+            .or_else(target)
+            .unwrap_or_else(|| path.to_path_buf());
+        Self {
+            path,
+            claim: Mutex::default(),
+        }
     }
 
     /// Where it is.
@@ -104,28 +112,40 @@ impl StateFile {
         self.make_folder()?;
         // Never waits for a reader of a pipe that stands there.
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(without_waiting());
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(without_waiting());
         let opened = options.open(&path);
         let lock = opened.map_err(failed("open", &path))?;
-        *claim = Some(match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Claim::Locked(lock),
-            Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(self.path.clone())),
-            Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Claim::Unlocked,
-            Err(error) => return Err(failed("lock", &path)(error.into())),
-        });
+        *claim = Some(
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Claim::Locked(lock),
+                Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(self.path.clone())),
+                Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Claim::Unlocked,
+                Err(error) => return Err(failed("lock", &path)(error.into())),
+            },
+        );
         Ok(true)
     }
 
     /// Reads the newest whole generation. A damaged one, or one of another release, is set aside if this program may
     /// write.
     pub fn load(&self) -> Loaded {
-        let mut loaded = Loaded { state: None, warnings: Vec::new() };
+        let mut loaded = Loaded {
+            state: None,
+            warnings: Vec::new(),
+        };
         for path in [self.path.clone(), self.beside(PREVIOUS)] {
             let text = match read(&path) {
                 Ok(text) => text,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => {
-                    loaded.warnings.push(format!("failed to read {}: {error}", path.display()));
+                    loaded
+                        .warnings
+                        .push(format!("failed to read {}: {error}", path.display()));
                     continue;
                 }
             };
@@ -147,21 +167,28 @@ impl StateFile {
         self.write(&next, &encode(state))?;
         match fs::symlink_metadata(&self.path) {
             Ok(now) if !now.is_file() => return Err(StoreError::NotAFile(self.path.clone())),
-            Ok(_) => fs::rename(&self.path, self.beside(PREVIOUS)).map_err(failed("rename", &self.path))?,
+            Ok(_) => fs::rename(&self.path, self.beside(PREVIOUS))
+                .map_err(failed("rename", &self.path))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed("look at", &self.path)(error)),
         }
         fs::rename(&next, &self.path).map_err(failed("rename", &next))?;
         let folder = self.folder();
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
-        flushed.or_else(unless_unsupported).map_err(failed("flush", folder))
+        flushed
+            .or_else(unless_unsupported)
+            .map_err(failed("flush", folder))
     }
 
     fn write(&self, path: &Path, text: &[u8]) -> Result<(), StoreError> {
         self.make_folder()?;
         // What a killed program left behind; whatever else stands there is not followed.
         let _ = fs::remove_file(path);
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
         let mut file = opened.map_err(failed("create", path))?;
         let written = file.write_all(text).and_then(|()| file.sync_all());
         if written.is_err() {
@@ -174,7 +201,12 @@ impl StateFile {
     /// Moves a file that cannot be used out of the way; gives the line to tell.
     fn set_aside(&self, path: &Path, text: &[u8], error: &FormatError) -> String {
         let shown = path.display();
-        if self.claim.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        if self
+            .claim
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+        {
             return format!("the state file {shown} is not used: {error}");
         }
         let aside = match error {
@@ -182,18 +214,30 @@ impl StateFile {
             FormatError::Version(version) => self.beside(&format!("version-{version}")),
         };
         match fs::rename(path, &aside) {
-            Ok(()) => format!("the state file {shown} is not used: {error}; set aside as {}", aside.display()),
-            Err(why) => format!("the state file {shown} is not used: {error}; failed to set it aside: {why}"),
+            Ok(()) => format!(
+                "the state file {shown} is not used: {error}; set aside as {}",
+                aside.display()
+            ),
+            Err(why) => format!(
+                "the state file {shown} is not used: {error}; failed to set it aside: {why}"
+            ),
         }
     }
 
     fn make_folder(&self) -> Result<(), StoreError> {
         let folder = self.folder();
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("create", folder))
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed("create", folder))
     }
 
     fn folder(&self) -> &Path {
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = self
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         parent.unwrap_or(Path::new("."))
     }
 
@@ -211,7 +255,10 @@ fn without_waiting() -> i32 {
 
 /// Never waits for a writer of a pipe that stands where a file should.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(without_waiting())
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
@@ -223,7 +270,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Some file systems cannot flush a folder, and need not.
 fn unless_unsupported(error: io::Error) -> io::Result<()> {
     let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].map(Errno::raw_os_error);
-    if error.raw_os_error().is_some_and(|code| unsupported.contains(&code)) { Ok(()) } else { Err(error) }
+    if error
+        .raw_os_error()
+        .is_some_and(|code| unsupported.contains(&code))
+    {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {

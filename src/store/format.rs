@@ -67,8 +67,11 @@ pub fn encode(state: &State) -> Vec<u8> {
 pub fn decode(text: &[u8]) -> Result<State, FormatError> {
     let damaged = |what: &str| FormatError::Damaged(what.to_owned());
     let text = std::str::from_utf8(text).map_err(|_| damaged("it is not UTF-8"))?;
-    let (first, body) = text.split_once('\n').ok_or_else(|| damaged("its first line does not end"))?;
-    let found: Head = serde_json::from_str(&format!("{first}null}}")).map_err(|_| damaged("its first line"))?;
+    let (first, body) = text
+        .split_once('\n')
+        .ok_or_else(|| damaged("its first line does not end"))?;
+    let found: Head =
+        serde_json::from_str(&format!("{first}null}}")).map_err(|_| damaged("its first line"))?;
     if found.format != "resumen-state" {
         return Err(damaged("it is no state of this program"));
     }
@@ -88,7 +91,9 @@ pub fn decode(text: &[u8]) -> Result<State, FormatError> {
 
 fn head(body: &[u8]) -> String {
     let checksum = checksum(body);
-    format!("{{\"format\":\"resumen-state\",\"version\":{VERSION},\"checksum\":\"{checksum}\",\"state\":\n")
+    format!(
+        "{{\"format\":\"resumen-state\",\"version\":{VERSION},\"checksum\":\"{checksum}\",\"state\":\n"
+    )
 }
 
 fn checksum(body: &[u8]) -> String {

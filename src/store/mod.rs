@@ -30,6 +30,9 @@ impl State {
     /// What was known of each source, its instants moved onto the clock of the run that reads it at `now`.
     pub fn seen_from(self, now: &Moment) -> Vec<Saved> {
         let shift = self.taken.shift_to(now);
-        self.sources.into_iter().map(|saved| saved.moved(shift, now.at)).collect()
+        self.sources
+            .into_iter()
+            .map(|saved| saved.moved(shift, now.at))
+            .collect()
     }
 }

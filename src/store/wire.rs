@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Streak, Time, Trail, Try,
+    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Streak,
+    Time, Trail, Try,
 };
 use crate::render::rfc3339;
 
@@ -93,15 +94,29 @@ struct TryWire<'t> {
 impl From<&Moment> for MomentWire {
     fn from(moment: &Moment) -> Self {
         let up = |boot: &SinceBoot| u64::try_from(boot.up.as_millis()).unwrap_or(u64::MAX);
-        let boot = moment.boot.as_ref().map(|boot| BootWire { id: boot.id.clone(), up_ms: up(boot) });
-        Self { at: rfc3339(moment.at), wall: rfc3339(moment.wall), boot }
+        let boot = moment.boot.as_ref().map(|boot| BootWire {
+            id: boot.id.clone(),
+            up_ms: up(boot),
+        });
+        Self {
+            at: rfc3339(moment.at),
+            wall: rfc3339(moment.wall),
+            boot,
+        }
     }
 }
 
 impl MomentWire {
     pub(super) fn moment(self) -> Option<Moment> {
-        let boot = self.boot.map(|boot| SinceBoot { id: boot.id, up: Duration::from_millis(boot.up_ms) });
-        Some(Moment { at: time(&self.at)?, wall: time(&self.wall)?, boot })
+        let boot = self.boot.map(|boot| SinceBoot {
+            id: boot.id,
+            up: Duration::from_millis(boot.up_ms),
+        });
+        Some(Moment {
+            at: time(&self.at)?,
+            wall: time(&self.wall)?,
+            boot,
+        })
     }
 }
 
@@ -112,7 +127,10 @@ impl<'t> SavedWire<'t> {
             name: saved.name.as_str().into(),
             identity: saved.identity.to_string(),
             reading: saved.reading.as_deref().and_then(ReadingWire::new),
-            failure: saved.failure.as_deref().map(|lapse| LapseWire::new(lapse.at, &lapse.failure)),
+            failure: saved
+                .failure
+                .as_deref()
+                .map(|lapse| LapseWire::new(lapse.at, &lapse.failure)),
             stamps: pairs(&saved.stamps),
             footing: pairs(&saved.footing),
             last_attempt: trail.last.map(rfc3339),
@@ -137,7 +155,11 @@ impl<'t> SavedWire<'t> {
             failing_since: self.failing_since.as_deref().and_then(time),
             failures: self.failures,
             next: None,
-            tries: self.providers.into_iter().filter_map(TryWire::attempt).collect(),
+            tries: self
+                .providers
+                .into_iter()
+                .filter_map(TryWire::attempt)
+                .collect(),
             streaks,
         };
         Some(Saved {
@@ -156,25 +178,40 @@ impl<'t> ReadingWire<'t> {
     /// Data is always one JSON value; should it ever not be, nothing is kept of it.
     fn new(reading: &'t Reading) -> Option<Self> {
         let data = serde_json::from_str(reading.data.as_json()).ok()?;
-        Some(Self { fetched_at: rfc3339(reading.fetched_at), provider: reading.provider.as_str().into(), data })
+        Some(Self {
+            fetched_at: rfc3339(reading.fetched_at),
+            provider: reading.provider.as_str().into(),
+            data,
+        })
     }
 
     /// Data stands in one line wherever it is shown; a file in which it does not was not written by this program.
     fn reading(self) -> Option<Reading> {
         let json = Some(self.data.get()).filter(|json| !json.contains(['\n', '\r']))?;
         let data = Data::from_checked(json);
-        Some(Reading { fetched_at: time(&self.fetched_at)?, provider: Name::new(&self.provider).ok()?, data })
+        Some(Reading {
+            fetched_at: time(&self.fetched_at)?,
+            provider: Name::new(&self.provider).ok()?,
+            data,
+        })
     }
 }
 
 impl<'t> LapseWire<'t> {
     fn new(at: Time, failure: &'t Failure) -> Self {
-        Self { at: rfc3339(at), code: failure.code.as_str().into(), error: (&*failure.message).into() }
+        Self {
+            at: rfc3339(at),
+            code: failure.code.as_str().into(),
+            error: (&*failure.message).into(),
+        }
     }
 
     fn lapse(self) -> Option<Lapse> {
         let failure = Failure::new(Code::from_text(&self.code)?, &*self.error);
-        Some(Lapse { at: time(&self.at)?, failure })
+        Some(Lapse {
+            at: time(&self.at)?,
+            failure,
+        })
     }
 }
 
@@ -193,7 +230,11 @@ impl<'t> TryWire<'t> {
 
     fn streak(&self) -> Option<Streak> {
         let since = time(self.failing_since.as_deref()?)?;
-        Some(Streak { provider: Name::new(&self.name).ok()?, since, failures: self.failures })
+        Some(Streak {
+            provider: Name::new(&self.name).ok()?,
+            since,
+            failures: self.failures,
+        })
     }
 
     fn attempt(self) -> Option<Try> {
@@ -201,14 +242,19 @@ impl<'t> TryWire<'t> {
             provider: Name::new(&self.name).ok()?,
             at: time(&self.last_attempt)?,
             took: Duration::from_micros(self.took_us),
-            end: self.failure.and_then(LapseWire::lapse).map_or(End::Won, |lapse| End::Failed(lapse.failure)),
+            end: self
+                .failure
+                .and_then(LapseWire::lapse)
+                .map_or(End::Won, |lapse| End::Failed(lapse.failure)),
             held_until: self.held_until.as_deref().and_then(time),
         })
     }
 }
 
 fn time(text: &str) -> Option<Time> {
-    text.parse::<jiff::Timestamp>().ok().map(|stamp| Time::from_millis(stamp.as_millisecond()))
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(|stamp| Time::from_millis(stamp.as_millisecond()))
 }
 
 fn micros(span: Duration) -> u64 {
@@ -216,9 +262,15 @@ fn micros(span: Duration) -> u64 {
 }
 
 fn pairs(stamps: &[(Name, Time)]) -> Vec<(String, String)> {
-    stamps.iter().map(|(name, at)| (name.to_string(), rfc3339(*at))).collect()
+    stamps
+        .iter()
+        .map(|(name, at)| (name.to_string(), rfc3339(*at)))
+        .collect()
 }
 
 fn stamps(pairs: &[(String, String)]) -> Option<Arc<[(Name, Time)]>> {
-    pairs.iter().map(|(name, at)| Some((Name::new(name).ok()?, time(at)?))).collect()
+    pairs
+        .iter()
+        .map(|(name, at)| Some((Name::new(name).ok()?, time(at)?)))
+        .collect()
 }

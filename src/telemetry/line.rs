@@ -16,7 +16,8 @@ pub(super) struct Stamp(pub(super) Clock);
 
 impl Stamp {
     pub(super) fn write(self, out: &mut impl fmt::Write) -> fmt::Result {
-        let now = jiff::Timestamp::from_millisecond(self.0.now().as_millis()).unwrap_or(jiff::Timestamp::MAX);
+        let now = jiff::Timestamp::from_millisecond(self.0.now().as_millis())
+            .unwrap_or(jiff::Timestamp::MAX);
         write!(out, "{now:.3}")
     }
 }
@@ -34,7 +35,12 @@ where
     S: Subscriber + for<'l> LookupSpan<'l>,
     N: for<'w> FormatFields<'w> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         self.paint(&mut out, "2", |out| self.stamp.write(out))?;
         out.write_char(' ')?;
         let level = event.metadata().level();
@@ -120,7 +126,11 @@ fn quote(out: &mut Writer<'_>, text: &str) -> fmt::Result {
 /// Control characters would break the line or drive the terminal.
 fn escape(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     for c in text.chars() {
-        if c.is_control() { write!(out, "{}", c.escape_debug())? } else { out.write_char(c)? }
+        if c.is_control() {
+            write!(out, "{}", c.escape_debug())?
+        } else {
+            out.write_char(c)?
+        }
     }
     Ok(())
 }

@@ -14,16 +14,25 @@ pub struct Mask(Arc<RwLock<Veil>>);
 impl Mask {
     /// Takes the secrets of a new configuration; those of the one before stay masked.
     pub fn replace(&self, secrets: Secrets) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).replace(secrets);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(secrets);
     }
 
     /// A writer that masks what goes through it to `inner`.
     pub(super) fn over<M>(&self, inner: M) -> Masked<M> {
-        Masked { mask: self.clone(), inner }
+        Masked {
+            mask: self.clone(),
+            inner,
+        }
     }
 
     fn apply(&self, line: &str) -> String {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).mask(line)
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .mask(line)
     }
 }
 
@@ -37,7 +46,10 @@ impl<'w, M: MakeWriter<'w>> MakeWriter<'w> for Masked<M> {
     type Writer = Line<M::Writer>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Line { mask: self.mask.clone(), to: self.inner.make_writer() }
+        Line {
+            mask: self.mask.clone(),
+            to: self.inner.make_writer(),
+        }
     }
 }
 
@@ -84,7 +96,10 @@ mod tests {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
-        let mut line = Line { mask: Mask::default(), to: Closed };
+        let mut line = Line {
+            mask: Mask::default(),
+            to: Closed,
+        };
         assert!(line.write_all(b"x\n").is_ok() && line.flush().is_ok());
     }
 }

@@ -40,13 +40,22 @@ where
     let layer = fmt::layer().with_writer(writer);
     match settings.format {
         Format::Text => {
-            let human = Human { stamp, colour: settings.colour };
+            let human = Human {
+                stamp,
+                colour: settings.colour,
+            };
             let layer = layer.with_ansi(settings.colour).event_format(human);
             Box::new(tracing_subscriber::registry().with(layer.with_filter(filter)))
         }
         Format::Json => {
-            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
-            Box::new(tracing_subscriber::registry().with(layer.with_timer(stamp).with_filter(filter)))
+            let layer = layer
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
+            Box::new(
+                tracing_subscriber::registry().with(layer.with_timer(stamp).with_filter(filter)),
+            )
         }
     }
 }
@@ -84,7 +93,10 @@ mod tests {
         let mut settings = Settings::parse(Some("debug"), Some(format)).unwrap();
         settings.colour = colour;
         let mask = Mask::default();
-        mask.replace(Secrets::new(["hunter2hunter2".into(), "quo\"ted\\value".into()]));
+        mask.replace(Secrets::new([
+            "hunter2hunter2".into(),
+            "quo\"ted\\value".into(),
+        ]));
         let writer = {
             mask.over({
                 let page = page.clone();
@@ -99,16 +111,27 @@ mod tests {
 
     #[test]
     fn a_line_is_time_level_message_fields() {
-        let line = logged("text", false, || tracing::warn!(source = "btc", ms = 12, "starts to fail"));
+        let line = logged("text", false, || {
+            tracing::warn!(source = "btc", ms = 12, "starts to fail")
+        });
         let (time, rest) = line.split_once(' ').unwrap();
-        assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == "2026-11-22T06:55:10.734Z".len(), "{time}");
+        assert!(
+            time.parse::<jiff::Timestamp>().is_ok()
+                && time.len() == "2026-11-22T06:55:10.734Z".len(),
+            "{time}"
+        );
         assert_eq!(rest, "WARN  starts to fail source=btc ms=12\n");
     }
 
     #[test]
     fn one_event_is_one_line_whatever_it_holds() {
-        let line = logged("text", false, || tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines"));
-        assert!(line.ends_with("INFO  two\\nlines error=\"a\\n\\\"b\\\" \\u{1b}[31m\" empty=\"\"\n"), "{line:?}");
+        let line = logged("text", false, || {
+            tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines")
+        });
+        assert!(
+            line.ends_with("INFO  two\\nlines error=\"a\\n\\\"b\\\" \\u{1b}[31m\" empty=\"\"\n"),
+            "{line:?}"
+        );
         assert_eq!(line.matches('\n').count(), 1);
     }
 
@@ -120,9 +143,14 @@ mod tests {
 
     #[test]
     fn json_lines_are_objects() {
-        let line = logged("json", false, || tracing::info!(source = "btc", "recovered"));
+        let line = logged("json", false, || {
+            tracing::info!(source = "btc", "recovered")
+        });
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&object["level"], &object["message"]), (&"INFO".into(), &"recovered".into()));
+        assert_eq!(
+            (&object["level"], &object["message"]),
+            (&"INFO".into(), &"recovered".into())
+        );
         assert_eq!(object["source"], "btc");
         assert!(object["timestamp"].as_str().unwrap().ends_with('Z'));
     }

@@ -10,9 +10,15 @@ pub(super) fn log_them() {
 
 fn log(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let payload = panic.payload();
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = text.unwrap_or("no message");
     tracing::error!(at = %place, thread = thread.name().unwrap_or("unnamed"), "panic: {message}");
 }

@@ -49,7 +49,11 @@ impl Settings {
             "json" => Format::Json,
             other => return Err(SettingsError::Format(other.to_owned())),
         };
-        Ok(Self { filter: targets(filter.unwrap_or_default())?, format, colour: false })
+        Ok(Self {
+            filter: targets(filter.unwrap_or_default())?,
+            format,
+            colour: false,
+        })
     }
 }
 
@@ -60,7 +64,9 @@ fn targets(text: &str) -> Result<Targets, SettingsError> {
         targets = match directive.split_once('=') {
             None => targets.with_default(level(directive)?),
             Some(("", _)) => return Err(SettingsError::NoTarget(directive.to_owned())),
-            Some((target, name)) => targets.with_target(target.trim_end(), level(name.trim_start())?),
+            Some((target, name)) => {
+                targets.with_target(target.trim_end(), level(name.trim_start())?)
+            }
         };
     }
     Ok(targets)
@@ -68,7 +74,9 @@ fn targets(text: &str) -> Result<Targets, SettingsError> {
 
 fn level(name: &str) -> Result<LevelFilter, SettingsError> {
     let number = name.starts_with(|c: char| c.is_ascii_digit());
-    let known = LevelFilter::from_str(name).ok().filter(|_| !number && !name.is_empty());
+    let known = LevelFilter::from_str(name)
+        .ok()
+        .filter(|_| !number && !name.is_empty());
     known.ok_or_else(|| SettingsError::Level(name.to_owned()))
 }
 
@@ -95,11 +103,27 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_levels_that_there_are() {
-        for bad in ["loud", "resumen=loud", "info,,x", "resumen=", "=info", "3", "resumen=7"] {
+        for bad in [
+            "loud",
+            "resumen=loud",
+            "info,,x",
+            "resumen=",
+            "=info",
+            "3",
+            "resumen=7",
+        ] {
             let error = Settings::parse(Some(bad), None).unwrap_err().to_string();
             assert!(error.starts_with("RESUMEN_LOG: "), "{bad}: {error}");
         }
-        assert!(Settings::parse(None, Some("xml")).unwrap_err().to_string().contains("text or json"));
-        assert_eq!(Settings::parse(None, Some("json")).unwrap().format, Format::Json);
+        assert!(
+            Settings::parse(None, Some("xml"))
+                .unwrap_err()
+                .to_string()
+                .contains("text or json")
+        );
+        assert_eq!(
+            Settings::parse(None, Some("json")).unwrap().format,
+            Format::Json
+        );
     }
 }

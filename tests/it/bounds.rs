@@ -27,11 +27,20 @@ const SOURCES: usize = 64;
 const SLICES: usize = 6;
 
 fn providers() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 async fn serve(script: &[&str]) -> FaultServer {
-    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None, prelude: None }).await
+    FaultServer::start(Playbook {
+        scripts: vec![Script::parse(script)],
+        tls: None,
+        prelude: None,
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,29 +51,60 @@ async fn ten_thousand_live_requests_make_one_call_per_source() {
         servers.push(serve(&["sleep 2s", "json {}", "again"]).await);
     }
     let source = |(n, server): (usize, &FaultServer)| {
-        format!("[sources.s{n}]\nurl = \"http://{}/\"\ninterval = \"1h\"\ntimeout = \"1m\"\n", server.address)
+        format!(
+            "[sources.s{n}]\nurl = \"http://{}/\"\ninterval = \"1h\"\ntimeout = \"1m\"\n",
+            server.address
+        )
     };
     let sources: String = servers.iter().enumerate().map(source).collect();
     let served = Served::start(&format!("[store]\npath = \"\"\n{sources}"));
-    let names: Vec<Name> = (0..3).map(|n| Name::new(format!("s{n}").as_str()).unwrap()).collect();
+    let names: Vec<Name> = (0..3)
+        .map(|n| Name::new(format!("s{n}").as_str()).unwrap())
+        .collect();
     let mut crowd = JoinSet::new();
     for _ in 0..CROWD {
-        let (live, clock, names) = (served.service.engine.live.clone(), served.service.engine.clock, names.clone());
-        crowd.spawn(async move { live.gather(&names, Duration::ZERO, clock.deadline(Duration::from_secs(60))).await });
+        let (live, clock, names) = (
+            served.service.engine.live.clone(),
+            served.service.engine.clock,
+            names.clone(),
+        );
+        crowd.spawn(async move {
+            live.gather(
+                &names,
+                Duration::ZERO,
+                clock.deadline(Duration::from_secs(60)),
+            )
+            .await
+        });
     }
     let answers = crowd.join_all().await;
-    assert!(answers.iter().all(|answer| answer.snapshot.entries().iter().all(|entry| entry.reading.is_some())));
-    let calls: Vec<usize> = servers.iter().map(|server| server.seen.heads().len()).collect();
+    assert!(answers.iter().all(|answer| {
+        answer
+            .snapshot
+            .entries()
+            .iter()
+            .all(|entry| entry.reading.is_some())
+    }));
+    let calls: Vec<usize> = servers
+        .iter()
+        .map(|server| server.seen.heads().len())
+        .collect();
     println!("{CROWD} concurrent live requests for 3 sources: {calls:?} upstream calls");
     assert_eq!(calls, [1, 1, 1]);
 }
 
 /// The worst that providers do, each to a sixteenth of the sources.
 const WORST: [&[&str]; 4] = [
-    &["head 200 | Content-Encoding: gzip", "send gzip zeros 200000000"],
+    &[
+        "head 200 | Content-Encoding: gzip",
+        "send gzip zeros 200000000",
+    ],
     &["head 200", "flood times 8192 11111111"],
     &["head 200 | Content-Length: 1000", "drip 10ms times 1000 1"],
-    &["head 200 | Transfer-Encoding: chunked", "flood times 2000 1\\r\\n1\\r\\n"],
+    &[
+        "head 200 | Transfer-Encoding: chunked",
+        "flood times 2000 1\\r\\n1\\r\\n",
+    ],
 ];
 
 const HEALTHY: [&[&str]; 4] = [&["json {\"n\":1}", "again"]; 4];
@@ -117,7 +157,12 @@ fn slice(scripts: &[&[&str]; 4]) -> Slice {
         }
         servers
     });
-    let source = |n: usize| format!("[sources.s{n}]\nurl = \"http://{}/\"\n", servers[n % 4].address);
+    let source = |n: usize| {
+        format!(
+            "[sources.s{n}]\nurl = \"http://{}/\"\n",
+            servers[n % 4].address
+        )
+    };
     let sources: String = (0..SOURCES).map(source).collect();
     let defaults = "[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\nttl = \"1m\"\n";
     let served = Served::start(&format!("[store]\npath = \"\"\n{defaults}{sources}"));
@@ -129,12 +174,17 @@ fn slice(scripts: &[&[&str]; 4]) -> Slice {
     let (begun, mut took) = (clock.mark(), Vec::new());
     while clock.since(begun) < Duration::from_secs(2) {
         let asked = clock.mark();
-        stream.write_all(b"GET /resumen HTTP/1.1\r\nHost: reader\r\n\r\n").unwrap();
+        stream
+            .write_all(b"GET /resumen HTTP/1.1\r\nHost: reader\r\n\r\n")
+            .unwrap();
         read(&mut reader);
         took.push(clock.since(asked).as_nanos() as u64);
     }
     took.sort_unstable();
-    Slice { cpu: (serving() - cpu) / took.len() as u64, p99: took[took.len() * 99 / 100] }
+    Slice {
+        cpu: (serving() - cpu) / took.len() as u64,
+        p99: took[took.len() * 99 / 100],
+    }
 }
 
 fn read(reader: &mut impl std::io::BufRead) {
@@ -152,11 +202,18 @@ fn read(reader: &mut impl std::io::BufRead) {
 
 /// Nanoseconds of processor time that the serving threads of this process have had.
 fn serving() -> u64 {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let serves = tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("serve")));
+    let tasks = fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(|task| task.unwrap().path());
+    let serves = tasks.filter(|task| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("serve"))
+    });
     let time = |task: std::path::PathBuf| {
         let stat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-        stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or_default()
+        stat.split(' ')
+            .next()
+            .and_then(|nanos| nanos.parse::<u64>().ok())
+            .unwrap_or_default()
     };
     serves.map(time).sum()
 }
@@ -164,10 +221,22 @@ fn serving() -> u64 {
 /// Counts are of the whole process, so this one has a process of its own.
 #[test]
 fn no_fault_leaves_a_task_or_a_descriptor_behind() {
-    let inner = ["--ignored", "--exact", "--nocapture", "bounds::every_fault_three_times"];
-    let output = Command::new(std::env::current_exe().unwrap()).args(inner).output().unwrap();
+    let inner = [
+        "--ignored",
+        "--exact",
+        "--nocapture",
+        "bounds::every_fault_three_times",
+    ];
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(inner)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +257,10 @@ async fn every_fault_three_times() {
         }
     }
     // Providers notice a little later that their client has gone; a lookup that never ends is one task by design.
-    let silent = faults.iter().filter(|(scenario, _)| scenario.lookup.is_silent()).count();
+    let silent = faults
+        .iter()
+        .filter(|(scenario, _)| scenario.lookup.is_silent())
+        .count();
     let all_gone = |now: (usize, usize)| now.0 <= before.0 + 3 * silent && now.1 <= before.1;
     let wait = async {
         while !all_gone(held()) {
@@ -210,5 +282,8 @@ async fn every_fault_three_times() {
 
 /// Tasks of this runtime, and descriptors of the process.
 fn held() -> (usize, usize) {
-    (Handle::current().metrics().num_alive_tasks(), fs::read_dir("/proc/self/fd").unwrap().count())
+    (
+        Handle::current().metrics().num_alive_tasks(),
+        fs::read_dir("/proc/self/fd").unwrap().count(),
+    )
 }

@@ -32,12 +32,20 @@ struct Nest {
 impl Nest {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, provider: echo::start(), closed: FaultServer::closed() }
+        Self {
+            folder,
+            provider: echo::start(),
+            closed: FaultServer::closed(),
+        }
     }
 
     /// Writes the configuration and the secret file of this generation.
     fn write(&self, generation: &str, more: &str) {
-        fs::write(self.folder.path().join("secret"), format!("g{generation}/canary \"file\" &\\<1>\n")).unwrap();
+        fs::write(
+            self.folder.path().join("secret"),
+            format!("g{generation}/canary \"file\" &\\<1>\n"),
+        )
+        .unwrap();
         let draft = self.folder.path().join("draft");
         fs::write(&draft, self.text(generation) + more).unwrap();
         fs::rename(draft, self.folder.path().join("resumen.toml")).unwrap();
@@ -51,7 +59,11 @@ impl Nest {
              [defaults]\ninterval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"1ms\"\n",
             closed = self.closed.address,
         );
-        text.extend(PLACES.iter().map(|place| self.source(place, &userinfo, generation)));
+        text.extend(
+            PLACES
+                .iter()
+                .map(|place| self.source(place, &userinfo, generation)),
+        );
         let closed = self.closed.address;
         text + &format!(
             "[sources.proxied]\nurl = \"https://far.test/?key=far-{generation}-canary\"\n\
@@ -63,7 +75,11 @@ impl Nest {
     }
 
     fn source(&self, place: &str, userinfo: &str, generation: &str) -> String {
-        let extract = if place == "filter" { "error(.why)" } else { "." };
+        let extract = if place == "filter" {
+            "error(.why)"
+        } else {
+            "."
+        };
         let provider = self.provider;
         format!(
             "[sources.{place}]\nmethod = \"POST\"\nextract = '{extract}'\n\
@@ -96,18 +112,27 @@ impl Nest {
 /// Nothing of a secret is in `text`, and that text is not empty.
 fn assert_clean(what: &str, text: &str) {
     assert!(!text.is_empty(), "{what} is empty");
-    let line = text.lines().find(|line| line.to_lowercase().contains(CANARY));
+    let line = text
+        .lines()
+        .find(|line| line.to_lowercase().contains(CANARY));
     assert!(line.is_none(), "{what} tells a secret: {line:?}");
     for generation in ["one", "two"] {
         let plain = format!("us{generation}-canary/name:pa {generation}-canary\"word");
-        assert!(!text.contains(&STANDARD.encode(plain)), "{what} tells Basic credentials");
+        assert!(
+            !text.contains(&STANDARD.encode(plain)),
+            "{what} tells Basic credentials"
+        );
     }
 }
 
 /// The first event of the stream.
 fn first_event(base: &str) -> String {
     let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
-    write!(stream, "GET /resumen/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET /resumen/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    .unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
     lines.find(|line| line.starts_with("data:")).unwrap()
 }
@@ -115,15 +140,29 @@ fn first_event(base: &str) -> String {
 fn look_at_everything(base: &str, folder: &Path, sources: usize) {
     let live = get(base, "/resumen?fresh=1&timeout=9").body;
     assert_eq!(live.matches("\"ms\":").count(), sources, "{live}");
-    assert!(live.matches("***").count() >= 4, "the providers did tell: {live}");
+    assert!(
+        live.matches("***").count() >= 4,
+        "the providers did tell: {live}"
+    );
     assert_clean("a live answer", &live);
-    for path in ["/resumen", "/salud/fuentes", "/metrics", "/", "/salud", "/openapi.json", "/resumen?sources=nobody"] {
+    for path in [
+        "/resumen",
+        "/salud/fuentes",
+        "/metrics",
+        "/",
+        "/salud",
+        "/openapi.json",
+        "/resumen?sources=nobody",
+    ] {
         let answer = get(base, path);
         assert_clean(path, &(answer.head + &answer.body));
     }
     assert_clean("the stream", &first_event(base));
     until(|| folder.join("state.json").exists());
-    assert_clean("the state file", &fs::read_to_string(folder.join("state.json")).unwrap());
+    assert_clean(
+        "the state file",
+        &fs::read_to_string(folder.join("state.json")).unwrap(),
+    );
 }
 
 fn a_service_tells_nothing(format: &str) {
@@ -156,7 +195,10 @@ fn a_service_tells_nothing(format: &str) {
     assert_eq!(ended.code, Some(0));
     assert_clean("the log", &(log + &ended.err));
     assert!(ended.out.is_empty());
-    assert_clean("the last state", &fs::read_to_string(nest.folder.path().join("state.json")).unwrap());
+    assert_clean(
+        "the last state",
+        &fs::read_to_string(nest.folder.path().join("state.json")).unwrap(),
+    );
 }
 
 #[test]
@@ -198,10 +240,22 @@ fn commands_tell_no_secret() {
 #[test]
 fn a_panic_tells_no_secret() {
     let tests = std::env::current_exe().unwrap();
-    let inner = ["--ignored", "--exact", "--nocapture", "canaries::inside_a_process_of_its_own"];
-    let output = Command::new(tests).args(inner).stdin(Stdio::null()).output().unwrap();
+    let inner = [
+        "--ignored",
+        "--exact",
+        "--nocapture",
+        "canaries::inside_a_process_of_its_own",
+    ];
+    let output = Command::new(tests)
+        .args(inner)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("panic: the key is *** and goes no further"), "{said}");
+    assert!(
+        said.contains("panic: the key is *** and goes no further"),
+        "{said}"
+    );
     assert_clean("a panic", &said);
 }
 
@@ -210,6 +264,7 @@ fn a_panic_tells_no_secret() {
 fn inside_a_process_of_its_own() {
     let mask = install(&Settings::parse(None, None).unwrap(), Clock::start());
     mask.replace(Secrets::new(["pa\"nic-canary".to_owned()]));
-    let caught = std::panic::catch_unwind(|| panic!("the key is pa\"nic-canary and goes no further"));
+    let caught =
+        std::panic::catch_unwind(|| panic!("the key is pa\"nic-canary and goes no further"));
     assert!(caught.is_err());
 }

@@ -9,8 +9,11 @@ use crate::support::stub::Stub;
 fn the_default_configuration_in_figures() {
     let ended = run(&["check"], &[]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    let lines: Vec<String> =
-        ended.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<String> = ended
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
     for line in [
         "config/resumen.toml is valid: 3 sources, 1 derived",
         "btc 15s 4s 34s 1h coinbase, then kraken",
@@ -19,21 +22,38 @@ fn the_default_configuration_in_figures() {
         "usd, coinbase 0 24 1440",
         "https://api.coinbase.com in all 5760 5784 59040",
     ] {
-        assert!(lines.iter().any(|known| known == line), "{line} is not in\n{}", ended.out);
+        assert!(
+            lines.iter().any(|known| known == line),
+            "{line} is not in\n{}",
+            ended.out
+        );
     }
 }
 
 #[test]
 fn json_is_for_programs() {
     let ended = run(
-        &["check", "--format", "json", "--config", "tests/config/valid/every_key.toml"],
-        &[("TOKEN", "hidden-secret-token"), ("HOST", "api.example.org"), ("EMPTY", "")],
+        &[
+            "check",
+            "--format",
+            "json",
+            "--config",
+            "tests/config/valid/every_key.toml",
+        ],
+        &[
+            ("TOKEN", "hidden-secret-token"),
+            ("HOST", "api.example.org"),
+            ("EMPTY", ""),
+        ],
     );
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(!ended.out.contains("hidden-secret"), "{}", ended.out);
     let found: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(found["valid"], true);
-    assert_eq!(found["sources"][0]["providers"][0]["calls_per_day"]["at_most"], Value::Null);
+    assert_eq!(
+        found["sources"][0]["providers"][0]["calls_per_day"]["at_most"],
+        Value::Null
+    );
     assert_eq!(found["sources"][2]["from"][0], "sum");
     let origins = found["origins"].as_array().unwrap();
     assert_eq!(origins.len(), 2);
@@ -46,14 +66,27 @@ fn problems_end_it_with_2() {
     let bad = "tests/config/invalid/warnings_beside_errors.toml";
     let ended = run(&["check", "--config", bad], &[]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
-    assert!(ended.err.trim_end().ends_with("1 error, 1 warning; nothing was started"), "{}", ended.err);
+    assert!(
+        ended
+            .err
+            .trim_end()
+            .ends_with("1 error, 1 warning; nothing was started"),
+        "{}",
+        ended.err
+    );
 
     let ended = run(&["check", "--format", "json", "--config", bad], &[]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(2), ""));
     let found: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((&found["valid"], &found["sources"]), (&Value::Bool(false), &Value::Null));
+    assert_eq!(
+        (&found["valid"], &found["sources"]),
+        (&Value::Bool(false), &Value::Null)
+    );
     let problem = &found["problems"][1];
-    assert_eq!((problem["line"].as_u64(), problem["column"].as_u64()), (Some(5), Some(1)));
+    assert_eq!(
+        (problem["line"].as_u64(), problem["column"].as_u64()),
+        (Some(5), Some(1))
+    );
     assert_eq!(problem["severity"], "error");
     assert_eq!(problem["help"], "did you mean `interval`?");
 }
@@ -64,8 +97,16 @@ fn what_a_provider_writes_does_not_drive_whoever_reads_it_through_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.toml");
     std::fs::write(&path, format!("[sources.a]\nurl = \"{}\"\n", stub.url())).unwrap();
-    let ended = run(&["check", "--live", "--config", path.to_str().unwrap()], &[]);
+    let ended = run(
+        &["check", "--live", "--config", path.to_str().unwrap()],
+        &[],
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert_eq!(ended.out.matches(r#""\u{9b}31m\u{202e}""#).count(), 2, "raw and extracted: {}", ended.out);
+    assert_eq!(
+        ended.out.matches(r#""\u{9b}31m\u{202e}""#).count(),
+        2,
+        "raw and extracted: {}",
+        ended.out
+    );
     assert!(!ended.out.contains(['\u{9b}', '\u{202e}']), "{}", ended.out);
 }

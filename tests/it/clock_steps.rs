@@ -18,8 +18,14 @@ use crate::survival::{Stage, listens};
 /// The library that comes between a program and its wall clock, and lets all others through.
 #[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn library() -> Option<PathBuf> {
-    let folders = ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime"];
-    let found = folders.iter().map(|folder| Path::new(folder).join("libfaketimeMT.so.1")).find(|path| path.exists());
+    let folders = [
+        "/usr/lib/x86_64-linux-gnu/faketime",
+        "/usr/lib/aarch64-linux-gnu/faketime",
+    ];
+    let found = folders
+        .iter()
+        .map(|folder| Path::new(folder).join("libfaketimeMT.so.1"))
+        .find(|path| path.exists());
     let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(found.is_some() || !required, "faketime is missing");
     if found.is_none() {
@@ -48,8 +54,12 @@ impl Stepped {
 
     fn start(&self) -> (Program, String) {
         let mut command = self.stage.command();
-        command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", self.offset());
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("FAKETIME_TIMESTAMP_FILE", self.offset());
+        command
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         let program = Program::start(&mut command);
         let base = listens(&program);
         (program, base)
@@ -59,7 +69,11 @@ impl Stepped {
 fn age(base: &str) -> Duration {
     let body: Value = serde_json::from_str(&get(base, "/resumen").body).unwrap();
     let a = &body["resultados"]["a"];
-    assert_eq!((&a["ok"], &a["stale"]), (&true.into(), &false.into()), "{a}");
+    assert_eq!(
+        (&a["ok"], &a["stale"]),
+        (&true.into(), &false.into()),
+        "{a}"
+    );
     Duration::from_millis(a["age_ms"].as_u64().unwrap())
 }
 
@@ -67,13 +81,22 @@ fn age(base: &str) -> Duration {
 fn off(stage: &Stage) -> i64 {
     let text = fs::read_to_string(stage.state()).unwrap();
     let taken: Value = serde_json::from_str(&text).unwrap();
-    let read = |clock: &str| taken["state"]["taken"][clock].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let read = |clock: &str| {
+        taken["state"]["taken"][clock]
+            .as_str()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+            .unwrap()
+    };
     (read("wall").as_millisecond() - read("at").as_millisecond()) / 1000
 }
 
 fn an_hour_off(seconds: i64) {
     let Some(library) = library() else { return };
-    let stepped = Stepped { stage: Stage::new(), library };
+    let stepped = Stepped {
+        stage: Stage::new(),
+        library,
+    };
     stepped.set(0);
     let (program, base) = stepped.start();
     let (clock, before) = (Clock::start(), age(&base));

@@ -25,8 +25,12 @@ fn load(path: &Path) -> Result<Config, Report> {
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
     files.sort();
     files
 }
@@ -40,7 +44,10 @@ fn invalid_files_are_refused_with_these_messages() {
     for path in files("tests/config/invalid") {
         let report = load(&path).expect_err(&path.display().to_string());
         let text = report.to_string();
-        assert!(!text.contains("hidden-secret") && !text.contains("literal-secret"), "{text}");
+        assert!(
+            !text.contains("hidden-secret") && !text.contains("literal-secret"),
+            "{text}"
+        );
         let name = path.file_stem().unwrap().to_str().unwrap();
         settings.bind(|| insta::assert_snapshot!(name, text));
     }
@@ -53,13 +60,19 @@ fn metadata_addresses_are_warned_of_in_every_form() {
     let config = load(Path::new("tests/config/valid/metadata_addresses.toml")).unwrap();
     assert_eq!(config.sources.len(), config.warnings.len());
     for warning in &config.warnings {
-        assert_eq!(warning.message, "the host of the URL is a cloud's metadata service");
+        assert_eq!(
+            warning.message,
+            "the host of the URL is a cloud's metadata service"
+        );
     }
 }
 
 #[test]
 fn valid_files_load() {
-    for path in files("tests/config/valid").into_iter().chain(files("config")) {
+    for path in files("tests/config/valid")
+        .into_iter()
+        .chain(files("config"))
+    {
         let config = load(&path).unwrap_or_else(|report| panic!("{report}"));
         assert!(!config.sources.is_empty(), "{}", path.display());
     }
@@ -70,11 +83,21 @@ fn the_default_configuration_is_without_warnings_and_says_the_defaults() {
     let default = load(Path::new("config/resumen.toml")).unwrap();
     let smallest = load(Path::new("tests/config/valid/smallest.toml")).unwrap();
     assert_eq!(default.warnings, []);
-    assert_eq!((default.server, default.store), (smallest.server, smallest.store));
+    assert_eq!(
+        (default.server, default.store),
+        (smallest.server, smallest.store)
+    );
     let (btc, a) = (&default.sources[0], &smallest.sources[0]);
     assert_eq!((btc.pace(), btc.shelf), (a.pace(), a.shelf));
-    assert_eq!(btc.providers()[0].request.max_body, a.providers()[0].request.max_body);
-    let names: Vec<_> = default.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(
+        btc.providers()[0].request.max_body,
+        a.providers()[0].request.max_body
+    );
+    let names: Vec<_> = default
+        .sources
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
     assert_eq!(names, ["btc", "clima", "usd", "btc_ars"]);
 }
 
@@ -88,28 +111,46 @@ fn the_reference_is_true_where_it_is_commented_out() {
         let word = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         ((word && inner.contains(" = ")) || inner == "[sources.example]").then(|| inner.to_owned())
     };
-    let whole: Vec<_> = text.lines().map(|line| uncommented(line).unwrap_or_else(|| line.to_owned())).collect();
+    let whole: Vec<_> = text
+        .lines()
+        .map(|line| uncommented(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.toml");
     std::fs::write(&path, whole.join("\n")).unwrap();
     std::fs::create_dir(folder.path().join("secrets")).unwrap();
-    write_private(&folder.path().join("secrets/example.token"), "a token of a file\n");
+    write_private(
+        &folder.path().join("secrets/example.token"),
+        "a token of a file\n",
+    );
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
     std::fs::write(folder.path().join("example-ca.pem"), authority.cert.pem()).unwrap();
 
     let environment = |name: &str| (name == "EXAMPLE_KEY").then(|| "a-key".to_owned());
     let config = config::load(&path, &environment).unwrap_or_else(|report| panic!("{report}"));
-    let example = config.sources.iter().find(|source| source.name.as_str() == "example").unwrap();
+    let example = config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == "example")
+        .unwrap();
     let request = &example.providers()[0].request;
     assert_eq!(&*request.headers[0].1, "Bearer a token of a file");
     assert!(request.ca.is_some() && request.proxy.is_none() && request.body.is_some());
     let btc = &config.sources[0];
-    assert_eq!(btc.shelf, load(Path::new("config/resumen.toml")).unwrap().sources[0].shelf);
+    assert_eq!(
+        btc.shelf,
+        load(Path::new("config/resumen.toml")).unwrap().sources[0].shelf
+    );
 }
 
 fn write_private(path: &Path, text: &str) {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }

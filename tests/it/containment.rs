@@ -50,12 +50,30 @@ fn gear(providers: Arc<Scripted>) -> Gear<Scripted> {
 fn refresher(sources: &[Arc<Source>], providers: Arc<Scripted>) -> Refresher<Scripted> {
     let gear = gear(providers);
     let landing = Arc::new(|_, _| None);
-    let flights =
-        Flights::new(gear.fetch, gear.extractor, gear.clock, landing, gear.runtime, gear.tracker, gear.stop, None);
-    let crews = sources.iter().filter_map(|source| Crew::new(source, &Extractor::default()).unwrap());
+    let flights = Flights::new(
+        gear.fetch,
+        gear.extractor,
+        gear.clock,
+        landing,
+        gear.runtime,
+        gear.tracker,
+        gear.stop,
+        None,
+    );
+    let crews = sources
+        .iter()
+        .filter_map(|source| Crew::new(source, &Extractor::default()).unwrap());
     flights.adopt(crews.collect(), |_| None);
-    let cache = Arc::new(Cache::new(Snapshot::new(Arc::new(Roster::new(sources.to_vec()))), Duration::from_secs(4)));
-    Refresher { flights, cache, clock: gear.clock, pulse: Arc::new(Pulse::new(gear.clock)) }
+    let cache = Arc::new(Cache::new(
+        Snapshot::new(Arc::new(Roster::new(sources.to_vec()))),
+        Duration::from_secs(4),
+    ));
+    Refresher {
+        flights,
+        cache,
+        clock: gear.clock,
+        pulse: Arc::new(Pulse::new(gear.clock)),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,10 +106,23 @@ fn a_refresher_that_hangs_for_ten_seconds_is_told_by_salud_while_readers_notice_
         assert!(answer.text() == r#"{"status":"ok"}"#);
         std::thread::sleep(MOMENT);
     };
-    assert!(clock.since(begun) >= Duration::from_millis(9_500), "{:?}", clock.since(begun));
-    assert_eq!((told.status, told.json()["code"].as_str()), (503, Some("refresher_stuck")));
-    assert_eq!(stand.client().get("/resumen").json()["resultados"]["a"]["ok"], true);
-    assert_eq!(stand.client().get("/resumen?fresh=1").json()["resultados"]["a"]["from"], "live");
+    assert!(
+        clock.since(begun) >= Duration::from_millis(9_500),
+        "{:?}",
+        clock.since(begun)
+    );
+    assert_eq!(
+        (told.status, told.json()["code"].as_str()),
+        (503, Some("refresher_stuck"))
+    );
+    assert_eq!(
+        stand.client().get("/resumen").json()["resultados"]["a"]["ok"],
+        true
+    );
+    assert_eq!(
+        stand.client().get("/resumen?fresh=1").json()["resultados"]["a"]["from"],
+        "live"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,12 +130,24 @@ async fn a_bug_as_a_flight_lands_hangs_nobody_and_its_source_is_asked_again() {
     let providers = Arc::new(answering());
     let bugs = Arc::new(AtomicUsize::new(0));
     let planted = Arc::clone(&bugs);
-    let witness = Arc::new(move |_: &_| assert!(planted.fetch_add(1, Ordering::SeqCst) > 0, "planted"));
-    let gear = Gear { witness, ..gear(Arc::clone(&providers)) };
-    let engine = Engine::start(gear, &[source("a", &["p"], pace())], Duration::from_secs(4)).unwrap();
+    let witness =
+        Arc::new(move |_: &_| assert!(planted.fetch_add(1, Ordering::SeqCst) > 0, "planted"));
+    let gear = Gear {
+        witness,
+        ..gear(Arc::clone(&providers))
+    };
+    let engine =
+        Engine::start(gear, &[source("a", &["p"], pace())], Duration::from_secs(4)).unwrap();
     let names = [crate::support::scripted::name("a")];
-    let waiting = engine.live.gather(&names, Duration::ZERO, engine.clock.deadline(Duration::from_secs(4)));
-    assert!(waiting.await.notes[0].late.is_none(), "the waiter was woken");
+    let waiting = engine.live.gather(
+        &names,
+        Duration::ZERO,
+        engine.clock.deadline(Duration::from_secs(4)),
+    );
+    assert!(
+        waiting.await.notes[0].late.is_none(),
+        "the waiter was woken"
+    );
     sleep(Duration::from_secs(60)).await;
     assert!(bugs.load(Ordering::SeqCst) >= 3, "{bugs:?}");
     assert!(engine.cache.snapshot().entries()[0].reading.is_some());
@@ -125,11 +168,18 @@ fn a_bug_in_a_filter_is_its_sources_failure_and_nobody_elses() {
     for _ in 0..5 {
         let answer = served.json("/resumen?fresh=1&timeout=10");
         let of = |source: &str| answer["resultados"][source]["code"].clone();
-        assert_eq!((of("bug").as_str(), of("fine").as_str()), (Some("panic"), None), "{answer:#}");
+        assert_eq!(
+            (of("bug").as_str(), of("fine").as_str()),
+            (Some("panic"), None),
+            "{answer:#}"
+        );
         let error = answer["resultados"]["bug"]["error"].as_str().unwrap();
         assert!(error.starts_with("a bug of ours, contained"), "{error}");
     }
     assert_eq!(served.get("/salud").status, 200);
-    assert_eq!(served.json("/salud/fuentes")["checks"]["bug"][0]["status"], "fail");
+    assert_eq!(
+        served.json("/salud/fuentes")["checks"]["bug"][0]["status"],
+        "fail"
+    );
     assert_eq!(served.json("/resumen")["resultados"]["both"]["ok"], false);
 }

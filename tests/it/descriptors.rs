@@ -23,30 +23,60 @@ const CHEAP: u64 = 50;
 fn start(stub: &Stub, starter: &[&str]) -> (Program, String, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("resumen.toml");
-    let text = "[store]\npath = \"\"\n[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\n[sources.btc]\n";
+    let text =
+        "[store]\npath = \"\"\n[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\n[sources.btc]\n";
     fs::write(&config, format!("{text}url = \"{}\"\n", stub.url())).unwrap();
-    let plain = command(&["--config", config.to_str().unwrap(), "--listen", "127.0.0.1:0"], &[]);
+    let plain = command(
+        &[
+            "--config",
+            config.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+        ],
+        &[],
+    );
     let mut whole = Command::new(starter[0]);
-    whole.args(&starter[1..]).arg(plain.get_program()).args(plain.get_args());
+    whole
+        .args(&starter[1..])
+        .arg(plain.get_program())
+        .args(plain.get_args());
     plain.get_envs().for_each(|(name, _)| {
         whole.env_remove(name);
     });
-    whole.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    whole
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let program = Program::start(&mut whole);
     let line = program.err_line("listens");
-    let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap().trim().to_owned();
+    let address = line
+        .split("address=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .trim()
+        .to_owned();
     (program, address, folder)
 }
 
 /// Processor time so far, in hundredths of a second.
 fn spent(program: &Program) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 fn crowd(address: &str) -> Vec<TcpStream> {
-    (0..CROWD).map(|_| TcpStream::connect(address).unwrap()).collect()
+    (0..CROWD)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect()
 }
 
 fn await_calls(stub: &Stub, more: usize) {
@@ -68,21 +98,36 @@ fn with_64_descriptors_a_silent_crowd_costs_nothing_and_fetches_and_health_check
     let before = spent(&program);
     await_calls(&stub, 5);
     let took = spent(&program) - before;
-    assert!(took <= CHEAP, "{took} hundredths of a second for five calls");
+    assert!(
+        took <= CHEAP,
+        "{took} hundredths of a second for five calls"
+    );
     // Behind the crowd in the kernel's queue.
     assert_eq!(get(&address, "/salud").status, 200);
     drop(silent);
 }
 
 #[test]
-fn running_out_of_descriptors_is_said_once_survived_without_spinning_and_over_when_there_are_some() {
+fn running_out_of_descriptors_is_said_once_survived_without_spinning_and_over_when_there_are_some()
+{
     let stub = Stub::json("1");
     let (program, address, _folder) = start(&stub, &["env"]);
     assert_eq!(get(&address, "/salud").status, 200);
     let pid = Pid::from_raw(program.id().try_into().unwrap());
-    let open = fs::read_dir(format!("/proc/{}/fd", program.id())).unwrap().count() as u64;
+    let open = fs::read_dir(format!("/proc/{}/fd", program.id()))
+        .unwrap()
+        .count() as u64;
     let (few, enough) = (open + 4, 4096);
-    let limit = |current| prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum: Some(enough) });
+    let limit = |current| {
+        prlimit(
+            pid,
+            Resource::Nofile,
+            Rlimit {
+                current: Some(current),
+                maximum: Some(enough),
+            },
+        )
+    };
     limit(few).unwrap();
     let mut waiting = crowd(&address);
     program.err_line("cannot accept connections for now");
@@ -95,7 +140,9 @@ fn running_out_of_descriptors_is_said_once_survived_without_spinning_and_over_wh
     // Nobody who waited was turned away.
     let is_open = |client: &mut TcpStream| {
         client.set_nonblocking(true).unwrap();
-        client.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        client
+            .read(&mut [0])
+            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     };
     assert!(waiting.iter_mut().all(is_open));
 }

@@ -35,14 +35,23 @@ fn parts(name: &str) -> Vec<Part> {
         if let Some(language) = line.trim_start().strip_prefix("```") {
             match open.take() {
                 Some(block) => parts.last_mut().unwrap().blocks.push(block),
-                None => open = Some(Block { language: language.to_owned(), text: String::new() }),
+                None => {
+                    open = Some(Block {
+                        language: language.to_owned(),
+                        text: String::new(),
+                    })
+                }
             }
         } else if let Some(block) = &mut open {
             block.text.push_str(line);
             block.text.push('\n');
         } else if let Some(heading) = line.strip_prefix('#') {
             let heading = heading.trim_start_matches('#').trim().to_owned();
-            parts.push(Part { heading, text: String::new(), blocks: Vec::new() });
+            parts.push(Part {
+                heading,
+                text: String::new(),
+                blocks: Vec::new(),
+            });
         } else if let Some(part) = parts.last_mut() {
             part.text.push_str(line);
             part.text.push('\n');
@@ -55,7 +64,11 @@ fn parts(name: &str) -> Vec<Part> {
 impl Part {
     /// The texts of its blocks in this language.
     fn blocks(&self, language: &str) -> Vec<&str> {
-        self.blocks.iter().filter(|block| block.language == language).map(|block| block.text.as_str()).collect()
+        self.blocks
+            .iter()
+            .filter(|block| block.language == language)
+            .map(|block| block.text.as_str())
+            .collect()
     }
 
     /// The cells of the rows of its tables, headings and rulers left out.
@@ -63,7 +76,9 @@ impl Part {
         let lines = self.text.lines().filter(|line| line.starts_with('|'));
         let rows = lines.map(|line| {
             let line = line.trim().trim_matches('|').replace("\\|", "\u{1}");
-            line.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect::<Vec<_>>()
+            line.split('|')
+                .map(|cell| cell.trim().replace('\u{1}', "|"))
+                .collect::<Vec<_>>()
         });
         let mut kept = Vec::new();
         for row in rows {
@@ -80,7 +95,10 @@ impl Part {
     /// How links call its heading.
     fn anchor(&self) -> String {
         let heading = self.heading.to_lowercase().replace(' ', "-");
-        heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+        heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+            .collect()
     }
 }
 
@@ -93,10 +111,19 @@ fn ticked(cell: &str) -> Vec<&str> {
 #[track_caller]
 fn compare(document: &str, listed: &BTreeSet<String>, known: &BTreeSet<String>) {
     let lines = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> String {
-        one.difference(other).map(|line| format!("\n  {line}")).collect::<Vec<_>>().concat()
+        one.difference(other)
+            .map(|line| format!("\n  {line}"))
+            .collect::<Vec<_>>()
+            .concat()
     };
     let (missing, gone) = (lines(known, listed), lines(listed, known));
-    assert!(missing.is_empty(), "{document} lacks a row for:{missing}\nand lists what does not exist:{gone}");
-    assert!(gone.is_empty(), "{document} lists what does not exist:{gone}");
+    assert!(
+        missing.is_empty(),
+        "{document} lacks a row for:{missing}\nand lists what does not exist:{gone}"
+    );
+    assert!(
+        gone.is_empty(),
+        "{document} lists what does not exist:{gone}"
+    );
     assert!(!known.is_empty());
 }

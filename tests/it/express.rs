@@ -10,36 +10,63 @@ use crate::support::stub::Stub;
 const FIELDS: [(&str, &str); 16] = [
     ("", "200"),
     ("Accept-Encoding: gzip\r\n", "200"),
-    ("Accept-Encoding: gzip, deflate, br, zstd\r\nUser-Agent: x\r\nAccept: */*\r\n", "200"),
+    (
+        "Accept-Encoding: gzip, deflate, br, zstd\r\nUser-Agent: x\r\nAccept: */*\r\n",
+        "200",
+    ),
     ("accept-encoding: zstd;q=0.5, *;q=0\r\n", "200"),
     ("Accept-Encoding: identity;q=0, *;q=0\r\n", "406"),
     ("Accept-Encoding:\r\n", "200"),
     ("Accept-Encoding: identity;q=0\r\n", "406"),
-    ("Accept-Encoding: identity;q=0, br\r\nOrigin: https://a.example\r\n", "200"),
+    (
+        "Accept-Encoding: identity;q=0, br\r\nOrigin: https://a.example\r\n",
+        "200",
+    ),
     ("If-None-Match: *\r\nOrigin: https://a.example\r\n", "304"),
     ("If-None-Match: \"unbalanced, {etag}\r\n", "200"),
     ("If-None-Match: {etag}\r\n", "304"),
-    ("If-None-Match: \"a\", {etag}\r\nAccept-Encoding: br\r\n", "304"),
+    (
+        "If-None-Match: \"a\", {etag}\r\nAccept-Encoding: br\r\n",
+        "304",
+    ),
     ("If-None-Match: \"a\"\r\n", "200"),
     ("Origin: https://a.example\r\n", "200"),
-    ("Origin: https://b.example\r\nConnection: keep-alive\r\n", "200"),
-    ("Range: bytes=0-1\r\nIf-Modified-Since: x\r\nX-Forwarded-Host: evil\r\n", "200"),
+    (
+        "Origin: https://b.example\r\nConnection: keep-alive\r\n",
+        "200",
+    ),
+    (
+        "Range: bytes=0-1\r\nIf-Modified-Since: x\r\nX-Forwarded-Host: evil\r\n",
+        "200",
+    ),
 ];
 
 const ORIGINS: [&str; 3] = ["[]", r#"["*"]"#, r#"["https://a.example"]"#];
 
 /// Other ways to the same answer, after what comes before the request: by the library's front, which alone passes over
 /// an empty line; by the routes, which alone see a parameter; and without the body.
-const WAYS: [(&str, &str, &str); 4] =
-    [("\r\n", "GET", "/resumen"), ("", "GET", "/resumen?_=1"), ("", "HEAD", "/resumen"), ("", "HEAD", "/resumen?_=1")];
+const WAYS: [(&str, &str, &str); 4] = [
+    ("\r\n", "GET", "/resumen"),
+    ("", "GET", "/resumen?_=1"),
+    ("", "HEAD", "/resumen"),
+    ("", "HEAD", "/resumen?_=1"),
+];
 
 /// Two answers on one connection, the first by the short way. Of one to HEAD, and of the one that it is compared with,
 /// only the head.
-fn both_ways(served: &Served, fields: &str, (before, method, target): (&str, &str, &str)) -> (String, String) {
+fn both_ways(
+    served: &Served,
+    fields: &str,
+    (before, method, target): (&str, &str, &str),
+) -> (String, String) {
     let tail = format!("HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    write!(stream, "GET /resumen {tail}{before}{method} {target} {tail}").unwrap();
+    write!(
+        stream,
+        "GET /resumen {tail}{before}{method} {target} {tail}"
+    )
+    .unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
@@ -77,8 +104,13 @@ fn every_way_gives_the_same_bytes() {
                     (short == other).then_some(short)
                 });
                 let (short, other) = both_ways(&served, &fields, way);
-                let answer = same.unwrap_or_else(|| panic!("{origins} {fields:?} {way:?}\n{short}\n{other}"));
-                assert_eq!(answer.split(' ').nth(1), Some(status), "{fields:?}: {answer}");
+                let answer = same
+                    .unwrap_or_else(|| panic!("{origins} {fields:?} {way:?}\n{short}\n{other}"));
+                assert_eq!(
+                    answer.split(' ').nth(1),
+                    Some(status),
+                    "{fields:?}: {answer}"
+                );
             }
         }
     }
@@ -90,19 +122,29 @@ fn requests_in_any_pieces_are_answered_in_order() {
     let served = Served::start(&sources(&[("btc", stub.url())]));
     served.get("/resumen");
     let plain = "GET /resumen HTTP/1.1\r\nHost: test\r\nAccept: */*\r\n\r\n";
-    let text = format!("{}GET /salud HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n", plain.repeat(300));
+    let text = format!(
+        "{}GET /salud HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+        plain.repeat(300)
+    );
     for size in [1, 7, 64, 1000, 100_000] {
         let mut stream = TcpStream::connect(served.address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut writer = stream.try_clone().unwrap();
         let text = text.clone();
-        let writing =
-            std::thread::spawn(move || text.as_bytes().chunks(size).try_for_each(|piece| writer.write_all(piece)));
+        let writing = std::thread::spawn(move || {
+            text.as_bytes()
+                .chunks(size)
+                .try_for_each(|piece| writer.write_all(piece))
+        });
         let mut answers = String::new();
         stream.read_to_string(&mut answers).unwrap();
         writing.join().unwrap().unwrap();
-        assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 301, "pieces of {size}");
+        assert_eq!(
+            answers.matches("HTTP/1.1 200 OK\r\n").count(),
+            301,
+            "pieces of {size}"
+        );
         assert!(answers.ends_with(r#"{"status":"ok"}"#), "pieces of {size}");
     }
 }

@@ -35,21 +35,34 @@ struct Trial {
 impl Trial {
     /// Starts the table; with `good`, each provider that can answer at all does so until it is turned.
     fn start(good: bool) -> Self {
-        let providers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let providers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let prelude = || good.then(|| Script::parse(&["json {\"good\":true}"]));
-        let healthy =
-            toml::from_str::<Scenario>("name = \"healthy\"\nanswer = ['json {\"n\":1}', 'again']\ndata = '{\"n\":1}'");
+        let healthy = toml::from_str::<Scenario>(
+            "name = \"healthy\"\nanswer = ['json {\"n\":1}', 'again']\ndata = '{\"n\":1}'",
+        );
         let table = std::iter::once(healthy.unwrap()).chain(fault::all());
         let start = |(n, scenario): (usize, Scenario)| {
             let server = providers.block_on(scenario.serve_after(prelude()));
             (format!("fault-{n}"), scenario, server)
         };
         let faults: Vec<_> = table.enumerate().map(start).collect();
-        let mut config: Config = config("[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:1/\"\n");
-        config.sources = faults.iter().map(|(name, scenario, server)| source(name, scenario, server)).collect();
+        let mut config: Config =
+            config("[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:1/\"\n");
+        config.sources = faults
+            .iter()
+            .map(|(name, scenario, server)| source(name, scenario, server))
+            .collect();
         config.server.max_timeout = Duration::from_secs(60);
         let fetch = HttpFetch::with_lookup(Clock::start(), Secrets::default(), lookups(&faults));
-        Self { served: Served::with_fetch(&config, fetch), faults, _providers: providers }
+        Self {
+            served: Served::with_fetch(&config, fetch),
+            faults,
+            _providers: providers,
+        }
     }
 
     /// Every source's part of an answer, once all of them please.
@@ -63,13 +76,23 @@ impl Trial {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        panic!("{} faults went wrong in {path}:\n{}", wrong.len(), wrong.join("\n"));
+        panic!(
+            "{} faults went wrong in {path}:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
     }
 
-    fn wrong(&self, answer: &Value, pleases: fn(&Scenario, &Value) -> Result<(), String>) -> Vec<String> {
+    fn wrong(
+        &self,
+        answer: &Value,
+        pleases: fn(&Scenario, &Value) -> Result<(), String>,
+    ) -> Vec<String> {
         let judge = |(name, scenario, _): &(String, Scenario, FaultServer)| {
             let source = &answer["resultados"][name];
-            pleases(scenario, source).err().map(|why| format!("{}: {why} in {source}", scenario.name))
+            pleases(scenario, source)
+                .err()
+                .map(|why| format!("{}: {why} in {source}", scenario.name))
         };
         self.faults.iter().filter_map(judge).collect()
     }
@@ -94,7 +117,12 @@ fn every_fault_has_its_code_at_a_cold_start() {
         let again: Vec<_> = cold().iter().map(fault).collect();
         wrong.retain(|line| again.contains(&fault(line)));
     }
-    assert!(wrong.is_empty(), "{} faults went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} faults went wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -109,7 +137,11 @@ fn every_fault_leaves_last_good_data_in_place() {
     let trial = Trial::start(true);
     trial.until("/resumen", |scenario, source| {
         let good = source["data"]["good"] == true || !scenario.can_be_good();
-        if good { Ok(()) } else { Err("not good yet".into()) }
+        if good {
+            Ok(())
+        } else {
+            Err("not good yet".into())
+        }
     });
     trial.faults.iter().for_each(|(_, _, server)| server.turn());
     trial.until("/resumen", fault_over_data);
@@ -118,7 +150,11 @@ fn every_fault_leaves_last_good_data_in_place() {
 
 fn fault_without_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
     told(scenario, source)?;
-    if source["ok"] == Value::Bool(scenario.code.is_none()) { shown(scenario, source) } else { Err("wrong ok".into()) }
+    if source["ok"] == Value::Bool(scenario.code.is_none()) {
+        shown(scenario, source)
+    } else {
+        Err("wrong ok".into())
+    }
 }
 
 /// The fault is told, and what was good before it is still there.
@@ -126,7 +162,12 @@ fn fault_over_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
     told(scenario, source)?;
     match scenario.code {
         None => shown(scenario, source),
-        Some(_) if !scenario.can_be_good() || (source["data"]["good"] == true && source["stale"] == false) => Ok(()),
+        Some(_)
+            if !scenario.can_be_good()
+                || (source["data"]["good"] == true && source["stale"] == false) =>
+        {
+            Ok(())
+        }
         Some(_) => Err("last-good data is gone".into()),
     }
 }
@@ -139,17 +180,28 @@ fn told(scenario: &Scenario, source: &Value) -> Result<(), String> {
     }
     match scenario.says.iter().find(|part| !message.contains(*part)) {
         Some(part) => Err(format!("the message does not say {part}")),
-        None if scenario.hides.iter().any(|part| message.contains(part)) => Err("the message says too much".into()),
+        None if scenario.hides.iter().any(|part| message.contains(part)) => {
+            Err("the message says too much".into())
+        }
         None => Ok(()),
     }
 }
 
 fn shown(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    let Some(wanted) = scenario.shown.as_ref().or(scenario.data.as_ref()).filter(|_| scenario.code.is_none()) else {
+    let Some(wanted) = scenario
+        .shown
+        .as_ref()
+        .or(scenario.data.as_ref())
+        .filter(|_| scenario.code.is_none())
+    else {
         return Ok(());
     };
     let wanted: Value = serde_json::from_str(wanted).unwrap();
-    if source["data"] == wanted { Ok(()) } else { Err("wrong data".into()) }
+    if source["data"] == wanted {
+        Ok(())
+    } else {
+        Err("wrong data".into())
+    }
 }
 
 fn source(name: &str, scenario: &Scenario, server: &FaultServer) -> Arc<Source> {
@@ -159,14 +211,27 @@ fn source(name: &str, scenario: &Scenario, server: &FaultServer) -> Arc<Source> 
         min_interval: Duration::from_millis(1),
         hedge_after: None,
     };
-    let shelf = Shelf { ttl: Duration::from_secs(600), max_stale: Duration::from_secs(3600) };
-    let kind = Kind::Fetched { providers: vec![provider(scenario, server)], pace };
-    Arc::new(Source { name: Name::new(name).unwrap(), kind, shelf, attribution: None })
+    let shelf = Shelf {
+        ttl: Duration::from_secs(600),
+        max_stale: Duration::from_secs(3600),
+    };
+    let kind = Kind::Fetched {
+        providers: vec![provider(scenario, server)],
+        pace,
+    };
+    Arc::new(Source {
+        name: Name::new(name).unwrap(),
+        kind,
+        shelf,
+        attribution: None,
+    })
 }
 
 /// Each host's lookup, as its scenario has it.
 fn lookups(faults: &[(String, Scenario, FaultServer)]) -> Ask {
-    let by_host: HashMap<String, Ask> =
-        faults.iter().map(|(_, scenario, _)| (scenario.host.clone(), ask(&scenario.lookup))).collect();
+    let by_host: HashMap<String, Ask> = faults
+        .iter()
+        .map(|(_, scenario, _)| (scenario.host.clone(), ask(&scenario.lookup)))
+        .collect();
     Arc::new(move |host| by_host[&*host](Arc::clone(&host)))
 }

@@ -23,14 +23,23 @@ async fn every_fault_has_its_code() {
         while running.len() < 8
             && let Some(scenario) = waiting.next()
         {
-            running.spawn(async move { judge(&scenario).await.map_err(|why| format!("{}: {why}", scenario.name)) });
+            running.spawn(async move {
+                judge(&scenario)
+                    .await
+                    .map_err(|why| format!("{}: {why}", scenario.name))
+            });
         }
         match running.join_next().await {
             Some(judged) => wrong.extend(judged.unwrap().err()),
             None => break,
         }
     }
-    assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} scenarios went wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Plays one scenario and says what did not come as it should.
@@ -40,7 +49,9 @@ async fn judge(scenario: &Scenario) -> Result<(), String> {
     let fetch = HttpFetch::with_lookup(clock, Secrets::default(), ask(&scenario.lookup));
     let provider = provider(scenario, &server);
     let began = clock.instant();
-    let ended = fetch.fetch(&provider, clock.deadline(scenario.timeout())).await;
+    let ended = fetch
+        .fetch(&provider, clock.deadline(scenario.timeout()))
+        .await;
     let took = began.elapsed();
     if took > scenario.timeout() + SLACK {
         return Err(format!("took {took:?}"));
@@ -50,10 +61,20 @@ async fn judge(scenario: &Scenario) -> Result<(), String> {
         Some(expected) if expected != seen => Err(format!("{seen} {what}, not {expected}")),
         _ => Ok(()),
     };
-    counted("connections", scenario.connections, server.seen.connections())?;
-    counted("requests", scenario.requests, server.seen.heads().len() as u64)?;
+    counted(
+        "connections",
+        scenario.connections,
+        server.seen.connections(),
+    )?;
+    counted(
+        "requests",
+        scenario.requests,
+        server.seen.heads().len() as u64,
+    )?;
     match scenario.sent {
-        Some(most) if server.seen.sent() > most => Err(format!("it could send {} bytes", server.seen.sent())),
+        Some(most) if server.seen.sent() > most => {
+            Err(format!("it could send {} bytes", server.seen.sent()))
+        }
         _ => Ok(()),
     }
 }
@@ -63,7 +84,11 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
         Ok(Payload(body)) if scenario.fetches() => {
             let body = String::from_utf8_lossy(body);
             let wanted = scenario.data.as_deref().unwrap_or(&body);
-            if body == wanted { Ok(()) } else { Err(format!("gave {body:?}")) }
+            if body == wanted {
+                Ok(())
+            } else {
+                Err(format!("gave {body:?}"))
+            }
         }
         Ok(Payload(body)) => Err(format!("succeeded with {} bytes", body.len())),
         Err(error) => {
@@ -73,7 +98,11 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
                 && scenario.says.iter().all(|part| message.contains(part))
                 && !scenario.hides.iter().any(|part| message.contains(part))
                 && error.retry_after == scenario.hold.map(Duration::from_secs);
-            if fits { Ok(()) } else { Err(format!("{error:?}")) }
+            if fits {
+                Ok(())
+            } else {
+                Err(format!("{error:?}"))
+            }
         }
     }
 }

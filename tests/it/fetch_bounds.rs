@@ -58,7 +58,13 @@ async fn overruns(faults: &[Arc<(Scenario, FaultServer)>], limit: Duration) -> V
             clock.instant().saturating_duration_since(deadline.at)
         }
     };
-    faults.iter().cloned().map(meet).collect::<JoinSet<_>>().join_all().await
+    faults
+        .iter()
+        .cloned()
+        .map(meet)
+        .collect::<JoinSet<_>>()
+        .join_all()
+        .await
 }
 
 /// What 64 requests at once add to resident memory when every provider sends a bomb or a body without end.
@@ -66,21 +72,35 @@ async fn overruns(faults: &[Arc<(Scenario, FaultServer)>], limit: Duration) -> V
 #[ignore = "takes seconds; prints figures"]
 async fn hostile_bodies_add_little_memory() {
     let scripts: [&[&str]; 4] = [
-        &["head 200 | Content-Encoding: gzip", "send gzip zeros 200000000"],
+        &[
+            "head 200 | Content-Encoding: gzip",
+            "send gzip zeros 200000000",
+        ],
         &["head 200 | Content-Encoding: br", "send br zeros 200000000"],
-        &["head 200 | Content-Encoding: zstd", "send zstd zeros 200000000"],
+        &[
+            "head 200 | Content-Encoding: zstd",
+            "send zstd zeros 200000000",
+        ],
         &["head 200", "flood times 8192 11111111"],
     ];
     let mut servers = Vec::new();
     for script in scripts {
         servers.push(
-            FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None, prelude: None }).await,
+            FaultServer::start(Playbook {
+                scripts: vec![Script::parse(script)],
+                tls: None,
+                prelude: None,
+            })
+            .await,
         );
     }
     let clock = Clock::start();
     let fetch = Arc::new(HttpFetch::new(clock, Secrets::default()));
     let before = resident();
-    let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(before)));
+    let (stop, peak) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(before)),
+    );
     let sampler = std::thread::spawn({
         let (stop, peak) = (Arc::clone(&stop), Arc::clone(&peak));
         move || {
@@ -93,9 +113,15 @@ async fn hostile_bodies_add_little_memory() {
     for _ in 0..5 {
         let mut running = JoinSet::new();
         for n in 0..64 {
-            let (fetch, provider) =
-                (Arc::clone(&fetch), plain_provider(&format!("http://{}/", servers[n % 4].address)));
-            running.spawn(async move { fetch.fetch(&provider, clock.deadline(Duration::from_secs(20))).await });
+            let (fetch, provider) = (
+                Arc::clone(&fetch),
+                plain_provider(&format!("http://{}/", servers[n % 4].address)),
+            );
+            running.spawn(async move {
+                fetch
+                    .fetch(&provider, clock.deadline(Duration::from_secs(20)))
+                    .await
+            });
         }
         while let Some(ended) = running.join_next().await {
             assert_eq!(ended.unwrap().unwrap_err().failure.code, Code::BodyTooLarge);

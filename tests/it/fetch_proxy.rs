@@ -13,7 +13,12 @@ use crate::support::fault::{FaultServer, Kind, Playbook, Script, authority_pem};
 use crate::support::plain_provider;
 
 async fn serve(script: &[&str], tls: Option<Kind>) -> FaultServer {
-    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls, prelude: None }).await
+    FaultServer::start(Playbook {
+        scripts: vec![Script::parse(script)],
+        tls,
+        prelude: None,
+    })
+    .await
 }
 
 fn through(proxy: &str, url: &str) -> Provider {
@@ -26,18 +31,33 @@ fn through(proxy: &str, url: &str) -> Provider {
 async fn ask(provider: &Provider) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     let limit = Duration::from_millis(500);
-    HttpFetch::new(clock, Secrets::default()).fetch(provider, clock.deadline(limit)).await
+    HttpFetch::new(clock, Secrets::default())
+        .fetch(provider, clock.deadline(limit))
+        .await
 }
 
 #[tokio::test]
 async fn plain_requests_are_sent_in_absolute_form_with_the_proxys_credentials() {
     let proxy = serve(&["json {}"], None).await;
-    let provider = through(&format!("http://me:pass@{}", proxy.address), "http://user@far.test/path?q=1");
+    let provider = through(
+        &format!("http://me:pass@{}", proxy.address),
+        "http://user@far.test/path?q=1",
+    );
     ask(&provider).await.unwrap();
     let head = proxy.seen.heads().remove(0);
-    assert!(head.starts_with("GET http://far.test/path?q=1 HTTP/1.1\r\n"), "{head}");
-    for line in ["host: far.test", "proxy-authorization: Basic bWU6cGFzcw==", "authorization: Basic dXNlcjo="] {
-        assert!(head.split("\r\n").any(|l| l == line), "{line} is not in {head}");
+    assert!(
+        head.starts_with("GET http://far.test/path?q=1 HTTP/1.1\r\n"),
+        "{head}"
+    );
+    for line in [
+        "host: far.test",
+        "proxy-authorization: Basic bWU6cGFzcw==",
+        "authorization: Basic dXNlcjo=",
+    ] {
+        assert!(
+            head.split("\r\n").any(|l| l == line),
+            "{line} is not in {head}"
+        );
     }
 }
 
@@ -51,15 +71,28 @@ async fn tls_goes_through_a_tunnel() {
     tunnels.spawn(async move {
         let (mut near, _) = listener.accept().await.unwrap();
         let head = read_head(&mut near).await;
-        near.try_write(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+        near.try_write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            .unwrap();
         let _ = copy_bidirectional(&mut near, &mut TcpStream::connect(far).await.unwrap()).await;
-        assert!(head.starts_with("CONNECT secure.test:444 HTTP/1.1\r\n"), "{head}");
-        assert!(head.contains("proxy-authorization: Basic bWU6cGFzcw=="), "{head}");
+        assert!(
+            head.starts_with("CONNECT secure.test:444 HTTP/1.1\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("proxy-authorization: Basic bWU6cGFzcw=="),
+            "{head}"
+        );
     });
-    let provider = through(&format!("http://me:pass@{proxy}"), "https://secure.test:444/");
+    let provider = through(
+        &format!("http://me:pass@{proxy}"),
+        "https://secure.test:444/",
+    );
     assert_eq!(ask(&provider).await.unwrap().0, "{\"far\":true}");
     let head = target.seen.heads().remove(0);
-    assert!(head.starts_with("GET / HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy"), "{head}");
+    assert!(
+        head.starts_with("GET / HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy"),
+        "{head}"
+    );
     tunnels.join_next().await.unwrap().unwrap();
 }
 
@@ -80,17 +113,42 @@ async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
             Code::ConnectFailed,
             "(HTTP 407): it wants a user and a password in `proxy`",
         ),
-        (&["head 502 | Content-Length: 4", "send oops"], Code::ConnectFailed, "(HTTP 502)"),
+        (
+            &["head 502 | Content-Length: 4", "send oops"],
+            Code::ConnectFailed,
+            "(HTTP 502)",
+        ),
         (&["close"], Code::ConnectFailed, "the proxy gave no tunnel"),
-        (&["send garbage\\r\\n\\r\\n"], Code::ConnectFailed, "the proxy gave no tunnel"),
-        (&["head 200", "send early", "stall"], Code::ConnectFailed, "before the tunnel's first"),
-        (&["head 200", "stall"], Code::ConnectTimeout, "no answer within 500 ms (in the TLS handshake)"),
-        (&["stall"], Code::ConnectTimeout, "no answer within 500 ms (waiting for the proxy's tunnel)"),
+        (
+            &["send garbage\\r\\n\\r\\n"],
+            Code::ConnectFailed,
+            "the proxy gave no tunnel",
+        ),
+        (
+            &["head 200", "send early", "stall"],
+            Code::ConnectFailed,
+            "before the tunnel's first",
+        ),
+        (
+            &["head 200", "stall"],
+            Code::ConnectTimeout,
+            "no answer within 500 ms (in the TLS handshake)",
+        ),
+        (
+            &["stall"],
+            Code::ConnectTimeout,
+            "no answer within 500 ms (waiting for the proxy's tunnel)",
+        ),
     ];
     for (script, code, says) in cases {
         let proxy = serve(script, None).await;
-        let failure =
-            ask(&through(&format!("http://{}", proxy.address), "https://far.test/")).await.unwrap_err().failure;
+        let failure = ask(&through(
+            &format!("http://{}", proxy.address),
+            "https://far.test/",
+        ))
+        .await
+        .unwrap_err()
+        .failure;
         assert_eq!(failure.code, code, "{failure}");
         assert!(failure.message.contains(says), "{failure}");
     }
@@ -99,16 +157,31 @@ async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
 #[tokio::test]
 async fn an_absent_proxy_is_told_from_an_absent_provider() {
     let proxy = FaultServer::closed();
-    let failure = ask(&through(&format!("http://{}", proxy.address), "http://far.test/")).await.unwrap_err().failure;
+    let failure = ask(&through(
+        &format!("http://{}", proxy.address),
+        "http://far.test/",
+    ))
+    .await
+    .unwrap_err()
+    .failure;
     assert_eq!(failure.code, Code::ConnectRefused);
-    assert!(failure.message.starts_with("on the way to the proxy: "), "{failure}");
+    assert!(
+        failure.message.starts_with("on the way to the proxy: "),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
 async fn metadata_is_out_of_reach_through_a_proxy_too() {
     let proxy = serve(&["json {}"], None).await;
-    for url in ["http://169.254.169.254/latest", "https://[::ffff:a9fe:a9fe]/"] {
-        let failure = ask(&through(&format!("http://{}", proxy.address), url)).await.unwrap_err().failure;
+    for url in [
+        "http://169.254.169.254/latest",
+        "https://[::ffff:a9fe:a9fe]/",
+    ] {
+        let failure = ask(&through(&format!("http://{}", proxy.address), url))
+            .await
+            .unwrap_err()
+            .failure;
         assert_eq!(failure.code, Code::DestinationBlocked, "{failure}");
     }
     assert_eq!(proxy.seen.connections(), 0);

@@ -53,7 +53,11 @@ impl Garbage {
             }
             visits
         });
-        Self { stop, address, thread: Some(thread) }
+        Self {
+            stop,
+            address,
+            thread: Some(thread),
+        }
     }
 
     /// Ends it; gives how often somebody came.
@@ -69,12 +73,16 @@ fn shares(replica: &Replica) -> bool {
 }
 
 fn with_data(replicas: &[Replica]) {
-    until("a first reading everywhere", || replicas.iter().all(|replica| replica.a()["ok"] == true));
+    until("a first reading everywhere", || {
+        replicas.iter().all(|replica| replica.a()["ok"] == true)
+    });
 }
 
 #[test]
 fn redis_killed_replaced_by_garbage_and_restarted_empty_is_noticed_by_no_client() {
-    let Some(mut redis) = Redis::start(&[]) else { return };
+    let Some(mut redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let replicas = fleet.launch_all(3);
@@ -83,22 +91,37 @@ fn redis_killed_replaced_by_garbage_and_restarted_empty_is_noticed_by_no_client(
     redis.kill();
     for replica in &replicas {
         let line = replica.program.err_line(ALONE);
-        assert!(line.contains("WARN") && line.contains("replicas=3"), "{line}");
+        assert!(
+            line.contains("WARN") && line.contains("replicas=3"),
+            "{line}"
+        );
     }
     let health = replicas[0].json("/salud/fuentes");
-    assert_eq!(health["checks"]["store:redis"][0]["role"], "alone", "{health}");
-    assert_eq!(health["checks"]["store:redis"][0]["replicas"], 3, "{health}");
+    assert_eq!(
+        health["checks"]["store:redis"][0]["role"], "alone",
+        "{health}"
+    );
+    assert_eq!(
+        health["checks"]["store:redis"][0]["replicas"], 3,
+        "{health}"
+    );
     std::thread::sleep(Duration::from_secs(3));
     let garbage = Garbage::at(redis.address);
     std::thread::sleep(Duration::from_secs(3));
     let visits = garbage.end();
-    assert!(visits >= 3, "{visits} visits: it is tried again all the time");
+    assert!(
+        visits >= 3,
+        "{visits} visits: it is tried again all the time"
+    );
     redis.revive();
     for replica in &replicas {
         replica.program.err_line(AGAIN);
         replica.until("resumen_fleet_replicas", |seen| seen > 2.5);
     }
-    assert!(redis.ask(&["KEYS", "fleet:*:letter"]).starts_with("*1\r\n"), "what was known is shared anew");
+    assert!(
+        redis.ask(&["KEYS", "fleet:*:letter"]).starts_with("*1\r\n"),
+        "what was known is shared anew"
+    );
     for poller in pollers {
         let polled = poller.done();
         assert!(polled.answers > 30, "{polled:?}");
@@ -113,7 +136,9 @@ fn redis_killed_replaced_by_garbage_and_restarted_empty_is_noticed_by_no_client(
 
 #[test]
 fn redis_stalled_read_only_full_or_flushed_is_survived_and_left_behind() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let replicas = fleet.launch_all(2);
@@ -126,10 +151,21 @@ fn redis_stalled_read_only_full_or_flushed_is_survived_and_left_behind() {
         }
         let clock = Clock::start();
         let begun = clock.mark();
-        assert_eq!(get(&replicas[0].base, "/resumen?fresh=1&timeout=1").status, 200);
-        assert!(clock.since(begun) < Duration::from_millis(1500), "{what}: {:?}", clock.since(begun));
+        assert_eq!(
+            get(&replicas[0].base, "/resumen?fresh=1&timeout=1").status,
+            200
+        );
+        assert!(
+            clock.since(begun) < Duration::from_millis(1500),
+            "{what}: {:?}",
+            clock.since(begun)
+        );
     };
-    let rises = || replicas.iter().for_each(|replica| drop(replica.program.err_line(AGAIN)));
+    let rises = || {
+        replicas
+            .iter()
+            .for_each(|replica| drop(replica.program.err_line(AGAIN)))
+    };
 
     redis.signal(Signal::STOP);
     falls("stalled", "no answer within 200 ms");
@@ -155,7 +191,9 @@ fn redis_stalled_read_only_full_or_flushed_is_survived_and_left_behind() {
 
 #[test]
 fn a_wrong_password_is_told_without_it_and_leaves_a_replica_alone() {
-    let Some(redis) = Redis::start(&["--requirepass", "open-sesame-1"]) else { return };
+    let Some(redis) = Redis::start(&["--requirepass", "open-sesame-1"]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let url = format!("redis://:${{KEY}}@{}/0", redis.address);
     let fleet = Fleet::new(&url, "fleet", &source(&stub, PACE));
@@ -164,7 +202,10 @@ fn a_wrong_password_is_told_without_it_and_leaves_a_replica_alone() {
     let wrong = fleet.launch_by(&[], &[("KEY", "open-barley-2")]);
     until("its own reading", || wrong.a()["ok"] == true);
     let health = get(&wrong.base, "/salud/fuentes").body;
-    assert!(health.contains("\"role\":\"alone\"") && health.contains("invalid"), "{health}");
+    assert!(
+        health.contains("\"role\":\"alone\"") && health.contains("invalid"),
+        "{health}"
+    );
     assert!(!health.contains("barley"), "{health}");
     wrong.program.signal(Signal::TERM);
     let ended = wrong.program.end();
@@ -173,17 +214,23 @@ fn a_wrong_password_is_told_without_it_and_leaves_a_replica_alone() {
 
 #[test]
 fn a_socket_file_and_a_redis_that_comes_later_will_do() {
-    let Some(mut redis) = Redis::start(&[]) else { return };
+    let Some(mut redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let url = format!("unix://{}?db=3", redis.socket().display());
     redis.kill();
     let fleet = Fleet::new(&url, "fleet", &source(&stub, PACE));
     let replica = fleet.launch();
-    until("that it is alone", || replica.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone");
+    until("that it is alone", || {
+        replica.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
+    });
     assert_eq!(replica.a()["ok"], true);
     redis.revive();
     replica.program.err_line(AGAIN);
-    until("a letter in the third database", || redis.ask(&["INFO", "keyspace"]).contains("db3:keys="));
+    until("a letter in the third database", || {
+        redis.ask(&["INFO", "keyspace"]).contains("db3:keys=")
+    });
 }
 
 /// The one of these replicas that has taken a lease since `before` counted.
@@ -191,7 +238,10 @@ fn holder(replicas: &[Replica], before: &[f64]) -> usize {
     let found = std::cell::Cell::new(0);
     until("somebody who holds the lease", || {
         let taken = taken(replicas);
-        let more = taken.iter().zip(before).position(|(now, before)| now > before);
+        let more = taken
+            .iter()
+            .zip(before)
+            .position(|(now, before)| now > before);
         found.set(more.unwrap_or_default());
         more.is_some()
     });
@@ -199,11 +249,18 @@ fn holder(replicas: &[Replica], before: &[f64]) -> usize {
 }
 
 fn taken(replicas: &[Replica]) -> Vec<f64> {
-    replicas.iter().map(|replica| replica.metric("resumen_fleet_leases_taken_total")).collect()
+    replicas
+        .iter()
+        .map(|replica| replica.metric("resumen_fleet_leases_taken_total"))
+        .collect()
 }
 
 /// Lets something happen to a replica while it calls the provider for the others; gives that one and the others.
-fn while_it_holds(stub: &Stub, mut replicas: Vec<Replica>, happens: impl Fn(&Replica)) -> (Replica, Vec<Replica>) {
+fn while_it_holds(
+    stub: &Stub,
+    mut replicas: Vec<Replica>,
+    happens: impl Fn(&Replica),
+) -> (Replica, Vec<Replica>) {
     with_data(&replicas);
     // Nobody flies just now.
     let settled = taken(&replicas);
@@ -219,7 +276,9 @@ fn while_it_holds(stub: &Stub, mut replicas: Vec<Replica>, happens: impl Fn(&Rep
 
 #[test]
 fn a_holder_killed_in_flight_delays_the_others_by_its_timeout_at_most() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let (_victim, others) = while_it_holds(&stub, fleet.launch_all(3), |victim| {
@@ -237,7 +296,9 @@ fn a_holder_killed_in_flight_delays_the_others_by_its_timeout_at_most() {
 
 #[test]
 fn a_holder_that_stands_still_comes_back_without_harm() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let (victim, others) = while_it_holds(&stub, fleet.launch_all(3), |victim| {
@@ -245,12 +306,23 @@ fn a_holder_that_stands_still_comes_back_without_harm() {
     });
     stub.says(r#"{"n":2}"#);
     let pollers: Vec<Poller> = others.iter().map(Poller::new).collect();
-    until("a newer reading at the others", || others.iter().all(|replica| replica.a()["data"]["n"] == 2));
-    until("that it is no longer counted", || others[0].metric("resumen_fleet_replicas") < 2.5);
+    until("a newer reading at the others", || {
+        others.iter().all(|replica| replica.a()["data"]["n"] == 2)
+    });
+    until("that it is no longer counted", || {
+        others[0].metric("resumen_fleet_replicas") < 2.5
+    });
     victim.program.signal(Signal::CONT);
-    until("the newer reading at the one that stood", || victim.a()["data"]["n"] == 2);
-    until("that it is counted again", || others[0].metric("resumen_fleet_replicas") > 2.5);
-    assert!(others.iter().all(|replica| replica.a()["data"]["n"] == 2), "what came late is older");
+    until("the newer reading at the one that stood", || {
+        victim.a()["data"]["n"] == 2
+    });
+    until("that it is counted again", || {
+        others[0].metric("resumen_fleet_replicas") > 2.5
+    });
+    assert!(
+        others.iter().all(|replica| replica.a()["data"]["n"] == 2),
+        "what came late is older"
+    );
     for poller in pollers {
         poller.done();
     }
@@ -258,24 +330,41 @@ fn a_holder_that_stands_still_comes_back_without_harm() {
 
 #[test]
 fn what_is_no_lease_and_no_letter_is_passed_over_and_said_once() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let replica = fleet.launch();
     replica.until("resumen_fleet_leases_taken_total", |taken| taken > 0.5);
-    until("a letter", || redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter"));
+    until("a letter", || {
+        redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter")
+    });
     let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
-    let letter = keys.lines().find(|line| line.ends_with(":letter")).unwrap().to_owned();
+    let letter = keys
+        .lines()
+        .find(|line| line.ends_with(":letter"))
+        .unwrap()
+        .to_owned();
     let lease = letter.replace(":letter", ":lease");
     let soon = Clock::start().now().as_millis() + 900;
     let huge = format!("resumen/1 {soon} {}", "x".repeat(5 << 20));
     let newer = format!("resumen/2 {soon} x y");
     let ways: [(&[&str], &[&str]); 5] = [
-        (&["SET", &lease, "flying nobody 1"], &["SET", &letter, "nonsense"]),
-        (&["SET", &lease, "nonsense", "PX", "900000"], &["SET", &letter, &newer]),
+        (
+            &["SET", &lease, "flying nobody 1"],
+            &["SET", &letter, "nonsense"],
+        ),
+        (
+            &["SET", &lease, "nonsense", "PX", "900000"],
+            &["SET", &letter, &newer],
+        ),
         (&["LPUSH", &lease, "x"], &["LPUSH", &letter, "x"]),
         (&["HSET", &lease, "x", "y"], &["SET", &letter, &huge]),
-        (&["SET", "fleet:replicas", "x"], &["PUBLISH", "fleet:notices", "nonsense"]),
+        (
+            &["SET", "fleet:replicas", "x"],
+            &["PUBLISH", "fleet:notices", "nonsense"],
+        ),
     ];
     for (first, second) in ways {
         redis.ask(&["DEL", &lease, &letter]);
@@ -290,21 +379,38 @@ fn what_is_no_lease_and_no_letter_is_passed_over_and_said_once() {
 
 #[test]
 fn a_lease_from_before_the_clock_was_set_back_or_without_end_holds_up_nobody() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let replicas = fleet.launch_all(2);
-    until("a letter", || redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter"));
+    until("a letter", || {
+        redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter")
+    });
     let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
-    let lease = keys.lines().find(|line| line.ends_with(":letter")).unwrap().replace(":letter", ":lease");
+    let lease = keys
+        .lines()
+        .find(|line| line.ends_with(":letter"))
+        .unwrap()
+        .replace(":letter", ":lease");
     // What an hour's step back leaves behind, and what no replica writes.
     let later = Clock::start().now().as_millis() + 3_600_000;
     for phase in ["flying", "landed"] {
         for start in [later, 1] {
-            redis.ask(&["SET", &lease, &format!("{phase} nobody {start}"), "PX", "3600000"]);
+            redis.ask(&[
+                "SET",
+                &lease,
+                &format!("{phase} nobody {start}"),
+                "PX",
+                "3600000",
+            ]);
             let calls = stub.calls();
             until("two calls all the same", || stub.calls() > calls + 1);
-            assert!(!redis.ask(&["GET", &lease]).contains("nobody"), "{phase} {start}");
+            assert!(
+                !redis.ask(&["GET", &lease]).contains("nobody"),
+                "{phase} {start}"
+            );
         }
     }
     assert!(replicas.iter().all(shares));
@@ -314,53 +420,106 @@ fn a_lease_from_before_the_clock_was_set_back_or_without_end_holds_up_nobody() {
 /// else can read what it knows.
 #[test]
 fn a_newer_format_beside_an_older_one_costs_no_answer() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
     let replicas = fleet.launch_all(2);
     with_data(&replicas);
     let pollers: Vec<Poller> = replicas.iter().map(Poller::new).collect();
-    until("a letter", || redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter"));
+    until("a letter", || {
+        redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter")
+    });
     let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
-    let letter = keys.lines().find(|line| line.ends_with(":letter")).unwrap().to_owned();
+    let letter = keys
+        .lines()
+        .find(|line| line.ends_with(":letter"))
+        .unwrap()
+        .to_owned();
     let lease = letter.replace(":letter", ":lease");
     let identity = letter.split(['{', '}']).nth(1).unwrap().to_owned();
     let clock = Clock::start();
     for n in 0..6 {
         let now = clock.now().as_millis();
-        redis.ask(&["SET", &lease, &format!("flying future-{n} {now}"), "NX", "PX", "1150"]);
+        redis.ask(&[
+            "SET",
+            &lease,
+            &format!("flying future-{n} {now}"),
+            "NX",
+            "PX",
+            "1150",
+        ]);
         std::thread::sleep(Duration::from_millis(200));
-        redis.ask(&["SET", &letter, &format!("resumen/2 {now} something else"), "PX", "60000"]);
-        redis.ask(&["SET", &lease, &format!("landed future-{n} {now}"), "PX", "300"]);
-        redis.ask(&["PUBLISH", "fleet:notices", &format!("{identity} future-{n} landed")]);
+        redis.ask(&[
+            "SET",
+            &letter,
+            &format!("resumen/2 {now} something else"),
+            "PX",
+            "60000",
+        ]);
+        redis.ask(&[
+            "SET",
+            &lease,
+            &format!("landed future-{n} {now}"),
+            "PX",
+            "300",
+        ]);
+        redis.ask(&[
+            "PUBLISH",
+            "fleet:notices",
+            &format!("{identity} future-{n} landed"),
+        ]);
         std::thread::sleep(Duration::from_millis(800));
     }
     for poller in pollers {
         let oldest = poller.done().oldest;
-        assert!(oldest < 4_500, "the older ones go on by themselves: {oldest} ms");
+        assert!(
+            oldest < 4_500,
+            "the older ones go on by themselves: {oldest} ms"
+        );
     }
     let said = replicas[0].program.err_line("is not used");
-    assert!(said.contains("it has version 2 of the format and this release reads version 1"), "{said}");
+    assert!(
+        said.contains("it has version 2 of the format and this release reads version 1"),
+        "{said}"
+    );
     assert!(replicas.iter().all(shares));
 }
 
 #[test]
 fn a_machine_whose_clock_is_an_hour_off_neither_wins_nor_shows_it() {
-    if std::process::Command::new("faketime").arg("--version").output().is_err() {
-        #[allow(clippy::disallowed_methods, reason = "a switch of the tests, not of the program")]
+    if std::process::Command::new("faketime")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a switch of the tests, not of the program"
+        )]
         let required = std::env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
         assert!(!required, "faketime is not installed");
         return;
     }
-    let Some(mut redis) = Redis::start(&[]) else { return };
+    let Some(mut redis) = Redis::start(&[]) else {
+        return;
+    };
     let stub = Stub::json(r#"{"n":1}"#);
     let rest = "interval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"1ms\"";
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, rest));
-    let off = |by: &str| fleet.launch_by(&["faketime", "-f", by], &[("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+    let off = |by: &str| {
+        fleet.launch_by(
+            &["faketime", "-f", by],
+            &[("FAKETIME_DONT_FAKE_MONOTONIC", "1")],
+        )
+    };
     // One that learns the time as it starts, and one that had to start without Redis and translates from then on.
     redis.kill();
     let translates = off("-1h");
-    until("that it is alone", || translates.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone");
+    until("that it is alone", || {
+        translates.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
+    });
     redis.revive();
     translates.program.err_line("instants are translated");
     let set = off("+1h");
@@ -370,8 +529,12 @@ fn a_machine_whose_clock_is_an_hour_off_neither_wins_nor_shows_it() {
     for n in 2..8 {
         stub.says(&format!("{{\"n\":{n}}}"));
         // Clocks agree to some milliseconds only: a live request may come too soon for the least interval.
-        until("a live answer", || replicas[n % 3].json("/resumen?fresh=1")["resultados"]["a"]["data"]["n"] == n);
-        until("the newest reading everywhere", || replicas.iter().all(|replica| replica.a()["data"]["n"] == n));
+        until("a live answer", || {
+            replicas[n % 3].json("/resumen?fresh=1")["resultados"]["a"]["data"]["n"] == n
+        });
+        until("the newest reading everywhere", || {
+            replicas.iter().all(|replica| replica.a()["data"]["n"] == n)
+        });
         for replica in &replicas {
             let age = replica.age();
             assert!((0..5_000).contains(&age), "{age}");

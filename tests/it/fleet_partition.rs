@@ -32,10 +32,14 @@ impl Networks {
 
     /// A cable between the two.
     fn cable(&self, link: &str, here: &str, there: &str) {
-        let [hub, rim] = &self.0[..] else { panic!("two namespaces") };
+        let [hub, rim] = &self.0[..] else {
+            panic!("two namespaces")
+        };
         let (near, far) = (format!("{link}-hub"), format!("{link}-rim"));
         let steps: [&[&str]; 5] = [
-            &["-n", hub, "link", "add", &near, "type", "veth", "peer", "name", &far, "netns", rim],
+            &[
+                "-n", hub, "link", "add", &near, "type", "veth", "peer", "name", &far, "netns", rim,
+            ],
             &["-n", hub, "address", "add", here, "dev", &near],
             &["-n", rim, "address", "add", there, "dev", &far],
             &["-n", hub, "link", "set", &near, "up"],
@@ -56,13 +60,19 @@ impl Drop for Networks {
 }
 
 fn ip(arguments: &[&str]) -> bool {
-    Command::new("ip").args(arguments).output().is_ok_and(|output| output.status.success())
+    Command::new("ip")
+        .args(arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 #[test]
 fn a_replica_cut_off_from_redis_goes_on_for_its_readers() {
     let Some(networks) = Networks::new() else {
-        #[allow(clippy::disallowed_methods, reason = "a switch of the tests, not of the program")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a switch of the tests, not of the program"
+        )]
         let required = std::env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
         assert!(!required, "no network namespace can be made");
         println!("left out: no network namespace can be made (needs root and `ip netns`)");
@@ -73,24 +83,46 @@ fn a_replica_cut_off_from_redis_goes_on_for_its_readers() {
     }
     networks.cable("readers", &format!("{PROVIDER}/24"), "192.0.2.2/24");
     networks.cable("redis", &format!("{REDIS}/24"), "198.51.100.2/24");
-    let [hub, rim] = &networks.0[..] else { panic!("two namespaces") };
+    let [hub, rim] = &networks.0[..] else {
+        panic!("two namespaces")
+    };
     let tests = std::env::current_exe().unwrap();
-    let inner = ["--ignored", "--exact", "fleet_partition::inside_the_first_namespace", "--nocapture"];
+    let inner = [
+        "--ignored",
+        "--exact",
+        "fleet_partition::inside_the_first_namespace",
+        "--nocapture",
+    ];
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", hub]).arg(tests).args(inner).env("TEST_OTHER_NAMESPACE", rim);
+    command
+        .args(["netns", "exec", hub])
+        .arg(tests)
+        .args(inner)
+        .env("TEST_OTHER_NAMESPACE", rim);
     let output = command.output().unwrap();
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let said = [&output.stdout[..], &output.stderr]
+        .map(String::from_utf8_lossy)
+        .concat();
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 #[test]
 #[ignore = "only in the namespace that the other test makes"]
 fn inside_the_first_namespace() {
-    let Some(rim) = std::env::var_os("TEST_OTHER_NAMESPACE") else { return };
+    let Some(rim) = std::env::var_os("TEST_OTHER_NAMESPACE") else {
+        return;
+    };
     let rim = rim.to_str().unwrap();
-    let redis = Redis::at((REDIS.parse::<std::net::IpAddr>().unwrap(), 6379).into(), &[]);
+    let redis = Redis::at(
+        (REDIS.parse::<std::net::IpAddr>().unwrap(), 6379).into(),
+        &[],
+    );
     let stub = Stub::json_at(PROVIDER, r#"{"n":1}"#);
-    let pace = "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"\nallow_private = true";
+    let pace =
+        "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"\nallow_private = true";
     let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, pace));
     fleet.listen_everywhere();
     let near = fleet.launch();
@@ -99,7 +131,9 @@ fn inside_the_first_namespace() {
     for replica in [&near, &far] {
         replica.until("resumen_fleet_replicas", |seen| seen > 1.5);
     }
-    until("a first reading", || near.a()["ok"] == true && far.a()["ok"] == true);
+    until("a first reading", || {
+        near.a()["ok"] == true && far.a()["ok"] == true
+    });
     let pollers = [&near, &far].map(Poller::new);
     assert!(ip(&["link", "set", "redis-hub", "down"]));
     far.program.err_line("this replica goes on alone");

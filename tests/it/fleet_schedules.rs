@@ -52,7 +52,12 @@ impl Life {
         let interval = millis(fastrand::u64(5_000..20_000));
         let timeout = millis(fastrand::u64(500..4_000));
         let min_interval = millis(fastrand::u64(300..2_500));
-        let pace = Pace { interval, timeout, min_interval, hedge_after: None };
+        let pace = Pace {
+            interval,
+            timeout,
+            min_interval,
+            hedge_after: None,
+        };
         let providers = Scripted::default();
         let longest = timeout.as_millis() as u64 * 8 / 10;
         providers.script("p", move |_| {
@@ -68,7 +73,17 @@ impl Life {
         let store = Simulated::new(clock);
         let members = Vec::new();
         let begun = clock.instant();
-        Self { source, pace, providers: Arc::new(providers), clock, store, members, begun, starts: 0, rounds: 0 }
+        Self {
+            source,
+            pace,
+            providers: Arc::new(providers),
+            clock,
+            store,
+            members,
+            begun,
+            starts: 0,
+            rounds: 0,
+        }
     }
 
     fn launch(&mut self) {
@@ -76,16 +91,30 @@ impl Life {
         let (cable, stop) = (Arc::<Cable>::default(), CancellationToken::new());
         let port = self.store.port(&cable);
         let sources = [Arc::clone(&self.source)];
-        let rig = Rig::replica(&sources, &self.providers, self.clock.set_by(ahead), port, stop.clone());
+        let rig = Rig::replica(
+            &sources,
+            &self.providers,
+            self.clock.set_by(ahead),
+            port,
+            stop.clone(),
+        );
         let born = self.clock.instant();
-        self.members.push(Member { rig, cable, stop, ahead, born });
+        self.members.push(Member {
+            rig,
+            cable,
+            stop,
+            ahead,
+            born,
+        });
         self.starts += 1;
     }
 
     /// As by a signal that cannot be caught: nobody hears of it.
     fn kill(&mut self) {
         if self.members.len() > 1 {
-            let member = self.members.swap_remove(fastrand::usize(..self.members.len()));
+            let member = self
+                .members
+                .swap_remove(fastrand::usize(..self.members.len()));
             member.cable.cut(true);
             member.stop.cancel();
         }
@@ -116,37 +145,56 @@ impl Life {
     fn assert_fresh(&self) {
         let now = self.clock.now();
         for member in &self.members {
-            let Some(fetched) = Self::fetched(member) else { continue };
+            let Some(fetched) = Self::fetched(member) else {
+                continue;
+            };
             if self.clock.instant() - member.born < self.pace.timeout * 3 {
                 continue;
             }
             let age = now.as_millis() - fetched.as_millis();
             let most = self.source.shelf.ttl.as_millis() as i64;
-            assert!(age >= -35 && age <= most + 35, "{age} ms old, may be {most}; {:?}", self.pace);
+            assert!(
+                age >= -35 && age <= most + 35,
+                "{age} ms old, may be {most}; {:?}",
+                self.pace
+            );
         }
     }
 
     /// All of them show the same, soon, and share.
     async fn assert_settles(&self) {
-        let until = self.clock.instant() + self.pace.interval * 2 + self.pace.timeout * 3 + millis(8_000);
+        let until =
+            self.clock.instant() + self.pace.interval * 2 + self.pace.timeout * 3 + millis(8_000);
         loop {
             let role = |member: &Member| member.rig.engine.fleet.as_ref().unwrap().view().role;
-            let shared = self.members.iter().all(|member| role(member) == Role::Sharing);
+            let shared = self
+                .members
+                .iter()
+                .all(|member| role(member) == Role::Sharing);
             let fetched: Vec<_> = self.members.iter().map(Self::fetched).collect();
             let alike = fetched.iter().all(|at| {
-                let (Some(at), Some(first)) = (at, fetched[0]) else { return false };
+                let (Some(at), Some(first)) = (at, fetched[0]) else {
+                    return false;
+                };
                 (at.as_millis() - first.as_millis()).abs() <= 35
             });
             if shared && alike {
                 return;
             }
-            assert!(self.clock.instant() < until, "they never agreed: {fetched:?}");
+            assert!(
+                self.clock.instant() < until,
+                "they never agreed: {fetched:?}"
+            );
             sleep(millis(20)).await;
         }
     }
 
     fn gaps(&self) -> Vec<Duration> {
-        self.providers.calls("p").windows(2).map(|pair| pair[1] - pair[0]).collect()
+        self.providers
+            .calls("p")
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .collect()
     }
 
     fn end(self) {
@@ -180,7 +228,12 @@ async fn calm() {
     let (least, gaps) = (life.pace.min_interval.saturating_sub(NOISE), life.gaps());
     // An answer of the store may be lost, one in two thousand: then somebody may call alone, between two others.
     let close = gaps.iter().filter(|gap| **gap < least).count();
-    assert!(close <= 2 * life.store.lost(), "{close} of {} calls too soon: {gaps:?}; {:?}", gaps.len(), life.pace);
+    assert!(
+        close <= 2 * life.store.lost(),
+        "{close} of {} calls too soon: {gaps:?}; {:?}",
+        gaps.len(),
+        life.pace
+    );
     if !fails && !asks {
         let most = LIFE.as_secs_f64() / (life.pace.interval.as_secs_f64() * 0.9);
         let calls = gaps.len() as f64 + 1.0;
@@ -208,7 +261,10 @@ async fn rough() {
             1 | 2 => life.store.down(false),
             3 => life.store.flush(),
             4 => life.any().cable.cut(true),
-            5 | 6 => life.members.iter().for_each(|member| member.cable.cut(false)),
+            5 | 6 => life
+                .members
+                .iter()
+                .for_each(|member| member.cable.cut(false)),
             7 => life.launch(),
             8 => life.kill(),
             9 => life.ask().await,
@@ -217,7 +273,9 @@ async fn rough() {
         life.assert_fresh();
     }
     life.store.down(false);
-    life.members.iter().for_each(|member| member.cable.cut(false));
+    life.members
+        .iter()
+        .for_each(|member| member.cable.cut(false));
     life.assert_settles().await;
     life.assert_fresh();
     life.end();
@@ -229,7 +287,12 @@ fn live<T: Future<Output = ()>>(kind: &str, seeds: std::ops::Range<u64>, life: i
         fastrand::seed(seed);
         let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut builder = tokio::runtime::Builder::new_current_thread();
-            builder.enable_all().start_paused(true).build().unwrap().block_on(life());
+            builder
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .unwrap()
+                .block_on(life());
         }));
         assert!(lived.is_ok(), "the {kind} life from seed {seed}");
     }
@@ -256,7 +319,8 @@ fn ten_thousand_lives() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_holder_costs_one_timeout() {
     let mut life = Life::new(false);
-    life.providers.script("p", |_| Act::Answer("1", millis(400)));
+    life.providers
+        .script("p", |_| Act::Answer("1", millis(400)));
     life.launch();
     life.launch();
     sleep(millis(500)).await;
@@ -267,7 +331,12 @@ async fn a_dead_holder_costs_one_timeout() {
         sleep(millis(1)).await;
     }
     let died = life.clock.instant();
-    let holder = life.members.iter().zip(before).position(|(member, before)| taken(member) > before).unwrap();
+    let holder = life
+        .members
+        .iter()
+        .zip(before)
+        .position(|(member, before)| taken(member) > before)
+        .unwrap();
     let member = life.members.swap_remove(holder);
     member.cable.cut(true);
     member.stop.cancel();
@@ -276,6 +345,10 @@ async fn a_dead_holder_costs_one_timeout() {
         sleep(millis(1)).await;
     }
     let waited = life.clock.instant() - died;
-    assert!(waited <= life.pace.timeout + life.pace.interval * 2 / 10 + millis(300), "{waited:?}; {:?}", life.pace);
+    assert!(
+        waited <= life.pace.timeout + life.pace.interval * 2 / 10 + millis(300),
+        "{waited:?}; {:?}",
+        life.pace
+    );
     life.end();
 }

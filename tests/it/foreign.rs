@@ -19,25 +19,34 @@ const ROUNDS: usize = 5_000;
 
 /// What is put into texts: the words of the languages that are read.
 const WORDS: &[&str] = &[
-    "[", "]", "{", "}", "\"", "\\", "\n", ":", ",", "0", "9", "-", ".", "e", "null", "true", "GMT", "Sun, ", " 1994 ",
-    "%2F", "&amp;", "\\u0000", "\\ud800", "\u{feff}", "ñ", "abcdefgh", "*", " ",
+    "[", "]", "{", "}", "\"", "\\", "\n", ":", ",", "0", "9", "-", ".", "e", "null", "true", "GMT",
+    "Sun, ", " 1994 ", "%2F", "&amp;", "\\u0000", "\\ud800", "\u{feff}", "ñ", "abcdefgh", "*", " ",
 ];
 
 fn run(target: &str, check: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let corpus: Vec<Vec<u8>> = files.map(|file| std::fs::read(file).unwrap()).collect();
     assert!(corpus.len() >= 7, "a corpus of {}", corpus.len());
     for bytes in &corpus {
         check(bytes);
     }
-    let seed = std::env::var_os("RESUMEN_FUZZ_SEED").and_then(|seed| seed.into_string().ok()?.parse().ok());
+    let seed = std::env::var_os("RESUMEN_FUZZ_SEED")
+        .and_then(|seed| seed.into_string().ok()?.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let mut dice = Rng::with_seed(seed);
     for _ in 0..ROUNDS {
         let bytes = mutated(&corpus, &mut dice);
         let checked = catch_unwind(AssertUnwindSafe(|| check(&bytes)));
-        assert!(checked.is_ok(), "RESUMEN_FUZZ_SEED={seed}: {target} fails on {:?}", String::from_utf8_lossy(&bytes));
+        assert!(
+            checked.is_ok(),
+            "RESUMEN_FUZZ_SEED={seed}: {target} fails on {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
 
@@ -50,7 +59,10 @@ fn mutated(corpus: &[Vec<u8>], dice: &mut Rng) -> Vec<u8> {
         match dice.u8(..5) {
             0 => drop(bytes.splice(at..at, WORDS[dice.usize(..WORDS.len())].bytes())),
             1 => drop(bytes.drain(at..end)),
-            2 => drop(bytes.splice(at..end, (0..end - at).map(|_| dice.u8(..)).collect::<Vec<_>>())),
+            2 => drop(bytes.splice(
+                at..end,
+                (0..end - at).map(|_| dice.u8(..)).collect::<Vec<_>>(),
+            )),
             3 => bytes.extend_from_within(at..end),
             _ => bytes.extend_from_slice(&corpus[dice.usize(..corpus.len())]),
         }

@@ -17,14 +17,23 @@ const HERE: &str = "RESUMEN_TEST_SAVE_HERE";
 
 fn state(taken: i64) -> State {
     let at = Time::from_millis(taken);
-    State { taken: Moment { at, wall: at, boot: None }, sources: Vec::new() }
+    State {
+        taken: Moment {
+            at,
+            wall: at,
+            boot: None,
+        },
+        sources: Vec::new(),
+    }
 }
 
 /// Not a test: what runs under `strace`. Its exit tells whether the save claimed to have worked.
 #[test]
 #[ignore = "run by the others of this file, in a process of its own"]
 fn saves_once() {
-    let Some(path) = env::var_os(HERE) else { return };
+    let Some(path) = env::var_os(HERE) else {
+        return;
+    };
     claimed(Path::new(&path)).save(&state(3)).unwrap();
 }
 
@@ -32,11 +41,17 @@ fn saves_once() {
 fn save_under(folder: &Path, options: &[&str]) -> Output {
     let path = folder.join("resumen.json");
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq"]).args(options).arg("-P").arg(folder);
+    command
+        .args(["-f", "-qq"])
+        .args(options)
+        .arg("-P")
+        .arg(folder);
     for end in ["", ".tmp", ".previous", ".lock"] {
         command.arg("-P").arg(format!("{}{end}", path.display()));
     }
-    command.arg(env::current_exe().unwrap()).args(["--exact", "--ignored", "inject::saves_once"]);
+    command
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "inject::saves_once"]);
     command.env(HERE, &path).output().unwrap()
 }
 
@@ -50,7 +65,9 @@ fn calls() -> Vec<(String, usize)> {
     for line in trace.lines() {
         // `[pid 123] rename("…", "…") = 0`
         let call = line.split_once("] ").map_or(line, |(_, call)| call);
-        let Some((name, _)) = call.split_once('(') else { continue };
+        let Some((name, _)) = call.split_once('(') else {
+            continue;
+        };
         let number = calls.iter().filter(|(known, _)| known == name).count() + 1;
         calls.push((name.to_owned(), number));
     }
@@ -68,12 +85,17 @@ fn two_generations() -> tempfile::TempDir {
 fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
     let file = claimed(&folder.join("resumen.json"));
     let loaded = file.load();
-    (loaded.state.map(|state| state.taken.at.as_millis()), loaded.warnings)
+    (
+        loaded.state.map(|state| state.taken.at.as_millis()),
+        loaded.warnings,
+    )
 }
 
 #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn can_inject() -> bool {
-    let probe = Command::new("strace").args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"]).output();
+    let probe = Command::new("strace")
+        .args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"])
+        .output();
     let works = probe.is_ok_and(|output| output.status.success());
     let required = env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(works || !required, "strace is missing or not permitted");
@@ -86,19 +108,37 @@ fn can_inject() -> bool {
 /// Lets every system call of a save suffer this in turn.
 fn at_every_call(fault: &str) {
     let calls = calls();
-    assert!(calls.len() >= 10, "are the paths still those of a save? {calls:?}");
+    assert!(
+        calls.len() >= 10,
+        "are the paths still those of a save? {calls:?}"
+    );
     for (name, number) in calls {
         let folder = two_generations();
-        let output = save_under(folder.path(), &["-e", &format!("inject={name}:{fault}:when={number}")]);
+        let output = save_under(
+            folder.path(),
+            &["-e", &format!("inject={name}:{fault}:when={number}")],
+        );
         let trace = String::from_utf8_lossy(&output.stderr).into_owned();
         let hit = trace.contains("(INJECTED)") || trace.contains("killed by SIGKILL");
         assert!(hit, "nothing happened at {name} {number}:\n{trace}");
         let (taken, warnings) = found(folder.path());
         let saved = output.status.success();
-        assert!(warnings.is_empty(), "{fault} at {name} {number}: {warnings:?}\n{trace}");
-        assert!(taken == Some(3) || (taken == Some(2) && !saved), "{fault} at {name} {number}: {taken:?}\n{trace}");
-        claimed(&folder.path().join("resumen.json")).save(&state(4)).unwrap();
-        assert_eq!(found(folder.path()).0, Some(4), "{fault} at {name} {number}: the next save works");
+        assert!(
+            warnings.is_empty(),
+            "{fault} at {name} {number}: {warnings:?}\n{trace}"
+        );
+        assert!(
+            taken == Some(3) || (taken == Some(2) && !saved),
+            "{fault} at {name} {number}: {taken:?}\n{trace}"
+        );
+        claimed(&folder.path().join("resumen.json"))
+            .save(&state(4))
+            .unwrap();
+        assert_eq!(
+            found(folder.path()).0,
+            Some(4),
+            "{fault} at {name} {number}: the next save works"
+        );
     }
 }
 

@@ -33,8 +33,13 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Arrows within a floor that are meant.
-const SIDEWAYS: &[(&str, &str)] =
-    &[("clock", "domain"), ("flight", "fleet"), ("http", "live"), ("http", "refresh"), ("http", "save")];
+const SIDEWAYS: &[(&str, &str)] = &[
+    ("clock", "domain"),
+    ("flight", "fleet"),
+    ("http", "live"),
+    ("http", "refresh"),
+    ("http", "save"),
+];
 
 /// Which modules may name a dependency.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -68,10 +73,20 @@ fn modules() -> Vec<Module> {
                 open.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let inner = path.strip_prefix(&src).unwrap();
-                let first = inner.components().next().unwrap().as_os_str().to_str().unwrap();
+                let first = inner
+                    .components()
+                    .next()
+                    .unwrap()
+                    .as_os_str()
+                    .to_str()
+                    .unwrap();
                 let name = first.trim_end_matches(".rs").to_string();
                 let text = fs::read_to_string(&path).unwrap();
-                found.push(Module { path: inner.to_path_buf(), name, text });
+                found.push(Module {
+                    path: inner.to_path_buf(),
+                    name,
+                    text,
+                });
             }
         }
     }
@@ -80,17 +95,30 @@ fn modules() -> Vec<Module> {
 
 fn floor(name: &str) -> u8 {
     let known = FLOORS.iter().find(|(module, _)| *module == name);
-    known.unwrap_or_else(|| panic!("module `{name}` has no floor: give it one in tests/it/layers.rs")).1
+    known
+        .unwrap_or_else(|| {
+            panic!("module `{name}` has no floor: give it one in tests/it/layers.rs")
+        })
+        .1
 }
 
 /// The first names after `crate::` in code, comments left out.
 fn imports(text: &str) -> Vec<String> {
-    let code: String = text.lines().map(|l| l.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String = text
+        .lines()
+        .map(|l| l.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n");
     let after = |(at, door): (usize, &str)| {
         let rest = &code[at + door.len()..];
-        rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+        rest.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
     };
-    code.match_indices("crate::").map(after).filter(|name| name.starts_with(char::is_lowercase)).collect()
+    code.match_indices("crate::")
+        .map(after)
+        .filter(|name| name.starts_with(char::is_lowercase))
+        .collect()
 }
 
 #[test]
@@ -108,7 +136,11 @@ fn imports_point_down_only() {
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that point up or sideways:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "arrows that point up or sideways:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -116,14 +148,23 @@ fn dependencies_are_named_where_they_belong() {
     let mut wrong = Vec::new();
     for module in modules() {
         for (dependency, owners) in OWNERS {
-            let code = module.text.lines().map(|l| l.split("//").next().unwrap_or_default());
-            let named = code.into_iter().any(|line| line.contains(&format!("{dependency}::")));
+            let code = module
+                .text
+                .lines()
+                .map(|l| l.split("//").next().unwrap_or_default());
+            let named = code
+                .into_iter()
+                .any(|line| line.contains(&format!("{dependency}::")));
             if named && !owners.contains(&module.name.as_str()) {
                 wrong.push(format!("{} names `{dependency}`", module.path.display()));
             }
         }
     }
-    assert!(wrong.is_empty(), "dependencies out of place:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "dependencies out of place:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -133,5 +174,9 @@ fn files_stay_small() {
         .filter(|m| m.text.lines().count() > 350)
         .map(|m| format!("{}: {} lines", m.path.display(), m.text.lines().count()))
         .collect();
-    assert!(long.is_empty(), "is each of these one room or two?\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "is each of these one room or two?\n{}",
+        long.join("\n")
+    );
 }

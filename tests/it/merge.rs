@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use resumen::domain::{
-    Code, Data, Entry, Failure, Freshness, Identity, Outcome, Reading, Roster, Snapshot, Source, Time,
+    Code, Data, Entry, Failure, Freshness, Identity, Outcome, Reading, Roster, Snapshot, Source,
+    Time,
 };
 
 use crate::support::scripted::{self, name};
@@ -16,7 +17,14 @@ fn source(text: &str) -> Arc<Source> {
 
 fn ended(of: &str, at: Time, result: Result<Reading, Failure>) -> Outcome {
     let identity = Identity::of(&source(of));
-    Outcome { source: name(of), identity, at, took: Duration::ZERO, result, tries: Vec::new() }
+    Outcome {
+        source: name(of),
+        identity,
+        at,
+        took: Duration::ZERO,
+        result,
+        tries: Vec::new(),
+    }
 }
 
 fn empty() -> Snapshot {
@@ -28,15 +36,25 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     (source, 0..50i64, 0..3u8, any::<bool>()).prop_map(|(source, at, kind, ok)| {
         let at = Time::from_millis(at);
         let data = Data::from_checked(kind.to_string());
-        let reading = Reading { fetched_at: at, provider: name("p"), data };
+        let reading = Reading {
+            fetched_at: at,
+            provider: name("p"),
+            data,
+        };
         let code = [Code::Timeout, Code::NotJson, Code::HttpStatus][usize::from(kind)];
-        let result = if ok { Ok(reading) } else { Err(Failure::new(code, "no")) };
+        let result = if ok {
+            Ok(reading)
+        } else {
+            Err(Failure::new(code, "no"))
+        };
         ended(source, at, result)
     })
 }
 
 fn all(outcomes: &[Outcome]) -> Snapshot {
-    outcomes.iter().fold(empty(), |snapshot, outcome| snapshot.merge(outcome).snapshot)
+    outcomes.iter().fold(empty(), |snapshot, outcome| {
+        snapshot.merge(outcome).snapshot
+    })
 }
 
 /// What the merge laws speak of: the two maxima of one source, and whether the failure counts.
@@ -44,8 +62,15 @@ type Core = (Option<Reading>, Option<(Time, Failure)>, bool);
 
 fn core(snapshot: &Snapshot) -> Vec<Core> {
     let of = |entry: &Arc<Entry>| {
-        let lapse = entry.failure.as_deref().map(|lapse| (lapse.at, lapse.failure.clone()));
-        (entry.reading.as_deref().cloned(), lapse, entry.failing().is_some())
+        let lapse = entry
+            .failure
+            .as_deref()
+            .map(|lapse| (lapse.at, lapse.failure.clone()));
+        (
+            entry.reading.as_deref().cloned(),
+            lapse,
+            entry.failing().is_some(),
+        )
     };
     snapshot.entries().iter().map(of).collect()
 }
@@ -97,10 +122,18 @@ proptest! {
 
 #[test]
 fn only_age_removes_a_reading() {
-    let reading = Reading { fetched_at: Time::from_millis(0), provider: name("p"), data: Data::from_checked("1") };
+    let reading = Reading {
+        fetched_at: Time::from_millis(0),
+        provider: name("p"),
+        data: Data::from_checked("1"),
+    };
     let ok = ended("a", reading.fetched_at, Ok(reading));
     let late = Time::from_millis(10);
-    let failed = Outcome { at: late, result: Err(Failure::new(Code::NotJson, "no")), ..ok.clone() };
+    let failed = Outcome {
+        at: late,
+        result: Err(Failure::new(Code::NotJson, "no")),
+        ..ok.clone()
+    };
     let snapshot = all(&[ok, failed]);
     let state = |seconds: i64| snapshot.state(0, Time::from_millis(seconds * 1000));
     assert_eq!(state(1).freshness, Freshness::Fresh);
@@ -109,6 +142,10 @@ fn only_age_removes_a_reading() {
     assert!(state(100).reading.is_some());
     let gone = state(4000);
     assert!(gone.reading.is_none());
-    assert_eq!(gone.error.unwrap().code, Code::NotJson, "a failure's own code goes before `expired`");
+    assert_eq!(
+        gone.error.unwrap().code,
+        Code::NotJson,
+        "a failure's own code goes before `expired`"
+    );
     assert_eq!(snapshot.state(1, late).error.unwrap().code, Code::Pending);
 }

@@ -47,7 +47,10 @@ fn kills_at_any_moment_and_every_provider_down_leave_the_last_good_data() {
             "round {round}: {now}"
         );
         let page = get(&base, "/metrics").body;
-        assert!(page.contains("resumen_store_errors_total{store=\"file\"} 0"), "round {round}: {page}");
+        assert!(
+            page.contains("resumen_store_errors_total{store=\"file\"} 0"),
+            "round {round}: {page}"
+        );
         drop(program);
     }
 }
@@ -69,7 +72,10 @@ fn a_stop_at_any_moment_of_the_start_is_a_clean_end() {
         let ended = program.end();
         // Before it has come to hear signals, they end it by themselves.
         assert!(matches!(ended.code, Some(0) | None), "{ended:?}");
-        assert!(ended.code.is_some() || !ended.err.contains("starts"), "{ended:?}");
+        assert!(
+            ended.code.is_some() || !ended.err.contains("starts"),
+            "{ended:?}"
+        );
     }
     let (_program, base) = stage.start();
     assert_eq!(a(&base)["data"], before["data"]);
@@ -80,19 +86,35 @@ fn a_live_request_in_progress_is_answered_before_the_end() {
     let stage = Stage::new();
     let (program, base) = stage.start();
     a(&base);
-    stage.stub.change(|answer| (answer.body, answer.delay) = ("{\"n\":7}".into(), Duration::from_millis(600)));
+    stage.stub.change(|answer| {
+        (answer.body, answer.delay) = ("{\"n\":7}".into(), Duration::from_millis(600))
+    });
     let calls = stage.stub.calls();
     std::thread::sleep(MIN_INTERVAL);
     let mut live = TcpStream::connect(address(&base)).unwrap();
-    live.write_all(b"GET /resumen?fresh=1&timeout=10 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    live.write_all(b"GET /resumen?fresh=1&timeout=10 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
     until(|| stage.stub.calls() > calls);
     program.signal(Signal::TERM);
     let mut answer = String::new();
     live.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("{\"n\":7}"), "{answer}");
-    assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("{\"n\":7}"),
+        "{answer}"
+    );
+    assert!(
+        answer
+            .to_ascii_lowercase()
+            .contains("\r\nconnection: close\r\n"),
+        "{answer}"
+    );
     assert_eq!(program.end().code, Some(0));
-    assert!(fs::read_to_string(stage.state()).unwrap().contains("{\"n\":7}"), "and saved");
+    assert!(
+        fs::read_to_string(stage.state())
+            .unwrap()
+            .contains("{\"n\":7}"),
+        "and saved"
+    );
 }
 
 #[test]
@@ -106,7 +128,11 @@ fn a_state_folder_that_is_removed_while_it_runs_is_made_again() {
     std::thread::sleep(MIN_INTERVAL);
     get(&base, "/resumen?fresh=1");
     stage.saved("{\"n\":8}");
-    assert!(get(&base, "/metrics").body.contains("resumen_store_errors_total{store=\"file\"} 0"));
+    assert!(
+        get(&base, "/metrics")
+            .body
+            .contains("resumen_store_errors_total{store=\"file\"} 0")
+    );
     program.signal(Signal::TERM);
     assert_eq!(program.end().code, Some(0));
 }
@@ -117,12 +143,26 @@ fn a_socket_that_was_not_handed_over_is_said_or_done_without() {
     let start = |variables: &str, descriptor: &str| {
         let own = stage.command();
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{variables} exec \"$0\" \"$@\" {descriptor}")]);
-        shell.arg(own.get_program()).args(own.get_args()).current_dir(&stage.folder);
-        Program::start(shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()))
+        shell.args([
+            "-c",
+            &format!("{variables} exec \"$0\" \"$@\" {descriptor}"),
+        ]);
+        shell
+            .arg(own.get_program())
+            .args(own.get_args())
+            .current_dir(&stage.folder);
+        Program::start(
+            shell
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped()),
+        )
     };
     // None, nonsense, and those of another process: it listens by itself.
-    for variables in ["LISTEN_FDS=0", "LISTEN_FDS=none", "LISTEN_FDS=1 LISTEN_PID=1"] {
+    for variables in [
+        "LISTEN_FDS=0",
+        "LISTEN_FDS=none",
+        "LISTEN_FDS=1 LISTEN_PID=1",
+    ] {
         listens(&start(variables, ""));
     }
     for descriptor in ["3</dev/null", "3<&-"] {

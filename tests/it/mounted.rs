@@ -46,9 +46,13 @@ impl<'f> Volume<'f> {
 }
 
 fn text(sources: &[&str]) -> String {
-    let one = |name: &&str| format!("[sources.{name}]\nurl = \"${{file:../secret/url}}\"\nmin_interval = \"1ms\"\n");
+    let one = |name: &&str| {
+        format!("[sources.{name}]\nurl = \"${{file:../secret/url}}\"\nmin_interval = \"1ms\"\n")
+    };
     let sources: String = sources.iter().map(one).collect();
-    format!("[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\n{sources}")
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\n{sources}"
+    )
 }
 
 fn serve(folder: &Path) -> (Program, String) {
@@ -69,11 +73,19 @@ fn a_swapped_secret_is_taken_over_without_a_signal() {
     assert!(get(&base, "/resumen").body.contains("\"data\":1"));
     secret.swap(&[("url", "half an address")]);
     program.err_line("the configuration was refused");
-    assert!(get(&base, "/metrics").body.contains("resumen_config_last_reload_successful 0"));
+    assert!(
+        get(&base, "/metrics")
+            .body
+            .contains("resumen_config_last_reload_successful 0")
+    );
     secret.swap(&[("url", &new.url())]);
     program.err_line("the configuration was taken over");
     until(|| get(&base, "/resumen").body.contains("\"data\":2"));
-    assert!(get(&base, "/metrics").body.contains("resumen_config_last_reload_successful 1"));
+    assert!(
+        get(&base, "/metrics")
+            .body
+            .contains("resumen_config_last_reload_successful 1")
+    );
 }
 
 #[test]
@@ -88,12 +100,20 @@ fn a_storm_of_swaps_and_signals_ends_with_the_last_file_and_fails_no_request() {
     let crowd = Crowd::new(2, address(&base), "/resumen", true);
     for n in 0..100 {
         let name = format!("s{n}");
-        let text = if n % 2 == 0 { text(&["a", &name]) } else { text(&["a", &name])[..90].to_owned() };
+        let text = if n % 2 == 0 {
+            text(&["a", &name])
+        } else {
+            text(&["a", &name])[..90].to_owned()
+        };
         config.swap(&[("resumen.toml", &text)]);
         program.signal(Signal::HUP);
     }
     config.swap(&[("resumen.toml", &text(&["a", "last"]))]);
-    until(|| get(&base, "/resumen").body.contains("\"last\":{\"ok\":true"));
+    until(|| {
+        get(&base, "/resumen")
+            .body
+            .contains("\"last\":{\"ok\":true")
+    });
     crowd.done().unwrap();
     program.signal(Signal::HUP);
     program.signal(Signal::TERM);

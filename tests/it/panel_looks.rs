@@ -10,9 +10,17 @@ use crate::support::stub::Stub;
 fn wall(count: usize, stub: &Stub) -> Served {
     let failing = Stub::json("0");
     failing.change(|answer| answer.status = "503 Service Unavailable");
-    let one = |at| format!("[sources.s{at}]\nurl = \"{}\"\nattribution = \"thanks to {at}\"\n", stub.url());
+    let one = |at| {
+        format!(
+            "[sources.s{at}]\nurl = \"{}\"\nattribution = \"thanks to {at}\"\n",
+            stub.url()
+        )
+    };
     let sources: String = (0..count).map(one).collect();
-    Served::start(&format!("[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n", failing.url()))
+    Served::start(&format!(
+        "[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n",
+        failing.url()
+    ))
 }
 
 fn open(served: &Served, browser: &Browser, cards: usize) {
@@ -32,61 +40,114 @@ const BEYOND: &str = "return [...document.querySelectorAll('body *')].filter((on
 
 #[test]
 fn cards_fit_the_wall_and_nothing_is_cut_off() {
-    let Some(browser) = Browser::open("en-US") else { return };
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
     let stub = Stub::json(r#"{"usd": 97123.45}"#);
-    for (count, width, height) in [(1, 1920, 1080), (5, 1366, 768), (5, 1920, 1080), (12, 1920, 1080), (40, 3840, 2160)]
-    {
+    for (count, width, height) in [
+        (1, 1920, 1080),
+        (5, 1366, 768),
+        (5, 1920, 1080),
+        (12, 1920, 1080),
+        (40, 3840, 2160),
+    ] {
         let served = wall(count - 1, &stub);
         browser.window(width, height);
         open(&served, &browser, count);
         let page = browser.run("return document.documentElement.scrollHeight");
-        assert!(page.as_u64().unwrap() <= height.into(), "{count} cards at {width}×{height}: {page}");
-        assert_eq!(browser.run(BEYOND), json!([]), "{count} cards at {width}×{height}");
-        let heights =
-            "return [...new Set([...document.querySelectorAll('.card')].map((c) => Math.round(c.offsetHeight / 4)))]";
-        assert_eq!(browser.run(heights).as_array().unwrap().len(), 1, "rows are equal");
+        assert!(
+            page.as_u64().unwrap() <= height.into(),
+            "{count} cards at {width}×{height}: {page}"
+        );
+        assert_eq!(
+            browser.run(BEYOND),
+            json!([]),
+            "{count} cards at {width}×{height}"
+        );
+        let heights = "return [...new Set([...document.querySelectorAll('.card')].map((c) => Math.round(c.offsetHeight / 4)))]";
+        assert_eq!(
+            browser.run(heights).as_array().unwrap().len(),
+            1,
+            "rows are equal"
+        );
     }
 }
 
 #[test]
 fn a_phone_shows_first_what_is_broken_why_and_since_when() {
-    let Some(browser) = Browser::open("en-US") else { return };
-    let stub = Stub::json(r#"{"a": {"long name of a value_usd": 12345678.901234}, "b": "https://example.com/a/b"}"#);
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
+    let stub = Stub::json(
+        r#"{"a": {"long name of a value_usd": 12345678.901234}, "b": "https://example.com/a/b"}"#,
+    );
     let served = wall(12, &stub);
     browser.window(390, 844);
     open(&served, &browser, 13);
     assert_eq!(browser.run(BEYOND), json!([]));
     let verdict = "document.getElementById('verdict')";
-    browser.until(&format!("/^1 missing:brokenhttp_status since \\d\\d:\\d\\d$/.test({verdict}.textContent)"));
-    assert_eq!(browser.run(&format!("return {verdict}.getBoundingClientRect().bottom < 200")), true);
+    browser.until(&format!(
+        "/^1 missing:brokenhttp_status since \\d\\d:\\d\\d$/.test({verdict}.textContent)"
+    ));
+    assert_eq!(
+        browser.run(&format!(
+            "return {verdict}.getBoundingClientRect().bottom < 200"
+        )),
+        true
+    );
     browser.click("#verdict a");
-    let seen = "(() => { const card = document.getElementById('card-broken').getBoundingClientRect();
+    let seen =
+        "(() => { const card = document.getElementById('card-broken').getBoundingClientRect();
         return card.top >= 0 && card.bottom <= innerHeight })()";
     browser.until(seen);
 }
 
 #[test]
 fn digits_may_be_cut_off_in_sight_but_an_exponent_never() {
-    let Some(browser) = Browser::open("en-US") else { return };
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
     let stub = Stub::json("1.2345678901234567890123456789012345678901234567890123456789e28");
     let served = wall(1, &stub);
     browser.window(390, 844);
     open(&served, &browser, 2);
     let parts = "return [...document.querySelector('.number .number').children].map((part) => part.textContent)";
     let parts = browser.run(parts);
-    let whole: String = parts.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(whole.starts_with("1.2345678901234567890") && whole.contains('e'), "{parts}");
+    let whole: String = parts
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        whole.starts_with("1.2345678901234567890") && whole.contains('e'),
+        "{parts}"
+    );
     let cut = |part: &str| {
-        format!("(({part}) => {part}.scrollWidth > {part}.clientWidth + 1)(document.querySelector('.{part}'))")
+        format!(
+            "(({part}) => {part}.scrollWidth > {part}.clientWidth + 1)(document.querySelector('.{part}'))"
+        )
     };
-    assert_eq!(browser.run(&format!("return [{}, {}]", cut("tail"), cut("power"))), json!([true, false]));
-    assert_eq!(browser.run("return document.querySelector('.power').textContent"), "e28");
-    assert_eq!(browser.run("return document.querySelector('dd').title"), json!(whole), "in full on asking");
+    assert_eq!(
+        browser.run(&format!("return [{}, {}]", cut("tail"), cut("power"))),
+        json!([true, false])
+    );
+    assert_eq!(
+        browser.run("return document.querySelector('.power').textContent"),
+        "e28"
+    );
+    assert_eq!(
+        browser.run("return document.querySelector('dd').title"),
+        json!(whole),
+        "in full on asking"
+    );
 }
 
 #[test]
 fn a_long_key_stays_in_its_own_row() {
-    let Some(browser) = Browser::open("en-US") else { return };
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
     let key = "key ".repeat(80);
     let stub = Stub::json(&json!({key.as_str(): 1, "another": 2, "k".repeat(300): 3}).to_string());
     let served = wall(11, &stub);
@@ -97,7 +158,11 @@ fn a_long_key_stays_in_its_own_row() {
         return labels.slice(1).filter((label, at) => label.top < labels[at].bottom).map(() => card.id) })";
     assert_eq!(browser.run(over), json!([]));
     assert_eq!(browser.run(BEYOND), json!([]));
-    assert_eq!(browser.run("return document.querySelector('dt').title"), json!(key), "in full on asking");
+    assert_eq!(
+        browser.run("return document.querySelector('dt').title"),
+        json!(key),
+        "in full on asking"
+    );
 }
 
 /// The texts whose colour differs too little from what is behind them, by the measure of WCAG 2.2 AA (4.5 to 1).
@@ -124,7 +189,9 @@ const FAINT: &str = "
 
 #[test]
 fn every_text_can_be_read_in_light_and_dark_and_over_a_lost_link() {
-    let Some(browser) = Browser::open("en-US") else { return };
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
     let stub = Stub::json(r#"{"usd": 97123.4567, "nothing": null}"#);
     let served = wall(3, &stub);
     let page = format!("http://{}/", served.address);
@@ -146,7 +213,9 @@ fn every_text_can_be_read_in_light_and_dark_and_over_a_lost_link() {
 
 #[test]
 fn it_needs_no_mouse_and_names_its_parts() {
-    let Some(browser) = Browser::open("en-US") else { return };
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
     let stub = Stub::json("1");
     let served = wall(1, &stub);
     open(&served, &browser, 2);
@@ -160,19 +229,27 @@ fn it_needs_no_mouse_and_names_its_parts() {
         browser.tab();
         assert_eq!(browser.run(focused), expected);
     }
-    let landmarks =
-        "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
-    assert_eq!(browser.run(landmarks), json!(["HEADER", "H1", "MAIN", "H2", "H2"]));
+    let landmarks = "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
+    assert_eq!(
+        browser.run(landmarks),
+        json!(["HEADER", "H1", "MAIN", "H2", "H2"])
+    );
     let named = "return [...document.querySelectorAll('article')].map((one) => \
         document.getElementById(one.getAttribute('aria-labelledby')).textContent)";
     assert_eq!(browser.run(named), json!(["s0", "broken"]));
     let live = "return [...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((one) => one.id)";
-    assert_eq!(browser.run(live), json!(["news"]), "one place speaks, not each age that ticks");
+    assert_eq!(
+        browser.run(live),
+        json!(["news"]),
+        "one place speaks, not each age that ticks"
+    );
 }
 
 #[test]
 fn who_wants_no_motion_gets_none() {
-    let Some(browser) = Browser::open("en-US") else { return };
+    let Some(browser) = Browser::open("en-US") else {
+        return;
+    };
     let slow = Stub::json("1");
     let served = Served::start(&format!(
         "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\nmin_interval = \"1ms\"\n",

@@ -43,7 +43,10 @@ pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command
         }
     }
     command.args(arguments).envs(variables.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -112,21 +115,37 @@ impl Drop for Program {
 /// `http://127.0.0.1:1234` in a line that the program printed.
 pub(crate) fn base(line: &str) -> String {
     let url = &line[line.find("http://").expect("a URL")..];
-    url.split(|c: char| c.is_whitespace() || c == '\'').next().unwrap().trim_end_matches('/').to_owned()
+    url.split(|c: char| c.is_whitespace() || c == '\'')
+        .next()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned()
 }
 
 /// One GET on a connection of its own.
 pub(crate) fn get(base: &str, target: &str) -> Answer {
     let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut bytes = Vec::new();
     // A connection that breaks is an answer too: what came before is what there is.
     let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_default();
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }
 
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {

@@ -50,18 +50,45 @@ struct Proxy {
 
 impl Proxy {
     /// Starts `program` with a configuration in a folder of its own.
-    fn start(program: &str, configure: impl Fn(&Path, SocketAddr) -> String, options: &[&str]) -> Self {
+    fn start(
+        program: &str,
+        configure: impl Fn(&Path, SocketAddr) -> String,
+        options: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let file = folder.path().join("proxy.conf");
         fs::write(&file, configure(folder.path(), address)).unwrap();
-        let log = fs::File::options().append(true).create(true).open(folder.path().join("log")).unwrap();
+        let log = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(folder.path().join("log"))
+            .unwrap();
         let mut command = Command::new(program);
-        command.args(options).arg(&file).current_dir(folder.path()).stdin(Stdio::null());
-        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let mut proxy = Self { address, child, folder };
+        command
+            .args(options)
+            .arg(&file)
+            .current_dir(folder.path())
+            .stdin(Stdio::null());
+        let child = command
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut proxy = Self {
+            address,
+            child,
+            folder,
+        };
         wait_until("the proxy listens", || {
-            assert!(proxy.child.try_wait().unwrap().is_none(), "{program} ended: {}", proxy.log());
+            assert!(
+                proxy.child.try_wait().unwrap().is_none(),
+                "{program} ended: {}",
+                proxy.log()
+            );
             TcpStream::connect(address).is_ok()
         });
         proxy
@@ -73,7 +100,10 @@ impl Proxy {
 
     /// How many requests it has passed on, by its own log.
     fn passed_on(&self) -> usize {
-        self.log().lines().filter(|line| line.starts_with("passed ")).count()
+        self.log()
+            .lines()
+            .filter(|line| line.starts_with("passed "))
+            .count()
     }
 
     /// What comes for these bytes, until the proxy ends the connection.
@@ -84,7 +114,9 @@ impl Proxy {
         let _ = stream.write_all(bytes);
         let mut got = Vec::new();
         match stream.read_to_end(&mut got) {
-            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}: {}", bytes.escape_ascii()),
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+                panic!("{error}: {}", bytes.escape_ascii())
+            }
             _ => {}
         }
         let _ = stream.shutdown(Shutdown::Both);
@@ -112,9 +144,17 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Whether the program is there; otherwise says so.
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn is_there(program: &str) -> bool {
-    let is_there = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let is_there = Command::new(program)
+        .arg("-v")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(is_there || !required, "{program} is missing (Debian's package of that name)");
+    assert!(
+        is_there || !required,
+        "{program} is missing (Debian's package of that name)"
+    );
     if !is_there {
         eprintln!("skipped: {program} is missing (Debian's package of that name)");
     }
@@ -123,13 +163,21 @@ fn is_there(program: &str) -> bool {
 
 /// What attackers send: the corpus, and requests with a second one hidden in their bodies.
 fn attacks() -> Vec<(String, Vec<u8>)> {
-    let mut attacks: Vec<_> = corpus::cases().into_iter().map(|(name, case)| (name, case.bytes)).collect();
+    let mut attacks: Vec<_> = corpus::cases()
+        .into_iter()
+        .map(|(name, case)| (name, case.bytes))
+        .collect();
     let hidden = "GET /salud HTTP/1.1\r\nHost: a\r\nX-Request-Id: smuggled\r\n\r\n";
     for method in ["GET", "POST"] {
         for fields in SMUGGLING {
-            for body in [hidden.to_owned(), format!("0\r\n\r\n{hidden}"), format!("1\r\nx\r\n0\r\n\r\n{hidden}")] {
+            for body in [
+                hidden.to_owned(),
+                format!("0\r\n\r\n{hidden}"),
+                format!("1\r\nx\r\n0\r\n\r\n{hidden}"),
+            ] {
                 let fields = fields.replace("{n}", &body.len().to_string());
-                let bytes = format!("{method} /resumen HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
+                let bytes =
+                    format!("{method} /resumen HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
                 attacks.push((format!("{method} {fields:?}"), bytes.into_bytes()));
             }
         }
@@ -143,34 +191,49 @@ fn everybody_gets_their_own(served: &Served, proxy: &Proxy) {
     let mut wrong = Vec::new();
     for (number, (name, attack)) in attacks().into_iter().enumerate() {
         let answers = proxy.ask(&[&attack, &last[..]].concat());
-        let failed =
-            ["500", "502", "503", "504"].into_iter().find(|code| answers.contains(&format!("HTTP/1.1 {code} ")));
+        let failed = ["500", "502", "503", "504"]
+            .into_iter()
+            .find(|code| answers.contains(&format!("HTTP/1.1 {code} ")));
         if let Some(code) = failed {
             wrong.push(format!("{name}: {code}"));
         }
-        for (path, mark) in [("/resumen?_m=1", r#""origen":"snapshot""#), ("/salud", r#"{"status":"ok"}"#)] {
+        for (path, mark) in [
+            ("/resumen?_m=1", r#""origen":"snapshot""#),
+            ("/salud", r#"{"status":"ok"}"#),
+        ] {
             let id = format!("victim-{number}");
-            let question = format!("GET {path} HTTP/1.1\r\nHost: v\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n");
+            let question = format!(
+                "GET {path} HTTP/1.1\r\nHost: v\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
+            );
             let answer = proxy.ask(question.as_bytes());
-            let is_own = answer.to_ascii_lowercase().contains(&format!("\r\nx-request-id: {id}\r\n"));
+            let is_own = answer
+                .to_ascii_lowercase()
+                .contains(&format!("\r\nx-request-id: {id}\r\n"));
             let is_one = answer.matches("HTTP/1.1 ").count() == 1;
-            if !is_own || !is_one || !answer.starts_with("HTTP/1.1 200 ") || !answer.contains(mark) {
+            if !is_own || !is_one || !answer.starts_with("HTTP/1.1 200 ") || !answer.contains(mark)
+            {
                 wrong.push(format!("{name}: {path} was answered {answer:?}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // Each request that the proxy believes to have passed on was one request to us, and there were no others.
-    wait_until("proxy and service count the same", || proxy.passed_on() == answered(served));
+    wait_until("proxy and service count the same", || {
+        proxy.passed_on() == answered(served)
+    });
 }
 
 /// How many answers the service has given, but for those to this question.
 fn answered(served: &Served) -> usize {
     let page = served.get("/metrics");
     let page = String::from_utf8_lossy(&page.body).into_owned();
-    let counts = page.lines().filter(|line| line.starts_with("resumen_http_requests_total{"));
+    let counts = page
+        .lines()
+        .filter(|line| line.starts_with("resumen_http_requests_total{"));
     let others = counts.filter(|line| !line.contains("route=\"/metrics\""));
-    others.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
+    others
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
+        .sum()
 }
 
 fn service() -> (Stub, Served) {
@@ -185,7 +248,11 @@ fn nginx_in_front_sees_the_same_requests() {
         return;
     }
     let (_stub, served) = service();
-    let proxy = Proxy::start("nginx", |folder, address| nginx(folder, address, served.address), &["-p", ".", "-c"]);
+    let proxy = Proxy::start(
+        "nginx",
+        |folder, address| nginx(folder, address, served.address),
+        &["-p", ".", "-c"],
+    );
     everybody_gets_their_own(&served, &proxy);
 }
 
@@ -195,7 +262,11 @@ fn haproxy_in_front_sees_the_same_requests() {
         return;
     }
     let (_stub, served) = service();
-    let proxy = Proxy::start("haproxy", |_, address| haproxy(address, served.address), &["-db", "-f"]);
+    let proxy = Proxy::start(
+        "haproxy",
+        |_, address| haproxy(address, served.address),
+        &["-db", "-f"],
+    );
     everybody_gets_their_own(&served, &proxy);
 }
 

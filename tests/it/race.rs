@@ -8,14 +8,21 @@ use crate::support::fault::{FaultServer, Playbook, Script};
 use crate::support::served::Served;
 
 async fn serve(script: &[&str]) -> FaultServer {
-    FaultServer::start(Playbook { scripts: vec![Script::parse(script)], tls: None, prelude: None }).await
+    FaultServer::start(Playbook {
+        scripts: vec![Script::parse(script)],
+        tls: None,
+        prelude: None,
+    })
+    .await
 }
 
 fn source(hedge: &str, providers: &[(&str, String)]) -> String {
     let head = format!(
         "[store]\npath = \"\"\n[sources.a]\ninterval = \"1h\"\ntimeout = \"600ms\"\nmin_interval = \"1s\"\nhedge_after = \"{hedge}\"\n"
     );
-    let each = |(name, url): &(&str, String)| format!("[[sources.a.providers]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+    let each = |(name, url): &(&str, String)| {
+        format!("[[sources.a.providers]]\nname = \"{name}\"\nurl = \"{url}\"\n")
+    };
     head + &providers.iter().map(each).collect::<String>()
 }
 
@@ -23,8 +30,19 @@ fn source(hedge: &str, providers: &[(&str, String)]) -> String {
 fn told(served: &Served) -> Vec<[String; 3]> {
     let report = served.json("/salud/fuentes");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let one = |p: &Value| [text(&p["provider"]), text(&p["status"]), text(p.get("code").unwrap_or(&p["output"]))];
-    report["checks"]["a"][0]["providers"].as_array().unwrap().iter().map(one).collect()
+    let one = |p: &Value| {
+        [
+            text(&p["provider"]),
+            text(&p["status"]),
+            text(p.get("code").unwrap_or(&p["output"])),
+        ]
+    };
+    report["checks"]["a"][0]["providers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(one)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,9 +76,18 @@ async fn when_all_fail_each_is_told_in_the_words_of_the_phase_in_which_its_time_
     ] {
         assert!(error.contains(part), "{part} is not in {error}");
     }
-    let codes = ["connect_timeout", "connect_refused", "connect_timeout", "timeout", "timeout"];
+    let codes = [
+        "connect_timeout",
+        "connect_refused",
+        "connect_timeout",
+        "timeout",
+        "timeout",
+    ];
     let told = tokio::task::block_in_place(|| told(&served));
-    assert_eq!(told.iter().map(|one| one[2].as_str()).collect::<Vec<_>>(), codes);
+    assert_eq!(
+        told.iter().map(|one| one[2].as_str()).collect::<Vec<_>>(),
+        codes
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,23 +96,42 @@ async fn who_was_outrun_or_failed_is_told_beside_who_won_and_its_connection_is_c
     let slow = serve(&["stall"]).await;
     let good = serve(&["json [1]", "again"]).await;
     let url = |server: &FaultServer| format!("http://{}/", server.address);
-    let served =
-        Served::start(&source("50ms", &[("failing", url(&failing)), ("slow", url(&slow)), ("good", url(&good))]));
+    let served = Served::start(&source(
+        "50ms",
+        &[
+            ("failing", url(&failing)),
+            ("slow", url(&slow)),
+            ("good", url(&good)),
+        ],
+    ));
     let told = tokio::task::block_in_place(|| {
-        served.until("/resumen", |answer| answer["resultados"]["a"]["provider"] == "good");
+        served.until("/resumen", |answer| {
+            answer["resultados"]["a"]["provider"] == "good"
+        });
         told(&served)
     });
     let expected = [
         ["failing", "fail", "http_status"],
-        ["slow", "warn", "given up without an answer: another provider was faster"],
+        [
+            "slow",
+            "warn",
+            "given up without an answer: another provider was faster",
+        ],
         ["good", "pass", ""],
     ];
     assert_eq!(told, expected.map(|one| one.map(str::to_owned)));
-    let metrics = tokio::task::block_in_place(|| String::from_utf8(served.get("/metrics").body).unwrap());
+    let metrics =
+        tokio::task::block_in_place(|| String::from_utf8(served.get("/metrics").body).unwrap());
     // Successes are counted from zero on; what has happened is more than that.
-    let fetches = metrics.lines().filter(|line| line.starts_with("resumen_source_fetches_total{"));
+    let fetches = metrics
+        .lines()
+        .filter(|line| line.starts_with("resumen_source_fetches_total{"));
     let counted: Vec<&str> = fetches.filter(|line| !line.ends_with(" 0")).collect();
-    assert_eq!(counted.len(), 2, "an outrun request is no result: {counted:?}");
+    assert_eq!(
+        counted.len(),
+        2,
+        "an outrun request is no result: {counted:?}"
+    );
     for _ in 0..500 {
         if slow.seen.open() == 0 {
             return;

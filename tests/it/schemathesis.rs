@@ -16,12 +16,14 @@ fn program() -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/schemathesis/bin/schemathesis");
     let own = own.exists().then_some(own);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let elsewhere =
-        || std::env::split_paths(&path).map(|folder| folder.join("schemathesis")).find(|file| file.exists());
+    let elsewhere = || {
+        std::env::split_paths(&path)
+            .map(|folder| folder.join("schemathesis"))
+            .find(|file| file.exists())
+    };
     let found = own.or_else(elsewhere);
     if found.is_none() {
-        let missing =
-            "schemathesis is missing (`pip install schemathesis`, into target/schemathesis or anywhere on PATH)";
+        let missing = "schemathesis is missing (`pip install schemathesis`, into target/schemathesis or anywhere on PATH)";
         let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
         assert!(!required, "{missing}");
         eprintln!("skipped: {missing}");
@@ -41,13 +43,31 @@ fn a_fuzzer_that_knows_the_document_finds_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(program)
         .current_dir(folder.path())
-        .args(["run", &format!("http://{}/openapi.json", served.address), "--checks", "all"])
+        .args([
+            "run",
+            &format!("http://{}/openapi.json", served.address),
+            "--checks",
+            "all",
+        ])
         // It would wait for the end of the stream, which has none; `http::openapi` and `http::stream` look at it.
-        .args(["--exclude-path", "/resumen/stream", "--max-examples", EXAMPLES, "--seed", "1", "--workers", "1"])
+        .args([
+            "--exclude-path",
+            "/resumen/stream",
+            "--max-examples",
+            EXAMPLES,
+            "--seed",
+            "1",
+            "--workers",
+            "1",
+        ])
         .args(["--no-color", "--generation-database", "none"])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{told}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(told.contains("Open API 3.1"), "{told}");
 }

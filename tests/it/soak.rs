@@ -23,16 +23,28 @@ pub(crate) struct Held {
 /// A number that the program tells of itself.
 fn told(base: &str, metric: &str) -> usize {
     let page = get(base, "/metrics").body;
-    let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {metric}:\n{page}")).parse().unwrap()
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {metric}:\n{page}"))
+        .parse()
+        .unwrap()
 }
 
 pub(crate) fn held(pid: u32, base: &str) -> Held {
     let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let memory = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     let memory = memory.trim().trim_end_matches(" kB").parse().unwrap();
-    Held { memory, descriptors: count("fd"), threads: count("task"), tasks: told(base, "resumen_tasks") }
+    Held {
+        memory,
+        descriptors: count("fd"),
+        threads: count("task"),
+        tasks: told(base, "resumen_tasks"),
+    }
 }
 
 /// The median of one measure over some samples.
@@ -43,12 +55,25 @@ fn median(samples: &[Held], of: impl Fn(&Held) -> usize) -> usize {
 }
 
 fn misbehave(stub: &Stub, dice: &mut fastrand::Rng) {
-    let statuses = ["200 OK", "200 OK", "503 Service Unavailable", "302 Found", "429 Too Many Requests"];
+    let statuses = [
+        "200 OK",
+        "200 OK",
+        "503 Service Unavailable",
+        "302 Found",
+        "429 Too Many Requests",
+    ];
     let bodies = ["{\"n\":1}", "{\"n\":2}", "<html>", "", "{\"n\":", "null"];
     let status = statuses[dice.usize(..statuses.len())];
     let body = bodies[dice.usize(..bodies.len())].to_owned();
     let delay = Duration::from_millis(dice.u64(0..40) * dice.u64(0..40));
-    stub.change(|answer| *answer = Answer { status, headers: String::new(), body, delay });
+    stub.change(|answer| {
+        *answer = Answer {
+            status,
+            headers: String::new(),
+            body,
+            delay,
+        }
+    });
 }
 
 /// Chaos for that long, a sample every quarter of a second.
@@ -69,7 +94,11 @@ fn soak(length: Duration) -> Vec<Held> {
     while clock.since(begun) < length {
         misbehave(&stage.stub, &mut dice);
         if dice.u8(..20) == 0 {
-            let bad = if dice.bool() { "[sources.c]\nurl = \"nonsense\"\n" } else { "" };
+            let bad = if dice.bool() {
+                "[sources.c]\nurl = \"nonsense\"\n"
+            } else {
+                ""
+            };
             stage.write(&format!("{more}{bad}"));
             program.signal(Signal::HUP);
         }
@@ -87,7 +116,8 @@ fn soak(length: Duration) -> Vec<Held> {
 #[test]
 #[ignore = "an hour, or RESUMEN_SOAK_SECONDS: `cargo test --release --test it soak -- --ignored --nocapture`"]
 fn chaos_leaves_nothing_behind() {
-    let seconds = std::env::var_os("RESUMEN_SOAK_SECONDS").and_then(|value| value.into_string().ok()?.parse().ok());
+    let seconds = std::env::var_os("RESUMEN_SOAK_SECONDS")
+        .and_then(|value| value.into_string().ok()?.parse().ok());
     let samples = soak(Duration::from_secs(seconds.unwrap_or(3600)));
     // The first quarter warms up: buffers, pools and the allocator find their size.
     let quarter = samples.len() / 4;

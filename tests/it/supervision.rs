@@ -30,7 +30,9 @@ fn restarts(served: &Served, task: &str) -> u64 {
     let page = String::from_utf8(served.get("/metrics").body).unwrap();
     let name = format!("resumen_task_restarts_total{{task=\"{task}\"}} ");
     let line = page.lines().find_map(|line| line.strip_prefix(&name));
-    line.unwrap_or_else(|| panic!("no {name}:\n{page}")).parse().unwrap()
+    line.unwrap_or_else(|| panic!("no {name}:\n{page}"))
+        .parse()
+        .unwrap()
 }
 
 /// Makes a task panic, and waits until it is back.
@@ -53,14 +55,24 @@ fn a_refresher_that_panics_asks_again_and_loses_no_plan() {
 #[test]
 fn a_refresher_without_a_sign_of_life_for_ten_seconds_is_told_to_whoever_restarts_it() {
     // Nobody refreshes here.
-    let stand = Stand::start(settings(), &[source("a", &["p"], pace())], Scripted::default());
+    let stand = Stand::start(
+        settings(),
+        &[source("a", &["p"], pace())],
+        Scripted::default(),
+    );
     let begun = stand.engine.clock.mark();
     let mut client = stand.client();
     assert_eq!(client.get("/salud").text(), r#"{"status":"ok"}"#);
     until(|| stand.client().get("/salud").status != 200);
     let answer = stand.client().get("/salud");
-    assert_eq!((answer.status, &answer.json()["code"]), (503, &"refresher_stuck".into()));
-    assert!(stand.engine.clock.since(begun) > Duration::from_secs(9), "the last sign was before that");
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (503, &"refresher_stuck".into())
+    );
+    assert!(
+        stand.engine.clock.since(begun) > Duration::from_secs(9),
+        "the last sign was before that"
+    );
 }
 
 #[test]
@@ -72,7 +84,10 @@ fn a_saver_and_a_deriver_that_panic_go_on() {
     trip(&served, "deriver");
     stub.says(r#"{"n":22}"#);
     served.until("/resumen", |answer| answer["resultados"]["d"]["data"] == 22);
-    until(|| fs::read_to_string(folder.path().join("resumen.json")).is_ok_and(|text| text.contains(r#"{"n":22}"#)));
+    until(|| {
+        fs::read_to_string(folder.path().join("resumen.json"))
+            .is_ok_and(|text| text.contains(r#"{"n":22}"#))
+    });
 }
 
 #[test]
@@ -92,12 +107,20 @@ fn serving_threads_that_panic_keep_their_connections_and_take_new_ones() {
     let served = served(&stub, &folder);
     // Connections go to whichever thread has fewest, so each has some of them.
     let mut kept: Vec<Client> = (0..16).map(|_| Client::connect(served.address)).collect();
-    assert!(kept.iter_mut().all(|client| client.get("/salud").status == 200));
+    assert!(
+        kept.iter_mut()
+            .all(|client| client.get("/salud").status == 200)
+    );
     trip(&served, "serving thread");
-    assert!(kept.iter_mut().all(|client| client.get("/salud").status == 200));
+    assert!(
+        kept.iter_mut()
+            .all(|client| client.get("/salud").status == 200)
+    );
     assert!((0..16).all(|_| served.get("/resumen").status == 200));
     let address = served.address;
     drop(kept);
-    served.service.stop(&tokio_util::sync::CancellationToken::new());
+    served
+        .service
+        .stop(&tokio_util::sync::CancellationToken::new());
     assert!(TcpStream::connect(address).is_err(), "it still ends");
 }

@@ -26,7 +26,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        let stage = Self { folder: tempfile::tempdir().unwrap(), stub: Stub::json(r#"{"n":0.10}"#) };
+        let stage = Self {
+            folder: tempfile::tempdir().unwrap(),
+            stub: Stub::json(r#"{"n":0.10}"#),
+        };
         stage.write("");
         stage
     }
@@ -57,7 +60,10 @@ impl Stage {
     fn start_behind(&self, socket: &TcpListener) -> Program {
         let own = self.command();
         let mut shell = Command::new("sh");
-        shell.args(["-c", "exec \"$0\" \"$@\" 3<&0 0</dev/null"]).arg(own.get_program()).args(own.get_args());
+        shell
+            .args(["-c", "exec \"$0\" \"$@\" 3<&0 0</dev/null"])
+            .arg(own.get_program())
+            .args(own.get_args());
         shell.current_dir(&self.folder).env("LISTEN_FDS", "1");
         shell.stdin(Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
         started(shell.stdout(Stdio::piped()).stderr(Stdio::piped())).0
@@ -73,7 +79,8 @@ impl Stage {
     }
 
     pub(crate) fn fails(&self) {
-        self.stub.change(|answer| answer.status = "503 Service Unavailable");
+        self.stub
+            .change(|answer| answer.status = "503 Service Unavailable");
     }
 }
 
@@ -86,7 +93,13 @@ fn started(command: &mut Command) -> (Program, String) {
 /// Where it says that it listens.
 pub(crate) fn listens(program: &Program) -> String {
     let line = program.err_line("listens");
-    let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+    let address = line
+        .split("address=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
     format!("http://{address}")
 }
 
@@ -121,15 +134,26 @@ fn a_kill_and_every_provider_down_leave_the_last_good_data_with_its_true_age() {
     stage.fails();
 
     let clock = Clock::start();
-    let fetched = before["fetched_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let fetched = before["fetched_at"]
+        .as_str()
+        .unwrap()
+        .parse::<jiff::Timestamp>()
+        .unwrap()
+        .as_millisecond();
     let base;
     (program, base) = stage.start();
     assert_eq!(get(&base, "/salud/listo").status, 200, "ready at once");
     let asked = clock.now().as_millis();
     let after = source(&base, "/resumen");
-    assert_eq!((&after["data"], &after["fetched_at"]), (&before["data"], &before["fetched_at"]));
+    assert_eq!(
+        (&after["data"], &after["fetched_at"]),
+        (&before["data"], &before["fetched_at"])
+    );
     let age = after["age_ms"].as_i64().unwrap();
-    assert!(age >= asked - fetched && age <= clock.now().as_millis() - fetched + 25, "{age}: {after}");
+    assert!(
+        age >= asked - fetched && age <= clock.now().as_millis() - fetched + 25,
+        "{age}: {after}"
+    );
     until(|| source(&base, "/resumen")["code"] == "http_status");
     assert_eq!(source(&base, "/resumen")["data"], before["data"]);
     drop(program);
@@ -191,12 +215,20 @@ fn the_second_program_on_a_state_file_reads_it_says_so_and_takes_over_later() {
 #[test]
 fn a_state_file_that_cannot_be_written_is_said_once_and_fails_nobody() {
     let stage = Stage::new();
-    fs::write(stage.folder.path().join("state"), "a file where the folder should be").unwrap();
+    fs::write(
+        stage.folder.path().join("state"),
+        "a file where the folder should be",
+    )
+    .unwrap();
     let program = Program::start(&mut stage.command());
     program.err_line("readings would not survive a restart for now: failed to create");
     let base = listens(&program);
     source(&base, "/resumen");
-    until(|| get(&base, "/metrics").body.contains("resumen_store_errors_total{store=\"file\"} 2"));
+    until(|| {
+        get(&base, "/metrics")
+            .body
+            .contains("resumen_store_errors_total{store=\"file\"} 2")
+    });
     program.signal(Signal::TERM);
     let ended = program.end();
     assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -216,16 +248,30 @@ fn reloads(times: usize) {
     let before = held();
     for n in 0..times {
         let more = format!("[sources.b{n}]\nurl = \"{}\"\n", other.url());
-        stage.write(if n % 2 == 0 { &more } else { "[sources.c]\nurl = \"nonsense\"\n" });
+        stage.write(if n % 2 == 0 {
+            &more
+        } else {
+            "[sources.c]\nurl = \"nonsense\"\n"
+        });
         program.signal(Signal::HUP);
-        program.err_line(if n % 2 == 0 { "was taken over" } else { "was refused" });
+        program.err_line(if n % 2 == 0 {
+            "was taken over"
+        } else {
+            "was refused"
+        });
     }
     let answers = crowd.answers();
     until(|| crowd.answers() > answers + 20);
     // A reload that has just come may still be asking its new source, and files are read on threads that linger.
     let after = held();
-    assert!(after.descriptors <= before.descriptors + 4, "{before:?}, now {after:?}");
-    assert!(after.threads <= before.threads + 4, "{before:?}, now {after:?}");
+    assert!(
+        after.descriptors <= before.descriptors + 4,
+        "{before:?}, now {after:?}"
+    );
+    assert!(
+        after.threads <= before.threads + 4,
+        "{before:?}, now {after:?}"
+    );
     assert!(after.tasks <= before.tasks + 4, "{before:?}, now {after:?}");
     let answers = crowd.done().unwrap();
     println!("{times} reloads: {answers} answers, none failed; before {before:?}, after {after:?}");
@@ -276,7 +322,10 @@ fn rolling_restarts(times: usize) {
         let ended = std::mem::replace(&mut program, next).end();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
     }
-    println!("{times} rolling restarts: {} answers, none failed", crowd.done().unwrap());
+    println!(
+        "{times} rolling restarts: {} answers, none failed",
+        crowd.done().unwrap()
+    );
     let after = source(&format!("http://{address}"), "/resumen");
     assert_eq!(after["data"].to_string(), r#"{"n":0.10}"#);
 }
@@ -301,7 +350,11 @@ fn a_port_is_shared_only_by_those_who_ask_for_it() {
     assert_eq!(same, base);
     let ended = Program::start(other.command().args(["--listen", &port])).end();
     assert_eq!(ended.code, Some(1), "{}", ended.err);
-    assert!(ended.err.contains(&format!("failed to listen on {port}")), "{}", ended.err);
+    assert!(
+        ended.err.contains(&format!("failed to listen on {port}")),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
@@ -309,7 +362,9 @@ fn clients_that_stall_do_not_hold_the_end() {
     let stage = Stage::new();
     let (program, base) = stage.start();
     source(&base, "/resumen");
-    stage.stub.change(|answer| answer.delay = Duration::from_secs(60));
+    stage
+        .stub
+        .change(|answer| answer.delay = Duration::from_secs(60));
     let ask = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(address(&base)).unwrap();
         stream.write_all(bytes).unwrap();
@@ -327,11 +382,18 @@ fn clients_that_stall_do_not_hold_the_end() {
     // By the program's own log: on a busy machine the signal itself may take seconds to arrive.
     let logged = |what: &str| {
         let line = ended.err.lines().find(|line| line.contains(what)).unwrap();
-        line.split(' ').next().unwrap().parse::<jiff::Timestamp>().unwrap()
+        line.split(' ')
+            .next()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+            .unwrap()
     };
     let took = logged("INFO  stopped").duration_since(logged("INFO  stops "));
     assert!(took.as_millis() <= 2200, "{took:?}\n{}", ended.err);
-    assert!(fs::read_to_string(stage.state()).unwrap().contains("0.10"), "the last save was made in time");
+    assert!(
+        fs::read_to_string(stage.state()).unwrap().contains("0.10"),
+        "the last save was made in time"
+    );
 }
 
 /// From starting the process to the last byte of its first answer, with that many sources, all of them from disk: a few
@@ -369,10 +431,15 @@ fn warm_starts(sources: usize, filter: impl Fn(usize) -> String) -> Vec<Duration
 #[ignore = "a measurement: `cargo test --release --test it warm_start -- --ignored --nocapture`"]
 fn a_warm_start_of_a_thousand_sources_answers_at_once() {
     let shared = warm_starts(1000, |_| "{n: .n}".into());
-    let own = warm_starts(1000, |n| format!("{{n: (.n + {n}), twice: (.n * 2 | tostring)}}"));
+    let own = warm_starts(1000, |n| {
+        format!("{{n: (.n + {n}), twice: (.n * 2 | tostring)}}")
+    });
     let limit = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 50 });
     for (filters, took) in [("one filter", shared), ("1,000 filters", own)] {
-        eprintln!("start to first answer, 1,000 sources, {filters}: median {:?}, shortest {:?}", took[4], took[0]);
+        eprintln!(
+            "start to first answer, 1,000 sources, {filters}: median {:?}, shortest {:?}",
+            took[4], took[0]
+        );
         assert!(took[0] < limit, "{took:?}");
     }
 }

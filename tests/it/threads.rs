@@ -22,20 +22,43 @@ const OTHERS: usize = 3;
 fn a_thousand_waiting_live_requests_add_no_thread() {
     // Some systems allow 1,024 descriptors unless asked; the service inherits what is allowed here.
     let files = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files.maximum,
+            ..files
+        },
+    )
+    .unwrap();
     let simulator = Program::start(&mut command(&["simulate", "--listen", "127.0.0.1:0"], &[]));
     let provider = base(&simulator.out_line("simulated providers on"));
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("resumen.toml");
     let url = format!("{provider}/btc?delay=4s");
-    let text = format!("[store]\npath = \"\"\n[sources.slow]\ninterval = \"1h\"\ntimeout = \"20s\"\nurl = \"{url}\"\n");
+    let text = format!(
+        "[store]\npath = \"\"\n[sources.slow]\ninterval = \"1h\"\ntimeout = \"20s\"\nurl = \"{url}\"\n"
+    );
     fs::write(&config, text).unwrap();
-    let arguments = ["--config", config.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let arguments = [
+        "--config",
+        config.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let service = Program::start(&mut command(&arguments, &[]));
     let line = service.err_line("listens");
-    let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+    let address = line
+        .split("address=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
     assert_eq!(get(address, "/salud").status, 200);
-    assert!(niceness(&service, "serve-") < niceness(&service, "flights"), "fetches give way to answers");
+    assert!(
+        niceness(&service, "serve-") < niceness(&service, "flights"),
+        "fetches give way to answers"
+    );
 
     let before = threads(&service);
     let waiting: Vec<TcpStream> = (0..CROWD).map(|_| ask(address)).collect();
@@ -46,7 +69,10 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
     for mut stream in waiting {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"origen\":\"live\""), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("\"origen\":\"live\""),
+            "{answer}"
+        );
     }
     assert!(threads(&service) <= before + OTHERS);
 }
@@ -54,7 +80,8 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
 fn ask(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let request = "GET /resumen?fresh=1&timeout=20 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request =
+        "GET /resumen?fresh=1&timeout=20 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }
@@ -63,7 +90,9 @@ fn ask(address: &str) -> TcpStream {
 fn await_connections(address: &str, count: usize) {
     for _ in 0..LIMIT.as_millis() / 20 {
         let metrics = get(address, "/metrics").body;
-        let gauge = metrics.lines().find_map(|line| line.strip_prefix("resumen_http_connections "));
+        let gauge = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("resumen_http_connections "));
         if gauge.unwrap().parse::<f64>().unwrap() >= count as f64 {
             return;
         }
@@ -73,7 +102,9 @@ fn await_connections(address: &str, count: usize) {
 }
 
 fn threads(program: &Program) -> usize {
-    fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().count()
+    fs::read_dir(format!("/proc/{}/task", program.id()))
+        .unwrap()
+        .count()
 }
 
 /// The nice value of the threads whose names begin like this.
@@ -82,7 +113,16 @@ fn niceness(program: &Program, name: &str) -> i32 {
     let stats = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
     let mut values: Vec<i32> = stats
         .filter(|stat| stat.contains(&format!("({name}")))
-        .map(|stat| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse().unwrap())
+        .map(|stat| {
+            stat.rsplit(')')
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .nth(16)
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
         .collect();
     values.dedup();
     assert_eq!(values.len(), 1, "threads called {name}: {values:?}");

@@ -40,21 +40,34 @@ impl Browser {
     #[allow(clippy::print_stderr, reason = "a skipped test says so")]
     pub fn open(language: &str) -> Option<Self> {
         if !Path::new(DRIVER).exists() {
-            let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
+            let required =
+                std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
             assert!(!required, "{DRIVER} is missing (Debian's chromium-driver)");
             eprintln!("skipped: {DRIVER} is missing (Debian's chromium-driver)");
             return None;
         }
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // One that picks a port of IPv4 that is taken under IPv6 ends at once.
-        let (driver, port) = (0..5).find_map(|_| start_driver()).expect("the driver does not start");
+        let (driver, port) = (0..5)
+            .find_map(|_| start_driver())
+            .expect("the driver does not start");
         let address = format!("http://127.0.0.1:{port}");
         let profile = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(serde_json::from_value(capabilities(profile.path(), language)).unwrap());
+        builder
+            .capabilities(serde_json::from_value(capabilities(profile.path(), language)).unwrap());
         let client = runtime.block_on(builder.connect(&address)).unwrap();
-        Some(Self { client: Some(client), runtime, driver, _profile: profile, _turn: turn })
+        Some(Self {
+            client: Some(client),
+            runtime,
+            driver,
+            _profile: profile,
+            _turn: turn,
+        })
     }
 
     /// Loads a page.
@@ -64,7 +77,9 @@ impl Browser {
 
     /// What this script returns.
     pub fn run(&self, script: &str) -> Value {
-        self.runtime.block_on(self.client().execute(script, Vec::new())).unwrap()
+        self.runtime
+            .block_on(self.client().execute(script, Vec::new()))
+            .unwrap()
     }
 
     /// What this expression is, once it is neither false nor nothing.
@@ -76,7 +91,11 @@ impl Browser {
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;
             }
-            assert!(clock.instant() < by, "never came: {expression}\nthe page: {}", self.page());
+            assert!(
+                clock.instant() < by,
+                "never came: {expression}\nthe page: {}",
+                self.page()
+            );
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
@@ -90,30 +109,40 @@ impl Browser {
 
     /// Runs a script in every page from now on, before any of its own.
     pub fn before_pages(&self, script: &str) {
-        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
+        self.devtools(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({"source": script}),
+        );
     }
 
     /// Gives the page a window of this size, in pixels.
     pub fn window(&self, width: u32, height: u32) {
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size);
     }
 
     /// Makes the reader one who prefers this: `("prefers-color-scheme", "dark")`.
     pub fn prefer(&self, feature: &str, value: &str) {
-        self.devtools("Emulation.setEmulatedMedia", json!({"features": [{"name": feature, "value": value}]}));
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            json!({"features": [{"name": feature, "value": value}]}),
+        );
     }
 
     /// Presses the tabulator key.
     pub fn tab(&self) {
         for kind in ["rawKeyDown", "keyUp"] {
-            let key = json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
+            let key =
+                json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
             self.devtools("Input.dispatchKeyEvent", key);
         }
     }
 
     fn devtools(&self, command: &'static str, parameters: Value) {
-        self.runtime.block_on(self.client().issue_cmd(Devtools(command, parameters))).unwrap();
+        self.runtime
+            .block_on(self.client().issue_cmd(Devtools(command, parameters)))
+            .unwrap();
     }
 
     fn page(&self) -> Value {
@@ -141,18 +170,28 @@ struct Devtools(&'static str, Value);
 
 impl WebDriverCompatibleCommand for Devtools {
     fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
     }
 
     fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
-        (http::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
+        (
+            http::Method::POST,
+            Some(json!({"cmd": self.0, "params": self.1}).to_string()),
+        )
     }
 }
 
 /// A driver that listens, and its port; none if it ended before it did.
 fn start_driver() -> Option<(Child, u16)> {
     let mut command = Command::new(DRIVER);
-    command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    command
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0);
     let mut driver = command.spawn().unwrap();
     let heard = port(driver.stdout.take().unwrap()).recv_timeout(SOON);
     if heard.is_err() {
@@ -167,7 +206,10 @@ fn port(log: ChildStdout) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
-            if let Some((_, port)) = line.trim_end_matches('.').rsplit_once("successfully on port ") {
+            if let Some((_, port)) = line
+                .trim_end_matches('.')
+                .rsplit_once("successfully on port ")
+            {
                 let _ = sender.send(port.parse().unwrap());
             }
         }

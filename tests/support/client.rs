@@ -46,12 +46,17 @@ impl Answer {
     /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
     }
 
     /// Names of all headers, but for those that change by themselves.
     pub fn header_names(&self) -> Vec<&str> {
-        self.headers.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "date").collect()
+        self.headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| *name != "date")
+            .collect()
     }
 }
 
@@ -62,13 +67,21 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, rest: Vec::new() }
+        Self {
+            stream,
+            rest: Vec::new(),
+        }
     }
 
     /// Sends these bytes; the server may have closed meanwhile.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
-            Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+                ) =>
+            {
                 panic!("{error}")
             }
             _ => {}
@@ -77,7 +90,9 @@ impl Client {
 
     /// Sends of these bytes what the server takes within a short while; false once it has ended the connection.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        self.stream
+            .set_write_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
         let sent = self.stream.write_all(bytes.as_ref());
         self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
         !matches!(sent, Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
@@ -105,16 +120,23 @@ impl Client {
     /// The next answer, to a request of this method.
     #[track_caller]
     pub fn answer(&mut self, method: &str) -> Answer {
-        self.next_answer(method).expect("the connection ended without an answer")
+        self.next_answer(method)
+            .expect("the connection ended without an answer")
     }
 
     /// The next answer, or none if the connection ends before one begins.
     #[track_caller]
     pub fn next_answer(&mut self, method: &str) -> Option<Answer> {
         let (status, headers) = self.next_head()?;
-        let mut answer = Answer { status, headers, body: Vec::new() };
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         let bodyless = method == "HEAD" || status == 204 || status == 304;
-        let length = answer.header("content-length").map(|text| text.parse::<usize>().unwrap());
+        let length = answer
+            .header("content-length")
+            .map(|text| text.parse::<usize>().unwrap());
         if !bodyless {
             let length = length.expect("an answer without Content-Length");
             while self.rest.len() < length {
@@ -150,14 +172,17 @@ impl Client {
     /// The head of an answer whose body has no end.
     #[track_caller]
     pub fn head(&mut self) -> Head {
-        self.next_head().expect("the connection ended without an answer")
+        self.next_head()
+            .expect("the connection ended without an answer")
     }
 
     /// The next chunk of a body; none at its end, or at that of the connection.
     #[track_caller]
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = self.take_through(b"\r\n")?;
-        let length = usize::from_str_radix(std::str::from_utf8(&line[..line.len() - 2]).unwrap(), 16).unwrap();
+        let length =
+            usize::from_str_radix(std::str::from_utf8(&line[..line.len() - 2]).unwrap(), 16)
+                .unwrap();
         while self.rest.len() < length + 2 {
             if !self.read_more() {
                 return None;
@@ -176,7 +201,9 @@ impl Client {
 
     fn next_head(&mut self) -> Option<Head> {
         let head = self.take_through(b"\r\n\r\n")?;
-        Some(parse_head(std::str::from_utf8(&head[..head.len() - 4]).unwrap()))
+        Some(parse_head(
+            std::str::from_utf8(&head[..head.len() - 4]).unwrap(),
+        ))
     }
 
     /// What comes up to the end of this mark; none if the connection ends before anything does.
@@ -186,7 +213,11 @@ impl Client {
                 break at + mark.len();
             }
             if !self.read_more() {
-                assert!(self.rest.is_empty(), "the connection ended within {:?}", String::from_utf8_lossy(&self.rest));
+                assert!(
+                    self.rest.is_empty(),
+                    "the connection ended within {:?}",
+                    String::from_utf8_lossy(&self.rest)
+                );
                 return None;
             }
         };
@@ -201,7 +232,10 @@ impl Client {
                 count > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("nothing came: {error}; so far {:?}", String::from_utf8_lossy(&self.rest)),
+            Err(error) => panic!(
+                "nothing came: {error}; so far {:?}",
+                String::from_utf8_lossy(&self.rest)
+            ),
         }
     }
 }
@@ -209,7 +243,10 @@ impl Client {
 fn parse_head(head: &str) -> Head {
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap();
-    assert!(status.starts_with("HTTP/1.1 ") || status.starts_with("HTTP/1.0 "), "{status:?}");
+    assert!(
+        status.starts_with("HTTP/1.1 ") || status.starts_with("HTTP/1.0 "),
+        "{status:?}"
+    );
     let header = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
         (name.to_ascii_lowercase(), value.to_owned())
@@ -218,5 +255,6 @@ fn parse_head(head: &str) -> Head {
 }
 
 fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len()).position(|window| window == needle)
+    hay.windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -28,7 +28,11 @@ impl Crowd {
                 Ok(())
             })
         };
-        Self { clients: (0..size).map(client).collect(), stop, answers }
+        Self {
+            clients: (0..size).map(client).collect(),
+            stop,
+            answers,
+        }
     }
 
     /// How many good answers there were so far.
@@ -39,7 +43,9 @@ impl Crowd {
     /// Calls them off; gives how many good answers there were, or what went wrong.
     pub fn done(self) -> Result<usize, String> {
         self.stop.store(true, Relaxed);
-        self.clients.into_iter().try_for_each(|client| client.join().unwrap())?;
+        self.clients
+            .into_iter()
+            .try_for_each(|client| client.join().unwrap())?;
         Ok(self.answers.load(Relaxed))
     }
 }
@@ -54,12 +60,17 @@ fn visit(
 ) -> Result<(), String> {
     let told = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let mut stream = TcpStream::connect(address).map_err(told("connecting"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(told("preparing"))?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .map_err(told("preparing"))?;
     let mut reader = BufReader::new(stream.try_clone().map_err(told("preparing"))?);
     let connection = if lasting { "keep-alive" } else { "close" };
     while !stop.load(Relaxed) {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: crowd\r\nconnection: {connection}\r\n\r\n");
-        stream.write_all(request.as_bytes()).map_err(told("asking"))?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: crowd\r\nconnection: {connection}\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .map_err(told("asking"))?;
         let last = read(&mut reader)?;
         answers.fetch_add(1, Relaxed);
         if last {
@@ -74,7 +85,9 @@ fn read(reader: &mut impl BufRead) -> Result<bool, String> {
     let (mut head, mut length, mut last) = (String::new(), 0, false);
     loop {
         let begun = head.len();
-        let read = reader.read_line(&mut head).map_err(|error| format!("reading: {error}, after {head:?}"))?;
+        let read = reader
+            .read_line(&mut head)
+            .map_err(|error| format!("reading: {error}, after {head:?}"))?;
         let line = head[begun..].trim_end().to_ascii_lowercase();
         if read == 0 {
             return Err(format!("the connection ended in the head: {head:?}"));
@@ -88,6 +101,12 @@ fn read(reader: &mut impl BufRead) -> Result<bool, String> {
         last |= line == "connection: close";
     }
     let mut body = vec![0; length];
-    reader.read_exact(&mut body).map_err(|error| format!("reading the body: {error}"))?;
-    if head.starts_with("HTTP/1.1 200 ") { Ok(last) } else { Err(head + &String::from_utf8_lossy(&body)) }
+    reader
+        .read_exact(&mut body)
+        .map_err(|error| format!("reading the body: {error}"))?;
+    if head.starts_with("HTTP/1.1 200 ") {
+        Ok(last)
+    } else {
+        Err(head + &String::from_utf8_lossy(&body))
+    }
 }

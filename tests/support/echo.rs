@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// The places in which it tells; the first part of the path chooses.
 pub const PLACES: &[&str] = &[
-    "data", "problem", "reason", "status", "head", "header", "html", "jsonp", "text", "filter", "redirect", "coding",
-    "chunk", "early", "deep", "many", "retry",
+    "data", "problem", "reason", "status", "head", "header", "html", "jsonp", "text", "filter",
+    "redirect", "coding", "chunk", "early", "deep", "many", "retry",
 ];
 
 /// Listens on a free port of 127.0.0.1; it ends with the test's process.
@@ -28,7 +28,10 @@ fn tell(mut stream: TcpStream) -> std::io::Result<()> {
     let whole = |asked: &[u8]| {
         let text = String::from_utf8_lossy(asked).into_owned();
         let (head, body) = text.split_once("\r\n\r\n")?;
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .unwrap_or(0);
         (body.len() >= length).then(|| text.clone())
     };
     let asked = loop {
@@ -55,19 +58,30 @@ fn answer(place: &str, asked: &str) -> Vec<u8> {
     let escaped = cautious(&json);
     let text = match place {
         "problem" => {
-            format!("HTTP/1.1 500 Oops\r\nContent-Type: application/problem+json\r\n\r\n{{\"title\":{escaped}}}")
+            format!(
+                "HTTP/1.1 500 Oops\r\nContent-Type: application/problem+json\r\n\r\n{{\"title\":{escaped}}}"
+            )
         }
         "reason" => format!("HTTP/1.1 503 {line}\r\nContent-Length: 0\r\n\r\n"),
         "status" => format!("HTTP/1.1 {line}\r\n\r\n"),
         "head" => line,
         "header" => format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n{{}}"),
-        "html" => format!("HTTP/1.1 200 OK\r\n\r\n<p>{}", line.replace('&', "&amp;").replace('"', "&quot;")),
+        "html" => format!(
+            "HTTP/1.1 200 OK\r\n\r\n<p>{}",
+            line.replace('&', "&amp;").replace('"', "&quot;")
+        ),
         "jsonp" => format!("HTTP/1.1 200 OK\r\n\r\ncallback({escaped})"),
         "text" => format!("HTTP/1.1 200 OK\r\n\r\n{line}"),
         "filter" => format!("HTTP/1.1 200 OK\r\n\r\n{{\"why\":{escaped}}}"),
-        "redirect" => format!("HTTP/1.1 302 Found\r\nLocation: {line}\r\nContent-Length: 0\r\n\r\n"),
-        "coding" => format!("HTTP/1.1 200 OK\r\nContent-Encoding: {line}\r\nContent-Length: 2\r\n\r\n{{}}"),
-        "chunk" => format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{line}\r\n{{}}\r\n0\r\n\r\n"),
+        "redirect" => {
+            format!("HTTP/1.1 302 Found\r\nLocation: {line}\r\nContent-Length: 0\r\n\r\n")
+        }
+        "coding" => {
+            format!("HTTP/1.1 200 OK\r\nContent-Encoding: {line}\r\nContent-Length: 2\r\n\r\n{{}}")
+        }
+        "chunk" => format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{line}\r\n{{}}\r\n0\r\n\r\n"
+        ),
         "early" => format!("HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{line}"),
         "deep" => format!("HTTP/1.1 200 OK\r\n\r\n{}{json}", "[".repeat(99)),
         "many" => format!("HTTP/1.1 200 OK\r\n\r\n{json} {json}"),
@@ -84,7 +98,9 @@ fn cautious(json: &str) -> String {
         if c.is_ascii() {
             cautious.push(c);
         } else {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write!(cautious, "\\u{unit:04x}").unwrap());
+            c.encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| write!(cautious, "\\u{unit:04x}").unwrap());
         }
     }
     cautious

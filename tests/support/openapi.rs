@@ -26,37 +26,67 @@ impl Document {
     /// undescribed goes unseen.
     pub fn new(value: Value) -> Self {
         let mut closed = value.clone();
-        closed["components"]["schemas"].as_object_mut().unwrap().values_mut().for_each(close);
+        closed["components"]["schemas"]
+            .as_object_mut()
+            .unwrap()
+            .values_mut()
+            .for_each(close);
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
         compiler.add_resource(HERE, closed).unwrap();
-        Self { value, schemas: Schemas::new(), compiler, compiled: HashMap::new() }
+        Self {
+            value,
+            schemas: Schemas::new(),
+            compiler,
+            compiled: HashMap::new(),
+        }
     }
 
     /// Every path, in order.
     pub fn paths(&self) -> Vec<&str> {
-        self.value["paths"].as_object().unwrap().keys().map(String::as_str).collect()
+        self.value["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
     }
 
     /// The path's pattern that a target belongs to.
     pub fn pattern(&self, target: &str) -> Option<String> {
         let path = target.split('?').next().unwrap();
         let exact = self.paths().into_iter().find(|known| *known == path);
-        let pattern = |known: &&str| known.split_once('{').is_some_and(|(prefix, _)| path.starts_with(prefix));
-        exact.or_else(|| self.paths().into_iter().find(pattern)).map(str::to_owned)
+        let pattern = |known: &&str| {
+            known
+                .split_once('{')
+                .is_some_and(|(prefix, _)| path.starts_with(prefix))
+        };
+        exact
+            .or_else(|| self.paths().into_iter().find(pattern))
+            .map(str::to_owned)
     }
 
     /// The statuses that are described for `GET`, `HEAD` or `OPTIONS` at a path.
     pub fn statuses(&self, path: &str, method: &str) -> BTreeSet<u16> {
-        let responses = self.value["paths"][path][method]["responses"].as_object().unwrap();
-        responses.keys().map(|status| status.parse().unwrap()).collect()
+        let responses = self.value["paths"][path][method]["responses"]
+            .as_object()
+            .unwrap();
+        responses
+            .keys()
+            .map(|status| status.parse().unwrap())
+            .collect()
     }
 
     /// What is wrong about an answer, by the description of `method` at the path of this pattern.
     pub fn check(&mut self, path: &str, method: &str, answer: &Answer) -> Result<(), String> {
         let status = answer.status.to_string();
-        let mut tokens = ["paths", path, method, "responses", &status].map(str::to_owned).to_vec();
-        let reference = self.value.pointer(&pointer(&tokens)).and_then(|response| response["$ref"].as_str());
+        let mut tokens = ["paths", path, method, "responses", &status]
+            .map(str::to_owned)
+            .to_vec();
+        let reference = self
+            .value
+            .pointer(&pointer(&tokens))
+            .and_then(|response| response["$ref"].as_str());
         if let Some(place) = reference {
             tokens = place.split('/').skip(1).map(str::to_owned).collect();
         }
@@ -65,19 +95,34 @@ impl Document {
 
     /// What is wrong about an answer, by the response that stands at these keys.
     pub fn check_response(&mut self, tokens: &[String], answer: &Answer) -> Result<(), String> {
-        let response =
-            self.value.pointer(&pointer(tokens)).ok_or(format!("status {} is not described", answer.status))?;
+        let response = self
+            .value
+            .pointer(&pointer(tokens))
+            .ok_or(format!("status {} is not described", answer.status))?;
         self.check_headers(response, answer)?;
         let Some(content) = response.get("content") else {
-            return if answer.body.is_empty() { Ok(()) } else { Err("a body is not described".into()) };
+            return if answer.body.is_empty() {
+                Ok(())
+            } else {
+                Err("a body is not described".into())
+            };
         };
         // A head that cannot be parsed: the one answer that may have a body or not.
         if answer.body.is_empty() && answer.status == 400 {
             return Ok(());
         }
-        let media = answer.header("content-type").ok_or("no Content-Type")?.to_owned();
+        let media = answer
+            .header("content-type")
+            .ok_or("no Content-Type")?
+            .to_owned();
         let known = |key: &&String| media.split(';').next() == key.split(';').next();
-        let key = content.as_object().unwrap().keys().find(known).ok_or(format!("{media} is not described"))?.clone();
+        let key = content
+            .as_object()
+            .unwrap()
+            .keys()
+            .find(known)
+            .ok_or(format!("{media} is not described"))?
+            .clone();
         if answer.header("content-encoding").is_some() {
             return Ok(());
         }
@@ -94,23 +139,38 @@ impl Document {
     pub fn validate(&mut self, pointer: &str, value: &Value) -> Result<(), String> {
         let compiled = self.compiled.entry(pointer.to_owned()).or_insert_with(|| {
             let place = format!("{HERE}#{pointer}");
-            self.compiler.compile(&place, &mut self.schemas).unwrap_or_else(|error| panic!("{place}: {error:#}"))
+            self.compiler
+                .compile(&place, &mut self.schemas)
+                .unwrap_or_else(|error| panic!("{place}: {error:#}"))
         });
-        self.schemas.validate(value, *compiled).map_err(|error| format!("{error:#}\nin {value:#}"))
+        self.schemas
+            .validate(value, *compiled)
+            .map_err(|error| format!("{error:#}\nin {value:#}"))
     }
 
     fn check_headers(&self, response: &Value, answer: &Answer) -> Result<(), String> {
         let empty = json!({});
-        let described = response.get("headers").unwrap_or(&empty).as_object().unwrap();
+        let described = response
+            .get("headers")
+            .unwrap_or(&empty)
+            .as_object()
+            .unwrap();
         for (name, _) in &answer.headers {
             let ours = !HOP.contains(&&**name) && name != "content-type";
-            if ours && !described.keys().any(|known| known.eq_ignore_ascii_case(name)) {
+            if ours
+                && !described
+                    .keys()
+                    .any(|known| known.eq_ignore_ascii_case(name))
+            {
                 return Err(format!("header {name} is not described"));
             }
         }
         for (name, reference) in described {
             let place = reference["$ref"].as_str().unwrap().trim_start_matches('#');
-            let header = self.value.pointer(place).unwrap_or_else(|| panic!("{place} leads nowhere"));
+            let header = self
+                .value
+                .pointer(place)
+                .unwrap_or_else(|| panic!("{place} leads nowhere"));
             if header["required"] == true && answer.header(&name.to_ascii_lowercase()).is_none() {
                 return Err(format!("header {name} is missing"));
             }
@@ -130,6 +190,9 @@ fn close(schema: &mut Value) {
 }
 
 fn pointer(tokens: &[String]) -> String {
-    let tokens: Vec<String> = tokens.iter().map(|token| token.replace('~', "~0").replace('/', "~1")).collect();
+    let tokens: Vec<String> = tokens
+        .iter()
+        .map(|token| token.replace('~', "~0").replace('/', "~1"))
+        .collect();
     format!("/{}", tokens.join("/"))
 }

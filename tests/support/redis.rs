@@ -23,11 +23,22 @@ pub struct Redis {
 }
 
 impl Redis {
-    #[allow(clippy::print_stderr, reason = "whoever reads the output of the tests is to know")]
+    #[allow(
+        clippy::print_stderr,
+        reason = "whoever reads the output of the tests is to know"
+    )]
     /// Starts one. None if there is none on this machine, which fails under `RESUMEN_REQUIRE_ALL=1`.
     pub fn start(options: &[&str]) -> Option<Self> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            #[allow(clippy::disallowed_methods, reason = "a switch of the tests, not of the program")]
+        if Command::new("redis-server")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_err()
+        {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "a switch of the tests, not of the program"
+            )]
             let required = std::env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
             assert!(!required, "redis-server is not installed");
             eprintln!("left out: redis-server is not installed");
@@ -39,7 +50,12 @@ impl Redis {
     /// Starts one at this address.
     pub fn at(address: SocketAddr, options: &[&str]) -> Self {
         let options = options.iter().map(ToString::to_string).collect();
-        let mut redis = Self { address, folder: tempfile::tempdir().unwrap(), options, child: None };
+        let mut redis = Self {
+            address,
+            folder: tempfile::tempdir().unwrap(),
+            options,
+            child: None,
+        };
         redis.revive();
         redis
     }
@@ -51,11 +67,29 @@ impl Redis {
 
     /// Starts it again, empty.
     pub fn revive(&mut self) {
-        let (port, host) = (self.address.port().to_string(), self.address.ip().to_string());
+        let (port, host) = (
+            self.address.port().to_string(),
+            self.address.ip().to_string(),
+        );
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port, "--bind", &host, "--save", "", "--appendonly", "no"]);
-        command.args(["--unixsocket", "redis.sock", "--protected-mode", "no"]).args(&self.options);
-        command.current_dir(&self.folder).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        command.args([
+            "--port",
+            &port,
+            "--bind",
+            &host,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
+        command
+            .args(["--unixsocket", "redis.sock", "--protected-mode", "no"])
+            .args(&self.options);
+        command
+            .current_dir(&self.folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let clock = Clock::start();
         let by = clock.instant() + LIMIT;
@@ -112,5 +146,8 @@ impl Drop for Redis {
 
 /// An address that nobody listens at.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

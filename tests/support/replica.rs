@@ -33,7 +33,9 @@ impl Fleet {
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n\
              [store]\npath = \"\"\nredis = \"{url}\"\nredis_prefix = \"{prefix}\"\n{sources}"
         );
-        let fleet = Self { folder: tempfile::tempdir().unwrap() };
+        let fleet = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         fs::write(fleet.folder.path().join("resumen.toml"), text).unwrap();
         fleet
     }
@@ -56,18 +58,32 @@ impl Fleet {
         if let [first, rest @ ..] = starter {
             let program = own.get_program().to_owned();
             let mut other = std::process::Command::new(first);
-            other.args(rest).arg(program).args(["serve", "--config", "resumen.toml"]);
+            other
+                .args(rest)
+                .arg(program)
+                .args(["serve", "--config", "resumen.toml"]);
             other.envs(variables.iter().copied());
             other.stdin(std::process::Stdio::null());
-            other.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            other
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
             own = other;
         }
         own.current_dir(&self.folder);
         let program = Program::start(&mut own);
         let line = program.err_line("listens");
-        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+        let address = line
+            .split("address=")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap();
         let address = address.replace("0.0.0.0", "127.0.0.1");
-        Replica { base: format!("http://{address}"), program }
+        Replica {
+            base: format!("http://{address}"),
+            program,
+        }
     }
 
     /// That many, all of which see each other.
@@ -84,7 +100,10 @@ impl Replica {
     /// The same, asked at another address of its machine.
     pub fn seen_at(self, host: &str) -> Self {
         let port = self.base.rsplit(':').next().unwrap();
-        Self { base: format!("http://{host}:{port}"), program: self.program }
+        Self {
+            base: format!("http://{host}:{port}"),
+            program: self.program,
+        }
     }
 
     /// Where it listens.
@@ -95,8 +114,12 @@ impl Replica {
     /// The value of a series of `/metrics`, named with its labels.
     pub fn metric(&self, series: &str) -> f64 {
         let page = get(&self.base, "/metrics").body;
-        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse().unwrap()
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{page}"))
+            .parse()
+            .unwrap()
     }
 
     /// Waits until a series has a value that pleases.
@@ -146,7 +169,8 @@ impl Poller {
             let mut polled = Polled::default();
             while !until.load(Relaxed) {
                 let answer = get(&base, "/resumen");
-                let body: Value = serde_json::from_str(&answer.body).map_err(|error| format!("{error}: {answer:?}"))?;
+                let body: Value = serde_json::from_str(&answer.body)
+                    .map_err(|error| format!("{error}: {answer:?}"))?;
                 let a = &body["resultados"]["a"];
                 if answer.status != 200 || a["ok"] != true || a["stale"] != false {
                     return Err(format!("{answer:?}"));

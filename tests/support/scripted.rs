@@ -45,12 +45,21 @@ pub struct Scripted {
 impl Scripted {
     /// Sets what the provider of this name does at its n-th call.
     pub fn script(&self, provider: &str, act: impl Fn(usize) -> Act + Send + Sync + 'static) {
-        self.scripts.lock().unwrap().insert(provider.into(), Box::new(act));
+        self.scripts
+            .lock()
+            .unwrap()
+            .insert(provider.into(), Box::new(act));
     }
 
     /// When the provider of this name was called.
     pub fn calls(&self, provider: &str) -> Vec<Instant> {
-        self.calls.lock().unwrap().iter().filter(|(name, _)| name == provider).map(|(_, at)| *at).collect()
+        self.calls
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| name == provider)
+            .map(|(_, at)| *at)
+            .collect()
     }
 
     /// Whose calls were dropped before they ended.
@@ -75,12 +84,20 @@ impl Fetch for Scripted {
         let act = {
             let mut calls = self.calls.lock().unwrap();
             let number = calls.iter().filter(|(known, _)| *known == name).count();
-            #[allow(clippy::disallowed_methods, reason = "the instant of a call is what the test asks for")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the instant of a call is what the test asks for"
+            )]
             calls.push((name.clone(), Instant::now()));
             self.scripts.lock().unwrap()[&name](number)
         };
         let mut dropped = Unless(Some((name, Arc::clone(&self.cancelled))));
-        let fail = |code, retry_after| Err(FetchError { failure: Failure::new(code, "scripted"), retry_after });
+        let fail = |code, retry_after| {
+            Err(FetchError {
+                failure: Failure::new(code, "scripted"),
+                retry_after,
+            })
+        };
         let result = match act {
             Act::Answer(json, after) => {
                 sleep(after).await;
@@ -110,7 +127,12 @@ pub fn name(text: &str) -> Name {
 /// A pace of 15 s with a timeout of 4 s and a least interval of 1 s.
 pub fn pace() -> Pace {
     let seconds = Duration::from_secs;
-    Pace { interval: seconds(15), timeout: seconds(4), min_interval: seconds(1), hedge_after: None }
+    Pace {
+        interval: seconds(15),
+        timeout: seconds(4),
+        min_interval: seconds(1),
+        hedge_after: None,
+    }
 }
 
 /// A provider whose filter is `.`
@@ -125,21 +147,44 @@ pub fn provider(text: &str) -> Provider {
         proxy: None,
         max_body: 1 << 20,
     };
-    Provider { name: name(text), request, extract: ".".into() }
+    Provider {
+        name: name(text),
+        request,
+        extract: ".".into(),
+    }
 }
 
 /// A source of these providers.
 pub fn source(text: &str, providers: &[&str], pace: Pace) -> Arc<Source> {
-    let shelf = Shelf { ttl: pace.interval * 2 + pace.timeout, max_stale: Duration::from_secs(3600) };
+    let shelf = Shelf {
+        ttl: pace.interval * 2 + pace.timeout,
+        max_stale: Duration::from_secs(3600),
+    };
     let providers = providers.iter().map(|p| provider(p)).collect();
-    Arc::new(Source { name: name(text), kind: Kind::Fetched { providers, pace }, shelf, attribution: None })
+    Arc::new(Source {
+        name: name(text),
+        kind: Kind::Fetched { providers, pace },
+        shelf,
+        attribution: None,
+    })
 }
 
 /// A source derived from others.
 pub fn derived(text: &str, from: &[&str], filter: &str) -> Arc<Source> {
-    let shelf = Shelf { ttl: Duration::from_secs(34), max_stale: Duration::from_secs(3600) };
-    let kind = Kind::Derived { from: from.iter().map(|n| name(n)).collect(), extract: filter.into() };
-    Arc::new(Source { name: name(text), kind, shelf, attribution: None })
+    let shelf = Shelf {
+        ttl: Duration::from_secs(34),
+        max_stale: Duration::from_secs(3600),
+    };
+    let kind = Kind::Derived {
+        from: from.iter().map(|n| name(n)).collect(),
+        extract: filter.into(),
+    };
+    Arc::new(Source {
+        name: name(text),
+        kind,
+        shelf,
+        attribution: None,
+    })
 }
 
 /// An engine over scripted providers on the test's own runtime.
@@ -154,13 +199,19 @@ impl Rig {
     /// An engine that fetches for live rounds only.
     pub fn idle(sources: &[Arc<Source>], providers: Scripted) -> Self {
         let (gear, providers) = gear(providers);
-        Self { engine: Engine::idle(gear, sources, Duration::from_secs(4)).unwrap(), providers }
+        Self {
+            engine: Engine::idle(gear, sources, Duration::from_secs(4)).unwrap(),
+            providers,
+        }
     }
 
     /// An engine that runs its schedule.
     pub fn start(sources: &[Arc<Source>], providers: Scripted) -> Self {
         let (gear, providers) = gear(providers);
-        Self { engine: Engine::start(gear, sources, Duration::from_secs(4)).unwrap(), providers }
+        Self {
+            engine: Engine::start(gear, sources, Duration::from_secs(4)).unwrap(),
+            providers,
+        }
     }
 
     /// One of several replicas that share `store`, on this clock, until `stop`.
@@ -179,14 +230,25 @@ impl Rig {
             ..gear(Scripted::default()).0
         };
         let engine = Engine::start(gear, sources, Duration::from_secs(4)).unwrap();
-        Self { engine, providers: Arc::clone(providers) }
+        Self {
+            engine,
+            providers: Arc::clone(providers),
+        }
     }
 
     /// A live round over these sources, as the JSON of its answer.
     pub async fn live(&self, names: &[&str], timeout: Duration) -> Value {
         let names: Vec<Name> = names.iter().map(|n| name(n)).collect();
-        let round = self.engine.live.gather(&names, Duration::ZERO, self.engine.clock.deadline(timeout)).await;
-        let mode = resumen::render::Mode::Live { timeout, notes: &round.notes, collapsed: round.collapsed };
+        let round = self
+            .engine
+            .live
+            .gather(&names, Duration::ZERO, self.engine.clock.deadline(timeout))
+            .await;
+        let mode = resumen::render::Mode::Live {
+            timeout,
+            notes: &round.notes,
+            collapsed: round.collapsed,
+        };
         let now = self.engine.clock.now();
         let rendering = resumen::render::render(&round.snapshot, &round.selection, &mode, now);
         serde_json::from_slice(&rendering.body).unwrap()

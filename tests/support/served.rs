@@ -36,7 +36,8 @@ pub struct Reply {
 
 /// A valid configuration, or its problems as a panic.
 pub fn config(text: &str) -> Config {
-    parse(Path::new("resumen.toml"), text.as_bytes(), &|_| None).unwrap_or_else(|report| panic!("{report}"))
+    parse(Path::new("resumen.toml"), text.as_bytes(), &|_| None)
+        .unwrap_or_else(|report| panic!("{report}"))
 }
 
 /// A configuration of fetched sources without a state file: name and URL of each.
@@ -64,21 +65,41 @@ impl Served {
 
     fn on(address: SocketAddr, config: &Config) -> Self {
         let listener = Listener::bind(address, false).unwrap();
-        let service = Service::start(config, Start { listener, clock: Clock::start(), revision: "" }).unwrap();
-        Self { address: service.address(), service }
+        let service = Service::start(
+            config,
+            Start {
+                listener,
+                clock: Clock::start(),
+                revision: "",
+            },
+        )
+        .unwrap();
+        Self {
+            address: service.address(),
+            service,
+        }
     }
 
     /// Starts this configuration with this way of asking providers.
     pub fn with_fetch(config: &Config, fetch: HttpFetch) -> Self {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let start = Start { listener, clock: Clock::start(), revision: "" };
+        let start = Start {
+            listener,
+            clock: Clock::start(),
+            revision: "",
+        };
         let service = Service::with_fetch(config, start, fetch).unwrap();
-        Self { address: service.address(), service }
+        Self {
+            address: service.address(),
+            service,
+        }
     }
 
     /// One request on a connection of its own.
     pub fn get(&self, path: &str) -> Reply {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"))
+        self.ask(&format!(
+            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        ))
     }
 
     /// These bytes on a connection of their own; the answer to its end.
@@ -117,13 +138,27 @@ impl Reply {
         let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(bytes)));
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap();
-        Self { status, head, body: bytes[end + 4..].to_vec() }
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap();
+        Self {
+            status,
+            head,
+            body: bytes[end + 4..].to_vec(),
+        }
     }
 
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let mut lines = self
+            .head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }

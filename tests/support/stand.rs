@@ -49,7 +49,11 @@ pub struct Stand {
 impl Stand {
     /// Serves these sources, which nobody fetches but for live requests, on two threads.
     pub fn start(settings: config::Server, sources: &[Arc<Source>], providers: Scripted) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let clock = Clock::start();
         let gear = Gear {
             fetch: Arc::new(providers),
@@ -82,7 +86,14 @@ impl Stand {
         let server = Server::start(listener, Arc::new(site), 2).unwrap();
         let serving = runtime.spawn(server.run(drain.clone()));
         drop(guard);
-        Self { address, engine, drain, runtime, serving: Some(serving), last: Mutex::default() }
+        Self {
+            address,
+            engine,
+            drain,
+            runtime,
+            serving: Some(serving),
+            last: Mutex::default(),
+        }
     }
 
     /// A client of it.
@@ -93,7 +104,11 @@ impl Stand {
     /// Publishes a reading that was asked for just now, later than everything published before.
     pub fn reading(&self, source: &str, json: &str) {
         let at = self.later();
-        let reading = Reading { fetched_at: at, provider: name("provider"), data: Data::from_checked(json) };
+        let reading = Reading {
+            fetched_at: at,
+            provider: name("provider"),
+            data: Data::from_checked(json),
+        };
         self.publish(source, at, Ok(reading));
     }
 
@@ -105,7 +120,9 @@ impl Stand {
     /// Now, once a millisecond has passed since the last time.
     fn later(&self) -> Time {
         let mut last = self.last.lock().unwrap();
-        let now = std::iter::repeat_with(|| self.engine.clock.now()).find(|now| now > &*last).unwrap();
+        let now = std::iter::repeat_with(|| self.engine.clock.now())
+            .find(|now| now > &*last)
+            .unwrap();
         *last = now;
         now
     }
@@ -113,8 +130,17 @@ impl Stand {
     fn publish(&self, source: &str, at: Time, result: Result<Reading, Failure>) {
         let identity = Identity::of(&self.engine.cache.snapshot().entry(source).unwrap().source);
         let took = Duration::from_millis(84);
-        let outcome = Outcome { source: name(source), identity, at, took, result, tries: Vec::new() };
-        self.engine.cache.publish(&outcome, |_| Some(at.after(Duration::from_secs(15))));
+        let outcome = Outcome {
+            source: name(source),
+            identity,
+            at,
+            took,
+            result,
+            tries: Vec::new(),
+        };
+        self.engine
+            .cache
+            .publish(&outcome, |_| Some(at.after(Duration::from_secs(15))));
     }
 
     /// Stops it and waits until it has stopped; how long that took.
@@ -123,7 +149,9 @@ impl Stand {
         let begun = clock.mark();
         self.drain.cancel();
         let serving = self.serving.take().unwrap();
-        let ended = self.runtime.block_on(async { tokio::time::timeout(limit, serving).await });
+        let ended = self
+            .runtime
+            .block_on(async { tokio::time::timeout(limit, serving).await });
         ended.ok().map(|result| {
             result.unwrap();
             clock.since(begun)

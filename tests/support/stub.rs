@@ -39,9 +39,18 @@ impl Stub {
     pub fn json_at(host: &str, body: &str) -> Self {
         let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Answer { status: "200 OK", headers: String::new(), body: body.into(), delay: Duration::ZERO };
-        let stub =
-            Self { address, answer: Arc::new(Mutex::new(answer)), calls: Arc::default(), connections: Arc::default() };
+        let answer = Answer {
+            status: "200 OK",
+            headers: String::new(),
+            body: body.into(),
+            delay: Duration::ZERO,
+        };
+        let stub = Self {
+            address,
+            answer: Arc::new(Mutex::new(answer)),
+            calls: Arc::default(),
+            connections: Arc::default(),
+        };
         let accepting = stub.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -87,7 +96,10 @@ impl Stub {
             let answer = self.answer.lock().unwrap().clone();
             std::thread::sleep(answer.delay);
             let (status, headers, body) = (answer.status, answer.headers, answer.body);
-            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n",
+                body.len()
+            );
             let mut out = stream;
             out.write_all(format!("{head}{body}").as_bytes()).ok()?;
         }

@@ -14,7 +14,11 @@ pub(super) fn provider(text: &Text, cx: &mut Context<'_>) -> Option<Url> {
     let url = parse(text, &["http", "https"], cx)?;
     reachable(&url, text, cx)?;
     if url.fragment().is_some() {
-        cx.problems.warn(&text.span, "the part of the URL after `#` is never sent", "write `%23` for a literal `#`");
+        cx.problems.warn(
+            &text.span,
+            "the part of the URL after `#` is never sent",
+            "write `%23` for a literal `#`",
+        );
     }
     warn_of_credentials(&url, text, cx);
     Some(url)
@@ -29,7 +33,11 @@ pub(super) fn proxy(text: &Text, cx: &mut Context<'_>) -> Option<Proxy> {
     reachable(&url, text, cx)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         let message = "a proxy has neither path nor query";
-        cx.problems.error(&text.span, message, "expected `http://[user:password@]host[:port]`");
+        cx.problems.error(
+            &text.span,
+            message,
+            "expected `http://[user:password@]host[:port]`",
+        );
         return None;
     }
     warn_of_credentials(&url, text, cx);
@@ -44,16 +52,19 @@ pub(super) fn redis(text: &Text, cx: &mut Context<'_>) -> Option<String> {
     let url = parse(text, &["redis", "rediss", "unix"], cx)?;
     let path = url.path().trim_matches('/');
     let fault = match url.scheme() {
-        "unix" if path.is_empty() || url.has_host() => {
-            Some(("the URL names no socket", "expected `unix:///path/to/socket`"))
-        }
+        "unix" if path.is_empty() || url.has_host() => Some((
+            "the URL names no socket",
+            "expected `unix:///path/to/socket`",
+        )),
         "unix" => None,
-        _ if url.host_str().is_none_or(str::is_empty) => {
-            Some(("the URL has no host", "expected `redis://[user:password@]host[:port][/database]`"))
-        }
-        _ if !path.is_empty() && path.parse::<u32>().is_err() => {
-            Some(("the path of a Redis URL is the number of a database", "expected `redis://host:port/0`"))
-        }
+        _ if url.host_str().is_none_or(str::is_empty) => Some((
+            "the URL has no host",
+            "expected `redis://[user:password@]host[:port][/database]`",
+        )),
+        _ if !path.is_empty() && path.parse::<u32>().is_err() => Some((
+            "the path of a Redis URL is the number of a database",
+            "expected `redis://host:port/0`",
+        )),
         _ => None,
     };
     if let Some((message, help)) = fault {
@@ -86,21 +97,38 @@ fn form_fault(text: &str, schemes: &[&str]) -> Option<(String, String)> {
     if text.is_empty() {
         return Some(("the URL is empty".into(), expected));
     }
-    if let Some(bad) = text.chars().find(|c| c.is_whitespace() || c.is_control() || *c == '\\') {
-        let help = "expected neither spaces nor control characters nor `\\`; a space is written `%20`";
-        return Some((format!("the URL holds {}", quote(&bad.to_string())), help.into()));
+    if let Some(bad) = text
+        .chars()
+        .find(|c| c.is_whitespace() || c.is_control() || *c == '\\')
+    {
+        let help =
+            "expected neither spaces nor control characters nor `\\`; a space is written `%20`";
+        return Some((
+            format!("the URL holds {}", quote(&bad.to_string())),
+            help.into(),
+        ));
     }
-    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| scheme.chars().all(scheme_char)) else {
+    let Some((scheme, rest)) = text
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.chars().all(scheme_char))
+    else {
         return Some(("the URL has no scheme".into(), expected));
     };
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         let near = nearest(scheme, schemes.iter().copied());
         let help = near.map_or(expected, |near| format!("did you mean `{near}://`?"));
-        return Some((format!("the scheme {} will not do here", quote(scheme)), help));
+        return Some((
+            format!("the scheme {} will not do here", quote(scheme)),
+            help,
+        ));
     }
     let hostless = rest.is_empty() || rest.starts_with(['/', '?', '#']);
-    (hostless && !scheme.eq_ignore_ascii_case("unix"))
-        .then(|| ("the URL has no host".into(), format!("expected `{scheme}://host/…`")))
+    (hostless && !scheme.eq_ignore_ascii_case("unix")).then(|| {
+        (
+            "the URL has no host".into(),
+            format!("expected `{scheme}://host/…`"),
+        )
+    })
 }
 
 fn scheme_char(c: char) -> bool {
@@ -109,15 +137,28 @@ fn scheme_char(c: char) -> bool {
 
 fn parse_fault(error: ParseError) -> (String, String) {
     let (message, help) = match error {
-        ParseError::EmptyHost => ("the URL has no host", "expected one between `://` and the path"),
-        ParseError::InvalidPort => ("the port of the URL is none", "expected a number from 1 to 65535"),
-        ParseError::InvalidIpv4Address => {
-            ("the host of the URL is no IPv4 address, though it looks like one", "expected one such as `127.0.0.1`")
+        ParseError::EmptyHost => (
+            "the URL has no host",
+            "expected one between `://` and the path",
+        ),
+        ParseError::InvalidPort => (
+            "the port of the URL is none",
+            "expected a number from 1 to 65535",
+        ),
+        ParseError::InvalidIpv4Address => (
+            "the host of the URL is no IPv4 address, though it looks like one",
+            "expected one such as `127.0.0.1`",
+        ),
+        ParseError::InvalidIpv6Address => (
+            "the host of the URL is no IPv6 address, though it looks like one",
+            "expected one such as `[::1]`",
+        ),
+        other => {
+            return (
+                format!("the host of the URL is none: {other}"),
+                "expected a name or an address".into(),
+            );
         }
-        ParseError::InvalidIpv6Address => {
-            ("the host of the URL is no IPv6 address, though it looks like one", "expected one such as `[::1]`")
-        }
-        other => return (format!("the host of the URL is none: {other}"), "expected a name or an address".into()),
     };
     (message.into(), help.into())
 }
@@ -132,10 +173,18 @@ fn reachable(url: &Url, text: &Text, cx: &mut Context<'_>) -> Option<()> {
     };
     if literal.is_some_and(is_metadata) {
         let help = "every attempt will be `destination_blocked`: no key allows this host";
-        cx.problems.warn(&text.span, "the host of the URL is a cloud's metadata service", help);
+        cx.problems.warn(
+            &text.span,
+            "the host of the URL is a cloud's metadata service",
+            help,
+        );
     }
     if url.port() == Some(0) {
-        cx.problems.error(&text.span, "the port of the URL is 0", "expected a number from 1 to 65535");
+        cx.problems.error(
+            &text.span,
+            "the port of the URL is 0",
+            "expected a number from 1 to 65535",
+        );
         return None;
     }
     Some(())
@@ -146,7 +195,11 @@ fn warn_of_credentials(url: &Url, text: &Text, cx: &mut Context<'_>) {
     let any = !url.username().is_empty() || url.password().is_some();
     if any && userinfo(text.written()).is_some_and(|userinfo| is_literal(userinfo, url)) {
         let message = "credentials are written into the URL";
-        cx.problems.warn(&text.span, message, "take them from `${NAME}` or `${file:PATH}`");
+        cx.problems.warn(
+            &text.span,
+            message,
+            "take them from `${NAME}` or `${file:PATH}`",
+        );
     }
 }
 
@@ -160,5 +213,8 @@ fn is_literal(userinfo: &str, url: &Url) -> bool {
 /// What stands before the `@` in a URL as it is written. A reference in it may hold a `/`.
 fn userinfo(written: &str) -> Option<&str> {
     let rest = written.split_once("://")?.1;
-    rest.split(['?', '#']).next()?.rsplit_once('@').map(|(userinfo, _)| userinfo)
+    rest.split(['?', '#'])
+        .next()?
+        .rsplit_once('@')
+        .map(|(userinfo, _)| userinfo)
 }

@@ -13,9 +13,16 @@ use super::{name, source};
 /// Every derived source that can be made out, in the file's order.
 pub(super) fn derived(raw: &Raw, fetched: &[Source], cx: &mut Context<'_>) -> Vec<Source> {
     let known = Known::new(raw);
-    let inputs: Vec<Vec<Name>> = raw.derived.iter().map(|one| inputs(one, &known, cx)).collect();
+    let inputs: Vec<Vec<Name>> = raw
+        .derived
+        .iter()
+        .map(|one| inputs(one, &known, cx))
+        .collect();
     tell_circles(raw, &inputs, cx);
-    let mut shelves: HashMap<Name, Shelf> = fetched.iter().map(|one| (one.name.clone(), one.shelf)).collect();
+    let mut shelves: HashMap<Name, Shelf> = fetched
+        .iter()
+        .map(|one| (one.name.clone(), one.shelf))
+        .collect();
     let mut found: Vec<Source> = Vec::new();
     for (one, from) in raw.derived.iter().zip(inputs) {
         if let Some(source) = source_of(one, from, &known, cx) {
@@ -35,28 +42,54 @@ struct Known<'r> {
 
 impl<'r> Known<'r> {
     fn new(raw: &'r Raw) -> Self {
-        let fetched: HashSet<&str> = raw.sources.iter().map(|one| one.name.value.as_str()).collect();
+        let fetched: HashSet<&str> = raw
+            .sources
+            .iter()
+            .map(|one| one.name.value.as_str())
+            .collect();
         let derived = raw.derived.iter().map(|one| one.name.value.as_str());
         let mut all = HashSet::new();
-        let each = raw.sources.iter().map(|one| one.name.value.as_str()).chain(derived);
+        let each = raw
+            .sources
+            .iter()
+            .map(|one| one.name.value.as_str())
+            .chain(derived);
         let order = each.filter(|name| all.insert(*name)).collect();
-        Self { fetched, all, order }
+        Self {
+            fetched,
+            all,
+            order,
+        }
     }
 }
 
-fn source_of(raw: &RawDerived, from: Vec<Name>, known: &Known<'_>, cx: &mut Context<'_>) -> Option<Source> {
+fn source_of(
+    raw: &RawDerived,
+    from: Vec<Name>,
+    known: &Known<'_>,
+    cx: &mut Context<'_>,
+) -> Option<Source> {
     if let Some(text) = &raw.extract {
         cx.filter(text);
     }
     let name = name(&raw.name.clone().into(), "derived source", cx)?;
     if known.fetched.contains(name.as_str()) {
         let message = format!("`{name}` is a source and a derived source");
-        cx.problems.error(&raw.name.span, message, "expected another name");
+        cx.problems
+            .error(&raw.name.span, message, "expected another name");
     }
     let extract = raw.extract.as_ref().map_or(".", |text| &text.value).into();
     let attribution = source::attribution(raw.attribution.as_ref());
-    let shelf = Shelf { ttl: Duration::ZERO, max_stale: Duration::ZERO };
-    Some(Source { name, kind: Kind::Derived { from, extract }, shelf, attribution })
+    let shelf = Shelf {
+        ttl: Duration::ZERO,
+        max_stale: Duration::ZERO,
+    };
+    Some(Source {
+        name,
+        kind: Kind::Derived { from, extract },
+        shelf,
+        attribution,
+    })
 }
 
 fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name> {
@@ -64,12 +97,20 @@ fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name
     let help = "expected the names of sources, such as `from = [\"btc\", \"usd\"]`";
     let Some(from) = &raw.from else {
         if !raw.has_from {
-            cx.problems.absent(&raw.span, format!("derived source {what} has no `from`"), help);
+            cx.problems.absent(
+                &raw.span,
+                format!("derived source {what} has no `from`"),
+                help,
+            );
         }
         return Vec::new();
     };
     if from.value.is_empty() {
-        cx.problems.error(&from.span, format!("derived source {what} has no inputs"), help);
+        cx.problems.error(
+            &from.span,
+            format!("derived source {what} has no inputs"),
+            help,
+        );
     }
     let mut inputs = Vec::with_capacity(from.value.len());
     for text in &from.value {
@@ -82,14 +123,22 @@ fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name
 }
 
 fn input(text: &Text, before: &[Name], known: &Known<'_>) -> Result<Name, (String, String)> {
-    let name = Name::new(&text.value).ok().filter(|name| known.all.contains(name.as_str()));
+    let name = Name::new(&text.value)
+        .ok()
+        .filter(|name| known.all.contains(name.as_str()));
     let Some(name) = name else {
         let near = nearest(text.written(), known.order.iter().copied());
-        let help = near.map_or_else(|| listed(&known.order), |near| format!("did you mean `{near}`?"));
+        let help = near.map_or_else(
+            || listed(&known.order),
+            |near| format!("did you mean `{near}`?"),
+        );
         return Err((format!("unknown source {text}"), help));
     };
     if before.contains(&name) {
-        return Err((format!("`{name}` stands twice"), "expected each input once".into()));
+        return Err((
+            format!("`{name}` stands twice"),
+            "expected each input once".into(),
+        ));
     }
     Ok(name)
 }
@@ -97,17 +146,28 @@ fn input(text: &Text, before: &[Name], known: &Known<'_>) -> Result<Name, (Strin
 /// The known names, as many as fit a line.
 fn listed(names: &[&str]) -> String {
     let some = names.iter().take(8).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 8 { format!("known: {some}, …") } else { format!("known: {some}") }
+    if names.len() > 8 {
+        format!("known: {some}, …")
+    } else {
+        format!("known: {some}")
+    }
 }
 
 /// Tells each circle once, where its first source is defined.
 fn tell_circles(raw: &Raw, inputs: &[Vec<Name>], cx: &mut Context<'_>) {
-    let place: HashMap<&str, usize> =
-        raw.derived.iter().enumerate().map(|(index, one)| (one.name.value.as_str(), index)).collect();
+    let place: HashMap<&str, usize> = raw
+        .derived
+        .iter()
+        .enumerate()
+        .map(|(index, one)| (one.name.value.as_str(), index))
+        .collect();
     let mut done = vec![false; inputs.len()];
     for start in 0..inputs.len() {
         for circle in circles(start, inputs, &place, &mut done) {
-            let mut names: Vec<&str> = circle.iter().map(|index| raw.derived[*index].name.value.as_str()).collect();
+            let mut names: Vec<&str> = circle
+                .iter()
+                .map(|index| raw.derived[*index].name.value.as_str())
+                .collect();
             names.push(names[0]);
             let one = &raw.derived[circle[0]];
             let span = one.from.as_ref().map_or(&one.span, |from| &from.span);
@@ -118,7 +178,12 @@ fn tell_circles(raw: &Raw, inputs: &[Vec<Name>], cx: &mut Context<'_>) {
 }
 
 /// The circles that a walk from `start` closes. It keeps its own stack: a chain may have thousands of links.
-fn circles(start: usize, inputs: &[Vec<Name>], place: &HashMap<&str, usize>, done: &mut [bool]) -> Vec<Vec<usize>> {
+fn circles(
+    start: usize,
+    inputs: &[Vec<Name>],
+    place: &HashMap<&str, usize>,
+    done: &mut [bool],
+) -> Vec<Vec<usize>> {
     let mut found = Vec::new();
     let mut path: Vec<(usize, usize)> = vec![(start, 0)];
     let mut on_path: HashSet<usize> = HashSet::from([start]);
@@ -131,11 +196,17 @@ fn circles(start: usize, inputs: &[Vec<Name>], place: &HashMap<&str, usize>, don
             continue;
         };
         *next += 1;
-        let Some(&to) = place.get(input.as_str()).filter(|to| !done[**to]) else { continue };
+        let Some(&to) = place.get(input.as_str()).filter(|to| !done[**to]) else {
+            continue;
+        };
         if on_path.insert(to) {
             path.push((to, 0));
         } else {
-            let circle = path.iter().map(|(index, _)| *index).skip_while(|index| *index != to).collect();
+            let circle = path
+                .iter()
+                .map(|(index, _)| *index)
+                .skip_while(|index| *index != to)
+                .collect();
             found.push(circle);
         }
     }
@@ -148,12 +219,18 @@ fn spread(derived: &mut [Source], shelves: &mut HashMap<Name, Shelf>) {
     let mut users: HashMap<Name, Vec<usize>> = HashMap::new();
     let mut waits: Vec<usize> = vec![0; derived.len()];
     for (index, source) in derived.iter().enumerate() {
-        for input in source.inputs().iter().filter(|input| !shelves.contains_key(*input)) {
+        for input in source
+            .inputs()
+            .iter()
+            .filter(|input| !shelves.contains_key(*input))
+        {
             users.entry(input.clone()).or_default().push(index);
             waits[index] += 1;
         }
     }
-    let mut ready: Vec<usize> = (0..derived.len()).filter(|index| waits[*index] == 0).collect();
+    let mut ready: Vec<usize> = (0..derived.len())
+        .filter(|index| waits[*index] == 0)
+        .collect();
     while let Some(index) = ready.pop() {
         let source = &mut derived[index];
         let inputs = source.inputs().iter().filter_map(|name| shelves.get(name));

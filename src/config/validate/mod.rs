@@ -32,7 +32,11 @@ pub(super) fn validate(raw: &Raw, cx: &mut Context<'_>) -> Parts {
     let mut sources = source::sources(raw, cx);
     let derived = derived::derived(raw, &sources, cx);
     sources.extend(derived);
-    Parts { server, store, sources: sources.into_iter().map(Arc::new).collect() }
+    Parts {
+        server,
+        store,
+        sources: sources.into_iter().map(Arc::new).collect(),
+    }
 }
 
 /// The name that a key or a value spells.
@@ -41,18 +45,26 @@ fn name(text: &Text, what: &str, cx: &mut Context<'_>) -> Option<Name> {
         Ok(name) => return Some(name),
         Err(error) => error,
     };
-    let near = near_name(text.written()).filter(|_| text.written.is_none() && text.value.is_ascii());
+    let near =
+        near_name(text.written()).filter(|_| text.written.is_none() && text.value.is_ascii());
     let help = match (error, near) {
         (NameError::BadCharacter, Some(near)) => format!("did you mean `{near}`? {error}"),
         _ => error.to_string(),
     };
-    cx.problems.error(&text.span, format!("{text} is no name of a {what}"), help);
+    cx.problems
+        .error(&text.span, format!("{text} is no name of a {what}"), help);
     None
 }
 
 /// A name that looks like `text`: lower case, with `-` for what a name cannot hold.
 fn near_name(text: &str) -> Option<Name> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
     let slug: String = text.chars().take(Name::MAX).map(plain).collect();
     Name::new(slug.trim_matches(['-', '_'])).ok()
 }

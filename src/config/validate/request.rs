@@ -18,14 +18,26 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "QUERY"];
 const RESERVED: [(&str, &str); 11] = [
     ("host", "it is the URL's host"),
     ("content-length", "it is counted from `body`"),
-    ("connection", "connections are kept and reused by the service"),
+    (
+        "connection",
+        "connections are kept and reused by the service",
+    ),
     ("transfer-encoding", "it is the service's own framing"),
     ("te", "it is the service's own framing"),
     ("trailer", "it is the service's own framing"),
     ("upgrade", "connections are kept and reused by the service"),
-    ("keep-alive", "connections are kept and reused by the service"),
-    ("proxy-connection", "connections are kept and reused by the service"),
-    ("proxy-authorization", "a proxy's user and password stand in the URL of `proxy`"),
+    (
+        "keep-alive",
+        "connections are kept and reused by the service",
+    ),
+    (
+        "proxy-connection",
+        "connections are kept and reused by the service",
+    ),
+    (
+        "proxy-authorization",
+        "a proxy's user and password stand in the URL of `proxy`",
+    ),
     ("expect", "the service never waits for `100 Continue`"),
 ];
 
@@ -58,8 +70,16 @@ impl Base {
 
     /// This, with what it does not say taken from `source`; headers by name.
     pub(super) fn over(self, source: &Self) -> Self {
-        let own = |name: &str| self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        let inherited = source.headers.iter().filter(|(name, _)| !own(name)).cloned();
+        let own = |name: &str| {
+            self.headers
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
+        };
+        let inherited = source
+            .headers
+            .iter()
+            .filter(|(name, _)| !own(name))
+            .cloned();
         let headers: Vec<_> = inherited.chain(self.headers.iter().cloned()).collect();
         Self {
             method: self.method.or_else(|| source.method.clone()),
@@ -86,7 +106,11 @@ fn method(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
         || format!("{why}expected one of {}", METHODS.join(", ")),
         |near| format!("did you mean \"{near}\"?"),
     );
-    cx.problems.error(&text.span, format!("the method {text} will not do here"), help);
+    cx.problems.error(
+        &text.span,
+        format!("the method {text} will not do here"),
+        help,
+    );
     None
 }
 
@@ -95,7 +119,9 @@ fn headers(raw: &[(Spot<String>, Text)], cx: &mut Context<'_>) -> Vec<(Arc<str>,
     let mut headers: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         cx.secrets.extend(secrets::of_header(&value.value));
-        let repeated = headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name.value));
+        let repeated = headers
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(&name.value));
         if let Some((message, help)) = name_fault(&name.value, repeated) {
             cx.problems.error(&name.span, message, help);
         }
@@ -111,16 +137,29 @@ fn name_fault(name: &str, repeated: bool) -> Option<(String, String)> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         let help = "expected letters, digits and `-`, such as `X-Api-Key`";
-        return Some((format!("{} is no name of a header", quote(name)), help.into()));
+        return Some((
+            format!("{} is no name of a header", quote(name)),
+            help.into(),
+        ));
     }
-    if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| name.eq_ignore_ascii_case(reserved)) {
+    if let Some((_, why)) = RESERVED
+        .iter()
+        .find(|(reserved, _)| name.eq_ignore_ascii_case(reserved))
+    {
         return Some((format!("the header `{name}` cannot be set"), (*why).into()));
     }
-    repeated.then(|| (format!("the header `{name}` is written twice"), "names of headers have no case".into()))
+    repeated.then(|| {
+        (
+            format!("the header `{name}` is written twice"),
+            "names of headers have no case".into(),
+        )
+    })
 }
 
 fn value_fault(name: &str, value: &str) -> Option<(String, String)> {
-    let bad = value.chars().find(|c| (c.is_control() && *c != '\t') || !c.is_ascii())?;
+    let bad = value
+        .chars()
+        .find(|c| (c.is_control() && *c != '\t') || !c.is_ascii())?;
     let what = match bad {
         '\r' | '\n' => "a line break".into(),
         bad if bad.is_control() => format!("the control character {}", quote(&bad.to_string())),
@@ -140,7 +179,8 @@ fn certificates(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
         },
     };
     let help = "expected PEM certificates, at most 64KiB; a relative path starts at the configuration's folder";
-    cx.problems.error(&text.span, format!("the ca_file {text} {fault}"), help);
+    cx.problems
+        .error(&text.span, format!("the ca_file {text} {fault}"), help);
     None
 }
 
@@ -149,7 +189,13 @@ fn trusted(bytes: &[u8]) -> Result<&str, String> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bytes) {
         let certificate = certificate.map_err(|_| "holds damaged PEM".to_owned())?;
-        store.add(certificate).map_err(|_| "holds a certificate that cannot be read".to_owned())?;
+        store
+            .add(certificate)
+            .map_err(|_| "holds a certificate that cannot be read".to_owned())?;
     }
-    if store.is_empty() { Err("holds no certificate".into()) } else { Ok(pem) }
+    if store.is_empty() {
+        Err("holds no certificate".into())
+    } else {
+        Ok(pem)
+    }
 }

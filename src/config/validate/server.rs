@@ -34,7 +34,11 @@ impl Default for Server {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { path: Some("state/resumen.json".into()), redis: None, redis_prefix: "resumen".into() }
+        Self {
+            path: Some("state/resumen.json".into()),
+            redis: None,
+            redis_prefix: "resumen".into(),
+        }
     }
 }
 
@@ -57,46 +61,86 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let meant = format!("{host}:{port}");
     match meant.parse::<SocketAddr>() {
         Ok(meant) => Err(format!("did you mean `{meant}`?")),
-        Err(_) => Err("expected an address and a port from 0 to 65535, such as `0.0.0.0:8080` or `[::]:8080`".into()),
+        Err(_) => Err(
+            "expected an address and a port from 0 to 65535, such as `0.0.0.0:8080` or `[::]:8080`"
+                .into(),
+        ),
     }
 }
 
 /// How to serve.
 pub(super) fn server(raw: &RawServer, cx: &mut Context<'_>) -> Server {
     let default = Server::default();
-    let of = |spot: &Option<Spot<Duration>>, default| spot.as_ref().map_or(default, |spot| spot.value);
+    let of =
+        |spot: &Option<Spot<Duration>>, default| spot.as_ref().map_or(default, |spot| spot.value);
     let max_timeout = of(&raw.max_timeout, default.max_timeout);
-    let default_timeout = of(&raw.default_timeout, default.default_timeout.min(max_timeout));
-    if let Some(spot) = raw.default_timeout.as_ref().filter(|_| default_timeout > max_timeout && !raw.broken) {
-        let message = format!("default_timeout {} is longer than max_timeout", duration_text(default_timeout));
-        cx.problems.error(&spot.span, message, format!("expected at most {}", duration_text(max_timeout)));
+    let default_timeout = of(
+        &raw.default_timeout,
+        default.default_timeout.min(max_timeout),
+    );
+    if let Some(spot) = raw
+        .default_timeout
+        .as_ref()
+        .filter(|_| default_timeout > max_timeout && !raw.broken)
+    {
+        let message = format!(
+            "default_timeout {} is longer than max_timeout",
+            duration_text(default_timeout)
+        );
+        cx.problems.error(
+            &spot.span,
+            message,
+            format!("expected at most {}", duration_text(max_timeout)),
+        );
     }
     Server {
-        listen: raw.listen.as_ref().and_then(|text| listen(text, cx)).unwrap_or(default.listen),
+        listen: raw
+            .listen
+            .as_ref()
+            .and_then(|text| listen(text, cx))
+            .unwrap_or(default.listen),
         default_timeout,
         max_timeout,
-        max_connections: raw.max_connections.map_or(default.max_connections, |most| most as usize),
+        max_connections: raw
+            .max_connections
+            .map_or(default.max_connections, |most| most as usize),
         header_timeout: of(&raw.header_timeout, default.header_timeout),
         idle_timeout: of(&raw.idle_timeout, default.idle_timeout),
         shutdown_grace: of(&raw.shutdown_grace, default.shutdown_grace),
-        cors_origins: raw.cors_origins.as_ref().map(|list| origins(list, cx)).unwrap_or_default(),
+        cors_origins: raw
+            .cors_origins
+            .as_ref()
+            .map(|list| origins(list, cx))
+            .unwrap_or_default(),
     }
 }
 
 fn listen(text: &Text, cx: &mut Context<'_>) -> Option<SocketAddr> {
-    let fault = |help: String| cx.problems.error(&text.span, format!("{text} is no address to listen on"), help);
+    let fault = |help: String| {
+        cx.problems.error(
+            &text.span,
+            format!("{text} is no address to listen on"),
+            help,
+        )
+    };
     parse_listen(&text.value).map_err(fault).ok()
 }
 
 fn origins(list: &Spot<Vec<Text>>, cx: &mut Context<'_>) -> Vec<String> {
     if list.value.len() > 1 && list.value.iter().any(|text| text.value == "*") {
-        cx.problems.error(&list.span, "`*` stands beside other origins", "expected [\"*\"] alone, or exact origins");
+        cx.problems.error(
+            &list.span,
+            "`*` stands beside other origins",
+            "expected [\"*\"] alone, or exact origins",
+        );
     }
     let mut origins = Vec::with_capacity(list.value.len());
     for text in &list.value {
         match origin(&text.value) {
             Ok(()) => origins.push(text.value.clone()),
-            Err(help) => cx.problems.error(&text.span, format!("{text} is no origin"), help),
+            Err(help) => cx
+                .problems
+                .error(&text.span, format!("{text} is no origin"), help),
         }
     }
     origins
@@ -107,7 +151,9 @@ fn origin(text: &str) -> Result<(), String> {
     if text == "*" {
         return Ok(());
     }
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && text.contains("://"));
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && text.contains("://"));
     match url.map(|url| url.origin().ascii_serialization()) {
         Some(exact) if exact == text => Ok(()),
         Some(exact) => Err(format!("did you mean \"{exact}\"?")),
@@ -119,9 +165,16 @@ fn origin(text: &str) -> Result<(), String> {
 pub(super) fn store(raw: &RawStore, cx: &mut Context<'_>) -> Store {
     let default = Store::default();
     Store {
-        path: raw.path.as_ref().map_or(default.path, |text| path(text, cx)),
+        path: raw
+            .path
+            .as_ref()
+            .map_or(default.path, |text| path(text, cx)),
         redis: raw.redis.as_ref().and_then(|text| address::redis(text, cx)),
-        redis_prefix: raw.redis_prefix.as_ref().and_then(|text| prefix(text, cx)).unwrap_or(default.redis_prefix),
+        redis_prefix: raw
+            .redis_prefix
+            .as_ref()
+            .and_then(|text| prefix(text, cx))
+            .unwrap_or(default.redis_prefix),
     }
 }
 
@@ -132,9 +185,15 @@ fn path(text: &Text, cx: &mut Context<'_>) -> Option<PathBuf> {
     } else if text.value.ends_with('/') {
         "names a folder"
     } else {
-        return Some(text.value.as_str()).filter(|path| !path.is_empty()).map(PathBuf::from);
+        return Some(text.value.as_str())
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
     };
-    cx.problems.error(&text.span, format!("the path {text} {fault}"), "expected a file, or \"\" for none");
+    cx.problems.error(
+        &text.span,
+        format!("the path {text} {fault}"),
+        "expected a file, or \"\" for none",
+    );
     None
 }
 
@@ -144,6 +203,7 @@ fn prefix(text: &Text, cx: &mut Context<'_>) -> Option<String> {
         return Some(text.value.clone());
     }
     let help = format!("expected 1 to {MOST_PREFIX} printable ASCII characters without spaces");
-    cx.problems.error(&text.span, format!("{text} is no prefix of keys"), help);
+    cx.problems
+        .error(&text.span, format!("{text} is no prefix of keys"), help);
     None
 }

@@ -26,20 +26,31 @@ pub(super) struct Timing {
 pub(super) fn resolve(defaults: &RawTiming, source: &RawSource, cx: &mut Context<'_>) -> Timing {
     let own = &source.timing;
     let interval = inherit(own.interval.as_ref(), defaults.interval.as_ref()).unwrap_or(INTERVAL);
-    let timeout = inherit(own.timeout.as_ref(), defaults.timeout.as_ref()).unwrap_or(TIMEOUT).min(interval);
+    let timeout = inherit(own.timeout.as_ref(), defaults.timeout.as_ref())
+        .unwrap_or(TIMEOUT)
+        .min(interval);
     let ttl = inherit(own.ttl.as_ref(), defaults.ttl.as_ref()).unwrap_or(2 * interval + timeout);
     let max_stale = inherit(own.max_stale.as_ref(), defaults.max_stale.as_ref());
     let max_stale = max_stale.unwrap_or((4 * interval).max(HOUR));
     let min_interval = inherit(own.min_interval.as_ref(), defaults.min_interval.as_ref());
     let min_interval = min_interval.unwrap_or((interval / 10).clamp(SECOND, MINUTE));
     let hedge_after = source.hedge_after.as_ref().map(|spot| spot.value);
-    let pace = Pace { interval, timeout, min_interval, hedge_after };
+    let pace = Pace {
+        interval,
+        timeout,
+        min_interval,
+        hedge_after,
+    };
     let shelf = Shelf { ttl, max_stale };
     if !own.broken && !defaults.broken {
         relate(source, &pace, &shelf, cx);
     }
     let max_body = inherit(own.max_body.as_ref(), defaults.max_body.as_ref()).unwrap_or(MAX_BODY);
-    Timing { pace, shelf, max_body }
+    Timing {
+        pace,
+        shelf,
+        max_body,
+    }
 }
 
 fn inherit<T: Copy>(own: Option<&Spot<T>>, default: Option<&Spot<T>>) -> Option<T> {
@@ -51,23 +62,55 @@ fn relate(source: &RawSource, pace: &Pace, shelf: &Shelf, cx: &mut Context<'_>) 
     let name = &source.name.value;
     let own = &source.timing;
     let interval = text(pace.interval);
-    if let Some(timeout) = own.timeout.as_ref().filter(|timeout| timeout.value > pace.interval) {
-        let message = format!("the timeout {} of source `{name}` is longer than its interval", text(timeout.value));
-        cx.problems.error(&timeout.span, message, format!("expected at most its interval, {interval}"));
+    if let Some(timeout) = own
+        .timeout
+        .as_ref()
+        .filter(|timeout| timeout.value > pace.interval)
+    {
+        let message = format!(
+            "the timeout {} of source `{name}` is longer than its interval",
+            text(timeout.value)
+        );
+        cx.problems.error(
+            &timeout.span,
+            message,
+            format!("expected at most its interval, {interval}"),
+        );
     }
     let paced = own.min_interval.as_ref().or(own.interval.as_ref());
     if let Some(spot) = paced.filter(|_| pace.min_interval > pace.interval) {
         let least = text(pace.min_interval);
-        let message = format!("the interval {interval} of source `{name}` is shorter than its min_interval {least}");
-        cx.problems.warn(&spot.span, message, format!("attempts start every {least}"));
+        let message = format!(
+            "the interval {interval} of source `{name}` is shorter than its min_interval {least}"
+        );
+        cx.problems
+            .warn(&spot.span, message, format!("attempts start every {least}"));
     }
     let kept = own.ttl.as_ref().or(own.interval.as_ref());
     if let Some(spot) = kept.filter(|_| shelf.ttl < pace.interval) {
-        let message = format!("the ttl {} of source `{name}` is shorter than its interval {interval}", text(shelf.ttl));
-        cx.problems.warn(&spot.span, message, "its data is stale before the next attempt, even if all goes well");
+        let message = format!(
+            "the ttl {} of source `{name}` is shorter than its interval {interval}",
+            text(shelf.ttl)
+        );
+        cx.problems.warn(
+            &spot.span,
+            message,
+            "its data is stale before the next attempt, even if all goes well",
+        );
     }
-    if let Some(hedge) = source.hedge_after.as_ref().filter(|hedge| hedge.value >= pace.timeout) {
-        let message = format!("hedge_after {} of source `{name}` has no effect", text(hedge.value));
-        cx.problems.warn(&hedge.span, message, format!("an attempt ends by its timeout, {}", text(pace.timeout)));
+    if let Some(hedge) = source
+        .hedge_after
+        .as_ref()
+        .filter(|hedge| hedge.value >= pace.timeout)
+    {
+        let message = format!(
+            "hedge_after {} of source `{name}` has no effect",
+            text(hedge.value)
+        );
+        cx.problems.warn(
+            &hedge.span,
+            message,
+            format!("an attempt ends by its timeout, {}", text(pace.timeout)),
+        );
     }
 }

@@ -5,27 +5,75 @@ use super::{gives, refused};
 /// Filter, body, result.
 const CASES: &[(&str, &str, &str)] = &[
     ("[.[] | select(. > 1)] | length", "[1,2,3]", "2"),
-    ("to_entries | map(\"\\(.key)=\\(.value)\") | join(\",\")", r#"{"a":1.50,"b":"x"}"#, r#""a=1.50,b=x""#),
-    ("with_entries(.value += 1)", r#"{"a":1,"b":2}"#, r#"{"a":2,"b":3}"#),
-    ("[{name: \"a\", value: 1}, {k: \"b\", v: 2}] | from_entries", "0", r#"{"a":1,"b":2}"#),
+    (
+        "to_entries | map(\"\\(.key)=\\(.value)\") | join(\",\")",
+        r#"{"a":1.50,"b":"x"}"#,
+        r#""a=1.50,b=x""#,
+    ),
+    (
+        "with_entries(.value += 1)",
+        r#"{"a":1,"b":2}"#,
+        r#"{"a":2,"b":3}"#,
+    ),
+    (
+        "[{name: \"a\", value: 1}, {k: \"b\", v: 2}] | from_entries",
+        "0",
+        r#"{"a":1,"b":2}"#,
+    ),
     (".a[1:] | first", r#"{"a":[1,2,3]}"#, "2"),
-    (".a.b.c = 1 | del(.x)", r#"{"x":1}"#, r#"{"a":{"b":{"c":1}}}"#),
+    (
+        ".a.b.c = 1 | del(.x)",
+        r#"{"x":1}"#,
+        r#"{"a":{"b":{"c":1}}}"#,
+    ),
     ("[.. | numbers]", r#"{"a":[1,{"b":2}]}"#, "[1,2]"),
-    ("walk(if type == \"number\" then . + 1 else . end)", "[1,[2]]", "[2,[3]]"),
+    (
+        "walk(if type == \"number\" then . + 1 else . end)",
+        "[1,[2]]",
+        "[2,[3]]",
+    ),
     ("[paths]", r#"{"a":[5]}"#, r#"[["a"],["a",0]]"#),
     ("getpath([\"a\",0])", r#"{"a":[5]}"#, "5"),
     ("setpath([\"a\",\"b\"]; 1)", "null", r#"{"a":{"b":1}}"#),
     ("delpaths([[\"a\"]])", r#"{"a":1,"b":2}"#, r#"{"b":2}"#),
     ("[limit(3; repeat(. * 2))]", "1", "[1,2,4]"),
-    ("[recurse(if . < 3 then . + 1 else empty end)]", "0", "[0,1,2,3]"),
+    (
+        "[recurse(if . < 3 then . + 1 else empty end)]",
+        "0",
+        "[0,1,2,3]",
+    ),
     ("[while(. < 50; . * 2)]", "10", "[10,20,40]"),
     ("until(. > 100; . * 2)", "10", "160"),
-    ("label $out | foreach .[] as $i (0; . + $i; if . > 3 then ., break $out else empty end)", "[1,2,3,4]", "6"),
-    ("reduce .[] as [$a, {b: $b}] (0; . + $a * $b)", r#"[[1,{"b":2}],[3,{"b":4}]]"#, "14"),
-    ("[foreach .[] as $x (0; . + $x; [$x, .])]", "[1,2]", "[[1,1],[2,3]]"),
-    ("group_by(.k) | map({k: .[0].k, n: length})", r#"[{"k":1},{"k":2},{"k":1}]"#, r#"[{"k":1,"n":2},{"k":2,"n":1}]"#),
-    ("max_by(.v).v, min_by(.v).v | select(. > 2)", r#"[{"v":3},{"v":1}]"#, "3"),
-    ("[sort, unique, (add / length), any, all]", "[3,1,1]", "[[1,1,3],[1,3],1.6666666666666667,true,true]"),
+    (
+        "label $out | foreach .[] as $i (0; . + $i; if . > 3 then ., break $out else empty end)",
+        "[1,2,3,4]",
+        "6",
+    ),
+    (
+        "reduce .[] as [$a, {b: $b}] (0; . + $a * $b)",
+        r#"[[1,{"b":2}],[3,{"b":4}]]"#,
+        "14",
+    ),
+    (
+        "[foreach .[] as $x (0; . + $x; [$x, .])]",
+        "[1,2]",
+        "[[1,1],[2,3]]",
+    ),
+    (
+        "group_by(.k) | map({k: .[0].k, n: length})",
+        r#"[{"k":1},{"k":2},{"k":1}]"#,
+        r#"[{"k":1,"n":2},{"k":2,"n":1}]"#,
+    ),
+    (
+        "max_by(.v).v, min_by(.v).v | select(. > 2)",
+        r#"[{"v":3},{"v":1}]"#,
+        "3",
+    ),
+    (
+        "[sort, unique, (add / length), any, all]",
+        "[3,1,1]",
+        "[[1,1,3],[1,3],1.6666666666666667,true,true]",
+    ),
     (
         "[match(\"(?:(?<x>a)|(?<y>ñ))+\"; \"g\")] ",
         "\"éñaé a\"",
@@ -49,17 +97,37 @@ const CASES: &[(&str, &str, &str)] = &[
         r#"["PMOpJw==","%3C%C3%A9%27","&lt;é&apos;","'<é'\\'''","\"<é'\"","<é'"]"#,
     ),
     ("@uri \"?q=\\(.q)\"", r#"{"q":"a b"}"#, r#""?q=a%20b""#),
-    ("\"2026-11-22T06:55:10Z\" | fromdate | todate", "0", r#""2026-11-22T06:55:10Z""#),
-    ("strptime(\"%Y-%m-%d\") | mktime", "\"2026-01-02\"", "1767312000"),
+    (
+        "\"2026-11-22T06:55:10Z\" | fromdate | todate",
+        "0",
+        r#""2026-11-22T06:55:10Z""#,
+    ),
+    (
+        "strptime(\"%Y-%m-%d\") | mktime",
+        "\"2026-01-02\"",
+        "1767312000",
+    ),
     (
         "[tostring, tojson, (tojson | fromjson)]",
         r#"{"a":[1.0,null]}"#,
         r#"["{\"a\":[1.0,null]}","{\"a\":[1.0,null]}",{"a":[1.0,null]}]"#,
     ),
     ("[IN(1, 2), (.. |= . + 1)]", "2", "[true,3]"),
-    ("INDEX(.id) | keys", r#"[{"id":1},{"id":"b"}]"#, r#"["1","b"]"#),
-    ("[.[] as {a: $x, $b} | $x + $b]", r#"[{"a":1,"b":2}]"#, "[3]"),
-    ("{\"a b\": 1, (.k): 2, @base64 \"x\": 3, k}", r#"{"k":"z"}"#, r#"{"a b":1,"z":2,"x":3,"k":"z"}"#),
+    (
+        "INDEX(.id) | keys",
+        r#"[{"id":1},{"id":"b"}]"#,
+        r#"["1","b"]"#,
+    ),
+    (
+        "[.[] as {a: $x, $b} | $x + $b]",
+        r#"[{"a":1,"b":2}]"#,
+        "[3]",
+    ),
+    (
+        "{\"a b\": 1, (.k): 2, @base64 \"x\": 3, k}",
+        r#"{"k":"z"}"#,
+        r#"{"a b":1,"z":2,"x":3,"k":"z"}"#,
+    ),
     (
         "{def: 1, if: .if, __typename: 2, import}",
         r#"{"if":3,"import":4}"#,
@@ -67,11 +135,23 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("if . then \"a\" elif 1 then \"b\" end", "false", "\"b\""),
     ("(.a, .b) |= . + 1 | .c //= 7 | .a", r#"{"a":1,"b":2}"#, "2"),
-    ("[.[] | (.x, .y) = 1]", r#"[{},{"x":0}]"#, r#"[{"x":1,"y":1},{"x":1,"y":1}]"#),
-    ("pick(.a.b)", r#"{"a":{"b":1,"c":2},"d":3}"#, r#"{"a":{"b":1}}"#),
+    (
+        "[.[] | (.x, .y) = 1]",
+        r#"[{},{"x":0}]"#,
+        r#"[{"x":1,"y":1},{"x":1,"y":1}]"#,
+    ),
+    (
+        "pick(.a.b)",
+        r#"{"a":{"b":1,"c":2},"d":3}"#,
+        r#"{"a":{"b":1}}"#,
+    ),
     ("[combinations]", "[[1,2],[3]]", "[[1,3],[2,3]]"),
     ("transpose", "[[1,2],[3]]", "[[1,3],[2,null]]"),
-    ("[range(0; 10; 3), range(3; 0; -2), range(2)]", "0", "[0,3,6,9,3,1,0,1]"),
+    (
+        "[range(0; 10; 3), range(3; 0; -2), range(2)]",
+        "0",
+        "[0,3,6,9,3,1,0,1]",
+    ),
     ("first(range(10; 0; -1)) # a comment", "0", "10"),
 ];
 
@@ -114,9 +194,17 @@ fn what_reaches_outside_is_refused() {
 fn errors_of_a_text_say_where() {
     for (filter, message, at) in [
         (".a | qwertz", "unknown function `qwertz`", "qwertz"),
-        ("map(.a) | lenght", "unknown function `lenght`; did you mean `length`?", "lenght"),
+        (
+            "map(.a) | lenght",
+            "unknown function `lenght`; did you mean `length`?",
+            "lenght",
+        ),
         ("map(1; 2)", "`map` takes 1 argument, not 2", "map"),
-        ("range", "`range` takes 1 or 2 or 3 arguments, not 0", "range"),
+        (
+            "range",
+            "`range` takes 1 or 2 or 3 arguments, not 0",
+            "range",
+        ),
         ("$x", "unknown variable `$x`", "$x"),
         ("zzz | yyy", "unknown function `zzz`", "zzz"),
         ("root", "unknown function `root`", "root"),
@@ -131,6 +219,10 @@ fn errors_of_a_text_say_where() {
         ("& ; &", "unexpected `&`", "&"),
         (". as $x", "expected `|`, found the end", ""),
     ] {
-        assert_eq!(refused(filter), (message.to_owned(), at.to_owned()), "{filter}");
+        assert_eq!(
+            refused(filter),
+            (message.to_owned(), at.to_owned()),
+            "{filter}"
+        );
     }
 }

@@ -23,7 +23,10 @@ fn stopped(filter: &str) -> Failure {
         asking.ask();
     });
     let body = Bytes::from_static(b"[1,2,3,4,5,6,7,8,9]");
-    let failure = on_deep_stack("test", || filter.run(&body, &stop)).unwrap().map_err(told).unwrap_err();
+    let failure = on_deep_stack("test", || filter.run(&body, &stop))
+        .unwrap()
+        .map_err(told)
+        .unwrap_err();
     ask.join().unwrap();
     failure
 }
@@ -33,11 +36,27 @@ fn texts_that_nest_or_never_end_are_refused_not_crashed_on() {
     let parens = format!("{}1{}", "(".repeat(65), ")".repeat(65));
     assert_eq!(refused(&parens).0, "a filter nests at most 64 levels");
     assert!(Filter::compile(&parens[1..parens.len() - 1]).is_ok());
-    for open in ["(", "[", "{a:", "\"\\(", "-", "try ", "if ", "reduce ", "not|", ".[", "1 as $x | ", "label $x | "] {
+    for open in [
+        "(",
+        "[",
+        "{a:",
+        "\"\\(",
+        "-",
+        "try ",
+        "if ",
+        "reduce ",
+        "not|",
+        ".[",
+        "1 as $x | ",
+        "label $x | ",
+    ] {
         let _ = Filter::compile(&open.repeat(Filter::MAX_TEXT / open.len()));
         let _ = Filter::compile(&open.repeat(256 / open.len()));
     }
-    assert_eq!(refused(&" ".repeat(Filter::MAX_TEXT + 1)).0, "a filter has at most 65536 bytes");
+    assert_eq!(
+        refused(&" ".repeat(Filter::MAX_TEXT + 1)).0,
+        "a filter has at most 65536 bytes"
+    );
     assert_eq!(gives(&format!(".{}", "|.".repeat(20_000)), "1"), "1");
     assert_eq!(gives(&format!("{}.", "-".repeat(10_000)), "1").len(), 1);
 }
@@ -70,7 +89,10 @@ fn what_never_ends_is_stopped() {
         "[splits(\"a\"; repeat(\"g\"))] | length | repeat(.) | empty",
     ] {
         let failure = stopped(filter);
-        assert!([Code::ExtractTimeout, Code::ExtractFailed].contains(&failure.code), "{filter}: {failure}");
+        assert!(
+            [Code::ExtractTimeout, Code::ExtractFailed].contains(&failure.code),
+            "{filter}: {failure}"
+        );
     }
 }
 
@@ -112,7 +134,11 @@ fn what_explodes_is_given_up() {
         let filter = Filter::compile(filter).unwrap();
         let body = Bytes::from_static(b"[1,2,3,4,5,6,7,8,9]");
         let run = || filter.run_within(&body, &Stop::default(), LITTLE);
-        let message = on_deep_stack("test", run).unwrap().map_err(told).unwrap_err().message;
+        let message = on_deep_stack("test", run)
+            .unwrap()
+            .map_err(told)
+            .unwrap_err()
+            .message;
         assert!(
             message.starts_with("the filter takes too") || message.starts_with("the filter nests"),
             "{filter:?}: {message}"
@@ -123,37 +149,70 @@ fn what_explodes_is_given_up() {
 #[test]
 fn endless_updates_end_before_the_stack_does() {
     for filter in ["recurse |= [.]", "repeat(.) |= (., .)"] {
-        assert_eq!(fails(filter, "[1]"), "the filter recurses without end", "{filter}");
+        assert_eq!(
+            fails(filter, "[1]"),
+            "the filter recurses without end",
+            "{filter}"
+        );
     }
 }
 
 #[test]
 fn an_error_that_is_dropped_is_not_written_out() {
     let doubled = "reduce range(60) as $i (1; [., .])";
-    assert_eq!(fails(&format!("{doubled} | tonumber?"), "1"), "the filter gave no result");
+    assert_eq!(
+        fails(&format!("{doubled} | tonumber?"), "1"),
+        "the filter gave no result"
+    );
     assert_eq!(gives(&format!("{doubled} | (. + 1)? // 3"), "1"), "3");
     assert_eq!(gives("[.[] | (tonumber, 0)?]", r#"["x",1]"#), "[1,0]");
-    assert_eq!(gives("[path(.[] | (.a)?)]", r#"[1,{"a":2}]"#), r#"[[1,"a"]]"#);
+    assert_eq!(
+        gives("[path(.[] | (.a)?)]", r#"[1,{"a":2}]"#),
+        r#"[[1,"a"]]"#
+    );
     assert_eq!(gives("[.[] | (label $out | 1, break $out)?]", "[0]"), "[1]");
 }
 
 #[test]
 fn matches_without_end_are_given_up_before_they_are_made() {
     let body = format!("\"{}\"", ",".repeat(100_000));
-    for filter in ["gsub(\",\"; \"\")", "[scan(\",\")]", "[match(\"\"; \"g\")]", "[match(\"()()()()()()()()\"; \"g\")]"]
-    {
+    for filter in [
+        "gsub(\",\"; \"\")",
+        "[scan(\",\")]",
+        "[match(\"\"; \"g\")]",
+        "[match(\"()()()()()()()()\"; \"g\")]",
+    ] {
         let filter = Filter::compile(filter).unwrap();
         let run = || filter.run_within(&Bytes::from(body.clone()), &Stop::default(), LITTLE);
-        let message = on_deep_stack("test", run).unwrap().map_err(told).unwrap_err().message;
+        let message = on_deep_stack("test", run)
+            .unwrap()
+            .map_err(told)
+            .unwrap_err()
+            .message;
         assert_eq!(&*message, "the filter takes too much memory", "{filter:?}");
     }
-    assert_eq!(gives("gsub(\",\"; \"\") | length", &format!("{}\"", &body[..50_000])), "0");
-    assert_eq!(fails("test(\"a|\" * 50000)", &body), "the filter's error: a regex of more than 65536 bytes");
+    assert_eq!(
+        gives(
+            "gsub(\",\"; \"\") | length",
+            &format!("{}\"", &body[..50_000])
+        ),
+        "0"
+    );
+    assert_eq!(
+        fails("test(\"a|\" * 50000)", &body),
+        "the filter's error: a regex of more than 65536 bytes"
+    );
 }
 
 #[test]
 fn objects_that_grow_by_merging_are_counted_once() {
-    assert_eq!(gives("reduce range(3000) as $i ({}; . * {a: {($i | tostring): 1}}) | .a | length", "1"), "3000");
+    assert_eq!(
+        gives(
+            "reduce range(3000) as $i ({}; . * {a: {($i | tostring): 1}}) | .a | length",
+            "1"
+        ),
+        "3000"
+    );
 }
 
 #[test]
@@ -184,7 +243,9 @@ fn steps_that_could_crash_are_errors() {
         "range(\"a\")",
         "ltrimstr(1; 2)",
     ] {
-        let Ok(compiled) = Filter::compile(filter) else { continue };
+        let Ok(compiled) = Filter::compile(filter) else {
+            continue;
+        };
         assert_eq!(compiled.text(), filter);
         fails(filter, "[1,2,3]");
     }

@@ -19,7 +19,9 @@ const ABOUT: &str = "One fast, honest answer from many slow, unreliable APIs.\n\
 /// The document for these terms.
 pub(super) fn document(terms: &Terms<'_>) -> Value {
     let paths = PATHS.into_iter().zip(OPERATIONS);
-    let paths: Map<String, Value> = paths.map(|(path, describe)| (path.to_owned(), describe(terms).item())).collect();
+    let paths: Map<String, Value> = paths
+        .map(|(path, describe)| (path.to_owned(), describe(terms).item()))
+        .collect();
     let mut responses = shared_refusals();
     responses.insert("NotFound".into(), not_found());
     json!({

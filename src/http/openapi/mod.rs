@@ -29,14 +29,22 @@ pub(super) use operations::{
 };
 
 /// The document, for the sources and limits of this moment.
-pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn answer<F: Fetch>(
+    State(site): State<Arc<Site<F>>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     if let Err(problem) = query::nothing_but_busters(query.as_deref().unwrap_or_default()) {
         return problem.into_response();
     }
     let snapshot = site.cache.snapshot();
     let terms = Terms {
         files: site.page.names().collect(),
-        sources: snapshot.roster().sources().iter().map(|source| source.name.as_str()).collect(),
+        sources: snapshot
+            .roster()
+            .sources()
+            .iter()
+            .map(|source| source.name.as_str())
+            .collect(),
         default_timeout: site.settings.default_timeout,
         max_timeout: site.settings.max_timeout,
     };

@@ -67,8 +67,16 @@ impl Operation {
         for answer in &self.answers {
             responses.insert(answer.status.to_string(), answer.response(has_body));
         }
-        refusals(&mut responses, self.problems.iter().chain(&ANYWHERE), has_body);
-        let id = if method == "get" { self.id.to_owned() } else { format!("{method}-{}", self.id) };
+        refusals(
+            &mut responses,
+            self.problems.iter().chain(&ANYWHERE),
+            has_body,
+        );
+        let id = if method == "get" {
+            self.id.to_owned()
+        } else {
+            format!("{method}-{}", self.id)
+        };
         let mut operation = json!({
             "operationId": id, "tags": [self.tag], "summary": self.summary, "description": self.description,
         });
@@ -84,10 +92,19 @@ impl Operation {
 
     fn options(&self) -> Value {
         let mut responses = Map::new();
-        let headers =
-            vec!["Allow", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Max-Age"];
+        let headers = vec![
+            "Allow",
+            "Access-Control-Allow-Methods",
+            "Access-Control-Allow-Headers",
+            "Access-Control-Max-Age",
+        ];
         let description = "What may be done here. The CORS headers come if `server.cors_origins` allows an origin.";
-        let answer = Answer { status: 204, description, headers, content: Vec::new() };
+        let answer = Answer {
+            status: 204,
+            description,
+            headers,
+            content: Vec::new(),
+        };
         responses.insert("204".into(), answer.response(false));
         refusals(&mut responses, ANYWHERE.iter(), true);
         let mut operation = json!({
@@ -111,9 +128,13 @@ fn anything(part: &Value) -> Value {
 
 impl Answer {
     fn response(&self, has_body: bool) -> Value {
-        let mut response = json!({"description": self.description, "headers": headers::of(&self.headers)});
+        let mut response =
+            json!({"description": self.description, "headers": headers::of(&self.headers)});
         if has_body && !self.content.is_empty() {
-            let media = self.content.iter().map(|(media, schema)| ((*media).to_owned(), json!({"schema": schema})));
+            let media = self
+                .content
+                .iter()
+                .map(|(media, schema)| ((*media).to_owned(), json!({"schema": schema})));
             response["content"] = Value::Object(media.collect());
         }
         response
@@ -122,10 +143,18 @@ impl Answer {
 
 /// Adds one response per status of these problems, and what the HTTP library refuses by itself. Those that are the same
 /// everywhere are told once.
-fn refusals<'k>(responses: &mut Map<String, Value>, kinds: impl Iterator<Item = &'k Kind> + Clone, has_body: bool) {
+fn refusals<'k>(
+    responses: &mut Map<String, Value>,
+    kinds: impl Iterator<Item = &'k Kind> + Clone,
+    has_body: bool,
+) {
     for (status, here) in by_status(kinds) {
         let everywhere = here.iter().all(|kind| ANYWHERE.contains(kind));
-        let response = if everywhere { shared(status, has_body) } else { refusal(status, &here, has_body) };
+        let response = if everywhere {
+            shared(status, has_body)
+        } else {
+            refusal(status, &here, has_body)
+        };
         responses.insert(status.to_string(), response);
     }
     responses.insert("431".into(), shared(431, true));
@@ -134,7 +163,12 @@ fn refusals<'k>(responses: &mut Map<String, Value>, kinds: impl Iterator<Item = 
 
 fn by_status<'k>(kinds: impl Iterator<Item = &'k Kind>) -> BTreeMap<u16, Vec<Kind>> {
     let mut statuses = BTreeMap::<u16, Vec<Kind>>::new();
-    kinds.for_each(|kind| statuses.entry(kind.status().as_u16()).or_default().push(*kind));
+    kinds.for_each(|kind| {
+        statuses
+            .entry(kind.status().as_u16())
+            .or_default()
+            .push(*kind)
+    });
     statuses
 }
 
@@ -143,7 +177,11 @@ fn shared(status: u16, has_body: bool) -> Value {
 }
 
 fn shared_name(status: u16, has_body: bool) -> String {
-    if has_body { format!("Refused{status}") } else { format!("Refused{status}Head") }
+    if has_body {
+        format!("Refused{status}")
+    } else {
+        format!("Refused{status}Head")
+    }
 }
 
 /// The responses that are the same everywhere, as components.
@@ -151,7 +189,10 @@ pub(super) fn shared_refusals() -> Map<String, Value> {
     let mut all = Map::new();
     for (status, kinds) in by_status(ANYWHERE.iter()) {
         for has_body in [true, false] {
-            all.insert(shared_name(status, has_body), refusal(status, &kinds, has_body));
+            all.insert(
+                shared_name(status, has_body),
+                refusal(status, &kinds, has_body),
+            );
         }
     }
     let oversize = "The request's head is too large: more than 16 KiB or 64 fields. Without a body, and the \
@@ -161,15 +202,23 @@ pub(super) fn shared_refusals() -> Map<String, Value> {
 }
 
 fn refusal(status: u16, kinds: &[Kind], has_body: bool) -> Value {
-    let lines: Vec<String> = kinds.iter().map(|kind| format!("- `{}`: {}\n", kind.code(), kind.title())).collect();
+    let lines: Vec<String> = kinds
+        .iter()
+        .map(|kind| format!("- `{}`: {}\n", kind.code(), kind.title()))
+        .collect();
     let mut description = lines.concat();
     if status == 400 {
         description.push_str("\nA head that cannot be parsed at all gets an empty body.\n");
     }
     if status == 405 {
-        description.push_str("\nOnly other methods than `GET`, `HEAD` and `OPTIONS` are answered so.\n");
+        description
+            .push_str("\nOnly other methods than `GET`, `HEAD` and `OPTIONS` are answered so.\n");
     }
-    let fields: &[&str] = if status == 405 { &["Cache-Control", "Allow"] } else { &["Cache-Control"] };
+    let fields: &[&str] = if status == 405 {
+        &["Cache-Control", "Allow"]
+    } else {
+        &["Cache-Control"]
+    };
     let mut response = json!({"description": description, "headers": headers::of(fields)});
     if status == 400 {
         // The library's own answer to a head that cannot be parsed has none of our fields.
@@ -181,9 +230,15 @@ fn refusal(status: u16, kinds: &[Kind], has_body: bool) -> Value {
             "$ref": "#/components/schemas/Problem",
             "properties": {"status": {"const": status}, "code": {"enum": codes}},
         });
-        let example = |kind: &Kind| (kind.code().to_owned(), json!({"value": Problem::new(*kind, "…").wire()}));
+        let example = |kind: &Kind| {
+            (
+                kind.code().to_owned(),
+                json!({"value": Problem::new(*kind, "…").wire()}),
+            )
+        };
         let examples: Map<String, Value> = kinds.iter().map(example).collect();
-        response["content"] = json!({"application/problem+json": {"schema": schema, "examples": examples}});
+        response["content"] =
+            json!({"application/problem+json": {"schema": schema, "examples": examples}});
     }
     response
 }

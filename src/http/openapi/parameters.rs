@@ -14,12 +14,18 @@ pub(super) fn none_match() -> Value {
 
 /// `Accept-Encoding`
 pub(super) fn accept_encoding() -> Value {
-    header("Accept-Encoding", "`br`, `zstd` and `gzip` are there; 406 if this refuses them and `identity` too.")
+    header(
+        "Accept-Encoding",
+        "`br`, `zstd` and `gzip` are there; 406 if this refuses them and `identity` too.",
+    )
 }
 
 /// `Last-Event-ID`
 pub(super) fn last_event_id() -> Value {
-    header("Last-Event-ID", "Changes nothing: the first event is always the current snapshot.")
+    header(
+        "Last-Event-ID",
+        "Changes nothing: the first event is always the current snapshot.",
+    )
 }
 
 fn header(name: &str, description: &str) -> Value {
@@ -56,7 +62,10 @@ pub(super) fn freshness() -> Value {
 
 /// `timeout`
 pub(super) fn timeout(terms: &Terms<'_>) -> Value {
-    let (default, max) = (terms.default_timeout.as_secs_f64(), terms.max_timeout.as_secs_f64());
+    let (default, max) = (
+        terms.default_timeout.as_secs_f64(),
+        terms.max_timeout.as_secs_f64(),
+    );
     let description = format!(
         "Seconds, more than 0 and at most {max}; {default} if it is not given. The deadline of a live answer; without \
          `fresh` or `max_age` it bounds the wait for the first round, and nothing else."

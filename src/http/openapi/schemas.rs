@@ -65,8 +65,16 @@ fn summary() -> Value {
         "multithreading": text("What its threads are for."),
         "resultados": results,
     });
-    let all =
-        ["origen", "version", "generated_at", "timeout_s", "complete", "asincronia", "multithreading", "resultados"];
+    let all = [
+        "origen",
+        "version",
+        "generated_at",
+        "timeout_s",
+        "complete",
+        "asincronia",
+        "multithreading",
+        "resultados",
+    ];
     object(properties, &all)
 }
 
@@ -82,7 +90,11 @@ fn common() -> Map<String, Value> {
         "failing_since": instant("When the first failed attempt since the last success began."),
         "attribution": text("Whom to thank for the data."),
     });
-    if let Value::Object(properties) = properties { properties } else { Map::new() }
+    if let Value::Object(properties) = properties {
+        properties
+    } else {
+        Map::new()
+    }
 }
 
 fn usable() -> Value {
@@ -92,16 +104,37 @@ fn usable() -> Value {
             "data".to_owned(),
             json!({"not": {"type": "null"}, "description": "What the source's filter made of the answer."}),
         ),
-        ("provider".to_owned(), name("Who told it; a derived source's own name.")),
-        ("fetched_at".to_owned(), instant("When it was asked for; of a derived source, when its oldest input was.")),
-        ("age_ms".to_owned(), count("`generated_at` − `fetched_at`, in milliseconds.")),
-        ("stale".to_owned(), json!({"type": "boolean", "description": "Whether it is older than its ttl."})),
+        (
+            "provider".to_owned(),
+            name("Who told it; a derived source's own name."),
+        ),
+        (
+            "fetched_at".to_owned(),
+            instant("When it was asked for; of a derived source, when its oldest input was."),
+        ),
+        (
+            "age_ms".to_owned(),
+            count("`generated_at` − `fetched_at`, in milliseconds."),
+        ),
+        (
+            "stale".to_owned(),
+            json!({"type": "boolean", "description": "Whether it is older than its ttl."}),
+        ),
     ]);
     properties.append(&mut common());
-    let required = ["ok", "data", "provider", "fetched_at", "age_ms", "stale", "from"];
+    let required = [
+        "ok",
+        "data",
+        "provider",
+        "fetched_at",
+        "age_ms",
+        "stale",
+        "from",
+    ];
     let mut schema = object(Value::Object(properties), &required);
     schema["description"] = json!("There is data, fresh or stale, and it may be used.");
-    schema["dependentRequired"] = json!({"error": ["code"], "code": ["error"], "failing_since": ["code"]});
+    schema["dependentRequired"] =
+        json!({"error": ["code"], "code": ["error"], "failing_since": ["code"]});
     schema
 }
 
@@ -161,10 +194,18 @@ fn source_health() -> Value {
         "from": {"type": "array", "items": name("An input."), "description": "Of a derived source."},
         "providers": {"type": "array", "items": refer("ProviderHealth"), "description": "In order of preference."},
     });
-    let required =
-        ["componentType", "status", "freshness", "ttl_ms", "max_stale_ms", "consecutive_failures", "providers"];
+    let required = [
+        "componentType",
+        "status",
+        "freshness",
+        "ttl_ms",
+        "max_stale_ms",
+        "consecutive_failures",
+        "providers",
+    ];
     let mut schema = object(properties, &required);
-    schema["dependentRequired"] = json!({"output": ["code"], "code": ["output"], "time": ["observedValue"]});
+    schema["dependentRequired"] =
+        json!({"output": ["code"], "code": ["output"], "time": ["observedValue"]});
     schema
 }
 
@@ -209,7 +250,10 @@ fn history() -> Value {
         "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
     });
     let times = json!({"type": "array", "items": {"type": "integer"}, "description": "Milliseconds since the epoch."});
-    let track = object(json!({"times": times, "values": values}), &["times", "values"]);
+    let track = object(
+        json!({"times": times, "values": values}),
+        &["times", "values"],
+    );
     json!({"type": "object", "description": "By source.", "additionalProperties": track})
 }
 

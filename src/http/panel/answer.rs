@@ -6,8 +6,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -29,7 +29,10 @@ const ALWAYS_ASK: &str = "no-cache";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 /// The page.
-pub(in crate::http) async fn front<F: Fetch>(State(site): State<Arc<Site<F>>>, request: HeaderMap) -> Response {
+pub(in crate::http) async fn front<F: Fetch>(
+    State(site): State<Arc<Site<F>>>,
+    request: HeaderMap,
+) -> Response {
     let tag = HeaderValue::from_str(&format!("W/\"{}\"", site.page.version));
     let tag = tag.unwrap_or_else(|_| HeaderValue::from_static("W/\"\""));
     let mut response = if request.contains_key(IF_NONE_MATCH) && none_match(&request, &tag) {
@@ -54,17 +57,27 @@ pub(in crate::http) async fn asset<F: Fetch>(
     request: HeaderMap,
 ) -> Response {
     let Ok(Path((version, name))) = path else {
-        return Problem::new(Kind::NotFound, "the path is not percent-encoded UTF-8").into_response();
+        return Problem::new(Kind::NotFound, "the path is not percent-encoded UTF-8")
+            .into_response();
     };
-    let keep = if version == site.page.version { FOR_EVER } else { "no-store" };
+    let keep = if version == site.page.version {
+        FOR_EVER
+    } else {
+        "no-store"
+    };
     match site.page.file(&name) {
         Some(file) => whole(file, &request, keep),
-        None => Problem::new(Kind::NotFound, "the panel has no such file").got(&name).into_response(),
+        None => Problem::new(Kind::NotFound, "the panel has no such file")
+            .got(&name)
+            .into_response(),
     }
 }
 
 /// What the panel's lines begin with.
-pub(in crate::http) async fn history<F: Fetch>(State(site): State<Arc<Site<F>>>, request: HeaderMap) -> Response {
+pub(in crate::http) async fn history<F: Fetch>(
+    State(site): State<Arc<Site<F>>>,
+    request: HeaderMap,
+) -> Response {
     whole(&site.history.file(site.clock.now()), &request, "no-store")
 }
 

@@ -73,15 +73,22 @@ impl History {
     }
 
     fn remember(&self, identity: Identity, name: &Name, reading: &Reading) {
-        let known =
-            |memory: &Memory| memory.tracks.get(&identity).is_some_and(|(_, track)| track.has(reading.fetched_at));
+        let known = |memory: &Memory| {
+            memory
+                .tracks
+                .get(&identity)
+                .is_some_and(|(_, track)| track.has(reading.fetched_at))
+        };
         if known(&self.lock()) {
             return;
         }
         // Outside the lock: a page that asks does not wait for a large body to be searched.
         let numbers = numbers_of(reading);
         let mut memory = self.lock();
-        let (_, track) = memory.tracks.entry(identity).or_insert_with(|| (name.clone(), Track::default()));
+        let (_, track) = memory
+            .tracks
+            .entry(identity)
+            .or_insert_with(|| (name.clone(), Track::default()));
         track.push(reading.fetched_at, &numbers);
     }
 
@@ -94,7 +101,9 @@ impl Memory {
     /// Forgets what the sources of this roster do not go on.
     fn adopt(&mut self, roster: &Arc<Roster>) {
         if !Arc::ptr_eq(&self.roster, roster) {
-            let here: HashSet<Identity> = (0..roster.sources().len()).map(|at| roster.identity(at)).collect();
+            let here: HashSet<Identity> = (0..roster.sources().len())
+                .map(|at| roster.identity(at))
+                .collect();
             self.tracks.retain(|identity, _| here.contains(identity));
             self.roster = Arc::clone(roster);
         }
@@ -118,7 +127,10 @@ fn numbers_of(reading: &Reading) -> Vec<(String, f64)> {
     if reading.data.as_json().len() > LONGEST {
         return Vec::new();
     }
-    let found = numbers(&reading.data).found.into_iter().filter_map(|(path, number)| Some((path, number.as_f64()?)));
+    let found = numbers(&reading.data)
+        .found
+        .into_iter()
+        .filter_map(|(path, number)| Some((path, number.as_f64()?)));
     found.take(COLUMNS).collect()
 }
 
@@ -129,11 +141,22 @@ mod tests {
 
     fn source(name: &str) -> Arc<Source> {
         let second = Duration::from_secs(1);
-        let pace = Pace { interval: second, timeout: second, min_interval: second, hedge_after: None };
+        let pace = Pace {
+            interval: second,
+            timeout: second,
+            min_interval: second,
+            hedge_after: None,
+        };
         Arc::new(Source {
             name: Name::new(name).unwrap(),
-            kind: Kind::Fetched { providers: Vec::new(), pace },
-            shelf: Shelf { ttl: second, max_stale: second },
+            kind: Kind::Fetched {
+                providers: Vec::new(),
+                pace,
+            },
+            shelf: Shelf {
+                ttl: second,
+                max_stale: second,
+            },
             attribution: None,
         })
     }
@@ -141,8 +164,19 @@ mod tests {
     fn outcome(name: &str, at: i64, json: &str) -> Outcome {
         let identity = Identity::of(&source(name));
         let (source, at) = (Name::new(name).unwrap(), Time::from_millis(at));
-        let reading = Reading { fetched_at: at, provider: source.clone(), data: Data::from_checked(json) };
-        Outcome { source, identity, at, took: Duration::ZERO, result: Ok(reading), tries: Vec::new() }
+        let reading = Reading {
+            fetched_at: at,
+            provider: source.clone(),
+            data: Data::from_checked(json),
+        };
+        Outcome {
+            source,
+            identity,
+            at,
+            took: Duration::ZERO,
+            result: Ok(reading),
+            tries: Vec::new(),
+        }
     }
 
     fn text(history: &History, now: i64) -> String {
@@ -162,7 +196,8 @@ mod tests {
         assert_eq!(text(&history, 1000), expected);
         history.take(&snapshot.merge(&outcome("btc", 30, "7")).snapshot);
         assert_eq!(text(&history, 1999), expected);
-        let expected = r#"{"btc":{"times":[10,20,30],"values":{"usd":[1.5,2,null],"":[null,null,7]}}}"#;
+        let expected =
+            r#"{"btc":{"times":[10,20,30],"values":{"usd":[1.5,2,null],"":[null,null,7]}}}"#;
         assert_eq!(text(&history, 2000), expected);
     }
 
@@ -170,9 +205,16 @@ mod tests {
     fn sources_that_are_gone_are_forgotten() {
         let history = History::default();
         let both = Snapshot::new(Arc::new(Roster::new(vec![source("a"), source("b")])));
-        let both = both.merge(&outcome("a", 1, "1")).snapshot.merge(&outcome("b", 1, "1")).snapshot;
+        let both = both
+            .merge(&outcome("a", 1, "1"))
+            .snapshot
+            .merge(&outcome("b", 1, "1"))
+            .snapshot;
         history.take(&both);
         history.take(&both.under(Arc::new(Roster::new(vec![source("b"), source("c")]))));
-        assert_eq!(text(&history, 1), r#"{"b":{"times":[1],"values":{"":[1]}}}"#);
+        assert_eq!(
+            text(&history, 1),
+            r#"{"b":{"times":[1],"values":{"":[1]}}}"#
+        );
     }
 }

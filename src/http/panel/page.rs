@@ -64,10 +64,18 @@ impl Page {
     /// The page as it was compiled in.
     pub(in crate::http) fn new() -> Self {
         let version = version();
-        let front = File::new("text/html; charset=utf-8", FRONT.replace(VERSION, &version).into());
-        let files =
-            FILES.iter().map(|(name, kind, text)| (*name, File::new(kind, Bytes::from_static(text.as_bytes()))));
-        Self { front, files: files.collect(), version }
+        let front = File::new(
+            "text/html; charset=utf-8",
+            FRONT.replace(VERSION, &version).into(),
+        );
+        let files = FILES.iter().map(|(name, kind, text)| {
+            (*name, File::new(kind, Bytes::from_static(text.as_bytes())))
+        });
+        Self {
+            front,
+            files: files.collect(),
+            version,
+        }
     }
 
     /// The names of the files.
@@ -77,13 +85,20 @@ impl Page {
 
     /// The file of this name.
     pub(super) fn file(&self, name: &str) -> Option<&File> {
-        self.files.iter().find(|(known, _)| *known == name).map(|(_, file)| file)
+        self.files
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, file)| file)
     }
 }
 
 impl File {
     pub(super) fn new(kind: &'static str, body: Bytes) -> Self {
-        Self { kind, body, forms: Forms::default() }
+        Self {
+            kind,
+            body,
+            forms: Forms::default(),
+        }
     }
 }
 
@@ -107,8 +122,14 @@ mod tests {
         let mut imports = 0;
         for (name, _, text) in FILES.iter().filter(|(_, kind, _)| *kind == SCRIPT) {
             for line in text.lines().filter(|line| line.starts_with("import ")) {
-                let target = line.split('"').nth(1).and_then(|path| path.strip_prefix("./"));
-                assert!(target.is_some_and(|target| page.file(target).is_some()), "{name}: {line}");
+                let target = line
+                    .split('"')
+                    .nth(1)
+                    .and_then(|path| path.strip_prefix("./"));
+                assert!(
+                    target.is_some_and(|target| page.file(target).is_some()),
+                    "{name}: {line}"
+                );
                 imports += 1;
             }
         }
@@ -121,15 +142,25 @@ mod tests {
         let text = std::str::from_utf8(&page.front.body).unwrap();
         assert!(!text.contains(VERSION));
         for name in ["panel.css", "card.css", "values.css", "panel.js"] {
-            assert!(text.contains(&format!("\"panel/{}/{name}\"", page.version)), "{text}");
+            assert!(
+                text.contains(&format!("\"panel/{}/{name}\"", page.version)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn nothing_in_the_page_writes_markup_or_calls_elsewhere() {
         for (name, _, text) in FILES {
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "https://", "url("]
-            {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "https://",
+                "url(",
+            ] {
                 assert!(!text.contains(word), "{name} has {word}");
             }
         }

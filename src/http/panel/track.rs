@@ -35,13 +35,21 @@ impl Track {
     pub(super) fn push(&mut self, at: Time, numbers: &[(String, f64)]) {
         let numbers = &numbers[..numbers.len().min(COLUMNS)];
         for column in &mut self.columns {
-            column.values.push_back(numbers.iter().find(|(path, _)| *path == column.path).map(|(_, value)| *value));
+            column.values.push_back(
+                numbers
+                    .iter()
+                    .find(|(path, _)| *path == column.path)
+                    .map(|(_, value)| *value),
+            );
         }
         for (path, value) in numbers {
             if self.columns.iter().all(|column| column.path != *path) {
                 let mut values: VecDeque<_> = self.times.iter().map(|_| None).collect();
                 values.push_back(Some(*value));
-                self.columns.push(Column { path: path.clone(), values });
+                self.columns.push(Column {
+                    path: path.clone(),
+                    values,
+                });
             }
         }
         self.times.push_back(at);
@@ -55,7 +63,11 @@ impl Track {
         out.push_str(r#","values":{"#);
         for (at, column) in self.columns.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
-            let _ = write!(out, "{comma}{}:", serde_json::Value::from(column.path.as_str()));
+            let _ = write!(
+                out,
+                "{comma}{}:",
+                serde_json::Value::from(column.path.as_str())
+            );
             list(out, column.values.iter().copied());
         }
         out.push_str("}}");
@@ -69,10 +81,20 @@ impl Track {
                 column.values.pop_front();
             }
         }
-        self.columns.retain(|column| column.values.iter().any(Option::is_some));
+        self.columns
+            .retain(|column| column.values.iter().any(Option::is_some));
         while self.columns.len() > COLUMNS {
-            let unseen = |column: &Column| column.values.iter().rev().take_while(|value| value.is_none()).count();
-            let longest = (0..self.columns.len()).max_by_key(|at| unseen(&self.columns[*at])).unwrap_or(0);
+            let unseen = |column: &Column| {
+                column
+                    .values
+                    .iter()
+                    .rev()
+                    .take_while(|value| value.is_none())
+                    .count()
+            };
+            let longest = (0..self.columns.len())
+                .max_by_key(|at| unseen(&self.columns[*at]))
+                .unwrap_or(0);
             self.columns.remove(longest);
         }
     }
@@ -95,7 +117,10 @@ mod tests {
     use super::*;
 
     fn push(track: &mut Track, at: i64, numbers: &[(&str, f64)]) {
-        let numbers: Vec<_> = numbers.iter().map(|(path, value)| ((*path).to_owned(), *value)).collect();
+        let numbers: Vec<_> = numbers
+            .iter()
+            .map(|(path, value)| ((*path).to_owned(), *value))
+            .collect();
         track.push(Time::from_millis(at), &numbers);
     }
 

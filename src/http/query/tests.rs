@@ -8,9 +8,20 @@ use super::*;
 
 fn roster() -> Roster {
     let source = |name| {
-        let shelf = Shelf { ttl: Duration::ZERO, max_stale: Duration::ZERO };
-        let kind = SourceKind::Derived { from: Vec::new(), extract: ".".into() };
-        Arc::new(Source { name: Name::new(name).unwrap(), kind, shelf, attribution: None })
+        let shelf = Shelf {
+            ttl: Duration::ZERO,
+            max_stale: Duration::ZERO,
+        };
+        let kind = SourceKind::Derived {
+            from: Vec::new(),
+            extract: ".".into(),
+        };
+        Arc::new(Source {
+            name: Name::new(name).unwrap(),
+            kind,
+            shelf,
+            attribution: None,
+        })
     };
     Roster::new(["btc", "clima", "usd"].map(source).into())
 }
@@ -29,7 +40,16 @@ fn refused(raw: &str) -> Kind {
 
 #[test]
 fn nothing_asks_for_the_snapshot() {
-    for raw in ["", "&", "&&&", "_=1", "_x=%zz&_x", "%5Fbust=1", "fresh=0", "fresh=false"] {
+    for raw in [
+        "",
+        "&",
+        "&&&",
+        "_=1",
+        "_x=%zz&_x",
+        "%5Fbust=1",
+        "fresh=0",
+        "fresh=false",
+    ] {
         assert_eq!(parse(raw), Ok(Query::default()), "{raw:?}");
     }
 }
@@ -42,18 +62,38 @@ fn good_values_are_taken_exactly() {
     assert_eq!(age("fresh=%31"), Some(Duration::ZERO));
     assert_eq!(age("%66resh=1"), Some(Duration::ZERO));
     assert_eq!(age("max_age=0"), Some(Duration::ZERO));
-    assert_eq!(age("max_age=999999999.999999999"), Some(Duration::new(999_999_999, 999_999_999)));
+    assert_eq!(
+        age("max_age=999999999.999999999"),
+        Some(Duration::new(999_999_999, 999_999_999))
+    );
     let timeout = |raw: &str| parse(raw).unwrap().timeout;
     assert_eq!(timeout("timeout=2"), Some(Duration::from_secs(2)));
-    assert_eq!(timeout("timeout=0.5&fresh=1"), Some(Duration::from_millis(500)));
-    assert_eq!(timeout("timeout=30.000000000"), Some(Duration::from_secs(30)));
-    assert_eq!(timeout("timeout=0.000000001"), Some(Duration::from_nanos(1)));
+    assert_eq!(
+        timeout("timeout=0.5&fresh=1"),
+        Some(Duration::from_millis(500))
+    );
+    assert_eq!(
+        timeout("timeout=30.000000000"),
+        Some(Duration::from_secs(30))
+    );
+    assert_eq!(
+        timeout("timeout=0.000000001"),
+        Some(Duration::from_nanos(1))
+    );
     assert_eq!(timeout("timeout=007"), Some(Duration::from_secs(7)));
 }
 
 #[test]
 fn sources_keep_their_order() {
-    let names = |raw: &str| parse(raw).unwrap().sources.unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let names = |raw: &str| {
+        parse(raw)
+            .unwrap()
+            .sources
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names("sources=usd,btc"), ["usd", "btc"]);
     assert_eq!(names("sources=clima%2Cusd"), ["clima", "usd"]);
 }
@@ -99,15 +139,29 @@ fn every_other_number_is_refused() {
     ];
     for value in values {
         for name in ["timeout", "max_age"] {
-            assert_eq!(refused(&format!("{name}={value}")), Kind::InvalidParameter, "{name}={value}");
+            assert_eq!(
+                refused(&format!("{name}={value}")),
+                Kind::InvalidParameter,
+                "{name}={value}"
+            );
         }
-        assert_eq!(refused(&format!("fresh={value}")), Kind::InvalidParameter, "fresh={value}");
+        assert_eq!(
+            refused(&format!("fresh={value}")),
+            Kind::InvalidParameter,
+            "fresh={value}"
+        );
     }
 }
 
 #[test]
 fn limits_of_the_timeout_are_kept() {
-    for raw in ["timeout=0", "timeout=0.0", "timeout=0.000000000", "timeout=31", "timeout=30.000000001"] {
+    for raw in [
+        "timeout=0",
+        "timeout=0.0",
+        "timeout=0.000000000",
+        "timeout=31",
+        "timeout=30.000000001",
+    ] {
         assert_eq!(refused(raw), Kind::InvalidParameter, "{raw}");
     }
 }
@@ -140,8 +194,18 @@ fn combinations_and_repetitions_are_refused() {
 
 #[test]
 fn unknown_names_are_refused_with_what_was_meant() {
-    for raw in ["Fresh=1", "FRESH=1", ";", "=1", "=", "%zz=1", "%00=1", "a=1&fresh=1", "timeout=1&x", "fresh;timeout=1"]
-    {
+    for raw in [
+        "Fresh=1",
+        "FRESH=1",
+        ";",
+        "=1",
+        "=",
+        "%zz=1",
+        "%00=1",
+        "a=1&fresh=1",
+        "timeout=1&x",
+        "fresh;timeout=1",
+    ] {
         assert_eq!(refused(raw), Kind::UnknownParameter, "{raw}");
     }
     let problem = parse("Fresh=1").unwrap_err();
@@ -155,7 +219,14 @@ fn unknown_names_are_refused_with_what_was_meant() {
 
 #[test]
 fn unknown_sources_are_refused_with_the_known_ones() {
-    for raw in ["sources=eth", "sources=btc,eth", "sources=BTC", "sources=btc%20", "sources=btc+usd", "sources=../x"] {
+    for raw in [
+        "sources=eth",
+        "sources=btc,eth",
+        "sources=BTC",
+        "sources=btc%20",
+        "sources=btc+usd",
+        "sources=../x",
+    ] {
         assert_eq!(refused(raw), Kind::UnknownSource, "{raw}");
     }
     let expected = Problem::new(Kind::UnknownSource, "no source has this name")

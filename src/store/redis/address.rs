@@ -25,7 +25,9 @@ pub(super) enum Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(host, port) | Self::Tls(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) | Self::Tls(host, port) if host.contains(':') => {
+                write!(f, "[{host}]:{port}")
+            }
             Self::Tcp(host, port) | Self::Tls(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
@@ -39,21 +41,54 @@ pub(super) fn parse(url: &str) -> Option<(Address, RedisConnectionInfo)> {
     let (address, user, password, database) = if url.scheme() == "unix" {
         let path = percent_decode_str(url.path()).decode_utf8().ok()?;
         let from_query = |key: &str| query.get(key).map(ToString::to_string);
-        (Address::Unix(PathBuf::from(&*path)), from_query("user"), from_query("pass"), from_query("db"))
+        (
+            Address::Unix(PathBuf::from(&*path)),
+            from_query("user"),
+            from_query("pass"),
+            from_query("db"),
+        )
     } else {
-        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = url
+            .host_str()?
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let port = url.port().unwrap_or(PORT);
-        let address = if url.scheme() == "rediss" { Address::Tls(host, port) } else { Address::Tcp(host, port) };
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
+        let address = if url.scheme() == "rediss" {
+            Address::Tls(host, port)
+        } else {
+            Address::Tcp(host, port)
+        };
+        let decoded = |text: &str| {
+            percent_decode_str(text)
+                .decode_utf8()
+                .ok()
+                .map(std::borrow::Cow::into_owned)
+        };
         let user = decoded(url.username()).filter(|user| !user.is_empty());
         let password = url.password().and_then(decoded);
-        (address, user, password, Some(url.path().trim_matches('/').to_owned()))
+        (
+            address,
+            user,
+            password,
+            Some(url.path().trim_matches('/').to_owned()),
+        )
     };
     let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-    info = user.into_iter().fold(info, RedisConnectionInfo::set_username);
-    info = password.into_iter().fold(info, RedisConnectionInfo::set_password);
-    info = database.and_then(|text| text.parse().ok()).into_iter().fold(info, RedisConnectionInfo::set_db);
-    Some((address, info.set_lib_name("resumen", env!("CARGO_PKG_VERSION"))))
+    info = user
+        .into_iter()
+        .fold(info, RedisConnectionInfo::set_username);
+    info = password
+        .into_iter()
+        .fold(info, RedisConnectionInfo::set_password);
+    info = database
+        .and_then(|text| text.parse().ok())
+        .into_iter()
+        .fold(info, RedisConnectionInfo::set_db);
+    Some((
+        address,
+        info.set_lib_name("resumen", env!("CARGO_PKG_VERSION")),
+    ))
 }
 
 #[cfg(test)]
@@ -62,14 +97,28 @@ mod tests {
 
     fn parts(url: &str) -> (String, Option<String>, Option<String>, i64) {
         let (address, info) = parse(url).unwrap();
-        (address.to_string(), info.username().map(Into::into), info.password().map(Into::into), info.db())
+        (
+            address.to_string(),
+            info.username().map(Into::into),
+            info.password().map(Into::into),
+            info.db(),
+        )
     }
 
     #[test]
     fn every_form_of_a_url_is_understood() {
         assert_eq!(parts("redis://h"), ("h:6379".into(), None, None, 0));
-        assert_eq!(parts("rediss://u:p%40q@h:1/3"), ("h:1".into(), Some("u".into()), Some("p@q".into()), 3));
-        assert_eq!(parts("redis://:p@[::1]:7/"), ("[::1]:7".into(), None, Some("p".into()), 0));
-        assert_eq!(parts("unix:///run/r.sock?db=2&pass=p"), ("/run/r.sock".into(), None, Some("p".into()), 2));
+        assert_eq!(
+            parts("rediss://u:p%40q@h:1/3"),
+            ("h:1".into(), Some("u".into()), Some("p@q".into()), 3)
+        );
+        assert_eq!(
+            parts("redis://:p@[::1]:7/"),
+            ("[::1]:7".into(), None, Some("p".into()), 0)
+        );
+        assert_eq!(
+            parts("unix:///run/r.sock?db=2&pass=p"),
+            ("/run/r.sock".into(), None, Some("p".into()), 2)
+        );
     }
 }

@@ -61,7 +61,13 @@ impl RedisStore {
     /// The Redis at a URL that the configuration has checked; keys begin with `prefix`, messages never hold `secrets`.
     pub fn new(url: &str, prefix: &str, secrets: Secrets) -> Option<Self> {
         let (address, info) = address::parse(url)?;
-        Some(Self { address, info, keys: Keys::new(prefix), scripts: Arc::new(Scripts::new()), secrets })
+        Some(Self {
+            address,
+            info,
+            keys: Keys::new(prefix),
+            scripts: Arc::new(Scripts::new()),
+            secrets,
+        })
     }
 
     /// By how many milliseconds its clock is ahead of this one: of a few measurements, the one that took least.
@@ -76,7 +82,10 @@ impl RedisStore {
             let (seconds, micros) = self.said("tell the time", asked)?;
             let took = clock.since(before);
             let middle = before.time.after(took / 2).as_millis();
-            let ahead = seconds.saturating_mul(1000).saturating_add(micros / 1000).saturating_sub(middle);
+            let ahead = seconds
+                .saturating_mul(1000)
+                .saturating_add(micros / 1000)
+                .saturating_sub(middle);
             if best.is_none_or(|(least, _)| took < least) {
                 best = Some((took, ahead));
             }
@@ -91,15 +100,25 @@ impl RedisStore {
         let (link, allowance) = self.said("connect", linked)?;
         // Nothing is kept of what cannot be a notice.
         let hear = move |push: PushInfo| {
-            let notice =
-                redis::Msg::from_push_info(push).and_then(|message| Notice::parse(message.get_payload_bytes()));
+            let notice = redis::Msg::from_push_info(push)
+                .and_then(|message| Notice::parse(message.get_payload_bytes()));
             notice.map_or(Ok(()), |notice| notices.send(notice))
         };
-        let config = AsyncConnectionConfig::new().set_push_sender(hear).set_response_timeout(None);
-        let shaken = timeout(LIMIT, MultiplexedConnection::new_with_config(&self.info, link, config)).await;
+        let config = AsyncConnectionConfig::new()
+            .set_push_sender(hear)
+            .set_response_timeout(None);
+        let shaken = timeout(
+            LIMIT,
+            MultiplexedConnection::new_with_config(&self.info, link, config),
+        )
+        .await;
         let (connection, driver) = self.said("greet", shaken)?;
         let driver = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(driver));
-        Ok(Line { connection, allowance, _driver: driver })
+        Ok(Line {
+            connection,
+            allowance,
+            _driver: driver,
+        })
     }
 
     /// Connects, listens to what is told to all replicas, and proves that it can be written to.
@@ -116,7 +135,10 @@ impl RedisStore {
             secrets: self.secrets.clone(),
             turns: Mutex::new(Arc::new(Semaphore::new(AT_ONCE))),
         };
-        Ok(Opened { session: Arc::new(session), notices })
+        Ok(Opened {
+            session: Arc::new(session),
+            notices,
+        })
     }
 
     fn said<T>(
@@ -153,6 +175,10 @@ fn said<T>(
 /// The beginning of what somebody else says, made harmless.
 fn quote(foreign: &str) -> String {
     let short: String = foreign.chars().take(QUOTE).collect();
-    let dots = if foreign.chars().nth(QUOTE).is_some() { "…" } else { "" };
+    let dots = if foreign.chars().nth(QUOTE).is_some() {
+        "…"
+    } else {
+        ""
+    };
     format!("{}{dots}", short.escape_debug())
 }

@@ -102,6 +102,12 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         let script = |body: &str| Script::new(&format!("{PRELUDE}{body}"));
-        Self { take: script(TAKE), land: script(LAND), free: script(FREE), read: script(READ), beat: script(BEAT) }
+        Self {
+            take: script(TAKE),
+            land: script(LAND),
+            free: script(FREE),
+            read: script(READ),
+            beat: script(BEAT),
+        }
     }
 }

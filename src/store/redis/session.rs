@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use crate::domain::{Identity, Secrets, Time};
 
 use super::super::shared::{
-    Beat, Keys, LARGEST, Landing, Lease, Letter, Pending, SEEN_FOR, SharedError, SharedSession, Taken, Wish,
+    Beat, Keys, LARGEST, Landing, Lease, Letter, Pending, SEEN_FOR, SharedError, SharedSession,
+    Taken, Wish,
 };
 use super::address::Address;
 use super::scripts::Scripts;
@@ -29,12 +30,19 @@ pub(super) struct Session {
 }
 
 impl Session {
-    async fn run<T: FromRedisValue>(&self, what: &str, script: &ScriptInvocation<'_>) -> Result<T, SharedError> {
+    async fn run<T: FromRedisValue>(
+        &self,
+        what: &str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, SharedError> {
         let turns = Arc::clone(&self.turns());
-        let Ok(_turn) = turns.acquire().await else { return Err(self.told(what, "the one before has failed")) };
+        let Ok(_turn) = turns.acquire().await else {
+            return Err(self.told(what, "the one before has failed"));
+        };
         let mut connection = self.line.connection.clone();
         let asked = timeout(LIMIT, script.invoke_async(&mut connection)).await;
-        let value = said(&self.address, &self.secrets, what, asked).inspect_err(|_| self.let_go())?;
+        let value =
+            said(&self.address, &self.secrets, what, asked).inspect_err(|_| self.let_go())?;
         self.line.allowance.renew();
         Ok(value)
     }
@@ -62,8 +70,13 @@ impl SharedSession for Session {
     fn take<'s>(&'s self, wish: &'s Wish) -> Pending<'s, Taken> {
         Box::pin(async move {
             let mut script = self.scripts.take.prepare_invoke();
-            script.key(self.keys.lease(wish.identity)).key(self.keys.letter(wish.identity));
-            script.arg(&wish.token).arg(millis(wish.span)).arg(wish.known.map_or(-1, Time::as_millis));
+            script
+                .key(self.keys.lease(wish.identity))
+                .key(self.keys.letter(wish.identity));
+            script
+                .arg(&wish.token)
+                .arg(millis(wish.span))
+                .arg(wish.known.map_or(-1, Time::as_millis));
             script.arg(i32::from(wish.yields)).arg(LARGEST);
             let answer: Vec<Value> = self.run("take a lease", &script).await?;
             taken(answer).ok_or_else(|| self.strange("take a lease"))
@@ -73,9 +86,17 @@ impl SharedSession for Session {
     fn land<'s>(&'s self, landing: &'s Landing) -> Pending<'s, bool> {
         Box::pin(async move {
             let mut script = self.scripts.land.prepare_invoke();
-            script.key(self.keys.lease(landing.identity)).key(self.keys.letter(landing.identity));
-            script.arg(&landing.token).arg(landing.stamp.as_millis()).arg(millis(landing.min_interval));
-            script.arg(millis(landing.keep)).arg(self.keys.notices()).arg(landing.identity.to_string());
+            script
+                .key(self.keys.lease(landing.identity))
+                .key(self.keys.letter(landing.identity));
+            script
+                .arg(&landing.token)
+                .arg(landing.stamp.as_millis())
+                .arg(millis(landing.min_interval));
+            script
+                .arg(millis(landing.keep))
+                .arg(self.keys.notices())
+                .arg(landing.identity.to_string());
             script.arg(&landing.letter[..]);
             self.run("share a reading", &script).await
         })
@@ -84,8 +105,14 @@ impl SharedSession for Session {
     fn free<'s>(&'s self, identity: Identity, token: &'s str) -> Pending<'s, ()> {
         Box::pin(async move {
             let mut script = self.scripts.free.prepare_invoke();
-            script.key(self.keys.lease(identity)).arg(token).arg(self.keys.notices()).arg(identity.to_string());
-            self.run::<i64>("give a lease back", &script).await.map(drop)
+            script
+                .key(self.keys.lease(identity))
+                .arg(token)
+                .arg(self.keys.notices())
+                .arg(identity.to_string());
+            self.run::<i64>("give a lease back", &script)
+                .await
+                .map(drop)
         })
     }
 
@@ -104,9 +131,16 @@ impl SharedSession for Session {
     fn beat<'s>(&'s self, replica: &'s str) -> Pending<'s, Beat> {
         Box::pin(async move {
             let mut script = self.scripts.beat.prepare_invoke();
-            script.key(self.keys.replicas()).arg(replica).arg(millis(SEEN_FOR));
-            let (seconds, micros, replicas): (i64, i64, u32) = self.run("give a sign of life", &script).await?;
-            Ok(Beat { micros: seconds.saturating_mul(1_000_000).saturating_add(micros), replicas })
+            script
+                .key(self.keys.replicas())
+                .arg(replica)
+                .arg(millis(SEEN_FOR));
+            let (seconds, micros, replicas): (i64, i64, u32) =
+                self.run("give a sign of life", &script).await?;
+            Ok(Beat {
+                micros: seconds.saturating_mul(1_000_000).saturating_add(micros),
+                replicas,
+            })
         })
     }
 }

@@ -42,7 +42,10 @@ pub enum LetterError {
 pub fn encode(saved: &Saved) -> Option<Vec<u8>> {
     let stamp = saved.trail.last?.as_millis();
     let body = serde_json::to_string(&SavedWire::new(saved)).ok()?;
-    let text = format!("resumen/{VERSION} {stamp} {:032x} {body}", xxh3_128(body.as_bytes()));
+    let text = format!(
+        "resumen/{VERSION} {stamp} {:032x} {body}",
+        xxh3_128(body.as_bytes())
+    );
     (text.len() <= LARGEST).then(|| text.into_bytes())
 }
 
@@ -54,7 +57,10 @@ pub fn decode(letter: &[u8]) -> Result<Saved, LetterError> {
     let text = std::str::from_utf8(letter).map_err(|_| LetterError::Damaged)?;
     let mut words = text.splitn(4, ' ');
     let mut word = || words.next().ok_or(LetterError::Damaged);
-    let version = word()?.strip_prefix("resumen/").and_then(|text| text.parse().ok()).ok_or(LetterError::Damaged)?;
+    let version = word()?
+        .strip_prefix("resumen/")
+        .and_then(|text| text.parse().ok())
+        .ok_or(LetterError::Damaged)?;
     if version != VERSION {
         return Err(LetterError::Version(version));
     }
@@ -62,7 +68,9 @@ pub fn decode(letter: &[u8]) -> Result<Saved, LetterError> {
     if checksum != format!("{:032x}", xxh3_128(body.as_bytes())) {
         return Err(LetterError::Damaged);
     }
-    let saved = serde_json::from_str::<SavedWire<'_>>(body).ok().and_then(SavedWire::saved);
+    let saved = serde_json::from_str::<SavedWire<'_>>(body)
+        .ok()
+        .and_then(SavedWire::saved);
     let stamped = |saved: &Saved| saved.trail.last == stamp.parse().ok().map(Time::from_millis);
     saved.filter(stamped).ok_or(LetterError::Damaged)
 }
@@ -77,7 +85,11 @@ mod tests {
     fn saved() -> Saved {
         let at = Time::from_millis(1_763_794_510_734);
         let name = Name::new("btc").unwrap();
-        let reading = Reading { fetched_at: at, provider: name.clone(), data: Data::from_checked("{\"usd\":0.10}") };
+        let reading = Reading {
+            fetched_at: at,
+            provider: name.clone(),
+            data: Data::from_checked("{\"usd\":0.10}"),
+        };
         Saved {
             name,
             identity: Identity::from_text("0123456789abcdef0123456789abcdef").unwrap(),
@@ -85,33 +97,65 @@ mod tests {
             failure: None,
             stamps: Arc::default(),
             footing: Arc::default(),
-            trail: Trail { last: Some(at), ..Trail::default() },
+            trail: Trail {
+                last: Some(at),
+                ..Trail::default()
+            },
         }
     }
 
     #[test]
     fn a_letter_is_read_as_it_was_written() {
         let letter = encode(&saved()).unwrap();
-        assert!(letter.starts_with(b"resumen/1 1763794510734 "), "{}", String::from_utf8_lossy(&letter));
+        assert!(
+            letter.starts_with(b"resumen/1 1763794510734 "),
+            "{}",
+            String::from_utf8_lossy(&letter)
+        );
         let read = decode(&letter).unwrap();
-        assert_eq!((read.reading, read.trail.last), (saved().reading, saved().trail.last));
+        assert_eq!(
+            (read.reading, read.trail.last),
+            (saved().reading, saved().trail.last)
+        );
     }
 
     #[test]
     fn another_version_is_told_from_garbage() {
         let text = String::from_utf8(encode(&saved()).unwrap()).unwrap();
         let newer = text.replacen("resumen/1", "resumen/2", 1);
-        assert_eq!(decode(newer.as_bytes()).unwrap_err(), LetterError::Version(2));
-        for garbage in ["", "x", "resumen/1", "resumen/x 1 2 3", &text[..text.len() - 1], &text.replace("0.10", "0.11")]
-        {
-            assert_eq!(decode(garbage.as_bytes()).unwrap_err(), LetterError::Damaged, "{garbage}");
+        assert_eq!(
+            decode(newer.as_bytes()).unwrap_err(),
+            LetterError::Version(2)
+        );
+        for garbage in [
+            "",
+            "x",
+            "resumen/1",
+            "resumen/x 1 2 3",
+            &text[..text.len() - 1],
+            &text.replace("0.10", "0.11"),
+        ] {
+            assert_eq!(
+                decode(garbage.as_bytes()).unwrap_err(),
+                LetterError::Damaged,
+                "{garbage}"
+            );
         }
         assert_eq!(decode(&[0xff; 80]).unwrap_err(), LetterError::Damaged);
-        assert_eq!(decode(&vec![b'x'; LARGEST + 1]).unwrap_err(), LetterError::Oversize(LARGEST as u64 + 1));
+        assert_eq!(
+            decode(&vec![b'x'; LARGEST + 1]).unwrap_err(),
+            LetterError::Oversize(LARGEST as u64 + 1)
+        );
     }
 
     #[test]
     fn nothing_is_told_of_a_source_that_nobody_asked() {
-        assert!(encode(&Saved { trail: Trail::default(), ..saved() }).is_none());
+        assert!(
+            encode(&Saved {
+                trail: Trail::default(),
+                ..saved()
+            })
+            .is_none()
+        );
     }
 }

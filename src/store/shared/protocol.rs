@@ -72,7 +72,9 @@ pub enum Step {
 impl Keys {
     /// The keys that begin with `prefix`.
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self {
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// Where a source's lease is. What stands in braces makes both keys of a source live on one node of a cluster.
@@ -106,9 +108,15 @@ impl Lease {
             _ => return None,
         };
         let token = words.next().filter(|token| !token.is_empty())?.to_owned();
-        let start = words.next().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+        let start = words
+            .next()
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
         let start = Time::from_millis(start.parse().ok()?);
-        words.next().is_none().then_some(Self { phase, token, start })
+        words.next().is_none().then_some(Self {
+            phase,
+            token,
+            start,
+        })
     }
 
     /// What follows for a replica that finds this lease held for `left` more. Its own `lease` and `min_interval` are the
@@ -132,7 +140,11 @@ impl Notice {
             "freed" => false,
             _ => return None,
         };
-        words.next().is_none().then_some(Self { identity, token, landed })
+        words.next().is_none().then_some(Self {
+            identity,
+            token,
+            landed,
+        })
     }
 }
 
@@ -149,23 +161,48 @@ mod tests {
     #[test]
     fn both_keys_of_a_source_share_a_hash_tag() {
         let keys = Keys::new("fleet");
-        assert_eq!(keys.lease(identity()), "fleet:{0123456789abcdef0123456789abcdef}:lease");
-        assert_eq!(keys.letter(identity()), "fleet:{0123456789abcdef0123456789abcdef}:letter");
-        assert_eq!([keys.replicas(), keys.notices()], ["fleet:replicas", "fleet:notices"]);
+        assert_eq!(
+            keys.lease(identity()),
+            "fleet:{0123456789abcdef0123456789abcdef}:lease"
+        );
+        assert_eq!(
+            keys.letter(identity()),
+            "fleet:{0123456789abcdef0123456789abcdef}:letter"
+        );
+        assert_eq!(
+            [keys.replicas(), keys.notices()],
+            ["fleet:replicas", "fleet:notices"]
+        );
     }
 
     #[test]
     fn whatever_is_no_lease_is_none() {
-        let lease = Lease { phase: Phase::Landed, token: "a-1".into(), start: Time::from_millis(17) };
+        let lease = Lease {
+            phase: Phase::Landed,
+            token: "a-1".into(),
+            start: Time::from_millis(17),
+        };
         assert_eq!(Lease::parse("landed a-1 17"), Some(lease));
-        for bad in ["", "landed", "landed a-1", "landed  17", "resting a-1 17", "landed a-1 x", "landed a-1 17 18"] {
+        for bad in [
+            "",
+            "landed",
+            "landed a-1",
+            "landed  17",
+            "resting a-1 17",
+            "landed a-1 x",
+            "landed a-1 17 18",
+        ] {
             assert_eq!(Lease::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn a_lease_is_waited_for_or_rested_on_but_never_beyond_reason() {
-        let lease = |phase| Lease { phase, token: "a-1".into(), start: Time::from_millis(17) };
+        let lease = |phase| Lease {
+            phase,
+            token: "a-1".into(),
+            start: Time::from_millis(17),
+        };
         let step = |phase, left| lease(phase).step(left, SECOND * 4, SECOND);
         assert_eq!(step(Phase::Flying, SECOND), Step::Wait(SECOND));
         assert_eq!(step(Phase::Flying, SECOND * 90), Step::Wait(SECOND * 4));
@@ -176,9 +213,18 @@ mod tests {
     #[test]
     fn whatever_is_no_notice_is_none() {
         let text = format!("{} a-1 landed", identity());
-        let notice = Notice { identity: identity(), token: "a-1".into(), landed: true };
+        let notice = Notice {
+            identity: identity(),
+            token: "a-1".into(),
+            landed: true,
+        };
         assert_eq!(Notice::parse(text.as_bytes()), Some(notice));
-        let bad = [String::new(), text.replace("landed", "x"), format!("{text} y"), text.replace("0123", "zz")];
+        let bad = [
+            String::new(),
+            text.replace("landed", "x"),
+            format!("{text} y"),
+            text.replace("0123", "zz"),
+        ];
         for bad in bad {
             assert_eq!(Notice::parse(bad.as_bytes()), None, "{bad}");
         }

@@ -11,7 +11,9 @@ use resumen::extract::{Extractor, Filter};
 async fn run(name: &Name, filter: &str, payload: impl Into<Bytes>) -> Result<String, Failure> {
     let filter = Filter::compile(filter).unwrap();
     let by = Clock::start().deadline(Duration::from_secs(20));
-    let data = Extractor::default().extract(name, &filter, payload.into(), by).await?;
+    let data = Extractor::default()
+        .extract(name, &filter, payload.into(), by)
+        .await?;
     Ok(data.as_json().to_owned())
 }
 
@@ -28,13 +30,19 @@ async fn every_default_filter_reads_its_providers_answer() {
     let mut seen = Vec::new();
     for source in &config.sources {
         for provider in source.providers() {
-            let path = format!("tests/corpus/answers/{}-{}.json", source.name, provider.name);
+            let path = format!(
+                "tests/corpus/answers/{}-{}.json",
+                source.name, provider.name
+            );
             let payload = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
             let data = run(&source.name, &provider.extract, payload).await.unwrap();
             seen.push((source.name.to_string(), provider.name.to_string(), data));
         }
     }
-    let seen: Vec<_> = seen.iter().map(|(source, provider, data)| (&**source, &**provider, &**data)).collect();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|(source, provider, data)| (&**source, &**provider, &**data))
+        .collect();
     assert_eq!(seen, expected);
 }
 
@@ -43,15 +51,31 @@ async fn kraken_tells_its_errors_with_200() {
     let config = super::load(Path::new("config/resumen.toml")).unwrap();
     let btc = &config.sources[0];
     let answer = r#"{"error":["EGeneral:Too many requests","EService:Busy"]}"#;
-    let failure = run(&btc.name, &btc.providers()[1].extract, answer).await.unwrap_err();
-    assert!(failure.message.contains("EGeneral:Too many requests, EService:Busy"), "{failure}");
+    let failure = run(&btc.name, &btc.providers()[1].extract, answer)
+        .await
+        .unwrap_err();
+    assert!(
+        failure
+            .message
+            .contains("EGeneral:Too many requests, EService:Busy"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
 async fn the_derived_default_multiplies_its_inputs() {
     let config = super::load(Path::new("config/resumen.toml")).unwrap();
-    let derived = config.sources.iter().find(|source| source.name.as_str() == "btc_ars").unwrap();
+    let derived = config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == "btc_ars")
+        .unwrap();
     let inputs = r#"{"btc":{"usd":68012.5},"usd":{"EUR":0.5,"ARS":2}}"#;
-    let data = run(&derived.name, derived.extracts()[0], inputs).await.unwrap();
-    assert_eq!(data.parse::<serde_json::Value>().unwrap()["ars"].as_f64(), Some(136_025.0));
+    let data = run(&derived.name, derived.extracts()[0], inputs)
+        .await
+        .unwrap();
+    assert_eq!(
+        data.parse::<serde_json::Value>().unwrap()["ars"].as_f64(),
+        Some(136_025.0)
+    );
 }

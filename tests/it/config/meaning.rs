@@ -7,16 +7,25 @@ use resumen::config::{self, Config};
 use resumen::domain::{Source, is_metadata};
 
 fn parsed(text: &str) -> Config {
-    let loaded = config::parse(Path::new("resumen.toml"), text.as_bytes(), &super::environment);
+    let loaded = config::parse(
+        Path::new("resumen.toml"),
+        text.as_bytes(),
+        &super::environment,
+    );
     loaded.unwrap_or_else(|report| panic!("{report}"))
 }
 
 fn every_key() -> Config {
-    super::load(Path::new("tests/config/valid/every_key.toml")).unwrap_or_else(|report| panic!("{report}"))
+    super::load(Path::new("tests/config/valid/every_key.toml"))
+        .unwrap_or_else(|report| panic!("{report}"))
 }
 
 fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
-    config.sources.iter().find(|source| source.name.as_str() == name).unwrap()
+    config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == name)
+        .unwrap()
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -28,30 +37,70 @@ fn a_source_inherits_and_says_otherwise() {
     let config = every_key();
     let (one, two) = (source(&config, "one"), source(&config, "two"));
     let pace = one.pace().unwrap();
-    assert_eq!((pace.interval, pace.timeout, pace.min_interval), (seconds(3), seconds(3), Duration::ZERO));
-    assert_eq!((one.shelf.ttl, one.shelf.max_stale), (seconds(120), seconds(86_400)));
+    assert_eq!(
+        (pace.interval, pace.timeout, pace.min_interval),
+        (seconds(3), seconds(3), Duration::ZERO)
+    );
+    assert_eq!(
+        (one.shelf.ttl, one.shelf.max_stale),
+        (seconds(120), seconds(86_400))
+    );
     let request = &one.providers()[0].request;
-    assert_eq!((request.max_body, request.proxy.is_some(), request.allow_private), (1 << 30, false, true));
+    assert_eq!(
+        (
+            request.max_body,
+            request.proxy.is_some(),
+            request.allow_private
+        ),
+        (1 << 30, false, true)
+    );
     let pace = two.pace().unwrap();
-    assert_eq!((pace.interval, pace.timeout, pace.min_interval), (seconds(3600), seconds(3600), seconds(2)));
-    assert_eq!((two.shelf.ttl, two.shelf.max_stale, pace.hedge_after), (seconds(60), Duration::ZERO, Some(seconds(0))));
+    assert_eq!(
+        (pace.interval, pace.timeout, pace.min_interval),
+        (seconds(3600), seconds(3600), seconds(2))
+    );
+    assert_eq!(
+        (two.shelf.ttl, two.shelf.max_stale, pace.hedge_after),
+        (seconds(60), Duration::ZERO, Some(seconds(0)))
+    );
     let request = &two.providers()[0].request;
-    assert_eq!((request.max_body, request.proxy.is_some(), request.allow_private), (64 << 10, true, false));
+    assert_eq!(
+        (
+            request.max_body,
+            request.proxy.is_some(),
+            request.allow_private
+        ),
+        (64 << 10, true, false)
+    );
 }
 
 #[test]
 fn a_provider_inherits_from_its_source() {
     let config = every_key();
     let providers = source(&config, "two").providers();
-    let names: Vec<_> = providers.iter().map(|provider| provider.name.as_str()).collect();
-    assert_eq!(names, ["api-example-org", "api-example-org-3", "api-example-org-2"]);
-    let methods: Vec<_> = providers.iter().map(|provider| &*provider.request.method).collect();
+    let names: Vec<_> = providers
+        .iter()
+        .map(|provider| provider.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["api-example-org", "api-example-org-3", "api-example-org-2"]
+    );
+    let methods: Vec<_> = providers
+        .iter()
+        .map(|provider| &*provider.request.method)
+        .collect();
     assert_eq!(methods, ["PUT", "QUERY", "PUT"]);
-    let extracts: Vec<_> = providers.iter().map(|provider| &*provider.extract).collect();
+    let extracts: Vec<_> = providers
+        .iter()
+        .map(|provider| &*provider.extract)
+        .collect();
     assert_eq!(extracts, [".of_source", ".of_provider", ".of_source"]);
     let header = |provider: usize, name: &str| {
         let headers = &providers[provider].request.headers;
-        let mut found = headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut found = headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.to_string());
         assert!(found.next().is_none());
         value.unwrap()
@@ -63,14 +112,27 @@ fn a_provider_inherits_from_its_source() {
 
 #[test]
 fn defaults_follow_from_the_interval() {
-    for (interval, ttl, max_stale, min_interval) in
-        [(1, 3, 3600, 1000), (15, 34, 3600, 1500), (3600, 7204, 14_400, 60_000), (86_400, 172_804, 345_600, 60_000)]
-    {
-        let config = parsed(&format!("[sources.a]\nurl = 'http://localhost'\ninterval = '{interval}s'"));
+    for (interval, ttl, max_stale, min_interval) in [
+        (1, 3, 3600, 1000),
+        (15, 34, 3600, 1500),
+        (3600, 7204, 14_400, 60_000),
+        (86_400, 172_804, 345_600, 60_000),
+    ] {
+        let config = parsed(&format!(
+            "[sources.a]\nurl = 'http://localhost'\ninterval = '{interval}s'"
+        ));
         let (pace, shelf) = (config.sources[0].pace().unwrap(), config.sources[0].shelf);
         assert_eq!(pace.timeout, seconds(interval.min(4)));
-        assert_eq!((shelf.ttl, shelf.max_stale), (seconds(ttl), seconds(max_stale)), "{interval}");
-        assert_eq!(pace.min_interval, Duration::from_millis(min_interval), "{interval}");
+        assert_eq!(
+            (shelf.ttl, shelf.max_stale),
+            (seconds(ttl), seconds(max_stale)),
+            "{interval}"
+        );
+        assert_eq!(
+            pace.min_interval,
+            Duration::from_millis(min_interval),
+            "{interval}"
+        );
     }
 }
 
@@ -90,11 +152,18 @@ fn references_are_expanded_but_not_in_filters() {
 #[test]
 fn order_is_the_files_and_derived_come_last() {
     let config = every_key();
-    let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    let names: Vec<_> = config
+        .sources
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
     assert_eq!(names, ["one", "two", "both", "sum"]);
     assert_eq!(source(&config, "sum").shelf, source(&config, "one").shelf);
     let both = source(&config, "both");
-    assert_eq!((both.shelf.ttl, both.shelf.max_stale), (seconds(120), seconds(86_400)));
+    assert_eq!(
+        (both.shelf.ttl, both.shelf.max_stale),
+        (seconds(120), seconds(86_400))
+    );
     assert_eq!(both.attribution.as_deref(), Some("computed"));
 }
 
@@ -110,20 +179,43 @@ fn names_from_hosts_are_names() {
         ("ñandú.example", "xn--and-6ma2c-example"),
     ] {
         let config = parsed(&format!("[sources.a]\nurl = 'http://{host}/'"));
-        assert_eq!(config.sources[0].providers()[0].name.as_str(), name, "{host}");
+        assert_eq!(
+            config.sources[0].providers()[0].name.as_str(),
+            name,
+            "{host}"
+        );
     }
     let long = format!(
         "[sources.a]\n{}",
-        format!("[[sources.a.providers]]\nurl = 'http://{}.org'\n", "x".repeat(63)).repeat(11)
+        format!(
+            "[[sources.a.providers]]\nurl = 'http://{}.org'\n",
+            "x".repeat(63)
+        )
+        .repeat(11)
     );
     let config = parsed(&long);
-    let names: Vec<_> = config.sources[0].providers().iter().map(|provider| provider.name.as_str()).collect();
-    assert!(names[10].ends_with("-11") && names.iter().all(|name| name.len() <= 64), "{names:?}");
+    let names: Vec<_> = config.sources[0]
+        .providers()
+        .iter()
+        .map(|provider| provider.name.as_str())
+        .collect();
+    assert!(
+        names[10].ends_with("-11") && names.iter().all(|name| name.len() <= 64),
+        "{names:?}"
+    );
 }
 
 #[test]
 fn literal_private_hosts_are_the_operators_word() {
-    for host in ["localhost", "127.0.0.1", "10.1.2.3", "[::1]", "[fd00::1]", "192.168.0.1:8080", "0x7f000001"] {
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "10.1.2.3",
+        "[::1]",
+        "[fd00::1]",
+        "192.168.0.1:8080",
+        "0x7f000001",
+    ] {
         let config = parsed(&format!("[sources.a]\nurl = 'http://{host}/'"));
         assert_eq!(config.warnings, [], "{host}");
     }
@@ -140,7 +232,11 @@ fn what_must_never_be_shown_is_known() {
                   cookie-secret proxy-secret redis-secret hidden-secret-token dXNlci1uYW1lOnBhc3Mgd29yZA==";
     for secret in hidden.split(' ') {
         let secret = secret.replace('_', " ");
-        assert_eq!(config.secrets.mask(&format!("<{secret}>")), "<***>", "{secret}");
+        assert_eq!(
+            config.secrets.mask(&format!("<{secret}>")),
+            "<***>",
+            "{secret}"
+        );
     }
     for open in ["localhost", "Bearer", "https://", "/p?key=", "short=1"] {
         assert_eq!(config.secrets.mask(open), open);
@@ -151,14 +247,34 @@ fn what_must_never_be_shown_is_known() {
 fn unwise_things_are_warnings() {
     let warnings = |lines: &str| {
         let config = parsed(&format!("[sources.a]\nurl = 'http://localhost/'\n{lines}"));
-        config.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>().join("; ")
+        config
+            .warnings
+            .iter()
+            .map(|warning| warning.message.clone())
+            .collect::<Vec<_>>()
+            .join("; ")
     };
-    assert_eq!(warnings("body = 'x'"), "many servers ignore or refuse a body with GET");
+    assert_eq!(
+        warnings("body = 'x'"),
+        "many servers ignore or refuse a body with GET"
+    );
     assert_eq!(warnings("method = 'POST'\nbody = 'x'"), "");
-    assert_eq!(warnings("hedge_after = '1s'"), "hedge_after of source `a` has no effect");
-    assert_eq!(warnings("ttl = '1s'"), "the ttl 1s of source `a` is shorter than its interval 15s");
-    assert_eq!(warnings("min_interval = '16s'"), "the interval 15s of source `a` is shorter than its min_interval 16s");
-    assert_eq!(warnings("proxy = 'http://u:p@proxy'"), "credentials are written into the URL");
+    assert_eq!(
+        warnings("hedge_after = '1s'"),
+        "hedge_after of source `a` has no effect"
+    );
+    assert_eq!(
+        warnings("ttl = '1s'"),
+        "the ttl 1s of source `a` is shorter than its interval 15s"
+    );
+    assert_eq!(
+        warnings("min_interval = '16s'"),
+        "the interval 15s of source `a` is shorter than its min_interval 16s"
+    );
+    assert_eq!(
+        warnings("proxy = 'http://u:p@proxy'"),
+        "credentials are written into the URL"
+    );
     assert_eq!(warnings("proxy = 'http://u:${TOKEN}@proxy'"), "");
     assert_eq!(warnings("proxy = 'http://${TOKEN}@proxy'"), "");
     let fragment = parsed("[sources.a]\nurl = 'http://localhost/#x'");
@@ -170,7 +286,11 @@ fn unwise_things_are_warnings() {
 
 #[test]
 fn a_reload_tells_what_needs_a_restart() {
-    let text = |server: &str, store: &str| parsed(&format!("{server}\n{store}\n[sources.a]\nurl = 'http://localhost'"));
+    let text = |server: &str, store: &str| {
+        parsed(&format!(
+            "{server}\n{store}\n[sources.a]\nurl = 'http://localhost'"
+        ))
+    };
     let old = text("", "");
     let needs = |server: &str, store: &str| old.needs_restart(&text(server, store)).join(" ");
     assert_eq!(needs("", ""), "");
@@ -185,18 +305,33 @@ fn a_reload_tells_what_needs_a_restart() {
         ("shutdown_grace", "'1s'"),
         ("cors_origins", "['*']"),
     ] {
-        assert_eq!(needs(&format!("[server]\n{key} = {value}"), ""), format!("server.{key}"));
+        assert_eq!(
+            needs(&format!("[server]\n{key} = {value}"), ""),
+            format!("server.{key}")
+        );
     }
     let store = "[store]\npath = ''\nredis = 'redis://h'\nredis_prefix = 'x'";
-    assert_eq!(needs("", store), "store.path store.redis store.redis_prefix");
+    assert_eq!(
+        needs("", store),
+        "store.path store.redis store.redis_prefix"
+    );
     assert_ne!(old.read_from, text("# changed", "").read_from);
 }
 
 #[test]
 fn the_file_is_found_by_flag_then_environment_then_place() {
     let named = |name: &str| (name == "RESUMEN_CONFIG").then(|| "env.toml".to_owned());
-    assert_eq!(config::find(Some(Path::new("flag.toml")), &named), Path::new("flag.toml"));
+    assert_eq!(
+        config::find(Some(Path::new("flag.toml")), &named),
+        Path::new("flag.toml")
+    );
     assert_eq!(config::find(None, &named), Path::new("env.toml"));
-    assert_eq!(config::find(None, &|_| Some(String::new())), Path::new("config/resumen.toml"));
-    assert_eq!(config::find(None, &|_| None), Path::new("config/resumen.toml"));
+    assert_eq!(
+        config::find(None, &|_| Some(String::new())),
+        Path::new("config/resumen.toml")
+    );
+    assert_eq!(
+        config::find(None, &|_| None),
+        Path::new("config/resumen.toml")
+    );
 }

@@ -23,20 +23,39 @@ fn written(text: impl AsRef<[u8]>) -> (TempDir, std::path::PathBuf) {
 }
 
 fn load_text(text: &str) -> Result<Config, Report> {
-    config::parse(Path::new("resumen.toml"), text.as_bytes(), &super::environment)
+    config::parse(
+        Path::new("resumen.toml"),
+        text.as_bytes(),
+        &super::environment,
+    )
 }
 
 #[test]
 fn what_is_no_small_file_is_refused_at_once() {
     let folder = tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    assert_eq!(refusal(&at("absent")), "error: the configuration cannot be read: there is no such file");
-    assert_eq!(refusal(folder.path()), "error: the configuration cannot be read: it is a directory");
+    assert_eq!(
+        refusal(&at("absent")),
+        "error: the configuration cannot be read: there is no such file"
+    );
+    assert_eq!(
+        refusal(folder.path()),
+        "error: the configuration cannot be read: it is a directory"
+    );
     let pipe = at("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
-    assert_eq!(refusal(&pipe), "error: the configuration cannot be read: it is a named pipe, not a regular file");
-    std::fs::File::create(at("huge")).unwrap().set_len(100 << 20).unwrap();
-    assert_eq!(refusal(&at("huge")), "error: the configuration cannot be read: it is larger than 8MiB");
+    assert_eq!(
+        refusal(&pipe),
+        "error: the configuration cannot be read: it is a named pipe, not a regular file"
+    );
+    std::fs::File::create(at("huge"))
+        .unwrap()
+        .set_len(100 << 20)
+        .unwrap();
+    assert_eq!(
+        refusal(&at("huge")),
+        "error: the configuration cannot be read: it is larger than 8MiB"
+    );
     std::os::unix::fs::symlink("loop", at("loop")).unwrap();
     assert!(refusal(&at("loop")).starts_with("error: the configuration cannot be read: "));
 }
@@ -45,9 +64,16 @@ fn what_is_no_small_file_is_refused_at_once() {
 fn a_missing_file_says_where_it_was_looked_for() {
     let report = config::load(Path::new("absent.toml"), &|_| None).unwrap_err();
     let problem = &report.problems[0];
-    assert_eq!((problem.place.as_ref(), &*problem.file), (None, "absent.toml"));
+    assert_eq!(
+        (problem.place.as_ref(), &*problem.file),
+        (None, "absent.toml")
+    );
     assert!(problem.help.as_ref().unwrap().contains("RESUMEN_CONFIG"));
-    assert!(report.to_string().ends_with("\n1 error; nothing was started"));
+    assert!(
+        report
+            .to_string()
+            .ends_with("\n1 error; nothing was started")
+    );
 }
 
 #[test]
@@ -56,7 +82,10 @@ fn an_unreadable_file_is_said_to_be_one() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     // Whoever runs the tests as root may read everything.
     if std::fs::read(&path).is_err() {
-        assert_eq!(refusal(&path), "error: the configuration cannot be read: reading it is not permitted");
+        assert_eq!(
+            refusal(&path),
+            "error: the configuration cannot be read: reading it is not permitted"
+        );
     }
 }
 
@@ -79,14 +108,26 @@ fn with_secret(content: &[u8], mode: u32) -> (TempDir, Result<Config, Report>) {
 
 #[test]
 fn a_secret_file_loses_one_line_end() {
-    for (content, value) in [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("", "")] {
+    for (content, value) in [
+        ("abc", "abc"),
+        ("abc\n", "abc"),
+        ("abc\r\n", "abc"),
+        ("", ""),
+    ] {
         let (_folder, loaded) = with_secret(content.as_bytes(), 0o600);
         let config = loaded.unwrap();
-        assert_eq!(&*config.sources[0].providers()[0].request.headers[0].1, value);
+        assert_eq!(
+            &*config.sources[0].providers()[0].request.headers[0].1,
+            value
+        );
         assert_eq!(config.warnings, []);
     }
     let (_folder, loaded) = with_secret(b"abc\n\n", 0o600);
-    assert!(loaded.unwrap_err().problems[0].message.contains("a line break"));
+    assert!(
+        loaded.unwrap_err().problems[0]
+            .message
+            .contains("a line break")
+    );
 }
 
 #[test]
@@ -95,13 +136,20 @@ fn a_secret_file_that_everybody_may_read_is_a_warning() {
     let config = loaded.unwrap();
     let warning = &config.warnings[0];
     assert_eq!(warning.severity, Severity::Warning);
-    assert_eq!(warning.message, "every user of this machine may read the secret file `key`");
+    assert_eq!(
+        warning.message,
+        "every user of this machine may read the secret file `key`"
+    );
     assert_eq!(config.secrets.mask("echo topsecret1!"), "echo ***!");
 }
 
 #[test]
 fn a_secret_file_is_small_and_text() {
-    let message = |content: &[u8]| with_secret(content, 0o600).1.unwrap_err().problems[0].message.clone();
+    let message = |content: &[u8]| {
+        with_secret(content, 0o600).1.unwrap_err().problems[0]
+            .message
+            .clone()
+    };
     assert!(message(&vec![b'a'; 10 << 20]).ends_with("it is larger than 64KiB"));
     assert!(message(b"\xff\xfe").ends_with("it is not UTF-8"));
 }
@@ -122,8 +170,15 @@ fn ten_thousand_sources_load_quickly_good_or_bad() {
     let from = 9_999;
     // In the worst order: each one before its input.
     for n in (0..from).rev() {
-        let _ =
-            writeln!(good, "[derived.d{n}]\nfrom = [\"{}\"]", if n == 0 { "s0".into() } else { format!("d{}", n - 1) });
+        let _ = writeln!(
+            good,
+            "[derived.d{n}]\nfrom = [\"{}\"]",
+            if n == 0 {
+                "s0".into()
+            } else {
+                format!("d{}", n - 1)
+            }
+        );
     }
     let before = processor_time();
     assert_eq!(load_text(&good).unwrap().sources.len(), 10_000 + from);

@@ -8,32 +8,54 @@ const SOURCE: &str = "[sources.a]\nurl = \"http://example.org/\"\n";
 
 /// The names of the pages in `docs/`.
 fn pages() -> Vec<String> {
-    let entries = std::fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir("docs")
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let pages = entries.filter(|path| path.extension().is_some_and(|end| end == "md"));
-    pages.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    pages
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The targets of `[…](target)` that are no URLs.
 fn targets(text: &str) -> Vec<&str> {
-    let after = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-    after.map(|(target, _)| target).filter(|target| !target.contains("://")).collect()
+    let after = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'));
+    after
+        .map(|(target, _)| target)
+        .filter(|target| !target.contains("://"))
+        .collect()
 }
 
 #[test]
 fn every_link_leads_somewhere() {
-    let mut files: Vec<PathBuf> = pages().iter().map(|name| Path::new("docs").join(name)).collect();
+    let mut files: Vec<PathBuf> = pages()
+        .iter()
+        .map(|name| Path::new("docs").join(name))
+        .collect();
     files.push("README.md".into());
     assert!(files.len() > 6);
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         for target in targets(&text) {
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let page = if path.is_empty() { file.clone() } else { file.with_file_name(path) };
+            let page = if path.is_empty() {
+                file.clone()
+            } else {
+                file.with_file_name(path)
+            };
             assert!(page.exists(), "{}: {target}", file.display());
             if !anchor.is_empty() && page.parent() == Some(Path::new("docs")) {
-                let headings: Vec<String> =
-                    parts(page.file_name().unwrap().to_str().unwrap()).iter().map(Part::anchor).collect();
-                assert!(headings.iter().any(|heading| heading == anchor), "{target} of {headings:?}");
+                let headings: Vec<String> = parts(page.file_name().unwrap().to_str().unwrap())
+                    .iter()
+                    .map(Part::anchor)
+                    .collect();
+                assert!(
+                    headings.iter().any(|heading| heading == anchor),
+                    "{target} of {headings:?}"
+                );
             }
         }
     }
@@ -45,8 +67,13 @@ fn every_example_of_a_configuration_is_one() {
     for name in pages().iter().filter(|name| *name != "recipes.md") {
         for text in parts(name).iter().flat_map(|part| part.blocks("toml")) {
             // An excerpt about something else needs a source beside it.
-            let text = if text.contains("[sources.") { text.to_owned() } else { format!("{text}\n{SOURCE}") };
-            let read = resumen::config::parse(Path::new("docs/x.toml"), text.as_bytes(), &environment);
+            let text = if text.contains("[sources.") {
+                text.to_owned()
+            } else {
+                format!("{text}\n{SOURCE}")
+            };
+            let read =
+                resumen::config::parse(Path::new("docs/x.toml"), text.as_bytes(), &environment);
             read.unwrap_or_else(|report| panic!("{name}: {report}"));
             examples += 1;
         }

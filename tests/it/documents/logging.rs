@@ -18,7 +18,8 @@ fn events(text: &str) -> Vec<String> {
     for level in ["trace", "debug", "info", "warn", "error"] {
         let call = format!("{level}!(");
         for (at, _) in text.match_indices(&call) {
-            let inside_a_name = text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            let inside_a_name =
+                text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
             if inside_a_name {
                 continue;
             }
@@ -37,7 +38,12 @@ fn events(text: &str) -> Vec<String> {
 
 /// The name of a field: before its `=`, or the variable itself.
 fn field(argument: &str) -> String {
-    argument.split(" = ").next().unwrap().trim_start_matches(['%', '?']).to_owned()
+    argument
+        .split(" = ")
+        .next()
+        .unwrap()
+        .trim_start_matches(['%', '?'])
+        .to_owned()
 }
 
 /// The arguments of a call, up to its closing parenthesis.
@@ -67,18 +73,37 @@ fn arguments(text: &str) -> Vec<String> {
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let below = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
-    entries.flat_map(below).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            sources(&path)
+        } else {
+            vec![path]
+        }
+    };
+    entries
+        .flat_map(below)
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .collect()
 }
 
 #[test]
 fn every_line_of_the_log_is_in_the_document_and_every_one_there_exists() {
-    let known: BTreeSet<String> =
-        sources(Path::new("src")).iter().flat_map(|path| events(&fs::read_to_string(path).unwrap())).collect();
-    let rows = parts("logging.md").iter().flat_map(super::Part::rows).collect::<Vec<_>>();
+    let known: BTreeSet<String> = sources(Path::new("src"))
+        .iter()
+        .flat_map(|path| events(&fs::read_to_string(path).unwrap()))
+        .collect();
+    let rows = parts("logging.md")
+        .iter()
+        .flat_map(super::Part::rows)
+        .collect::<Vec<_>>();
     let row = |row: &Vec<String>| {
-        let fields: Vec<String> = ticked(&row[2]).iter().map(|name| (*name).to_owned()).collect();
+        let fields: Vec<String> = ticked(&row[2])
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
         line(&row[0], ticked(&row[1])[0], &fields)
     };
     compare("docs/logging.md", &rows.iter().map(row).collect(), &known);
@@ -86,8 +111,10 @@ fn every_line_of_the_log_is_in_the_document_and_every_one_there_exists() {
 
 #[test]
 fn events_are_found_however_they_are_written() {
-    let text =
-        "warn!(source, code = f(a, \"b\"), %error, ?pause, \"it {x}\");\n  tracing::info!(\"done\");\nno_warn!(x)\n";
-    let expected = ["info `done` []", "warn `it {x}` [source, code, error, pause]"];
+    let text = "warn!(source, code = f(a, \"b\"), %error, ?pause, \"it {x}\");\n  tracing::info!(\"done\");\nno_warn!(x)\n";
+    let expected = [
+        "info `done` []",
+        "warn `it {x}` [source, code, error, pause]",
+    ];
     assert_eq!(events(text), expected);
 }

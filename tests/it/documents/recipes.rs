@@ -28,13 +28,32 @@ fn recipes() -> Vec<Recipe> {
         let several = blocks.len() > 1;
         for (at, block) in blocks.into_iter().enumerate() {
             let header = block.lines().find(|line| line.starts_with('[')).unwrap();
-            let name = header.trim_matches(['[', ']']).split('.').nth(1).unwrap().to_owned();
+            let name = header
+                .trim_matches(['[', ']'])
+                .split('.')
+                .nth(1)
+                .unwrap()
+                .to_owned();
             // Each block of a part with several has one answer and one result.
-            let json =
-                part.blocks("json").into_iter().map(|text| super::Block { language: "json".into(), text: text.into() });
-            let own = if several { json.skip(2 * at).take(2).collect() } else { json.collect() };
+            let json = part.blocks("json").into_iter().map(|text| super::Block {
+                language: "json".into(),
+                text: text.into(),
+            });
+            let own = if several {
+                json.skip(2 * at).take(2).collect()
+            } else {
+                json.collect()
+            };
             let (heading, text) = (part.heading.clone(), part.text.clone());
-            recipes.push(Recipe { part: Part { heading, text, blocks: own }, block, name });
+            recipes.push(Recipe {
+                part: Part {
+                    heading,
+                    text,
+                    blocks: own,
+                },
+                block,
+                name,
+            });
         }
     }
     recipes
@@ -46,10 +65,19 @@ fn read(text: &str) -> Config {
     for after in text.split("${file:").skip(1) {
         let path = folder.path().join(after.split('}').next().unwrap());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let private = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
+        let private = std::fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path);
         std::io::Write::write_all(&mut private.unwrap(), b"a key of somebody").unwrap();
     }
-    let config = parse(&folder.path().join("resumen.toml"), text.as_bytes(), &|_| None);
+    let config = parse(
+        &folder.path().join("resumen.toml"),
+        text.as_bytes(),
+        &|_| None,
+    );
     config.unwrap_or_else(|report| panic!("{report}"))
 }
 
@@ -59,14 +87,21 @@ fn whole() -> Config {
 }
 
 fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
-    config.sources.iter().find(|source| source.name.as_str() == name).unwrap()
+    config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == name)
+        .unwrap()
 }
 
 /// The filters of a source, in the order of its providers.
 fn filters(source: &Source) -> Vec<&str> {
     match &source.kind {
         Kind::Derived { extract, .. } => vec![extract],
-        Kind::Fetched { providers, .. } => providers.iter().map(|provider| &*provider.extract).collect(),
+        Kind::Fetched { providers, .. } => providers
+            .iter()
+            .map(|provider| &*provider.extract)
+            .collect(),
     }
 }
 
@@ -75,7 +110,10 @@ fn every_block_is_a_configuration_without_a_warning() {
     let whole = whole();
     assert_eq!(whole.warnings, []);
     assert!(whole.sources.len() > 25, "{}", whole.sources.len());
-    for recipe in recipes().iter().filter(|recipe| !recipe.block.starts_with("[derived.")) {
+    for recipe in recipes()
+        .iter()
+        .filter(|recipe| !recipe.block.starts_with("[derived."))
+    {
         assert_eq!(read(&recipe.block).sources.len(), 1, "{}", recipe.name);
     }
 }
@@ -87,14 +125,23 @@ async fn every_filter_makes_of_its_answer_what_is_written_below_it() {
         let source = source(&config, &recipe.name);
         let filters = filters(source);
         let json = recipe.part.blocks("json");
-        assert_eq!(json.len(), 2 * filters.len(), "{}: an answer and a result for each provider", recipe.name);
+        assert_eq!(
+            json.len(),
+            2 * filters.len(),
+            "{}: an answer and a result for each provider",
+            recipe.name
+        );
         for (filter, pair) in filters.into_iter().zip(json.chunks(2)) {
             let compiled = Filter::compile(filter).unwrap();
             let by = clock.deadline(Duration::from_secs(20));
-            let data = extractor.extract(&source.name, &compiled, pair[0].to_owned().into(), by).await;
+            let data = extractor
+                .extract(&source.name, &compiled, pair[0].to_owned().into(), by)
+                .await;
             let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", recipe.name));
-            let (got, expected): (Value, Value) =
-                (serde_json::from_str(data.as_json()).unwrap(), serde_json::from_str(pair[1]).unwrap());
+            let (got, expected): (Value, Value) = (
+                serde_json::from_str(data.as_json()).unwrap(),
+                serde_json::from_str(pair[1]).unwrap(),
+            );
             assert_eq!(got, expected, "{}: {filter}", recipe.name);
         }
     }
@@ -104,7 +151,10 @@ async fn every_filter_makes_of_its_answer_what_is_written_below_it() {
 fn the_table_tells_interval_calls_limit_and_key_of_each_recipe() {
     let config = whole();
     let table = parts("recipes.md").swap_remove(0).rows();
-    let recipes: Vec<_> = recipes().into_iter().filter(|recipe| recipe.part.text.contains("**Held**")).collect();
+    let recipes: Vec<_> = recipes()
+        .into_iter()
+        .filter(|recipe| recipe.part.text.contains("**Held**"))
+        .collect();
     assert_eq!(table.len(), recipes.len());
     for (row, recipe) in table.iter().zip(&recipes) {
         let name = &recipe.name;
@@ -114,11 +164,19 @@ fn the_table_tells_interval_calls_limit_and_key_of_each_recipe() {
         let calls = |span: Duration| DAY.as_millis() / span.as_millis();
         assert_eq!(row[3], calls(pace.interval).to_string(), "{name}");
         if let Ok(allowed) = row[4].parse::<u128>() {
-            assert!(calls(pace.min_interval) <= allowed, "{name}: live requests may ask more often than is allowed");
+            assert!(
+                calls(pace.min_interval) <= allowed,
+                "{name}: live requests may ask more often than is allowed"
+            );
         } else {
             assert_eq!(row[4], "–", "{name}");
         }
-        let uses = |comment: bool| recipe.block.lines().any(|l| l.contains("${file:") && l.starts_with('#') == comment);
+        let uses = |comment: bool| {
+            recipe
+                .block
+                .lines()
+                .any(|l| l.contains("${file:") && l.starts_with('#') == comment)
+        };
         let key = if uses(false) {
             "yes"
         } else if uses(true) {
@@ -132,9 +190,16 @@ fn the_table_tells_interval_calls_limit_and_key_of_each_recipe() {
 
 #[test]
 fn every_recipe_says_limits_and_when_it_held() {
-    for recipe in recipes().iter().filter(|recipe| !recipe.part.heading.starts_with("Two recipes")) {
+    for recipe in recipes()
+        .iter()
+        .filter(|recipe| !recipe.part.heading.starts_with("Two recipes"))
+    {
         for said in ["- **Limits**: ", "- **Held**: "] {
-            assert!(recipe.part.text.contains(said), "{} does not say {said}", recipe.name);
+            assert!(
+                recipe.part.text.contains(said),
+                "{} does not say {said}",
+                recipe.name
+            );
         }
     }
 }

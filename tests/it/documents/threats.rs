@@ -7,13 +7,21 @@ use super::parts;
 #[test]
 fn every_threat_names_a_proof_that_exists() {
     let parts = parts("threat-model.md");
-    let threats = parts.iter().find(|part| part.heading == "What is done").unwrap().rows();
+    let threats = parts
+        .iter()
+        .find(|part| part.heading == "What is done")
+        .unwrap()
+        .rows();
     assert!(threats.len() > 15);
     for row in threats {
         let proofs: Vec<&str> = row[2].split('`').skip(1).step_by(2).collect();
         assert!(!proofs.is_empty(), "{row:?}");
         for proof in proofs {
-            assert!(Path::new(proof).exists(), "{proof}, which is to prove: {}", row[1]);
+            assert!(
+                Path::new(proof).exists(),
+                "{proof}, which is to prove: {}",
+                row[1]
+            );
         }
     }
 }

@@ -55,7 +55,12 @@ struct Plan {
 
 impl Run {
     pub fn new(address: SocketAddr, generator: Generator, knowledge: Knowledge) -> Self {
-        Self { address, generator, knowledge, tally: Tally::default() }
+        Self {
+            address,
+            generator,
+            knowledge,
+            tally: Tally::default(),
+        }
     }
 
     /// Asks until that is enough.
@@ -90,7 +95,11 @@ impl Run {
             let long = self.ask(&whole, &[whole.len()], plan);
             let difference = difference(plan, &short, &long);
             let Some(difference) = difference else { break };
-            assert!(attempt < TRIES, "the two ways differ: {difference}\n{}", bytes.escape_ascii());
+            assert!(
+                attempt < TRIES,
+                "the two ways differ: {difference}\n{}",
+                bytes.escape_ascii()
+            );
             // A rendering lives for some milliseconds, and two answers may be of two.
             short = self.ask(bytes, cuts, plan);
         }
@@ -99,7 +108,10 @@ impl Run {
 
     /// What must come; none if that is a matter of luck, or would never end.
     fn plan(&self, bytes: &[u8]) -> Option<Plan> {
-        let mut plan = Plan { answers: Vec::new(), perhaps: &[] };
+        let mut plan = Plan {
+            answers: Vec::new(),
+            perhaps: &[],
+        };
         let mut rest = bytes;
         loop {
             match read(rest) {
@@ -110,7 +122,11 @@ impl Run {
                     return Some(plan);
                 }
                 Found::Broken(statuses) => {
-                    let broken = Expected { statuses: statuses.to_vec(), closes: true, ..Expected::default() };
+                    let broken = Expected {
+                        statuses: statuses.to_vec(),
+                        closes: true,
+                        ..Expected::default()
+                    };
                     plan.answers.push(broken);
                     return Some(plan);
                 }
@@ -143,11 +159,17 @@ impl Run {
         let _ = stream.shutdown(Shutdown::Write);
         let mut got = Vec::with_capacity(16 * 1024);
         match stream.read_to_end(&mut got) {
-            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}\n{}", bytes.escape_ascii()),
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+                panic!("{error}\n{}", bytes.escape_ascii())
+            }
             _ => {}
         }
         answers(&got, plan).unwrap_or_else(|error| {
-            panic!("{error}\nasked: {}\ngot: {}", bytes.escape_ascii(), got.escape_ascii());
+            panic!(
+                "{error}\nasked: {}\ngot: {}",
+                bytes.escape_ascii(),
+                got.escape_ascii()
+            );
         })
     }
 }
@@ -160,15 +182,34 @@ fn answers(mut got: &[u8], plan: &Plan) -> Result<Vec<Answer>, String> {
         let text = std::str::from_utf8(&got[..end]).map_err(|_| "a head that is no text")?;
         let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1."));
-        let status = status.and_then(|rest| rest.get(2..5)).and_then(|text| text.parse().ok());
+        let status = status
+            .and_then(|rest| rest.get(2..5))
+            .and_then(|text| text.parse().ok());
         let status = status.ok_or_else(|| format!("no status line: {text:?}"))?;
-        let head: Vec<String> =
-            lines.map(|line| if line.starts_with("date: ") { "date" } else { line }.into()).collect();
+        let head: Vec<String> = lines
+            .map(|line| {
+                if line.starts_with("date: ") {
+                    "date"
+                } else {
+                    line
+                }
+                .into()
+            })
+            .collect();
         got = &got[end + 4..];
         let expected = plan.answers.get(answers.len());
-        let is_bodiless = expected.is_some_and(|expected| expected.is_bodiless) || [204, 304].contains(&status);
-        let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
-        let length = if is_bodiless { 0 } else { length.and_then(|text| text.parse().ok()).ok_or("no length")? };
+        let is_bodiless =
+            expected.is_some_and(|expected| expected.is_bodiless) || [204, 304].contains(&status);
+        let length = head
+            .iter()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = if is_bodiless {
+            0
+        } else {
+            length
+                .and_then(|text| text.parse().ok())
+                .ok_or("no length")?
+        };
         let body = got.get(..length).ok_or("a body that is cut off")?.to_vec();
         got = &got[length..];
         answers.push(Answer { status, head, body });
@@ -180,8 +221,16 @@ fn answers(mut got: &[u8], plan: &Plan) -> Result<Vec<Answer>, String> {
 fn check(bytes: &[u8], plan: &Plan, answers: &[Answer]) {
     let fail = |what: &str| {
         let got: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-        let expected: Vec<_> = plan.answers.iter().map(|one| (&one.statuses, one.code, one.closes)).collect();
-        panic!("{what}\nexpected: {expected:?} {:?}\ngot: {got:?}\n{}", plan.perhaps, bytes.escape_ascii());
+        let expected: Vec<_> = plan
+            .answers
+            .iter()
+            .map(|one| (&one.statuses, one.code, one.closes))
+            .collect();
+        panic!(
+            "{what}\nexpected: {expected:?} {:?}\ngot: {got:?}\n{}",
+            plan.perhaps,
+            bytes.escape_ascii()
+        );
     };
     if answers.len() < plan.answers.len() {
         fail("an answer is missing");
@@ -224,15 +273,25 @@ fn flaw(answer: &Answer, expected: &Expected) -> Option<&'static str> {
 fn difference(plan: &Plan, short: &[Answer], long: &[Answer]) -> Option<String> {
     let mut pairs = short.iter().zip(long).zip(&plan.answers);
     let differs = |((one, two), expected): &((&Answer, &Answer), &Expected)| {
-        if expected.is_volatile { one.status != two.status } else { one.status != two.status || !is_same(one, two) }
+        if expected.is_volatile {
+            one.status != two.status
+        } else {
+            one.status != two.status || !is_same(one, two)
+        }
     };
-    pairs.find(differs).map(|((one, two), _)| format!("{one:?}\n{two:?}"))
+    pairs
+        .find(differs)
+        .map(|((one, two), _)| format!("{one:?}\n{two:?}"))
 }
 
 /// Whether all is equal but for an identifier that was made up.
 fn is_same(one: &Answer, two: &Answer) -> bool {
     let is_id = |line: &String| line.starts_with("x-request-id: ");
-    let heads = one.head.iter().zip(&two.head).all(|(a, b)| a == b || (is_id(a) && is_id(b)));
+    let heads = one
+        .head
+        .iter()
+        .zip(&two.head)
+        .all(|(a, b)| a == b || (is_id(a) && is_id(b)));
     heads && one.head.len() == two.head.len() && one.body == two.body
 }
 
@@ -241,14 +300,25 @@ impl Tally {
         self.requests += other.requests;
         self.connections += other.connections;
         self.compared += other.compared;
-        other.statuses.into_iter().for_each(|(status, count)| *self.statuses.entry(status).or_default() += count);
+        other
+            .statuses
+            .into_iter()
+            .for_each(|(status, count)| *self.statuses.entry(status).or_default() += count);
         self
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, connections, compared, statuses } = self;
-        write!(f, "{requests} requests on {connections} connections, {compared} of which by both ways: {statuses:?}")
+        let Self {
+            requests,
+            connections,
+            compared,
+            statuses,
+        } = self;
+        write!(
+            f,
+            "{requests} requests on {connections} connections, {compared} of which by both ways: {statuses:?}"
+        )
     }
 }

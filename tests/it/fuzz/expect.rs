@@ -27,8 +27,16 @@ pub struct Knowledge {
 }
 
 /// The routes, but for the panel's files.
-const ROUTES: [&str; 8] =
-    ["/", "/resumen", "/resumen/stream", "/salud", "/salud/listo", "/salud/fuentes", "/metrics", "/panel/history.json"];
+const ROUTES: [&str; 8] = [
+    "/",
+    "/resumen",
+    "/resumen/stream",
+    "/salud",
+    "/salud/listo",
+    "/salud/fuentes",
+    "/metrics",
+    "/panel/history.json",
+];
 
 const SOURCES: [&str; 3] = ["btc", "clima", "usd"];
 
@@ -37,13 +45,28 @@ type Refusal = (u16, &'static str);
 impl Knowledge {
     /// What this request must get.
     pub fn answer(&self, head: &Head) -> Expected {
-        let base = Expected { is_bodiless: head.method == "HEAD", ..Expected::default() };
+        let base = Expected {
+            is_bodiless: head.method == "HEAD",
+            ..Expected::default()
+        };
         if let Some((status, code)) = refused(head) {
-            return Expected { statuses: vec![status], code: Some(code), closes: true, ..base };
+            return Expected {
+                statuses: vec![status],
+                code: Some(code),
+                closes: true,
+                ..base
+            };
         }
-        let base = Expected { closes: closes(head), ..base };
+        let base = Expected {
+            closes: closes(head),
+            ..base
+        };
         let routed = self.route(head);
-        Expected { closes: base.closes || routed.closes, is_bodiless: base.is_bodiless, ..routed }
+        Expected {
+            closes: base.closes || routed.closes,
+            is_bodiless: base.is_bodiless,
+            ..routed
+        }
     }
 
     fn route(&self, head: &Head) -> Expected {
@@ -52,7 +75,11 @@ impl Knowledge {
         let is_known = ROUTES.contains(&path) || path.strip_prefix("/panel/").is_some_and(is_asset);
         if !is_known {
             let any = path == "*" && head.method == "OPTIONS";
-            return if any { plain(204) } else { refusal((404, "not_found")) };
+            return if any {
+                plain(204)
+            } else {
+                refusal((404, "not_found"))
+            };
         }
         if head.method == "OPTIONS" {
             return plain(204);
@@ -62,10 +89,20 @@ impl Knowledge {
         }
         match path {
             "/resumen" => self.resumen(head),
-            "/resumen/stream" => Expected { is_endless: true, ..plain(200) },
+            "/resumen/stream" => Expected {
+                is_endless: true,
+                ..plain(200)
+            },
             "/salud" | "/salud/listo" => plain(200),
-            "/salud/fuentes" | "/metrics" => Expected { is_volatile: true, ..plain(200) },
-            _ => Expected { statuses: vec![200, 304, 404, 406], is_volatile: true, ..Expected::default() },
+            "/salud/fuentes" | "/metrics" => Expected {
+                is_volatile: true,
+                ..plain(200)
+            },
+            _ => Expected {
+                statuses: vec![200, 304, 404, 406],
+                is_volatile: true,
+                ..Expected::default()
+            },
         }
     }
 
@@ -75,14 +112,23 @@ impl Knowledge {
             Err(problem) => return refusal(problem),
         };
         let is_whole = question.sources.is_none_or(|names| names == SOURCES);
-        let base = Expected { is_volatile: question.is_live, ..Expected::default() };
+        let base = Expected {
+            is_volatile: question.is_live,
+            ..Expected::default()
+        };
         if self.none_match(head, is_whole) {
-            return Expected { statuses: vec![304], ..base };
+            return Expected {
+                statuses: vec![304],
+                ..base
+            };
         }
         if !is_acceptable(head) {
             return refusal((406, "not_acceptable"));
         }
-        Expected { statuses: vec![200], ..base }
+        Expected {
+            statuses: vec![200],
+            ..base
+        }
     }
 
     fn none_match(&self, head: &Head, is_whole: bool) -> bool {
@@ -92,7 +138,9 @@ impl Knowledge {
             if value == b"*" {
                 found = true;
             } else {
-                let Some(tags) = tags(value) else { return false };
+                let Some(tags) = tags(value) else {
+                    return false;
+                };
                 found |= is_whole && tags.iter().any(|tag| tag == ours);
             }
         }
@@ -101,23 +149,39 @@ impl Knowledge {
 }
 
 fn plain(status: u16) -> Expected {
-    Expected { statuses: vec![status], ..Expected::default() }
+    Expected {
+        statuses: vec![status],
+        ..Expected::default()
+    }
 }
 
 fn refusal((status, code): Refusal) -> Expected {
-    Expected { statuses: vec![status], code: Some(code), ..Expected::default() }
+    Expected {
+        statuses: vec![status],
+        code: Some(code),
+        ..Expected::default()
+    }
 }
 
 /// `{version}/{file}`, neither empty.
 fn is_asset(rest: &str) -> bool {
-    rest.split_once('/').is_some_and(|(version, file)| !version.is_empty() && !file.is_empty() && !file.contains('/'))
+    rest.split_once('/').is_some_and(|(version, file)| {
+        !version.is_empty() && !file.is_empty() && !file.contains('/')
+    })
 }
 
 /// Whether the connection ends after an answer that does not want it to.
 fn closes(head: &Head) -> bool {
     let has = |word: &str| {
-        let mut values = head.values("connection").filter_map(|value| std::str::from_utf8(value).ok());
-        values.any(|value| value.is_ascii() && value.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)))
+        let mut values = head
+            .values("connection")
+            .filter_map(|value| std::str::from_utf8(value).ok());
+        values.any(|value| {
+            value.is_ascii()
+                && value
+                    .split(',')
+                    .any(|one| one.trim().eq_ignore_ascii_case(word))
+        })
     };
     head.has_body || has("close") || (head.is_old && !has("keep-alive"))
 }
@@ -144,7 +208,9 @@ fn refused(head: &Head) -> Option<Refusal> {
     if let Some(authority) = head.uri.authority() {
         let is_ours = match head.uri.scheme_str() {
             None => head.method == "CONNECT",
-            Some(scheme) => ["http", "https"].contains(&scheme) && is_host(authority.as_str().as_bytes()),
+            Some(scheme) => {
+                ["http", "https"].contains(&scheme) && is_host(authority.as_str().as_bytes())
+            }
         };
         if !is_ours {
             return Some((400, "invalid_target"));
@@ -153,7 +219,10 @@ fn refused(head: &Head) -> Option<Refusal> {
     if head.has_body && ["GET", "HEAD", "OPTIONS", "TRACE"].contains(&&*head.method) {
         return Some((400, "unexpected_body"));
     }
-    if !head.values("expect").all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+    if !head
+        .values("expect")
+        .all(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    {
         return Some((417, "expectation_failed"));
     }
     (head.method == "CONNECT").then_some((405, "method_not_allowed"))
@@ -161,19 +230,23 @@ fn refused(head: &Head) -> Option<Refusal> {
 
 /// `uri-host [ ":" port ]`
 fn is_host(value: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let Ok(text) = std::str::from_utf8(value) else {
+        return false;
+    };
     let is_address = |c: char| c.is_ascii_alphanumeric() || ":.".contains(c);
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=".contains(c);
     let (is_sound, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((inside, port)) = rest.split_once(']') else { return false };
+        let Some((inside, port)) = rest.split_once(']') else {
+            return false;
+        };
         (!inside.is_empty() && inside.chars().all(is_address), port)
     } else {
         let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
         (!host.is_empty() && host.chars().all(is_name), port)
     };
-    let is_port = port
-        .strip_prefix(':')
-        .map_or(port.is_empty(), |digits| digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()));
+    let is_port = port.strip_prefix(':').map_or(port.is_empty(), |digits| {
+        digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit())
+    });
     is_sound && is_port
 }
 
@@ -186,7 +259,10 @@ struct Question {
 fn question(query: &str) -> Result<Question, Refusal> {
     let invalid = Err((400, "invalid_parameter"));
     let mut seen: Vec<String> = Vec::new();
-    let mut question = Question { is_live: false, sources: None };
+    let mut question = Question {
+        is_live: false,
+        sources: None,
+    };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decoded(name).unwrap_or_else(|| name.to_owned());
@@ -199,18 +275,24 @@ fn question(query: &str) -> Result<Question, Refusal> {
         if seen.contains(&name) {
             return invalid;
         }
-        let Some(value) = decoded(value) else { return invalid };
+        let Some(value) = decoded(value) else {
+            return invalid;
+        };
         match &*name {
             "fresh" if ["1", "true"].contains(&&*value) => question.is_live = true,
             "fresh" if ["0", "false"].contains(&&*value) => {}
             "max_age" if is_seconds(&value) => question.is_live = true,
-            "timeout" if is_seconds(&value) && (1e-9..=30.0).contains(&value.parse::<f64>().unwrap()) => {}
+            "timeout"
+                if is_seconds(&value) && (1e-9..=30.0).contains(&value.parse::<f64>().unwrap()) => {
+            }
             "sources" => question.sources = Some(names(&value)?),
             _ => return invalid,
         }
         seen.push(name);
     }
-    let both = ["fresh", "max_age"].iter().all(|name| seen.iter().any(|known| known == name));
+    let both = ["fresh", "max_age"]
+        .iter()
+        .all(|name| seen.iter().any(|known| known == name));
     if both { invalid } else { Ok(question) }
 }
 
@@ -231,7 +313,8 @@ fn names(value: &str) -> Result<Vec<String>, Refusal> {
 /// `[0-9]{1,9}(\.[0-9]{1,9})?`
 fn is_seconds(value: &str) -> bool {
     let parts: Vec<&str> = value.split('.').collect();
-    let is_number = |part: &&str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        |part: &&str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     parts.len() <= 2 && parts.iter().all(is_number)
 }
 
@@ -240,7 +323,11 @@ fn decoded(text: &str) -> Option<String> {
     let mut out = Vec::new();
     while let Some(byte) = bytes.next() {
         let hex = |byte: u8| char::from(byte).to_digit(16);
-        out.push(if byte == b'%' { (hex(bytes.next()?)? * 16 + hex(bytes.next()?)?) as u8 } else { byte });
+        out.push(if byte == b'%' {
+            (hex(bytes.next()?)? * 16 + hex(bytes.next()?)?) as u8
+        } else {
+            byte
+        });
     }
     String::from_utf8(out).ok()
 }
@@ -259,7 +346,10 @@ fn tags(value: &[u8]) -> Option<Vec<Vec<u8>>> {
             }
             _ => {}
         }
-        let tag = rest.strip_prefix(b"W/").unwrap_or(rest).strip_prefix(b"\"")?;
+        let tag = rest
+            .strip_prefix(b"W/")
+            .unwrap_or(rest)
+            .strip_prefix(b"\"")?;
         let end = tag.iter().position(|byte| *byte == b'"')?;
         if tag[..end].iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
             return None;
@@ -275,30 +365,55 @@ fn tags(value: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// Whether some form of the body is acceptable (RFC 9110 §12.5.3).
 fn is_acceptable(head: &Head) -> bool {
     let mut weights: Vec<(String, bool)> = Vec::new();
-    for value in head.values("accept-encoding").filter_map(|value| std::str::from_utf8(value).ok()) {
-        if !value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
+    for value in head
+        .values("accept-encoding")
+        .filter_map(|value| std::str::from_utf8(value).ok())
+    {
+        if !value
+            .bytes()
+            .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+        {
             continue;
         }
         for element in value.split(',') {
             let (name, weight) = element.split_once(';').unwrap_or((element, "q=1"));
             let name = name.trim_matches([' ', '\t']).to_ascii_lowercase();
-            let Some(is_wanted) = weight_of(weight.trim_matches([' ', '\t'])) else { continue };
-            let name = if name == "x-gzip" { "gzip".into() } else { name };
+            let Some(is_wanted) = weight_of(weight.trim_matches([' ', '\t'])) else {
+                continue;
+            };
+            let name = if name == "x-gzip" {
+                "gzip".into()
+            } else {
+                name
+            };
             weights.retain(|(known, _)| *known != name);
             weights.push((name, is_wanted));
         }
     }
-    let told = |name: &str| weights.iter().find(|(known, _)| known == name).map(|(_, is_wanted)| *is_wanted);
+    let told = |name: &str| {
+        weights
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, is_wanted)| *is_wanted)
+    };
     let any = told("*");
     let is_plain_fine = told("identity").or(any).unwrap_or(true);
-    is_plain_fine || ["gzip", "br", "zstd"].iter().any(|coding| told(coding).or(any).unwrap_or(false))
+    is_plain_fine
+        || ["gzip", "br", "zstd"]
+            .iter()
+            .any(|coding| told(coding).or(any).unwrap_or(false))
 }
 
 /// Whether a weight is more than nothing; none if it is no weight.
 fn weight_of(text: &str) -> Option<bool> {
-    let number = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?;
+    let number = text
+        .strip_prefix("q=")
+        .or_else(|| text.strip_prefix("Q="))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if !["0", "1"].contains(&whole) || fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+    if !["0", "1"].contains(&whole)
+        || fraction.len() > 3
+        || !fraction.bytes().all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     let is_part = fraction.bytes().any(|b| b != b'0');

@@ -102,8 +102,10 @@ const TRAPS: [&str; 36] = [
     "no colon",
 ];
 
-const METHODS: [&str; 12] =
-    ["HEAD", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "get", "PATCH", "M-SEARCH", "PROPFIND", "X!#$%'*+"];
+const METHODS: [&str; 12] = [
+    "HEAD", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "get", "PATCH", "M-SEARCH",
+    "PROPFIND", "X!#$%'*+",
+];
 
 const TARGETS: [&str; 34] = [
     "/",
@@ -173,7 +175,11 @@ pub struct Generator {
 impl Generator {
     /// `corpus` are requests to begin from.
     pub fn new(seed: u64, etag: &str, corpus: Vec<Vec<u8>>) -> Self {
-        Self { rng: Rng::with_seed(seed), etag: etag.to_owned(), corpus }
+        Self {
+            rng: Rng::with_seed(seed),
+            etag: etag.to_owned(),
+            corpus,
+        }
     }
 
     /// What a client sends on one connection.
@@ -186,7 +192,11 @@ impl Generator {
                 _ => bytes.extend(self.sound()),
             }
         }
-        let last = if self.rng.u8(0..4) > 0 { self.wild() } else { self.sound() };
+        let last = if self.rng.u8(0..4) > 0 {
+            self.wild()
+        } else {
+            self.sound()
+        };
         bytes.extend(last);
         // Who is still there is answered this one, and only then.
         bytes.extend_from_slice(b"GET /salud/listo HTTP/1.1\r\nHost: last\r\n\r\n");
@@ -200,20 +210,36 @@ impl Generator {
             1..4 => self.rng.usize(1..4),
             _ => 0,
         };
-        let mut cuts: Vec<usize> = (0..count).map(|_| self.rng.usize(0..=length)).chain([length]).collect();
+        let mut cuts: Vec<usize> = (0..count)
+            .map(|_| self.rng.usize(0..=length))
+            .chain([length])
+            .collect();
         cuts.sort_unstable();
         cuts
     }
 
     /// A request that keeps its connection, whatever its answer.
     fn sound(&mut self) -> Vec<u8> {
-        let method = if self.rng.u8(0..5) == 0 { self.of(&METHODS) } else { "GET" };
-        let target = if self.rng.u8(0..2) == 0 { self.of(&TARGETS) } else { "/resumen" };
-        let mut lines = vec![format!("{method} {target} HTTP/1.1"), "Host: test:8080".into()];
+        let method = if self.rng.u8(0..5) == 0 {
+            self.of(&METHODS)
+        } else {
+            "GET"
+        };
+        let target = if self.rng.u8(0..2) == 0 {
+            self.of(&TARGETS)
+        } else {
+            "/resumen"
+        };
+        let mut lines = vec![
+            format!("{method} {target} HTTP/1.1"),
+            "Host: test:8080".into(),
+        ];
         for _ in 0..self.rng.usize(0..6) {
             let line = self.of(&FIELDS).replace("{etag}", &self.etag);
             // A second one of these two is no longer sound.
-            let is_single = ["Content-Length", "Expect"].iter().any(|name| line.starts_with(name));
+            let is_single = ["Content-Length", "Expect"]
+                .iter()
+                .any(|name| line.starts_with(name));
             if !is_single || !lines.iter().any(|known| known[..3] == line[..3]) {
                 lines.insert(self.rng.usize(1..=lines.len()), line);
             }
@@ -246,7 +272,10 @@ impl Generator {
 
     fn trapped(&mut self) -> Vec<u8> {
         let bytes = self.sound();
-        let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(|line| [line, b"\n"].concat()).collect();
+        let mut lines: Vec<Vec<u8>> = bytes
+            .split(|byte| *byte == b'\n')
+            .map(|line| [line, b"\n"].concat())
+            .collect();
         lines.pop();
         for _ in 0..self.rng.usize(1..4) {
             let at = self.rng.usize(1..lines.len());
@@ -256,8 +285,15 @@ impl Generator {
                     lines[0] = format!("GET {target} HTTP/1.1\r\n").into_bytes();
                 }
                 1 => {
-                    let version =
-                        self.of(&["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "http/1.1", "HTTP/1.1 ", "HTTP/11", ""]);
+                    let version = self.of(&[
+                        "HTTP/1.0",
+                        "HTTP/1.2",
+                        "HTTP/2.0",
+                        "http/1.1",
+                        "HTTP/1.1 ",
+                        "HTTP/11",
+                        "",
+                    ]);
                     lines[0] = format!("GET /resumen {version}\r\n").into_bytes();
                 }
                 2 => lines[at] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -267,12 +303,18 @@ impl Generator {
                 }
             }
         }
-        lines.push(self.of(&["", "", "hello", "0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"]).into());
+        lines.push(
+            self.of(&["", "", "hello", "0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"])
+                .into(),
+        );
         lines.concat()
     }
 
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.rng.usize(..bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+        let at = self
+            .rng
+            .usize(..bytes.len().max(1))
+            .min(bytes.len().saturating_sub(1));
         if bytes.is_empty() {
             return;
         }

@@ -29,7 +29,11 @@ const CLIENTS: u64 = 2;
 /// A service whose answers do not change while the test runs: live requests fail at once, and nothing ages.
 fn steady() -> Stand {
     let hour = Duration::from_secs(3600);
-    let pace = Pace { interval: hour, min_interval: hour, ..pace() };
+    let pace = Pace {
+        interval: hour,
+        min_interval: hour,
+        ..pace()
+    };
     let sources = ["btc", "clima", "usd"].map(|name| source(name, &["provider"], pace));
     let providers = Scripted::default();
     providers.script("provider", |_| Act::Fail(Code::HttpStatus, Duration::ZERO));
@@ -41,27 +45,45 @@ fn steady() -> Stand {
     stand
 }
 
-#[allow(clippy::disallowed_methods, reason = "how long a test runs is told by whoever starts it")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how long a test runs is told by whoever starts it"
+)]
 fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+    std::env::var(variable).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{variable}={text}"))
+    })
 }
 
 /// Asks one service for a while; it has no refresher, and after 10 s it would say so.
 fn round(seed: u64, wanted: u64) -> Tally {
     let served = steady();
     served.client().get("/resumen?fresh=1");
-    let etag = served.client().get("/resumen").header("etag").unwrap().to_owned();
+    let etag = served
+        .client()
+        .get("/resumen")
+        .header("etag")
+        .unwrap()
+        .to_owned();
     let clock = served.engine.clock;
     let by = clock.instant() + Duration::from_secs(5);
     let run = &|client| {
-        let requests = corpus::cases().into_iter().map(|(_, case)| case.bytes).collect();
+        let requests = corpus::cases()
+            .into_iter()
+            .map(|(_, case)| case.bytes)
+            .collect();
         let generator = Generator::new(seed.wrapping_add(client), &etag, requests);
         let run = Run::new(served.address, generator, Knowledge { etag: etag.clone() });
         run.until(|tally| tally.requests >= wanted.div_ceil(CLIENTS) || clock.instant() > by)
     };
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || run(client))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).fold(Tally::default(), Tally::plus)
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| scope.spawn(move || run(client)))
+            .collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .fold(Tally::default(), Tally::plus)
     })
 }
 
@@ -78,5 +100,8 @@ fn random_requests_get_exactly_their_answers() {
         seed = seed.wrapping_add(CLIENTS);
     }
     eprintln!("{total}");
-    assert!(total.compared > 0 && total.statuses.keys().all(|status| *status < 500), "{total}");
+    assert!(
+        total.compared > 0 && total.statuses.keys().all(|status| *status < 500),
+        "{total}"
+    );
 }

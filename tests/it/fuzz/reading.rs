@@ -47,7 +47,10 @@ pub struct Head {
 
 impl Head {
     pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_slice())
+        self.fields
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_slice())
     }
 }
 
@@ -67,7 +70,11 @@ pub fn read(bytes: &[u8]) -> Found {
         }
     }
     let Some(lines) = lines(&bytes[at..]) else {
-        return if bytes.len() - at >= TOO_LONG { Found::Broken(&[400, 431]) } else { Found::Cut };
+        return if bytes.len() - at >= TOO_LONG {
+            Found::Broken(&[400, 431])
+        } else {
+            Found::Cut
+        };
     };
     let length = at + lines.iter().map(|line| line.len() + 1).sum::<usize>();
     match length - at {
@@ -77,7 +84,11 @@ pub fn read(bytes: &[u8]) -> Found {
     }
     has_bare_lf |= lines.iter().any(|line| line.last() != Some(&b'\r'));
     match parse(&lines) {
-        Ok(head) => Found::Request(Box::new(Head { has_bare_lf, length, ..head })),
+        Ok(head) => Found::Request(Box::new(Head {
+            has_bare_lf,
+            length,
+            ..head
+        })),
         Err(statuses) => Found::Broken(statuses),
     }
 }
@@ -104,7 +115,8 @@ fn parse(lines: &[&[u8]]) -> Result<Head, Statuses> {
     let text = |line: &'_ [u8]| line.strip_suffix(b"\r").unwrap_or(line).to_vec();
     let first = text(lines[0]);
     let mut words = first.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(BAD);
     };
@@ -150,8 +162,14 @@ fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
         return None;
     }
     let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
-    let begin = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(begin, |last| last + 1);
+    let begin = value
+        .iter()
+        .position(|byte| !is_space(byte))
+        .unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(|byte| !is_space(byte))
+        .map_or(begin, |last| last + 1);
     let value = value[begin..end].to_vec();
     Some((String::from_utf8_lossy(name).to_ascii_lowercase(), value))
 }
@@ -169,14 +187,19 @@ fn body(fields: &[(String, Vec<u8>)], is_old: bool) -> Result<bool, Statuses> {
         match name.as_str() {
             "transfer-encoding" if is_old => return Err(BAD),
             "transfer-encoding" => {
-                let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+                let last = value
+                    .rsplit(|byte| *byte == b',')
+                    .next()
+                    .unwrap_or_default();
                 let is_text = value.iter().all(|byte| *byte < 0x80);
                 chunked = is_text && last.trim_ascii().eq_ignore_ascii_case(b"chunked");
                 coded = true;
             }
             // Beside Transfer-Encoding it is refused anyway, whatever it says.
             "content-length" if !coded => {
-                let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+                let digits = std::str::from_utf8(value)
+                    .ok()
+                    .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
                 let number: u64 = digits.and_then(|text| text.parse().ok()).ok_or(BAD)?;
                 if length.is_some_and(|known| known != number) {
                     return Err(BAD);

@@ -10,7 +10,12 @@ use crate::support::client::{Answer, Client};
 
 /// The same answer twice, so that neither age nor date can differ: asked until both are of the same rendering.
 fn twins(ask: impl Fn(&mut Client, usize) -> Answer, client: &mut Client) -> (Answer, Answer) {
-    let stamp = |answer: &Answer| (answer.header("date").map(str::to_owned), answer.text().to_owned());
+    let stamp = |answer: &Answer| {
+        (
+            answer.header("date").map(str::to_owned),
+            answer.text().to_owned(),
+        )
+    };
     for _ in 0..1000 {
         let pair = (ask(client, 0), ask(client, 1));
         if stamp(&pair.0) == stamp(&pair.1) {
@@ -29,15 +34,23 @@ fn the_front_and_the_routes_answer_with_the_same_bytes() {
         &["If-None-Match: *"],
         &["Accept-Encoding: identity;q=0"],
         &["X-Request-Id: abc"],
-        &["Connection: keep-alive", "Range: bytes=0-5", "If-Modified-Since: garbage"],
+        &[
+            "Connection: keep-alive",
+            "Range: bytes=0-5",
+            "If-Modified-Since: garbage",
+        ],
     ];
     let mut client = served.client();
     for headers in requests {
         // The parameter is ignored, but sends the request down the routes.
-        let ask = |client: &mut Client, n: usize| client.ask("GET", ["/resumen", "/resumen?_=1"][n], headers);
+        let ask = |client: &mut Client, n: usize| {
+            client.ask("GET", ["/resumen", "/resumen?_=1"][n], headers)
+        };
         let (front, routed) = twins(ask, &mut client);
         assert_eq!(front, routed, "{headers:?}");
-        let head = |client: &mut Client, n: usize| client.ask("HEAD", ["/resumen", "/resumen?_=1"][n], headers);
+        let head = |client: &mut Client, n: usize| {
+            client.ask("HEAD", ["/resumen", "/resumen?_=1"][n], headers)
+        };
         let (front, routed) = twins(head, &mut client);
         assert_eq!(front.header_names(), routed.header_names(), "{headers:?}");
         assert_eq!(front.status, routed.status);
@@ -58,11 +71,20 @@ fn the_snapshot_is_answered_with_all_its_headers() {
     let version = body["version"].as_str().unwrap();
     assert_eq!(answer.header("etag"), Some(&*format!("W/\"{version}\"")));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+    assert_eq!(
+        answer.header("content-length"),
+        Some(&*answer.body.len().to_string())
+    );
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    assert!(answer.header("cache-status").unwrap().starts_with("resumen; hit; ttl="), "{answer:?}");
+    assert!(
+        answer
+            .header("cache-status")
+            .unwrap()
+            .starts_with("resumen; hit; ttl="),
+        "{answer:?}"
+    );
     let cdn = answer.header("cdn-cache-control").unwrap();
     assert!(cdn.starts_with("public, max-age=1"), "{cdn}");
     assert_eq!(answer.header("server-timing"), None);
@@ -72,11 +94,22 @@ fn the_snapshot_is_answered_with_all_its_headers() {
 fn head_is_get_without_the_body() {
     let served = served();
     let mut client = served.client();
-    for path in ["/resumen", "/resumen?sources=usd,btc", "/salud", "/salud/listo", "/nothing", "/resumen?fresh=x"] {
+    for path in [
+        "/resumen",
+        "/resumen?sources=usd,btc",
+        "/salud",
+        "/salud/listo",
+        "/nothing",
+        "/resumen?fresh=x",
+    ] {
         let (get, head) = (client.ask("GET", path, &[]), client.ask("HEAD", path, &[]));
         assert_eq!(head.status, get.status, "{path}");
         assert_eq!(head.header_names(), get.header_names(), "{path}");
-        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert_eq!(
+            head.header("content-length"),
+            get.header("content-length"),
+            "{path}"
+        );
     }
 }
 
@@ -90,14 +123,21 @@ fn an_unchanged_version_is_not_sent_again() {
         for method in ["GET", "HEAD"] {
             let same = client.ask(method, path, &[&format!("If-None-Match: \"a\", {etag}")]);
             assert_eq!((same.status, same.body.len()), (304, 0));
-            let expected = ["etag", "cache-control", "cdn-cache-control", "cache-status", "vary"];
+            let expected = [
+                "etag",
+                "cache-control",
+                "cdn-cache-control",
+                "cache-status",
+                "vary",
+            ];
             assert_eq!(same.header_names(), expected);
         }
     }
     served.reading("btc", r#"{"usd":97123.45}"#);
     // Every new reading is a new version, even one with the same data, if it was asked for at another instant.
     let changed = client.ask("GET", "/resumen", &[&format!("If-None-Match: {etag}")]);
-    let new = changed.json()["resultados"]["btc"]["fetched_at"] != first.json()["resultados"]["btc"]["fetched_at"];
+    let new = changed.json()["resultados"]["btc"]["fetched_at"]
+        != first.json()["resultados"]["btc"]["fetched_at"];
     assert_eq!(changed.status, if new { 200 } else { 304 });
 }
 
@@ -108,25 +148,45 @@ fn codings_decode_to_the_same_answer() {
     let plain = client.get("/resumen").json();
     for path in ["/resumen", "/resumen?_", "/resumen?sources=btc,clima,usd"] {
         for coding in ["gzip", "br", "zstd"] {
-            let answer = client.ask("GET", path, &[&format!("Accept-Encoding: {coding}, identity;q=0")]);
+            let answer = client.ask(
+                "GET",
+                path,
+                &[&format!("Accept-Encoding: {coding}, identity;q=0")],
+            );
             assert_eq!(answer.header("content-encoding"), Some(coding), "{path}");
-            assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+            assert_eq!(
+                answer.header("content-length"),
+                Some(&*answer.body.len().to_string())
+            );
             assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
             let decoded: Value = serde_json::from_slice(&decode(coding, &answer.body)).unwrap();
             assert_eq!(decoded["version"], plain["version"]);
-            assert_eq!(decoded["resultados"]["usd"]["data"], plain["resultados"]["usd"]["data"]);
+            assert_eq!(
+                decoded["resultados"]["usd"]["data"],
+                plain["resultados"]["usd"]["data"]
+            );
         }
         let refused = client.ask("GET", path, &["Accept-Encoding: *;q=0"]);
-        assert_eq!((refused.status, &refused.json()["code"]), (406, &json!("not_acceptable")));
+        assert_eq!(
+            (refused.status, &refused.json()["code"]),
+            (406, &json!("not_acceptable"))
+        );
     }
 }
 
 fn decode(coding: &str, body: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     match coding {
-        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut text).unwrap(),
-        "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut text).unwrap(),
-        _ => zstd::Decoder::new(body).unwrap().read_to_end(&mut text).unwrap(),
+        "gzip" => flate2::read::GzDecoder::new(body)
+            .read_to_end(&mut text)
+            .unwrap(),
+        "br" => brotli::Decompressor::new(body, 4096)
+            .read_to_end(&mut text)
+            .unwrap(),
+        _ => zstd::Decoder::new(body)
+            .unwrap()
+            .read_to_end(&mut text)
+            .unwrap(),
     };
     text
 }
@@ -136,7 +196,12 @@ fn sources_are_selected_in_order() {
     let served = served();
     let answer = served.client().get("/resumen?sources=usd,btc&timeout=0.5");
     let body = answer.json();
-    let names: Vec<&str> = body["resultados"].as_object().unwrap().keys().map(String::as_str).collect();
+    let names: Vec<&str> = body["resultados"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(names, ["usd", "btc"]);
     assert_eq!(body["timeout_s"], json!(0.5));
 }
@@ -173,17 +238,26 @@ fn problems_say_what_was_got_and_what_is_expected() {
     let mut client = served.client();
     let problem = client.get("/resumen?fresh=1&timeout=31");
     assert_eq!(problem.status, 400);
-    assert_eq!(problem.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        problem.header("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(problem.header("cache-control"), Some("no-store"));
     let body = problem.json();
     assert_eq!(
         (&body["code"], &body["param"], &body["got"]),
         (&json!("invalid_parameter"), &json!("timeout"), &json!("31"))
     );
-    assert_eq!(client.get("/resumen?sources=bct").json()["suggestion"], "btc");
+    assert_eq!(
+        client.get("/resumen?sources=bct").json()["suggestion"],
+        "btc"
+    );
     assert_eq!(client.get("/RESUMEN").json()["suggestion"], "/resumen");
     let put = client.ask("DELETE", "/salud", &[]);
-    assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(
+        (put.status, put.header("allow")),
+        (405, Some("GET, HEAD, OPTIONS"))
+    );
 }
 
 #[test]
@@ -226,7 +300,15 @@ fn fields_that_are_no_part_of_the_question_change_nothing() {
     let mut client = served.client();
     for field in fields {
         let ask = |client: &mut Client, n: usize| {
-            client.ask("GET", "/resumen", if n == 0 { &[] } else { std::slice::from_ref(&field) })
+            client.ask(
+                "GET",
+                "/resumen",
+                if n == 0 {
+                    &[]
+                } else {
+                    std::slice::from_ref(&field)
+                },
+            )
         };
         let (bare, with) = twins(ask, &mut client);
         assert_eq!(bare, with, "{field}");
@@ -238,7 +320,11 @@ fn a_request_id_comes_back_if_it_is_harmless() {
     let served = served();
     let mut client = served.client();
     let mut id = |sent: &str| {
-        client.ask("GET", "/resumen", &[&format!("X-Request-Id: {sent}")]).header("x-request-id").unwrap().to_owned()
+        client
+            .ask("GET", "/resumen", &[&format!("X-Request-Id: {sent}")])
+            .header("x-request-id")
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(id("req-1.2_3"), "req-1.2_3");
     for bad in ["", "a b", &"x".repeat(129), &"x".repeat(10_000), "ñ"] {

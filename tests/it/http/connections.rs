@@ -9,13 +9,20 @@ use crate::support::stand::settings;
 
 const MOMENT: Duration = Duration::from_millis(400);
 
-#[allow(clippy::disallowed_methods, reason = "how long the server takes is what the test asks")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how long the server takes is what the test asks"
+)]
 fn now() -> Instant {
     Instant::now()
 }
 
 fn impatient() -> resumen::config::Server {
-    resumen::config::Server { header_timeout: MOMENT, idle_timeout: MOMENT * 3, ..settings() }
+    resumen::config::Server {
+        header_timeout: MOMENT,
+        idle_timeout: MOMENT * 3,
+        ..settings()
+    }
 }
 
 #[test]
@@ -61,7 +68,11 @@ fn who_never_reads_is_dropped() {
     let begun = now();
     // More than both sides' buffers can hold; once the server has gone, sending fails, and so does a limit of time.
     while begun.elapsed() < MOMENT * 20 && deaf.try_send(&request) {}
-    assert!(begun.elapsed() < MOMENT * 20, "still there after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < MOMENT * 20,
+        "still there after {:?}",
+        begun.elapsed()
+    );
     assert_eq!(served.client().get("/resumen").status, 200);
 }
 
@@ -85,14 +96,20 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn beyond_the_cap_clients_wait_and_none_is_turned_away() {
-    let served = serve_with(resumen::config::Server { max_connections: 2, ..settings() });
+    let served = serve_with(resumen::config::Server {
+        max_connections: 2,
+        ..settings()
+    });
     fill(&served);
     let (mut one, mut two) = (served.client(), served.client());
     one.send("GET /salud HTTP/1.1\r\n");
     two.send("GET /salud HTTP/1.1\r\n");
     let mut third = served.client();
     third.send("GET /salud HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(!third.is_ended_within(Duration::from_millis(1500)), "nobody is idle");
+    assert!(
+        !third.is_ended_within(Duration::from_millis(1500)),
+        "nobody is idle"
+    );
     two.send("Host: a\r\n\r\n");
     assert_eq!(two.answer("GET").status, 200);
     drop(one);
@@ -101,7 +118,10 @@ fn beyond_the_cap_clients_wait_and_none_is_turned_away() {
 
 #[test]
 fn at_the_cap_who_is_idle_makes_room() {
-    let served = serve_with(resumen::config::Server { max_connections: 50, ..settings() });
+    let served = serve_with(resumen::config::Server {
+        max_connections: 50,
+        ..settings()
+    });
     fill(&served);
     let mut crowd: Vec<_> = (0..50).map(|_| served.client()).collect();
     for client in &mut crowd {
@@ -112,19 +132,40 @@ fn at_the_cap_who_is_idle_makes_room() {
     let mut late = served.client();
     assert_eq!(late.get("/salud").status, 200, "a health check gets in");
     busy.send("Host: a\r\n\r\n");
-    assert_eq!(busy.answer("GET").status, 200, "who is not idle keeps its place");
-    let ended = crowd.iter_mut().filter_map(|client| client.is_ended_within(Duration::from_millis(1)).then_some(()));
-    assert!((1..=10).contains(&ended.count()), "a few of those who are idle make room, not all of them");
+    assert_eq!(
+        busy.answer("GET").status,
+        200,
+        "who is not idle keeps its place"
+    );
+    let ended = crowd.iter_mut().filter_map(|client| {
+        client
+            .is_ended_within(Duration::from_millis(1))
+            .then_some(())
+    });
+    assert!(
+        (1..=10).contains(&ended.count()),
+        "a few of those who are idle make room, not all of them"
+    );
 }
 
 #[test]
 fn at_the_cap_who_has_said_nothing_makes_room() {
-    let patient = resumen::config::Server { header_timeout: Duration::from_secs(600), ..settings() };
-    let served = serve_with(resumen::config::Server { max_connections: 20, ..patient });
+    let patient = resumen::config::Server {
+        header_timeout: Duration::from_secs(600),
+        ..settings()
+    };
+    let served = serve_with(resumen::config::Server {
+        max_connections: 20,
+        ..patient
+    });
     fill(&served);
     let silent: Vec<_> = (0..40).map(|_| served.client()).collect();
     let mut late = served.client();
-    assert_eq!(late.get("/salud").status, 200, "a health check gets in behind a crowd that says nothing");
+    assert_eq!(
+        late.get("/salud").status,
+        200,
+        "a health check gets in behind a crowd that says nothing"
+    );
     drop(silent);
 }
 
@@ -166,7 +207,10 @@ fn a_drain_finishes_what_runs() {
     assert!(!busy.is_ended_within(Duration::from_millis(1)));
     fill(&served);
     let answer = busy.answer("GET");
-    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (200, Some("close"))
+    );
     assert!(served.stop(Duration::from_secs(2)).is_some());
 }
 
@@ -179,20 +223,34 @@ fn a_drain_is_seen_on_kept_and_on_new_connections_before_the_door_closes() {
     // The door is open for a quarter of a second more.
     let (mut new, mut poller) = (served.client(), served.client());
     for client in [&mut kept, &mut new] {
-        let last = std::iter::repeat_with(|| client.get("/salud/listo")).find(|ready| ready.status != 200).unwrap();
-        assert_eq!((last.status, &last.json()["code"]), (503, &"draining".into()));
+        let last = std::iter::repeat_with(|| client.get("/salud/listo"))
+            .find(|ready| ready.status != 200)
+            .unwrap();
+        assert_eq!(
+            (last.status, &last.json()["code"]),
+            (503, &"draining".into())
+        );
         assert_eq!(last.header("connection"), Some("close"));
         assert_eq!(client.next_answer("GET"), None);
     }
     let answer = poller.get("/resumen");
-    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (200, Some("close"))
+    );
     assert!(served.stop(Duration::from_secs(2)).is_some());
-    assert!(std::net::TcpStream::connect(served.address).is_err(), "the door is closed");
+    assert!(
+        std::net::TcpStream::connect(served.address).is_err(),
+        "the door is closed"
+    );
 }
 
 #[test]
 fn a_drain_ends_within_the_grace_whatever_clients_do() {
-    let mut served = serve_with(resumen::config::Server { shutdown_grace: MOMENT * 2, ..settings() });
+    let mut served = serve_with(resumen::config::Server {
+        shutdown_grace: MOMENT * 2,
+        ..settings()
+    });
     served.failure("btc", Code::Timeout, "");
     let mut stuck = served.client();
     stuck.send("GET /resumen?timeout=30 HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -29,16 +29,27 @@ pub struct Case {
 /// All files by name.
 pub fn cases() -> Vec<(String, Case)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
-    let read =
-        |path: &Path| (path.file_name().unwrap().display().to_string(), parse(&fs::read_to_string(path).unwrap()));
-    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|file| read(&file.unwrap().path())).collect();
+    let read = |path: &Path| {
+        (
+            path.file_name().unwrap().display().to_string(),
+            parse(&fs::read_to_string(path).unwrap()),
+        )
+    };
+    let mut cases: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| read(&file.unwrap().path()))
+        .collect();
     cases.sort_by(|(a, _), (b, _)| a.cmp(b));
     cases
 }
 
 fn parse(text: &str) -> Case {
     let (head, raw) = text.split_once("\n---\n").expect("a line `---`");
-    let value = |key: &str| head.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned());
+    let value = |key: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(key))
+            .map(|value| value.trim().to_owned())
+    };
     let expect = value("expect:").expect("a line `expect:`");
     let words: Vec<&str> = expect.split(' ').collect();
     let (last, statuses) = words.split_last().unwrap();
@@ -68,7 +79,13 @@ fn unescape(raw: &str) -> Vec<u8> {
 
 /// Takes one escape after its backslash; gives what follows.
 fn escape<'r>(rest: &'r str, bytes: &mut Vec<u8>) -> &'r str {
-    let simple = [('r', b'\r'), ('n', b'\n'), ('t', b'\t'), ('0', 0), ('\\', b'\\')];
+    let simple = [
+        ('r', b'\r'),
+        ('n', b'\n'),
+        ('t', b'\t'),
+        ('0', 0),
+        ('\\', b'\\'),
+    ];
     let char = rest.chars().next().expect("something after a backslash");
     if let Some((_, byte)) = simple.iter().find(|(letter, _)| *letter == char) {
         bytes.push(*byte);
@@ -78,7 +95,10 @@ fn escape<'r>(rest: &'r str, bytes: &mut Vec<u8>) -> &'r str {
         bytes.push(u8::from_str_radix(&rest[1..3], 16).unwrap());
         return &rest[3..];
     }
-    let (inside, rest) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).expect("\\{TEXT*N}");
+    let (inside, rest) = rest
+        .strip_prefix('{')
+        .and_then(|rest| rest.split_once('}'))
+        .expect("\\{TEXT*N}");
     let (text, times) = inside.rsplit_once('*').unwrap();
     bytes.extend_from_slice(&unescape(text).repeat(times.parse().unwrap()));
     rest
@@ -89,11 +109,17 @@ fn run(case: &Case, client: &mut Client) -> Result<(), String> {
     let answers = if case.closes {
         client.answers_to_end(&case.method)
     } else {
-        case.statuses.iter().map(|_| client.answer(&case.method)).collect()
+        case.statuses
+            .iter()
+            .map(|_| client.answer(&case.method))
+            .collect()
     };
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     if statuses != case.statuses {
-        return Err(format!("answers {statuses:?}, expected {:?}", case.statuses));
+        return Err(format!(
+            "answers {statuses:?}, expected {:?}",
+            case.statuses
+        ));
     }
     if let Some(code) = &case.code {
         let body = answers.last().unwrap().json();
@@ -101,14 +127,23 @@ fn run(case: &Case, client: &mut Client) -> Result<(), String> {
             return Err(format!("code {}, expected {code}", body["code"]));
         }
     }
-    for answer in answers.iter().filter(|answer| answer.status >= 400 && !answer.body.is_empty()) {
+    for answer in answers
+        .iter()
+        .filter(|answer| answer.status >= 400 && !answer.body.is_empty())
+    {
         let kind = answer.header("content-type");
-        if kind != Some("application/problem+json") || answer.header("cache-control") != Some("no-store") {
+        if kind != Some("application/problem+json")
+            || answer.header("cache-control") != Some("no-store")
+        {
             return Err(format!("no problem: {answer:?}"));
         }
     }
     let alive = case.closes || client.get("/salud/listo").text() == r#"{"status":"ok"}"#;
-    if alive { Ok(()) } else { Err("the connection does not serve the next request".into()) }
+    if alive {
+        Ok(())
+    } else {
+        Err("the connection does not serve the next request".into())
+    }
 }
 
 #[test]
@@ -118,12 +153,20 @@ fn every_request_gets_its_answer() {
     let cases = cases();
     for (name, case) in &cases {
         let mut client = served.client();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(case, &mut client)));
-        let result = result.unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
+        let result =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(case, &mut client)));
+        let result =
+            result.unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
         if let Err(error) = result {
             wrong.push(format!("{name}: {error}"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
     assert!(cases.len() > 150, "{}", cases.len());
 }

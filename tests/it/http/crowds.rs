@@ -31,27 +31,53 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 fn resident_kib() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn connections(client: &mut Client) -> usize {
     let page = client.get("/metrics");
-    page.text().lines().find_map(|line| line.strip_prefix("resumen_http_connections ")).unwrap().parse().unwrap()
+    page.text()
+        .lines()
+        .find_map(|line| line.strip_prefix("resumen_http_connections "))
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[test]
 #[ignore = "takes 20 s, 10,100 descriptors and half a GiB of the kernel's memory; prints figures"]
 fn five_thousand_silent_or_slow_clients_are_gone_in_time_and_others_are_served() {
-    await_the_end(&served(), &Size { each: 1600, deaf: 200, limit: Duration::from_secs(11) });
+    await_the_end(
+        &served(),
+        &Size {
+            each: 1600,
+            deaf: 200,
+            limit: Duration::from_secs(11),
+        },
+    );
 }
 
 #[test]
 fn a_few_silent_or_slow_clients_are_gone_in_time_and_others_are_served() {
     let patience = Duration::from_secs(2);
-    let impatient = serve_with(config::Server { header_timeout: patience, idle_timeout: patience, ..settings() });
+    let impatient = serve_with(config::Server {
+        header_timeout: patience,
+        idle_timeout: patience,
+        ..settings()
+    });
     fill(&impatient);
-    await_the_end(&impatient, &Size { each: 40, deaf: 4, limit: patience * 3 });
+    await_the_end(
+        &impatient,
+        &Size {
+            each: 40,
+            deaf: 4,
+            limit: patience * 3,
+        },
+    );
 }
 
 #[allow(clippy::print_stderr, reason = "the figures are what it is for")]
@@ -67,7 +93,8 @@ fn await_the_end(served: &Stand, size: &Size) {
         assert!(clock.since(begun) < size.limit, "they do not come in");
     }
     let held = resident_kib().saturating_sub(before);
-    let (mut answers, mut slowest, mut silent_gone, mut deaf_since) = (0, Duration::ZERO, None, begun);
+    let (mut answers, mut slowest, mut silent_gone, mut deaf_since) =
+        (0, Duration::ZERO, None, begun);
     loop {
         if crowd.torment() {
             deaf_since = clock.mark();
@@ -85,11 +112,22 @@ fn await_the_end(served: &Stand, size: &Size) {
         if open == 1 {
             break;
         }
-        assert!(silent_gone.is_some() || clock.since(begun) < size.limit, "{open} are still there");
-        assert!(clock.since(deaf_since) < size.limit, "{open} are still there");
+        assert!(
+            silent_gone.is_some() || clock.since(begun) < size.limit,
+            "{open} are still there"
+        );
+        assert!(
+            clock.since(deaf_since) < size.limit,
+            "{open} are still there"
+        );
     }
     let gone = clock.since(deaf_since);
-    assert!(crowd.silent.iter_mut().all(|stream| !matches!(stream.read(&mut [0; 16]), Ok(1..))));
+    assert!(
+        crowd
+            .silent
+            .iter_mut()
+            .all(|stream| !matches!(stream.read(&mut [0; 16]), Ok(1..)))
+    );
     let kib = held as f64 / (3 * size.each + size.deaf) as f64;
     eprintln!(
         "{} silent and slow clients gone after {silent_gone:?}, {} that take nothing {gone:?} after the last byte that \
@@ -114,14 +152,24 @@ impl Crowd {
         let many = |count| (0..count).map(|_| connect(address)).collect::<Vec<_>>();
         let (silent, dripping, mut halves) = (many(size.each), many(size.each), many(size.each));
         for half in &mut halves {
-            half.write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n").unwrap();
+            half.write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n")
+                .unwrap();
         }
         for half in halves.iter().step_by(2) {
             half.shutdown(Shutdown::Write).unwrap();
         }
-        let deaf = many(size.deaf).into_iter().map(|stream| (stream, 0)).collect();
+        let deaf = many(size.deaf)
+            .into_iter()
+            .map(|stream| (stream, 0))
+            .collect();
         let request = "GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3000);
-        Self { silent, dripping, _halves: halves, deaf, request }
+        Self {
+            silent,
+            dripping,
+            _halves: halves,
+            deaf,
+            request,
+        }
     }
 
     /// Everybody does what they do once more. Tells whether more has come for somebody who does not read: until nothing

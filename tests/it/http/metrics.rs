@@ -5,26 +5,48 @@ use crate::support::scripted::{Scripted, derived, pace, source};
 use crate::support::stand::{Stand, settings};
 
 fn value(page: &str, series: &str) -> Option<f64> {
-    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).map(|text| text.parse().unwrap())
+    page.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+        .map(|text| text.parse().unwrap())
 }
 
 #[test]
 fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
     let served = served();
     let mut client = served.client();
-    for path in ["/resumen", "/resumen?_=1", "/resumen?sources=btc", "/resumen?x", "/nothing", "/evil\"path", "/salud"]
-    {
+    for path in [
+        "/resumen",
+        "/resumen?_=1",
+        "/resumen?sources=btc",
+        "/resumen?x",
+        "/nothing",
+        "/evil\"path",
+        "/salud",
+    ] {
         client.get(path);
     }
     let page = client.get("/metrics");
-    assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
     let page = page.text();
-    let requests =
-        |route, class| value(page, &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"));
+    let requests = |route, class| {
+        value(
+            page,
+            &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"),
+        )
+    };
     assert_eq!(requests("/resumen", "2xx"), Some(3.0));
     assert_eq!(requests("/resumen", "4xx"), Some(1.0));
     assert_eq!(requests("other", "4xx"), Some(2.0));
-    assert_eq!(value(page, "resumen_http_request_duration_seconds_count{route=\"/resumen\"}"), Some(4.0));
+    assert_eq!(
+        value(
+            page,
+            "resumen_http_request_duration_seconds_count{route=\"/resumen\"}"
+        ),
+        Some(4.0)
+    );
     assert_eq!(value(page, "resumen_http_connections"), Some(1.0));
     assert!(value(page, "process_resident_memory_bytes").unwrap() > 1e6);
     assert!(!page.contains("evil") && !page.contains("nothing"));
@@ -33,13 +55,23 @@ fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
 #[test]
 fn every_answer_is_counted_whoever_gave_it() {
     let served = served();
-    let etag = served.client().get("/resumen").header("etag").unwrap().to_owned();
+    let etag = served
+        .client()
+        .get("/resumen")
+        .header("etag")
+        .unwrap()
+        .to_owned();
     let head = "GET /resumen HTTP/1.1\r\nHost: a\r\n";
     let closing = [
         // By the short way, many at once.
-        format!("{}{head}Connection: close\r\n\r\n", format!("{head}\r\n").repeat(50)),
+        format!(
+            "{}{head}Connection: close\r\n\r\n",
+            format!("{head}\r\n").repeat(50)
+        ),
         // Unchanged, on the short way and on the library's.
-        format!("{head}If-None-Match: {etag}\r\n\r\n{head}If-None-Match: {etag}\r\nConnection: close\r\n\r\n"),
+        format!(
+            "{head}If-None-Match: {etag}\r\n\r\n{head}If-None-Match: {etag}\r\nConnection: close\r\n\r\n"
+        ),
         // Refused by the library itself: syntax, size, and what is not HTTP/1 at all.
         "nonsense\r\n\r\n".into(),
         format!("{head}X: {}\r\n\r\n", "y".repeat(70_000)),
@@ -53,14 +85,21 @@ fn every_answer_is_counted_whoever_gave_it() {
         .flat_map(|bytes| {
             let mut client = served.client();
             client.send(bytes);
-            client.answers_to_end("GET").into_iter().map(|answer| answer.status)
+            client
+                .answers_to_end("GET")
+                .into_iter()
+                .map(|answer| answer.status)
         })
         .collect();
     assert_eq!(sent.len(), 51 + 2 + 5, "{sent:?}");
     let page = served.client().get("/metrics");
     let page = page.text();
-    let requests =
-        |route, class| value(page, &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"));
+    let requests = |route, class| {
+        value(
+            page,
+            &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"),
+        )
+    };
     assert_eq!(requests("/resumen", "2xx"), Some(52.0));
     assert_eq!(requests("/resumen", "3xx"), Some(2.0));
     assert_eq!(requests("/resumen", "4xx"), Some(1.0));
@@ -68,7 +107,9 @@ fn every_answer_is_counted_whoever_gave_it() {
     for (route, count) in [("/resumen", 55.0), ("other", 4.0)] {
         let series = format!("resumen_http_request_duration_seconds_count{{route=\"{route}\"}}");
         assert_eq!(value(page, &series), Some(count));
-        let last = format!("resumen_http_request_duration_seconds_bucket{{route=\"{route}\",le=\"+Inf\"}}");
+        let last = format!(
+            "resumen_http_request_duration_seconds_bucket{{route=\"{route}\",le=\"+Inf\"}}"
+        );
         assert_eq!(value(page, &last), Some(count));
     }
 }
@@ -80,24 +121,52 @@ fn sources_are_shown_with_their_numbers() {
     let page = served.client().get("/metrics");
     let page = page.text();
     assert_eq!(value(page, "resumen_source_up{source=\"btc\"}"), Some(1.0));
-    assert_eq!(value(page, "resumen_source_stale{source=\"btc\"}"), Some(0.0));
-    assert_eq!(value(page, "resumen_value{source=\"btc\",path=\"usd\"}"), Some(97123.45));
+    assert_eq!(
+        value(page, "resumen_source_stale{source=\"btc\"}"),
+        Some(0.0)
+    );
+    assert_eq!(
+        value(page, "resumen_value{source=\"btc\",path=\"usd\"}"),
+        Some(97123.45)
+    );
     assert!(value(page, "resumen_snapshot_timestamp_seconds").unwrap() > 1.6e9);
 }
 
 #[test]
 fn a_derived_source_that_could_never_be_computed_is_down_as_often_as_its_input_failed() {
-    let sources = [source("usd", &["provider"], pace()), derived("eur", &["usd"], ".usd")];
+    let sources = [
+        source("usd", &["provider"], pace()),
+        derived("eur", &["usd"], ".usd"),
+    ];
     let stand = Stand::start(settings(), &sources, Scripted::default());
-    assert_eq!(value(stand.client().get("/metrics").text(), "resumen_source_up{source=\"eur\"}"), None);
+    assert_eq!(
+        value(
+            stand.client().get("/metrics").text(),
+            "resumen_source_up{source=\"eur\"}"
+        ),
+        None
+    );
     stand.failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
     let page = stand.client().get("/metrics");
     for source in ["usd", "eur"] {
-        let shown = |family| value(page.text(), &format!("resumen_source_{family}{{source=\"{source}\"}}"));
-        assert_eq!((shown("up"), shown("consecutive_failures")), (Some(0.0), Some(1.0)), "{source}");
+        let shown = |family| {
+            value(
+                page.text(),
+                &format!("resumen_source_{family}{{source=\"{source}\"}}"),
+            )
+        };
+        assert_eq!(
+            (shown("up"), shown("consecutive_failures")),
+            (Some(0.0), Some(1.0)),
+            "{source}"
+        );
     }
-    let health: serde_json::Value = serde_json::from_slice(&stand.client().get("/salud/fuentes").body).unwrap();
-    assert_eq!(health["checks"]["eur"][0]["consecutive_failures"], 1, "{health}");
+    let health: serde_json::Value =
+        serde_json::from_slice(&stand.client().get("/salud/fuentes").body).unwrap();
+    assert_eq!(
+        health["checks"]["eur"][0]["consecutive_failures"], 1,
+        "{health}"
+    );
 }
 
 #[test]
@@ -106,12 +175,20 @@ fn every_family_is_announced_once_with_its_type() {
     let mut announced = std::collections::HashSet::new();
     for line in page.text().lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            assert!(announced.insert(rest.split(' ').next().unwrap().to_owned()), "{rest} comes twice");
+            assert!(
+                announced.insert(rest.split(' ').next().unwrap().to_owned()),
+                "{rest} comes twice"
+            );
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
-            let base =
-                ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-            assert!(announced.contains(name) || announced.contains(base), "{line}");
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix))
+                .unwrap_or(name);
+            assert!(
+                announced.contains(name) || announced.contains(base),
+                "{line}"
+            );
         }
     }
 }
@@ -128,12 +205,19 @@ fn prometheus_own_checker_has_nothing_to_say() {
         return missing();
     };
     let stand = served();
-    stand.reading("btc", r#"{"a.b":1,"a":{"b":2},"q\"\\\n":3,"huge":1e400,"e":-1.5E+3}"#);
+    stand.reading(
+        "btc",
+        r#"{"a.b":1,"a":{"b":2},"q\"\\\n":3,"huge":1e400,"e":-1.5E+3}"#,
+    );
     let page = stand.client().get("/metrics");
     std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), &page.body).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.is_empty(), "{told}\n{}", page.text());
+    assert!(
+        output.status.success() && told.is_empty(),
+        "{told}\n{}",
+        page.text()
+    );
 }
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
@@ -146,18 +230,32 @@ fn missing() {
 #[test]
 fn a_value_is_exported_only_while_it_is_fresh() {
     let moment = std::time::Duration::from_millis(300);
-    let short = resumen::domain::Pace { interval: moment / 3, timeout: moment / 3, ..pace() };
-    let stand = Stand::start(settings(), &[source("a", &["provider"], short)], Scripted::default());
+    let short = resumen::domain::Pace {
+        interval: moment / 3,
+        timeout: moment / 3,
+        ..pace()
+    };
+    let stand = Stand::start(
+        settings(),
+        &[source("a", &["provider"], short)],
+        Scripted::default(),
+    );
     stand.reading("a", "1");
     let series = "resumen_value{source=\"a\",path=\"\"}";
-    assert_eq!(value(stand.client().get("/metrics").text(), series), Some(1.0));
+    assert_eq!(
+        value(stand.client().get("/metrics").text(), series),
+        Some(1.0)
+    );
     let gone = (0..1000).any(|_| {
         std::thread::sleep(moment / 30);
         value(stand.client().get("/metrics").text(), series).is_none()
     });
     assert!(gone, "a stale value is exported");
     let page = stand.client().get("/metrics");
-    assert_eq!(value(page.text(), "resumen_source_stale{source=\"a\"}"), Some(1.0));
+    assert_eq!(
+        value(page.text(), "resumen_source_stale{source=\"a\"}"),
+        Some(1.0)
+    );
 }
 
 #[test]
@@ -165,5 +263,11 @@ fn successes_are_counted_from_nought() {
     let page = served().client().get("/metrics");
     let series = "resumen_source_fetches_total{source=\"btc\",provider=\"provider\",result=\"ok\"}";
     assert_eq!(value(page.text(), series), Some(0.0));
-    assert_eq!(value(page.text(), "resumen_source_fetch_duration_seconds_count{source=\"btc\"}"), Some(0.0));
+    assert_eq!(
+        value(
+            page.text(),
+            "resumen_source_fetch_duration_seconds_count{source=\"btc\"}"
+        ),
+        Some(0.0)
+    );
 }

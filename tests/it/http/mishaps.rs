@@ -7,7 +7,10 @@ use crate::support::stand::{Stand, settings};
 
 /// A server whose live answers panic: no configuration lets such a deadline through.
 fn served() -> Stand {
-    let served = serve_with(resumen::config::Server { default_timeout: Duration::MAX, ..settings() });
+    let served = serve_with(resumen::config::Server {
+        default_timeout: Duration::MAX,
+        ..settings()
+    });
     fill(&served);
     served
 }
@@ -21,13 +24,29 @@ fn a_handler_that_panics_is_a_500_that_closes_its_connection_only() {
     }
     for method in ["GET", "HEAD"] {
         let mut unlucky = served.client();
-        unlucky.send(format!("{method} /resumen?fresh=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc\r\n\r\n"));
+        unlucky.send(format!(
+            "{method} /resumen?fresh=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc\r\n\r\n"
+        ));
         unlucky.send("GET /salud HTTP/1.1\r\nHost: a\r\n\r\n");
         let answers = unlucky.answers_to_end(method);
-        let [answer] = &*answers else { panic!("{answers:?}") };
-        assert_eq!((answer.status, answer.header("connection")), (500, Some("close")));
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-        assert_eq!((answer.header("cache-control"), answer.header("x-request-id")), (Some("no-store"), Some("abc")));
+        let [answer] = &*answers else {
+            panic!("{answers:?}")
+        };
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (500, Some("close"))
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(
+            (
+                answer.header("cache-control"),
+                answer.header("x-request-id")
+            ),
+            (Some("no-store"), Some("abc"))
+        );
         if method == "GET" {
             assert_eq!(answer.json()["code"], "internal");
         }
@@ -36,5 +55,9 @@ fn a_handler_that_panics_is_a_500_that_closes_its_connection_only() {
         assert_eq!(client.get("/resumen").status, 200);
     }
     let page = served.client().get("/metrics");
-    assert!(page.text().contains("resumen_http_requests_total{route=\"/resumen\",status=\"5xx\"} 2\n"), "{page:?}");
+    assert!(
+        page.text()
+            .contains("resumen_http_requests_total{route=\"/resumen\",status=\"5xx\"} 2\n"),
+        "{page:?}"
+    );
 }

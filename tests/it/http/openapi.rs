@@ -14,7 +14,10 @@ use crate::support::stand::Stand;
 
 fn document(stand: &Stand) -> Document {
     let answer = stand.client().get("/openapi.json");
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
     Document::new(answer.json())
 }
 
@@ -35,7 +38,8 @@ fn every_route_is_described_and_no_other() {
 #[test]
 fn every_kind_of_problem_is_an_answer_somewhere() {
     let document = document(&served());
-    let known = document.value["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
+    let known =
+        document.value["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
     let mut told = BTreeSet::new();
     collect_codes(&document.value["paths"], &mut told);
     collect_codes(&document.value["components"]["responses"], &mut told);
@@ -50,11 +54,16 @@ fn every_kind_of_problem_is_an_answer_somewhere() {
 
 /// The codes that the responses below `value` allow.
 fn collect_codes(value: &Value, found: &mut BTreeSet<String>) {
-    if let Some(codes) = value.pointer("/properties/code/enum").and_then(Value::as_array) {
+    if let Some(codes) = value
+        .pointer("/properties/code/enum")
+        .and_then(Value::as_array)
+    {
         found.extend(codes.iter().map(|code| code.as_str().unwrap().to_owned()));
     }
     match value {
-        Value::Object(members) => members.values().for_each(|member| collect_codes(member, found)),
+        Value::Object(members) => members
+            .values()
+            .for_each(|member| collect_codes(member, found)),
         Value::Array(items) => items.iter().for_each(|item| collect_codes(item, found)),
         _ => {}
     }
@@ -64,13 +73,24 @@ fn collect_codes(value: &Value, found: &mut BTreeSet<String>) {
 fn every_failure_code_is_described() {
     let document = document(&served());
     let known: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    assert_eq!(document.value["components"]["schemas"]["FailureCode"]["enum"], json!(known));
+    assert_eq!(
+        document.value["components"]["schemas"]["FailureCode"]["enum"],
+        json!(known)
+    );
 }
 
 /// Requests that a client can send on a healthy server: method, target and fields.
 const REQUESTS: &[(&str, &str, &[&str])] = &[
-    ("GET", "/resumen?fresh=1&timeout=0.5", &["Accept-Encoding: br"]),
-    ("GET", "/resumen?max_age=30&sources=usd,btc&_=7", &["X-Request-Id: 1"]),
+    (
+        "GET",
+        "/resumen?fresh=1&timeout=0.5",
+        &["Accept-Encoding: br"],
+    ),
+    (
+        "GET",
+        "/resumen?max_age=30&sources=usd,btc&_=7",
+        &["X-Request-Id: 1"],
+    ),
     ("GET", "/resumen?fresh=yes", &[]),
     ("GET", "/resumen?colour=red", &[]),
     ("GET", "/resumen?sources=nobody", &[]),
@@ -79,7 +99,11 @@ const REQUESTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/salud/fuentes?x", &[]),
     ("GET", "/openapi.json?x", &[]),
     ("GET", "/panel/0123456789abcdef/panel.css", &[]),
-    ("GET", "/panel/0123456789abcdef/panel.js", &["Accept-Encoding: gzip"]),
+    (
+        "GET",
+        "/panel/0123456789abcdef/panel.js",
+        &["Accept-Encoding: gzip"],
+    ),
     ("GET", "/panel/0123456789abcdef/none.js", &[]),
 ];
 
@@ -100,29 +124,57 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
     providers.script("provider", |_| Act::Answer("1", Duration::ZERO));
     let sources = ["btc", "clima", "usd"].map(|name| source(name, &["provider"], pace()));
     let cors_origins = vec!["https://a.example".into()];
-    let stand = Stand::start(Server { cors_origins, ..settings() }, &sources, providers);
+    let stand = Stand::start(
+        Server {
+            cors_origins,
+            ..settings()
+        },
+        &sources,
+        providers,
+    );
     super::fill(&stand);
     stand.failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
     let mut document = document(&stand);
-    let paths: Vec<String> = document.paths().iter().map(|path| (*path).to_owned()).collect();
-    let concrete = |path: &str| path.replace("{version}", "0123456789abcdef").replace("{file}", "card.js");
+    let paths: Vec<String> = document
+        .paths()
+        .iter()
+        .map(|path| (*path).to_owned())
+        .collect();
+    let concrete = |path: &str| {
+        path.replace("{version}", "0123456789abcdef")
+            .replace("{file}", "card.js")
+    };
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     let mut try_one = |method: &str, target: &str, fields: &[&str]| {
         let path = document.pattern(target).unwrap();
         // What is told of other methods stands with GET.
-        let told = if ["HEAD", "OPTIONS"].contains(&method) { method.to_ascii_lowercase() } else { "get".into() };
-        if method == "GET" && path == "/resumen/stream" && fields.is_empty() && !target.contains('?') {
+        let told = if ["HEAD", "OPTIONS"].contains(&method) {
+            method.to_ascii_lowercase()
+        } else {
+            "get".into()
+        };
+        if method == "GET"
+            && path == "/resumen/stream"
+            && fields.is_empty()
+            && !target.contains('?')
+        {
             return; // It has no end; `stream` looks at it.
         }
         let answer = stand.client().ask(method, target, fields);
         if let Err(error) = document.check(&path, &told, &answer) {
-            wrong.push(format!("{method} {target} {fields:?} -> {}: {error}", answer.status));
+            wrong.push(format!(
+                "{method} {target} {fields:?} -> {}: {error}",
+                answer.status
+            ));
         }
         seen.insert((path, told, answer.status));
     };
     for path in &paths {
-        let fields = FIELDS.iter().filter(|_| path != "/resumen/stream").chain(&FIELDS[3..6]);
+        let fields = FIELDS
+            .iter()
+            .filter(|_| path != "/resumen/stream")
+            .chain(&FIELDS[3..6]);
         for fields in fields {
             for method in ["GET", "HEAD", "OPTIONS", "POST"] {
                 try_one(method, &concrete(path), fields);
@@ -144,12 +196,24 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
     let unseen: Vec<_> = paths
         .iter()
         .flat_map(|path| ["get", "head", "options"].map(|method| (path, method)))
-        .flat_map(|(path, method)| document.statuses(path, method).into_iter().map(move |s| (path.clone(), method, s)))
-        .filter(|(path, method, status)| !seen.contains(&(path.clone(), (*method).to_owned(), *status)))
+        .flat_map(|(path, method)| {
+            document
+                .statuses(path, method)
+                .into_iter()
+                .map(move |s| (path.clone(), method, s))
+        })
+        .filter(|(path, method, status)| {
+            !seen.contains(&(path.clone(), (*method).to_owned(), *status))
+        })
         // Seen by the tests below and in `mishaps`; 405 is told to other methods, and stands with each.
-        .filter(|(path, _, status)| !(*status >= 500 || *status == 405 || path == "/resumen/stream" && *status == 200))
+        .filter(|(path, _, status)| {
+            !(*status >= 500 || *status == 405 || path == "/resumen/stream" && *status == 200)
+        })
         .collect();
-    assert!(unseen.is_empty(), "described, but never answered: {unseen:?}");
+    assert!(
+        unseen.is_empty(),
+        "described, but never answered: {unseen:?}"
+    );
 }
 
 #[test]
@@ -160,7 +224,11 @@ fn the_stream_is_as_described() {
     client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     let (status, headers) = client.head();
     let body = b"x".to_vec();
-    let answer = crate::support::client::Answer { status, headers, body };
+    let answer = crate::support::client::Answer {
+        status,
+        headers,
+        body,
+    };
     document.check("/resumen/stream", "get", &answer).unwrap();
 }
 
@@ -181,7 +249,9 @@ fn an_unready_server_is_as_described() {
         let answer = stand.client().get(path);
         assert_eq!(answer.status, status, "{path}");
         let pattern = document.pattern(path).unwrap();
-        document.check(&pattern, "get", &answer).unwrap_or_else(|error| panic!("{path}: {error}"));
+        document
+            .check(&pattern, "get", &answer)
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
     };
     look("/salud/listo", 503);
     look("/resumen?timeout=0.01", 200);
@@ -195,11 +265,19 @@ fn the_pattern_of_a_timeout_is_what_is_accepted() {
     let texts = timeouts();
     for max in [30_000, 1_000, 2_500, 250, 7, 100_000, 3_600_050] {
         let max = Duration::from_millis(max);
-        let stand = serve_with(Server { max_timeout: max, ..settings() });
+        let stand = serve_with(Server {
+            max_timeout: max,
+            ..settings()
+        });
         super::fill(&stand);
         let mut document = document(&stand);
         let parameters = &document.value["paths"]["/resumen"]["get"]["parameters"];
-        let at = parameters.as_array().unwrap().iter().position(|one| one["name"] == "timeout").unwrap();
+        let at = parameters
+            .as_array()
+            .unwrap()
+            .iter()
+            .position(|one| one["name"] == "timeout")
+            .unwrap();
         let schema = format!("/paths/~1resumen/get/parameters/{at}/schema");
         let mut client = stand.client();
         for text in &texts {
@@ -212,13 +290,57 @@ fn the_pattern_of_a_timeout_is_what_is_accepted() {
 
 /// Numbers around every edge, in many spellings.
 fn timeouts() -> Vec<String> {
-    let wholes =
-        ["", "0", "00", "1", "2", "3", "7", "9", "10", "19", "29", "30", "31", "030", "99", "100", "101", "250"];
-    let more =
-        ["000000030", "0000000030", "000000001", "3599", "3600", "3601", "999999999", "000000000", "x", "-1", "%2B1"];
-    let fractions = ["", ".", ".0", ".000000000", ".000000001", ".0000000001", ".007", ".00700", ".0070001", ".006999"];
-    let others =
-        [".05", ".050000001", ".049", ".1", ".2", ".25", ".250", ".2500001", ".3", ".5", ".50", ".51", ".4999"];
+    let wholes = [
+        "", "0", "00", "1", "2", "3", "7", "9", "10", "19", "29", "30", "31", "030", "99", "100",
+        "101", "250",
+    ];
+    let more = [
+        "000000030",
+        "0000000030",
+        "000000001",
+        "3599",
+        "3600",
+        "3601",
+        "999999999",
+        "000000000",
+        "x",
+        "-1",
+        "%2B1",
+    ];
+    let fractions = [
+        "",
+        ".",
+        ".0",
+        ".000000000",
+        ".000000001",
+        ".0000000001",
+        ".007",
+        ".00700",
+        ".0070001",
+        ".006999",
+    ];
+    let others = [
+        ".05",
+        ".050000001",
+        ".049",
+        ".1",
+        ".2",
+        ".25",
+        ".250",
+        ".2500001",
+        ".3",
+        ".5",
+        ".50",
+        ".51",
+        ".4999",
+    ];
     let wholes = wholes.iter().chain(&more);
-    wholes.flat_map(|whole| fractions.iter().chain(&others).map(move |fraction| format!("{whole}{fraction}"))).collect()
+    wholes
+        .flat_map(|whole| {
+            fractions
+                .iter()
+                .chain(&others)
+                .map(move |fraction| format!("{whole}{fraction}"))
+        })
+        .collect()
 }

@@ -56,7 +56,8 @@ async fn listen(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<Ledger>>) {
 /// The number of the last round that these bytes tell whole.
 fn newest(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes);
-    text.rsplit("\"round\":").find_map(|rest| rest.split_once(',')?.0.parse().ok())
+    text.rsplit("\"round\":")
+        .find_map(|rest| rest.split_once(',')?.0.parse().ok())
 }
 
 /// A client that asks and then takes nothing.
@@ -70,13 +71,26 @@ fn deaf(address: SocketAddr) -> Socket {
 
 fn resident(program: &Program) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .next()
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 1024
 }
 
 fn clients(address: SocketAddr) -> usize {
     let page = Client::connect(address).get("/metrics");
-    page.text().lines().find_map(|line| line.strip_prefix("resumen_stream_clients ")).unwrap().parse().unwrap()
+    page.text()
+        .lines()
+        .find_map(|line| line.strip_prefix("resumen_stream_clients "))
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -104,7 +118,15 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
     std::fs::write(&file, config).unwrap();
     let program = Program::start(&mut command(&["--config", file.to_str().unwrap()], &[]));
     let line = program.err_line("listens");
-    let address: SocketAddr = line.split("address=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let address: SocketAddr = line
+        .split("address=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let (clock, ledger) = (Clock::start(), Arc::new(Mutex::new(Ledger::default())));
     let filler = "x".repeat(4000);
     let round = |n: usize| {
@@ -119,7 +141,9 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
     for _ in 0..LISTENERS {
         runtime.spawn(listen(address, clock, Arc::clone(&ledger)));
     }
-    runtime.block_on(until("all are there", || clients(address) == LISTENERS + DEAF));
+    runtime.block_on(until("all are there", || {
+        clients(address) == LISTENERS + DEAF
+    }));
     ledger.lock().unwrap().delays.clear();
     for n in 2..ROUNDS {
         round(n);
@@ -131,13 +155,20 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
     delays.sort();
     let at = |share: f64| delays[(delays.len() as f64 * share) as usize];
     let (p50, p99, max) = (at(0.5), at(0.99), delays[delays.len() - 1]);
-    println!("{there} clients: {each} bytes each; {} events, p50 {p50:?}, p99 {p99:?}, max {max:?}", delays.len());
+    println!(
+        "{there} clients: {each} bytes each; {} events, p50 {p50:?}, p99 {p99:?}, max {max:?}",
+        delays.len()
+    );
     runtime.block_on(until("the deaf are dropped", || {
         let rounds = ledger.lock().unwrap().begun.len();
         round(rounds + 1);
         clients(address) == LISTENERS
     }));
     assert!(each < 32 * 1024, "{each} bytes each");
-    assert!(delays.len() >= LISTENERS * (ROUNDS - 2) / 2, "{} events", delays.len());
+    assert!(
+        delays.len() >= LISTENERS * (ROUNDS - 2) / 2,
+        "{} events",
+        delays.len()
+    );
     assert!(p99 < Duration::from_millis(100), "p99 {p99:?}");
 }

@@ -23,11 +23,13 @@ const CASES: &str = "tests/prometheus/alerts.test.yml";
 const DOCUMENT: &str = "docs/monitoring.md";
 
 /// What the configuration says to do for a service on this machine.
-const DISCOVERED: &str = "dns_sd_configs: [{ names: [resumen], type: A, port: 8080, refresh_interval: 10s }]\n";
+const DISCOVERED: &str =
+    "dns_sd_configs: [{ names: [resumen], type: A, port: 8080, refresh_interval: 10s }]\n";
 
 fn promtool(arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }
 
@@ -46,7 +48,10 @@ fn each_alert_speaks_when_it_must_and_is_quiet_otherwise() {
     }
     let cases = fs::read_to_string(CASES).unwrap();
     for alert in alerts() {
-        assert!(cases.contains(&format!("\"{alert}\"")), "no case makes {alert} speak");
+        assert!(
+            cases.contains(&format!("\"{alert}\"")),
+            "no case makes {alert} speak"
+        );
     }
 }
 
@@ -58,12 +63,24 @@ fn alerts() -> Vec<String> {
     let rules = groups.flat_map(|group| group["rules"].as_vec().unwrap());
     let mut alerts = Vec::new();
     for rule in rules {
-        let Some(name) = rule["alert"].as_str() else { continue };
-        let text = |key: &str| rule["annotations"][key].as_str().unwrap_or_else(|| panic!("{name} has no {key}"));
-        assert!(text("summary").len() < 120 && text("description").len() > 60, "{name}");
+        let Some(name) = rule["alert"].as_str() else {
+            continue;
+        };
+        let text = |key: &str| {
+            rule["annotations"][key]
+                .as_str()
+                .unwrap_or_else(|| panic!("{name} has no {key}"))
+        };
+        assert!(
+            text("summary").len() < 120 && text("description").len() > 60,
+            "{name}"
+        );
         let severity = rule["labels"]["severity"].as_str().unwrap();
         assert!(matches!(severity, "critical" | "warning"), "{name}");
-        let row = format!("| {name} | {severity} | {} |", rule["for"].as_str().unwrap_or("–"));
+        let row = format!(
+            "| {name} | {severity} | {} |",
+            rule["for"].as_str().unwrap_or("–")
+        );
         assert!(document.contains(&row), "{DOCUMENT} has no row {row}");
         alerts.push(name.to_owned());
     }
@@ -84,13 +101,27 @@ impl Prometheus {
         assert!(text.contains(DISCOVERED), "{text}");
         let local = format!("static_configs: [{{ targets: [\"{target}\"] }}]\n");
         let path = folder.path().join("prometheus.yml");
-        fs::write(&path, text.replace(DISCOVERED, &local).replace(": 15s", ": 200ms")).unwrap();
+        fs::write(
+            &path,
+            text.replace(DISCOVERED, &local).replace(": 15s", ": 200ms"),
+        )
+        .unwrap();
         fs::copy(RULES, folder.path().join("alerts.yml")).unwrap();
         let program = Program::start(&mut command(&path));
         let line = program.err_line("\"Listening on\"");
-        let address = line.split("address=").nth(1).unwrap().trim().parse().unwrap();
+        let address = line
+            .split("address=")
+            .nth(1)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         program.err_line("Server is ready");
-        Self { address, _program: program, _folder: folder }
+        Self {
+            address,
+            _program: program,
+            _folder: folder,
+        }
     }
 
     /// What its API says to a GET.
@@ -101,16 +132,24 @@ impl Prometheus {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let body = answer.split_once("\r\n\r\n").unwrap().1;
-        let answer: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        let answer: Value =
+            serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
         assert_eq!(answer["status"], "success", "{target}: {answer}");
         answer["data"].clone()
     }
 
     /// Whether the expression has a value that is a number.
     fn has(&self, expression: &str) -> bool {
-        let target = format!("/api/v1/query?query={}", utf8_percent_encode(expression, NON_ALPHANUMERIC));
+        let target = format!(
+            "/api/v1/query?query={}",
+            utf8_percent_encode(expression, NON_ALPHANUMERIC)
+        );
         let result = self.ask(&target)["result"].clone();
-        let number = |series: &Value| series["value"][1].as_str().is_some_and(|text| text != "NaN");
+        let number = |series: &Value| {
+            series["value"][1]
+                .as_str()
+                .is_some_and(|text| text != "NaN")
+        };
         result.as_array().unwrap().iter().any(number)
     }
 
@@ -118,7 +157,9 @@ impl Prometheus {
     fn rules(&self) -> Vec<Value> {
         let groups = self.ask("/api/v1/rules")["groups"].clone();
         let groups = groups.as_array().unwrap().iter();
-        groups.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
+        groups
+            .flat_map(|group| group["rules"].as_array().unwrap().clone())
+            .collect()
     }
 }
 
@@ -173,18 +214,36 @@ fn every_query_of_the_dashboard_and_of_the_alerts_has_data() {
 
     let shown = panels().iter().flat_map(queries).collect::<Vec<_>>();
     assert!(shown.len() > 20, "{shown:?}");
-    until_none(&served, || shown.iter().filter(|query| !prometheus.has(query)).cloned().collect());
+    until_none(&served, || {
+        shown
+            .iter()
+            .filter(|query| !prometheus.has(query))
+            .cloned()
+            .collect()
+    });
 
     until_none(&served, || {
-        let rules = prometheus.rules().into_iter().filter(|rule| rule["health"] != "ok");
+        let rules = prometheus
+            .rules()
+            .into_iter()
+            .filter(|rule| rule["health"] != "ok");
         rules.map(|rule| rule.to_string()).collect()
     });
     let rules = prometheus.rules();
-    let used: Vec<String> = rules.iter().flat_map(|rule| names(rule["query"].as_str().unwrap())).collect();
+    let used: Vec<String> = rules
+        .iter()
+        .flat_map(|rule| names(rule["query"].as_str().unwrap()))
+        .collect();
     assert!(used.len() > 15, "{used:?}");
-    until_none(&served, || used.iter().filter(|name| !prometheus.has(&format!("count({name})"))).cloned().collect());
+    until_none(&served, || {
+        used.iter()
+            .filter(|name| !prometheus.has(&format!("count({name})")))
+            .cloned()
+            .collect()
+    });
 
-    let state = |name: &str| rules.iter().find(|rule| rule["name"] == name).unwrap()["state"].clone();
+    let state =
+        |name: &str| rules.iter().find(|rule| rule["name"] == name).unwrap()["state"].clone();
     for (alert, expected) in [
         ("ResumenSourceFailing", "pending"),
         ("ResumenSourceNeverAnswered", "pending"),
@@ -201,7 +260,10 @@ fn queries(panel: &Value) -> Vec<String> {
     let targets = panel["targets"].as_array().unwrap().iter();
     let filled = targets.map(|target| {
         let expression = target["expr"].as_str().unwrap();
-        expression.replace("$__rate_interval", "10s").replace("$instance", ".*").replace("$source", ".*")
+        expression
+            .replace("$__rate_interval", "10s")
+            .replace("$instance", ".*")
+            .replace("$source", ".*")
     });
     filled.collect()
 }

@@ -31,12 +31,18 @@ pub fn authority_pem() -> String {
 /// A server's side of TLS with such a certificate.
 pub fn server(kind: Kind) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
-    let names =
-        if kind == Kind::WrongName { vec!["other.test"] } else { vec!["localhost", "secure.test", "127.0.0.1"] };
+    let names = if kind == Kind::WrongName {
+        vec!["other.test"]
+    } else {
+        vec!["localhost", "secure.test", "127.0.0.1"]
+    };
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let mut params = CertificateParams::new(names).unwrap();
     match kind {
-        Kind::Expired => (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1)),
+        Kind::Expired => {
+            (params.not_before, params.not_after) =
+                (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1))
+        }
         Kind::Future => params.not_before = date_time_ymd(2999, 1, 1),
         Kind::Good | Kind::WrongName | Kind::SelfSigned => {}
     }
@@ -46,7 +52,12 @@ pub fn server(kind: Kind) -> Arc<ServerConfig> {
     };
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
+    Arc::new(
+        ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap(),
+    )
 }
 
 fn authority() -> &'static CertifiedIssuer<'static, KeyPair> {

@@ -59,7 +59,12 @@ impl FaultServer {
         let seen = Arc::<Seen>::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, book, Arc::clone(&seen)));
-        Self { address, seen, _tasks: tasks, _sockets: Vec::new() }
+        Self {
+            address,
+            seen,
+            _tasks: tasks,
+            _sockets: Vec::new(),
+        }
     }
 
     /// Ends the prelude.
@@ -71,7 +76,12 @@ impl FaultServer {
     pub fn closed() -> Self {
         let socket = bound();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        Self { address, seen: Arc::default(), _tasks: JoinSet::new(), _sockets: vec![socket] }
+        Self {
+            address,
+            seen: Arc::default(),
+            _tasks: JoinSet::new(),
+            _sockets: vec![socket],
+        }
     }
 
     /// A port that answers no SYN: its queue of connections is full and nobody accepts.
@@ -86,7 +96,12 @@ impl FaultServer {
             let _ = filler.connect(&address.into());
             fillers.push(filler);
         }
-        Self { address, seen: Arc::default(), _tasks: JoinSet::new(), _sockets: fillers }
+        Self {
+            address,
+            seen: Arc::default(),
+            _tasks: JoinSet::new(),
+            _sockets: fillers,
+        }
     }
 }
 
@@ -114,19 +129,28 @@ impl Seen {
 
 fn bound() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
     socket
 }
 
 async fn accept(listener: TcpListener, book: Playbook, seen: Arc<Seen>) {
-    let acceptor = book.tls.map(|kind| TlsAcceptor::from(certificate::server(kind)));
+    let acceptor = book
+        .tls
+        .map(|kind| TlsAcceptor::from(certificate::server(kind)));
     let mut connections = JoinSet::new();
     let mut scripts = book.scripts.iter();
     let last = book.scripts.last().cloned().unwrap_or_default();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            return;
+        };
         seen.connections.fetch_add(1, Ordering::SeqCst);
-        let prelude = book.prelude.as_ref().filter(|_| !seen.turned.load(Ordering::SeqCst));
+        let prelude = book
+            .prelude
+            .as_ref()
+            .filter(|_| !seen.turned.load(Ordering::SeqCst));
         let script = prelude.or_else(|| scripts.next()).unwrap_or(&last).clone();
         let (seen, acceptor) = (Arc::clone(&seen), acceptor.clone());
         connections.spawn(async move {
@@ -139,7 +163,12 @@ async fn accept(listener: TcpListener, book: Playbook, seen: Arc<Seen>) {
     }
 }
 
-async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, script: &Script, seen: &Seen) -> io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    script: &Script,
+    seen: &Seen,
+) -> io::Result<()> {
     SockRef::from(&stream).set_tcp_nodelay(true)?;
     match tls {
         None => play::play(stream, script, seen).await,

@@ -59,7 +59,9 @@ pub async fn play(mut stream: impl OverTcp, script: &Script, seen: &Seen) -> io:
                     stream.tcp().shutdown().await?;
                     return gone(stream.tcp()).await;
                 }
-                Step::Reset => return SockRef::from(&*stream.tcp()).set_linger(Some(Duration::ZERO)),
+                Step::Reset => {
+                    return SockRef::from(&*stream.tcp()).set_linger(Some(Duration::ZERO));
+                }
             }
         }
         if !again {
@@ -80,7 +82,10 @@ async fn request(stream: &mut impl OverTcp, seen: &Seen) -> io::Result<bool> {
         }
     };
     let head = String::from_utf8_lossy(&read[..end]).into_owned();
-    let length = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let length = head
+        .to_ascii_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let length: usize = length.unwrap_or(0);
     while read.len() < end + length {
         if stream.read_buf(&mut read).await? == 0 {

@@ -10,7 +10,10 @@ use super::{FaultServer, Kind, Playbook, Script, script};
 /// One row of the table of faults.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[allow(clippy::struct_excessive_bools, reason = "columns of a table, not states of a thing")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "columns of a table, not states of a thing"
+)]
 pub struct Scenario {
     /// What happens, in words; unique.
     pub name: String,
@@ -97,11 +100,16 @@ struct File {
 /// Every scenario of `tests/corpus/faults`, by file name and order in the file.
 pub fn all() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/faults");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let read = |path: &std::path::PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
-        toml::from_str::<File>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())).fault
+        toml::from_str::<File>(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .fault
     };
     files.iter().flat_map(read).collect()
 }
@@ -120,29 +128,51 @@ impl Scenario {
             None => {
                 let lists = std::iter::once(&self.answer).chain(&self.later);
                 let scripts = lists.map(|lines| Script::parse(lines)).collect();
-                FaultServer::start(Playbook { scripts, tls: self.tls, prelude }).await
+                FaultServer::start(Playbook {
+                    scripts,
+                    tls: self.tls,
+                    prelude,
+                })
+                .await
             }
         }
     }
 
     /// Where the provider is asked.
     pub fn url(&self, server: &FaultServer) -> String {
-        let scheme = if self.https || self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.https || self.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}:{}/value", self.host, server.address.port())
     }
 
     /// The deadline of an attempt.
     pub fn timeout(&self) -> Duration {
-        self.timeout.as_deref().map_or(Duration::from_secs(2), script::duration)
+        self.timeout
+            .as_deref()
+            .map_or(Duration::from_secs(2), script::duration)
     }
 
     /// Whether the provider would be heard if it answered soundly: not if nobody gets through to it, or trusts it, or if
     /// it is asked for no body.
     pub fn can_be_good(&self) -> bool {
-        let deaf =
-            ["dns_failed", "connect_refused", "connect_timeout", "connect_failed", "tls_failed", "destination_blocked"];
+        let deaf = [
+            "dns_failed",
+            "connect_refused",
+            "connect_timeout",
+            "connect_failed",
+            "tls_failed",
+            "destination_blocked",
+        ];
         let plain = !self.https || self.tls.is_some();
-        plain && self.method.is_none() && !self.code.as_deref().is_some_and(|code| deaf.contains(&code))
+        plain
+            && self.method.is_none()
+            && !self
+                .code
+                .as_deref()
+                .is_some_and(|code| deaf.contains(&code))
     }
 
     /// Whether the fetch itself succeeds, whatever the extraction says to the body.

@@ -63,13 +63,23 @@ impl Script {
     pub fn parse<S: AsRef<str>>(lines: &[S]) -> Self {
         let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
         let greets = lines.first() == Some(&"greet");
-        Self { greets, steps: lines[usize::from(greets)..].iter().map(|line| step(line)).collect() }
+        Self {
+            greets,
+            steps: lines[usize::from(greets)..]
+                .iter()
+                .map(|line| step(line))
+                .collect(),
+        }
     }
 }
 
 /// `150ms` or `2s`.
 pub fn duration(text: &str) -> Duration {
-    let number = |digits: &str| digits.parse().unwrap_or_else(|_| panic!("no duration: {text}"));
+    let number = |digits: &str| {
+        digits
+            .parse()
+            .unwrap_or_else(|_| panic!("no duration: {text}"))
+    };
     match text.strip_suffix("ms") {
         Some(digits) => Duration::from_millis(number(digits)),
         None => Duration::from_secs(number(text.strip_suffix('s').unwrap_or("?"))),
@@ -84,7 +94,13 @@ fn step(line: &str) -> Step {
         "head" => Step::Send(head(rest)),
         "json" => {
             let length = format!("Content-Length: {}", rest.len());
-            Step::Send([head(&format!("200 | Content-Type: application/json | {length}")), rest.into()].concat())
+            Step::Send(
+                [
+                    head(&format!("200 | Content-Type: application/json | {length}")),
+                    rest.into(),
+                ]
+                .concat(),
+            )
         }
         "chunk" => {
             let chunk = bytes(rest);
@@ -109,7 +125,11 @@ fn step(line: &str) -> Step {
 
 fn head(text: &str) -> Vec<u8> {
     let mut parts = text.split(" | ");
-    let mut head = format!("HTTP/1.1 {} Scripted\r\n", parts.next().unwrap_or_default().trim()).into_bytes();
+    let mut head = format!(
+        "HTTP/1.1 {} Scripted\r\n",
+        parts.next().unwrap_or_default().trim()
+    )
+    .into_bytes();
     for header in parts {
         head.extend(unescaped(header));
         head.extend(b"\r\n");
@@ -122,7 +142,12 @@ fn bytes(expression: &str) -> Vec<u8> {
     let (word, rest) = expression.split_once(' ').unwrap_or((expression, ""));
     let counted = || {
         let (count, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        (count.parse::<usize>().unwrap_or_else(|_| panic!("no count: {expression}")), rest)
+        (
+            count
+                .parse::<usize>()
+                .unwrap_or_else(|_| panic!("no count: {expression}")),
+            rest,
+        )
     };
     match word {
         "gzip" => gzip(&bytes(rest)),
