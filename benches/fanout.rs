@@ -22,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use served::Served;
+use served::TestApp;
 use tokio_util::sync::CancellationToken;
 
 /// How late each provider answers.
@@ -98,15 +98,15 @@ fn measure(address: &str, sources: usize) -> (Vec<Duration>, Duration) {
         )
         .unwrap();
     }
-    let served = Served::start(&text);
+    let served = TestApp::start(&text);
     let clock = Clock::start();
     let mut stream = BufReader::new(TcpStream::connect(served.address).unwrap());
     (0..WARM_UP).for_each(|_| ask(&mut stream, sources));
     let before = processor_time();
     let overheads = (0..ROUNDS).map(|_| {
-        let begun = clock.mark();
+        let begun = clock.time_point();
         ask(&mut stream, sources);
-        clock.since(begun).saturating_sub(DELAY)
+        clock.elapsed_since(begun).saturating_sub(DELAY)
     });
     (overheads.collect(), processor_time().saturating_sub(before))
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use resumen::cache::Cache;
-use resumen::domain::{Data, Identity, Outcome, Reading, Roster, Snapshot, Time};
-use resumen::render::{Mode, render};
+use resumen::domain::{JsonData, Outcome, Reading, Snapshot, SourceIdentity, SourceSet, Time};
+use resumen::render::{RenderMode, render_summary};
 
 const SOURCES: &[usize] = &[3, 30, 300, 3000];
 
@@ -26,31 +26,33 @@ fn main() {
 
 fn outcome(source: usize, at: i64) -> Outcome {
     let at = Time::from_millis(at);
-    let data = Data::from_checked(format!(r#"{{"usd":{},"eur":0.87598}}"#, at.as_millis()));
+    let data = JsonData::from_checked(format!(r#"{{"usd":{},"eur":0.87598}}"#, at.as_millis()));
     let reading = Reading {
         fetched_at: at,
-        provider: scripted::name("p"),
+        provider: scripted::test_name("p"),
         data,
     };
     let took = Duration::from_micros(84_213);
-    let source = scripted::source(&format!("s{source}"), &["p"], scripted::pace());
-    let identity = Identity::of(&source);
+    let source = scripted::test_source(&format!("s{source}"), &["p"], scripted::test_schedule());
+    let identity = SourceIdentity::from_source(&source);
     Outcome {
         source: source.name.clone(),
         identity,
-        at,
-        took,
+        started_at: at,
+        duration: took,
         result: Ok(reading),
-        tries: Vec::new(),
+        provider_attempts: Vec::new(),
     }
 }
 
 fn snapshot(sources: usize) -> Snapshot {
     let roster = (0..sources)
-        .map(|n| scripted::source(&format!("s{n}"), &["p"], scripted::pace()))
+        .map(|n| scripted::test_source(&format!("s{n}"), &["p"], scripted::test_schedule()))
         .collect();
-    let empty = Snapshot::new(Arc::new(Roster::new(roster)));
-    (0..sources).fold(empty, |snapshot, n| snapshot.merge(&outcome(n, 1)).snapshot)
+    let empty = Snapshot::new(Arc::new(SourceSet::new(roster)));
+    (0..sources).fold(empty, |snapshot, n| {
+        snapshot.merge_outcome(&outcome(n, 1)).snapshot
+    })
 }
 
 /// Merge, plan, swap.
@@ -69,11 +71,11 @@ fn publish(bencher: Bencher<'_, '_>, sources: usize) {
 fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
     let snapshot = snapshot(sources);
     let selection: Vec<usize> = (0..sources).collect();
-    let mode = Mode::Snapshot {
+    let mode = RenderMode::Snapshot {
         timeout: Duration::from_secs(4),
     };
     bencher.bench_local(|| {
-        render(
+        render_summary(
             black_box(&snapshot),
             &selection,
             &mode,
@@ -90,7 +92,7 @@ fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
     bencher.bench_local(|| {
         at += 1;
         cache.publish(black_box(&outcome(0, at)), |_| None);
-        cache.current(Time::from_millis(at))
+        cache.current_rendering(Time::from_millis(at))
     });
 }
 
@@ -98,5 +100,5 @@ fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
 #[divan::bench(args = SOURCES)]
 fn read(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
-    bencher.bench_local(|| cache.current(black_box(Time::from_millis(5))));
+    bencher.bench_local(|| cache.current_rendering(black_box(Time::from_millis(5))));
 }

@@ -11,34 +11,35 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use crate::domain::{
-    Derivation, Entry, Merged, Name, Outcome, Roster, Saved, Snapshot, Time, Turns,
+    DerivedComputation, HealthChanges, MergeResult, Name, Outcome, Snapshot, SourceRecord,
+    SourceSet, SourceState, Time,
 };
-use crate::render::{Mode, Rendering, render};
+use crate::render::{RenderMode, Rendering, render_summary};
 
 /// The snapshot and its rendering, swapped as a whole.
 #[derive(Debug)]
 pub struct Cache {
-    cell: ArcSwap<Publication>,
-    writer: Mutex<()>,
+    published: ArcSwap<PublishedSnapshot>,
+    write_lock: Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
 /// Selections whose renderings are kept at once. Clients may ask for any of the many that there are.
-const SELECTIONS: usize = 16;
+const MAX_SELECTIONS: usize = 16;
 
 /// One immutable snapshot, the latest rendering of the whole of it, and those of parts that were asked for.
 #[derive(Debug)]
-struct Publication {
+struct PublishedSnapshot {
     snapshot: Arc<Snapshot>,
-    everything: Vec<usize>,
+    all_positions: Vec<usize>,
     timeout: Duration,
     rendering: ArcSwapOption<Rendering>,
-    selections: ArcSwap<Vec<Arc<Selection>>>,
+    selections: ArcSwap<Vec<Arc<SelectionRendering>>>,
 }
 
 /// The rendering of some sources, or of all under another deadline.
 #[derive(Debug)]
-struct Selection {
+struct SelectionRendering {
     positions: Vec<usize>,
     timeout: Duration,
     rendering: Arc<Rendering>,
@@ -47,28 +48,28 @@ struct Selection {
 impl Cache {
     /// A cell with a first snapshot. `timeout` is what answers without `timeout=` state as theirs.
     pub fn new(snapshot: Snapshot, timeout: Duration) -> Self {
-        let cell = ArcSwap::from_pointee(Publication::new(snapshot, timeout));
+        let cell = ArcSwap::from_pointee(PublishedSnapshot::new(snapshot, timeout));
         Self {
-            cell,
-            writer: Mutex::new(()),
+            published: cell,
+            write_lock: Mutex::new(()),
             changes: watch::Sender::new(0),
         }
     }
 
     /// The whole snapshot as an answer that is true at `now`. Renders at most once per few milliseconds and thread.
-    pub fn current(&self, now: Time) -> Arc<Rendering> {
-        let publication = self.cell.load();
+    pub fn current_rendering(&self, now: Time) -> Arc<Rendering> {
+        let publication = self.published.load();
         if let Some(rendering) = &*publication.rendering.load()
             && now <= rendering.valid_until
         {
             return Arc::clone(rendering);
         }
-        let mode = Mode::Snapshot {
+        let mode = RenderMode::Snapshot {
             timeout: publication.timeout,
         };
-        let rendering = Arc::new(render(
+        let rendering = Arc::new(render_summary(
             &publication.snapshot,
-            &publication.everything,
+            &publication.all_positions,
             &mode,
             now,
         ));
@@ -79,31 +80,31 @@ impl Cache {
     /// The sources of these names in this order, or all of them, as an answer under this deadline, or the usual one, that
     /// is true at `now`. A name that nobody has any more is left out. The latest few are kept, so that whoever polls a
     /// part of the snapshot costs as little as who polls all of it.
-    pub fn selected(
+    pub fn selected_rendering(
         &self,
         names: Option<&[Name]>,
         timeout: Option<Duration>,
         now: Time,
     ) -> Arc<Rendering> {
-        let publication = self.cell.load();
+        let publication = self.published.load();
         let timeout = timeout.unwrap_or(publication.timeout);
         match names {
-            None if timeout == publication.timeout => self.current(now),
-            None => publication.select(publication.everything.clone(), timeout, now),
+            None if timeout == publication.timeout => self.current_rendering(now),
+            None => publication.render_selection(publication.all_positions.clone(), timeout, now),
             Some(names) => {
-                let roster = publication.snapshot.roster();
+                let roster = publication.snapshot.source_set();
                 let positions = names
                     .iter()
                     .filter_map(|name| roster.position(name.as_str()))
                     .collect();
-                publication.select(positions, timeout, now)
+                publication.render_selection(positions, timeout, now)
             }
         }
     }
 
     /// What is known.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.cell.load().snapshot)
+        Arc::clone(&self.published.load().snapshot)
     }
 
     /// A counter that grows with every publication.
@@ -116,73 +117,83 @@ impl Cache {
     pub fn publish(
         &self,
         outcome: &Outcome,
-        plan: impl FnOnce(&Entry) -> Option<Time>,
-    ) -> Option<Turns> {
-        self.take(&outcome.source, |old| old.merge(outcome), plan)
+        plan: impl FnOnce(&SourceState) -> Option<Time>,
+    ) -> Option<HealthChanges> {
+        self.merge_and_plan(&outcome.source, |old| old.merge_outcome(outcome), plan)
     }
 
     /// Merges in what another replica knows of a source, newest wins, and plans as [`Cache::publish`] does. None if there
     /// is nothing new in it.
-    pub fn hear(&self, saved: &Saved, plan: impl FnOnce(&Entry) -> Option<Time>) -> Option<Turns> {
-        if !self.snapshot().learns_from(saved) {
+    pub fn publish_remote(
+        &self,
+        saved: &SourceRecord,
+        plan: impl FnOnce(&SourceState) -> Option<Time>,
+    ) -> Option<HealthChanges> {
+        if !self.snapshot().has_news(saved) {
             return None;
         }
-        self.take(&saved.name, |old| old.hear(saved), plan)
+        self.merge_and_plan(&saved.name, |old| old.merge_remote(saved), plan)
     }
 
     /// Plans the next attempt at every source anew.
-    pub fn replan(&self, plan: impl Fn(&Entry) -> Option<Time>) {
-        self.swap(|old| old.replanned(plan));
+    pub fn replan_sources(&self, plan: impl Fn(&SourceState) -> Option<Time>) {
+        self.update_snapshot(|old| old.replan_attempts(plan));
     }
 
     /// Takes a computation of a derived source.
-    pub fn publish_derived(&self, name: &Name, derivation: &Derivation) {
-        self.swap(|old| old.derive(name, derivation));
+    pub fn publish_derived(&self, name: &Name, derivation: &DerivedComputation) {
+        self.update_snapshot(|old| old.with_computation(name, derivation));
     }
 
     /// Takes what was kept of an earlier run or by another one, newest wins.
-    pub fn restore(&self, kept: &[Saved]) {
-        self.swap(|old| old.restore(kept));
+    pub fn merge_restored(&self, kept: &[SourceRecord]) {
+        self.update_snapshot(|old| old.restore(kept));
     }
 
     /// Takes over another configuration's sources; what is known of those that stay the same is kept.
-    pub fn adopt(&self, roster: Arc<Roster>, timeout: Duration) {
-        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = self.snapshot().under(roster);
-        self.cell
-            .store(Arc::new(Publication::new(snapshot, timeout)));
+    pub fn replace_sources(&self, roster: Arc<SourceSet>, timeout: Duration) {
+        let _turn = self
+            .write_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.snapshot().with_source_set(roster);
+        self.published
+            .store(Arc::new(PublishedSnapshot::new(snapshot, timeout)));
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn take(
+    fn merge_and_plan(
         &self,
         source: &Name,
-        merge: impl FnOnce(&Snapshot) -> Merged,
-        plan: impl FnOnce(&Entry) -> Option<Time>,
-    ) -> Option<Turns> {
+        merge: impl FnOnce(&Snapshot) -> MergeResult,
+        plan: impl FnOnce(&SourceState) -> Option<Time>,
+    ) -> Option<HealthChanges> {
         let mut turns = None;
-        self.swap(|old| {
-            let Merged {
+        self.update_snapshot(|old| {
+            let MergeResult {
                 snapshot,
-                turns: turned,
-                taken,
+                health_changes: turned,
+                was_merged: taken,
             } = merge(old);
             if !taken {
                 return snapshot;
             }
             turns = Some(turned);
             let next = snapshot
-                .entry(source.as_str())
+                .source_state(source.as_str())
                 .and_then(|entry| plan(entry));
-            snapshot.planned(source, next)
+            snapshot.with_next_attempt(source, next)
         });
         turns
     }
 
-    fn swap(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
-        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.cell.load_full();
-        self.cell.store(Arc::new(Publication::new(
+    fn update_snapshot(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
+        let _turn = self
+            .write_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = self.published.load_full();
+        self.published.store(Arc::new(PublishedSnapshot::new(
             change(&old.snapshot),
             old.timeout,
         )));
@@ -190,20 +201,25 @@ impl Cache {
     }
 }
 
-impl Publication {
+impl PublishedSnapshot {
     fn new(snapshot: Snapshot, timeout: Duration) -> Self {
-        let everything = (0..snapshot.entries().len()).collect();
+        let everything = (0..snapshot.source_states().len()).collect();
         let (rendering, selections) = (ArcSwapOption::empty(), ArcSwap::default());
         Self {
             snapshot: Arc::new(snapshot),
-            everything,
+            all_positions: everything,
             timeout,
             rendering,
             selections,
         }
     }
 
-    fn select(&self, positions: Vec<usize>, timeout: Duration, now: Time) -> Arc<Rendering> {
+    fn render_selection(
+        &self,
+        positions: Vec<usize>,
+        timeout: Duration,
+        now: Time,
+    ) -> Arc<Rendering> {
         let kept = self.selections.load();
         let mut same = kept
             .iter()
@@ -211,13 +227,13 @@ impl Publication {
         if let Some(valid) = same.find(|one| now <= one.rendering.valid_until) {
             return Arc::clone(&valid.rendering);
         }
-        let rendering = Arc::new(render(
+        let rendering = Arc::new(render_summary(
             &self.snapshot,
             &positions,
-            &Mode::Snapshot { timeout },
+            &RenderMode::Snapshot { timeout },
             now,
         ));
-        let selection = Selection {
+        let selection = SelectionRendering {
             positions,
             timeout,
             rendering: Arc::clone(&rendering),
@@ -228,7 +244,7 @@ impl Publication {
             .filter(|one| now <= one.rendering.valid_until)
             .cloned()
             .collect();
-        if all.len() >= SELECTIONS {
+        if all.len() >= MAX_SELECTIONS {
             all.remove(0);
         }
         all.push(Arc::new(selection));
@@ -240,29 +256,29 @@ impl Publication {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Kind, Shelf, Source};
+    use crate::domain::{FreshnessPolicy, Source, SourceKind};
 
     const NOW: Time = Time::from_millis(1_795_330_510_000);
 
-    fn cache(names: &[&str]) -> (Cache, Vec<Name>) {
+    fn cache_with_sources(names: &[&str]) -> (Cache, Vec<Name>) {
         let names: Vec<_> = names.iter().map(|text| Name::new(text).unwrap()).collect();
         let source = |name: &Name| {
-            let shelf = Shelf {
+            let shelf = FreshnessPolicy {
                 ttl: Duration::ZERO,
                 max_stale: Duration::ZERO,
             };
-            let kind = Kind::Derived {
-                from: Vec::new(),
+            let kind = SourceKind::Derived {
+                inputs: Vec::new(),
                 extract: ".".into(),
             };
             Arc::new(Source {
                 name: name.clone(),
                 kind,
-                shelf,
+                freshness_policy: shelf,
                 attribution: None,
             })
         };
-        let roster = Arc::new(Roster::new(names.iter().map(source).collect()));
+        let roster = Arc::new(SourceSet::new(names.iter().map(source).collect()));
         (
             Cache::new(Snapshot::new(roster), Duration::from_secs(4)),
             names,
@@ -270,9 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn a_selection_is_rendered_once_while_it_is_true() {
-        let (cache, names) = cache(&["a", "b"]);
-        let ask = |names: &[Name], timeout, now| cache.selected(Some(names), timeout, now);
+    fn valid_selection_is_reused() {
+        let (cache, names) = cache_with_sources(&["a", "b"]);
+        let ask =
+            |names: &[Name], timeout, now| cache.selected_rendering(Some(names), timeout, now);
         let first = ask(&names[..1], None, NOW);
         assert!(Arc::ptr_eq(
             &first,
@@ -283,43 +300,50 @@ mod tests {
             &ask(
                 &names[..1],
                 None,
-                first.valid_until.after(Duration::from_millis(1))
+                first.valid_until.plus(Duration::from_millis(1))
             )
         ));
         assert_ne!(first.version, ask(&names[1..], None, NOW).version);
         let long = ask(&names[..1], Some(Duration::from_secs(9)), NOW);
         assert!(!Arc::ptr_eq(&first, &long) && first.body != long.body);
         assert!(Arc::ptr_eq(
-            &cache.current(NOW),
-            &cache.selected(None, None, NOW)
+            &cache.current_rendering(NOW),
+            &cache.selected_rendering(None, None, NOW)
         ));
         assert!(Arc::ptr_eq(
-            &cache.current(NOW),
-            &cache.selected(None, Some(Duration::from_secs(4)), NOW)
+            &cache.current_rendering(NOW),
+            &cache.selected_rendering(None, Some(Duration::from_secs(4)), NOW)
         ));
     }
 
     #[test]
-    fn what_is_published_is_seen_in_selections_at_once() {
-        let (cache, names) = cache(&["a", "b"]);
-        let before = cache.selected(Some(&names[..1]), None, NOW);
-        cache.restore(&[]);
+    fn publishing_clears_selections() {
+        let (cache, names) = cache_with_sources(&["a", "b"]);
+        let before = cache.selected_rendering(Some(&names[..1]), None, NOW);
+        cache.merge_restored(&[]);
         assert!(!Arc::ptr_eq(
             &before,
-            &cache.selected(Some(&names[..1]), None, NOW)
+            &cache.selected_rendering(Some(&names[..1]), None, NOW)
         ));
     }
 
     #[test]
-    fn few_selections_are_kept_however_many_are_asked_for() {
-        let (cache, names) = cache(&["a", "b", "c", "d", "e"]);
+    fn selection_count_is_capped() {
+        let (cache, names) = cache_with_sources(&["a", "b", "c", "d", "e"]);
         for one in &names {
             for two in &names {
                 for three in &names {
-                    cache.selected(Some(&[one.clone(), two.clone(), three.clone()]), None, NOW);
+                    cache.selected_rendering(
+                        Some(&[one.clone(), two.clone(), three.clone()]),
+                        None,
+                        NOW,
+                    );
                 }
             }
         }
-        assert_eq!(cache.cell.load().selections.load().len(), SELECTIONS);
+        assert_eq!(
+            cache.published.load().selections.load().len(),
+            MAX_SELECTIONS
+        );
     }
 }

@@ -8,25 +8,25 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::domain::{Moment, SinceBoot, Time};
+use crate::domain::{BootUptime, ClockTimestamps, Time};
 
 /// Sleeps shorter than this are not told from the noise of reading two clocks one after the other.
-const NAP_MS: i64 = 100;
+const MIN_SLEEP_MS: i64 = 100;
 
 /// A clock that never steps. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     wall_at_start: Time,
-    started: Instant,
+    started_at: Instant,
     /// Milliseconds that the machine had slept since it was booted.
-    slept_at_start: i64,
+    slept_at_start_ms: i64,
     /// By how many milliseconds it was set at its start.
-    set_by: i64,
+    offset_ms: i64,
 }
 
 /// The beginning of something: on the clock that deadlines and durations use, and as it leaves the program.
 #[derive(Debug, Clone, Copy)]
-pub struct Mark {
+pub struct TimePoint {
     /// For durations.
     pub instant: Instant,
     /// For whatever leaves the program.
@@ -46,30 +46,30 @@ impl Clock {
     /// A clock that begins at the machine's wall time.
     pub fn start() -> Self {
         // Whoever is interrupted between two readings sees too little; of several, the most is the truest.
-        let slept_at_start = (0..3).map(|_| slept()).max().unwrap_or_default();
+        let slept_at_start = (0..3).map(|_| read_slept_ms()).max().unwrap_or_default();
         Self {
-            wall_at_start: wall(),
-            started: tokio_now(),
-            slept_at_start,
-            set_by: 0,
+            wall_at_start: read_wall_clock(),
+            started_at: tokio_now(),
+            slept_at_start_ms: slept_at_start,
+            offset_ms: 0,
         }
     }
 
     /// The same clock set by `millis`: what a program does once, before anything has been dated.
     #[must_use]
-    pub fn set_by(self, millis: i64) -> Self {
+    pub fn with_offset_ms(self, millis: i64) -> Self {
         let wall_at_start =
             Time::from_millis(self.wall_at_start.as_millis().saturating_add(millis));
         Self {
             wall_at_start,
-            set_by: self.set_by.saturating_add(millis),
+            offset_ms: self.offset_ms.saturating_add(millis),
             ..self
         }
     }
 
     /// Now, as it leaves the program.
     pub fn now(&self) -> Time {
-        self.mark().time
+        self.time_point().time
     }
 
     /// Now, for deadlines.
@@ -78,31 +78,31 @@ impl Clock {
     }
 
     /// Now, as the beginning of something. An instant is not made a [`Time`] later: sleep may have come between.
-    pub fn mark(&self) -> Mark {
+    pub fn time_point(&self) -> TimePoint {
         // In this order: whatever interrupts the two readings, the sum is the time at some moment between them.
-        let sleep = slept().saturating_sub(self.slept_at_start);
-        let sleep = if sleep < NAP_MS {
+        let sleep = read_slept_ms().saturating_sub(self.slept_at_start_ms);
+        let sleep = if sleep < MIN_SLEEP_MS {
             Duration::ZERO
         } else {
             Duration::from_millis(sleep.unsigned_abs())
         };
         let instant = tokio_now();
-        let time = self.wall_at_start.after(
+        let time = self.wall_at_start.plus(
             instant
-                .saturating_duration_since(self.started)
+                .saturating_duration_since(self.started_at)
                 .saturating_add(sleep),
         );
-        Mark { instant, time }
+        TimePoint { instant, time }
     }
 
     /// How long ago the beginning was, sleep not counted.
-    pub fn since(&self, mark: Mark) -> Duration {
+    pub fn elapsed_since(&self, mark: TimePoint) -> Duration {
         tokio_now().saturating_duration_since(mark.instant)
     }
 
     /// How long it has been running, sleep not counted.
-    pub fn awake(&self) -> Duration {
-        tokio_now().saturating_duration_since(self.started)
+    pub fn awake_uptime(&self) -> Duration {
+        tokio_now().saturating_duration_since(self.started_at)
     }
 
     /// A deadline that passes `limit` from now.
@@ -114,17 +114,17 @@ impl Clock {
     }
 
     /// Now by the machine's wall clock, for whom only that one counts.
-    pub fn wall(&self) -> Time {
-        wall()
+    pub fn wall_time(&self) -> Time {
+        read_wall_clock()
     }
 
     /// Now on every clock there is, for a later run.
-    pub fn moment(&self) -> Moment {
-        let wall = Time::from_millis(wall().as_millis().saturating_add(self.set_by));
-        Moment {
-            at: self.now(),
-            wall,
-            boot: since_boot(),
+    pub fn timestamps(&self) -> ClockTimestamps {
+        let wall = Time::from_millis(read_wall_clock().as_millis().saturating_add(self.offset_ms));
+        ClockTimestamps {
+            program_time: self.now(),
+            wall_time: wall,
+            boot_uptime: read_since_boot(),
         }
     }
 }
@@ -148,7 +148,7 @@ fn tokio_now() -> Instant {
     clippy::disallowed_methods,
     reason = "this is the one place that reads a clock"
 )]
-fn wall() -> Time {
+fn read_wall_clock() -> Time {
     let since_epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -157,8 +157,8 @@ fn wall() -> Time {
 
 /// Milliseconds that the machine has slept since it was booted: by how much the clock that counts them is ahead of the
 /// one that does not. Too little if interrupted between the two.
-fn slept() -> i64 {
-    let boot = up();
+fn read_slept_ms() -> i64 {
+    let boot = read_uptime();
     let awake = Duration::try_from(rustix::time::clock_gettime(
         rustix::time::ClockId::Monotonic,
     ))
@@ -168,7 +168,7 @@ fn slept() -> i64 {
 
 /// Since the machine was booted, sleep included.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn up() -> Option<Duration> {
+fn read_uptime() -> Option<Duration> {
     Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).ok()
 }
 
@@ -178,11 +178,11 @@ fn up() -> Option<Duration> {
     None
 }
 
-fn since_boot() -> Option<SinceBoot> {
+fn read_since_boot() -> Option<BootUptime> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(SinceBoot {
-        id: id.trim().to_owned(),
-        up: up()?,
+    Some(BootUptime {
+        boot_id: id.trim().to_owned(),
+        uptime: read_uptime()?,
     })
 }
 
@@ -191,38 +191,38 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn paused_time_pauses_it_and_sleep_of_the_machine_counts() {
+    async fn clock_pauses_and_counts_sleep() {
         let clock = Clock::start();
-        let begun = clock.mark();
+        let begun = clock.time_point();
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(clock.now().since(begun.time), Duration::from_secs(3));
         let woken = Clock {
-            slept_at_start: clock.slept_at_start - 3_600_000,
+            slept_at_start_ms: clock.slept_at_start_ms - 3_600_000,
             ..clock
         };
         assert_eq!(woken.now().since(clock.now()), Duration::from_secs(3600));
-        assert_eq!(woken.since(begun), Duration::from_secs(3));
+        assert_eq!(woken.elapsed_since(begun), Duration::from_secs(3));
     }
 
     #[test]
-    fn a_clock_that_was_set_keeps_its_moments_consistent() {
+    fn offset_clock_stays_consistent() {
         let clock = Clock::start();
-        let set = clock.set_by(-3_600_000);
+        let set = clock.with_offset_ms(-3_600_000);
         assert!(clock.now().since(set.now()) >= Duration::from_secs(3599));
-        let mut moment = set.moment();
-        moment.boot = None;
+        let mut moment = set.timestamps();
+        moment.boot_uptime = None;
         assert_eq!(
-            moment.shift_to(&set.moment()),
+            moment.clock_shift_ms(&set.timestamps()),
             0,
             "another boot sees no step"
         );
     }
 
     #[test]
-    fn a_moment_is_on_one_line_with_its_clocks() {
+    fn timestamps_share_one_timeline() {
         let clock = Clock::start();
-        let (first, second) = (clock.moment(), clock.moment());
-        assert_eq!(first.shift_to(&second), 0);
-        assert!(first.at <= second.at);
+        let (first, second) = (clock.timestamps(), clock.timestamps());
+        assert_eq!(first.clock_shift_ms(&second), 0);
+        assert!(first.program_time <= second.program_time);
     }
 }

@@ -15,23 +15,23 @@ use tracing::{info, warn};
 
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::domain::{Code, Derivation, Entry, Failure, Kind, Name, Snapshot};
+use crate::domain::{Code, DerivedComputation, Failure, Name, Snapshot, SourceKind, SourceState};
 use crate::extract::Extractor;
 
 /// The most that one computation may take.
-const LIMIT: Duration = Duration::from_millis(500);
+const COMPUTE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Computations at once: one that takes long must not keep the others waiting.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
 /// One that has begun.
-struct Computation<'d> {
+struct RunningComputation<'d> {
     source: Name,
-    work: Pin<Box<dyn Future<Output = ()> + Send + 'd>>,
+    future: Pin<Box<dyn Future<Output = ()> + Send + 'd>>,
 }
 
 /// The background task.
-pub struct Deriver {
+pub struct DerivedTask {
     /// Where inputs are read and results are published.
     pub cache: Arc<Cache>,
     /// Who runs the filters.
@@ -40,85 +40,96 @@ pub struct Deriver {
     pub clock: Clock,
 }
 
-impl Deriver {
+impl DerivedTask {
     /// Computes what is not current at each swap, until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut swaps = self.cache.subscribe();
         let mut running = Vec::new();
         loop {
             swaps.mark_unchanged();
-            self.begin(&mut running);
+            self.start_computations(&mut running);
             tokio::select! {
                 () = stop.cancelled() => return,
                 swap = swaps.changed() => if swap.is_err() { return },
-                () = first_end(&mut running), if !running.is_empty() => {}
+                () = wait_first_finished(&mut running), if !running.is_empty() => {}
             }
         }
     }
 
     /// Begins with what is not current, in the order of the configuration. A derived source may be an input of another,
     /// which waits for it; circles are refused by the configuration.
-    fn begin<'d>(&'d self, running: &mut Vec<Computation<'d>>) {
+    fn start_computations<'d>(&'d self, running: &mut Vec<RunningComputation<'d>>) {
         let snapshot = self.cache.snapshot();
-        let roster = snapshot.roster();
+        let roster = snapshot.source_set();
         let is_current = |name: &Name| {
             roster
                 .position(name.as_str())
-                .is_none_or(|at| snapshot.derived_is_current(at))
+                .is_none_or(|at| snapshot.is_derived_current(at))
         };
         for (position, source) in roster.sources().iter().enumerate() {
             let due =
-                !snapshot.derived_is_current(position) && source.inputs().iter().all(is_current);
-            if due && running.len() < AT_ONCE && running.iter().all(|one| one.source != source.name)
+                !snapshot.is_derived_current(position) && source.inputs().iter().all(is_current);
+            if due
+                && running.len() < MAX_CONCURRENT
+                && running.iter().all(|one| one.source != source.name)
             {
                 let snapshot = Arc::clone(&snapshot);
-                let work = Box::pin(async move { self.compute(&snapshot, position).await });
-                running.push(Computation {
+                let work = Box::pin(async move { self.compute_source(&snapshot, position).await });
+                running.push(RunningComputation {
                     source: source.name.clone(),
-                    work,
+                    future: work,
                 });
             }
         }
     }
 
-    async fn compute(&self, snapshot: &Snapshot, position: usize) {
-        let source = &snapshot.entries()[position].source;
-        let Kind::Derived { from, extract } = &source.kind else {
+    async fn compute_source(&self, snapshot: &Snapshot, position: usize) {
+        let source = &snapshot.source_states()[position].source;
+        let SourceKind::Derived {
+            inputs: from,
+            extract,
+        } = &source.kind
+        else {
             return;
         };
-        let Some(stamps) = snapshot.footing(position) else {
+        let Some(stamps) = snapshot.current_input_versions(position) else {
             return;
         };
-        let began = self.clock.mark();
-        let deadline = self.clock.deadline(LIMIT);
-        let result = match self.extractor.filter(extract) {
+        let began = self.clock.time_point();
+        let deadline = self.clock.deadline(COMPUTE_TIMEOUT);
+        let result = match self.extractor.compile_filter(extract) {
             Ok(filter) => {
                 self.extractor
-                    .extract(&source.name, &filter, inputs(snapshot, from), deadline)
+                    .extract(
+                        &source.name,
+                        &filter,
+                        encode_inputs(snapshot, from),
+                        deadline,
+                    )
                     .await
             }
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };
-        let took = self.clock.since(began);
-        let identity = snapshot.roster().identity(position);
-        let derivation = Derivation {
+        let took = self.clock.elapsed_since(began);
+        let identity = snapshot.source_set().identity(position);
+        let derivation = DerivedComputation {
             identity,
-            stamps,
-            at: began.time,
-            took,
+            input_versions: stamps,
+            computed_at: began.time,
+            duration: took,
             result,
         };
-        tell(&snapshot.entries()[position], &derivation);
+        log_health_change(&snapshot.source_states()[position], &derivation);
         self.cache.publish_derived(&source.name, &derivation);
     }
 }
 
 /// Ends with the first of them that does.
-async fn first_end(running: &mut Vec<Computation<'_>>) {
+async fn wait_first_finished(running: &mut Vec<RunningComputation<'_>>) {
     poll_fn(|cx| {
         match running
             .iter_mut()
-            .position(|one| one.work.as_mut().poll(cx).is_ready())
+            .position(|one| one.future.as_mut().poll(cx).is_ready())
         {
             Some(at) => {
                 running.remove(at);
@@ -131,9 +142,9 @@ async fn first_end(running: &mut Vec<Computation<'_>>) {
 }
 
 /// A change of health is told once, as for fetched sources.
-fn tell(before: &Entry, derivation: &Derivation) {
+fn log_health_change(before: &SourceState, derivation: &DerivedComputation) {
     let source = before.source.name.as_str();
-    match (before.failing(), &derivation.result) {
+    match (before.current_failure(), &derivation.result) {
         (None, Err(failure)) => {
             warn!(
                 source,
@@ -143,10 +154,10 @@ fn tell(before: &Entry, derivation: &Derivation) {
             );
         }
         (Some(lapse), Ok(_)) => {
-            let since = before.trail.failing_since.unwrap_or(lapse.at);
+            let since = before.history.failing_since.unwrap_or(lapse.started_at);
             info!(
                 source,
-                failed_for_s = derivation.at.since(since).as_secs(),
+                failed_for_s = derivation.computed_at.since(since).as_secs(),
                 "source recovered"
             );
         }
@@ -155,9 +166,9 @@ fn tell(before: &Entry, derivation: &Derivation) {
 }
 
 /// `{"btc":…,"usd":…}`
-fn inputs(snapshot: &Snapshot, from: &[Name]) -> Bytes {
+fn encode_inputs(snapshot: &Snapshot, from: &[Name]) -> Bytes {
     let member = |name: &Name| {
-        let reading = snapshot.entry(name.as_str())?.reading.as_ref()?;
+        let reading = snapshot.source_state(name.as_str())?.reading.as_ref()?;
         Some(format!("\"{name}\":{}", reading.data.as_json()))
     };
     let members: Vec<String> = from.iter().filter_map(member).collect();

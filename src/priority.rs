@@ -5,11 +5,11 @@
 
 /// The nice value of background threads: beside a serving thread that never rests they still get a quarter of its
 /// processor, enough for a thousand fetches a second, and are some milliseconds late at most.
-const NICE: i32 = 5;
+const BACKGROUND_NICE: i32 = 5;
 
 /// Makes the calling thread give way to those that serve. A system that refuses leaves it as urgent as they are.
-pub(crate) fn give_way() {
-    let _ = rustix::process::setpriority_process(None, NICE);
+pub(crate) fn lower_thread_priority() {
+    let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
 }
 
 #[cfg(test)]
@@ -17,14 +17,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_concerns_the_calling_thread_only() {
+    fn priority_changes_calling_thread_only() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let before = nice();
         let thread = std::thread::spawn(move || {
-            give_way();
+            lower_thread_priority();
             nice()
         });
-        assert_eq!(thread.join().unwrap(), before.max(NICE));
+        assert_eq!(thread.join().unwrap(), before.max(BACKGROUND_NICE));
         assert_eq!(nice(), before);
     }
 }

@@ -18,29 +18,29 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::{Name, Time};
 use crate::fetch::Fetch;
-use crate::flight::{Ask, Flights};
+use crate::flight::{FlightStatus, Flights};
 
 /// How often the refresher says that it lives.
-const BEAT: Duration = Duration::from_secs(1);
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The least sleep of the machine that matters to the schedule.
-const NAP: Duration = Duration::from_secs(1);
+const MIN_SUSPEND: Duration = Duration::from_secs(1);
 
 /// The refresher's sign of life.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct LivenessBeat {
     clock: Clock,
     /// Milliseconds of the clock's waking time at the latest beat.
-    beaten: AtomicU64,
+    last_beat_ms: AtomicU64,
 }
 
 /// What the refresher is told.
 #[derive(Debug, Clone)]
-pub enum Order {
+pub enum RefreshCommand {
     /// An attempt at this source ended; its entry holds the plan.
-    Planned(Name),
+    AttemptPlanned(Name),
     /// The sources changed.
-    Changed,
+    SourcesChanged,
 }
 
 /// The background task.
@@ -52,164 +52,178 @@ pub struct Refresher<F> {
     /// Now.
     pub clock: Clock,
     /// The sign of life.
-    pub pulse: Arc<Pulse>,
+    pub liveness: Arc<LivenessBeat>,
 }
 
-struct Due {
+struct DueQueue {
     queue: DelayQueue<Name>,
-    keys: HashMap<Name, Key>,
+    timer_keys: HashMap<Name, Key>,
 }
 
-impl Pulse {
+impl LivenessBeat {
     /// A pulse that beats now.
     pub fn new(clock: Clock) -> Self {
         let pulse = Self {
             clock,
-            beaten: AtomicU64::default(),
+            last_beat_ms: AtomicU64::default(),
         };
-        pulse.beat();
+        pulse.record_beat();
         pulse
     }
 
     /// How long ago the latest beat was. Time that the machine slept through is no silence.
-    pub fn silence(&self) -> Duration {
+    pub fn since_last_beat(&self) -> Duration {
         self.clock
-            .awake()
-            .saturating_sub(Duration::from_millis(self.beaten.load(Ordering::Relaxed)))
+            .awake_uptime()
+            .saturating_sub(Duration::from_millis(
+                self.last_beat_ms.load(Ordering::Relaxed),
+            ))
     }
 
-    fn beat(&self) {
-        self.beaten
-            .store(self.clock.awake().as_millis() as u64, Ordering::Relaxed);
+    fn record_beat(&self) {
+        self.last_beat_ms.store(
+            self.clock.awake_uptime().as_millis() as u64,
+            Ordering::Relaxed,
+        );
     }
 }
 
 impl<F: Fetch> Refresher<F> {
     /// Asks for every source at once, then for each when it is due, until `stop`. Timers do not run while the machine
     /// sleeps: once it is awake, everything is looked at again.
-    pub async fn run(&self, orders: &mut UnboundedReceiver<Order>, stop: &CancellationToken) {
-        let mut due = Due {
+    pub async fn run(
+        &self,
+        orders: &mut UnboundedReceiver<RefreshCommand>,
+        stop: &CancellationToken,
+    ) {
+        let mut due = DueQueue {
             queue: DelayQueue::new(),
-            keys: HashMap::new(),
+            timer_keys: HashMap::new(),
         };
-        self.plan_all(&mut due);
-        let mut last = self.clock.mark();
+        self.schedule_all(&mut due);
+        let mut last = self.clock.time_point();
         loop {
-            let mark = self.clock.mark();
+            let mark = self.clock.time_point();
             if mark.time.since(last.time)
-                > mark.instant.saturating_duration_since(last.instant) + NAP
+                > mark.instant.saturating_duration_since(last.instant) + MIN_SUSPEND
             {
-                self.plan_all(&mut due);
+                self.schedule_all(&mut due);
             }
             last = mark;
-            self.pulse.beat();
-            let beat = mark.instant + BEAT;
+            self.liveness.record_beat();
+            let beat = mark.instant + BEAT_INTERVAL;
             let event = next_event(orders, &mut due, beat, stop).await;
             match event {
-                Event::Stop => return,
-                Event::Beat => {}
-                Event::Due(name) => self.ask(&mut due, &name),
-                Event::Told(Order::Planned(name)) => self.plan(&mut due, &name),
-                Event::Told(Order::Changed) => self.plan_all(&mut due),
+                RefreshEvent::Stop => return,
+                RefreshEvent::BeatDue => {}
+                RefreshEvent::SourceDue(name) => self.request_flight(&mut due, &name),
+                RefreshEvent::Command(RefreshCommand::AttemptPlanned(name)) => {
+                    self.schedule_source(&mut due, &name)
+                }
+                RefreshEvent::Command(RefreshCommand::SourcesChanged) => {
+                    self.schedule_all(&mut due)
+                }
             }
         }
     }
 
-    fn ask(&self, due: &mut Due, name: &Name) {
+    fn request_flight(&self, due: &mut DueQueue, name: &Name) {
         let snapshot = self.cache.snapshot();
         let Some(pace) = snapshot
-            .entry(name.as_str())
-            .and_then(|entry| entry.source.pace())
+            .source_state(name.as_str())
+            .and_then(|entry| entry.source.schedule())
         else {
             return;
         };
-        match self.flights.due(name) {
+        match self.flights.request_scheduled(name) {
             // Its landing plans the next one; should that be lost, this is soon enough.
-            Ask::Flying { .. } | Ask::Grounded => due.arm(name, pace.timeout + pace.interval),
-            Ask::Resting { until } => due.arm(name, self.wait(until)),
+            FlightStatus::InFlight { .. } | FlightStatus::Unavailable => {
+                due.schedule_source(name, pace.timeout + pace.interval)
+            }
+            FlightStatus::HeldBack { until } => due.schedule_source(name, self.delay_until(until)),
         }
     }
 
     /// Arms every fetched source: at once, or when its plan says so; forgets those that are gone.
-    fn plan_all(&self, due: &mut Due) {
+    fn schedule_all(&self, due: &mut DueQueue) {
         let snapshot = self.cache.snapshot();
-        due.retain(|name| snapshot.entry(name.as_str()).is_some());
+        due.retain_sources(|name| snapshot.source_state(name.as_str()).is_some());
         for entry in snapshot
-            .entries()
+            .source_states()
             .iter()
-            .filter(|entry| entry.source.pace().is_some())
+            .filter(|entry| entry.source.schedule().is_some())
         {
             let wait = entry
-                .trail
-                .next
-                .map_or(Duration::ZERO, |next| self.wait(next));
-            due.arm(&entry.source.name, wait);
+                .history
+                .next_attempt
+                .map_or(Duration::ZERO, |next| self.delay_until(next));
+            due.schedule_source(&entry.source.name, wait);
         }
     }
 
-    fn plan(&self, due: &mut Due, name: &Name) {
+    fn schedule_source(&self, due: &mut DueQueue, name: &Name) {
         let next = self
             .cache
             .snapshot()
-            .entry(name.as_str())
-            .and_then(|entry| entry.trail.next);
+            .source_state(name.as_str())
+            .and_then(|entry| entry.history.next_attempt);
         if let Some(next) = next {
-            due.arm(name, self.wait(next));
+            due.schedule_source(name, self.delay_until(next));
         }
     }
 
-    fn wait(&self, until: Time) -> Duration {
+    fn delay_until(&self, until: Time) -> Duration {
         until.since(self.clock.now())
     }
 }
 
-enum Event {
+enum RefreshEvent {
     Stop,
-    Beat,
-    Due(Name),
-    Told(Order),
+    BeatDue,
+    SourceDue(Name),
+    Command(RefreshCommand),
 }
 
 async fn next_event(
-    orders: &mut UnboundedReceiver<Order>,
-    due: &mut Due,
+    orders: &mut UnboundedReceiver<RefreshCommand>,
+    due: &mut DueQueue,
     beat: Instant,
     stop: &CancellationToken,
-) -> Event {
+) -> RefreshEvent {
     tokio::select! {
-        () = stop.cancelled() => Event::Stop,
-        Some(order) = orders.recv() => Event::Told(order),
-        Some(name) = due.next() => Event::Due(name),
-        () = sleep_until(beat) => Event::Beat,
+        () = stop.cancelled() => RefreshEvent::Stop,
+        Some(order) = orders.recv() => RefreshEvent::Command(order),
+        Some(name) = due.next_expired() => RefreshEvent::SourceDue(name),
+        () = sleep_until(beat) => RefreshEvent::BeatDue,
     }
 }
 
-impl Due {
-    fn arm(&mut self, name: &Name, wait: Duration) {
-        if let Some(key) = self.keys.get(name) {
+impl DueQueue {
+    fn schedule_source(&mut self, name: &Name, wait: Duration) {
+        if let Some(key) = self.timer_keys.get(name) {
             self.queue.reset(key, wait);
         } else {
             let key = self.queue.insert(name.clone(), wait);
-            self.keys.insert(name.clone(), key);
+            self.timer_keys.insert(name.clone(), key);
         }
     }
 
-    async fn next(&mut self) -> Option<Name> {
+    async fn next_expired(&mut self) -> Option<Name> {
         let expired = std::future::poll_fn(|context| self.queue.poll_expired(context)).await?;
         let name = expired.into_inner();
-        self.keys.remove(&name);
+        self.timer_keys.remove(&name);
         Some(name)
     }
 
-    fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
+    fn retain_sources(&mut self, keep: impl Fn(&Name) -> bool) {
         let gone: Vec<Name> = self
-            .keys
+            .timer_keys
             .keys()
             .filter(|name| !keep(name))
             .cloned()
             .collect();
         for name in gone {
-            if let Some(key) = self.keys.remove(&name) {
+            if let Some(key) = self.timer_keys.remove(&name) {
                 self.queue.remove(&key);
             }
         }

@@ -14,44 +14,44 @@ use tracing::{debug, info, warn};
 
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{State, StateFile, StoreError};
+use crate::store::{StateFile, StateFileContent, StateFileError};
 
 /// The least time between two saves.
-const PAUSE: Duration = Duration::from_secs(1);
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long after a save that failed the next one is tried.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Is told of each operation of the file that failed.
-pub type Mishap = Arc<dyn Fn() + Send + Sync>;
+pub type PersistErrorHook = Arc<dyn Fn() + Send + Sync>;
 
 /// Keeps the state file.
-pub struct Saver {
+pub struct Persister {
     file: StateFile,
     cache: Arc<Cache>,
     clock: Clock,
-    mishap: Mishap,
+    on_error: PersistErrorHook,
     /// Whether the operator has been told that nothing is saved.
-    failing: AtomicBool,
+    is_failing: AtomicBool,
 }
 
-impl Saver {
+impl Persister {
     /// A saver of what `cache` holds. Nothing is read or written yet.
-    pub fn new(file: StateFile, cache: Arc<Cache>, clock: Clock, mishap: Mishap) -> Self {
+    pub fn new(file: StateFile, cache: Arc<Cache>, clock: Clock, mishap: PersistErrorHook) -> Self {
         Self {
             file,
             cache,
             clock,
-            mishap,
-            failing: AtomicBool::new(false),
+            on_error: mishap,
+            is_failing: AtomicBool::new(false),
         }
     }
 
     /// Gives what the file holds to the cell; true if that was something. Blocks on the disk.
-    pub fn restore(&self) -> bool {
-        let claimed = self.file.claim().map(drop);
-        let restored = self.read();
-        self.tell(&claimed);
+    pub fn restore_state(&self) -> bool {
+        let claimed = self.file.acquire_write_lock().map(drop);
+        let restored = self.read_state();
+        self.report_save_result(&claimed);
         restored > 0
     }
 
@@ -63,57 +63,59 @@ impl Saver {
             tokio::select! {
                 () = stop.cancelled() => return,
                 change = changes.changed(), if saved => if change.is_err() { return },
-                () = sleep(RETRY), if !saved => {}
+                () = sleep(RETRY_DELAY), if !saved => {}
             }
             changes.mark_unchanged();
-            saved = self.finish().await;
+            saved = self.save_now().await;
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(PAUSE) => {}
+                () = sleep(SAVE_INTERVAL) => {}
             }
         }
     }
 
     /// Saves once; true if it was. At the end: when nothing is published any more.
-    pub async fn finish(self: &Arc<Self>) -> bool {
+    pub async fn save_now(self: &Arc<Self>) -> bool {
         let saver = Arc::clone(self);
         // A panic is in the log already; the next save is another try.
-        spawn_blocking(move || saver.save()).await.unwrap_or(false)
+        spawn_blocking(move || saver.save_blocking())
+            .await
+            .unwrap_or(false)
     }
 
-    fn save(&self) -> bool {
-        let result = self.write();
-        self.tell(&result);
+    fn save_blocking(&self) -> bool {
+        let result = self.write_state();
+        self.report_save_result(&result);
         result.is_ok()
     }
 
     /// Whoever takes over the file from another program, an older one in a rolling restart, takes its readings first.
-    fn write(&self) -> Result<(), StoreError> {
-        if self.file.claim()? {
-            self.read();
+    fn write_state(&self) -> Result<(), StateFileError> {
+        if self.file.acquire_write_lock()? {
+            self.read_state();
         }
-        let sources = self.cache.snapshot().saved();
-        self.file.save(&State {
-            taken: self.clock.moment(),
-            sources,
+        let sources = self.cache.snapshot().source_records();
+        self.file.save(&StateFileContent {
+            taken_at: self.clock.timestamps(),
+            source_records: sources,
         })
     }
 
     /// Merges the file's content into the cell; gives how many sources it told of.
-    fn read(&self) -> usize {
+    fn read_state(&self) -> usize {
         let loaded = self.file.load();
         loaded
             .warnings
             .iter()
             .for_each(|warning| warn!("{warning}"));
-        let now = self.clock.moment();
+        let now = self.clock.timestamps();
         let kept = loaded
-            .state
-            .map(|state| state.seen_from(&now))
+            .content
+            .map(|state| state.into_records_at(&now))
             .unwrap_or_default();
-        let before = self.known();
-        self.cache.restore(&kept);
-        let restored = self.known().saturating_sub(before);
+        let before = self.count_readings();
+        self.cache.merge_restored(&kept);
+        let restored = self.count_readings().saturating_sub(before);
         if restored > 0 {
             info!(file = %self.file.path().display(), sources = restored, "restored readings");
         }
@@ -121,22 +123,22 @@ impl Saver {
     }
 
     /// How many sources have a reading.
-    fn known(&self) -> usize {
+    fn count_readings(&self) -> usize {
         self.cache
             .snapshot()
-            .entries()
+            .source_states()
             .iter()
             .filter(|entry| entry.reading.is_some())
             .count()
     }
 
     /// Tells the operator once when saving begins to fail, and when it works again.
-    fn tell(&self, result: &Result<(), StoreError>) {
+    fn report_save_result(&self, result: &Result<(), StateFileError>) {
         let failed = result.as_ref().err();
-        if failed.is_some_and(|error| !matches!(error, StoreError::Busy(_))) {
-            (self.mishap)();
+        if failed.is_some_and(|error| !matches!(error, StateFileError::Busy(_))) {
+            (self.on_error)();
         }
-        match (failed, self.failing.swap(failed.is_some(), Relaxed)) {
+        match (failed, self.is_failing.swap(failed.is_some(), Relaxed)) {
             (Some(error), false) => {
                 warn!("readings would not survive a restart for now: failed to {error}")
             }

@@ -14,27 +14,29 @@ use tracing::{info, warn};
 
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::domain::{Identity, Roster, Saved};
+use crate::domain::{SourceIdentity, SourceRecord, SourceSet};
 use crate::fetch::Fetch;
-use crate::fleet::{Fleet, Terms};
+use crate::fleet::{LocalReplica, ShareParams};
 use crate::flight::Flights;
-use crate::store::shared::{Notice, Opened, SEEN_FOR, SharedError, SharedSession, SharedStore};
+use crate::store::shared::{
+    Notification, OpenedSession, REPLICA_EXPIRY, SharedSession, SharedStore, SharedStoreError,
+};
 
 /// How often a replica says that it lives, and finds out whether the store does.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long after it failed the store is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// The most letters that are read at once.
-const BATCH: usize = 32;
+const READ_BATCH: usize = 32;
 
 /// Keeps a replica among the others.
-pub struct Keeper<F> {
+pub struct ReplicaSync<F> {
     /// The store that they share.
     pub store: Arc<dyn SharedStore>,
     /// This replica.
-    pub fleet: Arc<Fleet>,
+    pub replica: Arc<LocalReplica>,
     /// What takes in what others know.
     pub flights: Flights<F>,
     /// What is known.
@@ -42,166 +44,184 @@ pub struct Keeper<F> {
     /// Now.
     pub clock: Clock,
     /// Plans every source anew: this replica shares from now on, or goes on alone.
-    pub replan: Arc<dyn Fn() + Send + Sync>,
+    pub replan_sources: Arc<dyn Fn() + Send + Sync>,
 }
 
-type Session = Arc<dyn SharedSession>;
+type SharedSessionRef = Arc<dyn SharedSession>;
 
 /// A session over which everything has been taken in.
-struct Opening {
-    session: Session,
-    notices: UnboundedReceiver<Notice>,
+struct OpenSession {
+    session: SharedSessionRef,
+    notifications: UnboundedReceiver<Notification>,
     /// What is newer here than in the store.
-    missed: Vec<Saved>,
+    newer_local: Vec<SourceRecord>,
     /// When it was opened.
-    at: Instant,
+    opened_at: Instant,
 }
 
-impl<F: Fetch> Keeper<F> {
+impl<F: Fetch> ReplicaSync<F> {
     /// Runs until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.keep() => {}
+            () = self.run_sessions() => {}
         }
     }
 
-    async fn keep(&self) {
+    async fn run_sessions(&self) {
         let mut alone = false;
         loop {
-            let Err(error) = self.share_once(&mut alone).await else {
+            let Err(error) = self.run_session(&mut alone).await else {
                 continue;
             };
             if !std::mem::replace(&mut alone, true) {
-                self.part(&error);
+                self.handle_disconnected(&error);
             }
-            sleep(RETRY).await;
+            sleep(RECONNECT_DELAY).await;
         }
     }
 
     /// Shares for as long as it works. An error if it did not work for long: after a session that did, another one is
     /// opened at once, since what was slow for a moment is no reason to go alone.
-    async fn share_once(&self, alone: &mut bool) -> Result<(), SharedError> {
+    async fn run_session(&self, alone: &mut bool) -> Result<(), SharedStoreError> {
         let opened = self
-            .open()
+            .open_session()
             .await
-            .inspect_err(|error| self.fleet.trip(None, error))?;
-        let Opening {
+            .inspect_err(|error| self.replica.disconnect(None, error))?;
+        let OpenSession {
             session,
-            mut notices,
-            mut missed,
-            at,
+            mut notifications,
+            mut newer_local,
+            opened_at,
         } = opened;
-        self.fleet.join(Arc::clone(&session));
-        self.joined(std::mem::replace(alone, false));
+        self.replica.attach_session(Arc::clone(&session));
+        self.handle_connected(std::mem::replace(alone, false));
         let failed = loop {
             let failed = tokio::select! {
-                failed = self.share(&session, &mut notices, std::mem::take(&mut missed), at) => {
-                    self.fleet.trip(Some(&session), &failed);
+                failed = self.sync_session(&session, &mut notifications, std::mem::take(&mut newer_local), opened_at) => {
+                    self.replica.disconnect(Some(&session), &failed);
                     failed
                 }
-                failed = self.fleet.parted(&session) => failed,
+                failed = self.replica.wait_until_disconnected(&session) => failed,
             };
             // One operation that took too long on a busy machine is not the end of a connection that still works.
-            if notices.is_closed() || self.beat(&session, at).await.is_err() {
+            if notifications.is_closed() || self.send_heartbeat(&session, opened_at).await.is_err()
+            {
                 break failed;
             }
-            self.fleet.join(Arc::clone(&session));
+            self.replica.attach_session(Arc::clone(&session));
         };
-        let lasted = self.clock.instant().saturating_duration_since(at);
-        if lasted < BEAT { Err(failed) } else { Ok(()) }
+        let lasted = self.clock.instant().saturating_duration_since(opened_at);
+        if lasted < HEARTBEAT_INTERVAL {
+            Err(failed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens a session and takes in all that the store holds.
-    async fn open(&self) -> Result<Opening, SharedError> {
-        let Opened { session, notices } = self.store.open().await?;
-        let at = self.clock.instant();
-        self.beat(&session, at).await?;
-        let missed = self.take_in(&session).await?;
-        Ok(Opening {
+    async fn open_session(&self) -> Result<OpenSession, SharedStoreError> {
+        let OpenedSession {
             session,
-            notices,
-            missed,
-            at,
+            notifications,
+        } = self.store.open_session().await?;
+        let opened_at = self.clock.instant();
+        self.send_heartbeat(&session, opened_at).await?;
+        let newer_local = self.pull_states(&session).await?;
+        Ok(OpenSession {
+            session,
+            notifications,
+            newer_local,
+            opened_at,
         })
     }
 
-    fn joined(&self, was_alone: bool) {
-        let replicas = self.fleet.view().replicas;
+    fn handle_connected(&self, was_alone: bool) {
+        let replicas = self.replica.status().replica_count;
         if was_alone {
             info!(replicas, "calls and readings are shared again");
         } else {
             info!(replicas, "calls and readings are shared");
         }
-        (self.replan)();
+        (self.replan_sources)();
     }
 
-    fn part(&self, error: &SharedError) {
-        self.fleet.set_adrift();
-        let replicas = self.fleet.asking_alone();
+    fn handle_disconnected(&self, error: &SharedStoreError) {
+        self.replica.set_standalone();
+        let replicas = self.replica.independent_replicas();
         warn!(
             replicas,
             "calls and readings are not shared for now, this replica goes on alone: failed to {error}"
         );
-        (self.replan)();
+        (self.replan_sources)();
     }
 
     /// Until the session fails.
-    async fn share(
+    async fn sync_session(
         &self,
-        session: &Session,
-        notices: &mut UnboundedReceiver<Notice>,
-        missed: Vec<Saved>,
+        session: &SharedSessionRef,
+        notices: &mut UnboundedReceiver<Notification>,
+        missed: Vec<SourceRecord>,
         opened: Instant,
-    ) -> SharedError {
+    ) -> SharedStoreError {
         for saved in missed {
-            if let Some(terms) = self.terms(&saved) {
-                self.fleet.land(None, saved, terms).await;
+            if let Some(terms) = self.share_params(&saved) {
+                self.replica.report_and_release(None, saved, terms).await;
             }
         }
-        let mut beat = opened + BEAT;
+        let mut beat = opened + HEARTBEAT_INTERVAL;
         let mut heard = Vec::new();
         loop {
             tokio::select! {
-                count = notices.recv_many(&mut heard, BATCH) => {
+                count = notices.recv_many(&mut heard, READ_BATCH) => {
                     if count == 0 {
-                        return SharedError("listen to the other replicas: the connection ended".into());
+                        return SharedStoreError("listen to the other replicas: the connection ended".into());
                     }
-                    if let Err(error) = self.listen(session, &mut heard).await {
+                    if let Err(error) = self.handle_notifications(session, &mut heard).await {
                         return error;
                     }
                 }
                 () = sleep_until(beat) => {
-                    if let Err(error) = self.beat(session, opened).await {
+                    if let Err(error) = self.send_heartbeat(session, opened).await {
                         return error;
                     }
-                    beat = self.clock.instant() + BEAT;
+                    beat = self.clock.instant() + HEARTBEAT_INTERVAL;
                 }
             }
         }
     }
 
-    async fn beat(&self, session: &Session, opened: Instant) -> Result<(), SharedError> {
+    async fn send_heartbeat(
+        &self,
+        session: &SharedSessionRef,
+        opened: Instant,
+    ) -> Result<(), SharedStoreError> {
         let before = self.clock.now();
-        let beat = session.beat(self.fleet.name()).await?;
-        let settled = self.clock.instant().saturating_duration_since(opened) > SEEN_FOR;
-        self.fleet.beaten(beat, before, self.clock.now(), settled);
+        let beat = session.send_heartbeat(self.replica.name()).await?;
+        let settled = self.clock.instant().saturating_duration_since(opened) > REPLICA_EXPIRY;
+        self.replica
+            .on_heartbeat(beat, before, self.clock.now(), settled);
         Ok(())
     }
 
     /// Takes in all that the store holds; gives what is newer here.
-    async fn take_in(&self, session: &Session) -> Result<Vec<Saved>, SharedError> {
+    async fn pull_states(
+        &self,
+        session: &SharedSessionRef,
+    ) -> Result<Vec<SourceRecord>, SharedStoreError> {
         let snapshot = self.cache.snapshot();
-        let identities = identities(snapshot.roster());
+        let identities = fetched_identities(snapshot.source_set());
         let mut missed = Vec::new();
-        for batch in identities.chunks(BATCH) {
-            for (identity, letter) in batch.iter().zip(session.read(batch).await?) {
-                let told = letter.and_then(|letter| self.fleet.read(*identity, &letter));
-                let stamp = told.as_ref().and_then(|saved| saved.trail.last);
+        for batch in identities.chunks(READ_BATCH) {
+            for (identity, letter) in batch.iter().zip(session.read_states(batch).await?) {
+                let told = letter.and_then(|letter| self.replica.decode_state(*identity, &letter));
+                let stamp = told.as_ref().and_then(|saved| saved.history.last_attempt);
                 if let Some(saved) = told {
-                    self.flights.hear(saved);
+                    self.flights.publish_remote(saved);
                 }
-                let own = self.own(*identity).filter(|own| own.trail.last > stamp);
+                let own = self
+                    .local_state(*identity)
+                    .filter(|own| own.history.last_attempt > stamp);
                 missed.extend(own);
             }
         }
@@ -209,65 +229,68 @@ impl<F: Fetch> Keeper<F> {
     }
 
     /// Takes in what these notices tell of.
-    async fn listen(
+    async fn handle_notifications(
         &self,
-        session: &Session,
-        notices: &mut Vec<Notice>,
-    ) -> Result<(), SharedError> {
+        session: &SharedSessionRef,
+        notices: &mut Vec<Notification>,
+    ) -> Result<(), SharedStoreError> {
         let snapshot = self.cache.snapshot();
-        let known = identities(snapshot.roster());
-        notices
-            .retain(|notice| !self.fleet.is_own(&notice.token) && known.contains(&notice.identity));
-        let landed: Vec<Identity> = notices
+        let known = fetched_identities(snapshot.source_set());
+        notices.retain(|notice| {
+            !self.replica.is_own_token(&notice.token) && known.contains(&notice.identity)
+        });
+        let landed: Vec<SourceIdentity> = notices
             .iter()
-            .filter(|notice| notice.landed)
+            .filter(|notice| notice.has_state)
             .map(|n| n.identity)
             .collect();
         let letters = if landed.is_empty() {
             Vec::new()
         } else {
-            session.read(&landed).await?
+            session.read_states(&landed).await?
         };
         let mut letters = letters.into_iter();
         for notice in notices.drain(..) {
-            let letter = if notice.landed {
+            let letter = if notice.has_state {
                 letters.next().flatten()
             } else {
                 None
             };
-            let saved = letter.and_then(|letter| self.fleet.read(notice.identity, &letter));
-            let at = saved.as_ref().and_then(|saved| saved.trail.last);
+            let saved =
+                letter.and_then(|letter| self.replica.decode_state(notice.identity, &letter));
+            let at = saved.as_ref().and_then(|saved| saved.history.last_attempt);
             if let Some(saved) = saved {
-                self.flights.hear(saved);
+                self.flights.publish_remote(saved);
             }
-            self.fleet.heard(notice.identity, &notice.token, at);
+            self.replica
+                .record_notification(notice.identity, &notice.token, at);
         }
         Ok(())
     }
 
     /// What is known here of a source.
-    fn own(&self, identity: Identity) -> Option<Saved> {
+    fn local_state(&self, identity: SourceIdentity) -> Option<SourceRecord> {
         let snapshot = self.cache.snapshot();
-        let roster = snapshot.roster();
+        let roster = snapshot.source_set();
         let at = (0..roster.sources().len()).find(|at| roster.identity(*at) == identity)?;
-        snapshot.saved_of(&roster.sources()[at].name)
+        snapshot.source_record(&roster.sources()[at].name)
     }
 
-    fn terms(&self, saved: &Saved) -> Option<Terms> {
+    fn share_params(&self, saved: &SourceRecord) -> Option<ShareParams> {
         let snapshot = self.cache.snapshot();
         snapshot
-            .roster()
+            .source_set()
             .get(saved.name.as_str())
-            .and_then(|source| Terms::of(source))
+            .and_then(|source| ShareParams::from_source(source))
     }
 }
 
 /// Of all fetched sources.
-fn identities(roster: &Roster) -> Vec<Identity> {
+fn fetched_identities(roster: &SourceSet) -> Vec<SourceIdentity> {
     let fetched = roster
         .sources()
         .iter()
         .enumerate()
-        .filter(|(_, source)| source.pace().is_some());
+        .filter(|(_, source)| source.schedule().is_some());
     fetched.map(|(at, _)| roster.identity(at)).collect()
 }

@@ -16,36 +16,36 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// A second signal within this time of the first is its echo.
-const ECHO: Duration = Duration::from_millis(200);
+const REPEAT_WINDOW: Duration = Duration::from_millis(200);
 
 /// How long after the second signal the process ends by itself, should nobody have heard.
-const DEAF: Duration = Duration::from_secs(1);
+const FORCED_EXIT_DELAY: Duration = Duration::from_secs(1);
 
 /// What the signals of the process ask for. Clones hear the same.
 #[derive(Debug, Clone, Default)]
-pub struct Signals {
+pub struct ProcessSignals {
     /// Drain and stop: cancelled at the first SIGTERM or SIGINT.
     pub drain: CancellationToken,
     /// Stop without draining: cancelled at the second.
-    pub end: CancellationToken,
+    pub force_stop: CancellationToken,
     /// Read the configuration again: notified at each SIGHUP; several at once are one.
     pub reload: Arc<Notify>,
 }
 
 /// The handlers, before anything listens to them.
-struct Handlers {
+struct SignalHandlers {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
-impl Signals {
+impl ProcessSignals {
     /// Begins to listen; from here on no signal kills the process by itself.
     pub fn listen() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handlers = {
             let _runtime = runtime.enter();
-            Handlers {
+            SignalHandlers {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
                 hangup: signal(SignalKind::hangup())?,
@@ -55,11 +55,11 @@ impl Signals {
         let ears = signals.clone();
         thread::Builder::new()
             .name("signals".into())
-            .spawn(move || runtime.block_on(ears.follow(handlers)))?;
+            .spawn(move || runtime.block_on(ears.dispatch_signals(handlers)))?;
         Ok(signals)
     }
 
-    async fn follow(self, mut handlers: Handlers) {
+    async fn dispatch_signals(self, mut handlers: SignalHandlers) {
         loop {
             let name = tokio::select! {
                 _ = handlers.terminate.recv() => "SIGTERM",
@@ -72,13 +72,13 @@ impl Signals {
             };
             if self.drain.is_cancelled() {
                 tracing::warn!(signal = name, "second signal: ends at once");
-                self.end.cancel();
-                tokio::time::sleep(DEAF).await;
-                end_the_process();
+                self.force_stop.cancel();
+                tokio::time::sleep(FORCED_EXIT_DELAY).await;
+                exit_process();
             }
             tracing::info!(signal = name, "stops");
             self.drain.cancel();
-            handlers.let_the_echo_pass().await;
+            handlers.ignore_repeats().await;
         }
     }
 }
@@ -88,15 +88,15 @@ impl Signals {
     clippy::disallowed_methods,
     reason = "the operator has asked for it twice"
 )]
-fn end_the_process() -> ! {
+fn exit_process() -> ! {
     std::process::exit(0)
 }
 
-impl Handlers {
+impl SignalHandlers {
     /// Who stops a whole group of processes (`timeout`, a shell) often signals each of them twice within a moment; that
     /// is one wish, not two.
-    async fn let_the_echo_pass(&mut self) {
-        let mut passed = pin!(tokio::time::sleep(ECHO));
+    async fn ignore_repeats(&mut self) {
+        let mut passed = pin!(tokio::time::sleep(REPEAT_WINDOW));
         loop {
             tokio::select! {
                 () = &mut passed => return,

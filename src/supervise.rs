@@ -19,13 +19,13 @@ use tracing::error;
 use crate::clock::Clock;
 
 /// The first pause before a task is started again; it doubles up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_millis(100);
+const MIN_RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause before a task is started again.
-const LONGEST: Duration = Duration::from_secs(5);
+const MAX_RESTART_PAUSE: Duration = Duration::from_secs(5);
 
 /// A task that ran for this long begins with the shortest pause again.
-const CALM: Duration = Duration::from_secs(60);
+const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// Keeps long tasks going. Clones keep and count the same ones.
 #[derive(Debug, Clone)]
@@ -34,19 +34,19 @@ pub struct Supervisor {
     tracker: TaskTracker,
     stop: CancellationToken,
     clock: Clock,
-    tasks: Arc<Mutex<Vec<Arc<Task>>>>,
+    tasks: Arc<Mutex<Vec<Arc<SupervisedTask>>>>,
 }
 
 /// A kind of task, and what became of those of its kind.
 #[derive(Debug)]
-pub struct Task {
+pub struct SupervisedTask {
     name: &'static str,
     restarts: AtomicU64,
-    tripped: Notify,
+    panic_request: Notify,
 }
 
 /// How long to rest before a task is started again the next time.
-struct Backoff(Duration);
+struct RestartBackoff(Duration);
 
 impl Supervisor {
     /// Keeps tasks on `runtime`, counted by `tracker`, until `stop`.
@@ -66,36 +66,47 @@ impl Supervisor {
     }
 
     /// Keeps what `make` makes running in the background, until the end of all.
-    pub fn keep<M, T>(&self, name: &'static str, make: M)
+    pub fn spawn_task<M, T>(&self, name: &'static str, make: M)
     where
         M: FnMut() -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let supervisor = self.clone();
-        let kept = async move { supervisor.hold(name, &supervisor.stop, make).await };
+        let kept = async move {
+            supervisor
+                .supervise_until(name, &supervisor.stop, make)
+                .await
+        };
         self.tracker.spawn_on(kept, &self.runtime);
     }
 
     /// Keeps what `make` makes running until it ends and `until` is cancelled.
-    pub async fn hold<M, T>(&self, name: &'static str, until: &CancellationToken, mut make: M)
-    where
+    pub async fn supervise_until<M, T>(
+        &self,
+        name: &'static str,
+        until: &CancellationToken,
+        mut make: M,
+    ) where
         M: FnMut() -> T,
         T: Future<Output = ()> + Send + 'static,
     {
-        let task = self.enroll(name);
-        let mut backoff = Backoff(SHORTEST);
+        let task = self.register_task(name);
+        let mut backoff = RestartBackoff(MIN_RESTART_PAUSE);
         loop {
             let (one, work) = (Arc::clone(&task), make());
-            let begun = self.clock.mark();
+            let begun = self.clock.time_point();
             let ended = self
                 .tracker
-                .spawn_on(async move { one.attend(work).await }, &self.runtime)
+                .spawn_on(
+                    async move { one.run_until_panic_request(work).await },
+                    &self.runtime,
+                )
                 .await;
             if until.is_cancelled() {
                 return;
             }
-            let pause = backoff.after(self.clock.since(begun));
-            task.stopped(if ended.is_err() { "panicked" } else { "ended" }, pause);
+            let pause = backoff.next_pause(self.clock.elapsed_since(begun));
+            task.record_restart(if ended.is_err() { "panicked" } else { "ended" }, pause);
             tokio::select! {
                 () = until.cancelled() => return,
                 () = sleep(pause) => {}
@@ -104,23 +115,24 @@ impl Supervisor {
     }
 
     /// Runs what `make` makes on `runtime`, which is this thread's own, until it ends; again if it panics.
-    pub fn hold_here(
+    pub fn supervise_on_thread(
         &self,
         name: &'static str,
         runtime: &runtime::Runtime,
         mut run: impl AsyncFnMut(),
     ) {
-        let task = self.enroll(name);
-        let mut backoff = Backoff(SHORTEST);
+        let task = self.register_task(name);
+        let mut backoff = RestartBackoff(MIN_RESTART_PAUSE);
         loop {
-            let begun = self.clock.mark();
-            let ended: Result<(), Box<dyn Any + Send>> =
-                catch_unwind(AssertUnwindSafe(|| runtime.block_on(task.attend(run()))));
+            let begun = self.clock.time_point();
+            let ended: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| {
+                runtime.block_on(task.run_until_panic_request(run()))
+            }));
             if ended.is_ok() {
                 return;
             }
-            let pause = backoff.after(self.clock.since(begun));
-            task.stopped("panicked", pause);
+            let pause = backoff.next_pause(self.clock.elapsed_since(begun));
+            task.record_restart("panicked", pause);
             // What else runs on this thread goes on meanwhile.
             runtime.block_on(async { sleep(pause).await });
         }
@@ -128,50 +140,50 @@ impl Supervisor {
 
     /// How often each kind of task had to be started again.
     pub fn restarts(&self) -> Vec<(&'static str, u64)> {
-        self.tasks()
+        self.lock_tasks()
             .iter()
             .map(|task| (task.name, task.restarts.load(Relaxed)))
             .collect()
     }
 
     /// How many tasks there are on the runtime now, short ones included.
-    pub fn alive(&self) -> usize {
+    pub fn count_alive_tasks(&self) -> usize {
         self.runtime.metrics().num_alive_tasks()
     }
 
     /// Makes one task of this kind panic, to see that it is started again: the door for tests.
-    pub fn trip(&self, name: &'static str) {
-        self.enroll(name).tripped.notify_one();
+    pub fn trigger_panic(&self, name: &'static str) {
+        self.register_task(name).panic_request.notify_one();
     }
 
-    fn enroll(&self, name: &'static str) -> Arc<Task> {
-        let mut tasks = self.tasks();
+    fn register_task(&self, name: &'static str) -> Arc<SupervisedTask> {
+        let mut tasks = self.lock_tasks();
         if let Some(known) = tasks.iter().find(|task| task.name == name) {
             return Arc::clone(known);
         }
-        let task = Arc::new(Task {
+        let task = Arc::new(SupervisedTask {
             name,
             restarts: AtomicU64::new(0),
-            tripped: Notify::new(),
+            panic_request: Notify::new(),
         });
         tasks.push(Arc::clone(&task));
         task
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Task>>> {
+    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Vec<Arc<SupervisedTask>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Task {
-    async fn attend(&self, work: impl Future<Output = ()>) {
+impl SupervisedTask {
+    async fn run_until_panic_request(&self, work: impl Future<Output = ()>) {
         tokio::select! {
             () = work => {}
-            () = self.tripped.notified() => panic!("tripped"),
+            () = self.panic_request.notified() => panic!("tripped"),
         }
     }
 
-    fn stopped(&self, why: &str, pause: Duration) {
+    fn record_restart(&self, why: &str, pause: Duration) {
         self.restarts.fetch_add(1, Relaxed);
         error!(
             task = self.name,
@@ -182,11 +194,15 @@ impl Task {
     }
 }
 
-impl Backoff {
+impl RestartBackoff {
     /// The pause after a run of that length.
-    fn after(&mut self, ran: Duration) -> Duration {
-        let pause = if ran >= CALM { SHORTEST } else { self.0 };
-        self.0 = (pause * 2).min(LONGEST);
+    fn next_pause(&mut self, ran: Duration) -> Duration {
+        let pause = if ran >= BACKOFF_RESET_AFTER {
+            MIN_RESTART_PAUSE
+        } else {
+            self.0
+        };
+        self.0 = (pause * 2).min(MAX_RESTART_PAUSE);
         pause
     }
 }
@@ -211,23 +227,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_or_ends_is_started_again_ever_later_until_the_end() {
+    async fn stopped_task_restarts_with_backoff() {
         let (supervisor, stop) = supervisor();
         let begun = Arc::new(Mutex::new(Vec::new()));
         let (noted, clock, until) = (Arc::clone(&begun), supervisor.clock, stop.clone());
-        supervisor.keep("sick", move || {
+        supervisor.spawn_task("sick", move || {
             let mut noted = noted.lock().unwrap();
             noted.push(clock.instant());
             let (number, until) = (noted.len(), until.clone());
             async move {
                 match number {
                     1..=7 => assert!(number % 2 == 0, "sick"),
-                    8 => sleep(CALM).await,
+                    8 => sleep(BACKOFF_RESET_AFTER).await,
                     _ => until.cancelled().await,
                 }
             }
         });
-        sleep(CALM * 2).await;
+        sleep(BACKOFF_RESET_AFTER * 2).await;
         assert_eq!(supervisor.restarts(), [("sick", 8)]);
         let begun = begun.lock().unwrap().clone();
         let pauses: Vec<u128> = begun
@@ -250,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_goes_on_with_what_it_has_after_a_panic() {
+    fn thread_task_restarts_after_panic() {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -258,7 +274,7 @@ mod tests {
         let (supervisor, _stop) = runtime.block_on(async { supervisor() });
         let runs = AtomicUsize::new(0);
         let mut kept = Vec::new();
-        supervisor.hold_here("thread", &runtime, async || {
+        supervisor.supervise_on_thread("thread", &runtime, async || {
             kept.push(());
             assert!(runs.fetch_add(1, Relaxed) > 0, "sick");
         });

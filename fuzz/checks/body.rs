@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use resumen::clock::Clock;
-use resumen::domain::{Code, Data, Failure, Name};
-use resumen::extract::{Extractor, Filter, MAX_DEPTH, too_deep};
+use resumen::domain::{Code, Failure, JsonData, Name};
+use resumen::extract::{Extractor, Filter, MAX_DEPTH, find_excess_depth};
 use serde_json::Value;
 
 static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
@@ -21,7 +21,7 @@ static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
 });
 
 /// Bodies of this size are handled in place, so the future is ready at once.
-fn extract(body: &[u8]) -> Result<Data, Failure> {
+fn extract(body: &[u8]) -> Result<JsonData, Failure> {
     let (extractor, filter, name) = &*EXTRACTOR;
     let by = Clock::start().deadline(Duration::from_secs(1));
     let future = pin!(extractor.extract(name, filter, Bytes::copy_from_slice(body), by));
@@ -53,7 +53,7 @@ pub fn check(body: &[u8]) {
                     .is_some_and(|o| !o.is_empty() && o.values().all(Value::is_null));
                 assert!(judge.is_null() || nulls, "{failure}");
             }
-            Code::JsonTooDeep => assert!(too_deep(json, MAX_DEPTH).is_some()),
+            Code::JsonTooDeep => assert!(find_excess_depth(json, MAX_DEPTH).is_some()),
             _ => panic!("{failure}"),
         },
         (Err(failure), Err(_)) => {

@@ -1,6 +1,6 @@
 //! The depth guard against a parser: whatever `serde_json` reads, the guard finds exactly as deep.
 
-use resumen::extract::too_deep;
+use resumen::extract::find_excess_depth;
 use serde_json::Value;
 
 fn depth(value: &Value) -> usize {
@@ -14,7 +14,7 @@ fn depth(value: &Value) -> usize {
 /// Panics if anything is wrong with these bytes.
 pub fn check(json: &[u8]) {
     for limit in 0..4 {
-        if let Some(at) = too_deep(json, limit) {
+        if let Some(at) = find_excess_depth(json, limit) {
             assert!(matches!(json[at], b'[' | b'{'));
         }
     }
@@ -24,11 +24,11 @@ pub fn check(json: &[u8]) {
     };
     let depth = depth(&value);
     if depth > 0 {
-        assert!(too_deep(json, depth - 1).is_some());
+        assert!(find_excess_depth(json, depth - 1).is_some());
     }
     let again = serde_json::to_string(&value).expect("JSON");
     assert!(
-        too_deep(again.as_bytes(), depth).is_none(),
+        find_excess_depth(again.as_bytes(), depth).is_none(),
         "deeper than {depth}"
     );
 }

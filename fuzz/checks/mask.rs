@@ -1,6 +1,6 @@
 //! The mask: nothing of a secret is left of a text, and what is no secret stays as it was.
 
-use resumen::domain::Secrets;
+use resumen::domain::SecretSet;
 
 /// Panics if anything is wrong with these bytes: secrets, each with a newline behind it, and then a text.
 pub fn check(bytes: &[u8]) {
@@ -12,11 +12,11 @@ pub fn check(bytes: &[u8]) {
         .filter(|secret| !secret.contains('*'))
         .map(str::to_owned)
         .collect();
-    let secrets = Secrets::new(known.clone());
-    let masked = secrets.mask(text);
+    let secrets = SecretSet::new(known.clone());
+    let masked = secrets.redact(text);
     for secret in known
         .iter()
-        .filter(|secret| secret.chars().count() >= Secrets::MIN)
+        .filter(|secret| secret.chars().count() >= SecretSet::MIN_CHARS)
     {
         assert!(
             !masked.contains(secret.as_str()),
@@ -24,7 +24,7 @@ pub fn check(bytes: &[u8]) {
         );
     }
     let (mut rest, mut from) = (&*masked, 0);
-    for span in secrets.spans(text) {
+    for span in secrets.secret_spans(text) {
         let kept = &text[from..span.start];
         rest = rest
             .strip_prefix(kept)

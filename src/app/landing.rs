@@ -7,75 +7,78 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use crate::cache::Cache;
-use crate::domain::{Entry, Name, Outcome, Saved, Time, Try, Turn, Turns};
-use crate::fleet::Fleet;
-use crate::flight::{Arrival, Landing};
-use crate::refresh::Order;
+use crate::domain::{
+    HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time,
+};
+use crate::fleet::LocalReplica;
+use crate::flight::{Completion, OnComplete};
+use crate::refresh::RefreshCommand;
 
 /// What becomes of an arrival: it is published, the next attempt is planned, a change of health is told.
-pub(super) fn landing(
+pub(super) fn make_completion_handler(
     cache: Arc<Cache>,
-    orders: UnboundedSender<Order>,
+    orders: UnboundedSender<RefreshCommand>,
     witness: Arc<dyn Fn(&Outcome) + Send + Sync>,
-    fleet: Option<Arc<Fleet>>,
-) -> Landing {
-    Arc::new(move |arrival: Arrival, held_until: Option<Time>| {
-        let alone = fleet.as_ref().map_or(1, |fleet| fleet.asking_alone());
-        let plan = |entry: &Entry| next(entry, alone, held_until);
+    fleet: Option<Arc<LocalReplica>>,
+) -> OnComplete {
+    Arc::new(move |arrival: Completion, held_until: Option<Time>| {
+        let alone = fleet
+            .as_ref()
+            .map_or(1, |fleet| fleet.independent_replicas());
+        let plan = |entry: &SourceState| plan_next_attempt(entry, alone, held_until);
         let (source, taken) = match arrival {
-            Arrival::Flown(outcome) => {
+            Completion::Local(outcome) => {
                 witness(&outcome);
                 let turns = cache.publish(&outcome, plan)?;
-                tell(&turns, &outcome);
+                log_outcome(&turns, &outcome);
                 (outcome.source, true)
             }
-            Arrival::Heard(saved) => {
-                let turns = cache.hear(&saved, plan)?;
-                tell_heard(&turns, &saved);
+            Completion::Remote(saved) => {
+                let turns = cache.publish_remote(&saved, plan)?;
+                log_remote_outcome(&turns, &saved);
                 (saved.name, false)
             }
-            Arrival::Back(name) => (name, false),
+            Completion::Cancelled(name) => (name, false),
         };
         let known = if taken && fleet.is_some() {
-            cache.snapshot().saved_of(&source)
+            cache.snapshot().source_record(&source)
         } else {
             None
         };
         // The refresher is gone only when the program stops.
-        let _ = orders.send(Order::Planned(source));
+        let _ = orders.send(RefreshCommand::AttemptPlanned(source));
         known
     })
 }
 
 /// When a source is to be asked next by one of `alone` replicas that each ask by themselves.
-fn next(entry: &Entry, alone: u32, held_until: Option<Time>) -> Option<Time> {
-    let (start, failures) = (entry.trail.last?, entry.trail.failures);
-    let ttl = entry.source.shelf.ttl;
-    entry
-        .source
-        .pace()
-        .map(|pace| pace.stretched(alone, ttl, start, failures, fastrand::f64(), held_until))
-}
-
-/// Plans every source anew, as one that shares or as one that goes on alone.
-pub(super) fn replan(
-    cache: Arc<Cache>,
-    orders: UnboundedSender<Order>,
-    fleet: Arc<Fleet>,
-) -> Arc<dyn Fn() + Send + Sync> {
-    Arc::new(move || {
-        cache.replan(|entry| next(entry, fleet.asking_alone(), None));
-        // The refresher is gone only when the program stops.
-        let _ = orders.send(Order::Changed);
+fn plan_next_attempt(entry: &SourceState, alone: u32, held_until: Option<Time>) -> Option<Time> {
+    let (start, failures) = (entry.history.last_attempt?, entry.history.failure_count);
+    let ttl = entry.source.freshness_policy.ttl;
+    entry.source.schedule().map(|pace| {
+        pace.next_for_replicas(alone, ttl, start, failures, fastrand::f64(), held_until)
     })
 }
 
-fn tell(turns: &Turns, outcome: &Outcome) {
+/// Plans every source anew, as one that shares or as one that goes on alone.
+pub(super) fn make_replan_callback(
+    cache: Arc<Cache>,
+    orders: UnboundedSender<RefreshCommand>,
+    fleet: Arc<LocalReplica>,
+) -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(move || {
+        cache.replan_sources(|entry| plan_next_attempt(entry, fleet.independent_replicas(), None));
+        // The refresher is gone only when the program stops.
+        let _ = orders.send(RefreshCommand::SourcesChanged);
+    })
+}
+
+fn log_outcome(turns: &HealthChanges, outcome: &Outcome) {
     let source = outcome.source.as_str();
-    let ms = outcome.took.as_millis();
+    let ms = outcome.duration.as_millis();
     match (turns.source, &outcome.result) {
-        (Turn::Failed, Err(failure)) => {
-            let provider = failed(&outcome.tries);
+        (HealthChange::Failed, Err(failure)) => {
+            let provider = first_failed_provider(&outcome.provider_attempts);
             warn!(
                 source,
                 provider,
@@ -85,7 +88,7 @@ fn tell(turns: &Turns, outcome: &Outcome) {
                 "source began to fail"
             );
         }
-        (Turn::Recovered(after), Ok(reading)) => {
+        (HealthChange::Recovered(after), Ok(reading)) => {
             info!(
                 source,
                 provider = reading.provider.as_str(),
@@ -95,7 +98,7 @@ fn tell(turns: &Turns, outcome: &Outcome) {
             );
         }
         (_, Err(failure)) => {
-            let provider = failed(&outcome.tries);
+            let provider = first_failed_provider(&outcome.provider_attempts);
             debug!(
                 source,
                 provider,
@@ -112,24 +115,28 @@ fn tell(turns: &Turns, outcome: &Outcome) {
             "attempt succeeded"
         ),
     }
-    tell_providers(&outcome.source, &turns.providers, &outcome.tries);
+    log_provider_changes(
+        &outcome.source,
+        &turns.providers,
+        &outcome.provider_attempts,
+    );
 }
 
 /// What another replica told, as [`tell`] would: each replica says for itself what became of a source.
-fn tell_heard(turns: &Turns, saved: &Saved) {
+fn log_remote_outcome(turns: &HealthChanges, saved: &SourceRecord) {
     let source = saved.name.as_str();
     match (turns.source, &saved.failure, &saved.reading) {
-        (Turn::Failed, Some(lapse), _) => {
+        (HealthChange::Failed, Some(lapse), _) => {
             let (code, error) = (lapse.failure.code.as_str(), &*lapse.failure.message);
             warn!(
                 source,
-                provider = failed(&saved.trail.tries),
+                provider = first_failed_provider(&saved.history.provider_attempts),
                 code,
                 error,
                 "source began to fail, says another replica"
             );
         }
-        (Turn::Recovered(after), _, Some(reading)) => {
+        (HealthChange::Recovered(after), _, Some(reading)) => {
             let provider = reading.provider.as_str();
             info!(
                 source,
@@ -140,20 +147,24 @@ fn tell_heard(turns: &Turns, saved: &Saved) {
         }
         _ => debug!(source, "another replica's attempt was taken in"),
     }
-    tell_providers(&saved.name, &turns.providers, &saved.trail.tries);
+    log_provider_changes(
+        &saved.name,
+        &turns.providers,
+        &saved.history.provider_attempts,
+    );
 }
 
 /// Of several providers one may fail without the source's failing.
-fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
+fn log_provider_changes(source: &Name, turns: &[(Name, HealthChange)], tries: &[ProviderAttempt]) {
     let source = source.as_str();
     for (name, turn) in turns {
         let provider = name.as_str();
         let failure = tries
             .iter()
             .find(|one| one.provider == *name)
-            .and_then(Try::failure);
+            .and_then(ProviderAttempt::failure);
         match (turn, failure) {
-            (Turn::Failed, Some(failure)) => {
+            (HealthChange::Failed, Some(failure)) => {
                 warn!(
                     source,
                     provider,
@@ -162,7 +173,7 @@ fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
                     "provider began to fail"
                 );
             }
-            (Turn::Recovered(after), _) => {
+            (HealthChange::Recovered(after), _) => {
                 info!(
                     source,
                     provider,
@@ -176,7 +187,7 @@ fn tell_providers(source: &Name, turns: &[(Name, Turn)], tries: &[Try]) {
 }
 
 /// The most preferred of the providers that failed: the one whose code is the source's.
-fn failed(tries: &[Try]) -> Option<&str> {
+fn first_failed_provider(tries: &[ProviderAttempt]) -> Option<&str> {
     tries
         .iter()
         .find(|one| one.failure().is_some())

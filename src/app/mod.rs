@@ -7,6 +7,6 @@ mod landing;
 mod reload;
 mod service;
 
-pub use engine::{Engine, Gear};
-pub use reload::Reloader;
-pub use service::{Service, Start, flight_runtime};
+pub use engine::{AppCore, CoreDeps};
+pub use reload::ConfigReloader;
+pub use service::{AppService, ServiceOptions, build_flight_runtime};

@@ -7,51 +7,53 @@ use anyhow::{Context, bail};
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
-use crate::http::Vitals;
+use crate::http::ProcessMetrics;
 
-use super::Engine;
+use super::AppCore;
 
 /// Gives another configuration to a running service. Cheap to clone.
 #[derive(Clone)]
-pub struct Reloader {
-    pub(super) engine: Arc<Engine<HttpFetch>>,
-    pub(super) vitals: Arc<Vitals>,
+pub struct ConfigReloader {
+    pub(super) core: Arc<AppCore<HttpFetch>>,
+    pub(super) process_metrics: Arc<ProcessMetrics>,
     pub(super) fetch: Arc<HttpFetch>,
     pub(super) extractor: Extractor,
 }
 
-impl Reloader {
+impl ConfigReloader {
     /// Takes over `new` instead of `old`. Readings of sources that stay the same are kept; on an error nothing has
     /// changed.
     pub fn reload(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
-        let adopted = self.adopt(old, new);
-        self.vitals
-            .reloaded(adopted.is_ok().then(|| self.engine.clock.now()));
+        let adopted = self.apply_config(old, new);
+        self.process_metrics
+            .record_reload(adopted.is_ok().then(|| self.core.clock.now()));
         adopted
     }
 
     /// Notes that a new configuration was refused before it came here.
-    pub fn refused(&self) {
-        self.vitals.reloaded(None);
+    pub fn record_refusal(&self) {
+        self.process_metrics.record_reload(None);
     }
 
-    fn adopt(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
-        let fixed = old.needs_restart(new);
+    fn apply_config(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
+        let fixed = old.keys_needing_restart(new);
         if !fixed.is_empty() {
             bail!("only a restart can change {}", fixed.join(", "));
         }
         // Before the first request with a new secret can leave.
-        self.hide(new);
-        self.extractor.know(new.filters.clone());
-        let adopted = self.engine.adopt(&new.sources, new.server.default_timeout);
+        self.redact_secrets(new);
+        self.extractor.set_filters(new.filters.clone());
+        let adopted = self
+            .core
+            .replace_sources(&new.sources, new.server.default_timeout);
         if adopted.is_err() {
-            self.hide(old);
+            self.redact_secrets(old);
         }
         adopted.context("failed to take over the sources")
     }
 
     /// Masks the secrets of `config` from now on, beside those masked last.
-    fn hide(&self, config: &Config) {
+    fn redact_secrets(&self, config: &Config) {
         self.fetch.set_secrets(config.secrets.clone());
         self.extractor.set_secrets(config.secrets.clone());
     }

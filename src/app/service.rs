@@ -17,32 +17,34 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
-use crate::http::{Fetches, Listener, Parts, Server, Site, Vitals};
+use crate::http::{
+    AppState, AppStateParts, FetchMetrics, HttpListener, HttpServer, ProcessMetrics,
+};
 use crate::priority;
-use crate::save::Mishap;
+use crate::save::PersistErrorHook;
 use crate::store::shared::SharedStore;
 use crate::store::{RedisStore, StateFile};
 use crate::supervise::Supervisor;
 
-use super::{Engine, Gear, Reloader};
+use super::{AppCore, ConfigReloader, CoreDeps};
 
 /// Threads for flights and background tasks: they wait for the network, so few suffice; two, so that a handshake or a
 /// long merge does not delay a deadline.
 const FLIGHT_THREADS: usize = 2;
 
 /// What is kept of the grace for ending the tasks and for the last save.
-const LAST_SAVE: Duration = Duration::from_millis(500);
+const FINAL_SAVE_RESERVE: Duration = Duration::from_millis(500);
 
 /// How long a start waits for the time of the store that replicas share.
-const FIRST_WORD: Duration = Duration::from_millis(200);
+const STORE_CLOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The least difference of two machines' clocks that somebody should look into.
-const WORTH_TELLING_MS: u64 = 1000;
+const CLOCK_OFFSET_WARN_MS: u64 = 1000;
 
 /// What a service is started with beside its configuration.
-pub struct Start {
+pub struct ServiceOptions {
     /// Where it listens.
-    pub listener: Listener,
+    pub listener: HttpListener,
     /// The clock that the log uses too.
     pub clock: Clock,
     /// The commit that the program was built from, or nothing.
@@ -50,37 +52,37 @@ pub struct Start {
 }
 
 /// A running service. Dropping it stops it at once; [`Service::stop`] drains it.
-pub struct Service {
+pub struct AppService {
     /// Everything behind the socket.
-    pub engine: Arc<Engine<HttpFetch>>,
-    reloader: Reloader,
+    pub core: Arc<AppCore<HttpFetch>>,
+    reloader: ConfigReloader,
     address: SocketAddr,
-    grace: Duration,
+    shutdown_grace: Duration,
     drain: CancellationToken,
     stop: CancellationToken,
     tracker: TaskTracker,
-    serving: Option<JoinHandle<()>>,
+    server_task: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
 }
 
 /// The runtime of flights and background tasks.
-pub fn flight_runtime() -> anyhow::Result<Runtime> {
+pub fn build_flight_runtime() -> anyhow::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder
         .worker_threads(FLIGHT_THREADS)
         .thread_name("flights")
-        .on_thread_start(priority::give_way)
+        .on_thread_start(priority::lower_thread_priority)
         .enable_all();
     builder
         .build()
         .context("failed to start the runtime of flights")
 }
 
-impl Service {
+impl AppService {
     /// Starts to fetch and to serve.
-    pub fn start(config: &Config, start: Start) -> anyhow::Result<Self> {
-        let start = Start {
-            clock: fleet_clock(config, start.clock)?,
+    pub fn start(config: &Config, start: ServiceOptions) -> anyhow::Result<Self> {
+        let start = ServiceOptions {
+            clock: synchronize_clock(config, start.clock)?,
             ..start
         };
         let fetch = HttpFetch::new(start.clock, config.secrets.clone());
@@ -88,8 +90,12 @@ impl Service {
     }
 
     /// Starts to serve, and to fetch by `fetch`.
-    pub fn with_fetch(config: &Config, start: Start, fetch: HttpFetch) -> anyhow::Result<Self> {
-        let Start {
+    pub fn with_fetch(
+        config: &Config,
+        start: ServiceOptions,
+        fetch: HttpFetch,
+    ) -> anyhow::Result<Self> {
+        let ServiceOptions {
             listener,
             clock,
             revision,
@@ -97,7 +103,7 @@ impl Service {
         let address = listener
             .local_address()
             .context("failed to read the listening address")?;
-        let runtime = flight_runtime()?;
+        let runtime = build_flight_runtime()?;
         let (stop, drain, tracker) = (
             CancellationToken::new(),
             CancellationToken::new(),
@@ -105,65 +111,71 @@ impl Service {
         );
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(config.secrets.clone());
-        extractor.know(config.filters.clone());
-        let fetches = Arc::new(Fetches::default());
+        extractor.set_filters(config.filters.clone());
+        let fetches = Arc::new(FetchMetrics::default());
         let noted = Arc::clone(&fetches);
-        let vitals = Arc::new(Vitals::new(clock.now(), revision));
-        let gear = Gear {
+        let vitals = Arc::new(ProcessMetrics::new(clock.now(), revision));
+        let gear = CoreDeps {
             fetch: Arc::clone(&fetch),
             extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
-            witness: Arc::new(move |outcome| noted.note(outcome)),
-            state: config
-                .store
-                .path
-                .as_deref()
-                .map(|path| (StateFile::new(path), mishap(&vitals, "file"))),
-            shared: shared(config)
-                .map(|store| (store as Arc<dyn SharedStore>, mishap(&vitals, "redis"))),
+            outcome_observer: Arc::new(move |outcome| noted.record_outcome(outcome)),
+            state_file: config.store.path.as_deref().map(|path| {
+                (
+                    StateFile::new(path),
+                    make_store_failure_counter(&vitals, "file"),
+                )
+            }),
+            shared_store: build_shared_store(config).map(|store| {
+                (
+                    store as Arc<dyn SharedStore>,
+                    make_store_failure_counter(&vitals, "redis"),
+                )
+            }),
         };
-        let engine = Arc::new(Engine::start(
+        let engine = Arc::new(AppCore::start(
             gear,
             &config.sources,
             config.server.default_timeout,
         )?);
-        let site = Arc::new(Site::new(Parts {
+        let site = Arc::new(AppState::new(AppStateParts {
             settings: config.server.clone(),
             clock,
             cache: Arc::clone(&engine.cache),
             live: Arc::clone(&engine.live),
-            pulse: Arc::clone(&engine.pulse),
-            fetches,
-            vitals: Arc::clone(&vitals),
+            liveness_beat: Arc::clone(&engine.liveness_beat),
+            fetch_metrics: fetches,
+            process_metrics: Arc::clone(&vitals),
             supervisor: engine.supervisor.clone(),
-            restored: engine.restored,
-            fleet: engine.fleet.clone(),
+            was_restored: engine.was_restored,
+            replica: engine.replica.clone(),
         }));
-        remember(&site, &engine.supervisor, &stop);
+        spawn_history_task(&site, &engine.supervisor, &stop);
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
         let server = {
             let _within = runtime.enter();
-            Server::start(listener, site, threads).context("failed to start the serving threads")?
+            HttpServer::start(listener, site, threads)
+                .context("failed to start the serving threads")?
         };
         let serving = runtime.spawn(server.run(drain.clone()));
         info!(address = %address, threads, "listens");
         Ok(Self {
-            reloader: Reloader {
-                engine: Arc::clone(&engine),
-                vitals,
+            reloader: ConfigReloader {
+                core: Arc::clone(&engine),
+                process_metrics: vitals,
                 fetch,
                 extractor,
             },
-            engine,
+            core: engine,
             address,
-            grace: config.server.shutdown_grace,
+            shutdown_grace: config.server.shutdown_grace,
             drain,
             stop,
             tracker,
-            serving: Some(serving),
+            server_task: Some(serving),
             runtime: Some(runtime),
         })
     }
@@ -179,86 +191,94 @@ impl Service {
     }
 
     /// Gives it another configuration.
-    pub fn reloader(&self) -> Reloader {
+    pub fn reloader(&self) -> ConfigReloader {
         self.reloader.clone()
     }
 
     /// Stops accepting, lets what runs finish, and ends: within the grace, or at once when `end` is cancelled. Not to be
     /// called from a runtime's thread.
     pub fn stop(mut self, end: &CancellationToken) {
-        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else {
+        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.server_task.take()) else {
             return;
         };
         runtime.block_on(async {
             tokio::select! {
                 () = end.cancelled() => {}
-                () = self.drained(serving) => {}
+                () = self.drain_and_save(serving) => {}
             }
         });
         runtime.shutdown_background();
         info!("stopped");
     }
 
-    async fn drained(&self, serving: JoinHandle<()>) {
-        let by = self.engine.clock.deadline(self.grace).at;
-        let reserve = LAST_SAVE.min(self.grace / 4);
+    async fn drain_and_save(&self, serving: JoinHandle<()>) {
+        let by = self.core.clock.deadline(self.shutdown_grace).at;
+        let reserve = FINAL_SAVE_RESERVE.min(self.shutdown_grace / 4);
         self.drain.cancel();
         if timeout_at(by - reserve, serving).await.is_err() {
-            warn!(grace = ?self.grace, "connections were cut off: the grace is over");
+            warn!(grace = ?self.shutdown_grace, "connections were cut off: the grace is over");
         }
         self.stop.cancel();
         self.tracker.close();
         // Tasks that do not hear the token, and a disk that does not answer, end with the process.
         let _ = timeout_at(by - reserve / 2, self.tracker.wait()).await;
-        let _ = timeout_at(by, self.engine.save()).await;
+        let _ = timeout_at(by, self.core.save_state()).await;
     }
 }
 
 /// Keeps the history of the panel's lines.
-fn remember(site: &Arc<Site<HttpFetch>>, supervisor: &Supervisor, stop: &CancellationToken) {
+fn spawn_history_task(
+    site: &Arc<AppState<HttpFetch>>,
+    supervisor: &Supervisor,
+    stop: &CancellationToken,
+) {
     let (site, until) = (Arc::clone(site), stop.clone());
-    supervisor.keep("panel history", move || {
+    supervisor.spawn_task("panel history", move || {
         let (site, until) = (Arc::clone(&site), until.clone());
-        async move { site.remember(&until).await }
+        async move { site.record_history(&until).await }
     });
 }
 
 /// Counts a failure of a store.
-fn mishap(vitals: &Arc<Vitals>, store: &'static str) -> Mishap {
+fn make_store_failure_counter(
+    vitals: &Arc<ProcessMetrics>,
+    store: &'static str,
+) -> PersistErrorHook {
     let vitals = Arc::clone(vitals);
-    Arc::new(move || vitals.store_failed(store))
+    Arc::new(move || vitals.record_store_error(store))
 }
 
 /// The store that replicas share.
-fn shared(config: &Config) -> Option<Arc<RedisStore>> {
+fn build_shared_store(config: &Config) -> Option<Arc<RedisStore>> {
     let url = config.store.redis.as_deref()?;
     RedisStore::new(url, &config.store.redis_prefix, config.secrets.clone()).map(Arc::new)
 }
 
 /// The clock set by that of the store that replicas share, if it answers at once: so all of them date a reading alike,
 /// whatever the clocks of their machines say. Otherwise the machine's own.
-fn fleet_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
-    let Some(store) = shared(config) else {
+fn synchronize_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
+    let Some(store) = build_shared_store(config) else {
         return Ok(clock);
     };
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .context("failed to start a runtime")?;
-    let measured = runtime.block_on(async { timeout(FIRST_WORD, store.ahead_of(clock)).await });
+    let measured = runtime
+        .block_on(async { timeout(STORE_CLOCK_TIMEOUT, store.measure_clock_offset(clock)).await });
     let Ok(Ok(ahead_ms)) = measured else {
         return Ok(clock);
     };
-    if ahead_ms.unsigned_abs() > WORTH_TELLING_MS {
+    if ahead_ms.unsigned_abs() > CLOCK_OFFSET_WARN_MS {
         warn!(
             ahead_ms,
             "the clock of the store that replicas share differs from this machine's; instants follow the store"
         );
     }
-    Ok(clock.set_by(ahead_ms))
+    Ok(clock.with_offset_ms(ahead_ms))
 }
 
-impl Drop for Service {
+impl Drop for AppService {
     fn drop(&mut self) {
         self.drain.cancel();
         self.stop.cancel();

@@ -29,7 +29,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
     revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
 });
 
-const EXAMPLES: &str = "\
+const AFTER_HELP: &str = "\
 Examples:
   resumen demo                          see it work: no network, no configuration
   resumen check --config my.toml        is my configuration right, and how many calls does it cost?
@@ -54,49 +54,49 @@ Exit codes: 0 fine, 1 failed at run time, 2 bad usage or configuration.";
 /// Asks the providers of every source in the background, keeps the last good readings with their ages, and answers
 /// many dashboards from memory. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "resumen", version = VERSION.as_str(), after_help = EXAMPLES)]
+#[command(name = "resumen", version = VERSION.as_str(), after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
-pub(super) struct Arguments {
+pub(super) struct CliArguments {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
-    serve: Serve,
+    serve: ServeArguments,
 }
 
-impl Arguments {
+impl CliArguments {
     /// The command, `serve` if none was named.
-    pub(super) fn chosen(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.serve))
+    pub(super) fn into_command(self) -> CliCommand {
+        self.command.unwrap_or(CliCommand::Serve(self.serve))
     }
 }
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CliCommand {
     /// Run the service (the default)
-    Serve(Serve),
+    Serve(ServeArguments),
     /// Run the service against simulated providers: no network, no configuration
-    Demo(Demo),
+    Demo(DemoArguments),
     /// Run only the simulated providers: moving values, faults on request
     #[command(
         after_help = "Example:\n  resumen simulate & curl 'http://127.0.0.1:8081/btc?delay=250ms&fail=0.2'\n\n\
         GET / lists what there is and every fault that a query can ask for."
     )]
-    Simulate(Simulate),
+    Simulate(SimulateArguments),
     /// Ask every source once and print the answer
     #[command(after_help = "Exit code: 0 if every source is ok, 1 otherwise.\n\n\
         Examples:\n  resumen once\n  resumen once --timeout 2.5 --format json | jq .resultados.btc")]
-    Once(Once),
+    Once(OnceArguments),
     /// Validate the configuration and tell the calls per day that each provider will see
     #[command(after_help = "Opens no socket unless --live is given.\n\n\
         Exit code: 0 if the configuration is valid, 2 if not, 1 if a provider failed with --live.")]
-    Check(Check),
+    Check(CheckArguments),
     /// Ask a running service whether it lives; for container health checks
     #[command(
         after_help = "Exit code: 0 if it does, 1 if not, after at most 3 seconds.\n\n\
         Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"resumen\", \"healthcheck\"]"
     )]
-    Healthcheck(Healthcheck),
+    Healthcheck(HealthcheckArguments),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  resumen completions bash > /etc/bash_completion.d/resumen")]
     Completions {
@@ -110,7 +110,7 @@ pub(super) enum Command {
 
 /// Which configuration.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Configuration {
+pub(super) struct ConfigArguments {
     /// The configuration [default: config/resumen.toml, else /etc/resumen/resumen.toml]
     #[arg(
         long,
@@ -123,12 +123,12 @@ pub(super) struct Configuration {
 
 /// `serve`
 #[derive(Debug, Args)]
-pub(super) struct Serve {
+pub(super) struct ServeArguments {
     #[command(flatten)]
-    pub(super) configuration: Configuration,
+    pub(super) configuration: ConfigArguments,
     /// Where to listen; wins over the configuration; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen)]
-    pub(super) listen: Option<Listen>,
+    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen)]
+    pub(super) listen: Option<ListenArgument>,
     /// Share the port with another program that was started with this too; while both run, each gets a part of the
     /// connections
     #[arg(long)]
@@ -137,15 +137,15 @@ pub(super) struct Serve {
 
 /// `demo`
 #[derive(Debug, Args)]
-pub(super) struct Demo {
+pub(super) struct DemoArguments {
     /// Where to listen; port 0 picks a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen)]
-    pub(super) listen: Option<Listen>,
+    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen)]
+    pub(super) listen: Option<ListenArgument>,
 }
 
 /// `simulate`
 #[derive(Debug, Args)]
-pub(super) struct Simulate {
+pub(super) struct SimulateArguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = parse_listen)]
     pub(super) listen: SocketAddr,
@@ -153,11 +153,11 @@ pub(super) struct Simulate {
 
 /// `once`
 #[derive(Debug, Args)]
-pub(super) struct Once {
+pub(super) struct OnceArguments {
     #[command(flatten)]
-    pub(super) configuration: Configuration,
+    pub(super) configuration: ConfigArguments,
     /// Wait at most this long, such as 4 or 2.5 [default: server.default_timeout]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_timeout_seconds)]
     pub(super) timeout: Option<Duration>,
     /// How to print it [default: table on a terminal, else json]
     #[arg(long, value_name = "FORMAT")]
@@ -175,9 +175,9 @@ pub(super) enum OnceFormat {
 
 /// `check`
 #[derive(Debug, Args)]
-pub(super) struct Check {
+pub(super) struct CheckArguments {
     #[command(flatten)]
-    pub(super) configuration: Configuration,
+    pub(super) configuration: ConfigArguments,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) format: CheckFormat,
@@ -197,20 +197,20 @@ pub(super) enum CheckFormat {
 
 /// `healthcheck`
 #[derive(Debug, Args)]
-pub(super) struct Healthcheck {
+pub(super) struct HealthcheckArguments {
     /// What to ask [default: /salud on the port of RESUMEN_LISTEN, else on port 8080, of this machine]
-    #[arg(long, value_name = "URL", value_parser = http_url)]
+    #[arg(long, value_name = "URL", value_parser = parse_http_url)]
     pub(super) url: Option<Url>,
     /// Where the service listens, if not asked by its URL
-    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = listen, conflicts_with = "url")]
-    pub(super) listen: Option<Listen>,
+    #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen, conflicts_with = "url")]
+    pub(super) listen: Option<ListenArgument>,
 }
 
 /// An address to listen on. Empty means not given: compose files pass variables on that nobody has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listen(pub(super) Option<SocketAddr>);
+pub(super) struct ListenArgument(pub(super) Option<SocketAddr>);
 
-impl Configuration {
+impl ConfigArguments {
     /// The file that was named, if any. An empty name means none.
     pub(super) fn path(&self) -> Option<PathBuf> {
         self.config
@@ -220,15 +220,15 @@ impl Configuration {
     }
 }
 
-fn listen(text: &str) -> Result<Listen, String> {
+fn parse_optional_listen(text: &str) -> Result<ListenArgument, String> {
     if text.is_empty() {
-        return Ok(Listen(None));
+        return Ok(ListenArgument(None));
     }
-    parse_listen(text).map(|address| Listen(Some(address)))
+    parse_listen(text).map(|address| ListenArgument(Some(address)))
 }
 
 /// The seconds of the query parameter `timeout`.
-fn seconds(text: &str) -> Result<Duration, String> {
+fn parse_timeout_seconds(text: &str) -> Result<Duration, String> {
     let part =
         |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -239,7 +239,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "seconds above 0 are needed such as 4 or 2.5".to_owned())
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+fn parse_http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text)
         .ok()
         .filter(|url| url.scheme() == "http" && url.has_host());
@@ -253,36 +253,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parser_is_sound() {
-        Arguments::command().debug_assert();
+    fn clap_definition_is_valid() {
+        CliArguments::command().debug_assert();
     }
 
     #[test]
-    fn no_command_means_serve() {
+    fn serve_is_default_command() {
         let arguments =
-            Arguments::parse_from(["resumen", "--config", "x.toml", "--listen", "127.0.0.1:0"]);
-        let Command::Serve(serve) = arguments.chosen() else {
+            CliArguments::parse_from(["resumen", "--config", "x.toml", "--listen", "127.0.0.1:0"]);
+        let CliCommand::Serve(serve) = arguments.into_command() else {
             panic!("not serve")
         };
         assert_eq!(serve.configuration.path(), Some("x.toml".into()));
-        assert_eq!(serve.listen, Some(Listen(Some(([127, 0, 0, 1], 0).into()))));
-    }
-
-    #[test]
-    fn empty_means_not_given() {
-        let arguments = Arguments::parse_from(["resumen", "--config", "", "--listen", ""]);
-        let Command::Serve(serve) = arguments.chosen() else {
-            panic!("not serve")
-        };
         assert_eq!(
-            (serve.configuration.path(), serve.listen),
-            (None, Some(Listen(None)))
+            serve.listen,
+            Some(ListenArgument(Some(([127, 0, 0, 1], 0).into())))
         );
     }
 
     #[test]
-    fn seconds_are_those_of_the_query() {
-        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2_500)));
+    fn empty_option_is_ignored() {
+        let arguments = CliArguments::parse_from(["resumen", "--config", "", "--listen", ""]);
+        let CliCommand::Serve(serve) = arguments.into_command() else {
+            panic!("not serve")
+        };
+        assert_eq!(
+            (serve.configuration.path(), serve.listen),
+            (None, Some(ListenArgument(None)))
+        );
+    }
+
+    #[test]
+    fn timeout_matches_query_syntax() {
+        assert_eq!(
+            parse_timeout_seconds("2.5"),
+            Ok(Duration::from_millis(2_500))
+        );
         for bad in [
             "",
             "0",
@@ -298,7 +304,7 @@ mod tests {
             "+2",
             "1234567890",
         ] {
-            assert!(seconds(bad).is_err(), "{bad}");
+            assert!(parse_timeout_seconds(bad).is_err(), "{bad}");
         }
     }
 }

@@ -4,35 +4,39 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::text::{fold, harmless};
+use super::text::{escape_control, wrap_text};
 
 /// Between the two.
-const GAP: &str = " │ ";
+const COLUMN_GAP: &str = " │ ";
 
 /// Before each line.
 const INDENT: &str = "  ";
 
 /// The most lines of one text.
-const LINES: usize = 24;
+const MAX_COLUMN_LINES: usize = 24;
 
 /// The least columns of one text; where there are fewer they stand below each other.
-const LEAST: usize = 30;
+const MIN_COLUMN_WIDTH: usize = 30;
 
 /// Two texts, each with its head, in `width` columns.
-pub(super) fn beside(left: [&str; 2], right: [&str; 2], width: usize) -> String {
-    let room = width.saturating_sub(INDENT.len() + GAP.width()) / 2;
-    if room < LEAST {
+pub(super) fn format_two_columns(left: [&str; 2], right: [&str; 2], width: usize) -> String {
+    let room = width.saturating_sub(INDENT.len() + COLUMN_GAP.width()) / 2;
+    if room < MIN_COLUMN_WIDTH {
         let room = width.saturating_sub(INDENT.len());
-        return rows(&[lines(left, room), lines(right, room)].concat(), &[], 0);
+        return join_columns(
+            &[column_lines(left, room), column_lines(right, room)].concat(),
+            &[],
+            0,
+        );
     }
-    rows(&lines(left, room), &lines(right, room), room)
+    join_columns(&column_lines(left, room), &column_lines(right, room), room)
 }
 
-fn rows(left: &[String], right: &[String], room: usize) -> String {
+fn join_columns(left: &[String], right: &[String], room: usize) -> String {
     let mut out = String::new();
     for at in 0..left.len().max(right.len()) {
         let [left, other] = [left, right].map(|side| side.get(at).map_or("", String::as_str));
-        let gap = if right.is_empty() { "" } else { GAP };
+        let gap = if right.is_empty() { "" } else { COLUMN_GAP };
         let pad = " ".repeat(room.saturating_sub(left.width()));
         let _ = writeln!(
             out,
@@ -44,26 +48,26 @@ fn rows(left: &[String], right: &[String], room: usize) -> String {
 }
 
 /// The head and the first lines of a text, folded to `room`.
-fn lines([head, text]: [&str; 2], room: usize) -> Vec<String> {
+fn column_lines([head, text]: [&str; 2], room: usize) -> Vec<String> {
     let mut lines = vec![head.to_owned()];
     lines.extend(
         text.lines()
-            .flat_map(|line| folded(line, room))
-            .take(LINES + 1),
+            .flat_map(|line| wrap_indented(line, room))
+            .take(MAX_COLUMN_LINES + 1),
     );
-    if lines.len() > LINES + 1 {
-        lines.truncate(LINES);
+    if lines.len() > MAX_COLUMN_LINES + 1 {
+        lines.truncate(MAX_COLUMN_LINES);
         lines.push("… and more, which --format json shows".to_owned());
     }
     lines
 }
 
 /// One line, folded behind its own indent. No more of it than can be shown: it may be a megabyte long.
-fn folded(line: &str, room: usize) -> Vec<String> {
-    let line: String = line.chars().take(room * LINES).collect();
+fn wrap_indented(line: &str, room: usize) -> Vec<String> {
+    let line: String = line.chars().take(room * MAX_COLUMN_LINES).collect();
     let text = line.trim_start_matches(' ');
     let indent = " ".repeat((line.len() - text.len()).min(room / 2));
-    fold(&harmless(text), room - indent.len())
+    wrap_text(&escape_control(text), room - indent.len())
         .into_iter()
         .map(|part| format!("{indent}{part}"))
         .collect()
@@ -77,8 +81,8 @@ mod tests {
     const DATA: &str = "{\n  \"usd\": 97123.45\n}";
 
     #[test]
-    fn two_texts_stand_beside_each_other() {
-        let text = beside(["RAW", RAW], ["EXTRACTED", DATA], 68);
+    fn texts_fill_two_columns() {
+        let text = format_two_columns(["RAW", RAW], ["EXTRACTED", DATA], 68);
         insta::assert_snapshot!(text, @r#"
           RAW                             │ EXTRACTED
           {                               │ {
@@ -94,15 +98,19 @@ mod tests {
     }
 
     #[test]
-    fn on_a_narrow_terminal_they_stand_below_each_other_and_long_ones_are_cut() {
+    fn narrow_columns_are_stacked() {
         let long = "1\n".repeat(30);
-        let text = beside(["RAW", &long], ["EXTRACTED", DATA], 40);
+        let text = format_two_columns(["RAW", &long], ["EXTRACTED", DATA], 40);
         assert!(
             text.contains("  1\n  … and more, which --format json shows\n  EXTRACTED\n  {\n"),
             "{text}"
         );
-        assert_eq!(text.matches("  1\n").count(), LINES - 1, "{text}");
-        let flood = beside(["RAW", &"x".repeat(1 << 20)], ["FAILED", ""], 80);
-        assert_eq!(flood.lines().count(), LINES + 1, "{flood}");
+        assert_eq!(
+            text.matches("  1\n").count(),
+            MAX_COLUMN_LINES - 1,
+            "{text}"
+        );
+        let flood = format_two_columns(["RAW", &"x".repeat(1 << 20)], ["FAILED", ""], 80);
+        assert_eq!(flood.lines().count(), MAX_COLUMN_LINES + 1, "{flood}");
     }
 }

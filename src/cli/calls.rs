@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::domain::{Kind, Pace, Source};
+use crate::domain::{Schedule, Source, SourceKind};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Calls a day, rounded up. A free retry on a connection that was already dead is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Calls {
+pub(super) struct CallEstimate {
     /// By the schedule, while the first provider of each source answers in time.
     pub(super) scheduled: u64,
     /// By the schedule, when every provider before this one fails or is slow.
@@ -19,46 +19,52 @@ pub(super) struct Calls {
 
 /// The calls to everything at one scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(super) struct OriginCalls {
     /// `https://api.example.org`
     pub(super) origin: String,
     /// Of every source together.
-    pub(super) calls: Calls,
+    pub(super) calls: CallEstimate,
 }
 
 /// What the provider at `rank` in the order of preference sees of one source.
-pub(super) fn of_provider(pace: &Pace, rank: usize) -> Calls {
-    let scheduled = per_day(pace.interval.max(pace.min_interval)).unwrap_or(0);
-    Calls {
+pub(super) fn estimate_provider_calls(pace: &Schedule, rank: usize) -> CallEstimate {
+    let scheduled = intervals_per_day(pace.interval.max(pace.min_interval)).unwrap_or(0);
+    CallEstimate {
         scheduled: if rank == 0 { scheduled } else { 0 },
         if_others_fail: scheduled,
-        at_most: per_day(pace.min_interval),
+        at_most: intervals_per_day(pace.min_interval),
     }
 }
 
 /// What each origin sees of all sources, in the order of the configuration.
-pub(super) fn of_origins<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Vec<Origin> {
-    let mut origins: Vec<Origin> = Vec::new();
+pub(super) fn estimate_origin_calls<'s>(
+    sources: impl IntoIterator<Item = &'s Source>,
+) -> Vec<OriginCalls> {
+    let mut origins: Vec<OriginCalls> = Vec::new();
     let mut place = std::collections::HashMap::new();
     for source in sources {
-        let Kind::Fetched { providers, pace } = &source.kind else {
+        let SourceKind::Fetched {
+            providers,
+            schedule: pace,
+        } = &source.kind
+        else {
             continue;
         };
         for (rank, provider) in providers.iter().enumerate() {
             let origin = provider.request.url.origin().ascii_serialization();
-            let calls = of_provider(pace, rank);
+            let calls = estimate_provider_calls(pace, rank);
             let index = *place.entry(origin.clone()).or_insert(origins.len());
             match origins.get_mut(index) {
-                Some(known) => known.calls = known.calls.and(calls),
-                None => origins.push(Origin { origin, calls }),
+                Some(known) => known.calls = known.calls.add_calls(calls),
+                None => origins.push(OriginCalls { origin, calls }),
             }
         }
     }
     origins
 }
 
-impl Calls {
-    fn and(self, other: Self) -> Self {
+impl CallEstimate {
+    fn add_calls(self, other: Self) -> Self {
         Self {
             scheduled: self.scheduled.saturating_add(other.scheduled),
             if_others_fail: self.if_others_fail.saturating_add(other.if_others_fail),
@@ -71,7 +77,7 @@ impl Calls {
 }
 
 /// How often `span` fits into a day, rounded up; none if it is nothing.
-fn per_day(span: Duration) -> Option<u64> {
+fn intervals_per_day(span: Duration) -> Option<u64> {
     let span = span.as_millis();
     (span > 0).then(|| u64::try_from(DAY.as_millis().div_ceil(span)).unwrap_or(u64::MAX))
 }
@@ -80,9 +86,9 @@ fn per_day(span: Duration) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn pace(interval: u64, min_interval: u64) -> Pace {
+    fn schedule(interval: u64, min_interval: u64) -> Schedule {
         let seconds = Duration::from_secs;
-        Pace {
+        Schedule {
             interval: seconds(interval),
             timeout: seconds(1),
             min_interval: seconds(min_interval),
@@ -91,11 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_provider_is_asked_by_the_schedule() {
-        let calls = |rank| of_provider(&pace(15, 2), rank);
+    fn schedule_calls_first_provider() {
+        let calls = |rank| estimate_provider_calls(&schedule(15, 2), rank);
         assert_eq!(
             calls(0),
-            Calls {
+            CallEstimate {
                 scheduled: 5760,
                 if_others_fail: 5760,
                 at_most: Some(43_200)
@@ -103,7 +109,7 @@ mod tests {
         );
         assert_eq!(
             calls(1),
-            Calls {
+            CallEstimate {
                 scheduled: 0,
                 if_others_fail: 5760,
                 at_most: Some(43_200)
@@ -112,14 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_call_are_calls_and_nothing_is_no_bound() {
-        assert_eq!(of_provider(&pace(7, 7), 0).scheduled, 12_343);
-        assert_eq!(of_provider(&pace(10 * 86_400, 60), 0).scheduled, 1);
-        assert_eq!(of_provider(&pace(1, 0), 0).at_most, None);
+    fn calls_are_rounded_up() {
+        assert_eq!(
+            estimate_provider_calls(&schedule(7, 7), 0).scheduled,
+            12_343
+        );
+        assert_eq!(
+            estimate_provider_calls(&schedule(10 * 86_400, 60), 0).scheduled,
+            1
+        );
+        assert_eq!(estimate_provider_calls(&schedule(1, 0), 0).at_most, None);
     }
 
     #[test]
-    fn a_min_interval_beyond_the_interval_slows_the_schedule() {
-        assert_eq!(of_provider(&pace(1, 60), 0).scheduled, 1440);
+    fn min_interval_slows_schedule() {
+        assert_eq!(estimate_provider_calls(&schedule(1, 60), 0).scheduled, 1440);
     }
 }

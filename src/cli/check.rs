@@ -8,39 +8,41 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::arguments::{Check, CheckFormat};
-use super::calls::{self, Calls};
-use super::configuration::Origin;
-use super::console::{self, Failed};
-use super::probe::{self, Probe};
-use super::table::Canvas;
-use crate::config::{Config, Problem, Report, duration_text};
-use crate::domain::{Kind, Name, Pace, Provider, Source};
+use super::arguments::{CheckArguments, CheckFormat};
+use super::calls::{self, CallEstimate};
+use super::configuration::ConfigLocation;
+use super::console::{self, CommandError};
+use super::probe::{self, ProviderProbe};
+use super::table::Terminal;
+use crate::config::{Config, ConfigError, ConfigProblem, format_duration};
+use crate::domain::{Name, Provider, Schedule, Source, SourceKind};
 
 /// Tells what it finds on standard output; as text, problems go to standard error.
-pub(super) fn run(arguments: &Check) -> Result<ExitCode, Failed> {
-    let origin = Origin::find(&arguments.configuration, None);
+pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> {
+    let origin = ConfigLocation::find(&arguments.configuration, None);
     match arguments.format {
         CheckFormat::Text => {
-            let config = origin.load()?;
-            let probes = probed(arguments, &config)?;
-            let canvas = Canvas::of(&std::io::stdout());
-            console::print(text(&config, canvas.colour) + &probe::text(&probes, canvas))?;
-            Ok(verdict(&probes))
+            let config = origin.require_config()?;
+            let probes = probe_if_requested(arguments, &config)?;
+            let canvas = Terminal::from_stream(&std::io::stdout());
+            console::print_stdout(
+                format_text(&config, canvas.has_colour) + &probe::format_probes(&probes, canvas),
+            )?;
+            Ok(probes_exit_code(&probes))
         }
         CheckFormat::Json => {
-            let loaded = origin.read();
-            let probes = loaded
-                .as_ref()
-                .map_or(Ok(Vec::new()), |config| probed(arguments, config))?;
+            let loaded = origin.read_config();
+            let probes = loaded.as_ref().map_or(Ok(Vec::new()), |config| {
+                probe_if_requested(arguments, config)
+            })?;
             let file = origin.path.display().to_string();
-            let mut findings = findings(&file, &loaded);
+            let mut findings = build_findings(&file, &loaded);
             if arguments.live && loaded.is_ok() {
-                findings["live"] = probe::json(&probes);
+                findings["live"] = probe::probes_json(&probes);
             }
-            console::print(format!("{findings:#}\n"))?;
+            console::print_stdout(format!("{findings:#}\n"))?;
             Ok(if loaded.is_ok() {
-                verdict(&probes)
+                probes_exit_code(&probes)
             } else {
                 ExitCode::from(2)
             })
@@ -49,16 +51,19 @@ pub(super) fn run(arguments: &Check) -> Result<ExitCode, Failed> {
 }
 
 /// What each provider answers now, if that was asked for.
-fn probed(arguments: &Check, config: &Config) -> anyhow::Result<Vec<Probe>> {
+fn probe_if_requested(
+    arguments: &CheckArguments,
+    config: &Config,
+) -> anyhow::Result<Vec<ProviderProbe>> {
     if arguments.live {
-        probe::all(config)
+        probe::probe_all(config)
     } else {
         Ok(Vec::new())
     }
 }
 
-fn verdict(probes: &[Probe]) -> ExitCode {
-    if probe::all_ok(probes) {
+fn probes_exit_code(probes: &[ProviderProbe]) -> ExitCode {
+    if probe::all_succeeded(probes) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -66,15 +71,15 @@ fn verdict(probes: &[Probe]) -> ExitCode {
 }
 
 /// The findings for people.
-fn text(config: &Config, colour: bool) -> String {
+fn format_text(config: &Config, colour: bool) -> String {
     let mut text = String::new();
     for warning in &config.warnings {
-        let _ = writeln!(text, "{}\n", warning.draw(colour));
+        let _ = writeln!(text, "{}\n", warning.render_text(colour));
     }
     let derived = config
         .sources
         .iter()
-        .filter(|source| source.pace().is_none())
+        .filter(|source| source.schedule().is_none())
         .count();
     let fetched = config.sources.len() - derived;
     let _ = writeln!(
@@ -82,9 +87,9 @@ fn text(config: &Config, colour: bool) -> String {
         "{} is valid: {fetched} sources, {derived} derived\n",
         config.path.display()
     );
-    text.push_str(&columns(&source_rows(config), false));
+    text.push_str(&format_columns(&source_rows(config), false));
     text.push('\n');
-    text.push_str(&columns(&call_rows(config), true));
+    text.push_str(&format_columns(&call_rows(config), true));
     text
 }
 
@@ -100,12 +105,12 @@ fn source_rows(config: &Config) -> Vec<Vec<String>> {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for source in &config.sources {
         let names = match &source.kind {
-            Kind::Fetched { providers, .. } => providers
+            SourceKind::Fetched { providers, .. } => providers
                 .iter()
                 .map(|one| one.name.as_str())
                 .collect::<Vec<_>>()
                 .join(", then "),
-            Kind::Derived { from, .. } => {
+            SourceKind::Derived { inputs: from, .. } => {
                 format!(
                     "computed from {}",
                     from.iter()
@@ -115,14 +120,18 @@ fn source_rows(config: &Config) -> Vec<Vec<String>> {
                 )
             }
         };
-        let pace = |pick: fn(&Pace) -> Duration| {
+        let pace = |pick: fn(&Schedule) -> Duration| {
             source
-                .pace()
+                .schedule()
                 .map(pick)
-                .map(duration_text)
+                .map(format_duration)
                 .unwrap_or_default()
         };
-        let [ttl, max_stale] = [source.shelf.ttl, source.shelf.max_stale].map(duration_text);
+        let [ttl, max_stale] = [
+            source.freshness_policy.ttl,
+            source.freshness_policy.max_stale,
+        ]
+        .map(format_duration);
         rows.push(vec![
             source.name.to_string(),
             pace(|pace| pace.interval),
@@ -143,7 +152,7 @@ fn call_rows(config: &Config) -> Vec<Vec<String>> {
         "AT MOST, LIVE",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let mut row = |name: String, calls: Calls| {
+    let mut row = |name: String, calls: CallEstimate| {
         let most = calls
             .at_most
             .map_or_else(|| "no bound".to_owned(), |most| most.to_string());
@@ -155,22 +164,24 @@ fn call_rows(config: &Config) -> Vec<Vec<String>> {
         ]);
     };
     for source in &config.sources {
-        let Some(pace) = source.pace() else { continue };
+        let Some(pace) = source.schedule() else {
+            continue;
+        };
         for (rank, provider) in source.providers().iter().enumerate() {
             row(
                 format!("{}, {}", source.name, provider.name),
-                calls::of_provider(pace, rank),
+                calls::estimate_provider_calls(pace, rank),
             );
         }
     }
-    for origin in calls::of_origins(sources(config)) {
+    for origin in calls::estimate_origin_calls(iter_sources(config)) {
         row(format!("{} in all", origin.origin), origin.calls);
     }
     rows
 }
 
 /// Rows as columns as wide as they must be; all but the first to the right if they are `numbers`.
-fn columns(rows: &[Vec<String>], numbers: bool) -> String {
+fn format_columns(rows: &[Vec<String>], numbers: bool) -> String {
     let wide = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(wide).collect();
     let mut text = String::new();
@@ -190,7 +201,7 @@ fn columns(rows: &[Vec<String>], numbers: bool) -> String {
 }
 
 /// The findings for programs.
-fn findings(file: &str, loaded: &Result<Config, Report>) -> Value {
+fn build_findings(file: &str, loaded: &Result<Config, ConfigError>) -> Value {
     let problems = match loaded {
         Ok(config) => &config.warnings,
         Err(report) => &report.problems,
@@ -198,23 +209,23 @@ fn findings(file: &str, loaded: &Result<Config, Report>) -> Value {
     let mut findings = json!({
         "file": file,
         "valid": loaded.is_ok(),
-        "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+        "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
     });
     if let Ok(config) = loaded {
-        let origins = calls::of_origins(sources(config));
-        let origin = |one: &calls::Origin| json!({"origin": one.origin, "calls_per_day": calls_json(one.calls)});
-        findings["sources"] = sources(config).map(source_json).collect();
+        let origins = calls::estimate_origin_calls(iter_sources(config));
+        let origin = |one: &calls::OriginCalls| json!({"origin": one.origin, "calls_per_day": calls_json(one.calls)});
+        findings["sources"] = iter_sources(config).map(source_json).collect();
         findings["origins"] = origins.iter().map(origin).collect();
     }
     findings
 }
 
-fn problem(problem: &Problem) -> Value {
+fn problem_json(problem: &ConfigProblem) -> Value {
     json!({
         "severity": problem.severity.as_str(),
         "file": &*problem.file,
-        "line": problem.place.as_ref().map(|place| place.line),
-        "column": problem.place.as_ref().map(|place| place.column),
+        "line": problem.location.as_ref().map(|place| place.line),
+        "column": problem.location.as_ref().map(|place| place.column),
         "message": problem.message,
         "help": problem.help,
     })
@@ -224,19 +235,24 @@ fn source_json(source: &Source) -> Value {
     let seconds = |span: Duration| span.as_secs_f64();
     let mut value = json!({
         "name": source.name.as_str(),
-        "ttl_s": seconds(source.shelf.ttl),
-        "max_stale_s": seconds(source.shelf.max_stale),
+        "ttl_s": seconds(source.freshness_policy.ttl),
+        "max_stale_s": seconds(source.freshness_policy.max_stale),
     });
     match &source.kind {
-        Kind::Derived { from, .. } => value["from"] = from.iter().map(Name::as_str).collect(),
-        Kind::Fetched { providers, pace } => {
+        SourceKind::Derived { inputs: from, .. } => {
+            value["from"] = from.iter().map(Name::as_str).collect()
+        }
+        SourceKind::Fetched {
+            providers,
+            schedule: pace,
+        } => {
             value["interval_s"] = seconds(pace.interval).into();
             value["timeout_s"] = seconds(pace.timeout).into();
             value["min_interval_s"] = seconds(pace.min_interval).into();
             value["hedge_after_s"] = pace.hedge_after.map(seconds).into();
             let provider = |(rank, one): (usize, &Provider)| {
                 let origin = one.request.url.origin().ascii_serialization();
-                let calls = calls_json(calls::of_provider(pace, rank));
+                let calls = calls_json(calls::estimate_provider_calls(pace, rank));
                 json!({"name": one.name.as_str(), "origin": origin, "calls_per_day": calls})
             };
             value["providers"] = providers.iter().enumerate().map(provider).collect();
@@ -245,10 +261,10 @@ fn source_json(source: &Source) -> Value {
     value
 }
 
-fn calls_json(calls: Calls) -> Value {
+fn calls_json(calls: CallEstimate) -> Value {
     json!({"scheduled": calls.scheduled, "if_others_fail": calls.if_others_fail, "at_most": calls.at_most})
 }
 
-fn sources(config: &Config) -> impl Iterator<Item = &Source> {
+fn iter_sources(config: &Config) -> impl Iterator<Item = &Source> {
     config.sources.iter().map(|source| &**source)
 }

@@ -5,31 +5,31 @@ use std::path::PathBuf;
 
 use tracing::{error, warn};
 
-use super::arguments::Configuration;
-use super::console::{self, Failed};
-use crate::config::{self, Config, Report, Severity};
+use super::arguments::ConfigArguments;
+use super::console::{self, CommandError};
+use crate::config::{self, Config, ConfigError, Severity};
 
 /// A file, and what wins over it. It can be read again and again.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
+pub(super) struct ConfigLocation {
     /// The file.
     pub(super) path: PathBuf,
     /// Where to listen, whatever the file says.
     listen: Option<SocketAddr>,
 }
 
-impl Origin {
+impl ConfigLocation {
     /// The file that was named, or the one in a usual place.
-    pub(super) fn find(arguments: &Configuration, listen: Option<SocketAddr>) -> Self {
+    pub(super) fn find(arguments: &ConfigArguments, listen: Option<SocketAddr>) -> Self {
         Self {
-            path: config::find(arguments.path().as_deref(), &console::variable),
+            path: config::find_path(arguments.path().as_deref(), &console::read_env_var),
             listen,
         }
     }
 
     /// This file, wherever it says to listen.
     #[cfg(test)]
-    pub(super) fn at(path: &std::path::Path) -> Self {
+    pub(super) fn from_path(path: &std::path::Path) -> Self {
         Self {
             path: path.to_owned(),
             listen: None,
@@ -37,28 +37,29 @@ impl Origin {
     }
 
     /// Reads and checks the file as it is now.
-    pub(super) fn read(&self) -> Result<Config, Report> {
-        let mut config = config::load(&self.path, &console::variable)?;
+    pub(super) fn read_config(&self) -> Result<Config, ConfigError> {
+        let mut config = config::load(&self.path, &console::read_env_var)?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         Ok(config)
     }
 
     /// Reads it for a command that cannot do without; every problem is told where people look.
-    pub(super) fn load(&self) -> Result<Config, Failed> {
-        self.read()
-            .map_err(|report| Failed::Usage(report.draw(console::colours(&std::io::stderr()))))
+    pub(super) fn require_config(&self) -> Result<Config, CommandError> {
+        self.read_config().map_err(|report| {
+            CommandError::Usage(report.render_text(console::supports_colour(&std::io::stderr())))
+        })
     }
 }
 
 /// One line of the log for each thing that is allowed but unwise.
-pub(super) fn warn_of(config: &Config) {
+pub(super) fn log_warnings(config: &Config) {
     for problem in &config.warnings {
         warn!("{problem}");
     }
 }
 
 /// One line of the log for each problem of a file that was refused.
-pub(super) fn log(report: &Report) {
+pub(super) fn log_problems(report: &ConfigError) {
     for problem in &report.problems {
         match problem.severity {
             Severity::Error => error!("{problem}"),

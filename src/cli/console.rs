@@ -7,26 +7,26 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
-use crate::telemetry::{self, Mask, Settings};
+use crate::telemetry::{self, LogRedactor, LogSettings};
 
 /// Why a command could not do its work.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum CommandError {
     /// Bad usage or configuration, told in full; exit code 2.
     Usage(String),
     /// Something at run time; exit code 1.
     Runtime(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Failed {
+impl From<anyhow::Error> for CommandError {
     fn from(error: anyhow::Error) -> Self {
         Self::Runtime(error)
     }
 }
 
-impl Failed {
+impl CommandError {
     /// Tells it on standard error, and gives its exit code.
-    pub(super) fn report(self) -> ExitCode {
+    pub(super) fn report_exit_code(self) -> ExitCode {
         let (text, code) = match self {
             Self::Usage(text) => (text, 2),
             Self::Runtime(error) => (format!("error: {error:#}"), 1),
@@ -37,28 +37,31 @@ impl Failed {
 }
 
 /// One variable of the environment; one that is not UTF-8 is as good as unset.
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(super) fn read_env_var(name: &str) -> Option<String> {
     std::env::var_os(name)?.into_string().ok()
 }
 
 /// Whether to paint what goes to this stream.
-pub(super) fn colours(stream: &impl IsTerminal) -> bool {
-    let forbidden = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !forbidden && variable("TERM").as_deref() != Some("dumb")
+pub(super) fn supports_colour(stream: &impl IsTerminal) -> bool {
+    let forbidden = read_env_var("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !forbidden && read_env_var("TERM").as_deref() != Some("dumb")
 }
 
 /// Starts the log. `quietly` is the filter of a command whose output tells everything by itself.
-pub(super) fn log(clock: Clock, quietly: Option<&str>) -> Result<Mask, Failed> {
-    let filter = variable("RESUMEN_LOG").filter(|text| !text.is_empty());
-    let format = variable("RESUMEN_LOG_FORMAT");
-    let settings = Settings::parse(filter.as_deref().or(quietly), format.as_deref());
-    let mut settings = settings.map_err(|error| Failed::Usage(format!("error: {error}")))?;
-    settings.colour = colours(&io::stderr());
+pub(super) fn init_logging(
+    clock: Clock,
+    quietly: Option<&str>,
+) -> Result<LogRedactor, CommandError> {
+    let filter = read_env_var("RESUMEN_LOG").filter(|text| !text.is_empty());
+    let format = read_env_var("RESUMEN_LOG_FORMAT");
+    let settings = LogSettings::parse(filter.as_deref().or(quietly), format.as_deref());
+    let mut settings = settings.map_err(|error| CommandError::Usage(format!("error: {error}")))?;
+    settings.colour = supports_colour(&io::stderr());
     Ok(telemetry::install(&settings, clock))
 }
 
 /// A runtime for commands that have little to do.
-pub(super) fn small_runtime() -> anyhow::Result<Runtime> {
+pub(super) fn build_small_runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
         .build()
@@ -66,7 +69,7 @@ pub(super) fn small_runtime() -> anyhow::Result<Runtime> {
 }
 
 /// Prints for whoever asked; a reader that has gone (`| head`) is no failure.
-pub(super) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+pub(super) fn print_stdout(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -77,7 +80,7 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
 }
 
 /// The columns of a terminal; none if it is no terminal, or does not say.
-pub(super) fn width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+pub(super) fn terminal_width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

@@ -9,47 +9,47 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::arguments::Demo;
-use super::console::{self, Failed};
+use super::arguments::DemoArguments;
+use super::console::{self, CommandError};
 use super::serve;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::shutdown::Signals;
+use crate::shutdown::ProcessSignals;
 use crate::simulator;
 
 /// What is served: a file like any other, but for the address of the providers.
-const CONFIGURATION: &str = include_str!("../../config/demo.toml");
+const DEMO_CONFIG: &str = include_str!("../../config/demo.toml");
 
 /// Where that file supposes the providers.
-const SIMULATOR: &str = "127.0.0.1:8081";
+const SIMULATOR_ADDRESS: &str = "127.0.0.1:8081";
 
 /// Serves the demonstration until a signal.
-pub(super) fn run(arguments: &Demo) -> Result<ExitCode, Failed> {
+pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let mask = console::log(clock, None)?;
+    let mask = console::init_logging(clock, None)?;
     let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("failed to listen for the simulator")?;
-    let mut config = configuration(&providers)?;
+    let mut config = parse_demo_config(&providers)?;
     config.server.listen = arguments
         .listen
         .and_then(|listen| listen.0)
         .unwrap_or(config.server.listen);
-    mask.replace(config.secrets.clone());
-    let signals = Signals::listen().context("failed to listen to signals")?;
-    let listener = serve::bind(config.server.listen, false)?;
-    let service = serve::start(&config, listener, clock)?;
-    let runtime = serve::runtime_of(&service)?;
+    mask.replace_secrets(config.secrets.clone());
+    let signals = ProcessSignals::listen().context("failed to listen to signals")?;
+    let listener = serve::bind_listener(config.server.listen, false)?;
+    let service = serve::start_service(&config, listener, clock)?;
+    let runtime = serve::service_runtime(&service)?;
     let stop = CancellationToken::new();
-    simulate(&runtime, providers, clock, &stop)?;
-    console::print(invitation(&format!("http://{}", service.address())))?;
+    spawn_simulator(&runtime, providers, clock, &stop)?;
+    console::print_stdout(format_welcome(&format!("http://{}", service.address())))?;
     runtime.block_on(signals.drain.cancelled());
-    service.stop(&signals.end);
+    service.stop(&signals.force_stop);
     stop.cancel();
     Ok(ExitCode::SUCCESS)
 }
 
 /// Serves the simulated providers beside the flights. Who asked before waits in the socket's queue.
-fn simulate(
+fn spawn_simulator(
     runtime: &Handle,
     socket: TcpListener,
     clock: Clock,
@@ -65,20 +65,20 @@ fn simulate(
     Ok(())
 }
 
-fn configuration(providers: &TcpListener) -> Result<Config, Failed> {
+fn parse_demo_config(providers: &TcpListener) -> Result<Config, CommandError> {
     let address = providers
         .local_addr()
         .context("failed to read the simulator's address")?;
-    let text = CONFIGURATION.replace(SIMULATOR, &address.to_string());
+    let text = DEMO_CONFIG.replace(SIMULATOR_ADDRESS, &address.to_string());
     let parsed = config::parse(
         Path::new("config/demo.toml"),
         text.as_bytes(),
-        &console::variable,
+        &console::read_env_var,
     );
-    parsed.map_err(|report| Failed::Usage(report.draw(false)))
+    parsed.map_err(|report| CommandError::Usage(report.render_text(false)))
 }
 
-fn invitation(base: &str) -> String {
+fn format_welcome(base: &str) -> String {
     format!(
         "resumen's demonstration is on {base}\n\n  \
          {base}/                            the panel, for people\n  \
@@ -94,10 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demonstration_is_valid_and_asks_its_own_simulator_only() {
+    fn demo_calls_only_its_simulator() {
         let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = providers.local_addr().unwrap().port();
-        let config = configuration(&providers).unwrap();
+        let config = parse_demo_config(&providers).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.store.path, None);
         let asked = config.sources.iter().flat_map(|source| source.providers());

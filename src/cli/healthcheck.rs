@@ -15,35 +15,35 @@ use tokio::net::TcpStream;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::{Position, Url};
 
-use super::arguments::Healthcheck;
-use super::console::{self, Failed};
+use super::arguments::HealthcheckArguments;
+use super::console::{self, CommandError};
 
 /// The total: a service that needs longer is not healthy.
-const LIMIT: Duration = Duration::from_secs(3);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The most of an answer that is read.
-const MOST: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Asks once.
-pub(super) fn run(arguments: &Healthcheck) -> Result<ExitCode, Failed> {
+pub(super) fn run(arguments: &HealthcheckArguments) -> Result<ExitCode, CommandError> {
     let url = match &arguments.url {
-        Some(url) => salud_of(url.clone()),
-        None => local(arguments.listen.and_then(|listen| listen.0))?,
+        Some(url) => with_default_path(url.clone()),
+        None => local_health_url(arguments.listen.and_then(|listen| listen.0))?,
     };
     let shown = format!(
         "http://{}{}",
         &url[Position::BeforeHost..Position::AfterPort],
         url.path()
     );
-    let asked =
-        console::small_runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask(&url)).await });
+    let asked = console::build_small_runtime()?
+        .block_on(async { tokio::time::timeout(TOTAL_TIMEOUT, check_health(&url)).await });
     match asked {
-        Ok(Ok(())) => console::print(format!("ok: {shown}\n"))?,
+        Ok(Ok(())) => console::print_stdout(format!("ok: {shown}\n"))?,
         Ok(Err(error)) => return Err(error.context(format!("{shown} is not healthy")).into()),
         Err(_) => {
             return Err(anyhow::anyhow!(
                 "{shown} is not healthy: no answer within {} s",
-                LIMIT.as_secs()
+                TOTAL_TIMEOUT.as_secs()
             )
             .into());
         }
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Healthcheck) -> Result<ExitCode, Failed> {
 }
 
 /// `/salud` unless the URL names another path.
-fn salud_of(mut url: Url) -> Url {
+fn with_default_path(mut url: Url) -> Url {
     if url.path() == "/" {
         url.set_path("/salud");
     }
@@ -60,7 +60,7 @@ fn salud_of(mut url: Url) -> Url {
 }
 
 /// `/salud` of a service of this machine that listens there; on all addresses means on loopback too.
-fn local(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
+fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
     let mut address = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -73,7 +73,7 @@ fn local(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
     Url::parse(&format!("http://{address}/salud")).context("failed to make a URL of the address")
 }
 
-async fn ask(url: &Url) -> anyhow::Result<()> {
+async fn check_health(url: &Url) -> anyhow::Result<()> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port))
@@ -97,15 +97,15 @@ async fn ask(url: &Url) -> anyhow::Result<()> {
     if status == StatusCode::OK {
         return Ok(());
     }
-    let body = Limited::new(answer.into_body(), MOST)
+    let body = Limited::new(answer.into_body(), MAX_BODY_BYTES)
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes);
-    bail!("HTTP {status}{}", detail(&body.unwrap_or_default()))
+    bail!("HTTP {status}{}", problem_detail(&body.unwrap_or_default()))
 }
 
 /// What a problem document tells, escaped.
-fn detail(body: &[u8]) -> String {
+fn problem_detail(body: &[u8]) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let detail = problem
         .as_ref()
@@ -125,12 +125,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_listens_everywhere_is_asked_on_loopback() {
-        let url = |listen: &str| local(Some(listen.parse().unwrap())).unwrap().to_string();
-        assert_eq!(local(None).unwrap().as_str(), "http://127.0.0.1:8080/salud");
+    fn unspecified_address_uses_loopback() {
+        let url = |listen: &str| {
+            local_health_url(Some(listen.parse().unwrap()))
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            local_health_url(None).unwrap().as_str(),
+            "http://127.0.0.1:8080/salud"
+        );
         assert_eq!(url("0.0.0.0:9"), "http://127.0.0.1:9/salud");
         assert_eq!(url("[::]:9"), "http://[::1]:9/salud");
         assert_eq!(url("10.1.2.3:80"), "http://10.1.2.3/salud");
-        assert!(local(Some(([127, 0, 0, 1], 0).into())).is_err());
+        assert!(local_health_url(Some(([127, 0, 0, 1], 0).into())).is_err());
     }
 }

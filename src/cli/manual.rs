@@ -8,31 +8,31 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::arguments::Arguments;
-use super::console::{Failed, print};
+use super::arguments::CliArguments;
+use super::console::{CommandError, print_stdout};
 
 /// Prints the completions for a shell.
-pub(super) fn completions(shell: Shell) -> Result<ExitCode, Failed> {
+pub(super) fn print_completions(shell: Shell) -> Result<ExitCode, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(
         shell,
-        &mut Arguments::command(),
+        &mut CliArguments::command(),
         env!("CARGO_PKG_NAME"),
         &mut script,
     );
-    print(script)?;
+    print_stdout(script)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the manual page, in roff.
-pub(super) fn page() -> Result<ExitCode, Failed> {
-    print(roff().context("failed to render the manual page")?)?;
+pub(super) fn print_man_page() -> Result<ExitCode, CommandError> {
+    print_stdout(render_man_page().context("failed to render the manual page")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// One page for the program and all its commands.
-fn roff() -> std::io::Result<Vec<u8>> {
-    let mut command = Arguments::command();
+fn render_man_page() -> std::io::Result<Vec<u8>> {
+    let mut command = CliArguments::command();
     command.build();
     let mut page = Vec::new();
     let man = Man::new(command.clone());
@@ -42,20 +42,20 @@ fn roff() -> std::io::Result<Vec<u8>> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     for sub in command.get_subcommands() {
-        section(&mut page, sub)?;
+        write_command_section(&mut page, sub)?;
     }
-    page.extend(literal("NOTES", &after_help(&command)).into_bytes());
+    page.extend(format_literal("NOTES", &after_help_text(&command)).into_bytes());
     Ok(page)
 }
 
 /// A command of the program: what it does, its options, what its help says after them.
-fn section(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
+fn write_command_section(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
     let about = command
         .get_about()
         .map(ToString::to_string)
         .unwrap_or_default();
     let name = command.get_name().to_uppercase();
-    page.extend(format!(".SH {name}\n{}.\n.PP\n", escaped(&about)).into_bytes());
+    page.extend(format!(".SH {name}\n{}.\n.PP\n", escape_roff(&about)).into_bytes());
     let mut options = Vec::new();
     Man::new(command.clone()).render_options_section(&mut options)?;
     page.extend(
@@ -63,11 +63,11 @@ fn section(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
             .replace(".SH OPTIONS\n", "")
             .into_bytes(),
     );
-    page.extend(literal("", &after_help(command)).into_bytes());
+    page.extend(format_literal("", &after_help_text(command)).into_bytes());
     Ok(())
 }
 
-fn after_help(command: &Command) -> String {
+fn after_help_text(command: &Command) -> String {
     command
         .get_after_help()
         .map(ToString::to_string)
@@ -75,7 +75,7 @@ fn after_help(command: &Command) -> String {
 }
 
 /// A text whose lines stay as they are.
-fn literal(head: &str, text: &str) -> String {
+fn format_literal(head: &str, text: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
@@ -86,13 +86,13 @@ fn literal(head: &str, text: &str) -> String {
     };
     out.push_str(".nf\n");
     for line in text.lines() {
-        let _ = writeln!(out, "{}", escaped(line));
+        let _ = writeln!(out, "{}", escape_roff(line));
     }
     out + ".fi\n"
 }
 
 /// Text that roff takes for nothing else.
-fn escaped(text: &str) -> String {
+fn escape_roff(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) {
         format!("\\&{text}")
@@ -106,8 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_examples_stay_lines_and_nothing_in_them_is_a_request() {
-        let text = literal("X", ".so /etc/passwd\n'x\n--live \\n");
+    fn roff_examples_are_escaped() {
+        let text = format_literal("X", ".so /etc/passwd\n'x\n--live \\n");
         assert_eq!(
             text,
             ".SH X\n.nf\n\\&.so /etc/passwd\n\\&'x\n\\-\\-live \\en\n.fi\n"

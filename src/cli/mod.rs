@@ -26,12 +26,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::{Arguments, Command};
-use console::Failed;
+use arguments::{CliArguments, CliCommand};
+use console::CommandError;
 
 /// Runs the command that the process was started with, to its exit code.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match CliArguments::try_parse() {
         Ok(arguments) => arguments,
         Err(refused) => {
             // Help and version are such errors too, and go to standard output; a closed one is nobody's business.
@@ -39,18 +39,18 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if refused.use_stderr() { 2 } else { 0 });
         }
     };
-    dispatch(arguments).unwrap_or_else(Failed::report)
+    dispatch_command(arguments).unwrap_or_else(CommandError::report_exit_code)
 }
 
-fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
-    match arguments.chosen() {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Once(arguments) => once::run(&arguments),
-        Command::Simulate(arguments) => simulate::run(&arguments),
-        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
-        Command::Completions { shell } => manual::completions(shell),
-        Command::Man => manual::page(),
-        Command::Check(arguments) => check::run(&arguments),
+fn dispatch_command(arguments: CliArguments) -> Result<ExitCode, CommandError> {
+    match arguments.into_command() {
+        CliCommand::Serve(arguments) => serve::run(&arguments),
+        CliCommand::Demo(arguments) => demo::run(&arguments),
+        CliCommand::Once(arguments) => once::run(&arguments),
+        CliCommand::Simulate(arguments) => simulate::run(&arguments),
+        CliCommand::Healthcheck(arguments) => healthcheck::run(&arguments),
+        CliCommand::Completions { shell } => manual::print_completions(shell),
+        CliCommand::Man => manual::print_man_page(),
+        CliCommand::Check(arguments) => check::run(&arguments),
     }
 }

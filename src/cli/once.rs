@@ -12,65 +12,67 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::arguments::{Once, OnceFormat};
-use super::configuration::Origin;
-use super::console::{self, Failed};
-use super::table::{Canvas, HIDDEN};
-use crate::app::{Engine, Gear};
+use super::arguments::{OnceArguments, OnceFormat};
+use super::configuration::ConfigLocation;
+use super::console::{self, CommandError};
+use super::table::{HIDDEN_FAILURES_KEY, Terminal};
+use crate::app::{AppCore, CoreDeps};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{Name, Roster, Snapshot};
+use crate::domain::{Name, Snapshot, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
-use crate::render::{Mode, Rendering, render, rfc3339};
+use crate::render::{RenderMode, Rendering, format_rfc3339, render_summary};
 use crate::store::StateFile;
 
 /// Asks every source once.
-pub(super) fn run(arguments: &Once) -> Result<ExitCode, Failed> {
+pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
     // The answer tells every failure by itself.
-    let mask = console::log(clock, Some("error"))?;
-    let config = Origin::find(&arguments.configuration, None).load()?;
-    mask.replace(config.secrets.clone());
+    let mask = console::init_logging(clock, Some("error"))?;
+    let config = ConfigLocation::find(&arguments.configuration, None).require_config()?;
+    mask.replace_secrets(config.secrets.clone());
     let timeout = arguments.timeout.unwrap_or(config.server.default_timeout);
-    let runtime = console::small_runtime()?;
+    let runtime = console::build_small_runtime()?;
     let fetch = HttpFetch::new(clock, config.secrets.clone());
-    let answer = runtime.block_on(round(fetch, &config, clock, timeout));
+    let answer = runtime.block_on(run_live_request(fetch, &config, clock, timeout));
     // A name lookup cannot be cancelled; nobody waits for it any more.
     runtime.shutdown_background();
     let (answer, snapshot) = answer?;
-    console::print(match arguments.format.unwrap_or_else(usual_format) {
+    console::print_stdout(match arguments.format.unwrap_or_else(default_format) {
         OnceFormat::Json => [&answer.body[..], b"\n"].concat(),
-        OnceFormat::Table => table(&answer, &snapshot, &before(&config, clock))?.into_bytes(),
+        OnceFormat::Table => {
+            format_table(&answer, &snapshot, &load_previous_snapshot(&config, clock))?.into_bytes()
+        }
     })?;
-    Ok(if answer.all_ok {
+    Ok(if answer.is_all_ok {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-async fn round(
+async fn run_live_request(
     fetch: impl Fetch,
     config: &Config,
     clock: Clock,
     timeout: Duration,
 ) -> anyhow::Result<(Rendering, Arc<Snapshot>)> {
     let stop = CancellationToken::new();
-    let gear = Gear {
+    let gear = CoreDeps {
         fetch: Arc::new(fetch),
         extractor: Extractor::new(config.secrets.clone()),
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: stop.clone(),
-        witness: Arc::new(|_| {}),
-        state: None,
-        shared: None,
+        outcome_observer: Arc::new(|_| {}),
+        state_file: None,
+        shared_store: None,
     };
     let _stop = stop.drop_guard();
-    let engine = Engine::idle(gear, &config.sources, timeout)?;
+    let engine = AppCore::build_on_demand(gear, &config.sources, timeout)?;
     let names: Vec<Name> = config
         .sources
         .iter()
@@ -78,25 +80,25 @@ async fn round(
         .collect();
     let gathering = engine
         .live
-        .gather(&names, Duration::ZERO, clock.deadline(timeout));
+        .fetch_sources(&names, Duration::ZERO, clock.deadline(timeout));
     let gathered = tokio::select! {
         biased;
         gathered = gathering => gathered,
-        never = progress(&engine.cache) => match never {},
+        never = show_progress(&engine.cache) => match never {},
     };
-    let mode = Mode::Live {
+    let mode = RenderMode::Live {
         timeout,
-        notes: &gathered.notes,
-        collapsed: gathered.collapsed,
+        source_results: &gathered.notes,
+        is_collapsed: gathered.was_collapsed,
     };
-    let answer = render(&gathered.snapshot, &gathered.selection, &mode, clock.now());
+    let answer = render_summary(&gathered.snapshot, &gathered.positions, &mode, clock.now());
     Ok((answer, gathered.snapshot))
 }
 
 /// Tells on a terminal who is still waited for, until it is dropped; then the line is gone.
-async fn progress(cache: &Cache) -> std::convert::Infallible {
-    struct Erase;
-    impl Drop for Erase {
+async fn show_progress(cache: &Cache) -> std::convert::Infallible {
+    struct EraseLineOnDrop;
+    impl Drop for EraseLineOnDrop {
         fn drop(&mut self) {
             let _ = write!(io::stderr(), "\r\u{1b}[K");
         }
@@ -104,11 +106,11 @@ async fn progress(cache: &Cache) -> std::convert::Infallible {
     if !io::stderr().is_terminal() {
         return std::future::pending().await;
     }
-    let _erase = Erase;
+    let _erase = EraseLineOnDrop;
     let mut changes = cache.subscribe();
     loop {
-        let line = waiting(&cache.snapshot());
-        let room = console::width(&io::stderr())
+        let line = progress_line(&cache.snapshot());
+        let room = console::terminal_width(&io::stderr())
             .unwrap_or(80)
             .saturating_sub(1);
         let line: String = line.chars().take(room).collect();
@@ -119,11 +121,11 @@ async fn progress(cache: &Cache) -> std::convert::Infallible {
     }
 }
 
-fn waiting(snapshot: &Snapshot) -> String {
-    let entries = snapshot.entries();
+fn progress_line(snapshot: &Snapshot) -> String {
+    let entries = snapshot.source_states();
     let open: Vec<&str> = entries
         .iter()
-        .filter(|entry| entry.trail.last.is_none())
+        .filter(|entry| entry.history.last_attempt.is_none())
         .map(|entry| entry.source.name.as_str())
         .collect();
     let ended = entries.len() - open.len();
@@ -134,7 +136,7 @@ fn waiting(snapshot: &Snapshot) -> String {
     )
 }
 
-fn usual_format() -> OnceFormat {
+fn default_format() -> OnceFormat {
     if io::stdout().is_terminal() {
         OnceFormat::Table
     } else {
@@ -143,39 +145,39 @@ fn usual_format() -> OnceFormat {
 }
 
 /// What a service of this configuration told its state file last, if it has one that can be read.
-fn before(config: &Config, clock: Clock) -> Snapshot {
+fn load_previous_snapshot(config: &Config, clock: Clock) -> Snapshot {
     let state = config
         .store
         .path
         .as_deref()
-        .and_then(|path| StateFile::new(path).load().state);
+        .and_then(|path| StateFile::new(path).load().content);
     let kept = state
-        .map(|state| state.seen_from(&clock.moment()))
+        .map(|state| state.into_records_at(&clock.timestamps()))
         .unwrap_or_default();
-    Snapshot::new(Arc::new(Roster::new(config.sources.clone()))).restore(&kept)
+    Snapshot::new(Arc::new(SourceSet::new(config.sources.clone()))).restore(&kept)
 }
 
-fn table(answer: &Rendering, now: &Snapshot, before: &Snapshot) -> anyhow::Result<String> {
+fn format_table(answer: &Rendering, now: &Snapshot, before: &Snapshot) -> anyhow::Result<String> {
     let mut body: Value =
         serde_json::from_slice(&answer.body).context("failed to read the answer")?;
-    for (at, entry) in now.entries().iter().enumerate() {
+    for (at, entry) in now.source_states().iter().enumerate() {
         let Some(result) = body["resultados"].get_mut(entry.source.name.as_str()) else {
             continue;
         };
         let since = before
-            .state(at, answer.generated_at)
-            .error
-            .and_then(|trouble| trouble.since);
+            .source_view(at, answer.generated_at)
+            .failure
+            .and_then(|trouble| trouble.failing_since);
         if let Some(told) = result.get_mut("failing_since") {
-            *told = json!(since.map(rfc3339));
+            *told = json!(since.map(format_rfc3339));
         } else {
-            let hidden = entry.broken().map(|(streak, failure)| {
-                let since = before.entries()[at].trail.streak(&streak.provider).map(|streak| rfc3339(streak.since));
+            let hidden = entry.failing_providers().map(|(streak, failure)| {
+                let since = before.source_states()[at].history.failure_streak(&streak.provider).map(|streak| format_rfc3339(streak.since));
                 let (provider, code) = (streak.provider.as_str(), failure.code.as_str());
                 json!({"provider": provider, "code": code, "failing_since": since, "error": &*failure.message})
             });
-            result[HIDDEN] = hidden.collect();
+            result[HIDDEN_FAILURES_KEY] = hidden.collect();
         }
     }
-    Ok(Canvas::of(&io::stdout()).draw(&body))
+    Ok(Terminal::from_stream(&io::stdout()).render_answer(&body))
 }

@@ -7,51 +7,51 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::beside::beside;
+use super::beside::format_two_columns;
 use super::console;
-use super::table::{Canvas, Hue};
-use super::text::harmless;
+use super::table::{Terminal, TextStyle};
+use super::text::escape_control;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{Data, Failure, Name, Pace, Provider, Secrets, spell};
+use crate::domain::{Failure, JsonData, Name, Provider, Schedule, SecretSet, format_duration};
 use crate::extract::{Extractor, Filter};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
 
 /// The most characters of a raw answer that are shown.
-const SHOWN: usize = 2000;
+const MAX_RAW_CHARS: usize = 2000;
 
 /// What came of asking one provider.
-pub(super) struct Probe {
+pub(super) struct ProviderProbe {
     source: Name,
     provider: Name,
-    took: Duration,
+    elapsed: Duration,
     /// The body, if one came; secrets masked.
-    raw: Option<String>,
-    result: Result<Data, Failure>,
+    raw_body: Option<String>,
+    result: Result<JsonData, Failure>,
 }
 
 /// Asks every provider of every source at once, each under its source's timeout. In the configuration's order.
-pub(super) fn all(config: &Config) -> anyhow::Result<Vec<Probe>> {
-    let runtime = console::small_runtime()?;
-    let probes = runtime.block_on(ask_all(config));
+pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
+    let runtime = console::build_small_runtime()?;
+    let probes = runtime.block_on(run_probes(config));
     // A name lookup cannot be cancelled; nobody waits for it any more.
     runtime.shutdown_background();
     Ok(probes)
 }
 
 /// Whether every provider gave data.
-pub(super) fn all_ok(probes: &[Probe]) -> bool {
+pub(super) fn all_succeeded(probes: &[ProviderProbe]) -> bool {
     probes.iter().all(|probe| probe.result.is_ok())
 }
 
-async fn ask_all(config: &Config) -> Vec<Probe> {
+async fn run_probes(config: &Config) -> Vec<ProviderProbe> {
     let clock = Clock::start();
     let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
     let mut asked = JoinSet::new();
     let fetched = config
         .sources
         .iter()
-        .filter_map(|source| Some((source, *source.pace()?)));
+        .filter_map(|source| Some((source, *source.schedule()?)));
     let each = fetched.flat_map(|(source, pace)| {
         source
             .providers()
@@ -64,7 +64,7 @@ async fn ask_all(config: &Config) -> Vec<Probe> {
         asked.spawn(async move {
             (
                 position,
-                ask(&fetch, clock, source, provider, pace, secrets).await,
+                probe_provider(&fetch, clock, source, provider, pace, secrets).await,
             )
         });
     }
@@ -73,20 +73,20 @@ async fn ask_all(config: &Config) -> Vec<Probe> {
     probes.into_iter().map(|(_, probe)| probe).collect()
 }
 
-async fn ask(
+async fn probe_provider(
     fetch: &HttpFetch,
     clock: Clock,
     source: Name,
     provider: Provider,
-    pace: Pace,
-    secrets: Secrets,
-) -> Probe {
+    pace: Schedule,
+    secrets: SecretSet,
+) -> ProviderProbe {
     let (begun, deadline) = (clock.instant(), clock.deadline(pace.timeout));
     let fetched = fetch.fetch(&provider, deadline).await;
     let raw = fetched
         .as_ref()
         .ok()
-        .map(|Payload(bytes)| secrets.mask(&String::from_utf8_lossy(bytes)).into_owned());
+        .map(|Payload(bytes)| secrets.redact(&String::from_utf8_lossy(bytes)).into_owned());
     let result = match (fetched, Filter::compile(&provider.extract)) {
         (Ok(Payload(bytes)), Ok(filter)) => {
             // One extractor for each: the turns of a source do not matter here.
@@ -100,52 +100,63 @@ async fn ask(
             error.message,
         )),
     };
-    Probe {
+    ProviderProbe {
         source,
         provider: provider.name,
-        took: clock.instant().saturating_duration_since(begun),
-        raw,
+        elapsed: clock.instant().saturating_duration_since(begun),
+        raw_body: raw,
         result,
     }
 }
 
-fn shown(text: &str) -> String {
+fn format_raw_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", harmless(&line[..end])),
-        None => harmless(&line),
+    match line.char_indices().nth(MAX_RAW_CHARS) {
+        Some((end, _)) => format!("{}…", escape_control(&line[..end])),
+        None => escape_control(&line),
     }
 }
 
 /// For people: on a terminal both answers laid out beside each other, elsewhere each in a line that can be searched.
-pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
+pub(super) fn format_probes(probes: &[ProviderProbe], canvas: Terminal) -> String {
     let mut text = String::new();
     for probe in probes {
         let (state, hue) = if probe.result.is_ok() {
-            ("ok", Hue::Good)
+            ("ok", TextStyle::Success)
         } else {
-            ("failed", Hue::Bad)
+            ("failed", TextStyle::Error)
         };
-        let took = spell(Duration::from_millis(probe.took.as_millis() as u64));
-        let name = canvas.paint(Hue::Bold, &format!("{}, {}", probe.source, probe.provider));
-        let _ = writeln!(text, "\n{name}: {} in {took}", canvas.paint(hue, state));
-        let raw = probe.raw.as_deref().unwrap_or("nothing came");
+        let took = format_duration(Duration::from_millis(probe.elapsed.as_millis() as u64));
+        let name = canvas.apply_style(
+            TextStyle::Bold,
+            &format!("{}, {}", probe.source, probe.provider),
+        );
+        let _ = writeln!(
+            text,
+            "\n{name}: {} in {took}",
+            canvas.apply_style(hue, state)
+        );
+        let raw = probe.raw_body.as_deref().unwrap_or("nothing came");
         let (head, made) = match &probe.result {
             Ok(data) => ("EXTRACTED", data.as_json().to_owned()),
             Err(failure) => ("FAILED", format!("{}: {}", failure.code, failure.message)),
         };
         match canvas.width {
             Some(width) => {
-                text += &beside(["RAW", &laid_out(raw)], [head, &laid_out(&made)], width)
+                text += &format_two_columns(
+                    ["RAW", &pretty_json(raw)],
+                    [head, &pretty_json(&made)],
+                    width,
+                )
             }
             None => {
                 let _ = writeln!(
                     text,
                     "  {:10} {}\n  {:10} {}",
                     "raw",
-                    shown(raw),
+                    format_raw_line(raw),
                     head.to_lowercase(),
-                    harmless(&made)
+                    escape_control(&made)
                 );
             }
         }
@@ -154,7 +165,7 @@ pub(super) fn text(probes: &[Probe], canvas: Canvas) -> String {
 }
 
 /// JSON with a line for each member; other text as it is.
-fn laid_out(text: &str) -> String {
+fn pretty_json(text: &str) -> String {
     let value = serde_json::from_str::<Value>(text).ok();
     value
         .and_then(|value| serde_json::to_string_pretty(&value).ok())
@@ -162,15 +173,15 @@ fn laid_out(text: &str) -> String {
 }
 
 /// For programs.
-pub(super) fn json(probes: &[Probe]) -> Value {
-    let one = |probe: &Probe| {
+pub(super) fn probes_json(probes: &[ProviderProbe]) -> Value {
+    let one = |probe: &ProviderProbe| {
         let (data, failure) = (probe.result.as_ref().ok(), probe.result.as_ref().err());
         json!({
             "source": probe.source.as_str(),
             "provider": probe.provider.as_str(),
             "ok": probe.result.is_ok(),
-            "ms": probe.took.as_secs_f64() * 1e3,
-            "raw": probe.raw.as_deref().map(shown),
+            "ms": probe.elapsed.as_secs_f64() * 1e3,
+            "raw": probe.raw_body.as_deref().map(format_raw_line),
             "data": data.and_then(|data| serde_json::from_str::<Value>(data.as_json()).ok()),
             "code": failure.map(|failure| failure.code.as_str()),
             "error": failure.map(|failure| &*failure.message),

@@ -5,41 +5,41 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::{error, info};
 
-use super::configuration::{self, Origin};
-use super::watch::Watch;
-use crate::app::{Reloader, Service};
-use crate::config::{Config, Report};
-use crate::shutdown::Signals;
-use crate::telemetry::Mask;
+use super::configuration::{self, ConfigLocation};
+use super::watch::ConfigWatcher;
+use crate::app::{AppService, ConfigReloader};
+use crate::config::{Config, ConfigError};
+use crate::shutdown::ProcessSignals;
+use crate::telemetry::LogRedactor;
 
 /// What it takes to reload.
-struct Reloading {
-    reloader: Reloader,
-    origin: Origin,
-    mask: Mask,
+struct ReloadTask {
+    reloader: ConfigReloader,
+    location: ConfigLocation,
+    log_redactor: LogRedactor,
     /// What is in force.
     config: Config,
-    watch: Watch,
+    watcher: ConfigWatcher,
 }
 
 /// Reloads when asked to, until the drain.
-pub(super) async fn until_drained(
-    signals: &Signals,
-    service: &Service,
-    origin: Origin,
-    mask: Mask,
+pub(super) async fn reload_until_drain(
+    signals: &ProcessSignals,
+    service: &AppService,
+    origin: ConfigLocation,
+    mask: LogRedactor,
     config: Config,
 ) {
     let (supervisor, watch) = (
-        &service.engine.supervisor,
-        Watch::new(config.read_from.clone()),
+        &service.core.supervisor,
+        ConfigWatcher::new(config.fingerprints.clone()),
     );
-    let reloading = Reloading {
+    let reloading = ReloadTask {
         reloader: service.reloader(),
-        origin,
-        mask,
+        location: origin,
+        log_redactor: mask,
         config,
-        watch,
+        watcher: watch,
     };
     // A mutex, so that one that is started again finds the state of the one before.
     let reloading = Arc::new(Mutex::new(reloading));
@@ -47,18 +47,20 @@ pub(super) async fn until_drained(
         let (reloading, signals) = (Arc::clone(&reloading), signals.clone());
         async move { reloading.lock().await.run(&signals).await }
     };
-    supervisor.hold("reloader", &signals.drain, run).await;
+    supervisor
+        .supervise_until("reloader", &signals.drain, run)
+        .await;
 }
 
-impl Reloading {
-    async fn run(&mut self, signals: &Signals) {
+impl ReloadTask {
+    async fn run(&mut self, signals: &ProcessSignals) {
         loop {
             let reloaded = async {
                 tokio::select! {
                     () = signals.reload.notified() => {}
-                    () = self.watch.changed() => {}
+                    () = self.watcher.wait_for_change() => {}
                 }
-                self.reload().await;
+                self.reload_config().await;
             };
             tokio::select! {
                 () = signals.drain.cancelled() => return,
@@ -68,49 +70,50 @@ impl Reloading {
     }
 
     /// Takes over the file as it is now, all of it or none of it.
-    async fn reload(&mut self) {
-        match self.read().await {
+    async fn reload_config(&mut self) {
+        match self.read_config().await {
             Some(Ok(new)) => {
-                self.watch.follow(new.read_from.clone());
-                self.adopt(new);
+                self.watcher.replace_files(new.fingerprints.clone());
+                self.apply_config(new);
             }
             Some(Err(report)) => {
-                configuration::log(&report);
-                self.watch.follow(report.read_from);
-                self.reloader.refused();
-                self.tell_refusal("it has errors");
+                configuration::log_problems(&report);
+                self.watcher.replace_files(report.fingerprints);
+                self.reloader.record_refusal();
+                self.log_refusal("it has errors");
             }
             None => {
-                self.reloader.refused();
-                self.tell_refusal("reading it failed by a bug of ours");
+                self.reloader.record_refusal();
+                self.log_refusal("reading it failed by a bug of ours");
             }
         }
     }
 
     /// Reads the file where a disk that hangs, or a bug of ours that some text brings out, costs this reload only. None
     /// after a panic; the log has it.
-    async fn read(&self) -> Option<Result<Config, Report>> {
-        let origin = self.origin.clone();
-        tokio::task::spawn_blocking(move || origin.read())
+    async fn read_config(&self) -> Option<Result<Config, ConfigError>> {
+        let origin = self.location.clone();
+        tokio::task::spawn_blocking(move || origin.read_config())
             .await
             .ok()
     }
 
-    fn adopt(&mut self, new: Config) {
+    fn apply_config(&mut self, new: Config) {
         // Before the first request with a new secret can leave.
-        self.mask.replace(new.secrets.clone());
+        self.log_redactor.replace_secrets(new.secrets.clone());
         if let Err(error) = self.reloader.reload(&self.config, &new) {
-            self.mask.replace(self.config.secrets.clone());
-            self.tell_refusal(&format!("{error:#}"));
+            self.log_redactor
+                .replace_secrets(self.config.secrets.clone());
+            self.log_refusal(&format!("{error:#}"));
             return;
         }
-        configuration::warn_of(&new);
+        configuration::log_warnings(&new);
         info!(config = %new.path.display(), sources = new.sources.len(), "the configuration was taken over");
         self.config = new;
     }
 
-    fn tell_refusal(&self, why: &str) {
-        error!(config = %self.origin.path.display(), error = why, "the configuration was refused; the old one goes on");
+    fn log_refusal(&self, why: &str) {
+        error!(config = %self.location.path.display(), error = why, "the configuration was refused; the old one goes on");
     }
 }
 
@@ -121,43 +124,46 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::app::Start;
+    use crate::app::ServiceOptions;
     use crate::clock::Clock;
-    use crate::http::Listener;
+    use crate::http::HttpListener;
 
-    fn write(path: &Path, sources: &[&str]) {
+    fn write_config(path: &Path, sources: &[&str]) {
         let one = |name: &&str| format!("[sources.{name}]\nurl = \"http://127.0.0.1:9/\"\n");
         let text: String = sources.iter().map(one).collect();
         fs::write(path, format!("[store]\npath = ''\n{text}")).unwrap();
     }
 
     /// Waits until this many sources are served.
-    async fn serves(service: &Service, sources: usize) {
-        while service.engine.cache.snapshot().entries().len() != sources {
+    async fn wait_for_sources(service: &AppService, sources: usize) {
+        while service.core.cache.snapshot().source_states().len() != sources {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     #[test]
-    fn a_reloader_that_panics_is_started_again_and_knows_what_is_in_force() {
+    fn reloader_survives_panic() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resumen.toml");
-        write(&path, &["a"]);
-        let origin = Origin::at(&path);
-        let config = origin.read().unwrap();
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let start = Start {
+        write_config(&path, &["a"]);
+        let origin = ConfigLocation::from_path(&path);
+        let config = origin.read_config().unwrap();
+        let listener = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
+        let start = ServiceOptions {
             listener,
             clock: Clock::start(),
             revision: "",
         };
-        let (service, signals) = (Service::start(&config, start).unwrap(), Signals::default());
+        let (service, signals) = (
+            AppService::start(&config, start).unwrap(),
+            ProcessSignals::default(),
+        );
         let runtime = service.runtime().unwrap().clone();
         let steps = async {
             for (round, sources) in [&["a", "b"][..], &["a", "b", "c"]].into_iter().enumerate() {
-                service.engine.supervisor.trip("reloader");
+                service.core.supervisor.trigger_panic("reloader");
                 while service
-                    .engine
+                    .core
                     .supervisor
                     .restarts()
                     .iter()
@@ -165,14 +171,15 @@ mod tests {
                 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                write(&path, sources);
+                write_config(&path, sources);
                 signals.reload.notify_one();
-                serves(&service, sources.len()).await;
+                wait_for_sources(&service, sources.len()).await;
             }
             signals.drain.cancel();
         };
-        let reloading = until_drained(&signals, &service, origin, Mask::default(), config);
+        let reloading =
+            reload_until_drain(&signals, &service, origin, LogRedactor::default(), config);
         runtime.block_on(async { tokio::join!(reloading, steps) });
-        service.stop(&signals.end);
+        service.stop(&signals.force_stop);
     }
 }

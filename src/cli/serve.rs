@@ -8,49 +8,52 @@ use listenfd::ListenFd;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use super::arguments::{REVISION, Serve};
-use super::configuration::{self, Origin};
-use super::console::{self, Failed};
+use super::arguments::{REVISION, ServeArguments};
+use super::configuration::{self, ConfigLocation};
+use super::console::{self, CommandError};
 use super::reload;
-use crate::app::{Service, Start};
+use crate::app::{AppService, ServiceOptions};
 use crate::clock::Clock;
-use crate::config::{Config, duration_text};
-use crate::domain::{Name, Pace, Source};
-use crate::http::Listener;
-use crate::shutdown::Signals;
+use crate::config::{Config, format_duration};
+use crate::domain::{Name, Schedule, Source};
+use crate::http::HttpListener;
+use crate::shutdown::ProcessSignals;
 
 /// More sources than this are not listed one by one at the start.
-const LISTED: usize = 30;
+const MAX_LOGGED_SOURCES: usize = 30;
 
 /// Serves the configuration that was named.
-pub(super) fn run(arguments: &Serve) -> Result<ExitCode, Failed> {
+pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let mask = console::log(clock, None)?;
+    let mask = console::init_logging(clock, None)?;
     // Before any thread begins.
-    let socket = handed_over()?;
+    let socket = inherit_listener()?;
     // Before anything that takes time, so that no signal finds nobody home.
-    let signals = Signals::listen().context("failed to listen to signals")?;
-    let origin = Origin::find(
+    let signals = ProcessSignals::listen().context("failed to listen to signals")?;
+    let origin = ConfigLocation::find(
         &arguments.configuration,
         arguments.listen.and_then(|listen| listen.0),
     );
-    let config = origin.load()?;
-    mask.replace(config.secrets.clone());
+    let config = origin.require_config()?;
+    mask.replace_secrets(config.secrets.clone());
     if signals.drain.is_cancelled() {
         return Ok(ExitCode::SUCCESS);
     }
-    let listener = socket.map_or_else(|| bind(config.server.listen, arguments.reuse_port), Ok)?;
-    let service = start(&config, listener, clock)?;
-    runtime_of(&service)?.block_on(reload::until_drained(
+    let listener = socket.map_or_else(
+        || bind_listener(config.server.listen, arguments.reuse_port),
+        Ok,
+    )?;
+    let service = start_service(&config, listener, clock)?;
+    service_runtime(&service)?.block_on(reload::reload_until_drain(
         &signals, &service, origin, mask, config,
     ));
-    service.stop(&signals.end);
+    service.stop(&signals.force_stop);
     Ok(ExitCode::SUCCESS)
 }
 
 /// The socket that a service manager listens on for this program (`LISTEN_FDS`), if it does. While one program ends and
 /// the next begins, clients wait in its queue.
-fn handed_over() -> anyhow::Result<Option<Listener>> {
+fn inherit_listener() -> anyhow::Result<Option<HttpListener>> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
         warn!(
@@ -62,23 +65,31 @@ fn handed_over() -> anyhow::Result<Option<Listener>> {
         .take_tcp_listener(0)
         .context("failed to take over the socket of LISTEN_FDS")?;
     socket
-        .map(Listener::adopt)
+        .map(HttpListener::from_std)
         .transpose()
         .context("failed to take over the socket of LISTEN_FDS")
 }
 
 /// Listens on `address`.
-pub(super) fn bind(address: SocketAddr, side_by_side: bool) -> anyhow::Result<Listener> {
-    Listener::bind(address, side_by_side).with_context(|| format!("failed to listen on {address}"))
+pub(super) fn bind_listener(
+    address: SocketAddr,
+    side_by_side: bool,
+) -> anyhow::Result<HttpListener> {
+    HttpListener::bind(address, side_by_side)
+        .with_context(|| format!("failed to listen on {address}"))
 }
 
 /// Starts the service of a configuration, and tells what it will do.
-pub(super) fn start(config: &Config, listener: Listener, clock: Clock) -> anyhow::Result<Service> {
-    configuration::warn_of(config);
-    tell(config);
-    Service::start(
+pub(super) fn start_service(
+    config: &Config,
+    listener: HttpListener,
+    clock: Clock,
+) -> anyhow::Result<AppService> {
+    configuration::log_warnings(config);
+    log_startup(config);
+    AppService::start(
         config,
-        Start {
+        ServiceOptions {
             listener,
             clock,
             revision: REVISION,
@@ -87,7 +98,7 @@ pub(super) fn start(config: &Config, listener: Listener, clock: Clock) -> anyhow
 }
 
 /// Where a command waits for its service.
-pub(super) fn runtime_of(service: &Service) -> anyhow::Result<Handle> {
+pub(super) fn service_runtime(service: &AppService) -> anyhow::Result<Handle> {
     service
         .runtime()
         .cloned()
@@ -95,26 +106,26 @@ pub(super) fn runtime_of(service: &Service) -> anyhow::Result<Handle> {
 }
 
 /// What will be asked, how often, and how many calls that makes.
-fn tell(config: &Config) {
+fn log_startup(config: &Config) {
     let (config_path, sources) = (config.path.display(), config.sources.len());
     let calls: u64 = config
         .sources
         .iter()
-        .filter_map(|source| source.pace())
+        .filter_map(|source| source.schedule())
         .map(calls_per_day)
         .sum();
     info!(version = env!("CARGO_PKG_VERSION"), config = %config_path, sources, calls_per_day = calls, "starts");
-    for source in config.sources.iter().take(LISTED) {
-        tell_source(source);
+    for source in config.sources.iter().take(MAX_LOGGED_SOURCES) {
+        log_source(source);
     }
-    if sources > LISTED {
-        info!(more = sources - LISTED, "and more sources");
+    if sources > MAX_LOGGED_SOURCES {
+        info!(more = sources - MAX_LOGGED_SOURCES, "and more sources");
     }
 }
 
-fn tell_source(source: &Source) {
+fn log_source(source: &Source) {
     let name = source.name.as_str();
-    let Some(pace) = source.pace() else {
+    let Some(pace) = source.schedule() else {
         let from: Vec<&str> = source.inputs().iter().map(Name::as_str).collect();
         info!(source = name, from = from.join(","), "computes");
         return;
@@ -127,15 +138,15 @@ fn tell_source(source: &Source) {
     info!(
         source = name,
         providers = providers.join(","),
-        interval = duration_text(pace.interval),
-        timeout = duration_text(pace.timeout),
+        interval = format_duration(pace.interval),
+        timeout = format_duration(pace.timeout),
         calls_per_day = calls_per_day(pace),
         "asks"
     );
 }
 
 /// By the schedule, while nothing fails.
-fn calls_per_day(pace: &Pace) -> u64 {
+fn calls_per_day(pace: &Schedule) -> u64 {
     const DAY: f64 = 86_400.0;
     (DAY / pace.interval.as_secs_f64()).round() as u64
 }

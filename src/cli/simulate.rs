@@ -5,22 +5,22 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use super::arguments::Simulate;
-use super::console::{self, Failed};
+use super::arguments::SimulateArguments;
+use super::console::{self, CommandError};
 use crate::clock::Clock;
-use crate::shutdown::Signals;
+use crate::shutdown::ProcessSignals;
 use crate::simulator;
 
 /// Serves until a signal.
-pub(super) fn run(arguments: &Simulate) -> Result<ExitCode, Failed> {
+pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let _mask = console::log(clock, None)?;
-    console::small_runtime()?.block_on(serve(arguments, clock))?;
+    let _mask = console::init_logging(clock, None)?;
+    console::build_small_runtime()?.block_on(serve_providers(arguments, clock))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(arguments: &Simulate, clock: Clock) -> anyhow::Result<()> {
-    let signals = Signals::listen().context("failed to listen to signals")?;
+async fn serve_providers(arguments: &SimulateArguments, clock: Clock) -> anyhow::Result<()> {
+    let signals = ProcessSignals::listen().context("failed to listen to signals")?;
     let wanted = arguments.listen;
     let listener = TcpListener::bind(wanted)
         .await
@@ -31,7 +31,7 @@ async fn serve(arguments: &Simulate, clock: Clock) -> anyhow::Result<()> {
             .local_addr()
             .context("failed to read the address")?
     );
-    console::print(format!(
+    console::print_stdout(format!(
         "simulated providers on {base}\n\n  \
          curl {base}/                            what there is, and every fault\n  \
          curl {base}/btc                         a moving value\n  \

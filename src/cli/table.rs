@@ -10,15 +10,15 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::console;
-use super::text::{cut, fold, harmless, instant, span};
+use super::text::{escape_control, format_age, format_instant, truncate_to_width, wrap_text};
 
 /// Where a table is drawn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Canvas {
+pub(super) struct Terminal {
     /// The columns of the terminal; none: data is never cut and errors are not folded.
     pub(super) width: Option<usize>,
     /// Whether to use ANSI colours.
-    pub(super) colour: bool,
+    pub(super) has_colour: bool,
 }
 
 /// Between two columns.
@@ -28,95 +28,101 @@ const GAP: &str = "  ";
 const INDENT: &str = "    ";
 
 /// The heads of the columns; the last one takes the rest of the line.
-const HEADS: [&str; 6] = ["SOURCE", "STATE", "AGE", "MS", "PROVIDER", "DATA"];
+const HEADINGS: [&str; 6] = ["SOURCE", "STATE", "AGE", "MS", "PROVIDER", "DATA"];
 
 /// Which columns stand to the right.
-const RIGHT: [bool; 6] = [false, false, true, true, false, false];
+const RIGHT_ALIGNED: [bool; 6] = [false, false, true, true, false, false];
 
 /// The least room for data beside the other columns; where there is less each source is a paragraph.
-const LEAST: usize = 16;
+const MIN_DATA_WIDTH: usize = 16;
 
 /// Where an answer has been told which providers failed although another one answered: a list of objects with `provider`,
 /// and `code`, `failing_since` and `error` as in the answer.
-pub(super) const HIDDEN: &str = "hidden";
+pub(super) const HIDDEN_FAILURES_KEY: &str = "hidden";
 
 /// One source.
-struct Row {
+struct ResultRow {
     cells: [String; 6],
-    hue: Hue,
+    style: TextStyle,
     code: Option<String>,
     error: Option<String>,
-    hidden: Vec<String>,
+    hidden_failures: Vec<String>,
 }
 
 /// What a text is painted for.
 #[derive(Clone, Copy)]
-pub(super) enum Hue {
-    Good = 32,
-    Doubtful = 33,
-    Bad = 31,
-    Faint = 2,
+pub(super) enum TextStyle {
+    Success = 32,
+    Warning = 33,
+    Error = 31,
+    Dim = 2,
     Bold = 1,
 }
 
-impl Canvas {
+impl Terminal {
     /// This stream.
-    pub(super) fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+    pub(super) fn from_stream(stream: &(impl IsTerminal + AsFd)) -> Self {
         Self {
-            width: console::width(stream),
-            colour: console::colours(stream),
+            width: console::terminal_width(stream),
+            has_colour: console::supports_colour(stream),
         }
     }
 
     /// Draws the body of an answer.
-    pub(super) fn draw(self, body: &Value) -> String {
+    pub(super) fn render_answer(self, body: &Value) -> String {
         let answered = body["generated_at"].as_str().unwrap_or_default();
-        let rows: Vec<Row> = results(body)
-            .map(|(name, result)| Row::new(name, result, answered))
+        let rows: Vec<ResultRow> = iter_results(body)
+            .map(|(name, result)| ResultRow::new(name, result, answered))
             .collect();
-        let widths = widths(&rows);
+        let widths = column_widths(&rows);
         let columns: usize = widths.iter().map(|width| width + GAP.len()).sum();
         let mut out = String::new();
-        if self.width.is_some_and(|width| columns + LEAST > width) {
+        if self
+            .width
+            .is_some_and(|width| columns + MIN_DATA_WIDTH > width)
+        {
             for row in &rows {
-                self.paragraph(&mut out, row);
+                self.write_paragraph(&mut out, row);
             }
         } else {
-            let heads = line(&HEADS.map(str::to_owned), &widths);
-            let _ = writeln!(out, "{}", self.paint(Hue::Faint, &heads));
+            let heads = format_row(&HEADINGS.map(str::to_owned), &widths);
+            let _ = writeln!(out, "{}", self.apply_style(TextStyle::Dim, &heads));
             for row in &rows {
-                self.row(&mut out, row, &widths);
+                self.write_row(&mut out, row, &widths);
             }
         }
-        for credit in results(body).filter_map(|(_, result)| result["attribution"].as_str()) {
-            self.folded(&mut out, Hue::Faint, "", &harmless(credit));
+        for credit in iter_results(body).filter_map(|(_, result)| result["attribution"].as_str()) {
+            self.write_wrapped(&mut out, TextStyle::Dim, "", &escape_control(credit));
         }
         out.push('\n');
-        self.summary(&mut out, body, &rows);
+        self.write_summary(&mut out, body, &rows);
         out
     }
 
-    fn row(self, out: &mut String, row: &Row, widths: &[usize; 5]) {
+    fn write_row(self, out: &mut String, row: &ResultRow, widths: &[usize; 5]) {
         let mut cells = row.cells.clone();
         let taken: usize = widths.iter().map(|width| width + GAP.len()).sum();
         if let Some(width) = self.width {
-            cells[5] = cut(&cells[5], width.saturating_sub(taken));
+            cells[5] = truncate_to_width(&cells[5], width.saturating_sub(taken));
         }
-        let line = line(&cells, widths);
+        let line = format_row(&cells, widths);
         let pad = " ".repeat(widths[0].saturating_sub(cells[0].width()) + GAP.len());
         let [name, state] = [
-            self.paint(Hue::Bold, &cells[0]),
-            self.paint(row.hue, &cells[1]),
+            self.apply_style(TextStyle::Bold, &cells[0]),
+            self.apply_style(row.style, &cells[1]),
         ];
         let rest = &line[cells[0].len() + pad.len() + cells[1].len()..];
         let _ = writeln!(out, "{name}{pad}{state}{rest}");
-        self.error(out, row);
+        self.write_errors(out, row);
     }
 
     /// A source where there is no room for columns.
-    fn paragraph(self, out: &mut String, row: &Row) {
+    fn write_paragraph(self, out: &mut String, row: &ResultRow) {
         let [name, state, age, ms, provider, data] = &row.cells;
-        let (name, state) = (self.paint(Hue::Bold, name), self.paint(row.hue, state));
+        let (name, state) = (
+            self.apply_style(TextStyle::Bold, name),
+            self.apply_style(row.style, state),
+        );
         let _ = writeln!(out, "{}", [name.as_str(), &state, age].join(GAP).trim_end());
         let ms = if ms.is_empty() {
             String::new()
@@ -127,55 +133,59 @@ impl Canvas {
             .into_iter()
             .filter(|text| !text.is_empty())
             .collect();
-        self.folded(out, Hue::Faint, INDENT, &detail.join(", "));
+        self.write_wrapped(out, TextStyle::Dim, INDENT, &detail.join(", "));
         if !data.is_empty() {
-            let _ = writeln!(out, "{INDENT}{}", cut(data, self.room(INDENT)));
+            let _ = writeln!(
+                out,
+                "{INDENT}{}",
+                truncate_to_width(data, self.available_width(INDENT))
+            );
         }
-        self.error(out, row);
+        self.write_errors(out, row);
     }
 
-    fn error(self, out: &mut String, row: &Row) {
+    fn write_errors(self, out: &mut String, row: &ResultRow) {
         if let Some(error) = &row.error {
-            self.folded(out, row.hue, INDENT, error);
+            self.write_wrapped(out, row.style, INDENT, error);
         }
-        for trouble in &row.hidden {
-            self.folded(out, Hue::Doubtful, INDENT, trouble);
+        for trouble in &row.hidden_failures {
+            self.write_wrapped(out, TextStyle::Warning, INDENT, trouble);
         }
     }
 
-    fn folded(self, out: &mut String, hue: Hue, indent: &str, text: &str) {
-        for line in fold(text, self.room(indent))
+    fn write_wrapped(self, out: &mut String, hue: TextStyle, indent: &str, text: &str) {
+        for line in wrap_text(text, self.available_width(indent))
             .iter()
             .filter(|line| !line.is_empty())
         {
-            let _ = writeln!(out, "{indent}{}", self.paint(hue, line));
+            let _ = writeln!(out, "{indent}{}", self.apply_style(hue, line));
         }
     }
 
-    fn room(self, indent: &str) -> usize {
+    fn available_width(self, indent: &str) -> usize {
         self.width.map_or(usize::MAX, |width| {
-            width.saturating_sub(indent.len()).max(LEAST)
+            width.saturating_sub(indent.len()).max(MIN_DATA_WIDTH)
         })
     }
 
     /// How many are ok, and by name who is not: with many sources the end is all that a terminal still shows.
-    fn summary(self, out: &mut String, body: &Value, rows: &[Row]) {
-        let ok = results(body)
+    fn write_summary(self, out: &mut String, body: &Value, rows: &[ResultRow]) {
+        let ok = iter_results(body)
             .filter(|(_, result)| result["ok"] == true)
             .count();
         let hue = if ok == rows.len() {
-            Hue::Good
+            TextStyle::Success
         } else {
-            Hue::Bad
+            TextStyle::Error
         };
-        let text = |key: &str| harmless(body[key].as_str().unwrap_or_default());
+        let text = |key: &str| escape_control(body[key].as_str().unwrap_or_default());
         let count = format!(
             "{ok} of {} ok, {} at {}",
             rows.len(),
             text("origen"),
             text("generated_at")
         );
-        self.folded(out, hue, "", &count);
+        self.write_wrapped(out, hue, "", &count);
         let failing = rows
             .iter()
             .filter_map(|row| Some((&row.cells[0], row.code.as_ref()?)));
@@ -183,9 +193,9 @@ impl Canvas {
             .map(|(name, code)| format!("{name} ({code})"))
             .collect();
         if !failing.is_empty() {
-            self.folded(
+            self.write_wrapped(
                 out,
-                Hue::Bad,
+                TextStyle::Error,
                 "",
                 &format!("failing: {}", failing.join(", ")),
             );
@@ -193,8 +203,8 @@ impl Canvas {
     }
 
     /// `text` in this hue, where there are colours.
-    pub(super) fn paint(self, hue: Hue, text: &str) -> String {
-        if self.colour && !text.is_empty() {
+    pub(super) fn apply_style(self, hue: TextStyle, text: &str) -> String {
+        if self.has_colour && !text.is_empty() {
             format!("\u{1b}[{}m{text}\u{1b}[0m", hue as u8)
         } else {
             text.to_owned()
@@ -202,72 +212,84 @@ impl Canvas {
     }
 }
 
-impl Row {
+impl ResultRow {
     fn new(name: &str, result: &Value, answered: &str) -> Self {
         let (state, hue) = match (
             result["ok"] == true,
             result["stale"] == true,
             result.get("error").is_some(),
         ) {
-            (false, _, _) => ("missing", Hue::Bad),
-            (true, true, _) => ("stale", Hue::Doubtful),
-            (true, false, true) => ("fresh", Hue::Doubtful),
-            (true, false, false) => ("fresh", Hue::Good),
+            (false, _, _) => ("missing", TextStyle::Error),
+            (true, true, _) => ("stale", TextStyle::Warning),
+            (true, false, true) => ("fresh", TextStyle::Warning),
+            (true, false, false) => ("fresh", TextStyle::Success),
         };
-        let text = |key: &str| result[key].as_str().map(harmless).unwrap_or_default();
+        let text = |key: &str| result[key].as_str().map(escape_control).unwrap_or_default();
         let cells = [
-            harmless(name),
+            escape_control(name),
             state.to_owned(),
-            result["age_ms"].as_u64().map(span).unwrap_or_default(),
+            result["age_ms"]
+                .as_u64()
+                .map(format_age)
+                .unwrap_or_default(),
             result["ms"]
                 .as_f64()
                 .map(|ms| format!("{ms:.0}"))
                 .unwrap_or_default(),
             text("provider"),
-            result.get("data").map(compact).unwrap_or_default(),
+            result.get("data").map(format_data).unwrap_or_default(),
         ];
-        let code = result["code"].as_str().map(harmless);
-        let hidden = result[HIDDEN].as_array().into_iter().flatten();
+        let code = result["code"].as_str().map(escape_control);
+        let hidden = result[HIDDEN_FAILURES_KEY].as_array().into_iter().flatten();
         let hidden = hidden.filter_map(|one| {
-            let provider = harmless(one["provider"].as_str().unwrap_or_default());
-            Some(format!("provider {provider}: {}", trouble(one, answered)?))
+            let provider = escape_control(one["provider"].as_str().unwrap_or_default());
+            Some(format!(
+                "provider {provider}: {}",
+                format_failure(one, answered)?
+            ))
         });
         Self {
             cells,
-            hue,
+            style: hue,
             code,
-            error: trouble(result, answered),
-            hidden: hidden.collect(),
+            error: format_failure(result, answered),
+            hidden_failures: hidden.collect(),
         }
     }
 }
 
 /// `timeout since 06:48:10Z: no answer within 1 s`
-fn trouble(told: &Value, answered: &str) -> Option<String> {
-    let code = told["code"].as_str().map(harmless).unwrap_or_default();
-    let since = told["failing_since"]
+fn format_failure(told: &Value, answered: &str) -> Option<String> {
+    let code = told["code"]
         .as_str()
-        .map(|since| format!(" since {}", harmless(&instant(since, answered))));
-    let error = harmless(told["error"].as_str()?);
+        .map(escape_control)
+        .unwrap_or_default();
+    let since = told["failing_since"].as_str().map(|since| {
+        format!(
+            " since {}",
+            escape_control(&format_instant(since, answered))
+        )
+    });
+    let error = escape_control(told["error"].as_str()?);
     Some(format!("{code}{}: {error}", since.unwrap_or_default()))
 }
 
 /// How wide each column must be; the last one takes what is left.
-fn widths(rows: &[Row]) -> [usize; 5] {
+fn column_widths(rows: &[ResultRow]) -> [usize; 5] {
     std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row.cells[column].width());
         cells
-            .chain([HEADS[column].width()])
+            .chain([HEADINGS[column].width()])
             .max()
             .unwrap_or_default()
     })
 }
 
-fn line(cells: &[String; 6], widths: &[usize; 5]) -> String {
+fn format_row(cells: &[String; 6], widths: &[usize; 5]) -> String {
     let mut line = String::new();
     for column in 0..5 {
         let pad = " ".repeat(widths[column].saturating_sub(cells[column].width()));
-        let [before, after] = if RIGHT[column] {
+        let [before, after] = if RIGHT_ALIGNED[column] {
             [pad.as_str(), ""]
         } else {
             ["", pad.as_str()]
@@ -279,7 +301,7 @@ fn line(cells: &[String; 6], widths: &[usize; 5]) -> String {
     line
 }
 
-fn results(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
+fn iter_results(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
     body["resultados"]
         .as_object()
         .into_iter()
@@ -288,16 +310,16 @@ fn results(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
 }
 
 /// `{"usd": 1, "eur": 2}` as `usd 1, eur 2`; what has parts of its own stays JSON.
-fn compact(data: &Value) -> String {
+fn format_data(data: &Value) -> String {
     let plain = |value: &Value| match value {
-        Value::String(text) => harmless(text),
-        other => harmless(&other.to_string()),
+        Value::String(text) => escape_control(text),
+        other => escape_control(&other.to_string()),
     };
     match data {
         Value::Object(members) if !members.is_empty() => {
             let members: Vec<_> = members
                 .iter()
-                .map(|(k, v)| format!("{} {}", harmless(k), plain(v)))
+                .map(|(k, v)| format!("{} {}", escape_control(k), plain(v)))
                 .collect();
             members.join(", ")
         }
@@ -311,7 +333,7 @@ mod tests {
 
     use super::*;
 
-    fn answer() -> Value {
+    fn sample_answer() -> Value {
         json!({
             "origen": "live", "generated_at": "2026-11-22T06:55:10.734Z", "complete": false,
             "resultados": {
@@ -330,12 +352,12 @@ mod tests {
     }
 
     #[test]
-    fn a_table_tells_states_ages_and_errors_in_full() {
-        let table = Canvas {
+    fn table_shows_errors_in_full() {
+        let table = Terminal {
             width: None,
-            colour: false,
+            has_colour: false,
         }
-        .draw(&answer());
+        .render_answer(&sample_answer());
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
@@ -352,12 +374,12 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_cuts_data_and_folds_errors() {
-        let table = Canvas {
+    fn narrow_table_wraps_errors() {
+        let table = Terminal {
             width: Some(64),
-            colour: false,
+            has_colour: false,
         }
-        .draw(&answer());
+        .render_answer(&sample_answer());
         insta::assert_snapshot!(table, @r"
         SOURCE  STATE           AGE    MS  PROVIDER    DATA
         btc     fresh         0.8 s    84  coinbase    usd 97123.45
@@ -378,12 +400,12 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_for_columns_each_source_is_a_paragraph() {
-        let table = Canvas {
+    fn tiny_terminal_gets_paragraphs() {
+        let table = Terminal {
             width: Some(40),
-            colour: false,
+            has_colour: false,
         }
-        .draw(&answer());
+        .render_answer(&sample_answer());
         insta::assert_snapshot!(table, @r"
         btc  fresh  0.8 s
             coinbase, 84 ms
@@ -411,13 +433,13 @@ mod tests {
     }
 
     #[test]
-    fn colours_change_nothing_but_colours() {
+    fn colour_keeps_text_unchanged() {
         for width in [40, 64] {
-            let painted = Canvas {
+            let painted = Terminal {
                 width: Some(width),
-                colour: true,
+                has_colour: true,
             }
-            .draw(&answer());
+            .render_answer(&sample_answer());
             assert!(
                 painted.contains("\u{1b}[33mstale\u{1b}[0m")
                     && painted.contains("\u{1b}[31mmissing\u{1b}[0m")
@@ -428,19 +450,19 @@ mod tests {
             }
             assert_eq!(
                 plain,
-                Canvas {
+                Terminal {
                     width: Some(width),
-                    colour: false
+                    has_colour: false
                 }
-                .draw(&answer())
+                .render_answer(&sample_answer())
             );
         }
     }
 
     #[test]
-    fn data_is_told_as_its_members() {
+    fn data_is_listed_by_member() {
         assert_eq!(
-            compact(&json!({"a": ["x"], "b": null, "c": "y\n"})),
+            format_data(&json!({"a": ["x"], "b": null, "c": "y\n"})),
             "a [\"x\"], b null, c y\\u{a}"
         );
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What providers tell must not drive the terminal: control and direction characters are escaped.
-pub(super) fn harmless(text: &str) -> String {
+pub(super) fn escape_control(text: &str) -> String {
     let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     let escape = |c: char| {
         if c.is_control() || direction(c) {
@@ -18,19 +18,19 @@ pub(super) fn harmless(text: &str) -> String {
 }
 
 /// `text` in at most `room` columns; what is cut off is marked.
-pub(super) fn cut(text: &str, room: usize) -> String {
+pub(super) fn truncate_to_width(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
     }
-    let kept = head(text, room.saturating_sub(1));
+    let kept = prefix_within_width(text, room.saturating_sub(1));
     format!("{kept}…")
 }
 
 /// `text` in lines of at most `room` columns, broken between words; within one only where it is longer than a line.
-pub(super) fn fold(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap_text(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
-    for piece in text.split(' ').flat_map(|word| pieces(word, room)) {
+    for piece in text.split(' ').flat_map(|word| split_word(word, room)) {
         if !line.is_empty() && line.width() + 1 + piece.width() > room {
             lines.push(std::mem::take(&mut line));
         }
@@ -42,13 +42,13 @@ pub(super) fn fold(text: &str, room: usize) -> Vec<String> {
 }
 
 /// A word in pieces that fit; all but the last fill their line.
-fn pieces(word: &str, room: usize) -> Vec<&str> {
+fn split_word(word: &str, room: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = word;
     while rest.width() > room {
         // A character wider than the room must not keep us here for ever.
         let first = rest.chars().next().map_or(0, char::len_utf8);
-        let (piece, after) = rest.split_at(head(rest, room).len().max(first));
+        let (piece, after) = rest.split_at(prefix_within_width(rest, room).len().max(first));
         pieces.push(piece);
         rest = after;
     }
@@ -59,7 +59,7 @@ fn pieces(word: &str, room: usize) -> Vec<&str> {
 }
 
 /// As much of the beginning of `text` as takes at most `room` columns.
-fn head(text: &str, room: usize) -> &str {
+fn prefix_within_width(text: &str, room: usize) -> &str {
     let mut left = room;
     let mut end = 0;
     for (at, c) in text.char_indices() {
@@ -74,7 +74,7 @@ fn head(text: &str, room: usize) -> &str {
 }
 
 /// An age as people say it: the two largest units at most.
-pub(super) fn span(ms: u64) -> String {
+pub(super) fn format_age(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         0..10 => format!("{}.{} s", seconds, ms % 1000 / 100),
@@ -86,7 +86,7 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// An instant of the answer, in seconds, without the day if that is the answer's own: `06:48:10Z`.
-pub(super) fn instant(at: &str, answered: &str) -> String {
+pub(super) fn format_instant(at: &str, answered: &str) -> String {
     let seconds = at
         .split_once('.')
         .map_or_else(|| at.to_owned(), |(whole, _)| format!("{whole}Z"));
@@ -101,8 +101,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_have_two_units_at_most() {
-        let spans = [0, 823, 9_999, 59_999, 1_020_834, 11_000_000, 200_000_000].map(span);
+    fn ages_have_at_most_two_units() {
+        let spans = [0, 823, 9_999, 59_999, 1_020_834, 11_000_000, 200_000_000].map(format_age);
         assert_eq!(
             spans,
             [
@@ -118,32 +118,35 @@ mod tests {
     }
 
     #[test]
-    fn instants_of_today_are_times() {
+    fn instants_of_today_omit_date() {
         let answered = "2026-11-22T06:55:10.734Z";
-        assert_eq!(instant("2026-11-22T06:48:10.102Z", answered), "06:48:10Z");
         assert_eq!(
-            instant("2026-11-21T23:59:59.999Z", answered),
+            format_instant("2026-11-22T06:48:10.102Z", answered),
+            "06:48:10Z"
+        );
+        assert_eq!(
+            format_instant("2026-11-21T23:59:59.999Z", answered),
             "2026-11-21T23:59:59Z"
         );
     }
 
     #[test]
-    fn providers_do_not_drive_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(
-            harmless("a\u{1b}[2Jb\u{202e}c\u{61c}"),
+            escape_control("a\u{1b}[2Jb\u{202e}c\u{61c}"),
             "a\\u{1b}[2Jb\\u{202e}c\\u{61c}"
         );
     }
 
     #[test]
-    fn lines_are_broken_between_words_and_hold_wide_characters() {
-        assert_eq!(fold("one two three", 7), ["one two", "three"]);
-        assert_eq!(fold("a 東京東京 b", 5), ["a", "東京", "東京", "b"]);
-        assert_eq!(fold("abcdefgh", 3), ["abc", "def", "gh"]);
-        assert_eq!(fold("", 3), [""]);
-        assert_eq!(fold("東東", 1), ["東", "東"]);
+    fn text_wraps_between_words() {
+        assert_eq!(wrap_text("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap_text("a 東京東京 b", 5), ["a", "東京", "東京", "b"]);
+        assert_eq!(wrap_text("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap_text("", 3), [""]);
+        assert_eq!(wrap_text("東東", 1), ["東", "東"]);
         assert_eq!(
-            (cut("東京東", 4), cut("東京", 4)),
+            (truncate_to_width("東京東", 4), truncate_to_width("東京", 4)),
             ("東…".into(), "東京".into())
         );
     }

@@ -5,49 +5,49 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::config::Footprint;
+use crate::config::FileFingerprints;
 
 /// Between two looks. A change is told at the second look that finds it, so that a file that is still being written is
 /// left alone until it rests.
-const LOOK: Duration = Duration::from_millis(1500);
+const POLL_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// Files that are looked at now and then.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct ConfigWatcher {
     /// What was told last.
-    seen: Footprint,
+    reported: FileFingerprints,
     /// What the last look found.
-    before: Footprint,
+    previous: FileFingerprints,
 }
 
-impl Watch {
+impl ConfigWatcher {
     /// Watches these files from this content on.
-    pub(super) fn new(seen: Footprint) -> Self {
+    pub(super) fn new(seen: FileFingerprints) -> Self {
         Self {
-            before: seen.clone(),
-            seen,
+            previous: seen.clone(),
+            reported: seen,
         }
     }
 
     /// From now on these files matter.
-    pub(super) fn follow(&mut self, seen: Footprint) {
+    pub(super) fn replace_files(&mut self, seen: FileFingerprints) {
         *self = Self::new(seen);
     }
 
     /// Waits until a file has another content, and rests.
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn wait_for_change(&mut self) {
         loop {
-            tokio::time::sleep(LOOK).await;
-            let Some(now) = look(&self.seen).await else {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let Some(now) = read_fingerprints(&self.reported).await else {
                 continue;
             };
             // What was lost at an earlier look has been told.
-            for (file, error) in self.before.lost(&now) {
+            for (file, error) in self.previous.missing(&now) {
                 let file = file.display();
                 warn!(%file, error, "a file of the configuration cannot be read; what it held goes on");
             }
-            let changed = self.seen.catch_up(&now, &self.before);
-            self.before = now;
+            let changed = self.reported.update(&now, &self.previous);
+            self.previous = now;
             if changed {
                 return;
             }
@@ -56,9 +56,11 @@ impl Watch {
 }
 
 /// A file system may hang; whoever waits must not. None after a panic; the log has it.
-async fn look(files: &Footprint) -> Option<Footprint> {
+async fn read_fingerprints(files: &FileFingerprints) -> Option<FileFingerprints> {
     let files = files.clone();
-    tokio::task::spawn_blocking(move || files.look()).await.ok()
+    tokio::task::spawn_blocking(move || files.read_current())
+        .await
+        .ok()
 }
 
 #[cfg(test)]
@@ -71,58 +73,60 @@ mod tests {
     use crate::config;
 
     /// Looks every 1.5 s of a clock that runs ahead while nothing happens.
-    async fn changes(watch: &mut Watch) -> bool {
-        tokio::time::timeout(Duration::from_secs(5), watch.changed())
+    async fn detects_change(watch: &mut ConfigWatcher) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), watch.wait_for_change())
             .await
             .is_ok()
     }
 
     /// A watch of the configuration at this path, be it good or bad.
-    fn watch(path: &Path) -> Watch {
+    fn watch_config(path: &Path) -> ConfigWatcher {
         let read = config::load(path, &|_| None);
-        Watch::new(read.map_or_else(|report| report.read_from, |config| config.read_from))
+        ConfigWatcher::new(
+            read.map_or_else(|report| report.fingerprints, |config| config.fingerprints),
+        )
     }
 
-    fn replace(link: &Path, target: &Path) {
+    fn swap_symlink(link: &Path, target: &Path) {
         let swap = link.with_file_name("swap");
         symlink(target, &swap).unwrap();
         fs::rename(&swap, link).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_a_replacement_and_another_link_are_seen_once() {
+    async fn change_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let [first, second, link] = ["a", "b", "link"].map(|name| folder.path().join(name));
         fs::write(&first, "1").unwrap();
         fs::write(&second, "2").unwrap();
         symlink(&first, &link).unwrap();
-        let mut watch = watch(&link);
-        assert!(!changes(&mut watch).await);
+        let mut watch = watch_config(&link);
+        assert!(!detects_change(&mut watch).await);
         fs::write(&first, "3").unwrap();
-        assert!(changes(&mut watch).await);
-        assert!(!changes(&mut watch).await);
-        replace(&link, &second);
-        assert!(changes(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
+        assert!(!detects_change(&mut watch).await);
+        swap_symlink(&link, &second);
+        assert!(detects_change(&mut watch).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_same_text_is_no_change_however_it_came_there() {
+    async fn identical_content_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["a", "b"].map(|name| folder.path().join(name));
         fs::write(&path, "1").unwrap();
-        let mut watch = watch(&path);
+        let mut watch = watch_config(&path);
         fs::write(&other, "1").unwrap();
         fs::rename(&other, &path).unwrap();
-        assert!(!changes(&mut watch).await);
+        assert!(!detects_change(&mut watch).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_text_of_the_same_age_and_length_is_a_change() {
+    async fn change_with_same_mtime_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "1").unwrap();
         let age = fs::metadata(&path).unwrap().modified().unwrap();
-        let mut watch = watch(&path);
+        let mut watch = watch_config(&path);
         fs::write(&path, "2").unwrap();
         fs::File::options()
             .write(true)
@@ -130,26 +134,26 @@ mod tests {
             .unwrap()
             .set_modified(age)
             .unwrap();
-        assert!(changes(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_gone_has_not_changed() {
+    async fn deleted_file_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "1").unwrap();
-        let mut watch = watch(&path);
+        let mut watch = watch_config(&path);
         fs::remove_file(&path).unwrap();
-        assert!(!changes(&mut watch).await);
+        assert!(!detects_change(&mut watch).await);
         fs::write(&path, "1").unwrap();
-        assert!(!changes(&mut watch).await);
+        assert!(!detects_change(&mut watch).await);
         fs::write(&path, "22").unwrap();
-        assert!(changes(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
     }
 
     /// Folders as Kubernetes mounts them: what is read is a link to a link that is swapped.
     #[tokio::test(start_paused = true)]
-    async fn a_secret_and_a_certificate_behind_swapped_links_are_watched_too() {
+    async fn swapped_links_are_watched() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for version in ["v1", "v2"] {
@@ -167,32 +171,32 @@ mod tests {
             "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n",
         )
         .unwrap();
-        let mut watch = watch(&path);
-        assert!(!changes(&mut watch).await);
-        replace(&root.join("..data"), Path::new("v2"));
-        assert!(changes(&mut watch).await);
+        let mut watch = watch_config(&path);
+        assert!(!detects_change(&mut watch).await);
+        swap_symlink(&root.join("..data"), Path::new("v2"));
+        assert!(detects_change(&mut watch).await);
         fs::write(root.join("v2/ca.pem"), "v3").unwrap();
-        assert!(changes(&mut watch).await);
-        assert!(!changes(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
+        assert!(!detects_change(&mut watch).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_was_missing_when_it_was_refused_is_waited_for() {
+    async fn missing_file_is_awaited() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resumen.toml");
         fs::write(&path, "[sources.a]\nurl = \"http://x/?k=${file:key}\"\n").unwrap();
-        let mut watch = watch(&path);
-        assert!(!changes(&mut watch).await);
+        let mut watch = watch_config(&path);
+        assert!(!detects_change(&mut watch).await);
         fs::write(folder.path().join("key"), "sesame").unwrap();
-        assert!(changes(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_being_written_is_left_alone_until_it_rests() {
+    async fn half_written_file_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "0").unwrap();
-        let mut watch = watch(&path);
+        let mut watch = watch_config(&path);
         let writing = async {
             for n in 0..20 {
                 fs::write(&path, format!("half {n}")).unwrap();
@@ -200,9 +204,9 @@ mod tests {
             }
         };
         tokio::select! {
-            () = watch.changed() => panic!("it was still being written"),
+            () = watch.wait_for_change() => panic!("it was still being written"),
             () = writing => {}
         }
-        assert!(changes(&mut watch).await);
+        assert!(detects_change(&mut watch).await);
     }
 }

@@ -5,44 +5,44 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::extract::Filters;
+use crate::extract::FilterCache;
 
-use super::expand::{self, Reference};
-use super::files::{self, Content};
-use super::footprint::Footprint;
-use super::place::inside;
-use super::problems::Problems;
+use super::expand::{self, ConfigReference};
+use super::files::{self, FileContent};
+use super::footprint::FileFingerprints;
+use super::place::map_decoded_span;
+use super::problems::ProblemCollector;
 use super::secrets;
-use super::section::Text;
+use super::section::SpannedStr;
 
 /// The most bytes that a file named in the configuration may have.
-const MAX_FILE: u64 = 64 << 10;
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// What is said of a filter when nothing better is known.
-const FILTER: &str = "expected a jq filter such as `.data.amount | tonumber`";
+const FILTER_HELP: &str = "expected a jq filter such as `.data.amount | tonumber`";
 
 /// One reading of one configuration.
-pub(super) struct Context<'c> {
+pub(super) struct ConfigLoader<'c> {
     /// The file's text; spans are bytes of it.
     pub(super) text: &'c str,
     /// What relative paths of `${file:}` and `ca_file` start at.
     folder: &'c Path,
     env: &'c dyn Fn(&str) -> Option<String>,
-    pub(super) problems: Problems,
+    pub(super) problems: ProblemCollector,
     /// Values that must never be shown.
     pub(super) secrets: Vec<String>,
-    files: HashMap<PathBuf, Result<Rc<Content>, String>>,
+    files: HashMap<PathBuf, Result<Rc<FileContent>, String>>,
     /// What the file's filters are compiled to.
-    pub(super) filters: Filters,
+    pub(super) filters: FilterCache,
 }
 
-impl<'c> Context<'c> {
+impl<'c> ConfigLoader<'c> {
     pub(super) fn new(
         text: &'c str,
         folder: &'c Path,
         env: &'c dyn Fn(&str) -> Option<String>,
     ) -> Self {
-        let (problems, filters) = (Problems::default(), Filters::default());
+        let (problems, filters) = (ProblemCollector::default(), FilterCache::default());
         Self {
             text,
             folder,
@@ -55,68 +55,72 @@ impl<'c> Context<'c> {
     }
 
     /// What a string stands for; its faults become problems.
-    pub(super) fn expand(&mut self, written: &str, span: &Range<usize>) -> Option<Text> {
+    pub(super) fn expand_string(
+        &mut self,
+        written: &str,
+        span: &Range<usize>,
+    ) -> Option<SpannedStr> {
         if !written.contains('$') {
-            return Some(Text {
+            return Some(SpannedStr {
                 value: written.into(),
-                written: None,
+                original: None,
                 span: span.clone(),
             });
         }
         let mut open = Vec::new();
-        let expanded = expand::expand(written, |reference| {
-            let value = self.look_up(reference, &mut open)?;
+        let expanded = expand::expand_references(written, |reference| {
+            let value = self.resolve_reference(reference, &mut open)?;
             self.secrets.push(value.clone());
             self.secrets.extend(value.lines().map(str::to_owned));
             Ok(value)
         });
         for path in open {
             let message = format!("every user of this machine may read the secret file `{path}`");
-            self.problems.warn(
+            self.problems.add_warning(
                 span,
                 message,
                 "`chmod o-r` would keep it to its owner and group",
             );
         }
         match expanded {
-            Ok(value) => Some(Text {
+            Ok(value) => Some(SpannedStr {
                 value,
-                written: Some(written.into()),
+                original: Some(written.into()),
                 span: span.clone(),
             }),
             Err(faults) => {
-                self.secrets.extend(secrets::of_unexpanded(written));
+                self.secrets.extend(secrets::unexpanded_secrets(written));
                 for fault in faults {
-                    let span = inside(self.text, span, &fault.span);
-                    self.problems.error(&span, fault.message, fault.help);
+                    let span = map_decoded_span(self.text, span, &fault.span);
+                    self.problems.add_error(&span, fault.message, fault.help);
                 }
                 None
             }
         }
     }
 
-    fn look_up(
+    fn resolve_reference(
         &mut self,
-        reference: Reference<'_>,
+        reference: ConfigReference<'_>,
         open: &mut Vec<String>,
     ) -> Result<String, (String, String)> {
         match reference {
-            Reference::Variable(name) => (self.env)(name).ok_or_else(|| {
+            ConfigReference::Variable(name) => (self.env)(name).ok_or_else(|| {
                 let help = format!("set it, or write `${{{name}:-default}}`");
                 (
                     format!("the environment variable `{name}` is not set"),
                     help,
                 )
             }),
-            Reference::Default(name, default) => {
+            ConfigReference::VariableOrDefault(name, default) => {
                 let set = (self.env)(name).filter(|value| !value.is_empty());
                 Ok(set.unwrap_or_else(|| default.replace("$$", "$")))
             }
-            Reference::File(path) => self.secret_file(path, open),
+            ConfigReference::File(path) => self.read_secret_file(path, open),
         }
     }
 
-    fn secret_file(
+    fn read_secret_file(
         &mut self,
         path: &str,
         open: &mut Vec<String>,
@@ -132,7 +136,7 @@ impl<'c> Context<'c> {
                 help,
             )
         };
-        let content = match self.file(path) {
+        let content = match self.read_file(path) {
             Ok(content) => content,
             Err(why) => return Err(unreadable(&why)),
         };
@@ -149,12 +153,12 @@ impl<'c> Context<'c> {
     }
 
     /// A file of at most 64 KiB, read once however often it is named; or why it cannot be read.
-    pub(super) fn file(&mut self, path: &str) -> Result<Rc<Content>, String> {
+    pub(super) fn read_file(&mut self, path: &str) -> Result<Rc<FileContent>, String> {
         let path = self.folder.join(path);
         if let Some(known) = self.files.get(&path) {
             return known.clone();
         }
-        let content = files::read(&path, MAX_FILE)
+        let content = files::read_file(&path, MAX_FILE_BYTES)
             .map(Rc::new)
             .map_err(|error| error.to_string());
         self.files.insert(path, content.clone());
@@ -162,9 +166,9 @@ impl<'c> Context<'c> {
     }
 
     /// Adds the files that were named.
-    pub(super) fn tell_files(&self, read_from: &mut Footprint) {
+    pub(super) fn record_files(&self, read_from: &mut FileFingerprints) {
         for (path, content) in &self.files {
-            read_from.add(
+            read_from.record_file(
                 path,
                 content
                     .as_ref()
@@ -175,15 +179,15 @@ impl<'c> Context<'c> {
     }
 
     /// Compiles a filter to see whether it can be.
-    pub(super) fn filter(&mut self, text: &Text) {
-        if let Err(error) = self.filters.get(&text.value) {
-            let span = inside(self.text, &text.span, &error.span);
+    pub(super) fn check_filter(&mut self, text: &SpannedStr) {
+        if let Err(error) = self.filters.get_or_compile(&text.value) {
+            let span = map_decoded_span(self.text, &text.span, &error.span);
             let (fault, help) = error
                 .message
                 .split_once("; ")
-                .unwrap_or((&error.message, FILTER));
+                .unwrap_or((&error.message, FILTER_HELP));
             self.problems
-                .error(&span, format!("the filter is not jq: {fault}"), help);
+                .add_error(&span, format!("the filter is not jq: {fault}"), help);
         }
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
-use crate::domain::Secrets;
+use crate::domain::SecretSet;
 
-use super::footprint::Footprint;
-use super::place::Lines;
+use super::footprint::FileFingerprints;
+use super::place::LineIndex;
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub enum Severity {
 
 /// One problem of a configuration. Its `Display` is one line for logs; [`Problem::draw`] shows the line and a caret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// How bad it is.
     pub severity: Severity,
     /// The configuration's path, as it was given.
     pub file: Arc<str>,
     /// Where in the file; none when the file as a whole is meant.
-    pub place: Option<Place>,
+    pub location: Option<FileLocation>,
     /// What was read and why it will not do, as a lowercase fragment. Secrets are masked.
     pub message: String,
     /// What is accepted, or the nearest known name. Secrets are masked.
@@ -38,22 +38,22 @@ pub struct Problem {
 
 /// A place in a file, and the line that stands there with its literal secrets masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct FileLocation {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
     excerpt: String,
-    marked: Range<usize>,
+    highlight: Range<usize>,
 }
 
 /// Every problem of a configuration that is refused. Its `Display` is the whole text without colour.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct ConfigError {
     /// In the order of the file; at least one is an error.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ConfigProblem>,
     /// The files that were read: a change of one may mend it.
-    pub read_from: Footprint,
+    pub fingerprints: FileFingerprints,
 }
 
 impl Severity {
@@ -66,9 +66,9 @@ impl Severity {
     }
 }
 
-impl Problem {
+impl ConfigProblem {
     /// The message, the place, the line and a caret; with colours for a terminal if `colour`.
-    pub fn draw(&self, colour: bool) -> String {
+    pub fn render_text(&self, colour: bool) -> String {
         let renderer = if colour {
             Renderer::styled()
         } else {
@@ -79,26 +79,26 @@ impl Problem {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(&self.message);
-        let Some(place) = &self.place else {
+        let Some(place) = &self.location else {
             let group = title.element(Origin::path(&*self.file));
             let help = self.help.iter().map(|help| Level::HELP.message(help));
             return renderer.render(&[group.elements(help)]);
         };
         let caret = AnnotationKind::Primary
-            .span(place.marked.clone())
+            .span(place.highlight.clone())
             .label(self.help.as_deref());
         let snippet = Snippet::source(&place.excerpt)
             .line_start(place.line)
             .path(&*self.file)
             .annotation(caret);
-        place.correct(renderer.render(&[title.element(snippet)]))
+        place.restore_column(renderer.render(&[title.element(snippet)]))
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
-        if let Some(place) = &self.place {
+        if let Some(place) = &self.location {
             write!(f, ":{}:{}", place.line, place.column)?;
         }
         write!(f, ": {}", self.message)?;
@@ -106,21 +106,21 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Place {
-    pub(super) fn new(lines: &Lines<'_>, span: &Range<usize>, secrets: &Secrets) -> Self {
-        let (line, column, text, marked) = lines.find(span);
-        let (excerpt, marked) = mask(text, &marked, secrets);
+impl FileLocation {
+    pub(super) fn new(lines: &LineIndex<'_>, span: &Range<usize>, secrets: &SecretSet) -> Self {
+        let (line, column, text, marked) = lines.locate_span(span);
+        let (excerpt, marked) = redact_line(text, &marked, secrets);
         Self {
             line,
             column,
             excerpt,
-            marked,
+            highlight: marked,
         }
     }
 
     /// Puts the file's true column where masking has moved the caret.
-    fn correct(&self, drawn: String) -> String {
-        let shown = self.excerpt[..self.marked.start].chars().count() + 1;
+    fn restore_column(&self, drawn: String) -> String {
+        let shown = self.excerpt[..self.highlight.start].chars().count() + 1;
         if shown == self.column {
             return drawn;
         }
@@ -133,11 +133,11 @@ impl Place {
 }
 
 /// `line` with its secrets masked, and `marked` moved along with what it marks.
-fn mask(line: &str, marked: &Range<usize>, secrets: &Secrets) -> (String, Range<usize>) {
+fn redact_line(line: &str, marked: &Range<usize>, secrets: &SecretSet) -> (String, Range<usize>) {
     let mut shown = String::with_capacity(line.len());
     let (mut start, mut end) = (None, None);
     let mut from = 0;
-    for secret in secrets.spans(line) {
+    for secret in secrets.secret_spans(line) {
         let at = |place: usize, base: usize| (place < secret.start).then(|| base + place - from);
         start = start.or_else(|| at(marked.start, shown.len()));
         end = end.or_else(|| at(marked.end, shown.len()));
@@ -154,26 +154,29 @@ fn mask(line: &str, marked: &Range<usize>, secrets: &Secrets) -> (String, Range<
     (shown, start..end.max(start))
 }
 
-impl Report {
+impl ConfigError {
     /// A report of one problem of the file as a whole.
-    pub(super) fn of_file(path: &Path, message: String, help: Option<String>) -> Self {
+    pub(super) fn for_file(path: &Path, message: String, help: Option<String>) -> Self {
         let file = path.display().to_string().into();
-        let problem = Problem {
+        let problem = ConfigProblem {
             severity: Severity::Error,
             file,
-            place: None,
+            location: None,
             message,
             help,
         };
         Self {
             problems: vec![problem],
-            read_from: Footprint::default(),
+            fingerprints: FileFingerprints::default(),
         }
     }
 
     /// The same of a configuration that was read from these files.
-    pub(super) fn read_from(self, read_from: Footprint) -> Self {
-        Self { read_from, ..self }
+    pub(super) fn with_fingerprints(self, read_from: FileFingerprints) -> Self {
+        Self {
+            fingerprints: read_from,
+            ..self
+        }
     }
 
     /// How many problems have this severity.
@@ -185,10 +188,10 @@ impl Report {
     }
 
     /// Every problem drawn, and the count at the end; with colours for a terminal if `colour`.
-    pub fn draw(&self, colour: bool) -> String {
+    pub fn render_text(&self, colour: bool) -> String {
         let mut text = String::new();
         for problem in &self.problems {
-            text.push_str(&problem.draw(colour));
+            text.push_str(&problem.render_text(colour));
             text.push('\n');
         }
         text + &self.summary()
@@ -196,51 +199,51 @@ impl Report {
 
     /// `2 errors; nothing was started`, as the last line says it.
     pub fn summary(&self) -> String {
-        let errors = counted(self.count(Severity::Error), "error");
+        let errors = pluralize(self.count(Severity::Error), "error");
         match self.count(Severity::Warning) {
             0 => format!("{errors}; nothing was started"),
             warnings => format!(
                 "{errors}, {}; nothing was started",
-                counted(warnings, "warning")
+                pluralize(warnings, "warning")
             ),
         }
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.draw(false))
+        f.write_str(&self.render_text(false))
     }
 }
 
-impl std::error::Error for Report {}
+impl std::error::Error for ConfigError {}
 
 /// `1 error`, `2 errors`.
-fn counted(number: usize, what: &str) -> String {
+fn pluralize(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::problems::Problems;
+    use crate::config::problems::ProblemCollector;
 
-    fn drawn(text: &str, span: Range<usize>, secret: &str) -> String {
-        let mut problems = Problems::default();
-        problems.error(&span, "no", "yes");
-        let secrets = Secrets::new([secret.to_owned()]);
-        problems.finish(Path::new("c.toml"), text, &secrets)[0].draw(false)
+    fn render_problem(text: &str, span: Range<usize>, secret: &str) -> String {
+        let mut problems = ProblemCollector::default();
+        problems.add_error(&span, "no", "yes");
+        let secrets = SecretSet::new([secret.to_owned()]);
+        problems.into_problems(Path::new("c.toml"), text, &secrets)[0].render_text(false)
     }
 
-    fn parts(text: &str, marked: Range<usize>, secret: &str) -> (String, String) {
-        let (shown, place) = mask(text, &marked, &Secrets::new([secret.to_owned()]));
+    fn redacted_parts(text: &str, marked: Range<usize>, secret: &str) -> (String, String) {
+        let (shown, place) = redact_line(text, &marked, &SecretSet::new([secret.to_owned()]));
         let part = shown[place].to_owned();
         (shown, part)
     }
 
     #[test]
-    fn marks_move_with_what_they_mark() {
-        let parts = |marked| parts("a = 'topsecret', b = 5", marked, "topsecret");
+    fn highlight_moves_with_redaction() {
+        let parts = |marked| redacted_parts("a = 'topsecret', b = 5", marked, "topsecret");
         assert_eq!(parts(0..1).1, "a");
         assert_eq!(parts(4..15).1, "'***'");
         assert_eq!(parts(5..14).1, "***");
@@ -251,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn the_column_is_the_files_even_behind_a_secret() {
-        let text = drawn("a = 'topsecret', b = 5", 17..18, "topsecret");
+    fn column_ignores_redaction() {
+        let text = render_problem("a = 'topsecret', b = 5", 17..18, "topsecret");
         assert!(text.contains("--> c.toml:1:18\n"), "{text}");
         assert!(
             text.contains("1 | a = '***', b = 5\n  |            ^ yes"),
@@ -261,18 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_counts() {
-        let problem = |severity| Problem {
+    fn summary_counts_problems() {
+        let problem = |severity| ConfigProblem {
             severity,
             file: "f".into(),
-            place: None,
+            location: None,
             message: "m".into(),
             help: None,
         };
         let report = |problems| {
-            Report {
+            ConfigError {
                 problems,
-                read_from: Footprint::default(),
+                fingerprints: FileFingerprints::default(),
             }
             .summary()
         };

@@ -4,18 +4,18 @@ use std::ops::Range;
 
 /// What a `${…}` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reference<'t> {
+pub(super) enum ConfigReference<'t> {
     /// `${NAME}`
     Variable(&'t str),
     /// `${NAME:-default}`, with the default as it stands between `:-` and `}`.
-    Default(&'t str, &'t str),
+    VariableOrDefault(&'t str, &'t str),
     /// `${file:PATH}`
     File(&'t str),
 }
 
 /// What is wrong with a `${…}`, and where in the string.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ReferenceProblem {
     pub(super) span: Range<usize>,
     pub(super) message: String,
     pub(super) help: String,
@@ -24,9 +24,12 @@ pub(super) struct Fault {
 /// What a string's text stands for, with every reference looked up, or every fault in it.
 ///
 /// `lookup` gives a reference's value, or a message and a help.
-pub(super) fn expand<F>(text: &str, mut lookup: F) -> Result<String, Vec<Fault>>
+pub(super) fn expand_references<F>(
+    text: &str,
+    mut lookup: F,
+) -> Result<String, Vec<ReferenceProblem>>
 where
-    F: FnMut(Reference<'_>) -> Result<String, (String, String)>,
+    F: FnMut(ConfigReference<'_>) -> Result<String, (String, String)>,
 {
     let mut value = String::with_capacity(text.len());
     let mut faults = Vec::new();
@@ -43,9 +46,9 @@ where
             let length = rest.find('}').map_or(rest.len(), |end| end + 1);
             at = dollar + length;
             let span = dollar..at;
-            match reference(&rest[..length]).and_then(&mut lookup) {
+            match parse_reference(&rest[..length]).and_then(&mut lookup) {
                 Ok(found) => value.push_str(&found),
-                Err((message, help)) => faults.push(Fault {
+                Err((message, help)) => faults.push(ReferenceProblem {
                     span,
                     message,
                     help,
@@ -64,7 +67,7 @@ where
 }
 
 /// Reads `${…}`, which begins with `${` and ends at the first `}` or at the string's end.
-fn reference(written: &str) -> Result<Reference<'_>, (String, String)> {
+fn parse_reference(written: &str) -> Result<ConfigReference<'_>, (String, String)> {
     let fault = |message: String, help: &str| Err((message, help.to_owned()));
     let inner = written[2..].strip_suffix('}');
     if inner.unwrap_or(&written[2..]).contains("${") {
@@ -83,13 +86,13 @@ fn reference(written: &str) -> Result<Reference<'_>, (String, String)> {
         return if path.is_empty() {
             fault("`${file:}` names no file".into(), "expected `${file:PATH}`")
         } else {
-            Ok(Reference::File(path))
+            Ok(ConfigReference::File(path))
         };
     }
     let (name, default) = inner
         .split_once(":-")
         .map_or((inner, None), |(name, default)| (name, Some(default)));
-    if !is_variable(name) {
+    if !is_variable_name(name) {
         let help =
             "expected `${NAME}`, `${NAME:-default}` or `${file:PATH}`; a literal dollar is `$$`";
         return fault(
@@ -97,12 +100,12 @@ fn reference(written: &str) -> Result<Reference<'_>, (String, String)> {
             help,
         );
     }
-    Ok(default.map_or(Reference::Variable(name), |default| {
-        Reference::Default(name, default)
+    Ok(default.map_or(ConfigReference::Variable(name), |default| {
+        ConfigReference::VariableOrDefault(name, default)
     }))
 }
 
-fn is_variable(name: &str) -> bool {
+fn is_variable_name(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     name.bytes().all(word) && name.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
@@ -111,54 +114,54 @@ fn is_variable(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn expanded(text: &str) -> Result<String, Vec<Fault>> {
-        expand(text, |reference| match reference {
-            Reference::Variable("HOST") => Ok("example.org".into()),
-            Reference::Variable(name) => Err((format!("{name} is not set"), String::new())),
-            Reference::Default(_, default) => Ok(default.into()),
-            Reference::File(path) => Ok(format!("<{path}>")),
+    fn expand_sample(text: &str) -> Result<String, Vec<ReferenceProblem>> {
+        expand_references(text, |reference| match reference {
+            ConfigReference::Variable("HOST") => Ok("example.org".into()),
+            ConfigReference::Variable(name) => Err((format!("{name} is not set"), String::new())),
+            ConfigReference::VariableOrDefault(_, default) => Ok(default.into()),
+            ConfigReference::File(path) => Ok(format!("<{path}>")),
         })
     }
 
-    fn first_fault(text: &str) -> (String, Range<usize>) {
-        let fault = expanded(text).unwrap_err().swap_remove(0);
+    fn first_problem(text: &str) -> (String, Range<usize>) {
+        let fault = expand_sample(text).unwrap_err().swap_remove(0);
         (fault.message, fault.span)
     }
 
     #[test]
-    fn references_are_replaced_and_dollars_kept() {
+    fn references_are_expanded() {
         assert_eq!(
-            expanded("https://${HOST}/x").unwrap(),
+            expand_sample("https://${HOST}/x").unwrap(),
             "https://example.org/x"
         );
-        assert_eq!(expanded("${PORT:-80}${X:-}").unwrap(), "80");
-        assert_eq!(expanded("${file:a/b c}").unwrap(), "<a/b c>");
-        assert_eq!(expanded("$$ $5 $").unwrap(), "$ $5 $");
-        assert_eq!(expanded("$${HOST}").unwrap(), "${HOST}");
-        assert_eq!(expanded("$$${HOST}").unwrap(), "$example.org");
+        assert_eq!(expand_sample("${PORT:-80}${X:-}").unwrap(), "80");
+        assert_eq!(expand_sample("${file:a/b c}").unwrap(), "<a/b c>");
+        assert_eq!(expand_sample("$$ $5 $").unwrap(), "$ $5 $");
+        assert_eq!(expand_sample("$${HOST}").unwrap(), "${HOST}");
+        assert_eq!(expand_sample("$$${HOST}").unwrap(), "$example.org");
     }
 
     #[test]
-    fn a_value_is_not_expanded_again() {
-        let value = expand("${X}", |_| Ok("${HOST}".into())).unwrap();
+    fn expansion_is_not_recursive() {
+        let value = expand_references("${X}", |_| Ok("${HOST}".into())).unwrap();
         assert_eq!(value, "${HOST}");
     }
 
     #[test]
-    fn every_fault_is_told_with_its_place() {
-        assert_eq!(expanded("${A} ${B} ${HOST}").unwrap_err().len(), 2);
-        assert_eq!(first_fault("a ${A} b"), ("A is not set".into(), 2..6));
+    fn reference_problems_have_spans() {
+        assert_eq!(expand_sample("${A} ${B} ${HOST}").unwrap_err().len(), 2);
+        assert_eq!(first_problem("a ${A} b"), ("A is not set".into(), 2..6));
         assert_eq!(
-            first_fault("ñ ${A"),
+            first_problem("ñ ${A"),
             ("a `${` without its `}`".into(), 3..6)
         );
         assert_eq!(
-            first_fault("${A${B}}"),
+            first_problem("${A${B}}"),
             ("a `${…}` inside of another".into(), 0..7)
         );
-        assert_eq!(first_fault("${A:-${B}}").0, "a `${…}` inside of another");
-        assert_eq!(first_fault("${}").0, "`` is no name of a variable");
-        assert_eq!(first_fault("${1A}").0, "`1A` is no name of a variable");
-        assert_eq!(first_fault("${file:}").0, "`${file:}` names no file");
+        assert_eq!(first_problem("${A:-${B}}").0, "a `${…}` inside of another");
+        assert_eq!(first_problem("${}").0, "`` is no name of a variable");
+        assert_eq!(first_problem("${1A}").0, "`1A` is no name of a variable");
+        assert_eq!(first_problem("${file:}").0, "`${file:}` names no file");
     }
 }

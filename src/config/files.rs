@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What was read.
 #[derive(Debug, Clone)]
-pub(super) struct Content {
+pub(super) struct FileContent {
     pub(super) bytes: Vec<u8>,
     /// Whether every user of the machine may read it.
     pub(super) world_readable: bool,
@@ -21,11 +21,11 @@ pub(super) enum FileError {
     #[error("it is a directory")]
     Directory,
     #[error("it is a {0}, not a regular file")]
-    Special(&'static str),
-    #[error("it is larger than {}", super::units::size_text(*.0))]
+    NotRegularFile(&'static str),
+    #[error("it is larger than {}", super::units::format_size(*.0))]
     TooLarge(u64),
     #[error("reading it is not permitted")]
-    Forbidden,
+    PermissionDenied,
     #[error("{0}")]
     Other(io::Error),
 }
@@ -34,22 +34,22 @@ impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
-            io::ErrorKind::PermissionDenied => Self::Forbidden,
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied,
             _ => Self::Other(error),
         }
     }
 }
 
 /// The content of a regular file of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileError> {
-    let file = open(path)?;
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<FileContent, FileError> {
+    let file = open_nonblocking(path)?;
     let about = file.metadata()?;
     let kind = about.file_type();
     if kind.is_dir() {
         return Err(FileError::Directory);
     }
     if !kind.is_file() {
-        return Err(FileError::Special(if kind.is_fifo() {
+        return Err(FileError::NotRegularFile(if kind.is_fifo() {
             "named pipe"
         } else {
             "device or socket"
@@ -64,14 +64,14 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileError> {
     if bytes.len() as u64 > limit {
         return Err(FileError::TooLarge(limit));
     }
-    Ok(Content {
+    Ok(FileContent {
         bytes,
         world_readable: about.mode() & 0o004 != 0,
     })
 }
 
 /// Opens without waiting for a writer at the other end of a pipe.
-fn open(path: &Path) -> io::Result<File> {
+fn open_nonblocking(path: &Path) -> io::Result<File> {
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     OpenOptions::new()
         .read(true)
@@ -83,32 +83,35 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn refusal(path: &Path) -> String {
-        read(path, 16).unwrap_err().to_string()
+    fn read_error(path: &Path) -> String {
+        read_file(path, 16).unwrap_err().to_string()
     }
 
     #[test]
-    fn only_small_regular_files_are_read() {
+    fn irregular_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f");
         std::fs::write(&file, "0123456789abcdef").unwrap();
-        assert_eq!(read(&file, 16).unwrap().bytes.len(), 16);
+        assert_eq!(read_file(&file, 16).unwrap().bytes.len(), 16);
         std::fs::write(&file, "0123456789abcdefg").unwrap();
-        assert_eq!(refusal(&file), "it is larger than 16B");
-        assert_eq!(refusal(folder.path()), "it is a directory");
-        assert_eq!(refusal(&folder.path().join("g")), "there is no such file");
-        assert_eq!(refusal(&file.join("g")), "there is no such file");
+        assert_eq!(read_error(&file), "it is larger than 16B");
+        assert_eq!(read_error(folder.path()), "it is a directory");
         assert_eq!(
-            refusal(Path::new("/dev/zero")),
+            read_error(&folder.path().join("g")),
+            "there is no such file"
+        );
+        assert_eq!(read_error(&file.join("g")), "there is no such file");
+        assert_eq!(
+            read_error(Path::new("/dev/zero")),
             "it is a device or socket, not a regular file"
         );
     }
 
     #[test]
-    fn a_pipe_without_a_writer_does_not_hang() {
+    fn pipe_without_writer_fails_fast() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
-        assert_eq!(refusal(&pipe), "it is a named pipe, not a regular file");
+        assert_eq!(read_error(&pipe), "it is a named pipe, not a regular file");
     }
 }

@@ -7,31 +7,32 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::files;
-use super::load::MAX_BYTES;
+use super::load::MAX_CONFIG_BYTES;
 
 /// Files, each with a hash of its content or why it cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Footprint(BTreeMap<PathBuf, Result<u64, String>>);
+pub struct FileFingerprints(BTreeMap<PathBuf, Result<u64, String>>);
 
-impl Footprint {
+impl FileFingerprints {
     /// Of one file.
-    pub(super) fn of(path: &Path, content: Result<&[u8], &str>) -> Self {
+    pub(super) fn from_content(path: &Path, content: Result<&[u8], &str>) -> Self {
         let mut footprint = Self::default();
-        footprint.add(path, content);
+        footprint.record_file(path, content);
         footprint
     }
 
     /// Another file was read, or could not be.
-    pub(super) fn add(&mut self, path: &Path, content: Result<&[u8], &str>) {
+    pub(super) fn record_file(&mut self, path: &Path, content: Result<&[u8], &str>) {
         self.0
             .insert(path.to_owned(), content.map(xxh3_64).map_err(str::to_owned));
     }
 
     /// What stands in the same files now. Blocks on the disk.
     #[must_use]
-    pub fn look(&self) -> Self {
-        let look =
-            |path: &PathBuf| files::read(path, MAX_BYTES).map(|content| xxh3_64(&content.bytes));
+    pub fn read_current(&self) -> Self {
+        let look = |path: &PathBuf| {
+            files::read_file(path, MAX_CONFIG_BYTES).map(|content| xxh3_64(&content.bytes))
+        };
         Self(
             self.0
                 .keys()
@@ -42,7 +43,7 @@ impl Footprint {
 
     /// Takes over what `now` holds of the files that can be read; true if that is news, in a file that stands there as
     /// it did `before`. One that cannot be read has not changed: it may be being replaced.
-    pub fn catch_up(&mut self, now: &Self, before: &Self) -> bool {
+    pub fn update(&mut self, now: &Self, before: &Self) -> bool {
         let is_news = |(path, digest): (&PathBuf, &Result<u64, String>)| {
             digest.is_ok() && self.0.get(path) != Some(digest) && before.0.get(path) == Some(digest)
         };
@@ -56,7 +57,7 @@ impl Footprint {
     }
 
     /// The files that could be read when this was taken and cannot be read `now`, and why.
-    pub fn lost<'n>(&self, now: &'n Self) -> Vec<(&'n Path, &'n str)> {
+    pub fn missing<'n>(&self, now: &'n Self) -> Vec<(&'n Path, &'n str)> {
         let known = |path: &Path| self.0.get(path).is_some_and(Result::is_ok);
         let lost = |(path, digest): (&'n PathBuf, &'n Result<u64, String>)| {
             Some((path.as_path(), digest.as_ref().err()?.as_str())).filter(|(path, _)| known(path))

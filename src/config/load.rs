@@ -5,43 +5,50 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::domain::Secrets;
-use crate::extract::Filters;
+use crate::domain::SecretSet;
+use crate::extract::FilterCache;
 
-use super::context::Context;
-use super::diagnostics::{Report, Severity};
-use super::place::Lines;
-use super::problems::Problems;
+use super::context::ConfigLoader;
+use super::diagnostics::{ConfigError, Severity};
+use super::place::LineIndex;
+use super::problems::ProblemCollector;
 use super::section::quote;
-use super::validate::{Parts, validate};
-use super::{Config, Footprint, files, raw};
+use super::validate::{ValidatedConfig, validate_config};
+use super::{Config, FileFingerprints, files, raw};
 
 /// The most bytes that a configuration may have.
-pub(super) const MAX_BYTES: u64 = 8 << 20;
+pub(super) const MAX_CONFIG_BYTES: u64 = 8 << 20;
 
 /// Where a configuration is looked for when nobody names one, in this order.
-const PLACES: [&str; 2] = ["config/resumen.toml", "/etc/resumen/resumen.toml"];
+const DEFAULT_PATHS: [&str; 2] = ["config/resumen.toml", "/etc/resumen/resumen.toml"];
 
 /// The configuration's path: `explicit`, else `RESUMEN_CONFIG`, else the first of the usual places where there is
 /// something, else the first of them.
-pub fn find(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+pub fn find_path(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
     let named = explicit.map(PathBuf::from);
     let named = named.or_else(|| {
         env("RESUMEN_CONFIG")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
     });
-    let usual = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
-    named.or_else(usual).unwrap_or_else(|| PLACES[0].into())
+    let usual = || {
+        DEFAULT_PATHS
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+    };
+    named
+        .or_else(usual)
+        .unwrap_or_else(|| DEFAULT_PATHS[0].into())
 }
 
 /// Reads and checks the file at `path`; `env` looks up a variable of the environment.
-pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Report> {
-    let bytes = files::read(path, MAX_BYTES).map_err(|error| {
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    let bytes = files::read_file(path, MAX_CONFIG_BYTES).map_err(|error| {
         let help = "the configuration is what --config names, else RESUMEN_CONFIG, else config/resumen.toml, \
                     else /etc/resumen/resumen.toml";
-        let report = Report::of_file(path, format!("the configuration cannot be read: {error}"), Some(help.into()));
-        report.read_from(Footprint::of(path, Err(&error.to_string())))
+        let report = ConfigError::for_file(path, format!("the configuration cannot be read: {error}"), Some(help.into()));
+        report.with_fingerprints(FileFingerprints::from_content(path, Err(&error.to_string())))
     })?;
     parse(path, &bytes.bytes, env)
 }
@@ -51,32 +58,33 @@ pub fn parse(
     path: &Path,
     bytes: &[u8],
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, Report> {
-    let mut read_from = Footprint::of(path, Ok(bytes));
-    let text = decode(path, bytes).map_err(|report| report.read_from(read_from.clone()))?;
+) -> Result<Config, ConfigError> {
+    let mut read_from = FileFingerprints::from_content(path, Ok(bytes));
+    let text =
+        decode_utf8(path, bytes).map_err(|report| report.with_fingerprints(read_from.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut cx = Context::new(text, folder, env);
-    let parts = read(text, &mut cx);
-    cx.tell_files(&mut read_from);
-    let secrets = Secrets::new(cx.secrets);
-    let problems = cx.problems.finish(path, text, &secrets);
+    let mut cx = ConfigLoader::new(text, folder, env);
+    let parts = read_and_validate(text, &mut cx);
+    cx.record_files(&mut read_from);
+    let secrets = SecretSet::new(cx.secrets);
+    let problems = cx.problems.into_problems(path, text, &secrets);
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
     {
-        return Err(Report {
+        return Err(ConfigError {
             problems,
-            read_from,
+            fingerprints: read_from,
         });
     }
-    let Parts {
+    let ValidatedConfig {
         server,
         store,
         sources,
     } = parts;
     Ok(Config {
         path: path.into(),
-        read_from,
+        fingerprints: read_from,
         server,
         store,
         sources,
@@ -86,28 +94,28 @@ pub fn parse(
     })
 }
 
-fn read(text: &str, cx: &mut Context<'_>) -> Parts {
+fn read_and_validate(text: &str, cx: &mut ConfigLoader<'_>) -> ValidatedConfig {
     let (tree, errors) = DeTable::parse_recoverable(text);
-    tell_syntax(text, &errors, &mut cx.problems);
-    let raw = raw::read(tree.get_ref(), cx);
+    report_syntax_errors(text, &errors, &mut cx.problems);
+    let raw = raw::read_config(tree.get_ref(), cx);
     // All at once, since there may be many and each takes a while.
-    cx.filters = Filters::compile(raw.filters().map(|text| text.value.as_str()));
-    validate(&raw, cx)
+    cx.filters = FilterCache::compile_all(raw.filter_texts().map(|text| text.value.as_str()));
+    validate_config(&raw, cx)
 }
 
 /// The file's text, without its byte order mark.
-fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Report> {
+fn decode_utf8<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, ConfigError> {
     let refuse = |at: Range<usize>, message: &str, help: &str| {
         let text = String::from_utf8_lossy(bytes);
-        let mut problems = Problems::default();
-        problems.syntax(at, message, Some(help.into()));
-        Err(Report {
-            problems: problems.finish(path, &text, &Secrets::default()),
-            read_from: Footprint::default(),
+        let mut problems = ProblemCollector::default();
+        problems.add_syntax_error(at, message, Some(help.into()));
+        Err(ConfigError {
+            problems: problems.into_problems(path, &text, &SecretSet::default()),
+            fingerprints: FileFingerprints::default(),
         })
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Report::of_file(
+        return Err(ConfigError::for_file(
             path,
             "the file is UTF-16".into(),
             Some("expected UTF-8".into()),
@@ -135,8 +143,8 @@ fn decode<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, Report> {
 }
 
 /// The parser's errors, the first of each line: the others are mostly its echoes.
-fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) {
-    let lines = Lines::new(text);
+fn report_syntax_errors(text: &str, errors: &[toml::de::Error], problems: &mut ProblemCollector) {
+    let lines = LineIndex::new(text);
     let mut last = None;
     let mut errors: Vec<_> = errors.iter().collect();
     errors.sort_by_key(|error| error.span().map(|span| span.start));
@@ -144,7 +152,7 @@ fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) 
         let deep = error.message().contains("recurs");
         // The parser knows no place for one of its limits.
         let span = error.span().unwrap_or(0..0);
-        let line = lines.find(&span).0;
+        let line = lines.locate_span(&span).0;
         if last.replace(line) == Some(line) {
             continue;
         }
@@ -154,9 +162,9 @@ fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) 
                 Some("expected at most 80 levels".into()),
             )
         } else {
-            reword(error.message(), text.get(span.clone()).unwrap_or_default())
+            reword_syntax_error(error.message(), text.get(span.clone()).unwrap_or_default())
         };
-        problems.syntax(span, message, help);
+        problems.add_syntax_error(span, message, help);
         if deep {
             break;
         }
@@ -164,7 +172,7 @@ fn tell_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) 
 }
 
 /// A parser's message as ours: what was read, and what is accepted.
-fn reword(message: &str, read: &str) -> (String, Option<String>) {
+fn reword_syntax_error(message: &str, read: &str) -> (String, Option<String>) {
     if read.contains(['“', '”', '„', '‘', '’', '«', '»']) {
         return (
             "curly quotes are no quotes".into(),
@@ -172,7 +180,7 @@ fn reword(message: &str, read: &str) -> (String, Option<String>) {
         );
     }
     if message.starts_with("string values must be quoted") {
-        return unquoted(read);
+        return unquoted_value_problem(read);
     }
     if message.starts_with("invalid boolean") {
         return (
@@ -193,7 +201,7 @@ fn reword(message: &str, read: &str) -> (String, Option<String>) {
 }
 
 /// A value that is none of TOML's: text without quotes, or nothing.
-fn unquoted(read: &str) -> (String, Option<String>) {
+fn unquoted_value_problem(read: &str) -> (String, Option<String>) {
     let help = match read {
         "" => {
             return (

@@ -27,13 +27,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Secrets, Source};
-use crate::extract::Filters;
+use crate::domain::{SecretSet, Source};
+use crate::extract::FilterCache;
 
-pub use diagnostics::{Place, Problem, Report, Severity};
-pub use footprint::Footprint;
-pub use load::{find, load, parse};
-pub use units::duration_text;
+pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
+pub use footprint::FileFingerprints;
+pub use load::{find_path, load, parse};
+pub use units::format_duration;
 pub use validate::parse_listen;
 
 /// A valid configuration.
@@ -42,24 +42,24 @@ pub struct Config {
     /// The file that it came from.
     pub path: PathBuf,
     /// That file and those that it names, as they were read.
-    pub read_from: Footprint,
+    pub fingerprints: FileFingerprints,
     /// How to serve.
-    pub server: Server,
+    pub server: ServerSettings,
     /// Where readings survive.
-    pub store: Store,
+    pub store: StoreSettings,
     /// What to serve, in the file's order: fetched sources, then derived ones.
     pub sources: Vec<Arc<Source>>,
     /// The filters of all of them.
-    pub filters: Filters,
+    pub filters: FilterCache,
     /// What must never be shown.
-    pub secrets: Secrets,
+    pub secrets: SecretSet,
     /// What is allowed but unwise.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<ConfigProblem>,
 }
 
 /// `[server]`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerSettings {
     /// Where to listen. Default: 0.0.0.0:8080
     pub listen: SocketAddr,
     /// Of a live answer without `timeout=`. Default: 4 s
@@ -80,7 +80,7 @@ pub struct Server {
 
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreSettings {
     /// The state file, relative to the working directory; none turns it off. Default: state/resumen.json
     pub path: Option<PathBuf>,
     /// The Redis that replicas share. Default: none

@@ -4,21 +4,21 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::domain::Secrets;
+use crate::domain::SecretSet;
 
-use super::diagnostics::{Place, Problem, Severity};
-use super::place::Lines;
+use super::diagnostics::{ConfigProblem, FileLocation, Severity};
+use super::place::LineIndex;
 
 /// Everything that was found so far.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
-    drafts: Vec<Draft>,
+pub(super) struct ProblemCollector {
+    pending: Vec<PendingProblem>,
 }
 
 #[derive(Debug)]
-struct Draft {
+struct PendingProblem {
     severity: Severity,
-    kind: Kind,
+    kind: ConfigProblemKind,
     span: Range<usize>,
     message: String,
     help: Option<String>,
@@ -26,35 +26,41 @@ struct Draft {
 
 /// Which problems a syntax error may have caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ConfigProblemKind {
     Syntax,
     /// Something that is there is wrong: doubtful on the line of a syntax error.
-    Wrong,
+    InvalidValue,
     /// Something is not there: doubtful wherever the file has a syntax error.
-    Absent,
+    MissingValue,
 }
 
-impl Problems {
+impl ProblemCollector {
     /// The file is not TOML here.
-    pub(super) fn syntax(
+    pub(super) fn add_syntax_error(
         &mut self,
         span: Range<usize>,
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        self.add(Severity::Error, Kind::Syntax, span, message.into(), help);
+        self.push_pending(
+            Severity::Error,
+            ConfigProblemKind::Syntax,
+            span,
+            message.into(),
+            help,
+        );
     }
 
     /// What stands here will not do; `help` says what would.
-    pub(super) fn error(
+    pub(super) fn add_error(
         &mut self,
         span: &Range<usize>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(
+        self.push_pending(
             Severity::Error,
-            Kind::Wrong,
+            ConfigProblemKind::InvalidValue,
             span.clone(),
             message.into(),
             Some(help.into()),
@@ -62,15 +68,15 @@ impl Problems {
     }
 
     /// Something that must be there is not.
-    pub(super) fn absent(
+    pub(super) fn add_missing(
         &mut self,
         span: &Range<usize>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(
+        self.push_pending(
             Severity::Error,
-            Kind::Absent,
+            ConfigProblemKind::MissingValue,
             span.clone(),
             message.into(),
             Some(help.into()),
@@ -78,30 +84,30 @@ impl Problems {
     }
 
     /// What stands here is allowed but unwise.
-    pub(super) fn warn(
+    pub(super) fn add_warning(
         &mut self,
         span: &Range<usize>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(
+        self.push_pending(
             Severity::Warning,
-            Kind::Wrong,
+            ConfigProblemKind::InvalidValue,
             span.clone(),
             message.into(),
             Some(help.into()),
         );
     }
 
-    fn add(
+    fn push_pending(
         &mut self,
         severity: Severity,
-        kind: Kind,
+        kind: ConfigProblemKind,
         span: Range<usize>,
         message: String,
         help: Option<String>,
     ) {
-        self.drafts.push(Draft {
+        self.pending.push(PendingProblem {
             severity,
             kind,
             span,
@@ -111,36 +117,46 @@ impl Problems {
     }
 
     /// The problems in the order of the file, without those that a syntax error may have caused.
-    pub(super) fn finish(mut self, path: &Path, text: &str, secrets: &Secrets) -> Vec<Problem> {
-        let lines = Lines::new(text);
+    pub(super) fn into_problems(
+        mut self,
+        path: &Path,
+        text: &str,
+        secrets: &SecretSet,
+    ) -> Vec<ConfigProblem> {
+        let lines = LineIndex::new(text);
         let broken: Vec<usize> = self
-            .drafts
+            .pending
             .iter()
-            .filter(|d| d.kind == Kind::Syntax)
-            .map(|d| lines.find(&d.span).0)
+            .filter(|d| d.kind == ConfigProblemKind::Syntax)
+            .map(|d| lines.locate_span(&d.span).0)
             .collect();
-        self.drafts.retain(|draft| match draft.kind {
-            Kind::Syntax => true,
-            Kind::Wrong => !broken.contains(&lines.find(&draft.span).0),
-            Kind::Absent => broken.is_empty(),
+        self.pending.retain(|draft| match draft.kind {
+            ConfigProblemKind::Syntax => true,
+            ConfigProblemKind::InvalidValue => !broken.contains(&lines.locate_span(&draft.span).0),
+            ConfigProblemKind::MissingValue => broken.is_empty(),
         });
-        self.drafts.sort_by_key(|draft| draft.span.start);
+        self.pending.sort_by_key(|draft| draft.span.start);
         let file: Arc<str> = path.display().to_string().into();
-        self.drafts
+        self.pending
             .into_iter()
-            .map(|draft| draft.place(&file, &lines, secrets))
+            .map(|draft| draft.into_problem(&file, &lines, secrets))
             .collect()
     }
 }
 
-impl Draft {
-    fn place(self, file: &Arc<str>, lines: &Lines<'_>, secrets: &Secrets) -> Problem {
-        Problem {
+impl PendingProblem {
+    fn into_problem(
+        self,
+        file: &Arc<str>,
+        lines: &LineIndex<'_>,
+        secrets: &SecretSet,
+    ) -> ConfigProblem {
+        ConfigProblem {
             severity: self.severity,
             file: Arc::clone(file),
-            place: Some(Place::new(lines, &self.span, secrets)),
-            message: secrets.mask(&self.message).into_owned(),
-            help: self.help.map(|help| secrets.mask(&help).into_owned()),
+            location: Some(FileLocation::new(lines, &self.span, secrets)),
+            message: secrets.redact(&self.message).into_owned(),
+            help: self.help.map(|help| secrets.redact(&help).into_owned()),
         }
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::context::Context;
-use super::section::{Section, Spot, Text, quote};
+use super::context::ConfigLoader;
+use super::section::{SpannedStr, SpannedValue, TableReader, quote};
 
-const TOP: &[&str] = &["server", "store", "defaults", "sources", "derived"];
-const SERVER: &[&str] = &[
+const TOP_LEVEL_KEYS: &[&str] = &["server", "store", "defaults", "sources", "derived"];
+const SERVER_KEYS: &[&str] = &[
     "listen",
     "default_timeout",
     "max_timeout",
@@ -19,8 +19,8 @@ const SERVER: &[&str] = &[
     "shutdown_grace",
     "cors_origins",
 ];
-const STORE: &[&str] = &["path", "redis", "redis_prefix"];
-const TIMING: &[&str] = &[
+const STORE_KEYS: &[&str] = &["path", "redis", "redis_prefix"];
+const TIMING_KEYS: &[&str] = &[
     "interval",
     "timeout",
     "ttl",
@@ -29,7 +29,7 @@ const TIMING: &[&str] = &[
     "max_body",
     "proxy",
 ];
-const REQUEST: &[&str] = &[
+const REQUEST_KEYS: &[&str] = &[
     "url",
     "method",
     "headers",
@@ -38,14 +38,14 @@ const REQUEST: &[&str] = &[
     "allow_private",
     "ca_file",
 ];
-const SOURCE_ONLY: &[&str] = &["providers", "hedge_after", "attribution"];
-const DERIVED: &[&str] = &["from", "extract", "attribution"];
+const SOURCE_ONLY_KEYS: &[&str] = &["providers", "hedge_after", "attribution"];
+const DERIVED_KEYS: &[&str] = &["from", "extract", "attribution"];
 
 /// The most bytes that `max_body` may allow.
-const MOST_BODY: u64 = 1 << 30;
+const MAX_BODY_LIMIT: u64 = 1 << 30;
 
 /// The whole file.
-pub(super) struct Raw {
+pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) store: RawStore,
     pub(super) defaults: RawTiming,
@@ -57,9 +57,9 @@ pub(super) struct Raw {
     pub(super) has_sources: bool,
 }
 
-impl Raw {
+impl RawConfig {
     /// Every filter that is written.
-    pub(super) fn filters(&self) -> impl Iterator<Item = &Text> {
+    pub(super) fn filter_texts(&self) -> impl Iterator<Item = &SpannedStr> {
         let listed = self
             .sources
             .iter()
@@ -82,187 +82,187 @@ impl Raw {
 /// `[server]`
 #[derive(Default)]
 pub(super) struct RawServer {
-    pub(super) listen: Option<Text>,
-    pub(super) default_timeout: Option<Spot<Duration>>,
-    pub(super) max_timeout: Option<Spot<Duration>>,
+    pub(super) listen: Option<SpannedStr>,
+    pub(super) default_timeout: Option<SpannedValue<Duration>>,
+    pub(super) max_timeout: Option<SpannedValue<Duration>>,
     pub(super) max_connections: Option<u64>,
-    pub(super) header_timeout: Option<Spot<Duration>>,
-    pub(super) idle_timeout: Option<Spot<Duration>>,
-    pub(super) shutdown_grace: Option<Spot<Duration>>,
-    pub(super) cors_origins: Option<Spot<Vec<Text>>>,
+    pub(super) header_timeout: Option<SpannedValue<Duration>>,
+    pub(super) idle_timeout: Option<SpannedValue<Duration>>,
+    pub(super) shutdown_grace: Option<SpannedValue<Duration>>,
+    pub(super) cors_origins: Option<SpannedValue<Vec<SpannedStr>>>,
     /// Whether one of the two timeouts is written but is no duration.
-    pub(super) broken: bool,
+    pub(super) has_invalid_timeout: bool,
 }
 
 /// `[store]`
 #[derive(Default)]
 pub(super) struct RawStore {
-    pub(super) path: Option<Text>,
-    pub(super) redis: Option<Text>,
-    pub(super) redis_prefix: Option<Text>,
+    pub(super) path: Option<SpannedStr>,
+    pub(super) redis: Option<SpannedStr>,
+    pub(super) redis_prefix: Option<SpannedStr>,
 }
 
 /// What `[defaults]` and a source may say about when and how much.
 #[derive(Default)]
 pub(super) struct RawTiming {
-    pub(super) interval: Option<Spot<Duration>>,
-    pub(super) timeout: Option<Spot<Duration>>,
-    pub(super) ttl: Option<Spot<Duration>>,
-    pub(super) max_stale: Option<Spot<Duration>>,
-    pub(super) min_interval: Option<Spot<Duration>>,
-    pub(super) max_body: Option<Spot<u64>>,
-    pub(super) proxy: Option<Text>,
+    pub(super) interval: Option<SpannedValue<Duration>>,
+    pub(super) timeout: Option<SpannedValue<Duration>>,
+    pub(super) ttl: Option<SpannedValue<Duration>>,
+    pub(super) max_stale: Option<SpannedValue<Duration>>,
+    pub(super) min_interval: Option<SpannedValue<Duration>>,
+    pub(super) max_body: Option<SpannedValue<u64>>,
+    pub(super) proxy: Option<SpannedStr>,
     /// Whether a duration is written that is none, so that the others cannot be related to it.
-    pub(super) broken: bool,
+    pub(super) has_invalid_duration: bool,
 }
 
 /// What a source or one of its providers may say about its request.
 #[derive(Default)]
 pub(super) struct RawRequest {
-    pub(super) url: Option<Text>,
+    pub(super) url: Option<SpannedStr>,
     /// Whether `url` is written at all, valid or not.
     pub(super) has_url: bool,
-    pub(super) method: Option<Text>,
-    pub(super) headers: Vec<(Spot<String>, Text)>,
-    pub(super) body: Option<Text>,
-    pub(super) extract: Option<Text>,
+    pub(super) method: Option<SpannedStr>,
+    pub(super) headers: Vec<(SpannedValue<String>, SpannedStr)>,
+    pub(super) body: Option<SpannedStr>,
+    pub(super) extract: Option<SpannedStr>,
     pub(super) allow_private: Option<bool>,
-    pub(super) ca_file: Option<Text>,
+    pub(super) ca_file: Option<SpannedStr>,
 }
 
 /// `[[sources.NAME.providers]]`
 pub(super) struct RawProvider {
     pub(super) span: Range<usize>,
-    pub(super) name: Option<Text>,
+    pub(super) name: Option<SpannedStr>,
     pub(super) request: RawRequest,
 }
 
 /// `[sources.NAME]`
 pub(super) struct RawSource {
-    pub(super) name: Spot<String>,
+    pub(super) name: SpannedValue<String>,
     /// Where its table begins.
     pub(super) span: Range<usize>,
     pub(super) request: RawRequest,
     pub(super) timing: RawTiming,
-    pub(super) providers: Option<Spot<Vec<RawProvider>>>,
+    pub(super) providers: Option<SpannedValue<Vec<RawProvider>>>,
     /// Whether `providers` is written but is no list of tables.
-    pub(super) providers_broken: bool,
-    pub(super) hedge_after: Option<Spot<Duration>>,
-    pub(super) attribution: Option<Text>,
+    pub(super) has_invalid_providers: bool,
+    pub(super) hedge_after: Option<SpannedValue<Duration>>,
+    pub(super) attribution: Option<SpannedStr>,
 }
 
 /// `[derived.NAME]`
 pub(super) struct RawDerived {
-    pub(super) name: Spot<String>,
+    pub(super) name: SpannedValue<String>,
     /// Where its table begins.
     pub(super) span: Range<usize>,
-    pub(super) from: Option<Spot<Vec<Text>>>,
+    pub(super) from: Option<SpannedValue<Vec<SpannedStr>>>,
     /// Whether `from` is written at all, valid or not.
     pub(super) has_from: bool,
-    pub(super) extract: Option<Text>,
-    pub(super) attribution: Option<Text>,
+    pub(super) extract: Option<SpannedStr>,
+    pub(super) attribution: Option<SpannedStr>,
 }
 
 /// Reads the file's tree.
-pub(super) fn read(tree: &DeTable<'_>, cx: &mut Context<'_>) -> Raw {
-    let top = Section::new(tree, "at the top".into(), TOP, &mut cx.problems);
+pub(super) fn read_config(tree: &DeTable<'_>, cx: &mut ConfigLoader<'_>) -> RawConfig {
+    let top = TableReader::new(tree, "at the top".into(), TOP_LEVEL_KEYS, &mut cx.problems);
     let has_sources = tree
         .get("sources")
         .is_some_and(|found| found.get_ref().as_table().is_none_or(|t| !t.is_empty()));
     let sources_span = tree.get("sources").map_or(0..0, toml::Spanned::span);
-    Raw {
-        server: plain(&top, "server", SERVER, cx, server),
-        store: plain(&top, "store", STORE, cx, store),
-        defaults: plain(&top, "defaults", TIMING, cx, timing),
-        sources: named(&top, "source", "sources", cx, source),
-        derived: named(&top, "derived source", "derived", cx, derived),
+    RawConfig {
+        server: read_section(&top, "server", SERVER_KEYS, cx, read_server),
+        store: read_section(&top, "store", STORE_KEYS, cx, read_store),
+        defaults: read_section(&top, "defaults", TIMING_KEYS, cx, read_timing),
+        sources: read_named_sections(&top, "source", "sources", cx, read_source),
+        derived: read_named_sections(&top, "derived source", "derived", cx, read_derived),
         sources_span,
         has_sources,
     }
 }
 
 /// Where a key that stands in the wrong table belongs.
-pub(super) fn home_of(key: &str) -> Option<&'static str> {
+pub(super) fn expected_section(key: &str) -> Option<&'static str> {
     match key {
-        _ if SERVER.contains(&key) => Some("in `[server]`"),
-        _ if STORE.contains(&key) => Some("in `[store]`"),
-        _ if TIMING.contains(&key) => Some("in `[defaults]` or in a source"),
-        _ if REQUEST.contains(&key) => Some("in a source or in one of its providers"),
-        _ if SOURCE_ONLY.contains(&key) => Some("in a source"),
+        _ if SERVER_KEYS.contains(&key) => Some("in `[server]`"),
+        _ if STORE_KEYS.contains(&key) => Some("in `[store]`"),
+        _ if TIMING_KEYS.contains(&key) => Some("in `[defaults]` or in a source"),
+        _ if REQUEST_KEYS.contains(&key) => Some("in a source or in one of its providers"),
+        _ if SOURCE_ONLY_KEYS.contains(&key) => Some("in a source"),
         "from" => Some("in a derived source"),
         "name" => Some("in a provider"),
-        _ if TOP.contains(&key) => Some("at the top"),
+        _ if TOP_LEVEL_KEYS.contains(&key) => Some("at the top"),
         _ => None,
     }
 }
 
-fn plain<T: Default>(
-    top: &Section<'_, '_>,
+fn read_section<T: Default>(
+    top: &TableReader<'_, '_>,
     key: &str,
     keys: &[&str],
-    cx: &mut Context<'_>,
-    read: fn(&Section<'_, '_>, &mut Context<'_>) -> T,
+    cx: &mut ConfigLoader<'_>,
+    read: fn(&TableReader<'_, '_>, &mut ConfigLoader<'_>) -> T,
 ) -> T {
-    let Some(table) = top.table(key, cx) else {
+    let Some(table) = top.read_table(key, cx) else {
         return T::default();
     };
-    let section = Section::new(table.value, format!("in `[{key}]`"), keys, &mut cx.problems);
+    let section = TableReader::new(table.value, format!("in `[{key}]`"), keys, &mut cx.problems);
     read(&section, cx)
 }
 
-fn named<T>(
-    top: &Section<'_, '_>,
+fn read_named_sections<T>(
+    top: &TableReader<'_, '_>,
     what: &str,
     key: &str,
-    cx: &mut Context<'_>,
-    read: fn(Spot<String>, Spot<&DeTable<'_>>, &mut Context<'_>) -> T,
+    cx: &mut ConfigLoader<'_>,
+    read: fn(SpannedValue<String>, SpannedValue<&DeTable<'_>>, &mut ConfigLoader<'_>) -> T,
 ) -> Vec<T> {
-    let Some(table) = top.table(key, cx) else {
+    let Some(table) = top.read_table(key, cx) else {
         return Vec::new();
     };
-    let section = Section::open(table.value, format!("in `[{key}]`"));
+    let section = TableReader::with_any_keys(table.value, format!("in `[{key}]`"));
     section
-        .named_tables(what, cx)
+        .read_named_tables(what, cx)
         .into_iter()
         .map(|(name, table)| read(name, table, cx))
         .collect()
 }
 
-fn server(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawServer {
+fn read_server(section: &TableReader<'_, '_>, cx: &mut ConfigLoader<'_>) -> RawServer {
     let mut raw = RawServer {
-        listen: section.text("listen", cx),
-        default_timeout: section.duration("default_timeout", cx),
-        max_timeout: section.duration("max_timeout", cx),
-        max_connections: section.integer("max_connections", 1, 1_000_000, cx),
-        header_timeout: section.duration("header_timeout", cx),
-        idle_timeout: section.duration("idle_timeout", cx),
-        shutdown_grace: section.duration_or_zero("shutdown_grace", cx),
-        cors_origins: section.texts("cors_origins", cx),
-        broken: false,
+        listen: section.read_string("listen", cx),
+        default_timeout: section.read_duration("default_timeout", cx),
+        max_timeout: section.read_duration("max_timeout", cx),
+        max_connections: section.read_integer("max_connections", 1, 1_000_000, cx),
+        header_timeout: section.read_duration("header_timeout", cx),
+        idle_timeout: section.read_duration("idle_timeout", cx),
+        shutdown_grace: section.read_duration_or_zero("shutdown_grace", cx),
+        cors_origins: section.read_strings("cors_origins", cx),
+        has_invalid_timeout: false,
     };
-    raw.broken = (section.has("default_timeout") && raw.default_timeout.is_none())
-        || (section.has("max_timeout") && raw.max_timeout.is_none());
+    raw.has_invalid_timeout = (section.has_key("default_timeout") && raw.default_timeout.is_none())
+        || (section.has_key("max_timeout") && raw.max_timeout.is_none());
     raw
 }
 
-fn store(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawStore {
+fn read_store(section: &TableReader<'_, '_>, cx: &mut ConfigLoader<'_>) -> RawStore {
     RawStore {
-        path: section.text("path", cx),
-        redis: section.text("redis", cx),
-        redis_prefix: section.text("redis_prefix", cx),
+        path: section.read_string("path", cx),
+        redis: section.read_string("redis", cx),
+        redis_prefix: section.read_string("redis_prefix", cx),
     }
 }
 
-fn timing(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawTiming {
+fn read_timing(section: &TableReader<'_, '_>, cx: &mut ConfigLoader<'_>) -> RawTiming {
     let mut raw = RawTiming {
-        interval: section.duration("interval", cx),
-        timeout: section.duration("timeout", cx),
-        ttl: section.duration("ttl", cx),
-        max_stale: section.duration_or_zero("max_stale", cx),
-        min_interval: section.duration_or_zero("min_interval", cx),
-        max_body: section.size("max_body", MOST_BODY, cx),
-        proxy: section.text("proxy", cx),
-        broken: false,
+        interval: section.read_duration("interval", cx),
+        timeout: section.read_duration("timeout", cx),
+        ttl: section.read_duration("ttl", cx),
+        max_stale: section.read_duration_or_zero("max_stale", cx),
+        min_interval: section.read_duration_or_zero("min_interval", cx),
+        max_body: section.read_size("max_body", MAX_BODY_LIMIT, cx),
+        proxy: section.read_string("proxy", cx),
+        has_invalid_duration: false,
     };
     let durations = [
         &raw.interval,
@@ -271,73 +271,87 @@ fn timing(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawTiming {
         &raw.max_stale,
         &raw.min_interval,
     ];
-    raw.broken = TIMING
+    raw.has_invalid_duration = TIMING_KEYS
         .iter()
         .zip(durations)
-        .any(|(key, read)| section.has(key) && read.is_none());
+        .any(|(key, read)| section.has_key(key) && read.is_none());
     raw
 }
 
-fn request(section: &Section<'_, '_>, cx: &mut Context<'_>) -> RawRequest {
-    let headers = section.table("headers", cx).map(|table| {
-        let place = format!("among the headers {}", section.place);
-        Section::open(table.value, place).headers(cx)
+fn read_request(section: &TableReader<'_, '_>, cx: &mut ConfigLoader<'_>) -> RawRequest {
+    let headers = section.read_table("headers", cx).map(|table| {
+        let place = format!("among the headers {}", section.description);
+        TableReader::with_any_keys(table.value, place).read_headers(cx)
     });
     RawRequest {
-        url: section.text("url", cx),
-        has_url: section.has("url"),
-        method: section.text("method", cx),
+        url: section.read_string("url", cx),
+        has_url: section.has_key("url"),
+        method: section.read_string("method", cx),
         headers: headers.unwrap_or_default(),
-        body: section.text("body", cx),
-        extract: section.literal("extract", cx),
-        allow_private: section.boolean("allow_private", cx),
-        ca_file: section.text("ca_file", cx),
+        body: section.read_string("body", cx),
+        extract: section.read_literal("extract", cx),
+        allow_private: section.read_boolean("allow_private", cx),
+        ca_file: section.read_string("ca_file", cx),
     }
 }
 
-fn source(name: Spot<String>, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) -> RawSource {
-    let keys = [REQUEST, TIMING, SOURCE_ONLY].concat();
+fn read_source(
+    name: SpannedValue<String>,
+    table: SpannedValue<&DeTable<'_>>,
+    cx: &mut ConfigLoader<'_>,
+) -> RawSource {
+    let keys = [REQUEST_KEYS, TIMING_KEYS, SOURCE_ONLY_KEYS].concat();
     let place = format!("in source {}", quote(&name.value));
-    let section = Section::new(table.value, place, &keys, &mut cx.problems);
-    let providers = section.tables("providers", cx).map(|tables| Spot {
-        value: tables
-            .value
-            .into_iter()
-            .map(|table| provider(&name.value, table, cx))
-            .collect(),
-        span: tables.span,
-    });
+    let section = TableReader::new(table.value, place, &keys, &mut cx.problems);
+    let providers = section
+        .read_tables("providers", cx)
+        .map(|tables| SpannedValue {
+            value: tables
+                .value
+                .into_iter()
+                .map(|table| read_provider(&name.value, table, cx))
+                .collect(),
+            span: tables.span,
+        });
     RawSource {
-        request: request(&section, cx),
-        timing: timing(&section, cx),
-        providers_broken: section.has("providers") && providers.is_none(),
+        request: read_request(&section, cx),
+        timing: read_timing(&section, cx),
+        has_invalid_providers: section.has_key("providers") && providers.is_none(),
         providers,
-        hedge_after: section.duration_or_zero("hedge_after", cx),
-        attribution: section.text("attribution", cx),
+        hedge_after: section.read_duration_or_zero("hedge_after", cx),
+        attribution: section.read_string("attribution", cx),
         span: table.span,
         name,
     }
 }
 
-fn provider(source: &str, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) -> RawProvider {
-    let keys = [&["name"], REQUEST].concat();
+fn read_provider(
+    source: &str,
+    table: SpannedValue<&DeTable<'_>>,
+    cx: &mut ConfigLoader<'_>,
+) -> RawProvider {
+    let keys = [&["name"], REQUEST_KEYS].concat();
     let place = format!("in a provider of source {}", quote(source));
-    let section = Section::new(table.value, place, &keys, &mut cx.problems);
+    let section = TableReader::new(table.value, place, &keys, &mut cx.problems);
     RawProvider {
-        name: section.text("name", cx),
-        request: request(&section, cx),
+        name: section.read_string("name", cx),
+        request: read_request(&section, cx),
         span: table.span,
     }
 }
 
-fn derived(name: Spot<String>, table: Spot<&DeTable<'_>>, cx: &mut Context<'_>) -> RawDerived {
+fn read_derived(
+    name: SpannedValue<String>,
+    table: SpannedValue<&DeTable<'_>>,
+    cx: &mut ConfigLoader<'_>,
+) -> RawDerived {
     let place = format!("in derived source {}", quote(&name.value));
-    let section = Section::new(table.value, place, DERIVED, &mut cx.problems);
+    let section = TableReader::new(table.value, place, DERIVED_KEYS, &mut cx.problems);
     RawDerived {
-        from: section.texts("from", cx),
-        has_from: section.has("from"),
-        extract: section.literal("extract", cx),
-        attribution: section.text("attribution", cx),
+        from: section.read_strings("from", cx),
+        has_from: section.has_key("from"),
+        extract: section.read_literal("extract", cx),
+        attribution: section.read_string("attribution", cx),
         span: table.span,
         name,
     }
@@ -348,19 +362,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_names_every_key() {
+    fn reference_file_lists_every_key() {
         let reference = include_str!("../../config/resumen.toml");
         let lines: Vec<&str> = reference
             .lines()
             .map(|line| line.trim_start_matches("# "))
             .collect();
         for key in [
-            SERVER,
-            STORE,
-            TIMING,
-            REQUEST,
-            SOURCE_ONLY,
-            DERIVED,
+            SERVER_KEYS,
+            STORE_KEYS,
+            TIMING_KEYS,
+            REQUEST_KEYS,
+            SOURCE_ONLY_KEYS,
+            DERIVED_KEYS,
             &["name"],
         ]
         .concat()
@@ -371,7 +385,7 @@ mod tests {
                 .any(|line| line.starts_with(&written) || line.contains(&format!(".{key}]]")));
             assert!(named, "{key}");
         }
-        for section in TOP {
+        for section in TOP_LEVEL_KEYS {
             let begins = [
                 format!("[{section}]"),
                 format!("[{section}."),
@@ -388,16 +402,16 @@ mod tests {
 
     /// That what the page says of a key is true is tested from outside, in `tests/it/documents`.
     #[test]
-    fn the_page_names_every_key_in_its_section() {
+    fn documentation_lists_every_key() {
         let page = include_str!("../../docs/configuration.md");
         let sections = [
-            ("`[server]`", SERVER),
-            ("`[store]`", STORE),
-            ("`[defaults]`", TIMING),
-            ("`[sources.NAME]`", REQUEST),
-            ("`[sources.NAME]`", SOURCE_ONLY),
+            ("`[server]`", SERVER_KEYS),
+            ("`[store]`", STORE_KEYS),
+            ("`[defaults]`", TIMING_KEYS),
+            ("`[sources.NAME]`", REQUEST_KEYS),
+            ("`[sources.NAME]`", SOURCE_ONLY_KEYS),
             ("`[[sources.NAME.providers]]`", &["name"]),
-            ("`[derived.NAME]`", DERIVED),
+            ("`[derived.NAME]`", DERIVED_KEYS),
         ];
         for (heading, keys) in sections {
             let part = page

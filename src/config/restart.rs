@@ -4,7 +4,7 @@ use super::Config;
 
 impl Config {
     /// The keys whose values differ in `new` and that only a restart can change; empty if a reload will do.
-    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+    pub fn keys_needing_restart(&self, new: &Self) -> Vec<&'static str> {
         let (server, other) = (&self.server, &new.server);
         let (store, others) = (&self.store, &new.store);
         let keys = [

@@ -6,54 +6,54 @@ use std::time::Duration;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::context::Context;
-use super::problems::Problems;
+use super::context::ConfigLoader;
+use super::problems::ProblemCollector;
 use super::units::{self, UnitError};
 
 /// Values with a unit: what they are called, and what is accepted.
-const DURATION: (&str, &str) = (
+const DURATION_HELP: (&str, &str) = (
     "duration",
     "a duration in quotes, such as \"250ms\", \"5s\", \"1m\", \"2h\" or \"1d\"",
 );
-const SIZE: (&str, &str) = ("size", "a size in quotes, such as \"64KiB\" or \"1MiB\"");
+const SIZE_HELP: (&str, &str) = ("size", "a size in quotes, such as \"64KiB\" or \"1MiB\"");
 
 /// A value and the bytes of the file where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Spot<T> {
+pub(super) struct SpannedValue<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
 /// A string value with its references expanded. Its `Display` is what the file says, never what `${…}` became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Text {
+pub(super) struct SpannedStr {
     pub(super) value: String,
     /// What the file says, where that is something else.
-    pub(super) written: Option<String>,
+    pub(super) original: Option<String>,
     pub(super) span: Range<usize>,
 }
 
-impl Text {
+impl SpannedStr {
     /// What the file says.
-    pub(super) fn written(&self) -> &str {
-        self.written.as_deref().unwrap_or(&self.value)
+    pub(super) fn as_written(&self) -> &str {
+        self.original.as_deref().unwrap_or(&self.value)
     }
 }
 
-impl From<Spot<String>> for Text {
+impl From<SpannedValue<String>> for SpannedStr {
     /// A key: nothing is expanded in it.
-    fn from(key: Spot<String>) -> Self {
+    fn from(key: SpannedValue<String>) -> Self {
         Self {
             value: key.value,
-            written: None,
+            original: None,
             span: key.span,
         }
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for SpannedStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&quote(self.written()))
+        f.write_str(&quote(self.as_written()))
     }
 }
 
@@ -67,7 +67,10 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// The known key nearest to `got`, if any is near.
-pub(super) fn nearest<'k>(got: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(super) fn closest_match<'k>(
+    got: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let got: String = got.chars().take(80).flat_map(char::to_lowercase).collect();
     let distance = |known: &str| strsim::damerau_levenshtein(&got, &known.to_lowercase());
     let (far, best) = known
@@ -79,93 +82,108 @@ pub(super) fn nearest<'k>(got: &str, known: impl IntoIterator<Item = &'k str>) -
 }
 
 /// A table with the words that tell people which one it is.
-pub(super) struct Section<'t, 'i> {
+pub(super) struct TableReader<'t, 'i> {
     table: &'t DeTable<'i>,
     /// `` in source `btc` ``
-    pub(super) place: String,
+    pub(super) description: String,
 }
 
-type Value<'t, 'i> = &'t toml::Spanned<DeValue<'i>>;
+type TomlValue<'t, 'i> = &'t toml::Spanned<DeValue<'i>>;
 
-impl<'t, 'i> Section<'t, 'i> {
+impl<'t, 'i> TableReader<'t, 'i> {
     /// A table whose keys are all among `keys`; others are problems.
     pub(super) fn new(
         table: &'t DeTable<'i>,
         place: String,
         keys: &[&str],
-        problems: &mut Problems,
+        problems: &mut ProblemCollector,
     ) -> Self {
-        let section = Self { table, place };
+        let section = Self {
+            table,
+            description: place,
+        };
         for key in table.keys() {
             if !keys.contains(&key.get_ref().as_ref()) {
                 let got = key.get_ref();
-                let message = format!("unknown key {} {}", quote(got), section.place);
-                problems.error(&key.span(), message, advice(got, keys));
+                let message = format!("unknown key {} {}", quote(got), section.description);
+                problems.add_error(&key.span(), message, unknown_key_help(got, keys));
             }
         }
         section
     }
 
     /// A table whose keys are the operator's own.
-    pub(super) fn open(table: &'t DeTable<'i>, place: String) -> Self {
-        Self { table, place }
+    pub(super) fn with_any_keys(table: &'t DeTable<'i>, place: String) -> Self {
+        Self {
+            table,
+            description: place,
+        }
     }
 
     /// Whether the key is there, whatever its value.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has_key(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// A string with its references expanded.
-    pub(super) fn text(&self, key: &str, cx: &mut Context<'_>) -> Option<Text> {
+    pub(super) fn read_string(&self, key: &str, cx: &mut ConfigLoader<'_>) -> Option<SpannedStr> {
         let value = self.table.get(key)?;
-        self.text_of(key, value, "a string in quotes", cx)
+        self.read_string_value(key, value, "a string in quotes", cx)
     }
 
     /// A string that is taken as it stands.
-    pub(super) fn literal(&self, key: &str, cx: &mut Context<'_>) -> Option<Text> {
+    pub(super) fn read_literal(&self, key: &str, cx: &mut ConfigLoader<'_>) -> Option<SpannedStr> {
         let value = self.table.get(key)?;
         match value.get_ref() {
-            DeValue::String(text) => Some(Text {
+            DeValue::String(text) => Some(SpannedStr {
                 value: text.to_string(),
-                written: None,
+                original: None,
                 span: value.span(),
             }),
-            _ => self.wrong(key, value, "a string in quotes", cx),
+            _ => self.report_wrong_type(key, value, "a string in quotes", cx),
         }
     }
 
-    fn text_of(
+    fn read_string_value(
         &self,
         key: &str,
-        value: Value<'_, '_>,
+        value: TomlValue<'_, '_>,
         expected: &str,
-        cx: &mut Context<'_>,
-    ) -> Option<Text> {
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedStr> {
         match value.get_ref() {
-            DeValue::String(text) => cx.expand(text, &value.span()),
-            _ => self.wrong(key, value, expected, cx),
+            DeValue::String(text) => cx.expand_string(text, &value.span()),
+            _ => self.report_wrong_type(key, value, expected, cx),
         }
     }
 
     /// A duration longer than nothing.
-    pub(super) fn duration(&self, key: &str, cx: &mut Context<'_>) -> Option<Spot<Duration>> {
-        let span = self.duration_or_zero(key, cx)?;
-        self.above_zero(key, span, "1ms", &mut cx.problems)
+    pub(super) fn read_duration(
+        &self,
+        key: &str,
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<Duration>> {
+        let span = self.read_duration_or_zero(key, cx)?;
+        self.require_nonzero(key, span, "1ms", &mut cx.problems)
     }
 
     /// A duration.
-    pub(super) fn duration_or_zero(
+    pub(super) fn read_duration_or_zero(
         &self,
         key: &str,
-        cx: &mut Context<'_>,
-    ) -> Option<Spot<Duration>> {
-        let most = units::duration_text(units::LONGEST);
-        self.measured(key, DURATION, units::duration, &most, cx)
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<Duration>> {
+        let most = units::format_duration(units::MAX_DURATION);
+        self.read_with_unit(key, DURATION_HELP, units::parse_duration, &most, cx)
     }
 
     /// A size in bytes, from 1 to `most`.
-    pub(super) fn size(&self, key: &str, most: u64, cx: &mut Context<'_>) -> Option<Spot<u64>> {
+    pub(super) fn read_size(
+        &self,
+        key: &str,
+        most: u64,
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<u64>> {
         let within = |size| {
             if size > most {
                 Err(UnitError::TooLarge)
@@ -173,30 +191,30 @@ impl<'t, 'i> Section<'t, 'i> {
                 Ok(size)
             }
         };
-        let size = self.measured(
+        let size = self.read_with_unit(
             key,
-            SIZE,
-            |text| units::size(text).and_then(within),
-            &units::size_text(most),
+            SIZE_HELP,
+            |text| units::parse_size(text).and_then(within),
+            &units::format_size(most),
             cx,
         )?;
-        self.above_zero(key, size, "1B", &mut cx.problems)
+        self.require_nonzero(key, size, "1B", &mut cx.problems)
     }
 
     /// A value with a unit, read by `read`, which refuses more than `most`.
-    fn measured<T>(
+    fn read_with_unit<T>(
         &self,
         key: &str,
         (what, expected): (&str, &str),
         read: impl Fn(&str) -> Result<T, UnitError>,
         most: &str,
-        cx: &mut Context<'_>,
-    ) -> Option<Spot<T>> {
-        let text = self.text_of(key, self.table.get(key)?, expected, cx)?;
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<T>> {
+        let text = self.read_string_value(key, self.table.get(key)?, expected, cx)?;
         let no_such = format!("which is no {what}");
         let (fault, help) = match read(&text.value) {
             Ok(value) => {
-                return Some(Spot {
+                return Some(SpannedValue {
                     value,
                     span: text.span,
                 });
@@ -204,144 +222,166 @@ impl<'t, 'i> Section<'t, 'i> {
             Err(UnitError::TooLarge) => {
                 ("which is too large", format!("expected at most \"{most}\""))
             }
-            Err(UnitError::Form(meant)) => match meant.filter(|_| text.written.is_none()) {
+            Err(UnitError::Malformed(meant)) => match meant.filter(|_| text.original.is_none()) {
                 Some(meant) => (no_such.as_str(), format!("did you mean \"{meant}\"?")),
                 None => (no_such.as_str(), format!("expected {expected}")),
             },
         };
-        cx.problems.error(
+        cx.problems.add_error(
             &text.span,
-            format!("`{key}` {} is {text}, {fault}", self.place),
+            format!("`{key}` {} is {text}, {fault}", self.description),
             help,
         );
         None
     }
 
-    fn above_zero<T: PartialEq + Default>(
+    fn require_nonzero<T: PartialEq + Default>(
         &self,
         key: &str,
-        spot: Spot<T>,
+        spot: SpannedValue<T>,
         least: &str,
-        problems: &mut Problems,
-    ) -> Option<Spot<T>> {
+        problems: &mut ProblemCollector,
+    ) -> Option<SpannedValue<T>> {
         if spot.value == T::default() {
             let help = format!("expected at least \"{least}\"");
-            problems.error(&spot.span, format!("`{key}` {} is zero", self.place), help);
+            problems.add_error(
+                &spot.span,
+                format!("`{key}` {} is zero", self.description),
+                help,
+            );
             return None;
         }
         Some(spot)
     }
 
     /// A whole number from `least` to `most`.
-    pub(super) fn integer(
+    pub(super) fn read_integer(
         &self,
         key: &str,
         least: u64,
         most: u64,
-        cx: &mut Context<'_>,
+        cx: &mut ConfigLoader<'_>,
     ) -> Option<u64> {
         let value = self.table.get(key)?;
         let expected = format!("a whole number from {least} to {most}");
         let DeValue::Integer(number) = value.get_ref() else {
-            return self.wrong(key, value, &expected, cx);
+            return self.report_wrong_type(key, value, &expected, cx);
         };
         let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
         let within = number.filter(|number| (least..=most).contains(number));
         if within.is_none() {
             let got = quote(&cx.text[value.span()]);
-            let message = format!("`{key}` {} is {got}, out of bounds", self.place);
+            let message = format!("`{key}` {} is {got}, out of bounds", self.description);
             cx.problems
-                .error(&value.span(), message, format!("expected {expected}"));
+                .add_error(&value.span(), message, format!("expected {expected}"));
         }
         within
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self, key: &str, cx: &mut Context<'_>) -> Option<bool> {
+    pub(super) fn read_boolean(&self, key: &str, cx: &mut ConfigLoader<'_>) -> Option<bool> {
         let value = self.table.get(key)?;
         match value.get_ref() {
             DeValue::Boolean(value) => Some(*value),
-            _ => self.wrong(key, value, "`true` or `false`", cx),
+            _ => self.report_wrong_type(key, value, "`true` or `false`", cx),
         }
     }
 
     /// Strings; those that are none are problems and left out.
-    pub(super) fn texts(&self, key: &str, cx: &mut Context<'_>) -> Option<Spot<Vec<Text>>> {
+    pub(super) fn read_strings(
+        &self,
+        key: &str,
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<Vec<SpannedStr>>> {
         let value = self.table.get(key)?;
         let DeValue::Array(array) = value.get_ref() else {
-            return self.wrong(key, value, "a list of strings, such as [\"a\", \"b\"]", cx);
+            return self.report_wrong_type(
+                key,
+                value,
+                "a list of strings, such as [\"a\", \"b\"]",
+                cx,
+            );
         };
         let texts = array
             .iter()
-            .filter_map(|item| self.text_of(key, item, "a string in quotes", cx))
+            .filter_map(|item| self.read_string_value(key, item, "a string in quotes", cx))
             .collect();
-        Some(Spot {
+        Some(SpannedValue {
             value: texts,
             span: value.span(),
         })
     }
 
     /// The table below `key`.
-    pub(super) fn table(&self, key: &str, cx: &mut Context<'_>) -> Option<Spot<&'t DeTable<'i>>> {
+    pub(super) fn read_table(
+        &self,
+        key: &str,
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<&'t DeTable<'i>>> {
         let value = self.table.get(key)?;
         match value.get_ref() {
-            DeValue::Table(table) => Some(Spot {
+            DeValue::Table(table) => Some(SpannedValue {
                 value: table,
                 span: value.span(),
             }),
-            _ => self.wrong(key, value, "a table", cx),
+            _ => self.report_wrong_type(key, value, "a table", cx),
         }
     }
 
     /// The tables below `key`; what is none is a problem and left out.
-    pub(super) fn tables(
+    pub(super) fn read_tables(
         &self,
         key: &str,
-        cx: &mut Context<'_>,
-    ) -> Option<Spot<Vec<Spot<&'t DeTable<'i>>>>> {
+        cx: &mut ConfigLoader<'_>,
+    ) -> Option<SpannedValue<Vec<SpannedValue<&'t DeTable<'i>>>>> {
         let value = self.table.get(key)?;
         let DeValue::Array(array) = value.get_ref() else {
-            return self.wrong(key, value, "a list of tables, each begun by `[[…]]`", cx);
+            return self.report_wrong_type(
+                key,
+                value,
+                "a list of tables, each begun by `[[…]]`",
+                cx,
+            );
         };
-        let tables = self.tables_of(key, array, cx);
-        Some(Spot {
+        let tables = self.collect_tables(key, array, cx);
+        Some(SpannedValue {
             value: tables,
             span: value.span(),
         })
     }
 
-    fn tables_of(
+    fn collect_tables(
         &self,
         key: &str,
         array: &'t DeArray<'i>,
-        cx: &mut Context<'_>,
-    ) -> Vec<Spot<&'t DeTable<'i>>> {
+        cx: &mut ConfigLoader<'_>,
+    ) -> Vec<SpannedValue<&'t DeTable<'i>>> {
         let tables = array.iter().filter_map(|item| match item.get_ref() {
-            DeValue::Table(table) => Some(Spot {
+            DeValue::Table(table) => Some(SpannedValue {
                 value: table,
                 span: item.span(),
             }),
-            _ => self.wrong(key, item, "a table", cx),
+            _ => self.report_wrong_type(key, item, "a table", cx),
         });
         tables.collect()
     }
 
     /// Every key with its table; what is none is a problem and left out.
-    pub(super) fn named_tables(
+    pub(super) fn read_named_tables(
         &self,
         what: &str,
-        cx: &mut Context<'_>,
-    ) -> Vec<(Spot<String>, Spot<&'t DeTable<'i>>)> {
+        cx: &mut ConfigLoader<'_>,
+    ) -> Vec<(SpannedValue<String>, SpannedValue<&'t DeTable<'i>>)> {
         let mut named = Vec::with_capacity(self.table.len());
         for (key, value) in self.table {
-            let name = Spot {
+            let name = SpannedValue {
                 value: key.get_ref().to_string(),
                 span: key.span(),
             };
             if let DeValue::Table(table) = value.get_ref() {
                 named.push((
                     name,
-                    Spot {
+                    SpannedValue {
                         value: table,
                         span: value.span(),
                     },
@@ -350,10 +390,10 @@ impl<'t, 'i> Section<'t, 'i> {
                 let message = format!(
                     "{} {} is {}",
                     quote(&name.value),
-                    self.place,
-                    kind(value.get_ref())
+                    self.description,
+                    toml_type_name(value.get_ref())
                 );
-                cx.problems.error(
+                cx.problems.add_error(
                     &value.span(),
                     message,
                     format!("expected a {what}, begun by `[…]` with its name"),
@@ -364,14 +404,17 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 
     /// Every header with its value.
-    pub(super) fn headers(&self, cx: &mut Context<'_>) -> Vec<(Spot<String>, Text)> {
+    pub(super) fn read_headers(
+        &self,
+        cx: &mut ConfigLoader<'_>,
+    ) -> Vec<(SpannedValue<String>, SpannedStr)> {
         let mut named = Vec::with_capacity(self.table.len());
         for (key, value) in self.table {
-            let name = Spot {
+            let name = SpannedValue {
                 value: key.get_ref().to_string(),
                 span: key.span(),
             };
-            match self.text_of(&name.value, value, "a string in quotes", cx) {
+            match self.read_string_value(&name.value, value, "a string in quotes", cx) {
                 Some(text) => named.push((name, text)),
                 // A header's value is a secret even where it is none.
                 None => cx
@@ -382,35 +425,35 @@ impl<'t, 'i> Section<'t, 'i> {
         named
     }
 
-    fn wrong<T>(
+    fn report_wrong_type<T>(
         &self,
         key: &str,
-        value: Value<'_, '_>,
+        value: TomlValue<'_, '_>,
         expected: &str,
-        cx: &mut Context<'_>,
+        cx: &mut ConfigLoader<'_>,
     ) -> Option<T> {
-        let what = described(value, cx.text);
-        let message = format!("{} {} is {what}", quote(key), self.place);
+        let what = describe_value(value, cx.text);
+        let message = format!("{} {} is {what}", quote(key), self.description);
         cx.problems
-            .error(&value.span(), message, format!("expected {expected}"));
+            .add_error(&value.span(), message, format!("expected {expected}"));
         None
     }
 }
 
 /// What a key that nobody knows may have been meant to be.
-fn advice(got: &str, keys: &[&str]) -> String {
-    if let Some(near) = nearest(got, keys.iter().copied()) {
+fn unknown_key_help(got: &str, keys: &[&str]) -> String {
+    if let Some(near) = closest_match(got, keys.iter().copied()) {
         return format!("did you mean `{near}`?");
     }
-    match super::raw::home_of(got) {
+    match super::raw::expected_section(got) {
         Some(home) => format!("`{got}` belongs {home}"),
         None => format!("known here: {}", keys.join(", ")),
     }
 }
 
 /// A value's type, and the value itself if it is short by nature.
-fn described(value: Value<'_, '_>, text: &str) -> String {
-    let kind = kind(value.get_ref());
+fn describe_value(value: TomlValue<'_, '_>, text: &str) -> String {
+    let kind = toml_type_name(value.get_ref());
     match value.get_ref() {
         DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => kind.to_owned(),
         _ => format!("{kind}: {}", quote(&text[value.span()])),
@@ -418,7 +461,7 @@ fn described(value: Value<'_, '_>, text: &str) -> String {
 }
 
 /// A value's type, as messages call it.
-fn kind(value: &DeValue<'_>) -> &'static str {
+fn toml_type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",

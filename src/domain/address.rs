@@ -20,18 +20,19 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 ];
 
 /// Whether `ip` is a cloud's metadata service, in its own form or carried inside an IPv6 address.
-pub fn is_metadata(ip: IpAddr) -> bool {
+pub fn is_metadata_address(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => METADATA_V4.contains(&ip),
         IpAddr::V6(ip) => {
-            METADATA_V6.contains(&ip) || carried_v4(ip).any(|ip| METADATA_V4.contains(&ip))
+            METADATA_V6.contains(&ip)
+                || embedded_ipv4_addresses(ip).any(|ip| METADATA_V4.contains(&ip))
         }
     }
 }
 
 /// The IPv4 addresses to which an IPv6 one may lead: compatible, mapped, NAT64, 6to4, ISATAP, and Teredo's two (its
 /// server, and its client inverted).
-pub fn carried_v4(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+pub fn embedded_ipv4_addresses(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     let (one, other) = match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => (None, None),
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_known_in_every_form() {
+    fn metadata_address_is_detected() {
         for bad in [
             "169.254.169.254",
             "100.100.100.200",
@@ -66,7 +67,7 @@ mod tests {
             "2001:0:1:1::5601:5601",
             "fe80::5efe:169.254.169.254",
         ] {
-            assert!(is_metadata(bad.parse().unwrap()), "{bad}");
+            assert!(is_metadata_address(bad.parse().unwrap()), "{bad}");
         }
         for good in [
             "169.254.169.253",
@@ -76,7 +77,7 @@ mod tests {
             "fd00:ec2::255",
             "::ffff:10.0.0.1",
         ] {
-            assert!(!is_metadata(good.parse().unwrap()), "{good}");
+            assert!(!is_metadata_address(good.parse().unwrap()), "{good}");
         }
     }
 }

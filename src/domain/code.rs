@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found_by_its_text() {
+    fn code_text_round_trips() {
         assert_eq!(Code::ALL.len(), 23);
         for code in Code::ALL {
             assert_eq!(Code::from_text(code.as_str()), Some(*code));

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 /// How often a text is decoded: what was encoded twice has `%25` in it.
-const LAYERS: usize = 3;
+const MAX_DECODE_PASSES: usize = 3;
 
 /// The characters that HTML has names for and that somebody must escape.
-const NAMED: [(&[u8], u8); 5] = [
+const HTML_ENTITIES: [(&[u8], u8); 5] = [
     (b"amp", b'&'),
     (b"lt", b'<'),
     (b"gt", b'>'),
@@ -20,66 +20,68 @@ const NAMED: [(&[u8], u8); 5] = [
 ];
 
 /// The most bytes between `&` and `;`.
-const LONGEST_NAME: usize = 10;
+const MAX_ENTITY_BYTES: usize = 10;
 
 /// A text with its escapes undone.
-pub(super) struct Layer {
+pub(super) struct DecodedText {
     /// What it says.
     pub(super) bytes: Vec<u8>,
     /// Where each byte stands in the text, and where the text ends.
-    places: Vec<usize>,
+    original_offsets: Vec<usize>,
 }
 
-impl Layer {
+impl DecodedText {
     /// `text` decoded once, twice, and so on, while that changes anything.
-    pub(super) fn under(text: &str) -> impl Iterator<Item = Self> {
+    pub(super) fn decode_passes(text: &str) -> impl Iterator<Item = Self> {
         let bare = Self {
             bytes: text.as_bytes().to_vec(),
-            places: (0..=text.len()).collect(),
+            original_offsets: (0..=text.len()).collect(),
         };
-        std::iter::successors(bare.decoded(), Self::decoded).take(LAYERS)
+        std::iter::successors(bare.decode_once(), Self::decode_once).take(MAX_DECODE_PASSES)
     }
 
     /// Where in the text `range` of the bytes stands.
-    pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
-        self.places[range.start]..self.places[range.end]
+    pub(super) fn original_range(&self, range: &Range<usize>) -> Range<usize> {
+        self.original_offsets[range.start]..self.original_offsets[range.end]
     }
 
     /// This with one layer of escapes undone; none if there are no escapes.
-    fn decoded(&self) -> Option<Self> {
+    fn decode_once(&self) -> Option<Self> {
         let mut decoded = Self {
             bytes: Vec::new(),
-            places: Vec::new(),
+            original_offsets: Vec::new(),
         };
         let mut at = 0;
         while at < self.bytes.len() {
             let rest = &self.bytes[at..];
-            let (length, char) = escaped(rest).unwrap_or((1, Escaped::Byte(rest[0])));
+            let (length, char) = parse_escape(rest).unwrap_or((1, EscapedUnit::Byte(rest[0])));
             let mut utf8 = [0; 4];
             let bytes = match char {
-                Escaped::Byte(byte) => {
+                EscapedUnit::Byte(byte) => {
                     utf8[0] = byte;
                     &utf8[..1]
                 }
-                Escaped::Char(char) => char.encode_utf8(&mut utf8).as_bytes(),
+                EscapedUnit::Char(char) => char.encode_utf8(&mut utf8).as_bytes(),
             };
             decoded.bytes.extend_from_slice(bytes);
-            decoded.places.extend(bytes.iter().map(|_| self.places[at]));
+            decoded
+                .original_offsets
+                .extend(bytes.iter().map(|_| self.original_offsets[at]));
             at += length;
         }
-        decoded.places.push(self.places[at]);
+        decoded.original_offsets.push(self.original_offsets[at]);
         (decoded.bytes.len() < self.bytes.len()).then_some(decoded)
     }
 }
 
 /// What an escape stands for.
-enum Escaped {
+enum EscapedUnit {
     Byte(u8),
     Char(char),
 }
 
 /// The escape at the beginning of `bytes`, and its length.
-fn escaped(bytes: &[u8]) -> Option<(usize, Escaped)> {
+fn parse_escape(bytes: &[u8]) -> Option<(usize, EscapedUnit)> {
     let hex = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits)
             .ok()
@@ -87,19 +89,24 @@ fn escaped(bytes: &[u8]) -> Option<(usize, Escaped)> {
         u32::from_str_radix(digits, 16).ok()
     };
     match bytes {
-        [b'%', rest @ ..] => Some((3, Escaped::Byte(u8::try_from(hex(rest.get(..2)?)?).ok()?))),
-        [b'\\', b'u', rest @ ..] => Some((6, Escaped::Char(char::from_u32(hex(rest.get(..4)?)?)?))),
+        [b'%', rest @ ..] => Some((
+            3,
+            EscapedUnit::Byte(u8::try_from(hex(rest.get(..2)?)?).ok()?),
+        )),
+        [b'\\', b'u', rest @ ..] => {
+            Some((6, EscapedUnit::Char(char::from_u32(hex(rest.get(..4)?)?)?)))
+        }
         [b'&', rest @ ..] => {
             let end = rest
                 .iter()
-                .take(LONGEST_NAME)
+                .take(MAX_ENTITY_BYTES)
                 .position(|byte| *byte == b';')?;
             let code = match &rest[..end] {
                 [b'#', b'x' | b'X', digits @ ..] => hex(digits)?,
                 [b'#', digits @ ..] => std::str::from_utf8(digits).ok()?.parse().ok()?,
-                name => u32::from(NAMED.iter().find(|(known, _)| *known == name)?.1),
+                name => u32::from(HTML_ENTITIES.iter().find(|(known, _)| *known == name)?.1),
             };
-            Some((end + 2, Escaped::Char(char::from_u32(code)?)))
+            Some((end + 2, EscapedUnit::Char(char::from_u32(code)?)))
         }
         _ => None,
     }
@@ -108,13 +115,13 @@ fn escaped(bytes: &[u8]) -> Option<(usize, Escaped)> {
 /// Every form of `secret` that is looked for beside what [`Layer`] undoes: as it is; inside a quoted text, and inside
 /// one quoted again (a `Debug` field in a JSON line); as writers of JSON escape it; as a form's field. Most secrets look
 /// the same in all.
-pub(super) fn forms(secret: String) -> Vec<String> {
-    let once = quoted(&secret);
-    let [short, long] = [false, true].map(|ascii| json(&secret, ascii));
-    let (twice, plus) = (quoted(&once), secret.replace(' ', "+"));
+pub(super) fn secret_encodings(secret: String) -> Vec<String> {
+    let once = quote_text(&secret);
+    let [short, long] = [false, true].map(|ascii| escape_json(&secret, ascii));
+    let (twice, plus) = (quote_text(&once), secret.replace(' ', "+"));
     vec![
-        quoted(&short),
-        quoted(&long),
+        quote_text(&short),
+        quote_text(&long),
         short,
         long,
         once,
@@ -124,7 +131,7 @@ pub(super) fn forms(secret: String) -> Vec<String> {
     ]
 }
 
-fn quoted(text: &str) -> String {
+fn quote_text(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -137,7 +144,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// As those write JSON who escape `/`, and with `ascii` whatever is not ASCII too.
-fn json(text: &str, ascii: bool) -> String {
+fn escape_json(text: &str, ascii: bool) -> String {
     let mut json = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -158,8 +165,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_secret_has_one_form() {
-        let forms = forms("abc-DEF_123.~".into());
+    fn plain_secret_has_one_encoding() {
+        let forms = secret_encodings("abc-DEF_123.~".into());
         assert!(
             forms.iter().all(|form| form == "abc-DEF_123.~"),
             "{forms:?}"
@@ -167,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_secret_is_known_in_what_others_write() {
-        let forms = forms("k/\"é' &+{1}\\".into());
+    fn special_secret_has_all_encodings() {
+        let forms = secret_encodings("k/\"é' &+{1}\\".into());
         for form in [
             r#"k/\"é' &+{1}\\"#,
             r#"k\/\"é' &+{1}\\"#,
@@ -184,16 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone_and_their_places_known() {
+    fn decoding_maps_original_offsets() {
         let text = "á%c3%A9\\u00e9%2525%zz%4";
-        let layers: Vec<Layer> = Layer::under(text).collect();
+        let layers: Vec<DecodedText> = DecodedText::decode_passes(text).collect();
         let read: Vec<_> = layers
             .iter()
             .map(|layer| String::from_utf8_lossy(&layer.bytes))
             .collect();
         assert_eq!(read, ["áéé%25%zz%4", "áéé%%zz%4"]);
-        assert_eq!(&text[layers[1].place(&(2..7))], "%c3%A9\\u00e9%2525");
-        assert_eq!(layers[1].place(&(7..12)), 19..text.len());
-        assert_eq!(Layer::under("nothing to undo").count(), 0);
+        assert_eq!(
+            &text[layers[1].original_range(&(2..7))],
+            "%c3%A9\\u00e9%2525"
+        );
+        assert_eq!(layers[1].original_range(&(7..12)), 19..text.len());
+        assert_eq!(DecodedText::decode_passes("nothing to undo").count(), 0);
     }
 }

@@ -3,80 +3,83 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Data, End, Failure, Identity, Lapse, Name, Outcome, Reading, Source, Time, Try};
+use super::{
+    Failure, FailureRecord, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult,
+    Reading, Source, SourceIdentity, Time,
+};
 
 /// The state of one source within a snapshot. Reading and failure are two maxima over everything ever merged, so the
 /// order, repetition and lateness of outcomes do not matter.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct SourceState {
     /// The definition.
     pub source: Arc<Source>,
     /// The reading with the latest `fetched_at`.
     pub reading: Option<Arc<Reading>>,
     /// The failure with the latest `at`. It counts only while it is newer than the reading. Of a derived source: the
     /// latest computation's, none if that succeeded.
-    pub failure: Option<Arc<Lapse>>,
+    pub failure: Option<Arc<FailureRecord>>,
     /// Of a derived source's reading: which readings of which fetched sources went into it.
-    pub stamps: Arc<[(Name, Time)]>,
+    pub reading_input_versions: Arc<[(Name, Time)]>,
     /// Of a derived source: which readings went into the latest computation, failed or not.
-    pub footing: Arc<[(Name, Time)]>,
+    pub latest_input_versions: Arc<[(Name, Time)]>,
     /// Diagnostics, outside of the merge laws and of the version.
-    pub trail: Trail,
+    pub history: AttemptHistory,
     /// Whether a first answer waits for this source's first attempt. False for one that a reload added.
-    pub awaited: bool,
+    pub blocks_readiness: bool,
 }
 
 /// How the latest attempts went.
 #[derive(Debug, Clone, Default)]
-pub struct Trail {
+pub struct AttemptHistory {
     /// When the newest finished attempt began.
-    pub last: Option<Time>,
+    pub last_attempt: Option<Time>,
     /// How long it took.
-    pub took: Option<Duration>,
+    pub last_duration: Option<Duration>,
     /// When the first failed attempt since the last success began.
     pub failing_since: Option<Time>,
     /// Failed attempts since the last success.
-    pub failures: u32,
+    pub failure_count: u32,
     /// When the next attempt is planned.
-    pub next: Option<Time>,
+    pub next_attempt: Option<Time>,
     /// Per provider, what it did last.
-    pub tries: Arc<[Try]>,
+    pub provider_attempts: Arc<[ProviderAttempt]>,
     /// The providers whose latest requests failed.
-    pub streaks: Arc<[Streak]>,
+    pub failure_streaks: Arc<[FailureStreak]>,
 }
 
 /// A provider's failures since it last gave a reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Streak {
+pub struct FailureStreak {
     /// Whose.
     pub provider: Name,
     /// When the first of them began.
     pub since: Time,
     /// How many there are.
-    pub failures: u32,
+    pub failure_count: u32,
 }
 
 /// One computation of a derived source.
 #[derive(Debug, Clone)]
-pub struct Derivation {
+pub struct DerivedComputation {
     /// Of which definition: a reload may have changed the filters meanwhile.
-    pub identity: Identity,
+    pub identity: SourceIdentity,
     /// Which readings went into it, by fetched source.
-    pub stamps: Vec<(Name, Time)>,
+    pub input_versions: Vec<(Name, Time)>,
     /// When it was computed.
-    pub at: Time,
+    pub computed_at: Time,
     /// How long it took.
-    pub took: Duration,
+    pub duration: Duration,
     /// The data, or why there is none.
-    pub result: Result<Data, Failure>,
+    pub result: Result<JsonData, Failure>,
 }
 
 /// What an outcome changed about the health of a source or of one of its providers; what is worth a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Turn {
+pub enum HealthChange {
     /// As healthy or as ill as before.
     #[default]
-    Same,
+    Unchanged,
     /// The first failure after a success, or the first attempt of all.
     Failed,
     /// The first success after failures; how long they lasted.
@@ -85,45 +88,45 @@ pub enum Turn {
 
 /// What an outcome changed about a source's health.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Turns {
+pub struct HealthChanges {
     /// The source's own.
-    pub source: Turn,
+    pub source: HealthChange,
     /// Those of its providers, if it has several: one that fails is hidden by the next.
-    pub providers: Vec<(Name, Turn)>,
+    pub providers: Vec<(Name, HealthChange)>,
 }
 
-impl Entry {
+impl SourceState {
     /// An entry about which nothing is known yet.
     pub fn new(source: Arc<Source>, awaited: bool) -> Self {
         Self {
             source,
             reading: None,
             failure: None,
-            stamps: Arc::default(),
-            footing: Arc::default(),
-            trail: Trail::default(),
-            awaited,
+            reading_input_versions: Arc::default(),
+            latest_input_versions: Arc::default(),
+            history: AttemptHistory::default(),
+            blocks_readiness: awaited,
         }
     }
 
     /// The latest failure, while it is newer than the reading.
-    pub fn failing(&self) -> Option<&Lapse> {
+    pub fn current_failure(&self) -> Option<&FailureRecord> {
         let lapse = self.failure.as_deref()?;
-        let derived = self.source.pace().is_none();
+        let derived = self.source.schedule().is_none();
         let newer = self
             .reading
             .as_ref()
-            .is_none_or(|reading| derived || lapse.at > reading.fetched_at);
+            .is_none_or(|reading| derived || lapse.started_at > reading.fetched_at);
         newer.then_some(lapse)
     }
 
     /// The providers that fail, in order of preference: since when, and why at last. While one answers, those that are
     /// preferred to it: nobody asks the others, and what they did when they were asked says nothing of now.
-    pub fn broken(&self) -> impl Iterator<Item = (&Streak, &Failure)> {
+    pub fn failing_providers(&self) -> impl Iterator<Item = (&FailureStreak, &Failure)> {
         let answering = self
             .reading
             .as_deref()
-            .filter(|_| self.failing().is_none())
+            .filter(|_| self.current_failure().is_none())
             .map(|reading| &reading.provider);
         let preferred = self
             .source
@@ -132,14 +135,14 @@ impl Entry {
             .take_while(move |one| Some(&one.name) != answering);
         preferred.filter_map(|provider| {
             Some((
-                self.trail.streak(&provider.name)?,
-                self.trail.latest(&provider.name)?.failure()?,
+                self.history.failure_streak(&provider.name)?,
+                self.history.latest_attempt(&provider.name)?.failure()?,
             ))
         })
     }
 
     /// This entry with an outcome merged in, newest wins, and what that changed.
-    pub fn merge(&self, outcome: &Outcome) -> (Self, Turns) {
+    pub fn merge_outcome(&self, outcome: &Outcome) -> (Self, HealthChanges) {
         let mut merged = self.clone();
         match &outcome.result {
             Ok(reading) => {
@@ -148,8 +151,8 @@ impl Entry {
                 }
             }
             Err(failure) => {
-                let lapse = Lapse {
-                    at: outcome.at,
+                let lapse = FailureRecord {
+                    started_at: outcome.started_at,
                     failure: failure.clone(),
                 };
                 if self.failure.as_deref().is_none_or(|known| *known < lapse) {
@@ -157,24 +160,24 @@ impl Entry {
                 }
             }
         }
-        merged.trail = self.trail.follow(outcome, merged.failing());
-        let turns = self.turns(&merged, outcome.at);
+        merged.history = self.history.with_outcome(outcome, merged.current_failure());
+        let turns = self.health_changes(&merged, outcome.started_at);
         (merged, turns)
     }
 
     /// This entry with a newer computation of a derived source.
     #[must_use]
-    pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
+    pub fn with_computation(&self, name: &Name, derivation: &DerivedComputation) -> Self {
         let mut derived = Self {
-            footing: derivation.stamps.clone().into(),
+            latest_input_versions: derivation.input_versions.clone().into(),
             ..self.clone()
         };
         let oldest = derivation
-            .stamps
+            .input_versions
             .iter()
             .map(|(_, at)| *at)
             .min()
-            .unwrap_or(derivation.at);
+            .unwrap_or(derivation.computed_at);
         match &derivation.result {
             Ok(data) => {
                 let reading = Reading {
@@ -183,60 +186,70 @@ impl Entry {
                     data: data.clone(),
                 };
                 derived.reading = Some(Arc::new(reading));
-                derived.stamps = Arc::clone(&derived.footing);
+                derived.reading_input_versions = Arc::clone(&derived.latest_input_versions);
                 derived.failure = None;
             }
             Err(failure) => {
-                let lapse = Lapse {
-                    at: derivation.at,
+                let lapse = FailureRecord {
+                    started_at: derivation.computed_at,
                     failure: failure.clone(),
                 };
                 derived.failure = Some(Arc::new(lapse));
             }
         }
         let failing = derivation.result.is_err();
-        derived.trail.last = Some(derivation.at);
-        derived.trail.took = Some(derivation.took);
-        derived.trail.failures = if failing {
-            self.trail.failures.saturating_add(1)
+        derived.history.last_attempt = Some(derivation.computed_at);
+        derived.history.last_duration = Some(derivation.duration);
+        derived.history.failure_count = if failing {
+            self.history.failure_count.saturating_add(1)
         } else {
             0
         };
-        derived.trail.failing_since =
-            failing.then(|| self.trail.failing_since.unwrap_or(derivation.at));
+        derived.history.failing_since =
+            failing.then(|| self.history.failing_since.unwrap_or(derivation.computed_at));
         derived
     }
 
     /// What became of its health by a merge of what began at `at`.
-    pub(super) fn turns(&self, merged: &Self, at: Time) -> Turns {
-        let source = match (self.failing(), merged.failing()) {
-            (None, Some(_)) => Turn::Failed,
-            (Some(lapse), None) => {
-                Turn::Recovered(at.since(self.trail.failing_since.unwrap_or(lapse.at)))
-            }
-            _ => Turn::Same,
+    pub(super) fn health_changes(&self, merged: &Self, at: Time) -> HealthChanges {
+        let source = match (self.current_failure(), merged.current_failure()) {
+            (None, Some(_)) => HealthChange::Failed,
+            (Some(lapse), None) => HealthChange::Recovered(
+                at.since(self.history.failing_since.unwrap_or(lapse.started_at)),
+            ),
+            _ => HealthChange::Unchanged,
         };
         let several = self.source.providers().len() > 1;
         let providers = if several {
-            self.turns_of_providers(merged)
+            self.provider_health_changes(merged)
         } else {
             Vec::new()
         };
-        Turns { source, providers }
+        HealthChanges { source, providers }
     }
 
     /// Which providers are [broken](Self::broken) in `merged` and were not before, and which have given a reading again.
-    fn turns_of_providers(&self, merged: &Self) -> Vec<(Name, Turn)> {
-        let is_broken =
-            |entry: &Self, name: &Name| entry.broken().any(|(streak, _)| streak.provider == *name);
-        let turn = |name: &Name| match (self.trail.streak(name), merged.trail.latest(name)) {
-            _ if is_broken(merged, name) => (!is_broken(self, name)).then_some(Turn::Failed),
+    fn provider_health_changes(&self, merged: &Self) -> Vec<(Name, HealthChange)> {
+        let is_broken = |entry: &Self, name: &Name| {
+            entry
+                .failing_providers()
+                .any(|(streak, _)| streak.provider == *name)
+        };
+        let turn = |name: &Name| match (
+            self.history.failure_streak(name),
+            merged.history.latest_attempt(name),
+        ) {
+            _ if is_broken(merged, name) => {
+                (!is_broken(self, name)).then_some(HealthChange::Failed)
+            }
             (
                 Some(streak),
-                Some(Try {
-                    at, end: End::Won, ..
+                Some(ProviderAttempt {
+                    started_at: at,
+                    result: ProviderAttemptResult::Succeeded,
+                    ..
                 }),
-            ) => Some(Turn::Recovered(at.since(streak.since))),
+            ) => Some(HealthChange::Recovered(at.since(streak.since))),
             _ => None,
         };
         self.source
@@ -247,72 +260,78 @@ impl Entry {
     }
 }
 
-impl Trail {
-    fn follow(&self, outcome: &Outcome, failing: Option<&Lapse>) -> Self {
-        let newest = self.last.is_none_or(|last| outcome.at >= last);
+impl AttemptHistory {
+    fn with_outcome(&self, outcome: &Outcome, failing: Option<&FailureRecord>) -> Self {
+        let newest = self
+            .last_attempt
+            .is_none_or(|last| outcome.started_at >= last);
         let mut next = self.clone();
         if newest {
-            next.last = Some(outcome.at);
-            next.took = Some(outcome.took);
+            next.last_attempt = Some(outcome.started_at);
+            next.last_duration = Some(outcome.duration);
         }
-        next.streaks = self.streaks_after(&outcome.tries);
-        next.tries = merge_tries(&self.tries, &outcome.tries);
+        next.failure_streaks = self.updated_streaks(&outcome.provider_attempts);
+        next.provider_attempts =
+            merge_provider_attempts(&self.provider_attempts, &outcome.provider_attempts);
         match failing {
-            None => (next.failing_since, next.failures) = (None, 0),
+            None => (next.failing_since, next.failure_count) = (None, 0),
             Some(lapse) => {
-                next.failing_since = Some(self.failing_since.unwrap_or(lapse.at));
+                next.failing_since = Some(self.failing_since.unwrap_or(lapse.started_at));
                 let counts = newest && outcome.result.is_err();
-                next.failures = self.failures.saturating_add(u32::from(counts));
+                next.failure_count = self.failure_count.saturating_add(u32::from(counts));
             }
         }
         next
     }
 }
 
-impl Trail {
+impl AttemptHistory {
     /// The streak of the provider of this name.
-    pub fn streak(&self, provider: &Name) -> Option<&Streak> {
-        self.streaks
+    pub fn failure_streak(&self, provider: &Name) -> Option<&FailureStreak> {
+        self.failure_streaks
             .iter()
             .find(|streak| streak.provider == *provider)
     }
 
     /// What the provider of this name did last.
-    fn latest(&self, provider: &Name) -> Option<&Try> {
-        self.tries.iter().find(|one| one.provider == *provider)
+    fn latest_attempt(&self, provider: &Name) -> Option<&ProviderAttempt> {
+        self.provider_attempts
+            .iter()
+            .find(|one| one.provider == *provider)
     }
 
     /// A success ends a provider's streak, a failure lengthens it; what came late or was given up changes nothing.
-    fn streaks_after(&self, more: &[Try]) -> Arc<[Streak]> {
-        let newest = |new: &&Try| {
+    fn updated_streaks(&self, more: &[ProviderAttempt]) -> Arc<[FailureStreak]> {
+        let newest = |new: &&ProviderAttempt| {
             !self
-                .tries
+                .provider_attempts
                 .iter()
-                .any(|old| old.provider == new.provider && old.at > new.at)
+                .any(|old| old.provider == new.provider && old.started_at > new.started_at)
         };
-        let more: Vec<&Try> = more
+        let more: Vec<&ProviderAttempt> = more
             .iter()
             .filter(newest)
-            .filter(|one| one.end != End::Outrun)
+            .filter(|one| one.result != ProviderAttemptResult::Superseded)
             .collect();
-        if self.streaks.is_empty() && more.iter().all(|one| one.failure().is_none()) {
-            return Arc::clone(&self.streaks);
+        if self.failure_streaks.is_empty() && more.iter().all(|one| one.failure().is_none()) {
+            return Arc::clone(&self.failure_streaks);
         }
         let others = self
-            .streaks
+            .failure_streaks
             .iter()
             .filter(|old| !more.iter().any(|new| new.provider == old.provider));
         let longer = more
             .iter()
             .filter(|new| new.failure().is_some())
             .map(|new| {
-                let known = self.streak(&new.provider);
-                let (since, before) =
-                    known.map_or((new.at, 0), |known| (known.since, known.failures));
-                Streak {
+                let known = self.failure_streak(&new.provider);
+                let (since, before) = known.map_or((new.started_at, 0), |known| {
+                    (known.since, known.failure_count)
+                });
+                FailureStreak {
                     provider: new.provider.clone(),
                     since,
-                    failures: before.saturating_add(1),
+                    failure_count: before.saturating_add(1),
                 }
             });
         others.cloned().chain(longer).collect()
@@ -320,14 +339,17 @@ impl Trail {
 }
 
 /// The newer of each provider's tries, in the order of first appearance.
-fn merge_tries(known: &Arc<[Try]>, more: &[Try]) -> Arc<[Try]> {
+fn merge_provider_attempts(
+    known: &Arc<[ProviderAttempt]>,
+    more: &[ProviderAttempt],
+) -> Arc<[ProviderAttempt]> {
     if more.is_empty() {
         return Arc::clone(known);
     }
     let mut tries = known.to_vec();
     for new in more {
         match tries.iter_mut().find(|old| old.provider == new.provider) {
-            Some(old) if old.at <= new.at => *old = new.clone(),
+            Some(old) if old.started_at <= new.started_at => *old = new.clone(),
             Some(_) => {}
             None => tries.push(new.clone()),
         }

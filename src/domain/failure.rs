@@ -35,9 +35,9 @@ impl std::error::Error for Failure {}
 
 /// A failure of a whole attempt, with the instant at which that attempt began.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lapse {
+pub struct FailureRecord {
     /// When the attempt began.
-    pub at: Time,
+    pub started_at: Time,
     /// Why it gave no reading.
     pub failure: Failure,
 }

@@ -28,16 +28,16 @@ impl Freshness {
 
 /// The shelf life of a source's readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shelf {
+pub struct FreshnessPolicy {
     /// How long a reading is fresh.
     pub ttl: Duration,
     /// How long after that it may still be used.
     pub max_stale: Duration,
 }
 
-impl Shelf {
+impl FreshnessPolicy {
     /// How fresh a reading of `fetched_at` is at `now`. One from the future counts as brand new.
-    pub fn judge(&self, fetched_at: Time, now: Time) -> Freshness {
+    pub fn freshness_at(&self, fetched_at: Time, now: Time) -> Freshness {
         let age = now.since(fetched_at);
         if age <= self.ttl {
             Freshness::Fresh
@@ -49,7 +49,7 @@ impl Shelf {
     }
 
     /// Milliseconds of freshness left at `now` (ttl − age), negative once stale.
-    pub fn left(&self, fetched_at: Time, now: Time) -> i64 {
+    pub fn remaining_ms(&self, fetched_at: Time, now: Time) -> i64 {
         let age = i64::try_from(now.since(fetched_at).as_millis()).unwrap_or(i64::MAX);
         i64::try_from(self.ttl.as_millis())
             .unwrap_or(i64::MAX)
@@ -57,10 +57,10 @@ impl Shelf {
     }
 
     /// The last instant at which the judgement of `now` still holds; none once it is missing.
-    pub fn holds_until(&self, fetched_at: Time, now: Time) -> Option<Time> {
-        match self.judge(fetched_at, now) {
-            Freshness::Fresh => Some(fetched_at.after(self.ttl)),
-            Freshness::Stale => Some(fetched_at.after(self.ttl.saturating_add(self.max_stale))),
+    pub fn unchanged_until(&self, fetched_at: Time, now: Time) -> Option<Time> {
+        match self.freshness_at(fetched_at, now) {
+            Freshness::Fresh => Some(fetched_at.plus(self.ttl)),
+            Freshness::Stale => Some(fetched_at.plus(self.ttl.saturating_add(self.max_stale))),
             Freshness::Missing => None,
         }
     }
@@ -70,7 +70,7 @@ impl Shelf {
 mod tests {
     use super::*;
 
-    const SHELF: Shelf = Shelf {
+    const POLICY: FreshnessPolicy = FreshnessPolicy {
         ttl: Duration::from_secs(10),
         max_stale: Duration::from_secs(60),
     };
@@ -80,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_belong_to_the_better_state() {
-        let judge = |ms| SHELF.judge(at(0), Time::from_millis(ms));
+    fn freshness_bounds_are_inclusive() {
+        let judge = |ms| POLICY.freshness_at(at(0), Time::from_millis(ms));
         assert_eq!(judge(10_000), Freshness::Fresh);
         assert_eq!(judge(10_001), Freshness::Stale);
         assert_eq!(judge(70_000), Freshness::Stale);
@@ -90,9 +90,9 @@ mod tests {
     }
 
     #[test]
-    fn a_judgement_holds_until_its_edge() {
-        assert_eq!(SHELF.holds_until(at(0), at(3)), Some(at(10)));
-        assert_eq!(SHELF.holds_until(at(0), at(11)), Some(at(70)));
-        assert_eq!(SHELF.holds_until(at(0), at(71)), None);
+    fn freshness_holds_until_its_bound() {
+        assert_eq!(POLICY.unchanged_until(at(0), at(3)), Some(at(10)));
+        assert_eq!(POLICY.unchanged_until(at(0), at(11)), Some(at(70)));
+        assert_eq!(POLICY.unchanged_until(at(0), at(71)), None);
     }
 }

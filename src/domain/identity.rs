@@ -9,29 +9,29 @@ use super::Source;
 /// A digest of a source's name and `extract` texts, of a derived source's inputs too. A reading belongs to whoever has
 /// the same: restarts, reloads and replicas keep or take it by this and by nothing else. Shown as 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity(u128);
+pub struct SourceIdentity(u128);
 
-impl Identity {
+impl SourceIdentity {
     /// The identity of a fetched source; of a derived one, what its own lines say, less its inputs' identities.
-    pub fn of(source: &Source) -> Self {
-        let mut hasher = Hasher::default();
-        hasher.text(source.name.as_str());
+    pub fn from_source(source: &Source) -> Self {
+        let mut hasher = IdentityHasher::default();
+        hasher.hash_text(source.name.as_str());
         source
             .inputs()
             .iter()
-            .for_each(|input| hasher.text(input.as_str()));
+            .for_each(|input| hasher.hash_text(input.as_str()));
         // Where the inputs end and the filters begin.
-        hasher.text("");
+        hasher.hash_text("");
         source
-            .extracts()
+            .extract_filters()
             .into_iter()
-            .for_each(|extract| hasher.text(extract));
+            .for_each(|extract| hasher.hash_text(extract));
         Self(hasher.0.digest128())
     }
 
     /// This identity on top of those of a derived source's inputs.
     #[must_use]
-    pub fn over(self, inputs: impl IntoIterator<Item = Self>) -> Self {
+    pub fn with_inputs(self, inputs: impl IntoIterator<Item = Self>) -> Self {
         let all: Vec<u8> = std::iter::once(self)
             .chain(inputs)
             .flat_map(|one| one.0.to_le_bytes())
@@ -49,18 +49,18 @@ impl Identity {
     }
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for SourceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
 #[derive(Default)]
-struct Hasher(Xxh3);
+struct IdentityHasher(Xxh3);
 
-impl Hasher {
+impl IdentityHasher {
     /// Length first, so that no two lists of texts look alike.
-    fn text(&mut self, text: &str) {
+    fn hash_text(&mut self, text: &str) {
         self.0.update(&(text.len() as u64).to_le_bytes());
         self.0.update(text.as_bytes());
     }
@@ -71,9 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_read_as_it_is_shown() {
-        let identity = Identity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
-        assert_eq!(Identity::from_text(&identity.to_string()), Some(identity));
+    fn identity_text_round_trips() {
+        let identity = SourceIdentity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        assert_eq!(
+            SourceIdentity::from_text(&identity.to_string()),
+            Some(identity)
+        );
         for bad in [
             "",
             "12",
@@ -81,7 +84,7 @@ mod tests {
             &format!("+{}", "1".repeat(31)),
             &"1".repeat(33),
         ] {
-            assert_eq!(Identity::from_text(bad), None, "{bad}");
+            assert_eq!(SourceIdentity::from_text(bad), None, "{bad}");
         }
     }
 }

@@ -25,21 +25,23 @@ mod source;
 mod spell;
 mod time;
 
-pub use address::{carried_v4, is_metadata};
+pub use address::{embedded_ipv4_addresses, is_metadata_address};
 pub use code::Code;
-pub use entry::{Derivation, Entry, Streak, Trail, Turn, Turns};
-pub use failure::{Failure, Lapse};
-pub use freshness::{Freshness, Shelf};
-pub use identity::Identity;
-pub use moment::{Moment, SinceBoot};
+pub use entry::{
+    AttemptHistory, DerivedComputation, FailureStreak, HealthChange, HealthChanges, SourceState,
+};
+pub use failure::{Failure, FailureRecord};
+pub use freshness::{Freshness, FreshnessPolicy};
+pub use identity::SourceIdentity;
+pub use moment::{BootUptime, ClockTimestamps};
 pub use name::{Name, NameError};
-pub use outcome::{End, Outcome, Try};
-pub use provider::{Provider, Proxy, Request};
-pub use reading::{Data, Reading};
-pub use roster::Roster;
-pub use saved::Saved;
-pub use secret::{Secrets, Veil};
-pub use snapshot::{Merged, Shown, Snapshot, State, Trouble};
-pub use source::{Kind, Pace, Source};
-pub use spell::spell;
+pub use outcome::{Outcome, ProviderAttempt, ProviderAttemptResult};
+pub use provider::{EgressProxy, Provider, ProviderRequest};
+pub use reading::{JsonData, Reading};
+pub use roster::SourceSet;
+pub use saved::SourceRecord;
+pub use secret::{Redactor, SecretSet};
+pub use snapshot::{CurrentReading, MergeResult, ShownFailure, Snapshot, SourceView};
+pub use source::{Schedule, Source, SourceKind};
+pub use spell::format_duration;
 pub use time::Time;

@@ -5,29 +5,29 @@ use std::time::Duration;
 use super::Time;
 
 /// The noise of reading two clocks one after the other on a busy machine; smaller differences move nothing.
-const NOISE_MS: i64 = 250;
+const CLOCK_NOISE_MS: i64 = 250;
 
 /// One instant, on several clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moment {
+pub struct ClockTimestamps {
     /// On the program's own clock, which dates all it knows: wall time at its start and what has passed since.
-    pub at: Time,
+    pub program_time: Time,
     /// On the machine's wall clock, which may have been set since the program began.
-    pub wall: Time,
+    pub wall_time: Time,
     /// On the clock that nobody sets and that counts while the machine sleeps, if there is one.
-    pub boot: Option<SinceBoot>,
+    pub boot_uptime: Option<BootUptime>,
 }
 
 /// How long a machine has been up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinceBoot {
+pub struct BootUptime {
     /// Which time it was started; another one means that `up` began anew.
-    pub id: String,
+    pub boot_id: String,
     /// Since then, sleep included.
-    pub up: Duration,
+    pub uptime: Duration,
 }
 
-impl Moment {
+impl ClockTimestamps {
     /// By how many milliseconds the instants of the run that ended at `self` must be moved to stand where they belong on
     /// the clock of the run that reads them at `now`.
     ///
@@ -35,23 +35,29 @@ impl Moment {
     /// clock is all there is, less what it was set by during the former run; should it even stand before the end of that
     /// run, no time at all is taken to have passed between the two. So ages are never understated as far as can be known:
     /// by no more than the former run's absence, and only after a wall clock that was set back during it.
-    pub fn shift_to(&self, now: &Self) -> i64 {
+    pub fn clock_shift_ms(&self, now: &Self) -> i64 {
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let shift = match (&self.boot, &now.boot) {
-            (Some(then), Some(boot)) if then.id == boot.id && then.up <= boot.up => {
+        let shift = match (&self.boot_uptime, &now.boot_uptime) {
+            (Some(then), Some(boot))
+                if then.boot_id == boot.boot_id && then.uptime <= boot.uptime =>
+            {
                 let ended = now
-                    .at
+                    .program_time
                     .as_millis()
-                    .saturating_sub(millis(boot.up.saturating_sub(then.up)));
-                ended.saturating_sub(self.at.as_millis())
+                    .saturating_sub(millis(boot.uptime.saturating_sub(then.uptime)));
+                ended.saturating_sub(self.program_time.as_millis())
             }
             _ => self
-                .wall
-                .min(now.at)
+                .wall_time
+                .min(now.program_time)
                 .as_millis()
-                .saturating_sub(self.at.as_millis()),
+                .saturating_sub(self.program_time.as_millis()),
         };
-        if shift.abs() < NOISE_MS { 0 } else { shift }
+        if shift.abs() < CLOCK_NOISE_MS {
+            0
+        } else {
+            shift
+        }
     }
 }
 
@@ -61,55 +67,64 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    fn moment(at: i64, wall: i64, boot: &str, up: i64) -> Moment {
-        let boot = SinceBoot {
-            id: boot.into(),
-            up: Duration::from_millis(up.unsigned_abs()),
+    fn timestamps(at: i64, wall: i64, boot: &str, up: i64) -> ClockTimestamps {
+        let boot = BootUptime {
+            boot_id: boot.into(),
+            uptime: Duration::from_millis(up.unsigned_abs()),
         };
-        Moment {
-            at: Time::from_millis(at),
-            wall: Time::from_millis(wall),
-            boot: Some(boot),
+        ClockTimestamps {
+            program_time: Time::from_millis(at),
+            wall_time: Time::from_millis(wall),
+            boot_uptime: Some(boot),
         }
     }
 
     #[test]
-    fn nothing_moves_when_no_clock_was_set() {
-        let then = moment(100_000, 100_002, "a", 5_000);
-        assert_eq!(then.shift_to(&moment(160_000, 160_000, "a", 65_001)), 0);
-        assert_eq!(then.shift_to(&moment(900_000, 900_000, "b", 10)), 0);
+    fn shift_is_zero_for_steady_clocks() {
+        let then = timestamps(100_000, 100_002, "a", 5_000);
+        assert_eq!(
+            then.clock_shift_ms(&timestamps(160_000, 160_000, "a", 65_001)),
+            0
+        );
+        assert_eq!(
+            then.clock_shift_ms(&timestamps(900_000, 900_000, "b", 10)),
+            0
+        );
     }
 
     #[test]
-    fn on_the_same_boot_a_step_of_the_wall_clock_changes_no_age() {
-        let then = moment(10 * HOUR, 10 * HOUR, "a", 5_000);
+    fn same_boot_ignores_wall_step() {
+        let then = timestamps(10 * HOUR, 10 * HOUR, "a", 5_000);
         for step in [-HOUR, HOUR] {
-            let now = moment(
+            let now = timestamps(
                 10 * HOUR + 60_000 + step,
                 10 * HOUR + 60_000 + step,
                 "a",
                 65_000,
             );
-            assert_eq!(then.shift_to(&now), step);
+            assert_eq!(then.clock_shift_ms(&now), step);
         }
     }
 
     #[test]
-    fn after_another_boot_the_future_becomes_the_present() {
-        let then = moment(10 * HOUR, 10 * HOUR, "a", 5_000);
-        assert_eq!(then.shift_to(&moment(9 * HOUR, 9 * HOUR, "b", 1)), -HOUR);
+    fn new_boot_clamps_future_times() {
+        let then = timestamps(10 * HOUR, 10 * HOUR, "a", 5_000);
+        assert_eq!(
+            then.clock_shift_ms(&timestamps(9 * HOUR, 9 * HOUR, "b", 1)),
+            -HOUR
+        );
     }
 
     #[test]
-    fn a_step_during_the_former_run_is_taken_back() {
-        let set_back = moment(10 * HOUR, 9 * HOUR, "a", 5_000);
+    fn former_wall_step_is_undone() {
+        let set_back = timestamps(10 * HOUR, 9 * HOUR, "a", 5_000);
         assert_eq!(
-            set_back.shift_to(&moment(11 * HOUR, 11 * HOUR, "b", 1)),
+            set_back.clock_shift_ms(&timestamps(11 * HOUR, 11 * HOUR, "b", 1)),
             -HOUR
         );
-        let set_forward = moment(10 * HOUR, 12 * HOUR, "a", 5_000);
+        let set_forward = timestamps(10 * HOUR, 12 * HOUR, "a", 5_000);
         assert_eq!(
-            set_forward.shift_to(&moment(13 * HOUR, 13 * HOUR, "b", 1)),
+            set_forward.clock_shift_ms(&timestamps(13 * HOUR, 13 * HOUR, "b", 1)),
             2 * HOUR
         );
     }

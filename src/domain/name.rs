@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_alphabet_is_the_contracts() {
+    fn name_alphabet_is_enforced() {
         for good in ["a", "0", "btc", "btc-usd_2", &"x".repeat(64)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, Identity, Name, Reading, Time};
+use super::{Failure, Name, Reading, SourceIdentity, Time};
 
 /// The end of one attempt at one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,49 +10,49 @@ pub struct Outcome {
     /// Whose attempt it was.
     pub source: Name,
     /// To which definition of it the reading belongs: a reload may have changed the filters meanwhile.
-    pub identity: Identity,
+    pub identity: SourceIdentity,
     /// When it began.
-    pub at: Time,
+    pub started_at: Time,
     /// How long it took.
-    pub took: Duration,
+    pub duration: Duration,
     /// The reading, or why there is none.
     pub result: Result<Reading, Failure>,
     /// What happened at each provider that took part or was held back, in order of preference.
-    pub tries: Vec<Try>,
+    pub provider_attempts: Vec<ProviderAttempt>,
 }
 
 /// What one provider did in one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Try {
+pub struct ProviderAttempt {
     /// Who was asked.
     pub provider: Name,
     /// When its request began.
-    pub at: Time,
+    pub started_at: Time,
     /// How long it took.
-    pub took: Duration,
+    pub duration: Duration,
     /// What became of it.
-    pub end: End,
+    pub result: ProviderAttemptResult,
     /// Until when it asked to be left alone (`Retry-After`).
-    pub held_until: Option<Time>,
+    pub retry_at: Option<Time>,
 }
 
 /// What became of one provider's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum ProviderAttemptResult {
     /// It gave the reading.
-    Won,
+    Succeeded,
     /// It gave none.
     Failed(Failure),
     /// It was given up, because another provider had answered first.
-    Outrun,
+    Superseded,
 }
 
-impl Try {
+impl ProviderAttempt {
     /// Why it gave no reading; none when it did, or might have.
     pub fn failure(&self) -> Option<&Failure> {
-        match &self.end {
-            End::Failed(failure) => Some(failure),
-            End::Won | End::Outrun => None,
+        match &self.result {
+            ProviderAttemptResult::Failed(failure) => Some(failure),
+            ProviderAttemptResult::Succeeded | ProviderAttemptResult::Superseded => None,
         }
     }
 }

@@ -13,14 +13,14 @@ pub struct Provider {
     /// Its name; unique within the source. Default: the URL's host, made a name.
     pub name: Name,
     /// What is sent.
-    pub request: Request,
+    pub request: ProviderRequest,
     /// The jq filter that turns its answer into the source's data. Default: `.`
     pub extract: Arc<str>,
 }
 
 /// A request as the configuration states it. Its `Debug` shows neither URL, header values nor body.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Request {
+pub struct ProviderRequest {
     /// `http` or `https`, with a host; userinfo and query may hold secrets.
     pub url: Url,
     /// A token of RFC 9110. Default: `GET`.
@@ -32,18 +32,18 @@ pub struct Request {
     /// Whether a host *name* may resolve to a private, loopback or link-local address. Default: false.
     pub allow_private: bool,
     /// PEM text of certificate authorities trusted beside the public ones.
-    pub ca: Option<Arc<str>>,
+    pub ca_pem: Option<Arc<str>>,
     /// The egress proxy, if any.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<EgressProxy>,
     /// The most decoded bytes of an answer's body. Default: 1 MiB.
     pub max_body: u64,
 }
 
 /// An HTTP proxy through which requests leave (`http://[user:password@]host:port`).
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Proxy(pub Url);
+pub struct EgressProxy(pub Url);
 
-impl fmt::Debug for Request {
+impl fmt::Debug for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -54,7 +54,7 @@ impl fmt::Debug for Request {
     }
 }
 
-impl fmt::Debug for Proxy {
+impl fmt::Debug for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({})", self.0.host_str().unwrap_or_default())
     }

@@ -7,9 +7,9 @@ use super::{Name, Time};
 /// One JSON value as compact text, digits and order of members kept as the provider gave them. Whoever makes one has
 /// checked it against RFC 8259 and the depth limit; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Data(Arc<str>);
+pub struct JsonData(Arc<str>);
 
-impl Data {
+impl JsonData {
     /// Takes a text that is known to be one valid JSON value on one line.
     pub fn from_checked(json: impl Into<Arc<str>>) -> Self {
         Self(json.into())
@@ -30,5 +30,5 @@ pub struct Reading {
     /// Who answered.
     pub provider: Name,
     /// What was extracted.
-    pub data: Data,
+    pub data: JsonData,
 }

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Identity, Name, Source};
+use super::{Name, Source, SourceIdentity};
 
 /// The sources of a configuration in its order (fetched ones, then derived ones), found by name.
 #[derive(Debug, Default)]
-pub struct Roster {
+pub struct SourceSet {
     sources: Vec<Arc<Source>>,
-    identities: Vec<Identity>,
+    identities: Vec<SourceIdentity>,
     index: HashMap<Name, usize>,
 }
 
-impl Roster {
+impl SourceSet {
     /// A roster of sources with different names.
     pub fn new(sources: Vec<Arc<Source>>) -> Self {
         let index = sources
@@ -27,7 +27,7 @@ impl Roster {
             index,
         };
         roster.identities = (0..roster.sources.len())
-            .map(|at| roster.identify(at, 0))
+            .map(|at| roster.compute_identity(at, 0))
             .collect();
         roster
     }
@@ -49,14 +49,14 @@ impl Roster {
 
     /// To whom the readings of the source at `position` belong. A derived source's is made of its inputs' too: what was
     /// computed from other readings is another value.
-    pub fn identity(&self, position: usize) -> Identity {
+    pub fn identity(&self, position: usize) -> SourceIdentity {
         self.identities[position]
     }
 
     /// The configuration refuses circles; should there be one, it ends at the bottom of the longest chain.
-    fn identify(&self, position: usize, depth: usize) -> Identity {
+    fn compute_identity(&self, position: usize, depth: usize) -> SourceIdentity {
         let source = &self.sources[position];
-        let own = Identity::of(source);
+        let own = SourceIdentity::from_source(source);
         if source.inputs().is_empty() || depth >= self.sources.len() {
             return own;
         }
@@ -64,6 +64,6 @@ impl Roster {
             .inputs()
             .iter()
             .filter_map(|name| self.position(name.as_str()));
-        own.over(inputs.map(|input| self.identify(input, depth + 1)))
+        own.with_inputs(inputs.map(|input| self.compute_identity(input, depth + 1)))
     }
 }

@@ -3,44 +3,47 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Identity, Lapse, Name, Reading, Streak, Time, Trail, Try, Turns};
+use super::{
+    AttemptHistory, FailureRecord, FailureStreak, HealthChanges, Name, ProviderAttempt, Reading,
+    SourceIdentity, SourceState, Time,
+};
 
 /// The longest that a provider may ask to be left alone.
-const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// What was known of one source. The definition is not part of it: URLs, headers and secrets never leave the
 /// configuration.
 #[derive(Debug, Clone)]
-pub struct Saved {
+pub struct SourceRecord {
     /// Whose it is.
     pub name: Name,
     /// To whom it may be given back.
-    pub identity: Identity,
+    pub identity: SourceIdentity,
     /// The newest reading.
     pub reading: Option<Arc<Reading>>,
     /// The newest failure.
-    pub failure: Option<Arc<Lapse>>,
+    pub failure: Option<Arc<FailureRecord>>,
     /// Which readings went into a derived source's reading.
-    pub stamps: Arc<[(Name, Time)]>,
+    pub reading_input_versions: Arc<[(Name, Time)]>,
     /// Which went into its latest computation.
-    pub footing: Arc<[(Name, Time)]>,
+    pub latest_input_versions: Arc<[(Name, Time)]>,
     /// How the latest attempts went. What was planned is not kept: every start begins with attempts at all sources.
-    pub trail: Trail,
+    pub history: AttemptHistory,
 }
 
-impl Saved {
+impl SourceRecord {
     /// What `entry` knows, if anything.
-    pub fn of(entry: &Entry, identity: Identity) -> Option<Self> {
-        (entry.trail.last.is_some() || entry.reading.is_some()).then(|| Self {
+    pub fn from_state(entry: &SourceState, identity: SourceIdentity) -> Option<Self> {
+        (entry.history.last_attempt.is_some() || entry.reading.is_some()).then(|| Self {
             name: entry.source.name.clone(),
             identity,
             reading: entry.reading.clone(),
             failure: entry.failure.clone(),
-            stamps: Arc::clone(&entry.stamps),
-            footing: Arc::clone(&entry.footing),
-            trail: Trail {
-                next: None,
-                ..entry.trail.clone()
+            reading_input_versions: Arc::clone(&entry.reading_input_versions),
+            latest_input_versions: Arc::clone(&entry.latest_input_versions),
+            history: AttemptHistory {
+                next_attempt: None,
+                ..entry.history.clone()
             },
         })
     }
@@ -48,7 +51,7 @@ impl Saved {
     /// The same with every instant moved by `shift` milliseconds onto the clock of `now`; none is left in the future
     /// but the end of a `Retry-After`, which is at most 15 minutes away.
     #[must_use]
-    pub fn moved(mut self, shift: i64, now: Time) -> Self {
+    pub fn shift_clock(mut self, shift: i64, now: Time) -> Self {
         let raw = |at: Time| Time::from_millis(at.as_millis().saturating_add(shift));
         let past = |at: Time| raw(at).min(now);
         let stamps = |stamps: &[(Name, Time)]| {
@@ -64,88 +67,100 @@ impl Saved {
             })
         });
         self.failure = self.failure.map(|l| {
-            Arc::new(Lapse {
-                at: past(l.at),
-                ..Lapse::clone(&l)
+            Arc::new(FailureRecord {
+                started_at: past(l.started_at),
+                ..FailureRecord::clone(&l)
             })
         });
-        self.stamps = stamps(&self.stamps);
-        self.footing = stamps(&self.footing);
-        self.trail.last = self.trail.last.map(past);
-        self.trail.failing_since = self.trail.failing_since.map(past);
-        let hold = |until: Time| raw(until).min(now.after(LONGEST_HOLD));
-        let moved = |t: &Try| Try {
-            at: past(t.at),
-            held_until: t.held_until.map(hold),
+        self.reading_input_versions = stamps(&self.reading_input_versions);
+        self.latest_input_versions = stamps(&self.latest_input_versions);
+        self.history.last_attempt = self.history.last_attempt.map(past);
+        self.history.failing_since = self.history.failing_since.map(past);
+        let hold = |until: Time| raw(until).min(now.plus(MAX_RETRY_AFTER));
+        let moved = |t: &ProviderAttempt| ProviderAttempt {
+            started_at: past(t.started_at),
+            retry_at: t.retry_at.map(hold),
             ..t.clone()
         };
-        self.trail.tries = self.trail.tries.iter().map(moved).collect();
-        let moved = |streak: &Streak| Streak {
+        self.history.provider_attempts = self.history.provider_attempts.iter().map(moved).collect();
+        let moved = |streak: &FailureStreak| FailureStreak {
             since: past(streak.since),
             ..streak.clone()
         };
-        self.trail.streaks = self.trail.streaks.iter().map(moved).collect();
+        self.history.failure_streaks = self.history.failure_streaks.iter().map(moved).collect();
         self
     }
 }
 
-impl Entry {
+impl SourceState {
     /// This entry with what was kept of its source, newest wins.
     #[must_use]
-    pub fn restore(&self, saved: &Saved) -> Self {
+    pub fn restore(&self, saved: &SourceRecord) -> Self {
         let mut entry = self.clone();
         if entry.reading < saved.reading {
             entry.reading.clone_from(&saved.reading);
-            entry.stamps = Arc::clone(&saved.stamps);
+            entry.reading_input_versions = Arc::clone(&saved.reading_input_versions);
         }
         if entry.failure < saved.failure {
             entry.failure.clone_from(&saved.failure);
         }
-        if entry.trail.last < saved.trail.last {
-            entry.trail = Trail {
-                next: entry.trail.next,
-                ..saved.trail.clone()
+        if entry.history.last_attempt < saved.history.last_attempt {
+            entry.history = AttemptHistory {
+                next_attempt: entry.history.next_attempt,
+                ..saved.history.clone()
             };
-            entry.footing = Arc::clone(&saved.footing);
+            entry.latest_input_versions = Arc::clone(&saved.latest_input_versions);
         }
-        entry.held_back()
+        entry.clamp_to_retry_after()
     }
 
     /// This entry with what another replica knows of its source, newest wins, and what that changed. The other one may
     /// have been told of other providers; of those nothing is kept.
     #[must_use]
-    pub fn hear(&self, saved: &Saved) -> (Self, Turns) {
-        let known = |one: &&Try| {
+    pub fn merge_remote(&self, saved: &SourceRecord) -> (Self, HealthChanges) {
+        let known = |one: &&ProviderAttempt| {
             self.source
                 .providers()
                 .iter()
                 .any(|p| p.name == one.provider)
         };
-        let tries = saved.trail.tries.iter().filter(known).cloned().collect();
-        let known = |one: &&Streak| {
+        let tries = saved
+            .history
+            .provider_attempts
+            .iter()
+            .filter(known)
+            .cloned()
+            .collect();
+        let known = |one: &&FailureStreak| {
             self.source
                 .providers()
                 .iter()
                 .any(|p| p.name == one.provider)
         };
-        let streaks = saved.trail.streaks.iter().filter(known).cloned().collect();
-        let heard = Saved {
-            trail: Trail {
-                tries,
-                streaks,
-                ..saved.trail.clone()
+        let streaks = saved
+            .history
+            .failure_streaks
+            .iter()
+            .filter(known)
+            .cloned()
+            .collect();
+        let heard = SourceRecord {
+            history: AttemptHistory {
+                provider_attempts: tries,
+                failure_streaks: streaks,
+                ..saved.history.clone()
             },
             ..saved.clone()
         };
         let entry = self.restore(&heard);
-        let turns = self.turns(&entry, heard.trail.last.unwrap_or_default());
+        let turns = self.health_changes(&entry, heard.history.last_attempt.unwrap_or_default());
         (entry, turns)
     }
 
     /// Whether another replica knows something of this source that is new here.
-    pub fn learns_from(&self, saved: &Saved) -> bool {
+    pub fn has_news(&self, saved: &SourceRecord) -> bool {
         self.reading < saved.reading
             || self.failure < saved.failure
-            || self.trail.last < saved.trail.last
+            || self.history.last_attempt < saved.history.last_attempt
     }
 }

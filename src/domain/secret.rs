@@ -7,52 +7,54 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 
-use super::disguise::{Layer, forms};
+use super::disguise::{DecodedText, secret_encodings};
 
 /// What must not be shown now: the secrets of a configuration, and those of the one before it, since a request of that
 /// one may still be in the air.
 #[derive(Debug, Clone, Default)]
-pub struct Veil {
-    current: Secrets,
-    previous: Secrets,
+pub struct Redactor {
+    current: SecretSet,
+    previous: SecretSet,
 }
 
 /// Texts that are `***` wherever they appear in a message or a log line. Its `Debug` shows none of them. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Secrets(Option<Arc<AhoCorasick>>);
+pub struct SecretSet(Option<Arc<AhoCorasick>>);
 
-impl Veil {
+impl Redactor {
     /// Takes the secrets of a new configuration.
-    pub fn replace(&mut self, secrets: Secrets) {
+    pub fn replace_secrets(&mut self, secrets: SecretSet) {
         self.previous = std::mem::replace(&mut self.current, secrets);
     }
 
     /// `text` with every secret of either replaced by `***`.
-    pub fn mask(&self, text: &str) -> String {
-        self.previous.mask(&self.current.mask(text)).into_owned()
+    pub fn redact(&self, text: &str) -> String {
+        self.previous
+            .redact(&self.current.redact(text))
+            .into_owned()
     }
 }
 
-impl From<Secrets> for Veil {
-    fn from(current: Secrets) -> Self {
+impl From<SecretSet> for Redactor {
+    fn from(current: SecretSet) -> Self {
         Self {
             current,
-            previous: Secrets::default(),
+            previous: SecretSet::default(),
         }
     }
 }
 
-impl Secrets {
+impl SecretSet {
     /// Shorter values are not masked: they would blank ordinary words.
-    pub const MIN: usize = 8;
+    pub const MIN_CHARS: usize = 8;
 
     /// Keeps the values of at least [`Self::MIN`] characters, each in every form in which others may write it, in
     /// whatever letter case.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
         let long = values
             .into_iter()
-            .filter(|v| v.chars().count() >= Self::MIN);
-        let kept: BTreeSet<String> = long.flat_map(forms).collect();
+            .filter(|v| v.chars().count() >= Self::MIN_CHARS);
+        let kept: BTreeSet<String> = long.flat_map(secret_encodings).collect();
         if kept.is_empty() {
             return Self::default();
         }
@@ -67,8 +69,8 @@ impl Secrets {
     }
 
     /// `text` with every secret replaced by `***`; borrowed where there is none.
-    pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let spans = self.spans(text);
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let spans = self.secret_spans(text);
         if spans.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -84,7 +86,7 @@ impl Secrets {
     }
 
     /// Where secrets stand in `text`, in bytes, in order; those that overlap are one.
-    pub fn spans(&self, text: &str) -> Vec<Range<usize>> {
+    pub fn secret_spans(&self, text: &str) -> Vec<Range<usize>> {
         let Some(known) = &self.0 else {
             return Vec::new();
         };
@@ -92,11 +94,11 @@ impl Secrets {
             .find_overlapping_iter(text)
             .map(|found| found.range())
             .collect();
-        for layer in Layer::under(text) {
+        for layer in DecodedText::decode_passes(text) {
             found.extend(
                 known
                     .find_overlapping_iter(&layer.bytes)
-                    .map(|found| layer.place(&found.range())),
+                    .map(|found| layer.original_range(&found.range())),
             );
         }
         found.sort_unstable_by_key(|span| span.start);
@@ -121,7 +123,7 @@ impl Secrets {
     }
 }
 
-impl std::fmt::Debug for Secrets {
+impl std::fmt::Debug for SecretSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secrets({})", self.len())
     }
@@ -132,30 +134,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_within_secrets_go_and_short_ones_stay() {
-        let secrets = Secrets::new(["abcdefgh".into(), "abcdefghij".into(), "short".into()]);
+    fn redaction_handles_nested_secrets() {
+        let secrets = SecretSet::new(["abcdefgh".into(), "abcdefghij".into(), "short".into()]);
         assert_eq!(
-            secrets.mask("key abcdefghij, short, abcdefgh"),
+            secrets.redact("key abcdefghij, short, abcdefgh"),
             "key ***, short, ***"
         );
-        assert!(matches!(secrets.mask("nothing here"), Cow::Borrowed(_)));
+        assert!(matches!(secrets.redact("nothing here"), Cow::Borrowed(_)));
         assert_eq!(format!("{secrets:?}"), "Secrets(2)");
     }
 
     #[test]
-    fn nothing_is_left_of_secrets_that_overlap() {
-        let secrets = Secrets::new(["abcdefgh".into(), "ghijklmn".into()]);
+    fn overlapping_secrets_are_redacted() {
+        let secrets = SecretSet::new(["abcdefgh".into(), "ghijklmn".into()]);
         assert_eq!(
-            secrets.mask("-abcdefghijklmn-abcdefghabcdefgh-"),
+            secrets.redact("-abcdefghijklmn-abcdefghabcdefgh-"),
             "-***-******-"
         );
-        assert_eq!(secrets.spans("-abcdefghijklmn-abcdefgh"), [1..15, 16..24]);
-        assert_eq!(Secrets::new(["short".into()]).mask("short"), "short");
+        assert_eq!(
+            secrets.secret_spans("-abcdefghijklmn-abcdefgh"),
+            [1..15, 16..24]
+        );
+        assert_eq!(SecretSet::new(["short".into()]).redact("short"), "short");
     }
 
     #[test]
-    fn no_way_to_write_it_unmasks() {
-        let secrets = Secrets::new(["k/é' &+{Key}%".into()]);
+    fn encoded_secret_is_redacted() {
+        let secrets = SecretSet::new(["k/é' &+{Key}%".into()]);
         for written in [
             "k%2F%C3%A9%27%20%26%2B%7BKey%7D%25",
             "k%2f%c3%a9%27%20%26%2b%7bkey%7d%25",
@@ -169,21 +174,21 @@ mod tests {
             "k/é&amp;#39; &amp;amp;+{Key}%",
         ] {
             assert_eq!(
-                secrets.mask(&format!("é {written} ñ")),
+                secrets.redact(&format!("é {written} ñ")),
                 "é *** ñ",
                 "{written}"
             );
         }
         for harmless in ["100%25 of k/", "&;&#;&#x;&nbsp;&#99999999;&amp"] {
-            assert_eq!(secrets.mask(harmless), harmless);
+            assert_eq!(secrets.redact(harmless), harmless);
         }
     }
 
     #[test]
-    fn quoting_does_not_unmask() {
-        let secrets = Secrets::new(["quo\"ted\\value".into()]);
+    fn quoted_secret_is_redacted() {
+        let secrets = SecretSet::new(["quo\"ted\\value".into()]);
         let once = format!("{:?}", "a quo\"ted\\value b");
-        assert_eq!(secrets.mask(&once), "\"a *** b\"");
-        assert_eq!(secrets.mask(&format!("{once:?}")), r#""\"a *** b\"""#);
+        assert_eq!(secrets.redact(&once), "\"a *** b\"");
+        assert_eq!(secrets.redact(&format!("{once:?}")), r#""\"a *** b\"""#);
     }
 }

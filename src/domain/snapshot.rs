@@ -5,48 +5,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Code, Data, Derivation, Entry, Freshness, Identity, Name, Outcome, Roster, Saved, Source, Time,
-    Turns,
+    Code, DerivedComputation, Freshness, HealthChanges, JsonData, Name, Outcome, Source,
+    SourceIdentity, SourceRecord, SourceSet, SourceState, Time,
 };
 
 /// What is known of every source. Cheap to clone; a merge copies one pointer per source.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    roster: Arc<Roster>,
-    entries: Vec<Arc<Entry>>,
+    source_set: Arc<SourceSet>,
+    source_states: Vec<Arc<SourceState>>,
 }
 
 /// A snapshot with an outcome in it, and what that changed.
 #[derive(Debug)]
-pub struct Merged {
+pub struct MergeResult {
     /// The new snapshot.
     pub snapshot: Snapshot,
     /// What changed about the source's health.
-    pub turns: Turns,
+    pub health_changes: HealthChanges,
     /// Whether the outcome belonged to somebody.
-    pub taken: bool,
+    pub was_merged: bool,
 }
 
 /// What an answer says of one source at one instant.
 #[derive(Debug, Clone, PartialEq)]
-pub struct State<'s> {
+pub struct SourceView<'s> {
     /// Fresh, stale or missing.
     pub freshness: Freshness,
     /// The reading, unless missing.
-    pub reading: Option<Shown<'s>>,
+    pub reading: Option<CurrentReading<'s>>,
     /// Why the latest attempt failed, or why the reading is missing.
-    pub error: Option<Trouble<'s>>,
+    pub failure: Option<ShownFailure<'s>>,
     /// How long the latest finished attempt took.
-    pub took: Option<Duration>,
+    pub last_duration: Option<Duration>,
     /// Milliseconds of freshness left (ttl − age), negative once stale; none when missing.
-    pub left: Option<i64>,
+    pub remaining_ms: Option<i64>,
 }
 
 /// A reading as an answer shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shown<'s> {
+pub struct CurrentReading<'s> {
     /// The data.
-    pub data: &'s Data,
+    pub data: &'s JsonData,
     /// Who told it; a derived source's own name.
     pub provider: &'s Name,
     /// When it was asked; of a derived source, when its oldest input was.
@@ -55,16 +55,16 @@ pub struct Shown<'s> {
 
 /// What an answer says of a failure.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trouble<'s> {
+pub struct ShownFailure<'s> {
     /// The stable code.
     pub code: Code,
     /// The message; of a derived source it names the input.
     pub message: Cow<'s, str>,
     /// When it began, if attempts fail.
-    pub since: Option<Time>,
+    pub failing_since: Option<Time>,
 }
 
-impl State<'_> {
+impl SourceView<'_> {
     /// Whether there is a reading that is past its ttl.
     pub fn is_stale(&self) -> bool {
         self.freshness == Freshness::Stale
@@ -73,58 +73,63 @@ impl State<'_> {
 
 impl Snapshot {
     /// A snapshot that knows nothing yet.
-    pub fn new(roster: Arc<Roster>) -> Self {
+    pub fn new(roster: Arc<SourceSet>) -> Self {
         let entries = roster
             .sources()
             .iter()
-            .map(|s| Arc::new(Entry::new(Arc::clone(s), true)))
+            .map(|s| Arc::new(SourceState::new(Arc::clone(s), true)))
             .collect();
-        Self { roster, entries }
+        Self {
+            source_set: roster,
+            source_states: entries,
+        }
     }
 
     /// The sources that it speaks of.
-    pub fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+    pub fn source_set(&self) -> &Arc<SourceSet> {
+        &self.source_set
     }
 
     /// What is known of each source, in the roster's order.
-    pub fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
+    pub fn source_states(&self) -> &[Arc<SourceState>] {
+        &self.source_states
     }
 
     /// What is known of the source of this name.
-    pub fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.roster.position(name).map(|i| &self.entries[i])
+    pub fn source_state(&self, name: &str) -> Option<&Arc<SourceState>> {
+        self.source_set
+            .position(name)
+            .map(|i| &self.source_states[i])
     }
 
     /// This snapshot with an outcome merged in, newest wins; unchanged if it belongs to nobody here, as does one that was
     /// extracted by a filter that a reload has replaced.
     #[must_use]
-    pub fn merge(&self, outcome: &Outcome) -> Merged {
+    pub fn merge_outcome(&self, outcome: &Outcome) -> MergeResult {
         let mut snapshot = self.clone();
-        let Some(at) = self.home(&outcome.source, outcome.identity) else {
-            return Merged {
+        let Some(at) = self.index_of(&outcome.source, outcome.identity) else {
+            return MergeResult {
                 snapshot,
-                turns: Turns::default(),
-                taken: false,
+                health_changes: HealthChanges::default(),
+                was_merged: false,
             };
         };
-        let (entry, turns) = self.entries[at].merge(outcome);
-        snapshot.entries[at] = Arc::new(entry);
-        Merged {
+        let (entry, turns) = self.source_states[at].merge_outcome(outcome);
+        snapshot.source_states[at] = Arc::new(entry);
+        MergeResult {
             snapshot,
-            turns,
-            taken: true,
+            health_changes: turns,
+            was_merged: true,
         }
     }
 
     /// This snapshot with what was kept of its sources, newest wins; what belongs to nobody here is left out.
     #[must_use]
-    pub fn restore(&self, kept: &[Saved]) -> Self {
+    pub fn restore(&self, kept: &[SourceRecord]) -> Self {
         let mut snapshot = self.clone();
         for saved in kept {
-            if let Some(at) = self.home(&saved.name, saved.identity) {
-                snapshot.entries[at] = Arc::new(snapshot.entries[at].restore(saved));
+            if let Some(at) = self.index_of(&saved.name, saved.identity) {
+                snapshot.source_states[at] = Arc::new(snapshot.source_states[at].restore(saved));
             }
         }
         snapshot
@@ -132,83 +137,90 @@ impl Snapshot {
 
     /// This snapshot with what another replica knows of a source, newest wins; unchanged if it belongs to nobody here.
     #[must_use]
-    pub fn hear(&self, saved: &Saved) -> Merged {
+    pub fn merge_remote(&self, saved: &SourceRecord) -> MergeResult {
         let mut snapshot = self.clone();
-        let Some(at) = self.home(&saved.name, saved.identity) else {
-            return Merged {
+        let Some(at) = self.index_of(&saved.name, saved.identity) else {
+            return MergeResult {
                 snapshot,
-                turns: Turns::default(),
-                taken: false,
+                health_changes: HealthChanges::default(),
+                was_merged: false,
             };
         };
-        let (entry, turns) = self.entries[at].hear(saved);
-        snapshot.entries[at] = Arc::new(entry);
-        Merged {
+        let (entry, turns) = self.source_states[at].merge_remote(saved);
+        snapshot.source_states[at] = Arc::new(entry);
+        MergeResult {
             snapshot,
-            turns,
-            taken: true,
+            health_changes: turns,
+            was_merged: true,
         }
     }
 
     /// Whether another replica knows something of a source that is new here, or that this one has no plan for yet.
-    pub fn learns_from(&self, saved: &Saved) -> bool {
+    pub fn has_news(&self, saved: &SourceRecord) -> bool {
         let home = self
-            .home(&saved.name, saved.identity)
-            .map(|at| &self.entries[at]);
-        home.is_some_and(|entry| entry.trail.next.is_none() || entry.learns_from(saved))
+            .index_of(&saved.name, saved.identity)
+            .map(|at| &self.source_states[at]);
+        home.is_some_and(|entry| entry.history.next_attempt.is_none() || entry.has_news(saved))
     }
 
     /// This snapshot with every attempt that is planned planned anew; a plan never hastens what a provider forbade.
     #[must_use]
-    pub fn replanned(&self, plan: impl Fn(&Entry) -> Option<Time>) -> Self {
+    pub fn replan_attempts(&self, plan: impl Fn(&SourceState) -> Option<Time>) -> Self {
         let mut snapshot = self.clone();
         for slot in snapshot
-            .entries
+            .source_states
             .iter_mut()
-            .filter(|entry| entry.trail.next.is_some())
+            .filter(|entry| entry.history.next_attempt.is_some())
         {
-            let mut entry = Entry::clone(slot);
-            entry.trail.next = plan(&entry).or(entry.trail.next);
-            *slot = Arc::new(entry.held_back());
+            let mut entry = SourceState::clone(slot);
+            entry.history.next_attempt = plan(&entry).or(entry.history.next_attempt);
+            *slot = Arc::new(entry.clamp_to_retry_after());
         }
         snapshot
     }
 
     /// What is to be kept of the source of this name.
-    pub fn saved_of(&self, name: &Name) -> Option<Saved> {
-        let at = self.roster.position(name.as_str())?;
-        Saved::of(&self.entries[at], self.roster.identity(at))
+    pub fn source_record(&self, name: &Name) -> Option<SourceRecord> {
+        let at = self.source_set.position(name.as_str())?;
+        SourceRecord::from_state(&self.source_states[at], self.source_set.identity(at))
     }
 
     /// What is to be kept of its sources.
-    pub fn saved(&self) -> Vec<Saved> {
-        let saved = |(at, entry): (usize, &Arc<Entry>)| Saved::of(entry, self.roster.identity(at));
-        self.entries.iter().enumerate().filter_map(saved).collect()
+    pub fn source_records(&self) -> Vec<SourceRecord> {
+        let saved = |(at, entry): (usize, &Arc<SourceState>)| {
+            SourceRecord::from_state(entry, self.source_set.identity(at))
+        };
+        self.source_states
+            .iter()
+            .enumerate()
+            .filter_map(saved)
+            .collect()
     }
 
-    fn home(&self, name: &Name, identity: Identity) -> Option<usize> {
-        self.roster
+    fn index_of(&self, name: &Name, identity: SourceIdentity) -> Option<usize> {
+        self.source_set
             .position(name.as_str())
-            .filter(|at| self.roster.identity(*at) == identity)
+            .filter(|at| self.source_set.identity(*at) == identity)
     }
 
     /// This snapshot with the next attempt at a source planned.
     #[must_use]
-    pub fn planned(mut self, name: &Name, next: Option<Time>) -> Self {
-        if let Some(at) = self.roster.position(name.as_str()) {
-            let mut entry = Entry::clone(&self.entries[at]);
-            entry.trail.next = next;
-            self.entries[at] = Arc::new(entry);
+    pub fn with_next_attempt(mut self, name: &Name, next: Option<Time>) -> Self {
+        if let Some(at) = self.source_set.position(name.as_str()) {
+            let mut entry = SourceState::clone(&self.source_states[at]);
+            entry.history.next_attempt = next;
+            self.source_states[at] = Arc::new(entry);
         }
         self
     }
 
     /// This snapshot with a derived source computed anew; unchanged if a reload has made it another one meanwhile.
     #[must_use]
-    pub fn derive(&self, name: &Name, derivation: &Derivation) -> Self {
+    pub fn with_computation(&self, name: &Name, derivation: &DerivedComputation) -> Self {
         let mut snapshot = self.clone();
-        if let Some(at) = self.home(name, derivation.identity) {
-            snapshot.entries[at] = Arc::new(self.entries[at].derive(name, derivation));
+        if let Some(at) = self.index_of(name, derivation.identity) {
+            snapshot.source_states[at] =
+                Arc::new(self.source_states[at].with_computation(name, derivation));
         }
         snapshot
     }
@@ -216,12 +228,12 @@ impl Snapshot {
     /// What is known, under another configuration: a source keeps it as long as its identity is the same; new ones begin
     /// with nothing and nobody waits for them.
     #[must_use]
-    pub fn under(&self, roster: Arc<Roster>) -> Self {
+    pub fn with_source_set(&self, roster: Arc<SourceSet>) -> Self {
         let entry = |(at, source): (usize, &Arc<Source>)| match self
-            .home(&source.name, roster.identity(at))
+            .index_of(&source.name, roster.identity(at))
         {
-            Some(known) => self.entries[known].under(source),
-            None => Entry::new(Arc::clone(source), false),
+            Some(known) => self.source_states[known].with_source(source),
+            None => SourceState::new(Arc::clone(source), false),
         };
         let entries = roster
             .sources()
@@ -229,66 +241,69 @@ impl Snapshot {
             .enumerate()
             .map(|each| Arc::new(entry(each)))
             .collect();
-        Self { roster, entries }
+        Self {
+            source_set: roster,
+            source_states: entries,
+        }
     }
 
     /// Whether nothing is left to wait for before this source can be answered: an attempt ended, or a reading was
     /// restored, or a reload added it.
-    pub fn settled(&self, position: usize) -> bool {
-        let entry = &self.entries[position];
-        if !entry.awaited || entry.reading.is_some() || entry.failure.is_some() {
+    pub fn is_ready_to_answer(&self, position: usize) -> bool {
+        let entry = &self.source_states[position];
+        if !entry.blocks_readiness || entry.reading.is_some() || entry.failure.is_some() {
             return true;
         }
-        let hopeless = |input: &Name| match self.roster.position(input.as_str()) {
-            Some(at) => self.settled(at) && self.entries[at].reading.is_none(),
+        let hopeless = |input: &Name| match self.source_set.position(input.as_str()) {
+            Some(at) => self.is_ready_to_answer(at) && self.source_states[at].reading.is_none(),
             None => true,
         };
         entry.source.inputs().iter().any(hopeless)
     }
 
     /// What an answer says of the source at `position`.
-    pub fn state(&self, position: usize, now: Time) -> State<'_> {
-        let entry = &self.entries[position];
-        let freshness = self.freshness(entry, now);
+    pub fn source_view(&self, position: usize, now: Time) -> SourceView<'_> {
+        let entry = &self.source_states[position];
+        let freshness = self.source_freshness(entry, now);
         let usable = entry
             .reading
             .as_ref()
             .filter(|_| freshness != Freshness::Missing);
-        let reading = usable.map(|r| Shown {
+        let reading = usable.map(|r| CurrentReading {
             data: &r.data,
             provider: &r.provider,
             fetched_at: r.fetched_at,
         });
-        let error = self.trouble(entry, freshness, now);
+        let error = self.shown_failure(entry, freshness, now);
         let left = reading.and_then(|_| {
-            self.stamps(entry)
-                .map(|(input, at)| input.source.shelf.left(at, now))
+            self.freshness_inputs(entry)
+                .map(|(input, at)| input.source.freshness_policy.remaining_ms(at, now))
                 .min()
         });
-        State {
+        SourceView {
             freshness,
             reading,
-            error,
-            took: entry.trail.took,
-            left,
+            failure: error,
+            last_duration: entry.history.last_duration,
+            remaining_ms: left,
         }
     }
 
     /// When the source at `position` will be asked next; of a derived source, the soonest of its inputs.
     pub fn next_attempt(&self, position: usize) -> Option<Time> {
-        let entry = &self.entries[position];
-        let of = |name: &Name| self.next_attempt(self.roster.position(name.as_str())?);
+        let entry = &self.source_states[position];
+        let of = |name: &Name| self.next_attempt(self.source_set.position(name.as_str())?);
         entry
-            .trail
-            .next
+            .history
+            .next_attempt
             .or_else(|| entry.source.inputs().iter().filter_map(of).min())
     }
 
     /// The readings of fetched sources on which the reading of the source at `position` rests, were it made now: its
     /// own, or those below a derived source's inputs. None while one of them has no reading.
-    pub fn footing(&self, position: usize) -> Option<Vec<(Name, Time)>> {
-        let entry = &self.entries[position];
-        if entry.source.pace().is_some() {
+    pub fn current_input_versions(&self, position: usize) -> Option<Vec<(Name, Time)>> {
+        let entry = &self.source_states[position];
+        if entry.source.schedule().is_some() {
             return Some(vec![(
                 entry.source.name.clone(),
                 entry.reading.as_ref()?.fetched_at,
@@ -296,13 +311,13 @@ impl Snapshot {
         }
         let mut stamps = std::collections::BTreeMap::new();
         for name in entry.source.inputs() {
-            let input = &self.entries[self.roster.position(name.as_str())?];
+            let input = &self.source_states[self.source_set.position(name.as_str())?];
             let reading = input.reading.as_ref()?;
             let own = [(name.clone(), reading.fetched_at)];
-            let below: &[(Name, Time)] = if input.source.pace().is_some() {
+            let below: &[(Name, Time)] = if input.source.schedule().is_some() {
                 &own
             } else {
-                &input.stamps
+                &input.reading_input_versions
             };
             for (leaf, at) in below {
                 let oldest = stamps.entry(leaf.clone()).or_insert(*at);
@@ -313,86 +328,90 @@ impl Snapshot {
     }
 
     /// Whether a derived source was computed from what its inputs tell now, or cannot be.
-    pub fn derived_is_current(&self, position: usize) -> bool {
-        let entry = &self.entries[position];
-        entry.source.pace().is_some()
+    pub fn is_derived_current(&self, position: usize) -> bool {
+        let entry = &self.source_states[position];
+        entry.source.schedule().is_some()
             || self
-                .footing(position)
-                .is_none_or(|footing| *footing == *entry.footing)
+                .current_input_versions(position)
+                .is_none_or(|footing| *footing == *entry.latest_input_versions)
     }
 
     /// Failed attempts since the last success of the source at `position`; of a derived source the most of its own and its
     /// inputs': what it cannot be computed from makes it fail as often.
-    pub fn failures(&self, position: usize) -> u32 {
-        let entry = &self.entries[position];
+    pub fn failure_count(&self, position: usize) -> u32 {
+        let entry = &self.source_states[position];
         let of_input = |name: &Name| {
-            self.roster
+            self.source_set
                 .position(name.as_str())
-                .map_or(0, |at| self.failures(at))
+                .map_or(0, |at| self.failure_count(at))
         };
         entry
             .source
             .inputs()
             .iter()
             .map(of_input)
-            .fold(entry.trail.failures, u32::max)
+            .fold(entry.history.failure_count, u32::max)
     }
 
     /// The last instant at which every state of `now` still holds; none if nothing will change by age alone.
-    pub fn holds_until(&self, position: usize, now: Time) -> Option<Time> {
-        let entry = &self.entries[position];
+    pub fn unchanged_until(&self, position: usize, now: Time) -> Option<Time> {
+        let entry = &self.source_states[position];
         entry.reading.as_ref()?;
         let own = self
-            .stamps(entry)
-            .filter_map(|(input, at)| input.source.shelf.holds_until(at, now));
-        let of_input = |name: &Name| self.holds_until(self.roster.position(name.as_str())?, now);
+            .freshness_inputs(entry)
+            .filter_map(|(input, at)| input.source.freshness_policy.unchanged_until(at, now));
+        let of_input =
+            |name: &Name| self.unchanged_until(self.source_set.position(name.as_str())?, now);
         own.chain(entry.source.inputs().iter().filter_map(of_input))
             .min()
     }
 
-    fn freshness(&self, entry: &Entry, now: Time) -> Freshness {
-        self.stamps(entry)
-            .map(|(input, at)| input.source.shelf.judge(at, now))
+    fn source_freshness(&self, entry: &SourceState, now: Time) -> Freshness {
+        self.freshness_inputs(entry)
+            .map(|(input, at)| input.source.freshness_policy.freshness_at(at, now))
             .max()
             .unwrap_or(Freshness::Missing)
     }
 
     /// The fetched sources and instants on which the reading of `entry` rests.
-    fn stamps<'s>(&'s self, entry: &'s Entry) -> impl Iterator<Item = (&'s Entry, Time)> {
-        let fetched = entry.source.pace().is_some();
+    fn freshness_inputs<'s>(
+        &'s self,
+        entry: &'s SourceState,
+    ) -> impl Iterator<Item = (&'s SourceState, Time)> {
+        let fetched = entry.source.schedule().is_some();
         let own = entry
             .reading
             .as_ref()
             .filter(|_| fetched)
             .map(|r| (entry, r.fetched_at));
         let below = entry
-            .stamps
+            .reading_input_versions
             .iter()
-            .filter_map(|(name, at)| Some((&**self.entry(name.as_str())?, *at)));
+            .filter_map(|(name, at)| Some((&**self.source_state(name.as_str())?, *at)));
         own.into_iter().chain(below)
     }
 
-    fn trouble<'s>(
+    fn shown_failure<'s>(
         &'s self,
-        entry: &'s Entry,
+        entry: &'s SourceState,
         freshness: Freshness,
         now: Time,
-    ) -> Option<Trouble<'s>> {
-        if let Some(lapse) = entry.failing() {
-            return Some(Trouble {
+    ) -> Option<ShownFailure<'s>> {
+        if let Some(lapse) = entry.current_failure() {
+            return Some(ShownFailure {
                 code: lapse.failure.code,
                 message: Cow::Borrowed(&lapse.failure.message),
-                since: Some(entry.trail.failing_since.unwrap_or(lapse.at)),
+                failing_since: Some(entry.history.failing_since.unwrap_or(lapse.started_at)),
             });
         }
-        if let Some(trouble) = self.trouble_of_input(entry, now) {
+        if let Some(trouble) = self.input_failure(entry, now) {
             return Some(trouble);
         }
         let unexplained = |code, message| {
-            Some(Trouble {
+            Some(ShownFailure {
                 code,
                 message: Cow::Borrowed(message),
-                since: None,
+                failing_since: None,
             })
         };
         match (freshness, &entry.reading) {
@@ -405,13 +424,13 @@ impl Snapshot {
         }
     }
 
-    fn trouble_of_input<'s>(&'s self, entry: &'s Entry, now: Time) -> Option<Trouble<'s>> {
+    fn input_failure<'s>(&'s self, entry: &'s SourceState, now: Time) -> Option<ShownFailure<'s>> {
         entry.source.inputs().iter().find_map(|name| {
             let input = self
-                .state(self.roster.position(name.as_str())?, now)
-                .error?;
+                .source_view(self.source_set.position(name.as_str())?, now)
+                .failure?;
             let message = Cow::Owned(format!("input `{name}`: {}", input.message));
-            Some(Trouble { message, ..input })
+            Some(ShownFailure { message, ..input })
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Name, Provider, Shelf};
+use super::{FreshnessPolicy, Name, Provider};
 
 /// A source as the configuration defines it: what dashboards read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,28 +11,28 @@ pub struct Source {
     /// What it is called in answers.
     pub name: Name,
     /// Where its data comes from.
-    pub kind: Kind,
+    pub kind: SourceKind,
     /// How long its readings live. A derived source has none of its own: it is as stale as its inputs; its shelf is
     /// the widest of theirs.
-    pub shelf: Shelf,
+    pub freshness_policy: FreshnessPolicy,
     /// Credit that must be shown beside the data.
     pub attribution: Option<Arc<str>>,
 }
 
 /// Where a source's data comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum SourceKind {
     /// Fetched from providers.
     Fetched {
         /// In order of preference; at least one; names unique.
         providers: Vec<Provider>,
         /// When they are asked.
-        pace: Pace,
+        schedule: Schedule,
     },
     /// Computed from other sources at each swap that touches one.
     Derived {
         /// The inputs, by name; fetched or derived, without circles.
-        from: Vec<Name>,
+        inputs: Vec<Name>,
         /// A jq filter over an object with one member per input.
         extract: Arc<str>,
     },
@@ -40,7 +40,7 @@ pub enum Kind {
 
 /// When and how long the providers of a source are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct Schedule {
     /// Between the starts of two scheduled attempts, before ±10 % jitter. Default: 15 s.
     pub interval: Duration,
     /// The total of one attempt. Default: 4 s; never more than the interval.
@@ -55,34 +55,36 @@ impl Source {
     /// The providers; empty for a derived source.
     pub fn providers(&self) -> &[Provider] {
         match &self.kind {
-            Kind::Fetched { providers, .. } => providers,
-            Kind::Derived { .. } => &[],
+            SourceKind::Fetched { providers, .. } => providers,
+            SourceKind::Derived { .. } => &[],
         }
     }
 
     /// The pace; none for a derived source.
-    pub fn pace(&self) -> Option<&Pace> {
+    pub fn schedule(&self) -> Option<&Schedule> {
         match &self.kind {
-            Kind::Fetched { pace, .. } => Some(pace),
-            Kind::Derived { .. } => None,
+            SourceKind::Fetched { schedule: pace, .. } => Some(pace),
+            SourceKind::Derived { .. } => None,
         }
     }
 
     /// The inputs; empty for a fetched source.
     pub fn inputs(&self) -> &[Name] {
         match &self.kind {
-            Kind::Fetched { .. } => &[],
-            Kind::Derived { from, .. } => from,
+            SourceKind::Fetched { .. } => &[],
+            SourceKind::Derived { inputs: from, .. } => from,
         }
     }
 
     /// The texts that, with the name, decide whether a reading belongs to this source: a restart, a reload and a
     /// replica keep readings as long as these are the same. Sorted, each once: neither the order nor the number of
     /// providers matters.
-    pub fn extracts(&self) -> Vec<&str> {
+    pub fn extract_filters(&self) -> Vec<&str> {
         let mut texts: Vec<&str> = match &self.kind {
-            Kind::Fetched { providers, .. } => providers.iter().map(|p| &*p.extract).collect(),
-            Kind::Derived { extract, .. } => vec![extract],
+            SourceKind::Fetched { providers, .. } => {
+                providers.iter().map(|p| &*p.extract).collect()
+            }
+            SourceKind::Derived { extract, .. } => vec![extract],
         };
         texts.sort_unstable();
         texts.dedup();

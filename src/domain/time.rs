@@ -25,18 +25,18 @@ impl Time {
 
     /// This instant moved into the future, saturating; `by` is rounded down to milliseconds.
     #[must_use]
-    pub fn after(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(millis(by)))
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(saturating_millis(by)))
     }
 
     /// This instant moved into the past, saturating; `by` is rounded down to milliseconds.
     #[must_use]
-    pub fn before(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(millis(by)))
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(saturating_millis(by)))
     }
 }
 
-fn millis(span: Duration) -> i64 {
+fn saturating_millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_earlier_instant_in_the_future_is_no_age() {
+    fn future_instant_has_zero_age() {
         assert_eq!(
             Time::from_millis(5).since(Time::from_millis(9)),
             Duration::ZERO
@@ -57,11 +57,11 @@ mod tests {
     }
 
     #[test]
-    fn moving_saturates() {
+    fn time_arithmetic_saturates() {
         let end = Time::from_millis(i64::MAX);
-        assert_eq!(end.after(Duration::MAX), end);
+        assert_eq!(end.plus(Duration::MAX), end);
         assert_eq!(
-            Time::from_millis(i64::MIN).before(Duration::MAX),
+            Time::from_millis(i64::MIN).minus(Duration::MAX),
             Time::from_millis(i64::MIN)
         );
     }

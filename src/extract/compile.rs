@@ -8,19 +8,19 @@ use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
 use jaq_core::load::parse::{self, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 
-use super::filter::{Filter, FilterError, Program};
-use super::threads::on_deep_stack;
+use super::filter::{Filter, FilterError, FilterProgram};
+use super::threads::run_on_deep_stack;
 use super::{library, rewrite};
 
 /// The most levels of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
 /// How similar a name must be to be suggested, from 0 to 1.
-const SIMILAR: f64 = 0.8;
+const MIN_SIMILARITY: f64 = 0.8;
 /// The most characters of the text that a message repeats.
-const MAX_SHOWN: usize = 40;
+const MAX_SHOWN_CHARS: usize = 40;
 
 /// What jq has and filters here do not, with the reason.
-const REFUSED: &[(&[&str], &str)] = &[
+const REFUSED_NAMES: &[(&[&str], &str)] = &[
     (&["halt", "halt_error"], "a filter cannot end the program"),
     (
         &["env", "$ENV"],
@@ -45,23 +45,23 @@ const REFUSED: &[(&[&str], &str)] = &[
 ];
 
 /// Texts up to here are compiled on any stack, in bytes; a thread takes as long as they do.
-const SHORT: usize = 256;
+const MAX_SHALLOW_TEXT_BYTES: usize = 256;
 
 /// Compiles `text`. Parsers and compilers recurse, so long texts are compiled on a stack that is deep enough for any.
-pub(super) fn compile(text: &str) -> Result<Program, FilterError> {
-    if text.len() > Filter::MAX_TEXT {
-        return Err(error(
+pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> {
+    if text.len() > Filter::MAX_TEXT_BYTES {
+        return Err(error_at(
             text,
             &text[..0],
-            format!("a filter has at most {} bytes", Filter::MAX_TEXT),
+            format!("a filter has at most {} bytes", Filter::MAX_TEXT_BYTES),
         ));
     }
-    if text.len() <= SHORT {
-        return build(text);
+    if text.len() <= MAX_SHALLOW_TEXT_BYTES {
+        return compile_text(text);
     }
-    let built = on_deep_stack("compile", || build(text));
+    let built = run_on_deep_stack("compile", || compile_text(text));
     built.unwrap_or_else(|why| {
-        Err(error(
+        Err(error_at(
             text,
             &text[..0],
             format!("cannot be compiled: {why}"),
@@ -69,19 +69,19 @@ pub(super) fn compile(text: &str) -> Result<Program, FilterError> {
     })
 }
 
-fn build(text: &str) -> Result<Program, FilterError> {
+fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
     let broken = |_| {
-        error(
+        error_at(
             text,
             &text[..0],
             "the library of filters does not load".into(),
         )
     };
-    let term = parsed(text)?;
+    let term = parse_term(text)?;
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
-    let body = rewrite::tail(term);
-    let (defs, funs) = library::reached(&body);
+    let body = rewrite::instrument_tail(term);
+    let (defs, funs) = library::reachable_library(&body);
     let root = Def {
         name: &*name,
         args: Vec::new(),
@@ -100,10 +100,10 @@ fn build(text: &str) -> Result<Program, FilterError> {
         let first = errors
             .iter()
             .flat_map(|(_, undefined)| undefined)
-            .min_by_key(|(name, _)| span(text, name).start);
+            .min_by_key(|(name, _)| span_of(text, name).start);
         first.map_or_else(
             || broken(Vec::new()),
-            |(name, kind)| unknown(text, name, kind),
+            |(name, kind)| unknown_name_error(text, name, kind),
         )
     })
 }
@@ -116,18 +116,18 @@ fn unused_name(text: &str) -> String {
     name
 }
 
-fn parsed(text: &str) -> Result<Term<&str>, FilterError> {
+fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {
     let tokens = Lexer::new(text)
         .lex()
-        .map_err(|errors| first(errors, |flaw| lexical(text, flaw)))?;
-    allowed(text, &tokens, 0)?;
+        .map_err(|errors| first_error(errors, |flaw| lex_error(text, flaw)))?;
+    check_allowed(text, &tokens, 0)?;
     Parser::new(&tokens)
         .parse(Parser::term)
-        .map_err(|errors| first(errors, |flaw| syntactic(text, flaw)))
+        .map_err(|errors| first_error(errors, |flaw| parse_error(text, flaw)))
 }
 
 /// The error that stands first in the text.
-fn first<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
+fn first_error<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
     let told = errors
         .into_iter()
         .map(told)
@@ -138,32 +138,44 @@ fn first<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
     })
 }
 
-fn lexical<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> FilterError {
+fn lex_error<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> FilterError {
     let found = &rest[..rest.chars().next().map_or(0, char::len_utf8)];
     let message = match expected {
-        lex::Expect::Token => format!("unexpected {}", shown(found)),
-        expected => format!("expected {}, found {}", expected.as_str(), shown(found)),
+        lex::Expect::Token => format!("unexpected {}", quote_found(found)),
+        expected => format!(
+            "expected {}, found {}",
+            expected.as_str(),
+            quote_found(found)
+        ),
     };
-    error(text, found, message)
+    error_at(text, found, message)
 }
 
-fn syntactic<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>) -> FilterError {
+fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>) -> FilterError {
     let found = Token::opt_as_str(found, text);
     let message = match expected {
-        parse::Expect::Nothing => format!("unexpected {}", shown(found)),
-        parse::Expect::Just(word) => format!("expected `{word}`, found {}", shown(found)),
-        expected => format!("expected {}, found {}", expected.as_str(), shown(found)),
+        parse::Expect::Nothing => format!("unexpected {}", quote_found(found)),
+        parse::Expect::Just(word) => format!("expected `{word}`, found {}", quote_found(found)),
+        expected => format!(
+            "expected {}, found {}",
+            expected.as_str(),
+            quote_found(found)
+        ),
     };
-    error(text, found, message)
+    error_at(text, found, message)
 }
 
 /// Refuses what is jq but not allowed here, and texts that nest too deeply.
-fn allowed<'t>(text: &'t str, tokens: &[Token<&'t str>], depth: usize) -> Result<(), FilterError> {
+fn check_allowed<'t>(
+    text: &'t str,
+    tokens: &[Token<&'t str>],
+    depth: usize,
+) -> Result<(), FilterError> {
     for (position, Token(word, token)) in tokens.iter().enumerate() {
         let next = tokens.get(position + 1).map(|Token(_, token)| token);
         match (*word, token, next) {
             ("def", Tok::Word, Some(Tok::Word | Tok::Fmt)) => {
-                return Err(error(
+                return Err(error_at(
                     text,
                     word,
                     "`def` is not allowed: a definition could call itself for ever".into(),
@@ -171,22 +183,22 @@ fn allowed<'t>(text: &'t str, tokens: &[Token<&'t str>], depth: usize) -> Result
             }
             ("import" | "include", Tok::Word, Some(Tok::Str(_)))
             | ("module", Tok::Word, Some(Tok::Block(_))) => {
-                return Err(error(
+                return Err(error_at(
                     text,
                     word,
                     format!("`{word}` is not allowed: a filter has no modules"),
                 ));
             }
             (_, Tok::Block(_), _) if depth == MAX_NESTING => {
-                return Err(error(
+                return Err(error_at(
                     text,
                     &word[..1],
                     format!("a filter nests at most {MAX_NESTING} levels"),
                 ));
             }
-            (_, Tok::Block(inner), _) => allowed(text, inner, depth + 1)?,
+            (_, Tok::Block(inner), _) => check_allowed(text, inner, depth + 1)?,
             (_, Tok::Str(parts), _) => parts.iter().try_for_each(|part| match part {
-                StrPart::Term(inner) => allowed(text, std::slice::from_ref(inner), depth + 1),
+                StrPart::Term(inner) => check_allowed(text, std::slice::from_ref(inner), depth + 1),
                 _ => Ok(()),
             })?,
             _ => {}
@@ -195,19 +207,22 @@ fn allowed<'t>(text: &'t str, tokens: &[Token<&'t str>], depth: usize) -> Result
     Ok(())
 }
 
-fn unknown(text: &str, name: &str, kind: &Undefined) -> FilterError {
-    if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| names.contains(&name)) {
-        return error(text, name, format!("`{name}` is not allowed: {reason}"));
+fn unknown_name_error(text: &str, name: &str, kind: &Undefined) -> FilterError {
+    if let Some((_, reason)) = REFUSED_NAMES
+        .iter()
+        .find(|(names, _)| names.contains(&name))
+    {
+        return error_at(text, name, format!("`{name}` is not allowed: {reason}"));
     }
     let message = match kind {
-        Undefined::Filter(arity) => unknown_filter(name, *arity),
-        kind => format!("unknown {} {}", kind.as_str(), shown(name)),
+        Undefined::Filter(arity) => unknown_filter_message(name, *arity),
+        kind => format!("unknown {} {}", kind.as_str(), quote_found(name)),
     };
-    error(text, name, message)
+    error_at(text, name, message)
 }
 
-fn unknown_filter(name: &str, arity: usize) -> String {
-    let known = library::names();
+fn unknown_filter_message(name: &str, arity: usize) -> String {
+    let known = library::callable_names();
     if let Some(arities) = known.get(name) {
         let takes: Vec<String> = arities.iter().map(ToString::to_string).collect();
         let plural = if arities == &[1] { "" } else { "s" };
@@ -222,22 +237,25 @@ fn unknown_filter(name: &str, arity: usize) -> String {
         .map(|other| (similarity(other), *other))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
-        Some((similar, other)) if similar >= SIMILAR => {
-            format!("unknown function {}; did you mean `{other}`?", shown(name))
+        Some((similar, other)) if similar >= MIN_SIMILARITY => {
+            format!(
+                "unknown function {}; did you mean `{other}`?",
+                quote_found(name)
+            )
         }
-        _ => format!("unknown function {}", shown(name)),
+        _ => format!("unknown function {}", quote_found(name)),
     }
 }
 
-fn error(text: &str, at: &str, message: String) -> FilterError {
+fn error_at(text: &str, at: &str, message: String) -> FilterError {
     FilterError {
         message,
-        span: span(text, at),
+        span: span_of(text, at),
     }
 }
 
 /// Where `part` stands in `text`; the beginning if it is not from there.
-fn span(text: &str, part: &str) -> Range<usize> {
+fn span_of(text: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     if start.saturating_add(part.len()) <= text.len() {
         start..start + part.len()
@@ -246,16 +264,16 @@ fn span(text: &str, part: &str) -> Range<usize> {
     }
 }
 
-fn shown(found: &str) -> String {
+fn quote_found(found: &str) -> String {
     let mut shown: String = found
         .chars()
-        .take(MAX_SHOWN)
+        .take(MAX_SHOWN_CHARS)
         .flat_map(char::escape_debug)
         .collect();
     if shown.is_empty() {
         return "the end".into();
     }
-    if found.chars().nth(MAX_SHOWN).is_some() {
+    if found.chars().nth(MAX_SHOWN_CHARS).is_some() {
         shown.push('…');
     }
     format!("`{}`", shown.replace("\\\"", "\"").replace("\\'", "'"))

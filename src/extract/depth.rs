@@ -5,7 +5,7 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Where `json` opens its first array or object beyond `limit` levels, in bytes. The text need not be JSON: brackets
 /// count wherever no string is open.
-pub fn too_deep(json: &[u8], limit: usize) -> Option<usize> {
+pub fn find_excess_depth(json: &[u8], limit: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(byte) = json.get(at) {
@@ -40,41 +40,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_the_last_level_allowed() {
+    fn depth_limit_is_inclusive() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(too_deep(nested(MAX_DEPTH).as_bytes(), MAX_DEPTH), None);
         assert_eq!(
-            too_deep(nested(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH),
+            find_excess_depth(nested(MAX_DEPTH).as_bytes(), MAX_DEPTH),
+            None
+        );
+        assert_eq!(
+            find_excess_depth(nested(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH),
             Some(MAX_DEPTH)
         );
         assert_eq!(
-            too_deep("[".repeat(1_000_000).as_bytes(), MAX_DEPTH),
+            find_excess_depth("[".repeat(1_000_000).as_bytes(), MAX_DEPTH),
             Some(MAX_DEPTH)
         );
     }
 
     #[test]
-    fn brackets_in_strings_do_not_count() {
-        assert_eq!(too_deep(br#"["[[[[", "\"[[", "\\", "]"]"#, 1), None);
-        assert_eq!(too_deep(br#"["\\", [1]]"#, 1), Some(7));
-        assert_eq!(too_deep(br#""[[["#, 0), None);
-        assert_eq!(too_deep(br#""\"#, 0), None);
+    fn brackets_in_strings_are_ignored() {
+        assert_eq!(
+            find_excess_depth(br#"["[[[[", "\"[[", "\\", "]"]"#, 1),
+            None
+        );
+        assert_eq!(find_excess_depth(br#"["\\", [1]]"#, 1), Some(7));
+        assert_eq!(find_excess_depth(br#""[[["#, 0), None);
+        assert_eq!(find_excess_depth(br#""\"#, 0), None);
     }
 
     #[test]
-    fn siblings_do_not_add_up() {
-        assert_eq!(too_deep("[[],[],[],{},{}]".as_bytes(), 2), None);
+    fn siblings_share_one_level() {
+        assert_eq!(find_excess_depth("[[],[],[],{},{}]".as_bytes(), 2), None);
     }
 
-    fn depth(value: &Value) -> usize {
+    fn json_depth(value: &Value) -> usize {
         match value {
-            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            Value::Array(items) => 1 + items.iter().map(json_depth).max().unwrap_or(0),
+            Value::Object(members) => 1 + members.values().map(json_depth).max().unwrap_or(0),
             _ => 0,
         }
     }
 
-    fn json() -> impl Strategy<Value = Value> {
+    fn json_values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -92,18 +98,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_parser_finds_the_same_depth(value in json(), pretty: bool) {
+        fn depth_agrees_with_parser(value in json_values(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
-            let depth = depth(&value);
-            prop_assert_eq!(too_deep(text.as_bytes(), depth), None);
+            let depth = json_depth(&value);
+            prop_assert_eq!(find_excess_depth(text.as_bytes(), depth), None);
             if depth > 0 {
-                prop_assert!(too_deep(text.as_bytes(), depth - 1).is_some());
+                prop_assert!(find_excess_depth(text.as_bytes(), depth - 1).is_some());
             }
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>, limit in 0_usize..4) {
-            if let Some(at) = too_deep(&bytes, limit) {
+        fn depth_check_never_panics(bytes: Vec<u8>, limit in 0_usize..4) {
+            if let Some(at) = find_excess_depth(&bytes, limit) {
                 let opens = matches!(bytes[at], b'[' | b'{');
                 prop_assert!(opens);
             }

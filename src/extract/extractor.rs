@@ -14,73 +14,73 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
-use super::complaint::Complaint;
+use super::complaint::ExtractError;
 use super::filter::{Filter, FilterError};
-use super::filters::Filters;
+use super::filters::FilterCache;
 use super::json;
-use super::room::Room;
-use super::threads::{Keep, Threads};
-use super::watch::Stop;
+use super::room::EvaluationBudget;
+use super::threads::{EvaluationThreads, Reuse};
+use super::watch::CancelFlag;
 use crate::clock::Deadline;
-use crate::domain::{Code, Data, Failure, Name, Secrets, Veil, spell};
+use crate::domain::{Code, Failure, JsonData, Name, Redactor, SecretSet, format_duration};
 
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
-pub(super) const IN_PLACE: usize = 32 << 10;
+pub(super) const MAX_INLINE_BYTES: usize = 32 << 10;
 
 /// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share turns and secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Extractor {
     /// By source. It grows by the names of configurations only.
-    lanes: Arc<Mutex<HashMap<Name, Arc<Lane>>>>,
-    threads: Arc<Threads>,
-    veil: Arc<RwLock<Veil>>,
-    filters: Arc<Mutex<Filters>>,
-    room: Room,
+    slots: Arc<Mutex<HashMap<Name, Arc<EvaluationSlot>>>>,
+    threads: Arc<EvaluationThreads>,
+    redactor: Arc<RwLock<Redactor>>,
+    filters: Arc<Mutex<FilterCache>>,
+    budget: EvaluationBudget,
 }
 
 /// The turns of one source.
 #[derive(Debug)]
-struct Lane {
+struct EvaluationSlot {
     /// One permit; it is held by the thread that evaluates, not by whoever waits for it.
-    turn: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
     /// Which evaluation has the turn, counted from 1.
-    running: AtomicU64,
+    current_evaluation: AtomicU64,
     /// Which one was last given up.
-    lost: AtomicU64,
+    abandoned: AtomicU64,
 }
 
 /// Asks an evaluation to stop when nobody waits for it any more.
-struct Waiting(Stop);
+struct CancelOnDrop(CancelFlag);
 
-type Answer = Result<String, Complaint>;
+type EvaluationResult = Result<String, ExtractError>;
 
 impl Extractor {
     /// An extractor that masks `secrets` in its messages.
-    pub fn new(secrets: Secrets) -> Self {
+    pub fn new(secrets: SecretSet) -> Self {
         let extractor = Self::default();
         extractor.set_secrets(secrets);
         extractor
     }
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
-    pub fn set_secrets(&self, secrets: Secrets) {
-        self.veil
+    pub fn set_secrets(&self, secrets: SecretSet) {
+        self.redactor
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .replace(secrets);
+            .replace_secrets(secrets);
     }
 
     /// Takes over filters that are compiled already, instead of those that it had.
-    pub fn know(&self, filters: Filters) {
+    pub fn set_filters(&self, filters: FilterCache) {
         *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = filters;
     }
 
     /// The filter of this text; compiled now, unless it is known.
-    pub fn filter(&self, text: &str) -> Result<Filter, FilterError> {
+    pub fn compile_filter(&self, text: &str) -> Result<Filter, FilterError> {
         self.filters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(text)
+            .get_or_compile(text)
     }
 
     /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
@@ -91,56 +91,60 @@ impl Extractor {
         filter: &Filter,
         payload: Bytes,
         by: Deadline,
-    ) -> Result<Data, Failure> {
-        let answer = if filter.is_identity() && payload.len() <= IN_PLACE {
-            evaluate(filter, &payload, &Stop::default())
+    ) -> Result<JsonData, Failure> {
+        let answer = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
+            evaluate_payload(filter, &payload, &CancelFlag::default())
         } else {
-            self.on_thread(source, filter, payload, by).await
+            self.extract_on_thread(source, filter, payload, by).await
         };
-        answer.map(Data::from_checked).map_err(|complaint| {
-            let veil = self.veil.read().unwrap_or_else(PoisonError::into_inner);
+        answer.map(JsonData::from_checked).map_err(|complaint| {
+            let veil = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
             complaint.into_failure(&veil)
         })
     }
 
-    async fn on_thread(
+    async fn extract_on_thread(
         &self,
         source: &Name,
         filter: &Filter,
         payload: Bytes,
         by: Deadline,
-    ) -> Answer {
-        let lane = self.lane(source);
-        if lane.is_lost() {
-            return Err(still_running());
+    ) -> EvaluationResult {
+        let lane = self.source_slot(source);
+        if lane.is_abandoned() {
+            return Err(still_running_error());
         }
-        let turn = timeout_at(by.at, Arc::clone(&lane.turn).acquire_owned()).await;
+        let turn = timeout_at(by.at, Arc::clone(&lane.permit).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
-            return Err(lane.give_up(lane.running.load(Ordering::Acquire), by));
+            return Err(lane.abandon(lane.current_evaluation.load(Ordering::Acquire), by));
         };
-        let _room = self.room.take(payload.len(), by).await?;
-        let ticket = lane.running.fetch_add(1, Ordering::AcqRel) + 1;
-        let stop = Stop::default();
-        let _waiting = Waiting(stop.clone());
-        let answer = self.start(turn, filter.clone(), payload, stop)?;
+        let _room = self.budget.acquire_permit(payload.len(), by).await?;
+        let ticket = lane.current_evaluation.fetch_add(1, Ordering::AcqRel) + 1;
+        let stop = CancelFlag::default();
+        let _waiting = CancelOnDrop(stop.clone());
+        let answer = self.start_evaluation(turn, filter.clone(), payload, stop)?;
         match timeout_at(by.at, answer).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(panicked("without a word"))),
-            Err(_) => Err(lane.give_up(ticket, by)),
+            Ok(answer) => answer.unwrap_or_else(|_| Err(panic_error("without a word"))),
+            Err(_) => Err(lane.abandon(ticket, by)),
         }
     }
 
     /// Evaluates on a thread, which gives `turn` back when it is done.
-    fn start(
+    fn start_evaluation(
         &self,
         turn: OwnedSemaphorePermit,
         filter: Filter,
         payload: Bytes,
-        stop: Stop,
-    ) -> Result<oneshot::Receiver<Answer>, Complaint> {
+        stop: CancelFlag,
+    ) -> Result<oneshot::Receiver<EvaluationResult>, ExtractError> {
         let (give, answer) = oneshot::channel();
         let work = move || {
-            let outcome = evaluate(&filter, &payload, &stop);
-            let keep = if outcome.is_ok() { Keep::Yes } else { Keep::No };
+            let outcome = evaluate_payload(&filter, &payload, &stop);
+            let keep = if outcome.is_ok() {
+                Reuse::Yes
+            } else {
+                Reuse::No
+            };
             drop(turn);
             // Nobody may be waiting any more.
             let _ = give.send(outcome);
@@ -148,7 +152,7 @@ impl Extractor {
         };
         let started = self.threads.run(work);
         started.map_err(|error| {
-            Complaint::new(
+            ExtractError::new(
                 Code::ExtractFailed,
                 format!("no thread for the filter: {error}"),
             )
@@ -156,71 +160,73 @@ impl Extractor {
         Ok(answer)
     }
 
-    fn lane(&self, source: &Name) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    fn source_slot(&self, source: &Name) -> Arc<EvaluationSlot> {
+        let mut lanes = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(lanes.entry(source.clone()).or_default())
     }
 }
 
-impl Default for Lane {
+impl Default for EvaluationSlot {
     fn default() -> Self {
         Self {
-            turn: Arc::new(Semaphore::new(1)),
-            running: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
+            permit: Arc::new(Semaphore::new(1)),
+            current_evaluation: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
         }
     }
 }
 
-impl Lane {
+impl EvaluationSlot {
     /// Whether the evaluation that has the turn was given up.
-    fn is_lost(&self) -> bool {
-        let lost = self.lost.load(Ordering::Acquire);
+    fn is_abandoned(&self) -> bool {
+        let lost = self.abandoned.load(Ordering::Acquire);
         lost != 0
-            && lost == self.running.load(Ordering::Acquire)
-            && self.turn.available_permits() == 0
+            && lost == self.current_evaluation.load(Ordering::Acquire)
+            && self.permit.available_permits() == 0
     }
 
-    fn give_up(&self, ticket: u64, by: Deadline) -> Complaint {
-        self.lost.fetch_max(ticket, Ordering::AcqRel);
-        Complaint::new(
+    fn abandon(&self, ticket: u64, by: Deadline) -> ExtractError {
+        self.abandoned.fetch_max(ticket, Ordering::AcqRel);
+        ExtractError::new(
             Code::ExtractTimeout,
             format!(
                 "the filter did not end within the attempt's {}",
-                spell(by.limit)
+                format_duration(by.limit)
             ),
         )
     }
 }
 
-impl Drop for Waiting {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.ask();
+        self.0.cancel();
     }
 }
 
-fn evaluate(filter: &Filter, payload: &Bytes, stop: &Stop) -> Answer {
-    let run = || json::check(payload).and_then(|range| filter.run(&payload.slice(range), stop));
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|thrown| Err(panicked(said(&*thrown))))
+fn evaluate_payload(filter: &Filter, payload: &Bytes, stop: &CancelFlag) -> EvaluationResult {
+    let run =
+        || json::check_json(payload).and_then(|range| filter.run(&payload.slice(range), stop));
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|thrown| Err(panic_error(panic_message(&*thrown))))
 }
 
-fn said(thrown: &(dyn Any + Send)) -> &str {
+fn panic_message(thrown: &(dyn Any + Send)) -> &str {
     let text = thrown.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| thrown.downcast_ref::<&str>().copied())
         .unwrap_or("without a word")
 }
 
-fn panicked(said: &str) -> Complaint {
-    Complaint::quoting(
+fn panic_error(said: &str) -> ExtractError {
+    ExtractError::with_quote(
         Code::Panic,
         "a bug of ours, contained: the extraction panicked",
         said.as_bytes(),
     )
 }
 
-fn still_running() -> Complaint {
+fn still_running_error() -> ExtractError {
     let what = "an earlier evaluation of this source's filter has not ended yet; the filter is too expensive";
-    Complaint::new(Code::ExtractTimeout, what)
+    ExtractError::new(Code::ExtractTimeout, what)
 }
 
 #[cfg(test)]
@@ -233,14 +239,15 @@ mod tests {
     use crate::clock::Clock;
 
     /// Compares two values of 2^26 leaves in one step of jaq, which nobody can stop.
-    const LONG_STEP: &str = "[1, 1] | map(reduce range(26) as $i (.; [., .])) | .[0] == .[1]";
+    const UNINTERRUPTIBLE_FILTER: &str =
+        "[1, 1] | map(reduce range(26) as $i (.; [., .])) | .[0] == .[1]";
 
     async fn extract(
         extractor: &Extractor,
         source: &str,
         filter: &str,
         limit: Duration,
-    ) -> Result<Data, Failure> {
+    ) -> Result<JsonData, Failure> {
         let (source, filter) = (Name::new(source).unwrap(), Filter::compile(filter).unwrap());
         let payload = Bytes::from_static(b"{\"usd\": 97123.450}");
         extractor
@@ -248,7 +255,7 @@ mod tests {
             .await
     }
 
-    async fn until_it_works(extractor: &Extractor, source: &str) {
+    async fn wait_until_recovered(extractor: &Extractor, source: &str) {
         let clock = Clock::start();
         let patience = clock.deadline(Duration::from_secs(60));
         while extract(extractor, source, "{usd}", Duration::from_secs(9))
@@ -264,12 +271,12 @@ mod tests {
         }
     }
 
-    fn since(began: Instant) -> Duration {
+    fn elapsed_since(began: Instant) -> Duration {
         Clock::start().instant().saturating_duration_since(began)
     }
 
     #[tokio::test]
-    async fn a_body_becomes_data() {
+    async fn body_becomes_data() {
         let extractor = Extractor::default();
         for filter in [".", "{usd}", ". | ."] {
             let data = extract(&extractor, "btc", filter, Duration::from_secs(9))
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_filter_that_never_ends_is_given_up_at_the_deadline_and_gives_its_turn_back() {
+    async fn endless_filter_stops_at_deadline() {
         let (extractor, began) = (Extractor::default(), Clock::start().instant());
         let failure = extract(
             &extractor,
@@ -296,19 +303,24 @@ mod tests {
             "the filter did not end within the attempt's 80 ms"
         );
         assert!(
-            since(began) < Duration::from_millis(80 + 200),
+            elapsed_since(began) < Duration::from_millis(80 + 200),
             "{:?}",
-            since(began)
+            elapsed_since(began)
         );
-        until_it_works(&extractor, "btc").await;
+        wait_until_recovered(&extractor, "btc").await;
     }
 
     #[tokio::test]
-    async fn a_lost_thread_fails_its_source_at_once_until_it_is_back() {
+    async fn abandoned_filter_blocks_its_source() {
         let extractor = Extractor::default();
-        let failure = extract(&extractor, "btc", LONG_STEP, Duration::from_millis(300))
-            .await
-            .unwrap_err();
+        let failure = extract(
+            &extractor,
+            "btc",
+            UNINTERRUPTIBLE_FILTER,
+            Duration::from_millis(300),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
         let began = Clock::start().instant();
         let failure = extract(&extractor, "btc", "{usd}", Duration::from_secs(9))
@@ -317,20 +329,20 @@ mod tests {
         assert_eq!(failure.code, Code::ExtractTimeout);
         assert!(failure.message.contains("has not ended yet"), "{failure}");
         assert!(
-            since(began) < Duration::from_millis(200),
+            elapsed_since(began) < Duration::from_millis(200),
             "{:?}",
-            since(began)
+            elapsed_since(began)
         );
         assert!(
             extract(&extractor, "usd", "{usd}", Duration::from_secs(9))
                 .await
                 .is_ok()
         );
-        until_it_works(&extractor, "btc").await;
+        wait_until_recovered(&extractor, "btc").await;
     }
 
     #[tokio::test]
-    async fn who_leaves_stops_the_filter() {
+    async fn dropped_future_stops_filter() {
         let extractor = Extractor::default();
         let forever = extract(
             &extractor,
@@ -348,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn evaluations_of_one_source_take_turns() {
+    async fn evaluations_of_source_serialise() {
         let extractor = Extractor::default();
         let one = || {
             extract(
@@ -361,14 +373,14 @@ mod tests {
         let (first, second, third) = tokio::join!(one(), one(), one());
         assert_eq!(first, second);
         assert_eq!(third.unwrap().as_json(), "{\"usd\":19999}");
-        let lane = extractor.lane(&Name::new("btc").unwrap());
-        assert_eq!(lane.running.load(Ordering::Relaxed), 3);
+        let lane = extractor.source_slot(&Name::new("btc").unwrap());
+        assert_eq!(lane.current_evaluation.load(Ordering::Relaxed), 3);
     }
 
     /// An overflow in jaq, which release builds do not look for.
     #[cfg(debug_assertions)]
     #[tokio::test]
-    async fn a_panic_is_contained() {
+    async fn filter_panic_is_contained() {
         let extractor = Extractor::default();
         let filter = "[2020, 127, 1, 0, 0, 0] | mktime";
         let failure = extract(&extractor, "btc", filter, Duration::from_secs(9))
@@ -388,7 +400,7 @@ mod tests {
 
     #[tokio::test]
     async fn secrets_are_masked() {
-        let secrets = Secrets::new(["97123.450".to_owned()]);
+        let secrets = SecretSet::new(["97123.450".to_owned()]);
         let extractor = Extractor::new(secrets);
         let failure = extract(
             &extractor,

@@ -7,29 +7,32 @@ use bytes::Bytes;
 use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
-use super::compile::compile;
-use super::complaint::Complaint;
+use super::compile::compile_program;
+use super::complaint::ExtractError;
 use super::depth::MAX_DEPTH;
-use super::natives::tell;
-use super::reader::read;
-use super::watch::{Context, Halted, MAX_BYTES, Meter, Stop, Watched, watched};
-use super::writer::{Unwritable, write};
+use super::natives::format_error;
+use super::reader::read_json;
+use super::watch::{
+    CancelFlag, EvaluationAbort, EvaluationContext, EvaluationLimits, LimitedData,
+    MAX_EVALUATION_BYTES, catch_abort,
+};
+use super::writer::{JsonWriteError, write_json};
 use crate::domain::Code;
 
 /// The most bytes of JSON that a filter may give, unless it was given more.
-const MAX_RESULT: usize = 1 << 20;
+const MAX_RESULT_BYTES: usize = 1 << 20;
 /// The most bytes of a filter's own error that are looked at.
-const MAX_ERROR: usize = 4096;
+const MAX_ERROR_BYTES: usize = 4096;
 
 /// A program as the library of filters runs it.
-pub(super) type Program = jaq_core::Filter<Watched>;
+pub(super) type FilterProgram = jaq_core::Filter<LimitedData>;
 
 /// A compiled jq filter. Cheap to clone.
 #[derive(Clone)]
 pub struct Filter {
     text: Arc<str>,
     /// None for `.`, which needs no program.
-    program: Option<Arc<Program>>,
+    program: Option<Arc<FilterProgram>>,
 }
 
 /// Why a filter's text is no filter.
@@ -44,14 +47,14 @@ pub struct FilterError {
 
 impl Filter {
     /// The most bytes that a filter's text may have.
-    pub const MAX_TEXT: usize = 64 << 10;
+    pub const MAX_TEXT_BYTES: usize = 64 << 10;
 
     /// Compiles `text` with the harmless native functions only. Takes about a millisecond.
     pub fn compile(text: &str) -> Result<Self, FilterError> {
         let program = if text.trim() == "." {
             None
         } else {
-            Some(Arc::new(compile(text)?))
+            Some(Arc::new(compile_program(text)?))
         };
         Ok(Self {
             text: text.into(),
@@ -70,25 +73,28 @@ impl Filter {
     }
 
     /// Runs over `json`, which has been checked, until `stop`. Must not be called on a small stack unless it is `.`.
-    pub(super) fn run(&self, json: &Bytes, stop: &Stop) -> Result<String, Complaint> {
-        self.run_within(json, stop, MAX_BYTES)
+    pub(super) fn run(&self, json: &Bytes, stop: &CancelFlag) -> Result<String, ExtractError> {
+        self.run_with_memory_limit(json, stop, MAX_EVALUATION_BYTES)
     }
 
     /// The same with another limit of memory, in bytes.
-    pub(super) fn run_within(
+    pub(super) fn run_with_memory_limit(
         &self,
         json: &Bytes,
-        stop: &Stop,
+        stop: &CancelFlag,
         memory: usize,
-    ) -> Result<String, Complaint> {
-        let input = read(json);
-        let limit = json.len().max(MAX_RESULT);
+    ) -> Result<String, ExtractError> {
+        let input = read_json(json);
+        let limit = json.len().max(MAX_RESULT_BYTES);
         let Some(program) = &self.program else {
-            return checked(&input, limit);
+            return write_checked(&input, limit);
         };
-        let meter = Meter::new(stop, memory, json.len());
-        let run = || evaluate(program, input, &meter).and_then(|output| checked(&output, limit));
-        watched(run).unwrap_or_else(|halted| Err(given_up(halted)))
+        let meter = EvaluationLimits::new(stop, memory, json.len());
+        let run = || {
+            evaluate_program(program, input, &meter)
+                .and_then(|output| write_checked(&output, limit))
+        };
+        catch_abort(run).unwrap_or_else(|halted| Err(error_from_abort(halted)))
     }
 }
 
@@ -99,66 +105,76 @@ impl fmt::Debug for Filter {
 }
 
 /// The one output of `program`; an error of a filter may repeat without end, so the first one is the last.
-fn evaluate(program: &Program, input: Val, meter: &Meter) -> Result<Val, Complaint> {
-    let context = Context {
+fn evaluate_program(
+    program: &FilterProgram,
+    input: Val,
+    meter: &EvaluationLimits,
+) -> Result<Val, ExtractError> {
+    let context = EvaluationContext {
         lut: &program.lut,
-        meter,
+        limits: meter,
     };
     let mut outputs = program
         .id
-        .run((Ctx::<Watched>::new(context, Vars::new([])), input));
+        .run((Ctx::<LimitedData>::new(context, Vars::new([])), input));
     let output = match outputs.next() {
-        None => return Err(failed("the filter gave no result")),
-        Some(output) => output.map_err(filter_error)?,
+        None => return Err(extract_failed("the filter gave no result")),
+        Some(output) => output.map_err(error_from_exception)?,
     };
     match outputs.next() {
         None => Ok(output),
-        Some(Ok(_)) => Err(failed(
+        Some(Ok(_)) => Err(extract_failed(
             "the filter gave several results; wrap them in [ ] or take the first(…)",
         )),
-        Some(Err(thrown)) => Err(filter_error(thrown)),
+        Some(Err(thrown)) => Err(error_from_exception(thrown)),
     }
 }
 
-fn filter_error(thrown: jaq_core::Exn<'_, Val>) -> Complaint {
+fn error_from_exception(thrown: jaq_core::Exn<'_, Val>) -> ExtractError {
     let Ok(error) = thrown.get_err() else {
-        return failed("the filter ended by a jump out of itself");
+        return extract_failed("the filter ended by a jump out of itself");
     };
-    let (text, all) = tell(&error, MAX_ERROR);
+    let (text, all) = format_error(&error, MAX_ERROR_BYTES);
     let text = match (all, all.then(|| error.into_val())) {
         (true, Some(Val::TStr(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
         _ => text,
     };
-    Complaint::quoting(Code::ExtractFailed, "the filter's error", text.as_bytes())
+    ExtractError::with_quote(Code::ExtractFailed, "the filter's error", text.as_bytes())
 }
 
 /// `output` as JSON, if it is some and says something.
-fn checked(output: &Val, limit: usize) -> Result<String, Complaint> {
+fn write_checked(output: &Val, limit: usize) -> Result<String, ExtractError> {
     match output {
-        Val::Null => return Err(failed("the filter gave null")),
+        Val::Null => return Err(extract_failed("the filter gave null")),
         Val::Obj(members)
             if !members.is_empty() && members.values().all(|v| matches!(v, Val::Null)) =>
         {
-            return Err(failed("the filter gave an object of nulls only"));
+            return Err(extract_failed("the filter gave an object of nulls only"));
         }
         _ => {}
     }
-    write(output, limit).map_err(|flaw| match flaw {
-        Unwritable::TooLarge => failed(format!("the filter gave more than {limit} bytes")),
-        Unwritable::TooDeep => failed(format!("the filter gave more than {MAX_DEPTH} levels")),
-        flaw => failed(format!("the filter gave what JSON cannot hold: {flaw}")),
+    write_json(output, limit).map_err(|flaw| match flaw {
+        JsonWriteError::TooLarge => {
+            extract_failed(format!("the filter gave more than {limit} bytes"))
+        }
+        JsonWriteError::TooDeep => {
+            extract_failed(format!("the filter gave more than {MAX_DEPTH} levels"))
+        }
+        flaw => extract_failed(format!("the filter gave what JSON cannot hold: {flaw}")),
     })
 }
 
-fn given_up(halted: Halted) -> Complaint {
+fn error_from_abort(halted: EvaluationAbort) -> ExtractError {
     match halted {
-        Halted::Asked => Complaint::new(Code::ExtractTimeout, "the filter was stopped"),
-        Halted::Memory => failed("the filter takes too much memory"),
-        Halted::Levels => failed("the filter nests values without end"),
-        Halted::Stack => failed("the filter recurses without end"),
+        EvaluationAbort::Cancelled => {
+            ExtractError::new(Code::ExtractTimeout, "the filter was stopped")
+        }
+        EvaluationAbort::Memory => extract_failed("the filter takes too much memory"),
+        EvaluationAbort::Depth => extract_failed("the filter nests values without end"),
+        EvaluationAbort::Stack => extract_failed("the filter recurses without end"),
     }
 }
 
-fn failed(what: impl Into<String>) -> Complaint {
-    Complaint::new(Code::ExtractFailed, what)
+fn extract_failed(what: impl Into<String>) -> ExtractError {
+    ExtractError::new(Code::ExtractFailed, what)
 }

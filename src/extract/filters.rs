@@ -9,25 +9,25 @@ use std::thread;
 use super::{Filter, FilterError};
 
 /// From this many texts on they are compiled on as many threads as there are processors.
-const MANY: usize = 64;
+const MIN_PARALLEL_TEXTS: usize = 64;
 
 /// What became of each text. It grows by what is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Filters(HashMap<Arc<str>, Result<Filter, FilterError>>);
+pub struct FilterCache(HashMap<Arc<str>, Result<Filter, FilterError>>);
 
-impl Filters {
+impl FilterCache {
     /// Compiles these texts.
-    pub fn compile<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
+    pub fn compile_all<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
         let texts: HashSet<&str> = texts.into_iter().collect();
         let texts: Vec<&str> = texts.into_iter().collect();
-        if texts.len() < MANY {
-            return Self(all(&texts).into_iter().collect());
+        if texts.len() < MIN_PARALLEL_TEXTS {
+            return Self(compile_each(&texts).into_iter().collect());
         }
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         thread::scope(|scope| {
             let shares = texts.chunks(texts.len().div_ceil(threads));
             let shares: Vec<_> = shares
-                .map(|share| scope.spawn(move || all(share)))
+                .map(|share| scope.spawn(move || compile_each(share)))
                 .collect();
             // What a panic left out is compiled by whoever asks for it.
             Self(
@@ -40,7 +40,7 @@ impl Filters {
     }
 
     /// The filter of this text; compiled now, unless it is known.
-    pub fn get(&mut self, text: &str) -> Result<Filter, FilterError> {
+    pub fn get_or_compile(&mut self, text: &str) -> Result<Filter, FilterError> {
         if let Some(known) = self.0.get(text) {
             return known.clone();
         }
@@ -51,7 +51,7 @@ impl Filters {
     }
 }
 
-fn all(texts: &[&str]) -> Vec<(Arc<str>, Result<Filter, FilterError>)> {
+fn compile_each(texts: &[&str]) -> Vec<(Arc<str>, Result<Filter, FilterError>)> {
     texts
         .iter()
         .map(|text| (Arc::from(*text), Filter::compile(text)))
@@ -63,8 +63,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_texts_are_compiled_as_one_by_one() {
-        let texts: Vec<String> = (0..MANY * 2)
+    fn parallel_compile_agrees() {
+        let texts: Vec<String> = (0..MIN_PARALLEL_TEXTS * 2)
             .map(|n| {
                 if n % 9 == 0 {
                     format!(".{n}x(")
@@ -73,15 +73,15 @@ mod tests {
                 }
             })
             .collect();
-        let mut filters = Filters::compile(texts.iter().map(String::as_str));
+        let mut filters = FilterCache::compile_all(texts.iter().map(String::as_str));
         assert_eq!(filters.0.len(), texts.len());
         for text in &texts {
             assert_eq!(
-                filters.get(text).err(),
+                filters.get_or_compile(text).err(),
                 Filter::compile(text).err(),
                 "{text}"
             );
         }
-        assert!(filters.get(".later").is_ok());
+        assert!(filters.get_or_compile(".later").is_ok());
     }
 }

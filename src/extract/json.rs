@@ -4,15 +4,15 @@
 
 use serde::de::IgnoredAny;
 
-use super::complaint::Complaint;
-use super::depth::{MAX_DEPTH, too_deep};
+use super::complaint::ExtractError;
+use super::depth::{MAX_DEPTH, find_excess_depth};
 use crate::domain::Code;
 
 /// What some writers put before UTF-8 text. RFC 8259 lets readers skip it.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Where in `body` the one JSON value stands, as a range of bytes without a byte order mark.
-pub(super) fn check(body: &[u8]) -> Result<std::ops::Range<usize>, Complaint> {
+pub(super) fn check_json(body: &[u8]) -> Result<std::ops::Range<usize>, ExtractError> {
     let start = if body.starts_with(BOM) { BOM.len() } else { 0 };
     let bytes = &body[start..];
     if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -21,31 +21,34 @@ pub(super) fn check(body: &[u8]) -> Result<std::ops::Range<usize>, Complaint> {
         } else {
             "the body is nothing but white space"
         };
-        return Err(Complaint::new(Code::EmptyBody, what));
+        return Err(ExtractError::new(Code::EmptyBody, what));
     }
-    if let Some(at) = too_deep(bytes, MAX_DEPTH) {
+    if let Some(at) = find_excess_depth(bytes, MAX_DEPTH) {
         let what = format!(
             "the body nests deeper than {MAX_DEPTH} levels at {}",
-            place(bytes, at)
+            describe_position(bytes, at)
         );
-        return Err(Complaint::new(Code::JsonTooDeep, what));
+        return Err(ExtractError::new(Code::JsonTooDeep, what));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let flaw = format!("not UTF-8 at {}", place(bytes, error.valid_up_to()));
+        let flaw = format!(
+            "not UTF-8 at {}",
+            describe_position(bytes, error.valid_up_to())
+        );
         if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-            return Complaint::new(
+            return ExtractError::new(
                 Code::NotJson,
                 flaw + "; the body begins like UTF-16, and JSON is UTF-8",
             );
         }
-        not_json(bytes, &flaw)
+        not_json_error(bytes, &flaw)
     })?;
-    strict(text).map_err(|flaw| not_json(bytes, &flaw))?;
+    check_strict(text).map_err(|flaw| not_json_error(bytes, &flaw))?;
     Ok(start..body.len())
 }
 
 /// Whether `text` is one JSON value; else what is wrong with it and where. The depth is not looked at.
-pub(super) fn strict(text: &str) -> Result<(), String> {
+pub(super) fn check_strict(text: &str) -> Result<(), String> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
         return Ok(());
     };
@@ -67,16 +70,16 @@ pub(super) fn strict(text: &str) -> Result<(), String> {
     ))
 }
 
-fn not_json(bytes: &[u8], flaw: &str) -> Complaint {
+fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
     if bytes.trim_ascii_start().starts_with(b"<") {
         let hint = "body begins with '<': a login page or a proxy's error?";
-        return Complaint::quoting(Code::NotJson, format!("{flaw}; {hint} It begins"), bytes);
+        return ExtractError::with_quote(Code::NotJson, format!("{flaw}; {hint} It begins"), bytes);
     }
-    Complaint::quoting(Code::NotJson, format!("{flaw}; the body begins"), bytes)
+    ExtractError::with_quote(Code::NotJson, format!("{flaw}; the body begins"), bytes)
 }
 
 /// `line 3, column 7` of a byte; columns count characters.
-fn place(bytes: &[u8], at: usize) -> String {
+fn describe_position(bytes: &[u8], at: usize) -> String {
     let before = &bytes[..at];
     let line = before.split(|b| *b == b'\n').count();
     let begin = before
@@ -103,13 +106,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{Failure, Veil};
+    use crate::domain::{Failure, Redactor};
 
-    fn failure(body: &[u8]) -> Failure {
-        check(body).unwrap_err().into_failure(&Veil::default())
+    fn check_failure(body: &[u8]) -> Failure {
+        check_json(body)
+            .unwrap_err()
+            .into_failure(&Redactor::default())
     }
 
-    fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
+    fn read_corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/corpus/json")
             .join(folder);
@@ -123,21 +128,21 @@ mod tests {
 
     #[test]
     fn valid_bodies_pass() {
-        let cases = corpus("valid");
+        let cases = read_corpus("valid");
         assert!(cases.len() >= 10);
         for (name, body) in cases {
-            assert!(check(&body).is_ok(), "{name}: {:?}", check(&body));
+            assert!(check_json(&body).is_ok(), "{name}: {:?}", check_json(&body));
         }
     }
 
     #[test]
-    fn invalid_bodies_do_not() {
-        let cases = corpus("invalid");
+    fn invalid_bodies_are_rejected() {
+        let cases = read_corpus("invalid");
         assert!(cases.len() >= 30);
         for (name, body) in cases {
-            let failure = check(&body)
+            let failure = check_json(&body)
                 .expect_err(&name)
-                .into_failure(&Veil::default());
+                .into_failure(&Redactor::default());
             assert_eq!(failure.code, Code::NotJson, "{name}");
             assert!(
                 failure.message.contains("line "),
@@ -148,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_where() {
-        let message = |body: &str| failure(body.as_bytes()).message.to_string();
+    fn json_error_tells_the_position() {
+        let message = |body: &str| check_failure(body.as_bytes()).message.to_string();
         assert_eq!(
             message("{\"a\": NaN}"),
             "expected value at line 1, column 7; the body begins: {\"a\": NaN}"
@@ -165,21 +170,25 @@ mod tests {
         );
         assert!(message("callback({})").starts_with("expected value at line 1, column 1; "));
         assert_eq!(
-            &*failure(b"[1,\n \"\xFF\"]").message,
+            &*check_failure(b"[1,\n \"\xFF\"]").message,
             "not UTF-8 at line 2, column 3; the body begins: [1,\\n \"\u{fffd}\"]"
         );
     }
 
     #[test]
-    fn nothing_is_an_empty_body() {
+    fn blank_body_is_empty() {
         for body in ["", " ", "\n\t\r\n ", "\u{feff}", "\u{feff} \n"] {
-            assert_eq!(failure(body.as_bytes()).code, Code::EmptyBody, "{body:?}");
+            assert_eq!(
+                check_failure(body.as_bytes()).code,
+                Code::EmptyBody,
+                "{body:?}"
+            );
         }
     }
 
     #[test]
-    fn depth_goes_before_syntax() {
-        let failure = failure("[".repeat(30_000).as_bytes());
+    fn depth_is_checked_first() {
+        let failure = check_failure("[".repeat(30_000).as_bytes());
         assert_eq!(failure.code, Code::JsonTooDeep);
         assert_eq!(
             &*failure.message,
@@ -188,22 +197,25 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped_once() {
-        assert_eq!(check("\u{feff}1".as_bytes()), Ok(3..4));
-        assert_eq!(failure("\u{feff}\u{feff}1".as_bytes()).code, Code::NotJson);
+    fn byte_order_mark_is_skipped_once() {
+        assert_eq!(check_json("\u{feff}1".as_bytes()), Ok(3..4));
+        assert_eq!(
+            check_failure("\u{feff}\u{feff}1".as_bytes()).code,
+            Code::NotJson
+        );
     }
 
     proptest! {
         #[test]
-        fn a_full_parser_agrees(body in r#"[\[\]{}",:0-9.eE+\-tfn aulrse\\]{0,12}"#) {
+        fn json_check_agrees_with_serde(body in r#"[\[\]{}",:0-9.eE+\-tfn aulrse\\]{0,12}"#) {
             let judge = serde_json::from_str::<serde_json::Value>(&body);
-            let verdict = check(body.as_bytes());
+            let verdict = check_json(body.as_bytes());
             prop_assert_eq!(verdict.is_ok(), judge.is_ok(), "{:?} {:?}", verdict, judge);
         }
 
         #[test]
-        fn no_bytes_make_it_panic(body: Vec<u8>) {
-            let _ = check(&body).map_err(|complaint| complaint.into_failure(&Veil::default()));
+        fn json_check_never_panics(body: Vec<u8>) {
+            let _ = check_json(&body).map_err(|complaint| complaint.into_failure(&Redactor::default()));
         }
     }
 }

@@ -10,13 +10,13 @@ use jaq_core::load;
 use jaq_core::load::parse::{Def, Term};
 use jaq_core::native::Fun;
 
-use super::reach::Reach;
-use super::watch::Watched;
+use super::reach::CallGraph;
+use super::watch::LimitedData;
 use super::{natives, regexes, rewrite};
 
 /// Native functions of jaq that are allowed, by name.
 #[rustfmt::skip]
-const NATIVES: &[&str] = &[
+const ALLOWED_NATIVES: &[&str] = &[
     // values
     "error_empty", "path", "path_value", "keys_unsorted", "key_values", "first", "last", "limit", "skip", "length",
     "contains", "has", "indices", "bsearch", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
@@ -36,69 +36,77 @@ const NATIVES: &[&str] = &[
 ];
 
 /// Those of them that ours stand before, and what ours call them.
-const RENAMED: &[(&str, &str)] = &[("strftime", "__strftime"), ("mktime", "__mktime")];
+const RENAMED_NATIVES: &[(&str, &str)] = &[("strftime", "__strftime"), ("mktime", "__mktime")];
 
 /// Definitions of jaq in whose place ours stand, for those that use them too.
-const REPLACED: &[&str] = &["repeat", "recurse", "while", "until", "getpath"];
+const REPLACED_DEFINITIONS: &[&str] = &["repeat", "recurse", "while", "until", "getpath"];
 
 /// Definitions of jaq that are not allowed.
-const REFUSED: &[&str] = &["stderr", "debug", "halt", "halt_error", "tonumber"];
+const REFUSED_DEFINITIONS: &[&str] = &["stderr", "debug", "halt", "halt_error", "tonumber"];
 
 /// Helpers of the library that a filter has no use for.
 #[rustfmt::skip]
-const HELPERS: &[&str] = &[
+const HELPER_NAMES: &[&str] = &[
     "error_empty", "path_value", "key_values", "min_by_or_empty", "max_by_or_empty", "escape_sh", "escape_html",
     "unescape_html", "encode_uri", "decode_uri", "encode_base64", "decode_base64", "matches", "split_matches", "split_",
     "scan_", "totype", "capture_of_match",
 ];
 
 /// Every definition, under watch, in an order in which each one finds what it calls.
-static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(definitions);
+static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(load_definitions);
 
 /// What calls what among them.
-static REACH: LazyLock<Reach> = LazyLock::new(|| Reach::new(&DEFINITIONS));
+static CALL_GRAPH: LazyLock<CallGraph> = LazyLock::new(|| CallGraph::new(&DEFINITIONS));
 
 /// The definitions and the native functions of the library that `term` can reach.
-pub(super) fn reached<'s>(term: &Term<&'s str>) -> (Vec<Def<&'s str>>, Vec<Fun<Watched>>) {
-    let reached = REACH.from(term);
+pub(super) fn reachable_library<'s>(
+    term: &Term<&'s str>,
+) -> (Vec<Def<&'s str>>, Vec<Fun<LimitedData>>) {
+    let reached = CALL_GRAPH.reachable_names(term);
     let defs = DEFINITIONS
         .iter()
         .filter(|def| reached.contains(def.name))
         .cloned()
         .collect();
-    (defs, funs(|name| reached.contains(name)).collect())
+    (
+        defs,
+        select_natives(|name| reached.contains(name)).collect(),
+    )
 }
 
 /// The native functions of the library that are wanted.
-fn funs(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<Watched>> {
+fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<LimitedData>> {
     let jaq = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs());
     // Few are wanted, so that is asked first.
-    let jaq = jaq.filter(move |(name, ..)| wanted(named(name)) && NATIVES.contains(name));
-    let jaq = jaq.map(|(name, args, run)| (named(name), args, run));
+    let jaq =
+        jaq.filter(move |(name, ..)| wanted(local_name(name)) && ALLOWED_NATIVES.contains(name));
+    let jaq = jaq.map(|(name, args, run)| (local_name(name), args, run));
     jaq.chain(
-        natives::all()
+        natives::native_functions()
             .into_iter()
-            .chain(regexes::all())
+            .chain(regexes::regex_functions())
             .filter(move |(name, ..)| wanted(name)),
     )
 }
 
 /// What a native function of jaq is called here.
-fn named(jaq: &'static str) -> &'static str {
-    RENAMED
+fn local_name(jaq: &'static str) -> &'static str {
+    RENAMED_NATIVES
         .iter()
         .find(|(name, _)| *name == jaq)
         .map_or(jaq, |(_, ours)| ours)
 }
 
 /// What a filter can call: names, and with how many arguments.
-pub(super) fn names() -> BTreeMap<&'static str, Vec<usize>> {
+pub(super) fn callable_names() -> BTreeMap<&'static str, Vec<usize>> {
     let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    let callable = |name: &str| !name.starts_with("__") && !HELPERS.contains(&name);
+    let callable = |name: &str| !name.starts_with("__") && !HELPER_NAMES.contains(&name);
     let defs = DEFINITIONS.iter().map(|def| (def.name, def.args.len()));
-    for (name, arity) in defs.chain(funs(|_| true).map(|(name, args, _)| (name, args.len()))) {
+    for (name, arity) in
+        defs.chain(select_natives(|_| true).map(|(name, args, _)| (name, args.len())))
+    {
         if callable(name) {
             names.entry(name).or_default().push(arity);
         }
@@ -109,7 +117,7 @@ pub(super) fn names() -> BTreeMap<&'static str, Vec<usize>> {
     names
 }
 
-fn definitions() -> Vec<Def<&'static str>> {
+fn load_definitions() -> Vec<Def<&'static str>> {
     let mut ours =
         load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
     let same = |a: &Def<&str>, b: &Def<&str>| a.name == b.name && a.args.len() == b.args.len();
@@ -117,11 +125,11 @@ fn definitions() -> Vec<Def<&'static str>> {
         .chain(jaq_std::defs())
         .chain(jaq_json::defs());
     let mut all: Vec<_> = jaq
-        .filter(|def| !REFUSED.contains(&def.name))
+        .filter(|def| !REFUSED_DEFINITIONS.contains(&def.name))
         .map(|def| {
             match ours
                 .iter()
-                .position(|mine| same(mine, &def) && REPLACED.contains(&mine.name))
+                .position(|mine| same(mine, &def) && REPLACED_DEFINITIONS.contains(&mine.name))
             {
                 Some(position) => ours.remove(position),
                 None => def,
@@ -129,7 +137,9 @@ fn definitions() -> Vec<Def<&'static str>> {
         })
         .collect();
     all.append(&mut ours);
-    all.into_iter().map(rewrite::definition).collect()
+    all.into_iter()
+        .map(rewrite::instrument_definition)
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,29 +148,33 @@ mod tests {
     use crate::extract::Filter;
 
     #[test]
-    fn every_name_on_the_lists_exists() {
-        let funs: Vec<_> = funs(|_| true).map(|(name, ..)| name).collect();
-        for name in NATIVES {
-            assert!(funs.contains(&named(name)), "{name}");
+    fn listed_names_exist() {
+        let funs: Vec<_> = select_natives(|_| true).map(|(name, ..)| name).collect();
+        for name in ALLOWED_NATIVES {
+            assert!(funs.contains(&local_name(name)), "{name}");
         }
-        assert!(RENAMED.iter().all(|(jaq, _)| NATIVES.contains(jaq)));
+        assert!(
+            RENAMED_NATIVES
+                .iter()
+                .all(|(jaq, _)| ALLOWED_NATIVES.contains(jaq))
+        );
         let jaq: Vec<_> = jaq_core::defs()
             .chain(jaq_std::defs())
             .chain(jaq_json::defs())
             .map(|def| def.name)
             .collect();
-        for name in REFUSED {
+        for name in REFUSED_DEFINITIONS {
             assert!(jaq.contains(name), "{name}");
         }
-        for name in HELPERS {
+        for name in HELPER_NAMES {
             assert!(funs.contains(name) || jaq.contains(name), "{name}");
         }
     }
 
     /// Reaching is a walk of our own over jaq's terms: every name must still resolve by it.
     #[test]
-    fn every_name_compiles_with_what_it_reaches() {
-        for (name, arities) in names() {
+    fn every_callable_name_compiles() {
+        for (name, arities) in callable_names() {
             for arity in arities {
                 let args = vec!["."; arity].join("; ");
                 let text = if arity == 0 {
@@ -180,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn our_own_definitions_parse() {
-        let names = names();
+    fn prelude_definitions_parse() {
+        let names = callable_names();
         for name in [
             "repeat",
             "getpath",

@@ -31,7 +31,7 @@ mod threads;
 mod watch;
 mod writer;
 
-pub use depth::{MAX_DEPTH, too_deep};
+pub use depth::{MAX_DEPTH, find_excess_depth};
 pub use extractor::Extractor;
 pub use filter::{Filter, FilterError};
-pub use filters::Filters;
+pub use filters::FilterCache;

@@ -11,20 +11,20 @@ use jaq_core::{Bind, Cv, Exn, Native, ValX};
 use jaq_json::{Error, Map, Num, Rc, Val, ValR};
 use jaq_std::ValT as _;
 
-use super::depth::{MAX_DEPTH, too_deep};
-use super::json::strict;
-use super::reader::{self, MAX_EXACT};
-use super::watch::{MEMBER, Meter, Watched, own_bytes};
-use super::writer::{Unwritable, write};
+use super::depth::{MAX_DEPTH, find_excess_depth};
+use super::json::check_strict;
+use super::reader::{self, MAX_EXACT_INTEGER};
+use super::watch::{EvaluationLimits, LimitedData, MEMBER_BYTES, shallow_bytes};
+use super::writer::{JsonWriteError, write_json};
 
-type Outputs<'a> = BoxIter<'a, ValX<'a, Val>>;
+type FilterOutputs<'a> = BoxIter<'a, ValX<'a, Val>>;
 
 /// What a value takes that is read from text, at most, by byte of that text (`[{},{},…`).
-const READ: usize = 40;
+const PARSED_BYTES_PER_BYTE: usize = 40;
 /// What a string takes that is cut out of another one, at most.
-pub(super) const PIECE: usize = 64;
+pub(super) const SUBSTRING_BYTES: usize = 64;
 /// The most bytes of an error that `catch` sees.
-const MAX_ERROR: usize = 1 << 16;
+const MAX_CAUGHT_ERROR_BYTES: usize = 1 << 16;
 
 /// A function that looks at what passes through it, in whatever way it passes: as a value, with its path, or updated.
 macro_rules! watch {
@@ -32,16 +32,16 @@ macro_rules! watch {
         (
             $name,
             v(0),
-            Native::<Watched>::new(|cv| {
-                $look(cv.0.data().meter, &cv.1);
+            Native::<LimitedData>::new(|cv| {
+                $look(cv.0.data().limits, &cv.1);
                 box_once(Ok(cv.1))
             })
             .with_paths(|cv| {
-                $step(cv.0.data().meter, &cv.1.0);
+                $step(cv.0.data().limits, &cv.1.0);
                 box_once(Ok(cv.1))
             })
             .with_update(|cv, change| {
-                $look(cv.0.data().meter, &cv.1);
+                $look(cv.0.data().limits, &cv.1);
                 change(cv.1)
             }),
         )
@@ -49,18 +49,30 @@ macro_rules! watch {
 }
 
 /// All of them. Those whose names begin with `__` are put in by [`super::rewrite`]; no filter may call them itself.
-pub(super) fn all() -> Vec<Fun<Watched>> {
+pub(super) fn native_functions() -> Vec<Fun<LimitedData>> {
     vec![
-        watch!("__pass", Meter::pass, Meter::pass),
-        watch!("__keep", Meter::keep, Meter::keep),
-        watch!("__round", Meter::round, Meter::step),
-        ("__object", v(0), object()),
-        run::<Watched>(("__add", v(2), |cv| calculate(cv, Math::Add))),
-        run::<Watched>(("__sub", v(2), |cv| calculate(cv, Math::Sub))),
-        run::<Watched>(("__mul", v(2), |cv| calculate(cv, Math::Mul))),
-        run::<Watched>(("__div", v(2), |cv| calculate(cv, Math::Div))),
-        run::<Watched>(("__rem", v(2), |cv| calculate(cv, Math::Rem))),
-        run::<Watched>(("__text", v(0), |cv| {
+        watch!(
+            "__pass",
+            EvaluationLimits::check_passed,
+            EvaluationLimits::check_passed
+        ),
+        watch!(
+            "__keep",
+            EvaluationLimits::check_element,
+            EvaluationLimits::check_element
+        ),
+        watch!(
+            "__round",
+            EvaluationLimits::check_round,
+            EvaluationLimits::check_path_step
+        ),
+        ("__object", v(0), create_missing_object()),
+        run::<LimitedData>(("__add", v(2), |cv| calculate(cv, Math::Add))),
+        run::<LimitedData>(("__sub", v(2), |cv| calculate(cv, Math::Sub))),
+        run::<LimitedData>(("__mul", v(2), |cv| calculate(cv, Math::Mul))),
+        run::<LimitedData>(("__div", v(2), |cv| calculate(cv, Math::Div))),
+        run::<LimitedData>(("__rem", v(2), |cv| calculate(cv, Math::Rem))),
+        run::<LimitedData>(("__text", v(0), |cv| {
             bome(if let Val::TStr(_) = cv.1 {
                 Ok(cv.1)
             } else {
@@ -70,7 +82,7 @@ pub(super) fn all() -> Vec<Fun<Watched>> {
         (
             "__try",
             [Bind::Fun(()), Bind::Fun(())].into(),
-            Native::<Watched>::new(try_catch).with_paths(|mut cv| {
+            Native::<LimitedData>::new(try_catch).with_paths(|mut cv| {
                 let _catch = cv.0.pop_fun();
                 let (body, context) = cv.0.pop_fun();
                 body.paths((context, cv.1))
@@ -79,25 +91,25 @@ pub(super) fn all() -> Vec<Fun<Watched>> {
         (
             "__optional",
             [Bind::Fun(())].into(),
-            Native::<Watched>::new(|mut cv| {
+            Native::<LimitedData>::new(|mut cv| {
                 let (body, context) = cv.0.pop_fun();
-                until_error(body.run::<Watched>((context, cv.1)))
+                stop_at_error(body.run::<LimitedData>((context, cv.1)))
             })
             .with_paths(|mut cv| {
                 let (body, context) = cv.0.pop_fun();
-                until_error(body.paths::<Watched>((context, cv.1)))
+                stop_at_error(body.paths::<LimitedData>((context, cv.1)))
             }),
         ),
-        run::<Watched>(("range", v(3), range)),
-        run::<Watched>(("tonumber", v(0), |cv| bome(to_number(cv.1)))),
-        run::<Watched>(("tojson", v(0), |cv| bome(to_json(&cv)))),
-        run::<Watched>(("fromjson", v(0), |cv| bome(from_json(&cv)))),
+        run::<LimitedData>(("range", v(3), range)),
+        run::<LimitedData>(("tonumber", v(0), |cv| bome(to_number(cv.1)))),
+        run::<LimitedData>(("tojson", v(0), |cv| bome(to_json(&cv)))),
+        run::<LimitedData>(("fromjson", v(0), |cv| bome(from_json(&cv)))),
     ]
 }
 
 /// `.`; where a path through it is updated, an object in place of `null`, as in jq: `.a.b = 1` makes what is missing.
-fn object() -> Native<Watched> {
-    Native::<Watched>::new(|cv| box_once(Ok(cv.1)))
+fn create_missing_object() -> Native<LimitedData> {
+    Native::<LimitedData>::new(|cv| box_once(Ok(cv.1)))
         .with_paths(|cv| box_once(Ok(cv.1)))
         .with_update(|cv, change| {
             change(if let Val::Null = cv.1 {
@@ -109,28 +121,28 @@ fn object() -> Native<Watched> {
 }
 
 /// `left op right`; numbers beyond what a double holds exactly are calculated with as doubles.
-fn calculate(mut cv: Cv<'_, Watched>, op: Math) -> Outputs<'_> {
+fn calculate(mut cv: Cv<'_, LimitedData>, op: Math) -> FilterOutputs<'_> {
     let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
-    let meter = cv.0.data().meter;
+    let meter = cv.0.data().limits;
     // Once nobody else holds the left side, it grows in place.
     drop(cv);
-    meter.look();
-    meter.charge(cost(&left, op, &right, meter.left()));
+    meter.check_limits();
+    meter.charge_bytes(result_cost(&left, op, &right, meter.remaining_bytes()));
     bome(match (left, right) {
         (left @ Val::Num(_), right @ Val::Num(_)) => {
-            op.run(double(left), double(right)).map(double)
+            op.run(to_double(left), to_double(right)).map(to_double)
         }
         (left, right) => op.run(left, right),
     })
 }
 
 /// The most bytes that the result takes beyond its operands; if that is more than `most`, some number that is too.
-fn cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
+fn result_cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
     let copied = match left {
         Val::TStr(text) | Val::BStr(text) if text.is_unique() => 0,
         Val::Arr(items) if Rc::strong_count(items) == 1 => 0,
         Val::Obj(members) if Rc::strong_count(members) == 1 => 0,
-        left => own_bytes(left),
+        left => shallow_bytes(left),
     };
     match (left, op, right) {
         (Val::Num(_), Math::Mul, text @ (Val::TStr(_) | Val::BStr(_)))
@@ -139,7 +151,7 @@ fn cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
                 .into_iter()
                 .find_map(Val::as_f64)
                 .unwrap_or_default();
-            own_bytes(text).saturating_mul(times as usize)
+            shallow_bytes(text).saturating_mul(times as usize)
         }
         (Val::TStr(text) | Val::BStr(text), Math::Div, Val::TStr(mark) | Val::BStr(mark)) => {
             let marks = if mark.is_empty() {
@@ -147,21 +159,21 @@ fn cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
             } else {
                 text.windows(mark.len()).filter(|w| *w == &mark[..]).count()
             };
-            (marks + 1).saturating_mul(PIECE)
+            (marks + 1).saturating_mul(SUBSTRING_BYTES)
         }
-        (Val::Obj(left), Math::Mul, Val::Obj(right)) => merged(left, right, most),
-        _ => copied + own_bytes(right),
+        (Val::Obj(left), Math::Mul, Val::Obj(right)) => merge_cost(left, right, most),
+        _ => copied + shallow_bytes(right),
     }
 }
 
 /// What merging `right` into `left` takes, counted to little more than `most`: members of both are merged in turn, and
 /// what is shared is copied first, with whatever it holds.
-fn merged(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
+fn merge_cost(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
     let mut open = vec![(left, right, false)];
     let mut bytes = 0_usize;
     while let Some((left, right, copied)) = open.pop() {
         let copied = copied || Rc::strong_count(left) > 1;
-        bytes += (if copied { left.len() } else { 0 } + right.len()) * MEMBER;
+        bytes += (if copied { left.len() } else { 0 } + right.len()) * MEMBER_BYTES;
         if bytes > most {
             break;
         }
@@ -177,9 +189,9 @@ fn merged(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
     bytes
 }
 
-fn double(value: Val) -> Val {
+fn to_double(value: Val) -> Val {
     let beyond = match &value {
-        Val::Num(Num::Int(i)) => i.unsigned_abs() as u64 > MAX_EXACT,
+        Val::Num(Num::Int(i)) => i.unsigned_abs() as u64 > MAX_EXACT_INTEGER,
         Val::Num(Num::BigInt(_)) => true,
         _ => false,
     };
@@ -190,9 +202,9 @@ fn double(value: Val) -> Val {
     }
 }
 
-fn range(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
+fn range(mut cv: Cv<'_, LimitedData>) -> FilterOutputs<'_> {
     let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
-    let meter = cv.0.data().meter;
+    let meter = cv.0.data().limits;
     if let Some(other) = [&from, &to, &by]
         .into_iter()
         .find(|v| !matches!(v, Val::Num(_)))
@@ -202,7 +214,7 @@ fn range(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
     let way = by.cmp(&Val::from(0_usize));
     let mut next = Some(from);
     Box::new(std::iter::from_fn(move || {
-        meter.look();
+        meter.check_limits();
         let now = next.take()?;
         let inside = match way {
             Ordering::Greater => now < to,
@@ -224,8 +236,8 @@ fn to_number(value: Val) -> ValR {
         && text
             .bytes()
             .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    if numeric && strict(text).is_ok() {
-        return Ok(reader::number(text));
+    if numeric && check_strict(text).is_ok() {
+        return Ok(reader::number_value(text));
     }
     // `+1`, `.5`, `007`: no JSON, but what people write.
     match text.parse::<f64>() {
@@ -234,43 +246,45 @@ fn to_number(value: Val) -> ValR {
     }
 }
 
-fn to_json(cv: &Cv<'_, Watched>) -> ValR {
-    let meter = cv.0.data().meter;
-    match write(&cv.1, meter.left()) {
+fn to_json(cv: &Cv<'_, LimitedData>) -> ValR {
+    let meter = cv.0.data().limits;
+    match write_json(&cv.1, meter.remaining_bytes()) {
         Ok(text) => {
-            meter.charge(text.len());
+            meter.charge_bytes(text.len());
             Ok(Val::utf8_str(text))
         }
-        Err(Unwritable::TooLarge) => {
-            meter.charge(usize::MAX);
+        Err(JsonWriteError::TooLarge) => {
+            meter.charge_bytes(usize::MAX);
             Ok(Val::Null)
         }
         Err(flaw) => Err(Error::str(format_args!("cannot write {flaw} as JSON"))),
     }
 }
 
-fn from_json(cv: &Cv<'_, Watched>) -> ValR {
+fn from_json(cv: &Cv<'_, LimitedData>) -> ValR {
     let Val::TStr(bytes) = &cv.1 else {
         return Err(Error::typ(cv.1.clone(), "string"));
     };
-    cv.0.data().meter.charge(bytes.len().saturating_mul(READ));
+    cv.0.data()
+        .limits
+        .charge_bytes(bytes.len().saturating_mul(PARSED_BYTES_PER_BYTE));
     let text =
         std::str::from_utf8(bytes).map_err(|_| Error::str("cannot read as JSON: not UTF-8"))?;
-    if too_deep(bytes, MAX_DEPTH).is_some() {
+    if find_excess_depth(bytes, MAX_DEPTH).is_some() {
         return Err(Error::str(format_args!(
             "cannot read as JSON: more than {MAX_DEPTH} levels"
         )));
     }
-    strict(text).map_err(|flaw| Error::str(format_args!("cannot read as JSON: {flaw}")))?;
-    Ok(reader::read(bytes))
+    check_strict(text).map_err(|flaw| Error::str(format_args!("cannot read as JSON: {flaw}")))?;
+    Ok(reader::read_json(bytes))
 }
 
 /// `try body catch catch`, which sees what an error says in bounded length.
-fn try_catch(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
+fn try_catch(mut cv: Cv<'_, LimitedData>) -> FilterOutputs<'_> {
     let (catch, catch_context) = cv.0.pop_fun();
     let (body, context) = cv.0.pop_fun();
-    let mut outputs = Some(body.run::<Watched>((context, cv.1)));
-    let mut caught: Option<Outputs<'_>> = None;
+    let mut outputs = Some(body.run::<LimitedData>((context, cv.1)));
+    let mut caught: Option<FilterOutputs<'_>> = None;
     Box::new(std::iter::from_fn(move || {
         if let Some(caught) = &mut caught {
             return caught.next();
@@ -282,7 +296,9 @@ fn try_catch(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
                 Ok(error) => {
                     outputs = None;
                     caught
-                        .insert(catch.run::<Watched>((catch_context.clone(), message(error))))
+                        .insert(
+                            catch.run::<LimitedData>((catch_context.clone(), error_value(error))),
+                        )
                         .next()
                 }
             },
@@ -291,7 +307,9 @@ fn try_catch(mut cv: Cv<'_, Watched>) -> Outputs<'_> {
 }
 
 /// `body?`, which drops an error; jaq's own writes it out first, however long that takes.
-fn until_error<'a, T: 'a>(outputs: BoxIter<'a, ValX<'a, T, Val>>) -> BoxIter<'a, ValX<'a, T, Val>> {
+fn stop_at_error<'a, T: 'a>(
+    outputs: BoxIter<'a, ValX<'a, T, Val>>,
+) -> BoxIter<'a, ValX<'a, T, Val>> {
     let output = |output: ValX<'a, T, Val>| match output {
         Ok(output) => Some(Ok(output)),
         Err(thrown) => Exn::get_err(thrown).err().map(Err),
@@ -300,8 +318,8 @@ fn until_error<'a, T: 'a>(outputs: BoxIter<'a, ValX<'a, T, Val>>) -> BoxIter<'a,
 }
 
 /// What an error carries, as a value.
-fn message(error: Error) -> Val {
-    match tell(&error, MAX_ERROR) {
+fn error_value(error: Error) -> Val {
+    match format_error(&error, MAX_CAUGHT_ERROR_BYTES) {
         (_, true) => error.into_val(),
         (beginning, false) => Val::utf8_str(beginning),
     }
@@ -309,8 +327,8 @@ fn message(error: Error) -> Val {
 
 /// What `error` says, cut to `limit` bytes, and whether that is all. An error may hold values that would take for ever
 /// to write.
-pub(super) fn tell(error: &Error, limit: usize) -> (String, bool) {
-    let mut told = Told {
+pub(super) fn format_error(error: &Error, limit: usize) -> (String, bool) {
+    let mut told = BoundedText {
         text: String::new(),
         limit,
     };
@@ -318,12 +336,12 @@ pub(super) fn tell(error: &Error, limit: usize) -> (String, bool) {
     (told.text, all)
 }
 
-struct Told {
+struct BoundedText {
     text: String,
     limit: usize,
 }
 
-impl std::fmt::Write for Told {
+impl std::fmt::Write for BoundedText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let room = self.limit - self.text.len();
         let cut = (0..=text.len().min(room))

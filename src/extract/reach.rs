@@ -11,14 +11,14 @@ use jaq_core::path::{Part, Path};
 
 /// For each name of the library, the names that its definitions call, whatever their number of arguments.
 #[derive(Debug)]
-pub(super) struct Reach(HashMap<&'static str, Vec<&'static str>>);
+pub(super) struct CallGraph(HashMap<&'static str, Vec<&'static str>>);
 
-impl Reach {
+impl CallGraph {
     /// What calls what among `definitions`.
     pub(super) fn new(definitions: &[Def<&'static str>]) -> Self {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
-            walk(&definition.body, &mut |name| {
+            visit_calls(&definition.body, &mut |name| {
                 calls.entry(definition.name).or_default().push(name)
             });
         }
@@ -26,12 +26,12 @@ impl Reach {
     }
 
     /// The names that `term` calls, and that those call, and so on.
-    pub(super) fn from<'s>(&self, term: &Term<&'s str>) -> HashSet<&'s str>
+    pub(super) fn reachable_names<'s>(&self, term: &Term<&'s str>) -> HashSet<&'s str>
     where
         'static: 's,
     {
         let mut open: Vec<&'s str> = Vec::new();
-        walk(term, &mut |name| open.push(name));
+        visit_calls(term, &mut |name| open.push(name));
         let mut reached = HashSet::new();
         while let Some(name) = open.pop() {
             if reached.insert(name) {
@@ -43,7 +43,7 @@ impl Reach {
 }
 
 /// Tells every name that is called in `term`, formats like `@csv` included.
-fn walk<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
+fn visit_calls<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
     let mut open = vec![term];
     while let Some(term) = open.pop() {
         match term {

@@ -9,27 +9,27 @@ use jaq_json::{Map, Num, Val};
 use super::depth::end_of_string;
 
 /// Integers up to here are doubles too, so calculating with them is the same in both.
-pub(super) const MAX_EXACT: u64 = 1 << 53;
+pub(super) const MAX_EXACT_INTEGER: u64 = 1 << 53;
 /// Whole numbers with more digits are carried as text: reading them takes time that grows with their square.
-const MAX_WHOLE: usize = 40;
+const MAX_INTEGER_DIGITS: usize = 40;
 
 /// Reads `json`, which must have passed [`super::json::check`]; of several members of one name the last one counts.
 /// Strings share the text's memory. What is no character (half a surrogate pair) becomes U+FFFD.
-pub(super) fn read(json: &Bytes) -> Val {
-    Reader { json, at: 0 }.value()
+pub(super) fn read_json(json: &Bytes) -> Val {
+    JsonReader { json, position: 0 }.read_value()
 }
 
 /// A number's text as a value. The text must be a number of RFC 8259.
-pub(super) fn number(text: &str) -> Val {
+pub(super) fn number_value(text: &str) -> Val {
     let whole = !text.contains(['.', 'e', 'E']) && text != "-0";
     let small = || {
         text.parse::<isize>()
             .ok()
-            .filter(|i| i.unsigned_abs() as u64 <= MAX_EXACT)
+            .filter(|i| i.unsigned_abs() as u64 <= MAX_EXACT_INTEGER)
             .map(Num::Int)
     };
     let big = || {
-        (text.len() <= MAX_WHOLE)
+        (text.len() <= MAX_INTEGER_DIGITS)
             .then(|| Num::from_str_radix(text, 10))
             .flatten()
     };
@@ -37,93 +37,93 @@ pub(super) fn number(text: &str) -> Val {
     Val::Num(exact.unwrap_or_else(|| Num::Dec(text.to_owned().into())))
 }
 
-struct Reader<'j> {
+struct JsonReader<'j> {
     json: &'j Bytes,
-    at: usize,
+    position: usize,
 }
 
-impl Reader<'_> {
-    fn value(&mut self) -> Val {
+impl JsonReader<'_> {
+    fn read_value(&mut self) -> Val {
         match self.skip_space() {
-            Some(b'{') => self.object(),
-            Some(b'[') => self.array(),
-            Some(b'"') => Val::utf8_str(self.string()),
-            Some(b't') => self.literal(4, Val::Bool(true)),
-            Some(b'f') => self.literal(5, Val::Bool(false)),
-            Some(b'n') => self.literal(4, Val::Null),
-            _ => self.number(),
+            Some(b'{') => self.read_object(),
+            Some(b'[') => self.read_array(),
+            Some(b'"') => Val::utf8_str(self.read_string()),
+            Some(b't') => self.read_literal(4, Val::Bool(true)),
+            Some(b'f') => self.read_literal(5, Val::Bool(false)),
+            Some(b'n') => self.read_literal(4, Val::Null),
+            _ => self.read_number(),
         }
     }
 
-    fn object(&mut self) -> Val {
+    fn read_object(&mut self) -> Val {
         let mut members = Map::default();
-        self.at += 1;
-        while let Some(b'"') = self.skip(b',') {
-            let name = Val::utf8_str(self.string());
-            self.skip(b':');
-            members.insert(name, self.value());
+        self.position += 1;
+        while let Some(b'"') = self.skip_mark(b',') {
+            let name = Val::utf8_str(self.read_string());
+            self.skip_mark(b':');
+            members.insert(name, self.read_value());
         }
-        self.at += 1;
+        self.position += 1;
         Val::obj(members)
     }
 
-    fn array(&mut self) -> Val {
+    fn read_array(&mut self) -> Val {
         let mut items = Vec::new();
-        self.at += 1;
-        while self.skip(b',').is_some_and(|next| next != b']') {
-            items.push(self.value());
+        self.position += 1;
+        while self.skip_mark(b',').is_some_and(|next| next != b']') {
+            items.push(self.read_value());
         }
-        self.at += 1;
+        self.position += 1;
         items.into_iter().collect()
     }
 
-    fn string(&mut self) -> Bytes {
-        let start = self.at + 1;
+    fn read_string(&mut self) -> Bytes {
+        let start = self.position + 1;
         let end = end_of_string(self.json, start).min(self.json.len());
-        self.at = end + 1;
+        self.position = end + 1;
         let raw = self.json.slice(start..end);
         if raw.contains(&b'\\') {
-            unescaped(&raw).into()
+            unescape_string(&raw).into()
         } else {
             raw
         }
     }
 
-    fn literal(&mut self, len: usize, value: Val) -> Val {
-        self.at += len;
+    fn read_literal(&mut self, len: usize, value: Val) -> Val {
+        self.position += len;
         value
     }
 
-    fn number(&mut self) -> Val {
-        let rest = &self.json[self.at..];
+    fn read_number(&mut self) -> Val {
+        let rest = &self.json[self.position..];
         let of_number =
             |b: &u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
         let len = rest
             .iter()
             .position(|b| !of_number(b))
             .unwrap_or(rest.len());
-        self.at += len.max(1);
-        number(std::str::from_utf8(&rest[..len]).unwrap_or("0"))
+        self.position += len.max(1);
+        number_value(std::str::from_utf8(&rest[..len]).unwrap_or("0"))
     }
 
     /// Skips white space and at most one `mark` within it; gives what comes then.
-    fn skip(&mut self, mark: u8) -> Option<u8> {
+    fn skip_mark(&mut self, mark: u8) -> Option<u8> {
         if self.skip_space() == Some(mark) {
-            self.at += 1;
+            self.position += 1;
         }
         self.skip_space()
     }
 
     fn skip_space(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.json.get(self.at) {
-            self.at += 1;
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.json.get(self.position) {
+            self.position += 1;
         }
-        self.json.get(self.at).copied()
+        self.json.get(self.position).copied()
     }
 }
 
 /// The text of a string between its quotes, escapes resolved.
-fn unescaped(raw: &[u8]) -> String {
+fn unescape_string(raw: &[u8]) -> String {
     let raw = String::from_utf8_lossy(raw);
     let mut out = String::with_capacity(raw.len());
     let mut rest = &*raw;
@@ -137,7 +137,7 @@ fn unescaped(raw: &[u8]) -> String {
             'n' => '\n',
             'r' => '\r',
             't' => '\t',
-            'u' => unicode(&mut rest),
+            'u' => unescape_unicode(&mut rest),
             other => other,
         });
     }
@@ -146,7 +146,7 @@ fn unescaped(raw: &[u8]) -> String {
 }
 
 /// The character of the four digits that `rest` begins with, and of a second escape if the two are a pair.
-fn unicode(rest: &mut &str) -> char {
+fn unescape_unicode(rest: &mut &str) -> char {
     let unit = |text: &str| {
         text.get(..4)
             .and_then(|digits| u16::from_str_radix(digits, 16).ok())
@@ -171,34 +171,41 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::extract::json::check;
-    use crate::extract::writer::write;
+    use crate::extract::json::check_json;
+    use crate::extract::writer::write_json;
 
-    fn again(json: &str) -> String {
-        check(json.as_bytes()).unwrap();
-        write(&read(&Bytes::copy_from_slice(json.as_bytes())), usize::MAX).unwrap()
+    fn round_trip(json: &str) -> String {
+        check_json(json.as_bytes()).unwrap();
+        write_json(
+            &read_json(&Bytes::copy_from_slice(json.as_bytes())),
+            usize::MAX,
+        )
+        .unwrap()
     }
 
     #[test]
-    fn white_space_goes_and_order_stays() {
+    fn member_order_is_kept() {
         assert_eq!(
-            again(" { \"b\" : [ 1 , 2 ,\t{ } , [ ] ] ,\r\n \"a\" : null } "),
+            round_trip(" { \"b\" : [ 1 , 2 ,\t{ } , [ ] ] ,\r\n \"a\" : null } "),
             r#"{"b":[1,2,{},[]],"a":null}"#
         );
-        assert_eq!(again("[true,false,null,\"\"]"), "[true,false,null,\"\"]");
-        assert_eq!(again("  7 "), "7");
+        assert_eq!(
+            round_trip("[true,false,null,\"\"]"),
+            "[true,false,null,\"\"]"
+        );
+        assert_eq!(round_trip("  7 "), "7");
     }
 
     #[test]
-    fn the_last_of_equal_names_counts() {
+    fn last_duplicate_name_wins() {
         assert_eq!(
-            again(r#"{"a":1,"b":2,"a":3,"\u0061":{"x":0}}"#),
+            round_trip(r#"{"a":1,"b":2,"a":3,"\u0061":{"x":0}}"#),
             r#"{"a":{"x":0},"b":2}"#
         );
     }
 
     #[test]
-    fn every_number_keeps_its_text() {
+    fn numbers_keep_their_text() {
         for text in [
             "0",
             "-0",
@@ -217,23 +224,23 @@ mod tests {
             "1E2",
             "0.30000000000000004",
         ] {
-            assert_eq!(again(text), text);
+            assert_eq!(round_trip(text), text);
         }
         let long = "9".repeat(100_000);
-        assert_eq!(again(&long), long);
+        assert_eq!(round_trip(&long), long);
     }
 
     #[test]
-    fn strings_stay_what_they_mean() {
+    fn string_escapes_round_trip() {
         assert_eq!(
-            again(r#""\u00f1\/\ud83d\ude00\b\f\u001f\u007f""#),
+            round_trip(r#""\u00f1\/\ud83d\ude00\b\f\u001f\u007f""#),
             r#""ñ/😀\u0008\u000c\u001f\u007f""#
         );
-        assert_eq!(again(r#""\"\\\n\r\t""#), r#""\"\\\n\r\t""#);
+        assert_eq!(round_trip(r#""\"\\\n\r\t""#), r#""\"\\\n\r\t""#);
     }
 
     #[test]
-    fn half_a_pair_is_replaced() {
+    fn lone_surrogate_is_replaced() {
         for half in [
             r"\ud800",
             r"\udc00",
@@ -243,7 +250,7 @@ mod tests {
             r"\ud800\ud800",
             r"\udc00\ud800",
         ] {
-            let text = again(&format!("\"{half}\""));
+            let text = round_trip(&format!("\"{half}\""));
             assert!(text.contains('\u{fffd}'), "{half} {text}");
             assert!(
                 serde_json::from_str::<String>(&text).is_ok(),
@@ -254,18 +261,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_full_parser_reads_the_same(text in r#"(\[[-0-9]{1,3}\.[0-9]{1,3}(e[0-9])?, "[a"\\u0-9bñ\n ]{0,9}"\])|\{"[ab]":[0-9]{1,30},"[ab]":\[\]\}"#) {
+        fn reader_agrees_with_serde(text in r#"(\[[-0-9]{1,3}\.[0-9]{1,3}(e[0-9])?, "[a"\\u0-9bñ\n ]{0,9}"\])|\{"[ab]":[0-9]{1,30},"[ab]":\[\]\}"#) {
             let Ok(judge) = serde_json::from_str::<serde_json::Value>(&text) else { return Ok(()) };
-            let written = again(&text);
+            let written = round_trip(&text);
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), judge);
         }
 
         #[test]
-        fn any_text_survives(text: String, number in r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,4})?") {
+        fn arbitrary_text_round_trips(text: String, number in r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,4})?") {
             let json = serde_json::to_string(&serde_json::json!({ &text: [&text] })).unwrap();
-            let written = again(&json);
+            let written = round_trip(&json);
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), serde_json::from_str::<serde_json::Value>(&json).unwrap());
-            prop_assert_eq!(again(&number), number);
+            prop_assert_eq!(round_trip(&number), number);
         }
     }
 }

@@ -9,48 +9,48 @@ use jaq_json::{Error, Val, ValR};
 use jaq_std::ValT as _;
 use regex_bites::bytes::{Captures, Regex, RegexBuilder};
 
-use super::natives::PIECE;
-use super::watch::{Meter, Watched};
+use super::natives::SUBSTRING_BYTES;
+use super::watch::{EvaluationLimits, LimitedData};
 
 /// What a group of a match takes, in bytes: an object of four members.
-const GROUP: usize = 640;
+const GROUP_BYTES: usize = 640;
 /// The longest regular expression, in bytes; compiling one takes some hundred times as much.
-const LONGEST: usize = 64 << 10;
+const MAX_REGEX_BYTES: usize = 64 << 10;
 
 /// What is to be told: the texts between matches, the matches.
 #[derive(Clone, Copy)]
-struct Wanted {
-    between: bool,
-    matches: bool,
+struct MatchSelection {
+    include_between: bool,
+    include_matches: bool,
 }
 
 /// `matches`, `split_matches` and `split_`, of a regular expression and flags.
-pub(super) fn all() -> [Fun<Watched>; 3] {
+pub(super) fn regex_functions() -> [Fun<LimitedData>; 3] {
     [
         run(("matches", v(2), |cv| {
-            bome(find(
+            bome(find_matches(
                 cv,
-                Wanted {
-                    between: false,
-                    matches: true,
+                MatchSelection {
+                    include_between: false,
+                    include_matches: true,
                 },
             ))
         })),
         run(("split_matches", v(2), |cv| {
-            bome(find(
+            bome(find_matches(
                 cv,
-                Wanted {
-                    between: true,
-                    matches: true,
+                MatchSelection {
+                    include_between: true,
+                    include_matches: true,
                 },
             ))
         })),
         run(("split_", v(2), |cv| {
-            bome(find(
+            bome(find_matches(
                 cv,
-                Wanted {
-                    between: true,
-                    matches: false,
+                MatchSelection {
+                    include_between: true,
+                    include_matches: false,
                 },
             ))
         })),
@@ -58,16 +58,19 @@ pub(super) fn all() -> [Fun<Watched>; 3] {
 }
 
 /// Texts, and matches as arrays of their groups, in their order.
-fn find(mut cv: Cv<'_, Watched>, wanted: Wanted) -> ValR {
+fn find_matches(mut cv: Cv<'_, LimitedData>, wanted: MatchSelection) -> ValR {
     let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
-    let flags = text(&flags)?;
-    let regex = compiled(text(&regex)?, flags)?;
-    let input = Input {
+    let flags = utf8_text(&flags)?;
+    let regex = compile_regex(utf8_text(&regex)?, flags)?;
+    let input = RegexInput {
         value: &cv.1,
         text: cv.1.try_as_utf8_bytes()?,
-        meter: cv.0.data().meter,
+        limits: cv.0.data().limits,
     };
-    let names: Vec<Option<Val>> = regex.capture_names().map(|name| name.map(string)).collect();
+    let names: Vec<Option<Val>> = regex
+        .capture_names()
+        .map(|name| name.map(string_value))
+        .collect();
     let (mut found, mut end, mut place) = (Vec::new(), 0, (0, 0));
     for captures in regex.captures_iter(input.text) {
         let Some(whole) = captures
@@ -76,45 +79,45 @@ fn find(mut cv: Cv<'_, Watched>, wanted: Wanted) -> ValR {
         else {
             continue;
         };
-        input.meter.look();
-        if wanted.between {
-            input.meter.charge(PIECE);
+        input.limits.check_limits();
+        if wanted.include_between {
+            input.limits.charge_bytes(SUBSTRING_BYTES);
             found.push(input.value.as_sub_str(&input.text[end..whole.start()]));
             end = whole.end();
         }
-        if wanted.matches {
+        if wanted.include_matches {
             place = (
                 whole.start(),
-                place.1 + characters(&input.text[place.0..whole.start()]),
+                place.1 + count_chars(&input.text[place.0..whole.start()]),
             );
-            found.push(input.groups(&captures, &names, place)?);
+            found.push(input.match_groups(&captures, &names, place)?);
         }
         if !flags.contains('g') {
             break;
         }
     }
-    if wanted.between {
+    if wanted.include_between {
         found.push(input.value.as_sub_str(&input.text[end..]));
     }
     Ok(found.into_iter().collect())
 }
 
 /// What is searched.
-struct Input<'i> {
+struct RegexInput<'i> {
     value: &'i Val,
     text: &'i [u8],
-    meter: &'i Meter,
+    limits: &'i EvaluationLimits,
 }
 
-impl Input<'_> {
+impl RegexInput<'_> {
     /// The groups of a match that begins at `place`, in bytes and in characters.
-    fn groups(
+    fn match_groups(
         &self,
         captures: &Captures<'_>,
         names: &[Option<Val>],
         place: (usize, usize),
     ) -> ValR {
-        self.meter.charge(captures.len() * GROUP);
+        self.limits.charge_bytes(captures.len() * GROUP_BYTES);
         let groups = captures
             .iter()
             .zip(names)
@@ -123,9 +126,9 @@ impl Input<'_> {
             let fields = [
                 (
                     "offset",
-                    Val::from(place.1 + characters(&self.text[place.0..group.start()])),
+                    Val::from(place.1 + count_chars(&self.text[place.0..group.start()])),
                 ),
-                ("length", Val::from(characters(group.as_bytes()))),
+                ("length", Val::from(count_chars(group.as_bytes()))),
                 ("string", self.value.as_sub_str(group.as_bytes())),
             ];
             let name = name.iter().map(|name| ("name", name.clone()));
@@ -133,7 +136,7 @@ impl Input<'_> {
                 fields
                     .into_iter()
                     .chain(name)
-                    .map(|(key, value)| (string(key), value)),
+                    .map(|(key, value)| (string_value(key), value)),
             )
         });
         groups.collect()
@@ -141,25 +144,25 @@ impl Input<'_> {
 }
 
 /// Characters, as of UTF-8.
-fn characters(text: &[u8]) -> usize {
+fn count_chars(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
-fn string(text: &str) -> Val {
+fn string_value(text: &str) -> Val {
     Val::utf8_str(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-fn text(value: &Val) -> Result<&str, Error> {
+fn utf8_text(value: &Val) -> Result<&str, Error> {
     std::str::from_utf8(value.try_as_utf8_bytes()?).map_err(Error::str)
 }
 
-fn compiled(regex: &str, flags: &str) -> Result<Regex, Error> {
+fn compile_regex(regex: &str, flags: &str) -> Result<Regex, Error> {
     if let Some(unknown) = flags.chars().find(|flag| !"gnimslxp".contains(*flag)) {
         return Err(Error::str(format_args!("invalid regex flag: {unknown}")));
     }
-    if regex.len() > LONGEST {
+    if regex.len() > MAX_REGEX_BYTES {
         return Err(Error::str(format_args!(
-            "a regex of more than {LONGEST} bytes"
+            "a regex of more than {MAX_REGEX_BYTES} bytes"
         )));
     }
     let mut builder = RegexBuilder::new(regex);

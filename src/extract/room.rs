@@ -5,65 +5,68 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 
-use super::complaint::Complaint;
-use super::extractor::IN_PLACE;
+use super::complaint::ExtractError;
+use super::extractor::MAX_INLINE_BYTES;
 use crate::clock::Deadline;
-use crate::domain::{Code, spell};
+use crate::domain::{Code, format_duration};
 
 /// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to fifty
 /// times their text (`[{},{},…`), and sixty-four sources may have one each.
-const ROOM: usize = 2 << 20;
+const REGULAR_BYTES: usize = 2 << 20;
 
 /// The same for those who have waited for half their attempt: filters that hang must not keep everybody out.
-const SPARE: usize = 4 << 20;
+const RESERVE_BYTES: usize = 4 << 20;
 
 /// What is left of [`ROOM`] and of [`SPARE`].
 #[derive(Debug, Clone)]
-pub(super) struct Room {
-    first: Arc<Semaphore>,
-    spare: Arc<Semaphore>,
+pub(super) struct EvaluationBudget {
+    regular: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
 }
 
-impl Default for Room {
+impl Default for EvaluationBudget {
     fn default() -> Self {
         Self {
-            first: Arc::new(Semaphore::new(ROOM)),
-            spare: Arc::new(Semaphore::new(SPARE)),
+            regular: Arc::new(Semaphore::new(REGULAR_BYTES)),
+            reserve: Arc::new(Semaphore::new(RESERVE_BYTES)),
         }
     }
 }
 
-impl Room {
+impl EvaluationBudget {
     /// Takes room for a body of `bytes`; none if it needs none. Whoever waits for an evaluation holds its room, so none is
     /// lost with a thread.
-    pub(super) async fn take(
+    pub(super) async fn acquire_permit(
         &self,
         bytes: usize,
         by: Deadline,
-    ) -> Result<Option<SemaphorePermit<'_>>, Complaint> {
-        if bytes <= IN_PLACE {
+    ) -> Result<Option<SemaphorePermit<'_>>, ExtractError> {
+        if bytes <= MAX_INLINE_BYTES {
             return Ok(None);
         }
-        let wanted = bytes.min(ROOM) as u32;
+        let wanted = bytes.min(REGULAR_BYTES) as u32;
         if let Ok(Ok(room)) =
-            timeout_at(by.at - by.limit / 2, self.first.acquire_many(wanted)).await
+            timeout_at(by.at - by.limit / 2, self.regular.acquire_many(wanted)).await
         {
             return Ok(Some(room));
         }
-        match timeout_at(by.at, self.spare.acquire_many(wanted)).await {
+        match timeout_at(by.at, self.reserve.acquire_many(wanted)).await {
             Ok(Ok(room)) => Ok(Some(room)),
-            _ => Err(no_room(by)),
+            _ => Err(budget_exhausted_error(by)),
         }
     }
 }
 
-fn no_room(by: Deadline) -> Complaint {
-    let (limit, room) = (spell(by.limit), (ROOM + SPARE) >> 20);
+fn budget_exhausted_error(by: Deadline) -> ExtractError {
+    let (limit, room) = (
+        format_duration(by.limit),
+        (REGULAR_BYTES + RESERVE_BYTES) >> 20,
+    );
     let what = format!(
         "no turn for the filter within the attempt's {limit}: other sources' large bodies take the {room} MiB that are \
          evaluated together; ask for less, or less often"
     );
-    Complaint::new(Code::ExtractTimeout, what)
+    ExtractError::new(Code::ExtractTimeout, what)
 }
 
 #[cfg(test)]
@@ -72,30 +75,41 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::domain::Veil;
+    use crate::domain::Redactor;
 
     #[tokio::test(start_paused = true)]
-    async fn large_bodies_share_room_that_has_an_end_and_small_ones_need_none() {
-        let (room, clock) = (Room::default(), Clock::start());
+    async fn budget_limits_large_bodies() {
+        let (room, clock) = (EvaluationBudget::default(), Clock::start());
         let by = clock.deadline(Duration::from_secs(8));
-        let small = [room.take(IN_PLACE, by).await, room.take(1, by).await];
+        let small = [
+            room.acquire_permit(MAX_INLINE_BYTES, by).await,
+            room.acquire_permit(1, by).await,
+        ];
         assert!(small.into_iter().all(|taken| taken.unwrap().is_none()));
-        let begun = clock.mark();
-        let first = room.take(usize::MAX, by).await.unwrap();
-        assert!(clock.since(begun).is_zero());
-        let spare = [room.take(ROOM, by).await, room.take(ROOM, by).await];
-        assert_eq!(clock.since(begun), Duration::from_secs(4));
+        let begun = clock.time_point();
+        let first = room.acquire_permit(usize::MAX, by).await.unwrap();
+        assert!(clock.elapsed_since(begun).is_zero());
+        let spare = [
+            room.acquire_permit(REGULAR_BYTES, by).await,
+            room.acquire_permit(REGULAR_BYTES, by).await,
+        ];
+        assert_eq!(clock.elapsed_since(begun), Duration::from_secs(4));
         assert_eq!(
-            room.take(IN_PLACE + 1, by)
+            room.acquire_permit(MAX_INLINE_BYTES + 1, by)
                 .await
                 .unwrap_err()
-                .into_failure(&Veil::default())
+                .into_failure(&Redactor::default())
                 .code,
             Code::ExtractTimeout
         );
-        assert_eq!(clock.since(begun), Duration::from_secs(8));
+        assert_eq!(clock.elapsed_since(begun), Duration::from_secs(8));
         drop(first);
-        assert!(room.take(ROOM, by).await.unwrap().is_some());
+        assert!(
+            room.acquire_permit(REGULAR_BYTES, by)
+                .await
+                .unwrap()
+                .is_some()
+        );
         drop(spare);
     }
 }

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, Builder};
 
 /// Bytes of stack.
-pub(super) const DEPTH: usize = 512 << 20;
+pub(super) const STACK_BYTES: usize = 512 << 20;
 /// How many threads may wait for work.
-const KEPT: usize = 2;
+const MAX_IDLE_THREADS: usize = 2;
 
 /// Work, and whether its thread may be kept afterwards.
-type Job = Box<dyn FnOnce() -> Keep + Send>;
+type EvaluationJob = Box<dyn FnOnce() -> Reuse + Send>;
 
 /// What becomes of a thread after its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum Reuse {
     /// It may wait for more.
     Yes,
     /// It ends, and gives back the stack that the work has taken.
@@ -25,38 +25,40 @@ pub(super) enum Keep {
 
 /// The threads that evaluate. They end when nobody holds this any more, each after its work.
 #[derive(Debug, Default)]
-pub(super) struct Threads {
-    idle: Mutex<Vec<Sender<Job>>>,
+pub(super) struct EvaluationThreads {
+    idle: Mutex<Vec<Sender<EvaluationJob>>>,
 }
 
-impl Threads {
+impl EvaluationThreads {
     /// Does `work` on a thread that waits for some, else on a new one.
     pub(super) fn run(
         self: &Arc<Self>,
-        work: impl FnOnce() -> Keep + Send + 'static,
+        work: impl FnOnce() -> Reuse + Send + 'static,
     ) -> io::Result<()> {
         let idle = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        let job: Job = Box::new(work);
+        let job: EvaluationJob = Box::new(work);
         match idle {
-            Some(thread) => thread.send(job).or_else(|refused| self.start(refused.0)),
-            None => self.start(job),
+            Some(thread) => thread
+                .send(job)
+                .or_else(|refused| self.start_thread(refused.0)),
+            None => self.start_thread(job),
         }
     }
 
-    fn start(self: &Arc<Self>, first: Job) -> io::Result<()> {
+    fn start_thread(self: &Arc<Self>, first: EvaluationJob) -> io::Result<()> {
         let threads = Arc::downgrade(self);
-        let _detached = builder("extract").spawn(move || serve(&threads, first))?;
+        let _detached = thread_builder("extract").spawn(move || run_jobs(&threads, first))?;
         Ok(())
     }
 
     /// Takes a thread that has nothing to do; false if there are enough.
-    fn take_back(&self, thread: Sender<Job>) -> bool {
+    fn return_thread(&self, thread: Sender<EvaluationJob>) -> bool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = idle.len() < KEPT;
+        let wanted = idle.len() < MAX_IDLE_THREADS;
         if wanted {
             idle.push(thread);
         }
@@ -64,25 +66,25 @@ impl Threads {
     }
 }
 
-fn serve(threads: &Weak<Threads>, first: Job) {
+fn run_jobs(threads: &Weak<EvaluationThreads>, first: EvaluationJob) {
     let mut next = Some(first);
     while let Some(job) = next {
         let (sender, jobs) = channel();
-        let kept = job() == Keep::Yes
+        let kept = job() == Reuse::Yes
             && threads
                 .upgrade()
-                .is_some_and(|threads| threads.take_back(sender));
+                .is_some_and(|threads| threads.return_thread(sender));
         next = if kept { jobs.recv().ok() } else { None };
     }
 }
 
 /// Does `work` on a deep stack while the caller waits; an error says why there was no thread, or that `work` panicked.
-pub(super) fn on_deep_stack<T: Send>(
+pub(super) fn run_on_deep_stack<T: Send>(
     name: &str,
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, String> {
     thread::scope(|scope| {
-        let thread = builder(name)
+        let thread = thread_builder(name)
             .spawn_scoped(scope, work)
             .map_err(|error| format!("no thread: {error}"))?;
         thread
@@ -91,8 +93,8 @@ pub(super) fn on_deep_stack<T: Send>(
     })
 }
 
-fn builder(name: &str) -> Builder {
-    Builder::new().name(name.to_owned()).stack_size(DEPTH)
+fn thread_builder(name: &str) -> Builder {
+    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES)
 }
 
 #[cfg(test)]
@@ -102,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    fn on(threads: &Arc<Threads>, keep: Keep) -> ThreadId {
+    fn run_and_get_id(threads: &Arc<EvaluationThreads>, keep: Reuse) -> ThreadId {
         let (tell, told) = channel();
         let work = move || {
             tell.send(thread::current().id()).unwrap();
@@ -112,32 +114,32 @@ mod tests {
         told.recv().unwrap()
     }
 
-    fn idle(threads: &Threads) -> usize {
+    fn idle_count(threads: &EvaluationThreads) -> usize {
         threads.idle.lock().unwrap().len()
     }
 
-    fn settle(threads: &Threads, expected: usize) {
+    fn wait_for_idle_count(threads: &EvaluationThreads, expected: usize) {
         for _ in 0..10_000 {
-            if idle(threads) == expected {
+            if idle_count(threads) == expected {
                 return;
             }
             thread::sleep(std::time::Duration::from_millis(1));
         }
-        panic!("{} idle threads instead of {expected}", idle(threads));
+        panic!("{} idle threads instead of {expected}", idle_count(threads));
     }
 
     #[test]
-    fn a_thread_is_used_again_unless_it_is_spent() {
+    fn thread_is_reused_if_allowed() {
         let threads = Arc::default();
-        let first = on(&threads, Keep::Yes);
-        settle(&threads, 1);
-        assert_eq!(on(&threads, Keep::No), first);
-        assert_ne!(on(&threads, Keep::Yes), first);
+        let first = run_and_get_id(&threads, Reuse::Yes);
+        wait_for_idle_count(&threads, 1);
+        assert_eq!(run_and_get_id(&threads, Reuse::No), first);
+        assert_ne!(run_and_get_id(&threads, Reuse::Yes), first);
     }
 
     #[test]
-    fn few_are_kept() {
-        let threads: Arc<Threads> = Arc::default();
+    fn idle_threads_are_limited() {
+        let threads: Arc<EvaluationThreads> = Arc::default();
         let (tell, told) = channel();
         let all_run = Arc::new(std::sync::Barrier::new(8));
         for _ in 0..8 {
@@ -145,11 +147,11 @@ mod tests {
             let work = move || {
                 all_run.wait();
                 tell.send(thread::current().id()).unwrap();
-                Keep::Yes
+                Reuse::Yes
             };
             threads.run(work).unwrap();
         }
         assert_eq!(told.iter().take(8).collect::<HashSet<_>>().len(), 8);
-        settle(&threads, KEPT);
+        wait_for_idle_count(&threads, MAX_IDLE_THREADS);
     }
 }

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use jaq_json::{Map, Num, Val};
 
 use super::depth::MAX_DEPTH;
-use super::json::strict;
+use super::json::check_strict;
 
 /// Why a value cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unwritable {
+pub(super) enum JsonWriteError {
     /// More text than allowed.
     #[error("too much text")]
     TooLarge,
@@ -21,119 +21,119 @@ pub(super) enum Unwritable {
     NotFinite,
     /// An object with a name that is no string.
     #[error("an object whose names are not all strings")]
-    Name,
+    NonStringName,
     /// A string of bytes that are no text.
     #[error("bytes that are no text")]
-    Bytes,
+    InvalidText,
 }
 
 /// Writes `value` as JSON on one line, in at most `limit` bytes.
-pub(super) fn write(value: &Val, limit: usize) -> Result<String, Unwritable> {
-    let mut writer = Writer {
+pub(super) fn write_json(value: &Val, limit: usize) -> Result<String, JsonWriteError> {
+    let mut writer = JsonWriter {
         out: String::new(),
         limit,
     };
-    writer.value(value, 0)?;
+    writer.write_value(value, 0)?;
     Ok(writer.out)
 }
 
-struct Writer {
+struct JsonWriter {
     out: String,
     limit: usize,
 }
 
-impl Writer {
-    fn value(&mut self, value: &Val, depth: usize) -> Result<(), Unwritable> {
+impl JsonWriter {
+    fn write_value(&mut self, value: &Val, depth: usize) -> Result<(), JsonWriteError> {
         match value {
-            Val::Null => self.text("null"),
-            Val::Bool(true) => self.text("true"),
-            Val::Bool(false) => self.text("false"),
-            Val::Num(number) => self.number(number),
-            Val::TStr(text) => self.string(text),
-            Val::BStr(_) => Err(Unwritable::Bytes),
-            Val::Arr(_) | Val::Obj(_) if depth == MAX_DEPTH => Err(Unwritable::TooDeep),
-            Val::Arr(items) => self.array(items, depth + 1),
-            Val::Obj(members) => self.object(members, depth + 1),
+            Val::Null => self.write_text("null"),
+            Val::Bool(true) => self.write_text("true"),
+            Val::Bool(false) => self.write_text("false"),
+            Val::Num(number) => self.write_number(number),
+            Val::TStr(text) => self.write_string(text),
+            Val::BStr(_) => Err(JsonWriteError::InvalidText),
+            Val::Arr(_) | Val::Obj(_) if depth == MAX_DEPTH => Err(JsonWriteError::TooDeep),
+            Val::Arr(items) => self.write_array(items, depth + 1),
+            Val::Obj(members) => self.write_object(members, depth + 1),
         }
     }
 
-    fn array(&mut self, items: &[Val], depth: usize) -> Result<(), Unwritable> {
+    fn write_array(&mut self, items: &[Val], depth: usize) -> Result<(), JsonWriteError> {
         for (position, item) in items.iter().enumerate() {
-            self.text(if position == 0 { "[" } else { "," })?;
-            self.value(item, depth)?;
+            self.write_text(if position == 0 { "[" } else { "," })?;
+            self.write_value(item, depth)?;
         }
-        self.text(if items.is_empty() { "[]" } else { "]" })
+        self.write_text(if items.is_empty() { "[]" } else { "]" })
     }
 
-    fn object(&mut self, members: &Map, depth: usize) -> Result<(), Unwritable> {
+    fn write_object(&mut self, members: &Map, depth: usize) -> Result<(), JsonWriteError> {
         for (position, (name, value)) in members.iter().enumerate() {
             let Val::TStr(name) = name else {
-                return Err(Unwritable::Name);
+                return Err(JsonWriteError::NonStringName);
             };
-            self.text(if position == 0 { "{" } else { "," })?;
-            self.string(name)?;
-            self.text(":")?;
-            self.value(value, depth)?;
+            self.write_text(if position == 0 { "{" } else { "," })?;
+            self.write_string(name)?;
+            self.write_text(":")?;
+            self.write_value(value, depth)?;
         }
-        self.text(if members.is_empty() { "{}" } else { "}" })
+        self.write_text(if members.is_empty() { "{}" } else { "}" })
     }
 
-    fn number(&mut self, number: &Num) -> Result<(), Unwritable> {
+    fn write_number(&mut self, number: &Num) -> Result<(), JsonWriteError> {
         match number {
-            Num::Int(i) => self.text(&i.to_string()),
-            Num::BigInt(i) => self.text(&i.to_string()),
-            Num::Float(f) => self.float(*f),
-            Num::Dec(text) if strict(text).is_ok() => self.text(text),
-            Num::Dec(text) => self.float(text.parse().unwrap_or(f64::NAN)),
+            Num::Int(i) => self.write_text(&i.to_string()),
+            Num::BigInt(i) => self.write_text(&i.to_string()),
+            Num::Float(f) => self.write_float(*f),
+            Num::Dec(text) if check_strict(text).is_ok() => self.write_text(text),
+            Num::Dec(text) => self.write_float(text.parse().unwrap_or(f64::NAN)),
         }
     }
 
     /// The shortest text that reads as the same double; whole ones without a fraction.
-    fn float(&mut self, f: f64) -> Result<(), Unwritable> {
+    fn write_float(&mut self, f: f64) -> Result<(), JsonWriteError> {
         if !f.is_finite() {
-            return Err(Unwritable::NotFinite);
+            return Err(JsonWriteError::NotFinite);
         }
         let plain = f == 0.0 || (1e-5..1e17).contains(&f.abs());
-        self.text(&if plain {
+        self.write_text(&if plain {
             f.to_string()
         } else {
             format!("{f:e}")
         })
     }
 
-    fn string(&mut self, bytes: &[u8]) -> Result<(), Unwritable> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Unwritable::Bytes)?;
-        self.text("\"")?;
+    fn write_string(&mut self, bytes: &[u8]) -> Result<(), JsonWriteError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| JsonWriteError::InvalidText)?;
+        self.write_text("\"")?;
         let mut rest = text;
         while let Some(at) = rest
             .bytes()
             .position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F))
         {
-            self.text(&rest[..at])?;
-            self.escape(rest.as_bytes()[at])?;
+            self.write_text(&rest[..at])?;
+            self.write_escape(rest.as_bytes()[at])?;
             rest = &rest[at + 1..];
         }
-        self.text(rest)?;
-        self.text("\"")
+        self.write_text(rest)?;
+        self.write_text("\"")
     }
 
-    fn escape(&mut self, byte: u8) -> Result<(), Unwritable> {
+    fn write_escape(&mut self, byte: u8) -> Result<(), JsonWriteError> {
         match byte {
-            b'"' => self.text("\\\""),
-            b'\\' => self.text("\\\\"),
-            b'\n' => self.text("\\n"),
-            b'\r' => self.text("\\r"),
-            b'\t' => self.text("\\t"),
+            b'"' => self.write_text("\\\""),
+            b'\\' => self.write_text("\\\\"),
+            b'\n' => self.write_text("\\n"),
+            b'\r' => self.write_text("\\r"),
+            b'\t' => self.write_text("\\t"),
             other => {
                 let _ = write!(self.out, "\\u{other:04x}");
-                self.text("")
+                self.write_text("")
             }
         }
     }
 
-    fn text(&mut self, text: &str) -> Result<(), Unwritable> {
+    fn write_text(&mut self, text: &str) -> Result<(), JsonWriteError> {
         if self.out.len() + text.len() > self.limit {
-            return Err(Unwritable::TooLarge);
+            return Err(JsonWriteError::TooLarge);
         }
         self.out.push_str(text);
         Ok(())
@@ -145,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_are_short_and_json() {
-        let written = |f: f64| write(&Val::from(f), 400);
+    fn doubles_are_written_short() {
+        let written = |f: f64| write_json(&Val::from(f), 400);
         for (f, text) in [
             (3.0, "3"),
             (-0.0, "-0"),
@@ -160,34 +160,40 @@ mod tests {
             (0.1 + 0.2, "0.30000000000000004"),
         ] {
             assert_eq!(written(f).as_deref(), Ok(text));
-            assert_eq!(strict(text), Ok(()));
+            assert_eq!(check_strict(text), Ok(()));
         }
         for f in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert_eq!(written(f), Err(Unwritable::NotFinite));
+            assert_eq!(written(f), Err(JsonWriteError::NotFinite));
         }
     }
 
     #[test]
-    fn what_is_not_json_is_not_written() {
-        assert_eq!(write(&Val::byte_str("a"), 99), Err(Unwritable::Bytes));
+    fn unwritable_values_are_rejected() {
         assert_eq!(
-            write(&Val::utf8_str(&b"\xFF"[..]), 99),
-            Err(Unwritable::Bytes)
+            write_json(&Val::byte_str("a"), 99),
+            Err(JsonWriteError::InvalidText)
+        );
+        assert_eq!(
+            write_json(&Val::utf8_str(&b"\xFF"[..]), 99),
+            Err(JsonWriteError::InvalidText)
         );
         let named = [(Val::from(1_usize), Val::Null)].into_iter().collect();
-        assert_eq!(write(&Val::obj(named), 99), Err(Unwritable::Name));
+        assert_eq!(
+            write_json(&Val::obj(named), 99),
+            Err(JsonWriteError::NonStringName)
+        );
         let deep = (0..=MAX_DEPTH).fold(Val::Null, |inner, _| [inner].into_iter().collect());
-        assert_eq!(write(&deep, 999), Err(Unwritable::TooDeep));
+        assert_eq!(write_json(&deep, 999), Err(JsonWriteError::TooDeep));
         let wide = (0..64).fold(Val::Null, |inner, _| {
             [inner.clone(), inner].into_iter().collect()
         });
-        assert_eq!(write(&wide, 1 << 20), Err(Unwritable::TooLarge));
+        assert_eq!(write_json(&wide, 1 << 20), Err(JsonWriteError::TooLarge));
         assert_eq!(
-            write(&Val::utf8_str("\u{1}\u{1}"), 13),
-            Err(Unwritable::TooLarge)
+            write_json(&Val::utf8_str("\u{1}\u{1}"), 13),
+            Err(JsonWriteError::TooLarge)
         );
         assert_eq!(
-            write(&Val::utf8_str("\u{1}\u{1}"), 14).as_deref(),
+            write_json(&Val::utf8_str("\u{1}\u{1}"), 14).as_deref(),
             Ok(r#""\u0001\u0001""#)
         );
     }

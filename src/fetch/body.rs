@@ -12,87 +12,98 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf}
 
 use crate::domain::{Code, Failure};
 
-use super::head::{self, Coding};
-use super::link::Link;
-use super::phase::Meter;
+use super::head::{self, BodyCoding};
+use super::link::ProviderConnection;
+use super::phase::ByteCounter;
 use super::text;
 
 /// Decoded bytes asked for at a time; between two such pieces the deadline is looked at.
-const PIECE: usize = 16 * 1024;
+const READ_CHUNK_BYTES: usize = 16 * 1024;
 
 /// zstd's window, as a power of two; RFC 9659 sets 8 MiB for content codings.
-const WINDOW: u32 = 23;
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A body on its way, with the connection that it comes over.
-pub(super) struct Wire<'l> {
-    link: &'l mut Link,
+pub(super) struct BodyReader<'l> {
+    connection: &'l mut ProviderConnection,
     body: Incoming,
     /// Come but not yet taken.
-    piece: Bytes,
+    chunk: Bytes,
     /// What has come in all.
-    meter: &'l Meter,
+    counter: &'l ByteCounter,
     /// No coding makes a body longer than this without intent.
-    most: u64,
-    stopped: Option<Stop>,
+    max_wire_bytes: u64,
+    end: Option<BodyEnd>,
 }
 
 /// Why no more comes.
-enum Stop {
+enum BodyEnd {
     /// The end of the framing.
-    End,
+    Complete,
     /// The limit was passed.
     TooLarge,
     /// The connection or the framing broke.
-    Broken(hyper::Error),
+    Failed(hyper::Error),
 }
 
-impl<'l> Wire<'l> {
+impl<'l> BodyReader<'l> {
     /// `body` over `link`, counted by `meter`, for a limit of `limit` decoded bytes.
-    pub(super) fn new(link: &'l mut Link, body: Incoming, meter: &'l Meter, limit: u64) -> Self {
+    pub(super) fn new(
+        link: &'l mut ProviderConnection,
+        body: Incoming,
+        meter: &'l ByteCounter,
+        limit: u64,
+    ) -> Self {
         meter.reset();
-        let most = limit.saturating_add(limit / 16).saturating_add(HEADROOM);
+        let most = limit
+            .saturating_add(limit / 16)
+            .saturating_add(CODING_HEADROOM_BYTES);
         Self {
-            link,
+            connection: link,
             body,
-            piece: Bytes::new(),
-            meter,
-            most,
-            stopped: None,
+            chunk: Bytes::new(),
+            counter: meter,
+            max_wire_bytes: most,
+            end: None,
         }
     }
 
     /// The whole body, decoded. Refused from its announced length where that tells.
-    pub(super) async fn read(
+    pub(super) async fn read_decoded(
         mut self,
-        coding: Option<Coding>,
+        coding: Option<BodyCoding>,
         limit: u64,
     ) -> Result<Bytes, Failure> {
         let announced = self.body.size_hint().exact();
-        let most = if coding.is_some() { self.most } else { limit };
+        let most = if coding.is_some() {
+            self.max_wire_bytes
+        } else {
+            limit
+        };
         if announced.is_some_and(|announced| announced > most) {
-            return Err(too_large(limit));
+            return Err(too_large_failure(limit));
         }
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
-            return Err(empty());
+            return Err(empty_failure());
         }
         let read = match coding {
-            None => copy(&mut self, limit, announced).await,
-            Some(coding) => decode(&mut self, coding, limit).await,
+            None => read_plain(&mut self, limit, announced).await,
+            Some(coding) => read_compressed(&mut self, coding, limit).await,
         };
-        let whole = read.map_err(|error| self.failure(&error, limit))?;
+        let whole = read.map_err(|error| self.read_failure(&error, limit))?;
         if whole.is_empty() {
-            Err(empty())
+            Err(empty_failure())
         } else {
             Ok(whole)
         }
     }
 
     /// What stopped the reading: the framing, the limit, or else the decoder.
-    fn failure(&self, error: &io::Error, limit: u64) -> Failure {
-        match &self.stopped {
-            Some(Stop::Broken(error)) => truncated(error, self.meter.bytes()),
-            Some(Stop::TooLarge) => too_large(limit),
-            _ if error.kind() == io::ErrorKind::FileTooLarge => too_large(limit),
+    fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
+        match &self.end {
+            Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
+            Some(BodyEnd::TooLarge) => too_large_failure(limit),
+            _ if error.kind() == io::ErrorKind::FileTooLarge => too_large_failure(limit),
             _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
                 Code::DecodeFailed,
                 "the compressed body ends too early, although the answer is whole",
@@ -104,11 +115,11 @@ impl<'l> Wire<'l> {
         }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
-                    self.link.advance(cx);
+                    self.connection.poll_connection(cx);
                     ready!(Pin::new(&mut self.body).poll_frame(cx))
                 }
                 ready @ Poll::Ready(_) => ready!(ready),
@@ -122,34 +133,35 @@ impl<'l> Wire<'l> {
     }
 }
 
-const HEADROOM: u64 = 64 * 1024;
+const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
 
-impl AsyncBufRead for Wire<'_> {
+impl AsyncBufRead for BodyReader<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        while this.piece.is_empty() && this.stopped.is_none() {
-            match ready!(this.poll_piece(cx)) {
+        while this.chunk.is_empty() && this.end.is_none() {
+            match ready!(this.poll_chunk(cx)) {
                 Ok(Some(piece)) => {
-                    this.meter.add(piece.len());
-                    this.piece = piece;
-                    this.stopped = (this.meter.bytes() > this.most).then_some(Stop::TooLarge);
+                    this.counter.add_bytes(piece.len());
+                    this.chunk = piece;
+                    this.end =
+                        (this.counter.bytes() > this.max_wire_bytes).then_some(BodyEnd::TooLarge);
                 }
-                Ok(None) => this.stopped = Some(Stop::End),
-                Err(error) => this.stopped = Some(Stop::Broken(error)),
+                Ok(None) => this.end = Some(BodyEnd::Complete),
+                Err(error) => this.end = Some(BodyEnd::Failed(error)),
             }
         }
-        match this.stopped {
-            None | Some(Stop::End) => Poll::Ready(Ok(&this.piece)),
+        match this.end {
+            None | Some(BodyEnd::Complete) => Poll::Ready(Ok(&this.chunk)),
             Some(_) => Poll::Ready(Err(io::ErrorKind::Other.into())),
         }
     }
 
     fn consume(self: Pin<&mut Self>, taken: usize) {
-        self.get_mut().piece.advance(taken);
+        self.get_mut().chunk.advance(taken);
     }
 }
 
-impl AsyncRead for Wire<'_> {
+impl AsyncRead for BodyReader<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -164,28 +176,38 @@ impl AsyncRead for Wire<'_> {
 }
 
 /// Everything of a plain body.
-async fn copy(wire: &mut Wire<'_>, limit: u64, announced: Option<u64>) -> io::Result<Bytes> {
+async fn read_plain(
+    wire: &mut BodyReader<'_>,
+    limit: u64,
+    announced: Option<u64>,
+) -> io::Result<Bytes> {
     let mut whole = BytesMut::with_capacity(announced.unwrap_or_default() as usize);
-    gather(wire, limit, &mut whole).await?;
+    read_to_limit(wire, limit, &mut whole).await?;
     Ok(whole.freeze())
 }
 
 /// Everything of a compressed body, which must end where its framing does. Gzip and zstd may come in several members.
-async fn decode(wire: &mut Wire<'_>, coding: Coding, limit: u64) -> io::Result<Bytes> {
+async fn read_compressed(
+    wire: &mut BodyReader<'_>,
+    coding: BodyCoding,
+    limit: u64,
+) -> io::Result<Bytes> {
     let mut whole = BytesMut::new();
     let mut source = &mut *wire;
     match coding {
-        Coding::Gzip => {
+        BodyCoding::Gzip => {
             let mut decoder = GzipDecoder::new(&mut source);
             decoder.multiple_members(true);
-            gather(&mut decoder, limit, &mut whole).await?;
+            read_to_limit(&mut decoder, limit, &mut whole).await?;
         }
-        Coding::Brotli => gather(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?,
-        Coding::Zstd => {
-            let window = [DParameter::window_log_max(WINDOW)];
+        BodyCoding::Brotli => {
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?
+        }
+        BodyCoding::Zstd => {
+            let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut source, &window);
             decoder.multiple_members(true);
-            gather(&mut decoder, limit, &mut whole).await?;
+            read_to_limit(&mut decoder, limit, &mut whole).await?;
         }
     }
     if wire.fill_buf().await?.is_empty() {
@@ -195,7 +217,7 @@ async fn decode(wire: &mut Wire<'_>, coding: Coding, limit: u64) -> io::Result<B
     }
 }
 
-async fn gather(
+async fn read_to_limit(
     from: &mut (dyn AsyncRead + Send + Unpin),
     limit: u64,
     whole: &mut BytesMut,
@@ -203,8 +225,8 @@ async fn gather(
     loop {
         // A decoder may give megabytes for one packet: let the deadline be looked at in between.
         tokio::task::coop::consume_budget().await;
-        whole.reserve(PIECE);
-        if from.read_buf(&mut whole.limit(PIECE)).await? == 0 {
+        whole.reserve(READ_CHUNK_BYTES);
+        if from.read_buf(&mut whole.limit(READ_CHUNK_BYTES)).await? == 0 {
             return Ok(());
         }
         if whole.len() as u64 > limit {
@@ -214,26 +236,26 @@ async fn gather(
 }
 
 /// The failure of a body that broke after `bytes`: an end that came too early is told apart from a connection that broke.
-fn truncated(error: &hyper::Error, bytes: u64) -> Failure {
+fn truncated_failure(error: &hyper::Error, bytes: u64) -> Failure {
     match head::io_error(error).map(io::Error::kind) {
         Some(io::ErrorKind::UnexpectedEof) => Failure::new(
             Code::BodyTruncated,
             format!("the body ended too early, after {bytes} bytes"),
         ),
-        _ => head::broken_in("its body", error, bytes),
+        _ => head::connection_failure("its body", error, bytes),
     }
 }
 
-fn empty() -> Failure {
+fn empty_failure() -> Failure {
     Failure::new(Code::EmptyBody, "the answer's body is empty")
 }
 
-fn too_large(limit: u64) -> Failure {
+fn too_large_failure(limit: u64) -> Failure {
     Failure::new(
         Code::BodyTooLarge,
         format!(
             "the body is over the limit of {} (`max_body`)",
-            text::size(limit)
+            text::format_size(limit)
         ),
     )
 }

@@ -8,20 +8,20 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use crate::clock::{Clock, Deadline};
-use crate::domain::{Code, Failure, Request};
+use crate::domain::{Code, Failure, ProviderRequest};
 
-use super::guard::{self, Word};
-use super::lookup::Lookup;
-use super::paced::Paced;
-use super::phase::{Meter, Phase, within};
-use super::tls::Tls;
+use super::guard::{self, AddressOrigin};
+use super::lookup::NameResolver;
+use super::paced::ThrottledStream;
+use super::phase::{ByteCounter, FetchPhase, run_until_deadline};
+use super::tls::TlsClient;
 use super::{eyeballs, proxy};
 
 /// What a connection is made to, and how.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct ConnectTarget {
     /// TLS or not.
-    pub(super) https: bool,
+    pub(super) is_https: bool,
     /// The provider's host.
     pub(super) host: Host<String>,
     /// The provider's port.
@@ -29,35 +29,35 @@ pub(super) struct Target {
     /// Whether the host's name may resolve to a private address.
     allow_private: bool,
     /// PEM of authorities trusted beside the public ones.
-    ca: Option<Arc<str>>,
+    ca_pem: Option<Arc<str>>,
     /// The proxy on the way, with its credentials.
     pub(super) proxy: Option<Url>,
 }
 
 /// What a connection runs over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait ConnectionStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ConnectionStream for S {}
 
 /// Makes connections.
 pub(super) struct Connector {
     /// Names to addresses.
-    pub(super) lookup: Lookup,
+    pub(super) resolver: NameResolver,
     /// Trust, and sessions to resume.
-    pub(super) tls: Tls,
+    pub(super) tls: TlsClient,
     /// To know what is left of a deadline.
     pub(super) clock: Clock,
 }
 
-impl Target {
+impl ConnectTarget {
     /// Where `request` goes; none without a host, which a valid configuration has.
-    pub(super) fn of(request: &Request) -> Option<Self> {
+    pub(super) fn from_request(request: &ProviderRequest) -> Option<Self> {
         Some(Self {
-            https: request.url.scheme() == "https",
+            is_https: request.url.scheme() == "https",
             host: request.url.host()?.to_owned(),
             port: request.url.port_or_known_default()?,
             allow_private: request.allow_private,
-            ca: request.ca.clone(),
+            ca_pem: request.ca_pem.clone(),
             proxy: request.proxy.as_ref().map(|proxy| proxy.0.clone()),
         })
     }
@@ -72,56 +72,64 @@ impl Connector {
     /// A new connection to `target`, ready for a request.
     pub(super) async fn connect(
         &self,
-        target: &Target,
+        target: &ConnectTarget,
         deadline: Deadline,
-    ) -> Result<Box<dyn Stream>, Failure> {
-        let tcp = self.reach(target, deadline).await?;
-        if !target.https {
+    ) -> Result<Box<dyn ConnectionStream>, Failure> {
+        let tcp = self.connect_tcp(target, deadline).await?;
+        if !target.is_https {
             return Ok(Box::new(tcp));
         }
-        let none = Arc::<Meter>::default();
-        let tcp = Paced::new(tcp, Arc::clone(&none));
+        let none = Arc::<ByteCounter>::default();
+        let tcp = ThrottledStream::new(tcp, Arc::clone(&none));
         let tcp = match &target.proxy {
             Some(proxy) => {
-                within(
+                run_until_deadline(
                     deadline,
-                    Phase::Tunnel,
+                    FetchPhase::Tunnel,
                     &none,
-                    proxy::tunnel(tcp, proxy, &target.authority()),
+                    proxy::open_tunnel(tcp, proxy, &target.authority()),
                 )
                 .await?
             }
             None => tcp,
         };
         none.reset();
-        let handshake = self.tls.handshake(tcp, &target.host, target.ca.as_ref());
+        let handshake = self
+            .tls
+            .handshake(tcp, &target.host, target.ca_pem.as_ref());
         Ok(Box::new(
-            within(deadline, Phase::Tls, &none, handshake).await?,
+            run_until_deadline(deadline, FetchPhase::Tls, &none, handshake).await?,
         ))
     }
 
     /// A TCP connection to the target, or to its proxy. The proxy is the operator's own word; what a name means is then
     /// the proxy's to decide, and all that can be judged here is a literal address behind it.
-    async fn reach(&self, target: &Target, deadline: Deadline) -> Result<TcpStream, Failure> {
+    async fn connect_tcp(
+        &self,
+        target: &ConnectTarget,
+        deadline: Deadline,
+    ) -> Result<TcpStream, Failure> {
         let Some(proxy) = &target.proxy else {
             return self
-                .dial(
+                .connect_host(
                     &target.host,
                     target.port,
-                    word(&target.host, target.allow_private),
+                    address_origin(&target.host, target.allow_private),
                     deadline,
                 )
                 .await;
         };
-        allowed(
-            &literal(&target.host).into_iter().collect::<Vec<_>>(),
-            Word::Operator,
+        permitted_addresses(
+            &literal_address(&target.host)
+                .into_iter()
+                .collect::<Vec<_>>(),
+            AddressOrigin::Configured,
         )?;
         let (Some(host), Some(port)) = (proxy.host(), proxy.port_or_known_default()) else {
             return Err(Failure::new(Code::ConnectFailed, "the proxy has no host"));
         };
         let dialled = self
-            .dial(&host.to_owned(), port, Word::Operator, deadline)
+            .connect_host(&host.to_owned(), port, AddressOrigin::Configured, deadline)
             .await;
         dialled.map_err(|failure| {
             Failure::new(
@@ -131,45 +139,51 @@ impl Connector {
         })
     }
 
-    async fn dial(
+    async fn connect_host(
         &self,
         host: &Host<String>,
         port: u16,
-        word: Word,
+        word: AddressOrigin,
         by: Deadline,
     ) -> Result<TcpStream, Failure> {
-        let none = Meter::default();
+        let none = ByteCounter::default();
         let addresses = match host {
             Host::Domain(name) => {
-                within(by, Phase::Lookup, &none, self.lookup.addresses(name)).await?
+                run_until_deadline(
+                    by,
+                    FetchPhase::Lookup,
+                    &none,
+                    self.resolver.resolve_host(name),
+                )
+                .await?
             }
-            address => literal(address).into_iter().collect(),
+            address => literal_address(address).into_iter().collect(),
         };
-        let addresses = allowed(&addresses, word)?;
+        let addresses = permitted_addresses(&addresses, word)?;
         let left = by.at.saturating_duration_since(self.clock.instant());
-        within(
+        run_until_deadline(
             by,
-            Phase::Connect,
+            FetchPhase::Connect,
             &none,
-            eyeballs::connect(&addresses, port, left),
+            eyeballs::connect_first(&addresses, port, left),
         )
         .await
     }
 }
 
 /// Whose word it is that `host` may be connected to.
-fn word(host: &Host<String>, allow_private: bool) -> Word {
+fn address_origin(host: &Host<String>, allow_private: bool) -> AddressOrigin {
     match host {
         Host::Domain(name)
             if !allow_private && !matches!(name.as_str(), "localhost" | "localhost.") =>
         {
-            Word::Lookup
+            AddressOrigin::Resolved
         }
-        _ => Word::Operator,
+        _ => AddressOrigin::Configured,
     }
 }
 
-fn literal(host: &Host<String>) -> Option<IpAddr> {
+fn literal_address(host: &Host<String>) -> Option<IpAddr> {
     match host {
         Host::Ipv4(address) => Some((*address).into()),
         Host::Ipv6(address) => Some((*address).into()),
@@ -178,8 +192,8 @@ fn literal(host: &Host<String>) -> Option<IpAddr> {
 }
 
 /// Those of `addresses` that may be connected to; a failure if none of several may.
-fn allowed(addresses: &[IpAddr], word: Word) -> Result<Vec<IpAddr>, Failure> {
-    let objection = |address: &IpAddr| guard::objection(*address, word);
+fn permitted_addresses(addresses: &[IpAddr], word: AddressOrigin) -> Result<Vec<IpAddr>, Failure> {
+    let objection = |address: &IpAddr| guard::blocked_reason(*address, word);
     let good: Vec<IpAddr> = addresses
         .iter()
         .copied()
@@ -193,8 +207,8 @@ fn allowed(addresses: &[IpAddr], word: Word) -> Result<Vec<IpAddr>, Failure> {
         return Ok(good);
     };
     let blocked = match word {
-        Word::Operator => format!("{objection} may not be connected to"),
-        Word::Lookup => {
+        AddressOrigin::Configured => format!("{objection} may not be connected to"),
+        AddressOrigin::Resolved => {
             format!(
                 "the host's name resolves to {objection}; `allow_private = true` would allow a private one"
             )
@@ -207,38 +221,39 @@ fn allowed(addresses: &[IpAddr], word: Word) -> Result<Vec<IpAddr>, Failure> {
 mod tests {
     use super::*;
 
-    fn verdict(addresses: &[&str], word: Word) -> Result<usize, String> {
+    fn permitted_count(addresses: &[&str], word: AddressOrigin) -> Result<usize, String> {
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        allowed(&addresses, word)
+        permitted_addresses(&addresses, word)
             .map(|good| good.len())
             .map_err(|failure| failure.message.to_string())
     }
 
     #[test]
-    fn only_the_allowed_of_mixed_addresses_are_tried() {
+    fn blocked_addresses_are_skipped() {
         assert_eq!(
-            verdict(&["127.0.0.1", "8.8.8.8", "::1"], Word::Lookup),
+            permitted_count(&["127.0.0.1", "8.8.8.8", "::1"], AddressOrigin::Resolved),
             Ok(1)
         );
         assert_eq!(
-            verdict(&["127.0.0.1", "169.254.169.254"], Word::Operator),
+            permitted_count(&["127.0.0.1", "169.254.169.254"], AddressOrigin::Configured),
             Ok(1)
         );
         assert!(
-            verdict(&["127.0.0.1", "::1"], Word::Lookup)
+            permitted_count(&["127.0.0.1", "::1"], AddressOrigin::Resolved)
                 .unwrap_err()
                 .contains("a loopback address")
         );
         assert!(
-            verdict(&["169.254.169.254"], Word::Operator)
+            permitted_count(&["169.254.169.254"], AddressOrigin::Configured)
                 .unwrap_err()
                 .contains("metadata")
         );
     }
 
     #[test]
-    fn only_localhost_and_literals_are_the_operators_word() {
-        let of = |url: &str| word(&Url::parse(url).unwrap().host().unwrap().to_owned(), false);
+    fn address_origin_follows_the_host() {
+        let of =
+            |url: &str| address_origin(&Url::parse(url).unwrap().host().unwrap().to_owned(), false);
         for own in [
             "http://localhost/",
             "http://LOCALHOST./",
@@ -246,14 +261,14 @@ mod tests {
             "http://2130706433/",
             "http://[::1]/",
         ] {
-            assert_eq!(of(own), Word::Operator, "{own}");
+            assert_eq!(of(own), AddressOrigin::Configured, "{own}");
         }
         for other in [
             "http://a.localhost/",
             "http://localhost.example/",
             "http://127.0.0.1.nip.io/",
         ] {
-            assert_eq!(of(other), Word::Lookup, "{other}");
+            assert_eq!(of(other), AddressOrigin::Resolved, "{other}");
         }
     }
 }

@@ -14,35 +14,35 @@ use tokio::net::TcpStream;
 use crate::domain::{Code, Failure};
 
 /// More addresses of one name than this are not tried.
-const MOST: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// How long an address may be silent before the next is tried beside it, at most.
-const PATIENCE: Duration = Duration::from_millis(250);
+const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-type Attempt = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
+type ConnectAttempt = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
 
 /// Connects to one of `addresses`, trying each within `left`.
-pub(super) async fn connect(
+pub(super) async fn connect_first(
     addresses: &[IpAddr],
     port: u16,
     left: Duration,
 ) -> Result<TcpStream, Failure> {
-    let mut waiting: VecDeque<SocketAddr> = turns(addresses)
+    let mut waiting: VecDeque<SocketAddr> = interleave_families(addresses)
         .map(|ip| SocketAddr::new(ip, port))
         .collect();
     // With little time left, the last address still gets half of it.
-    let patience = PATIENCE.min(left / (2 * waiting.len().max(1) as u32));
-    let mut running: Vec<Attempt> = Vec::new();
+    let patience = CONNECTION_ATTEMPT_DELAY.min(left / (2 * waiting.len().max(1) as u32));
+    let mut running: Vec<ConnectAttempt> = Vec::new();
     let mut failed: Vec<(SocketAddr, io::Error)> = Vec::new();
     loop {
         match waiting.pop_front() {
             Some(address) => running.push(Box::pin(async move {
                 (address, TcpStream::connect(address).await)
             })),
-            None if running.is_empty() => return Err(failure(&failed)),
+            None if running.is_empty() => return Err(select_failure(&failed)),
             None => {}
         }
-        let next = first(&mut running);
+        let next = first_finished(&mut running);
         let ended = if waiting.is_empty() {
             Ok(next.await)
         } else {
@@ -61,7 +61,7 @@ pub(super) async fn connect(
 }
 
 /// The first of the running attempts to end.
-async fn first(running: &mut Vec<Attempt>) -> (SocketAddr, io::Result<TcpStream>) {
+async fn first_finished(running: &mut Vec<ConnectAttempt>) -> (SocketAddr, io::Result<TcpStream>) {
     let mut one = pin!(poll_fn(|cx: &mut Context<'_>| {
         for index in 0..running.len() {
             if let Poll::Ready(ended) = running[index].as_mut().poll(cx) {
@@ -75,7 +75,7 @@ async fn first(running: &mut Vec<Attempt>) -> (SocketAddr, io::Result<TcpStream>
 }
 
 /// Both families by turns, the lookup's first address first.
-fn turns(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+fn interleave_families(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
     let (mut one, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
         .iter()
@@ -84,11 +84,11 @@ fn turns(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
         std::mem::swap(&mut one, &mut other);
         other.pop_front().or_else(|| one.pop_front())
     })
-    .take(MOST)
+    .take(MAX_ADDRESSES)
 }
 
 /// The most telling of the failures: a refusal shows that the host is there.
-fn failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
+fn select_failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     let of = |kind| failed.iter().find(|(_, error)| error.kind() == kind);
     let others = if failed.len() > 1 {
         format!(" (the best of {} addresses)", failed.len())
@@ -119,12 +119,15 @@ fn failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     };
     Failure::new(
         Code::ConnectFailed,
-        format!("connecting to {address} failed: {}{others}", reason(error)),
+        format!(
+            "connecting to {address} failed: {}{others}",
+            system_reason(error)
+        ),
     )
 }
 
 /// The system's words, without its number.
-fn reason(error: &io::Error) -> String {
+fn system_reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error")
         .next()
@@ -137,14 +140,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reset_is_told_from_a_refusal() {
+    fn reset_differs_from_refusal() {
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
         let code = |kinds: &[io::ErrorKind]| {
             let failed: Vec<_> = kinds
                 .iter()
                 .map(|kind| (address, io::Error::from(*kind)))
                 .collect();
-            failure(&failed).code
+            select_failure(&failed).code
         };
         assert_eq!(
             code(&[io::ErrorKind::ConnectionReset]),
@@ -161,17 +164,21 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_beginning_with_the_lookups_first() {
+    fn address_families_alternate() {
         let parse = |texts: &[&str]| {
             texts
                 .iter()
                 .map(|text| text.parse().unwrap())
                 .collect::<Vec<IpAddr>>()
         };
-        let order = turns(&parse(&["::1", "::2", "::3", "1.1.1.1"])).collect::<Vec<_>>();
+        let order =
+            interleave_families(&parse(&["::1", "::2", "::3", "1.1.1.1"])).collect::<Vec<_>>();
         assert_eq!(order, parse(&["::1", "1.1.1.1", "::2", "::3"]));
-        let order = turns(&parse(&["1.1.1.1", "2.2.2.2", "::1"])).collect::<Vec<_>>();
+        let order = interleave_families(&parse(&["1.1.1.1", "2.2.2.2", "::1"])).collect::<Vec<_>>();
         assert_eq!(order, parse(&["1.1.1.1", "::1", "2.2.2.2"]));
-        assert_eq!(turns(&vec![IpAddr::from([1, 1, 1, 1]); 1000]).count(), MOST);
+        assert_eq!(
+            interleave_families(&vec![IpAddr::from([1, 1, 1, 1]); 1000]).count(),
+            MAX_ADDRESSES
+        );
     }
 }

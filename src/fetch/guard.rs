@@ -7,31 +7,31 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::domain::{carried_v4, is_metadata};
+use crate::domain::{embedded_ipv4_addresses, is_metadata_address};
 
 /// Who says that an address may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum AddressOrigin {
     /// The configuration: a literal address, `localhost`, or `allow_private = true`.
-    Operator,
+    Configured,
     /// A name lookup.
-    Lookup,
+    Resolved,
 }
 
 /// What is wrong with connecting to `address` on the word of `word`; none if nothing is.
-pub(super) fn objection(address: IpAddr, word: Word) -> Option<&'static str> {
-    if is_metadata(address) {
+pub(super) fn blocked_reason(address: IpAddr, word: AddressOrigin) -> Option<&'static str> {
+    if is_metadata_address(address) {
         return Some("a cloud metadata address");
     }
     match (word, address) {
-        (Word::Operator, _) => None,
-        (Word::Lookup, IpAddr::V4(address)) => objection_v4(address),
-        (Word::Lookup, IpAddr::V6(address)) => objection_v6(address),
+        (AddressOrigin::Configured, _) => None,
+        (AddressOrigin::Resolved, IpAddr::V4(address)) => blocked_reason_v4(address),
+        (AddressOrigin::Resolved, IpAddr::V6(address)) => blocked_reason_v6(address),
     }
 }
 
 /// What makes an IPv4 address another thing than one of the public Internet.
-fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
+fn blocked_reason_v4(address: Ipv4Addr) -> Option<&'static str> {
     match address.octets() {
         [127, ..] => Some("a loopback address"),
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some("a private address"),
@@ -50,8 +50,8 @@ fn objection_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 /// The same for IPv6, where only `2000::/3` is of the public Internet, and NAT64's prefix by what it carries.
-fn objection_v6(address: Ipv6Addr) -> Option<&'static str> {
-    if let Some(objection) = carried_v4(address).find_map(objection_v4) {
+fn blocked_reason_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if let Some(objection) = embedded_ipv4_addresses(address).find_map(blocked_reason_v4) {
         return Some(objection);
     }
     match address.segments() {
@@ -73,12 +73,12 @@ mod tests {
 
     use super::*;
 
-    fn named(address: &str) -> Option<&'static str> {
-        objection(address.parse().unwrap(), Word::Lookup)
+    fn resolved_reason(address: &str) -> Option<&'static str> {
+        blocked_reason(address.parse().unwrap(), AddressOrigin::Resolved)
     }
 
     #[test]
-    fn names_lead_to_the_public_internet_only() {
+    fn resolved_private_ip_is_blocked() {
         for public in [
             "8.8.8.8",
             "100.63.0.1",
@@ -88,7 +88,7 @@ mod tests {
             "192.0.1.1",
             "223.255.255.255",
         ] {
-            assert_eq!(named(public), None, "{public}");
+            assert_eq!(resolved_reason(public), None, "{public}");
         }
         for public in [
             "2606:4700::1111",
@@ -97,7 +97,7 @@ mod tests {
             "64:ff9b::808:808",
             "2002:808:808::1",
         ] {
-            assert_eq!(named(public), None, "{public}");
+            assert_eq!(resolved_reason(public), None, "{public}");
         }
         for refused in [
             "127.0.0.1",
@@ -152,12 +152,12 @@ mod tests {
             "::ffff:0:10.0.0.1",
             "64:ff9b:0:0:0:1:808:808",
         ] {
-            assert!(named(refused).is_some(), "{refused}");
+            assert!(resolved_reason(refused).is_some(), "{refused}");
         }
     }
 
     #[test]
-    fn metadata_is_refused_on_anybodys_word_and_in_any_form() {
+    fn metadata_address_is_blocked() {
         for address in [
             "169.254.169.254",
             "169.254.170.2",
@@ -172,15 +172,15 @@ mod tests {
             "fe80::5efe:169.254.169.254",
             "::ffff:0:169.254.169.254",
         ] {
-            for word in [Word::Operator, Word::Lookup] {
-                let objection = objection(address.parse().unwrap(), word);
+            for word in [AddressOrigin::Configured, AddressOrigin::Resolved] {
+                let objection = blocked_reason(address.parse().unwrap(), word);
                 assert_eq!(objection, Some("a cloud metadata address"), "{address}");
             }
         }
     }
 
     #[test]
-    fn the_operator_may_name_any_other_address() {
+    fn configured_address_is_allowed() {
         for address in [
             "127.0.0.1",
             "10.1.2.3",
@@ -191,7 +191,7 @@ mod tests {
             "0.0.0.0",
         ] {
             assert_eq!(
-                objection(address.parse().unwrap(), Word::Operator),
+                blocked_reason(address.parse().unwrap(), AddressOrigin::Configured),
                 None,
                 "{address}"
             );
@@ -200,11 +200,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_refused_is_refused_in_every_wrapping(bits in any::<u32>(), other in any::<[u16; 8]>()) {
+        fn embedded_ipv4_is_judged_too(bits in any::<u32>(), other in any::<[u16; 8]>()) {
             let inner = Ipv4Addr::from(bits);
             let special = inner.is_private() || inner.is_loopback() || inner.is_link_local() || inner.is_multicast()
                 || inner.is_broadcast() || inner.is_documentation() || inner.is_unspecified();
-            let refused = objection(inner.into(), Word::Lookup).is_some();
+            let refused = blocked_reason(inner.into(), AddressOrigin::Resolved).is_some();
             prop_assert!(refused || !special);
             let [high, low] = [(bits >> 16) as u16, bits as u16];
             let wrappings = [
@@ -212,11 +212,11 @@ mod tests {
                 Ipv6Addr::new(0x2002, high, low, other[3], other[4], other[5], other[6], other[7]),
             ];
             for wrapped in wrappings {
-                prop_assert_eq!(objection(wrapped.into(), Word::Lookup).is_some(), refused, "{}", wrapped);
+                prop_assert_eq!(blocked_reason(wrapped.into(), AddressOrigin::Resolved).is_some(), refused, "{}", wrapped);
             }
-            prop_assert!(objection(inner.to_ipv6_mapped().into(), Word::Lookup).is_some());
+            prop_assert!(blocked_reason(inner.to_ipv6_mapped().into(), AddressOrigin::Resolved).is_some());
             let public = other[0] & 0xe000 == 0x2000 || other[0] == 0x64;
-            prop_assert!(public || objection(Ipv6Addr::from(other).into(), Word::Lookup).is_some());
+            prop_assert!(public || blocked_reason(Ipv6Addr::from(other).into(), AddressOrigin::Resolved).is_some());
         }
     }
 }

@@ -4,17 +4,17 @@
 use std::error::Error;
 use std::io;
 
-use crate::domain::{Code, Failure, Time, spell};
+use crate::domain::{Code, Failure, Time, format_duration};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{StatusCode, Version};
 
-use super::link::{HEAD, HEADERS};
+use super::link::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::{FetchError, retry_after, text, tls};
 
 /// The one coding that a body may have on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(super) enum BodyCoding {
     /// RFC 1952
     Gzip,
     /// RFC 7932
@@ -24,7 +24,7 @@ pub(super) enum Coding {
 }
 
 /// Refuses a head whose framing two readers could understand in two ways.
-pub(super) fn framing(head: &Parts) -> Result<(), Failure> {
+pub(super) fn check_framing(head: &Parts) -> Result<(), Failure> {
     let headers = &head.headers;
     let doubt = |what: &str| {
         Err(Failure::new(
@@ -54,7 +54,7 @@ pub(super) fn framing(head: &Parts) -> Result<(), Failure> {
 }
 
 /// Why the status promises no whole body, if it does not.
-pub(super) fn objection(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
+pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
     let (code, why) = match status.as_u16() {
         204 | 205 => (Code::EmptyBody, ": an answer without a body"),
         206 => (Code::HttpStatus, ": a part of a body is no answer"),
@@ -71,12 +71,12 @@ pub(super) fn objection(status: StatusCode, headers: &HeaderMap) -> Option<Failu
         400..=599 if headers.contains_key(RETRY_AFTER) => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),
     };
-    Some(Failure::new(code, line(status) + why))
+    Some(Failure::new(code, status_line(status) + why))
 }
 
 /// `failure` with what the body's problem details say, already escaped, and with how long the provider asks to be left
 /// alone.
-pub(super) fn explained(
+pub(super) fn build_fetch_error(
     failure: &Failure,
     title: Option<&str>,
     headers: &HeaderMap,
@@ -85,10 +85,10 @@ pub(super) fn explained(
     let title = title
         .map(|title| format!(": \"{title}\""))
         .unwrap_or_default();
-    let retry_after =
-        retry_after::of_head(headers, now).filter(|_| failure.code == Code::RateLimited);
+    let retry_after = retry_after::longest_retry_after(headers, now)
+        .filter(|_| failure.code == Code::RateLimited);
     let hold = retry_after
-        .map(|hold| format!("; left alone for {}", spell(hold)))
+        .map(|hold| format!("; left alone for {}", format_duration(hold)))
         .unwrap_or_default();
     FetchError {
         failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)),
@@ -97,7 +97,7 @@ pub(super) fn explained(
 }
 
 /// The coding of the body; none for a plain one.
-pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
+pub(super) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCoding>, Failure> {
     let failed = |message| Err(Failure::new(Code::DecodeFailed, message));
     let mut found = None;
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -109,9 +109,9 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
         {
             let coding = match token.as_str() {
                 "" | "identity" => continue,
-                "gzip" | "x-gzip" => Coding::Gzip,
-                "br" => Coding::Brotli,
-                "zstd" => Coding::Zstd,
+                "gzip" | "x-gzip" => BodyCoding::Gzip,
+                "br" => BodyCoding::Brotli,
+                "zstd" => BodyCoding::Zstd,
                 _ => return failed("the content coding is none of gzip, br and zstd"),
             };
             if found.replace(coding).is_some() {
@@ -123,40 +123,42 @@ pub(super) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
 }
 
 /// Why there is no head, after `bytes` of an answer.
-pub(super) fn broken(error: &hyper::Error, bytes: u64) -> Failure {
-    broken_in("an answer", error, bytes)
+pub(super) fn head_failure(error: &hyper::Error, bytes: u64) -> Failure {
+    connection_failure("an answer", error, bytes)
 }
 
 /// Why there is no more of `part`, after `bytes` of it.
-pub(super) fn broken_in(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
+pub(super) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
     let io = io_error(error);
     if let Some(error) = io.and_then(tls::tls_error) {
-        return tls::later(error);
+        return tls::post_handshake_failure(error);
     }
     if error.is_parse_too_large() {
-        let limit = text::size(HEAD as u64);
+        let limit = text::format_size(MAX_HEAD_BYTES as u64);
         let what = format!(
-            "its head is over the limit of {limit} or {HEADERS} headers, or its Content-Length over any"
+            "its head is over the limit of {limit} or {MAX_HEADERS} headers, or its Content-Length over any"
         );
-        return invalid(&what);
+        return invalid_http_failure(&what);
     }
     if error.is_parse() {
-        return invalid(&error.to_string());
+        return invalid_http_failure(&error.to_string());
     }
     if error.is_canceled() && bytes > 0 {
-        return invalid("bytes came before the request was sent");
+        return invalid_http_failure("bytes came before the request was sent");
     }
     match io.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => invalid("bad chunks"),
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+            invalid_http_failure("bad chunks")
+        }
         Some(
             kind @ (io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe),
-        ) => closed(&format!("the connection broke ({kind})"), part, bytes),
+        ) => closed_failure(&format!("the connection broke ({kind})"), part, bytes),
         Some(io::ErrorKind::UnexpectedEof) | None => {
-            closed("the server closed the connection", part, bytes)
+            closed_failure("the server closed the connection", part, bytes)
         }
-        Some(kind) => closed(&format!("the connection failed ({kind})"), part, bytes),
+        Some(kind) => closed_failure(&format!("the connection failed ({kind})"), part, bytes),
     }
 }
 
@@ -165,14 +167,14 @@ pub(super) fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     error.source()?.downcast_ref()
 }
 
-fn invalid(what: &str) -> Failure {
+fn invalid_http_failure(what: &str) -> Failure {
     Failure::new(
         Code::HttpProtocol,
         format!("the answer is not valid HTTP/1: {what}"),
     )
 }
 
-fn closed(what: &str, part: &str, bytes: u64) -> Failure {
+fn closed_failure(what: &str, part: &str, bytes: u64) -> Failure {
     let when = if bytes == 0 {
         format!("before any byte of {part}")
     } else {
@@ -182,7 +184,7 @@ fn closed(what: &str, part: &str, bytes: u64) -> Failure {
 }
 
 /// `HTTP 503 Service Unavailable`, with the RFC's reason, not the provider's.
-fn line(status: StatusCode) -> String {
+fn status_line(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("HTTP {} {reason}", status.as_str()),
         None => format!("HTTP {}", status.as_str()),

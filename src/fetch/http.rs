@@ -12,180 +12,189 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use crate::clock::{Clock, Deadline};
-use crate::domain::{Code, Failure, Provider, Secrets, Veil};
+use crate::domain::{Code, Failure, Provider, Redactor, SecretSet};
 
-use super::body::Wire;
-use super::connect::{Connector, Target};
-use super::link::Link;
-use super::lookup::{self, Ask, Lookup};
-use super::phase::{Meter, Phase, within};
-use super::pool::Pool;
-use super::tls::Tls;
+use super::body::BodyReader;
+use super::connect::{ConnectTarget, Connector};
+use super::link::ProviderConnection;
+use super::lookup::{self, NameResolver, ResolveFn};
+use super::phase::{ByteCounter, FetchPhase, run_until_deadline};
+use super::pool::ConnectionPool;
+use super::tls::TlsClient;
 use super::{Fetch, FetchError, Payload, head, request, text};
 
 /// The most bytes of a failing answer's body that are looked at.
-const PROBLEM: u64 = 8 * 1024;
+const MAX_PROBLEM_BYTES: u64 = 8 * 1024;
 
 /// How long a failing answer's body is waited for, at most: its status already says that it failed.
-const PROBLEM_PATIENCE: Duration = Duration::from_millis(100);
+const PROBLEM_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Fetches over HTTP/1.1; one for the whole process, so that connections are kept, and TLS
 /// sessions and lookups shared.
 pub struct HttpFetch {
     connector: Connector,
-    pool: Pool,
-    veil: RwLock<Veil>,
+    pool: ConnectionPool,
+    redactor: RwLock<Redactor>,
     clock: Clock,
 }
 
 /// What of a problem details body (RFC 9457) is worth quoting.
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemTitle {
     title: Option<String>,
 }
 
 /// A request's end on one connection.
-struct Fault {
+struct ExchangeError {
     error: FetchError,
     /// The connection was over before the request could be sent, or closed before any byte of an answer came, or only a
     /// [farewell](is_farewell) came over it.
-    dead: bool,
+    was_connection_dead: bool,
 }
 
 impl HttpFetch {
     /// A fetcher that resolves names by the system and masks `secrets` in its messages.
-    pub fn new(clock: Clock, secrets: Secrets) -> Self {
-        Self::with_lookup(clock, secrets, lookup::system())
+    pub fn new(clock: Clock, secrets: SecretSet) -> Self {
+        Self::with_resolver(clock, secrets, lookup::system_resolver())
     }
 
     /// A fetcher that resolves names by `ask`.
-    pub fn with_lookup(clock: Clock, secrets: Secrets, ask: Ask) -> Self {
+    pub fn with_resolver(clock: Clock, secrets: SecretSet, ask: ResolveFn) -> Self {
         let connector = Connector {
-            lookup: Lookup::new(ask),
-            tls: Tls::default(),
+            resolver: NameResolver::new(ask),
+            tls: TlsClient::default(),
             clock,
         };
-        let veil = RwLock::new(Veil::from(secrets));
+        let veil = RwLock::new(Redactor::from(secrets));
         Self {
             connector,
-            pool: Pool::default(),
-            veil,
+            pool: ConnectionPool::default(),
+            redactor: veil,
             clock,
         }
     }
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
-    pub fn set_secrets(&self, secrets: Secrets) {
-        self.veil
+    pub fn set_secrets(&self, secrets: SecretSet) {
+        self.redactor
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .replace(secrets);
+            .replace_secrets(secrets);
     }
 
-    async fn attempt(
+    async fn run_attempt(
         &self,
         provider: &Provider,
         deadline: Deadline,
     ) -> Result<Payload, FetchError> {
-        let Some(target) = Target::of(&provider.request) else {
-            return Err(request::unwritable().into());
+        let Some(target) = ConnectTarget::from_request(&provider.request) else {
+            return Err(request::unwritable_request().into());
         };
-        let request = request::build(&provider.request, &target)?;
-        let resting = if repeatable(&request) {
-            self.pool.take(&provider.request, self.clock.instant())
+        let request = request::build_request(&provider.request, &target)?;
+        let resting = if has_safe_method(&request) {
+            self.pool.take_idle(&provider.request, self.clock.instant())
         } else {
             None
         };
         if let Some(link) = resting {
             match self
-                .exchange(link, request.clone(), provider, deadline)
+                .exchange_request(link, request.clone(), provider, deadline)
                 .await
             {
                 Ok(payload) => return Ok(payload),
                 Err(fault) => {
                     // Whatever befell this connection may have befallen the others that rest: a way that went dark
                     // must not cost one attempt for each.
-                    self.pool.forget(&provider.request);
-                    if !fault.dead {
+                    self.pool.close_for_request(&provider.request);
+                    if !fault.was_connection_dead {
                         return Err(fault.error);
                     }
                 }
             }
         }
         let stream = self.connector.connect(&target, deadline).await?;
-        let link = Link::open(stream)
+        let link = ProviderConnection::open(stream)
             .await
-            .map_err(|error| head::broken(&error, 0))?;
-        self.exchange(link, request, provider, deadline)
+            .map_err(|error| head::head_failure(&error, 0))?;
+        self.exchange_request(link, request, provider, deadline)
             .await
             .map_err(|fault| fault.error)
     }
 
     /// One request and its answer over `link`, which goes to the pool if it may and somebody would take it from there.
-    async fn exchange(
+    async fn exchange_request(
         &self,
-        mut link: Link,
+        mut link: ProviderConnection,
         request: Request<Full<Bytes>>,
         provider: &Provider,
         deadline: Deadline,
-    ) -> Result<Payload, Fault> {
-        let (meter, again) = (link.meter(), repeatable(&request));
+    ) -> Result<Payload, ExchangeError> {
+        let (meter, again) = (link.counter(), has_safe_method(&request));
         let mut unsent = false;
         let sent = async {
-            link.send(request).await.map_err(|error| {
+            link.send_request(request).await.map_err(|error| {
                 unsent = error.is_canceled();
-                head::broken(&error, meter.bytes())
+                head::head_failure(&error, meter.bytes())
             })
         };
-        let (head, body) = match within(deadline, Phase::Head, &meter, sent).await {
+        let (head, body) = match run_until_deadline(deadline, FetchPhase::Head, &meter, sent).await
+        {
             Ok(answer) => answer.into_parts(),
             Err(failure) => {
                 let dead = unsent || (failure.code == Code::ConnectionClosed && meter.bytes() == 0);
-                return Err(Fault {
+                return Err(ExchangeError {
                     error: failure.into(),
-                    dead,
+                    was_connection_dead: dead,
                 });
             }
         };
-        let dead = is_farewell(&head);
+        let dead = is_idle_timeout_response(&head);
         let taken = self
-            .take_body(&mut link, head, body, provider.request.max_body, deadline)
+            .read_payload(&mut link, head, body, provider.request.max_body, deadline)
             .await;
-        let payload = taken.map_err(|error| Fault { error, dead })?;
+        let payload = taken.map_err(|error| ExchangeError {
+            error,
+            was_connection_dead: dead,
+        })?;
         if again {
-            self.pool.put(&provider.request, link, self.clock.instant());
+            self.pool
+                .put_idle(&provider.request, link, self.clock.instant());
         }
         Ok(payload)
     }
 
-    async fn take_body(
+    async fn read_payload(
         &self,
-        link: &mut Link,
+        link: &mut ProviderConnection,
         head: Parts,
         body: Incoming,
         limit: u64,
         deadline: Deadline,
     ) -> Result<Payload, FetchError> {
-        head::framing(&head)?;
-        if let Some(failure) = head::objection(head.status, &head.headers) {
-            let title = self.title(link, &head.headers, body, deadline).await;
-            return Err(head::explained(
+        head::check_framing(&head)?;
+        if let Some(failure) = head::status_failure(head.status, &head.headers) {
+            let title = self
+                .read_problem_title(link, &head.headers, body, deadline)
+                .await;
+            return Err(head::build_fetch_error(
                 &failure,
                 title.as_deref(),
                 &head.headers,
                 self.clock.now(),
             ));
         }
-        let coding = head::coding(&head.headers)?;
-        let meter = Meter::default();
-        let read = Wire::new(link, body, &meter, limit).read(coding, limit);
-        Ok(Payload(within(deadline, Phase::Body, &meter, read).await?))
+        let coding = head::parse_content_coding(&head.headers)?;
+        let meter = ByteCounter::default();
+        let read = BodyReader::new(link, body, &meter, limit).read_decoded(coding, limit);
+        Ok(Payload(
+            run_until_deadline(deadline, FetchPhase::Body, &meter, read).await?,
+        ))
     }
 
     /// The title of a failing answer's problem details, if it has some and they come soon: masked, escaped, short.
-    async fn title(
+    async fn read_problem_title(
         &self,
-        link: &mut Link,
+        link: &mut ProviderConnection,
         headers: &HeaderMap,
         body: Incoming,
         deadline: Deadline,
@@ -197,36 +206,37 @@ impl HttpFetch {
         {
             return None;
         }
-        let coding = head::coding(headers).ok()?;
-        let meter = Meter::default();
-        let read = Wire::new(link, body, &meter, PROBLEM).read(coding, PROBLEM);
+        let coding = head::parse_content_coding(headers).ok()?;
+        let meter = ByteCounter::default();
+        let read = BodyReader::new(link, body, &meter, MAX_PROBLEM_BYTES)
+            .read_decoded(coding, MAX_PROBLEM_BYTES);
         let left = deadline.at.saturating_duration_since(self.clock.instant());
-        let bytes = tokio::time::timeout(PROBLEM_PATIENCE.min(left / 2), read)
+        let bytes = tokio::time::timeout(PROBLEM_TIMEOUT.min(left / 2), read)
             .await
             .ok()?
             .ok()?;
-        let title = serde_json::from_slice::<Problem>(&bytes).ok()?.title?;
+        let title = serde_json::from_slice::<ProblemTitle>(&bytes).ok()?.title?;
         // Masked before it is escaped and cut, either of which could hide a secret from the mask.
-        Some(text::quote(&self.mask(&title)))
+        Some(text::quote_escaped(&self.redact_text(&title)))
     }
 
-    fn mask(&self, text: &str) -> String {
-        self.veil
+    fn redact_text(&self, text: &str) -> String {
+        self.redactor
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .mask(text)
+            .redact(text)
     }
 }
 
 impl Fetch for HttpFetch {
     async fn fetch(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
-        let ended = self.attempt(provider, deadline).await;
+        let ended = self.run_attempt(provider, deadline).await;
         ended.map_err(
             |FetchError {
                  failure,
                  retry_after,
              }| {
-                let failure = Failure::new(failure.code, self.mask(&failure.message));
+                let failure = Failure::new(failure.code, self.redact_text(&failure.message));
                 FetchError {
                     failure,
                     retry_after,
@@ -247,7 +257,7 @@ impl From<Failure> for FetchError {
 
 /// Whether an answer is a server's goodbye to a connection that rested too long for it (RFC 9110, 15.5.9), rather than
 /// one to the request that crossed it on the way.
-fn is_farewell(head: &Parts) -> bool {
+fn is_idle_timeout_response(head: &Parts) -> bool {
     let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     head.status == StatusCode::REQUEST_TIMEOUT
         && head.headers.get(CONNECTION).is_some_and(closes)
@@ -256,6 +266,6 @@ fn is_farewell(head: &Parts) -> bool {
 
 /// Whether sending the request twice does no more than sending it once; others always get a new connection, since they
 /// could not be sent again if a resting one turned out dead.
-fn repeatable(request: &Request<Full<Bytes>>) -> bool {
+fn has_safe_method(request: &Request<Full<Bytes>>) -> bool {
     matches!(request.method().as_str(), "GET" | "HEAD")
 }

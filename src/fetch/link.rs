@@ -13,72 +13,74 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::connect;
-use super::paced::Paced;
-use super::phase::Meter;
+use super::paced::ThrottledStream;
+use super::phase::ByteCounter;
 
 /// The most bytes of an answer's head, and of the read buffer behind a body.
-pub(super) const HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// The most headers of an answer: hyper's own limit, which it keeps without an allocation as long as nobody sets it.
-pub(super) const HEADERS: usize = 100;
+pub(super) const MAX_HEADERS: usize = 100;
 
 /// A connection, and what came over it since the last request was begun.
-pub(super) struct Link {
+pub(super) struct ProviderConnection {
     sender: SendRequest<Full<Bytes>>,
-    connection: Option<Connection<Stream, Full<Bytes>>>,
-    meter: Arc<Meter>,
+    connection: Option<Connection<ProviderIo, Full<Bytes>>>,
+    counter: Arc<ByteCounter>,
 }
 
-type Stream = TokioIo<Paced<Box<dyn connect::Stream>>>;
+type ProviderIo = TokioIo<ThrottledStream<Box<dyn connect::ConnectionStream>>>;
 
-impl Link {
+impl ProviderConnection {
     /// HTTP/1 over `stream`.
-    pub(super) async fn open(stream: Box<dyn connect::Stream>) -> Result<Self, hyper::Error> {
-        let meter = Arc::<Meter>::default();
-        let io = TokioIo::new(Paced::new(stream, Arc::clone(&meter)));
+    pub(super) async fn open(
+        stream: Box<dyn connect::ConnectionStream>,
+    ) -> Result<Self, hyper::Error> {
+        let meter = Arc::<ByteCounter>::default();
+        let io = TokioIo::new(ThrottledStream::new(stream, Arc::clone(&meter)));
         let (sender, connection) = Builder::new()
-            .max_buf_size(HEAD)
-            .max_header_size(HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
             .handshake(io)
             .await?;
         Ok(Self {
             sender,
             connection: Some(connection),
-            meter,
+            counter: meter,
         })
     }
 
     /// The counter of what has come since the request was begun.
-    pub(super) fn meter(&self) -> Arc<Meter> {
-        Arc::clone(&self.meter)
+    pub(super) fn counter(&self) -> Arc<ByteCounter> {
+        Arc::clone(&self.counter)
     }
 
     /// Sends `request` and waits for the answer's head.
-    pub(super) async fn send(
+    pub(super) async fn send_request(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, hyper::Error> {
-        self.meter.reset();
+        self.counter.reset();
         let answer = self.sender.send_request(request);
         let connection = &mut self.connection;
-        drive(answer, |cx| advance(connection, cx)).await
+        drive_until_ready(answer, |cx| poll_until_closed(connection, cx)).await
     }
 
     /// Lets the connection do what it can now; its errors reach whoever waits for the answer or its body.
-    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
-        advance(&mut self.connection, cx);
+    pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) {
+        poll_until_closed(&mut self.connection, cx);
     }
 
     /// Whether another request may be sent: the last answer has been read to its end, the provider allows it, and it
     /// has neither closed the connection nor sent anything unasked.
     pub(super) fn is_idle(&mut self) -> bool {
-        self.advance(&mut Context::from_waker(Waker::noop()));
+        self.poll_connection(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }
 }
 
 /// Waits for `answer` while `advance` moves the connection on which it comes.
-pub(super) async fn drive<T>(
+pub(super) async fn drive_until_ready<T>(
     answer: impl Future<Output = T>,
     mut advance: impl FnMut(&mut Context<'_>) -> bool,
 ) -> T {
@@ -92,7 +94,10 @@ pub(super) async fn drive<T>(
 }
 
 /// Whether the connection is over. One that is over is dropped at once, and its descriptor with it.
-fn advance(connection: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
+fn poll_until_closed(
+    connection: &mut Option<Connection<ProviderIo, Full<Bytes>>>,
+    cx: &mut Context<'_>,
+) -> bool {
     if let Some(running) = connection
         && Pin::new(running).poll(cx).is_ready()
     {

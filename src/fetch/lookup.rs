@@ -17,40 +17,40 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{Code, Failure};
 
 /// Lookups at once, of different hosts; whatever else needs a blocking thread finds one.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT_LOOKUPS: usize = 64;
 
 /// Asks for the addresses of a host.
-pub type Ask = Arc<
+pub type ResolveFn = Arc<
     dyn Fn(Arc<str>) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync,
 >;
 
-type Found = Result<Arc<[IpAddr]>, Failure>;
+type AddressResult = Result<Arc<[IpAddr]>, Failure>;
 
-type Awaited = watch::Receiver<Option<Found>>;
+type PendingLookup = watch::Receiver<Option<AddressResult>>;
 
 /// The lookups in progress.
 #[derive(Clone)]
-pub(super) struct Lookup {
-    ask: Ask,
-    running: Arc<Mutex<HashMap<Arc<str>, Awaited>>>,
-    turns: Arc<Semaphore>,
+pub(super) struct NameResolver {
+    resolve: ResolveFn,
+    in_progress: Arc<Mutex<HashMap<Arc<str>, PendingLookup>>>,
+    permits: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-impl Lookup {
+impl NameResolver {
     /// Lookups that `ask`.
-    pub(super) fn new(ask: Ask) -> Self {
+    pub(super) fn new(ask: ResolveFn) -> Self {
         Self {
-            ask,
-            running: Arc::default(),
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            resolve: ask,
+            in_progress: Arc::default(),
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS)),
             tasks: TaskTracker::new(),
         }
     }
 
     /// The addresses of `host`, at least one, in the order in which they are to be tried.
-    pub(super) async fn addresses(&self, host: &str) -> Found {
-        let mut found = self.join(host);
+    pub(super) async fn resolve_host(&self, host: &str) -> AddressResult {
+        let mut found = self.join_lookup(host);
         match found.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(found)) => found.clone(),
             _ => Err(Failure::new(
@@ -61,8 +61,11 @@ impl Lookup {
     }
 
     /// The lookup of `host` that is running, or a new one.
-    fn join(&self, host: &str) -> Awaited {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+    fn join_lookup(&self, host: &str) -> PendingLookup {
+        let mut running = self
+            .in_progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = running.get(host) {
             return found.clone();
         }
@@ -71,38 +74,45 @@ impl Lookup {
         running.insert(Arc::clone(&host), found.clone());
         let lookup = self.clone();
         self.tasks.spawn(async move {
-            let _turn = lookup.turns.acquire().await;
-            if lookup.is_in_vain(&host, &tell) {
+            let _turn = lookup.permits.acquire().await;
+            if lookup.cancel_if_unwanted(&host, &tell) {
                 return;
             }
-            let ended = Leave {
-                lookup: &lookup,
+            let ended = LookupGuard {
+                resolver: &lookup,
                 host: &host,
             };
-            let answer = (lookup.ask)(Arc::clone(&host)).await;
+            let answer = (lookup.resolve)(Arc::clone(&host)).await;
             drop(ended);
-            tell.send_replace(Some(judge(answer)));
+            tell.send_replace(Some(convert_answer(answer)));
         });
         found
     }
 
     /// Whether nobody but the list waits for `host`; then it is taken off the list, so that the next to come starts anew.
-    fn is_in_vain(&self, host: &Arc<str>, tell: &watch::Sender<Option<Found>>) -> bool {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cancel_if_unwanted(
+        &self,
+        host: &Arc<str>,
+        tell: &watch::Sender<Option<AddressResult>>,
+    ) -> bool {
+        let mut running = self
+            .in_progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         tell.receiver_count() == 1 && running.remove(host).is_some()
     }
 }
 
 /// Takes a lookup off the list when it ends, also by a panic.
-struct Leave<'l> {
-    lookup: &'l Lookup,
+struct LookupGuard<'l> {
+    resolver: &'l NameResolver,
     host: &'l Arc<str>,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for LookupGuard<'_> {
     fn drop(&mut self) {
-        self.lookup
-            .running
+        self.resolver
+            .in_progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(self.host);
@@ -110,7 +120,7 @@ impl Drop for Leave<'_> {
 }
 
 /// Asks the system's resolver.
-pub(super) fn system() -> Ask {
+pub(super) fn system_resolver() -> ResolveFn {
     Arc::new(|host| {
         Box::pin(async move {
             let found = tokio::net::lookup_host((&*host, 0)).await?;
@@ -119,7 +129,7 @@ pub(super) fn system() -> Ask {
     })
 }
 
-fn judge(answer: io::Result<Vec<IpAddr>>) -> Found {
+fn convert_answer(answer: io::Result<Vec<IpAddr>>) -> AddressResult {
     match answer {
         Ok(addresses) if addresses.is_empty() => {
             Err(Failure::new(Code::DnsFailed, "the name has no address"))
@@ -127,13 +137,13 @@ fn judge(answer: io::Result<Vec<IpAddr>>) -> Found {
         Ok(addresses) => Ok(addresses.into()),
         Err(error) => Err(Failure::new(
             Code::DnsFailed,
-            format!("the name lookup failed: {}", reason(&error)),
+            format!("the name lookup failed: {}", resolver_reason(&error)),
         )),
     }
 }
 
 /// The resolver's own words, without the system call's.
-fn reason(error: &io::Error) -> String {
+fn resolver_reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit(": ").next().unwrap_or_default().to_lowercase()
 }
@@ -147,10 +157,10 @@ mod tests {
 
     use super::*;
 
-    fn counting(delay: Duration) -> (Ask, Arc<AtomicUsize>) {
+    fn counting_resolver(delay: Duration) -> (ResolveFn, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
-        let ask: Ask = Arc::new(move |host: Arc<str>| {
+        let ask: ResolveFn = Arc::new(move |host: Arc<str>| {
             counter.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 tokio::time::sleep(delay).await;
@@ -165,30 +175,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_lookup_serves_all_who_want_the_host_and_outlives_those_who_leave() {
-        let (ask, count) = counting(Duration::from_secs(10));
-        let lookup = Lookup::new(ask);
+    async fn lookup_is_shared_per_host() {
+        let (ask, count) = counting_resolver(Duration::from_secs(10));
+        let lookup = NameResolver::new(ask);
         for _ in 0..5 {
             assert!(
-                timeout(Duration::from_secs(1), lookup.addresses("slow"))
+                timeout(Duration::from_secs(1), lookup.resolve_host("slow"))
                     .await
                     .is_err()
             );
         }
-        let (one, two) = tokio::join!(lookup.addresses("slow"), lookup.addresses("slow"));
+        let (one, two) = tokio::join!(lookup.resolve_host("slow"), lookup.resolve_host("slow"));
         assert_eq!((one.unwrap().len(), two.unwrap().len()), (1, 1));
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        lookup.addresses("slow").await.unwrap();
+        lookup.resolve_host("slow").await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lookup_that_panics_fails_those_who_wait_and_nobody_later() {
-        let (ask, count) = counting(Duration::ZERO);
-        let lookup = Lookup::new(ask);
+    async fn lookup_panic_fails_its_waiters() {
+        let (ask, count) = counting_resolver(Duration::ZERO);
+        let lookup = NameResolver::new(ask);
         for round in 1..=2 {
             assert_eq!(
-                lookup.addresses("bug").await.unwrap_err().code,
+                lookup.resolve_host("bug").await.unwrap_err().code,
                 Code::DnsFailed
             );
             assert_eq!(count.load(Ordering::Relaxed), round);
@@ -196,35 +206,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_resolver_that_is_down_is_asked_for_few_hosts_at_once_and_for_none_in_vain() {
-        let (ask, count) = counting(Duration::from_secs(100));
-        let lookup = Lookup::new(ask);
+    async fn concurrent_lookups_are_limited() {
+        let (ask, count) = counting_resolver(Duration::from_secs(100));
+        let lookup = NameResolver::new(ask);
         let hosts: Vec<String> = (0..200).map(|n| format!("host-{n}")).collect();
         for host in &hosts {
             assert!(
-                timeout(Duration::from_millis(1), lookup.addresses(host))
+                timeout(Duration::from_millis(1), lookup.resolve_host(host))
                     .await
                     .is_err()
             );
         }
-        assert_eq!(count.load(Ordering::Relaxed), AT_ONCE);
+        assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS);
         tokio::time::sleep(Duration::from_secs(200)).await;
-        assert_eq!(count.load(Ordering::Relaxed), AT_ONCE);
-        lookup.addresses("host-199").await.unwrap();
-        assert_eq!(count.load(Ordering::Relaxed), AT_ONCE + 1);
-        assert!(lookup.running.lock().unwrap().is_empty());
+        assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS);
+        lookup.resolve_host("host-199").await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS + 1);
+        assert!(lookup.in_progress.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn the_resolvers_words_are_kept_without_the_system_calls() {
+    fn lookup_error_keeps_the_reason() {
         let error =
             io::Error::other("failed to lookup address information: Name or service not known");
         assert_eq!(
-            &*judge(Err(error)).unwrap_err().message,
+            &*convert_answer(Err(error)).unwrap_err().message,
             "the name lookup failed: name or service not known"
         );
         assert_eq!(
-            &*judge(Ok(vec![])).unwrap_err().message,
+            &*convert_answer(Ok(vec![])).unwrap_err().message,
             "the name has no address"
         );
     }

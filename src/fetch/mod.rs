@@ -38,8 +38,8 @@ use crate::clock::Deadline;
 use crate::domain::{Failure, Provider};
 
 pub use http::HttpFetch;
-pub use lookup::Ask;
-pub use retry_after::{LONGEST_HOLD, hold};
+pub use lookup::ResolveFn;
+pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
 
 /// A body, decoded, within the provider's `max_body`, not yet looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,56 +9,56 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::phase::Meter;
+use super::phase::ByteCounter;
 
 /// Bytes that may be read in a row; the smallest things to be made of them take about a millisecond.
-const BURST: usize = 16 * 1024;
+const MAX_BURST_BYTES: usize = 16 * 1024;
 
 /// A paced stream.
-pub(super) struct Paced<S> {
+pub(super) struct ThrottledStream<S> {
     stream: S,
-    meter: Arc<Meter>,
-    in_a_row: usize,
+    counter: Arc<ByteCounter>,
+    burst_bytes: usize,
 }
 
-impl<S> Paced<S> {
+impl<S> ThrottledStream<S> {
     /// Paces `stream`, and counts in `meter` what is read from it.
-    pub(super) fn new(stream: S, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(stream: S, meter: Arc<ByteCounter>) -> Self {
         Self {
             stream,
-            meter,
-            in_a_row: 0,
+            counter: meter,
+            burst_bytes: 0,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ThrottledStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.in_a_row >= BURST {
-            self.in_a_row = 0;
+        if self.burst_bytes >= MAX_BURST_BYTES {
+            self.burst_bytes = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let room = buf.remaining().min(BURST - self.in_a_row);
+        let room = buf.remaining().min(MAX_BURST_BYTES - self.burst_bytes);
         let mut burst = ReadBuf::new(buf.initialize_unfilled_to(room));
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut burst);
         let more = burst.filled().len();
         buf.advance(more);
-        self.meter.add(more);
-        self.in_a_row = if read.is_pending() {
+        self.counter.add_bytes(more);
+        self.burst_bytes = if read.is_pending() {
             0
         } else {
-            self.in_a_row + more
+            self.burst_bytes + more
         };
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ThrottledStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,11 +8,11 @@ use std::task::Poll;
 use tokio::time::sleep_until;
 
 use crate::clock::Deadline;
-use crate::domain::{Code, Failure, spell};
+use crate::domain::{Code, Failure, format_duration};
 
 /// What an attempt was doing when its deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum FetchPhase {
     /// Looking up the host's name.
     Lookup,
     /// Connecting.
@@ -29,13 +29,13 @@ pub(super) enum Phase {
 
 /// Bytes that have come, counted while they stream.
 #[derive(Debug, Default)]
-pub(super) struct Meter(AtomicU64);
+pub(super) struct ByteCounter(AtomicU64);
 
 /// Gives `work` until the deadline. When it passes, the failure tells `phase`, the limit and how many bytes had come.
-pub(super) async fn within<T>(
+pub(super) async fn run_until_deadline<T>(
     deadline: Deadline,
-    phase: Phase,
-    meter: &Meter,
+    phase: FetchPhase,
+    meter: &ByteCounter,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = pin!(work);
@@ -47,7 +47,7 @@ pub(super) async fn within<T>(
         // The alarm wakes who waits; who is kept busy, as by a flood, may never see it ring.
         let late = alarm.as_mut().poll(cx).is_ready() || deadline.has_passed();
         if late {
-            Poll::Ready(Err(phase.late(deadline, meter.bytes())))
+            Poll::Ready(Err(phase.timeout_failure(deadline, meter.bytes())))
         } else {
             Poll::Pending
         }
@@ -55,21 +55,24 @@ pub(super) async fn within<T>(
     .await
 }
 
-impl Phase {
-    fn late(self, deadline: Deadline, bytes: u64) -> Failure {
+impl FetchPhase {
+    fn timeout_failure(self, deadline: Deadline, bytes: u64) -> Failure {
         let so_far = if bytes == 0 {
             String::new()
         } else {
             format!(", {bytes} bytes so far")
         };
-        let limit = spell(deadline.limit);
+        let limit = format_duration(deadline.limit);
         Failure::new(
-            self.code(),
-            format!("no answer within {limit} ({}{so_far})", self.words()),
+            self.timeout_code(),
+            format!(
+                "no answer within {limit} ({}{so_far})",
+                self.describe_activity()
+            ),
         )
     }
 
-    fn code(self) -> Code {
+    fn timeout_code(self) -> Code {
         match self {
             Self::Lookup => Code::DnsFailed,
             Self::Connect | Self::Tunnel | Self::Tls => Code::ConnectTimeout,
@@ -77,7 +80,7 @@ impl Phase {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn describe_activity(self) -> &'static str {
         match self {
             Self::Lookup => "looking up the name",
             Self::Connect => "connecting",
@@ -89,9 +92,9 @@ impl Phase {
     }
 }
 
-impl Meter {
+impl ByteCounter {
     /// Counts `more` bytes.
-    pub(super) fn add(&self, more: usize) {
+    pub(super) fn add_bytes(&self, more: usize) {
         self.0.fetch_add(more as u64, Ordering::Relaxed);
     }
 
@@ -114,12 +117,12 @@ mod tests {
     use crate::clock::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn the_message_tells_phase_limit_and_bytes() {
+    async fn timeout_message_names_the_phase() {
         let late = async |phase, bytes| {
             let deadline = Clock::start().deadline(Duration::from_secs(1));
-            let meter = Meter::default();
-            meter.add(bytes);
-            within(
+            let meter = ByteCounter::default();
+            meter.add_bytes(bytes);
+            run_until_deadline(
                 deadline,
                 phase,
                 &meter,
@@ -130,19 +133,19 @@ mod tests {
             .to_string()
         };
         assert_eq!(
-            late(Phase::Lookup, 0).await,
+            late(FetchPhase::Lookup, 0).await,
             "no answer within 1 s (looking up the name) (dns_failed)"
         );
         assert_eq!(
-            late(Phase::Tls, 0).await,
+            late(FetchPhase::Tls, 0).await,
             "no answer within 1 s (in the TLS handshake) (connect_timeout)"
         );
         assert_eq!(
-            late(Phase::Head, 0).await,
+            late(FetchPhase::Head, 0).await,
             "no answer within 1 s (waiting for headers) (timeout)"
         );
         assert_eq!(
-            late(Phase::Body, 512).await,
+            late(FetchPhase::Body, 512).await,
             "no answer within 1 s (reading the body, 512 bytes so far) (timeout)"
         );
     }

@@ -10,51 +10,60 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::Request;
+use crate::domain::ProviderRequest;
 
-use super::link::Link;
+use super::link::ProviderConnection;
 
 /// At rest for longer than this, a connection is closed.
-const IDLE: Duration = Duration::from_secs(60);
+const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// At rest in all, so that thousands of sources do not hold thousands of descriptors. A new connection costs a third of a
 /// call even where it needs no TLS.
-const IN_ALL: usize = 512;
+const MAX_IDLE_CONNECTIONS: usize = 512;
 
 /// The connections at rest.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Idle>);
+pub(super) struct ConnectionPool(Mutex<IdleConnections>);
 
 #[derive(Default)]
-struct Idle {
-    links: HashMap<Request, Vec<(Instant, Link)>>,
+struct IdleConnections {
+    connections: HashMap<ProviderRequest, Vec<(Instant, ProviderConnection)>>,
     count: usize,
-    swept: Option<Instant>,
+    last_swept: Option<Instant>,
 }
 
-impl Pool {
+impl ConnectionPool {
     /// The connection that `request` went over last, if it is still alive.
-    pub(super) fn take(&self, request: &Request, now: Instant) -> Option<Link> {
+    pub(super) fn take_idle(
+        &self,
+        request: &ProviderRequest,
+        now: Instant,
+    ) -> Option<ProviderConnection> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.sweep(now);
+        idle.close_expired(now);
         loop {
-            let (since, mut link) = idle.links.get_mut(request)?.pop()?;
+            let (since, mut link) = idle.connections.get_mut(request)?.pop()?;
             idle.count -= 1;
-            if now.saturating_duration_since(since) < IDLE && link.is_idle() {
+            if now.saturating_duration_since(since) < MAX_IDLE_TIME && link.is_idle() {
                 return Some(link);
             }
         }
     }
 
     /// Keeps `link` for the next time that `request` is sent, unless it cannot take one or there are enough.
-    pub(super) fn put(&self, request: &Request, mut link: Link, now: Instant) {
+    pub(super) fn put_idle(
+        &self,
+        request: &ProviderRequest,
+        mut link: ProviderConnection,
+        now: Instant,
+    ) {
         if !link.is_idle() {
             return;
         }
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.sweep(now);
-        if idle.count < IN_ALL {
-            idle.links
+        idle.close_expired(now);
+        if idle.count < MAX_IDLE_CONNECTIONS {
+            idle.connections
                 .entry(request.clone())
                 .or_default()
                 .push((now, link));
@@ -63,29 +72,32 @@ impl Pool {
     }
 
     /// Closes what rests for `request`.
-    pub(super) fn forget(&self, request: &Request) {
+    pub(super) fn close_for_request(&self, request: &ProviderRequest) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.count -= idle.links.remove(request).map_or(0, |links| links.len());
+        idle.count -= idle
+            .connections
+            .remove(request)
+            .map_or(0, |links| links.len());
     }
 }
 
-impl Idle {
+impl IdleConnections {
     /// Closes what the other side has closed or what has rested too long; looks at most twice per [`IDLE`], whoever
     /// comes by.
-    fn sweep(&mut self, now: Instant) {
+    fn close_expired(&mut self, now: Instant) {
         if self
-            .swept
-            .is_some_and(|swept| now.saturating_duration_since(swept) < IDLE / 2)
+            .last_swept
+            .is_some_and(|swept| now.saturating_duration_since(swept) < MAX_IDLE_TIME / 2)
         {
             return;
         }
-        self.swept = Some(now);
-        self.links.retain(|_, links| {
+        self.last_swept = Some(now);
+        self.connections.retain(|_, links| {
             links.retain_mut(|(since, link)| {
-                now.saturating_duration_since(*since) < IDLE && link.is_idle()
+                now.saturating_duration_since(*since) < MAX_IDLE_TIME && link.is_idle()
             });
             !links.is_empty()
         });
-        self.count = self.links.values().map(Vec::len).sum();
+        self.count = self.connections.values().map(Vec::len).sum();
     }
 }

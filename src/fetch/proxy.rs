@@ -11,67 +11,72 @@ use url::Url;
 
 use crate::domain::{Code, Failure};
 
-use super::link::{self, HEAD};
-use super::paced::Paced;
-use super::request::basic;
+use super::link::{self, MAX_HEAD_BYTES};
+use super::paced::ThrottledStream;
+use super::request::basic_credentials;
 
 /// The `Proxy-Authorization` of a proxy's URL, if it has a user.
-pub(super) fn authorization(proxy: &Url) -> Option<HeaderValue> {
-    basic(proxy.username(), proxy.password())
+pub(super) fn proxy_authorization(proxy: &Url) -> Option<HeaderValue> {
+    basic_credentials(proxy.username(), proxy.password())
 }
 
 /// Asks the proxy at the other end of `stream` for a tunnel to `authority` (`host:port`).
-pub(super) async fn tunnel(
-    stream: Paced<TcpStream>,
+pub(super) async fn open_tunnel(
+    stream: ThrottledStream<TcpStream>,
     proxy: &Url,
     authority: &str,
-) -> Result<Paced<TcpStream>, Failure> {
-    let request =
-        ask(proxy, authority).map_err(|_| failed("the request for a tunnel cannot be written"))?;
+) -> Result<ThrottledStream<TcpStream>, Failure> {
+    let request = build_connect_request(proxy, authority)
+        .map_err(|_| connect_failure("the request for a tunnel cannot be written"))?;
     let (mut sender, mut connection) = http1::Builder::new()
-        .max_buf_size(HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
-        .map_err(|_| failed("the proxy broke off the connection"))?;
-    let answer = link::drive(sender.send_request(request), |cx| {
+        .map_err(|_| connect_failure("the proxy broke off the connection"))?;
+    let answer = link::drive_until_ready(sender.send_request(request), |cx| {
         connection.poll_without_shutdown(cx).is_ready()
     })
     .await;
     let status = answer
-        .map_err(|error| failed(format!("the proxy gave no tunnel: {error}")))?
+        .map_err(|error| connect_failure(format!("the proxy gave no tunnel: {error}")))?
         .status();
     if !status.is_success() {
-        return Err(refused(status));
+        return Err(tunnel_refused_failure(status));
     }
     let parts = connection.into_parts();
     if !parts.read_buf.is_empty() {
-        return Err(failed("the proxy sent bytes before the tunnel's first"));
+        return Err(connect_failure(
+            "the proxy sent bytes before the tunnel's first",
+        ));
     }
     Ok(parts.io.into_inner())
 }
 
-fn ask(proxy: &Url, authority: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
+fn build_connect_request(
+    proxy: &Url,
+    authority: &str,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
     let mut request = Request::builder()
         .method(Method::CONNECT)
         .uri(authority.parse::<Uri>()?)
         .header(HOST, authority);
-    if let Some(credentials) = authorization(proxy) {
+    if let Some(credentials) = proxy_authorization(proxy) {
         request = request.header(PROXY_AUTHORIZATION, credentials);
     }
     request.body(Empty::new())
 }
 
-fn refused(status: StatusCode) -> Failure {
+fn tunnel_refused_failure(status: StatusCode) -> Failure {
     let remedy = match status {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => ": it wants a user and a password in `proxy`",
         _ => "",
     };
-    failed(format!(
+    connect_failure(format!(
         "the proxy gave no tunnel (HTTP {}){remedy}",
         status.as_str()
     ))
 }
 
-fn failed(message: impl Into<std::sync::Arc<str>>) -> Failure {
+fn connect_failure(message: impl Into<std::sync::Arc<str>>) -> Failure {
     Failure::new(Code::ConnectFailed, message)
 }

@@ -14,21 +14,21 @@ use url::{Position, Url};
 
 use crate::domain::{self, Code, Failure};
 
-use super::connect::Target;
+use super::connect::ConnectTarget;
 use super::proxy;
 
-const AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
+const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
 /// The request that is sent to `target`. What the configuration's `headers` state wins over everything.
-pub(super) fn build(
-    request: &domain::Request,
-    target: &Target,
+pub(super) fn build_request(
+    request: &domain::ProviderRequest,
+    target: &ConnectTarget,
 ) -> Result<Request<Full<Bytes>>, Failure> {
-    write(request, target).map_err(|_| unwritable())
+    try_build_request(request, target).map_err(|_| unwritable_request())
 }
 
 /// The failure of a request that no valid configuration has.
-pub(super) fn unwritable() -> Failure {
+pub(super) fn unwritable_request() -> Failure {
     Failure::new(
         Code::HttpProtocol,
         "the request cannot be written in HTTP/1.1",
@@ -36,7 +36,7 @@ pub(super) fn unwritable() -> Failure {
 }
 
 /// `Basic` credentials, percent-encoded in a URL.
-pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
+pub(super) fn basic_credentials(user: &str, password: Option<&str>) -> Option<HeaderValue> {
     if user.is_empty() && password.is_none() {
         return None;
     }
@@ -49,9 +49,12 @@ pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn write(request: &domain::Request, target: &Target) -> Result<Request<Full<Bytes>>, http::Error> {
+fn try_build_request(
+    request: &domain::ProviderRequest,
+    target: &ConnectTarget,
+) -> Result<Request<Full<Bytes>>, http::Error> {
     let url = &request.url;
-    let plain_proxy = target.proxy.as_ref().filter(|_| !target.https);
+    let plain_proxy = target.proxy.as_ref().filter(|_| !target.is_https);
     let body = request
         .body
         .as_ref()
@@ -59,9 +62,9 @@ fn write(request: &domain::Request, target: &Target) -> Result<Request<Full<Byte
         .unwrap_or_default();
     let mut written = Request::new(Full::new(body));
     *written.method_mut() = Method::from_bytes(request.method.as_bytes())?;
-    *written.uri_mut() = uri(url, plain_proxy.is_some())?;
-    *written.headers_mut() = headers(request)?;
-    if let Some(credentials) = plain_proxy.and_then(proxy::authorization) {
+    *written.uri_mut() = request_uri(url, plain_proxy.is_some())?;
+    *written.headers_mut() = request_headers(request)?;
+    if let Some(credentials) = plain_proxy.and_then(proxy::proxy_authorization) {
         written
             .headers_mut()
             .entry(PROXY_AUTHORIZATION)
@@ -71,17 +74,17 @@ fn write(request: &domain::Request, target: &Target) -> Result<Request<Full<Byte
 }
 
 /// Origin-form, or for a plain proxy absolute-form; never userinfo or fragment.
-fn uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
+fn request_uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
     let path = &url[Position::BeforePath..Position::AfterQuery];
     let uri = if absolute {
-        format!("{}://{}{path}", url.scheme(), authority(url))
+        format!("{}://{}{path}", url.scheme(), host_and_port(url))
     } else {
         path.to_owned()
     };
     Ok(uri.parse::<Uri>()?)
 }
 
-fn headers(request: &domain::Request) -> Result<HeaderMap, http::Error> {
+fn request_headers(request: &domain::ProviderRequest) -> Result<HeaderMap, http::Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
         headers.append(
@@ -92,20 +95,20 @@ fn headers(request: &domain::Request) -> Result<HeaderMap, http::Error> {
     let mut default = |name, value| {
         headers.entry(name).or_insert(value);
     };
-    default(HOST, HeaderValue::try_from(authority(&request.url))?);
-    default(USER_AGENT, HeaderValue::from_static(AGENT));
+    default(HOST, HeaderValue::try_from(host_and_port(&request.url))?);
+    default(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
     default(ACCEPT, HeaderValue::from_static("application/json"));
     default(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
     if request.body.is_some() {
         default(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if let Some(credentials) = basic(request.url.username(), request.url.password()) {
+    if let Some(credentials) = basic_credentials(request.url.username(), request.url.password()) {
         default(AUTHORIZATION, credentials);
     }
     Ok(headers)
 }
 
 /// The host, with the port if it is not the scheme's own.
-fn authority(url: &Url) -> &str {
+fn host_and_port(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
 }

@@ -8,29 +8,29 @@ use http::header::{DATE, RETRY_AFTER};
 use crate::domain::Time;
 
 /// No provider is left alone for longer than this, whatever it says.
-pub const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// How long `value`, a `Retry-After`, asks to wait: seconds, or a date in one of HTTP's three forms, seen from `date`
 /// (the answer's own `Date`, so that a provider's clock may be a day off) or else from `now`. None when it asks for
 /// nothing or says nothing that can be understood; [`LONGEST_HOLD`] at most.
-pub fn hold(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
+pub fn parse_retry_after(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let value = value.trim();
-    let asked = seconds(value).or_else(|| until(value, date, now))?;
-    Some(asked.min(LONGEST_HOLD)).filter(|hold| !hold.is_zero())
+    let asked = parse_seconds(value).or_else(|| parse_date_delay(value, date, now))?;
+    Some(asked.min(MAX_RETRY_AFTER)).filter(|hold| !hold.is_zero())
 }
 
 /// The longest hold that an answer's head asks for.
-pub(super) fn of_head(headers: &HeaderMap, now: Time) -> Option<Duration> {
+pub(super) fn longest_retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     headers
         .get_all(RETRY_AFTER)
         .iter()
-        .filter_map(|value| hold(value.to_str().ok()?, date, now))
+        .filter_map(|value| parse_retry_after(value.to_str().ok()?, date, now))
         .max()
 }
 
 /// Whole seconds, as the RFC has them, or decimal ones, as some servers send them.
-fn seconds(value: &str) -> Option<Duration> {
+fn parse_seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
@@ -41,15 +41,15 @@ fn seconds(value: &str) -> Option<Duration> {
     Some(Duration::from_secs(whole.saturating_add(some_more)))
 }
 
-fn until(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
+fn parse_date_delay(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let until = httpdate::parse_http_date(value).ok()?;
     let from = date
         .and_then(|date| httpdate::parse_http_date(date.trim()).ok())
-        .unwrap_or_else(|| wall(now));
+        .unwrap_or_else(|| to_system_time(now));
     Some(until.duration_since(from).unwrap_or_default())
 }
 
-fn wall(now: Time) -> SystemTime {
+fn to_system_time(now: Time) -> SystemTime {
     SystemTime::UNIX_EPOCH
         + Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or_default())
 }
@@ -62,56 +62,62 @@ mod tests {
 
     const NOW: Time = Time::from_millis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
 
-    fn secs(value: &str, date: Option<&str>) -> Option<u64> {
-        hold(value, date, NOW).map(|hold| hold.as_secs())
+    fn retry_after_secs(value: &str, date: Option<&str>) -> Option<u64> {
+        parse_retry_after(value, date, NOW).map(|hold| hold.as_secs())
     }
 
     #[test]
-    fn seconds_are_taken_up_to_the_longest_hold() {
-        assert_eq!(secs("7", None), Some(7));
-        assert_eq!(secs(" 120 ", None), Some(120));
-        assert_eq!(secs("900", None), Some(900));
+    fn retry_after_is_capped() {
+        assert_eq!(retry_after_secs("7", None), Some(7));
+        assert_eq!(retry_after_secs(" 120 ", None), Some(120));
+        assert_eq!(retry_after_secs("900", None), Some(900));
         for long in ["901", "315360000", &"9".repeat(400), "901.5"] {
-            assert_eq!(secs(long, None), Some(900), "{long}");
+            assert_eq!(retry_after_secs(long, None), Some(900), "{long}");
         }
-        assert_eq!(secs("1.2", None), Some(2));
-        assert_eq!(secs("1.000", None), Some(1));
+        assert_eq!(retry_after_secs("1.2", None), Some(2));
+        assert_eq!(retry_after_secs("1.000", None), Some(1));
     }
 
     #[test]
-    fn dates_are_seen_from_the_answers_own_date() {
+    fn date_is_relative_to_response() {
         let own = Some("Tue, 01 Jan 2030 00:00:00 GMT");
         for later in [
             "Tue, 01 Jan 2030 00:00:30 GMT",
             "Tuesday, 01-Jan-30 00:00:30 GMT",
             "Tue Jan  1 00:00:30 2030",
         ] {
-            assert_eq!(secs(later, own), Some(30), "{later}");
+            assert_eq!(retry_after_secs(later, own), Some(30), "{later}");
         }
-        assert_eq!(secs("Sun, 06 Nov 1994 08:50:37 GMT", None), Some(60));
         assert_eq!(
-            secs("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday")),
+            retry_after_secs("Sun, 06 Nov 1994 08:50:37 GMT", None),
             Some(60)
         );
-        assert_eq!(secs("Sun, 01 Jan 2040 00:00:00 GMT", own), Some(900));
+        assert_eq!(
+            retry_after_secs("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday")),
+            Some(60)
+        );
+        assert_eq!(
+            retry_after_secs("Sun, 01 Jan 2040 00:00:00 GMT", own),
+            Some(900)
+        );
     }
 
     #[test]
-    fn nonsense_and_the_past_ask_for_nothing() {
+    fn invalid_retry_after_is_ignored() {
         let past = "Sun, 06 Nov 1994 08:49:00 GMT";
         for value in [
             "0", "0.0", "-1", "-120", "+5", "1e9", "NaN", "", "soon", "5 s", "0x10", "1.", ".5",
             "٣", past,
         ] {
-            assert_eq!(secs(value, None), None, "{value}");
+            assert_eq!(retry_after_secs(value, None), None, "{value}");
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_panics_or_holds_too_long(value in "\\PC{0,40}", date in "\\PC{0,40}", now in any::<i64>()) {
-            let held = hold(&value, Some(&date), Time::from_millis(now));
-            prop_assert!(held.is_none_or(|held| held <= LONGEST_HOLD && !held.is_zero()));
+        fn retry_after_is_always_in_range(value in "\\PC{0,40}", date in "\\PC{0,40}", now in any::<i64>()) {
+            let held = parse_retry_after(&value, Some(&date), Time::from_millis(now));
+            prop_assert!(held.is_none_or(|held| held <= MAX_RETRY_AFTER && !held.is_zero()));
         }
     }
 }

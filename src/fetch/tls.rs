@@ -17,39 +17,39 @@ use url::Host;
 
 use crate::domain::{Code, Failure};
 
-use super::paced::Paced;
+use super::paced::ThrottledStream;
 
 /// Sets of authorities kept at most.
-const KEPT: usize = 64;
+const MAX_CLIENT_CONFIGS: usize = 64;
 
 /// One client configuration per set of authorities; each keeps the sessions that may be resumed.
 #[derive(Default)]
-pub(super) struct Tls(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
+pub(super) struct TlsClient(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
 
-impl Tls {
+impl TlsClient {
     /// Shakes hands with `host` over `stream`, trusting the authorities in the PEM text `ca` too.
     pub(super) async fn handshake(
         &self,
-        stream: Paced<TcpStream>,
+        stream: ThrottledStream<TcpStream>,
         host: &Host<String>,
         ca: Option<&Arc<str>>,
-    ) -> Result<TlsStream<Paced<TcpStream>>, Failure> {
+    ) -> Result<TlsStream<ThrottledStream<TcpStream>>, Failure> {
         let name = server_name(host)?;
-        let connector = TlsConnector::from(self.config(ca)?);
+        let connector = TlsConnector::from(self.client_config(ca)?);
         connector
             .connect(name, stream)
             .await
-            .map_err(|error| failure_of_io(&error))
+            .map_err(|error| handshake_failure(&error))
     }
 
-    fn config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
+    fn client_config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
         let mut configs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = configs.get(&ca.cloned()) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(build(ca.map(AsRef::as_ref))?);
+        let config = Arc::new(build_client_config(ca.map(AsRef::as_ref))?);
         // Reloads may bring ever other authorities; what is still in use is soon built again.
-        if configs.len() >= KEPT {
+        if configs.len() >= MAX_CLIENT_CONFIGS {
             configs.clear();
         }
         configs.insert(ca.cloned(), Arc::clone(&config));
@@ -57,7 +57,7 @@ impl Tls {
     }
 }
 
-fn build(ca: Option<&str>) -> Result<ClientConfig, Failure> {
+fn build_client_config(ca: Option<&str>) -> Result<ClientConfig, Failure> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
@@ -95,9 +95,9 @@ fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
 }
 
 /// The failure behind an error of a handshake.
-fn failure_of_io(error: &io::Error) -> Failure {
+fn handshake_failure(error: &io::Error) -> Failure {
     if let Some(error) = tls_error(error) {
-        return failure(error);
+        return tls_failure(error);
     }
     let what = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the server closed the connection",
@@ -116,9 +116,11 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
 
 /// The failure behind an error of TLS once hands have been shaken. Only then does TLS 1.3 tell that it wants a
 /// certificate of the client.
-pub(super) fn later(error: &TlsError) -> Failure {
+pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
     let what = match error {
-        TlsError::AlertReceived(AlertDescription::CertificateRequired) => return failure(error),
+        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
+            return tls_failure(error);
+        }
         TlsError::AlertReceived(alert) => {
             format!("the server broke off TLS after the handshake (alert {alert:?})")
         }
@@ -128,9 +130,9 @@ pub(super) fn later(error: &TlsError) -> Failure {
 }
 
 /// The failure behind an error of TLS as hands are shaken.
-fn failure(error: &TlsError) -> Failure {
+fn tls_failure(error: &TlsError) -> Failure {
     let message = match error {
-        TlsError::InvalidCertificate(error) => certificate(error),
+        TlsError::InvalidCertificate(error) => certificate_message(error),
         TlsError::InvalidMessage(_) => {
             "the server does not speak TLS (plain HTTP on this port?)".into()
         }
@@ -161,7 +163,7 @@ fn failure(error: &TlsError) -> Failure {
     Failure::new(Code::TlsFailed, message)
 }
 
-fn certificate(error: &CertificateError) -> String {
+fn certificate_message(error: &CertificateError) -> String {
     let only = "checks cannot be turned off, `ca_file` only adds authorities";
     match error {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {

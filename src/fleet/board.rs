@@ -5,143 +5,147 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
-use crate::domain::{Identity, Pace, Saved, Time};
-use crate::store::shared::{LEASE_MARGIN, Lease, Letter, Step, Taken, Wish};
+use crate::domain::{Schedule, SourceIdentity, SourceRecord, Time};
+use crate::store::shared::{
+    AcquireRequest, AcquireResponse, LEASE_MARGIN, SourceLease, StoredState, WaitDecision,
+};
 
-use super::Fleet;
+use super::LocalReplica;
 
 /// How much later than a lease ends it is asked for again.
-const AFTER: Duration = Duration::from_millis(2);
+const LEASE_RETRY_MARGIN: Duration = Duration::from_millis(2);
 
 /// How often one attempt asks for a lease at most before it flies without.
-const PATIENCE: u32 = 16;
+const MAX_LEASE_REQUESTS: u32 = 16;
 
 /// An attempt that wants to call the providers.
-pub struct Passage<'p> {
+pub struct LeaseContext<'p> {
     /// Of which source.
-    pub identity: Identity,
+    pub identity: SourceIdentity,
     /// Its pace.
-    pub pace: Pace,
+    pub schedule: Schedule,
     /// When the newest attempt of this run that is known here began; a scheduled one is moot if there is a newer one.
-    pub known: Option<Time>,
+    pub newest_attempt: Option<Time>,
     /// Whether a live request waits for it: then an outcome from before does not do.
-    pub pressed: &'p AtomicBool,
+    pub is_urgent: &'p AtomicBool,
     /// Takes in what others know.
-    pub hear: &'p (dyn Fn(Saved) + Send + Sync),
+    pub publish_remote: &'p (dyn Fn(SourceRecord) + Send + Sync),
 }
 
 /// What a fleet answers.
-pub enum Boarding {
+pub enum LeaseDecision {
     /// Call them; with this lease, if the fleet was asked.
-    Fly(Option<Ticket>),
+    Proceed(Option<LeaseHandle>),
     /// Another replica has; what it brought has been taken in. If it was awaited: when that attempt began.
-    Told(Option<Time>),
+    Superseded(Option<Time>),
     /// Nobody may call them before.
-    Rest(Time),
+    HoldBack(Time),
 }
 
 /// A lease that this replica holds, or may hold.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct LeaseHandle {
     /// Of which source.
-    pub(super) identity: Identity,
+    pub(super) identity: SourceIdentity,
     /// Of which attempt.
     pub(super) token: String,
     /// Whether the store said so; else it may have, and the answer was lost.
-    pub(super) sure: bool,
+    pub(super) is_confirmed: bool,
 }
 
 /// What became of one wish for a lease.
-enum Turn {
-    Over(Boarding),
-    Wait(Lease, Duration),
-    Again,
+enum AcquireStep {
+    Decided(LeaseDecision),
+    Wait(SourceLease, Duration),
+    Retry,
 }
 
-impl Fleet {
+impl LocalReplica {
     /// Asks for leave. Waits while another replica calls the providers, until its outcome is here or its lease ends.
-    pub async fn board(&self, passage: &Passage<'_>) -> Boarding {
+    pub async fn acquire_lease(&self, passage: &LeaseContext<'_>) -> LeaseDecision {
         let mut yields = true;
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_LEASE_REQUESTS {
             // Before the lease is asked for, so that no outcome goes by unheard.
-            let bell = self.post.bell(passage.identity);
-            match self.ask(passage, &mut yields).await {
-                Turn::Over(boarding) => return boarding,
-                Turn::Again => {}
-                Turn::Wait(lease, left) => {
-                    let until = self.clock.deadline(left + AFTER).at;
+            let bell = self.notifier.subscribe(passage.identity);
+            match self.request_lease(passage, &mut yields).await {
+                AcquireStep::Decided(boarding) => return boarding,
+                AcquireStep::Retry => {}
+                AcquireStep::Wait(lease, left) => {
+                    let until = self.clock.deadline(left + LEASE_RETRY_MARGIN).at;
                     let _ = timeout_at(until, bell.cancelled()).await;
-                    if let Some(at) = self.post.outcome_of(passage.identity, &lease.token) {
-                        return Boarding::Told(Some(at));
+                    if let Some(at) = self.notifier.outcome_start(passage.identity, &lease.token) {
+                        return LeaseDecision::Superseded(Some(at));
                     }
                 }
             }
         }
-        Boarding::Fly(None)
+        LeaseDecision::Proceed(None)
     }
 
-    async fn ask(&self, passage: &Passage<'_>, yields: &mut bool) -> Turn {
-        let Some(session) = self.session().await else {
-            return Turn::Over(Boarding::Fly(None));
+    async fn request_lease(&self, passage: &LeaseContext<'_>, yields: &mut bool) -> AcquireStep {
+        let Some(session) = self.wait_for_session().await else {
+            return AcquireStep::Decided(LeaseDecision::Proceed(None));
         };
         // No shorter than the least interval: that holds too if this replica dies in flight.
-        let span = (passage.pace.timeout + LEASE_MARGIN).max(passage.pace.min_interval);
-        let wish = Wish {
+        let span = (passage.schedule.timeout + LEASE_MARGIN).max(passage.schedule.min_interval);
+        let wish = AcquireRequest {
             identity: passage.identity,
-            token: self.token(),
-            span,
-            known: passage.known.map(|known| self.to_store(known)),
-            yields: *yields && !passage.pressed.load(Relaxed),
+            token: self.create_token(),
+            lease_duration: span,
+            known_attempt: passage
+                .newest_attempt
+                .map(|known| self.to_store_time(known)),
+            prefers_newer_state: *yields && !passage.is_urgent.load(Relaxed),
         };
-        match session.take(&wish).await {
+        match session.acquire_lease(&wish).await {
             Err(error) => {
-                self.trip(Some(&session), &error);
-                let ticket = Ticket {
+                self.disconnect(Some(&session), &error);
+                let ticket = LeaseHandle {
                     identity: wish.identity,
                     token: wish.token,
-                    sure: false,
+                    is_confirmed: false,
                 };
-                Turn::Over(Boarding::Fly(Some(ticket)))
+                AcquireStep::Decided(LeaseDecision::Proceed(Some(ticket)))
             }
-            Ok(Taken::Granted) => {
-                self.taken.fetch_add(1, Relaxed);
-                Turn::Over(Boarding::Fly(Some(Ticket {
+            Ok(AcquireResponse::Granted) => {
+                self.leases_acquired.fetch_add(1, Relaxed);
+                AcquireStep::Decided(LeaseDecision::Proceed(Some(LeaseHandle {
                     identity: wish.identity,
                     token: wish.token,
-                    sure: true,
+                    is_confirmed: true,
                 })))
             }
-            Ok(Taken::Told(letter)) => {
-                *yields = self.take_in(passage, &letter);
-                if *yields && !passage.pressed.load(Relaxed) {
-                    Turn::Over(Boarding::Told(None))
+            Ok(AcquireResponse::NewerState(letter)) => {
+                *yields = self.publish_stored_state(passage, &letter);
+                if *yields && !passage.is_urgent.load(Relaxed) {
+                    AcquireStep::Decided(LeaseDecision::Superseded(None))
                 } else {
-                    Turn::Again
+                    AcquireStep::Retry
                 }
             }
-            Ok(Taken::Held {
+            Ok(AcquireResponse::Held {
                 lease,
-                left,
-                letter,
+                remaining: left,
+                newer_state: letter,
             }) => {
                 if let Some(letter) = letter {
-                    self.take_in(passage, &letter);
+                    self.publish_stored_state(passage, &letter);
                 }
-                match lease.step(left, span, passage.pace.min_interval) {
-                    Step::Rest(left) => {
-                        Turn::Over(Boarding::Rest(self.clock.now().after(left + AFTER)))
-                    }
-                    Step::Wait(left) => Turn::Wait(lease, left),
+                match lease.wait_decision(left, span, passage.schedule.min_interval) {
+                    WaitDecision::RestFor(left) => AcquireStep::Decided(LeaseDecision::HoldBack(
+                        self.clock.now().plus(left + LEASE_RETRY_MARGIN),
+                    )),
+                    WaitDecision::WaitForOutcome(left) => AcquireStep::Wait(lease, left),
                 }
             }
         }
     }
 
     /// True if it could be read.
-    fn take_in(&self, passage: &Passage<'_>, letter: &Letter) -> bool {
-        let saved = self.read(passage.identity, letter);
+    fn publish_stored_state(&self, passage: &LeaseContext<'_>, letter: &StoredState) -> bool {
+        let saved = self.decode_state(passage.identity, letter);
         let read = saved.is_some();
-        saved.into_iter().for_each(passage.hear);
+        saved.into_iter().for_each(passage.publish_remote);
         read
     }
 }

@@ -10,91 +10,95 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
-use crate::domain::{Identity, Saved, Source, Time};
+use crate::domain::{Source, SourceIdentity, SourceRecord, Time};
 use crate::store::shared::{
-    Beat, Landing, Letter, LetterError, SharedError, SharedSession, write_letter,
+    HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError, StoredState, StoredStateError,
+    write_letter,
 };
 
-use super::post::Post;
-use super::skew::Skew;
-use super::{Role, Ticket, View};
+use super::post::OutcomeNotifier;
+use super::skew::ClockOffset;
+use super::{LeaseHandle, ReplicaMode, ReplicaStatus};
 
 /// How long an attempt waits for the first word from the store, at a start.
-const FIRST_WORD: Duration = Duration::from_millis(800);
+const FIRST_CONNECT_WAIT: Duration = Duration::from_millis(800);
 
 /// How far in the future an instant may lie that another replica tells: what two clocks that agree may differ by.
-const AHEAD: Duration = Duration::from_millis(250);
+const MAX_FUTURE_OFFSET: Duration = Duration::from_millis(250);
 
 /// Is told of each operation of the store that failed.
-pub type Mishap = Arc<dyn Fn() + Send + Sync>;
+pub type ReplicaErrorHook = Arc<dyn Fn() + Send + Sync>;
 
 /// This replica.
-pub struct Fleet {
+pub struct LocalReplica {
     /// What it is called among the others; another one after each start.
     name: String,
     pub(super) clock: Clock,
-    link: watch::Sender<Link>,
+    connection: watch::Sender<StoreConnection>,
     /// Whether it goes on alone for good, until the store is back: plans are made accordingly.
-    adrift: AtomicBool,
-    skew: Mutex<Skew>,
-    replicas: AtomicU32,
-    tokens: AtomicU64,
-    pub(super) taken: AtomicU64,
-    lost: AtomicU64,
-    heard: AtomicU64,
-    pub(super) post: Post,
-    trouble: Mutex<Option<Arc<str>>>,
+    is_standalone: AtomicBool,
+    clock_offset: Mutex<ClockOffset>,
+    replica_count: AtomicU32,
+    token_counter: AtomicU64,
+    pub(super) leases_acquired: AtomicU64,
+    leases_lost: AtomicU64,
+    remote_attempts: AtomicU64,
+    pub(super) notifier: OutcomeNotifier,
+    last_error: Mutex<Option<Arc<str>>>,
     /// Sources whose letter could not be used, and that the operator has been told of.
-    unread: Mutex<HashSet<Identity>>,
-    mishap: Mishap,
+    unreadable_sources: Mutex<HashSet<SourceIdentity>>,
+    on_error: ReplicaErrorHook,
 }
 
 /// What the others are told about a source beside what is known of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct ShareParams {
     /// How long its providers are to rest from the beginning of an attempt.
     min_interval: Duration,
     /// For how long somebody may want to know it.
-    keep: Duration,
+    retention: Duration,
 }
 
-impl Terms {
+impl ShareParams {
     /// Those of a fetched source.
-    pub fn of(source: &Source) -> Option<Self> {
-        let keep = source.shelf.ttl.saturating_add(source.shelf.max_stale);
-        source.pace().map(|pace| Self {
+    pub fn from_source(source: &Source) -> Option<Self> {
+        let keep = source
+            .freshness_policy
+            .ttl
+            .saturating_add(source.freshness_policy.max_stale);
+        source.schedule().map(|pace| Self {
             min_interval: pace.min_interval,
-            keep,
+            retention: keep,
         })
     }
 }
 
 /// The connection.
 #[derive(Clone)]
-enum Link {
-    Joining,
-    Sharing(Arc<dyn SharedSession>),
-    Alone,
+enum StoreConnection {
+    Connecting,
+    Connected(Arc<dyn SharedSession>),
+    Disconnected,
 }
 
-impl Fleet {
+impl LocalReplica {
     /// A replica that has not reached the store yet.
-    pub fn new(clock: Clock, mishap: Mishap) -> Self {
+    pub fn new(clock: Clock, mishap: ReplicaErrorHook) -> Self {
         Self {
             name: format!("{:016x}", fastrand::u64(..)),
             clock,
-            link: watch::Sender::new(Link::Joining),
-            adrift: AtomicBool::new(false),
-            skew: Mutex::default(),
-            replicas: AtomicU32::new(0),
-            tokens: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
-            post: Post::default(),
-            trouble: Mutex::default(),
-            unread: Mutex::default(),
-            mishap,
+            connection: watch::Sender::new(StoreConnection::Connecting),
+            is_standalone: AtomicBool::new(false),
+            clock_offset: Mutex::default(),
+            replica_count: AtomicU32::new(0),
+            token_counter: AtomicU64::new(0),
+            leases_acquired: AtomicU64::new(0),
+            leases_lost: AtomicU64::new(0),
+            remote_attempts: AtomicU64::new(0),
+            notifier: OutcomeNotifier::default(),
+            last_error: Mutex::default(),
+            unreadable_sources: Mutex::default(),
+            on_error: mishap,
         }
     }
 
@@ -104,95 +108,99 @@ impl Fleet {
     }
 
     /// Whether a token is one of its own.
-    pub fn is_own(&self, token: &str) -> bool {
+    pub fn is_own_token(&self, token: &str) -> bool {
         token.split('-').next() == Some(&self.name)
     }
 
     /// How many replicas ask each by themselves now, as far as is known: plans stretch by that. 1 while calls are shared.
-    pub fn asking_alone(&self) -> u32 {
-        if self.adrift.load(Relaxed) {
-            self.replicas.load(Relaxed).max(1)
+    pub fn independent_replicas(&self) -> u32 {
+        if self.is_standalone.load(Relaxed) {
+            self.replica_count.load(Relaxed).max(1)
         } else {
             1
         }
     }
 
     /// How it stands to the others.
-    pub fn view(&self) -> View {
-        let role = match *self.link.borrow() {
-            Link::Joining => Role::Joining,
-            Link::Sharing(_) => Role::Sharing,
-            Link::Alone => Role::Alone,
+    pub fn status(&self) -> ReplicaStatus {
+        let role = match *self.connection.borrow() {
+            StoreConnection::Connecting => ReplicaMode::Connecting,
+            StoreConnection::Connected(_) => ReplicaMode::Sharing,
+            StoreConnection::Disconnected => ReplicaMode::Disconnected,
         };
-        View {
-            role,
-            replicas: self.replicas.load(Relaxed),
-            taken: self.taken.load(Relaxed),
-            lost: self.lost.load(Relaxed),
-            heard: self.heard.load(Relaxed),
-            skew_ms: lock(&self.skew).to_store(),
-            trouble: lock(&self.trouble)
+        ReplicaStatus {
+            mode: role,
+            replica_count: self.replica_count.load(Relaxed),
+            leases_acquired: self.leases_acquired.load(Relaxed),
+            leases_lost: self.leases_lost.load(Relaxed),
+            remote_attempts: self.remote_attempts.load(Relaxed),
+            clock_offset_ms: lock(&self.clock_offset).to_store_ms(),
+            last_error: lock(&self.last_error)
                 .clone()
-                .filter(|_| role != Role::Sharing),
+                .filter(|_| role != ReplicaMode::Sharing),
         }
     }
 
     /// Shares through this session from now on.
-    pub fn join(&self, session: Arc<dyn SharedSession>) {
-        self.adrift.store(false, Relaxed);
-        self.link.send_replace(Link::Sharing(session));
+    pub fn attach_session(&self, session: Arc<dyn SharedSession>) {
+        self.is_standalone.store(false, Relaxed);
+        self.connection
+            .send_replace(StoreConnection::Connected(session));
     }
 
     /// An operation of a session failed: until another one is joined, nobody waits for the store.
-    pub fn trip(&self, session: Option<&Arc<dyn SharedSession>>, error: &SharedError) {
-        (self.mishap)();
+    pub fn disconnect(&self, session: Option<&Arc<dyn SharedSession>>, error: &SharedStoreError) {
+        (self.on_error)();
         debug!("failed to {error}");
-        *lock(&self.trouble) = Some(Arc::clone(&error.0));
-        self.link.send_if_modified(|link| {
+        *lock(&self.last_error) = Some(Arc::clone(&error.0));
+        self.connection.send_if_modified(|link| {
             let over = match (&*link, session) {
-                (Link::Sharing(now), Some(failed)) => Arc::ptr_eq(now, failed),
-                (Link::Sharing(_), None) => true,
-                (Link::Joining, _) => session.is_none(),
-                (Link::Alone, _) => false,
+                (StoreConnection::Connected(now), Some(failed)) => Arc::ptr_eq(now, failed),
+                (StoreConnection::Connected(_), None) => true,
+                (StoreConnection::Connecting, _) => session.is_none(),
+                (StoreConnection::Disconnected, _) => false,
             };
             if over {
-                *link = Link::Alone;
+                *link = StoreConnection::Disconnected;
             }
             over
         });
     }
 
     /// Plans as one of several that each ask by themselves, until another session is joined.
-    pub fn set_adrift(&self) {
-        self.adrift.store(true, Relaxed);
+    pub fn set_standalone(&self) {
+        self.is_standalone.store(true, Relaxed);
     }
 
     /// Waits until a session has been given up; gives why.
-    pub async fn parted(&self, session: &Arc<dyn SharedSession>) -> SharedError {
-        let mut link = self.link.subscribe();
-        let over = |link: &Link| !matches!(link, Link::Sharing(now) if Arc::ptr_eq(now, session));
+    pub async fn wait_until_disconnected(
+        &self,
+        session: &Arc<dyn SharedSession>,
+    ) -> SharedStoreError {
+        let mut link = self.connection.subscribe();
+        let over = |link: &StoreConnection| !matches!(link, StoreConnection::Connected(now) if Arc::ptr_eq(now, session));
         // The sender lives as long as this replica.
         let _ = link.wait_for(over).await;
-        SharedError(lock(&self.trouble).clone().unwrap_or_default())
+        SharedStoreError(lock(&self.last_error).clone().unwrap_or_default())
     }
 
     /// Takes in what a sign of life, given between `before` and `after`, was answered. `settled` once the session is old
     /// enough for all others to have been seen: before, fewer than were known are not believed.
-    pub fn beaten(&self, beat: Beat, before: Time, after: Time, settled: bool) {
-        let known = self.replicas.load(Relaxed);
-        self.replicas.store(
+    pub fn on_heartbeat(&self, beat: HeartbeatReply, before: Time, after: Time, settled: bool) {
+        let known = self.replica_count.load(Relaxed);
+        self.replica_count.store(
             if settled {
-                beat.replicas
+                beat.live_replicas
             } else {
-                beat.replicas.max(known)
+                beat.live_replicas.max(known)
             },
             Relaxed,
         );
-        let mut skew = lock(&self.skew);
-        let measured = skew.measured(before, after, beat.micros);
+        let mut skew = lock(&self.clock_offset);
+        let measured = skew.with_measurement(before, after, beat.store_time_us);
         if measured != *skew {
             warn!(
-                ahead_ms = measured.to_store(),
+                ahead_ms = measured.to_store_ms(),
                 "the clock of the store that replicas share differs from this machine's; instants are translated"
             );
             *skew = measured;
@@ -200,9 +208,15 @@ impl Fleet {
     }
 
     /// What a letter tells, on this replica's clock. None, and the operator is told, if it cannot be used.
-    pub fn read(&self, identity: Identity, letter: &Letter) -> Option<Saved> {
-        let read = letter.read().and_then(|saved| self.dated(saved));
-        let mut unread = lock(&self.unread);
+    pub fn decode_state(
+        &self,
+        identity: SourceIdentity,
+        letter: &StoredState,
+    ) -> Option<SourceRecord> {
+        let read = letter
+            .decode_record()
+            .and_then(|saved| self.to_local_state(saved));
+        let mut unread = lock(&self.unreadable_sources);
         match read {
             Ok(saved) => {
                 unread.remove(&identity);
@@ -222,72 +236,85 @@ impl Fleet {
     }
 
     /// What another replica knows was taken in; `token` is whose attempt told it.
-    pub fn heard(&self, identity: Identity, token: &str, at: Option<Time>) {
+    pub fn record_notification(&self, identity: SourceIdentity, token: &str, at: Option<Time>) {
         if at.is_some() {
-            self.heard.fetch_add(1, Relaxed);
+            self.remote_attempts.fetch_add(1, Relaxed);
         }
-        self.post.ring(identity, token, at);
+        self.notifier.notify_waiters(identity, token, at);
     }
 
     /// Tells the others what is known of a source after an attempt, and gives back the lease if there was one.
-    pub async fn land(&self, ticket: Option<Ticket>, saved: Saved, terms: Terms) {
-        let Some(session) = self.session().await else {
+    pub async fn report_and_release(
+        &self,
+        ticket: Option<LeaseHandle>,
+        saved: SourceRecord,
+        terms: ShareParams,
+    ) {
+        let Some(session) = self.wait_for_session().await else {
             return;
         };
-        let Some(landing) = self.landing(ticket.as_ref(), saved, terms) else {
+        let Some(landing) = self.build_release(ticket.as_ref(), saved, terms) else {
             return;
         };
-        match session.land(&landing).await {
+        match session.publish_state(&landing).await {
             Ok(held) => {
-                if ticket.is_some_and(|ticket| ticket.sure) && !held {
-                    self.lost.fetch_add(1, Relaxed);
+                if ticket.is_some_and(|ticket| ticket.is_confirmed) && !held {
+                    self.leases_lost.fetch_add(1, Relaxed);
                     debug!(identity = %landing.identity, "a lease was gone when its attempt ended");
                 }
             }
-            Err(error) => self.trip(Some(&session), &error),
+            Err(error) => self.disconnect(Some(&session), &error),
         }
     }
 
     /// Gives back a lease that led to nothing.
-    pub async fn free(&self, ticket: Ticket) {
-        let Some(session) = self.session().await else {
+    pub async fn release_lease(&self, ticket: LeaseHandle) {
+        let Some(session) = self.wait_for_session().await else {
             return;
         };
-        if let Err(error) = session.free(ticket.identity, &ticket.token).await {
-            self.trip(Some(&session), &error);
+        if let Err(error) = session.release_lease(ticket.identity, &ticket.token).await {
+            self.disconnect(Some(&session), &error);
         }
     }
 
     /// The session, once it is known whether there is one.
-    pub(super) async fn session(&self) -> Option<Arc<dyn SharedSession>> {
-        let mut link = self.link.subscribe();
+    pub(super) async fn wait_for_session(&self) -> Option<Arc<dyn SharedSession>> {
+        let mut link = self.connection.subscribe();
         let known = timeout(
-            FIRST_WORD,
-            link.wait_for(|link| !matches!(link, Link::Joining)),
+            FIRST_CONNECT_WAIT,
+            link.wait_for(|link| !matches!(link, StoreConnection::Connecting)),
         )
         .await;
         match &*known.ok()?.ok()? {
-            Link::Sharing(session) => Some(Arc::clone(session)),
+            StoreConnection::Connected(session) => Some(Arc::clone(session)),
             _ => None,
         }
     }
 
     /// A token for one attempt.
-    pub(super) fn token(&self) -> String {
-        format!("{}-{}", self.name, self.tokens.fetch_add(1, Relaxed))
+    pub(super) fn create_token(&self) -> String {
+        format!("{}-{}", self.name, self.token_counter.fetch_add(1, Relaxed))
     }
 
     /// An instant on the store's clock.
-    pub(super) fn to_store(&self, time: Time) -> Time {
-        Time::from_millis(time.as_millis().saturating_add(lock(&self.skew).to_store()))
+    pub(super) fn to_store_time(&self, time: Time) -> Time {
+        Time::from_millis(
+            time.as_millis()
+                .saturating_add(lock(&self.clock_offset).to_store_ms()),
+        )
     }
 
-    fn landing(&self, ticket: Option<&Ticket>, saved: Saved, terms: Terms) -> Option<Landing> {
+    fn build_release(
+        &self,
+        ticket: Option<&LeaseHandle>,
+        saved: SourceRecord,
+        terms: ShareParams,
+    ) -> Option<LeaseRelease> {
         let identity = saved.identity;
-        let shift = lock(&self.skew).to_store();
+        let shift = lock(&self.clock_offset).to_store_ms();
         // Nothing is in the future of whoever tells it, so that nothing is cut off here.
-        let saved = saved.moved(shift, Time::from_millis(i64::MAX));
-        let stamp = saved.trail.last?;
+        let saved = saved.shift_clock(shift, Time::from_millis(i64::MAX));
+        let stamp = saved.history.last_attempt?;
         let letter = write_letter(&saved).unwrap_or_default();
         if letter.is_empty() {
             warn!(
@@ -295,30 +322,33 @@ impl Fleet {
                 "too large to be shared with other replicas"
             );
         }
-        let token = ticket.map_or_else(|| self.token(), |ticket| ticket.token.clone());
-        let Terms { min_interval, keep } = terms;
-        Some(Landing {
+        let token = ticket.map_or_else(|| self.create_token(), |ticket| ticket.token.clone());
+        let ShareParams {
+            min_interval,
+            retention: keep,
+        } = terms;
+        Some(LeaseRelease {
             identity,
             token,
-            stamp,
-            letter,
+            started_at: stamp,
+            encoded_state: letter,
             min_interval,
-            keep,
+            state_ttl: keep,
         })
     }
 
     /// What a letter tells, moved onto this replica's clock, unless it claims to come from the future.
-    fn dated(&self, saved: Saved) -> Result<Saved, LetterError> {
-        let shift = lock(&self.skew).to_own();
-        let latest = self.clock.now().after(AHEAD);
+    fn to_local_state(&self, saved: SourceRecord) -> Result<SourceRecord, StoredStateError> {
+        let shift = lock(&self.clock_offset).to_local_ms();
+        let latest = self.clock.now().plus(MAX_FUTURE_OFFSET);
         let stamp = saved
-            .trail
-            .last
+            .history
+            .last_attempt
             .map(|at| Time::from_millis(at.as_millis().saturating_add(shift)));
         if stamp.is_some_and(|stamp| stamp > latest) {
-            return Err(LetterError::Future);
+            return Err(StoredStateError::FromFuture);
         }
-        Ok(saved.moved(shift, latest))
+        Ok(saved.shift_clock(shift, latest))
     }
 }
 

@@ -10,6 +10,6 @@ mod post;
 mod skew;
 mod view;
 
-pub use board::{Boarding, Passage, Ticket};
-pub use member::{Fleet, Mishap, Terms};
-pub use view::{Role, View};
+pub use board::{LeaseContext, LeaseDecision, LeaseHandle};
+pub use member::{LocalReplica, ReplicaErrorHook, ShareParams};
+pub use view::{ReplicaMode, ReplicaStatus};

@@ -4,19 +4,19 @@ use crate::domain::Time;
 
 /// Differences up to this many milliseconds, beyond what the measurement itself is worth, are taken for none: replicas
 /// whose clocks agree that well date a reading alike, to the millisecond, and so give it the same version.
-const TOLERANCE: i64 = 25;
+const TOLERANCE_MS: i64 = 25;
 
 /// By how many milliseconds the store's clock is ahead of this replica's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Skew(i64);
+pub(super) struct ClockOffset(i64);
 
-impl Skew {
+impl ClockOffset {
     /// This skew after one more measurement: the store said `micros` at some moment between `before` and `after`.
-    pub(super) fn measured(self, before: Time, after: Time, micros: i64) -> Self {
+    pub(super) fn with_measurement(self, before: Time, after: Time, micros: i64) -> Self {
         let (before, after) = (before.as_millis(), after.as_millis());
         let slack = after.saturating_sub(before) / 2 + 1;
         let offset = (micros / 1000).saturating_sub(before.saturating_add(slack - 1));
-        if offset.saturating_sub(self.0).abs() <= TOLERANCE + slack {
+        if offset.saturating_sub(self.0).abs() <= TOLERANCE_MS + slack {
             self
         } else {
             Self(offset)
@@ -24,12 +24,12 @@ impl Skew {
     }
 
     /// An instant of the store's clock on this replica's, in the form that [`crate::domain::Saved::moved`] takes.
-    pub(super) fn to_own(self) -> i64 {
+    pub(super) fn to_local_ms(self) -> i64 {
         -self.0
     }
 
     /// An instant of this replica's clock on the store's.
-    pub(super) fn to_store(self) -> i64 {
+    pub(super) fn to_store_ms(self) -> i64 {
         self.0
     }
 }
@@ -38,24 +38,30 @@ impl Skew {
 mod tests {
     use super::*;
 
-    fn at(millis: i64) -> Time {
+    fn time_at(millis: i64) -> Time {
         Time::from_millis(millis)
     }
 
     #[test]
-    fn small_differences_are_none_and_large_ones_are_kept_steady() {
-        let none = Skew::default();
-        assert_eq!(none.measured(at(1_000), at(1_002), 1_020_000), none);
+    fn clock_offset_ignores_jitter() {
+        let none = ClockOffset::default();
         assert_eq!(
-            none.measured(at(1_000), at(1_200), 1_220_000),
+            none.with_measurement(time_at(1_000), time_at(1_002), 1_020_000),
+            none
+        );
+        assert_eq!(
+            none.with_measurement(time_at(1_000), time_at(1_200), 1_220_000),
             none,
             "as slow as that, it says little"
         );
-        let hour = none.measured(at(1_000), at(1_002), 3_601_001_000);
-        assert_eq!(hour, Skew(3_600_000));
-        assert_eq!(hour.measured(at(5_000), at(5_002), 3_605_021_000), hour);
+        let hour = none.with_measurement(time_at(1_000), time_at(1_002), 3_601_001_000);
+        assert_eq!(hour, ClockOffset(3_600_000));
         assert_eq!(
-            hour.measured(at(5_000), at(5_002), 5_001_000),
+            hour.with_measurement(time_at(5_000), time_at(5_002), 3_605_021_000),
+            hour
+        );
+        assert_eq!(
+            hour.with_measurement(time_at(5_000), time_at(5_002), 5_001_000),
             none,
             "and it goes as it came"
         );

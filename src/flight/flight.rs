@@ -6,78 +6,78 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Time;
-use crate::fleet::Ticket;
+use crate::fleet::LeaseHandle;
 
 /// One attempt in the air. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Flight(Arc<Course>);
+pub struct Flight(Arc<FlightInner>);
 
 #[derive(Debug)]
-struct Course {
+struct FlightInner {
     /// Milliseconds since the epoch.
-    began: AtomicI64,
+    started_at_ms: AtomicI64,
     /// Whether a live request waits for it.
-    pressed: AtomicBool,
+    is_urgent: AtomicBool,
     /// Whether another replica's attempt took its place.
-    foreign: AtomicBool,
-    landed: CancellationToken,
+    is_remote: AtomicBool,
+    completed: CancellationToken,
     abort: CancellationToken,
-    settled: CancellationToken,
-    ticket: Mutex<Option<Ticket>>,
+    reported: CancellationToken,
+    lease: Mutex<Option<LeaseHandle>>,
 }
 
 impl Flight {
     /// An attempt that begins at `now` and ends without an outcome when `abort` is cancelled.
     pub(super) fn new(now: Time, abort: CancellationToken) -> Self {
-        Self(Arc::new(Course {
-            began: AtomicI64::new(now.as_millis()),
-            pressed: AtomicBool::new(false),
-            foreign: AtomicBool::new(false),
-            landed: CancellationToken::new(),
+        Self(Arc::new(FlightInner {
+            started_at_ms: AtomicI64::new(now.as_millis()),
+            is_urgent: AtomicBool::new(false),
+            is_remote: AtomicBool::new(false),
+            completed: CancellationToken::new(),
             abort,
-            settled: CancellationToken::new(),
-            ticket: Mutex::default(),
+            reported: CancellationToken::new(),
+            lease: Mutex::default(),
         }))
     }
 
     /// When it began: whatever it brings was asked for no sooner.
-    pub fn began(&self) -> Time {
-        Time::from_millis(self.0.began.load(Relaxed))
+    pub fn started_at(&self) -> Time {
+        Time::from_millis(self.0.started_at_ms.load(Relaxed))
     }
 
     /// Waits until its outcome has been published.
-    pub async fn landed(&self) {
-        self.0.landed.cancelled().await;
+    pub async fn wait_for_completion(&self) {
+        self.0.completed.cancelled().await;
     }
 
     /// Whether another replica's attempt took its place.
-    pub fn is_foreign(&self) -> bool {
-        self.0.foreign.load(Relaxed)
+    pub fn is_remote(&self) -> bool {
+        self.0.is_remote.load(Relaxed)
     }
 
     /// It began anew, later than it was wished for.
-    pub(super) fn begins(&self, at: Time) {
-        self.0.began.store(at.as_millis(), Relaxed);
+    pub(super) fn set_started_at(&self, at: Time) {
+        self.0.started_at_ms.store(at.as_millis(), Relaxed);
     }
 
     /// Another replica's attempt, begun at `at`, took its place.
-    pub(super) fn replaced(&self, at: Time) {
-        self.begins(at);
-        self.0.foreign.store(true, Relaxed);
+    pub(super) fn mark_superseded(&self, at: Time) {
+        self.set_started_at(at);
+        self.0.is_remote.store(true, Relaxed);
     }
 
     /// A live request waits for it.
-    pub(super) fn press(&self) {
-        self.0.pressed.store(true, Relaxed);
+    pub(super) fn mark_urgent(&self) {
+        self.0.is_urgent.store(true, Relaxed);
     }
 
-    pub(super) fn pressed(&self) -> &AtomicBool {
-        &self.0.pressed
+    pub(super) fn urgent_flag(&self) -> &AtomicBool {
+        &self.0.is_urgent
     }
 
     /// Its outcome has been published: whoever waits for it wakes.
-    pub(super) fn land(&self) {
-        self.0.landed.cancel();
+    pub(super) fn mark_completed(&self) {
+        self.0.completed.cancel();
     }
 
     /// Ends it without an outcome: nobody could use it any more.
@@ -85,31 +85,31 @@ impl Flight {
         self.0.abort.cancel();
     }
 
-    pub(super) fn aborted(&self) -> &CancellationToken {
+    pub(super) fn abort_token(&self) -> &CancellationToken {
         &self.0.abort
     }
 
     /// Cancelled when other replicas have been told of it too: the next attempt may ask them.
-    pub(super) fn settled(&self) -> &CancellationToken {
-        &self.0.settled
+    pub(super) fn reported_token(&self) -> &CancellationToken {
+        &self.0.reported
     }
 
     /// The lease that it flies under.
-    pub(super) fn set_ticket(&self, ticket: Option<Ticket>) {
-        *self.0.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
+    pub(super) fn set_lease(&self, ticket: Option<LeaseHandle>) {
+        *self.0.lease.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
     }
 
     /// The lease that it flies under, to give it back.
-    pub(super) fn take_ticket(&self) -> Option<Ticket> {
+    pub(super) fn take_lease(&self) -> Option<LeaseHandle> {
         self.0
-            .ticket
+            .lease
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
 
     /// Whether both are the same attempt.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(super) fn is_same_flight(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -13,6 +13,6 @@ mod lane;
 mod race;
 mod table;
 
-pub use crew::Crew;
+pub use crew::PreparedSource;
 pub use flight::Flight;
-pub use table::{Arrival, Ask, Flights, Landing};
+pub use table::{Completion, FlightStatus, Flights, OnComplete};

@@ -11,18 +11,21 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::clock::{Clock, Deadline, Mark};
-use crate::domain::{Code, Data, End, Failure, Name, Outcome, Reading, Try, spell};
+use crate::clock::{Clock, Deadline, TimePoint};
+use crate::domain::{
+    Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading,
+    format_duration,
+};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, FetchError};
 
-use super::Crew;
+use super::PreparedSource;
 
 /// How long after its deadline an attempt that did not end by itself is given up.
-const GRACE: Duration = Duration::from_millis(20);
+const DEADLINE_GRACE: Duration = Duration::from_millis(20);
 
 /// What a race needs beside its crew.
-pub(super) struct Gear<F> {
+pub(super) struct RaceDeps<F> {
     pub(super) fetch: Arc<F>,
     pub(super) extractor: Extractor,
     pub(super) clock: Clock,
@@ -30,102 +33,106 @@ pub(super) struct Gear<F> {
 
 /// A provider that may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entrant {
+pub(super) struct Candidate {
     /// Its place in the crew.
     pub(super) position: usize,
     /// How long it must be left alone yet, from the beginning of the flight: `min_interval` holds for each provider.
-    pub(super) rest: Duration,
+    pub(super) start_delay: Duration,
 }
 
 /// One provider's request and what its filter makes of the answer. Requests are polled by the race itself rather than
 /// in tasks of their own: they see the deadline before the race does and end in their own words, and a race that is
 /// dropped leaves nothing behind.
-struct Runner<'r> {
+struct RunningRequest<'r> {
     position: usize,
-    begun: Mark,
-    request: Pin<Box<dyn Future<Output = Ended> + Send + 'r>>,
+    started: TimePoint,
+    request: Pin<Box<dyn Future<Output = ProviderResult> + Send + 'r>>,
 }
 
-type Ended = Result<Data, FetchError>;
+type ProviderResult = Result<JsonData, FetchError>;
 
-struct Race<'r, F> {
-    gear: &'r Gear<F>,
-    crew: &'r Crew,
-    begun: Mark,
+struct ProviderRace<'r, F> {
+    deps: &'r RaceDeps<F>,
+    prepared: &'r PreparedSource,
+    started: TimePoint,
     deadline: Deadline,
     /// Those that have not been asked yet, in order of preference.
-    waiting: Vec<Entrant>,
+    candidates: Vec<Candidate>,
     /// When the next one is asked although nobody has failed.
-    next_at: Option<Instant>,
+    next_start_at: Option<Instant>,
     /// In the order in which they were asked.
-    running: Vec<Runner<'r>>,
-    tries: BTreeMap<usize, Try>,
+    running: Vec<RunningRequest<'r>>,
+    attempts: BTreeMap<usize, ProviderAttempt>,
 }
 
-enum Event {
-    Next,
-    Overdue,
-    Ended(usize, Mark, Ended),
+enum RaceEvent {
+    StartNext,
+    DeadlinePassed,
+    RequestEnded(usize, TimePoint, ProviderResult),
 }
 
 /// Flies once with these providers, in order of preference; at least one.
-pub(super) async fn run<F: Fetch>(gear: &Gear<F>, crew: &Crew, entrants: Vec<Entrant>) -> Outcome {
-    let begun = gear.clock.mark();
-    let mut race = Race {
-        gear,
-        crew,
-        begun,
-        deadline: gear.clock.deadline(crew.pace.timeout),
-        waiting: entrants,
-        next_at: None,
+pub(super) async fn race_providers<F: Fetch>(
+    gear: &RaceDeps<F>,
+    crew: &PreparedSource,
+    entrants: Vec<Candidate>,
+) -> Outcome {
+    let begun = gear.clock.time_point();
+    let mut race = ProviderRace {
+        deps: gear,
+        prepared: crew,
+        started: begun,
+        deadline: gear.clock.deadline(crew.schedule.timeout),
+        candidates: entrants,
+        next_start_at: None,
         running: Vec::new(),
-        tries: BTreeMap::new(),
+        attempts: BTreeMap::new(),
     };
-    let won = race.fly().await;
-    race.end_the_rest(won.is_some());
-    let tries: Vec<Try> = race.tries.into_values().collect();
+    let won = race.run_until_success().await;
+    race.cancel_running(won.is_some());
+    let tries: Vec<ProviderAttempt> = race.attempts.into_values().collect();
     Outcome {
         source: crew.source.name.clone(),
         identity: crew.identity,
-        at: begun.time,
-        took: gear.clock.since(begun),
-        result: won.ok_or_else(|| all_failed(&tries)),
-        tries,
+        started_at: begun.time,
+        duration: gear.clock.elapsed_since(begun),
+        result: won.ok_or_else(|| combine_failures(&tries)),
+        provider_attempts: tries,
     }
 }
 
-impl<F: Fetch> Race<'_, F> {
-    async fn fly(&mut self) -> Option<Reading> {
+impl<F: Fetch> ProviderRace<'_, F> {
+    async fn run_until_success(&mut self) -> Option<Reading> {
         self.start_next();
-        while !self.running.is_empty() || self.next_at.is_some() {
-            match self.event().await {
-                Event::Next => self.start_next(),
-                Event::Ended(position, begun, Ok(data)) => {
-                    self.note(position, begun, End::Won, None);
-                    let provider = self.crew.providers[position].0.name.clone();
+        while !self.running.is_empty() || self.next_start_at.is_some() {
+            match self.next_event().await {
+                RaceEvent::StartNext => self.start_next(),
+                RaceEvent::RequestEnded(position, begun, Ok(data)) => {
+                    self.record_attempt(position, begun, ProviderAttemptResult::Succeeded, None);
+                    let provider = self.prepared.providers[position].0.name.clone();
                     return Some(Reading {
                         fetched_at: begun.time,
                         provider,
                         data,
                     });
                 }
-                Event::Ended(position, begun, Err(error)) => {
-                    self.note(
+                RaceEvent::RequestEnded(position, begun, Err(error)) => {
+                    self.record_attempt(
                         position,
                         begun,
-                        End::Failed(error.failure),
+                        ProviderAttemptResult::Failed(error.failure),
                         error.retry_after,
                     );
                     self.start_next();
                 }
-                Event::Overdue => return None,
+                RaceEvent::DeadlinePassed => return None,
             }
         }
         None
     }
 
-    async fn event(&mut self) -> Event {
-        let next_at = self.next_at;
+    async fn next_event(&mut self) -> RaceEvent {
+        let next_at = self.next_start_at;
         let next = async {
             match next_at {
                 Some(at) => sleep_until(at).await,
@@ -134,84 +141,102 @@ impl<F: Fetch> Race<'_, F> {
         };
         tokio::select! {
             biased;
-            (position, begun, ended) = first(&mut self.running) => Event::Ended(position, begun, ended),
-            () = next => Event::Next,
-            () = sleep_until(self.deadline.at + GRACE) => Event::Overdue,
+            (position, begun, ended) = wait_first_ended(&mut self.running) => RaceEvent::RequestEnded(position, begun, ended),
+            () = next => RaceEvent::StartNext,
+            () = sleep_until(self.deadline.at + DEADLINE_GRACE) => RaceEvent::DeadlinePassed,
         }
     }
 
     /// Asks the most preferred of those that need not be left alone; if all of them must, waits for the first that may
     /// be asked.
     fn start_next(&mut self) {
-        self.next_at = None;
-        let begun = self.gear.clock.mark();
+        self.next_start_at = None;
+        let begun = self.deps.clock.time_point();
         if begun.instant >= self.deadline.at {
             return;
         }
-        let passed = begun.instant.saturating_duration_since(self.begun.instant);
+        let passed = begun
+            .instant
+            .saturating_duration_since(self.started.instant);
         let Some(next) = self
-            .waiting
+            .candidates
             .iter()
-            .position(|entrant| entrant.rest <= passed)
+            .position(|entrant| entrant.start_delay <= passed)
         else {
             let soonest = self
-                .waiting
+                .candidates
                 .iter()
-                .map(|entrant| self.begun.instant + entrant.rest)
+                .map(|entrant| self.started.instant + entrant.start_delay)
                 .min();
-            self.next_at = soonest.filter(|at| *at < self.deadline.at);
+            self.next_start_at = soonest.filter(|at| *at < self.deadline.at);
             return;
         };
-        let position = self.waiting.remove(next).position;
-        let request = Box::pin(ask(self.gear, self.crew, position, self.deadline));
-        self.running.push(Runner {
+        let position = self.candidates.remove(next).position;
+        let request = Box::pin(call_provider(
+            self.deps,
+            self.prepared,
             position,
-            begun,
+            self.deadline,
+        ));
+        self.running.push(RunningRequest {
+            position,
+            started: begun,
             request,
         });
-        if !self.waiting.is_empty() {
-            self.next_at = self
-                .crew
-                .pace
+        if !self.candidates.is_empty() {
+            self.next_start_at = self
+                .prepared
+                .schedule
                 .hedge_after
                 .map(|after| begun.instant + after);
         }
     }
 
     /// Keeps what became of one request.
-    fn note(&mut self, position: usize, begun: Mark, end: End, retry_after: Option<Duration>) {
-        let clock = &self.gear.clock;
+    fn record_attempt(
+        &mut self,
+        position: usize,
+        begun: TimePoint,
+        end: ProviderAttemptResult,
+        retry_after: Option<Duration>,
+    ) {
+        let clock = &self.deps.clock;
         let hold = retry_after.filter(|hold| !hold.is_zero());
-        let one = Try {
-            provider: self.crew.providers[position].0.name.clone(),
-            at: begun.time,
-            took: clock.since(begun),
-            end,
-            held_until: hold.map(|hold| clock.now().after(hold)),
+        let one = ProviderAttempt {
+            provider: self.prepared.providers[position].0.name.clone(),
+            started_at: begun.time,
+            duration: clock.elapsed_since(begun),
+            result: end,
+            retry_at: hold.map(|hold| clock.now().plus(hold)),
         };
-        self.tries.insert(position, one);
+        self.attempts.insert(position, one);
     }
 
     /// Cancels what still runs: somebody was faster, or it ignored its own deadline.
-    fn end_the_rest(&mut self, won: bool) {
-        for Runner {
+    fn cancel_running(&mut self, won: bool) {
+        for RunningRequest {
             position,
-            begun,
+            started: begun,
             request,
         } in std::mem::take(&mut self.running)
         {
             drop(request);
             let end = if won {
-                End::Outrun
+                ProviderAttemptResult::Superseded
             } else {
-                End::Failed(overdue(self.deadline))
+                ProviderAttemptResult::Failed(timeout_failure(self.deadline))
             };
-            self.note(position, begun, end, None);
+            self.record_attempt(position, begun, end, None);
         }
     }
 }
 
-async fn ask<F: Fetch>(gear: &Gear<F>, crew: &Crew, position: usize, deadline: Deadline) -> Ended {
+async fn call_provider<F: Fetch>(
+    gear: &RaceDeps<F>,
+    crew: &PreparedSource,
+    position: usize,
+    deadline: Deadline,
+) -> ProviderResult {
     let (provider, filter) = &crew.providers[position];
     let body = gear.fetch.fetch(provider, deadline).await?.0;
     let data = gear
@@ -225,17 +250,21 @@ async fn ask<F: Fetch>(gear: &Gear<F>, crew: &Crew, position: usize, deadline: D
 }
 
 /// The first of the running requests to end; one that panics ends too. Waits for ever while none runs.
-async fn first(running: &mut Vec<Runner<'_>>) -> (usize, Mark, Ended) {
+async fn wait_first_ended(
+    running: &mut Vec<RunningRequest<'_>>,
+) -> (usize, TimePoint, ProviderResult) {
     poll_fn(|cx| {
         for at in 0..running.len() {
             let request = &mut running[at].request;
             let ended = match catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => continue,
                 Ok(Poll::Ready(ended)) => ended,
-                Err(_) => Err(broken()),
+                Err(_) => Err(panic_error()),
             };
-            let Runner {
-                position, begun, ..
+            let RunningRequest {
+                position,
+                started: begun,
+                ..
             } = running.remove(at);
             return Poll::Ready((position, begun, ended));
         }
@@ -244,22 +273,22 @@ async fn first(running: &mut Vec<Runner<'_>>) -> (usize, Mark, Ended) {
     .await
 }
 
-fn broken() -> FetchError {
+fn panic_error() -> FetchError {
     FetchError {
-        failure: Failure::new(Code::Panic, super::table::BUG),
+        failure: Failure::new(Code::Panic, super::table::PANIC_MESSAGE),
         retry_after: None,
     }
 }
 
-fn overdue(deadline: Deadline) -> Failure {
+fn timeout_failure(deadline: Deadline) -> Failure {
     Failure::new(
         Code::Timeout,
-        format!("no answer within {}", spell(deadline.limit)),
+        format!("no answer within {}", format_duration(deadline.limit)),
     )
 }
 
 /// The failure of the most preferred provider; with several, the message names each.
-fn all_failed(tries: &[Try]) -> Failure {
+fn combine_failures(tries: &[ProviderAttempt]) -> Failure {
     let failures: Vec<(&Name, &Failure)> = tries
         .iter()
         .filter_map(|t| Some((&t.provider, t.failure()?)))

@@ -4,33 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::lines::Fault;
+use super::lines::FramingProblem;
 
 /// How long a client may take nothing of what is written to it, unless idling is allowed for less.
-const WRITE_STALL: Duration = Duration::from_secs(10);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that a client must take per second, on average, once its writing stalls.
-const SLOWEST: u64 = 1024;
+const MIN_WRITE_RATE: u64 = 1024;
 
 /// How long we listen on after our last byte, so that the client reads it before a reset can overtake it.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The coarse time of one serving thread, in milliseconds since it began; moved on by its sweep.
 #[derive(Debug, Default)]
-pub(super) struct Ticks(AtomicU64);
+pub(super) struct CoarseClock(AtomicU64);
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Phase {
+pub(super) enum ConnectionPhase {
     /// Nothing has come since it was accepted.
-    Silent,
+    AwaitingFirst,
     /// Its first request has begun to come.
-    Fresh,
+    FirstHead,
     /// A later request has begun to come.
-    Head,
+    LaterHead,
     /// Its request is being answered.
-    Answer,
+    Responding,
     /// Between two requests.
     Idle,
     /// Our last byte is out.
@@ -39,7 +39,7 @@ pub(super) enum Phase {
 
 /// How long a connection may be in each phase.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct ConnectionTimeouts {
     /// For the head of a request; for the first one from accepting on.
     pub(super) head: Duration,
     /// Between two requests.
@@ -48,21 +48,21 @@ pub(super) struct Patience {
 
 /// The state of one connection. Written by its own task, read by the sweep of the same thread.
 #[derive(Debug)]
-pub(super) struct Conn {
-    ticks: Arc<Ticks>,
+pub(super) struct ConnectionState {
+    coarse_clock: Arc<CoarseClock>,
     phase: AtomicU8,
-    since: AtomicU64,
-    stalled: AtomicBool,
+    phase_since: AtomicU64,
+    is_write_stalled: AtomicBool,
     stalled_since: AtomicU64,
     /// Bytes taken since then, and when the last of them were.
-    taken: AtomicU64,
-    taken_at: AtomicU64,
-    fault: AtomicU64,
+    written_bytes: AtomicU64,
+    last_write_at: AtomicU64,
+    framing_problem: AtomicU64,
     /// Whether the kernel shall hold little of what is written.
-    little: AtomicBool,
+    wants_small_buffer: AtomicBool,
 }
 
-impl Ticks {
+impl CoarseClock {
     pub(super) fn now(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -72,13 +72,13 @@ impl Ticks {
     }
 }
 
-impl Phase {
-    fn of(byte: u8) -> Self {
+impl ConnectionPhase {
+    fn from_byte(byte: u8) -> Self {
         [
-            Self::Silent,
-            Self::Fresh,
-            Self::Head,
-            Self::Answer,
+            Self::AwaitingFirst,
+            Self::FirstHead,
+            Self::LaterHead,
+            Self::Responding,
             Self::Idle,
         ]
         .into_iter()
@@ -87,160 +87,178 @@ impl Phase {
     }
 }
 
-impl Conn {
+impl ConnectionState {
     /// One that was accepted at `since`.
-    pub(super) fn new(ticks: Arc<Ticks>, since: u64) -> Self {
+    pub(super) fn new(ticks: Arc<CoarseClock>, since: u64) -> Self {
         Self {
-            ticks,
-            phase: AtomicU8::new(Phase::Silent as u8),
-            since: AtomicU64::new(since),
-            stalled: AtomicBool::new(false),
+            coarse_clock: ticks,
+            phase: AtomicU8::new(ConnectionPhase::AwaitingFirst as u8),
+            phase_since: AtomicU64::new(since),
+            is_write_stalled: AtomicBool::new(false),
             stalled_since: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            taken_at: AtomicU64::new(0),
-            fault: AtomicU64::new(0),
-            little: AtomicBool::new(false),
+            written_bytes: AtomicU64::new(0),
+            last_write_at: AtomicU64::new(0),
+            framing_problem: AtomicU64::new(0),
+            wants_small_buffer: AtomicBool::new(false),
         }
     }
 
     /// A request's head is complete and is being answered.
-    pub(super) fn answering(&self) {
-        self.phase.store(Phase::Answer as u8, Relaxed);
+    pub(super) fn begin_response(&self) {
+        self.phase.store(ConnectionPhase::Responding as u8, Relaxed);
     }
 
     /// What is wrong with the framing of the head of this number (from 0).
-    pub(super) fn fault(&self, head: u32) -> Option<Fault> {
-        let noted = self.fault.load(Relaxed);
+    pub(super) fn framing_problem(&self, head: u32) -> Option<FramingProblem> {
+        let noted = self.framing_problem.load(Relaxed);
         if noted == 0 || noted >> 8 != u64::from(head) {
             return None;
         }
         match noted as u8 {
-            1 => Some(Fault::BareLf),
-            2 => Some(Fault::Length),
-            _ => Some(Fault::Fragment),
+            1 => Some(FramingProblem::BareLf),
+            2 => Some(FramingProblem::AmbiguousLength),
+            _ => Some(FramingProblem::TargetFragment),
         }
     }
 
     /// Whether no request is being answered.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(super) fn is_awaiting_request(&self) -> bool {
         matches!(
             self.phase(),
-            Phase::Silent | Phase::Fresh | Phase::Idle | Phase::Head
+            ConnectionPhase::AwaitingFirst
+                | ConnectionPhase::FirstHead
+                | ConnectionPhase::Idle
+                | ConnectionPhase::LaterHead
         )
     }
 
     /// How long it has been between two requests, or before the first, at `now`; none if it is not.
     pub(super) fn idle_for(&self, now: u64) -> Option<Duration> {
-        matches!(self.phase(), Phase::Silent | Phase::Idle)
-            .then(|| passed(self.since.load(Relaxed), now))
+        matches!(
+            self.phase(),
+            ConnectionPhase::AwaitingFirst | ConnectionPhase::Idle
+        )
+        .then(|| duration_between(self.phase_since.load(Relaxed), now))
     }
 
     /// Whether it has been doing what it does for too long at `now`.
-    pub(super) fn is_overdue(&self, now: u64, patience: Patience) -> bool {
-        if self.stalled.load(Relaxed) {
-            let stall = WRITE_STALL.min(patience.idle);
-            let earned = Duration::from_millis(self.taken.load(Relaxed) * 1000 / SLOWEST);
-            let crawls = passed(self.stalled_since.load(Relaxed), now) >= stall + earned;
-            if crawls || passed(self.taken_at.load(Relaxed), now) >= stall {
+    pub(super) fn is_overdue(&self, now: u64, patience: ConnectionTimeouts) -> bool {
+        if self.is_write_stalled.load(Relaxed) {
+            let stall = WRITE_STALL_TIMEOUT.min(patience.idle);
+            let earned =
+                Duration::from_millis(self.written_bytes.load(Relaxed) * 1000 / MIN_WRITE_RATE);
+            let crawls = duration_between(self.stalled_since.load(Relaxed), now) >= stall + earned;
+            if crawls || duration_between(self.last_write_at.load(Relaxed), now) >= stall {
                 return true;
             }
         }
         let limit = match self.phase() {
-            Phase::Silent | Phase::Fresh | Phase::Head => patience.head,
-            Phase::Idle => patience.idle,
-            Phase::Closing => LINGER,
-            Phase::Answer => return false,
+            ConnectionPhase::AwaitingFirst
+            | ConnectionPhase::FirstHead
+            | ConnectionPhase::LaterHead => patience.head,
+            ConnectionPhase::Idle => patience.idle,
+            ConnectionPhase::Closing => LINGER_TIMEOUT,
+            ConnectionPhase::Responding => return false,
         };
-        passed(self.since.load(Relaxed), now) >= limit
+        duration_between(self.phase_since.load(Relaxed), now) >= limit
     }
 
-    fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Relaxed))
+    fn phase(&self) -> ConnectionPhase {
+        ConnectionPhase::from_byte(self.phase.load(Relaxed))
     }
 
     /// Begins a phase.
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(super) fn enter_phase(&self, phase: ConnectionPhase) {
         self.phase.store(phase as u8, Relaxed);
-        self.since.store(self.ticks.now(), Relaxed);
+        self.phase_since.store(self.coarse_clock.now(), Relaxed);
     }
 
     /// Bytes of a request have come.
-    pub(super) fn received(&self) {
+    pub(super) fn record_received(&self) {
         match self.phase() {
-            Phase::Idle => self.enter(Phase::Head),
+            ConnectionPhase::Idle => self.enter_phase(ConnectionPhase::LaterHead),
             // Its time still runs from accepting on.
-            Phase::Silent => self.phase.store(Phase::Fresh as u8, Relaxed),
-            Phase::Fresh | Phase::Head | Phase::Answer | Phase::Closing => {}
+            ConnectionPhase::AwaitingFirst => {
+                self.phase.store(ConnectionPhase::FirstHead as u8, Relaxed)
+            }
+            ConnectionPhase::FirstHead
+            | ConnectionPhase::LaterHead
+            | ConnectionPhase::Responding
+            | ConnectionPhase::Closing => {}
         }
     }
 
     /// Bytes of a request have come already, before whoever reads now.
-    pub(super) fn begun(&self) {
-        if self.phase() != Phase::Fresh {
-            self.enter(Phase::Head);
+    pub(super) fn begin_head(&self) {
+        if self.phase() != ConnectionPhase::FirstHead {
+            self.enter_phase(ConnectionPhase::LaterHead);
         }
     }
 
     /// The next request is wanted and there are no bytes, or no more of it if it has `begun`.
-    pub(super) fn hungry(&self, begun: bool) {
-        if self.phase() == Phase::Answer {
-            self.enter(if begun { Phase::Head } else { Phase::Idle });
+    pub(super) fn await_request(&self, begun: bool) {
+        if self.phase() == ConnectionPhase::Responding {
+            self.enter_phase(if begun {
+                ConnectionPhase::LaterHead
+            } else {
+                ConnectionPhase::Idle
+            });
         }
     }
 
     /// The head of this number has a fault; only the first one counts, since the connection ends with it.
-    pub(super) fn note(&self, head: u32, fault: Fault) {
-        if self.fault.load(Relaxed) == 0 {
-            self.fault
+    pub(super) fn record_problem(&self, head: u32, fault: FramingProblem) {
+        if self.framing_problem.load(Relaxed) == 0 {
+            self.framing_problem
                 .store(u64::from(head) << 8 | fault as u64, Relaxed);
         }
     }
 
     /// From now on the kernel shall hold little of what is written: what a slow client has not taken would be old when
     /// it does.
-    pub(super) fn keeps_little(&self) {
-        self.little.store(true, Relaxed);
+    pub(super) fn request_small_buffer(&self) {
+        self.wants_small_buffer.store(true, Relaxed);
     }
 
     /// Whether that is wished for and not done yet; told once.
-    pub(super) fn is_to_keep_little(&self) -> bool {
-        self.little.load(Relaxed) && self.little.swap(false, Relaxed)
+    pub(super) fn take_small_buffer_request(&self) -> bool {
+        self.wants_small_buffer.load(Relaxed) && self.wants_small_buffer.swap(false, Relaxed)
     }
 
     /// Whether the client takes nothing at the moment.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.load(Relaxed)
+    pub(super) fn is_write_stalled(&self) -> bool {
+        self.is_write_stalled.load(Relaxed)
     }
 
     /// The client's window is full.
-    pub(super) fn write_stalls(&self) {
-        if !self.stalled.load(Relaxed) {
-            self.stalled_since.store(self.ticks.now(), Relaxed);
-            self.taken.store(0, Relaxed);
-            self.taken_at.store(self.ticks.now(), Relaxed);
-            self.stalled.store(true, Relaxed);
+    pub(super) fn record_stall(&self) {
+        if !self.is_write_stalled.load(Relaxed) {
+            self.stalled_since.store(self.coarse_clock.now(), Relaxed);
+            self.written_bytes.store(0, Relaxed);
+            self.last_write_at.store(self.coarse_clock.now(), Relaxed);
+            self.is_write_stalled.store(true, Relaxed);
         }
     }
 
     /// The kernel took bytes.
-    pub(super) fn took(&self, bytes: usize) {
-        if self.stalled.load(Relaxed) {
-            self.taken
-                .store(self.taken.load(Relaxed) + bytes as u64, Relaxed);
-            self.taken_at.store(self.ticks.now(), Relaxed);
+    pub(super) fn record_written(&self, bytes: usize) {
+        if self.is_write_stalled.load(Relaxed) {
+            self.written_bytes
+                .store(self.written_bytes.load(Relaxed) + bytes as u64, Relaxed);
+            self.last_write_at.store(self.coarse_clock.now(), Relaxed);
         }
     }
 
     /// Everything that was to be written is with the kernel.
-    pub(super) fn flushed(&self) {
-        if self.stalled.load(Relaxed) {
-            self.stalled.store(false, Relaxed);
+    pub(super) fn record_flush(&self) {
+        if self.is_write_stalled.load(Relaxed) {
+            self.is_write_stalled.store(false, Relaxed);
         }
     }
 }
 
 /// Between two readings of [`Ticks`].
-pub(super) fn passed(since: u64, now: u64) -> Duration {
+pub(super) fn duration_between(since: u64, now: u64) -> Duration {
     Duration::from_millis(now.saturating_sub(since))
 }
 
@@ -248,90 +266,93 @@ pub(super) fn passed(since: u64, now: u64) -> Duration {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: ConnectionTimeouts = ConnectionTimeouts {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(75),
     };
 
-    fn conn() -> Conn {
-        Conn::new(Arc::default(), 0)
+    fn new_state() -> ConnectionState {
+        ConnectionState::new(Arc::default(), 0)
     }
 
-    fn after(conn: &Conn, seconds: u64) -> bool {
-        conn.is_overdue(conn.ticks.now() + seconds * 1000, PATIENCE)
-    }
-
-    #[test]
-    fn a_first_head_is_due_from_accepting_on() {
-        let conn = conn();
-        conn.ticks.set(Duration::from_secs(9));
-        conn.received();
-        assert!(!after(&conn, 0));
-        assert!(after(&conn, 1));
+    fn is_overdue_after(conn: &ConnectionState, seconds: u64) -> bool {
+        conn.is_overdue(conn.coarse_clock.now() + seconds * 1000, TIMEOUTS)
     }
 
     #[test]
-    fn who_has_said_nothing_is_idle_and_who_has_begun_to_speak_is_not() {
-        let conn = conn();
+    fn first_head_is_timed_from_accept() {
+        let conn = new_state();
+        conn.coarse_clock.set(Duration::from_secs(9));
+        conn.record_received();
+        assert!(!is_overdue_after(&conn, 0));
+        assert!(is_overdue_after(&conn, 1));
+    }
+
+    #[test]
+    fn idle_ends_with_first_byte() {
+        let conn = new_state();
         assert_eq!(conn.idle_for(2000), Some(Duration::from_secs(2)));
-        conn.received();
+        conn.record_received();
         assert_eq!(conn.idle_for(2000), None);
-        conn.answering();
+        conn.begin_response();
         assert_eq!(conn.idle_for(2000), None);
-        conn.hungry(false);
+        conn.await_request(false);
         assert_eq!(conn.idle_for(2000), Some(Duration::from_secs(2)));
-        conn.received();
+        conn.record_received();
         assert_eq!(conn.idle_for(2000), None);
     }
 
     #[test]
-    fn an_answer_may_take_its_time_and_idling_begins_after_it() {
-        let conn = conn();
-        conn.answering();
-        assert!(!after(&conn, 3600));
-        conn.ticks.set(Duration::from_secs(60));
-        conn.hungry(false);
-        assert!(!after(&conn, 74));
-        assert!(after(&conn, 75));
-        conn.received();
-        assert!(after(&conn, 10));
+    fn idle_begins_after_response() {
+        let conn = new_state();
+        conn.begin_response();
+        assert!(!is_overdue_after(&conn, 3600));
+        conn.coarse_clock.set(Duration::from_secs(60));
+        conn.await_request(false);
+        assert!(!is_overdue_after(&conn, 74));
+        assert!(is_overdue_after(&conn, 75));
+        conn.record_received();
+        assert!(is_overdue_after(&conn, 10));
     }
 
     #[test]
-    fn who_takes_nothing_is_dropped_and_who_takes_something_gets_longer() {
-        let conn = conn();
-        conn.answering();
-        conn.write_stalls();
-        assert!(!after(&conn, 9));
-        assert!(after(&conn, 10));
-        conn.ticks.set(Duration::from_secs(9));
-        conn.took(10 * 1024);
-        assert!(!after(&conn, 9));
-        assert!(after(&conn, 10));
-        conn.flushed();
-        assert!(!after(&conn, 3600));
+    fn progress_extends_write_deadline() {
+        let conn = new_state();
+        conn.begin_response();
+        conn.record_stall();
+        assert!(!is_overdue_after(&conn, 9));
+        assert!(is_overdue_after(&conn, 10));
+        conn.coarse_clock.set(Duration::from_secs(9));
+        conn.record_written(10 * 1024);
+        assert!(!is_overdue_after(&conn, 9));
+        assert!(is_overdue_after(&conn, 10));
+        conn.record_flush();
+        assert!(!is_overdue_after(&conn, 3600));
     }
 
     #[test]
-    fn who_takes_a_byte_now_and_then_is_dropped_too() {
-        let conn = conn();
-        conn.answering();
-        conn.write_stalls();
+    fn slow_reader_is_dropped() {
+        let conn = new_state();
+        conn.begin_response();
+        conn.record_stall();
         for second in 1..=10 {
-            assert!(!after(&conn, 0), "after {second} s");
-            conn.ticks.set(Duration::from_secs(second));
-            conn.took(1);
+            assert!(!is_overdue_after(&conn, 0), "after {second} s");
+            conn.coarse_clock.set(Duration::from_secs(second));
+            conn.record_written(1);
         }
-        assert!(after(&conn, 1));
+        assert!(is_overdue_after(&conn, 1));
     }
 
     #[test]
-    fn a_fault_belongs_to_its_head() {
-        let conn = conn();
-        conn.note(3, Fault::Length);
-        conn.note(4, Fault::BareLf);
-        assert_eq!(conn.fault(3), Some(Fault::Length));
-        assert_eq!(conn.fault(0), None);
-        assert_eq!(conn.fault(4), None);
+    fn framing_problem_keeps_its_head() {
+        let conn = new_state();
+        conn.record_problem(3, FramingProblem::AmbiguousLength);
+        conn.record_problem(4, FramingProblem::BareLf);
+        assert_eq!(
+            conn.framing_problem(3),
+            Some(FramingProblem::AmbiguousLength)
+        );
+        assert_eq!(conn.framing_problem(0), None);
+        assert_eq!(conn.framing_problem(4), None);
     }
 }

@@ -6,42 +6,42 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::problem::METHODS;
+use super::problem::ALLOWED_METHODS;
 
 /// Who may read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Cors {
+pub(super) enum CorsPolicy {
     /// Only pages of this origin.
-    Nobody,
+    SameOrigin,
     /// Everyone.
-    Everyone,
+    AnyOrigin,
     /// Pages of these origins.
-    These(Vec<HeaderValue>),
+    ListedOrigins(Vec<HeaderValue>),
 }
 
-impl Cors {
+impl CorsPolicy {
     /// `origins` as they are configured: exact ones, or `*`.
     pub(super) fn new(origins: &[String]) -> Self {
         if origins.iter().any(|origin| origin == "*") {
-            return Self::Everyone;
+            return Self::AnyOrigin;
         }
         let exact: Vec<_> = origins
             .iter()
             .filter_map(|origin| HeaderValue::from_str(origin).ok())
             .collect();
         if exact.is_empty() {
-            Self::Nobody
+            Self::SameOrigin
         } else {
-            Self::These(exact)
+            Self::ListedOrigins(exact)
         }
     }
 
     /// The value of `Access-Control-Allow-Origin` for a request with these headers.
-    pub(super) fn allows(&self, request: &HeaderMap) -> Option<HeaderValue> {
+    pub(super) fn allowed_origin(&self, request: &HeaderMap) -> Option<HeaderValue> {
         match self {
-            Self::Nobody => None,
-            Self::Everyone => Some(HeaderValue::from_static("*")),
-            Self::These(origins) => {
+            Self::SameOrigin => None,
+            Self::AnyOrigin => Some(HeaderValue::from_static("*")),
+            Self::ListedOrigins(origins) => {
                 let mut sent = request.get_all(ORIGIN).iter();
                 let origin = sent.next().filter(|_| sent.next().is_none())?;
                 origins.iter().find(|known| *known == origin).cloned()
@@ -50,7 +50,11 @@ impl Cors {
     }
 
     /// Adds what every answer says.
-    pub(super) fn mark(&self, allowed: Option<HeaderValue>, response: &mut HeaderMap) {
+    pub(super) fn add_response_headers(
+        &self,
+        allowed: Option<HeaderValue>,
+        response: &mut HeaderMap,
+    ) {
         if let Some(origin) = allowed {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             let exposed =
@@ -58,17 +62,17 @@ impl Cors {
             response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
         // Shared caches must keep the answers for different origins apart, also those for none.
-        if matches!(self, Self::These(_)) {
+        if matches!(self, Self::ListedOrigins(_)) {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
     }
 
     /// Adds what only the answer to `OPTIONS` says.
-    pub(super) fn mark_preflight(&self, response: &mut HeaderMap) {
-        if *self == Self::Nobody {
+    pub(super) fn add_preflight_headers(&self, response: &mut HeaderMap) {
+        if *self == Self::SameOrigin {
             return;
         }
-        response.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        response.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
         response.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
         response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     }
@@ -82,7 +86,7 @@ mod tests {
         let origins: Vec<String> = origins.iter().map(|&o| o.to_owned()).collect();
         let mut request = HeaderMap::new();
         request.insert(ORIGIN, HeaderValue::from_static(sent));
-        Cors::new(&origins).allows(&request)
+        CorsPolicy::new(&origins).allowed_origin(&request)
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What is kept for everything else: a quarter of the limit, within these bounds.
-const LEAST_KEPT: u64 = 24;
-const MOST_KEPT: u64 = 512;
+const MIN_RESERVED: u64 = 24;
+const MAX_RESERVED: u64 = 512;
 
 /// Taken for open at the start where the system does not tell.
-const GUESS: u64 = 32;
+const ASSUMED_OPEN: u64 = 32;
 
 /// Raises the process's soft limit as far as it may, and gives the connections of `wanted` that fit.
-pub(super) fn room(wanted: usize) -> usize {
+pub(super) fn connection_limit(wanted: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // A system that refuses leaves the limit that there is.
@@ -29,8 +29,8 @@ pub(super) fn room(wanted: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else {
         return wanted;
     };
-    let open = fs::read_dir("/proc/self/fd").map_or(GUESS, |open| open.count() as u64);
-    let room = fit(wanted, limit, open);
+    let open = fs::read_dir("/proc/self/fd").map_or(ASSUMED_OPEN, |open| open.count() as u64);
+    let room = limit_connections(wanted, limit, open);
     if room < wanted {
         tracing::warn!(
             room,
@@ -42,8 +42,8 @@ pub(super) fn room(wanted: usize) -> usize {
     room
 }
 
-fn fit(wanted: usize, limit: u64, open: u64) -> usize {
-    let kept = (limit / 4).clamp(LEAST_KEPT, MOST_KEPT);
+fn limit_connections(wanted: usize, limit: u64, open: u64) -> usize {
+    let kept = (limit / 4).clamp(MIN_RESERVED, MAX_RESERVED);
     let left = limit.saturating_sub(open).saturating_sub(kept).max(1);
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
 }
@@ -53,11 +53,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_of_the_program_keeps_its_share() {
-        assert_eq!(fit(10_000, 1 << 20, 20), 10_000);
-        assert_eq!(fit(10_000, 1024, 24), 744);
-        assert_eq!(fit(10_000, 64, 20), 20);
-        assert_eq!(fit(10_000, 16, 20), 1);
-        assert_eq!(fit(5, 1024, 24), 5);
+    fn descriptors_are_reserved() {
+        assert_eq!(limit_connections(10_000, 1 << 20, 20), 10_000);
+        assert_eq!(limit_connections(10_000, 1024, 24), 744);
+        assert_eq!(limit_connections(10_000, 64, 20), 20);
+        assert_eq!(limit_connections(10_000, 16, 20), 1);
+        assert_eq!(limit_connections(5, 1024, 24), 5);
     }
 }

@@ -5,34 +5,39 @@ use std::fmt::{self, Display, Write};
 
 /// A page of metrics.
 #[derive(Debug, Default)]
-pub(super) struct Page(String);
+pub(super) struct MetricsEncoder(String);
 
 /// What kind of number a family holds.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Type {
+pub(super) enum MetricType {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Page {
+impl MetricsEncoder {
     /// Begins a family.
-    pub(super) fn family(&mut self, name: &str, kind: Type, help: &str) {
+    pub(super) fn begin_family(&mut self, name: &str, kind: MetricType, help: &str) {
         let kind = match kind {
-            Type::Counter => "counter",
-            Type::Gauge => "gauge",
-            Type::Histogram => "histogram",
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
         };
         // Writing to a text cannot fail.
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     /// Adds one sample of the family begun last.
-    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn write_sample(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
         self.0.push_str(name);
         for (i, (label, text)) in labels.iter().enumerate() {
             let open = if i == 0 { '{' } else { ',' };
-            let _ = write!(self.0, "{open}{label}=\"{}\"", Escaped(text));
+            let _ = write!(self.0, "{open}{label}=\"{}\"", EscapedLabelValue(text));
         }
         let _ = writeln!(
             self.0,
@@ -42,13 +47,19 @@ impl Page {
     }
 
     /// Adds a family of one sample.
-    pub(super) fn single(&mut self, name: &str, kind: Type, help: &str, value: impl Display) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
+    pub(super) fn write_metric(
+        &mut self,
+        name: &str,
+        kind: MetricType,
+        help: &str,
+        value: impl Display,
+    ) {
+        self.begin_family(name, kind, help);
+        self.write_sample(name, &[], value);
     }
 
     /// Adds a histogram: `counts` by upper bound in microseconds, the last one beyond all bounds.
-    pub(super) fn histogram(
+    pub(super) fn write_histogram(
         &mut self,
         name: &str,
         label: (&str, &str),
@@ -60,13 +71,14 @@ impl Page {
         let bucket = format!("{name}_bucket");
         for (at, count) in counts.iter().enumerate() {
             sum += count;
-            let bound = bounds
-                .get(at)
-                .map_or_else(|| "+Inf".to_owned(), |bound| Seconds(*bound).to_string());
-            self.sample(&bucket, &[label, ("le", &bound)], sum);
+            let bound = bounds.get(at).map_or_else(
+                || "+Inf".to_owned(),
+                |bound| MicrosAsSeconds(*bound).to_string(),
+            );
+            self.write_sample(&bucket, &[label, ("le", &bound)], sum);
         }
-        self.sample(&format!("{name}_sum"), &[label], Seconds(micros));
-        self.sample(&format!("{name}_count"), &[label], sum);
+        self.write_sample(&format!("{name}_sum"), &[label], MicrosAsSeconds(micros));
+        self.write_sample(&format!("{name}_count"), &[label], sum);
     }
 
     pub(super) fn into_text(self) -> String {
@@ -76,17 +88,17 @@ impl Page {
 
 /// Microseconds as seconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seconds(pub(super) u64);
+pub(super) struct MicrosAsSeconds(pub(super) u64);
 
-impl Display for Seconds {
+impl Display for MicrosAsSeconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0 as f64 / 1e6)
     }
 }
 
-struct Escaped<'t>(&'t str);
+struct EscapedLabelValue<'t>(&'t str);
 
-impl Display for Escaped<'_> {
+impl Display for EscapedLabelValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for char in self.0.chars() {
             match char {
@@ -105,13 +117,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_and_samples_have_their_form() {
-        let mut page = Page::default();
-        page.family("a_total", Type::Counter, "What a is.");
-        page.sample("a_total", &[("x", "1\\2\"3\n"), ("y", "z")], 7);
-        page.single("b", Type::Gauge, "What b is.", 0.5);
-        page.family("c", Type::Histogram, "What c is.");
-        page.histogram("c", ("r", "/"), &[100, 2_500_000], &[1, 2, 3], 7_000_000);
+    fn encoder_writes_text_format() {
+        let mut page = MetricsEncoder::default();
+        page.begin_family("a_total", MetricType::Counter, "What a is.");
+        page.write_sample("a_total", &[("x", "1\\2\"3\n"), ("y", "z")], 7);
+        page.write_metric("b", MetricType::Gauge, "What b is.", 0.5);
+        page.begin_family("c", MetricType::Histogram, "What c is.");
+        page.write_histogram("c", ("r", "/"), &[100, 2_500_000], &[1, 2, 3], 7_000_000);
         let expected = "# HELP a_total What a is.\n# TYPE a_total counter\na_total{x=\"1\\\\2\\\"3\\n\",y=\"z\"} 7\n\
             # HELP b What b is.\n# TYPE b gauge\nb 0.5\n\
             # HELP c What c is.\n# TYPE c histogram\n\

@@ -21,116 +21,128 @@ use crate::domain::Time;
 use crate::fetch::Fetch;
 use crate::render::Rendering;
 
-use super::front::Hall;
-use super::io::Io;
-use super::plain::{LONGEST, Sight, Wishes, begins, look};
-use super::rescue::rescued;
+use super::front::WorkerState;
+use super::io::ClientSocket;
+use super::plain::{MAX_HEAD_LENGTH, ParseResult, RequestFields, has_request_line, parse_head};
+use super::rescue::catch_panic;
 
 /// Bytes that are read at once.
-const INPUT: usize = 2 * LONGEST;
+const INPUT_CAPACITY: usize = 2 * MAX_HEAD_LENGTH;
 
 /// Once so many bytes are to be written, they are written before more is answered.
-const OUTPUT: usize = 32 * 1024;
+const OUTPUT_LIMIT: usize = 32 * 1024;
 
 /// Kinds of answers that are kept at once.
-const KINDS: usize = 8;
+const MAX_CACHED_RESPONSES: usize = 8;
 
 /// The fields of a [`Wishes`], in its order.
-const NAMES: [HeaderName; 3] = [ACCEPT_ENCODING, IF_NONE_MATCH, ORIGIN];
+const FIELD_NAMES: [HeaderName; 3] = [ACCEPT_ENCODING, IF_NONE_MATCH, ORIGIN];
 
 /// What the connections of one thread take turns to use.
 #[derive(Debug)]
-pub(super) struct Desk(Mutex<Things>);
+pub(super) struct SharedBuffers(Mutex<FastPathBuffers>);
 
 #[derive(Debug)]
-struct Things {
+struct FastPathBuffers {
     input: Box<[u8]>,
     output: Vec<u8>,
-    drawer: Drawer,
+    response_cache: ResponseCache,
 }
 
 /// One connection on its short way.
 #[derive(Default)]
-struct Lane {
+struct FastConnection {
     /// What was read and not answered.
-    kept: Vec<u8>,
-    next: Next,
+    unconsumed: Vec<u8>,
+    next_step: FastPathStep,
 }
 
 /// What a connection does next.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum FastPathStep {
     /// Reads.
     #[default]
     Read,
     /// Answers what it has read.
-    Answer,
+    Respond,
     /// Leaves the short way.
-    Leave,
+    HandOver,
     /// Ends: the client says no more.
-    End,
+    Close,
 }
 
-impl Desk {
+impl SharedBuffers {
     pub(super) fn new() -> Self {
-        let input = vec![0; INPUT].into_boxed_slice();
-        Self(Mutex::new(Things {
+        let input = vec![0; INPUT_CAPACITY].into_boxed_slice();
+        Self(Mutex::new(FastPathBuffers {
             input,
-            output: Vec::with_capacity(OUTPUT),
-            drawer: Drawer::default(),
+            output: Vec::with_capacity(OUTPUT_LIMIT),
+            response_cache: ResponseCache::default(),
         }))
     }
 }
 
 /// Answers plain requests. Gives what was read beyond them, for the library, or nothing if the client has ended.
-pub(super) async fn serve<F: Fetch>(hall: &Hall<F>, io: &mut Io) -> io::Result<Option<Vec<u8>>> {
-    let mut lane = Lane::default();
+pub(super) async fn serve_fast_path<F: Fetch>(
+    hall: &WorkerState<F>,
+    io: &mut ClientSocket,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut lane = FastConnection::default();
     loop {
         let unwritten = poll_fn(|cx| {
-            let mut things = hall.desk.0.lock().unwrap_or_else(PoisonError::into_inner);
-            things.turn(hall, io, &mut lane, cx)
+            let mut things = hall
+                .fast_path
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            things.poll_exchange(hall, io, &mut lane, cx)
         });
         let unwritten = unwritten.await?;
         if !unwritten.is_empty() {
             AsyncWriteExt::write_all(io, &unwritten).await?;
             io.flush().await?;
         }
-        match lane.next {
-            Next::Leave => return Ok(Some(lane.kept)),
-            Next::End => return Ok(None),
-            Next::Read | Next::Answer => {}
+        match lane.next_step {
+            FastPathStep::HandOver => return Ok(Some(lane.unconsumed)),
+            FastPathStep::Close => return Ok(None),
+            FastPathStep::Read | FastPathStep::Respond => {}
         }
     }
 }
 
-impl Things {
+impl FastPathBuffers {
     /// Reads, answers and writes once. Gives what the client did not take.
-    fn turn<F: Fetch>(
+    fn poll_exchange<F: Fetch>(
         &mut self,
-        hall: &Hall<F>,
-        io: &mut Io,
-        lane: &mut Lane,
+        hall: &WorkerState<F>,
+        io: &mut ClientSocket,
+        lane: &mut FastConnection,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Vec<u8>>> {
         let mut input = ReadBuf::new(&mut self.input);
-        input.put_slice(&lane.kept);
-        if lane.next == Next::Read {
+        input.put_slice(&lane.unconsumed);
+        if lane.next_step == FastPathStep::Read {
             ready!(io.poll_fill(cx, &mut input))?;
-            if input.filled().len() == lane.kept.len() {
-                lane.next = if lane.kept.is_empty() {
-                    Next::End
+            if input.filled().len() == lane.unconsumed.len() {
+                lane.next_step = if lane.unconsumed.is_empty() {
+                    FastPathStep::Close
                 } else {
-                    Next::Leave
+                    FastPathStep::HandOver
                 };
                 return Poll::Ready(Ok(Vec::new()));
             }
         }
         self.output.clear();
-        lane.take(input.filled(), hall, &mut self.drawer, &mut self.output);
+        lane.respond_to_input(
+            input.filled(),
+            hall,
+            &mut self.response_cache,
+            &mut self.output,
+        );
         if self.output.is_empty() {
             return Poll::Ready(Ok(Vec::new()));
         }
-        io.answering();
+        io.begin_response();
         let written = match Pin::new(io).poll_write(cx, &self.output) {
             Poll::Ready(result) => result?,
             Poll::Pending => 0,
@@ -139,156 +151,171 @@ impl Things {
     }
 }
 
-impl Lane {
+impl FastConnection {
     /// Answers what is plain in `input` and keeps the rest.
-    fn take<F: Fetch>(
+    fn respond_to_input<F: Fetch>(
         &mut self,
         input: &[u8],
-        hall: &Hall<F>,
-        drawer: &mut Drawer,
+        hall: &WorkerState<F>,
+        drawer: &mut ResponseCache,
         output: &mut Vec<u8>,
     ) {
         let mut at = 0;
-        self.next = Next::Read;
-        let began = hall.site.clock.mark();
+        self.next_step = FastPathStep::Read;
+        let began = hall.app_state.clock.time_point();
         // Where a bug of ours gives nothing, the library's way meets it again and answers.
-        let mut fill = || rescued(|| drawer.refill(hall.site.cache.current(began.time))).is_ok();
-        let express = hall.is_express() && begins(input) && fill();
-        while at < input.len() && self.next == Next::Read {
-            match drawer.find(hall, &input[at..], express) {
-                Found::Answer(length, answer) => {
+        let mut fill = || {
+            catch_panic(|| drawer.set_rendering(hall.app_state.cache.current_rendering(began.time)))
+                .is_ok()
+        };
+        let express = hall.allows_fast_path() && has_request_line(input) && fill();
+        while at < input.len() && self.next_step == FastPathStep::Read {
+            match drawer.find_response(hall, &input[at..], express) {
+                CacheLookup::Hit(length, answer) => {
                     output.extend_from_slice(&answer.bytes);
                     hall.count_resumen(answer.status, began);
                     at += length;
-                    if output.len() >= OUTPUT {
-                        self.next = Next::Answer;
+                    if output.len() >= OUTPUT_LIMIT {
+                        self.next_step = FastPathStep::Respond;
                     }
                 }
-                Found::Partial => break,
-                Found::Nothing => self.next = Next::Leave,
+                CacheLookup::Incomplete => break,
+                CacheLookup::Miss => self.next_step = FastPathStep::HandOver,
             }
         }
-        self.kept = input[at..].to_vec();
+        self.unconsumed = input[at..].to_vec();
     }
 }
 
 /// Whole answers from one rendering, as they were asked for.
 #[derive(Debug, Default)]
-struct Drawer {
+struct ResponseCache {
     rendering: Option<Arc<Rendering>>,
-    answers: Vec<Answer>,
+    responses: Vec<CachedResponse>,
     /// Which one gives way to the next when all places are taken.
-    oldest: usize,
+    next_evicted: usize,
 }
 
 /// One whole answer, as it goes out.
 #[derive(Debug)]
-struct Answer {
+struct CachedResponse {
     /// The head of the request that was answered so last. Dashboards send the same one all day, and the same bytes mean
     /// the same.
-    head: Vec<u8>,
-    asked: [Option<Box<[u8]>>; 3],
+    last_head: Vec<u8>,
+    field_values: [Option<Box<[u8]>>; 3],
     status: StatusCode,
     bytes: Vec<u8>,
 }
 
 /// What there is to say to what was read.
-enum Found<'a> {
+enum CacheLookup<'a> {
     /// The answer to the first request, whose length this is.
-    Answer(usize, &'a Answer),
+    Hit(usize, &'a CachedResponse),
     /// Nothing yet: the first request is not whole.
-    Partial,
+    Incomplete,
     /// Nothing on this way.
-    Nothing,
+    Miss,
 }
 
-impl Drawer {
+impl ResponseCache {
     /// Answers are made from this from now on.
-    fn refill(&mut self, rendering: Arc<Rendering>) {
+    fn set_rendering(&mut self, rendering: Arc<Rendering>) {
         if !self
             .rendering
             .as_ref()
             .is_some_and(|known| Arc::ptr_eq(known, &rendering))
         {
-            self.answers.clear();
+            self.responses.clear();
             self.rendering = Some(rendering);
         }
     }
 
     /// What to say to the first request in `input`; if `express`, a plain one may be answered.
-    fn find<F: Fetch>(&mut self, hall: &Hall<F>, input: &[u8], express: bool) -> Found<'_> {
-        let again = |answer: &Answer| input.starts_with(&answer.head);
-        if express && let Some(at) = self.answers.iter().position(again) {
-            let answer = &self.answers[at];
-            return Found::Answer(answer.head.len(), answer);
+    fn find_response<F: Fetch>(
+        &mut self,
+        hall: &WorkerState<F>,
+        input: &[u8],
+        express: bool,
+    ) -> CacheLookup<'_> {
+        let again = |answer: &CachedResponse| input.starts_with(&answer.last_head);
+        if express && let Some(at) = self.responses.iter().position(again) {
+            let answer = &self.responses[at];
+            return CacheLookup::Hit(answer.last_head.len(), answer);
         }
-        match look(input) {
-            Sight::Plain(length, wishes) if express => {
-                match self.answer(hall, &input[..length], &wishes) {
-                    Some(answer) => Found::Answer(length, answer),
-                    None => Found::Nothing,
+        match parse_head(input) {
+            ParseResult::Complete(length, wishes) if express => {
+                match self.get_or_build(hall, &input[..length], &wishes) {
+                    Some(answer) => CacheLookup::Hit(length, answer),
+                    None => CacheLookup::Miss,
                 }
             }
-            Sight::Partial => Found::Partial,
-            Sight::Plain(..) | Sight::Other => Found::Nothing,
+            ParseResult::Incomplete => CacheLookup::Incomplete,
+            ParseResult::Complete(..) | ParseResult::Unsupported => CacheLookup::Miss,
         }
     }
 
-    fn answer<F: Fetch>(
+    fn get_or_build<F: Fetch>(
         &mut self,
-        hall: &Hall<F>,
+        hall: &WorkerState<F>,
         head: &[u8],
-        wishes: &Wishes<'_>,
-    ) -> Option<&Answer> {
-        let known = self.answers.iter().position(|answer| answer.is_for(wishes));
-        let at = known.or_else(|| self.make(hall, wishes))?;
-        let answer = self.answers.get_mut(at)?;
-        answer.head.clear();
-        answer.head.extend_from_slice(head);
+        wishes: &RequestFields<'_>,
+    ) -> Option<&CachedResponse> {
+        let known = self
+            .responses
+            .iter()
+            .position(|answer| answer.matches_fields(wishes));
+        let at = known.or_else(|| self.build_and_insert(hall, wishes))?;
+        let answer = self.responses.get_mut(at)?;
+        answer.last_head.clear();
+        answer.last_head.extend_from_slice(head);
         Some(answer)
     }
 
-    fn make<F: Fetch>(&mut self, hall: &Hall<F>, wishes: &Wishes<'_>) -> Option<usize> {
-        let request = wishes.headers()?;
+    fn build_and_insert<F: Fetch>(
+        &mut self,
+        hall: &WorkerState<F>,
+        wishes: &RequestFields<'_>,
+    ) -> Option<usize> {
+        let request = wishes.to_header_map()?;
         let rendering = self.rendering.as_deref()?;
-        let response = rescued(|| hall.respond(rendering, &request)).ok()?;
-        let asked = wishes.fields().map(|value| value.map(Box::from));
-        let bytes = written(&response, hall.site.clock.wall());
-        let made = Answer {
-            head: Vec::new(),
-            asked,
+        let response = catch_panic(|| hall.build_response(rendering, &request)).ok()?;
+        let asked = wishes.as_array().map(|value| value.map(Box::from));
+        let bytes = encode_response(&response, hall.app_state.clock.wall_time());
+        let made = CachedResponse {
+            last_head: Vec::new(),
+            field_values: asked,
             status: response.status(),
             bytes,
         };
-        if self.answers.len() < KINDS {
-            self.answers.push(made);
-            return Some(self.answers.len() - 1);
+        if self.responses.len() < MAX_CACHED_RESPONSES {
+            self.responses.push(made);
+            return Some(self.responses.len() - 1);
         }
-        let at = self.oldest % KINDS;
-        self.oldest = at + 1;
-        self.answers[at] = made;
+        let at = self.next_evicted % MAX_CACHED_RESPONSES;
+        self.next_evicted = at + 1;
+        self.responses[at] = made;
         Some(at)
     }
 }
 
-impl Answer {
-    fn is_for(&self, wishes: &Wishes<'_>) -> bool {
-        self.asked
+impl CachedResponse {
+    fn matches_fields(&self, wishes: &RequestFields<'_>) -> bool {
+        self.field_values
             .iter()
-            .zip(wishes.fields())
+            .zip(wishes.as_array())
             .all(|(asked, wish)| asked.as_deref() == wish)
     }
 }
 
-impl<'a> Wishes<'a> {
-    fn fields(&self) -> [Option<&'a [u8]>; 3] {
-        [self.encoding, self.none_match, self.origin]
+impl<'a> RequestFields<'a> {
+    fn as_array(&self) -> [Option<&'a [u8]>; 3] {
+        [self.accept_encoding, self.if_none_match, self.origin]
     }
 
     /// As the library would have read them.
-    fn headers(&self) -> Option<HeaderMap> {
+    fn to_header_map(&self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
-        for (name, value) in NAMES.into_iter().zip(self.fields()) {
+        for (name, value) in FIELD_NAMES.into_iter().zip(self.as_array()) {
             if let Some(value) = value {
                 headers.insert(name, HeaderValue::from_bytes(value).ok()?);
             }
@@ -298,7 +325,7 @@ impl<'a> Wishes<'a> {
 }
 
 /// A whole response as the library writes it.
-pub(super) fn written(response: &Response<Bytes>, date: Time) -> Vec<u8> {
+pub(super) fn encode_response(response: &Response<Bytes>, date: Time) -> Vec<u8> {
     let status = response.status();
     let mut out = Vec::with_capacity(512 + response.body().len());
     let reason = status.canonical_reason().unwrap_or_default();

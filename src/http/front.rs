@@ -17,259 +17,279 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tower::Service as _;
 
-use crate::clock::Mark;
+use crate::clock::TimePoint;
 use crate::domain::Time;
 use crate::fetch::Fetch;
 use crate::render::Rendering;
 
-use super::connection::Conn;
-use super::counters::Counters;
-use super::express::Desk;
-use super::representation::respond;
-use super::rescue::rescued;
-use super::routes::{self, LABELS};
-use super::{Site, guard};
+use super::connection::ConnectionState;
+use super::counters::ThreadCounters;
+use super::express::SharedBuffers;
+use super::representation::respond_with_rendering;
+use super::rescue::catch_panic;
+use super::routes::{self, ROUTE_LABELS};
+use super::{AppState, guard};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The most characters of a request's identifier that are given back.
-const LONGEST_ID: usize = 128;
+const MAX_REQUEST_ID_LENGTH: usize = 128;
 
 /// The path that is answered here.
-const RESUMEN: &str = "/resumen";
+const RESUMEN_PATH: &str = "/resumen";
 
 /// What the connections of one thread share.
-pub(super) struct Hall<F> {
-    pub(super) site: Arc<Site<F>>,
-    pub(super) stats: Arc<Counters>,
-    pub(super) desk: Desk,
+pub(super) struct WorkerState<F> {
+    pub(super) app_state: Arc<AppState<F>>,
+    pub(super) stats: Arc<ThreadCounters>,
+    pub(super) fast_path: SharedBuffers,
     router: Router,
-    resumen: usize,
+    resumen_label: usize,
 }
 
-impl<F: Fetch> Hall<F> {
-    pub(super) fn new(site: Arc<Site<F>>, stats: Arc<Counters>) -> Self {
-        let router = routes::router(Arc::clone(&site));
+impl<F: Fetch> WorkerState<F> {
+    pub(super) fn new(site: Arc<AppState<F>>, stats: Arc<ThreadCounters>) -> Self {
+        let router = routes::build_router(Arc::clone(&site));
         Self {
-            site,
+            app_state: site,
             stats,
-            desk: Desk::new(),
+            fast_path: SharedBuffers::new(),
             router,
-            resumen: routes::label(RESUMEN),
+            resumen_label: routes::find_route_index(RESUMEN_PATH),
         }
     }
 
     /// Whether plain requests may be answered without the library: nobody has to wait, and no connection to end.
-    pub(super) fn is_express(&self) -> bool {
-        self.site.is_settled() && !self.site.is_draining()
+    pub(super) fn allows_fast_path(&self) -> bool {
+        self.app_state.is_first_round_done() && !self.app_state.is_draining()
     }
 
     /// The answer to a plain request with these fields.
-    pub(super) fn respond(&self, rendering: &Rendering, fields: &HeaderMap) -> Response<Bytes> {
-        let mut response = respond(rendering, fields);
-        self.site
-            .cors
-            .mark(self.site.cors.allows(fields), response.headers_mut());
+    pub(super) fn build_response(
+        &self,
+        rendering: &Rendering,
+        fields: &HeaderMap,
+    ) -> Response<Bytes> {
+        let mut response = respond_with_rendering(rendering, fields);
+        self.app_state.cors.add_response_headers(
+            self.app_state.cors.allowed_origin(fields),
+            response.headers_mut(),
+        );
         response
     }
 
     /// Counts an answer of `/resumen`.
-    pub(super) fn count_resumen(&self, status: StatusCode, began: Mark) {
-        self.stats
-            .count(self.resumen, status, self.site.clock.since(began));
+    pub(super) fn count_resumen(&self, status: StatusCode, began: TimePoint) {
+        self.stats.record_response(
+            self.resumen_label,
+            status,
+            self.app_state.clock.elapsed_since(began),
+        );
     }
 
     /// Counts an answer that the library gave by itself, to what was no request yet.
-    pub(super) fn count_unread(&self, status: StatusCode) {
-        self.stats.count(routes::OTHER, status, Duration::ZERO);
+    pub(super) fn count_unparsed(&self, status: StatusCode) {
+        self.stats
+            .record_response(routes::UNMATCHED_ROUTE, status, Duration::ZERO);
     }
 
     /// The answer to exactly `GET` or `HEAD` `/resumen` without parameters, unless it has to wait for the first round.
-    fn answer_at_once(&self, head: &Head, now: Time) -> Option<Response<Bytes>> {
-        let plain = head.uri.path() == RESUMEN && head.uri.query().is_none();
+    fn respond_from_cache(&self, head: &Head, now: Time) -> Option<Response<Bytes>> {
+        let plain = head.uri.path() == RESUMEN_PATH && head.uri.query().is_none();
         if !plain
             || !(head.method == Method::GET || head.method == Method::HEAD)
-            || !self.site.is_settled()
+            || !self.app_state.is_first_round_done()
         {
             return None;
         }
-        let rendering = self.site.cache.current(now);
-        Some(respond(&rendering, &head.headers))
+        let rendering = self.app_state.cache.current_rendering(now);
+        Some(respond_with_rendering(&rendering, &head.headers))
     }
 }
 
 /// One connection's service.
-pub(super) struct Front<F> {
-    hall: Arc<Hall<F>>,
-    conn: Arc<Conn>,
-    heads: AtomicU32,
+pub(super) struct ConnectionService<F> {
+    worker_state: Arc<WorkerState<F>>,
+    conn: Arc<ConnectionState>,
+    head_count: AtomicU32,
 }
 
-impl<F: Fetch> Front<F> {
-    pub(super) fn new(hall: Arc<Hall<F>>, conn: Arc<Conn>) -> Self {
+impl<F: Fetch> ConnectionService<F> {
+    pub(super) fn new(hall: Arc<WorkerState<F>>, conn: Arc<ConnectionState>) -> Self {
         Self {
-            hall,
+            worker_state: hall,
             conn,
-            heads: AtomicU32::new(0),
+            head_count: AtomicU32::new(0),
         }
     }
 }
 
-impl<F: Fetch> Front<F> {
+impl<F: Fetch> ConnectionService<F> {
     /// The answer, or who makes it.
-    fn decide(&self, head: Head, has_body: bool, began: Mark) -> Course {
-        let fault = self.conn.fault(self.heads.fetch_add(1, Relaxed));
-        let refused = guard::check(&head, has_body, fault)
+    fn begin_response(&self, head: Head, has_body: bool, began: TimePoint) -> PendingResponse {
+        let fault = self
+            .conn
+            .framing_problem(self.head_count.fetch_add(1, Relaxed));
+        let refused = guard::validate_request(&head, has_body, fault)
             .err()
-            .map(|problem| problem.response());
-        match refused.or_else(|| self.hall.answer_at_once(&head, began.time)) {
-            Some(response) => Course::Made(plain(response)),
-            None => Course::Routed(self.route(head)),
+            .map(|problem| problem.to_response());
+        match refused.or_else(|| self.worker_state.respond_from_cache(&head, began.time)) {
+            Some(response) => PendingResponse::Ready(into_buffered(response)),
+            None => PendingResponse::Routed(self.route_request(head)),
         }
     }
 
-    fn route(&self, mut head: Head) -> Routed {
+    fn route_request(&self, mut head: Head) -> RouteFuture {
         head.extensions.insert(Arc::clone(&self.conn));
-        self.hall
+        self.worker_state
             .router
             .clone()
             .call(Request::from_parts(head, axum::body::Body::empty()))
     }
 }
 
-impl<F: Fetch> hyper::service::Service<Request<Incoming>> for Front<F> {
-    type Response = Response<Reply>;
+impl<F: Fetch> hyper::service::Service<Request<Incoming>> for ConnectionService<F> {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answering<F>;
+    type Future = ResponseFuture<F>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.conn.answering();
+        self.conn.begin_response();
         let (head, body) = request.into_parts();
-        let hall = Arc::clone(&self.hall);
+        let hall = Arc::clone(&self.worker_state);
         let has_body = !body.is_end_stream();
-        let marks = Marks::of(&head, &hall, has_body);
-        let decided = rescued(|| self.decide(head, has_body, marks.began));
-        let course = decided.unwrap_or_else(|problem| Course::Made(plain(problem.response())));
-        Answering {
-            hall,
-            marks: Some(marks),
-            course: Some(course),
+        let marks = RequestInfo::from_head(&head, &hall, has_body);
+        let decided = catch_panic(|| self.begin_response(head, has_body, marks.started_at));
+        let course = decided
+            .unwrap_or_else(|problem| PendingResponse::Ready(into_buffered(problem.to_response())));
+        ResponseFuture {
+            worker_state: hall,
+            request_info: Some(marks),
+            pending: Some(course),
             _body: body,
         }
     }
 }
 
 /// What of a request its answer depends on in the end.
-struct Marks {
-    began: Mark,
-    label: usize,
-    origin: Option<HeaderValue>,
-    id: Option<HeaderValue>,
+struct RequestInfo {
+    started_at: TimePoint,
+    route_label: usize,
+    allowed_origin: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
     has_body: bool,
 }
 
-impl Marks {
-    fn of<F: Fetch>(head: &Head, hall: &Hall<F>, has_body: bool) -> Self {
+impl RequestInfo {
+    fn from_head<F: Fetch>(head: &Head, hall: &WorkerState<F>, has_body: bool) -> Self {
         let path = head.uri.path();
         Self {
-            began: hall.site.clock.mark(),
-            label: if path == RESUMEN {
-                hall.resumen
+            started_at: hall.app_state.clock.time_point(),
+            route_label: if path == RESUMEN_PATH {
+                hall.resumen_label
             } else {
-                routes::label(path)
+                routes::find_route_index(path)
             },
-            origin: hall.site.cors.allows(&head.headers),
-            id: head.headers.get(&X_REQUEST_ID).map(usable_id),
+            allowed_origin: hall.app_state.cors.allowed_origin(&head.headers),
+            request_id: head.headers.get(&X_REQUEST_ID).map(choose_request_id),
             has_body,
         }
     }
 
     /// Adds what every answer has, and counts it.
-    fn finish<F: Fetch>(self, hall: &Hall<F>, response: &mut Response<Reply>) {
+    fn finish_response<F: Fetch>(
+        self,
+        hall: &WorkerState<F>,
+        response: &mut Response<ResponseBody>,
+    ) {
         let status = response.status();
         let headers = response.headers_mut();
         // A route's empty body would be announced, but these have none to announce (RFC 9110 §8.6).
         if status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT {
             headers.remove(CONTENT_LENGTH);
         }
-        hall.site.cors.mark(self.origin, headers);
-        if let Some(id) = self.id {
+        hall.app_state
+            .cors
+            .add_response_headers(self.allowed_origin, headers);
+        if let Some(id) = self.request_id {
             headers.insert(X_REQUEST_ID, id);
         }
         // Nobody read the body, so nobody knows where the next request would begin.
-        if self.has_body || hall.site.is_draining() {
+        if self.has_body || hall.app_state.is_draining() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let took = hall.site.clock.since(self.began);
+        let took = hall.app_state.clock.elapsed_since(self.started_at);
         hall.stats
-            .count(self.label.min(LABELS.len() - 1), status, took);
+            .record_response(self.route_label.min(ROUTE_LABELS.len() - 1), status, took);
     }
 }
 
 /// A request's own identifier if it is short and visible, else a new one.
-fn usable_id(sent: &HeaderValue) -> HeaderValue {
+fn choose_request_id(sent: &HeaderValue) -> HeaderValue {
     let visible = sent.as_bytes().iter().all(u8::is_ascii_graphic);
-    if visible && (1..=LONGEST_ID).contains(&sent.len()) {
+    if visible && (1..=MAX_REQUEST_ID_LENGTH).contains(&sent.len()) {
         return sent.clone();
     }
     let fresh = format!("{:016x}", fastrand::u64(..));
     HeaderValue::from_str(&fresh).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-type Routed = <Router as tower::Service<Request<axum::body::Body>>>::Future;
+type RouteFuture = <Router as tower::Service<Request<axum::body::Body>>>::Future;
 
 /// How an answer comes about.
-enum Course {
+enum PendingResponse {
     /// It is there.
-    Made(Response<Reply>),
+    Ready(Response<ResponseBody>),
     /// A route makes it.
-    Routed(Routed),
+    Routed(RouteFuture),
 }
 
 /// An answer on its way.
-pub(super) struct Answering<F> {
-    hall: Arc<Hall<F>>,
-    marks: Option<Marks>,
-    course: Option<Course>,
+pub(super) struct ResponseFuture<F> {
+    worker_state: Arc<WorkerState<F>>,
+    request_info: Option<RequestInfo>,
+    pending: Option<PendingResponse>,
     /// Held until the answer is made: a body that is dropped before is asked for with `100 Continue`.
     _body: Incoming,
 }
 
-impl<F: Fetch> Future for Answering<F> {
-    type Output = Result<Response<Reply>, Infallible>;
+impl<F: Fetch> Future for ResponseFuture<F> {
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let mut response = match this.course.take() {
-            Some(Course::Made(response)) => response,
-            Some(Course::Routed(mut routed)) => match rescued(|| Pin::new(&mut routed).poll(cx)) {
-                Ok(Poll::Ready(Ok(response))) => response.map(Reply::Routed),
-                Ok(Poll::Pending) => {
-                    this.course = Some(Course::Routed(routed));
-                    return Poll::Pending;
+        let mut response = match this.pending.take() {
+            Some(PendingResponse::Ready(response)) => response,
+            Some(PendingResponse::Routed(mut routed)) => {
+                match catch_panic(|| Pin::new(&mut routed).poll(cx)) {
+                    Ok(Poll::Ready(Ok(response))) => response.map(ResponseBody::Routed),
+                    Ok(Poll::Pending) => {
+                        this.pending = Some(PendingResponse::Routed(routed));
+                        return Poll::Pending;
+                    }
+                    Err(problem) => into_buffered(problem.to_response()),
                 }
-                Err(problem) => plain(problem.response()),
-            },
+            }
             None => return Poll::Pending,
         };
-        if let Some(marks) = this.marks.take() {
-            marks.finish(&this.hall, &mut response);
+        if let Some(marks) = this.request_info.take() {
+            marks.finish_response(&this.worker_state, &mut response);
         }
         Poll::Ready(Ok(response))
     }
 }
 
-fn plain(response: Response<Bytes>) -> Response<Reply> {
-    response.map(|body| Reply::Plain(Full::new(body)))
+fn into_buffered(response: Response<Bytes>) -> Response<ResponseBody> {
+    response.map(|body| ResponseBody::Buffered(Full::new(body)))
 }
 
 /// An answer's body: whole, or from a route.
-pub(super) enum Reply {
-    Plain(Full<Bytes>),
+pub(super) enum ResponseBody {
+    Buffered(Full<Bytes>),
     Routed(axum::body::Body),
 }
 
-impl Body for Reply {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -278,7 +298,7 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            Self::Plain(body) => Pin::new(body)
+            Self::Buffered(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
             Self::Routed(body) => Pin::new(body).poll_frame(cx),
@@ -287,14 +307,14 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Plain(body) => body.is_end_stream(),
+            Self::Buffered(body) => body.is_end_stream(),
             Self::Routed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Plain(body) => body.size_hint(),
+            Self::Buffered(body) => body.size_hint(),
             Self::Routed(body) => body.size_hint(),
         }
     }

@@ -8,34 +8,37 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::domain::{End, Entry, Failure, Freshness, Name, Snapshot, State as Known, Streak, Time};
+use crate::domain::{
+    Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
+    SourceView as Known, Time,
+};
 use crate::fetch::Fetch;
-use crate::fleet::{Role, View};
-use crate::render::rfc3339;
+use crate::fleet::{ReplicaMode, ReplicaStatus};
+use crate::render::format_rfc3339;
 
-use super::Site;
+use super::AppState;
 use super::query;
-use super::whole::whole;
+use super::whole::no_store_response;
 
 /// What the store that replicas share is called. No source can have this name.
-const SHARING: &str = "store:redis";
+const SHARED_STORE_CHECK: &str = "store:redis";
 
 /// Always 200: the verdict is in the body.
-pub(super) async fn answer<F: Fetch>(
-    State(site): State<Arc<Site<F>>>,
+pub(super) async fn get_source_health<F: Fetch>(
+    State(site): State<Arc<AppState<F>>>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    if let Err(problem) = query::nothing_but_busters(query.as_deref().unwrap_or_default()) {
+    if let Err(problem) = query::require_no_parameters(query.as_deref().unwrap_or_default()) {
         return problem.into_response();
     }
-    let fleet = site.fleet.as_ref().map(|fleet| fleet.view());
-    let body = report(&site.cache.snapshot(), fleet.as_ref(), site.clock.now()).to_string();
-    whole("application/health+json", body)
+    let fleet = site.replica.as_ref().map(|fleet| fleet.status());
+    let body = build_report(&site.cache.snapshot(), fleet.as_ref(), site.clock.now()).to_string();
+    no_store_response("application/health+json", body)
 }
 
 /// How a source is. Ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
+enum HealthStatus {
     /// Fresh, and the latest attempt succeeded.
     Pass,
     /// Usable, but stale or failing.
@@ -44,9 +47,9 @@ enum Verdict {
     Fail,
 }
 
-impl Verdict {
-    fn of(state: &Known<'_>) -> Self {
-        match (state.freshness, &state.error) {
+impl HealthStatus {
+    fn from_state(state: &Known<'_>) -> Self {
+        match (state.freshness, &state.failure) {
             (Freshness::Missing, _) => Self::Fail,
             (Freshness::Fresh, None) => Self::Pass,
             _ => Self::Warn,
@@ -62,44 +65,54 @@ impl Verdict {
     }
 }
 
-fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
-    let mut worst = Verdict::Pass;
-    let mut notes: Vec<(Verdict, String)> = Vec::new();
+fn build_report(snapshot: &Snapshot, fleet: Option<&ReplicaStatus>, now: Time) -> Value {
+    let mut worst = HealthStatus::Pass;
+    let mut notes: Vec<(HealthStatus, String)> = Vec::new();
     let mut checks = Map::new();
-    for (at, entry) in snapshot.entries().iter().enumerate() {
-        let state = snapshot.state(at, now);
-        let verdict = Verdict::of(&state);
+    for (at, entry) in snapshot.source_states().iter().enumerate() {
+        let state = snapshot.source_view(at, now);
+        let verdict = HealthStatus::from_state(&state);
         worst = worst.max(verdict);
-        if verdict > Verdict::Pass {
-            notes.push((verdict, note(entry, &state, verdict)));
+        if verdict > HealthStatus::Pass {
+            notes.push((verdict, format_source_note(entry, &state, verdict)));
         } else {
             notes.extend(
-                entry
-                    .broken()
-                    .map(|(streak, failure)| (verdict, passed_over(entry, streak, failure))),
+                entry.failing_providers().map(|(streak, failure)| {
+                    (verdict, format_provider_note(entry, streak, failure))
+                }),
             );
         }
         checks.insert(
             entry.source.name.to_string(),
-            json!([check(snapshot, at, &state, verdict, now)]),
+            json!([build_source_check(snapshot, at, &state, verdict, now)]),
         );
     }
     if let Some(view) = fleet {
-        let verdict = if view.role == Role::Alone {
-            Verdict::Warn
+        let verdict = if view.mode == ReplicaMode::Disconnected {
+            HealthStatus::Warn
         } else {
-            Verdict::Pass
+            HealthStatus::Pass
         };
         worst = worst.max(verdict);
-        if let Some(trouble) = view.trouble.as_ref().filter(|_| verdict > Verdict::Pass) {
+        if let Some(trouble) = view
+            .last_error
+            .as_ref()
+            .filter(|_| verdict > HealthStatus::Pass)
+        {
             notes.push((
                 verdict,
-                format!("{SHARING}: {}: failed to {trouble}", verdict.as_str()),
+                format!(
+                    "{SHARED_STORE_CHECK}: {}: failed to {trouble}",
+                    verdict.as_str()
+                ),
             ));
         }
-        checks.insert(SHARING.into(), json!([sharing(view, verdict)]));
+        checks.insert(
+            SHARED_STORE_CHECK.into(),
+            json!([build_store_check(view, verdict)]),
+        );
     }
-    let mut report = json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": rfc3339(now)});
+    let mut report = json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": format_rfc3339(now)});
     if !notes.is_empty() {
         // What is missing before what is only ill, else in the order of the configuration.
         notes.sort_by_key(|(verdict, _)| Reverse(*verdict));
@@ -110,19 +123,19 @@ fn report(snapshot: &Snapshot, fleet: Option<&View>, now: Time) -> Value {
 }
 
 /// `usd: fail (missing): http_status since 2026-11-22T06:55:02.000Z: HTTP 503 Service Unavailable`
-fn note(entry: &Entry, state: &Known<'_>, verdict: Verdict) -> String {
+fn format_source_note(entry: &SourceState, state: &Known<'_>, verdict: HealthStatus) -> String {
     let mut note = format!(
         "{}: {} ({})",
         entry.source.name,
         verdict.as_str(),
         state.freshness.as_str()
     );
-    if let Some(trouble) = &state.error {
+    if let Some(trouble) = &state.failure {
         note.push_str(": ");
         note.push_str(trouble.code.as_str());
-        if let Some(since) = trouble.since {
+        if let Some(since) = trouble.failing_since {
             note.push_str(" since ");
-            note.push_str(&rfc3339(since));
+            note.push_str(&format_rfc3339(since));
         }
         note.push_str(": ");
         note.push_str(&trouble.message);
@@ -132,20 +145,26 @@ fn note(entry: &Entry, state: &Known<'_>, verdict: Verdict) -> String {
 
 /// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer within 1 s`: another one
 /// has answered in its place.
-fn passed_over(entry: &Entry, streak: &Streak, failure: &Failure) -> String {
-    let Streak {
+fn format_provider_note(entry: &SourceState, streak: &FailureStreak, failure: &Failure) -> String {
+    let FailureStreak {
         provider, since, ..
     } = streak;
-    let (source, since) = (&entry.source.name, rfc3339(*since));
+    let (source, since) = (&entry.source.name, format_rfc3339(*since));
     format!(
         "{source}: pass (fresh): provider {provider}: {} since {since}: {}",
         failure.code, failure.message
     )
 }
 
-fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, now: Time) -> Value {
-    let (entry, next) = (&snapshot.entries()[at], snapshot.next_attempt(at));
-    let derived = entry.source.pace().is_none();
+fn build_source_check(
+    snapshot: &Snapshot,
+    at: usize,
+    state: &Known<'_>,
+    verdict: HealthStatus,
+    now: Time,
+) -> Value {
+    let (entry, next) = (&snapshot.source_states()[at], snapshot.next_attempt(at));
+    let derived = entry.source.schedule().is_none();
     let mut check = Map::new();
     let mut put = |key: &str, value: Value| {
         check.insert(key.into(), value);
@@ -157,27 +176,39 @@ fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, no
     put("status", json!(verdict.as_str()));
     put("freshness", json!(state.freshness.as_str()));
     if let Some(reading) = &entry.reading {
-        put("time", json!(rfc3339(reading.fetched_at)));
-        put("observedValue", millis(now.since(reading.fetched_at)));
+        put("time", json!(format_rfc3339(reading.fetched_at)));
+        put(
+            "observedValue",
+            duration_to_json_ms(now.since(reading.fetched_at)),
+        );
         put("observedUnit", json!("ms"));
         put("provider", json!(reading.provider.as_str()));
     }
-    put("ttl_ms", millis(entry.source.shelf.ttl));
-    put("max_stale_ms", millis(entry.source.shelf.max_stale));
-    if let Some(trouble) = &state.error {
+    put(
+        "ttl_ms",
+        duration_to_json_ms(entry.source.freshness_policy.ttl),
+    );
+    put(
+        "max_stale_ms",
+        duration_to_json_ms(entry.source.freshness_policy.max_stale),
+    );
+    if let Some(trouble) = &state.failure {
         put("output", json!(trouble.message));
         put("code", json!(trouble.code.as_str()));
-        if let Some(since) = trouble.since {
-            put("failing_since", json!(rfc3339(since)));
+        if let Some(since) = trouble.failing_since {
+            put("failing_since", json!(format_rfc3339(since)));
         }
     }
-    put("consecutive_failures", json!(snapshot.failures(at)));
-    let instants = [("last_attempt", entry.trail.last), ("next_attempt", next)];
+    put("consecutive_failures", json!(snapshot.failure_count(at)));
+    let instants = [
+        ("last_attempt", entry.history.last_attempt),
+        ("next_attempt", next),
+    ];
     for (key, time) in instants
         .into_iter()
         .filter_map(|(key, time)| Some((key, time?)))
     {
-        put(key, json!(rfc3339(time)));
+        put(key, json!(format_rfc3339(time)));
     }
     if derived {
         put(
@@ -191,71 +222,75 @@ fn check(snapshot: &Snapshot, at: usize, state: &Known<'_>, verdict: Verdict, no
             .source
             .providers()
             .iter()
-            .map(|one| provider(entry, &one.name, next, now))
+            .map(|one| build_provider_check(entry, &one.name, next, now))
             .collect(),
     );
     Value::Object(check)
 }
 
 /// How this replica stands to the others.
-fn sharing(view: &View, verdict: Verdict) -> Value {
+fn build_store_check(view: &ReplicaStatus, verdict: HealthStatus) -> Value {
     let mut check = json!({
         "componentType": "datastore",
         "status": verdict.as_str(),
-        "role": view.role.as_str(),
-        "replicas": view.replicas,
-        "leases_taken": view.taken,
-        "leases_lost": view.lost,
-        "outcomes_heard": view.heard,
-        "clock_ahead_ms": view.skew_ms,
+        "role": view.mode.as_str(),
+        "replicas": view.replica_count,
+        "leases_taken": view.leases_acquired,
+        "leases_lost": view.leases_lost,
+        "outcomes_heard": view.remote_attempts,
+        "clock_ahead_ms": view.clock_offset_ms,
     });
-    if let Some(trouble) = &view.trouble {
+    if let Some(trouble) = &view.last_error {
         check["output"] = json!(format!("failed to {trouble}"));
     }
     check
 }
 
 /// How a provider is, by its latest request.
-fn provider(entry: &Entry, name: &Name, next: Option<Time>, now: Time) -> Value {
-    let latest = entry.trail.tries.iter().find(|one| one.provider == *name);
-    let streak = entry.trail.streak(name);
-    let status = match latest.map(|one| &one.end) {
+fn build_provider_check(entry: &SourceState, name: &Name, next: Option<Time>, now: Time) -> Value {
+    let latest = entry
+        .history
+        .provider_attempts
+        .iter()
+        .find(|one| one.provider == *name);
+    let streak = entry.history.failure_streak(name);
+    let status = match latest.map(|one| &one.result) {
         None => "unknown",
-        Some(End::Won) => "pass",
-        Some(End::Failed(_)) => "fail",
-        Some(End::Outrun) => "warn",
+        Some(ProviderAttemptResult::Succeeded) => "pass",
+        Some(ProviderAttemptResult::Failed(_)) => "fail",
+        Some(ProviderAttemptResult::Superseded) => "warn",
     };
     let mut told = json!({"provider": name.as_str(), "status": status});
     if let Some(one) = latest {
-        told["time"] = json!(rfc3339(one.at));
-        told["ms"] = millis(one.took);
+        told["time"] = json!(format_rfc3339(one.started_at));
+        told["ms"] = duration_to_json_ms(one.duration);
     }
-    match latest.map(|one| &one.end) {
-        Some(End::Failed(failure)) => {
+    match latest.map(|one| &one.result) {
+        Some(ProviderAttemptResult::Failed(failure)) => {
             told["output"] = json!(&*failure.message);
             told["code"] = json!(failure.code.as_str());
         }
-        Some(End::Outrun) => {
+        Some(ProviderAttemptResult::Superseded) => {
             told["output"] = json!("given up without an answer: another provider was faster")
         }
-        Some(End::Won) | None => {}
+        Some(ProviderAttemptResult::Succeeded) | None => {}
     }
     if let Some(streak) = streak {
-        told["failing_since"] = json!(rfc3339(streak.since));
+        told["failing_since"] = json!(format_rfc3339(streak.since));
     }
-    told["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failures));
+    told["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failure_count));
     let held = latest
-        .and_then(|one| one.held_until)
+        .and_then(|one| one.retry_at)
         .filter(|until| *until > now);
     if let Some(until) = held {
-        told["held_until"] = json!(rfc3339(until));
+        told["held_until"] = json!(format_rfc3339(until));
     }
     if let Some(next) = next {
-        told["next_attempt"] = json!(rfc3339(held.map_or(next, |until| until.max(next))));
+        told["next_attempt"] = json!(format_rfc3339(held.map_or(next, |until| until.max(next))));
     }
     told
 }
 
-fn millis(span: Duration) -> Value {
+fn duration_to_json_ms(span: Duration) -> Value {
     json!(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

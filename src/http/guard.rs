@@ -7,13 +7,17 @@ use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 
-use super::lines::Fault;
-use super::problem::{Kind, Problem};
+use super::lines::FramingProblem;
+use super::problem::{ProblemDetails, ProblemKind};
 
 /// Why this request is refused, if it is. `has_body` tells whether its framing announces one.
-pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Result<(), Problem> {
+pub(super) fn validate_request(
+    head: &Parts,
+    has_body: bool,
+    fault: Option<FramingProblem>,
+) -> Result<(), ProblemDetails> {
     if let Some(fault) = fault {
-        return Err(faulty(fault));
+        return Err(describe_framing(fault));
     }
     check_host(head)?;
     check_target(head)?;
@@ -23,38 +27,42 @@ pub(super) fn check(head: &Parts, has_body: bool, fault: Option<Fault>) -> Resul
     let is_met =
         |expectation: &HeaderValue| expectation.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !head.headers.get_all(EXPECT).iter().all(is_met) {
-        let problem = Problem::new(
-            Kind::ExpectationFailed,
+        let problem = ProblemDetails::new(
+            ProblemKind::ExpectationFailed,
             "the only expectation that can be met is `100-continue`",
         );
-        return Err(problem.closing());
+        return Err(problem.with_connection_close());
     }
     match head.method {
-        Method::CONNECT => Err(Problem::new(Kind::MethodNotAllowed, "this is no proxy").closing()),
+        Method::CONNECT => Err(ProblemDetails::new(
+            ProblemKind::MethodNotAllowed,
+            "this is no proxy",
+        )
+        .with_connection_close()),
         _ => Ok(()),
     }
 }
 
-fn faulty(fault: Fault) -> Problem {
+fn describe_framing(fault: FramingProblem) -> ProblemDetails {
     let (kind, detail) = match fault {
-        Fault::BareLf => (
-            Kind::BadFraming,
+        FramingProblem::BareLf => (
+            ProblemKind::BadFraming,
             "a line of the request's head ends in LF without CR",
         ),
-        Fault::Length => (
-            Kind::BadFraming,
+        FramingProblem::AmbiguousLength => (
+            ProblemKind::BadFraming,
             "Content-Length and Transfer-Encoding may come once, and only one of them",
         ),
-        Fault::Fragment => (
-            Kind::InvalidTarget,
+        FramingProblem::TargetFragment => (
+            ProblemKind::InvalidTarget,
             "a request's target has no fragment (`#`)",
         ),
     };
-    Problem::new(kind, detail).closing()
+    ProblemDetails::new(kind, detail).with_connection_close()
 }
 
 /// HTTP/1.1 wants exactly one; HTTP/1.0 may have none.
-fn check_host(head: &Parts) -> Result<(), Problem> {
+fn check_host(head: &Parts) -> Result<(), ProblemDetails> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let detail = match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host.as_bytes()) => return Ok(()),
@@ -63,14 +71,14 @@ fn check_host(head: &Parts) -> Result<(), Problem> {
         (Some(_), Some(_)) => "it may come only once",
         (None, _) => "it is missing",
     };
-    let problem = Problem::new(Kind::InvalidHost, detail)
-        .param("Host")
-        .expected("a host name or address, and a port");
-    Err(problem.closing())
+    let problem = ProblemDetails::new(ProblemKind::InvalidHost, detail)
+        .with_param("Host")
+        .with_expected("a host name or address, and a port");
+    Err(problem.with_connection_close())
 }
 
 /// A path, or a whole URL of ours; `authority` alone is for CONNECT only.
-fn check_target(head: &Parts) -> Result<(), Problem> {
+fn check_target(head: &Parts) -> Result<(), ProblemDetails> {
     let Some(authority) = head.uri.authority() else {
         return Ok(());
     };
@@ -81,19 +89,19 @@ fn check_target(head: &Parts) -> Result<(), Problem> {
         Some("http" | "https") => "the URL's authority is no host with an optional port",
         Some(_) => "the URL's scheme is neither http nor https",
     };
-    Err(Problem::new(Kind::InvalidTarget, detail)
-        .expected("a path that begins with `/`")
-        .closing())
+    Err(ProblemDetails::new(ProblemKind::InvalidTarget, detail)
+        .with_expected("a path that begins with `/`")
+        .with_connection_close())
 }
 
 /// Other methods than these are refused anyway, with or without a body.
-fn check_body(head: &Parts) -> Result<(), Problem> {
+fn check_body(head: &Parts) -> Result<(), ProblemDetails> {
     if [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method) {
-        return Err(Problem::new(
-            Kind::UnexpectedBody,
+        return Err(ProblemDetails::new(
+            ProblemKind::UnexpectedBody,
             format!("{} takes no body here", head.method),
         )
-        .closing());
+        .with_connection_close());
     }
     Ok(())
 }
@@ -135,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_hosts() {
+    fn host_syntax_is_checked() {
         for good in [
             "localhost",
             "localhost:8080",

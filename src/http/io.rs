@@ -10,43 +10,43 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::{Conn, Phase};
-use super::lines::Lines;
+use super::connection::{ConnectionPhase, ConnectionState};
+use super::lines::FramingScanner;
 
 /// Bytes that we are ready to throw away meanwhile.
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// A client's socket that tells its connection's state what passes.
 #[derive(Debug)]
-pub(super) struct Io {
+pub(super) struct ClientSocket {
     stream: TcpStream,
-    conn: Arc<Conn>,
-    lines: Lines,
+    conn: Arc<ConnectionState>,
+    framing_scanner: FramingScanner,
     /// What was read before, for whoever reads next.
-    replay: Bytes,
+    replayed_bytes: Bytes,
 }
 
-impl Io {
-    pub(super) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+impl ClientSocket {
+    pub(super) fn new(stream: TcpStream, conn: Arc<ConnectionState>) -> Self {
         Self {
             stream,
             conn,
-            lines: Lines::default(),
-            replay: Bytes::new(),
+            framing_scanner: FramingScanner::default(),
+            replayed_bytes: Bytes::new(),
         }
     }
 
     /// Gives these bytes to whoever reads next, before what comes.
-    pub(super) fn replay(&mut self, bytes: Vec<u8>) {
+    pub(super) fn replay_bytes(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.conn.begun();
+            self.conn.begin_head();
         }
-        self.replay = bytes.into();
+        self.replayed_bytes = bytes.into();
     }
 
     /// A request is being answered.
-    pub(super) fn answering(&self) {
-        self.conn.answering();
+    pub(super) fn begin_response(&self) {
+        self.conn.begin_response();
     }
 
     /// Reads past the lines' watch, which begins where the library does. `buf` may hold the beginning of a request.
@@ -58,8 +58,8 @@ impl Io {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
         match &poll {
-            Poll::Pending => self.conn.hungry(before > 0),
-            Poll::Ready(_) if buf.filled().len() > before => self.conn.received(),
+            Poll::Pending => self.conn.await_request(before > 0),
+            Poll::Ready(_) if buf.filled().len() > before => self.conn.record_received(),
             Poll::Ready(_) => {}
         }
         poll
@@ -68,7 +68,7 @@ impl Io {
     /// Says that nothing more comes, then reads on for a while: closing a socket with unread bytes resets it, and a
     /// reset can destroy our last answer on its way.
     pub(super) async fn close(mut self) {
-        self.conn.enter(Phase::Closing);
+        self.conn.enter_phase(ConnectionPhase::Closing);
         if self.stream.shutdown().await.is_err() {
             return;
         }
@@ -89,9 +89,9 @@ impl Io {
 }
 
 /// What the kernel holds for a client of the stream, in bytes; it doubles this for its own use.
-const LITTLE: usize = 16 * 1024;
+const SMALL_SEND_BUFFER: usize = 16 * 1024;
 
-impl AsyncRead for Io {
+impl AsyncRead for ClientSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -99,29 +99,29 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if this.replay.is_empty() {
+        if this.replayed_bytes.is_empty() {
             ready!(this.poll_fill(cx, buf))?;
         } else {
-            let size = buf.remaining().min(this.replay.len());
-            buf.put_slice(&this.replay.split_to(size));
+            let size = buf.remaining().min(this.replayed_bytes.len());
+            buf.put_slice(&this.replayed_bytes.split_to(size));
         }
-        if let Some((head, fault)) = this.lines.scan(&buf.filled()[before..]) {
-            this.conn.note(head, fault);
+        if let Some((head, fault)) = this.framing_scanner.scan(&buf.filled()[before..]) {
+            this.conn.record_problem(head, fault);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Io {
+impl AsyncWrite for ClientSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.prepare();
+        this.apply_buffer_request();
         let poll = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.wrote(poll)
+        this.record_write(poll)
     }
 
     fn poll_write_vectored(
@@ -130,9 +130,9 @@ impl AsyncWrite for Io {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.prepare();
+        this.apply_buffer_request();
         let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.wrote(poll)
+        this.record_write(poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -142,7 +142,7 @@ impl AsyncWrite for Io {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
-        this.conn.flushed();
+        this.conn.record_flush();
         Poll::Ready(Ok(()))
     }
 
@@ -151,18 +151,18 @@ impl AsyncWrite for Io {
     }
 }
 
-impl Io {
-    fn prepare(&self) {
-        if self.conn.is_to_keep_little() {
+impl ClientSocket {
+    fn apply_buffer_request(&self) {
+        if self.conn.take_small_buffer_request() {
             // A kernel that refuses holds more; nothing else changes.
-            let _ = SockRef::from(&self.stream).set_send_buffer_size(LITTLE);
+            let _ = SockRef::from(&self.stream).set_send_buffer_size(SMALL_SEND_BUFFER);
         }
     }
 
-    fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn record_write(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &poll {
-            Poll::Pending => self.conn.write_stalls(),
-            Poll::Ready(Ok(bytes)) => self.conn.took(*bytes),
+            Poll::Pending => self.conn.record_stall(),
+            Poll::Ready(Ok(bytes)) => self.conn.record_written(*bytes),
             Poll::Ready(Err(_)) => {}
         }
         poll

@@ -10,9 +10,9 @@ const BACKLOG: i32 = 4096;
 
 /// A bound socket that already listens, so that a port in use is noticed before anything else starts.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct HttpListener(TcpListener);
 
-impl Listener {
+impl HttpListener {
     /// Binds `address` and listens. Port 0 picks a free one. `side_by_side` (`SO_REUSEPORT`) lets a second program take
     /// a part of the connections of the same port, so it is only for those who ask for it.
     pub fn bind(address: SocketAddr, side_by_side: bool) -> io::Result<Self> {
@@ -29,11 +29,11 @@ impl Listener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Self::adopt(socket.into())
+        Self::from_std(socket.into())
     }
 
     /// Takes over a socket that listens already, as handed over by a service manager.
-    pub fn adopt(listener: TcpListener) -> io::Result<Self> {
+    pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self(listener))
     }
@@ -53,12 +53,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_in_use_is_noticed() {
-        let first = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
+    fn port_in_use_is_an_error() {
+        let first = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
         let address = first.local_address().unwrap();
-        let second = Listener::bind(address, false).unwrap_err();
+        let second = HttpListener::bind(address, false).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
-        let beside = Listener::bind(address, true).unwrap_err();
+        let beside = HttpListener::bind(address, true).unwrap_err();
         assert_eq!(beside.kind(), io::ErrorKind::AddrInUse);
     }
 }

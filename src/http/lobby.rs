@@ -8,54 +8,56 @@ use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::connection::passed;
-use super::worker::Place;
+use super::connection::duration_between;
+use super::worker::ConnectionPermit;
 
 /// Who has waited for less than this keeps its place when others want one.
-const LEAST_WAIT: Duration = Duration::from_secs(1);
+const MIN_EVICTION_WAIT: Duration = Duration::from_secs(1);
 
 /// Those who wait, the newest last.
 #[derive(Default)]
-pub(super) struct Lobby(VecDeque<Newcomer>);
+pub(super) struct AcceptQueue(VecDeque<QueuedConnection>);
 
 /// An accepted connection.
-pub(super) struct Newcomer {
+pub(super) struct QueuedConnection {
     /// When it was accepted, in ticks of its thread.
-    pub(super) since: u64,
+    pub(super) accepted_at: u64,
     pub(super) stream: TcpStream,
-    pub(super) place: Place,
+    pub(super) permit: ConnectionPermit,
 }
 
-impl Lobby {
+impl AcceptQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn enter(&mut self, newcomer: Newcomer) {
+    pub(super) fn push_connection(&mut self, newcomer: QueuedConnection) {
         self.0.push_back(newcomer);
     }
 
     /// The newest.
-    pub(super) fn newest(&mut self) -> Option<Newcomer> {
+    pub(super) fn pop_newest(&mut self) -> Option<QueuedConnection> {
         self.0.pop_back()
     }
 
     /// Sends those away who have waited for this long: the time for their request's head is over.
-    pub(super) fn leave(&mut self, now: u64, patience: Duration) {
+    pub(super) fn remove_expired(&mut self, now: u64, patience: Duration) {
         while self
             .0
             .front()
-            .is_some_and(|oldest| passed(oldest.since, now) >= patience)
+            .is_some_and(|oldest| duration_between(oldest.accepted_at, now) >= patience)
         {
             self.0.pop_front();
         }
     }
 
     /// Sends those away who have waited longest: a hundredth of all. Whether there was one.
-    pub(super) fn make_room(&mut self, now: u64) -> bool {
+    pub(super) fn evict_oldest(&mut self, now: u64) -> bool {
         let share = self.0.len().div_ceil(100);
         let before = self.0.len();
-        let long = |newcomer: &Newcomer| passed(newcomer.since, now) >= LEAST_WAIT;
+        let long = |newcomer: &QueuedConnection| {
+            duration_between(newcomer.accepted_at, now) >= MIN_EVICTION_WAIT
+        };
         while before - self.0.len() < share && self.0.front().is_some_and(long) {
             self.0.pop_front();
         }
@@ -72,54 +74,60 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::http::counters::Counters;
+    use crate::http::counters::ThreadCounters;
 
     /// A lobby into which somebody came every 100 ms, the counters, and the places under the cap.
-    fn crowd(count: u64) -> (Lobby, Arc<Counters>, Arc<Semaphore>) {
+    fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<Semaphore>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let (stats, room) = (
-            Arc::<Counters>::default(),
+            Arc::<ThreadCounters>::default(),
             Arc::new(Semaphore::new(count as usize)),
         );
-        let mut lobby = Lobby::default();
+        let mut lobby = AcceptQueue::default();
         for at in 0..count {
-            stats.connections.fetch_add(1, Relaxed);
-            let place = Place::new(
+            stats.open_connections.fetch_add(1, Relaxed);
+            let place = ConnectionPermit::new(
                 Arc::clone(&stats),
                 Arc::clone(&room).try_acquire_owned().unwrap(),
             );
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            lobby.enter(Newcomer {
-                since: at * 100,
+            lobby.push_connection(QueuedConnection {
+                accepted_at: at * 100,
                 stream,
-                place,
+                permit: place,
             });
         }
         (lobby, stats, room)
     }
 
     #[test]
-    fn the_newest_goes_first_and_who_has_waited_as_long_as_a_head_may_take_leaves() {
-        let (mut lobby, stats, room) = crowd(20);
-        assert_eq!(lobby.newest().map(|newcomer| newcomer.since), Some(1900));
-        lobby.leave(10_450, Duration::from_secs(10));
+    fn queue_pops_newest_and_expires() {
+        let (mut lobby, stats, room) = filled_queue(20);
         assert_eq!(
-            (stats.connections.load(Relaxed), room.available_permits()),
+            lobby.pop_newest().map(|newcomer| newcomer.accepted_at),
+            Some(1900)
+        );
+        lobby.remove_expired(10_450, Duration::from_secs(10));
+        assert_eq!(
+            (
+                stats.open_connections.load(Relaxed),
+                room.available_permits()
+            ),
             (14, 6)
         );
-        let rest: Vec<u64> = std::iter::from_fn(|| lobby.newest())
-            .map(|newcomer| newcomer.since)
+        let rest: Vec<u64> = std::iter::from_fn(|| lobby.pop_newest())
+            .map(|newcomer| newcomer.accepted_at)
             .collect();
         assert_eq!((rest[0], rest.last(), rest.len()), (1800, Some(&500), 14));
-        assert!(lobby.is_empty() && stats.connections.load(Relaxed) == 0);
+        assert!(lobby.is_empty() && stats.open_connections.load(Relaxed) == 0);
     }
 
     #[test]
-    fn who_has_waited_longest_makes_room_but_not_who_came_a_moment_ago() {
-        let (mut lobby, stats, _) = crowd(101);
-        assert!(lobby.make_room(20_000));
-        assert_eq!(stats.connections.load(Relaxed), 99);
-        assert!(!lobby.make_room(1_100));
-        assert_eq!(stats.connections.load(Relaxed), 99);
+    fn only_long_waiting_is_evicted() {
+        let (mut lobby, stats, _) = filled_queue(101);
+        assert!(lobby.evict_oldest(20_000));
+        assert_eq!(stats.open_connections.load(Relaxed), 99);
+        assert!(!lobby.evict_oldest(1_100));
+        assert_eq!(stats.open_connections.load(Relaxed), 99);
     }
 }

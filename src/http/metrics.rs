@@ -9,217 +9,226 @@ use axum::response::Response;
 
 use crate::domain::Time;
 use crate::fetch::Fetch;
-use crate::fleet::{Role, View};
+use crate::fleet::{ReplicaMode, ReplicaStatus};
 use crate::supervise::Supervisor;
 
-use super::counters::BOUNDS;
-use super::exposition::{Page, Type};
-use super::routes::LABELS;
-use super::whole::whole;
-use super::{Site, process, source_metrics};
+use super::counters::DURATION_BOUNDS_US;
+use super::exposition::{MetricType, MetricsEncoder};
+use super::routes::ROUTE_LABELS;
+use super::whole::no_store_response;
+use super::{AppState, process, source_metrics};
 
 /// The stores that can fail.
-const STORES: [&str; 2] = ["file", "redis"];
+const STORE_NAMES: [&str; 2] = ["file", "redis"];
 
 /// What the rest of the program tells of itself. Written by whoever it happens to, read by `/metrics`.
 #[derive(Debug)]
-pub struct Vitals {
+pub struct ProcessMetrics {
     /// The commit that this program was built from, or nothing.
     pub revision: &'static str,
-    store_errors: [AtomicU64; STORES.len()],
-    reload_succeeded: AtomicBool,
-    reloaded_at: AtomicI64,
+    store_errors: [AtomicU64; STORE_NAMES.len()],
+    did_reload_succeed: AtomicBool,
+    last_reload_at: AtomicI64,
 }
 
-impl Vitals {
+impl ProcessMetrics {
     /// Of a program that read its configuration at `now`.
     pub fn new(now: Time, revision: &'static str) -> Self {
         Self {
             revision,
             store_errors: Default::default(),
-            reload_succeeded: AtomicBool::new(true),
-            reloaded_at: AtomicI64::new(now.as_millis()),
+            did_reload_succeed: AtomicBool::new(true),
+            last_reload_at: AtomicI64::new(now.as_millis()),
         }
     }
 
     /// An operation of a store (`file` or `redis`) failed.
-    pub fn store_failed(&self, store: &str) {
-        if let Some(at) = STORES.into_iter().position(|known| known == store) {
+    pub fn record_store_error(&self, store: &str) {
+        if let Some(at) = STORE_NAMES.into_iter().position(|known| known == store) {
             self.store_errors[at].fetch_add(1, Relaxed);
         }
     }
 
     /// A reload ended: at this instant, or refused.
-    pub fn reloaded(&self, at: Option<Time>) {
-        self.reload_succeeded.store(at.is_some(), Relaxed);
+    pub fn record_reload(&self, at: Option<Time>) {
+        self.did_reload_succeed.store(at.is_some(), Relaxed);
         if let Some(at) = at {
-            self.reloaded_at.store(at.as_millis(), Relaxed);
+            self.last_reload_at.store(at.as_millis(), Relaxed);
         }
     }
 }
 
 /// The page.
-pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
-    let mut page = Page::default();
-    page.family("resumen_build_info", Type::Gauge, "What was built.");
+pub(super) async fn get_metrics<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+    let mut page = MetricsEncoder::default();
+    page.begin_family("resumen_build_info", MetricType::Gauge, "What was built.");
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
-        ("revision", site.vitals.revision),
+        ("revision", site.process_metrics.revision),
     ];
-    page.sample("resumen_build_info", &labels, 1);
-    source_metrics::write(
+    page.write_sample("resumen_build_info", &labels, 1);
+    source_metrics::write_source_metrics(
         &mut page,
         &site.cache.snapshot(),
-        &site.fetches,
+        &site.fetch_metrics,
         site.clock.now(),
     );
-    serving(&mut page, &site);
-    vitals(&mut page, &site.vitals);
-    tasks(&mut page, &site.supervisor);
-    if let Some(fleet) = &site.fleet {
-        sharing(&mut page, &fleet.view());
+    write_http_metrics(&mut page, &site);
+    write_process_metrics(&mut page, &site.process_metrics);
+    write_task_metrics(&mut page, &site.supervisor);
+    if let Some(fleet) = &site.replica {
+        write_replica_metrics(&mut page, &fleet.status());
     }
-    process::write(&mut page, seconds(site.started.as_millis()));
-    whole("text/plain; version=0.0.4; charset=utf-8", page.into_text())
+    process::write_os_metrics(&mut page, millis_to_seconds(site.started_at.as_millis()));
+    no_store_response("text/plain; version=0.0.4; charset=utf-8", page.into_text())
 }
 
 /// Milliseconds as seconds.
-pub(super) fn seconds(millis: i64) -> f64 {
+pub(super) fn millis_to_seconds(millis: i64) -> f64 {
     millis as f64 / 1e3
 }
 
-fn serving<F: Fetch>(page: &mut Page, site: &Site<F>) {
-    let sums: Vec<_> = LABELS
+fn write_http_metrics<F: Fetch>(page: &mut MetricsEncoder, site: &AppState<F>) {
+    let sums: Vec<_> = ROUTE_LABELS
         .iter()
         .enumerate()
-        .map(|(at, label)| (*label, site.counters.sums(at)))
+        .map(|(at, label)| (*label, site.http_metrics.sum_route(at)))
         .collect();
     let requests = "resumen_http_requests_total";
-    page.family(
+    page.begin_family(
         requests,
-        Type::Counter,
+        MetricType::Counter,
         "Answers by route and class of status.",
     );
     for (route, sums) in &sums {
         for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
             .into_iter()
-            .zip(sums.classes)
+            .zip(sums.status_classes)
             .skip(1)
         {
-            page.sample(requests, &[("route", route), ("status", class)], count);
+            page.write_sample(requests, &[("route", route), ("status", class)], count);
         }
     }
     let durations = "resumen_http_request_duration_seconds";
-    page.family(
+    page.begin_family(
         durations,
-        Type::Histogram,
+        MetricType::Histogram,
         "From the end of a request's head to the head of its answer.",
     );
     for (route, sums) in &sums {
-        page.histogram(
+        page.write_histogram(
             durations,
             ("route", route),
-            &BOUNDS,
-            &sums.buckets,
-            sums.micros,
+            &DURATION_BOUNDS_US,
+            &sums.duration_buckets,
+            sums.total_micros,
         );
     }
-    let connections = site.counters.connections();
-    page.single(
+    let connections = site.http_metrics.count_open_connections();
+    page.write_metric(
         "resumen_http_connections",
-        Type::Gauge,
+        MetricType::Gauge,
         "Connections open now.",
         connections,
     );
-    page.single(
+    page.write_metric(
         "resumen_stream_clients",
-        Type::Gauge,
+        MetricType::Gauge,
         "Clients of the stream.",
-        site.streams.count(),
+        site.stream_clients.count(),
     );
 }
 
-fn tasks(page: &mut Page, supervisor: &Supervisor) {
+fn write_task_metrics(page: &mut MetricsEncoder, supervisor: &Supervisor) {
     let restarts = "resumen_task_restarts_total";
-    page.family(
+    page.begin_family(
         restarts,
-        Type::Counter,
+        MetricType::Counter,
         "Tasks of the program itself that stopped by themselves and were started again.",
     );
     for (task, count) in supervisor.restarts() {
-        page.sample(restarts, &[("task", task)], count);
+        page.write_sample(restarts, &[("task", task)], count);
     }
-    page.single(
+    page.write_metric(
         "resumen_tasks",
-        Type::Gauge,
+        MetricType::Gauge,
         "Tasks beside the serving threads now.",
-        supervisor.alive(),
+        supervisor.count_alive_tasks(),
     );
 }
 
 /// How this replica stands to the others; only where replicas share.
-fn sharing(page: &mut Page, view: &View) {
-    let shares = u8::from(view.role == Role::Sharing);
-    page.single(
+fn write_replica_metrics(page: &mut MetricsEncoder, view: &ReplicaStatus) {
+    let shares = u8::from(view.mode == ReplicaMode::Sharing);
+    page.write_metric(
         "resumen_fleet_sharing",
-        Type::Gauge,
+        MetricType::Gauge,
         "Whether calls and readings are shared with replicas.",
         shares,
     );
     let help =
         "Replicas that the shared store saw last, this one included; 0 if it was never reached.";
-    page.single("resumen_fleet_replicas", Type::Gauge, help, view.replicas);
-    let help = "Leases taken: attempts that this replica made for all.";
-    page.single(
-        "resumen_fleet_leases_taken_total",
-        Type::Counter,
+    page.write_metric(
+        "resumen_fleet_replicas",
+        MetricType::Gauge,
         help,
-        view.taken,
+        view.replica_count,
+    );
+    let help = "Leases taken: attempts that this replica made for all.";
+    page.write_metric(
+        "resumen_fleet_leases_taken_total",
+        MetricType::Counter,
+        help,
+        view.leases_acquired,
     );
     let help = "Leases that were gone when their attempt ended.";
-    page.single(
+    page.write_metric(
         "resumen_fleet_leases_lost_total",
-        Type::Counter,
+        MetricType::Counter,
         help,
-        view.lost,
+        view.leases_lost,
     );
     let help = "Attempts of other replicas whose outcome was taken in.";
-    page.single(
+    page.write_metric(
         "resumen_fleet_outcomes_heard_total",
-        Type::Counter,
+        MetricType::Counter,
         help,
-        view.heard,
+        view.remote_attempts,
     );
-    let ahead = seconds(view.skew_ms);
+    let ahead = millis_to_seconds(view.clock_offset_ms);
     let help =
         "By how much the shared store's clock is ahead of this replica's; 0 when they agree.";
-    page.single(
+    page.write_metric(
         "resumen_fleet_clock_ahead_seconds",
-        Type::Gauge,
+        MetricType::Gauge,
         help,
         ahead,
     );
 }
 
-fn vitals(page: &mut Page, vitals: &Vitals) {
+fn write_process_metrics(page: &mut MetricsEncoder, vitals: &ProcessMetrics) {
     let errors = "resumen_store_errors_total";
-    page.family(errors, Type::Counter, "Operations of a store that failed.");
-    for (store, count) in STORES.into_iter().zip(&vitals.store_errors) {
-        page.sample(errors, &[("store", store)], count.load(Relaxed));
+    page.begin_family(
+        errors,
+        MetricType::Counter,
+        "Operations of a store that failed.",
+    );
+    for (store, count) in STORE_NAMES.into_iter().zip(&vitals.store_errors) {
+        page.write_sample(errors, &[("store", store)], count.load(Relaxed));
     }
-    let succeeded = u8::from(vitals.reload_succeeded.load(Relaxed));
+    let succeeded = u8::from(vitals.did_reload_succeed.load(Relaxed));
     let help = "Whether the configuration was taken when it was last read.";
-    page.single(
+    page.write_metric(
         "resumen_config_last_reload_successful",
-        Type::Gauge,
+        MetricType::Gauge,
         help,
         succeeded,
     );
-    let at = seconds(vitals.reloaded_at.load(Relaxed));
+    let at = millis_to_seconds(vitals.last_reload_at.load(Relaxed));
     let help = "When a configuration was last taken, since the epoch.";
-    page.single(
+    page.write_metric(
         "resumen_config_last_reload_success_timestamp_seconds",
-        Type::Gauge,
+        MetricType::Gauge,
         help,
         at,
     );

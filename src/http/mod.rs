@@ -39,8 +39,8 @@ mod suggest;
 mod whole;
 mod worker;
 
-pub use listen::Listener;
-pub use metrics::Vitals;
-pub use server::Server;
-pub use site::{Parts, Site};
-pub use source_metrics::Fetches;
+pub use listen::HttpListener;
+pub use metrics::ProcessMetrics;
+pub use server::HttpServer;
+pub use site::{AppState, AppStateParts};
+pub use source_metrics::FetchMetrics;

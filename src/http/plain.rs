@@ -9,88 +9,89 @@ use super::guard::is_host;
 const REQUEST_LINE: &[u8] = b"GET /resumen HTTP/1.1\r\n";
 
 /// A longer head, in bytes, is left to the library.
-pub(super) const LONGEST: usize = 8 * 1024;
+pub(super) const MAX_HEAD_LENGTH: usize = 8 * 1024;
 
 /// As many fields as the library takes.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 /// What bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sight<'a> {
+pub(super) enum ParseResult<'a> {
     /// A plain request: its length in bytes, and what its answer depends on.
-    Plain(usize, Wishes<'a>),
+    Complete(usize, RequestFields<'a>),
     /// Perhaps a plain request, whose end has not come.
-    Partial,
+    Incomplete,
     /// Anything else.
-    Other,
+    Unsupported,
 }
 
 /// The values of the fields that the answer to a plain request depends on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wishes<'a> {
+pub(super) struct RequestFields<'a> {
     /// `Accept-Encoding`
-    pub(super) encoding: Option<&'a [u8]>,
+    pub(super) accept_encoding: Option<&'a [u8]>,
     /// `If-None-Match`
-    pub(super) none_match: Option<&'a [u8]>,
+    pub(super) if_none_match: Option<&'a [u8]>,
     /// `Origin`
     pub(super) origin: Option<&'a [u8]>,
 }
 
 /// Whether `bytes` may begin with a plain request.
-pub(super) fn begins(bytes: &[u8]) -> bool {
+pub(super) fn has_request_line(bytes: &[u8]) -> bool {
     bytes.starts_with(REQUEST_LINE)
 }
 
 /// What `bytes` begin with.
-pub(super) fn look(bytes: &[u8]) -> Sight<'_> {
+pub(super) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
     let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {
         return if REQUEST_LINE.starts_with(bytes) {
-            Sight::Partial
+            ParseResult::Incomplete
         } else {
-            Sight::Other
+            ParseResult::Unsupported
         };
     };
-    let mut fields = Fields::default();
+    let mut fields = FieldParser::default();
     loop {
         let Some(end) = memchr(b'\n', rest) else {
-            return if bytes.len() < LONGEST {
-                Sight::Partial
+            return if bytes.len() < MAX_HEAD_LENGTH {
+                ParseResult::Incomplete
             } else {
-                Sight::Other
+                ParseResult::Unsupported
             };
         };
         let Some(line) = rest[..end].strip_suffix(b"\r") else {
-            return Sight::Other;
+            return ParseResult::Unsupported;
         };
         rest = &rest[end + 1..];
         if line.is_empty() {
             return if fields.has_host {
-                Sight::Plain(bytes.len() - rest.len(), fields.wishes)
+                ParseResult::Complete(bytes.len() - rest.len(), fields.request_fields)
             } else {
-                Sight::Other
+                ParseResult::Unsupported
             };
         }
-        if fields.take(line).is_none() {
-            return Sight::Other;
+        if fields.parse_field(line).is_none() {
+            return ParseResult::Unsupported;
         }
     }
 }
 
 #[derive(Default)]
-struct Fields<'a> {
-    count: usize,
+struct FieldParser<'a> {
+    field_count: usize,
     has_host: bool,
-    wishes: Wishes<'a>,
+    request_fields: RequestFields<'a>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldParser<'a> {
     /// None if the line is not of a kind that is known to be harmless.
-    fn take(&mut self, line: &'a [u8]) -> Option<()> {
+    fn parse_field(&mut self, line: &'a [u8]) -> Option<()> {
         let colon = memchr(b':', line)?;
-        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
-        let sound = !name.is_empty() && all(name, is_token) && all(value, is_printable);
-        self.count += 1;
-        if !sound || self.count > MOST_FIELDS {
+        let (name, value) = (&line[..colon], trim_whitespace(&line[colon + 1..]));
+        let sound =
+            !name.is_empty() && all_bytes(name, is_token_byte) && all_bytes(value, is_printable);
+        self.field_count += 1;
+        if !sound || self.field_count > MAX_FIELDS {
             return None;
         }
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
@@ -98,9 +99,11 @@ impl<'a> Fields<'a> {
             4 if is(b"host") => {
                 (!std::mem::replace(&mut self.has_host, true) && is_host(value)).then_some(())
             }
-            6 if is(b"origin") => once(&mut self.wishes.origin, value),
-            13 if is(b"if-none-match") => once(&mut self.wishes.none_match, value),
-            15 if is(b"accept-encoding") => once(&mut self.wishes.encoding, value),
+            6 if is(b"origin") => set_once(&mut self.request_fields.origin, value),
+            13 if is(b"if-none-match") => set_once(&mut self.request_fields.if_none_match, value),
+            15 if is(b"accept-encoding") => {
+                set_once(&mut self.request_fields.accept_encoding, value)
+            }
             10 if is(b"connection") => value.eq_ignore_ascii_case(b"keep-alive").then_some(()),
             6 if is(b"expect") => None,
             7 if is(b"upgrade") => None,
@@ -113,12 +116,12 @@ impl<'a> Fields<'a> {
 }
 
 /// A field that comes twice is a list, which is for others to put together.
-fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
+fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
 
 /// Without the spaces and tabs around it; other white space is not allowed where these are.
-fn trimmed(mut value: &[u8]) -> &[u8] {
+fn trim_whitespace(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }
@@ -126,12 +129,12 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
 }
 
 /// Without an early end, so that many bytes are looked at in one step.
-fn all(bytes: &[u8], is_fine: impl Fn(u8) -> bool) -> bool {
+fn all_bytes(bytes: &[u8], is_fine: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |fine, byte| fine & is_fine(*byte))
 }
 
 /// `token` of RFC 9110 §5.6.2, less the signs that no field's name has.
-fn is_token(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_')
 }
 
@@ -144,35 +147,45 @@ fn is_printable(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn with(fields: &str) -> String {
+    fn head_with_fields(fields: &str) -> String {
         format!("GET /resumen HTTP/1.1\r\n{fields}\r\n")
     }
 
     #[test]
-    fn what_dashboards_send_is_plain() {
+    fn common_fields_are_parsed() {
         let fields = "host: a.example:8080\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
             Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
-        let text = with(fields);
-        let wishes = Wishes {
-            encoding: Some(b"gzip, br"),
-            none_match: Some(b"W/\"1\""),
+        let text = head_with_fields(fields);
+        let wishes = RequestFields {
+            accept_encoding: Some(b"gzip, br"),
+            if_none_match: Some(b"W/\"1\""),
             origin: None,
         };
-        assert_eq!(look(text.as_bytes()), Sight::Plain(text.len(), wishes));
+        assert_eq!(
+            parse_head(text.as_bytes()),
+            ParseResult::Complete(text.len(), wishes)
+        );
         let twice = text.repeat(2);
-        assert_eq!(look(twice.as_bytes()), Sight::Plain(text.len(), wishes));
+        assert_eq!(
+            parse_head(twice.as_bytes()),
+            ParseResult::Complete(text.len(), wishes)
+        );
     }
 
     #[test]
-    fn every_beginning_of_a_plain_head_is_partial() {
-        let text = with("Host: a\r\nAccept: */*\r\n");
+    fn head_prefix_is_incomplete() {
+        let text = head_with_fields("Host: a\r\nAccept: */*\r\n");
         for end in 0..text.len() {
-            assert_eq!(look(&text.as_bytes()[..end]), Sight::Partial, "{end}");
+            assert_eq!(
+                parse_head(&text.as_bytes()[..end]),
+                ParseResult::Incomplete,
+                "{end}"
+            );
         }
     }
 
     #[test]
-    fn whatever_could_mean_something_else_is_other() {
+    fn ambiguous_head_is_unsupported() {
         let fields = [
             "",
             "Host:\r\n",
@@ -200,12 +213,16 @@ mod tests {
             "Host: a\r\nAccept-Encoding: br\r\nAccept-Encoding: gzip\r\n",
         ];
         for fields in fields {
-            assert_eq!(look(with(fields).as_bytes()), Sight::Other, "{fields:?}");
+            assert_eq!(
+                parse_head(head_with_fields(fields).as_bytes()),
+                ParseResult::Unsupported,
+                "{fields:?}"
+            );
         }
-        let many = with(&format!("Host: a\r\n{}", "X: y\r\n".repeat(64)));
+        let many = head_with_fields(&format!("Host: a\r\n{}", "X: y\r\n".repeat(64)));
         let endless = format!(
             "GET /resumen HTTP/1.1\r\nHost: a\r\nX: {}",
-            "y".repeat(LONGEST)
+            "y".repeat(MAX_HEAD_LENGTH)
         );
         let texts = [
             "GET /resumen? HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -219,7 +236,11 @@ mod tests {
             &endless,
         ];
         for text in texts {
-            assert_eq!(look(text.as_bytes()), Sight::Other, "{text:?}");
+            assert_eq!(
+                parse_head(text.as_bytes()),
+                ParseResult::Unsupported,
+                "{text:?}"
+            );
         }
     }
 }

@@ -10,20 +10,20 @@ use http_body_util::Full;
 use serde::Serialize;
 
 /// What every route allows.
-pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+pub(super) const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
 /// The most characters of a client's text that an answer repeats.
-const GOT_LIMIT: usize = 80;
+const MAX_ECHOED_CHARS: usize = 80;
 
-const NOSNIFF: HeaderName = http::header::X_CONTENT_TYPE_OPTIONS;
+const CONTENT_TYPE_OPTIONS: HeaderName = http::header::X_CONTENT_TYPE_OPTIONS;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $status:ident $code:literal $title:literal,)*) => {
         /// What kinds of problems there are. Clients rely on the codes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Kind { $($(#[$doc])* $kind,)* }
+        pub(super) enum ProblemKind { $($(#[$doc])* $kind,)* }
 
-        impl Kind {
+        impl ProblemKind {
             /// Every kind there is.
             pub(super) const ALL: &'static [Self] = &[$(Self::$kind,)*];
 
@@ -79,23 +79,23 @@ kinds! {
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem(Box<Members>);
+pub(super) struct ProblemDetails(Box<ProblemMembers>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Members {
-    kind: Kind,
+struct ProblemMembers {
+    kind: ProblemKind,
     detail: String,
     param: Option<String>,
     got: Option<String>,
     expected: Option<String>,
     suggestion: Option<String>,
     /// Whether the connection cannot be trusted any further.
-    closes: bool,
+    must_close: bool,
 }
 
 /// The members on the wire, in this order.
 #[derive(Serialize)]
-pub(super) struct Wire<'p> {
+pub(super) struct ProblemDto<'p> {
     r#type: String,
     title: &'p str,
     status: u16,
@@ -111,58 +111,58 @@ pub(super) struct Wire<'p> {
     suggestion: Option<&'p str>,
 }
 
-impl Problem {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+impl ProblemDetails {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self(Box::new(Members {
+        Self(Box::new(ProblemMembers {
             kind,
             detail,
             param: None,
             got: None,
             expected: None,
             suggestion: None,
-            closes: false,
+            must_close: false,
         }))
     }
 
     /// About this parameter.
-    pub(super) fn param(mut self, name: &str) -> Self {
-        self.0.param = Some(shortened(name));
+    pub(super) fn with_param(mut self, name: &str) -> Self {
+        self.0.param = Some(truncate_echoed_text(name));
         self
     }
 
     /// What the client sent.
-    pub(super) fn got(mut self, got: &str) -> Self {
-        self.0.got = Some(shortened(got));
+    pub(super) fn with_got(mut self, got: &str) -> Self {
+        self.0.got = Some(truncate_echoed_text(got));
         self
     }
 
     /// What would have been right.
-    pub(super) fn expected(mut self, expected: impl Into<String>) -> Self {
+    pub(super) fn with_expected(mut self, expected: impl Into<String>) -> Self {
         self.0.expected = Some(expected.into());
         self
     }
 
     /// What was probably meant.
-    pub(super) fn suggestion(mut self, suggestion: Option<&str>) -> Self {
+    pub(super) fn with_suggestion(mut self, suggestion: Option<&str>) -> Self {
         self.0.suggestion = suggestion.map(str::to_owned);
         self
     }
 
     /// The connection ends with this answer.
-    pub(super) fn closing(mut self) -> Self {
-        self.0.closes = true;
+    pub(super) fn with_connection_close(mut self) -> Self {
+        self.0.must_close = true;
         self
     }
 
     #[cfg(test)]
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> ProblemKind {
         self.0.kind
     }
 
     /// The members as they are sent.
-    pub(super) fn wire(&self) -> Wire<'_> {
-        Wire {
+    pub(super) fn to_dto(&self) -> ProblemDto<'_> {
+        ProblemDto {
             r#type: format!("urn:resumen:problem:{}", self.0.kind.code()),
             title: self.0.kind.title(),
             status: self.0.kind.status().as_u16(),
@@ -175,13 +175,13 @@ impl Problem {
         }
     }
 
-    fn body(&self) -> Vec<u8> {
+    fn to_json(&self) -> Vec<u8> {
         // Texts and a number always make JSON.
-        serde_json::to_vec(&self.wire()).unwrap_or_default()
+        serde_json::to_vec(&self.to_dto()).unwrap_or_default()
     }
 
-    pub(super) fn response(&self) -> Response<Bytes> {
-        let body = Bytes::from(self.body());
+    pub(super) fn to_response(&self) -> Response<Bytes> {
+        let body = Bytes::from(self.to_json());
         let length = HeaderValue::from(body.len());
         let mut response = Response::new(body);
         *response.status_mut() = self.0.kind.status();
@@ -192,25 +192,25 @@ impl Problem {
         );
         headers.insert(CONTENT_LENGTH, length);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
-        if self.0.kind == Kind::MethodNotAllowed {
-            headers.insert(ALLOW, METHODS);
+        headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.0.kind == ProblemKind::MethodNotAllowed {
+            headers.insert(ALLOW, ALLOWED_METHODS);
         }
-        if self.0.closes {
+        if self.0.must_close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ProblemDetails {
     fn into_response(self) -> axum::response::Response {
-        self.response().map(Full::new).into_response()
+        self.to_response().map(Full::new).into_response()
     }
 }
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(GOT_LIMIT) {
+fn truncate_echoed_text(text: &str) -> String {
+    match text.char_indices().nth(MAX_ECHOED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -221,12 +221,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_those_of_the_contract() {
-        let problem = Problem::new(Kind::InvalidParameter, "`timeout` is no number of seconds")
-            .param("timeout")
-            .got("abc")
-            .expected("seconds");
-        let body: serde_json::Value = serde_json::from_slice(&problem.body()).unwrap();
+    fn problem_has_contract_members() {
+        let problem = ProblemDetails::new(
+            ProblemKind::InvalidParameter,
+            "`timeout` is no number of seconds",
+        )
+        .with_param("timeout")
+        .with_got("abc")
+        .with_expected("seconds");
+        let body: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
         let expected = serde_json::json!({
             "type": "urn:resumen:problem:invalid_parameter", "title": "A parameter's value is not valid", "status": 400,
             "detail": "`timeout` is no number of seconds", "code": "invalid_parameter", "param": "timeout",
@@ -236,8 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn little_of_a_long_text_is_repeated() {
-        let problem = Problem::new(Kind::InvalidParameter, "").got(&"ñ".repeat(10_000));
-        assert_eq!(problem.0.got.unwrap().chars().count(), GOT_LIMIT + 1);
+    fn echoed_text_is_truncated() {
+        let problem =
+            ProblemDetails::new(ProblemKind::InvalidParameter, "").with_got(&"ñ".repeat(10_000));
+        assert_eq!(problem.0.got.unwrap().chars().count(), MAX_ECHOED_CHARS + 1);
     }
 }

@@ -5,21 +5,21 @@ use std::fs;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::exposition::{Page, Type};
+use super::exposition::{MetricType, MetricsEncoder};
 
 /// Adds the usual `process_*` families; what the system does not tell is left out.
-pub(super) fn write(page: &mut Page, started: f64) {
+pub(super) fn write_os_metrics(page: &mut MetricsEncoder, started: f64) {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     let spent = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
-    page.single(
+    page.write_metric(
         "process_cpu_seconds_total",
-        Type::Counter,
+        MetricType::Counter,
         "Processor time of this process.",
         spent,
     );
-    page.single(
+    page.write_metric(
         "process_start_time_seconds",
-        Type::Gauge,
+        MetricType::Gauge,
         "When this process began, since the epoch.",
         started,
     );
@@ -29,23 +29,28 @@ pub(super) fn write(page: &mut Page, started: f64) {
             ("process_virtual_memory_bytes", "VmSize:", "Memory mapped."),
         ];
         for (name, key, help) in memory {
-            if let Some(kibibytes) = field(&status, key) {
-                page.single(name, Type::Gauge, help, kibibytes * 1024);
+            if let Some(kibibytes) = parse_status_field(&status, key) {
+                page.write_metric(name, MetricType::Gauge, help, kibibytes * 1024);
             }
         }
-        if let Some(threads) = field(&status, "Threads:") {
-            page.single("process_threads", Type::Gauge, "Threads.", threads);
+        if let Some(threads) = parse_status_field(&status, "Threads:") {
+            page.write_metric("process_threads", MetricType::Gauge, "Threads.", threads);
         }
     }
     if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
         // The listing itself holds one open.
         let open = descriptors.count().saturating_sub(1);
-        page.single("process_open_fds", Type::Gauge, "Descriptors in use.", open);
+        page.write_metric(
+            "process_open_fds",
+            MetricType::Gauge,
+            "Descriptors in use.",
+            open,
+        );
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current {
-        page.single(
+        page.write_metric(
             "process_max_fds",
-            Type::Gauge,
+            MetricType::Gauge,
             "Descriptors allowed.",
             limit,
         );
@@ -53,7 +58,7 @@ pub(super) fn write(page: &mut Page, started: f64) {
 }
 
 /// The number behind a key of `/proc/self/status`.
-fn field(status: &str, key: &str) -> Option<u64> {
+fn parse_status_field(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }
@@ -63,11 +68,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_by_their_key() {
+    fn status_field_is_found() {
         assert_eq!(
-            field("VmSize:\t  10 kB\nVmRSS:\t    4096 kB\n", "VmRSS:"),
+            parse_status_field("VmSize:\t  10 kB\nVmRSS:\t    4096 kB\n", "VmRSS:"),
             Some(4096)
         );
-        assert_eq!(field("VmSize:\t  10 kB\n", "VmRSS:"), None);
+        assert_eq!(parse_status_field("VmSize:\t  10 kB\n", "VmRSS:"), None);
     }
 }

@@ -7,70 +7,76 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::render::{Forms, LARGE, Rendering};
+use crate::render::{EncodedBodies, LARGE_BODY_BYTES, Rendering};
 
-use super::encoding::{self, Choice};
-use super::problem::{Kind, Problem};
+use super::encoding::{self, EncodingChoice};
+use super::problem::{ProblemDetails, ProblemKind};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Answers a request with these headers.
-pub(super) fn respond(rendering: &Rendering, request: &HeaderMap) -> Response<Bytes> {
-    if none_match(request, &rendering.etag) {
-        return unchanged(rendering);
+pub(super) fn respond_with_rendering(
+    rendering: &Rendering,
+    request: &HeaderMap,
+) -> Response<Bytes> {
+    if matches_etag(request, &rendering.etag) {
+        return not_modified_response(rendering);
     }
-    let mut choice = Choice::of(request);
+    let mut choice = EncodingChoice::from_headers(request);
     // A live answer has a deadline, and nobody has compressed it before.
-    if rendering.server_timing.is_some() && rendering.body.len() > LARGE && choice.plain {
+    if rendering.server_timing.is_some()
+        && rendering.body.len() > LARGE_BODY_BYTES
+        && choice.allows_identity
+    {
         choice.coding = None;
     }
-    match chosen(&rendering.body, &rendering.forms, choice) {
+    match choose_form(&rendering.body, &rendering.encoded_bodies, choice) {
         Ok((body, coding)) => {
-            let mut response = whole(rendering, body);
-            mark_coding(response.headers_mut(), coding);
+            let mut response = full_response(rendering, body);
+            set_content_encoding(response.headers_mut(), coding);
             response
         }
-        Err(problem) => problem.response(),
+        Err(problem) => problem.to_response(),
     }
 }
 
 /// The form of `body` that a request takes, and the name of its coding.
-pub(super) fn form(
+pub(super) fn select_form(
     body: &Bytes,
-    forms: &Forms,
+    forms: &EncodedBodies,
     request: &HeaderMap,
-) -> Result<(Bytes, Option<HeaderValue>), Problem> {
-    chosen(body, forms, Choice::of(request))
+) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
+    choose_form(body, forms, EncodingChoice::from_headers(request))
 }
 
-fn chosen(
+fn choose_form(
     body: &Bytes,
-    forms: &Forms,
-    choice: Choice,
-) -> Result<(Bytes, Option<HeaderValue>), Problem> {
+    forms: &EncodedBodies,
+    choice: EncodingChoice,
+) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
     let coded = choice.coding.and_then(|coding| {
-        let form = forms.get(coding, body, choice.plain)?;
-        Some((form, Some(encoding::name(coding))))
+        let form = forms.get_or_encode(coding, body, choice.allows_identity)?;
+        Some((form, Some(encoding::coding_name(coding))))
     });
     coded
-        .or_else(|| choice.plain.then(|| (body.clone(), None)))
+        .or_else(|| choice.allows_identity.then(|| (body.clone(), None)))
         .ok_or_else(|| {
             let expected = "gzip, br, zstd or identity";
             let detail = "Accept-Encoding refuses every form of the answer";
-            Problem::new(Kind::NotAcceptable, detail).expected(expected)
+            ProblemDetails::new(ProblemKind::NotAcceptable, detail).with_expected(expected)
         })
 }
 
 /// Says in which coding a body is.
-pub(super) fn mark_coding(headers: &mut HeaderMap, coding: Option<HeaderValue>) {
+pub(super) fn set_content_encoding(headers: &mut HeaderMap, coding: Option<HeaderValue>) {
     if let Some(coding) = coding {
         headers.insert(CONTENT_ENCODING, coding);
     }
 }
 
-fn whole(rendering: &Rendering, body: Bytes) -> Response<Bytes> {
+fn full_response(rendering: &Rendering, body: Bytes) -> Response<Bytes> {
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -78,22 +84,22 @@ fn whole(rendering: &Rendering, body: Bytes) -> Response<Bytes> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, length);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    describe(rendering, headers);
+    add_cache_headers(rendering, headers);
     if let Some(timing) = &rendering.server_timing {
         headers.insert(SERVER_TIMING, timing.clone());
     }
     response
 }
 
-fn unchanged(rendering: &Rendering) -> Response<Bytes> {
+fn not_modified_response(rendering: &Rendering) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    describe(rendering, response.headers_mut());
+    add_cache_headers(rendering, response.headers_mut());
     response
 }
 
 /// What a 304 says as well.
-fn describe(rendering: &Rendering, headers: &mut HeaderMap) {
+fn add_cache_headers(rendering: &Rendering, headers: &mut HeaderMap) {
     headers.insert(ETAG, rendering.etag.clone());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(control) = &rendering.cdn_cache_control {
@@ -104,7 +110,7 @@ fn describe(rendering: &Rendering, headers: &mut HeaderMap) {
 }
 
 /// Whether `If-None-Match` names this weak tag, by weak comparison. A field that is not well formed says nothing.
-pub(super) fn none_match(request: &HeaderMap, etag: &HeaderValue) -> bool {
+pub(super) fn matches_etag(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let mut fields = request.get_all(IF_NONE_MATCH).iter().peekable();
     if fields.peek().is_none() {
         return false;
@@ -120,14 +126,16 @@ pub(super) fn none_match(request: &HeaderMap, etag: &HeaderValue) -> bool {
             found = true;
             continue;
         }
-        let Some(tags) = tags(text) else { return false };
+        let Some(tags) = parse_entity_tags(text) else {
+            return false;
+        };
         found |= tags.contains(&ours);
     }
     found
 }
 
 /// The opaque parts, quotes included, of a list of entity tags.
-fn tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
+fn parse_entity_tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
     let mut found = Vec::new();
     loop {
         text = text.trim_ascii_start();
@@ -159,16 +167,16 @@ fn tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
 mod tests {
     use super::*;
 
-    fn matches(fields: &[&'static str]) -> bool {
+    fn fields_match(fields: &[&'static str]) -> bool {
         let mut headers = HeaderMap::new();
         for field in fields {
             headers.append(IF_NONE_MATCH, HeaderValue::from_static(field));
         }
-        none_match(&headers, &HeaderValue::from_static("W/\"5d0c\""))
+        matches_etag(&headers, &HeaderValue::from_static("W/\"5d0c\""))
     }
 
     #[test]
-    fn tags_are_compared_weakly_in_lists() {
+    fn tags_are_compared_weakly() {
         let five_hundred: &'static str =
             Box::leak(("\"a\", ".repeat(500) + "\"5d0c\"").into_boxed_str());
         let yes: [&[&'static str]; 9] = [
@@ -183,12 +191,12 @@ mod tests {
             &[five_hundred],
         ];
         for fields in yes {
-            assert!(matches(fields), "{fields:?}");
+            assert!(fields_match(fields), "{fields:?}");
         }
     }
 
     #[test]
-    fn what_is_not_well_formed_says_nothing() {
+    fn malformed_tags_never_match() {
         let no: [&[&'static str]; 13] = [
             &[],
             &[""],
@@ -205,7 +213,7 @@ mod tests {
             &["\"5D0C\""],
         ];
         for fields in no {
-            assert!(!matches(fields), "{fields:?}");
+            assert!(!fields_match(fields), "{fields:?}");
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::problem::{Kind, Problem};
+use super::problem::{ProblemDetails, ProblemKind};
 
 /// What `work` gives, or what to answer if it panics; the panic itself is logged by its hook.
 ///
 /// Nothing is seen half done afterwards: what handlers share is swapped as a whole, or behind locks whose owners leave
 /// them in order at every step.
-pub(super) fn rescued<T>(work: impl FnOnce() -> T) -> Result<T, Problem> {
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, ProblemDetails> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
         let detail = "a bug in this service, noted in its log; other requests are not affected";
-        Problem::new(Kind::Internal, detail).closing()
+        ProblemDetails::new(ProblemKind::Internal, detail).with_connection_close()
     })
 }

@@ -12,71 +12,82 @@ use tokio::time::timeout_at;
 use crate::clock::Deadline;
 use crate::domain::{Name, Snapshot};
 use crate::fetch::Fetch;
-use crate::render::{Mode, Rendering, render};
+use crate::render::{RenderMode, Rendering, render_summary};
 
-use super::Site;
-use super::query::Query;
-use super::representation::respond;
-use super::site::all_settled;
+use super::AppState;
+use super::query::SummaryQuery;
+use super::representation::respond_with_rendering;
+use super::site::are_all_answerable;
 
 /// Answers with or without parameters.
-pub(super) async fn answer<F: Fetch>(State(site): State<Arc<Site<F>>>, head: Head) -> Response {
+pub(super) async fn get_summary<F: Fetch>(
+    State(site): State<Arc<AppState<F>>>,
+    head: Head,
+) -> Response {
     let raw = head.uri.query().unwrap_or_default();
-    let query = match Query::parse(
+    let query = match SummaryQuery::parse(
         raw,
-        site.cache.snapshot().roster(),
+        site.cache.snapshot().source_set(),
         site.settings.max_timeout,
     ) {
         Ok(query) => query,
         Err(problem) => return problem.into_response(),
     };
     let rendering = match query.max_age {
-        Some(max_age) => Arc::new(live(&site, &query, max_age).await),
-        None => snapshot(&site, &query).await,
+        Some(max_age) => Arc::new(render_live(&site, &query, max_age).await),
+        None => render_snapshot(&site, &query).await,
     };
-    respond(&rendering, &head.headers)
+    respond_with_rendering(&rendering, &head.headers)
         .map(Full::new)
         .into_response()
 }
 
-async fn live<F: Fetch>(site: &Site<F>, query: &Query, max_age: Duration) -> Rendering {
+async fn render_live<F: Fetch>(
+    site: &AppState<F>,
+    query: &SummaryQuery,
+    max_age: Duration,
+) -> Rendering {
     let deadline = site
         .clock
         .deadline(query.timeout.unwrap_or(site.settings.default_timeout));
     let names = query
         .sources
         .clone()
-        .unwrap_or_else(|| all_names(&site.cache.snapshot()));
-    let gathered = site.live.gather(&names, max_age, deadline).await;
-    let mode = Mode::Live {
+        .unwrap_or_else(|| list_source_names(&site.cache.snapshot()));
+    let gathered = site.live.fetch_sources(&names, max_age, deadline).await;
+    let mode = RenderMode::Live {
         timeout: deadline.limit,
-        notes: &gathered.notes,
-        collapsed: gathered.collapsed,
+        source_results: &gathered.notes,
+        is_collapsed: gathered.was_collapsed,
     };
-    render(
+    render_summary(
         &gathered.snapshot,
-        &gathered.selection,
+        &gathered.positions,
         &mode,
         site.clock.now(),
     )
 }
 
-async fn snapshot<F: Fetch>(site: &Site<F>, query: &Query) -> Arc<Rendering> {
+async fn render_snapshot<F: Fetch>(site: &AppState<F>, query: &SummaryQuery) -> Arc<Rendering> {
     let timeout = query.timeout.unwrap_or(site.settings.default_timeout);
     wait_for_first_round(site, query, site.clock.deadline(timeout)).await;
     site.cache
-        .selected(query.sources.as_deref(), query.timeout, site.clock.now())
+        .selected_rendering(query.sources.as_deref(), query.timeout, site.clock.now())
 }
 
 /// Waits while some source of the answer has neither ended an attempt nor a restored reading, at most until the
 /// deadline.
-async fn wait_for_first_round<F: Fetch>(site: &Site<F>, query: &Query, deadline: Deadline) {
+async fn wait_for_first_round<F: Fetch>(
+    site: &AppState<F>,
+    query: &SummaryQuery,
+    deadline: Deadline,
+) {
     let settled = || {
         let snapshot = site.cache.snapshot();
-        let positions = positions(&snapshot, query.sources.as_deref());
-        all_settled(&snapshot, positions)
+        let positions = find_positions(&snapshot, query.sources.as_deref());
+        are_all_answerable(&snapshot, positions)
     };
-    if site.is_settled() || settled() {
+    if site.is_first_round_done() || settled() {
         return;
     }
     let mut changes = site.cache.subscribe();
@@ -88,7 +99,7 @@ async fn wait_for_first_round<F: Fetch>(site: &Site<F>, query: &Query, deadline:
 }
 
 /// Where the named sources stand, or all of them. One that a reload removed meanwhile has no place.
-fn positions<'s>(
+fn find_positions<'s>(
     snapshot: &'s Snapshot,
     names: Option<&'s [Name]>,
 ) -> Box<dyn Iterator<Item = usize> + 's> {
@@ -96,15 +107,15 @@ fn positions<'s>(
         Some(names) => Box::new(
             names
                 .iter()
-                .filter_map(|name| snapshot.roster().position(name.as_str())),
+                .filter_map(|name| snapshot.source_set().position(name.as_str())),
         ),
-        None => Box::new(0..snapshot.entries().len()),
+        None => Box::new(0..snapshot.source_states().len()),
     }
 }
 
-fn all_names(snapshot: &Snapshot) -> Vec<Name> {
+fn list_source_names(snapshot: &Snapshot) -> Vec<Name> {
     snapshot
-        .entries()
+        .source_states()
         .iter()
         .map(|entry| entry.source.name.clone())
         .collect()

@@ -11,28 +11,28 @@ use http::{Method, StatusCode, Uri};
 
 use crate::fetch::Fetch;
 
-use super::openapi::{Operation, Terms};
-use super::problem::{Kind, METHODS, Problem};
-use super::suggest::nearest_path;
-use super::{Site, fuentes, metrics, openapi, panel, resumen, salud, stream};
+use super::openapi::{DocumentContext, OperationSpec};
+use super::problem::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
+use super::suggest::find_nearest_path;
+use super::{AppState, fuentes, metrics, openapi, panel, resumen, salud, stream};
 
 macro_rules! routes {
     ($($path:literal => $handler:expr, $operation:expr;)*) => {
         /// The paths in the order of the list.
-        pub(super) const PATHS: [&str; [$($path),*].len()] = [$($path),*];
+        pub(super) const ROUTE_PATHS: [&str; [$($path),*].len()] = [$($path),*];
 
         /// What is told of each, in the same order.
-        pub(super) const OPERATIONS: [fn(&Terms<'_>) -> Operation; PATHS.len()] = [$($operation),*];
+        pub(super) const ROUTE_OPERATIONS: [fn(&DocumentContext<'_>) -> OperationSpec; ROUTE_PATHS.len()] = [$($operation),*];
 
         /// How metrics call the routes: their paths, and at the end whatever has none.
-        pub(super) const LABELS: [&str; PATHS.len() + 1] = [$($path,)* "other"];
+        pub(super) const ROUTE_LABELS: [&str; ROUTE_PATHS.len() + 1] = [$($path,)* "other"];
 
         /// Everything that is served.
-        pub(super) fn router<F: Fetch>(site: Arc<Site<F>>) -> Router {
+        pub(super) fn build_router<F: Fetch>(site: Arc<AppState<F>>) -> Router {
             Router::new()
-                $(.route($path, allowing($handler)))*
-                .fallback(not_found)
-                .method_not_allowed_fallback(method_not_allowed)
+                $(.route($path, with_options($handler)))*
+                .fallback(handle_not_found)
+                .method_not_allowed_fallback(handle_method_not_allowed)
                 .with_state(site)
         }
     };
@@ -40,60 +40,63 @@ macro_rules! routes {
 
 // A route is one line here: its handler answers GET, from which HEAD and OPTIONS follow; then what `/openapi.json` tells.
 routes! {
-    "/" => get(panel::front::<F>), openapi::panel;
-    "/panel/history.json" => get(panel::history::<F>), openapi::panel_history;
-    "/panel/{version}/{file}" => get(panel::asset::<F>), openapi::panel_file;
-    "/resumen" => get(resumen::answer::<F>), openapi::resumen;
-    "/resumen/stream" => get(stream::answer::<F>), openapi::stream;
-    "/salud" => get(salud::alive::<F>), openapi::alive;
-    "/salud/listo" => get(salud::ready::<F>), openapi::ready;
-    "/salud/fuentes" => get(fuentes::answer::<F>), openapi::fuentes;
-    "/metrics" => get(metrics::answer::<F>), openapi::metrics;
-    "/openapi.json" => get(openapi::answer::<F>), openapi::description;
+    "/" => get(panel::get_panel::<F>), openapi::describe_panel;
+    "/panel/history.json" => get(panel::get_panel_history::<F>), openapi::describe_panel_history;
+    "/panel/{version}/{file}" => get(panel::get_panel_asset::<F>), openapi::describe_panel_asset;
+    "/resumen" => get(resumen::get_summary::<F>), openapi::describe_summary;
+    "/resumen/stream" => get(stream::get_event_stream::<F>), openapi::describe_stream;
+    "/salud" => get(salud::get_liveness::<F>), openapi::describe_liveness;
+    "/salud/listo" => get(salud::get_readiness::<F>), openapi::describe_readiness;
+    "/salud/fuentes" => get(fuentes::get_source_health::<F>), openapi::describe_source_health;
+    "/metrics" => get(metrics::get_metrics::<F>), openapi::describe_metrics;
+    "/openapi.json" => get(openapi::get_openapi_document::<F>), openapi::describe_openapi;
 }
 
 /// The label of whatever has no route.
-pub(super) const OTHER: usize = PATHS.len();
+pub(super) const UNMATCHED_ROUTE: usize = ROUTE_PATHS.len();
 
 /// The label of a path.
-pub(super) fn label(path: &str) -> usize {
+pub(super) fn find_route_index(path: &str) -> usize {
     let is = |known: &str| match known.split_once('{') {
         Some((prefix, _)) => path.starts_with(prefix),
         None => known == path,
     };
-    PATHS.into_iter().position(is).unwrap_or(OTHER)
+    ROUTE_PATHS
+        .into_iter()
+        .position(is)
+        .unwrap_or(UNMATCHED_ROUTE)
 }
 
-fn allowing<F: Fetch>(route: MethodRouter<Arc<Site<F>>>) -> MethodRouter<Arc<Site<F>>> {
-    route.options(options::<F>)
+fn with_options<F: Fetch>(route: MethodRouter<Arc<AppState<F>>>) -> MethodRouter<Arc<AppState<F>>> {
+    route.options(handle_options::<F>)
 }
 
-async fn options<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
-    let mut response = (StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response();
-    site.cors.mark_preflight(response.headers_mut());
+async fn handle_options<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+    let mut response = (StatusCode::NO_CONTENT, [(ALLOW, ALLOWED_METHODS)]).into_response();
+    site.cors.add_preflight_headers(response.headers_mut());
     response
 }
 
-async fn not_found(method: Method, uri: Uri) -> Response {
+async fn handle_not_found(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     if path == "*" && method == Method::OPTIONS {
-        return (StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response();
+        return (StatusCode::NO_CONTENT, [(ALLOW, ALLOWED_METHODS)]).into_response();
     }
     // Patterns are nothing that anyone could ask for.
-    let plain = PATHS.into_iter().filter(|known| !known.contains('{'));
+    let plain = ROUTE_PATHS.into_iter().filter(|known| !known.contains('{'));
     let expected = plain.clone().collect::<Vec<_>>().join(", ");
-    let problem = Problem::new(Kind::NotFound, "no route has this path")
-        .got(path)
-        .expected(expected);
+    let problem = ProblemDetails::new(ProblemKind::NotFound, "no route has this path")
+        .with_got(path)
+        .with_expected(expected);
     problem
-        .suggestion(nearest_path(path, plain))
+        .with_suggestion(find_nearest_path(path, plain))
         .into_response()
 }
 
-async fn method_not_allowed(method: Method) -> Problem {
-    Problem::new(
-        Kind::MethodNotAllowed,
+async fn handle_method_not_allowed(method: Method) -> ProblemDetails {
+    ProblemDetails::new(
+        ProblemKind::MethodNotAllowed,
         "this route answers GET, HEAD and OPTIONS",
     )
-    .got(method.as_str())
+    .with_got(method.as_str())
 }

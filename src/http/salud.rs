@@ -8,40 +8,41 @@ use axum::response::{IntoResponse, Response};
 
 use crate::fetch::Fetch;
 
-use super::Site;
-use super::problem::{Kind, Problem};
-use super::whole::whole;
+use super::AppState;
+use super::problem::{ProblemDetails, ProblemKind};
+use super::whole::no_store_response;
 
 /// How long the refresher may be silent.
-const SILENCE: Duration = Duration::from_secs(10);
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 
-const OK: &str = r#"{"status":"ok"}"#;
+const OK_BODY: &str = r#"{"status":"ok"}"#;
 
 /// Liveness.
-pub(super) async fn alive<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
-    let silent = site.pulse.silence();
-    if silent > SILENCE {
+pub(super) async fn get_liveness<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+    let silent = site.liveness_beat.since_last_beat();
+    if silent > LIVENESS_TIMEOUT {
         let detail = format!("its last sign of life is {} s old", silent.as_secs());
-        return Problem::new(Kind::Lifeless, detail).into_response();
+        return ProblemDetails::new(ProblemKind::Lifeless, detail).into_response();
     }
-    ok()
+    ok_response()
 }
 
 /// Readiness.
-pub(super) async fn ready<F: Fetch>(State(site): State<Arc<Site<F>>>) -> Response {
+pub(super) async fn get_readiness<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
     if site.is_draining() {
-        return Problem::new(
-            Kind::Draining,
+        return ProblemDetails::new(
+            ProblemKind::Draining,
             "requests in progress are finished, new ones go elsewhere",
         )
         .into_response();
     }
     if !site.is_ready() {
-        return Problem::new(Kind::NotReady, "the first round has not ended").into_response();
+        return ProblemDetails::new(ProblemKind::NotReady, "the first round has not ended")
+            .into_response();
     }
-    ok()
+    ok_response()
 }
 
-fn ok() -> Response {
-    whole("application/json", OK)
+fn ok_response() -> Response {
+    no_store_response("application/json", OK_BODY)
 }

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fetch::Fetch;
 
-use super::listen::Listener;
-use super::worker::{Arrival, Worker};
-use super::{Site, descriptors};
+use super::listen::HttpListener;
+use super::worker::{AcceptedConnection, Worker};
+use super::{AppState, descriptors};
 
 /// How long accepting rests when the machine is out of descriptors or memory. A connection that ends meanwhile frees
 /// one; trying at once would only burn the processor.
@@ -30,51 +30,62 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the door stays open once the service says that it is not ready: a balancer, or a client that was told this
 /// address a moment ago, is still answered rather than refused. At most an eighth of the grace.
-const DOOR_OPEN: Duration = Duration::from_millis(250);
+const CLOSE_DELAY: Duration = Duration::from_millis(250);
 
 /// How often, while somebody waits at the cap, it is asked who is idle.
-const ROOM_PAUSE: Duration = Duration::from_millis(250);
+const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The serving threads and the accept loop before them.
-pub struct Server<F> {
-    site: Arc<Site<F>>,
-    door: Arc<Door>,
+pub struct HttpServer<F> {
+    app_state: Arc<AppState<F>>,
+    acceptor: Arc<Acceptor>,
 }
 
-impl<F: Fetch> Server<F> {
+impl<F: Fetch> HttpServer<F> {
     /// Starts `threads` serving threads for `site`; they inherit how urgent the calling thread is. To be called within
     /// a runtime, whose reactor watches `listener`.
-    pub fn start(listener: Listener, site: Arc<Site<F>>, threads: usize) -> io::Result<Self> {
+    pub fn start(
+        listener: HttpListener,
+        site: Arc<AppState<F>>,
+        threads: usize,
+    ) -> io::Result<Self> {
         let workers = (0..threads.max(1))
             .map(|n| Worker::start(n, &site))
             .collect::<io::Result<_>>()?;
         let listener = TcpListener::from_std(listener.into_inner())?;
-        let room = Arc::new(Semaphore::new(descriptors::room(
+        let room = Arc::new(Semaphore::new(descriptors::connection_limit(
             site.settings.max_connections,
         )));
-        let door = Door {
+        let door = Acceptor {
             listener,
             workers,
-            room,
-            waiting: Mutex::default(),
-            exhausted: AtomicBool::new(false),
+            permits: room,
+            unassigned: Mutex::default(),
+            was_exhausted: AtomicBool::new(false),
         };
         Ok(Self {
-            site,
-            door: Arc::new(door),
+            app_state: site,
+            acceptor: Arc::new(door),
         })
     }
 
     /// Serves until `drain`; then it is no longer ready, closes the door a moment later and finishes what runs, within
     /// the grace of the configuration.
     pub async fn run(self, drain: CancellationToken) {
-        let Self { site, door } = self;
+        let Self {
+            app_state: site,
+            acceptor: door,
+        } = self;
         let accept = || {
             let (door, site, drain) = (Arc::clone(&door), Arc::clone(&site), drain.clone());
-            async move { door.keep_open(closing(&site, &drain)).await }
+            async move { door.accept_until(wait_for_close(&site, &drain)).await }
         };
-        site.supervisor.hold("accept loop", &drain, accept).await;
-        let workers = Arc::into_inner(door).map(Door::close).unwrap_or_default();
+        site.supervisor
+            .supervise_until("accept loop", &drain, accept)
+            .await;
+        let workers = Arc::into_inner(door)
+            .map(Acceptor::close_listener)
+            .unwrap_or_default();
         // All are told before any is waited for.
         let ends: Vec<_> = workers.into_iter().map(Worker::finish).collect();
         for end in ends {
@@ -85,46 +96,46 @@ impl<F: Fetch> Server<F> {
 }
 
 /// Waits for the drain, and for the moment after it in which the door stays open.
-async fn closing<F: Fetch>(site: &Site<F>, drain: &CancellationToken) {
+async fn wait_for_close<F: Fetch>(site: &AppState<F>, drain: &CancellationToken) {
     drain.cancelled().await;
     // Before the door closes, so that whoever asks can see it.
-    site.drain();
-    tokio::time::sleep(DOOR_OPEN.min(site.settings.shutdown_grace / 8)).await;
+    site.start_drain();
+    tokio::time::sleep(CLOSE_DELAY.min(site.settings.shutdown_grace / 8)).await;
 }
 
-struct Door {
+struct Acceptor {
     listener: TcpListener,
     workers: Vec<Worker>,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// The one connection that was accepted and has no place yet.
-    waiting: Mutex<Option<TcpStream>>,
+    unassigned: Mutex<Option<TcpStream>>,
     /// Whether accepting failed last time for want of descriptors or memory; said once, not at every try.
-    exhausted: AtomicBool,
+    was_exhausted: AtomicBool,
 }
 
-impl Door {
+impl Acceptor {
     /// Accepts until `closing`.
-    async fn keep_open(&self, closing: impl Future<Output = ()>) {
+    async fn accept_until(&self, closing: impl Future<Output = ()>) {
         let mut closing = pin!(closing);
         loop {
             let arrival = tokio::select! {
                 biased;
                 () = &mut closing => return,
-                arrival = self.next() => arrival,
+                arrival = self.next_connection() => arrival,
             };
-            place(&self.workers, arrival);
+            assign_to_worker(&self.workers, arrival);
         }
     }
 
-    async fn next(&self) -> Arrival {
+    async fn next_connection(&self) -> AcceptedConnection {
         loop {
-            if self.waiting().is_none() {
+            if self.lock_unassigned().is_none() {
                 let accepted = self.accept().await;
-                *self.waiting() = accepted;
+                *self.lock_unassigned() = accepted;
             }
-            let permit = self.permit().await;
-            if let Some(stream) = self.waiting().take() {
-                return Arrival { stream, permit };
+            let permit = self.acquire_permit().await;
+            if let Some(stream) = self.lock_unassigned().take() {
+                return AcceptedConnection { stream, permit };
             }
         }
     }
@@ -137,37 +148,39 @@ impl Door {
             .and_then(|(stream, _)| stream.into_std())
         {
             Ok(stream) => {
-                self.exhausted.store(false, Relaxed);
+                self.was_exhausted.store(false, Relaxed);
                 Some(stream)
             }
             Err(error) => {
-                self.failed(&error).await;
+                self.handle_accept_error(&error).await;
                 None
             }
         }
     }
 
     /// A place under the cap, made by whoever is idle if there is none.
-    async fn permit(&self) -> OwnedSemaphorePermit {
+    async fn acquire_permit(&self) -> OwnedSemaphorePermit {
         loop {
-            if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 return permit;
             }
-            self.workers.iter().for_each(Worker::make_room);
+            self.workers.iter().for_each(Worker::request_eviction);
             if let Ok(Ok(permit)) =
-                timeout(ROOM_PAUSE, Arc::clone(&self.room).acquire_owned()).await
+                timeout(EVICTION_INTERVAL, Arc::clone(&self.permits).acquire_owned()).await
             {
                 return permit;
             }
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<TcpStream>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_unassigned(&self) -> MutexGuard<'_, Option<TcpStream>> {
+        self.unassigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who reset before being accepted is no trouble of ours; what the machine lacks it may have again soon.
-    async fn failed(&self, error: &io::Error) {
+    async fn handle_accept_error(&self, error: &io::Error) {
         let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
         if !lacking
             .into_iter()
@@ -175,23 +188,24 @@ impl Door {
         {
             return;
         }
-        if !self.exhausted.swap(true, Relaxed) {
+        if !self.was_exhausted.swap(true, Relaxed) {
             tracing::warn!(%error, "cannot accept connections for now");
         }
         tokio::time::sleep(EXHAUSTED_PAUSE).await;
     }
 
     /// Closes. Those who were let in by the kernel before would be reset by that, so they are taken first.
-    fn close(self) -> Vec<Worker> {
-        let waiting = self.waiting().take();
-        if let (Some(stream), Ok(permit)) = (waiting, Arc::clone(&self.room).try_acquire_owned()) {
-            place(&self.workers, Arrival { stream, permit });
+    fn close_listener(self) -> Vec<Worker> {
+        let waiting = self.lock_unassigned().take();
+        if let (Some(stream), Ok(permit)) = (waiting, Arc::clone(&self.permits).try_acquire_owned())
+        {
+            assign_to_worker(&self.workers, AcceptedConnection { stream, permit });
         }
         if let Ok(listener) = self.listener.into_std() {
-            while let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
+            while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
                 && let Ok((stream, _)) = listener.accept()
             {
-                place(&self.workers, Arrival { stream, permit });
+                assign_to_worker(&self.workers, AcceptedConnection { stream, permit });
             }
         }
         self.workers
@@ -199,11 +213,11 @@ impl Door {
 }
 
 /// Gives a connection to the thread that has fewest.
-fn place(workers: &[Worker], arrival: Arrival) {
+fn assign_to_worker(workers: &[Worker], arrival: AcceptedConnection) {
     if let Some(worker) = workers
         .iter()
-        .min_by_key(|worker| worker.stats.connections.load(Relaxed))
+        .min_by_key(|worker| worker.stats.open_connections.load(Relaxed))
     {
-        worker.take(arrival);
+        worker.assign_connection(arrival);
     }
 }

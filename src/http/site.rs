@@ -11,151 +11,154 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::{Snapshot, Time};
 use crate::fetch::Fetch;
-use crate::fleet::Fleet;
-use crate::live::Live;
-use crate::refresh::Pulse;
+use crate::fleet::LocalReplica;
+use crate::live::LiveFetcher;
+use crate::refresh::LivenessBeat;
 use crate::supervise::Supervisor;
 
-use super::cors::Cors;
-use super::counters::Board;
-use super::metrics::Vitals;
-use super::panel::{History, Page};
-use super::source_metrics::Fetches;
-use super::stream::Clients;
+use super::cors::CorsPolicy;
+use super::counters::HttpMetrics;
+use super::metrics::ProcessMetrics;
+use super::panel::{PanelAssets, PanelHistory};
+use super::source_metrics::FetchMetrics;
+use super::stream::StreamClients;
 
 /// What a site is made of.
-pub struct Parts<F> {
+pub struct AppStateParts<F> {
     /// How to serve.
-    pub settings: config::Server,
+    pub settings: config::ServerSettings,
     /// Now.
     pub clock: Clock,
     /// What is known.
     pub cache: Arc<Cache>,
     /// Who answers live requests.
-    pub live: Arc<Live<F>>,
+    pub live: Arc<LiveFetcher<F>>,
     /// The refresher's sign of life.
-    pub pulse: Arc<Pulse>,
+    pub liveness_beat: Arc<LivenessBeat>,
     /// What the attempts are counted in.
-    pub fetches: Arc<Fetches>,
+    pub fetch_metrics: Arc<FetchMetrics>,
     /// What the rest of the program tells of itself.
-    pub vitals: Arc<Vitals>,
+    pub process_metrics: Arc<ProcessMetrics>,
     /// Keeps the accept loop and the serving threads going, and counts whatever had to be started again.
     pub supervisor: Supervisor,
     /// Whether the snapshot was restored, so that there is something to serve before the first round ends.
-    pub restored: bool,
+    pub was_restored: bool,
     /// This replica as one of several, if calls and readings are shared.
-    pub fleet: Option<Arc<Fleet>>,
+    pub replica: Option<Arc<LocalReplica>>,
 }
 
 /// Everything that the routes answer from. Shared by all serving threads.
-pub struct Site<F> {
-    pub(super) settings: config::Server,
+pub struct AppState<F> {
+    pub(super) settings: config::ServerSettings,
     pub(super) clock: Clock,
     pub(super) cache: Arc<Cache>,
-    pub(super) live: Arc<Live<F>>,
-    pub(super) pulse: Arc<Pulse>,
-    pub(super) fetches: Arc<Fetches>,
-    pub(super) vitals: Arc<Vitals>,
+    pub(super) live: Arc<LiveFetcher<F>>,
+    pub(super) liveness_beat: Arc<LivenessBeat>,
+    pub(super) fetch_metrics: Arc<FetchMetrics>,
+    pub(super) process_metrics: Arc<ProcessMetrics>,
     pub(super) supervisor: Supervisor,
-    pub(super) cors: Cors,
-    pub(super) counters: Board,
-    pub(super) started: Time,
-    pub(super) page: Page,
-    pub(super) fleet: Option<Arc<Fleet>>,
-    pub(super) history: History,
-    restored: bool,
+    pub(super) cors: CorsPolicy,
+    pub(super) http_metrics: HttpMetrics,
+    pub(super) started_at: Time,
+    pub(super) panel_assets: PanelAssets,
+    pub(super) replica: Option<Arc<LocalReplica>>,
+    pub(super) panel_history: PanelHistory,
+    was_restored: bool,
     /// Whether no source is waited for any more; from then on none ever is.
-    settled: AtomicBool,
+    is_first_round_done: AtomicBool,
     /// When it began to drain.
-    draining: OnceLock<Instant>,
-    drained: CancellationToken,
+    drain_started_at: OnceLock<Instant>,
+    drain_token: CancellationToken,
     /// Who listens to the stream.
-    pub(super) streams: Clients,
+    pub(super) stream_clients: StreamClients,
 }
 
-impl<F: Fetch> Site<F> {
+impl<F: Fetch> AppState<F> {
     /// A site that nobody has asked yet.
-    pub fn new(parts: Parts<F>) -> Self {
-        let Parts {
+    pub fn new(parts: AppStateParts<F>) -> Self {
+        let AppStateParts {
             settings,
             clock,
             cache,
             live,
-            pulse,
-            fetches,
-            vitals,
+            liveness_beat: pulse,
+            fetch_metrics: fetches,
+            process_metrics: vitals,
             supervisor,
-            restored,
-            fleet,
+            was_restored: restored,
+            replica: fleet,
         } = parts;
         Self {
-            cors: Cors::new(&settings.cors_origins),
-            counters: Board::default(),
-            started: clock.now(),
-            page: Page::new(),
-            history: History::default(),
-            settled: AtomicBool::new(false),
-            draining: OnceLock::new(),
-            drained: CancellationToken::new(),
-            streams: Clients::default(),
+            cors: CorsPolicy::new(&settings.cors_origins),
+            http_metrics: HttpMetrics::default(),
+            started_at: clock.now(),
+            panel_assets: PanelAssets::new(),
+            panel_history: PanelHistory::default(),
+            is_first_round_done: AtomicBool::new(false),
+            drain_started_at: OnceLock::new(),
+            drain_token: CancellationToken::new(),
+            stream_clients: StreamClients::default(),
             settings,
             clock,
             cache,
             live,
-            pulse,
-            fetches,
-            vitals,
+            liveness_beat: pulse,
+            fetch_metrics: fetches,
+            process_metrics: vitals,
             supervisor,
-            fleet,
-            restored,
+            replica: fleet,
+            was_restored: restored,
         }
     }
 
     /// Whether `/resumen` can be answered without waiting for a first round.
-    pub(super) fn is_settled(&self) -> bool {
-        if self.settled.load(Relaxed) {
+    pub(super) fn is_first_round_done(&self) -> bool {
+        if self.is_first_round_done.load(Relaxed) {
             return true;
         }
         let snapshot = self.cache.snapshot();
-        let settled = all_settled(&snapshot, 0..snapshot.entries().len());
+        let settled = are_all_answerable(&snapshot, 0..snapshot.source_states().len());
         if settled {
-            self.settled.store(true, Relaxed);
+            self.is_first_round_done.store(true, Relaxed);
         }
         settled
     }
 
     /// Whether there is something to serve.
     pub(super) fn is_ready(&self) -> bool {
-        self.restored || self.is_settled()
+        self.was_restored || self.is_first_round_done()
     }
 
     /// Keeps the history that the panel's lines begin with, until `stop`.
-    pub async fn remember(&self, stop: &CancellationToken) {
-        self.history.follow(&self.cache, stop).await;
+    pub async fn record_history(&self, stop: &CancellationToken) {
+        self.panel_history.record_changes(&self.cache, stop).await;
     }
 
     /// From now on it is not ready, streams end, and every answer is its connection's last.
-    pub(super) fn drain(&self) {
-        self.draining.get_or_init(|| self.clock.instant());
-        self.drained.cancel();
+    pub(super) fn start_drain(&self) {
+        self.drain_started_at.get_or_init(|| self.clock.instant());
+        self.drain_token.cancel();
     }
 
     /// Waits until it drains.
-    pub(super) async fn drained(&self) {
-        self.drained.cancelled().await;
+    pub(super) async fn wait_for_drain(&self) {
+        self.drain_token.cancelled().await;
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.get().is_some()
+        self.drain_started_at.get().is_some()
     }
 
     /// When it began to drain, if it has.
-    pub(super) fn drained_since(&self) -> Option<Instant> {
-        self.draining.get().copied()
+    pub(super) fn drain_started_at(&self) -> Option<Instant> {
+        self.drain_started_at.get().copied()
     }
 }
 
 /// Whether none of these positions is left to wait for.
-pub(super) fn all_settled(snapshot: &Snapshot, mut positions: impl Iterator<Item = usize>) -> bool {
-    positions.all(|at| snapshot.settled(at))
+pub(super) fn are_all_answerable(
+    snapshot: &Snapshot,
+    mut positions: impl Iterator<Item = usize>,
+) -> bool {
+    positions.all(|at| snapshot.is_ready_to_answer(at))
 }

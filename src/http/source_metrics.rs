@@ -3,97 +3,107 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::domain::{Code, End, Entry, Freshness, Name, Outcome, Snapshot, State, Time};
+use crate::domain::{
+    Code, Freshness, Name, Outcome, ProviderAttemptResult, Snapshot, SourceState, SourceView, Time,
+};
 
-use super::exposition::{Page, Type};
-use super::metrics::seconds;
-use super::numbers::{Numbers, numbers};
+use super::exposition::{MetricType, MetricsEncoder};
+use super::metrics::millis_to_seconds;
+use super::numbers::{ExtractedNumbers, collect_numbers};
 
 /// Upper bounds of the duration buckets, in microseconds.
-const BOUNDS: [u64; 12] = [
+const ATTEMPT_BOUNDS_US: [u64; 12] = [
     5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000, 30_000_000,
 ];
 
 /// Attempts as they ended, by source. One step per attempt, far from any request.
 #[derive(Debug, Default)]
-pub struct Fetches(Mutex<BTreeMap<Name, Attempts>>);
+pub struct FetchMetrics(Mutex<BTreeMap<Name, AttemptCounters>>);
 
 #[derive(Debug, Default)]
-struct Attempts {
+struct AttemptCounters {
     /// By provider and result; none is success.
     results: BTreeMap<(Name, Option<Code>), u64>,
-    buckets: [u64; BOUNDS.len() + 1],
-    micros: u64,
+    duration_buckets: [u64; ATTEMPT_BOUNDS_US.len() + 1],
+    total_micros: u64,
 }
 
-impl Fetches {
+impl FetchMetrics {
     /// Counts the end of an attempt.
-    pub fn note(&self, outcome: &Outcome) {
+    pub fn record_outcome(&self, outcome: &Outcome) {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let attempts = sources.entry(outcome.source.clone()).or_default();
-        for one in &outcome.tries {
-            let code = match &one.end {
-                End::Won => None,
-                End::Failed(failure) => Some(failure.code),
+        for one in &outcome.provider_attempts {
+            let code = match &one.result {
+                ProviderAttemptResult::Succeeded => None,
+                ProviderAttemptResult::Failed(failure) => Some(failure.code),
                 // Neither a success nor a failure: nobody knows what it would have become.
-                End::Outrun => continue,
+                ProviderAttemptResult::Superseded => continue,
             };
             *attempts
                 .results
                 .entry((one.provider.clone(), code))
                 .or_default() += 1;
         }
-        let micros = outcome.took.as_micros() as u64;
-        attempts.buckets[BOUNDS
+        let micros = outcome.duration.as_micros() as u64;
+        attempts.duration_buckets[ATTEMPT_BOUNDS_US
             .iter()
             .position(|bound| micros <= *bound)
-            .unwrap_or(BOUNDS.len())] += 1;
-        attempts.micros += micros;
+            .unwrap_or(ATTEMPT_BOUNDS_US.len())] += 1;
+        attempts.total_micros += micros;
     }
 }
 
 /// Adds the families of the sources.
-pub(super) fn write(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches, now: Time) {
+pub(super) fn write_source_metrics(
+    page: &mut MetricsEncoder,
+    snapshot: &Snapshot,
+    fetches: &FetchMetrics,
+    now: Time,
+) {
     let known = snapshot
-        .entries()
+        .source_states()
         .iter()
         .enumerate()
-        .map(|(at, entry)| Known {
+        .map(|(at, entry)| ObservedSource {
             entry,
-            state: snapshot.state(at, now),
-            failures: snapshot.failures(at),
+            state: snapshot.source_view(at, now),
+            consecutive_failures: snapshot.failure_count(at),
         });
-    let known: Vec<Known<'_>> = known.collect();
-    gauges(page, &known);
-    failing_providers(page, &known);
-    attempts(page, snapshot, fetches);
-    values(page, &known);
-    let newest = known.iter().filter_map(|one| one.entry.trail.last).max();
-    let newest = newest.map_or(0.0, |time| seconds(time.as_millis()));
+    let known: Vec<ObservedSource<'_>> = known.collect();
+    write_gauges(page, &known);
+    write_failing_providers(page, &known);
+    write_attempts(page, snapshot, fetches);
+    write_values(page, &known);
+    let newest = known
+        .iter()
+        .filter_map(|one| one.entry.history.last_attempt)
+        .max();
+    let newest = newest.map_or(0.0, |time| millis_to_seconds(time.as_millis()));
     let help =
         "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.";
-    page.single(
+    page.write_metric(
         "resumen_snapshot_timestamp_seconds",
-        Type::Gauge,
+        MetricType::Gauge,
         help,
         newest,
     );
 }
 
 /// What is known of one source.
-struct Known<'s> {
-    entry: &'s Entry,
-    state: State<'s>,
-    failures: u32,
+struct ObservedSource<'s> {
+    entry: &'s SourceState,
+    state: SourceView<'s>,
+    consecutive_failures: u32,
 }
 
 /// What a gauge shows of a source; none leaves the sample out.
-type Show = fn(&Known<'_>) -> Option<f64>;
+type GaugeValueFn = fn(&ObservedSource<'_>) -> Option<f64>;
 
-fn gauges(page: &mut Page, all: &[Known<'_>]) {
-    let families: [(&str, &str, Show); 5] = [
-        ("up", "Whether the latest attempt succeeded.", up),
+fn write_gauges(page: &mut MetricsEncoder, all: &[ObservedSource<'_>]) {
+    let families: [(&str, &str, GaugeValueFn); 5] = [
+        ("up", "Whether the latest attempt succeeded.", up_value),
         (
             "stale",
             "Whether the reading is older than its ttl, or missing.",
@@ -111,26 +121,32 @@ fn gauges(page: &mut Page, all: &[Known<'_>]) {
                     .entry
                     .reading
                     .as_ref()
-                    .map(|reading| seconds(reading.fetched_at.as_millis()))
+                    .map(|reading| millis_to_seconds(reading.fetched_at.as_millis()))
             },
         ),
         (
             "last_attempt_timestamp_seconds",
             "When the newest finished attempt began, since the epoch.",
-            |known| known.entry.trail.last.map(|time| seconds(time.as_millis())),
+            |known| {
+                known
+                    .entry
+                    .history
+                    .last_attempt
+                    .map(|time| millis_to_seconds(time.as_millis()))
+            },
         ),
         (
             "consecutive_failures",
             "Failed attempts since the last success.",
-            |known| Some(f64::from(known.failures)),
+            |known| Some(f64::from(known.consecutive_failures)),
         ),
     ];
     for (name, help, show) in families {
         let name = format!("resumen_source_{name}");
-        page.family(&name, Type::Gauge, help);
+        page.begin_family(&name, MetricType::Gauge, help);
         for known in all {
             if let Some(value) = show(known) {
-                page.sample(
+                page.write_sample(
                     &name,
                     &[("source", known.entry.source.name.as_str())],
                     value,
@@ -141,49 +157,49 @@ fn gauges(page: &mut Page, all: &[Known<'_>]) {
 }
 
 /// A derived source whose input fails has failed too, even if it was never computed.
-fn up(known: &Known<'_>) -> Option<f64> {
-    let tried = known.entry.trail.last.is_some() || known.failures > 0;
-    let failing = match known.entry.source.pace() {
-        Some(_) => known.entry.failing().is_some(),
-        None => known.state.error.is_some(),
+fn up_value(known: &ObservedSource<'_>) -> Option<f64> {
+    let tried = known.entry.history.last_attempt.is_some() || known.consecutive_failures > 0;
+    let failing = match known.entry.source.schedule() {
+        Some(_) => known.entry.current_failure().is_some(),
+        None => known.state.failure.is_some(),
     };
     tried.then(|| f64::from(u8::from(!failing)))
 }
 
 /// Who is broken, why, and since when, in one line.
-fn failing_providers(page: &mut Page, all: &[Known<'_>]) {
+fn write_failing_providers(page: &mut MetricsEncoder, all: &[ObservedSource<'_>]) {
     let name = "resumen_provider_failing_since_timestamp_seconds";
     let help = "When the failures began of a provider that gave no reading since, by the latest one's code.";
-    page.family(name, Type::Gauge, help);
+    page.begin_family(name, MetricType::Gauge, help);
     for known in all {
-        for (streak, failure) in known.entry.broken() {
+        for (streak, failure) in known.entry.failing_providers() {
             let labels = [
                 ("source", known.entry.source.name.as_str()),
                 ("provider", streak.provider.as_str()),
                 ("code", failure.code.as_str()),
             ];
-            page.sample(name, &labels, seconds(streak.since.as_millis()));
+            page.write_sample(name, &labels, millis_to_seconds(streak.since.as_millis()));
         }
     }
 }
 
-fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
+fn write_attempts(page: &mut MetricsEncoder, snapshot: &Snapshot, fetches: &FetchMetrics) {
     let counted = fetches.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let none = Attempts::default();
+    let none = AttemptCounters::default();
     let asked = snapshot
-        .entries()
+        .source_states()
         .iter()
         .map(|entry| &entry.source)
-        .filter(|source| source.pace().is_some());
+        .filter(|source| source.schedule().is_some());
     let known = || {
         asked
             .clone()
             .map(|source| (source, counted.get(&source.name).unwrap_or(&none)))
     };
     let total = "resumen_source_fetches_total";
-    page.family(
+    page.begin_family(
         total,
-        Type::Counter,
+        MetricType::Counter,
         "Requests to providers by result: ok, or the code of the failure.",
     );
     for (source, attempts) in known() {
@@ -193,7 +209,7 @@ fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
                 ("provider", provider.as_str()),
                 ("result", result),
             ];
-            page.sample(total, &labels, count);
+            page.write_sample(total, &labels, count);
         };
         // Successes are there from the start, so that the first one is seen as a step.
         for provider in source.providers() {
@@ -209,48 +225,48 @@ fn attempts(page: &mut Page, snapshot: &Snapshot, fetches: &Fetches) {
         }
     }
     let durations = "resumen_source_fetch_duration_seconds";
-    page.family(durations, Type::Histogram, "How long attempts took.");
+    page.begin_family(durations, MetricType::Histogram, "How long attempts took.");
     for (source, attempts) in known() {
-        page.histogram(
+        page.write_histogram(
             durations,
             ("source", source.name.as_str()),
-            &BOUNDS,
-            &attempts.buckets,
-            attempts.micros,
+            &ATTEMPT_BOUNDS_US,
+            &attempts.duration_buckets,
+            attempts.total_micros,
         );
     }
 }
 
 /// Each number in the data of a fresh source. A stale one is never shown as if it were current.
-fn values(page: &mut Page, all: &[Known<'_>]) {
+fn write_values(page: &mut MetricsEncoder, all: &[ObservedSource<'_>]) {
     let fresh = all
         .iter()
         .filter(|known| known.state.freshness == Freshness::Fresh);
     let read = fresh.filter_map(|known| {
         Some((
             known.entry.source.name.as_str(),
-            numbers(known.state.reading?.data),
+            collect_numbers(known.state.reading?.data),
         ))
     });
-    let read: Vec<(&str, Numbers)> = read.collect();
+    let read: Vec<(&str, ExtractedNumbers)> = read.collect();
     let name = "resumen_value";
-    page.family(
+    page.begin_family(
         name,
-        Type::Gauge,
+        MetricType::Gauge,
         "Each number in a source's data, while it is fresh.",
     );
     for (source, numbers) in &read {
-        for (path, number) in &numbers.found {
-            page.sample(name, &[("source", source), ("path", path)], number);
+        for (path, number) in &numbers.by_path {
+            page.write_sample(name, &[("source", source), ("path", path)], number);
         }
     }
     let name = "resumen_values_left_out";
-    page.family(
+    page.begin_family(
         name,
-        Type::Gauge,
+        MetricType::Gauge,
         "Numbers in a source's data that are no resumen_value, while it is fresh.",
     );
     for (source, numbers) in &read {
-        page.sample(name, &[("source", source)], numbers.left_out);
+        page.write_sample(name, &[("source", source)], numbers.omitted_count);
     }
 }

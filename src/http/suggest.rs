@@ -3,14 +3,14 @@
 use strsim::osa_distance;
 
 /// Texts longer than this are not compared; nobody means a name by them.
-const LONGEST: usize = 100;
+const MAX_TEXT_BYTES: usize = 100;
 
 /// The candidate that `text` probably stands for: near enough that most of it is right.
-pub(super) fn nearest<'c>(
+pub(super) fn find_nearest<'c>(
     text: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    if text.len() > LONGEST {
+    if text.len() > MAX_TEXT_BYTES {
         return None;
     }
     let lower = text.to_ascii_lowercase();
@@ -23,24 +23,24 @@ pub(super) fn nearest<'c>(
 
 /// The route that a path probably stands for: equal once it is decoded, lower-cased and its dots and doubled slashes are
 /// resolved, or else the nearest one.
-pub(super) fn nearest_path<'c>(
+pub(super) fn find_nearest_path<'c>(
     path: &str,
     routes: impl IntoIterator<Item = &'c str> + Clone,
 ) -> Option<&'c str> {
-    if path.len() > LONGEST {
+    if path.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let plain = resolved(path);
+    let plain = normalize_path(path);
     routes
         .clone()
         .into_iter()
         .find(|route| *route == plain)
-        .or_else(|| nearest(&plain, routes))
+        .or_else(|| find_nearest(&plain, routes))
 }
 
-fn resolved(path: &str) -> String {
+fn normalize_path(path: &str) -> String {
     let decoded =
-        String::from_utf8_lossy(&super::query::decoded_where_valid(path)).to_ascii_lowercase();
+        String::from_utf8_lossy(&super::query::percent_decode_lossy(path)).to_ascii_lowercase();
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.trim_end_matches('\0').split('/') {
         match part {
@@ -61,7 +61,7 @@ mod tests {
     const ROUTES: [&str; 3] = ["/", "/resumen", "/salud/listo"];
 
     #[test]
-    fn a_path_that_means_a_route_is_recognised() {
+    fn misspelt_path_finds_route() {
         let spellings = [
             "/resumen/",
             "//resumen",
@@ -72,18 +72,21 @@ mod tests {
             "/RESUMEN",
         ];
         for path in spellings.into_iter().chain(["/resume", "/resumén"]) {
-            assert_eq!(nearest_path(path, ROUTES), Some("/resumen"), "{path}");
+            assert_eq!(find_nearest_path(path, ROUTES), Some("/resumen"), "{path}");
         }
-        assert_eq!(nearest_path("/salud/ready", ROUTES), None);
-        assert_eq!(nearest_path("/favicon.ico", ROUTES), None);
-        assert_eq!(nearest_path(&"/x".repeat(5000), ROUTES), None);
+        assert_eq!(find_nearest_path("/salud/ready", ROUTES), None);
+        assert_eq!(find_nearest_path("/favicon.ico", ROUTES), None);
+        assert_eq!(find_nearest_path(&"/x".repeat(5000), ROUTES), None);
     }
 
     #[test]
-    fn a_name_needs_to_be_near() {
-        assert_eq!(nearest("Fresh", ["fresh", "timeout"]), Some("fresh"));
-        assert_eq!(nearest("tiemout", ["fresh", "timeout"]), Some("timeout"));
-        assert_eq!(nearest("colour", ["fresh", "timeout"]), None);
-        assert_eq!(nearest("bct", ["btc", "usd"]), Some("btc"));
+    fn distant_name_is_not_suggested() {
+        assert_eq!(find_nearest("Fresh", ["fresh", "timeout"]), Some("fresh"));
+        assert_eq!(
+            find_nearest("tiemout", ["fresh", "timeout"]),
+            Some("timeout")
+        );
+        assert_eq!(find_nearest("colour", ["fresh", "timeout"]), None);
+        assert_eq!(find_nearest("bct", ["btc", "usd"]), Some("btc"));
     }
 }

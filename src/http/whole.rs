@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 /// 200 with this body, for nobody to store.
-pub(super) fn whole(kind: &'static str, body: impl Into<Bytes>) -> Response {
+pub(super) fn no_store_response(kind: &'static str, body: impl Into<Bytes>) -> Response {
     let body = body.into();
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(kind)),

@@ -18,14 +18,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::fetch::Fetch;
 
-use super::Site;
-use super::connection::{Conn, Patience, Ticks};
-use super::counters::Counters;
+use super::AppState;
+use super::connection::{CoarseClock, ConnectionState, ConnectionTimeouts};
+use super::counters::ThreadCounters;
 use super::express;
-use super::front::{Front, Hall};
-use super::io::Io;
-use super::lobby::{Lobby, Newcomer};
-use super::problem::{Kind, Problem};
+use super::front::{ConnectionService, WorkerState};
+use super::io::ClientSocket;
+use super::lobby::{AcceptQueue, QueuedConnection};
+use super::problem::{ProblemDetails, ProblemKind};
 
 /// A connection's read and write buffers grow up to here; longer heads are 431.
 const MAX_BUFFER: usize = 16 * 1024;
@@ -34,53 +34,53 @@ const MAX_BUFFER: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// How precisely deadlines are kept.
-const COARSEST_SWEEP: Duration = Duration::from_millis(250);
+const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Who has been idle for less than this keeps its place when others want one.
-const LEAST_IDLE: Duration = Duration::from_secs(1);
+const MIN_EVICTION_IDLE: Duration = Duration::from_secs(1);
 
 /// Connections that a thread takes on before it goes round those that it has. A new one costs as much as several answers,
 /// so a crowd that comes in at once, or gives up and comes again, must not keep all of those waiting that were here before.
-const AT_ONCE: usize = 32;
+const MAX_STARTS_PER_ROUND: usize = 32;
 
 /// How long after the drain began a connection without a request in progress is kept: whoever was just about to ask is
 /// answered, and told by that answer that it is the last.
-const LAST_CALL: Duration = Duration::from_millis(500);
+const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(500);
 
 /// An accepted connection and its place under the cap.
-pub(super) struct Arrival {
+pub(super) struct AcceptedConnection {
     pub(super) stream: TcpStream,
     pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// What the accept loop wants of a serving thread.
-enum Task {
+enum WorkerCommand {
     /// Serve a connection.
-    Serve(Arrival),
+    Serve(AcceptedConnection),
     /// End some of those that have been idle longest.
-    MakeRoom,
+    EvictIdle,
 }
 
 /// The accept loop's end of a serving thread.
 pub(super) struct Worker {
-    pub(super) stats: Arc<Counters>,
-    tasks: mpsc::UnboundedSender<Task>,
-    ended: oneshot::Receiver<()>,
+    pub(super) stats: Arc<ThreadCounters>,
+    commands: mpsc::UnboundedSender<WorkerCommand>,
+    finished: oneshot::Receiver<()>,
 }
 
 impl Worker {
     /// Starts the `number`th serving thread.
-    pub(super) fn start<F: Fetch>(number: usize, site: &Arc<Site<F>>) -> io::Result<Self> {
+    pub(super) fn start<F: Fetch>(number: usize, site: &Arc<AppState<F>>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (tasks, incoming) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
-        let stats = site.counters.enroll();
-        let mut rota = Rota::new(site, Arc::clone(&stats));
+        let stats = site.http_metrics.register_thread();
+        let mut rota = WorkerLoop::new(site, Arc::clone(&stats));
         let (supervisor, mut incoming) = (site.supervisor.clone(), incoming);
         let body = move || {
-            supervisor.hold_here("serving thread", &runtime, async || {
+            supervisor.supervise_on_thread("serving thread", &runtime, async || {
                 rota.run(&mut incoming).await
             });
             // Nobody waiting is fine.
@@ -91,241 +91,253 @@ impl Worker {
             .spawn(body)?;
         Ok(Self {
             stats,
-            tasks,
-            ended,
+            commands: tasks,
+            finished: ended,
         })
     }
 
     /// Hands over a connection.
-    pub(super) fn take(&self, arrival: Arrival) {
-        self.stats.connections.fetch_add(1, Relaxed);
-        self.send(Task::Serve(arrival));
+    pub(super) fn assign_connection(&self, arrival: AcceptedConnection) {
+        self.stats.open_connections.fetch_add(1, Relaxed);
+        self.send_command(WorkerCommand::Serve(arrival));
     }
 
     /// Asks it to end connections that nobody uses.
-    pub(super) fn make_room(&self) {
-        self.send(Task::MakeRoom);
+    pub(super) fn request_eviction(&self) {
+        self.send_command(WorkerCommand::EvictIdle);
     }
 
-    fn send(&self, task: Task) {
-        if self.tasks.send(task).is_err() {
+    fn send_command(&self, task: WorkerCommand) {
+        if self.commands.send(task).is_err() {
             tracing::error!("a serving thread is gone");
         }
     }
 
     /// Lets it finish what it does; what is returned tells when it has.
     pub(super) fn finish(self) -> oneshot::Receiver<()> {
-        self.ended
+        self.finished
     }
 }
 
 /// The connections of one thread.
-struct Rota<F> {
-    hall: Arc<Hall<F>>,
-    ticks: Arc<Ticks>,
-    builder: Builder,
-    tasks: TaskTracker,
-    lobby: Lobby,
-    open: Vec<Open>,
-    patience: Patience,
-    began: Instant,
+struct WorkerLoop<F> {
+    worker_state: Arc<WorkerState<F>>,
+    coarse_clock: Arc<CoarseClock>,
+    http_builder: Builder,
+    connection_tasks: TaskTracker,
+    accept_queue: AcceptQueue,
+    connections: Vec<OpenConnection>,
+    timeouts: ConnectionTimeouts,
+    started_at: Instant,
     /// Between two sweeps.
-    every: Duration,
+    sweep_interval: Duration,
 }
 
-struct Open {
-    conn: Arc<Conn>,
-    task: AbortHandle,
+struct OpenConnection {
+    conn: Arc<ConnectionState>,
+    abort_handle: AbortHandle,
 }
 
-impl<F: Fetch> Rota<F> {
-    fn new(site: &Arc<Site<F>>, stats: Arc<Counters>) -> Self {
+impl<F: Fetch> WorkerLoop<F> {
+    fn new(site: &Arc<AppState<F>>, stats: Arc<ThreadCounters>) -> Self {
         let mut builder = Builder::new();
         builder
             .max_buf_size(MAX_BUFFER)
             .max_headers(MAX_HEADERS)
             .half_close(true)
             .header_read_timeout(None);
-        let patience = Patience {
+        let patience = ConnectionTimeouts {
             head: site.settings.header_timeout,
             idle: site.settings.idle_timeout,
         };
-        let every =
-            (patience.head.min(patience.idle) / 8).clamp(Duration::from_millis(5), COARSEST_SWEEP);
+        let every = (patience.head.min(patience.idle) / 8)
+            .clamp(Duration::from_millis(5), MAX_SWEEP_INTERVAL);
         Self {
-            hall: Arc::new(Hall::new(Arc::clone(site), stats)),
-            ticks: Arc::default(),
-            builder,
-            tasks: TaskTracker::new(),
-            lobby: Lobby::default(),
-            open: Vec::new(),
-            patience,
-            began: site.clock.instant(),
-            every,
+            worker_state: Arc::new(WorkerState::new(Arc::clone(site), stats)),
+            coarse_clock: Arc::default(),
+            http_builder: builder,
+            connection_tasks: TaskTracker::new(),
+            accept_queue: AcceptQueue::default(),
+            connections: Vec::new(),
+            timeouts: patience,
+            started_at: site.clock.instant(),
+            sweep_interval: every,
         }
     }
 
     /// Serves until nothing more can come, then what is left. If it is called again after a panic, it goes on.
-    async fn run(&mut self, tasks: &mut mpsc::UnboundedReceiver<Task>) {
-        let mut sweep_at = self.now() + self.every;
+    async fn run(&mut self, tasks: &mut mpsc::UnboundedReceiver<WorkerCommand>) {
+        let mut sweep_at = self.now() + self.sweep_interval;
         loop {
             while let Ok(task) = tasks.try_recv() {
-                self.take(task);
+                self.handle_command(task);
             }
-            if !self.lobby.is_empty() {
-                self.let_in(AT_ONCE);
+            if !self.accept_queue.is_empty() {
+                self.start_queued(MAX_STARTS_PER_ROUND);
                 // Until all that is ready on this thread has had its turn.
                 yield_now().await;
                 if self.now() >= sweep_at {
-                    self.sweep();
-                    sweep_at = self.now() + self.every;
+                    self.sweep_connections();
+                    sweep_at = self.now() + self.sweep_interval;
                 }
                 continue;
             }
             tokio::select! {
                 biased;
-                () = sleep_until(sweep_at), if !self.open.is_empty() => {
-                    self.sweep();
-                    sweep_at = self.now() + self.every;
+                () = sleep_until(sweep_at), if !self.connections.is_empty() => {
+                    self.sweep_connections();
+                    sweep_at = self.now() + self.sweep_interval;
                 }
                 task = tasks.recv() => match task {
                     Some(task) => {
-                        if self.open.is_empty() {
-                            sweep_at = self.now() + self.every;
+                        if self.connections.is_empty() {
+                            sweep_at = self.now() + self.sweep_interval;
                         }
-                        self.take(task);
+                        self.handle_command(task);
                     }
                     None => break,
                 }
             }
         }
-        self.let_in(usize::MAX);
-        self.drain().await;
+        self.start_queued(usize::MAX);
+        self.drain_connections().await;
     }
 
-    fn take(&mut self, task: Task) {
+    fn handle_command(&mut self, task: WorkerCommand) {
         // Who is new does not begin with the time that passed since the last sweep.
-        self.tick();
+        self.advance_clock();
         match task {
-            Task::Serve(Arrival { stream, permit }) => {
-                let place = Place::new(Arc::clone(&self.hall.stats), permit);
-                self.lobby.enter(Newcomer {
-                    since: self.ticks.now(),
+            WorkerCommand::Serve(AcceptedConnection { stream, permit }) => {
+                let place = ConnectionPermit::new(Arc::clone(&self.worker_state.stats), permit);
+                self.accept_queue.push_connection(QueuedConnection {
+                    accepted_at: self.coarse_clock.now(),
                     stream,
-                    place,
+                    permit: place,
                 });
             }
-            Task::MakeRoom => self.make_room(),
+            WorkerCommand::EvictIdle => self.evict_idle(),
         }
     }
 
     /// Takes on at most so many of those who wait, the newest first.
-    fn let_in(&mut self, most: usize) {
+    fn start_queued(&mut self, most: usize) {
         for _ in 0..most {
-            let Some(newcomer) = self.lobby.newest() else {
+            let Some(newcomer) = self.accept_queue.pop_newest() else {
                 break;
             };
-            self.open(newcomer);
+            self.open_connection(newcomer);
         }
     }
 
     /// Nothing new comes. Ends when the last connection has, or with the grace.
-    async fn drain(&mut self) {
-        let began = self.hall.site.drained_since().unwrap_or_else(|| self.now());
-        let grace = self.hall.site.settings.shutdown_grace;
+    async fn drain_connections(&mut self) {
+        let began = self
+            .worker_state
+            .app_state
+            .drain_started_at()
+            .unwrap_or_else(|| self.now());
+        let grace = self.worker_state.app_state.settings.shutdown_grace;
         // Others have something to finish after us.
-        let hard_end = began + grace.saturating_sub((grace / 10).min(COARSEST_SWEEP));
+        let hard_end = began + grace.saturating_sub((grace / 10).min(MAX_SWEEP_INTERVAL));
         loop {
-            self.sweep();
+            self.sweep_connections();
             let now = self.now();
-            if now >= began + LAST_CALL {
-                self.open
+            if now >= began + DRAIN_IDLE_GRACE {
+                self.connections
                     .iter()
-                    .filter(|open| open.conn.is_waiting())
-                    .for_each(|open| open.task.abort());
+                    .filter(|open| open.conn.is_awaiting_request())
+                    .for_each(|open| open.abort_handle.abort());
             }
             if now >= hard_end {
-                self.open.iter().for_each(|open| open.task.abort());
+                self.connections
+                    .iter()
+                    .for_each(|open| open.abort_handle.abort());
             }
-            self.tasks.close();
+            self.connection_tasks.close();
             tokio::select! {
-                () = self.tasks.wait() => return,
-                () = sleep_until(now + self.every.min(LAST_CALL / 8)) => {}
+                () = self.connection_tasks.wait() => return,
+                () = sleep_until(now + self.sweep_interval.min(DRAIN_IDLE_GRACE / 8)) => {}
             }
         }
     }
 
     /// Forgets the connections that ended and ends those that are overdue.
-    fn sweep(&mut self) {
-        self.tick();
-        let now = self.ticks.now();
-        self.lobby.leave(now, self.patience.head);
-        self.open.retain(|open| !open.task.is_finished());
-        self.open
+    fn sweep_connections(&mut self) {
+        self.advance_clock();
+        let now = self.coarse_clock.now();
+        self.accept_queue.remove_expired(now, self.timeouts.head);
+        self.connections
+            .retain(|open| !open.abort_handle.is_finished());
+        self.connections
             .iter()
-            .filter(|open| open.conn.is_overdue(now, self.patience))
-            .for_each(|open| open.task.abort());
+            .filter(|open| open.conn.is_overdue(now, self.timeouts))
+            .for_each(|open| open.abort_handle.abort());
     }
 
     /// Ends the connections that have waited longest to be taken on, or else those that have been idle longest: a hundredth of all, so that looking through them pays, and at
     /// least one. Who asked a moment ago may be about to ask again.
-    fn make_room(&mut self) {
-        let now = self.ticks.now();
-        if self.lobby.make_room(now) {
+    fn evict_idle(&mut self) {
+        let now = self.coarse_clock.now();
+        if self.accept_queue.evict_oldest(now) {
             return;
         }
         // Idling is noted as of the last tick before it began, so it may seem that much longer than it was.
-        let least = LEAST_IDLE + self.every;
-        let idle = |open: &Open| open.conn.idle_for(now).filter(|span| *span >= least);
+        let least = MIN_EVICTION_IDLE + self.sweep_interval;
+        let idle = |open: &OpenConnection| open.conn.idle_for(now).filter(|span| *span >= least);
         let mut idle: Vec<_> = self
-            .open
+            .connections
             .iter()
             .filter_map(|open| Some((idle(open)?, open)))
             .collect();
         idle.sort_unstable_by_key(|(span, _)| std::cmp::Reverse(*span));
         idle.iter()
-            .take(self.open.len().div_ceil(100))
-            .for_each(|(_, open)| open.task.abort());
+            .take(self.connections.len().div_ceil(100))
+            .for_each(|(_, open)| open.abort_handle.abort());
     }
 
-    fn open(&mut self, newcomer: Newcomer) {
-        let Newcomer {
-            since,
+    fn open_connection(&mut self, newcomer: QueuedConnection) {
+        let QueuedConnection {
+            accepted_at: since,
             stream,
-            place,
+            permit: place,
         } = newcomer;
-        let Ok(stream) = ready(stream) else { return };
-        let conn = Arc::new(Conn::new(Arc::clone(&self.ticks), since));
-        let attend = attend(
-            self.builder.clone(),
+        let Ok(stream) = prepare_stream(stream) else {
+            return;
+        };
+        let conn = Arc::new(ConnectionState::new(Arc::clone(&self.coarse_clock), since));
+        let attend = run_connection(
+            self.http_builder.clone(),
             stream,
             Arc::clone(&conn),
-            Arc::clone(&self.hall),
+            Arc::clone(&self.worker_state),
             place,
         );
-        let task = self.tasks.spawn(attend).abort_handle();
-        self.open.push(Open { conn, task });
+        let task = self.connection_tasks.spawn(attend).abort_handle();
+        self.connections.push(OpenConnection {
+            conn,
+            abort_handle: task,
+        });
     }
 
-    fn tick(&self) {
-        self.ticks
-            .set(self.now().saturating_duration_since(self.began));
+    fn advance_clock(&self) {
+        self.coarse_clock
+            .set(self.now().saturating_duration_since(self.started_at));
     }
 
     fn now(&self) -> Instant {
-        self.hall.site.clock.instant()
+        self.worker_state.app_state.clock.instant()
     }
 }
 
 /// A connection's place in the count and under the cap.
-pub(super) struct Place {
-    stats: Arc<Counters>,
+pub(super) struct ConnectionPermit {
+    stats: Arc<ThreadCounters>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// The place of a connection that `stats` counts already.
-    pub(super) fn new(stats: Arc<Counters>, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(stats: Arc<ThreadCounters>, permit: OwnedSemaphorePermit) -> Self {
         Self {
             stats,
             _permit: permit,
@@ -333,13 +345,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.stats.connections.fetch_sub(1, Relaxed);
+        self.stats.open_connections.fetch_sub(1, Relaxed);
     }
 }
 
-fn ready(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
+fn prepare_stream(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
     stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
     tokio::net::TcpStream::from_std(stream)
@@ -347,19 +359,19 @@ fn ready(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
 
 /// Serves one connection to its end: plain requests at once, everything from the first other one on by the library,
 /// whose state is made only then.
-async fn attend<F: Fetch>(
+async fn run_connection<F: Fetch>(
     builder: Builder,
     stream: tokio::net::TcpStream,
-    conn: Arc<Conn>,
-    hall: Arc<Hall<F>>,
-    place: Place,
+    conn: Arc<ConnectionState>,
+    hall: Arc<WorkerState<F>>,
+    place: ConnectionPermit,
 ) {
-    let mut io = Io::new(stream, Arc::clone(&conn));
-    match express::serve(&hall, &mut io).await {
+    let mut io = ClientSocket::new(stream, Arc::clone(&conn));
+    match express::serve_fast_path(&hall, &mut io).await {
         Ok(Some(bytes)) => {
-            io.replay(bytes);
-            let front = Front::new(Arc::clone(&hall), Arc::clone(&conn));
-            Box::pin(converse(&builder, io, &hall, front)).await;
+            io.replay_bytes(bytes);
+            let front = ConnectionService::new(Arc::clone(&hall), Arc::clone(&conn));
+            Box::pin(serve_with_hyper(&builder, io, &hall, front)).await;
         }
         Ok(None) => io.close().await,
         // Nobody is there to be told.
@@ -369,7 +381,12 @@ async fn attend<F: Fetch>(
 }
 
 /// Serves the rest of a connection by the library.
-async fn converse<F: Fetch>(builder: &Builder, io: Io, hall: &Hall<F>, front: Front<F>) {
+async fn serve_with_hyper<F: Fetch>(
+    builder: &Builder,
+    io: ClientSocket,
+    hall: &WorkerState<F>,
+    front: ConnectionService<F>,
+) {
     let mut connection = builder.serve_connection(TokioIo::new(io), front);
     let result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let mut io = connection.into_parts().io.into_inner();
@@ -378,16 +395,19 @@ async fn converse<F: Fetch>(builder: &Builder, io: Io, hall: &Hall<F>, front: Fr
     {
         if error.is_parse_version_h2() {
             // The library has no answer to the preface of HTTP/2.
-            let refusal = Problem::new(Kind::BadFraming, "HTTP/2 is not spoken here")
-                .closing()
-                .response();
+            let refusal = ProblemDetails::new(ProblemKind::BadFraming, "HTTP/2 is not spoken here")
+                .with_connection_close()
+                .to_response();
             // It is being closed anyway.
             let _ = io
-                .write_all(&express::written(&refusal, hall.site.clock.wall()))
+                .write_all(&express::encode_response(
+                    &refusal,
+                    hall.app_state.clock.wall_time(),
+                ))
                 .await;
         }
         let too_large = error.is_parse_too_large();
-        hall.count_unread(if too_large {
+        hall.count_unparsed(if too_large {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
         } else {
             StatusCode::BAD_REQUEST

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use crate::domain::{Entry, Name, State, Time};
+use crate::domain::{Name, SourceState, SourceView, Time};
 
-use super::note::Origin;
-use super::text::{rfc3339, write_millis, write_seconds, write_text};
-use super::{Mode, Version};
+use super::note::ReadingOrigin;
+use super::text::{format_rfc3339, write_json_string, write_millis, write_seconds};
+use super::{RenderMode, SummaryVersion};
 
 /// Why this server waits asynchronously, for clients of the original service.
 const ASINCRONIA: &str = "Las llamadas a los proveedores solo esperan a la red: unas pocas tareas asíncronas las hacen \
@@ -17,24 +17,28 @@ const MULTITHREADING: &str = "Los hilos son fijos y no crecen con la carga: unos
     otros atienden a los proveedores, y los filtros, que sí usan la CPU, corren aparte para no frenar a ninguno.";
 
 /// One source as the answer shows it.
-pub(super) struct Row<'a> {
-    pub(super) entry: &'a Entry,
-    pub(super) state: State<'a>,
-    pub(super) origin: Origin,
+pub(super) struct SummaryRow<'a> {
+    pub(super) source_state: &'a SourceState,
+    pub(super) view: SourceView<'a>,
+    pub(super) origin: ReadingOrigin,
 }
 
 /// What stands above the sources.
-pub(super) struct Head {
-    pub(super) version: Version,
+pub(super) struct SummaryHeader {
+    pub(super) version: SummaryVersion,
     pub(super) generated_at: Time,
-    pub(super) complete: bool,
+    pub(super) is_complete: bool,
 }
 
-pub(super) fn write(head: &Head, mode: &Mode<'_>, rows: &[Row<'_>]) -> Vec<u8> {
+pub(super) fn write_summary(
+    head: &SummaryHeader,
+    mode: &RenderMode<'_>,
+    rows: &[SummaryRow<'_>],
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(768 + rows.len() * 320);
     let origen = match mode {
-        Mode::Snapshot { .. } => Origin::Snapshot,
-        Mode::Live { .. } => Origin::Live,
+        RenderMode::Snapshot { .. } => ReadingOrigin::Snapshot,
+        RenderMode::Live { .. } => ReadingOrigin::Live,
     };
     let _ = write!(
         out,
@@ -45,33 +49,33 @@ pub(super) fn write(head: &Head, mode: &Mode<'_>, rows: &[Row<'_>]) -> Vec<u8> {
     let _ = write!(
         out,
         r#""generated_at":"{}","timeout_s":"#,
-        rfc3339(head.generated_at)
+        format_rfc3339(head.generated_at)
     );
     write_seconds(&mut out, mode.timeout());
-    let _ = write!(out, r#","complete":{},"asincronia":"#, head.complete);
-    write_text(&mut out, ASINCRONIA);
+    let _ = write!(out, r#","complete":{},"asincronia":"#, head.is_complete);
+    write_json_string(&mut out, ASINCRONIA);
     out.extend_from_slice(br#","multithreading":"#);
-    write_text(&mut out, MULTITHREADING);
+    write_json_string(&mut out, MULTITHREADING);
     out.extend_from_slice(br#","resultados":{"#);
     for (i, row) in rows.iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        write_row(&mut out, row, head.generated_at);
+        write_source_row(&mut out, row, head.generated_at);
     }
     out.extend_from_slice(b"}}");
     out
 }
 
-fn write_row(out: &mut Vec<u8>, row: &Row<'_>, as_of: Time) {
-    let state = &row.state;
-    write_name(out, &row.entry.source.name);
+fn write_source_row(out: &mut Vec<u8>, row: &SummaryRow<'_>, as_of: Time) {
+    let state = &row.view;
+    write_name(out, &row.source_state.source.name);
     let _ = write!(out, r#":{{"ok":{}"#, state.reading.is_some());
     if let Some(reading) = &state.reading {
         out.extend_from_slice(br#","data":"#);
         out.extend_from_slice(reading.data.as_json().as_bytes());
     }
-    if let Some(took) = state.took {
+    if let Some(took) = state.last_duration {
         out.extend_from_slice(br#","ms":"#);
         write_millis(out, took);
     }
@@ -79,7 +83,7 @@ fn write_row(out: &mut Vec<u8>, row: &Row<'_>, as_of: Time) {
         out.extend_from_slice(br#","provider":"#);
         write_name(out, reading.provider);
         let age = as_of.since(reading.fetched_at).as_millis();
-        let fetched_at = rfc3339(reading.fetched_at);
+        let fetched_at = format_rfc3339(reading.fetched_at);
         let _ = write!(
             out,
             r#","fetched_at":"{fetched_at}","age_ms":{age},"stale":{}"#,
@@ -87,21 +91,23 @@ fn write_row(out: &mut Vec<u8>, row: &Row<'_>, as_of: Time) {
         );
     }
     let _ = write!(out, r#","from":"{}""#, row.origin.as_str());
-    write_trouble(out, state);
-    if let Some(attribution) = &row.entry.source.attribution {
+    write_failure(out, state);
+    if let Some(attribution) = &row.source_state.source.attribution {
         out.extend_from_slice(br#","attribution":"#);
-        write_text(out, attribution);
+        write_json_string(out, attribution);
     }
     out.push(b'}');
 }
 
-fn write_trouble(out: &mut Vec<u8>, state: &State<'_>) {
-    let Some(trouble) = &state.error else { return };
+fn write_failure(out: &mut Vec<u8>, state: &SourceView<'_>) {
+    let Some(trouble) = &state.failure else {
+        return;
+    };
     out.extend_from_slice(br#","error":"#);
-    write_text(out, &trouble.message);
+    write_json_string(out, &trouble.message);
     let _ = write!(out, r#","code":"{}""#, trouble.code);
-    if let Some(since) = trouble.since {
-        let _ = write!(out, r#","failing_since":"{}""#, rfc3339(since));
+    if let Some(since) = trouble.failing_since {
+        let _ = write!(out, r#","failing_since":"{}""#, format_rfc3339(since));
     }
 }
 

@@ -10,8 +10,8 @@ mod rendering;
 mod text;
 mod version;
 
-pub use forms::{Coding, Forms, LARGE};
-pub use note::{Note, Origin};
-pub use rendering::{Mode, Rendering, render};
-pub use text::{rfc3339, write_text};
-pub use version::Version;
+pub use forms::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
+pub use note::{LiveSourceResult, ReadingOrigin};
+pub use rendering::{RenderMode, Rendering, render_summary};
+pub use text::{format_rfc3339, write_json_string};
+pub use version::SummaryVersion;

@@ -6,20 +6,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::domain::{Code, Freshness, Snapshot, Time, Trouble, spell};
+use crate::domain::{Code, Freshness, ShownFailure, Snapshot, Time, format_duration};
 
-use super::body::{self, Head, Row};
-use super::forms::Forms;
-use super::note::{Note, Origin};
-use super::{Version, headers, version};
+use super::body::{self, SummaryHeader, SummaryRow};
+use super::forms::EncodedBodies;
+use super::note::{LiveSourceResult, ReadingOrigin};
+use super::{SummaryVersion, headers, version};
 
 /// How long a rendering may be served. Ages are written as of its end, so they are never understated, and at most this
 /// much overstated; the contract allows 25 ms.
-const QUANTUM: Duration = Duration::from_millis(20);
+const RENDERING_LIFETIME: Duration = Duration::from_millis(20);
 
 /// How an answer came about.
 #[derive(Debug, Clone, Copy)]
-pub enum Mode<'a> {
+pub enum RenderMode<'a> {
     /// Read from the snapshot.
     Snapshot {
         /// The deadline for the first round.
@@ -30,9 +30,9 @@ pub enum Mode<'a> {
         /// The request's deadline.
         timeout: Duration,
         /// What the round did, one for each source of the selection.
-        notes: &'a [Note],
+        source_results: &'a [LiveSourceResult],
         /// Whether every flight was joined rather than started.
-        collapsed: bool,
+        is_collapsed: bool,
     },
 }
 
@@ -42,17 +42,17 @@ pub struct Rendering {
     /// The JSON text.
     pub body: Bytes,
     /// The hash over what it tells.
-    pub version: Version,
+    pub version: SummaryVersion,
     /// The instant as of which its ages are written.
     pub generated_at: Time,
     /// The last instant at which it may be served; the same as `generated_at`.
     pub valid_until: Time,
     /// The last instant before its version changes by age alone; none if it never does.
-    pub changes_after: Option<Time>,
+    pub unchanged_until: Option<Time>,
     /// Whether every source is ok, not stale, and did not fail last time.
-    pub complete: bool,
+    pub is_complete: bool,
     /// Whether every source is ok.
-    pub all_ok: bool,
+    pub is_all_ok: bool,
     /// `ETag`
     pub etag: HeaderValue,
     /// `Cache-Status`
@@ -62,10 +62,10 @@ pub struct Rendering {
     /// `Server-Timing`
     pub server_timing: Option<HeaderValue>,
     /// The body in content codings, as far as somebody asked for them.
-    pub forms: Forms,
+    pub encoded_bodies: EncodedBodies,
 }
 
-impl Mode<'_> {
+impl RenderMode<'_> {
     pub(super) fn timeout(&self) -> Duration {
         match self {
             Self::Snapshot { timeout } | Self::Live { timeout, .. } => *timeout,
@@ -74,76 +74,87 @@ impl Mode<'_> {
 }
 
 /// Renders the sources at the positions of `selection`, in that order.
-pub fn render(snapshot: &Snapshot, selection: &[usize], mode: &Mode<'_>, now: Time) -> Rendering {
+pub fn render_summary(
+    snapshot: &Snapshot,
+    selection: &[usize],
+    mode: &RenderMode<'_>,
+    now: Time,
+) -> Rendering {
     let changes_after = selection
         .iter()
-        .filter_map(|at| snapshot.holds_until(*at, now))
+        .filter_map(|at| snapshot.unchanged_until(*at, now))
         .min();
-    let as_of = changes_after.map_or(now.after(QUANTUM), |edge| edge.min(now.after(QUANTUM)));
-    let rows: Vec<Row<'_>> = (0..selection.len())
-        .map(|i| row(snapshot, selection[i], mode, i, as_of))
+    let as_of = changes_after.map_or(now.plus(RENDERING_LIFETIME), |edge| {
+        edge.min(now.plus(RENDERING_LIFETIME))
+    });
+    let rows: Vec<SummaryRow<'_>> = (0..selection.len())
+        .map(|i| source_row(snapshot, selection[i], mode, i, as_of))
         .collect();
-    let mut hasher = version::Hasher::default();
+    let mut hasher = version::VersionHasher::default();
     for row in &rows {
-        hasher.add(&row.entry.source.name, &row.state);
+        hasher.add_source(&row.source_state.source.name, &row.view);
     }
     let version = hasher.finish();
     let complete = rows
         .iter()
-        .all(|row| row.state.freshness == Freshness::Fresh && row.state.error.is_none());
-    let head = Head {
+        .all(|row| row.view.freshness == Freshness::Fresh && row.view.failure.is_none());
+    let head = SummaryHeader {
         version,
         generated_at: as_of,
-        complete,
+        is_complete: complete,
     };
     Rendering {
-        body: body::write(&head, mode, &rows).into(),
+        body: body::write_summary(&head, mode, &rows).into(),
         version,
         generated_at: as_of,
         valid_until: as_of,
-        changes_after,
-        complete,
-        all_ok: rows.iter().all(|row| row.state.reading.is_some()),
+        unchanged_until: changes_after,
+        is_complete: complete,
+        is_all_ok: rows.iter().all(|row| row.view.reading.is_some()),
         etag: headers::etag(version),
         cache_status: headers::cache_status(mode, &rows),
         cdn_cache_control: headers::cdn_cache_control(mode, snapshot, selection, &rows, as_of),
         server_timing: headers::server_timing(mode, &rows),
-        forms: Forms::default(),
+        encoded_bodies: EncodedBodies::default(),
     }
 }
 
-fn row<'a>(
+fn source_row<'a>(
     snapshot: &'a Snapshot,
     position: usize,
-    mode: &Mode<'_>,
+    mode: &RenderMode<'_>,
     index: usize,
     as_of: Time,
-) -> Row<'a> {
-    let entry = &snapshot.entries()[position];
-    let mut state = snapshot.state(position, as_of);
-    let mut origin = Origin::Snapshot;
-    if let Mode::Live { timeout, notes, .. } = mode
+) -> SummaryRow<'a> {
+    let entry = &snapshot.source_states()[position];
+    let mut state = snapshot.source_view(position, as_of);
+    let mut origin = ReadingOrigin::Snapshot;
+    if let RenderMode::Live {
+        timeout,
+        source_results: notes,
+        ..
+    } = mode
         && let Some(note) = notes.get(index)
     {
         origin = note.origin;
-        if let Some(late) = &note.late {
-            state.error = Some(too_late(
+        if let Some(late) = &note.late_source {
+            state.failure = Some(late_source_failure(
                 late.as_str(),
                 entry.source.name.as_str(),
                 *timeout,
             ));
         }
     }
-    Row {
-        entry,
-        state,
+    SummaryRow {
+        source_state: entry,
+        view: state,
         origin,
     }
 }
 
 /// The failure of a source that was not back when this request's deadline passed; it says nothing of the attempt, which
 /// goes on.
-fn too_late(late: &str, name: &str, timeout: Duration) -> Trouble<'static> {
+fn late_source_failure(late: &str, name: &str, timeout: Duration) -> ShownFailure<'static> {
     let input = if late == name {
         String::new()
     } else {
@@ -151,11 +162,11 @@ fn too_late(late: &str, name: &str, timeout: Duration) -> Trouble<'static> {
     };
     let message = format!(
         "{input}no answer within this request's {}; the attempt goes on",
-        spell(timeout)
+        format_duration(timeout)
     );
-    Trouble {
+    ShownFailure {
         code: Code::Timeout,
         message: Cow::Owned(message),
-        since: None,
+        failing_since: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::Time;
 
 /// An instant as RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`.
-pub fn rfc3339(time: Time) -> String {
+pub fn format_rfc3339(time: Time) -> String {
     let range = jiff::Timestamp::MIN.as_millisecond()..=jiff::Timestamp::MAX.as_millisecond();
     let millis = time.as_millis().clamp(*range.start(), *range.end());
     let stamp = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -14,7 +14,7 @@ pub fn rfc3339(time: Time) -> String {
 }
 
 /// Writes `text` as a JSON string, quotes included.
-pub fn write_text(out: &mut Vec<u8>, text: &str) {
+pub fn write_json_string(out: &mut Vec<u8>, text: &str) {
     // Writing into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
@@ -35,23 +35,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_have_three_decimals_and_a_z() {
+    fn rfc3339_has_milliseconds() {
         assert_eq!(
-            rfc3339(Time::from_millis(1_795_330_510_734)),
+            format_rfc3339(Time::from_millis(1_795_330_510_734)),
             "2026-11-22T06:55:10.734Z"
         );
         assert_eq!(
-            rfc3339(Time::from_millis(1_795_330_510_000)),
+            format_rfc3339(Time::from_millis(1_795_330_510_000)),
             "2026-11-22T06:55:10.000Z"
         );
         assert_eq!(
-            rfc3339(Time::from_millis(i64::MAX)).len(),
+            format_rfc3339(Time::from_millis(i64::MAX)).len(),
             "9999-12-30T22:00:00.999Z".len()
         );
     }
 
     #[test]
-    fn numbers_are_json() {
+    fn durations_are_json_numbers() {
         let mut out = Vec::new();
         write_millis(&mut out, Duration::from_micros(84_213));
         out.push(b' ');

@@ -8,25 +8,25 @@ use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::faults::{Body, Close, Faults, PARAMETERS, Refusal};
-use super::script::Script;
-use super::values::{ENDPOINTS, Endpoint};
+use super::faults::{BodyFault, ClosePoint, FAULT_PARAMETERS, FaultQueryError, FaultSettings};
+use super::script::ScriptedBody;
+use super::values::{ENDPOINTS, SimulatedEndpoint};
 use crate::clock::Clock;
 use crate::domain::Time;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Answers one request; an error means that the connection is to be closed without an answer.
-pub(super) async fn answer<B>(
+pub(super) async fn answer_request<B>(
     request: Request<B>,
     clock: Clock,
     started: Time,
-) -> io::Result<Response<Script>> {
+) -> io::Result<Response<ScriptedBody>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = problem(
+        let mut refused = problem_response(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "only GET and HEAD",
@@ -39,37 +39,41 @@ pub(super) async fn answer<B>(
     }
     let path = request.uri().path();
     if path == "/" {
-        return Ok(with(StatusCode::OK, TEXT, Script::whole(list())));
+        return Ok(build_response(
+            StatusCode::OK,
+            TEXT,
+            ScriptedBody::from_bytes(list_endpoints()),
+        ));
     }
     let Some(endpoint) = ENDPOINTS.iter().find(|e| e.path == path) else {
         let known: Vec<_> = ENDPOINTS.iter().map(|e| e.path).collect();
         let detail = "no such simulated provider";
-        return Ok(problem(
+        return Ok(problem_response(
             StatusCode::NOT_FOUND,
             "not_found",
             detail,
             json!({"got": path, "known": known}),
         ));
     };
-    match Faults::parse(request.uri().query().unwrap_or_default()) {
-        Ok(faults) => befallen(endpoint, faults, clock, started).await,
-        Err(refusal) => Ok(refused(&refusal)),
+    match FaultSettings::parse_query(request.uri().query().unwrap_or_default()) {
+        Ok(faults) => respond_with_faults(endpoint, faults, clock, started).await,
+        Err(refusal) => Ok(query_error_response(&refusal)),
     }
 }
 
-async fn befallen(
-    endpoint: &Endpoint,
-    faults: Faults,
+async fn respond_with_faults(
+    endpoint: &SimulatedEndpoint,
+    faults: FaultSettings,
     clock: Clock,
     started: Time,
-) -> io::Result<Response<Script>> {
-    let faults = faults.befall(clock.now().since(started), fastrand::f64());
+) -> io::Result<Response<ScriptedBody>> {
+    let faults = faults.apply_triggers(clock.now().since(started), fastrand::f64());
     let jitter = fastrand::u64(0..=faults.jitter.as_millis() as u64);
     tokio::time::sleep(faults.delay + Duration::from_millis(jitter)).await;
-    if faults.close == Some(Close::Head) {
+    if faults.close_point == Some(ClosePoint::Head) {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    let mut response = with_body(&faults, &(endpoint.answer)(clock.now()));
+    let mut response = build_fault_response(&faults, &(endpoint.build_answer)(clock.now()));
     for (name, value) in [
         (RETRY_AFTER, faults.retry_after),
         (LOCATION, faults.location),
@@ -81,55 +85,61 @@ async fn befallen(
     Ok(response)
 }
 
-fn with_body(faults: &Faults, good: &Value) -> Response<Script> {
+fn build_fault_response(faults: &FaultSettings, good: &Value) -> Response<ScriptedBody> {
     let status = faults.status.unwrap_or(StatusCode::OK);
-    let (kind, mut script) = match faults.body {
-        None if status == StatusCode::OK => (JSON, Script::whole(good.to_string())),
+    let (kind, mut script) = match faults.body_fault {
+        None if status == StatusCode::OK => (JSON, ScriptedBody::from_bytes(good.to_string())),
         None => {
             let detail = "this status was asked for";
             (
-                PROBLEM,
-                Script::whole(problem_text(status, "simulated", detail, json!({}))),
+                PROBLEM_JSON,
+                ScriptedBody::from_bytes(problem_json(status, "simulated", detail, json!({}))),
             )
         }
-        Some(body) => stand_in(body, good),
+        Some(body) => fault_body(body, good),
     };
-    if faults.close == Some(Close::Body) {
-        script = script.cut();
+    if faults.close_point == Some(ClosePoint::Body) {
+        script = script.with_truncation();
     }
-    if let Some(pause) = faults.drip {
-        script = script.dripping(pause);
+    if let Some(pause) = faults.byte_interval {
+        script = script.with_byte_interval(pause);
     }
-    with(status, kind, script)
+    build_response(status, kind, script)
 }
 
-fn stand_in(body: Body, good: &Value) -> (HeaderValue, Script) {
-    const PAGE: &str =
+fn fault_body(body: BodyFault, good: &Value) -> (HeaderValue, ScriptedBody) {
+    const LOGIN_PAGE: &str =
         "<!DOCTYPE html>\n<title>Log in</title>\n<p>Please log in to use this network.</p>\n";
     match body {
-        Body::Html => (HTML, Script::whole(PAGE)),
-        Body::Empty => (JSON, Script::whole("")),
-        Body::Truncated => (JSON, Script::whole(good.to_string()).cut()),
-        Body::Huge => (JSON, Script::repeated(vec![b'1'; 64 * 1024], 16 * 1024)),
-        Body::Garbage => (
+        BodyFault::Html => (HTML, ScriptedBody::from_bytes(LOGIN_PAGE)),
+        BodyFault::Empty => (JSON, ScriptedBody::from_bytes("")),
+        BodyFault::Truncated => (
             JSON,
-            Script::whole(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..]),
+            ScriptedBody::from_bytes(good.to_string()).with_truncation(),
         ),
-        Body::Deep => (
+        BodyFault::Huge => (
             JSON,
-            Script::whole("[".repeat(30_000) + &"]".repeat(30_000)),
+            ScriptedBody::from_repeated(vec![b'1'; 64 * 1024], 16 * 1024),
         ),
-        Body::Null => (JSON, Script::whole("null")),
-        Body::Refusal => {
+        BodyFault::Garbage => (
+            JSON,
+            ScriptedBody::from_bytes(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..]),
+        ),
+        BodyFault::Deep => (
+            JSON,
+            ScriptedBody::from_bytes("[".repeat(30_000) + &"]".repeat(30_000)),
+        ),
+        BodyFault::Null => (JSON, ScriptedBody::from_bytes("null")),
+        BodyFault::ErrorObject => {
             let error =
                 json!({"success": false, "error": {"code": 101, "type": "missing_access_key"}});
-            (JSON, Script::whole(error.to_string()))
+            (JSON, ScriptedBody::from_bytes(error.to_string()))
         }
     }
 }
 
-fn refused(refusal: &Refusal) -> Response<Script> {
-    let Refusal {
+fn query_error_response(refusal: &FaultQueryError) -> Response<ScriptedBody> {
+    let FaultQueryError {
         param,
         got,
         expected,
@@ -137,26 +147,31 @@ fn refused(refusal: &Refusal) -> Response<Script> {
     if let Some(expected) = expected {
         let detail = format!("`{param}` takes {expected}");
         let more = json!({"param": param, "got": got, "expected": expected});
-        return problem(StatusCode::BAD_REQUEST, "invalid_parameter", &detail, more);
+        return problem_response(StatusCode::BAD_REQUEST, "invalid_parameter", &detail, more);
     }
-    let known: Vec<_> = PARAMETERS.iter().map(|p| p.name).collect();
+    let known: Vec<_> = FAULT_PARAMETERS.iter().map(|p| p.name).collect();
     let detail = format!(
         "there is no parameter `{param}`; there are {}",
         known.join(", ")
     );
     let more = json!({"param": param, "got": got, "known": known});
-    problem(StatusCode::BAD_REQUEST, "unknown_parameter", &detail, more)
+    problem_response(StatusCode::BAD_REQUEST, "unknown_parameter", &detail, more)
 }
 
-fn problem(status: StatusCode, code: &str, detail: &str, more: Value) -> Response<Script> {
-    with(
+fn problem_response(
+    status: StatusCode,
+    code: &str,
+    detail: &str,
+    more: Value,
+) -> Response<ScriptedBody> {
+    build_response(
         status,
-        PROBLEM,
-        Script::whole(problem_text(status, code, detail, more)),
+        PROBLEM_JSON,
+        ScriptedBody::from_bytes(problem_json(status, code, detail, more)),
     )
 }
 
-fn problem_text(status: StatusCode, code: &str, detail: &str, more: Value) -> String {
+fn problem_json(status: StatusCode, code: &str, detail: &str, more: Value) -> String {
     let title = status.canonical_reason().unwrap_or("Unknown");
     let mut body = json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code,
@@ -167,7 +182,11 @@ fn problem_text(status: StatusCode, code: &str, detail: &str, more: Value) -> St
     body.to_string()
 }
 
-fn with(status: StatusCode, kind: HeaderValue, script: Script) -> Response<Script> {
+fn build_response(
+    status: StatusCode,
+    kind: HeaderValue,
+    script: ScriptedBody,
+) -> Response<ScriptedBody> {
     let mut response = Response::new(script);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -175,19 +194,19 @@ fn with(status: StatusCode, kind: HeaderValue, script: Script) -> Response<Scrip
 }
 
 /// What there is and what it takes, for people.
-fn list() -> String {
+fn list_endpoints() -> String {
     let mut text = String::from("Simulated providers: their values move with time.\n\n");
     for endpoint in ENDPOINTS {
-        let _ = writeln!(text, "  {:<15} {}", endpoint.path, endpoint.like);
+        let _ = writeln!(text, "  {:<15} {}", endpoint.path, endpoint.description);
     }
     text.push_str(
         "\nTheir query makes them fail, such as /btc?delay=250ms&status=503&fail=0.2\n\n",
     );
-    for parameter in PARAMETERS {
+    for parameter in FAULT_PARAMETERS {
         let _ = writeln!(
             text,
             "  {:<12} {}\n{:15}{}",
-            parameter.name, parameter.takes, "", parameter.does
+            parameter.name, parameter.accepted_values, "", parameter.description
         );
     }
     text

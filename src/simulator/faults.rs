@@ -6,96 +6,96 @@ use http::{HeaderValue, StatusCode};
 use url::form_urlencoded;
 
 /// One parameter of the query: what it is called, what it takes, what it does.
-pub(super) struct Parameter {
+pub(super) struct FaultParameter {
     pub(super) name: &'static str,
-    pub(super) takes: &'static str,
-    pub(super) does: &'static str,
-    set: fn(&mut Faults, &str) -> Option<()>,
+    pub(super) accepted_values: &'static str,
+    pub(super) description: &'static str,
+    set_value: fn(&mut FaultSettings, &str) -> Option<()>,
 }
 
 /// All of them, in the order of the list.
-pub(super) const PARAMETERS: &[Parameter] = &[
-    Parameter {
+pub(super) const FAULT_PARAMETERS: &[FaultParameter] = &[
+    FaultParameter {
         name: "delay",
-        takes: "a duration such as 250ms",
-        does: "waits this long before every answer",
-        set: |faults, text| duration(text).map(|d| faults.delay = d),
+        accepted_values: "a duration such as 250ms",
+        description: "waits this long before every answer",
+        set_value: |faults, text| parse_duration(text).map(|d| faults.delay = d),
     },
-    Parameter {
+    FaultParameter {
         name: "jitter",
-        takes: "a duration such as 100ms",
-        does: "waits up to this much longer, at random",
-        set: |faults, text| duration(text).map(|d| faults.jitter = d),
+        accepted_values: "a duration such as 100ms",
+        description: "waits up to this much longer, at random",
+        set_value: |faults, text| parse_duration(text).map(|d| faults.jitter = d),
     },
-    Parameter {
+    FaultParameter {
         name: "fail",
-        takes: "a share from 0 to 1",
-        does: "the faults below befall only this share of the answers, at random; alone it means status=503",
-        set: |faults, text| share(text).map(|s| faults.fail = Some(s)),
+        accepted_values: "a share from 0 to 1",
+        description: "the faults below befall only this share of the answers, at random; alone it means status=503",
+        set_value: |faults, text| parse_share(text).map(|s| faults.fail_share = Some(s)),
     },
-    Parameter {
+    FaultParameter {
         name: "outage",
-        takes: "two durations such as 20s/60s",
-        does: "the faults below befall only the last 20 s of every 60 s since the start; alone it means status=503",
-        set: |faults, text| outage(text).map(|o| faults.outage = Some(o)),
+        accepted_values: "two durations such as 20s/60s",
+        description: "the faults below befall only the last 20 s of every 60 s since the start; alone it means status=503",
+        set_value: |faults, text| parse_outage(text).map(|o| faults.outage = Some(o)),
     },
-    Parameter {
+    FaultParameter {
         name: "status",
-        takes: "a status from 200 to 599",
-        does: "answers with it",
-        set: |faults, text| status(text).map(|s| faults.status = Some(s)),
+        accepted_values: "a status from 200 to 599",
+        description: "answers with it",
+        set_value: |faults, text| parse_status(text).map(|s| faults.status = Some(s)),
     },
-    Parameter {
+    FaultParameter {
         name: "retry_after",
-        takes: "seconds or a date, or anything that a header may hold",
-        does: "sends it as Retry-After; without a status, with 429",
-        set: |faults, text| {
+        accepted_values: "seconds or a date, or anything that a header may hold",
+        description: "sends it as Retry-After; without a status, with 429",
+        set_value: |faults, text| {
             HeaderValue::from_str(text)
                 .ok()
                 .map(|v| faults.retry_after = Some(v))
         },
     },
-    Parameter {
+    FaultParameter {
         name: "location",
-        takes: "a URL",
-        does: "sends it as Location; without a status, with 302",
-        set: |faults, text| {
+        accepted_values: "a URL",
+        description: "sends it as Location; without a status, with 302",
+        set_value: |faults, text| {
             HeaderValue::from_str(text)
                 .ok()
                 .map(|v| faults.location = Some(v))
         },
     },
-    Parameter {
+    FaultParameter {
         name: "body",
-        takes: "html, empty, truncated, huge, garbage, deep, null or refusal",
-        does: "a login page, nothing, half of it, a gigabyte, no UTF-8, 30,000 brackets, null, {\"success\":false}",
-        set: |faults, text| Body::named(text).map(|b| faults.body = Some(b)),
+        accepted_values: "html, empty, truncated, huge, garbage, deep, null or refusal",
+        description: "a login page, nothing, half of it, a gigabyte, no UTF-8, 30,000 brackets, null, {\"success\":false}",
+        set_value: |faults, text| BodyFault::from_name(text).map(|b| faults.body_fault = Some(b)),
     },
-    Parameter {
+    FaultParameter {
         name: "drip",
-        takes: "a duration such as 100ms",
-        does: "sends the body one byte at a time, this far apart",
-        set: |faults, text| duration(text).map(|d| faults.drip = Some(d)),
+        accepted_values: "a duration such as 100ms",
+        description: "sends the body one byte at a time, this far apart",
+        set_value: |faults, text| parse_duration(text).map(|d| faults.byte_interval = Some(d)),
     },
-    Parameter {
+    FaultParameter {
         name: "close",
-        takes: "head or body",
-        does: "closes the connection instead of a head, or in the middle of the body",
-        set: |faults, text| Close::named(text).map(|c| faults.close = Some(c)),
+        accepted_values: "head or body",
+        description: "closes the connection instead of a head, or in the middle of the body",
+        set_value: |faults, text| ClosePoint::from_name(text).map(|c| faults.close_point = Some(c)),
     },
 ];
 
 /// What one request asks to go wrong.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Faults {
+pub(super) struct FaultSettings {
     /// Before every answer.
     pub(super) delay: Duration,
     /// On top of it, at most.
     pub(super) jitter: Duration,
     /// The share of answers that the rest befalls.
-    fail: Option<f64>,
+    fail_share: Option<f64>,
     /// When the rest befalls them.
-    outage: Option<Outage>,
+    outage: Option<OutageWindow>,
     /// Instead of 200.
     pub(super) status: Option<StatusCode>,
     /// A header.
@@ -103,23 +103,23 @@ pub(super) struct Faults {
     /// A header.
     pub(super) location: Option<HeaderValue>,
     /// Instead of the JSON.
-    pub(super) body: Option<Body>,
+    pub(super) body_fault: Option<BodyFault>,
     /// Between two bytes of the body.
-    pub(super) drip: Option<Duration>,
+    pub(super) byte_interval: Option<Duration>,
     /// Where the connection ends.
-    pub(super) close: Option<Close>,
+    pub(super) close_point: Option<ClosePoint>,
 }
 
 /// The last part of every period.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Outage {
-    lasts: Duration,
-    every: Duration,
+struct OutageWindow {
+    duration: Duration,
+    period: Duration,
 }
 
 /// What stands in for the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum BodyFault {
     Html,
     Empty,
     Truncated,
@@ -127,37 +127,37 @@ pub(super) enum Body {
     Garbage,
     Deep,
     Null,
-    Refusal,
+    ErrorObject,
 }
 
 /// Where the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Close {
+pub(super) enum ClosePoint {
     Head,
     Body,
 }
 
 /// Why a query is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct FaultQueryError {
     pub(super) param: String,
     pub(super) got: String,
     /// What the parameter takes; none if there is no such parameter.
     pub(super) expected: Option<&'static str>,
 }
 
-impl Faults {
+impl FaultSettings {
     /// Reads a query.
-    pub(super) fn parse(query: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse_query(query: &str) -> Result<Self, FaultQueryError> {
         let mut faults = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let parameter = PARAMETERS.iter().find(|p| p.name == name);
+            let parameter = FAULT_PARAMETERS.iter().find(|p| p.name == name);
             if parameter
-                .and_then(|p| (p.set)(&mut faults, &value))
+                .and_then(|p| (p.set_value)(&mut faults, &value))
                 .is_none()
             {
-                let expected = parameter.map(|p| p.takes);
-                return Err(Refusal {
+                let expected = parameter.map(|p| p.accepted_values);
+                return Err(FaultQueryError {
                     param: name.into_owned(),
                     got: value.into_owned(),
                     expected,
@@ -169,9 +169,9 @@ impl Faults {
 
     /// What befalls one answer, `since` the simulator's start, with `chance` drawn from 0 to 1: all of it, or only the
     /// waiting.
-    pub(super) fn befall(self, since: Duration, chance: f64) -> Self {
-        let unlucky = self.fail.is_none_or(|share| chance < share);
-        let out = self.outage.is_none_or(|outage| outage.holds(since));
+    pub(super) fn apply_triggers(self, since: Duration, chance: f64) -> Self {
+        let unlucky = self.fail_share.is_none_or(|share| chance < share);
+        let out = self.outage.is_none_or(|outage| outage.is_active(since));
         if !(unlucky && out) {
             return Self {
                 delay: self.delay,
@@ -180,13 +180,13 @@ impl Faults {
             };
         }
         let bare = self.status.is_none()
-            && self.body.is_none()
-            && self.close.is_none()
-            && self.drip.is_none();
+            && self.body_fault.is_none()
+            && self.close_point.is_none()
+            && self.byte_interval.is_none();
         let implied = match () {
             () if self.retry_after.is_some() => Some(StatusCode::TOO_MANY_REQUESTS),
             () if self.location.is_some() => Some(StatusCode::FOUND),
-            () if bare && (self.fail.is_some() || self.outage.is_some()) => {
+            () if bare && (self.fail_share.is_some() || self.outage.is_some()) => {
                 Some(StatusCode::SERVICE_UNAVAILABLE)
             }
             () => None,
@@ -198,15 +198,15 @@ impl Faults {
     }
 }
 
-impl Outage {
-    fn holds(self, since: Duration) -> bool {
-        let into = Duration::from_millis((since.as_millis() % self.every.as_millis()) as u64);
-        into + self.lasts >= self.every
+impl OutageWindow {
+    fn is_active(self, since: Duration) -> bool {
+        let into = Duration::from_millis((since.as_millis() % self.period.as_millis()) as u64);
+        into + self.duration >= self.period
     }
 }
 
-impl Body {
-    fn named(text: &str) -> Option<Self> {
+impl BodyFault {
+    fn from_name(text: &str) -> Option<Self> {
         Some(match text {
             "html" => Self::Html,
             "empty" => Self::Empty,
@@ -215,14 +215,14 @@ impl Body {
             "garbage" => Self::Garbage,
             "deep" => Self::Deep,
             "null" => Self::Null,
-            "refusal" => Self::Refusal,
+            "refusal" => Self::ErrorObject,
             _ => return None,
         })
     }
 }
 
-impl Close {
-    fn named(text: &str) -> Option<Self> {
+impl ClosePoint {
+    fn from_name(text: &str) -> Option<Self> {
         match text {
             "head" => Some(Self::Head),
             "body" => Some(Self::Body),
@@ -232,7 +232,7 @@ impl Close {
 }
 
 /// At most an hour: a longer wait is a slip of the finger.
-fn duration(text: &str) -> Option<Duration> {
+fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -247,22 +247,22 @@ fn duration(text: &str) -> Option<Duration> {
     (duration <= Duration::from_secs(3600)).then_some(duration)
 }
 
-fn share(text: &str) -> Option<f64> {
+fn parse_share(text: &str) -> Option<f64> {
     text.parse()
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
 }
 
-fn outage(text: &str) -> Option<Outage> {
+fn parse_outage(text: &str) -> Option<OutageWindow> {
     let (lasts, every) = text.split_once('/')?;
-    let outage = Outage {
-        lasts: duration(lasts)?,
-        every: duration(every)?,
+    let outage = OutageWindow {
+        duration: parse_duration(lasts)?,
+        period: parse_duration(every)?,
     };
-    (!outage.every.is_zero() && outage.lasts <= outage.every).then_some(outage)
+    (!outage.period.is_zero() && outage.duration <= outage.period).then_some(outage)
 }
 
-fn status(text: &str) -> Option<StatusCode> {
+fn parse_status(text: &str) -> Option<StatusCode> {
     text.parse()
         .ok()
         .filter(|status: &StatusCode| (200..=599).contains(&status.as_u16()))
@@ -272,17 +272,17 @@ fn status(text: &str) -> Option<StatusCode> {
 mod tests {
     use super::*;
 
-    fn befallen(query: &str, since: u64, chance: f64) -> Faults {
-        Faults::parse(query)
+    fn active_faults(query: &str, since: u64, chance: f64) -> FaultSettings {
+        FaultSettings::parse_query(query)
             .unwrap()
-            .befall(Duration::from_secs(since), chance)
+            .apply_triggers(Duration::from_secs(since), chance)
     }
 
     #[test]
-    fn every_parameter_takes_what_it_says_and_nothing_else() {
+    fn parameter_values_are_validated() {
         let good = "delay=250ms&jitter=1s&fail=0.2&outage=20s/60s&status=503&retry_after=30&location=/x&body=html\
                     &drip=100ms&close=body";
-        assert!(Faults::parse(good).is_ok());
+        assert!(FaultSettings::parse_query(good).is_ok());
         for bad in [
             "delay=5",
             "delay=-1s",
@@ -293,7 +293,13 @@ mod tests {
             "outage=60s",
             "outage=2s/1s",
         ] {
-            assert!(Faults::parse(bad).unwrap_err().expected.is_some(), "{bad}");
+            assert!(
+                FaultSettings::parse_query(bad)
+                    .unwrap_err()
+                    .expected
+                    .is_some(),
+                "{bad}"
+            );
         }
         for bad in [
             "outage=0s/0s",
@@ -303,32 +309,41 @@ mod tests {
             "close=now",
             "retry_after=a%0Ab",
         ] {
-            assert!(Faults::parse(bad).unwrap_err().expected.is_some(), "{bad}");
+            assert!(
+                FaultSettings::parse_query(bad)
+                    .unwrap_err()
+                    .expected
+                    .is_some(),
+                "{bad}"
+            );
         }
-        let unknown = Refusal {
+        let unknown = FaultQueryError {
             param: "dely".into(),
             got: "1s".into(),
             expected: None,
         };
-        assert_eq!(Faults::parse("dely=1s"), Err(unknown));
+        assert_eq!(FaultSettings::parse_query("dely=1s"), Err(unknown));
     }
 
     #[test]
-    fn faults_befall_their_share_and_waiting_befalls_all() {
+    fn fail_share_spares_delays() {
         assert_eq!(
-            befallen("fail=0.2", 0, 0.19).status,
+            active_faults("fail=0.2", 0, 0.19).status,
             Some(StatusCode::SERVICE_UNAVAILABLE)
         );
-        assert_eq!(befallen("fail=0.2", 0, 0.2).status, None);
-        assert_eq!(befallen("fail=0", 0, 0.0).status, None);
-        let lucky = befallen("fail=0.2&delay=1s&body=html", 0, 0.9);
-        assert_eq!((lucky.delay, lucky.body), (Duration::from_secs(1), None));
-        assert_eq!(befallen("fail=0.2&body=html", 0, 0.1).status, None);
+        assert_eq!(active_faults("fail=0.2", 0, 0.2).status, None);
+        assert_eq!(active_faults("fail=0", 0, 0.0).status, None);
+        let lucky = active_faults("fail=0.2&delay=1s&body=html", 0, 0.9);
+        assert_eq!(
+            (lucky.delay, lucky.body_fault),
+            (Duration::from_secs(1), None)
+        );
+        assert_eq!(active_faults("fail=0.2&body=html", 0, 0.1).status, None);
     }
 
     #[test]
-    fn an_outage_is_the_end_of_its_period() {
-        let down = |since| befallen("outage=20s/60s", since, 0.5).status.is_some();
+    fn outage_ends_each_period() {
+        let down = |since| active_faults("outage=20s/60s", since, 0.5).status.is_some();
         assert_eq!(
             [0, 39, 40, 59, 60, 100].map(down),
             [false, false, true, true, false, true]
@@ -336,17 +351,17 @@ mod tests {
     }
 
     #[test]
-    fn headers_imply_their_usual_status() {
+    fn headers_imply_status() {
         assert_eq!(
-            befallen("retry_after=5", 0, 0.0).status,
+            active_faults("retry_after=5", 0, 0.0).status,
             Some(StatusCode::TOO_MANY_REQUESTS)
         );
         assert_eq!(
-            befallen("retry_after=5&status=503", 0, 0.0).status,
+            active_faults("retry_after=5&status=503", 0, 0.0).status,
             Some(StatusCode::SERVICE_UNAVAILABLE)
         );
         assert_eq!(
-            befallen("location=/x", 0, 0.0).status,
+            active_faults("location=/x", 0, 0.0).status,
             Some(StatusCode::FOUND)
         );
     }

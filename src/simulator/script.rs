@@ -11,76 +11,79 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 /// What is sent, and how.
-pub(super) struct Script {
-    pieces: VecDeque<Bytes>,
+pub(super) struct ScriptedBody {
+    chunks: VecDeque<Bytes>,
     /// What the head announces.
-    length: u64,
-    pause: Option<Pause>,
+    content_length: u64,
+    chunk_delay: Option<ChunkDelay>,
     /// Whether the connection breaks once the pieces are sent.
-    cut: bool,
+    is_truncated: bool,
     /// Until what was sent has left the buffers: a connection that breaks takes them with it.
-    flushing: Option<Pin<Box<Sleep>>>,
+    flush_timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// Long enough for loopback.
-const FLUSH: Duration = Duration::from_millis(20);
+const FLUSH_DELAY: Duration = Duration::from_millis(20);
 
 /// Between two pieces.
-struct Pause {
-    lasts: Duration,
-    running: Pin<Box<Sleep>>,
+struct ChunkDelay {
+    duration: Duration,
+    timer: Pin<Box<Sleep>>,
 }
 
-impl Script {
+impl ScriptedBody {
     /// All of it at once.
-    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::repeated(bytes, 1)
+    pub(super) fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        Self::from_repeated(bytes, 1)
     }
 
     /// The same bytes over and over.
-    pub(super) fn repeated(bytes: impl Into<Bytes>, times: usize) -> Self {
+    pub(super) fn from_repeated(bytes: impl Into<Bytes>, times: usize) -> Self {
         let bytes: Bytes = bytes.into();
         let length = (bytes.len() * times) as u64;
         let pieces = std::iter::repeat_n(bytes, times)
             .filter(|piece| !piece.is_empty())
             .collect();
         Self {
-            pieces,
-            length,
-            pause: None,
-            cut: false,
-            flushing: None,
+            chunks: pieces,
+            content_length: length,
+            chunk_delay: None,
+            is_truncated: false,
+            flush_timer: None,
         }
     }
 
     /// Only the first half, though the head announces all of it.
-    pub(super) fn cut(mut self) -> Self {
-        let mut left = (self.length / 2) as usize;
-        for piece in &mut self.pieces {
+    pub(super) fn with_truncation(mut self) -> Self {
+        let mut left = (self.content_length / 2) as usize;
+        for piece in &mut self.chunks {
             piece.truncate(left);
             left -= piece.len();
         }
-        self.pieces.retain(|piece| !piece.is_empty());
-        Self { cut: true, ..self }
+        self.chunks.retain(|piece| !piece.is_empty());
+        Self {
+            is_truncated: true,
+            ..self
+        }
     }
 
     /// One byte at a time, `pause` before each.
-    pub(super) fn dripping(self, pause: Duration) -> Self {
+    pub(super) fn with_byte_interval(self, pause: Duration) -> Self {
         let byte = |piece: Bytes| (0..piece.len()).map(move |at| piece.slice(at..=at));
-        let pieces = self.pieces.into_iter().flat_map(byte).collect();
-        let pause = Pause {
-            lasts: pause,
-            running: Box::pin(tokio::time::sleep(pause)),
+        let pieces = self.chunks.into_iter().flat_map(byte).collect();
+        let pause = ChunkDelay {
+            duration: pause,
+            timer: Box::pin(tokio::time::sleep(pause)),
         };
         Self {
-            pieces,
-            pause: Some(pause),
+            chunks: pieces,
+            chunk_delay: Some(pause),
             ..self
         }
     }
 }
 
-impl Body for Script {
+impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -88,28 +91,28 @@ impl Body for Script {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(pause) = &mut self.pause {
-            ready!(pause.running.as_mut().poll(cx));
-            pause.running = Box::pin(tokio::time::sleep(pause.lasts));
+        if let Some(pause) = &mut self.chunk_delay {
+            ready!(pause.timer.as_mut().poll(cx));
+            pause.timer = Box::pin(tokio::time::sleep(pause.duration));
         }
-        if let Some(piece) = self.pieces.pop_front() {
+        if let Some(piece) = self.chunks.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        if !self.cut {
+        if !self.is_truncated {
             return Poll::Ready(None);
         }
         let flushing = self
-            .flushing
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH)));
+            .flush_timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH_DELAY)));
         ready!(flushing.as_mut().poll(cx));
         Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && !self.cut
+        self.chunks.is_empty() && !self.is_truncated
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
+        SizeHint::with_exact(self.content_length)
     }
 }

@@ -9,12 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::answer;
+use super::answer::answer_request;
 use crate::clock::Clock;
 use crate::domain::Time;
 
 /// After accepting failed (no descriptors are left), so that the loop does not spin.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves the simulated providers on `listener` until `stop` is cancelled; connections end with it.
 pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken) {
@@ -27,12 +27,12 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, clock, started);
+                let connection = serve_connection(stream, clock, started);
                 connections.spawn(stop.clone().run_until_cancelled_owned(connection));
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -40,10 +40,10 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, clock: Clock, started: Time) {
+async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
     let service = service_fn(move |request| {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "asked");
-        answer(request, clock, started)
+        answer_request(request, clock, started)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -14,28 +14,28 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{FormatError, State, decode, encode};
+use super::{StateFileContent, StateFormatError, decode_state_file, encode_state_file};
 
 /// A state file. Its methods block on the disk.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    claim: Mutex<Option<Claim>>,
+    write_lock: Mutex<Option<WriteLock>>,
 }
 
 /// The right to write.
 #[derive(Debug)]
-enum Claim {
-    Locked(File),
+enum WriteLock {
+    Held(File),
     /// This file system has no locks.
-    Unlocked,
+    Unsupported,
 }
 
-impl Claim {
+impl WriteLock {
     /// Whether what is locked still stands at `path`: whoever removes the folder takes the lock along, and another
     /// program may have made a new one.
-    fn is_of(&self, path: &Path) -> bool {
-        let Self::Locked(lock) = self else {
+    fn is_held_at(&self, path: &Path) -> bool {
+        let Self::Held(lock) = self else {
             return true;
         };
         match (fs::metadata(path), lock.metadata()) {
@@ -48,16 +48,16 @@ impl Claim {
 
 /// What a file gave.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedState {
     /// The newest whole generation.
-    pub state: Option<State>,
+    pub content: Option<StateFileContent>,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
 }
 
 /// Why a state could not be saved; fits after "failed to".
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum StateFileError {
     /// Another program writes it.
     #[error("lock {}: another program writes this state file", .0.display())]
     Busy(PathBuf),
@@ -65,10 +65,10 @@ pub enum StoreError {
     #[error("replace {}: it is not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// The disk or its rights.
-    #[error("{what} {}: {error}", .path.display())]
+    #[error("{operation} {}: {error}", .path.display())]
     Io {
         /// What was tried.
-        what: &'static str,
+        operation: &'static str,
         /// On what.
         path: PathBuf,
         /// What the system says.
@@ -77,9 +77,9 @@ pub enum StoreError {
 }
 
 /// The end of a path's name that says what it is to the state file.
-const LOCK: &str = "lock";
-const NEXT: &str = "tmp";
-const PREVIOUS: &str = "previous";
+const LOCK_SUFFIX: &str = "lock";
+const TEMPORARY_SUFFIX: &str = "tmp";
+const PREVIOUS_SUFFIX: &str = "previous";
 
 impl StateFile {
     /// The state file at this path; a symbolic link is followed now, once, even if nothing is there yet. Nothing is made
@@ -92,7 +92,7 @@ impl StateFile {
             .unwrap_or_else(|| path.to_path_buf());
         Self {
             path,
-            claim: Mutex::default(),
+            write_lock: Mutex::default(),
         }
     }
 
@@ -102,14 +102,17 @@ impl StateFile {
     }
 
     /// Makes sure that this program, and no other, may write; true if that is new.
-    pub fn claim(&self) -> Result<bool, StoreError> {
-        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.beside(LOCK);
-        if claim.as_ref().is_some_and(|claim| claim.is_of(&path)) {
+    pub fn acquire_write_lock(&self) -> Result<bool, StateFileError> {
+        let mut claim = self
+            .write_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let path = self.path_with_suffix(LOCK_SUFFIX);
+        if claim.as_ref().is_some_and(|claim| claim.is_held_at(&path)) {
             return Ok(false);
         }
         *claim = None;
-        self.make_folder()?;
+        self.create_folder()?;
         // Never waits for a reader of a pipe that stands there.
         let mut options = OpenOptions::new();
         options
@@ -117,15 +120,15 @@ impl StateFile {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(without_waiting());
+            .custom_flags(nonblocking_flag());
         let opened = options.open(&path);
-        let lock = opened.map_err(failed("open", &path))?;
+        let lock = opened.map_err(state_file_io_error("open", &path))?;
         *claim = Some(
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => Claim::Locked(lock),
-                Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(self.path.clone())),
-                Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Claim::Unlocked,
-                Err(error) => return Err(failed("lock", &path)(error.into())),
+                Ok(()) => WriteLock::Held(lock),
+                Err(Errno::WOULDBLOCK) => return Err(StateFileError::Busy(self.path.clone())),
+                Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => WriteLock::Unsupported,
+                Err(error) => return Err(state_file_io_error("lock", &path)(error.into())),
             },
         );
         Ok(true)
@@ -133,13 +136,13 @@ impl StateFile {
 
     /// Reads the newest whole generation. A damaged one, or one of another release, is set aside if this program may
     /// write.
-    pub fn load(&self) -> Loaded {
-        let mut loaded = Loaded {
-            state: None,
+    pub fn load(&self) -> LoadedState {
+        let mut loaded = LoadedState {
+            content: None,
             warnings: Vec::new(),
         };
-        for path in [self.path.clone(), self.beside(PREVIOUS)] {
-            let text = match read(&path) {
+        for path in [self.path.clone(), self.path_with_suffix(PREVIOUS_SUFFIX)] {
+            let text = match read_regular_file(&path) {
                 Ok(text) => text,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -149,39 +152,41 @@ impl StateFile {
                     continue;
                 }
             };
-            match decode(&text) {
+            match decode_state_file(&text) {
                 Ok(state) => {
-                    loaded.state = Some(state);
+                    loaded.content = Some(state);
                     return loaded;
                 }
-                Err(error) => loaded.warnings.push(self.set_aside(&path, &text, &error)),
+                Err(error) => loaded
+                    .warnings
+                    .push(self.quarantine_file(&path, &text, &error)),
             }
         }
         loaded
     }
 
     /// Replaces the file's content; the one before stays as the previous generation.
-    pub fn save(&self, state: &State) -> Result<(), StoreError> {
-        self.claim()?;
-        let next = self.beside(NEXT);
-        self.write(&next, &encode(state))?;
+    pub fn save(&self, state: &StateFileContent) -> Result<(), StateFileError> {
+        self.acquire_write_lock()?;
+        let next = self.path_with_suffix(TEMPORARY_SUFFIX);
+        self.write_file(&next, &encode_state_file(state))?;
         match fs::symlink_metadata(&self.path) {
-            Ok(now) if !now.is_file() => return Err(StoreError::NotAFile(self.path.clone())),
-            Ok(_) => fs::rename(&self.path, self.beside(PREVIOUS))
-                .map_err(failed("rename", &self.path))?,
+            Ok(now) if !now.is_file() => return Err(StateFileError::NotAFile(self.path.clone())),
+            Ok(_) => fs::rename(&self.path, self.path_with_suffix(PREVIOUS_SUFFIX))
+                .map_err(state_file_io_error("rename", &self.path))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("look at", &self.path)(error)),
+            Err(error) => return Err(state_file_io_error("look at", &self.path)(error)),
         }
-        fs::rename(&next, &self.path).map_err(failed("rename", &next))?;
+        fs::rename(&next, &self.path).map_err(state_file_io_error("rename", &next))?;
         let folder = self.folder();
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
         flushed
-            .or_else(unless_unsupported)
-            .map_err(failed("flush", folder))
+            .or_else(ignore_unsupported)
+            .map_err(state_file_io_error("flush", folder))
     }
 
-    fn write(&self, path: &Path, text: &[u8]) -> Result<(), StoreError> {
-        self.make_folder()?;
+    fn write_file(&self, path: &Path, text: &[u8]) -> Result<(), StateFileError> {
+        self.create_folder()?;
         // What a killed program left behind; whatever else stands there is not followed.
         let _ = fs::remove_file(path);
         let opened = OpenOptions::new()
@@ -189,20 +194,20 @@ impl StateFile {
             .create_new(true)
             .mode(0o600)
             .open(path);
-        let mut file = opened.map_err(failed("create", path))?;
+        let mut file = opened.map_err(state_file_io_error("create", path))?;
         let written = file.write_all(text).and_then(|()| file.sync_all());
         if written.is_err() {
             // It would only keep a full disk full.
             let _ = fs::remove_file(path);
         }
-        written.map_err(failed("write", path))
+        written.map_err(state_file_io_error("write", path))
     }
 
     /// Moves a file that cannot be used out of the way; gives the line to tell.
-    fn set_aside(&self, path: &Path, text: &[u8], error: &FormatError) -> String {
+    fn quarantine_file(&self, path: &Path, text: &[u8], error: &StateFormatError) -> String {
         let shown = path.display();
         if self
-            .claim
+            .write_lock
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .is_none()
@@ -210,8 +215,12 @@ impl StateFile {
             return format!("the state file {shown} is not used: {error}");
         }
         let aside = match error {
-            FormatError::Damaged(_) => self.beside(&format!("damaged-{:08x}", xxh3_64(text) >> 32)),
-            FormatError::Version(version) => self.beside(&format!("version-{version}")),
+            StateFormatError::Damaged(_) => {
+                self.path_with_suffix(&format!("damaged-{:08x}", xxh3_64(text) >> 32))
+            }
+            StateFormatError::Version(version) => {
+                self.path_with_suffix(&format!("version-{version}"))
+            }
         };
         match fs::rename(path, &aside) {
             Ok(()) => format!(
@@ -224,13 +233,13 @@ impl StateFile {
         }
     }
 
-    fn make_folder(&self) -> Result<(), StoreError> {
+    fn create_folder(&self) -> Result<(), StateFileError> {
         let folder = self.folder();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(failed("create", folder))
+            .map_err(state_file_io_error("create", folder))
     }
 
     fn folder(&self) -> &Path {
@@ -241,7 +250,7 @@ impl StateFile {
         parent.unwrap_or(Path::new("."))
     }
 
-    fn beside(&self, end: &str) -> PathBuf {
+    fn path_with_suffix(&self, end: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".");
         name.push(end);
@@ -249,15 +258,15 @@ impl StateFile {
     }
 }
 
-fn without_waiting() -> i32 {
+fn nonblocking_flag() -> i32 {
     i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
 }
 
 /// Never waits for a writer of a pipe that stands where a file should.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = OpenOptions::new()
         .read(true)
-        .custom_flags(without_waiting())
+        .custom_flags(nonblocking_flag())
         .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -268,7 +277,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Some file systems cannot flush a folder, and need not.
-fn unless_unsupported(error: io::Error) -> io::Result<()> {
+fn ignore_unsupported(error: io::Error) -> io::Result<()> {
     let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].map(Errno::raw_os_error);
     if error
         .raw_os_error()
@@ -280,7 +289,14 @@ fn unless_unsupported(error: io::Error) -> io::Result<()> {
     }
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+fn state_file_io_error(
+    what: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StateFileError {
     let path = path.to_path_buf();
-    move |error| StoreError::Io { what, path, error }
+    move |error| StateFileError::Io {
+        operation: what,
+        path,
+        error,
+    }
 }

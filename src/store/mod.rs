@@ -11,28 +11,28 @@ mod redis;
 pub mod shared;
 mod wire;
 
-pub use file::{Loaded, StateFile, StoreError};
-pub use format::{FormatError, decode, encode};
+pub use file::{LoadedState, StateFile, StateFileError};
+pub use format::{StateFormatError, decode_state_file, encode_state_file};
 pub use redis::RedisStore;
 
-use crate::domain::{Moment, Saved};
+use crate::domain::{ClockTimestamps, SourceRecord};
 
 /// What is kept, and when it was.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct StateFileContent {
     /// When it was taken, on every clock of the machine.
-    pub taken: Moment,
+    pub taken_at: ClockTimestamps,
     /// What was known of each source.
-    pub sources: Vec<Saved>,
+    pub source_records: Vec<SourceRecord>,
 }
 
-impl State {
+impl StateFileContent {
     /// What was known of each source, its instants moved onto the clock of the run that reads it at `now`.
-    pub fn seen_from(self, now: &Moment) -> Vec<Saved> {
-        let shift = self.taken.shift_to(now);
-        self.sources
+    pub fn into_records_at(self, now: &ClockTimestamps) -> Vec<SourceRecord> {
+        let shift = self.taken_at.clock_shift_ms(now);
+        self.source_records
             .into_iter()
-            .map(|saved| saved.moved(shift, now.at))
+            .map(|saved| saved.shift_clock(shift, now.program_time))
             .collect()
     }
 }

@@ -11,36 +11,37 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Code, Data, End, Failure, Identity, Lapse, Moment, Name, Reading, Saved, SinceBoot, Streak,
-    Time, Trail, Try,
+    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak,
+    JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord,
+    Time,
 };
-use crate::render::rfc3339;
+use crate::render::format_rfc3339;
 
 /// A [`Moment`].
 #[derive(Serialize, Deserialize)]
-pub(super) struct MomentWire {
+pub(super) struct ClockTimestampsDto {
     at: String,
     wall: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    boot: Option<BootWire>,
+    boot: Option<BootUptimeDto>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct BootWire {
+struct BootUptimeDto {
     id: String,
     up_ms: u64,
 }
 
 /// A [`Saved`].
 #[derive(Serialize, Deserialize)]
-pub(super) struct SavedWire<'t> {
+pub(super) struct SourceRecordDto<'t> {
     #[serde(borrow)]
     name: Cow<'t, str>,
     identity: String,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    reading: Option<ReadingWire<'t>>,
+    reading: Option<ReadingDto<'t>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    failure: Option<LapseWire<'t>>,
+    failure: Option<FailureRecordDto<'t>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stamps: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,11 +55,11 @@ pub(super) struct SavedWire<'t> {
     #[serde(default)]
     failures: u32,
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
-    providers: Vec<TryWire<'t>>,
+    providers: Vec<ProviderAttemptDto<'t>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ReadingWire<'t> {
+struct ReadingDto<'t> {
     fetched_at: String,
     #[serde(borrow)]
     provider: Cow<'t, str>,
@@ -67,7 +68,7 @@ struct ReadingWire<'t> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct LapseWire<'t> {
+struct FailureRecordDto<'t> {
     at: String,
     #[serde(borrow)]
     code: Cow<'t, str>,
@@ -76,13 +77,13 @@ struct LapseWire<'t> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct TryWire<'t> {
+struct ProviderAttemptDto<'t> {
     #[serde(borrow)]
     name: Cow<'t, str>,
     last_attempt: String,
     took_us: u64,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    failure: Option<LapseWire<'t>>,
+    failure: Option<FailureRecordDto<'t>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_until: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,186 +92,200 @@ struct TryWire<'t> {
     failures: u32,
 }
 
-impl From<&Moment> for MomentWire {
-    fn from(moment: &Moment) -> Self {
-        let up = |boot: &SinceBoot| u64::try_from(boot.up.as_millis()).unwrap_or(u64::MAX);
-        let boot = moment.boot.as_ref().map(|boot| BootWire {
-            id: boot.id.clone(),
+impl From<&ClockTimestamps> for ClockTimestampsDto {
+    fn from(moment: &ClockTimestamps) -> Self {
+        let up = |boot: &BootUptime| u64::try_from(boot.uptime.as_millis()).unwrap_or(u64::MAX);
+        let boot = moment.boot_uptime.as_ref().map(|boot| BootUptimeDto {
+            id: boot.boot_id.clone(),
             up_ms: up(boot),
         });
         Self {
-            at: rfc3339(moment.at),
-            wall: rfc3339(moment.wall),
+            at: format_rfc3339(moment.program_time),
+            wall: format_rfc3339(moment.wall_time),
             boot,
         }
     }
 }
 
-impl MomentWire {
-    pub(super) fn moment(self) -> Option<Moment> {
-        let boot = self.boot.map(|boot| SinceBoot {
-            id: boot.id,
-            up: Duration::from_millis(boot.up_ms),
+impl ClockTimestampsDto {
+    pub(super) fn into_timestamps(self) -> Option<ClockTimestamps> {
+        let boot = self.boot.map(|boot| BootUptime {
+            boot_id: boot.id,
+            uptime: Duration::from_millis(boot.up_ms),
         });
-        Some(Moment {
-            at: time(&self.at)?,
-            wall: time(&self.wall)?,
-            boot,
+        Some(ClockTimestamps {
+            program_time: parse_time(&self.at)?,
+            wall_time: parse_time(&self.wall)?,
+            boot_uptime: boot,
         })
     }
 }
 
-impl<'t> SavedWire<'t> {
-    pub(super) fn new(saved: &'t Saved) -> Self {
-        let trail = &saved.trail;
+impl<'t> SourceRecordDto<'t> {
+    pub(super) fn new(saved: &'t SourceRecord) -> Self {
+        let trail = &saved.history;
         Self {
             name: saved.name.as_str().into(),
             identity: saved.identity.to_string(),
-            reading: saved.reading.as_deref().and_then(ReadingWire::new),
+            reading: saved.reading.as_deref().and_then(ReadingDto::new),
             failure: saved
                 .failure
                 .as_deref()
-                .map(|lapse| LapseWire::new(lapse.at, &lapse.failure)),
-            stamps: pairs(&saved.stamps),
-            footing: pairs(&saved.footing),
-            last_attempt: trail.last.map(rfc3339),
-            took_us: trail.took.map(micros),
-            failing_since: trail.failing_since.map(rfc3339),
-            failures: trail.failures,
+                .map(|lapse| FailureRecordDto::new(lapse.started_at, &lapse.failure)),
+            stamps: version_pairs(&saved.reading_input_versions),
+            footing: version_pairs(&saved.latest_input_versions),
+            last_attempt: trail.last_attempt.map(format_rfc3339),
+            took_us: trail.last_duration.map(saturating_micros),
+            failing_since: trail.failing_since.map(format_rfc3339),
+            failures: trail.failure_count,
             providers: trail
-                .tries
+                .provider_attempts
                 .iter()
-                .filter(|one| one.end != End::Outrun)
-                .map(|one| TryWire::new(one, trail.streak(&one.provider)))
+                .filter(|one| one.result != ProviderAttemptResult::Superseded)
+                .map(|one| ProviderAttemptDto::new(one, trail.failure_streak(&one.provider)))
                 .collect(),
         }
     }
 
     /// None if it is of nobody that could exist.
-    pub(super) fn saved(self) -> Option<Saved> {
-        let streaks = self.providers.iter().filter_map(TryWire::streak).collect();
-        let trail = Trail {
-            last: self.last_attempt.as_deref().and_then(time),
-            took: self.took_us.map(Duration::from_micros),
-            failing_since: self.failing_since.as_deref().and_then(time),
-            failures: self.failures,
-            next: None,
-            tries: self
+    pub(super) fn into_record(self) -> Option<SourceRecord> {
+        let streaks = self
+            .providers
+            .iter()
+            .filter_map(ProviderAttemptDto::failure_streak)
+            .collect();
+        let trail = AttemptHistory {
+            last_attempt: self.last_attempt.as_deref().and_then(parse_time),
+            last_duration: self.took_us.map(Duration::from_micros),
+            failing_since: self.failing_since.as_deref().and_then(parse_time),
+            failure_count: self.failures,
+            next_attempt: None,
+            provider_attempts: self
                 .providers
                 .into_iter()
-                .filter_map(TryWire::attempt)
+                .filter_map(ProviderAttemptDto::into_attempt)
                 .collect(),
-            streaks,
+            failure_streaks: streaks,
         };
-        Some(Saved {
+        Some(SourceRecord {
             name: Name::new(&self.name).ok()?,
-            identity: Identity::from_text(&self.identity)?,
-            reading: self.reading.and_then(ReadingWire::reading).map(Arc::new),
-            failure: self.failure.and_then(LapseWire::lapse).map(Arc::new),
-            stamps: stamps(&self.stamps)?,
-            footing: stamps(&self.footing)?,
-            trail,
+            identity: SourceIdentity::from_text(&self.identity)?,
+            reading: self
+                .reading
+                .and_then(ReadingDto::into_reading)
+                .map(Arc::new),
+            failure: self
+                .failure
+                .and_then(FailureRecordDto::into_failure_record)
+                .map(Arc::new),
+            reading_input_versions: parse_versions(&self.stamps)?,
+            latest_input_versions: parse_versions(&self.footing)?,
+            history: trail,
         })
     }
 }
 
-impl<'t> ReadingWire<'t> {
+impl<'t> ReadingDto<'t> {
     /// Data is always one JSON value; should it ever not be, nothing is kept of it.
     fn new(reading: &'t Reading) -> Option<Self> {
         let data = serde_json::from_str(reading.data.as_json()).ok()?;
         Some(Self {
-            fetched_at: rfc3339(reading.fetched_at),
+            fetched_at: format_rfc3339(reading.fetched_at),
             provider: reading.provider.as_str().into(),
             data,
         })
     }
 
     /// Data stands in one line wherever it is shown; a file in which it does not was not written by this program.
-    fn reading(self) -> Option<Reading> {
+    fn into_reading(self) -> Option<Reading> {
         let json = Some(self.data.get()).filter(|json| !json.contains(['\n', '\r']))?;
-        let data = Data::from_checked(json);
+        let data = JsonData::from_checked(json);
         Some(Reading {
-            fetched_at: time(&self.fetched_at)?,
+            fetched_at: parse_time(&self.fetched_at)?,
             provider: Name::new(&self.provider).ok()?,
             data,
         })
     }
 }
 
-impl<'t> LapseWire<'t> {
+impl<'t> FailureRecordDto<'t> {
     fn new(at: Time, failure: &'t Failure) -> Self {
         Self {
-            at: rfc3339(at),
+            at: format_rfc3339(at),
             code: failure.code.as_str().into(),
             error: (&*failure.message).into(),
         }
     }
 
-    fn lapse(self) -> Option<Lapse> {
+    fn into_failure_record(self) -> Option<FailureRecord> {
         let failure = Failure::new(Code::from_text(&self.code)?, &*self.error);
-        Some(Lapse {
-            at: time(&self.at)?,
+        Some(FailureRecord {
+            started_at: parse_time(&self.at)?,
             failure,
         })
     }
 }
 
-impl<'t> TryWire<'t> {
-    fn new(one: &'t Try, streak: Option<&Streak>) -> Self {
+impl<'t> ProviderAttemptDto<'t> {
+    fn new(one: &'t ProviderAttempt, streak: Option<&FailureStreak>) -> Self {
         Self {
             name: one.provider.as_str().into(),
-            last_attempt: rfc3339(one.at),
-            took_us: micros(one.took),
-            failure: one.failure().map(|failure| LapseWire::new(one.at, failure)),
-            held_until: one.held_until.map(rfc3339),
-            failing_since: streak.map(|streak| rfc3339(streak.since)),
-            failures: streak.map_or(0, |streak| streak.failures),
+            last_attempt: format_rfc3339(one.started_at),
+            took_us: saturating_micros(one.duration),
+            failure: one
+                .failure()
+                .map(|failure| FailureRecordDto::new(one.started_at, failure)),
+            held_until: one.retry_at.map(format_rfc3339),
+            failing_since: streak.map(|streak| format_rfc3339(streak.since)),
+            failures: streak.map_or(0, |streak| streak.failure_count),
         }
     }
 
-    fn streak(&self) -> Option<Streak> {
-        let since = time(self.failing_since.as_deref()?)?;
-        Some(Streak {
+    fn failure_streak(&self) -> Option<FailureStreak> {
+        let since = parse_time(self.failing_since.as_deref()?)?;
+        Some(FailureStreak {
             provider: Name::new(&self.name).ok()?,
             since,
-            failures: self.failures,
+            failure_count: self.failures,
         })
     }
 
-    fn attempt(self) -> Option<Try> {
-        Some(Try {
+    fn into_attempt(self) -> Option<ProviderAttempt> {
+        Some(ProviderAttempt {
             provider: Name::new(&self.name).ok()?,
-            at: time(&self.last_attempt)?,
-            took: Duration::from_micros(self.took_us),
-            end: self
+            started_at: parse_time(&self.last_attempt)?,
+            duration: Duration::from_micros(self.took_us),
+            result: self
                 .failure
-                .and_then(LapseWire::lapse)
-                .map_or(End::Won, |lapse| End::Failed(lapse.failure)),
-            held_until: self.held_until.as_deref().and_then(time),
+                .and_then(FailureRecordDto::into_failure_record)
+                .map_or(ProviderAttemptResult::Succeeded, |lapse| {
+                    ProviderAttemptResult::Failed(lapse.failure)
+                }),
+            retry_at: self.held_until.as_deref().and_then(parse_time),
         })
     }
 }
 
-fn time(text: &str) -> Option<Time> {
+fn parse_time(text: &str) -> Option<Time> {
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(|stamp| Time::from_millis(stamp.as_millisecond()))
 }
 
-fn micros(span: Duration) -> u64 {
+fn saturating_micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn pairs(stamps: &[(Name, Time)]) -> Vec<(String, String)> {
+fn version_pairs(stamps: &[(Name, Time)]) -> Vec<(String, String)> {
     stamps
         .iter()
-        .map(|(name, at)| (name.to_string(), rfc3339(*at)))
+        .map(|(name, at)| (name.to_string(), format_rfc3339(*at)))
         .collect()
 }
 
-fn stamps(pairs: &[(String, String)]) -> Option<Arc<[(Name, Time)]>> {
+fn parse_versions(pairs: &[(String, String)]) -> Option<Arc<[(Name, Time)]>> {
     pairs
         .iter()
-        .map(|(name, at)| Some((Name::new(name).ok()?, time(at)?)))
+        .map(|(name, at)| Some((Name::new(name).ok()?, parse_time(at)?)))
         .collect()
 }

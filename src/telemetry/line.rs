@@ -12,10 +12,10 @@ use crate::clock::Clock;
 
 /// The time of a line: RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy)]
-pub(super) struct Stamp(pub(super) Clock);
+pub(super) struct LogTimer(pub(super) Clock);
 
-impl Stamp {
-    pub(super) fn write(self, out: &mut impl fmt::Write) -> fmt::Result {
+impl LogTimer {
+    pub(super) fn write_timestamp(self, out: &mut impl fmt::Write) -> fmt::Result {
         let now = jiff::Timestamp::from_millisecond(self.0.now().as_millis())
             .unwrap_or(jiff::Timestamp::MAX);
         write!(out, "{now:.3}")
@@ -23,14 +23,14 @@ impl Stamp {
 }
 
 /// Writes `2026-11-22T06:55:10.734Z WARN  source starts to fail source=btc code=timeout`.
-pub(super) struct Human {
+pub(super) struct TextFormat {
     /// Whose time it is.
-    pub(super) stamp: Stamp,
+    pub(super) timer: LogTimer,
     /// Whether to use ANSI colours.
     pub(super) colour: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Human
+impl<S, N> FormatEvent<S, N> for TextFormat
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
     N: for<'w> FormatFields<'w> + 'static,
@@ -41,29 +41,31 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        self.paint(&mut out, "2", |out| self.stamp.write(out))?;
+        self.write_coloured(&mut out, "2", |out| self.timer.write_timestamp(out))?;
         out.write_char(' ')?;
         let level = event.metadata().level();
-        self.paint(&mut out, hue(*level), |out| write!(out, "{level}"))?;
+        self.write_coloured(&mut out, level_colour_code(*level), |out| {
+            write!(out, "{level}")
+        })?;
         write!(out, "{:width$}", "", width = 6 - level.as_str().len())?;
         let target = event.metadata().target();
         if !target.starts_with(env!("CARGO_PKG_NAME")) {
             write!(out, "{target}: ")?;
         }
-        let mut parts = Parts::default();
+        let mut parts = LogEventParts::default();
         event.record(&mut parts);
-        escape(&mut out, &parts.message)?;
+        write_escaped(&mut out, &parts.message)?;
         for (name, value) in &parts.fields {
             out.write_char(' ')?;
-            self.paint(&mut out, "2", |out| write!(out, "{name}="))?;
-            quote(&mut out, value)?;
+            self.write_coloured(&mut out, "2", |out| write!(out, "{name}="))?;
+            write_quoted(&mut out, value)?;
         }
         out.write_char('\n')
     }
 }
 
-impl Human {
-    fn paint(
+impl TextFormat {
+    fn write_coloured(
         &self,
         out: &mut Writer<'_>,
         code: &str,
@@ -78,7 +80,7 @@ impl Human {
     }
 }
 
-fn hue(level: Level) -> &'static str {
+fn level_colour_code(level: Level) -> &'static str {
     match level {
         Level::ERROR => "31",
         Level::WARN => "33",
@@ -89,23 +91,23 @@ fn hue(level: Level) -> &'static str {
 
 /// An event taken apart: the message goes first, wherever it stands.
 #[derive(Default)]
-struct Parts {
+struct LogEventParts {
     message: String,
     fields: Vec<(&'static str, String)>,
 }
 
-impl Visit for Parts {
+impl Visit for LogEventParts {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.keep(field, format!("{value:?}"));
+        self.store_field(field, format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.keep(field, value.to_owned());
+        self.store_field(field, value.to_owned());
     }
 }
 
-impl Parts {
-    fn keep(&mut self, field: &Field, text: String) {
+impl LogEventParts {
+    fn store_field(&mut self, field: &Field, text: String) {
         match field.name() {
             "message" => self.message = text,
             name => self.fields.push((name, text)),
@@ -114,17 +116,17 @@ impl Parts {
 }
 
 /// As it is, if it can be told apart from what follows; else in quotes.
-fn quote(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+fn write_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"') {
-        return escape(out, text);
+        return write_escaped(out, text);
     }
     out.write_char('"')?;
-    escape(out, &text.replace('\\', "\\\\").replace('"', "\\\""))?;
+    write_escaped(out, &text.replace('\\', "\\\\").replace('"', "\\\""))?;
     out.write_char('"')
 }
 
 /// Control characters would break the line or drive the terminal.
-fn escape(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+fn write_escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     for c in text.chars() {
         if c.is_control() {
             write!(out, "{}", c.escape_debug())?

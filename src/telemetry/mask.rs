@@ -5,70 +5,70 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::domain::{Secrets, Veil};
+use crate::domain::{Redactor, SecretSet};
 
 /// The secrets that no log line shows. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Mask(Arc<RwLock<Veil>>);
+pub struct LogRedactor(Arc<RwLock<Redactor>>);
 
-impl Mask {
+impl LogRedactor {
     /// Takes the secrets of a new configuration; those of the one before stay masked.
-    pub fn replace(&self, secrets: Secrets) {
+    pub fn replace_secrets(&self, secrets: SecretSet) {
         self.0
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .replace(secrets);
+            .replace_secrets(secrets);
     }
 
     /// A writer that masks what goes through it to `inner`.
-    pub(super) fn over<M>(&self, inner: M) -> Masked<M> {
-        Masked {
-            mask: self.clone(),
+    pub(super) fn wrap_writer<M>(&self, inner: M) -> RedactingMakeWriter<M> {
+        RedactingMakeWriter {
+            redactor: self.clone(),
             inner,
         }
     }
 
-    fn apply(&self, line: &str) -> String {
+    fn redact_line(&self, line: &str) -> String {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .mask(line)
+            .redact(line)
     }
 }
 
 /// Makes masking writers over those of `inner`.
-pub(super) struct Masked<M> {
-    mask: Mask,
+pub(super) struct RedactingMakeWriter<M> {
+    redactor: LogRedactor,
     inner: M,
 }
 
-impl<'w, M: MakeWriter<'w>> MakeWriter<'w> for Masked<M> {
-    type Writer = Line<M::Writer>;
+impl<'w, M: MakeWriter<'w>> MakeWriter<'w> for RedactingMakeWriter<M> {
+    type Writer = RedactingWriter<M::Writer>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Line {
-            mask: self.mask.clone(),
-            to: self.inner.make_writer(),
+        RedactingWriter {
+            redactor: self.redactor.clone(),
+            inner: self.inner.make_writer(),
         }
     }
 }
 
 /// Writes whole lines; an event arrives here as one.
-pub(super) struct Line<W> {
-    mask: Mask,
-    to: W,
+pub(super) struct RedactingWriter<W> {
+    redactor: LogRedactor,
+    inner: W,
 }
 
-impl<W: Write> Write for Line<W> {
+impl<W: Write> Write for RedactingWriter<W> {
     /// Never fails: the subscriber would tell about it on standard error, which is what just failed, and panic.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let line = self.mask.apply(&String::from_utf8_lossy(bytes));
-        let _ = self.to.write_all(line.as_bytes());
+        let line = self.redactor.redact_line(&String::from_utf8_lossy(bytes));
+        let _ = self.inner.write_all(line.as_bytes());
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let _ = self.to.flush();
+        let _ = self.inner.flush();
         Ok(())
     }
 }
@@ -78,17 +78,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secrets_of_the_configuration_before_stay_masked() {
-        let mask = Mask::default();
-        mask.replace(Secrets::new(["old-secret".into()]));
-        mask.replace(Secrets::new(["new-secret".into()]));
-        assert_eq!(mask.apply("old-secret new-secret"), "*** ***");
+    fn previous_secrets_stay_redacted() {
+        let mask = LogRedactor::default();
+        mask.replace_secrets(SecretSet::new(["old-secret".into()]));
+        mask.replace_secrets(SecretSet::new(["new-secret".into()]));
+        assert_eq!(mask.redact_line("old-secret new-secret"), "*** ***");
     }
 
     #[test]
-    fn a_closed_standard_error_is_no_failure() {
-        struct Closed;
-        impl Write for Closed {
+    fn closed_stderr_is_ignored() {
+        struct ClosedWriter;
+        impl Write for ClosedWriter {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
@@ -96,9 +96,9 @@ mod tests {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
-        let mut line = Line {
-            mask: Mask::default(),
-            to: Closed,
+        let mut line = RedactingWriter {
+            redactor: LogRedactor::default(),
+            inner: ClosedWriter,
         };
         assert!(line.write_all(b"x\n").is_ok() && line.flush().is_ok());
     }

@@ -14,40 +14,44 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::{self, MakeWriter, time::FormatTime};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-pub use mask::Mask;
-pub use settings::{Format, Settings, SettingsError};
+pub use mask::LogRedactor;
+pub use settings::{LogFormat, LogSettings, LogSettingsError};
 
 use crate::clock::Clock;
-use line::{Human, Stamp};
+use line::{LogTimer, TextFormat};
 
 /// Sends the events of the whole process to standard error, and every panic with them. The [`Mask`] takes the secrets
 /// as soon as they are known. A second call changes nothing but gives a mask of no effect.
-pub fn install(settings: &Settings, clock: Clock) -> Mask {
-    let mask = Mask::default();
-    let subscriber = subscriber(settings, clock, mask.over(std::io::stderr));
+pub fn install(settings: &LogSettings, clock: Clock) -> LogRedactor {
+    let mask = LogRedactor::default();
+    let subscriber = build_subscriber(settings, clock, mask.wrap_writer(std::io::stderr));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        panics::log_them();
+        panics::install_panic_hook();
     }
     mask
 }
 
-fn subscriber<W>(settings: &Settings, clock: Clock, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn build_subscriber<W>(
+    settings: &LogSettings,
+    clock: Clock,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let stamp = Stamp(clock);
+    let stamp = LogTimer(clock);
     let filter = settings.filter.clone();
     let layer = fmt::layer().with_writer(writer);
     match settings.format {
-        Format::Text => {
-            let human = Human {
-                stamp,
+        LogFormat::Text => {
+            let human = TextFormat {
+                timer: stamp,
                 colour: settings.colour,
             };
             let layer = layer.with_ansi(settings.colour).event_format(human);
             Box::new(tracing_subscriber::registry().with(layer.with_filter(filter)))
         }
-        Format::Json => {
+        LogFormat::Json => {
             let layer = layer
                 .json()
                 .flatten_event(true)
@@ -60,9 +64,9 @@ where
     }
 }
 
-impl FormatTime for Stamp {
+impl FormatTime for LogTimer {
     fn format_time(&self, w: &mut fmt::format::Writer<'_>) -> std::fmt::Result {
-        self.write(w)
+        self.write_timestamp(w)
     }
 }
 
@@ -71,12 +75,12 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::domain::Secrets;
+    use crate::domain::SecretSet;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Page {
+    impl std::io::Write for CapturedLog {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -88,30 +92,30 @@ mod tests {
     }
 
     /// What `log` wrote, in this format, with one known secret.
-    fn logged(format: &str, colour: bool, log: impl FnOnce()) -> String {
-        let page = Page::default();
-        let mut settings = Settings::parse(Some("debug"), Some(format)).unwrap();
+    fn capture_log(format: &str, colour: bool, log: impl FnOnce()) -> String {
+        let page = CapturedLog::default();
+        let mut settings = LogSettings::parse(Some("debug"), Some(format)).unwrap();
         settings.colour = colour;
-        let mask = Mask::default();
-        mask.replace(Secrets::new([
+        let mask = LogRedactor::default();
+        mask.replace_secrets(SecretSet::new([
             "hunter2hunter2".into(),
             "quo\"ted\\value".into(),
         ]));
         let writer = {
-            mask.over({
+            mask.wrap_writer({
                 let page = page.clone();
                 move || page.clone()
             })
         };
-        let subscriber = subscriber(&settings, Clock::start(), writer);
+        let subscriber = build_subscriber(&settings, Clock::start(), writer);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
-    fn a_line_is_time_level_message_fields() {
-        let line = logged("text", false, || {
+    fn text_line_has_all_parts() {
+        let line = capture_log("text", false, || {
             tracing::warn!(source = "btc", ms = 12, "starts to fail")
         });
         let (time, rest) = line.split_once(' ').unwrap();
@@ -124,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn one_event_is_one_line_whatever_it_holds() {
-        let line = logged("text", false, || {
+    fn event_is_always_one_line() {
+        let line = capture_log("text", false, || {
             tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines")
         });
         assert!(
@@ -136,14 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn colours_come_only_when_asked_for() {
-        assert!(logged("text", true, || tracing::error!("x")).contains("\u{1b}[31mERROR\u{1b}[0m"));
-        assert!(!logged("text", false, || tracing::error!("x")).contains('\u{1b}'));
+    fn colours_follow_the_setting() {
+        assert!(
+            capture_log("text", true, || tracing::error!("x")).contains("\u{1b}[31mERROR\u{1b}[0m")
+        );
+        assert!(!capture_log("text", false, || tracing::error!("x")).contains('\u{1b}'));
     }
 
     #[test]
     fn json_lines_are_objects() {
-        let line = logged("json", false, || {
+        let line = capture_log("json", false, || {
             tracing::info!(source = "btc", "recovered")
         });
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -156,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_masked_in_messages_and_fields_also_where_they_were_escaped() {
+    fn secrets_are_redacted_in_both_formats() {
         for format in ["text", "json"] {
-            let line = logged(format, false, || {
+            let line = capture_log(format, false, || {
                 tracing::info!(url = "http://x/?k=hunter2hunter2", debug = ?"quo\"ted\\value", "got hunter2hunter2");
             });
             assert!(!line.contains("hunter2") && !line.contains("ted"), "{line}");

@@ -4,11 +4,11 @@ use std::panic::PanicHookInfo;
 
 /// Makes every panic of the process a log line at level error. What a panic means (a flight's failure, a task started
 /// again) is decided where it is caught.
-pub(super) fn log_them() {
-    std::panic::set_hook(Box::new(log));
+pub(super) fn install_panic_hook() {
+    std::panic::set_hook(Box::new(log_panic));
 }
 
-fn log(panic: &PanicHookInfo<'_>) {
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let place = panic
         .location()

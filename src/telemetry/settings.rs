@@ -7,18 +7,18 @@ use tracing_subscriber::filter::Targets;
 
 /// What to log, and how.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct LogSettings {
     /// Which events. Default: `info` and worse
     pub filter: Targets,
     /// How a line looks. Default: text
-    pub format: Format,
+    pub format: LogFormat,
     /// Whether text has ANSI colours. Default: no
     pub colour: bool,
 }
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One object a line.
@@ -27,30 +27,30 @@ pub enum Format {
 
 /// Why a text is no setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum LogSettingsError {
     /// A level that there is not.
     #[error(
         "RESUMEN_LOG: {0:?} is no level; a filter is a level (off, error, warn, info, debug, trace) or target=level, several separated by commas, such as info,resumen::http=debug"
     )]
-    Level(String),
+    UnknownLevel(String),
     /// `=level`
     #[error("RESUMEN_LOG: a target is missing before the `=` of {0:?}")]
-    NoTarget(String),
+    MissingTarget(String),
     /// Neither text nor json.
     #[error("RESUMEN_LOG_FORMAT: {0:?} is no format; it is text or json")]
-    Format(String),
+    UnknownFormat(String),
 }
 
-impl Settings {
+impl LogSettings {
     /// Reads the two variables; unset and empty ones give the defaults.
-    pub fn parse(filter: Option<&str>, format: Option<&str>) -> Result<Self, SettingsError> {
+    pub fn parse(filter: Option<&str>, format: Option<&str>) -> Result<Self, LogSettingsError> {
         let format = match format.unwrap_or_default() {
-            "" | "text" => Format::Text,
-            "json" => Format::Json,
-            other => return Err(SettingsError::Format(other.to_owned())),
+            "" | "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => return Err(LogSettingsError::UnknownFormat(other.to_owned())),
         };
         Ok(Self {
-            filter: targets(filter.unwrap_or_default())?,
+            filter: parse_targets(filter.unwrap_or_default())?,
             format,
             colour: false,
         })
@@ -58,26 +58,26 @@ impl Settings {
 }
 
 /// Stricter than the filter's own parser, which takes a misspelt level for the name of a target and logs nothing.
-fn targets(text: &str) -> Result<Targets, SettingsError> {
+fn parse_targets(text: &str) -> Result<Targets, LogSettingsError> {
     let mut targets = Targets::new().with_default(LevelFilter::INFO);
     for directive in text.split(',').map(str::trim).filter(|d| !d.is_empty()) {
         targets = match directive.split_once('=') {
-            None => targets.with_default(level(directive)?),
-            Some(("", _)) => return Err(SettingsError::NoTarget(directive.to_owned())),
+            None => targets.with_default(parse_level(directive)?),
+            Some(("", _)) => return Err(LogSettingsError::MissingTarget(directive.to_owned())),
             Some((target, name)) => {
-                targets.with_target(target.trim_end(), level(name.trim_start())?)
+                targets.with_target(target.trim_end(), parse_level(name.trim_start())?)
             }
         };
     }
     Ok(targets)
 }
 
-fn level(name: &str) -> Result<LevelFilter, SettingsError> {
+fn parse_level(name: &str) -> Result<LevelFilter, LogSettingsError> {
     let number = name.starts_with(|c: char| c.is_ascii_digit());
     let known = LevelFilter::from_str(name)
         .ok()
         .filter(|_| !number && !name.is_empty());
-    known.ok_or_else(|| SettingsError::Level(name.to_owned()))
+    known.ok_or_else(|| LogSettingsError::UnknownLevel(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -86,23 +86,23 @@ mod tests {
 
     use super::*;
 
-    fn filter(text: &str) -> Targets {
-        Settings::parse(Some(text), None).unwrap().filter
+    fn parse_filter(text: &str) -> Targets {
+        LogSettings::parse(Some(text), None).unwrap().filter
     }
 
     #[test]
-    fn levels_and_targets() {
-        assert!(filter("").would_enable("resumen", &Level::INFO));
-        assert!(!filter("").would_enable("resumen", &Level::DEBUG));
-        assert!(!filter("off").would_enable("resumen", &Level::ERROR));
-        let one_room = filter("warn, resumen::http=trace");
+    fn filter_sets_levels_by_target() {
+        assert!(parse_filter("").would_enable("resumen", &Level::INFO));
+        assert!(!parse_filter("").would_enable("resumen", &Level::DEBUG));
+        assert!(!parse_filter("off").would_enable("resumen", &Level::ERROR));
+        let one_room = parse_filter("warn, resumen::http=trace");
         assert!(one_room.would_enable("resumen::http::front", &Level::TRACE));
         assert!(!one_room.would_enable("resumen::cache", &Level::INFO));
-        assert!(filter("resumen::http=debug").would_enable("resumen::cache", &Level::INFO));
+        assert!(parse_filter("resumen::http=debug").would_enable("resumen::cache", &Level::INFO));
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_levels_that_there_are() {
+    fn invalid_settings_are_refused() {
         for bad in [
             "loud",
             "resumen=loud",
@@ -112,18 +112,18 @@ mod tests {
             "3",
             "resumen=7",
         ] {
-            let error = Settings::parse(Some(bad), None).unwrap_err().to_string();
+            let error = LogSettings::parse(Some(bad), None).unwrap_err().to_string();
             assert!(error.starts_with("RESUMEN_LOG: "), "{bad}: {error}");
         }
         assert!(
-            Settings::parse(None, Some("xml"))
+            LogSettings::parse(None, Some("xml"))
                 .unwrap_err()
                 .to_string()
                 .contains("text or json")
         );
         assert_eq!(
-            Settings::parse(None, Some("json")).unwrap().format,
-            Format::Json
+            LogSettings::parse(None, Some("json")).unwrap().format,
+            LogFormat::Json
         );
     }
 }

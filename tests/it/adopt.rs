@@ -4,24 +4,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::domain::{Code, Kind, Pace, Source};
+use resumen::domain::{Code, Schedule, Source, SourceKind};
 use tokio::time::{Instant, sleep};
 
-use crate::support::scripted::{Act, Rig, Scripted, pace, provider, source};
+use crate::support::scripted::{
+    ScriptedAction, ScriptedFetch, TestCore, test_provider, test_schedule, test_source,
+};
 
-const MOMENT: Duration = Duration::from_millis(100);
-const TIMEOUT: Duration = Duration::from_secs(4);
+const SHORT_DELAY: Duration = Duration::from_millis(100);
+const LIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The source under another filter.
-fn refiltered(old: &Source) -> Arc<Source> {
-    let Kind::Fetched { pace, .. } = &old.kind else {
+fn with_other_filter(old: &Source) -> Arc<Source> {
+    let SourceKind::Fetched { schedule: pace, .. } = &old.kind else {
         panic!("not fetched")
     };
-    let mut new = provider(old.providers()[0].name.as_str());
+    let mut new = test_provider(old.providers()[0].name.as_str());
     new.extract = ".x".into();
-    let kind = Kind::Fetched {
+    let kind = SourceKind::Fetched {
         providers: vec![new],
-        pace: *pace,
+        schedule: *pace,
     };
     Arc::new(Source {
         kind,
@@ -30,111 +32,116 @@ fn refiltered(old: &Source) -> Arc<Source> {
 }
 
 /// `a` by `p`, whose first answer never comes, and `b` by `q`, which answers.
-fn rig(sources: &[Arc<Source>]) -> Rig {
-    let providers = Scripted::default();
-    providers.script("p", |n| {
+fn start_core(sources: &[Arc<Source>]) -> TestCore {
+    let providers = ScriptedFetch::default();
+    providers.set_script("p", |n| {
         if n == 0 {
-            Act::Silent
+            ScriptedAction::TimeOut
         } else {
-            Act::Fail(Code::NotJson, MOMENT)
+            ScriptedAction::Fail(Code::NotJson, SHORT_DELAY)
         }
     });
-    providers.script("q", |_| Act::Answer("1", MOMENT));
-    Rig::start(sources, providers)
+    providers.set_script("q", |_| ScriptedAction::Respond("1", SHORT_DELAY));
+    TestCore::start(sources, providers)
 }
 
-fn both() -> [Arc<Source>; 2] {
-    [source("a", &["p"], pace()), source("b", &["q"], pace())]
+fn two_sources() -> [Arc<Source>; 2] {
+    [
+        test_source("a", &["p"], test_schedule()),
+        test_source("b", &["q"], test_schedule()),
+    ]
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_under_an_old_filter_ends_and_the_new_one_is_tried_at_once() {
-    let [a, b] = both();
-    let rig = rig(&[Arc::clone(&a), Arc::clone(&b)]);
-    sleep(MOMENT * 5).await;
-    let begun = rig.providers.calls("p")[0];
-    let waiter = rig.live(&["a"], TIMEOUT);
+async fn new_filter_restarts_flight() {
+    let [a, b] = two_sources();
+    let rig = start_core(&[Arc::clone(&a), Arc::clone(&b)]);
+    sleep(SHORT_DELAY * 5).await;
+    let begun = rig.providers.call_times("p")[0];
+    let waiter = rig.live_results(&["a"], LIVE_TIMEOUT);
     let reload = async {
-        sleep(MOMENT).await;
-        rig.engine.adopt(&[refiltered(&a), b], TIMEOUT).unwrap();
+        sleep(SHORT_DELAY).await;
+        rig.core
+            .replace_sources(&[with_other_filter(&a), b], LIVE_TIMEOUT)
+            .unwrap();
     };
     let (answer, ()) = tokio::join!(waiter, reload);
     assert_eq!(
         answer["resultados"]["a"]["code"], "pending",
         "whoever waited for the old one need not any more"
     );
-    assert_eq!(rig.providers.cancelled(), ["p"]);
+    assert_eq!(rig.providers.cancelled_calls(), ["p"]);
     sleep(Duration::from_secs(1)).await;
-    let calls = rig.providers.calls("p");
+    let calls = rig.providers.call_times("p");
     assert_eq!(
         (calls.len(), calls[1] - begun),
-        (2, pace().min_interval),
+        (2, test_schedule().min_interval),
         "as soon as it may"
     );
-    assert_eq!(rig.now()["resultados"]["a"]["code"], "not_json");
+    assert_eq!(rig.current_results()["resultados"]["a"]["code"], "not_json");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_stays_the_same_keeps_its_flight_its_reading_and_its_plan() {
-    let [a, b] = both();
-    let rig = rig(&[Arc::clone(&a), Arc::clone(&b)]);
-    sleep(MOMENT * 5).await;
-    let before = rig.now()["resultados"]["b"].clone();
-    let planned = rig.engine.cache.snapshot().next_attempt(1);
+async fn unchanged_source_survives_reload() {
+    let [a, b] = two_sources();
+    let rig = start_core(&[Arc::clone(&a), Arc::clone(&b)]);
+    sleep(SHORT_DELAY * 5).await;
+    let before = rig.current_results()["resultados"]["b"].clone();
+    let planned = rig.core.cache.snapshot().next_attempt(1);
     for _ in 0..20 {
-        rig.engine
-            .adopt(&[Arc::clone(&a), Arc::clone(&b)], TIMEOUT)
+        rig.core
+            .replace_sources(&[Arc::clone(&a), Arc::clone(&b)], LIVE_TIMEOUT)
             .unwrap();
-        sleep(MOMENT).await;
+        sleep(SHORT_DELAY).await;
     }
-    assert_eq!(rig.engine.cache.snapshot().next_attempt(1), planned);
+    assert_eq!(rig.core.cache.snapshot().next_attempt(1), planned);
     assert_eq!(
-        rig.now()["resultados"]["b"]["fetched_at"],
+        rig.current_results()["resultados"]["b"]["fetched_at"],
         before["fetched_at"]
     );
     assert_eq!(
         (
-            rig.providers.calls("p").len(),
-            rig.providers.calls("q").len()
+            rig.providers.call_times("p").len(),
+            rig.providers.call_times("q").len()
         ),
         (1, 1)
     );
     sleep(Duration::from_secs(2)).await;
     assert_eq!(
-        rig.now()["resultados"]["a"]["code"],
+        rig.current_results()["resultados"]["a"]["code"],
         "timeout",
         "its flight landed"
     );
-    assert!(rig.providers.cancelled().is_empty());
+    assert!(rig.providers.cancelled_calls().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_is_gone_is_not_asked_any_more() {
-    let [a, b] = both();
-    let rig = rig(&[a, Arc::clone(&b)]);
-    sleep(MOMENT * 5).await;
-    rig.engine.adopt(&[b], TIMEOUT).unwrap();
+async fn removed_source_is_not_called() {
+    let [a, b] = two_sources();
+    let rig = start_core(&[a, Arc::clone(&b)]);
+    sleep(SHORT_DELAY * 5).await;
+    rig.core.replace_sources(&[b], LIVE_TIMEOUT).unwrap();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(rig.providers.cancelled(), ["p"]);
-    assert_eq!(rig.providers.calls("p").len(), 1);
-    assert!(rig.now()["resultados"].get("a").is_none());
+    assert_eq!(rig.providers.cancelled_calls(), ["p"]);
+    assert_eq!(rig.providers.call_times("p").len(), 1);
+    assert!(rig.current_results()["resultados"].get("a").is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shorter_interval_counts_from_the_latest_attempt() {
-    let slow = Pace {
+async fn shorter_interval_counts_from_last_attempt() {
+    let slow = Schedule {
         interval: Duration::from_secs(600),
-        ..pace()
+        ..test_schedule()
     };
-    let providers = Scripted::default();
-    providers.script("q", |_| Act::Answer("1", MOMENT));
-    let rig = Rig::start(&[source("b", &["q"], slow)], providers);
+    let providers = ScriptedFetch::default();
+    providers.set_script("q", |_| ScriptedAction::Respond("1", SHORT_DELAY));
+    let rig = TestCore::start(&[test_source("b", &["q"], slow)], providers);
     sleep(Duration::from_secs(10)).await;
-    rig.engine
-        .adopt(&[source("b", &["q"], pace())], TIMEOUT)
+    rig.core
+        .replace_sources(&[test_source("b", &["q"], test_schedule())], LIVE_TIMEOUT)
         .unwrap();
     sleep(Duration::from_secs(10)).await;
-    let calls: Vec<Instant> = rig.providers.calls("q");
+    let calls: Vec<Instant> = rig.providers.call_times("q");
     assert_eq!((calls[1] - calls[0]).as_secs(), 15);
     assert_eq!(calls.len(), 2);
 }

@@ -8,25 +8,25 @@ use std::process::Command;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Name, Secrets};
+use resumen::domain::{Name, SecretSet};
 use resumen::fetch::{Fetch as _, HttpFetch};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
 
-use crate::fetch::{ask, provider};
-use crate::support::fault::{self, FaultServer, Playbook, Script};
-use crate::support::served::{SOON, Served};
+use crate::fetch::{lookup_result, scenario_provider};
+use crate::support::fault::{self, FaultPlan, FaultScript, FaultyProvider};
+use crate::support::served::{TestApp, WAIT_LIMIT};
 
 /// Live requests at the same time.
-const CROWD: usize = 10_000;
+const LIVE_CLIENTS: usize = 10_000;
 
 /// Sources that fail in the worst ways, or are healthy.
-const SOURCES: usize = 64;
+const SOURCE_COUNT: usize = 64;
 
 /// Slices of each kind, by turns, so that whatever else the machine does falls on both.
-const SLICES: usize = 6;
+const SLICE_COUNT: usize = 6;
 
-fn providers() -> Runtime {
+fn provider_runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -34,9 +34,9 @@ fn providers() -> Runtime {
         .unwrap()
 }
 
-async fn serve(script: &[&str]) -> FaultServer {
-    FaultServer::start(Playbook {
-        scripts: vec![Script::parse(script)],
+async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
+    FaultyProvider::start(FaultPlan {
+        scripts: vec![FaultScript::parse(script)],
         tls: None,
         prelude: None,
     })
@@ -45,31 +45,31 @@ async fn serve(script: &[&str]) -> FaultServer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints a figure"]
-async fn ten_thousand_live_requests_make_one_call_per_source() {
+async fn live_burst_makes_one_call_per_source() {
     let mut servers = Vec::new();
     for _ in 0..3 {
-        servers.push(serve(&["sleep 2s", "json {}", "again"]).await);
+        servers.push(start_scripted_provider(&["sleep 2s", "json {}", "again"]).await);
     }
-    let source = |(n, server): (usize, &FaultServer)| {
+    let source = |(n, server): (usize, &FaultyProvider)| {
         format!(
             "[sources.s{n}]\nurl = \"http://{}/\"\ninterval = \"1h\"\ntimeout = \"1m\"\n",
             server.address
         )
     };
     let sources: String = servers.iter().enumerate().map(source).collect();
-    let served = Served::start(&format!("[store]\npath = \"\"\n{sources}"));
+    let served = TestApp::start(&format!("[store]\npath = \"\"\n{sources}"));
     let names: Vec<Name> = (0..3)
         .map(|n| Name::new(format!("s{n}").as_str()).unwrap())
         .collect();
     let mut crowd = JoinSet::new();
-    for _ in 0..CROWD {
+    for _ in 0..LIVE_CLIENTS {
         let (live, clock, names) = (
-            served.service.engine.live.clone(),
-            served.service.engine.clock,
+            served.service.core.live.clone(),
+            served.service.core.clock,
             names.clone(),
         );
         crowd.spawn(async move {
-            live.gather(
+            live.fetch_sources(
                 &names,
                 Duration::ZERO,
                 clock.deadline(Duration::from_secs(60)),
@@ -81,20 +81,20 @@ async fn ten_thousand_live_requests_make_one_call_per_source() {
     assert!(answers.iter().all(|answer| {
         answer
             .snapshot
-            .entries()
+            .source_states()
             .iter()
             .all(|entry| entry.reading.is_some())
     }));
     let calls: Vec<usize> = servers
         .iter()
-        .map(|server| server.seen.heads().len())
+        .map(|server| server.counters.request_heads().len())
         .collect();
-    println!("{CROWD} concurrent live requests for 3 sources: {calls:?} upstream calls");
+    println!("{LIVE_CLIENTS} concurrent live requests for 3 sources: {calls:?} upstream calls");
     assert_eq!(calls, [1, 1, 1]);
 }
 
 /// The worst that providers do, each to a sixteenth of the sources.
-const WORST: [&[&str]; 4] = [
+const WORST_SCRIPTS: [&[&str]; 4] = [
     &[
         "head 200 | Content-Encoding: gzip",
         "send gzip zeros 200000000",
@@ -107,53 +107,53 @@ const WORST: [&[&str]; 4] = [
     ],
 ];
 
-const HEALTHY: [&[&str]; 4] = [&["json {\"n\":1}", "again"]; 4];
+const HEALTHY_SCRIPTS: [&[&str]; 4] = [&["json {\"n\":1}", "again"]; 4];
 
 /// What reading the snapshot costs in one slice.
 #[derive(Debug, Clone, Copy)]
-struct Slice {
+struct ReadCost {
     /// Nanoseconds of the serving threads' processor time per read.
-    cpu: u64,
+    cpu_nanos: u64,
     /// Nanoseconds that a read took, the slowest of a hundred.
-    p99: u64,
+    p99_nanos: u64,
 }
 
 #[test]
 #[ignore = "takes a minute; prints figures"]
-fn readers_do_not_notice_that_every_source_fails() {
+fn failing_sources_do_not_slow_readers() {
     let (mut healthy, mut failing) = (Vec::new(), Vec::new());
-    for _ in 0..SLICES {
-        healthy.push(slice(&HEALTHY));
-        failing.push(slice(&WORST));
+    for _ in 0..SLICE_COUNT {
+        healthy.push(measure_slice(&HEALTHY_SCRIPTS));
+        failing.push(measure_slice(&WORST_SCRIPTS));
     }
-    let ratio = |of: fn(&Slice) -> u64| median(&failing, of) / median(&healthy, of);
-    let micros = |slices: &[Slice], of: fn(&Slice) -> u64| median(slices, of) / 1e3;
+    let ratio = |of: fn(&ReadCost) -> u64| median(&failing, of) / median(&healthy, of);
+    let micros = |slices: &[ReadCost], of: fn(&ReadCost) -> u64| median(slices, of) / 1e3;
     println!(
-        "a cached read while {SOURCES} sources fail in the worst ways, and while all are healthy (medians of {SLICES} slices by turns):\n\
+        "a cached read while {SOURCE_COUNT} sources fail in the worst ways, and while all are healthy (medians of {SLICE_COUNT} slices by turns):\n\
          serving threads' CPU {:.1} µs against {:.1} µs ({:.2} ×), p99 {:.0} µs against {:.0} µs ({:.2} ×)",
-        micros(&failing, |s| s.cpu),
-        micros(&healthy, |s| s.cpu),
-        ratio(|s| s.cpu),
-        micros(&failing, |s| s.p99),
-        micros(&healthy, |s| s.p99),
-        ratio(|s| s.p99),
+        micros(&failing, |s| s.cpu_nanos),
+        micros(&healthy, |s| s.cpu_nanos),
+        ratio(|s| s.cpu_nanos),
+        micros(&failing, |s| s.p99_nanos),
+        micros(&healthy, |s| s.p99_nanos),
+        ratio(|s| s.p99_nanos),
     );
-    assert!(ratio(|s| s.cpu) < 1.5);
+    assert!(ratio(|s| s.cpu_nanos) < 1.5);
 }
 
-fn median(slices: &[Slice], of: fn(&Slice) -> u64) -> f64 {
+fn median(slices: &[ReadCost], of: fn(&ReadCost) -> u64) -> f64 {
     let mut values: Vec<u64> = slices.iter().map(of).collect();
     values.sort_unstable();
     values[values.len() / 2] as f64
 }
 
 /// Two seconds of reading one after the other from a service of its own.
-fn slice(scripts: &[&[&str]; 4]) -> Slice {
-    let runtime = providers();
-    let servers: Vec<FaultServer> = runtime.block_on(async {
+fn measure_slice(scripts: &[&[&str]; 4]) -> ReadCost {
+    let runtime = provider_runtime();
+    let servers: Vec<FaultyProvider> = runtime.block_on(async {
         let mut servers = Vec::new();
         for script in scripts {
-            servers.push(serve(script).await);
+            servers.push(start_scripted_provider(script).await);
         }
         servers
     });
@@ -163,31 +163,31 @@ fn slice(scripts: &[&[&str]; 4]) -> Slice {
             servers[n % 4].address
         )
     };
-    let sources: String = (0..SOURCES).map(source).collect();
+    let sources: String = (0..SOURCE_COUNT).map(source).collect();
     let defaults = "[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\nttl = \"1m\"\n";
-    let served = Served::start(&format!("[store]\npath = \"\"\n{defaults}{sources}"));
+    let served = TestApp::start(&format!("[store]\npath = \"\"\n{defaults}{sources}"));
     served.get("/resumen");
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (clock, cpu) = (Clock::start(), serving());
-    let (begun, mut took) = (clock.mark(), Vec::new());
-    while clock.since(begun) < Duration::from_secs(2) {
-        let asked = clock.mark();
+    let (clock, cpu) = (Clock::start(), worker_cpu_nanos());
+    let (begun, mut took) = (clock.time_point(), Vec::new());
+    while clock.elapsed_since(begun) < Duration::from_secs(2) {
+        let asked = clock.time_point();
         stream
             .write_all(b"GET /resumen HTTP/1.1\r\nHost: reader\r\n\r\n")
             .unwrap();
-        read(&mut reader);
-        took.push(clock.since(asked).as_nanos() as u64);
+        read_snapshot(&mut reader);
+        took.push(clock.elapsed_since(asked).as_nanos() as u64);
     }
     took.sort_unstable();
-    Slice {
-        cpu: (serving() - cpu) / took.len() as u64,
-        p99: took[took.len() * 99 / 100],
+    ReadCost {
+        cpu_nanos: (worker_cpu_nanos() - cpu) / took.len() as u64,
+        p99_nanos: took[took.len() * 99 / 100],
     }
 }
 
-fn read(reader: &mut impl std::io::BufRead) {
+fn read_snapshot(reader: &mut impl std::io::BufRead) {
     let (mut line, mut length) = (String::new(), 0);
     while line != "\r\n" {
         line.clear();
@@ -201,7 +201,7 @@ fn read(reader: &mut impl std::io::BufRead) {
 }
 
 /// Nanoseconds of processor time that the serving threads of this process have had.
-fn serving() -> u64 {
+fn worker_cpu_nanos() -> u64 {
     let tasks = fs::read_dir("/proc/self/task")
         .unwrap()
         .map(|task| task.unwrap().path());
@@ -220,7 +220,7 @@ fn serving() -> u64 {
 
 /// Counts are of the whole process, so this one has a process of its own.
 #[test]
-fn no_fault_leaves_a_task_or_a_descriptor_behind() {
+fn faults_leak_no_task_or_descriptor() {
     let inner = [
         "--ignored",
         "--exact",
@@ -241,34 +241,40 @@ fn no_fault_leaves_a_task_or_a_descriptor_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "in a process of its own, which the test above makes; prints figures"]
-async fn every_fault_three_times() {
+async fn child_runs_every_fault_three_times() {
     let mut faults = Vec::new();
-    for scenario in fault::all() {
-        let server = scenario.serve().await;
+    for scenario in fault::load_scenarios() {
+        let server = scenario.start_provider().await;
         faults.push((scenario, server));
     }
-    let before = held();
+    let before = count_tasks_and_descriptors();
     for _ in 0..3 {
         for (scenario, server) in &faults {
             let clock = Clock::start();
-            let fetch = HttpFetch::with_lookup(clock, Secrets::default(), ask(&scenario.lookup));
+            let fetch = HttpFetch::with_resolver(
+                clock,
+                SecretSet::default(),
+                lookup_result(&scenario.lookup),
+            );
             let deadline = clock.deadline(Duration::from_millis(100));
-            let _ = fetch.fetch(&provider(scenario, server), deadline).await;
+            let _ = fetch
+                .fetch(&scenario_provider(scenario, server), deadline)
+                .await;
         }
     }
     // Providers notice a little later that their client has gone; a lookup that never ends is one task by design.
     let silent = faults
         .iter()
-        .filter(|(scenario, _)| scenario.lookup.is_silent())
+        .filter(|(scenario, _)| scenario.lookup.never_resolves())
         .count();
     let all_gone = |now: (usize, usize)| now.0 <= before.0 + 3 * silent && now.1 <= before.1;
     let wait = async {
-        while !all_gone(held()) {
+        while !all_gone(count_tasks_and_descriptors()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let gone = tokio::time::timeout(SOON, wait).await;
-    let after = held();
+    let gone = tokio::time::timeout(WAIT_LIMIT, wait).await;
+    let after = count_tasks_and_descriptors();
     println!(
         "after {} attempts: {} tasks (before: {}, {silent} lookups never end), {} descriptors (before: {})",
         3 * faults.len(),
@@ -281,7 +287,7 @@ async fn every_fault_three_times() {
 }
 
 /// Tasks of this runtime, and descriptors of the process.
-fn held() -> (usize, usize) {
+fn count_tasks_and_descriptors() -> (usize, usize) {
     (
         Handle::current().metrics().num_alive_tasks(),
         fs::read_dir("/proc/self/fd").unwrap().count(),

@@ -10,32 +10,32 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use resumen::clock::Clock;
-use resumen::domain::Secrets;
-use resumen::telemetry::{Settings, install};
+use resumen::domain::SecretSet;
+use resumen::telemetry::{LogSettings, install};
 use rustix::process::Signal;
 
-use crate::program::{Program, command, get};
-use crate::support::echo::{self, PLACES};
-use crate::support::fault::FaultServer;
-use crate::survival::until;
+use crate::program::{TestProcess, http_get, program_command};
+use crate::support::echo::{self, ECHO_PLACES};
+use crate::support::fault::FaultyProvider;
+use crate::survival::wait_until;
 
 /// In every secret below, so that one word finds them all, whole or in part, in any encoding that keeps letters.
-const CANARY: &str = "canary";
+const CANARY_WORD: &str = "canary";
 
 /// Secrets that look different wherever they are escaped or encoded, one for each place and generation.
-struct Nest {
+struct SecretFixture {
     folder: tempfile::TempDir,
     provider: std::net::SocketAddr,
-    closed: FaultServer,
+    closed: FaultyProvider,
 }
 
-impl Nest {
+impl SecretFixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
             folder,
-            provider: echo::start(),
-            closed: FaultServer::closed(),
+            provider: echo::start_echo_provider(),
+            closed: FaultyProvider::with_closed_port(),
         }
     }
 
@@ -47,11 +47,11 @@ impl Nest {
         )
         .unwrap();
         let draft = self.folder.path().join("draft");
-        fs::write(&draft, self.text(generation) + more).unwrap();
+        fs::write(&draft, self.config_text(generation) + more).unwrap();
         fs::rename(draft, self.folder.path().join("resumen.toml")).unwrap();
     }
 
-    fn text(&self, generation: &str) -> String {
+    fn config_text(&self, generation: &str) -> String {
         let userinfo = format!("us{generation}-canary%2Fname:pa%20{generation}-canary%22word");
         let mut text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n\
@@ -60,9 +60,9 @@ impl Nest {
             closed = self.closed.address,
         );
         text.extend(
-            PLACES
+            ECHO_PLACES
                 .iter()
-                .map(|place| self.source(place, &userinfo, generation)),
+                .map(|place| self.source_table(place, &userinfo, generation)),
         );
         let closed = self.closed.address;
         text + &format!(
@@ -74,7 +74,7 @@ impl Nest {
         )
     }
 
-    fn source(&self, place: &str, userinfo: &str, generation: &str) -> String {
+    fn source_table(&self, place: &str, userinfo: &str, generation: &str) -> String {
         let extract = if place == "filter" {
             "error(.why)"
         } else {
@@ -89,23 +89,23 @@ impl Nest {
         )
     }
 
-    fn command(&self, arguments: &[&str], format: &str) -> Command {
+    fn build_command(&self, arguments: &[&str], format: &str) -> Command {
         let variables = [
             ("KEY", "en+vir/canary?'é{}"),
             ("BODY", "bo/dy canary 'é&"),
             ("RESUMEN_LOG", "trace"),
             ("RESUMEN_LOG_FORMAT", format),
         ];
-        let mut command = command(arguments, &variables);
+        let mut command = program_command(arguments, &variables);
         command.current_dir(self.folder.path());
         command
     }
 
     /// Runs a command to its end: everything that it prints.
-    fn prints(&self, arguments: &[&str], code: i32) -> String {
-        let ended = Program::start(&mut self.command(arguments, "text")).end();
-        assert_eq!(ended.code, Some(code), "{ended:?}");
-        ended.out + &ended.err
+    fn run_and_collect(&self, arguments: &[&str], code: i32) -> String {
+        let ended = TestProcess::start(&mut self.build_command(arguments, "text")).wait_for_exit();
+        assert_eq!(ended.exit_code, Some(code), "{ended:?}");
+        ended.stdout + &ended.stderr
     }
 }
 
@@ -114,7 +114,7 @@ fn assert_clean(what: &str, text: &str) {
     assert!(!text.is_empty(), "{what} is empty");
     let line = text
         .lines()
-        .find(|line| line.to_lowercase().contains(CANARY));
+        .find(|line| line.to_lowercase().contains(CANARY_WORD));
     assert!(line.is_none(), "{what} tells a secret: {line:?}");
     for generation in ["one", "two"] {
         let plain = format!("us{generation}-canary/name:pa {generation}-canary\"word");
@@ -126,7 +126,7 @@ fn assert_clean(what: &str, text: &str) {
 }
 
 /// The first event of the stream.
-fn first_event(base: &str) -> String {
+fn read_first_event(base: &str) -> String {
     let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
     write!(
         stream,
@@ -137,8 +137,8 @@ fn first_event(base: &str) -> String {
     lines.find(|line| line.starts_with("data:")).unwrap()
 }
 
-fn look_at_everything(base: &str, folder: &Path, sources: usize) {
-    let live = get(base, "/resumen?fresh=1&timeout=9").body;
+fn scan_every_output(base: &str, folder: &Path, sources: usize) {
+    let live = http_get(base, "/resumen?fresh=1&timeout=9").body;
     assert_eq!(live.matches("\"ms\":").count(), sources, "{live}");
     assert!(
         live.matches("***").count() >= 4,
@@ -154,47 +154,48 @@ fn look_at_everything(base: &str, folder: &Path, sources: usize) {
         "/openapi.json",
         "/resumen?sources=nobody",
     ] {
-        let answer = get(base, path);
+        let answer = http_get(base, path);
         assert_clean(path, &(answer.head + &answer.body));
     }
-    assert_clean("the stream", &first_event(base));
-    until(|| folder.join("state.json").exists());
+    assert_clean("the stream", &read_first_event(base));
+    wait_until(|| folder.join("state.json").exists());
     assert_clean(
         "the state file",
         &fs::read_to_string(folder.join("state.json")).unwrap(),
     );
 }
 
-fn a_service_tells_nothing(format: &str) {
-    let nest = Nest::new();
-    let sources = PLACES.len() + 3;
+fn assert_service_is_clean(format: &str) {
+    let nest = SecretFixture::new();
+    let sources = ECHO_PLACES.len() + 3;
     nest.write("one", "");
-    let program = Program::start(&mut nest.command(&["serve", "--config", "resumen.toml"], format));
-    let line = program.err_line("listens");
+    let program =
+        TestProcess::start(&mut nest.build_command(&["serve", "--config", "resumen.toml"], format));
+    let line = program.wait_for_stderr_line("listens");
     let address = line.split("127.0.0.1:").nth(1).unwrap();
     let port: String = address.chars().take_while(char::is_ascii_digit).collect();
     let base = format!("http://127.0.0.1:{port}");
-    look_at_everything(&base, nest.folder.path(), sources);
+    scan_every_output(&base, nest.folder.path(), sources);
 
     nest.write("two", "");
     let mut log = line;
-    program.signal(Signal::HUP);
-    log += &program.err_line("was taken over");
-    look_at_everything(&base, nest.folder.path(), sources);
+    program.send_signal(Signal::HUP);
+    log += &program.wait_for_stderr_line("was taken over");
+    scan_every_output(&base, nest.folder.path(), sources);
 
     nest.write(
         "one",
         "[sources.bad]\nurl = \"htp://us:bad-canary@x/?k=bad-canary\"\nheaders = { X = \"bad-canary\\n\" }\n",
     );
-    program.signal(Signal::HUP);
-    log += &program.err_line("was refused");
-    look_at_everything(&base, nest.folder.path(), sources);
+    program.send_signal(Signal::HUP);
+    log += &program.wait_for_stderr_line("was refused");
+    scan_every_output(&base, nest.folder.path(), sources);
 
-    program.signal(Signal::TERM);
-    let ended = program.end();
-    assert_eq!(ended.code, Some(0));
-    assert_clean("the log", &(log + &ended.err));
-    assert!(ended.out.is_empty());
+    program.send_signal(Signal::TERM);
+    let ended = program.wait_for_exit();
+    assert_eq!(ended.exit_code, Some(0));
+    assert_clean("the log", &(log + &ended.stderr));
+    assert!(ended.stdout.is_empty());
     assert_clean(
         "the last state",
         &fs::read_to_string(nest.folder.path().join("state.json")).unwrap(),
@@ -202,18 +203,18 @@ fn a_service_tells_nothing(format: &str) {
 }
 
 #[test]
-fn a_service_tells_no_secret_in_logs_for_people() {
-    a_service_tells_nothing("text");
+fn text_logs_contain_no_secret() {
+    assert_service_is_clean("text");
 }
 
 #[test]
-fn a_service_tells_no_secret_in_logs_for_programs() {
-    a_service_tells_nothing("json");
+fn json_logs_contain_no_secret() {
+    assert_service_is_clean("json");
 }
 
 #[test]
-fn commands_tell_no_secret() {
-    let nest = Nest::new();
+fn commands_print_no_secret() {
+    let nest = SecretFixture::new();
     nest.write("one", "");
     for (arguments, code) in [
         (&["check"][..], 0),
@@ -225,7 +226,10 @@ fn commands_tell_no_secret() {
     ] {
         let (verb, options) = arguments.split_first().unwrap();
         let arguments = [&[*verb, "--config", "resumen.toml"], options].concat();
-        assert_clean(&format!("{arguments:?}"), &nest.prints(&arguments, code));
+        assert_clean(
+            &format!("{arguments:?}"),
+            &nest.run_and_collect(&arguments, code),
+        );
     }
     nest.write(
         "one",
@@ -233,12 +237,12 @@ fn commands_tell_no_secret() {
     );
     for format in ["text", "json"] {
         let arguments = ["check", "--config", "resumen.toml", "--format", format];
-        assert_clean("a refusal", &nest.prints(&arguments, 2));
+        assert_clean("a refusal", &nest.run_and_collect(&arguments, 2));
     }
 }
 
 #[test]
-fn a_panic_tells_no_secret() {
+fn panic_message_contains_no_secret() {
     let tests = std::env::current_exe().unwrap();
     let inner = [
         "--ignored",
@@ -261,9 +265,9 @@ fn a_panic_tells_no_secret() {
 
 #[test]
 #[ignore = "panics; only in the process that the other test makes"]
-fn inside_a_process_of_its_own() {
-    let mask = install(&Settings::parse(None, None).unwrap(), Clock::start());
-    mask.replace(Secrets::new(["pa\"nic-canary".to_owned()]));
+fn child_panics_with_secret() {
+    let mask = install(&LogSettings::parse(None, None).unwrap(), Clock::start());
+    mask.replace_secrets(SecretSet::new(["pa\"nic-canary".to_owned()]));
     let caught =
         std::panic::catch_unwind(|| panic!("the key is pa\"nic-canary and goes no further"));
     assert!(caught.is_err());

@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use crate::program::run;
-use crate::support::stub::Stub;
+use crate::program::run_program;
+use crate::support::stub::FakeProvider;
 
 #[test]
-fn the_default_configuration_in_figures() {
-    let ended = run(&["check"], &[]);
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+fn check_summarises_default_config() {
+    let ended = run_program(&["check"], &[]);
+    assert_eq!((ended.exit_code, ended.stderr.as_str()), (Some(0), ""));
     let lines: Vec<String> = ended
-        .out
+        .stdout
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
@@ -25,14 +25,14 @@ fn the_default_configuration_in_figures() {
         assert!(
             lines.iter().any(|known| known == line),
             "{line} is not in\n{}",
-            ended.out
+            ended.stdout
         );
     }
 }
 
 #[test]
-fn json_is_for_programs() {
-    let ended = run(
+fn check_prints_json() {
+    let ended = run_program(
         &[
             "check",
             "--format",
@@ -46,9 +46,9 @@ fn json_is_for_programs() {
             ("EMPTY", ""),
         ],
     );
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    assert!(!ended.out.contains("hidden-secret"), "{}", ended.out);
-    let found: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.exit_code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(!ended.stdout.contains("hidden-secret"), "{}", ended.stdout);
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(found["valid"], true);
     assert_eq!(
         found["sources"][0]["providers"][0]["calls_per_day"]["at_most"],
@@ -62,22 +62,22 @@ fn json_is_for_programs() {
 }
 
 #[test]
-fn problems_end_it_with_2() {
+fn invalid_config_exits_with_2() {
     let bad = "tests/config/invalid/warnings_beside_errors.toml";
-    let ended = run(&["check", "--config", bad], &[]);
-    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
+    let ended = run_program(&["check", "--config", bad], &[]);
+    assert_eq!((ended.exit_code, ended.stdout.as_str()), (Some(2), ""));
     assert!(
         ended
-            .err
+            .stderr
             .trim_end()
             .ends_with("1 error, 1 warning; nothing was started"),
         "{}",
-        ended.err
+        ended.stderr
     );
 
-    let ended = run(&["check", "--format", "json", "--config", bad], &[]);
-    assert_eq!((ended.code, ended.err.as_str()), (Some(2), ""));
-    let found: Value = serde_json::from_str(&ended.out).unwrap();
+    let ended = run_program(&["check", "--format", "json", "--config", bad], &[]);
+    assert_eq!((ended.exit_code, ended.stderr.as_str()), (Some(2), ""));
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(
         (&found["valid"], &found["sources"]),
         (&Value::Bool(false), &Value::Null)
@@ -92,21 +92,25 @@ fn problems_end_it_with_2() {
 }
 
 #[test]
-fn what_a_provider_writes_does_not_drive_whoever_reads_it_through_a_pipe() {
-    let stub = Stub::json("{\"a\": \"\u{9b}31m\u{202e}\"}");
+fn piped_output_escapes_control_characters() {
+    let stub = FakeProvider::with_json("{\"a\": \"\u{9b}31m\u{202e}\"}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.toml");
     std::fs::write(&path, format!("[sources.a]\nurl = \"{}\"\n", stub.url())).unwrap();
-    let ended = run(
+    let ended = run_program(
         &["check", "--live", "--config", path.to_str().unwrap()],
         &[],
     );
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
     assert_eq!(
-        ended.out.matches(r#""\u{9b}31m\u{202e}""#).count(),
+        ended.stdout.matches(r#""\u{9b}31m\u{202e}""#).count(),
         2,
         "raw and extracted: {}",
-        ended.out
+        ended.stdout
     );
-    assert!(!ended.out.contains(['\u{9b}', '\u{202e}']), "{}", ended.out);
+    assert!(
+        !ended.stdout.contains(['\u{9b}', '\u{202e}']),
+        "{}",
+        ended.stdout
+    );
 }

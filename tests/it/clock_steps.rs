@@ -12,12 +12,12 @@ use resumen::clock::Clock;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Program, get};
-use crate::survival::{Stage, listens};
+use crate::program::{TestProcess, http_get};
+use crate::survival::{ServiceFixture, listening_url};
 
 /// The library that comes between a program and its wall clock, and lets all others through.
 #[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-fn library() -> Option<PathBuf> {
+fn find_faketime_library() -> Option<PathBuf> {
     let folders = [
         "/usr/lib/x86_64-linux-gnu/faketime",
         "/usr/lib/aarch64-linux-gnu/faketime",
@@ -35,39 +35,39 @@ fn library() -> Option<PathBuf> {
 }
 
 /// A stage whose program believes another wall clock.
-struct Stepped {
-    stage: Stage,
+struct SteppedClock {
+    fixture: ServiceFixture,
     library: PathBuf,
 }
 
-impl Stepped {
+impl SteppedClock {
     /// Sets the program's wall clock so many seconds off.
-    fn set(&self, seconds: i64) {
-        let draft = self.stage.folder.path().join("offset.draft");
+    fn set_offset(&self, seconds: i64) {
+        let draft = self.fixture.folder.path().join("offset.draft");
         fs::write(&draft, format!("{seconds:+}")).unwrap();
-        fs::rename(draft, self.offset()).unwrap();
+        fs::rename(draft, self.offset_file()).unwrap();
     }
 
-    fn offset(&self) -> PathBuf {
-        self.stage.folder.path().join("offset")
+    fn offset_file(&self) -> PathBuf {
+        self.fixture.folder.path().join("offset")
     }
 
-    fn start(&self) -> (Program, String) {
-        let mut command = self.stage.command();
+    fn start(&self) -> (TestProcess, String) {
+        let mut command = self.fixture.build_command();
         command
             .env("LD_PRELOAD", &self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", self.offset());
+            .env("FAKETIME_TIMESTAMP_FILE", self.offset_file());
         command
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        let program = Program::start(&mut command);
-        let base = listens(&program);
+        let program = TestProcess::start(&mut command);
+        let base = listening_url(&program);
         (program, base)
     }
 }
 
-fn age(base: &str) -> Duration {
-    let body: Value = serde_json::from_str(&get(base, "/resumen").body).unwrap();
+fn age_of_a(base: &str) -> Duration {
+    let body: Value = serde_json::from_str(&http_get(base, "/resumen").body).unwrap();
     let a = &body["resultados"]["a"];
     assert_eq!(
         (&a["ok"], &a["stale"]),
@@ -78,8 +78,8 @@ fn age(base: &str) -> Duration {
 }
 
 /// By how many seconds the program's wall clock was ahead of its own when it saved last.
-fn off(stage: &Stage) -> i64 {
-    let text = fs::read_to_string(stage.state()).unwrap();
+fn clock_offset_seconds(stage: &ServiceFixture) -> i64 {
+    let text = fs::read_to_string(stage.state_path()).unwrap();
     let taken: Value = serde_json::from_str(&text).unwrap();
     let read = |clock: &str| {
         taken["state"]["taken"][clock]
@@ -91,49 +91,58 @@ fn off(stage: &Stage) -> i64 {
     (read("wall").as_millisecond() - read("at").as_millisecond()) / 1000
 }
 
-fn an_hour_off(seconds: i64) {
-    let Some(library) = library() else { return };
-    let stepped = Stepped {
-        stage: Stage::new(),
+fn assert_ages_stay_true(seconds: i64) {
+    let Some(library) = find_faketime_library() else {
+        return;
+    };
+    let stepped = SteppedClock {
+        fixture: ServiceFixture::new(),
         library,
     };
-    stepped.set(0);
+    stepped.set_offset(0);
     let (program, base) = stepped.start();
-    let (clock, before) = (Clock::start(), age(&base));
-    let begun = clock.mark();
+    let (clock, before) = (Clock::start(), age_of_a(&base));
+    let begun = clock.time_point();
     let is_true = |age: Duration| {
-        let passed = clock.since(begun);
+        let passed = clock.elapsed_since(begun);
         assert!(
             age >= before && age <= before + passed + Duration::from_millis(50),
             "{before:?} + {passed:?}: {age:?}"
         );
     };
-    stepped.stage.saved("0.10");
-    stepped.set(seconds);
+    stepped.fixture.wait_until_saved("0.10");
+    stepped.set_offset(seconds);
     // Longer than between two looks of the refresher.
-    while clock.since(begun) < Duration::from_millis(2500) {
-        is_true(age(&base));
+    while clock.elapsed_since(begun) < Duration::from_millis(2500) {
+        is_true(age_of_a(&base));
     }
-    assert_eq!(stepped.stage.stub.calls(), 1, "nobody was asked for it");
-    program.signal(Signal::TERM);
-    assert_eq!(program.end().code, Some(0));
-    assert!((off(&stepped.stage) - seconds).abs() < 5, "it was set");
-    stepped.stage.fails();
+    assert_eq!(
+        stepped.fixture.provider.call_count(),
+        1,
+        "nobody was asked for it"
+    );
+    program.send_signal(Signal::TERM);
+    assert_eq!(program.wait_for_exit().exit_code, Some(0));
+    assert!(
+        (clock_offset_seconds(&stepped.fixture) - seconds).abs() < 5,
+        "it was set"
+    );
+    stepped.fixture.fail_provider();
     for offset in [seconds, 0] {
-        stepped.set(offset);
+        stepped.set_offset(offset);
         let (program, base) = stepped.start();
-        is_true(age(&base));
-        program.signal(Signal::TERM);
-        program.end();
+        is_true(age_of_a(&base));
+        program.send_signal(Signal::TERM);
+        program.wait_for_exit();
     }
 }
 
 #[test]
-fn a_clock_that_is_set_forward_ages_nothing() {
-    an_hour_off(3600);
+fn forward_step_keeps_ages() {
+    assert_ages_stay_true(3600);
 }
 
 #[test]
-fn a_clock_that_is_set_back_makes_nothing_young() {
-    an_hour_off(-3600);
+fn backward_step_keeps_ages() {
+    assert_ages_stay_true(-3600);
 }

@@ -6,10 +6,10 @@ mod strange;
 
 use std::path::{Path, PathBuf};
 
-use resumen::config::{self, Config, Report};
+use resumen::config::{self, Config, ConfigError};
 
 /// The environment of every file here. No message may show a value of it.
-fn environment(name: &str) -> Option<String> {
+fn test_environment(name: &str) -> Option<String> {
     match name {
         "SET" => Some("hidden-secret value".into()),
         "LINES" => Some("hidden-secret\r\nX-Other: hidden-secret".into()),
@@ -20,11 +20,11 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn load(path: &Path) -> Result<Config, Report> {
-    config::load(path, &environment)
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    config::load(path, &test_environment)
 }
 
-fn files(folder: &str) -> Vec<PathBuf> {
+fn config_files(folder: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -36,12 +36,12 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn invalid_files_are_refused_with_these_messages() {
+fn invalid_files_give_expected_messages() {
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path("../config/messages");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    for path in files("tests/config/invalid") {
+    for path in config_files("tests/config/invalid") {
         let report = load(&path).expect_err(&path.display().to_string());
         let text = report.to_string();
         assert!(
@@ -56,7 +56,7 @@ fn invalid_files_are_refused_with_these_messages() {
 /// They can never be connected to, in whatever form they are written; the file is valid all the same, so that one bad
 /// source does not take the others along.
 #[test]
-fn metadata_addresses_are_warned_of_in_every_form() {
+fn metadata_addresses_give_warnings() {
     let config = load(Path::new("tests/config/valid/metadata_addresses.toml")).unwrap();
     assert_eq!(config.sources.len(), config.warnings.len());
     for warning in &config.warnings {
@@ -69,9 +69,9 @@ fn metadata_addresses_are_warned_of_in_every_form() {
 
 #[test]
 fn valid_files_load() {
-    for path in files("tests/config/valid")
+    for path in config_files("tests/config/valid")
         .into_iter()
-        .chain(files("config"))
+        .chain(config_files("config"))
     {
         let config = load(&path).unwrap_or_else(|report| panic!("{report}"));
         assert!(!config.sources.is_empty(), "{}", path.display());
@@ -79,7 +79,7 @@ fn valid_files_load() {
 }
 
 #[test]
-fn the_default_configuration_is_without_warnings_and_says_the_defaults() {
+fn default_config_is_clean() {
     let default = load(Path::new("config/resumen.toml")).unwrap();
     let smallest = load(Path::new("tests/config/valid/smallest.toml")).unwrap();
     assert_eq!(default.warnings, []);
@@ -88,7 +88,10 @@ fn the_default_configuration_is_without_warnings_and_says_the_defaults() {
         (smallest.server, smallest.store)
     );
     let (btc, a) = (&default.sources[0], &smallest.sources[0]);
-    assert_eq!((btc.pace(), btc.shelf), (a.pace(), a.shelf));
+    assert_eq!(
+        (btc.schedule(), btc.freshness_policy),
+        (a.schedule(), a.freshness_policy)
+    );
     assert_eq!(
         btc.providers()[0].request.max_body,
         a.providers()[0].request.max_body
@@ -103,7 +106,7 @@ fn the_default_configuration_is_without_warnings_and_says_the_defaults() {
 
 /// The default configuration with everything in it that is commented out.
 #[test]
-fn the_reference_is_true_where_it_is_commented_out() {
+fn commented_reference_keys_are_valid() {
     let text = std::fs::read_to_string("config/resumen.toml").unwrap();
     let uncommented = |line: &str| {
         let inner = line.strip_prefix("# ")?;
@@ -135,11 +138,11 @@ fn the_reference_is_true_where_it_is_commented_out() {
         .unwrap();
     let request = &example.providers()[0].request;
     assert_eq!(&*request.headers[0].1, "Bearer a token of a file");
-    assert!(request.ca.is_some() && request.proxy.is_none() && request.body.is_some());
+    assert!(request.ca_pem.is_some() && request.proxy.is_none() && request.body.is_some());
     let btc = &config.sources[0];
     assert_eq!(
-        btc.shelf,
-        load(Path::new("config/resumen.toml")).unwrap().sources[0].shelf
+        btc.freshness_policy,
+        load(Path::new("config/resumen.toml")).unwrap().sources[0].freshness_policy
     );
 }
 

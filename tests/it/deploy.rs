@@ -13,26 +13,26 @@ const MANIFEST: &str = "config/deploy/kubernetes.yaml";
 const SERVICE: &str = "config/deploy/resumen.service";
 
 /// All documents of a file, with `<<` filled in.
-fn yaml(path: &str) -> Vec<Yaml> {
+fn load_yaml(path: &str) -> Vec<Yaml> {
     YamlLoader::load_from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// The configuration of a text, whose secrets' files lie in `secrets` instead of where the container has them.
-fn configuration(path: &str, text: &str, mounted: &str, secrets: &str) -> Config {
+fn load_mounted_config(path: &str, text: &str, mounted: &str, secrets: &str) -> Config {
     let text = text.replace(mounted, secrets);
     let parsed = config::parse(Path::new(path), text.as_bytes(), &|_| None);
-    parsed.unwrap_or_else(|report| panic!("{path}: {}", report.draw(false)))
+    parsed.unwrap_or_else(|report| panic!("{path}: {}", report.render_text(false)))
 }
 
 #[test]
-fn the_stacks_configurations_are_valid_and_ask_nobody_but_the_simulator() {
+fn stack_configs_call_only_the_simulator() {
     let secrets = fs::canonicalize("config/compose/secrets").unwrap();
     for path in [
         "config/compose/simulated.toml",
         "config/compose/cluster.toml",
     ] {
         let text = fs::read_to_string(path).unwrap();
-        let config = configuration(path, &text, "/run/secrets", secrets.to_str().unwrap());
+        let config = load_mounted_config(path, &text, "/run/secrets", secrets.to_str().unwrap());
         let asked = config.sources.iter().flat_map(|source| source.providers());
         let hosts: Vec<_> = asked
             .map(|provider| provider.request.url.host_str().unwrap().to_owned())
@@ -50,7 +50,7 @@ fn the_stacks_configurations_are_valid_and_ask_nobody_but_the_simulator() {
 }
 
 #[test]
-fn valkey_takes_the_password_that_the_replicas_give() {
+fn valkey_accepts_replica_password() {
     let read =
         |name: &str| fs::read_to_string(Path::new("config/compose/secrets").join(name)).unwrap();
     let digest = sha256(read("valkey_password").trim_end());
@@ -69,11 +69,12 @@ fn sha256(text: &str) -> String {
 }
 
 #[test]
-fn every_service_of_the_stack_is_shut_in_and_says_how_it_is() {
-    let stack = &yaml(COMPOSE)[0];
+fn stack_services_are_confined_and_healthy() {
+    let stack = &load_yaml(COMPOSE)[0];
     for (name, service) in stack["services"].as_hash().unwrap() {
         let name = name.as_str().unwrap();
-        let has = |key: &str| find(service, key).unwrap_or_else(|| panic!("{name} has no {key}"));
+        let has =
+            |key: &str| find_key(service, key).unwrap_or_else(|| panic!("{name} has no {key}"));
         assert_eq!(has("read_only").as_bool(), Some(true), "{name}");
         assert_eq!(has("cap_drop")[0].as_str(), Some("ALL"), "{name}");
         assert_eq!(
@@ -99,7 +100,7 @@ fn every_service_of_the_stack_is_shut_in_and_says_how_it_is() {
             pinned || image.contains("RESUMEN_IMAGE"),
             "{name}: {image} is not pinned"
         );
-        for port in find(service, "ports")
+        for port in find_key(service, "ports")
             .and_then(Yaml::as_vec)
             .into_iter()
             .flatten()
@@ -111,7 +112,7 @@ fn every_service_of_the_stack_is_shut_in_and_says_how_it_is() {
                 "{name} is open to the world"
             );
         }
-        for (on, how) in find(service, "depends_on")
+        for (on, how) in find_key(service, "depends_on")
             .and_then(Yaml::as_hash)
             .into_iter()
             .flatten()
@@ -126,18 +127,18 @@ fn every_service_of_the_stack_is_shut_in_and_says_how_it_is() {
 }
 
 /// A key of a mapping, or of what is merged into it.
-fn find<'y>(mapping: &'y Yaml, key: &str) -> Option<&'y Yaml> {
+fn find_key<'y>(mapping: &'y Yaml, key: &str) -> Option<&'y Yaml> {
     match &mapping[key] {
         Yaml::BadValue => Some(&mapping["<<"])
             .filter(|merged| !merged.is_badvalue())
-            .and_then(|merged| find(merged, key)),
+            .and_then(|merged| find_key(merged, key)),
         value => Some(value),
     }
 }
 
 #[test]
-fn no_two_services_want_the_same_port() {
-    let stack = &yaml(COMPOSE)[0];
+fn stack_ports_are_unique() {
+    let stack = &load_yaml(COMPOSE)[0];
     let services = stack["services"].as_hash().unwrap().values();
     let ports = services.flat_map(|service| service["ports"].as_vec().into_iter().flatten());
     let mut ports: Vec<_> = ports
@@ -150,7 +151,7 @@ fn no_two_services_want_the_same_port() {
 }
 
 #[test]
-fn the_image_knows_every_file_that_cargo_asks_for() {
+fn image_has_every_cargo_file() {
     let dockerfile = fs::read_to_string("Dockerfile").unwrap();
     let manifest: toml::Table = fs::read_to_string("Cargo.toml").unwrap().parse().unwrap();
     for bench in manifest["bench"].as_array().unwrap() {
@@ -163,8 +164,8 @@ fn the_image_knows_every_file_that_cargo_asks_for() {
 }
 
 #[test]
-fn kubernetes_asks_the_right_questions_and_gives_no_rights() {
-    let documents = yaml(MANIFEST);
+fn kubernetes_probes_and_security_context() {
+    let documents = load_yaml(MANIFEST);
     let of = |kind: &str| {
         documents
             .iter()
@@ -186,7 +187,7 @@ fn kubernetes_asks_the_right_questions_and_gives_no_rights() {
     let grace = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         .as_i64()
         .unwrap();
-    let shutdown = config::Server::default().shutdown_grace.as_secs();
+    let shutdown = config::ServerSettings::default().shutdown_grace.as_secs();
     assert!(
         pod["terminationGracePeriodSeconds"].as_i64().unwrap()
             > grace + i64::try_from(shutdown).unwrap()
@@ -205,22 +206,22 @@ fn kubernetes_asks_the_right_questions_and_gives_no_rights() {
     }
     for kind in ["Service", "PodDisruptionBudget", "Deployment"] {
         assert!(
-            contains(&of(kind)["spec"]["selector"], "resumen"),
+            contains_value(&of(kind)["spec"]["selector"], "resumen"),
             "{kind} selects something else"
         );
     }
 }
 
-fn contains(mapping: &Yaml, value: &str) -> bool {
+fn contains_value(mapping: &Yaml, value: &str) -> bool {
     match mapping {
-        Yaml::Hash(hash) => hash.values().any(|inner| contains(inner, value)),
+        Yaml::Hash(hash) => hash.values().any(|inner| contains_value(inner, value)),
         other => other.as_str() == Some(value),
     }
 }
 
 #[test]
-fn the_manifests_configuration_is_valid_with_its_own_secrets() {
-    let documents = yaml(MANIFEST);
+fn manifest_config_is_valid() {
+    let documents = load_yaml(MANIFEST);
     let of = |kind: &str| {
         documents
             .iter()
@@ -243,7 +244,7 @@ fn the_manifests_configuration_is_valid_with_its_own_secrets() {
         .iter()
         .find(|mount| mount["name"].as_str() == Some("secrets"))
         .unwrap();
-    let config = configuration(
+    let config = load_mounted_config(
         MANIFEST,
         text,
         secrets["mountPath"].as_str().unwrap(),
@@ -256,7 +257,7 @@ fn the_manifests_configuration_is_valid_with_its_own_secrets() {
         .replace("# [", "[")
         .replace("# url", "url")
         .replace("# headers", "headers");
-    let config = configuration(
+    let config = load_mounted_config(
         MANIFEST,
         &all,
         secrets["mountPath"].as_str().unwrap(),
@@ -267,7 +268,7 @@ fn the_manifests_configuration_is_valid_with_its_own_secrets() {
 
 #[test]
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn systemd_accepts_the_units_and_finds_little_exposed() {
+fn systemd_units_pass_analysis() {
     if !Command::new("systemd-analyze")
         .arg("--version")
         .output()

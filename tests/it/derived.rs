@@ -7,27 +7,31 @@ use resumen::domain::{Code, Time};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::support::scripted::{Act, Rig, Scripted, derived, pace, source};
+use crate::support::scripted::{
+    ScriptedAction, ScriptedFetch, TestCore, test_derived_source, test_schedule, test_source,
+};
 
-const MOMENT: Duration = Duration::from_millis(100);
-const LIMIT: Duration = Duration::from_secs(4);
+const SHORT_DELAY: Duration = Duration::from_millis(100);
+const LIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// When the source at this place was last asked or computed.
-fn last(rig: &Rig, position: usize) -> Option<Time> {
-    rig.engine.cache.snapshot().entries()[position].trail.last
+fn last_computed_at(rig: &TestCore, position: usize) -> Option<Time> {
+    rig.core.cache.snapshot().source_states()[position]
+        .history
+        .last_attempt
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_derived_source_is_an_input_of_another_whatever_their_order() {
-    let providers = Scripted::default();
-    providers.script("p", |_| Act::Answer("1", MOMENT));
+async fn derived_sources_chain_in_any_order() {
+    let providers = ScriptedFetch::default();
+    providers.set_script("p", |_| ScriptedAction::Respond("1", SHORT_DELAY));
     let sources = [
-        source("a", &["p"], pace()),
-        derived("outer", &["inner"], "."),
-        derived("inner", &["a"], "."),
+        test_source("a", &["p"], test_schedule()),
+        test_derived_source("outer", &["inner"], "."),
+        test_derived_source("inner", &["a"], "."),
     ];
-    let rig = Rig::idle(&sources, providers);
-    let answer = rig.live(&["outer"], LIMIT).await;
+    let rig = TestCore::idle(&sources, providers);
+    let answer = rig.live_results(&["outer"], LIVE_TIMEOUT).await;
     assert_eq!(
         answer["resultados"]["outer"]["data"],
         json!({"inner": {"a": 1}})
@@ -35,16 +39,16 @@ async fn a_derived_source_is_an_input_of_another_whatever_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_input_is_named_through_every_step() {
-    let providers = Scripted::default();
-    providers.script("p", |_| Act::Fail(Code::NotJson, MOMENT));
+async fn missing_input_is_named_transitively() {
+    let providers = ScriptedFetch::default();
+    providers.set_script("p", |_| ScriptedAction::Fail(Code::NotJson, SHORT_DELAY));
     let sources = [
-        source("a", &["p"], pace()),
-        derived("inner", &["a"], "."),
-        derived("outer", &["inner"], "."),
+        test_source("a", &["p"], test_schedule()),
+        test_derived_source("inner", &["a"], "."),
+        test_derived_source("outer", &["inner"], "."),
     ];
-    let rig = Rig::idle(&sources, providers);
-    let answer = rig.live(&["inner", "outer"], LIMIT).await;
+    let rig = TestCore::idle(&sources, providers);
+    let answer = rig.live_results(&["inner", "outer"], LIVE_TIMEOUT).await;
     for name in ["inner", "outer"] {
         let value = &answer["resultados"][name];
         assert_eq!(
@@ -62,25 +66,29 @@ async fn a_missing_input_is_named_through_every_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_derived_source_is_computed_only_at_swaps_that_touch_an_input() {
-    let providers = Scripted::default();
-    providers.script("p", |_| Act::Answer("1", MOMENT));
-    providers.script("q", |_| Act::Answer("2", MOMENT));
+async fn derived_source_recomputes_on_input_change() {
+    let providers = ScriptedFetch::default();
+    providers.set_script("p", |_| ScriptedAction::Respond("1", SHORT_DELAY));
+    providers.set_script("q", |_| ScriptedAction::Respond("2", SHORT_DELAY));
     let sources = [
-        source("a", &["p"], pace()),
-        source("b", &["q"], pace()),
-        derived("of_a", &["a"], "."),
+        test_source("a", &["p"], test_schedule()),
+        test_source("b", &["q"], test_schedule()),
+        test_derived_source("of_a", &["a"], "."),
     ];
-    let rig = Rig::idle(&sources, providers);
-    rig.live(&["a", "b", "of_a"], LIMIT).await;
-    let (of_b, computed) = (last(&rig, 1), last(&rig, 2));
+    let rig = TestCore::idle(&sources, providers);
+    rig.live_results(&["a", "b", "of_a"], LIVE_TIMEOUT).await;
+    let (of_b, computed) = (last_computed_at(&rig, 1), last_computed_at(&rig, 2));
     assert!(computed.is_some());
-    sleep(LIMIT).await;
-    rig.live(&["b"], LIMIT).await;
-    sleep(MOMENT).await;
-    assert_ne!(last(&rig, 1), of_b);
-    assert_eq!(last(&rig, 2), computed, "another source's reading");
-    rig.live(&["a"], LIMIT).await;
-    sleep(MOMENT).await;
-    assert!(last(&rig, 2) > computed, "its input's reading");
+    sleep(LIVE_TIMEOUT).await;
+    rig.live_results(&["b"], LIVE_TIMEOUT).await;
+    sleep(SHORT_DELAY).await;
+    assert_ne!(last_computed_at(&rig, 1), of_b);
+    assert_eq!(
+        last_computed_at(&rig, 2),
+        computed,
+        "another source's reading"
+    );
+    rig.live_results(&["a"], LIVE_TIMEOUT).await;
+    sleep(SHORT_DELAY).await;
+    assert!(last_computed_at(&rig, 2) > computed, "its input's reading");
 }

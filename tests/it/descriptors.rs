@@ -10,23 +10,23 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
-use crate::program::{LIMIT, Program, command, get};
-use crate::support::stub::Stub;
+use crate::program::{PROCESS_TIMEOUT, TestProcess, http_get, program_command};
+use crate::support::stub::FakeProvider;
 
 /// Clients that connect and say nothing; many more than there is room for.
-const CROWD: usize = 60;
+const IDLE_CLIENTS: usize = 60;
 
 /// What a few calls may cost, in hundredths of a second. A loop that spins takes that within a second or two.
-const CHEAP: u64 = 50;
+const CPU_LIMIT_MS: u64 = 50;
 
 /// The service under `starter`, asking `stub` every second, and where it listens.
-fn start(stub: &Stub, starter: &[&str]) -> (Program, String, TempDir) {
+fn start_limited_process(stub: &FakeProvider, starter: &[&str]) -> (TestProcess, String, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("resumen.toml");
     let text =
         "[store]\npath = \"\"\n[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\n[sources.btc]\n";
     fs::write(&config, format!("{text}url = \"{}\"\n", stub.url())).unwrap();
-    let plain = command(
+    let plain = program_command(
         &[
             "--config",
             config.to_str().unwrap(),
@@ -47,8 +47,8 @@ fn start(stub: &Stub, starter: &[&str]) -> (Program, String, TempDir) {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let program = Program::start(&mut whole);
-    let line = program.err_line("listens");
+    let program = TestProcess::start(&mut whole);
+    let line = program.wait_for_stderr_line("listens");
     let address = line
         .split("address=")
         .nth(1)
@@ -62,7 +62,7 @@ fn start(stub: &Stub, starter: &[&str]) -> (Program, String, TempDir) {
 }
 
 /// Processor time so far, in hundredths of a second.
-fn spent(program: &Program) -> u64 {
+fn cpu_time_ms(program: &TestProcess) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
     let fields: Vec<&str> = stat
         .rsplit(')')
@@ -73,46 +73,48 @@ fn spent(program: &Program) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-fn crowd(address: &str) -> Vec<TcpStream> {
-    (0..CROWD)
+fn connect_idle_clients(address: &str) -> Vec<TcpStream> {
+    (0..IDLE_CLIENTS)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect()
 }
 
-fn await_calls(stub: &Stub, more: usize) {
-    let wanted = stub.calls() + more;
-    for _ in 0..2 * LIMIT.as_millis() / 20 {
-        if stub.calls() >= wanted {
+fn wait_for_calls(stub: &FakeProvider, more: usize) {
+    let wanted = stub.call_count() + more;
+    for _ in 0..2 * PROCESS_TIMEOUT.as_millis() / 20 {
+        if stub.call_count() >= wanted {
             return;
         }
         sleep(Duration::from_millis(20));
     }
-    panic!("no more calls than {}, {wanted} were wanted", stub.calls());
+    panic!(
+        "no more calls than {}, {wanted} were wanted",
+        stub.call_count()
+    );
 }
 
 #[test]
-fn with_64_descriptors_a_silent_crowd_costs_nothing_and_fetches_and_health_checks_go_on() {
-    let stub = Stub::json("1");
-    let (program, address, _folder) = start(&stub, &["prlimit", "--nofile=64:64"]);
-    let silent = crowd(&address);
-    let before = spent(&program);
-    await_calls(&stub, 5);
-    let took = spent(&program) - before;
+fn idle_clients_leave_fds_for_fetches() {
+    let stub = FakeProvider::with_json("1");
+    let (program, address, _folder) = start_limited_process(&stub, &["prlimit", "--nofile=64:64"]);
+    let silent = connect_idle_clients(&address);
+    let before = cpu_time_ms(&program);
+    wait_for_calls(&stub, 5);
+    let took = cpu_time_ms(&program) - before;
     assert!(
-        took <= CHEAP,
+        took <= CPU_LIMIT_MS,
         "{took} hundredths of a second for five calls"
     );
     // Behind the crowd in the kernel's queue.
-    assert_eq!(get(&address, "/salud").status, 200);
+    assert_eq!(http_get(&address, "/salud").status, 200);
     drop(silent);
 }
 
 #[test]
-fn running_out_of_descriptors_is_said_once_survived_without_spinning_and_over_when_there_are_some()
-{
-    let stub = Stub::json("1");
-    let (program, address, _folder) = start(&stub, &["env"]);
-    assert_eq!(get(&address, "/salud").status, 200);
+fn fd_exhaustion_is_logged_once() {
+    let stub = FakeProvider::with_json("1");
+    let (program, address, _folder) = start_limited_process(&stub, &["env"]);
+    assert_eq!(http_get(&address, "/salud").status, 200);
     let pid = Pid::from_raw(program.id().try_into().unwrap());
     let open = fs::read_dir(format!("/proc/{}/fd", program.id()))
         .unwrap()
@@ -129,14 +131,17 @@ fn running_out_of_descriptors_is_said_once_survived_without_spinning_and_over_wh
         )
     };
     limit(few).unwrap();
-    let mut waiting = crowd(&address);
-    program.err_line("cannot accept connections for now");
-    let before = spent(&program);
+    let mut waiting = connect_idle_clients(&address);
+    program.wait_for_stderr_line("cannot accept connections for now");
+    let before = cpu_time_ms(&program);
     sleep(Duration::from_secs(3));
-    let took = spent(&program) - before;
-    assert!(took <= CHEAP, "{took} hundredths of a second for waiting");
+    let took = cpu_time_ms(&program) - before;
+    assert!(
+        took <= CPU_LIMIT_MS,
+        "{took} hundredths of a second for waiting"
+    );
     limit(enough).unwrap();
-    assert_eq!(get(&address, "/salud").status, 200);
+    assert_eq!(http_get(&address, "/salud").status, 200);
     // Nobody who waited was turned away.
     let is_open = |client: &mut TcpStream| {
         client.set_nonblocking(true).unwrap();

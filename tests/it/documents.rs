@@ -12,31 +12,31 @@ mod threats;
 use std::collections::BTreeSet;
 
 /// A part of a document below one heading.
-struct Part {
+struct MarkdownSection {
     heading: String,
     text: String,
-    blocks: Vec<Block>,
+    blocks: Vec<CodeBlock>,
 }
 
 /// A fenced block.
-struct Block {
+struct CodeBlock {
     /// `toml`, `json`, `sh`, …
     language: String,
     text: String,
 }
 
 /// The parts of a document in `docs/`, whatever the level of their headings.
-fn parts(name: &str) -> Vec<Part> {
+fn markdown_sections(name: &str) -> Vec<MarkdownSection> {
     let document = std::fs::read_to_string(format!("docs/{name}")).unwrap();
-    let mut parts: Vec<Part> = Vec::new();
-    let mut open: Option<Block> = None;
+    let mut parts: Vec<MarkdownSection> = Vec::new();
+    let mut open: Option<CodeBlock> = None;
     for line in document.lines() {
         // Blocks within lists are indented as a whole.
         if let Some(language) = line.trim_start().strip_prefix("```") {
             match open.take() {
                 Some(block) => parts.last_mut().unwrap().blocks.push(block),
                 None => {
-                    open = Some(Block {
+                    open = Some(CodeBlock {
                         language: language.to_owned(),
                         text: String::new(),
                     })
@@ -47,7 +47,7 @@ fn parts(name: &str) -> Vec<Part> {
             block.text.push('\n');
         } else if let Some(heading) = line.strip_prefix('#') {
             let heading = heading.trim_start_matches('#').trim().to_owned();
-            parts.push(Part {
+            parts.push(MarkdownSection {
                 heading,
                 text: String::new(),
                 blocks: Vec::new(),
@@ -61,9 +61,9 @@ fn parts(name: &str) -> Vec<Part> {
     parts
 }
 
-impl Part {
+impl MarkdownSection {
     /// The texts of its blocks in this language.
-    fn blocks(&self, language: &str) -> Vec<&str> {
+    fn blocks_in_language(&self, language: &str) -> Vec<&str> {
         self.blocks
             .iter()
             .filter(|block| block.language == language)
@@ -72,7 +72,7 @@ impl Part {
     }
 
     /// The cells of the rows of its tables, headings and rulers left out.
-    fn rows(&self) -> Vec<Vec<String>> {
+    fn table_rows(&self) -> Vec<Vec<String>> {
         let lines = self.text.lines().filter(|line| line.starts_with('|'));
         let rows = lines.map(|line| {
             let line = line.trim().trim_matches('|').replace("\\|", "\u{1}");
@@ -93,7 +93,7 @@ impl Part {
     }
 
     /// How links call its heading.
-    fn anchor(&self) -> String {
+    fn heading_anchor(&self) -> String {
         let heading = self.heading.to_lowercase().replace(' ', "-");
         heading
             .chars()
@@ -103,13 +103,13 @@ impl Part {
 }
 
 /// What stands between ticks in a cell.
-fn ticked(cell: &str) -> Vec<&str> {
+fn code_spans(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
 /// Fails unless a document lists exactly what there is.
 #[track_caller]
-fn compare(document: &str, listed: &BTreeSet<String>, known: &BTreeSet<String>) {
+fn assert_lists_exactly(document: &str, listed: &BTreeSet<String>, known: &BTreeSet<String>) {
     let lines = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> String {
         one.difference(other)
             .map(|line| format!("\n  {line}"))

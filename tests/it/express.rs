@@ -3,11 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::served::{SOON, Served, sources};
-use crate::support::stub::Stub;
+use crate::support::served::{TestApp, WAIT_LIMIT, source_tables};
+use crate::support::stub::FakeProvider;
 
 /// Fields of plain requests, `{etag}` for the tag of the answer; and its status.
-const FIELDS: [(&str, &str); 16] = [
+const REQUEST_FIELDS: [(&str, &str); 16] = [
     ("", "200"),
     ("Accept-Encoding: gzip\r\n", "200"),
     (
@@ -41,11 +41,11 @@ const FIELDS: [(&str, &str); 16] = [
     ),
 ];
 
-const ORIGINS: [&str; 3] = ["[]", r#"["*"]"#, r#"["https://a.example"]"#];
+const CORS_ORIGINS: [&str; 3] = ["[]", r#"["*"]"#, r#"["https://a.example"]"#];
 
 /// Other ways to the same answer, after what comes before the request: by the library's front, which alone passes over
 /// an empty line; by the routes, which alone see a parameter; and without the body.
-const WAYS: [(&str, &str, &str); 4] = [
+const REQUEST_LINES: [(&str, &str, &str); 4] = [
     ("\r\n", "GET", "/resumen"),
     ("", "GET", "/resumen?_=1"),
     ("", "HEAD", "/resumen"),
@@ -54,14 +54,14 @@ const WAYS: [(&str, &str, &str); 4] = [
 
 /// Two answers on one connection, the first by the short way. Of one to HEAD, and of the one that it is compared with,
 /// only the head.
-fn both_ways(
-    served: &Served,
+fn request_by_both_paths(
+    served: &TestApp,
     fields: &str,
     (before, method, target): (&str, &str, &str),
 ) -> (String, String) {
     let tail = format!("HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
     let mut stream = TcpStream::connect(served.address).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
     write!(
         stream,
         "GET /resumen {tail}{before}{method} {target} {tail}"
@@ -72,7 +72,7 @@ fn both_ways(
     stream.read_to_end(&mut bytes).unwrap();
     let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
     let second = text.rfind("HTTP/1.1 ").unwrap();
-    let (mut short, other) = (undated(&text[..second]), undated(&text[second..]));
+    let (mut short, other) = (without_date(&text[..second]), without_date(&text[second..]));
     if method == "HEAD" {
         assert!(other.ends_with("\r\n\r\n"), "{other}");
         short.truncate(short.find("\r\n\r\n").unwrap() + 4);
@@ -81,7 +81,7 @@ fn both_ways(
 }
 
 /// The machine's clock may move on between two answers; that there is a date, and where, is compared.
-fn undated(answer: &str) -> String {
+fn without_date(answer: &str) -> String {
     let begin = answer.find("\r\ndate: ").unwrap() + 8;
     let end = begin + answer[begin..].find("\r\n").unwrap();
     assert_eq!(end - begin, "Sun, 06 Nov 1994 08:49:37 GMT".len());
@@ -89,21 +89,21 @@ fn undated(answer: &str) -> String {
 }
 
 #[test]
-fn every_way_gives_the_same_bytes() {
-    let stub = Stub::json(r#"{"usd": 97123.45}"#);
-    for origins in ORIGINS {
-        let text = sources(&[("btc", stub.url())]);
-        let served = Served::start(&format!("[server]\ncors_origins = {origins}\n{text}"));
+fn fast_path_matches_hyper_bytes() {
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    for origins in CORS_ORIGINS {
+        let text = source_tables(&[("btc", stub.url())]);
+        let served = TestApp::start(&format!("[server]\ncors_origins = {origins}\n{text}"));
         let etag = served.get("/resumen").header("etag").unwrap().to_owned();
-        for (fields, status) in FIELDS {
+        for (fields, status) in REQUEST_FIELDS {
             let fields = fields.replace("{etag}", &etag);
-            for way in WAYS {
+            for way in REQUEST_LINES {
                 // A rendering lives for some milliseconds, and two answers may be of two.
                 let same = (0..100).find_map(|_| {
-                    let (short, other) = both_ways(&served, &fields, way);
+                    let (short, other) = request_by_both_paths(&served, &fields, way);
                     (short == other).then_some(short)
                 });
-                let (short, other) = both_ways(&served, &fields, way);
+                let (short, other) = request_by_both_paths(&served, &fields, way);
                 let answer = same
                     .unwrap_or_else(|| panic!("{origins} {fields:?} {way:?}\n{short}\n{other}"));
                 assert_eq!(
@@ -117,9 +117,9 @@ fn every_way_gives_the_same_bytes() {
 }
 
 #[test]
-fn requests_in_any_pieces_are_answered_in_order() {
-    let stub = Stub::json(r#"{"usd": 97123.45}"#);
-    let served = Served::start(&sources(&[("btc", stub.url())]));
+fn split_requests_are_answered_in_order() {
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let served = TestApp::start(&source_tables(&[("btc", stub.url())]));
     served.get("/resumen");
     let plain = "GET /resumen HTTP/1.1\r\nHost: test\r\nAccept: */*\r\n\r\n";
     let text = format!(
@@ -129,7 +129,7 @@ fn requests_in_any_pieces_are_answered_in_order() {
     for size in [1, 7, 64, 1000, 100_000] {
         let mut stream = TcpStream::connect(served.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         let mut writer = stream.try_clone().unwrap();
         let text = text.clone();
         let writing = std::thread::spawn(move || {

@@ -7,32 +7,32 @@ use std::time::Duration;
 
 use resumen::clock::Clock;
 use resumen::config::Config;
-use resumen::domain::{Kind, Name, Pace, Secrets, Shelf, Source};
-use resumen::fetch::{Ask, HttpFetch};
+use resumen::domain::{FreshnessPolicy, Name, Schedule, SecretSet, Source, SourceKind};
+use resumen::fetch::{HttpFetch, ResolveFn};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::fetch::{ask, provider};
-use crate::support::fault::{self, FaultServer, Scenario, Script};
-use crate::support::served::{Served, config};
+use crate::fetch::{lookup_result, scenario_provider};
+use crate::support::fault::{self, FaultScenario, FaultScript, FaultyProvider};
+use crate::support::served::{TestApp, parse_test_config};
 
 /// Between two attempts of a source; longer than any of the table's timeouts.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// One trial at a time: each is a whole service with every fault at once.
-fn alone() -> MutexGuard<'static, ()> {
+fn lock_trials() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A service whose sources meet one fault each, beside a healthy one.
-struct Trial {
-    served: Served,
-    faults: Vec<(String, Scenario, FaultServer)>,
+struct FaultTrial {
+    app: TestApp,
+    faults: Vec<(String, FaultScenario, FaultyProvider)>,
     _providers: Runtime,
 }
 
-impl Trial {
+impl FaultTrial {
     /// Starts the table; with `good`, each provider that can answer at all does so until it is turned.
     fn start(good: bool) -> Self {
         let providers = tokio::runtime::Builder::new_multi_thread()
@@ -40,37 +40,45 @@ impl Trial {
             .enable_all()
             .build()
             .unwrap();
-        let prelude = || good.then(|| Script::parse(&["json {\"good\":true}"]));
-        let healthy = toml::from_str::<Scenario>(
+        let prelude = || good.then(|| FaultScript::parse(&["json {\"good\":true}"]));
+        let healthy = toml::from_str::<FaultScenario>(
             "name = \"healthy\"\nanswer = ['json {\"n\":1}', 'again']\ndata = '{\"n\":1}'",
         );
-        let table = std::iter::once(healthy.unwrap()).chain(fault::all());
-        let start = |(n, scenario): (usize, Scenario)| {
-            let server = providers.block_on(scenario.serve_after(prelude()));
+        let table = std::iter::once(healthy.unwrap()).chain(fault::load_scenarios());
+        let start = |(n, scenario): (usize, FaultScenario)| {
+            let server = providers.block_on(scenario.start_provider_after(prelude()));
             (format!("fault-{n}"), scenario, server)
         };
         let faults: Vec<_> = table.enumerate().map(start).collect();
         let mut config: Config =
-            config("[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:1/\"\n");
+            parse_test_config("[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:1/\"\n");
         config.sources = faults
             .iter()
-            .map(|(name, scenario, server)| source(name, scenario, server))
+            .map(|(name, scenario, server)| fault_source(name, scenario, server))
             .collect();
         config.server.max_timeout = Duration::from_secs(60);
-        let fetch = HttpFetch::with_lookup(Clock::start(), Secrets::default(), lookups(&faults));
+        let fetch = HttpFetch::with_resolver(
+            Clock::start(),
+            SecretSet::default(),
+            scenario_resolver(&faults),
+        );
         Self {
-            served: Served::with_fetch(&config, fetch),
+            app: TestApp::start_with_fetch(&config, fetch),
             faults,
             _providers: providers,
         }
     }
 
     /// Every source's part of an answer, once all of them please.
-    fn until(&self, path: &str, pleases: fn(&Scenario, &Value) -> Result<(), String>) {
+    fn wait_for_every_source(
+        &self,
+        path: &str,
+        pleases: fn(&FaultScenario, &Value) -> Result<(), String>,
+    ) {
         let mut wrong = Vec::new();
         for _ in 0..100 {
-            let answer = self.served.json(path);
-            wrong = self.wrong(&answer, pleases);
+            let answer = self.app.get_json(path);
+            wrong = self.list_mismatches(&answer, pleases);
             if wrong.is_empty() {
                 return;
             }
@@ -83,12 +91,12 @@ impl Trial {
         );
     }
 
-    fn wrong(
+    fn list_mismatches(
         &self,
         answer: &Value,
-        pleases: fn(&Scenario, &Value) -> Result<(), String>,
+        pleases: fn(&FaultScenario, &Value) -> Result<(), String>,
     ) -> Vec<String> {
-        let judge = |(name, scenario, _): &(String, Scenario, FaultServer)| {
+        let judge = |(name, scenario, _): &(String, FaultScenario, FaultyProvider)| {
             let source = &answer["resultados"][name];
             pleases(scenario, source)
                 .err()
@@ -99,12 +107,12 @@ impl Trial {
 }
 
 #[test]
-fn every_fault_has_its_code_at_a_cold_start() {
-    let _alone = alone();
+fn cold_start_reports_fault_codes() {
+    let _alone = lock_trials();
     let cold = || {
-        let trial = Trial::start(false);
-        let answer = trial.served.json("/resumen?timeout=30");
-        trial.wrong(&answer, fault_without_data)
+        let trial = FaultTrial::start(false);
+        let answer = trial.app.get_json("/resumen?timeout=30");
+        trial.list_mismatches(&answer, expect_failure_without_data)
     };
     // A first round happens once; on a machine busy with other tests, providers that play hundreds of scripts at once may
     // themselves be late. So each fault must come right in one of a few first rounds.
@@ -126,44 +134,48 @@ fn every_fault_has_its_code_at_a_cold_start() {
 }
 
 #[test]
-fn every_fault_has_its_code_in_a_live_answer() {
-    let _alone = alone();
-    Trial::start(false).until("/resumen?fresh=1&timeout=30", fault_without_data);
+fn live_response_reports_fault_codes() {
+    let _alone = lock_trials();
+    FaultTrial::start(false)
+        .wait_for_every_source("/resumen?fresh=1&timeout=30", expect_failure_without_data);
 }
 
 #[test]
-fn every_fault_leaves_last_good_data_in_place() {
-    let _alone = alone();
-    let trial = Trial::start(true);
-    trial.until("/resumen", |scenario, source| {
-        let good = source["data"]["good"] == true || !scenario.can_be_good();
+fn faults_keep_last_good_data() {
+    let _alone = lock_trials();
+    let trial = FaultTrial::start(true);
+    trial.wait_for_every_source("/resumen", |scenario, source| {
+        let good = source["data"]["good"] == true || !scenario.can_answer_prelude();
         if good {
             Ok(())
         } else {
             Err("not good yet".into())
         }
     });
-    trial.faults.iter().for_each(|(_, _, server)| server.turn());
-    trial.until("/resumen", fault_over_data);
-    trial.until("/resumen?fresh=1&timeout=30", fault_over_data);
+    trial
+        .faults
+        .iter()
+        .for_each(|(_, _, server)| server.end_prelude());
+    trial.wait_for_every_source("/resumen", expect_failure_with_data);
+    trial.wait_for_every_source("/resumen?fresh=1&timeout=30", expect_failure_with_data);
 }
 
-fn fault_without_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    told(scenario, source)?;
+fn expect_failure_without_data(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
+    check_failure(scenario, source)?;
     if source["ok"] == Value::Bool(scenario.code.is_none()) {
-        shown(scenario, source)
+        check_data(scenario, source)
     } else {
         Err("wrong ok".into())
     }
 }
 
 /// The fault is told, and what was good before it is still there.
-fn fault_over_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
-    told(scenario, source)?;
+fn expect_failure_with_data(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
+    check_failure(scenario, source)?;
     match scenario.code {
-        None => shown(scenario, source),
+        None => check_data(scenario, source),
         Some(_)
-            if !scenario.can_be_good()
+            if !scenario.can_answer_prelude()
                 || (source["data"]["good"] == true && source["stale"] == false) =>
         {
             Ok(())
@@ -173,7 +185,7 @@ fn fault_over_data(scenario: &Scenario, source: &Value) -> Result<(), String> {
 }
 
 /// The code and the message are the scenario's.
-fn told(scenario: &Scenario, source: &Value) -> Result<(), String> {
+fn check_failure(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
     let message = source["error"].as_str().unwrap_or_default();
     if source["code"].as_str() != scenario.code.as_deref() {
         return Err("wrong code".into());
@@ -187,7 +199,7 @@ fn told(scenario: &Scenario, source: &Value) -> Result<(), String> {
     }
 }
 
-fn shown(scenario: &Scenario, source: &Value) -> Result<(), String> {
+fn check_data(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
     let Some(wanted) = scenario
         .shown
         .as_ref()
@@ -204,34 +216,34 @@ fn shown(scenario: &Scenario, source: &Value) -> Result<(), String> {
     }
 }
 
-fn source(name: &str, scenario: &Scenario, server: &FaultServer) -> Arc<Source> {
-    let pace = Pace {
+fn fault_source(name: &str, scenario: &FaultScenario, server: &FaultyProvider) -> Arc<Source> {
+    let pace = Schedule {
         interval: INTERVAL,
         timeout: scenario.timeout(),
         min_interval: Duration::from_millis(1),
         hedge_after: None,
     };
-    let shelf = Shelf {
+    let shelf = FreshnessPolicy {
         ttl: Duration::from_secs(600),
         max_stale: Duration::from_secs(3600),
     };
-    let kind = Kind::Fetched {
-        providers: vec![provider(scenario, server)],
-        pace,
+    let kind = SourceKind::Fetched {
+        providers: vec![scenario_provider(scenario, server)],
+        schedule: pace,
     };
     Arc::new(Source {
         name: Name::new(name).unwrap(),
         kind,
-        shelf,
+        freshness_policy: shelf,
         attribution: None,
     })
 }
 
 /// Each host's lookup, as its scenario has it.
-fn lookups(faults: &[(String, Scenario, FaultServer)]) -> Ask {
-    let by_host: HashMap<String, Ask> = faults
+fn scenario_resolver(faults: &[(String, FaultScenario, FaultyProvider)]) -> ResolveFn {
+    let by_host: HashMap<String, ResolveFn> = faults
         .iter()
-        .map(|(_, scenario, _)| (scenario.host.clone(), ask(&scenario.lookup)))
+        .map(|(_, scenario, _)| (scenario.host.clone(), lookup_result(&scenario.lookup)))
         .collect();
     Arc::new(move |host| by_host[&*host](Arc::clone(&host)))
 }

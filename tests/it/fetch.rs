@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Provider, Secrets};
-use resumen::fetch::{Ask, Fetch, FetchError, HttpFetch, Payload};
+use resumen::domain::{Provider, SecretSet};
+use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload, ResolveFn};
 use tokio::task::JoinSet;
 
-use crate::support::fault::{self, FaultServer, Lookup, Scenario};
-use crate::support::plain_provider;
+use crate::support::default_provider_at;
+use crate::support::fault::{self, FaultScenario, FaultyProvider, ScenarioLookup};
 
 /// What a busy machine may add to a deadline in a test; the figures themselves are measured elsewhere.
 const SLACK: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fault_has_its_code() {
-    let mut waiting = fault::all().into_iter();
+async fn fetch_reports_fault_codes() {
+    let mut waiting = fault::load_scenarios().into_iter();
     let mut running = JoinSet::new();
     let mut wrong = Vec::new();
     loop {
@@ -24,7 +24,7 @@ async fn every_fault_has_its_code() {
             && let Some(scenario) = waiting.next()
         {
             running.spawn(async move {
-                judge(&scenario)
+                check_scenario(&scenario)
                     .await
                     .map_err(|why| format!("{}: {why}", scenario.name))
             });
@@ -43,11 +43,12 @@ async fn every_fault_has_its_code() {
 }
 
 /// Plays one scenario and says what did not come as it should.
-async fn judge(scenario: &Scenario) -> Result<(), String> {
-    let server = scenario.serve().await;
+async fn check_scenario(scenario: &FaultScenario) -> Result<(), String> {
+    let server = scenario.start_provider().await;
     let clock = Clock::start();
-    let fetch = HttpFetch::with_lookup(clock, Secrets::default(), ask(&scenario.lookup));
-    let provider = provider(scenario, &server);
+    let fetch =
+        HttpFetch::with_resolver(clock, SecretSet::default(), lookup_result(&scenario.lookup));
+    let provider = scenario_provider(scenario, &server);
     let began = clock.instant();
     let ended = fetch
         .fetch(&provider, clock.deadline(scenario.timeout()))
@@ -56,7 +57,7 @@ async fn judge(scenario: &Scenario) -> Result<(), String> {
     if took > scenario.timeout() + SLACK {
         return Err(format!("took {took:?}"));
     }
-    outcome(scenario, &ended)?;
+    check_outcome(scenario, &ended)?;
     let counted = |what: &str, expected: Option<u64>, seen: u64| match expected {
         Some(expected) if expected != seen => Err(format!("{seen} {what}, not {expected}")),
         _ => Ok(()),
@@ -64,24 +65,28 @@ async fn judge(scenario: &Scenario) -> Result<(), String> {
     counted(
         "connections",
         scenario.connections,
-        server.seen.connections(),
+        server.counters.connection_count(),
     )?;
     counted(
         "requests",
         scenario.requests,
-        server.seen.heads().len() as u64,
+        server.counters.request_heads().len() as u64,
     )?;
     match scenario.sent {
-        Some(most) if server.seen.sent() > most => {
-            Err(format!("it could send {} bytes", server.seen.sent()))
-        }
+        Some(most) if server.counters.sent_byte_count() > most => Err(format!(
+            "it could send {} bytes",
+            server.counters.sent_byte_count()
+        )),
         _ => Ok(()),
     }
 }
 
-fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(), String> {
+fn check_outcome(
+    scenario: &FaultScenario,
+    ended: &Result<Payload, FetchError>,
+) -> Result<(), String> {
     match ended {
-        Ok(Payload(body)) if scenario.fetches() => {
+        Ok(Payload(body)) if scenario.is_fetch_successful() => {
             let body = String::from_utf8_lossy(body);
             let wanted = scenario.data.as_deref().unwrap_or(&body);
             if body == wanted {
@@ -93,7 +98,7 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
         Ok(Payload(body)) => Err(format!("succeeded with {} bytes", body.len())),
         Err(error) => {
             let message = &error.failure.message;
-            let fits = !scenario.fetches()
+            let fits = !scenario.is_fetch_successful()
                 && Some(error.failure.code.as_str()) == scenario.code.as_deref()
                 && scenario.says.iter().all(|part| message.contains(part))
                 && !scenario.hides.iter().any(|part| message.contains(part))
@@ -107,25 +112,25 @@ fn outcome(scenario: &Scenario, ended: &Result<Payload, FetchError>) -> Result<(
     }
 }
 
-pub fn provider(scenario: &Scenario, server: &FaultServer) -> Provider {
-    let mut provider = plain_provider(&scenario.url(server));
+pub fn scenario_provider(scenario: &FaultScenario, server: &FaultyProvider) -> Provider {
+    let mut provider = default_provider_at(&scenario.url(server));
     let request = &mut provider.request;
     request.method = scenario.method.as_deref().unwrap_or("GET").into();
     request.allow_private = scenario.allow_private;
-    request.ca = scenario.ca.then(|| fault::authority_pem().into());
+    request.ca_pem = scenario.ca.then(|| fault::test_ca_pem().into());
     request.max_body = scenario.max_body.unwrap_or(request.max_body);
     provider
 }
 
-pub fn ask(lookup: &Lookup) -> Ask {
+pub fn lookup_result(lookup: &ScenarioLookup) -> ResolveFn {
     let lookup = lookup.clone();
     Arc::new(move |_| {
         let lookup = lookup.clone();
         Box::pin(async move {
             match lookup {
-                Lookup::Finds(addresses) => Ok(addresses),
-                Lookup::Word(word) if word == "silent" => std::future::pending().await,
-                Lookup::Word(word) => Err(std::io::Error::other(word)),
+                ScenarioLookup::Finds(addresses) => Ok(addresses),
+                ScenarioLookup::Word(word) if word == "silent" => std::future::pending().await,
+                ScenarioLookup::Word(word) => Err(std::io::Error::other(word)),
             }
         })
     })

@@ -5,28 +5,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Code, Secrets};
+use resumen::domain::{Code, SecretSet};
 use resumen::fetch::{Fetch, HttpFetch};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::fetch::{ask, provider};
-use crate::support::fault::{self, FaultServer, Playbook, Scenario, Script};
-use crate::support::plain_provider;
+use crate::fetch::{lookup_result, scenario_provider};
+use crate::support::default_provider_at;
+use crate::support::fault::{self, FaultPlan, FaultScenario, FaultScript, FaultyProvider};
 
 /// By how much attempts passed their deadlines, over every fault and timeouts from 50 ms to 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute; prints figures"]
-async fn deadlines_are_overrun_by_little() {
+async fn deadline_overrun_is_small() {
     let mut faults = Vec::new();
-    for scenario in fault::all() {
-        let server = scenario.serve().await;
+    for scenario in fault::load_scenarios() {
+        let server = scenario.start_provider().await;
         faults.push(Arc::new((scenario, server)));
     }
     let mut over: Vec<Duration> = Vec::new();
     for (millis, rounds) in [(50, 10), (100, 10), (250, 5), (1_000, 2), (5_000, 1)] {
         for _ in 0..rounds {
-            over.extend(overruns(&faults, Duration::from_millis(millis)).await);
+            over.extend(measure_overruns(&faults, Duration::from_millis(millis)).await);
         }
     }
     over.sort_unstable();
@@ -43,16 +43,23 @@ async fn deadlines_are_overrun_by_little() {
 }
 
 /// Meets every fault once, sixteen at a time.
-async fn overruns(faults: &[Arc<(Scenario, FaultServer)>], limit: Duration) -> Vec<Duration> {
+async fn measure_overruns(
+    faults: &[Arc<(FaultScenario, FaultyProvider)>],
+    limit: Duration,
+) -> Vec<Duration> {
     let turns = Arc::new(Semaphore::new(16));
     let clock = Clock::start();
-    let meet = |fault: Arc<(Scenario, FaultServer)>| {
+    let meet = |fault: Arc<(FaultScenario, FaultyProvider)>| {
         let turns = Arc::clone(&turns);
         async move {
             let _turn = turns.acquire().await.unwrap();
             let (scenario, server) = &*fault;
-            let fetch = HttpFetch::with_lookup(clock, Secrets::default(), ask(&scenario.lookup));
-            let provider = provider(scenario, server);
+            let fetch = HttpFetch::with_resolver(
+                clock,
+                SecretSet::default(),
+                lookup_result(&scenario.lookup),
+            );
+            let provider = scenario_provider(scenario, server);
             let deadline = clock.deadline(limit);
             let _ = fetch.fetch(&provider, deadline).await;
             clock.instant().saturating_duration_since(deadline.at)
@@ -70,7 +77,7 @@ async fn overruns(faults: &[Arc<(Scenario, FaultServer)>], limit: Duration) -> V
 /// What 64 requests at once add to resident memory when every provider sends a bomb or a body without end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes seconds; prints figures"]
-async fn hostile_bodies_add_little_memory() {
+async fn hostile_bodies_use_little_memory() {
     let scripts: [&[&str]; 4] = [
         &[
             "head 200 | Content-Encoding: gzip",
@@ -86,8 +93,8 @@ async fn hostile_bodies_add_little_memory() {
     let mut servers = Vec::new();
     for script in scripts {
         servers.push(
-            FaultServer::start(Playbook {
-                scripts: vec![Script::parse(script)],
+            FaultyProvider::start(FaultPlan {
+                scripts: vec![FaultScript::parse(script)],
                 tls: None,
                 prelude: None,
             })
@@ -95,8 +102,8 @@ async fn hostile_bodies_add_little_memory() {
         );
     }
     let clock = Clock::start();
-    let fetch = Arc::new(HttpFetch::new(clock, Secrets::default()));
-    let before = resident();
+    let fetch = Arc::new(HttpFetch::new(clock, SecretSet::default()));
+    let before = resident_bytes();
     let (stop, peak) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(before)),
@@ -105,7 +112,7 @@ async fn hostile_bodies_add_little_memory() {
         let (stop, peak) = (Arc::clone(&stop), Arc::clone(&peak));
         move || {
             while !stop.load(Ordering::Relaxed) {
-                peak.fetch_max(resident(), Ordering::Relaxed);
+                peak.fetch_max(resident_bytes(), Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -115,7 +122,7 @@ async fn hostile_bodies_add_little_memory() {
         for n in 0..64 {
             let (fetch, provider) = (
                 Arc::clone(&fetch),
-                plain_provider(&format!("http://{}/", servers[n % 4].address)),
+                default_provider_at(&format!("http://{}/", servers[n % 4].address)),
             );
             running.spawn(async move {
                 fetch
@@ -137,7 +144,7 @@ async fn hostile_bodies_add_little_memory() {
 }
 
 /// Resident memory of this process in bytes.
-fn resident() -> u64 {
+fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }

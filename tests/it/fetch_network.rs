@@ -5,38 +5,38 @@ use std::process::Command;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Code, Failure, Secrets};
+use resumen::domain::{Code, Failure, SecretSet};
 use resumen::fetch::{Fetch, HttpFetch};
 
-use crate::support::fault::{FaultServer, Playbook, Script};
-use crate::support::plain_provider;
+use crate::support::default_provider_at;
+use crate::support::fault::{FaultPlan, FaultScript, FaultyProvider};
 
 const LIMIT: Duration = Duration::from_millis(400);
 
 /// A namespace, removed in the end.
-struct Network(String);
+struct NetworkNamespace(String);
 
-impl Network {
+impl NetworkNamespace {
     fn new() -> Option<Self> {
         let name = format!("resumen-test-{}", std::process::id());
-        ip(&["netns", "add", &name]).then_some(Self(name))
+        run_ip(&["netns", "add", &name]).then_some(Self(name))
     }
 
-    fn ip(&self, arguments: &[&str]) {
+    fn run_ip_inside(&self, arguments: &[&str]) {
         assert!(
-            ip(&[&["-n", &self.0], arguments].concat()),
+            run_ip(&[&["-n", &self.0], arguments].concat()),
             "ip {arguments:?}"
         );
     }
 }
 
-impl Drop for Network {
+impl Drop for NetworkNamespace {
     fn drop(&mut self) {
-        ip(&["netns", "delete", &self.0]);
+        run_ip(&["netns", "delete", &self.0]);
     }
 }
 
-fn ip(arguments: &[&str]) -> bool {
+fn run_ip(arguments: &[&str]) -> bool {
     Command::new("ip")
         .args(arguments)
         .output()
@@ -44,8 +44,8 @@ fn ip(arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn a_broken_network_is_told_from_a_broken_provider() {
-    let Some(network) = Network::new() else {
+fn network_fault_differs_from_provider_fault() {
+    let Some(network) = NetworkNamespace::new() else {
         #[allow(
             clippy::disallowed_methods,
             reason = "a switch of the tests, not of the program"
@@ -55,14 +55,14 @@ fn a_broken_network_is_told_from_a_broken_provider() {
         println!("left out: no network namespace can be made (needs root and `ip netns`)");
         return;
     };
-    network.ip(&["link", "set", "lo", "up"]);
-    network.ip(&["route", "add", "unreachable", "198.51.100.1/32"]);
+    network.run_ip_inside(&["link", "set", "lo", "up"]);
+    network.run_ip_inside(&["route", "add", "unreachable", "198.51.100.1/32"]);
     // A cable whose other end nobody listens to: what is sent into it is gone.
-    network.ip(&["link", "add", "dark", "type", "veth", "peer", "name", "end"]);
-    network.ip(&["address", "add", "192.0.2.2/24", "dev", "dark"]);
-    network.ip(&["link", "set", "end", "up"]);
-    network.ip(&["link", "set", "dark", "up"]);
-    network.ip(&[
+    network.run_ip_inside(&["link", "add", "dark", "type", "veth", "peer", "name", "end"]);
+    network.run_ip_inside(&["address", "add", "192.0.2.2/24", "dev", "dark"]);
+    network.run_ip_inside(&["link", "set", "end", "up"]);
+    network.run_ip_inside(&["link", "set", "dark", "up"]);
+    network.run_ip_inside(&[
         "neigh",
         "add",
         "192.0.2.9",
@@ -92,8 +92,8 @@ fn a_broken_network_is_told_from_a_broken_provider() {
 
 #[tokio::test]
 #[ignore = "only in the namespace that the other test makes"]
-async fn inside_the_namespace() {
-    let unreachable = ask("http://198.51.100.1/").await;
+async fn child_fetches_in_network_namespace() {
+    let unreachable = fetch_failure("http://198.51.100.1/").await;
     assert_eq!(unreachable.code, Code::ConnectFailed, "{unreachable}");
     assert!(
         unreachable
@@ -102,15 +102,15 @@ async fn inside_the_namespace() {
         "{unreachable}"
     );
 
-    let black_hole = ask("http://192.0.2.9/").await;
+    let black_hole = fetch_failure("http://192.0.2.9/").await;
     assert_eq!(black_hole.code, Code::ConnectTimeout, "{black_hole}");
     assert_eq!(&*black_hole.message, "no answer within 400 ms (connecting)");
 
-    let scripts = vec![Script::parse(&[
+    let scripts = vec![FaultScript::parse(&[
         "head 200 | Content-Length: 100",
         "drip 20ms times 100 1",
     ])];
-    let server = FaultServer::start(Playbook {
+    let server = FaultyProvider::start(FaultPlan {
         scripts,
         tls: None,
         prelude: None,
@@ -118,12 +118,12 @@ async fn inside_the_namespace() {
     .await;
     let url = format!("http://{}/", server.address);
     let cut = async {
-        while server.seen.sent() < 50 {
+        while server.counters.sent_byte_count() < 50 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert!(ip(&["link", "set", "lo", "down"]));
+        assert!(run_ip(&["link", "set", "lo", "down"]));
     };
-    let both = async { tokio::join!(ask(&url), cut) };
+    let both = async { tokio::join!(fetch_failure(&url), cut) };
     let (link_down, ()) = tokio::time::timeout(LIMIT * 5, both).await.unwrap();
     assert_eq!(link_down.code, Code::Timeout, "{link_down}");
     assert!(
@@ -132,10 +132,10 @@ async fn inside_the_namespace() {
     );
 }
 
-async fn ask(url: &str) -> Failure {
+async fn fetch_failure(url: &str) -> Failure {
     let clock = Clock::start();
-    let provider = plain_provider(url);
-    HttpFetch::new(clock, Secrets::default())
+    let provider = default_provider_at(url);
+    HttpFetch::new(clock, SecretSet::default())
         .fetch(&provider, clock.deadline(LIMIT))
         .await
         .unwrap_err()

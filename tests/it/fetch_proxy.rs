@@ -3,48 +3,48 @@
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Code, Provider, Proxy, Secrets};
+use resumen::domain::{Code, EgressProxy, Provider, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::support::fault::{FaultServer, Kind, Playbook, Script, authority_pem};
-use crate::support::plain_provider;
+use crate::support::default_provider_at;
+use crate::support::fault::{CertificateKind, FaultPlan, FaultScript, FaultyProvider, test_ca_pem};
 
-async fn serve(script: &[&str], tls: Option<Kind>) -> FaultServer {
-    FaultServer::start(Playbook {
-        scripts: vec![Script::parse(script)],
+async fn start_scripted_proxy(script: &[&str], tls: Option<CertificateKind>) -> FaultyProvider {
+    FaultyProvider::start(FaultPlan {
+        scripts: vec![FaultScript::parse(script)],
         tls,
         prelude: None,
     })
     .await
 }
 
-fn through(proxy: &str, url: &str) -> Provider {
-    let mut provider = plain_provider(url);
-    provider.request.proxy = Some(Proxy(proxy.parse().unwrap()));
-    provider.request.ca = Some(authority_pem().into());
+fn provider_through_proxy(proxy: &str, url: &str) -> Provider {
+    let mut provider = default_provider_at(url);
+    provider.request.proxy = Some(EgressProxy(proxy.parse().unwrap()));
+    provider.request.ca_pem = Some(test_ca_pem().into());
     provider
 }
 
-async fn ask(provider: &Provider) -> Result<Payload, FetchError> {
+async fn fetch_once(provider: &Provider) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     let limit = Duration::from_millis(500);
-    HttpFetch::new(clock, Secrets::default())
+    HttpFetch::new(clock, SecretSet::default())
         .fetch(provider, clock.deadline(limit))
         .await
 }
 
 #[tokio::test]
-async fn plain_requests_are_sent_in_absolute_form_with_the_proxys_credentials() {
-    let proxy = serve(&["json {}"], None).await;
-    let provider = through(
+async fn plain_request_uses_absolute_form() {
+    let proxy = start_scripted_proxy(&["json {}"], None).await;
+    let provider = provider_through_proxy(
         &format!("http://me:pass@{}", proxy.address),
         "http://user@far.test/path?q=1",
     );
-    ask(&provider).await.unwrap();
-    let head = proxy.seen.heads().remove(0);
+    fetch_once(&provider).await.unwrap();
+    let head = proxy.counters.request_heads().remove(0);
     assert!(
         head.starts_with("GET http://far.test/path?q=1 HTTP/1.1\r\n"),
         "{head}"
@@ -62,8 +62,12 @@ async fn plain_requests_are_sent_in_absolute_form_with_the_proxys_credentials() 
 }
 
 #[tokio::test]
-async fn tls_goes_through_a_tunnel() {
-    let target = serve(&["json {\"far\":true}", "again"], Some(Kind::Good)).await;
+async fn tls_uses_connect_tunnel() {
+    let target = start_scripted_proxy(
+        &["json {\"far\":true}", "again"],
+        Some(CertificateKind::Good),
+    )
+    .await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap();
     let far = target.address;
@@ -83,12 +87,12 @@ async fn tls_goes_through_a_tunnel() {
             "{head}"
         );
     });
-    let provider = through(
+    let provider = provider_through_proxy(
         &format!("http://me:pass@{proxy}"),
         "https://secure.test:444/",
     );
-    assert_eq!(ask(&provider).await.unwrap().0, "{\"far\":true}");
-    let head = target.seen.heads().remove(0);
+    assert_eq!(fetch_once(&provider).await.unwrap().0, "{\"far\":true}");
+    let head = target.counters.request_heads().remove(0);
     assert!(
         head.starts_with("GET / HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy"),
         "{head}"
@@ -106,7 +110,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
+async fn refused_tunnel_is_connect_failure() {
     let cases: [(&[&str], Code, &str); 7] = [
         (
             &["head 407 | Content-Length: 0"],
@@ -141,8 +145,8 @@ async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
         ),
     ];
     for (script, code, says) in cases {
-        let proxy = serve(script, None).await;
-        let failure = ask(&through(
+        let proxy = start_scripted_proxy(script, None).await;
+        let failure = fetch_once(&provider_through_proxy(
             &format!("http://{}", proxy.address),
             "https://far.test/",
         ))
@@ -155,9 +159,9 @@ async fn a_proxy_that_gives_no_tunnel_is_a_failure_to_connect() {
 }
 
 #[tokio::test]
-async fn an_absent_proxy_is_told_from_an_absent_provider() {
-    let proxy = FaultServer::closed();
-    let failure = ask(&through(
+async fn absent_proxy_has_its_own_message() {
+    let proxy = FaultyProvider::with_closed_port();
+    let failure = fetch_once(&provider_through_proxy(
         &format!("http://{}", proxy.address),
         "http://far.test/",
     ))
@@ -172,17 +176,20 @@ async fn an_absent_proxy_is_told_from_an_absent_provider() {
 }
 
 #[tokio::test]
-async fn metadata_is_out_of_reach_through_a_proxy_too() {
-    let proxy = serve(&["json {}"], None).await;
+async fn proxied_metadata_address_is_blocked() {
+    let proxy = start_scripted_proxy(&["json {}"], None).await;
     for url in [
         "http://169.254.169.254/latest",
         "https://[::ffff:a9fe:a9fe]/",
     ] {
-        let failure = ask(&through(&format!("http://{}", proxy.address), url))
-            .await
-            .unwrap_err()
-            .failure;
+        let failure = fetch_once(&provider_through_proxy(
+            &format!("http://{}", proxy.address),
+            url,
+        ))
+        .await
+        .unwrap_err()
+        .failure;
         assert_eq!(failure.code, Code::DestinationBlocked, "{failure}");
     }
-    assert_eq!(proxy.seen.connections(), 0);
+    assert_eq!(proxy.counters.connection_count(), 0);
 }

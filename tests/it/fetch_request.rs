@@ -3,22 +3,25 @@
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Provider, Secrets};
+use resumen::domain::{Provider, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 
-use crate::support::fault::{FaultServer, Playbook, Script};
-use crate::support::plain_provider;
+use crate::support::default_provider_at;
+use crate::support::fault::{FaultPlan, FaultScript, FaultyProvider};
 
-async fn serve(script: &[&str]) -> FaultServer {
-    FaultServer::start(Playbook {
-        scripts: vec![Script::parse(script)],
+async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
+    FaultyProvider::start(FaultPlan {
+        scripts: vec![FaultScript::parse(script)],
         tls: None,
         prelude: None,
     })
     .await
 }
 
-async fn ask(provider: &Provider, secrets: Secrets) -> Result<Payload, FetchError> {
+async fn fetch_with_secrets(
+    provider: &Provider,
+    secrets: SecretSet,
+) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     HttpFetch::new(clock, secrets)
         .fetch(provider, clock.deadline(Duration::from_secs(2)))
@@ -26,15 +29,18 @@ async fn ask(provider: &Provider, secrets: Secrets) -> Result<Payload, FetchErro
 }
 
 /// The head that the server got for `provider`, its lines sorted but the first.
-async fn head(change: impl FnOnce(&mut Provider)) -> Vec<String> {
-    let server = serve(&["json {}"]).await;
+async fn received_head(change: impl FnOnce(&mut Provider)) -> Vec<String> {
+    let server = start_scripted_provider(&["json {}"]).await;
     let port = server.address.port();
-    let mut provider = plain_provider(&format!("http://127.0.0.1:{port}/a%20b?q=1&r=%2F#part"));
+    let mut provider =
+        default_provider_at(&format!("http://127.0.0.1:{port}/a%20b?q=1&r=%2F#part"));
     change(&mut provider);
-    ask(&provider, Secrets::default()).await.unwrap();
+    fetch_with_secrets(&provider, SecretSet::default())
+        .await
+        .unwrap();
     let head = server
-        .seen
-        .heads()
+        .counters
+        .request_heads()
         .remove(0)
         .replace(&port.to_string(), "PORT");
     let mut lines: Vec<String> = head.trim_end().split("\r\n").map(str::to_owned).collect();
@@ -43,7 +49,7 @@ async fn head(change: impl FnOnce(&mut Provider)) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_defaults_are_few() {
+async fn default_request_headers() {
     let version = env!("CARGO_PKG_VERSION");
     let expected = [
         "GET /a%20b?q=1&r=%2F HTTP/1.1".to_owned(),
@@ -52,12 +58,12 @@ async fn the_defaults_are_few() {
         "host: 127.0.0.1:PORT".to_owned(),
         format!("user-agent: resumen/{version}"),
     ];
-    assert_eq!(head(|_| {}).await, expected);
+    assert_eq!(received_head(|_| {}).await, expected);
 }
 
 #[tokio::test]
-async fn the_configuration_wins_and_userinfo_becomes_credentials() {
-    let lines = head(|provider| {
+async fn configured_headers_override_defaults() {
+    let lines = received_head(|provider| {
         let request = &mut provider.request;
         request.url.set_username("us%40er").unwrap();
         request.url.set_password(Some("p%3Aw")).unwrap();
@@ -91,8 +97,8 @@ async fn the_configuration_wins_and_userinfo_becomes_credentials() {
 }
 
 #[tokio::test]
-async fn a_stated_authorization_goes_before_userinfo() {
-    let lines = head(|provider| {
+async fn authorization_overrides_userinfo() {
+    let lines = received_head(|provider| {
         provider.request.url.set_username("user").unwrap();
         provider.request.headers = vec![("authorization".into(), "Bearer t".into())];
     })
@@ -107,7 +113,7 @@ async fn a_stated_authorization_goes_before_userinfo() {
 }
 
 #[tokio::test]
-async fn messages_hold_no_secret_even_if_the_provider_echoes_one() {
+async fn echoed_secret_is_redacted() {
     let secrets = [
         "canary-query",
         "canary-user",
@@ -134,14 +140,14 @@ async fn messages_hold_no_secret_even_if_the_provider_echoes_one() {
         ],
     ];
     for script in endings {
-        let server = serve(script).await;
+        let server = start_scripted_provider(script).await;
         let url = format!(
             "http://canary-user:canary-word@{}/?key=canary-query",
             server.address
         );
-        let mut provider = plain_provider(&url);
+        let mut provider = default_provider_at(&url);
         provider.request.headers = vec![("X-Api-Key".into(), "canary-head".into())];
-        let error = ask(&provider, Secrets::new(secrets.clone()))
+        let error = fetch_with_secrets(&provider, SecretSet::new(secrets.clone()))
             .await
             .unwrap_err();
         let message = &error.failure.message;
@@ -151,17 +157,17 @@ async fn messages_hold_no_secret_even_if_the_provider_echoes_one() {
 }
 
 #[tokio::test]
-async fn the_secrets_of_this_configuration_and_the_one_before_are_masked() {
-    let server = serve(&[
+async fn old_secrets_are_redacted() {
+    let server = start_scripted_provider(&[
         "head 500 | Content-Type: application/problem+json",
         "send {\"title\":\"oldest-secret old-secret new-secret\"}",
     ])
     .await;
     let clock = Clock::start();
-    let fetch = HttpFetch::new(clock, Secrets::new(["oldest-secret".to_owned()]));
-    fetch.set_secrets(Secrets::new(["old-secret".to_owned()]));
-    fetch.set_secrets(Secrets::new(["new-secret".to_owned()]));
-    let provider = plain_provider(&format!("http://{}/", server.address));
+    let fetch = HttpFetch::new(clock, SecretSet::new(["oldest-secret".to_owned()]));
+    fetch.set_secrets(SecretSet::new(["old-secret".to_owned()]));
+    fetch.set_secrets(SecretSet::new(["new-secret".to_owned()]));
+    let provider = default_provider_at(&format!("http://{}/", server.address));
     let error = fetch
         .fetch(&provider, clock.deadline(Duration::from_secs(2)))
         .await

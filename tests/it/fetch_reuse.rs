@@ -4,40 +4,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Code, Provider, Secrets};
+use resumen::domain::{Code, Provider, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use tokio::task::JoinSet;
 
-use crate::support::fault::{FaultServer, Kind, Playbook, Script, authority_pem};
-use crate::support::plain_provider;
+use crate::support::default_provider_at;
+use crate::support::fault::{CertificateKind, FaultPlan, FaultScript, FaultyProvider, test_ca_pem};
 
-struct Client {
+struct ReuseClient {
     clock: Clock,
     fetch: HttpFetch,
     provider: Provider,
 }
 
-impl Client {
-    fn of(server: &FaultServer) -> Self {
+impl ReuseClient {
+    fn for_server(server: &FaultyProvider) -> Self {
         let clock = Clock::start();
-        let provider = plain_provider(&format!("http://{}/", server.address));
+        let provider = default_provider_at(&format!("http://{}/", server.address));
         Self {
             clock,
-            fetch: HttpFetch::new(clock, Secrets::default()),
+            fetch: HttpFetch::new(clock, SecretSet::default()),
             provider,
         }
     }
 
-    async fn ask(&self) -> Result<Payload, FetchError> {
+    async fn fetch(&self) -> Result<Payload, FetchError> {
         self.fetch
             .fetch(&self.provider, self.clock.deadline(Duration::from_secs(5)))
             .await
     }
 }
 
-async fn serve(scripts: &[&[&str]]) -> FaultServer {
-    let scripts = scripts.iter().map(|lines| Script::parse(lines)).collect();
-    FaultServer::start(Playbook {
+async fn start_scripted_provider(scripts: &[&[&str]]) -> FaultyProvider {
+    let scripts = scripts
+        .iter()
+        .map(|lines| FaultScript::parse(lines))
+        .collect();
+    FaultyProvider::start(FaultPlan {
         scripts,
         tls: None,
         prelude: None,
@@ -46,7 +49,7 @@ async fn serve(scripts: &[&[&str]]) -> FaultServer {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again_after_clean_framing() {
+async fn clean_framing_allows_reuse() {
     let answers: [&[&str]; 4] = [
         &["json {}", "again"],
         &[
@@ -64,13 +67,16 @@ async fn a_connection_is_used_again_after_clean_framing() {
         &["head 103", "json {}", "again"],
     ];
     for answer in answers {
-        let server = serve(&[answer]).await;
-        let client = Client::of(&server);
+        let server = start_scripted_provider(&[answer]).await;
+        let client = ReuseClient::for_server(&server);
         for _ in 0..5 {
-            client.ask().await.unwrap();
+            client.fetch().await.unwrap();
         }
         assert_eq!(
-            (server.seen.connections(), server.seen.heads().len()),
+            (
+                server.counters.connection_count(),
+                server.counters.request_heads().len()
+            ),
             (1, 5),
             "{answer:?}"
         );
@@ -78,47 +84,53 @@ async fn a_connection_is_used_again_after_clean_framing() {
 }
 
 #[tokio::test]
-async fn as_many_connections_as_were_needed_at_once_are_used_again() {
+async fn concurrent_connections_are_reused() {
     // Nobody is answered before all have asked.
-    let server = serve(&[&["sleep 50ms", "json {}", "again"]]).await;
-    let client = Arc::new(Client::of(&server));
+    let server = start_scripted_provider(&[&["sleep 50ms", "json {}", "again"]]).await;
+    let client = Arc::new(ReuseClient::for_server(&server));
     for _ in 0..3 {
         let ask = |_| {
             let client = Arc::clone(&client);
-            async move { client.ask().await.unwrap() }
+            async move { client.fetch().await.unwrap() }
         };
         let asks: JoinSet<Payload> = (0..30).map(ask).collect();
         assert_eq!(asks.join_all().await.len(), 30);
     }
     assert_eq!(
-        (server.seen.connections(), server.seen.heads().len()),
+        (
+            server.counters.connection_count(),
+            server.counters.request_heads().len()
+        ),
         (30, 90)
     );
 }
 
 #[tokio::test]
-async fn a_tls_connection_is_used_again() {
-    let scripts = vec![Script::parse(&["json {}", "again"])];
-    let server = FaultServer::start(Playbook {
+async fn tls_connection_is_reused() {
+    let scripts = vec![FaultScript::parse(&["json {}", "again"])];
+    let server = FaultyProvider::start(FaultPlan {
         scripts,
-        tls: Some(Kind::Good),
+        tls: Some(CertificateKind::Good),
         prelude: None,
     })
     .await;
-    let mut client = Client::of(&server);
-    client.provider = plain_provider(&format!("https://{}/", server.address));
-    client.provider.request.ca = Some(authority_pem().into());
+    let mut client = ReuseClient::for_server(&server);
+    client.provider = default_provider_at(&format!("https://{}/", server.address));
+    client.provider.request.ca_pem = Some(test_ca_pem().into());
     for _ in 0..5 {
-        client.ask().await.unwrap();
+        client.fetch().await.unwrap();
     }
     assert_eq!(
-        (server.seen.connections(), server.seen.heads().len()),
+        (
+            server.counters.connection_count(),
+            server.counters.request_heads().len()
+        ),
         (1, 5)
     );
 }
 
 #[tokio::test]
-async fn a_connection_in_doubt_is_not_used_again() {
+async fn doubtful_connection_is_not_reused() {
     let answers: [&[&str]; 5] = [
         &[
             "head 200 | Connection: close | Content-Length: 2",
@@ -138,50 +150,50 @@ async fn a_connection_in_doubt_is_not_used_again() {
         &["head 200 | Content-Length: 2, 2", "send {}", "again"],
     ];
     for answer in answers {
-        let server = serve(&[answer]).await;
-        let client = Client::of(&server);
+        let server = start_scripted_provider(&[answer]).await;
+        let client = ReuseClient::for_server(&server);
         for _ in 0..3 {
-            let body = client.ask().await;
+            let body = client.fetch().await;
             assert!(body.is_err() || body.unwrap().0 == "{}", "{answer:?}");
         }
-        assert_eq!(server.seen.connections(), 3, "{answer:?}");
+        assert_eq!(server.counters.connection_count(), 3, "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_asked_for_end_a_resting_connection() {
+async fn unsolicited_bytes_close_idle_connection() {
     let first = [
         "json {\"n\":1}",
         "sleep 30ms",
         "send HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nevil",
         "stall",
     ];
-    let server = serve(&[&first, &["json {\"n\":2}", "again"]]).await;
-    let client = Client::of(&server);
-    assert_eq!(client.ask().await.unwrap().0, "{\"n\":1}");
-    let answered = server.seen.sent();
-    soon(|| server.seen.sent() > answered).await;
-    assert_eq!(client.ask().await.unwrap().0, "{\"n\":2}");
+    let server = start_scripted_provider(&[&first, &["json {\"n\":2}", "again"]]).await;
+    let client = ReuseClient::for_server(&server);
+    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":1}");
+    let answered = server.counters.sent_byte_count();
+    wait_until(|| server.counters.sent_byte_count() > answered).await;
+    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":2}");
 }
 
 #[tokio::test]
-async fn a_servers_farewell_to_a_resting_connection_costs_nothing() {
+async fn idle_close_costs_no_retry() {
     let first = [
         "json {\"n\":1}",
         "await",
         "head 408 | Connection: close | Content-Length: 0",
     ];
-    let server = serve(&[&first, &["json {\"n\":2}", "again"]]).await;
-    let client = Client::of(&server);
-    assert_eq!(client.ask().await.unwrap().0, "{\"n\":1}");
-    assert_eq!(client.ask().await.unwrap().0, "{\"n\":2}");
+    let server = start_scripted_provider(&[&first, &["json {\"n\":2}", "again"]]).await;
+    let client = ReuseClient::for_server(&server);
+    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":1}");
+    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":2}");
 }
 
 /// A server's second answer that nobody asked for can cross any request on its way, and is taken to answer it.
 #[tokio::test]
-async fn an_unasked_answer_never_becomes_the_answer_to_another_request() {
-    let server = serve(&[&["json {}", "again"]]).await;
-    let mut client = Client::of(&server);
+async fn unsolicited_response_is_discarded() {
+    let server = start_scripted_provider(&[&["json {}", "again"]]).await;
+    let mut client = ReuseClient::for_server(&server);
     let plain = client.provider.clone();
     let changes: [fn(&mut Provider); 5] = [
         |other| other.request.url.set_path("/other"),
@@ -192,16 +204,16 @@ async fn an_unasked_answer_never_becomes_the_answer_to_another_request() {
     ];
     for (before, change) in (0..).zip(changes) {
         client.provider = plain.clone();
-        client.ask().await.unwrap();
-        assert_eq!(server.seen.connections(), before + 1);
+        client.fetch().await.unwrap();
+        assert_eq!(server.counters.connection_count(), before + 1);
         change(&mut client.provider);
-        client.ask().await.unwrap();
-        assert_eq!(server.seen.connections(), before + 2);
+        client.fetch().await.unwrap();
+        assert_eq!(server.counters.connection_count(), before + 2);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_closes_idle_connections_is_no_error() {
+async fn idle_close_is_not_a_failure() {
     // Every connection answers once and then dies in one of four ways, at once or as the next request is written.
     let deaths: [&[&str]; 4] = [
         &["json {}"],
@@ -210,75 +222,81 @@ async fn a_server_that_closes_idle_connections_is_no_error() {
         &["json {}", "sleep 1ms", "reset"],
     ];
     let scripts: Vec<&[&str]> = (0..2_000).map(|n| deaths[n % 4]).collect();
-    let server = serve(&scripts).await;
-    let client = Client::of(&server);
+    let server = start_scripted_provider(&scripts).await;
+    let client = ReuseClient::for_server(&server);
     for round in 0..2_000 {
-        let answer = client.ask().await;
+        let answer = client.fetch().await;
         assert!(answer.is_ok(), "round {round}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_resting_connection_that_dies_under_a_request_costs_one_free_retry() {
+async fn stale_connection_is_retried_once() {
     // The server takes the second request of a connection and closes without a byte.
-    let server = serve(&[&["json {}", "await", "close"], &["json {}", "again"]]).await;
-    let client = Client::of(&server);
-    client.ask().await.unwrap();
-    client.ask().await.unwrap();
+    let server =
+        start_scripted_provider(&[&["json {}", "await", "close"], &["json {}", "again"]]).await;
+    let client = ReuseClient::for_server(&server);
+    client.fetch().await.unwrap();
+    client.fetch().await.unwrap();
     assert_eq!(
-        (server.seen.connections(), server.seen.heads().len()),
+        (
+            server.counters.connection_count(),
+            server.counters.request_heads().len()
+        ),
         (2, 3)
     );
 }
 
 #[tokio::test]
-async fn there_is_no_second_retry_and_none_after_a_byte_of_an_answer() {
-    let server = serve(&[&["json {}", "await", "close"], &["close"], &["json {}"]]).await;
-    let client = Client::of(&server);
-    client.ask().await.unwrap();
+async fn retry_stops_after_first_byte() {
+    let server =
+        start_scripted_provider(&[&["json {}", "await", "close"], &["close"], &["json {}"]]).await;
+    let client = ReuseClient::for_server(&server);
+    client.fetch().await.unwrap();
     assert_eq!(
-        client.ask().await.unwrap_err().failure.code,
+        client.fetch().await.unwrap_err().failure.code,
         Code::ConnectionClosed
     );
-    assert_eq!(server.seen.connections(), 2);
+    assert_eq!(server.counters.connection_count(), 2);
 
-    let server = serve(&[&["json {}", "await", "send HTTP", "close"], &["json {}"]]).await;
-    let client = Client::of(&server);
-    client.ask().await.unwrap();
+    let server =
+        start_scripted_provider(&[&["json {}", "await", "send HTTP", "close"], &["json {}"]]).await;
+    let client = ReuseClient::for_server(&server);
+    client.fetch().await.unwrap();
     assert_eq!(
-        client.ask().await.unwrap_err().failure.code,
+        client.fetch().await.unwrap_err().failure.code,
         Code::ConnectionClosed
     );
-    assert_eq!(server.seen.connections(), 1);
+    assert_eq!(server.counters.connection_count(), 1);
 }
 
 #[tokio::test]
-async fn what_cannot_be_repeated_gets_a_new_connection() {
-    let server = serve(&[&["json {}", "again"]]).await;
-    let mut client = Client::of(&server);
+async fn unsafe_method_uses_new_connection() {
+    let server = start_scripted_provider(&[&["json {}", "again"]]).await;
+    let mut client = ReuseClient::for_server(&server);
     client.provider.request.method = "POST".into();
     client.provider.request.body = Some("{}".into());
-    client.ask().await.unwrap();
-    client.ask().await.unwrap();
-    assert_eq!(server.seen.connections(), 2);
-    soon(|| server.seen.open() == 0).await;
+    client.fetch().await.unwrap();
+    client.fetch().await.unwrap();
+    assert_eq!(server.counters.connection_count(), 2);
+    wait_until(|| server.counters.open_connection_count() == 0).await;
 }
 
 #[tokio::test]
-async fn dropping_a_request_closes_its_connection() {
-    let server = serve(&[&["head 200 | Content-Length: 10", "stall"]]).await;
-    let client = Client::of(&server);
+async fn dropped_request_closes_connection() {
+    let server = start_scripted_provider(&[&["head 200 | Content-Length: 10", "stall"]]).await;
+    let client = ReuseClient::for_server(&server);
     assert!(
-        tokio::time::timeout(Duration::from_millis(100), client.ask())
+        tokio::time::timeout(Duration::from_millis(100), client.fetch())
             .await
             .is_err()
     );
-    assert_eq!(server.seen.connections(), 1);
-    soon(|| server.seen.open() == 0).await;
+    assert_eq!(server.counters.connection_count(), 1);
+    wait_until(|| server.counters.open_connection_count() == 0).await;
 }
 
 /// Waits until it is so.
-async fn soon(so: impl Fn() -> bool) {
+async fn wait_until(so: impl Fn() -> bool) {
     let wait = async {
         while !so() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -9,27 +9,27 @@ use std::time::Duration;
 use resumen::clock::Clock;
 use rustix::process::Signal;
 
-use crate::fleet::source;
-use crate::program::get;
-use crate::support::redis::Redis;
-use crate::support::replica::{Fleet, Poller, Replica, until};
-use crate::support::stub::Stub;
+use crate::fleet::shared_source_config;
+use crate::program::http_get;
+use crate::support::redis::RedisServer;
+use crate::support::replica::{FreshnessPoller, ReplicaCluster, TestReplica, wait_for};
+use crate::support::stub::FakeProvider;
 
 /// Stale after 4.9 s.
-const PACE: &str = "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"";
+const SCHEDULE_CONFIG: &str = "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"";
 
-const ALONE: &str = "this replica goes on alone";
-const AGAIN: &str = "calls and readings are shared again";
+const STANDALONE_MESSAGE: &str = "this replica goes on alone";
+const SHARING_RESUMED_MESSAGE: &str = "calls and readings are shared again";
 
 /// What listens where Redis was, and is none.
-struct Garbage {
+struct GarbageServer {
     stop: Arc<AtomicBool>,
     address: SocketAddr,
     thread: Option<std::thread::JoinHandle<usize>>,
 }
 
-impl Garbage {
-    fn at(address: SocketAddr) -> Self {
+impl GarbageServer {
+    fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let stop = Arc::<AtomicBool>::default();
         let until = Arc::clone(&stop);
@@ -61,42 +61,48 @@ impl Garbage {
     }
 
     /// Ends it; gives how often somebody came.
-    fn end(mut self) -> usize {
+    fn stop_and_count(mut self) -> usize {
         self.stop.store(true, SeqCst);
         let _ = std::net::TcpStream::connect(self.address);
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
-fn shares(replica: &Replica) -> bool {
-    replica.metric("resumen_fleet_sharing") > 0.5
+fn is_sharing(replica: &TestReplica) -> bool {
+    replica.metric_value("resumen_fleet_sharing") > 0.5
 }
 
-fn with_data(replicas: &[Replica]) {
-    until("a first reading everywhere", || {
-        replicas.iter().all(|replica| replica.a()["ok"] == true)
+fn wait_for_data(replicas: &[TestReplica]) {
+    wait_for("a first reading everywhere", || {
+        replicas
+            .iter()
+            .all(|replica| replica.source_a()["ok"] == true)
     });
 }
 
 #[test]
-fn redis_killed_replaced_by_garbage_and_restarted_empty_is_noticed_by_no_client() {
-    let Some(mut redis) = Redis::start(&[]) else {
+fn redis_restart_fails_no_request() {
+    let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let replicas = fleet.launch_all(3);
-    with_data(&replicas);
-    let pollers: Vec<Poller> = replicas.iter().map(Poller::new).collect();
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let replicas = fleet.start_replicas(3);
+    wait_for_data(&replicas);
+    let pollers: Vec<FreshnessPoller> = replicas.iter().map(FreshnessPoller::new).collect();
     redis.kill();
     for replica in &replicas {
-        let line = replica.program.err_line(ALONE);
+        let line = replica.process.wait_for_stderr_line(STANDALONE_MESSAGE);
         assert!(
             line.contains("WARN") && line.contains("replicas=3"),
             "{line}"
         );
     }
-    let health = replicas[0].json("/salud/fuentes");
+    let health = replicas[0].get_json("/salud/fuentes");
     assert_eq!(
         health["checks"]["store:redis"][0]["role"], "alone",
         "{health}"
@@ -106,138 +112,156 @@ fn redis_killed_replaced_by_garbage_and_restarted_empty_is_noticed_by_no_client(
         "{health}"
     );
     std::thread::sleep(Duration::from_secs(3));
-    let garbage = Garbage::at(redis.address);
+    let garbage = GarbageServer::start_at(redis.address);
     std::thread::sleep(Duration::from_secs(3));
-    let visits = garbage.end();
+    let visits = garbage.stop_and_count();
     assert!(
         visits >= 3,
         "{visits} visits: it is tried again all the time"
     );
-    redis.revive();
+    redis.restart();
     for replica in &replicas {
-        replica.program.err_line(AGAIN);
-        replica.until("resumen_fleet_replicas", |seen| seen > 2.5);
+        replica
+            .process
+            .wait_for_stderr_line(SHARING_RESUMED_MESSAGE);
+        replica.wait_for_metric("resumen_fleet_replicas", |seen| seen > 2.5);
     }
     assert!(
-        redis.ask(&["KEYS", "fleet:*:letter"]).starts_with("*1\r\n"),
+        redis
+            .execute(&["KEYS", "fleet:*:letter"])
+            .starts_with("*1\r\n"),
         "what was known is shared anew"
     );
     for poller in pollers {
-        let polled = poller.done();
-        assert!(polled.answers > 30, "{polled:?}");
+        let polled = poller.stop_and_summarise();
+        assert!(polled.responses > 30, "{polled:?}");
     }
     for replica in replicas {
-        replica.program.signal(Signal::TERM);
-        let ended = replica.program.end();
-        assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert!(!ended.err.contains(ALONE), "said once:\n{}", ended.err);
+        replica.process.send_signal(Signal::TERM);
+        let ended = replica.process.wait_for_exit();
+        assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+        assert!(
+            !ended.stderr.contains(STANDALONE_MESSAGE),
+            "said once:\n{}",
+            ended.stderr
+        );
     }
 }
 
 #[test]
-fn redis_stalled_read_only_full_or_flushed_is_survived_and_left_behind() {
-    let Some(redis) = Redis::start(&[]) else {
+fn redis_faults_are_survived() {
+    let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let replicas = fleet.launch_all(2);
-    with_data(&replicas);
-    let pollers: Vec<Poller> = replicas.iter().map(Poller::new).collect();
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let replicas = fleet.start_replicas(2);
+    wait_for_data(&replicas);
+    let pollers: Vec<FreshnessPoller> = replicas.iter().map(FreshnessPoller::new).collect();
     let falls = |what: &str, why: &str| {
         for replica in &replicas {
-            let line = replica.program.err_line(ALONE);
+            let line = replica.process.wait_for_stderr_line(STANDALONE_MESSAGE);
             assert!(line.contains(why), "{what}: {line}");
         }
         let clock = Clock::start();
-        let begun = clock.mark();
+        let begun = clock.time_point();
         assert_eq!(
-            get(&replicas[0].base, "/resumen?fresh=1&timeout=1").status,
+            http_get(&replicas[0].base_url, "/resumen?fresh=1&timeout=1").status,
             200
         );
         assert!(
-            clock.since(begun) < Duration::from_millis(1500),
+            clock.elapsed_since(begun) < Duration::from_millis(1500),
             "{what}: {:?}",
-            clock.since(begun)
+            clock.elapsed_since(begun)
         );
     };
     let rises = || {
-        replicas
-            .iter()
-            .for_each(|replica| drop(replica.program.err_line(AGAIN)))
+        replicas.iter().for_each(|replica| {
+            drop(
+                replica
+                    .process
+                    .wait_for_stderr_line(SHARING_RESUMED_MESSAGE),
+            )
+        })
     };
 
-    redis.signal(Signal::STOP);
+    redis.send_signal(Signal::STOP);
     falls("stalled", "no answer within 200 ms");
-    redis.signal(Signal::CONT);
+    redis.send_signal(Signal::CONT);
     rises();
-    redis.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    redis.execute(&["REPLICAOF", "127.0.0.1", "1"]);
     falls("read-only", "read only replica");
-    redis.ask(&["REPLICAOF", "NO", "ONE"]);
+    redis.execute(&["REPLICAOF", "NO", "ONE"]);
     rises();
-    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    redis.execute(&["CONFIG", "SET", "maxmemory", "1"]);
     falls("full", "OOM");
-    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    redis.execute(&["CONFIG", "SET", "maxmemory", "0"]);
     rises();
-    redis.ask(&["FLUSHALL"]);
-    redis.ask(&["SCRIPT", "FLUSH"]);
-    let calls = stub.calls();
-    until("calls after the flush", || stub.calls() > calls + 1);
-    assert!(replicas.iter().all(shares));
+    redis.execute(&["FLUSHALL"]);
+    redis.execute(&["SCRIPT", "FLUSH"]);
+    let calls = stub.call_count();
+    wait_for("calls after the flush", || stub.call_count() > calls + 1);
+    assert!(replicas.iter().all(is_sharing));
     for poller in pollers {
-        poller.done();
+        poller.stop_and_summarise();
     }
 }
 
 #[test]
-fn a_wrong_password_is_told_without_it_and_leaves_a_replica_alone() {
-    let Some(redis) = Redis::start(&["--requirepass", "open-sesame-1"]) else {
+fn wrong_password_makes_replica_standalone() {
+    let Some(redis) = RedisServer::start(&["--requirepass", "open-sesame-1"]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
     let url = format!("redis://:${{KEY}}@{}/0", redis.address);
-    let fleet = Fleet::new(&url, "fleet", &source(&stub, PACE));
-    let right = fleet.launch_by(&[], &[("KEY", "open-sesame-1")]);
-    right.until("resumen_fleet_sharing", |shares| shares > 0.5);
-    let wrong = fleet.launch_by(&[], &[("KEY", "open-barley-2")]);
-    until("its own reading", || wrong.a()["ok"] == true);
-    let health = get(&wrong.base, "/salud/fuentes").body;
+    let fleet = ReplicaCluster::new(&url, "fleet", &shared_source_config(&stub, SCHEDULE_CONFIG));
+    let right = fleet.start_replica_through(&[], &[("KEY", "open-sesame-1")]);
+    right.wait_for_metric("resumen_fleet_sharing", |shares| shares > 0.5);
+    let wrong = fleet.start_replica_through(&[], &[("KEY", "open-barley-2")]);
+    wait_for("its own reading", || wrong.source_a()["ok"] == true);
+    let health = http_get(&wrong.base_url, "/salud/fuentes").body;
     assert!(
         health.contains("\"role\":\"alone\"") && health.contains("invalid"),
         "{health}"
     );
     assert!(!health.contains("barley"), "{health}");
-    wrong.program.signal(Signal::TERM);
-    let ended = wrong.program.end();
-    assert!(!ended.err.contains("barley"), "{}", ended.err);
+    wrong.process.send_signal(Signal::TERM);
+    let ended = wrong.process.wait_for_exit();
+    assert!(!ended.stderr.contains("barley"), "{}", ended.stderr);
 }
 
 #[test]
-fn a_socket_file_and_a_redis_that_comes_later_will_do() {
-    let Some(mut redis) = Redis::start(&[]) else {
+fn unix_socket_redis_may_start_later() {
+    let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let url = format!("unix://{}?db=3", redis.socket().display());
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let url = format!("unix://{}?db=3", redis.socket_path().display());
     redis.kill();
-    let fleet = Fleet::new(&url, "fleet", &source(&stub, PACE));
-    let replica = fleet.launch();
-    until("that it is alone", || {
-        replica.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
+    let fleet = ReplicaCluster::new(&url, "fleet", &shared_source_config(&stub, SCHEDULE_CONFIG));
+    let replica = fleet.start_replica();
+    wait_for("that it is alone", || {
+        replica.get_json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
     });
-    assert_eq!(replica.a()["ok"], true);
-    redis.revive();
-    replica.program.err_line(AGAIN);
-    until("a letter in the third database", || {
-        redis.ask(&["INFO", "keyspace"]).contains("db3:keys=")
+    assert_eq!(replica.source_a()["ok"], true);
+    redis.restart();
+    replica
+        .process
+        .wait_for_stderr_line(SHARING_RESUMED_MESSAGE);
+    wait_for("a letter in the third database", || {
+        redis.execute(&["INFO", "keyspace"]).contains("db3:keys=")
     });
 }
 
 /// The one of these replicas that has taken a lease since `before` counted.
-fn holder(replicas: &[Replica], before: &[f64]) -> usize {
+fn lease_holder_index(replicas: &[TestReplica], before: &[f64]) -> usize {
     let found = std::cell::Cell::new(0);
-    until("somebody who holds the lease", || {
-        let taken = taken(replicas);
+    wait_for("somebody who holds the lease", || {
+        let taken = lease_counts(replicas);
         let more = taken
             .iter()
             .zip(before)
@@ -248,99 +272,119 @@ fn holder(replicas: &[Replica], before: &[f64]) -> usize {
     found.get()
 }
 
-fn taken(replicas: &[Replica]) -> Vec<f64> {
+fn lease_counts(replicas: &[TestReplica]) -> Vec<f64> {
     replicas
         .iter()
-        .map(|replica| replica.metric("resumen_fleet_leases_taken_total"))
+        .map(|replica| replica.metric_value("resumen_fleet_leases_taken_total"))
         .collect()
 }
 
 /// Lets something happen to a replica while it calls the provider for the others; gives that one and the others.
-fn while_it_holds(
-    stub: &Stub,
-    mut replicas: Vec<Replica>,
-    happens: impl Fn(&Replica),
-) -> (Replica, Vec<Replica>) {
-    with_data(&replicas);
+fn run_while_lease_is_held(
+    stub: &FakeProvider,
+    mut replicas: Vec<TestReplica>,
+    happens: impl Fn(&TestReplica),
+) -> (TestReplica, Vec<TestReplica>) {
+    wait_for_data(&replicas);
     // Nobody flies just now.
-    let settled = taken(&replicas);
-    until("an attempt that ended", || taken(&replicas) != settled);
+    let settled = lease_counts(&replicas);
+    wait_for("an attempt that ended", || {
+        lease_counts(&replicas) != settled
+    });
     std::thread::sleep(Duration::from_millis(300));
-    let before = taken(&replicas);
-    stub.change(|answer| answer.delay = Duration::from_millis(600));
-    let victim = replicas.remove(holder(&replicas, &before));
+    let before = lease_counts(&replicas);
+    stub.update_response(|answer| answer.delay = Duration::from_millis(600));
+    let victim = replicas.remove(lease_holder_index(&replicas, &before));
     happens(&victim);
-    stub.change(|answer| answer.delay = Duration::ZERO);
+    stub.update_response(|answer| answer.delay = Duration::ZERO);
     (victim, replicas)
 }
 
 #[test]
-fn a_holder_killed_in_flight_delays_the_others_by_its_timeout_at_most() {
-    let Some(redis) = Redis::start(&[]) else {
+fn killed_lease_holder_costs_one_timeout() {
+    let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let (_victim, others) = while_it_holds(&stub, fleet.launch_all(3), |victim| {
-        victim.program.signal(Signal::KILL);
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let (_victim, others) = run_while_lease_is_held(&stub, fleet.start_replicas(3), |victim| {
+        victim.process.send_signal(Signal::KILL);
     });
-    let pollers: Vec<Poller> = others.iter().map(Poller::new).collect();
-    let calls = stub.calls();
-    until("calls by the others", || stub.calls() >= calls + 2);
+    let pollers: Vec<FreshnessPoller> = others.iter().map(FreshnessPoller::new).collect();
+    let calls = stub.call_count();
+    wait_for("calls by the others", || stub.call_count() >= calls + 2);
     for poller in pollers {
         // An interval with its jitter, the lease of the dead one, the call that takes over, and a busy machine.
-        let oldest = poller.done().oldest;
+        let oldest = poller.stop_and_summarise().oldest;
         assert!(oldest < 2_200 + 1_150 + 300 + 800, "{oldest} ms");
     }
 }
 
 #[test]
-fn a_holder_that_stands_still_comes_back_without_harm() {
-    let Some(redis) = Redis::start(&[]) else {
+fn stopped_lease_holder_resumes_safely() {
+    let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let (victim, others) = while_it_holds(&stub, fleet.launch_all(3), |victim| {
-        victim.program.signal(Signal::STOP);
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let (victim, others) = run_while_lease_is_held(&stub, fleet.start_replicas(3), |victim| {
+        victim.process.send_signal(Signal::STOP);
     });
-    stub.says(r#"{"n":2}"#);
-    let pollers: Vec<Poller> = others.iter().map(Poller::new).collect();
-    until("a newer reading at the others", || {
-        others.iter().all(|replica| replica.a()["data"]["n"] == 2)
+    stub.set_json(r#"{"n":2}"#);
+    let pollers: Vec<FreshnessPoller> = others.iter().map(FreshnessPoller::new).collect();
+    wait_for("a newer reading at the others", || {
+        others
+            .iter()
+            .all(|replica| replica.source_a()["data"]["n"] == 2)
     });
-    until("that it is no longer counted", || {
-        others[0].metric("resumen_fleet_replicas") < 2.5
+    wait_for("that it is no longer counted", || {
+        others[0].metric_value("resumen_fleet_replicas") < 2.5
     });
-    victim.program.signal(Signal::CONT);
-    until("the newer reading at the one that stood", || {
-        victim.a()["data"]["n"] == 2
+    victim.process.send_signal(Signal::CONT);
+    wait_for("the newer reading at the one that stood", || {
+        victim.source_a()["data"]["n"] == 2
     });
-    until("that it is counted again", || {
-        others[0].metric("resumen_fleet_replicas") > 2.5
+    wait_for("that it is counted again", || {
+        others[0].metric_value("resumen_fleet_replicas") > 2.5
     });
     assert!(
-        others.iter().all(|replica| replica.a()["data"]["n"] == 2),
+        others
+            .iter()
+            .all(|replica| replica.source_a()["data"]["n"] == 2),
         "what came late is older"
     );
     for poller in pollers {
-        poller.done();
+        poller.stop_and_summarise();
     }
 }
 
 #[test]
-fn what_is_no_lease_and_no_letter_is_passed_over_and_said_once() {
-    let Some(redis) = Redis::start(&[]) else {
+fn corrupt_redis_values_are_logged_once() {
+    let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let replica = fleet.launch();
-    replica.until("resumen_fleet_leases_taken_total", |taken| taken > 0.5);
-    until("a letter", || {
-        redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter")
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let replica = fleet.start_replica();
+    replica.wait_for_metric("resumen_fleet_leases_taken_total", |taken| taken > 0.5);
+    wait_for("a letter", || {
+        redis
+            .execute(&["KEYS", "fleet:*:letter"])
+            .contains(":letter")
     });
-    let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
+    let keys = redis.execute(&["KEYS", "fleet:*:letter"]);
     let letter = keys
         .lines()
         .find(|line| line.ends_with(":letter"))
@@ -367,28 +411,34 @@ fn what_is_no_lease_and_no_letter_is_passed_over_and_said_once() {
         ),
     ];
     for (first, second) in ways {
-        redis.ask(&["DEL", &lease, &letter]);
-        redis.ask(first);
-        redis.ask(second);
-        let calls = stub.calls();
-        until("calls all the same", || stub.calls() > calls);
+        redis.execute(&["DEL", &lease, &letter]);
+        redis.execute(first);
+        redis.execute(second);
+        let calls = stub.call_count();
+        wait_for("calls all the same", || stub.call_count() > calls);
     }
-    assert!(shares(&replica));
-    assert_eq!(replica.a()["stale"], false);
+    assert!(is_sharing(&replica));
+    assert_eq!(replica.source_a()["stale"], false);
 }
 
 #[test]
-fn a_lease_from_before_the_clock_was_set_back_or_without_end_holds_up_nobody() {
-    let Some(redis) = Redis::start(&[]) else {
+fn invalid_lease_expiry_is_ignored() {
+    let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let replicas = fleet.launch_all(2);
-    until("a letter", || {
-        redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter")
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let replicas = fleet.start_replicas(2);
+    wait_for("a letter", || {
+        redis
+            .execute(&["KEYS", "fleet:*:letter"])
+            .contains(":letter")
     });
-    let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
+    let keys = redis.execute(&["KEYS", "fleet:*:letter"]);
     let lease = keys
         .lines()
         .find(|line| line.ends_with(":letter"))
@@ -398,40 +448,46 @@ fn a_lease_from_before_the_clock_was_set_back_or_without_end_holds_up_nobody() {
     let later = Clock::start().now().as_millis() + 3_600_000;
     for phase in ["flying", "landed"] {
         for start in [later, 1] {
-            redis.ask(&[
+            redis.execute(&[
                 "SET",
                 &lease,
                 &format!("{phase} nobody {start}"),
                 "PX",
                 "3600000",
             ]);
-            let calls = stub.calls();
-            until("two calls all the same", || stub.calls() > calls + 1);
+            let calls = stub.call_count();
+            wait_for("two calls all the same", || stub.call_count() > calls + 1);
             assert!(
-                !redis.ask(&["GET", &lease]).contains("nobody"),
+                !redis.execute(&["GET", &lease]).contains("nobody"),
                 "{phase} {start}"
             );
         }
     }
-    assert!(replicas.iter().all(shares));
+    assert!(replicas.iter().all(is_sharing));
 }
 
 /// A replica of a release that writes another format is played by hand: it holds leases and tells of them, and nobody
 /// else can read what it knows.
 #[test]
-fn a_newer_format_beside_an_older_one_costs_no_answer() {
-    let Some(redis) = Redis::start(&[]) else {
+fn mixed_formats_interoperate() {
+    let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, PACE));
-    let replicas = fleet.launch_all(2);
-    with_data(&replicas);
-    let pollers: Vec<Poller> = replicas.iter().map(Poller::new).collect();
-    until("a letter", || {
-        redis.ask(&["KEYS", "fleet:*:letter"]).contains(":letter")
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let fleet = ReplicaCluster::new(
+        &redis.url(),
+        "fleet",
+        &shared_source_config(&stub, SCHEDULE_CONFIG),
+    );
+    let replicas = fleet.start_replicas(2);
+    wait_for_data(&replicas);
+    let pollers: Vec<FreshnessPoller> = replicas.iter().map(FreshnessPoller::new).collect();
+    wait_for("a letter", || {
+        redis
+            .execute(&["KEYS", "fleet:*:letter"])
+            .contains(":letter")
     });
-    let keys = redis.ask(&["KEYS", "fleet:*:letter"]);
+    let keys = redis.execute(&["KEYS", "fleet:*:letter"]);
     let letter = keys
         .lines()
         .find(|line| line.ends_with(":letter"))
@@ -442,7 +498,7 @@ fn a_newer_format_beside_an_older_one_costs_no_answer() {
     let clock = Clock::start();
     for n in 0..6 {
         let now = clock.now().as_millis();
-        redis.ask(&[
+        redis.execute(&[
             "SET",
             &lease,
             &format!("flying future-{n} {now}"),
@@ -451,21 +507,21 @@ fn a_newer_format_beside_an_older_one_costs_no_answer() {
             "1150",
         ]);
         std::thread::sleep(Duration::from_millis(200));
-        redis.ask(&[
+        redis.execute(&[
             "SET",
             &letter,
             &format!("resumen/2 {now} something else"),
             "PX",
             "60000",
         ]);
-        redis.ask(&[
+        redis.execute(&[
             "SET",
             &lease,
             &format!("landed future-{n} {now}"),
             "PX",
             "300",
         ]);
-        redis.ask(&[
+        redis.execute(&[
             "PUBLISH",
             "fleet:notices",
             &format!("{identity} future-{n} landed"),
@@ -473,22 +529,22 @@ fn a_newer_format_beside_an_older_one_costs_no_answer() {
         std::thread::sleep(Duration::from_millis(800));
     }
     for poller in pollers {
-        let oldest = poller.done().oldest;
+        let oldest = poller.stop_and_summarise().oldest;
         assert!(
             oldest < 4_500,
             "the older ones go on by themselves: {oldest} ms"
         );
     }
-    let said = replicas[0].program.err_line("is not used");
+    let said = replicas[0].process.wait_for_stderr_line("is not used");
     assert!(
         said.contains("it has version 2 of the format and this release reads version 1"),
         "{said}"
     );
-    assert!(replicas.iter().all(shares));
+    assert!(replicas.iter().all(is_sharing));
 }
 
 #[test]
-fn a_machine_whose_clock_is_an_hour_off_neither_wins_nor_shows_it() {
+fn skewed_clock_does_not_win_merge() {
     if std::process::Command::new("faketime")
         .arg("--version")
         .output()
@@ -502,14 +558,14 @@ fn a_machine_whose_clock_is_an_hour_off_neither_wins_nor_shows_it() {
         assert!(!required, "faketime is not installed");
         return;
     }
-    let Some(mut redis) = Redis::start(&[]) else {
+    let Some(mut redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = Stub::json(r#"{"n":1}"#);
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
     let rest = "interval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"1ms\"";
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, rest));
+    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &shared_source_config(&stub, rest));
     let off = |by: &str| {
-        fleet.launch_by(
+        fleet.start_replica_through(
             &["faketime", "-f", by],
             &[("FAKETIME_DONT_FAKE_MONOTONIC", "1")],
         )
@@ -517,29 +573,33 @@ fn a_machine_whose_clock_is_an_hour_off_neither_wins_nor_shows_it() {
     // One that learns the time as it starts, and one that had to start without Redis and translates from then on.
     redis.kill();
     let translates = off("-1h");
-    until("that it is alone", || {
-        translates.json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
+    wait_for("that it is alone", || {
+        translates.get_json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
     });
-    redis.revive();
-    translates.program.err_line("instants are translated");
+    redis.restart();
+    translates
+        .process
+        .wait_for_stderr_line("instants are translated");
     let set = off("+1h");
-    let right = fleet.launch();
+    let right = fleet.start_replica();
     let replicas = [right, set, translates];
-    with_data(&replicas);
+    wait_for_data(&replicas);
     for n in 2..8 {
-        stub.says(&format!("{{\"n\":{n}}}"));
+        stub.set_json(&format!("{{\"n\":{n}}}"));
         // Clocks agree to some milliseconds only: a live request may come too soon for the least interval.
-        until("a live answer", || {
-            replicas[n % 3].json("/resumen?fresh=1")["resultados"]["a"]["data"]["n"] == n
+        wait_for("a live answer", || {
+            replicas[n % 3].get_json("/resumen?fresh=1")["resultados"]["a"]["data"]["n"] == n
         });
-        until("the newest reading everywhere", || {
-            replicas.iter().all(|replica| replica.a()["data"]["n"] == n)
+        wait_for("the newest reading everywhere", || {
+            replicas
+                .iter()
+                .all(|replica| replica.source_a()["data"]["n"] == n)
         });
         for replica in &replicas {
-            let age = replica.age();
+            let age = replica.age_of_a();
             assert!((0..5_000).contains(&age), "{age}");
         }
-        let fetched = |replica: &Replica| replica.a()["fetched_at"].clone();
+        let fetched = |replica: &TestReplica| replica.source_a()["fetched_at"].clone();
         assert_eq!(fetched(&replicas[0]), fetched(&replicas[1]));
     }
 }

@@ -5,24 +5,24 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::fleet::source;
-use crate::support::redis::Redis;
-use crate::support::replica::{Fleet, Poller, until};
-use crate::support::stub::Stub;
+use crate::fleet::shared_source_config;
+use crate::support::redis::RedisServer;
+use crate::support::replica::{FreshnessPoller, ReplicaCluster, wait_for};
+use crate::support::stub::FakeProvider;
 
 /// Where the second namespace finds the first: one link for readers and providers, one for Redis.
-const PROVIDER: &str = "192.0.2.1";
-const REDIS: &str = "198.51.100.1";
+const PROVIDER_ADDRESS: &str = "192.0.2.1";
+const REDIS_ADDRESS: &str = "198.51.100.1";
 
 /// Namespaces, removed in the end.
-struct Networks(Vec<String>);
+struct LinkedNamespaces(Vec<String>);
 
-impl Networks {
+impl LinkedNamespaces {
     fn new() -> Option<Self> {
         let names = ["hub", "rim"].map(|end| format!("resumen-{end}-{}", std::process::id()));
         let mut networks = Self(Vec::new());
         for name in names {
-            if !ip(&["netns", "add", &name]) {
+            if !run_ip(&["netns", "add", &name]) {
                 return None;
             }
             networks.0.push(name);
@@ -31,7 +31,7 @@ impl Networks {
     }
 
     /// A cable between the two.
-    fn cable(&self, link: &str, here: &str, there: &str) {
+    fn add_link(&self, link: &str, here: &str, there: &str) {
         let [hub, rim] = &self.0[..] else {
             panic!("two namespaces")
         };
@@ -46,20 +46,20 @@ impl Networks {
             &["-n", rim, "link", "set", &far, "up"],
         ];
         for step in steps {
-            assert!(ip(step), "ip {step:?}");
+            assert!(run_ip(step), "ip {step:?}");
         }
     }
 }
 
-impl Drop for Networks {
+impl Drop for LinkedNamespaces {
     fn drop(&mut self) {
         for name in &self.0 {
-            ip(&["netns", "delete", name]);
+            run_ip(&["netns", "delete", name]);
         }
     }
 }
 
-fn ip(arguments: &[&str]) -> bool {
+fn run_ip(arguments: &[&str]) -> bool {
     Command::new("ip")
         .args(arguments)
         .output()
@@ -67,8 +67,8 @@ fn ip(arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn a_replica_cut_off_from_redis_goes_on_for_its_readers() {
-    let Some(networks) = Networks::new() else {
+fn partitioned_replica_keeps_serving() {
+    let Some(networks) = LinkedNamespaces::new() else {
         #[allow(
             clippy::disallowed_methods,
             reason = "a switch of the tests, not of the program"
@@ -79,10 +79,10 @@ fn a_replica_cut_off_from_redis_goes_on_for_its_readers() {
         return;
     };
     for name in &networks.0 {
-        assert!(ip(&["-n", name, "link", "set", "lo", "up"]));
+        assert!(run_ip(&["-n", name, "link", "set", "lo", "up"]));
     }
-    networks.cable("readers", &format!("{PROVIDER}/24"), "192.0.2.2/24");
-    networks.cable("redis", &format!("{REDIS}/24"), "198.51.100.2/24");
+    networks.add_link("readers", &format!("{PROVIDER_ADDRESS}/24"), "192.0.2.2/24");
+    networks.add_link("redis", &format!("{REDIS_ADDRESS}/24"), "198.51.100.2/24");
     let [hub, rim] = &networks.0[..] else {
         panic!("two namespaces")
     };
@@ -111,46 +111,48 @@ fn a_replica_cut_off_from_redis_goes_on_for_its_readers() {
 
 #[test]
 #[ignore = "only in the namespace that the other test makes"]
-fn inside_the_first_namespace() {
+fn child_runs_partition() {
     let Some(rim) = std::env::var_os("TEST_OTHER_NAMESPACE") else {
         return;
     };
     let rim = rim.to_str().unwrap();
-    let redis = Redis::at(
-        (REDIS.parse::<std::net::IpAddr>().unwrap(), 6379).into(),
+    let redis = RedisServer::start_at(
+        (REDIS_ADDRESS.parse::<std::net::IpAddr>().unwrap(), 6379).into(),
         &[],
     );
-    let stub = Stub::json_at(PROVIDER, r#"{"n":1}"#);
+    let stub = FakeProvider::with_json_at(PROVIDER_ADDRESS, r#"{"n":1}"#);
     let pace =
         "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"\nallow_private = true";
-    let fleet = Fleet::new(&redis.url(), "fleet", &source(&stub, pace));
-    fleet.listen_everywhere();
-    let near = fleet.launch();
-    let far = fleet.launch_by(&["ip", "netns", "exec", rim], &[]);
-    let far = far.seen_at("192.0.2.2");
+    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &shared_source_config(&stub, pace));
+    fleet.bind_all_addresses();
+    let near = fleet.start_replica();
+    let far = fleet.start_replica_through(&["ip", "netns", "exec", rim], &[]);
+    let far = far.with_host("192.0.2.2");
     for replica in [&near, &far] {
-        replica.until("resumen_fleet_replicas", |seen| seen > 1.5);
+        replica.wait_for_metric("resumen_fleet_replicas", |seen| seen > 1.5);
     }
-    until("a first reading", || {
-        near.a()["ok"] == true && far.a()["ok"] == true
+    wait_for("a first reading", || {
+        near.source_a()["ok"] == true && far.source_a()["ok"] == true
     });
-    let pollers = [&near, &far].map(Poller::new);
-    assert!(ip(&["link", "set", "redis-hub", "down"]));
-    far.program.err_line("this replica goes on alone");
-    let calls = stub.calls();
-    until("calls from both sides", || stub.calls() >= calls + 4);
-    near.until("resumen_fleet_replicas", |seen| seen < 1.5);
-    assert!(near.metric("resumen_fleet_sharing") > 0.5);
-    assert!(ip(&["link", "set", "redis-hub", "up"]));
-    far.program.err_line("calls and readings are shared again");
-    near.until("resumen_fleet_replicas", |seen| seen > 1.5);
-    stub.says(r#"{"n":2}"#);
-    until("the same newest reading", || {
-        let (near, far) = (near.a(), far.a());
+    let pollers = [&near, &far].map(FreshnessPoller::new);
+    assert!(run_ip(&["link", "set", "redis-hub", "down"]));
+    far.process
+        .wait_for_stderr_line("this replica goes on alone");
+    let calls = stub.call_count();
+    wait_for("calls from both sides", || stub.call_count() >= calls + 4);
+    near.wait_for_metric("resumen_fleet_replicas", |seen| seen < 1.5);
+    assert!(near.metric_value("resumen_fleet_sharing") > 0.5);
+    assert!(run_ip(&["link", "set", "redis-hub", "up"]));
+    far.process
+        .wait_for_stderr_line("calls and readings are shared again");
+    near.wait_for_metric("resumen_fleet_replicas", |seen| seen > 1.5);
+    stub.set_json(r#"{"n":2}"#);
+    wait_for("the same newest reading", || {
+        let (near, far) = (near.source_a(), far.source_a());
         near["data"]["n"] == 2 && near["fetched_at"] == far["fetched_at"]
     });
     std::thread::sleep(Duration::from_millis(300));
     for poller in pollers {
-        poller.done();
+        poller.stop_and_summarise();
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Code, Pace, Source, Time};
-use resumen::fleet::Role;
+use resumen::domain::{Code, Schedule, Source, Time};
+use resumen::fleet::ReplicaMode;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::scripted::{Act, Rig, Scripted, source};
-use crate::support::simulated::{Cable, Simulated};
+use crate::support::scripted::{ScriptedAction, ScriptedFetch, TestCore, test_source};
+use crate::support::simulated::{SimulatedLink, SimulatedStore};
 
 /// How long a life lasts.
 const LIFE: Duration = Duration::from_secs(120);
@@ -24,154 +24,160 @@ fn millis(n: u64) -> Duration {
 }
 
 /// One replica.
-struct Member {
-    rig: Rig,
-    cable: Arc<Cable>,
+struct SimulatedReplica {
+    core: TestCore,
+    link: Arc<SimulatedLink>,
     stop: CancellationToken,
     /// By how many milliseconds its clock is ahead of the store's.
-    ahead: i64,
-    born: Instant,
+    clock_ahead_ms: i64,
+    started_at: Instant,
 }
 
 /// A fleet and what it lives with.
-struct Life {
+struct ClusterSimulation {
     source: Arc<Source>,
-    pace: Pace,
-    providers: Arc<Scripted>,
+    schedule: Schedule,
+    providers: Arc<ScriptedFetch>,
     clock: Clock,
-    store: Arc<Simulated>,
-    members: Vec<Member>,
-    begun: Instant,
+    store: Arc<SimulatedStore>,
+    replicas: Vec<SimulatedReplica>,
+    started_at: Instant,
     /// How many replicas ever started, and how many live rounds there were.
-    starts: usize,
-    rounds: usize,
+    replica_starts: usize,
+    live_rounds: usize,
 }
 
-impl Life {
+impl ClusterSimulation {
     fn new(fails: bool) -> Self {
         let interval = millis(fastrand::u64(5_000..20_000));
         let timeout = millis(fastrand::u64(500..4_000));
         let min_interval = millis(fastrand::u64(300..2_500));
-        let pace = Pace {
+        let pace = Schedule {
             interval,
             timeout,
             min_interval,
             hedge_after: None,
         };
-        let providers = Scripted::default();
+        let providers = ScriptedFetch::default();
         let longest = timeout.as_millis() as u64 * 8 / 10;
-        providers.script("p", move |_| {
+        providers.set_script("p", move |_| {
             let took = millis(fastrand::u64(1..longest));
             match fastrand::u32(..10) {
-                0 if fails => Act::Fail(Code::HttpStatus, took),
-                1 if fails => Act::Silent,
-                _ => Act::Answer("1", took),
+                0 if fails => ScriptedAction::Fail(Code::HttpStatus, took),
+                1 if fails => ScriptedAction::TimeOut,
+                _ => ScriptedAction::Respond("1", took),
             }
         });
         let clock = Clock::start();
-        let source = source("a", &["p"], pace);
-        let store = Simulated::new(clock);
+        let source = test_source("a", &["p"], pace);
+        let store = SimulatedStore::new(clock);
         let members = Vec::new();
         let begun = clock.instant();
         Self {
             source,
-            pace,
+            schedule: pace,
             providers: Arc::new(providers),
             clock,
             store,
-            members,
-            begun,
-            starts: 0,
-            rounds: 0,
+            replicas: members,
+            started_at: begun,
+            replica_starts: 0,
+            live_rounds: 0,
         }
     }
 
-    fn launch(&mut self) {
+    fn start_replica(&mut self) {
         let ahead = [0, 0, 0, 3_600_000, -3_600_000, 7][fastrand::usize(..6)];
-        let (cable, stop) = (Arc::<Cable>::default(), CancellationToken::new());
-        let port = self.store.port(&cable);
+        let (cable, stop) = (Arc::<SimulatedLink>::default(), CancellationToken::new());
+        let port = self.store.connect(&cable);
         let sources = [Arc::clone(&self.source)];
-        let rig = Rig::replica(
+        let rig = TestCore::start_replica(
             &sources,
             &self.providers,
-            self.clock.set_by(ahead),
+            self.clock.with_offset_ms(ahead),
             port,
             stop.clone(),
         );
         let born = self.clock.instant();
-        self.members.push(Member {
-            rig,
-            cable,
+        self.replicas.push(SimulatedReplica {
+            core: rig,
+            link: cable,
             stop,
-            ahead,
-            born,
+            clock_ahead_ms: ahead,
+            started_at: born,
         });
-        self.starts += 1;
+        self.replica_starts += 1;
     }
 
     /// As by a signal that cannot be caught: nobody hears of it.
-    fn kill(&mut self) {
-        if self.members.len() > 1 {
+    fn kill_replica(&mut self) {
+        if self.replicas.len() > 1 {
             let member = self
-                .members
-                .swap_remove(fastrand::usize(..self.members.len()));
-            member.cable.cut(true);
+                .replicas
+                .swap_remove(fastrand::usize(..self.replicas.len()));
+            member.link.set_cut(true);
             member.stop.cancel();
         }
     }
 
-    fn any(&self) -> &Member {
-        &self.members[fastrand::usize(..self.members.len())]
+    fn random_replica(&self) -> &SimulatedReplica {
+        &self.replicas[fastrand::usize(..self.replicas.len())]
     }
 
     /// A live round at one of them keeps its deadline.
-    async fn ask(&mut self) {
+    async fn request_live(&mut self) {
         let limit = millis(fastrand::u64(100..5_000));
         let begun = self.clock.instant();
-        self.any().rig.live(&["a"], limit).await;
+        self.random_replica().core.live_results(&["a"], limit).await;
         let took = self.clock.instant() - begun;
         assert!(took <= limit + millis(25), "{took:?} of {limit:?}");
-        self.rounds += 1;
+        self.live_rounds += 1;
     }
 
     /// When its newest reading was asked for, on the store's clock.
-    fn fetched(member: &Member) -> Option<Time> {
-        let snapshot = member.rig.engine.cache.snapshot();
-        let fetched = snapshot.entry("a")?.reading.as_ref()?.fetched_at;
-        Some(Time::from_millis(fetched.as_millis() - member.ahead))
+    fn last_fetched_at(member: &SimulatedReplica) -> Option<Time> {
+        let snapshot = member.core.core.cache.snapshot();
+        let fetched = snapshot.source_state("a")?.reading.as_ref()?.fetched_at;
+        Some(Time::from_millis(
+            fetched.as_millis() - member.clock_ahead_ms,
+        ))
     }
 
     /// No reading is older than its ttl, or from the future; but for what a newcomer found in the store.
     fn assert_fresh(&self) {
         let now = self.clock.now();
-        for member in &self.members {
-            let Some(fetched) = Self::fetched(member) else {
+        for member in &self.replicas {
+            let Some(fetched) = Self::last_fetched_at(member) else {
                 continue;
             };
-            if self.clock.instant() - member.born < self.pace.timeout * 3 {
+            if self.clock.instant() - member.started_at < self.schedule.timeout * 3 {
                 continue;
             }
             let age = now.as_millis() - fetched.as_millis();
-            let most = self.source.shelf.ttl.as_millis() as i64;
+            let most = self.source.freshness_policy.ttl.as_millis() as i64;
             assert!(
                 age >= -35 && age <= most + 35,
                 "{age} ms old, may be {most}; {:?}",
-                self.pace
+                self.schedule
             );
         }
     }
 
     /// All of them show the same, soon, and share.
     async fn assert_settles(&self) {
-        let until =
-            self.clock.instant() + self.pace.interval * 2 + self.pace.timeout * 3 + millis(8_000);
+        let until = self.clock.instant()
+            + self.schedule.interval * 2
+            + self.schedule.timeout * 3
+            + millis(8_000);
         loop {
-            let role = |member: &Member| member.rig.engine.fleet.as_ref().unwrap().view().role;
+            let role = |member: &SimulatedReplica| {
+                member.core.core.replica.as_ref().unwrap().status().mode
+            };
             let shared = self
-                .members
+                .replicas
                 .iter()
-                .all(|member| role(member) == Role::Sharing);
-            let fetched: Vec<_> = self.members.iter().map(Self::fetched).collect();
+                .all(|member| role(member) == ReplicaMode::Sharing);
+            let fetched: Vec<_> = self.replicas.iter().map(Self::last_fetched_at).collect();
             let alike = fetched.iter().all(|at| {
                 let (Some(at), Some(first)) = (at, fetched[0]) else {
                     return false;
@@ -189,100 +195,107 @@ impl Life {
         }
     }
 
-    fn gaps(&self) -> Vec<Duration> {
+    fn call_intervals(&self) -> Vec<Duration> {
         self.providers
-            .calls("p")
+            .call_times("p")
             .windows(2)
             .map(|pair| pair[1] - pair[0])
             .collect()
     }
 
-    fn end(self) {
-        for member in &self.members {
+    fn stop_all(self) {
+        for member in &self.replicas {
             member.stop.cancel();
         }
     }
 }
 
 /// A life in a healthy world but for deaths: every call is one that a single replica would have made.
-async fn calm() {
+async fn run_calm_simulation() {
     let fails = fastrand::bool();
-    let mut life = Life::new(fails);
+    let mut life = ClusterSimulation::new(fails);
     for _ in 0..fastrand::usize(1..5) {
-        life.launch();
+        life.start_replica();
         sleep(millis(fastrand::u64(..1_500))).await;
     }
     let asks = fastrand::bool();
-    while life.clock.instant() - life.begun < LIFE {
+    while life.clock.instant() - life.started_at < LIFE {
         sleep(millis(fastrand::u64(..3_000))).await;
         match fastrand::u32(..20) {
-            0 => life.launch(),
-            1 => life.kill(),
-            2..8 if asks => life.ask().await,
+            0 => life.start_replica(),
+            1 => life.kill_replica(),
+            2..8 if asks => life.request_live().await,
             _ => {}
         }
         if !fails {
             life.assert_fresh();
         }
     }
-    let (least, gaps) = (life.pace.min_interval.saturating_sub(NOISE), life.gaps());
+    let (least, gaps) = (
+        life.schedule.min_interval.saturating_sub(NOISE),
+        life.call_intervals(),
+    );
     // An answer of the store may be lost, one in two thousand: then somebody may call alone, between two others.
     let close = gaps.iter().filter(|gap| **gap < least).count();
     assert!(
-        close <= 2 * life.store.lost(),
+        close <= 2 * life.store.lost_reply_count(),
         "{close} of {} calls too soon: {gaps:?}; {:?}",
         gaps.len(),
-        life.pace
+        life.schedule
     );
     if !fails && !asks {
-        let most = LIFE.as_secs_f64() / (life.pace.interval.as_secs_f64() * 0.9);
+        let most = LIFE.as_secs_f64() / (life.schedule.interval.as_secs_f64() * 0.9);
         let calls = gaps.len() as f64 + 1.0;
         assert!(
-            calls <= most + 2.0 + life.store.lost() as f64,
+            calls <= most + 2.0 + life.store.lost_reply_count() as f64,
             "{calls} calls in {most} intervals, {} starts; {:?}",
-            life.starts,
-            life.pace
+            life.replica_starts,
+            life.schedule
         );
     }
     life.assert_settles().await;
-    life.end();
+    life.stop_all();
 }
 
 /// A life in which the store stops, forgets and is cut off: nothing goes stale, and in the end all share again.
-async fn rough() {
-    let mut life = Life::new(false);
+async fn run_faulty_simulation() {
+    let mut life = ClusterSimulation::new(false);
     for _ in 0..fastrand::usize(1..5) {
-        life.launch();
+        life.start_replica();
     }
-    while life.clock.instant() - life.begun < LIFE {
+    while life.clock.instant() - life.started_at < LIFE {
         sleep(millis(fastrand::u64(..3_000))).await;
         match fastrand::u32(..12) {
-            0 => life.store.down(true),
-            1 | 2 => life.store.down(false),
-            3 => life.store.flush(),
-            4 => life.any().cable.cut(true),
+            0 => life.store.set_down(true),
+            1 | 2 => life.store.set_down(false),
+            3 => life.store.delete_everything(),
+            4 => life.random_replica().link.set_cut(true),
             5 | 6 => life
-                .members
+                .replicas
                 .iter()
-                .for_each(|member| member.cable.cut(false)),
-            7 => life.launch(),
-            8 => life.kill(),
-            9 => life.ask().await,
+                .for_each(|member| member.link.set_cut(false)),
+            7 => life.start_replica(),
+            8 => life.kill_replica(),
+            9 => life.request_live().await,
             _ => {}
         }
         life.assert_fresh();
     }
-    life.store.down(false);
-    life.members
+    life.store.set_down(false);
+    life.replicas
         .iter()
-        .for_each(|member| member.cable.cut(false));
+        .for_each(|member| member.link.set_cut(false));
     life.assert_settles().await;
     life.assert_fresh();
-    life.end();
+    life.stop_all();
 }
 
 /// Lives that many lives, each from a seed that a failure names.
-fn live<T: Future<Output = ()>>(kind: &str, seeds: std::ops::Range<u64>, life: impl Fn() -> T) {
+fn run_seeds<T: Future<Output = ()>>(
+    kind: &str,
+    seeds: std::ops::Range<u64>,
+    life: impl Fn() -> T,
+) {
     for seed in seeds {
         fastrand::seed(seed);
         let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -299,56 +312,65 @@ fn live<T: Future<Output = ()>>(kind: &str, seeds: std::ops::Range<u64>, life: i
 }
 
 #[test]
-fn hundreds_of_calm_lives_call_like_one_replica() {
-    live("calm", 0..100, calm);
+fn calm_simulations_call_like_one_replica() {
+    run_seeds("calm", 0..100, run_calm_simulation);
 }
 
 #[test]
-fn hundreds_of_rough_lives_let_nothing_go_stale() {
-    live("rough", 0..100, rough);
+fn faulty_simulations_keep_data_fresh() {
+    run_seeds("rough", 0..100, run_faulty_simulation);
 }
 
 #[test]
 #[ignore = "longer than a suite may take; the short ones are in it"]
-fn ten_thousand_lives() {
-    live("calm", 100..5_100, calm);
-    live("rough", 100..5_100, rough);
+fn ten_thousand_simulations() {
+    run_seeds("calm", 100..5_100, run_calm_simulation);
+    run_seeds("rough", 100..5_100, run_faulty_simulation);
 }
 
 /// A holder that dies in flight delays a source by its timeout and no more than the interval it was due anyway.
 #[tokio::test(start_paused = true)]
-async fn a_dead_holder_costs_one_timeout() {
-    let mut life = Life::new(false);
+async fn dead_lease_holder_costs_one_timeout() {
+    let mut life = ClusterSimulation::new(false);
     life.providers
-        .script("p", |_| Act::Answer("1", millis(400)));
-    life.launch();
-    life.launch();
+        .set_script("p", |_| ScriptedAction::Respond("1", millis(400)));
+    life.start_replica();
+    life.start_replica();
     sleep(millis(500)).await;
-    let calls = life.providers.calls("p").len();
-    let taken = |member: &Member| member.rig.engine.fleet.as_ref().unwrap().view().taken;
-    let before: Vec<_> = life.members.iter().map(taken).collect();
-    while life.providers.calls("p").len() == calls {
+    let calls = life.providers.call_times("p").len();
+    let taken = |member: &SimulatedReplica| {
+        member
+            .core
+            .core
+            .replica
+            .as_ref()
+            .unwrap()
+            .status()
+            .leases_acquired
+    };
+    let before: Vec<_> = life.replicas.iter().map(taken).collect();
+    while life.providers.call_times("p").len() == calls {
         sleep(millis(1)).await;
     }
     let died = life.clock.instant();
     let holder = life
-        .members
+        .replicas
         .iter()
         .zip(before)
         .position(|(member, before)| taken(member) > before)
         .unwrap();
-    let member = life.members.swap_remove(holder);
-    member.cable.cut(true);
+    let member = life.replicas.swap_remove(holder);
+    member.link.set_cut(true);
     member.stop.cancel();
-    let calls = life.providers.calls("p").len();
-    while life.providers.calls("p").len() == calls {
+    let calls = life.providers.call_times("p").len();
+    while life.providers.call_times("p").len() == calls {
         sleep(millis(1)).await;
     }
     let waited = life.clock.instant() - died;
     assert!(
-        waited <= life.pace.timeout + life.pace.interval * 2 / 10 + millis(300),
+        waited <= life.schedule.timeout + life.schedule.interval * 2 / 10 + millis(300),
         "{waited:?}; {:?}",
-        life.pace
+        life.schedule
     );
-    life.end();
+    life.stop_all();
 }

@@ -15,15 +15,15 @@ mod hold;
 mod mask;
 
 /// Mutations of each run.
-const ROUNDS: usize = 5_000;
+const MUTATION_ROUNDS: usize = 5_000;
 
 /// What is put into texts: the words of the languages that are read.
-const WORDS: &[&str] = &[
+const MUTATION_WORDS: &[&str] = &[
     "[", "]", "{", "}", "\"", "\\", "\n", ":", ",", "0", "9", "-", ".", "e", "null", "true", "GMT",
     "Sun, ", " 1994 ", "%2F", "&amp;", "\\u0000", "\\ud800", "\u{feff}", "ñ", "abcdefgh", "*", " ",
 ];
 
-fn run(target: &str, check: fn(&[u8])) {
+fn run_fuzz_target(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
         .join(target);
@@ -39,8 +39,8 @@ fn run(target: &str, check: fn(&[u8])) {
         .and_then(|seed| seed.into_string().ok()?.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let mut dice = Rng::with_seed(seed);
-    for _ in 0..ROUNDS {
-        let bytes = mutated(&corpus, &mut dice);
+    for _ in 0..MUTATION_ROUNDS {
+        let bytes = mutate_input(&corpus, &mut dice);
         let checked = catch_unwind(AssertUnwindSafe(|| check(&bytes)));
         assert!(
             checked.is_ok(),
@@ -51,13 +51,16 @@ fn run(target: &str, check: fn(&[u8])) {
 }
 
 /// One of the corpus, with a few bytes and words changed, put in, cut out, repeated, or joined to another's.
-fn mutated(corpus: &[Vec<u8>], dice: &mut Rng) -> Vec<u8> {
+fn mutate_input(corpus: &[Vec<u8>], dice: &mut Rng) -> Vec<u8> {
     let mut bytes = corpus[dice.usize(..corpus.len())].clone();
     for _ in 0..dice.usize(1..6) {
         let at = dice.usize(..=bytes.len());
         let end = at + dice.usize(..=(bytes.len() - at).min(12));
         match dice.u8(..5) {
-            0 => drop(bytes.splice(at..at, WORDS[dice.usize(..WORDS.len())].bytes())),
+            0 => drop(bytes.splice(
+                at..at,
+                MUTATION_WORDS[dice.usize(..MUTATION_WORDS.len())].bytes(),
+            )),
             1 => drop(bytes.drain(at..end)),
             2 => drop(bytes.splice(
                 at..end,
@@ -72,21 +75,21 @@ fn mutated(corpus: &[Vec<u8>], dice: &mut Rng) -> Vec<u8> {
 }
 
 #[test]
-fn the_depth_guard_holds() {
-    run("depth", depth::check);
+fn fuzz_depth_limit() {
+    run_fuzz_target("depth", depth::check);
 }
 
 #[test]
-fn bodies_mean_the_same_on_both_sides() {
-    run("body", body::check);
+fn fuzz_body_roundtrip() {
+    run_fuzz_target("body", body::check);
 }
 
 #[test]
-fn retry_after_is_bounded() {
-    run("hold", hold::check);
+fn fuzz_retry_after() {
+    run_fuzz_target("hold", hold::check);
 }
 
 #[test]
-fn the_mask_leaves_nothing_of_a_secret() {
-    run("mask", mask::check);
+fn fuzz_redactor() {
+    run_fuzz_target("mask", mask::check);
 }

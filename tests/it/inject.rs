@@ -7,38 +7,40 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use resumen::domain::{Moment, Time};
-use resumen::store::State;
+use resumen::domain::{ClockTimestamps, Time};
+use resumen::store::StateFileContent;
 
-use crate::support::claimed;
+use crate::support::open_claimed_state_file;
 
 /// The variable by which the process under `strace` is told to save, and where.
-const HERE: &str = "RESUMEN_TEST_SAVE_HERE";
+const SAVE_PATH_VARIABLE: &str = "RESUMEN_TEST_SAVE_HERE";
 
-fn state(taken: i64) -> State {
+fn state_at(taken: i64) -> StateFileContent {
     let at = Time::from_millis(taken);
-    State {
-        taken: Moment {
-            at,
-            wall: at,
-            boot: None,
+    StateFileContent {
+        taken_at: ClockTimestamps {
+            program_time: at,
+            wall_time: at,
+            boot_uptime: None,
         },
-        sources: Vec::new(),
+        source_records: Vec::new(),
     }
 }
 
 /// Not a test: what runs under `strace`. Its exit tells whether the save claimed to have worked.
 #[test]
 #[ignore = "run by the others of this file, in a process of its own"]
-fn saves_once() {
-    let Some(path) = env::var_os(HERE) else {
+fn child_saves_once() {
+    let Some(path) = env::var_os(SAVE_PATH_VARIABLE) else {
         return;
     };
-    claimed(Path::new(&path)).save(&state(3)).unwrap();
+    open_claimed_state_file(Path::new(&path))
+        .save(&state_at(3))
+        .unwrap();
 }
 
 /// Saves generation 3 over 1 and 2 under `strace` with these options; sees only the calls that touch the files.
-fn save_under(folder: &Path, options: &[&str]) -> Output {
+fn save_under_strace(folder: &Path, options: &[&str]) -> Output {
     let path = folder.join("resumen.json");
     let mut command = Command::new("strace");
     command
@@ -52,13 +54,13 @@ fn save_under(folder: &Path, options: &[&str]) -> Output {
     command
         .arg(env::current_exe().unwrap())
         .args(["--exact", "--ignored", "inject::saves_once"]);
-    command.env(HERE, &path).output().unwrap()
+    command.env(SAVE_PATH_VARIABLE, &path).output().unwrap()
 }
 
 /// The system calls of a save: each with how many of its name came up to it, itself included.
-fn calls() -> Vec<(String, usize)> {
-    let folder = two_generations();
-    let output = save_under(folder.path(), &[]);
+fn count_save_syscalls() -> Vec<(String, usize)> {
+    let folder = save_two_generations();
+    let output = save_under_strace(folder.path(), &[]);
     let trace = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{trace}");
     let mut calls: Vec<(String, usize)> = Vec::new();
@@ -74,25 +76,27 @@ fn calls() -> Vec<(String, usize)> {
     calls
 }
 
-fn two_generations() -> tempfile::TempDir {
+fn save_two_generations() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let file = claimed(&folder.path().join("resumen.json"));
-    (1..3).for_each(|taken| file.save(&state(taken)).unwrap());
+    let file = open_claimed_state_file(&folder.path().join("resumen.json"));
+    (1..3).for_each(|taken| file.save(&state_at(taken)).unwrap());
     folder
 }
 
 /// Which generation a start after that finds.
-fn found(folder: &Path) -> (Option<i64>, Vec<String>) {
-    let file = claimed(&folder.join("resumen.json"));
+fn restored_generation(folder: &Path) -> (Option<i64>, Vec<String>) {
+    let file = open_claimed_state_file(&folder.join("resumen.json"));
     let loaded = file.load();
     (
-        loaded.state.map(|state| state.taken.at.as_millis()),
+        loaded
+            .content
+            .map(|state| state.taken_at.program_time.as_millis()),
         loaded.warnings,
     )
 }
 
 #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn can_inject() -> bool {
+fn is_strace_available() -> bool {
     let probe = Command::new("strace")
         .args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"])
         .output();
@@ -106,22 +110,22 @@ fn can_inject() -> bool {
 }
 
 /// Lets every system call of a save suffer this in turn.
-fn at_every_call(fault: &str) {
-    let calls = calls();
+fn inject_at_every_syscall(fault: &str) {
+    let calls = count_save_syscalls();
     assert!(
         calls.len() >= 10,
         "are the paths still those of a save? {calls:?}"
     );
     for (name, number) in calls {
-        let folder = two_generations();
-        let output = save_under(
+        let folder = save_two_generations();
+        let output = save_under_strace(
             folder.path(),
             &["-e", &format!("inject={name}:{fault}:when={number}")],
         );
         let trace = String::from_utf8_lossy(&output.stderr).into_owned();
         let hit = trace.contains("(INJECTED)") || trace.contains("killed by SIGKILL");
         assert!(hit, "nothing happened at {name} {number}:\n{trace}");
-        let (taken, warnings) = found(folder.path());
+        let (taken, warnings) = restored_generation(folder.path());
         let saved = output.status.success();
         assert!(
             warnings.is_empty(),
@@ -131,11 +135,11 @@ fn at_every_call(fault: &str) {
             taken == Some(3) || (taken == Some(2) && !saved),
             "{fault} at {name} {number}: {taken:?}\n{trace}"
         );
-        claimed(&folder.path().join("resumen.json"))
-            .save(&state(4))
+        open_claimed_state_file(&folder.path().join("resumen.json"))
+            .save(&state_at(4))
             .unwrap();
         assert_eq!(
-            found(folder.path()).0,
+            restored_generation(folder.path()).0,
             Some(4),
             "{fault} at {name} {number}: the next save works"
         );
@@ -143,22 +147,22 @@ fn at_every_call(fault: &str) {
 }
 
 #[test]
-fn a_kill_at_any_system_call_of_a_save_leaves_a_whole_generation() {
-    if can_inject() {
-        at_every_call("signal=KILL");
+fn killed_save_keeps_old_file() {
+    if is_strace_available() {
+        inject_at_every_syscall("signal=KILL");
     }
 }
 
 #[test]
-fn a_full_disk_at_any_system_call_of_a_save_leaves_a_whole_generation() {
-    if can_inject() {
-        at_every_call("error=ENOSPC");
+fn full_disk_keeps_a_generation() {
+    if is_strace_available() {
+        inject_at_every_syscall("error=ENOSPC");
     }
 }
 
 #[test]
-fn a_broken_disk_at_any_system_call_of_a_save_leaves_a_whole_generation() {
-    if can_inject() {
-        at_every_call("error=EIO");
+fn io_error_keeps_a_generation() {
+    if is_strace_available() {
+        inject_at_every_syscall("error=EIO");
     }
 }

@@ -4,165 +4,182 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::domain::{
-    Code, Data, Derivation, End, Failure, Freshness, Identity, Kind, Outcome, Pace, Provider,
-    Reading, Roster, Shelf, Snapshot, Source, Time, Try,
+    Code, DerivedComputation, Failure, Freshness, FreshnessPolicy, JsonData, Outcome, Provider,
+    ProviderAttempt, ProviderAttemptResult, Reading, Schedule, Snapshot, Source, SourceIdentity,
+    SourceKind, SourceSet, Time,
 };
 
-use crate::support::scripted::{self, name};
+use crate::support::scripted::{self, test_name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn provider(called: &str, extract: &str) -> Provider {
     Provider {
         extract: extract.into(),
-        ..scripted::provider(called)
+        ..scripted::test_provider(called)
     }
 }
 
-fn fetched(called: &str, providers: Vec<Provider>, interval: Duration) -> Arc<Source> {
-    let pace = Pace {
+fn fetched_source(called: &str, providers: Vec<Provider>, interval: Duration) -> Arc<Source> {
+    let pace = Schedule {
         interval,
         timeout: SECOND,
         min_interval: SECOND,
         hedge_after: None,
     };
-    let shelf = Shelf {
+    let shelf = FreshnessPolicy {
         ttl: 30 * SECOND,
         max_stale: 3600 * SECOND,
     };
     Arc::new(Source {
-        name: name(called),
-        kind: Kind::Fetched { providers, pace },
-        shelf,
+        name: test_name(called),
+        kind: SourceKind::Fetched {
+            providers,
+            schedule: pace,
+        },
+        freshness_policy: shelf,
         attribution: None,
     })
 }
 
-fn a(extract: &str) -> Arc<Source> {
-    fetched("a", vec![provider("p", extract)], 60 * SECOND)
+fn source_a(extract: &str) -> Arc<Source> {
+    fetched_source("a", vec![provider("p", extract)], 60 * SECOND)
 }
 
-fn derived(from: &str) -> Arc<Source> {
-    let kind = Kind::Derived {
-        from: vec![name(from)],
+fn derived_source(from: &str) -> Arc<Source> {
+    let kind = SourceKind::Derived {
+        inputs: vec![test_name(from)],
         extract: ".a".into(),
     };
-    let shelf = Shelf {
+    let shelf = FreshnessPolicy {
         ttl: 30 * SECOND,
         max_stale: 3600 * SECOND,
     };
     Arc::new(Source {
-        name: name("d"),
+        name: test_name("d"),
         kind,
-        shelf,
+        freshness_policy: shelf,
         attribution: None,
     })
 }
 
-fn roster(sources: &[Arc<Source>]) -> Arc<Roster> {
-    Arc::new(Roster::new(sources.to_vec()))
+fn source_set(sources: &[Arc<Source>]) -> Arc<SourceSet> {
+    Arc::new(SourceSet::new(sources.to_vec()))
 }
 
-fn at(seconds: i64) -> Time {
+fn time_at(seconds: i64) -> Time {
     Time::from_millis(seconds * 1000)
 }
 
-fn success(source: &Source, when: Time) -> Outcome {
+fn success_outcome(source: &Source, when: Time) -> Outcome {
     let reading = Reading {
         fetched_at: when,
-        provider: name("p"),
-        data: Data::from_checked("0.10"),
+        provider: test_name("p"),
+        data: JsonData::from_checked("0.10"),
     };
-    let identity = Identity::of(source);
+    let identity = SourceIdentity::from_source(source);
     Outcome {
         source: source.name.clone(),
         identity,
-        at: when,
-        took: SECOND,
+        started_at: when,
+        duration: SECOND,
         result: Ok(reading),
-        tries: Vec::new(),
+        provider_attempts: Vec::new(),
     }
 }
 
 /// `a` read at 100 s and planned for 160 s.
-fn known() -> Snapshot {
-    let source = a(".");
-    let read = Snapshot::new(roster(std::slice::from_ref(&source)))
-        .merge(&success(&source, at(100)))
+fn snapshot_with_reading() -> Snapshot {
+    let source = source_a(".");
+    let read = Snapshot::new(source_set(std::slice::from_ref(&source)))
+        .merge_outcome(&success_outcome(&source, time_at(100)))
         .snapshot;
-    read.planned(&source.name, Some(at(160)))
+    read.with_next_attempt(&source.name, Some(time_at(160)))
 }
 
-fn under(sources: &[Arc<Source>]) -> Snapshot {
-    known().under(roster(sources))
+fn snapshot_after_reload(sources: &[Arc<Source>]) -> Snapshot {
+    snapshot_with_reading().with_source_set(source_set(sources))
 }
 
 fn has_reading(snapshot: &Snapshot) -> bool {
-    snapshot.entries()[0].reading.is_some()
+    snapshot.source_states()[0].reading.is_some()
 }
 
 #[test]
-fn a_change_of_timing_keeps_the_reading_and_plans_anew() {
-    let slower = under(&[fetched("a", vec![provider("p", ".")], 600 * SECOND)]);
+fn timing_change_keeps_reading() {
+    let slower =
+        snapshot_after_reload(&[fetched_source("a", vec![provider("p", ".")], 600 * SECOND)]);
     assert!(has_reading(&slower));
-    assert_eq!(slower.next_attempt(0), Some(at(700)));
+    assert_eq!(slower.next_attempt(0), Some(time_at(700)));
     assert_eq!(
-        under(&[a(".")]).next_attempt(0),
-        Some(at(160)),
+        snapshot_after_reload(&[source_a(".")]).next_attempt(0),
+        Some(time_at(160)),
         "nothing changed, so the plan stands"
     );
 }
 
 #[test]
-fn another_request_keeps_the_reading_and_is_made_at_once() {
+fn request_change_keeps_reading() {
     let mut moved = provider("p", ".");
     moved.request.url = "http://127.0.0.1:2/".parse().unwrap();
-    let snapshot = under(&[fetched("a", vec![moved, provider("q", ".")], 60 * SECOND)]);
+    let snapshot = snapshot_after_reload(&[fetched_source(
+        "a",
+        vec![moved, provider("q", ".")],
+        60 * SECOND,
+    )]);
     assert!(has_reading(&snapshot));
     assert_eq!(snapshot.next_attempt(0), None);
 }
 
 #[test]
-fn another_filter_drops_the_reading_and_nobody_waits_for_a_new_one() {
-    let snapshot = under(&[a(".x")]);
+fn filter_change_drops_reading() {
+    let snapshot = snapshot_after_reload(&[source_a(".x")]);
     assert!(!has_reading(&snapshot));
-    assert!(snapshot.settled(0));
+    assert!(snapshot.is_ready_to_answer(0));
     assert_eq!(
-        snapshot.state(0, at(101)).error.unwrap().code,
+        snapshot.source_view(0, time_at(101)).failure.unwrap().code,
         Code::Pending
     );
 }
 
 #[test]
-fn what_an_old_filter_brought_is_not_taken() {
-    let snapshot = under(&[a(".x")]);
-    let late = snapshot.merge(&success(&a("."), at(102)));
-    assert!(!late.taken && !has_reading(&late.snapshot));
-    assert!(snapshot.merge(&success(&a(".x"), at(102))).taken);
+fn old_filter_result_is_ignored() {
+    let snapshot = snapshot_after_reload(&[source_a(".x")]);
+    let late = snapshot.merge_outcome(&success_outcome(&source_a("."), time_at(102)));
+    assert!(!late.was_merged && !has_reading(&late.snapshot));
+    assert!(
+        snapshot
+            .merge_outcome(&success_outcome(&source_a(".x"), time_at(102)))
+            .was_merged
+    );
 }
 
 #[test]
-fn what_rests_on_another_filter_is_another_value() {
-    let sources = |extract| [a(extract), derived("a")];
-    let before = known().under(roster(&sources(".")));
-    let derivation = Derivation {
-        identity: before.roster().identity(1),
-        stamps: before.footing(1).unwrap(),
-        at: at(101),
-        took: SECOND,
-        result: Ok(Data::from_checked("1")),
+fn input_filter_change_drops_derived() {
+    let sources = |extract| [source_a(extract), derived_source("a")];
+    let before = snapshot_with_reading().with_source_set(source_set(&sources(".")));
+    let derivation = DerivedComputation {
+        identity: before.source_set().identity(1),
+        input_versions: before.current_input_versions(1).unwrap(),
+        computed_at: time_at(101),
+        duration: SECOND,
+        result: Ok(JsonData::from_checked("1")),
     };
-    let computed = before.derive(&name("d"), &derivation);
-    assert!(computed.derived_is_current(1));
+    let computed = before.with_computation(&test_name("d"), &derivation);
+    assert!(computed.is_derived_current(1));
     assert!(
-        computed.under(roster(&sources("."))).entries()[1]
+        computed
+            .with_source_set(source_set(&sources(".")))
+            .source_states()[1]
             .reading
             .is_some()
     );
-    let after = computed.under(roster(&sources(".x")));
-    assert!(after.entries()[1].reading.is_none());
+    let after = computed.with_source_set(source_set(&sources(".x")));
+    assert!(after.source_states()[1].reading.is_none());
     assert!(
-        after.derive(&name("d"), &derivation).entries()[1]
+        after
+            .with_computation(&test_name("d"), &derivation)
+            .source_states()[1]
             .reading
             .is_none(),
         "computed by the old one"
@@ -170,88 +187,102 @@ fn what_rests_on_another_filter_is_another_value() {
 }
 
 #[test]
-fn a_restart_is_a_pause_and_nothing_else() {
+fn restart_keeps_schedule() {
     let failed = Outcome {
         result: Err(Failure::new(Code::Timeout, "slow")),
-        at: at(160),
-        ..success(&a("."), at(160))
+        started_at: time_at(160),
+        ..success_outcome(&source_a("."), time_at(160))
     };
-    let before = known().merge(&failed).snapshot;
+    let before = snapshot_with_reading().merge_outcome(&failed).snapshot;
     let kept: Vec<_> = before
-        .saved()
+        .source_records()
         .into_iter()
-        .map(|saved| saved.moved(0, at(200)))
+        .map(|saved| saved.shift_clock(0, time_at(200)))
         .collect();
-    let after = Snapshot::new(roster(&[a(".")])).restore(&kept);
-    assert_eq!(after.state(0, at(200)), before.state(0, at(200)));
-    assert_eq!(after.entries()[0].trail.failures, 1);
-    assert!(after.settled(0));
+    let after = Snapshot::new(source_set(&[source_a(".")])).restore(&kept);
+    assert_eq!(
+        after.source_view(0, time_at(200)),
+        before.source_view(0, time_at(200))
+    );
+    assert_eq!(after.source_states()[0].history.failure_count, 1);
+    assert!(after.is_ready_to_answer(0));
     assert_eq!(
         after.next_attempt(0),
         None,
         "a start begins with attempts at all sources"
     );
     assert!(
-        !has_reading(&Snapshot::new(roster(&[a(".x")])).restore(&kept)),
+        !has_reading(&Snapshot::new(source_set(&[source_a(".x")])).restore(&kept)),
         "another filter"
     );
 }
 
 #[test]
-fn restoring_never_replaces_what_is_newer() {
-    let kept = known().saved();
-    let newer = known().merge(&success(&a("."), at(150))).snapshot;
+fn restore_keeps_newer_reading() {
+    let kept = snapshot_with_reading().source_records();
+    let newer = snapshot_with_reading()
+        .merge_outcome(&success_outcome(&source_a("."), time_at(150)))
+        .snapshot;
     assert_eq!(
-        newer.restore(&kept).state(0, at(200)),
-        newer.state(0, at(200))
+        newer.restore(&kept).source_view(0, time_at(200)),
+        newer.source_view(0, time_at(200))
     );
 }
 
 #[test]
-fn no_reading_comes_from_the_future() {
-    let kept: Vec<_> = known()
-        .saved()
+fn future_reading_is_rejected() {
+    let kept: Vec<_> = snapshot_with_reading()
+        .source_records()
         .into_iter()
-        .map(|saved| saved.moved(0, at(50)))
+        .map(|saved| saved.shift_clock(0, time_at(50)))
         .collect();
-    let after = Snapshot::new(roster(&[a(".")])).restore(&kept);
+    let after = Snapshot::new(source_set(&[source_a(".")])).restore(&kept);
     assert_eq!(
-        after.entries()[0].reading.as_ref().unwrap().fetched_at,
-        at(50)
+        after.source_states()[0]
+            .reading
+            .as_ref()
+            .unwrap()
+            .fetched_at,
+        time_at(50)
     );
-    assert_eq!(after.state(0, at(50)).freshness, Freshness::Fresh);
+    assert_eq!(
+        after.source_view(0, time_at(50)).freshness,
+        Freshness::Fresh
+    );
 }
 
 #[test]
-fn a_wish_to_be_left_alone_outlives_the_restart() {
+fn retry_after_survives_restart() {
     let held = |until| {
         let failure = Failure::new(Code::RateLimited, "slow down");
-        let one = Try {
-            provider: name("p"),
-            at: at(160),
-            took: SECOND,
-            end: End::Failed(failure.clone()),
-            held_until: Some(until),
+        let one = ProviderAttempt {
+            provider: test_name("p"),
+            started_at: time_at(160),
+            duration: SECOND,
+            result: ProviderAttemptResult::Failed(failure.clone()),
+            retry_at: Some(until),
         };
         let failed = Outcome {
             result: Err(failure),
-            tries: vec![one],
-            ..success(&a("."), at(160))
+            provider_attempts: vec![one],
+            ..success_outcome(&source_a("."), time_at(160))
         };
-        let before = Snapshot::new(roster(&[a(".")])).merge(&failed).snapshot;
+        let before = Snapshot::new(source_set(&[source_a(".")]))
+            .merge_outcome(&failed)
+            .snapshot;
         let kept: Vec<_> = before
-            .saved()
+            .source_records()
             .into_iter()
-            .map(|saved| saved.moved(0, at(200)))
+            .map(|saved| saved.shift_clock(0, time_at(200)))
             .collect();
-        Snapshot::new(roster(&[a(".")]))
+        Snapshot::new(source_set(&[source_a(".")]))
             .restore(&kept)
             .next_attempt(0)
     };
-    assert_eq!(held(at(400)), Some(at(400)));
+    assert_eq!(held(time_at(400)), Some(time_at(400)));
     assert_eq!(
-        held(at(99_999)),
-        Some(at(200 + 15 * 60)),
+        held(time_at(99_999)),
+        Some(time_at(200 + 15 * 60)),
         "15 minutes at most"
     );
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each module (see `src/lib.rs`). What has none may be used from anywhere and uses only what it names.
-const FLOORS: &[(&str, u8)] = &[
+const MODULE_LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("clock", 0),
     ("extract", 1),
@@ -33,7 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Arrows within a floor that are meant.
-const SIDEWAYS: &[(&str, &str)] = &[
+const ALLOWED_SAME_LAYER_IMPORTS: &[(&str, &str)] = &[
     ("clock", "domain"),
     ("flight", "fleet"),
     ("http", "live"),
@@ -42,7 +42,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
 ];
 
 /// Which modules may name a dependency.
-const OWNERS: &[(&str, &[&str])] = &[
+const DEPENDENCY_OWNERS: &[(&str, &[&str])] = &[
     ("arc_swap", &["cache"]),
     ("jaq_core", &["extract"]),
     ("jaq_json", &["extract"]),
@@ -56,13 +56,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("httpdate", &["fetch", "http"]),
 ];
 
-struct Module {
+struct SourceModule {
     path: PathBuf,
     name: String,
     text: String,
 }
 
-fn modules() -> Vec<Module> {
+fn load_modules() -> Vec<SourceModule> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut open = vec![src.clone()];
     let mut found = Vec::new();
@@ -82,7 +82,7 @@ fn modules() -> Vec<Module> {
                     .unwrap();
                 let name = first.trim_end_matches(".rs").to_string();
                 let text = fs::read_to_string(&path).unwrap();
-                found.push(Module {
+                found.push(SourceModule {
                     path: inner.to_path_buf(),
                     name,
                     text,
@@ -93,8 +93,8 @@ fn modules() -> Vec<Module> {
     found
 }
 
-fn floor(name: &str) -> u8 {
-    let known = FLOORS.iter().find(|(module, _)| *module == name);
+fn layer_of(name: &str) -> u8 {
+    let known = MODULE_LAYERS.iter().find(|(module, _)| *module == name);
     known
         .unwrap_or_else(|| {
             panic!("module `{name}` has no floor: give it one in tests/it/layers.rs")
@@ -103,7 +103,7 @@ fn floor(name: &str) -> u8 {
 }
 
 /// The first names after `crate::` in code, comments left out.
-fn imports(text: &str) -> Vec<String> {
+fn crate_imports(text: &str) -> Vec<String> {
     let code: String = text
         .lines()
         .map(|l| l.split("//").next().unwrap_or_default())
@@ -124,14 +124,15 @@ fn imports(text: &str) -> Vec<String> {
 #[test]
 fn imports_point_down_only() {
     let mut wrong = Vec::new();
-    for module in modules() {
-        let from = floor(&module.name);
-        for name in imports(&module.text) {
-            if !FLOORS.iter().any(|(known, _)| *known == name) {
+    for module in load_modules() {
+        let from = layer_of(&module.name);
+        for name in crate_imports(&module.text) {
+            if !MODULE_LAYERS.iter().any(|(known, _)| *known == name) {
                 continue; // a macro or a function of the crate's root
             }
-            let sideways = SIDEWAYS.contains(&(module.name.as_str(), name.as_str()));
-            if name != module.name && floor(&name) >= from && !sideways {
+            let sideways =
+                ALLOWED_SAME_LAYER_IMPORTS.contains(&(module.name.as_str(), name.as_str()));
+            if name != module.name && layer_of(&name) >= from && !sideways {
                 wrong.push(format!("{} imports `{name}`", module.path.display()));
             }
         }
@@ -144,10 +145,10 @@ fn imports_point_down_only() {
 }
 
 #[test]
-fn dependencies_are_named_where_they_belong() {
+fn dependencies_stay_in_their_modules() {
     let mut wrong = Vec::new();
-    for module in modules() {
-        for (dependency, owners) in OWNERS {
+    for module in load_modules() {
+        for (dependency, owners) in DEPENDENCY_OWNERS {
             let code = module
                 .text
                 .lines()
@@ -169,7 +170,7 @@ fn dependencies_are_named_where_they_belong() {
 
 #[test]
 fn files_stay_small() {
-    let long: Vec<String> = modules()
+    let long: Vec<String> = load_modules()
         .iter()
         .filter(|m| m.text.lines().count() > 350)
         .map(|m| format!("{}: {} lines", m.path.display(), m.text.lines().count()))

@@ -9,44 +9,45 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Program, get};
-use crate::survival::{Stage, address, listens, until};
+use crate::program::{TestProcess, http_get};
+use crate::survival::{ServiceFixture, listening_url, socket_address, wait_until};
 
 /// More than the stage's `min_interval`: sooner, a live request is answered from the snapshot.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
 
-fn a(base: &str) -> Value {
-    serde_json::from_str::<Value>(&get(base, "/resumen").body).unwrap()["resultados"]["a"].take()
+fn source_a(base: &str) -> Value {
+    serde_json::from_str::<Value>(&http_get(base, "/resumen").body).unwrap()["resultados"]["a"]
+        .take()
 }
 
 /// From the start of a process to well after it serves.
-fn some_moment(dice: &mut fastrand::Rng) -> Duration {
+fn random_delay(dice: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(dice.u64(0..12) * dice.u64(0..12))
 }
 
 #[test]
-fn kills_at_any_moment_and_every_provider_down_leave_the_last_good_data() {
-    let stage = Stage::new();
-    let (program, base) = stage.start();
-    let before = a(&base);
-    stage.saved("0.10");
-    program.signal(Signal::KILL);
-    program.end();
-    stage.fails();
+fn random_kills_keep_last_good_data() {
+    let stage = ServiceFixture::new();
+    let (program, base) = stage.start_process();
+    let before = source_a(&base);
+    stage.wait_until_saved("0.10");
+    program.send_signal(Signal::KILL);
+    program.wait_for_exit();
+    stage.fail_provider();
     let mut dice = fastrand::Rng::with_seed(5);
     for round in 0..15 {
-        let program = Program::start(&mut stage.command());
-        std::thread::sleep(some_moment(&mut dice));
-        program.signal(Signal::KILL);
-        program.end();
-        let (program, base) = stage.start();
-        let now = a(&base);
+        let program = TestProcess::start(&mut stage.build_command());
+        std::thread::sleep(random_delay(&mut dice));
+        program.send_signal(Signal::KILL);
+        program.wait_for_exit();
+        let (program, base) = stage.start_process();
+        let now = source_a(&base);
         assert_eq!(
             (&now["data"], &now["fetched_at"]),
             (&before["data"], &before["fetched_at"]),
             "round {round}: {now}"
         );
-        let page = get(&base, "/metrics").body;
+        let page = http_get(&base, "/metrics").body;
         assert!(
             page.contains("resumen_store_errors_total{store=\"file\"} 0"),
             "round {round}: {page}"
@@ -56,46 +57,46 @@ fn kills_at_any_moment_and_every_provider_down_leave_the_last_good_data() {
 }
 
 #[test]
-fn a_stop_at_any_moment_of_the_start_is_a_clean_end() {
-    let stage = Stage::new();
-    let (program, base) = stage.start();
-    let before = a(&base);
-    program.signal(Signal::TERM);
-    program.end();
-    stage.fails();
+fn stop_during_start_exits_cleanly() {
+    let stage = ServiceFixture::new();
+    let (program, base) = stage.start_process();
+    let before = source_a(&base);
+    program.send_signal(Signal::TERM);
+    program.wait_for_exit();
+    stage.fail_provider();
     let mut dice = fastrand::Rng::with_seed(6);
     for _ in 0..15 {
-        let program = Program::start(&mut stage.command());
-        std::thread::sleep(some_moment(&mut dice));
-        program.signal(Signal::HUP);
-        program.signal(Signal::TERM);
-        let ended = program.end();
+        let program = TestProcess::start(&mut stage.build_command());
+        std::thread::sleep(random_delay(&mut dice));
+        program.send_signal(Signal::HUP);
+        program.send_signal(Signal::TERM);
+        let ended = program.wait_for_exit();
         // Before it has come to hear signals, they end it by themselves.
-        assert!(matches!(ended.code, Some(0) | None), "{ended:?}");
+        assert!(matches!(ended.exit_code, Some(0) | None), "{ended:?}");
         assert!(
-            ended.code.is_some() || !ended.err.contains("starts"),
+            ended.exit_code.is_some() || !ended.stderr.contains("starts"),
             "{ended:?}"
         );
     }
-    let (_program, base) = stage.start();
-    assert_eq!(a(&base)["data"], before["data"]);
+    let (_program, base) = stage.start_process();
+    assert_eq!(source_a(&base)["data"], before["data"]);
 }
 
 #[test]
-fn a_live_request_in_progress_is_answered_before_the_end() {
-    let stage = Stage::new();
-    let (program, base) = stage.start();
-    a(&base);
-    stage.stub.change(|answer| {
+fn shutdown_answers_live_request() {
+    let stage = ServiceFixture::new();
+    let (program, base) = stage.start_process();
+    source_a(&base);
+    stage.provider.update_response(|answer| {
         (answer.body, answer.delay) = ("{\"n\":7}".into(), Duration::from_millis(600))
     });
-    let calls = stage.stub.calls();
+    let calls = stage.provider.call_count();
     std::thread::sleep(MIN_INTERVAL);
-    let mut live = TcpStream::connect(address(&base)).unwrap();
+    let mut live = TcpStream::connect(socket_address(&base)).unwrap();
     live.write_all(b"GET /resumen?fresh=1&timeout=10 HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();
-    until(|| stage.stub.calls() > calls);
-    program.signal(Signal::TERM);
+    wait_until(|| stage.provider.call_count() > calls);
+    program.send_signal(Signal::TERM);
     let mut answer = String::new();
     live.read_to_string(&mut answer).unwrap();
     assert!(
@@ -108,9 +109,9 @@ fn a_live_request_in_progress_is_answered_before_the_end() {
             .contains("\r\nconnection: close\r\n"),
         "{answer}"
     );
-    assert_eq!(program.end().code, Some(0));
+    assert_eq!(program.wait_for_exit().exit_code, Some(0));
     assert!(
-        fs::read_to_string(stage.state())
+        fs::read_to_string(stage.state_path())
             .unwrap()
             .contains("{\"n\":7}"),
         "and saved"
@@ -118,30 +119,30 @@ fn a_live_request_in_progress_is_answered_before_the_end() {
 }
 
 #[test]
-fn a_state_folder_that_is_removed_while_it_runs_is_made_again() {
-    let stage = Stage::new();
-    let (program, base) = stage.start();
-    a(&base);
-    stage.saved("0.10");
+fn removed_state_folder_is_recreated() {
+    let stage = ServiceFixture::new();
+    let (program, base) = stage.start_process();
+    source_a(&base);
+    stage.wait_until_saved("0.10");
     fs::remove_dir_all(stage.folder.path().join("state")).unwrap();
-    stage.stub.says("{\"n\":8}");
+    stage.provider.set_json("{\"n\":8}");
     std::thread::sleep(MIN_INTERVAL);
-    get(&base, "/resumen?fresh=1");
-    stage.saved("{\"n\":8}");
+    http_get(&base, "/resumen?fresh=1");
+    stage.wait_until_saved("{\"n\":8}");
     assert!(
-        get(&base, "/metrics")
+        http_get(&base, "/metrics")
             .body
             .contains("resumen_store_errors_total{store=\"file\"} 0")
     );
-    program.signal(Signal::TERM);
-    assert_eq!(program.end().code, Some(0));
+    program.send_signal(Signal::TERM);
+    assert_eq!(program.wait_for_exit().exit_code, Some(0));
 }
 
 #[test]
-fn a_socket_that_was_not_handed_over_is_said_or_done_without() {
-    let stage = Stage::new();
+fn missing_inherited_socket_is_handled() {
+    let stage = ServiceFixture::new();
     let start = |variables: &str, descriptor: &str| {
-        let own = stage.command();
+        let own = stage.build_command();
         let mut shell = Command::new("sh");
         shell.args([
             "-c",
@@ -151,7 +152,7 @@ fn a_socket_that_was_not_handed_over_is_said_or_done_without() {
             .arg(own.get_program())
             .args(own.get_args())
             .current_dir(&stage.folder);
-        Program::start(
+        TestProcess::start(
             shell
                 .stdout(std::process::Stdio::piped())
                 .stderr(std::process::Stdio::piped()),
@@ -163,11 +164,11 @@ fn a_socket_that_was_not_handed_over_is_said_or_done_without() {
         "LISTEN_FDS=none",
         "LISTEN_FDS=1 LISTEN_PID=1",
     ] {
-        listens(&start(variables, ""));
+        listening_url(&start(variables, ""));
     }
     for descriptor in ["3</dev/null", "3<&-"] {
-        let ended = start("LISTEN_FDS=1", descriptor).end();
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("LISTEN_FDS"), "{ended:?}");
+        let ended = start("LISTEN_FDS=1", descriptor).wait_for_exit();
+        assert_eq!(ended.exit_code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("LISTEN_FDS"), "{ended:?}");
     }
 }

@@ -9,12 +9,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const RULES: &str = "config/prometheus/alerts.yml";
-const DASHBOARD: &str = "config/grafana/dashboards/resumen.json";
+const RULES_FILE: &str = "config/prometheus/alerts.yml";
+const DASHBOARD_FILE: &str = "config/grafana/dashboards/resumen.json";
 
 /// Whether a program of Prometheus is there.
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn installed(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let found = Command::new(program)
         .arg("--version")
         .output()
@@ -28,8 +28,8 @@ fn installed(program: &str) -> bool {
 }
 
 /// The dashboard's panels, rows left out.
-fn panels() -> Vec<Value> {
-    let dashboard: Value = serde_json::from_slice(&std::fs::read(DASHBOARD).unwrap()).unwrap();
+fn dashboard_panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_slice(&std::fs::read(DASHBOARD_FILE).unwrap()).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     panels
         .filter(|panel| panel["type"] != "row")
@@ -38,7 +38,7 @@ fn panels() -> Vec<Value> {
 }
 
 /// The names of metrics and recorded series in an expression.
-fn names(expression: &str) -> Vec<String> {
+fn metric_names(expression: &str) -> Vec<String> {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let words = expression.split(|c| !part(c));
     let known = ["resumen_", "process_", "source:", "provider:", "route:"];
@@ -49,7 +49,7 @@ fn names(expression: &str) -> Vec<String> {
 }
 
 /// The file's values, by their path.
-fn yaml(path: impl AsRef<Path>) -> yaml_rust2::Yaml {
+fn load_yaml(path: impl AsRef<Path>) -> yaml_rust2::Yaml {
     let text = std::fs::read_to_string(path).unwrap();
     yaml_rust2::YamlLoader::load_from_str(&text)
         .unwrap()

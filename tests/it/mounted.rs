@@ -6,22 +6,22 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::program::{Program, command, get};
-use crate::support::crowd::Crowd;
-use crate::support::stub::Stub;
-use crate::survival::{address, listens, until};
+use crate::program::{TestProcess, http_get, program_command};
+use crate::support::crowd::PollingClients;
+use crate::support::stub::FakeProvider;
+use crate::survival::{listening_url, socket_address, wait_until};
 
 /// A volume: `names` are links into `..data`, which is a link to one of its versions.
-struct Volume<'f> {
+struct MountedVolume<'f> {
     root: &'f Path,
     versions: usize,
 }
 
-impl<'f> Volume<'f> {
+impl<'f> MountedVolume<'f> {
     fn mount(root: &'f Path, files: &[(&str, &str)]) -> Self {
         fs::create_dir(root).unwrap();
         let mut volume = Self { root, versions: 0 };
-        volume.swap(files);
+        volume.swap_files(files);
         for (name, _) in files {
             symlink(Path::new("..data").join(name), root.join(name)).unwrap();
         }
@@ -29,7 +29,7 @@ impl<'f> Volume<'f> {
     }
 
     /// All files at once are others; the version before is gone.
-    fn swap(&mut self, files: &[(&str, &str)]) {
+    fn swap_files(&mut self, files: &[(&str, &str)]) {
         let version = |n: usize| format!("..2026_11_{n}");
         self.versions += 1;
         let new = self.root.join(version(self.versions));
@@ -45,7 +45,7 @@ impl<'f> Volume<'f> {
     }
 }
 
-fn text(sources: &[&str]) -> String {
+fn config_text(sources: &[&str]) -> String {
     let one = |name: &&str| {
         format!("[sources.{name}]\nurl = \"${{file:../secret/url}}\"\nmin_interval = \"1ms\"\n")
     };
@@ -55,69 +55,69 @@ fn text(sources: &[&str]) -> String {
     )
 }
 
-fn serve(folder: &Path) -> (Program, String) {
+fn start_process(folder: &Path) -> (TestProcess, String) {
     let arguments = ["serve", "--config", "config/resumen.toml"];
-    let program = Program::start(command(&arguments, &[]).current_dir(folder));
-    let base = listens(&program);
+    let program = TestProcess::start(program_command(&arguments, &[]).current_dir(folder));
+    let base = listening_url(&program);
     (program, base)
 }
 
 #[test]
-fn a_swapped_secret_is_taken_over_without_a_signal() {
+fn swapped_secret_reloads_without_signal() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (Stub::json("1"), Stub::json("2"));
+    let (old, new) = (FakeProvider::with_json("1"), FakeProvider::with_json("2"));
     let (config, secret) = (folder.path().join("config"), folder.path().join("secret"));
-    Volume::mount(&config, &[("resumen.toml", &text(&["a"]))]);
-    let mut secret = Volume::mount(&secret, &[("url", &format!("{}\n", old.url()))]);
-    let (program, base) = serve(folder.path());
-    assert!(get(&base, "/resumen").body.contains("\"data\":1"));
-    secret.swap(&[("url", "half an address")]);
-    program.err_line("the configuration was refused");
+    MountedVolume::mount(&config, &[("resumen.toml", &config_text(&["a"]))]);
+    let mut secret = MountedVolume::mount(&secret, &[("url", &format!("{}\n", old.url()))]);
+    let (program, base) = start_process(folder.path());
+    assert!(http_get(&base, "/resumen").body.contains("\"data\":1"));
+    secret.swap_files(&[("url", "half an address")]);
+    program.wait_for_stderr_line("the configuration was refused");
     assert!(
-        get(&base, "/metrics")
+        http_get(&base, "/metrics")
             .body
             .contains("resumen_config_last_reload_successful 0")
     );
-    secret.swap(&[("url", &new.url())]);
-    program.err_line("the configuration was taken over");
-    until(|| get(&base, "/resumen").body.contains("\"data\":2"));
+    secret.swap_files(&[("url", &new.url())]);
+    program.wait_for_stderr_line("the configuration was taken over");
+    wait_until(|| http_get(&base, "/resumen").body.contains("\"data\":2"));
     assert!(
-        get(&base, "/metrics")
+        http_get(&base, "/metrics")
             .body
             .contains("resumen_config_last_reload_successful 1")
     );
 }
 
 #[test]
-fn a_storm_of_swaps_and_signals_ends_with_the_last_file_and_fails_no_request() {
+fn last_swapped_file_wins() {
     let folder = tempfile::tempdir().unwrap();
-    let stub = Stub::json("1");
+    let stub = FakeProvider::with_json("1");
     let (config, secret) = (folder.path().join("config"), folder.path().join("secret"));
-    let mut config = Volume::mount(&config, &[("resumen.toml", &text(&["a"]))]);
-    Volume::mount(&secret, &[("url", &stub.url())]);
-    let (program, base) = serve(folder.path());
-    get(&base, "/resumen");
-    let crowd = Crowd::new(2, address(&base), "/resumen", true);
+    let mut config = MountedVolume::mount(&config, &[("resumen.toml", &config_text(&["a"]))]);
+    MountedVolume::mount(&secret, &[("url", &stub.url())]);
+    let (program, base) = start_process(folder.path());
+    http_get(&base, "/resumen");
+    let crowd = PollingClients::new(2, socket_address(&base), "/resumen", true);
     for n in 0..100 {
         let name = format!("s{n}");
         let text = if n % 2 == 0 {
-            text(&["a", &name])
+            config_text(&["a", &name])
         } else {
-            text(&["a", &name])[..90].to_owned()
+            config_text(&["a", &name])[..90].to_owned()
         };
-        config.swap(&[("resumen.toml", &text)]);
-        program.signal(Signal::HUP);
+        config.swap_files(&[("resumen.toml", &text)]);
+        program.send_signal(Signal::HUP);
     }
-    config.swap(&[("resumen.toml", &text(&["a", "last"]))]);
-    until(|| {
-        get(&base, "/resumen")
+    config.swap_files(&[("resumen.toml", &config_text(&["a", "last"]))]);
+    wait_until(|| {
+        http_get(&base, "/resumen")
             .body
             .contains("\"last\":{\"ok\":true")
     });
-    crowd.done().unwrap();
-    program.signal(Signal::HUP);
-    program.signal(Signal::TERM);
-    program.signal(Signal::HUP);
-    let ended = program.end();
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    crowd.stop_and_count().unwrap();
+    program.send_signal(Signal::HUP);
+    program.send_signal(Signal::TERM);
+    program.send_signal(Signal::HUP);
+    let ended = program.wait_for_exit();
+    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::browser::Browser;
-use crate::support::served::Served;
-use crate::support::stub::Stub;
+use crate::support::browser::TestBrowser;
+use crate::support::served::TestApp;
+use crate::support::stub::FakeProvider;
 
 /// One source `a` at `stub`, asked every second, stale after two.
-fn every_second(stub: &Stub) -> String {
+fn scheduled_source_config(stub: &FakeProvider) -> String {
     let timing = "interval = \"1s\"\ntimeout = \"500ms\"\nttl = \"2s\"\nmin_interval = \"100ms\"";
     format!(
         "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\n{timing}\n",
@@ -18,251 +18,299 @@ fn every_second(stub: &Stub) -> String {
 }
 
 /// A source at `stub` that is only asked by live rounds once the first one is over.
-fn on_demand(name: &str, stub: &Stub) -> String {
+fn live_source_config(name: &str, stub: &FakeProvider) -> String {
     format!(
         "[sources.{name}]\nurl = \"{}\"\ninterval = \"1h\"\nmin_interval = \"1ms\"\n",
         stub.url()
     )
 }
 
-fn page(served: &Served) -> String {
+fn panel_url(served: &TestApp) -> String {
     format!("http://{}/", served.address)
 }
 
 /// The picture in the tab.
-const ICON: &str = "return document.querySelector('link[rel=icon]').href";
+const ICON_SCRIPT: &str = "return document.querySelector('link[rel=icon]').href";
 
 /// The texts of the elements that this selector finds.
-fn texts(selector: &str) -> String {
+fn texts_script(selector: &str) -> String {
     format!("[...document.querySelectorAll('{selector}')].map((found) => found.textContent)")
 }
 
-fn shown(selector: &str, text: &str) -> String {
-    format!("{}.includes('{text}')", texts(selector))
+fn is_shown_script(selector: &str, text: &str) -> String {
+    format!("{}.includes('{text}')", texts_script(selector))
 }
 
 #[test]
-fn values_appear_with_every_digit_and_change_by_themselves() {
-    let Some(browser) = Browser::open("en-US") else {
+fn values_keep_digits_and_refresh() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub =
-        Stub::json(r#"{"z": 12345678901234567890, "2": 0.1000, "temp_c": -1.5, "none": null}"#);
-    let served = Served::start(&every_second(&stub));
-    browser.goto(&page(&served));
-    browser.until(&shown(".head", "12,345,678,901,234,567,890"));
+    let stub = FakeProvider::with_json(
+        r#"{"z": 12345678901234567890, "2": 0.1000, "temp_c": -1.5, "none": null}"#,
+    );
+    let served = TestApp::start(&scheduled_source_config(&stub));
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression(&is_shown_script(".head", "12,345,678,901,234,567,890"));
     assert_eq!(
         browser
-            .run(&format!("return {}", texts(".row .head")))
+            .execute_script(&format!("return {}", texts_script(".row .head")))
             .as_array()
             .unwrap()
             .len(),
         4
     );
     assert_eq!(
-        browser.run(&format!("return {}", texts("dt"))),
+        browser.execute_script(&format!("return {}", texts_script("dt"))),
         json!(["z", "2", "temp", "none"]),
         "their order"
     );
     assert_eq!(
-        browser.run(&format!("return {}", texts(".row:nth-child(3) .unit"))),
+        browser.execute_script(&format!(
+            "return {}",
+            texts_script(".row:nth-child(3) .unit")
+        )),
         json!(["°C"])
     );
-    stub.says(r#"{"z": 1e400, "2": 0.25}"#);
-    browser.until(&shown(".head", "1e400"));
+    stub.set_json(r#"{"z": 1e400, "2": 0.25}"#);
+    browser.wait_for_expression(&is_shown_script(".head", "1e400"));
     assert_eq!(
-        browser.run(&format!("return {}", texts("dt"))),
+        browser.execute_script(&format!("return {}", texts_script("dt"))),
         json!(["z", "2"])
     );
-    browser.until("document.querySelector('.row:nth-child(2) .spark:not(.bare)') !== null");
-    assert_eq!(browser.run("return document.title"), "resumen");
+    browser.wait_for_expression(
+        "document.querySelector('.row:nth-child(2) .spark:not(.bare)') !== null",
+    );
+    assert_eq!(browser.execute_script("return document.title"), "resumen");
 }
 
 #[test]
-fn changes_are_pushed_and_nothing_is_asked_for_meanwhile() {
-    let Some(browser) = Browser::open("en-US") else {
+fn changes_are_pushed_without_polling() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json("1001");
-    let served = Served::start(&format!("[store]\npath = \"\"\n{}", on_demand("a", &stub)));
-    browser.goto(&page(&served));
-    browser.until("document.body.dataset.link === 'stream'");
-    browser.until(&shown(".head", "1001"));
+    let stub = FakeProvider::with_json("1001");
+    let served = TestApp::start(&format!(
+        "[store]\npath = \"\"\n{}",
+        live_source_config("a", &stub)
+    ));
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression("document.body.dataset.link === 'stream'");
+    browser.wait_for_expression(&is_shown_script(".head", "1001"));
     assert_eq!(
-        browser.run(&format!("return {}", texts("#link"))),
+        browser.execute_script(&format!("return {}", texts_script("#link"))),
         json!(["live"])
     );
     // On a slow machine it may have asked once while it waited for the first event.
     let asked = "return performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/resumen')).length";
-    let before = browser.run(asked);
-    stub.says("2002");
-    served.json("/resumen?fresh=1");
-    browser.until(&shown(".head", "2002"));
+    let before = browser.execute_script(asked);
+    stub.set_json("2002");
+    served.get_json("/resumen?fresh=1");
+    browser.wait_for_expression(&is_shown_script(".head", "2002"));
     assert_eq!(
-        browser.run(asked),
+        browser.execute_script(asked),
         before,
         "a page whose stream is open does not poll"
     );
-    assert_eq!(browser.run("return document.body.dataset.link"), "stream");
+    assert_eq!(
+        browser.execute_script("return document.body.dataset.link"),
+        "stream"
+    );
 }
 
 #[test]
-fn hostile_texts_stay_texts() {
-    let Some(browser) = Browser::open("en-US") else {
+fn hostile_text_is_escaped() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
     let markup =
         "<img src=x onerror=pwned=1><script>pwned=1</script><a href=javascript:pwned=1>x</a>";
-    let stub =
-        Stub::json(&json!({"text": markup, markup: 1, "__proto__": {"pwned": 1}}).to_string());
+    let stub = FakeProvider::with_json(
+        &json!({"text": markup, markup: 1, "__proto__": {"pwned": 1}}).to_string(),
+    );
     let credit = format!("attribution = '{markup}'\n");
-    let served = Served::start(&(every_second(&stub) + &credit));
-    browser.goto(&page(&served));
-    browser.until(&shown(".head", markup));
+    let served = TestApp::start(&(scheduled_source_config(&stub) + &credit));
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression(&is_shown_script(".head", markup));
     for place in ["dt", ".credit"] {
         assert_eq!(
-            browser.run(&format!("return {}", shown(place, markup))),
+            browser.execute_script(&format!("return {}", is_shown_script(place, markup))),
             true,
             "{place}"
         );
     }
-    stub.change(|answer| {
+    stub.update_response(|answer| {
         (answer.status, answer.body) = ("500 <b>", format!("{{\"title\": {}}}", json!(markup)))
     });
-    stub.change(|answer| answer.headers = "content-type: application/problem+json\r\n".into());
-    browser.until("document.querySelector('.trouble .message').textContent.startsWith('HTTP 500')");
+    stub.update_response(|answer| {
+        answer.headers = "content-type: application/problem+json\r\n".into()
+    });
+    browser.wait_for_expression(
+        "document.querySelector('.trouble .message').textContent.startsWith('HTTP 500')",
+    );
     assert_eq!(
-        browser.run("return document.querySelectorAll('main :is(img, script, a, b)').length"),
+        browser.execute_script(
+            "return document.querySelectorAll('main :is(img, script, a, b)').length"
+        ),
         0
     );
-    assert_eq!(browser.run("return typeof pwned"), "undefined");
+    assert_eq!(browser.execute_script("return typeof pwned"), "undefined");
 }
 
 #[test]
-fn what_is_stale_and_failing_is_told_by_words_and_forgotten_when_it_is_over() {
-    let Some(browser) = Browser::open("es-AR") else {
+fn stale_and_failing_labels_clear() {
+    let Some(browser) = TestBrowser::open("es-AR") else {
         return;
     };
-    let stub = Stub::json(r#"{"usd": 97123.45}"#);
-    let served = Served::start(&every_second(&stub));
-    browser.goto(&page(&served));
-    browser.until(&shown("#verdict", "Todo al día"));
-    assert_eq!(browser.run("return document.documentElement.lang"), "es-AR");
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let served = TestApp::start(&scheduled_source_config(&stub));
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression(&is_shown_script("#verdict", "Todo al día"));
     assert_eq!(
-        browser.run(&format!("return {}", texts(".head"))),
+        browser.execute_script("return document.documentElement.lang"),
+        "es-AR"
+    );
+    assert_eq!(
+        browser.execute_script(&format!("return {}", texts_script(".head"))),
         json!(["97.123,45"])
     );
-    stub.change(|answer| answer.status = "503 Service Unavailable");
-    browser.until(&shown(".badge", "falla"));
-    browser.until("document.querySelector('.card').dataset.state === 'stale'");
+    stub.update_response(|answer| answer.status = "503 Service Unavailable");
+    browser.wait_for_expression(&is_shown_script(".badge", "falla"));
+    browser.wait_for_expression("document.querySelector('.card').dataset.state === 'stale'");
     assert_eq!(
-        browser.run(&format!("return {}", texts(".badge"))),
+        browser.execute_script(&format!("return {}", texts_script(".badge"))),
         json!(["falla", "viejo"])
     );
     assert_eq!(
-        browser.run(&format!("return {}", texts(".code"))),
+        browser.execute_script(&format!("return {}", texts_script(".code"))),
         json!(["http_status"])
     );
     assert_eq!(
-        browser.run(&format!("return {}", texts(".head"))),
+        browser.execute_script(&format!("return {}", texts_script(".head"))),
         json!(["97.123,45"]),
         "last-good data stays"
     );
-    browser.until(
+    browser.wait_for_expression(
         "/^desde \\d\\d:\\d\\d · \\d+ s$/.test(document.querySelector('.since').textContent)",
     );
-    browser.until("document.title === 'a: viejo — resumen'");
-    browser.until("/^1 viejo:ahttp_status desde \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");
+    browser.wait_for_expression("document.title === 'a: viejo — resumen'");
+    browser.wait_for_expression("/^1 viejo:ahttp_status desde \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");
     assert!(
-        browser.run(ICON).as_str().unwrap().contains("%23d98e04"),
+        browser
+            .execute_script(ICON_SCRIPT)
+            .as_str()
+            .unwrap()
+            .contains("%23d98e04"),
         "the icon of the tab tells it too"
     );
-    browser.until("/a quedó viejo/.test(document.getElementById('news').textContent)");
-    stub.says(r#"{"usd": 97124}"#);
-    browser.until("document.title === 'resumen'");
+    browser
+        .wait_for_expression("/a quedó viejo/.test(document.getElementById('news').textContent)");
+    stub.set_json(r#"{"usd": 97124}"#);
+    browser.wait_for_expression("document.title === 'resumen'");
     assert_eq!(
-        browser.run(&format!("return {}", texts(".badge"))),
+        browser.execute_script(&format!("return {}", texts_script(".badge"))),
         json!(["al día"])
     );
     assert_eq!(
-        browser.run("return document.querySelector('.trouble').checkVisibility()"),
+        browser.execute_script("return document.querySelector('.trouble').checkVisibility()"),
         false
     );
-    assert!(browser.run(ICON).as_str().unwrap().contains("%232f9e63"));
+    assert!(
+        browser
+            .execute_script(ICON_SCRIPT)
+            .as_str()
+            .unwrap()
+            .contains("%232f9e63")
+    );
 }
 
 #[test]
-fn a_server_that_goes_away_is_told_and_found_again() {
-    let Some(browser) = Browser::open("en-US") else {
+fn lost_server_is_shown_and_reconnected() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json("1001");
-    let served = Served::start(&every_second(&stub));
+    let stub = FakeProvider::with_json("1001");
+    let served = TestApp::start(&scheduled_source_config(&stub));
     let address = served.address;
-    browser.goto(&page(&served));
-    browser.until(&shown(".head", "1001"));
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression(&is_shown_script(".head", "1001"));
     drop(served);
-    browser.until("document.body.dataset.link === 'lost'");
-    browser.until("document.title === 'Connection lost — resumen'");
-    browser.until("document.querySelector('#verdict').textContent.startsWith('As it stood at ')");
+    browser.wait_for_expression("document.body.dataset.link === 'lost'");
+    browser.wait_for_expression("document.title === 'Connection lost — resumen'");
+    browser.wait_for_expression(
+        "document.querySelector('#verdict').textContent.startsWith('As it stood at ')",
+    );
     assert_eq!(
-        browser.run(&format!("return {}", texts(".head"))),
+        browser.execute_script(&format!("return {}", texts_script(".head"))),
         json!(["1001"]),
         "what was known stays"
     );
-    stub.says("2002");
-    let _again = Served::at(address, &every_second(&stub));
-    browser.until(&shown(".head", "2002"));
-    browser.until("document.body.dataset.link !== 'lost' && document.title === 'resumen'");
-    browser.until("document.body.dataset.link === 'stream'");
-    browser.until("/Connection regained/.test(document.getElementById('news').textContent)");
+    stub.set_json("2002");
+    let _again = TestApp::start_at(address, &scheduled_source_config(&stub));
+    browser.wait_for_expression(&is_shown_script(".head", "2002"));
+    browser.wait_for_expression(
+        "document.body.dataset.link !== 'lost' && document.title === 'resumen'",
+    );
+    browser.wait_for_expression("document.body.dataset.link === 'stream'");
+    browser.wait_for_expression(
+        "/Connection regained/.test(document.getElementById('news').textContent)",
+    );
 }
 
 #[test]
-fn a_live_round_shows_each_arrival_and_lines_survive_a_reload() {
-    let Some(browser) = Browser::open("en-US") else {
+fn live_refresh_shows_each_result() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let (quick, slow) = (Stub::json("1"), Stub::json("10"));
-    let served = Served::start(&format!(
+    let (quick, slow) = (FakeProvider::with_json("1"), FakeProvider::with_json("10"));
+    let served = TestApp::start(&format!(
         "[store]\npath = \"\"\n{}{}",
-        on_demand("a", &quick),
-        on_demand("b", &slow)
+        live_source_config("a", &quick),
+        live_source_config("b", &slow)
     ));
-    browser.goto(&page(&served));
-    browser.until(&shown(".head", "10"));
-    quick.says("2");
-    slow.change(|answer| (answer.body, answer.delay) = ("20".into(), Duration::from_secs(1)));
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression(&is_shown_script(".head", "10"));
+    quick.set_json("2");
+    slow.update_response(|answer| {
+        (answer.body, answer.delay) = ("20".into(), Duration::from_secs(1))
+    });
     let rounds = "[...document.querySelectorAll('.card')].map((card) => card.dataset.round).join()";
     browser.click("#ask");
-    browser.until(&format!("{rounds} === 'live,asking'"));
-    browser.until(&format!("{rounds} === 'live,live'"));
+    browser.wait_for_expression(&format!("{rounds} === 'live,asking'"));
+    browser.wait_for_expression(&format!("{rounds} === 'live,live'"));
     assert_eq!(
-        browser.run(&format!("return {}", texts(".head"))),
+        browser.execute_script(&format!("return {}", texts_script(".head"))),
         json!(["2", "20"])
     );
-    assert_eq!((quick.calls(), slow.calls()), (2, 2));
-    browser.until("/^2 of 2 arrived$/.test(document.getElementById('news').textContent)");
-    browser.until("document.getElementById('ask').getAttribute('aria-disabled') === null");
-    browser.goto(&page(&served));
-    browser.until("document.querySelectorAll('.spark:not(.bare)').length === 2");
+    assert_eq!((quick.call_count(), slow.call_count()), (2, 2));
+    browser.wait_for_expression(
+        "/^2 of 2 arrived$/.test(document.getElementById('news').textContent)",
+    );
+    browser.wait_for_expression(
+        "document.getElementById('ask').getAttribute('aria-disabled') === null",
+    );
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression("document.querySelectorAll('.spark:not(.bare)').length === 2");
     let label = "document.querySelector('.spark').getAttribute('aria-label')";
-    assert_eq!(browser.until(label), "between 1 and 2");
+    assert_eq!(browser.wait_for_expression(label), "between 1 and 2");
 }
 
 #[test]
-fn ages_follow_the_servers_clock() {
-    let stub = Stub::json("1");
-    let served = Served::start(&format!("[store]\npath = \"\"\n{}", on_demand("a", &stub)));
+fn ages_follow_server_clock() {
+    let stub = FakeProvider::with_json("1");
+    let served = TestApp::start(&format!(
+        "[store]\npath = \"\"\n{}",
+        live_source_config("a", &stub)
+    ));
     for off in ["3600e3", "-3600e3"] {
-        let Some(browser) = Browser::open("en-US") else {
+        let Some(browser) = TestBrowser::open("en-US") else {
             return;
         };
-        browser.before_pages(&format!(
+        browser.add_script_to_new_pages(&format!(
             "const now = Date.now; Date.now = () => now() + {off}"
         ));
-        browser.goto(&page(&served));
-        let age = browser.until("document.querySelector('.age')?.textContent");
+        browser.goto(&panel_url(&served));
+        let age = browser.wait_for_expression("document.querySelector('.age')?.textContent");
         let age: f64 = age
             .as_str()
             .unwrap()
@@ -270,7 +318,7 @@ fn ages_follow_the_servers_clock() {
             .unwrap()
             .parse()
             .unwrap();
-        let truth = served.json("/resumen")["resultados"]["a"]["age_ms"]
+        let truth = served.get_json("/resumen")["resultados"]["a"]["age_ms"]
             .as_f64()
             .unwrap()
             / 1000.0;
@@ -279,14 +327,14 @@ fn ages_follow_the_servers_clock() {
             "{off}: {age} of {truth}"
         );
         let ticked = format!("parseInt(document.querySelector('.age').textContent) > {age}");
-        browser.until(&ticked);
+        browser.wait_for_expression(&ticked);
     }
 }
 
 #[test]
-fn the_page_is_kept_by_its_hash_and_runs_nothing_but_its_own() {
-    let stub = Stub::json("1");
-    let served = Served::start(&every_second(&stub));
+fn assets_are_hashed_and_csp_is_strict() {
+    let stub = FakeProvider::with_json("1");
+    let served = TestApp::start(&scheduled_source_config(&stub));
     let front = served.get("/");
     assert_eq!(
         (front.status, front.header("cache-control")),
@@ -300,7 +348,9 @@ fn the_page_is_kept_by_its_hash_and_runs_nothing_but_its_own() {
     let tag = front.header("etag").unwrap();
     let head = format!("host: test\r\nconnection: close\r\nif-none-match: {tag}\r\n");
     assert_eq!(
-        served.ask(&format!("GET / HTTP/1.1\r\n{head}\r\n")).status,
+        served
+            .send_raw(&format!("GET / HTTP/1.1\r\n{head}\r\n"))
+            .status,
         304
     );
     let text = String::from_utf8(front.body).unwrap();
@@ -330,49 +380,49 @@ fn the_page_is_kept_by_its_hash_and_runs_nothing_but_its_own() {
 }
 
 #[test]
-fn a_provider_that_another_one_hides_is_told_once_it_has_failed_for_a_while() {
-    let Some(browser) = Browser::open("en-US") else {
+fn panel_shows_failing_provider() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let (bad, good) = (Stub::json("0"), Stub::json("1"));
-    bad.change(|answer| answer.status = "503 Service Unavailable");
-    let provider = |name, stub: &Stub| {
+    let (bad, good) = (FakeProvider::with_json("0"), FakeProvider::with_json("1"));
+    bad.update_response(|answer| answer.status = "503 Service Unavailable");
+    let provider = |name, stub: &FakeProvider| {
         format!(
             "[[sources.a.providers]]\nname = \"{name}\"\nurl = \"{}\"\n",
             stub.url()
         )
     };
     let pace = "[defaults]\ninterval = \"1s\"\ntimeout = \"500ms\"\nmin_interval = \"100ms\"\n";
-    let served = Served::start(&format!(
+    let served = TestApp::start(&format!(
         "[store]\npath = \"\"\n{pace}{}{}",
         provider("preferred", &bad),
         provider("other", &good)
     ));
     // The report of a minute later, but for the first failure's instant.
-    browser.before_pages(
+    browser.add_script_to_new_pages(
         "const before = fetch; fetch = async (...asked) => { const answer = await before(...asked); \
          if (!String(asked[0]).includes('fuentes')) return answer; const report = await answer.json(); \
          report.time = new Date(Date.parse(report.time) + 60e3).toISOString(); return Response.json(report) }",
     );
-    browser.goto(&page(&served));
-    browser.until("/^1 on a fallback:apreferred http_status since \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");
+    browser.goto(&panel_url(&served));
+    browser.wait_for_expression("/^1 on a fallback:apreferred http_status since \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");
     assert_eq!(
-        browser.run(&format!("return {}", texts(".code"))),
+        browser.execute_script(&format!("return {}", texts_script(".code"))),
         json!(["preferred: http_status"])
     );
     assert_eq!(
-        browser.run(&format!("return {}", texts(".message"))),
+        browser.execute_script(&format!("return {}", texts_script(".message"))),
         json!(["HTTP 503 Service Unavailable"])
     );
     assert_eq!(
-        browser.run(&format!("return {}", texts(".badge"))),
+        browser.execute_script(&format!("return {}", texts_script(".badge"))),
         json!(["fresh"]),
         "the value is as good as any"
     );
-    bad.says("2");
-    browser.until(&shown("#verdict", "All fresh"));
+    bad.set_json("2");
+    browser.wait_for_expression(&is_shown_script("#verdict", "All fresh"));
     assert_eq!(
-        browser.run("return document.querySelector('.trouble').checkVisibility()"),
+        browser.execute_script("return document.querySelector('.trouble').checkVisibility()"),
         false
     );
 }

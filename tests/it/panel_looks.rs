@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::browser::Browser;
-use crate::support::served::Served;
-use crate::support::stub::Stub;
+use crate::support::browser::TestBrowser;
+use crate::support::served::TestApp;
+use crate::support::stub::FakeProvider;
 
 /// Sources `s0`… of `count`, each at `stub`, and one of the name `broken`, at a provider that fails.
-fn wall(count: usize, stub: &Stub) -> Served {
-    let failing = Stub::json("0");
-    failing.change(|answer| answer.status = "503 Service Unavailable");
+fn start_with_sources(count: usize, stub: &FakeProvider) -> TestApp {
+    let failing = FakeProvider::with_json("0");
+    failing.update_response(|answer| answer.status = "503 Service Unavailable");
     let one = |at| {
         format!(
             "[sources.s{at}]\nurl = \"{}\"\nattribution = \"thanks to {at}\"\n",
@@ -17,33 +17,33 @@ fn wall(count: usize, stub: &Stub) -> Served {
         )
     };
     let sources: String = (0..count).map(one).collect();
-    Served::start(&format!(
+    TestApp::start(&format!(
         "[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n",
         failing.url()
     ))
 }
 
-fn open(served: &Served, browser: &Browser, cards: usize) {
+fn open_panel(served: &TestApp, browser: &TestBrowser, cards: usize) {
     browser.goto(&format!("http://{}/", served.address));
     let told = "document.querySelectorAll(\".card:is([data-state='fresh'], [data-state='missing'])\").length";
-    browser.until(&format!("{told} === {cards}"));
+    browser.wait_for_expression(&format!("{told} === {cards}"));
     // What the page does once a second has been done since.
-    browser.until("document.querySelector('.next').textContent !== ''");
+    browser.wait_for_expression("document.querySelector('.next').textContent !== ''");
 }
 
 /// What is cut off, or stands outside of the window.
-const BEYOND: &str = "return [...document.querySelectorAll('body *')].filter((one) => {
+const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *')].filter((one) => {
     const { left, right, width } = one.getBoundingClientRect();
     const cut = getComputedStyle(one).overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1;
     return one.id !== 'news' && width > 0 && (left < -1 || right > innerWidth + 1 || cut);
 }).map((one) => one.className + ' ' + one.textContent)";
 
 #[test]
-fn cards_fit_the_wall_and_nothing_is_cut_off() {
-    let Some(browser) = Browser::open("en-US") else {
+fn cards_fit_the_window() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json(r#"{"usd": 97123.45}"#);
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
     for (count, width, height) in [
         (1, 1920, 1080),
         (5, 1366, 768),
@@ -51,22 +51,22 @@ fn cards_fit_the_wall_and_nothing_is_cut_off() {
         (12, 1920, 1080),
         (40, 3840, 2160),
     ] {
-        let served = wall(count - 1, &stub);
-        browser.window(width, height);
-        open(&served, &browser, count);
-        let page = browser.run("return document.documentElement.scrollHeight");
+        let served = start_with_sources(count - 1, &stub);
+        browser.set_window_size(width, height);
+        open_panel(&served, &browser, count);
+        let page = browser.execute_script("return document.documentElement.scrollHeight");
         assert!(
             page.as_u64().unwrap() <= height.into(),
             "{count} cards at {width}×{height}: {page}"
         );
         assert_eq!(
-            browser.run(BEYOND),
+            browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
             json!([]),
             "{count} cards at {width}×{height}"
         );
         let heights = "return [...new Set([...document.querySelectorAll('.card')].map((c) => Math.round(c.offsetHeight / 4)))]";
         assert_eq!(
-            browser.run(heights).as_array().unwrap().len(),
+            browser.execute_script(heights).as_array().unwrap().len(),
             1,
             "rows are equal"
         );
@@ -74,23 +74,26 @@ fn cards_fit_the_wall_and_nothing_is_cut_off() {
 }
 
 #[test]
-fn a_phone_shows_first_what_is_broken_why_and_since_when() {
-    let Some(browser) = Browser::open("en-US") else {
+fn phone_shows_failures_first() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json(
+    let stub = FakeProvider::with_json(
         r#"{"a": {"long name of a value_usd": 12345678.901234}, "b": "https://example.com/a/b"}"#,
     );
-    let served = wall(12, &stub);
-    browser.window(390, 844);
-    open(&served, &browser, 13);
-    assert_eq!(browser.run(BEYOND), json!([]));
+    let served = start_with_sources(12, &stub);
+    browser.set_window_size(390, 844);
+    open_panel(&served, &browser, 13);
+    assert_eq!(
+        browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+        json!([])
+    );
     let verdict = "document.getElementById('verdict')";
-    browser.until(&format!(
+    browser.wait_for_expression(&format!(
         "/^1 missing:brokenhttp_status since \\d\\d:\\d\\d$/.test({verdict}.textContent)"
     ));
     assert_eq!(
-        browser.run(&format!(
+        browser.execute_script(&format!(
             "return {verdict}.getBoundingClientRect().bottom < 200"
         )),
         true
@@ -99,20 +102,21 @@ fn a_phone_shows_first_what_is_broken_why_and_since_when() {
     let seen =
         "(() => { const card = document.getElementById('card-broken').getBoundingClientRect();
         return card.top >= 0 && card.bottom <= innerHeight })()";
-    browser.until(seen);
+    browser.wait_for_expression(seen);
 }
 
 #[test]
-fn digits_may_be_cut_off_in_sight_but_an_exponent_never() {
-    let Some(browser) = Browser::open("en-US") else {
+fn exponent_is_never_truncated() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json("1.2345678901234567890123456789012345678901234567890123456789e28");
-    let served = wall(1, &stub);
-    browser.window(390, 844);
-    open(&served, &browser, 2);
+    let stub =
+        FakeProvider::with_json("1.2345678901234567890123456789012345678901234567890123456789e28");
+    let served = start_with_sources(1, &stub);
+    browser.set_window_size(390, 844);
+    open_panel(&served, &browser, 2);
     let parts = "return [...document.querySelector('.number .number').children].map((part) => part.textContent)";
-    let parts = browser.run(parts);
+    let parts = browser.execute_script(parts);
     let whole: String = parts
         .as_array()
         .unwrap()
@@ -129,44 +133,49 @@ fn digits_may_be_cut_off_in_sight_but_an_exponent_never() {
         )
     };
     assert_eq!(
-        browser.run(&format!("return [{}, {}]", cut("tail"), cut("power"))),
+        browser.execute_script(&format!("return [{}, {}]", cut("tail"), cut("power"))),
         json!([true, false])
     );
     assert_eq!(
-        browser.run("return document.querySelector('.power').textContent"),
+        browser.execute_script("return document.querySelector('.power').textContent"),
         "e28"
     );
     assert_eq!(
-        browser.run("return document.querySelector('dd').title"),
+        browser.execute_script("return document.querySelector('dd').title"),
         json!(whole),
         "in full on asking"
     );
 }
 
 #[test]
-fn a_long_key_stays_in_its_own_row() {
-    let Some(browser) = Browser::open("en-US") else {
+fn long_key_stays_in_its_row() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
     let key = "key ".repeat(80);
-    let stub = Stub::json(&json!({key.as_str(): 1, "another": 2, "k".repeat(300): 3}).to_string());
-    let served = wall(11, &stub);
-    browser.window(1920, 1080);
-    open(&served, &browser, 12);
+    let stub = FakeProvider::with_json(
+        &json!({key.as_str(): 1, "another": 2, "k".repeat(300): 3}).to_string(),
+    );
+    let served = start_with_sources(11, &stub);
+    browser.set_window_size(1920, 1080);
+    open_panel(&served, &browser, 12);
     let over = "return [...document.querySelectorAll('.card')].flatMap((card) => {
         const labels = [...card.querySelectorAll('dt')].map((label) => label.getBoundingClientRect());
         return labels.slice(1).filter((label, at) => label.top < labels[at].bottom).map(() => card.id) })";
-    assert_eq!(browser.run(over), json!([]));
-    assert_eq!(browser.run(BEYOND), json!([]));
+    assert_eq!(browser.execute_script(over), json!([]));
     assert_eq!(
-        browser.run("return document.querySelector('dt').title"),
+        browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+        json!([])
+    );
+    assert_eq!(
+        browser.execute_script("return document.querySelector('dt').title"),
         json!(key),
         "in full on asking"
     );
 }
 
 /// The texts whose colour differs too little from what is behind them, by the measure of WCAG 2.2 AA (4.5 to 1).
-const FAINT: &str = "
+const LOW_CONTRAST_SCRIPT: &str = "
     const parts = (colour) => {
         const numbers = colour.match(/[\\d.]+/g).map(Number);
         return colour.startsWith('color(') ? [...numbers.slice(0, 3).map((n) => n * 255), numbers[3] ?? 1] : numbers;
@@ -188,37 +197,42 @@ const FAINT: &str = "
     return texts.filter((one) => contrast(one) < 4.5).map((one) => [one.className, contrast(one)])";
 
 #[test]
-fn every_text_can_be_read_in_light_and_dark_and_over_a_lost_link() {
-    let Some(browser) = Browser::open("en-US") else {
+fn text_contrast_meets_wcag() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json(r#"{"usd": 97123.4567, "nothing": null}"#);
-    let served = wall(3, &stub);
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.4567, "nothing": null}"#);
+    let served = start_with_sources(3, &stub);
     let page = format!("http://{}/", served.address);
-    open(&served, &browser, 4);
+    open_panel(&served, &browser, 4);
     let mut grounds = Vec::new();
     let mut look = |theme: &str| {
-        browser.prefer("prefers-color-scheme", theme);
-        assert_eq!(browser.run(FAINT), json!([]), "{theme}");
-        grounds.push(browser.run("return getComputedStyle(document.body).backgroundColor"));
+        browser.emulate_media_feature("prefers-color-scheme", theme);
+        assert_eq!(
+            browser.execute_script(LOW_CONTRAST_SCRIPT),
+            json!([]),
+            "{theme}"
+        );
+        grounds
+            .push(browser.execute_script("return getComputedStyle(document.body).backgroundColor"));
     };
     look("light");
     look("dark");
     drop(served);
-    browser.until("document.body.dataset.link === 'lost'");
+    browser.wait_for_expression("document.body.dataset.link === 'lost'");
     look("light");
     look("dark");
     assert_ne!(grounds[0], grounds[1], "{page}");
 }
 
 #[test]
-fn it_needs_no_mouse_and_names_its_parts() {
-    let Some(browser) = Browser::open("en-US") else {
+fn panel_is_keyboard_accessible() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = Stub::json("1");
-    let served = wall(1, &stub);
-    open(&served, &browser, 2);
+    let stub = FakeProvider::with_json("1");
+    let served = start_with_sources(1, &stub);
+    open_panel(&served, &browser, 2);
     let focused = "const one = document.activeElement; const style = getComputedStyle(one);
         return [one.tagName, one.textContent.slice(0, 7), style.outlineStyle, parseFloat(style.outlineWidth) >= 2]";
     for expected in [
@@ -226,40 +240,44 @@ fn it_needs_no_mouse_and_names_its_parts() {
         json!(["BUTTON", "Ask now", "solid", true]),
         json!(["SUMMARY", "http_st", "solid", true]),
     ] {
-        browser.tab();
-        assert_eq!(browser.run(focused), expected);
+        browser.press_tab_key();
+        assert_eq!(browser.execute_script(focused), expected);
     }
     let landmarks = "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
     assert_eq!(
-        browser.run(landmarks),
+        browser.execute_script(landmarks),
         json!(["HEADER", "H1", "MAIN", "H2", "H2"])
     );
     let named = "return [...document.querySelectorAll('article')].map((one) => \
         document.getElementById(one.getAttribute('aria-labelledby')).textContent)";
-    assert_eq!(browser.run(named), json!(["s0", "broken"]));
+    assert_eq!(browser.execute_script(named), json!(["s0", "broken"]));
     let live = "return [...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((one) => one.id)";
     assert_eq!(
-        browser.run(live),
+        browser.execute_script(live),
         json!(["news"]),
         "one place speaks, not each age that ticks"
     );
 }
 
 #[test]
-fn who_wants_no_motion_gets_none() {
-    let Some(browser) = Browser::open("en-US") else {
+fn reduced_motion_is_respected() {
+    let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let slow = Stub::json("1");
-    let served = Served::start(&format!(
+    let slow = FakeProvider::with_json("1");
+    let served = TestApp::start(&format!(
         "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\nmin_interval = \"1ms\"\n",
         slow.url()
     ));
-    open(&served, &browser, 1);
+    open_panel(&served, &browser, 1);
     let moves = "return parseFloat(getComputedStyle(document.querySelector('.card'), '::before').transitionDuration)";
     for (preference, seconds) in [("no-preference", 4), ("reduce", 0)] {
-        browser.prefer("prefers-reduced-motion", preference);
-        browser.run("document.querySelector('.card').dataset.round = 'asking'");
-        assert_eq!(browser.run(moves), json!(seconds), "{preference}");
+        browser.emulate_media_feature("prefers-reduced-motion", preference);
+        browser.execute_script("document.querySelector('.card').dataset.round = 'asking'");
+        assert_eq!(
+            browser.execute_script(moves),
+            json!(seconds),
+            "{preference}"
+        );
     }
 }

@@ -14,14 +14,14 @@ use resumen::clock::Clock;
 use tempfile::TempDir;
 
 use crate::http::corpus;
-use crate::support::served::{SOON, Served, sources};
-use crate::support::stub::Stub;
+use crate::support::served::{TestApp, WAIT_LIMIT, source_tables};
+use crate::support::stub::FakeProvider;
 
 /// Longer than a proxy waits for the rest of a request.
-const LONG: Duration = Duration::from_secs(20);
+const PROXY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Heads that a front and a back could divide differently, before a body that would then be a request.
-const SMUGGLING: [&str; 17] = [
+const SMUGGLING_REQUESTS: [&str; 17] = [
     "Content-Length: {n}",
     "Content-Length: {n}\r\nTransfer-Encoding: chunked",
     "Transfer-Encoding: chunked\r\nContent-Length: {n}",
@@ -42,13 +42,13 @@ const SMUGGLING: [&str; 17] = [
 ];
 
 /// A proxy in front of a service, killed when dropped.
-struct Proxy {
+struct ReverseProxy {
     address: SocketAddr,
     child: Child,
     folder: TempDir,
 }
 
-impl Proxy {
+impl ReverseProxy {
     /// Starts `program` with a configuration in a folder of its own.
     fn start(
         program: &str,
@@ -87,29 +87,29 @@ impl Proxy {
             assert!(
                 proxy.child.try_wait().unwrap().is_none(),
                 "{program} ended: {}",
-                proxy.log()
+                proxy.read_log()
             );
             TcpStream::connect(address).is_ok()
         });
         proxy
     }
 
-    fn log(&self) -> String {
+    fn read_log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     /// How many requests it has passed on, by its own log.
-    fn passed_on(&self) -> usize {
-        self.log()
+    fn forwarded_count(&self) -> usize {
+        self.read_log()
             .lines()
             .filter(|line| line.starts_with("passed "))
             .count()
     }
 
     /// What comes for these bytes, until the proxy ends the connection.
-    fn ask(&self, bytes: &[u8]) -> String {
+    fn send_raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PROXY_TIMEOUT)).unwrap();
         // It may have closed already.
         let _ = stream.write_all(bytes);
         let mut got = Vec::new();
@@ -124,7 +124,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for ReverseProxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -134,7 +134,7 @@ impl Drop for Proxy {
 #[track_caller]
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let clock = Clock::start();
-    let by = clock.instant() + SOON * 2;
+    let by = clock.instant() + WAIT_LIMIT * 2;
     while !is_so() {
         assert!(clock.instant() < by, "{what}: never");
         std::thread::sleep(Duration::from_millis(5));
@@ -143,7 +143,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Whether the program is there; otherwise says so.
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn is_there(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let is_there = Command::new(program)
         .arg("-v")
         .stdout(Stdio::null())
@@ -162,14 +162,14 @@ fn is_there(program: &str) -> bool {
 }
 
 /// What attackers send: the corpus, and requests with a second one hidden in their bodies.
-fn attacks() -> Vec<(String, Vec<u8>)> {
-    let mut attacks: Vec<_> = corpus::cases()
+fn smuggling_attempts() -> Vec<(String, Vec<u8>)> {
+    let mut attacks: Vec<_> = corpus::load_cases()
         .into_iter()
         .map(|(name, case)| (name, case.bytes))
         .collect();
     let hidden = "GET /salud HTTP/1.1\r\nHost: a\r\nX-Request-Id: smuggled\r\n\r\n";
     for method in ["GET", "POST"] {
-        for fields in SMUGGLING {
+        for fields in SMUGGLING_REQUESTS {
             for body in [
                 hidden.to_owned(),
                 format!("0\r\n\r\n{hidden}"),
@@ -186,11 +186,11 @@ fn attacks() -> Vec<(String, Vec<u8>)> {
 }
 
 /// After each attack others come by the same proxy, each of whom must get the answer to its own question.
-fn everybody_gets_their_own(served: &Served, proxy: &Proxy) {
+fn assert_responses_are_not_mixed(served: &TestApp, proxy: &ReverseProxy) {
     let last = b"GET /salud/listo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let mut wrong = Vec::new();
-    for (number, (name, attack)) in attacks().into_iter().enumerate() {
-        let answers = proxy.ask(&[&attack, &last[..]].concat());
+    for (number, (name, attack)) in smuggling_attempts().into_iter().enumerate() {
+        let answers = proxy.send_raw(&[&attack, &last[..]].concat());
         let failed = ["500", "502", "503", "504"]
             .into_iter()
             .find(|code| answers.contains(&format!("HTTP/1.1 {code} ")));
@@ -205,7 +205,7 @@ fn everybody_gets_their_own(served: &Served, proxy: &Proxy) {
             let question = format!(
                 "GET {path} HTTP/1.1\r\nHost: v\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
             );
-            let answer = proxy.ask(question.as_bytes());
+            let answer = proxy.send_raw(question.as_bytes());
             let is_own = answer
                 .to_ascii_lowercase()
                 .contains(&format!("\r\nx-request-id: {id}\r\n"));
@@ -219,12 +219,12 @@ fn everybody_gets_their_own(served: &Served, proxy: &Proxy) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // Each request that the proxy believes to have passed on was one request to us, and there were no others.
     wait_until("proxy and service count the same", || {
-        proxy.passed_on() == answered(served)
+        proxy.forwarded_count() == answered_count(served)
     });
 }
 
 /// How many answers the service has given, but for those to this question.
-fn answered(served: &Served) -> usize {
+fn answered_count(served: &TestApp) -> usize {
     let page = served.get("/metrics");
     let page = String::from_utf8_lossy(&page.body).into_owned();
     let counts = page
@@ -236,42 +236,42 @@ fn answered(served: &Served) -> usize {
         .sum()
 }
 
-fn service() -> (Stub, Served) {
-    let stub = Stub::json(r#"{"usd": 97123.45}"#);
-    let served = Served::start(&sources(&[("btc", stub.url())]));
+fn start_service() -> (FakeProvider, TestApp) {
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let served = TestApp::start(&source_tables(&[("btc", stub.url())]));
     (stub, served)
 }
 
 #[test]
-fn nginx_in_front_sees_the_same_requests() {
-    if !is_there("nginx") {
+fn nginx_sees_same_requests() {
+    if !is_installed("nginx") {
         return;
     }
-    let (_stub, served) = service();
-    let proxy = Proxy::start(
+    let (_stub, served) = start_service();
+    let proxy = ReverseProxy::start(
         "nginx",
-        |folder, address| nginx(folder, address, served.address),
+        |folder, address| nginx_config(folder, address, served.address),
         &["-p", ".", "-c"],
     );
-    everybody_gets_their_own(&served, &proxy);
+    assert_responses_are_not_mixed(&served, &proxy);
 }
 
 #[test]
-fn haproxy_in_front_sees_the_same_requests() {
-    if !is_there("haproxy") {
+fn haproxy_sees_same_requests() {
+    if !is_installed("haproxy") {
         return;
     }
-    let (_stub, served) = service();
-    let proxy = Proxy::start(
+    let (_stub, served) = start_service();
+    let proxy = ReverseProxy::start(
         "haproxy",
-        |_, address| haproxy(address, served.address),
+        |_, address| haproxy_config(address, served.address),
         &["-db", "-f"],
     );
-    everybody_gets_their_own(&served, &proxy);
+    assert_responses_are_not_mixed(&served, &proxy);
 }
 
 /// As lenient as it can be made, and with one idle connection to us for all clients.
-fn nginx(folder: &Path, address: SocketAddr, service: SocketAddr) -> String {
+fn nginx_config(folder: &Path, address: SocketAddr, service: SocketAddr) -> String {
     let folder = folder.display();
     format!(
         "daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/errors;
@@ -295,7 +295,7 @@ fn nginx(folder: &Path, address: SocketAddr, service: SocketAddr) -> String {
     )
 }
 
-fn haproxy(address: SocketAddr, service: SocketAddr) -> String {
+fn haproxy_config(address: SocketAddr, service: SocketAddr) -> String {
     format!(
         "global
             log stdout format raw local0

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::fault::{FaultServer, Playbook, Script};
-use crate::support::served::Served;
+use crate::support::fault::{FaultPlan, FaultScript, FaultyProvider};
+use crate::support::served::TestApp;
 
-async fn serve(script: &[&str]) -> FaultServer {
-    FaultServer::start(Playbook {
-        scripts: vec![Script::parse(script)],
+async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
+    FaultyProvider::start(FaultPlan {
+        scripts: vec![FaultScript::parse(script)],
         tls: None,
         prelude: None,
     })
     .await
 }
 
-fn source(hedge: &str, providers: &[(&str, String)]) -> String {
+fn race_source_config(hedge: &str, providers: &[(&str, String)]) -> String {
     let head = format!(
         "[store]\npath = \"\"\n[sources.a]\ninterval = \"1h\"\ntimeout = \"600ms\"\nmin_interval = \"1s\"\nhedge_after = \"{hedge}\"\n"
     );
@@ -27,8 +27,8 @@ fn source(hedge: &str, providers: &[(&str, String)]) -> String {
 }
 
 /// The providers' part of `/salud/fuentes`: name, status, and code or else output.
-fn told(served: &Served) -> Vec<[String; 3]> {
-    let report = served.json("/salud/fuentes");
+fn reported_attempts(served: &TestApp) -> Vec<[String; 3]> {
+    let report = served.get_json("/salud/fuentes");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let one = |p: &Value| {
         [
@@ -46,12 +46,16 @@ fn told(served: &Served) -> Vec<[String; 3]> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_all_fail_each_is_told_in_the_words_of_the_phase_in_which_its_time_was_over() {
-    let (hole, closed) = (FaultServer::black_hole(), FaultServer::closed());
-    let tls = serve(&["greet", "stall"]).await;
-    let head = serve(&["stall"]).await;
-    let body = serve(&["head 200 | Content-Length: 9", "send [1,", "stall"]).await;
-    let text = source(
+async fn failed_race_names_each_timeout_phase() {
+    let (hole, closed) = (
+        FaultyProvider::with_unanswered_syn(),
+        FaultyProvider::with_closed_port(),
+    );
+    let tls = start_scripted_provider(&["greet", "stall"]).await;
+    let head = start_scripted_provider(&["stall"]).await;
+    let body =
+        start_scripted_provider(&["head 200 | Content-Length: 9", "send [1,", "stall"]).await;
+    let text = race_source_config(
         "50ms",
         &[
             ("hole", format!("http://{}/", hole.address)),
@@ -61,8 +65,8 @@ async fn when_all_fail_each_is_told_in_the_words_of_the_phase_in_which_its_time_
             ("body", format!("http://{}/", body.address)),
         ],
     );
-    let served = Served::start(&text);
-    let answer = tokio::task::block_in_place(|| served.json("/resumen?fresh=1&timeout=10"));
+    let served = TestApp::start(&text);
+    let answer = tokio::task::block_in_place(|| served.get_json("/resumen?fresh=1&timeout=10"));
     let a = &answer["resultados"]["a"];
     assert_eq!(a["code"], "connect_timeout", "the most preferred one's");
     let error = a["error"].as_str().unwrap();
@@ -83,7 +87,7 @@ async fn when_all_fail_each_is_told_in_the_words_of_the_phase_in_which_its_time_
         "timeout",
         "timeout",
     ];
-    let told = tokio::task::block_in_place(|| told(&served));
+    let told = tokio::task::block_in_place(|| reported_attempts(&served));
     assert_eq!(
         told.iter().map(|one| one[2].as_str()).collect::<Vec<_>>(),
         codes
@@ -91,12 +95,12 @@ async fn when_all_fail_each_is_told_in_the_words_of_the_phase_in_which_its_time_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_outrun_or_failed_is_told_beside_who_won_and_its_connection_is_closed() {
-    let failing = serve(&["head 503 | Content-Length: 0"]).await;
-    let slow = serve(&["stall"]).await;
-    let good = serve(&["json [1]", "again"]).await;
-    let url = |server: &FaultServer| format!("http://{}/", server.address);
-    let served = Served::start(&source(
+async fn won_race_reports_and_closes_losers() {
+    let failing = start_scripted_provider(&["head 503 | Content-Length: 0"]).await;
+    let slow = start_scripted_provider(&["stall"]).await;
+    let good = start_scripted_provider(&["json [1]", "again"]).await;
+    let url = |server: &FaultyProvider| format!("http://{}/", server.address);
+    let served = TestApp::start(&race_source_config(
         "50ms",
         &[
             ("failing", url(&failing)),
@@ -105,10 +109,10 @@ async fn who_was_outrun_or_failed_is_told_beside_who_won_and_its_connection_is_c
         ],
     ));
     let told = tokio::task::block_in_place(|| {
-        served.until("/resumen", |answer| {
+        served.wait_for_json("/resumen", |answer| {
             answer["resultados"]["a"]["provider"] == "good"
         });
-        told(&served)
+        reported_attempts(&served)
     });
     let expected = [
         ["failing", "fail", "http_status"],
@@ -133,7 +137,7 @@ async fn who_was_outrun_or_failed_is_told_beside_who_won_and_its_connection_is_c
         "an outrun request is no result: {counted:?}"
     );
     for _ in 0..500 {
-        if slow.seen.open() == 0 {
+        if slow.counters.open_connection_count() == 0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

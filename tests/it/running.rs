@@ -9,20 +9,25 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ended, Program, base, command, get, run};
-use crate::support::stub::Stub;
+use crate::program::{
+    ProcessOutput, TestProcess, base_url, http_get, program_command, run_program,
+};
+use crate::support::stub::FakeProvider;
 
 /// A configuration in a folder of its own, and the simulator that its sources ask.
-struct Stage {
+struct SimulatorFixture {
     folder: TempDir,
     simulator: String,
-    _simulator: Program,
+    _simulator: TestProcess,
 }
 
-impl Stage {
+impl SimulatorFixture {
     fn new() -> Self {
-        let program = Program::start(&mut command(&["simulate", "--listen", "127.0.0.1:0"], &[]));
-        let simulator = base(&program.out_line("simulated providers on"));
+        let program = TestProcess::start(&mut program_command(
+            &["simulate", "--listen", "127.0.0.1:0"],
+            &[],
+        ));
+        let simulator = base_url(&program.wait_for_stdout_line("simulated providers on"));
         Self {
             folder: tempfile::tempdir().unwrap(),
             simulator,
@@ -30,31 +35,32 @@ impl Stage {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    fn config_path(&self) -> PathBuf {
         self.folder.path().join("resumen.toml")
     }
 
     /// Writes a configuration with these sources, each asked with this query.
-    fn write(&self, sources: &[(&str, &str)]) {
+    fn write_sources(&self, sources: &[(&str, &str)]) {
         let head = "[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\ntimeout = \"5s\"\n";
         let source = |(name, target): &(_, _)| {
             format!("[sources.{name}]\nurl = \"{}{target}\"\n", self.simulator)
         };
         let sources: String = sources.iter().map(source).collect();
-        replace(&self.path(), &format!("{head}{sources}"));
+        replace_file(&self.config_path(), &format!("{head}{sources}"));
     }
 
-    fn serve(&self, variables: &[(&str, &str)]) -> (Program, String) {
-        let config = self.path();
+    fn start_serve(&self, variables: &[(&str, &str)]) -> (TestProcess, String) {
+        let config = self.config_path();
         let arguments = [
             "--config",
             config.to_str().unwrap(),
             "--listen",
             "127.0.0.1:0",
         ];
-        let program =
-            Program::start(command(&arguments, variables).current_dir(self.folder.path()));
-        let line = program.err_line("listens");
+        let program = TestProcess::start(
+            program_command(&arguments, variables).current_dir(self.folder.path()),
+        );
+        let line = program.wait_for_stderr_line("listens");
         let address = line
             .split("address=")
             .nth(1)
@@ -65,137 +71,138 @@ impl Stage {
         (program, format!("http://{address}"))
     }
 
-    fn once(&self, arguments: &[&str]) -> Ended {
-        let config = self.path();
+    fn run_once(&self, arguments: &[&str]) -> ProcessOutput {
+        let config = self.config_path();
         let arguments = [&["once", "--config", config.to_str().unwrap()], arguments].concat();
-        Program::start(command(&arguments, &[]).current_dir(self.folder.path())).end()
+        TestProcess::start(program_command(&arguments, &[]).current_dir(self.folder.path()))
+            .wait_for_exit()
     }
 }
 
 /// At once, as careful editors do.
-fn replace(path: &Path, text: &str) {
+fn replace_file(path: &Path, text: &str) {
     let draft = path.with_extension("draft");
     fs::write(&draft, text).unwrap();
     fs::rename(draft, path).unwrap();
 }
 
-fn results(base: &str, target: &str) -> Value {
-    let answer = get(base, target);
+fn get_results(base: &str, target: &str) -> Value {
+    let answer = http_get(base, target);
     assert_eq!(answer.status, 200, "{}", answer.body);
     serde_json::from_str::<Value>(&answer.body).unwrap()["resultados"].take()
 }
 
 #[test]
-fn a_bad_configuration_is_2_with_every_problem() {
-    let stage = Stage::new();
-    replace(
-        &stage.path(),
+fn invalid_config_lists_every_problem() {
+    let stage = SimulatorFixture::new();
+    replace_file(
+        &stage.config_path(),
         "[server]\nlisen = \"x\"\n[sources.btc]\nurl = \"htp://x\"\n",
     );
-    let config = stage.path();
+    let config = stage.config_path();
     for command_name in ["serve", "once"] {
-        let ended = run(&[command_name, "--config", config.to_str().unwrap()], &[]);
-        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        let ended = run_program(&[command_name, "--config", config.to_str().unwrap()], &[]);
+        assert_eq!(ended.exit_code, Some(2), "{}", ended.stderr);
         assert!(
-            ended.err.contains("did you mean `listen`?") && ended.err.contains("2 errors"),
+            ended.stderr.contains("did you mean `listen`?") && ended.stderr.contains("2 errors"),
             "{}",
-            ended.err
+            ended.stderr
         );
         assert!(
-            !ended.err.contains('\u{1b}') && ended.out.is_empty(),
+            !ended.stderr.contains('\u{1b}') && ended.stdout.is_empty(),
             "{}",
-            ended.err
+            ended.stderr
         );
     }
-    let missing = run(&["serve"], &[("RESUMEN_CONFIG", "/nowhere/resumen.toml")]);
-    assert_eq!(missing.code, Some(2));
+    let missing = run_program(&["serve"], &[("RESUMEN_CONFIG", "/nowhere/resumen.toml")]);
+    assert_eq!(missing.exit_code, Some(2));
     assert!(
-        missing.err.contains("/nowhere/resumen.toml"),
+        missing.stderr.contains("/nowhere/resumen.toml"),
         "{}",
-        missing.err
+        missing.stderr
     );
 }
 
 #[test]
-fn it_serves_is_healthy_and_stops_on_either_signal() {
-    let stage = Stage::new();
-    stage.write(&[("btc", "/btc")]);
+fn serve_stops_on_sigint_or_sigterm() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[("btc", "/btc")]);
     for signal in [Signal::TERM, Signal::INT] {
-        let (program, base) = stage.serve(&[]);
-        assert_eq!(get(&base, "/salud").body, "{\"status\":\"ok\"}");
-        let health = run(&["healthcheck"], &[("RESUMEN_LISTEN", &base[7..])]);
-        assert_eq!(health.code, Some(0), "{}", health.err);
+        let (program, base) = stage.start_serve(&[]);
+        assert_eq!(http_get(&base, "/salud").body, "{\"status\":\"ok\"}");
+        let health = run_program(&["healthcheck"], &[("RESUMEN_LISTEN", &base[7..])]);
+        assert_eq!(health.exit_code, Some(0), "{}", health.stderr);
         let _idle = TcpStream::connect(&base[7..]).unwrap();
-        program.signal(signal);
-        let ended = program.end();
-        assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert!(ended.err.contains("stopped"), "{}", ended.err);
+        program.send_signal(signal);
+        let ended = program.wait_for_exit();
+        assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("stopped"), "{}", ended.stderr);
     }
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
-    let stage = Stage::new();
-    stage.write(&[("slow", "/btc?delay=1h")]);
-    let text = fs::read_to_string(stage.path())
+fn second_signal_exits_at_once() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[("slow", "/btc?delay=1h")]);
+    let text = fs::read_to_string(stage.config_path())
         .unwrap()
         .replace("5s", "10m");
-    replace(
-        &stage.path(),
+    replace_file(
+        &stage.config_path(),
         &format!("[server]\nshutdown_grace = \"10m\"\nmax_timeout = \"10m\"\n{text}"),
     );
-    let (program, base) = stage.serve(&[]);
+    let (program, base) = stage.start_serve(&[]);
     let mut waiting = TcpStream::connect(&base[7..]).unwrap();
     waiting
         .write_all(b"GET /resumen?fresh=1&timeout=600 HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
-    program.signal(Signal::TERM);
-    program.err_line("stops");
+    program.send_signal(Signal::TERM);
+    program.wait_for_stderr_line("stops");
     // A signal right after the first is taken for its echo; who means it sends it again.
     program.signal_until_line(Signal::TERM, "ends at once");
-    assert_eq!(program.end().code, Some(0));
+    assert_eq!(program.wait_for_exit().exit_code, Some(0));
 }
 
 #[test]
-fn the_start_tells_what_will_be_asked_and_how_often() {
-    let stage = Stage::new();
-    stage.write(&[("btc", "/btc"), ("clima", "/clima")]);
-    let config = stage.path();
+fn start_logs_providers_and_intervals() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[("btc", "/btc"), ("clima", "/clima")]);
+    let config = stage.config_path();
     let arguments = [
         "--config",
         config.to_str().unwrap(),
         "--listen",
         "127.0.0.1:0",
     ];
-    let program = Program::start(
-        command(&arguments, &[("RESUMEN_LOG_FORMAT", "json")]).current_dir(&stage.folder),
+    let program = TestProcess::start(
+        program_command(&arguments, &[("RESUMEN_LOG_FORMAT", "json")]).current_dir(&stage.folder),
     );
-    let start: Value = serde_json::from_str(&program.err_line("\"starts\"")).unwrap();
+    let start: Value = serde_json::from_str(&program.wait_for_stderr_line("\"starts\"")).unwrap();
     assert_eq!(
         (&start["sources"], &start["calls_per_day"]),
         (&2.into(), &48.into()),
         "{start}"
     );
-    let source: Value = serde_json::from_str(&program.err_line("\"asks\"")).unwrap();
+    let source: Value = serde_json::from_str(&program.wait_for_stderr_line("\"asks\"")).unwrap();
     assert_eq!(
         (&source["source"], &source["interval"]),
         (&"btc".into(), &"1h".into()),
         "{source}"
     );
-    program.err_line("\"listens\"");
+    program.wait_for_stderr_line("\"listens\"");
 }
 
 #[test]
-fn a_reload_takes_all_of_a_file_or_nothing() {
-    let stage = Stage::new();
-    stage.write(&[("btc", "/btc")]);
-    let (program, base) = stage.serve(&[]);
-    let before = results(&base, "/resumen");
+fn reload_is_atomic() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[("btc", "/btc")]);
+    let (program, base) = stage.start_serve(&[]);
+    let before = get_results(&base, "/resumen");
 
-    stage.write(&[("btc", "/btc?status=503"), ("clima", "/clima")]);
-    program.signal(Signal::HUP);
-    program.err_line("the configuration was taken over");
-    let after = results(&base, "/resumen");
+    stage.write_sources(&[("btc", "/btc?status=503"), ("clima", "/clima")]);
+    program.send_signal(Signal::HUP);
+    program.wait_for_stderr_line("the configuration was taken over");
+    let after = get_results(&base, "/resumen");
     assert_eq!(
         after.as_object().unwrap().keys().collect::<Vec<_>>(),
         ["btc", "clima"]
@@ -205,45 +212,45 @@ fn a_reload_takes_all_of_a_file_or_nothing() {
         "a change of URL keeps the reading"
     );
 
-    replace(&stage.path(), "[sources.btc]\nurl = \"nonsense\"\n");
-    program.signal(Signal::HUP);
-    program.err_line("resumen.toml:2:");
-    program.err_line("the configuration was refused; the old one goes on");
-    assert_eq!(results(&base, "/resumen").as_object().unwrap().len(), 2);
+    replace_file(&stage.config_path(), "[sources.btc]\nurl = \"nonsense\"\n");
+    program.send_signal(Signal::HUP);
+    program.wait_for_stderr_line("resumen.toml:2:");
+    program.wait_for_stderr_line("the configuration was refused; the old one goes on");
+    assert_eq!(get_results(&base, "/resumen").as_object().unwrap().len(), 2);
 
-    replace(
-        &stage.path(),
+    replace_file(
+        &stage.config_path(),
         &format!(
             "[store]\npath = \"\"\n[server]\nidle_timeout = \"9s\"\n[sources.x]\nurl = \"{base}\"\n"
         ),
     );
-    program.signal(Signal::HUP);
+    program.send_signal(Signal::HUP);
     assert!(
         program
-            .err_line("the old one goes on")
+            .wait_for_stderr_line("the old one goes on")
             .contains("only a restart can change server.idle_timeout")
     );
 }
 
 #[test]
-fn a_changed_file_is_seen_without_a_signal() {
-    let stage = Stage::new();
-    stage.write(&[("btc", "/btc")]);
-    let (program, base) = stage.serve(&[]);
-    stage.write(&[("btc", "/btc"), ("usd", "/usd")]);
-    program.err_line("the configuration was taken over");
-    assert!(results(&base, "/resumen").get("usd").is_some());
+fn changed_file_reloads_without_signal() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[("btc", "/btc")]);
+    let (program, base) = stage.start_serve(&[]);
+    stage.write_sources(&[("btc", "/btc"), ("usd", "/usd")]);
+    program.wait_for_stderr_line("the configuration was taken over");
+    assert!(get_results(&base, "/resumen").get("usd").is_some());
 }
 
 #[test]
-fn no_secret_gets_into_a_log_line_or_an_error() {
-    let stage = Stage::new();
+fn logs_and_errors_redact_secrets() {
+    let stage = SimulatorFixture::new();
     let url = format!(
         "{}/btc?status=${{STATUS}}&retry_after=${{TOKEN}}",
         stage.simulator
     );
-    replace(
-        &stage.path(),
+    replace_file(
+        &stage.config_path(),
         &format!("[store]\npath = \"\"\n[sources.btc]\nurl = \"{url}\"\n"),
     );
     let secret = [
@@ -251,25 +258,29 @@ fn no_secret_gets_into_a_log_line_or_an_error() {
         ("STATUS", "400"),
         ("RESUMEN_LOG", "trace"),
     ];
-    let (program, base) = stage.serve(&secret);
-    let result = results(&base, "/resumen")["btc"].take();
+    let (program, base) = stage.start_serve(&secret);
+    let result = get_results(&base, "/resumen")["btc"].take();
     assert_eq!(result["ok"], false, "{result}");
-    program.signal(Signal::TERM);
-    let ended = program.end();
-    assert!(ended.err.contains("source began to fail"), "{}", ended.err);
+    program.send_signal(Signal::TERM);
+    let ended = program.wait_for_exit();
     assert!(
-        !ended.err.contains("sesame") && !result.to_string().contains("sesame"),
+        ended.stderr.contains("source began to fail"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        !ended.stderr.contains("sesame") && !result.to_string().contains("sesame"),
         "{}\n{result}",
-        ended.err
+        ended.stderr
     );
 }
 
 #[test]
-fn the_log_names_a_provider_that_another_one_hides() {
-    let stage = Stage::new();
-    let [first, second] = ["1", "2"].map(Stub::json);
-    first.change(|answer| answer.status = "503 Service Unavailable");
-    let provider = |name: &str, stub: &Stub| {
+fn log_names_failing_provider() {
+    let stage = SimulatorFixture::new();
+    let [first, second] = ["1", "2"].map(FakeProvider::with_json);
+    first.update_response(|answer| answer.status = "503 Service Unavailable");
+    let provider = |name: &str, stub: &FakeProvider| {
         format!(
             "[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}\"\n",
             stub.url()
@@ -277,12 +288,12 @@ fn the_log_names_a_provider_that_another_one_hides() {
     };
     let pace = "interval = \"50ms\"\ntimeout = \"50ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
     let (preferred, other) = (provider("preferred", &first), provider("other", &second));
-    replace(
-        &stage.path(),
+    replace_file(
+        &stage.config_path(),
         &format!("[store]\npath = \"\"\n[sources.usd]\n{pace}{preferred}{other}"),
     );
-    let (program, base) = stage.serve(&[]);
-    let line = program.err_line("provider began to fail");
+    let (program, base) = stage.start_serve(&[]);
+    let line = program.wait_for_stderr_line("provider began to fail");
     for part in [
         "source=usd",
         "provider=preferred",
@@ -291,32 +302,35 @@ fn the_log_names_a_provider_that_another_one_hides() {
     ] {
         assert!(line.contains(part), "{line}");
     }
-    assert_eq!(results(&base, "/resumen")["usd"]["ok"], true);
-    first.says("1");
-    let line = program.err_line("provider recovered");
+    assert_eq!(get_results(&base, "/resumen")["usd"]["ok"], true);
+    first.set_json("1");
+    let line = program.wait_for_stderr_line("provider recovered");
     assert!(
         line.contains("provider=preferred") && line.contains("failed_for_s="),
         "{line}"
     );
     for stub in [&first, &second] {
-        stub.change(|answer| answer.status = "404 Not Found");
+        stub.update_response(|answer| answer.status = "404 Not Found");
     }
-    let line = program.err_line("source began to fail");
+    let line = program.wait_for_stderr_line("source began to fail");
     assert!(
         line.contains("provider=preferred") && line.contains("other: HTTP 404"),
         "{line}"
     );
-    program.signal(Signal::TERM);
-    let log = program.end().err;
+    program.send_signal(Signal::TERM);
+    let log = program.wait_for_exit().stderr;
     assert!(!log.contains("source recovered"), "{log}");
 }
 
 #[test]
-fn the_demonstration_is_complete_within_three_seconds() {
-    let program = Program::start(&mut command(&["demo", "--listen", "127.0.0.1:0"], &[]));
-    let base = base(&program.out_line("demonstration is on"));
+fn demo_is_ready_within_three_seconds() {
+    let program = TestProcess::start(&mut program_command(
+        &["demo", "--listen", "127.0.0.1:0"],
+        &[],
+    ));
+    let base = base_url(&program.wait_for_stdout_line("demonstration is on"));
     // The first answer waits for the first round, each of whose attempts has a second.
-    let answer: Value = serde_json::from_str(&get(&base, "/resumen").body).unwrap();
+    let answer: Value = serde_json::from_str(&http_get(&base, "/resumen").body).unwrap();
     assert_eq!(answer["complete"], true, "{answer}");
     assert_eq!(answer["resultados"].as_object().unwrap().len(), 5);
     assert!(
@@ -326,22 +340,22 @@ fn the_demonstration_is_complete_within_three_seconds() {
             > 1e6,
         "{answer}"
     );
-    program.signal(Signal::INT);
-    assert_eq!(program.end().code, Some(0));
+    program.send_signal(Signal::INT);
+    assert_eq!(program.wait_for_exit().exit_code, Some(0));
 }
 
 #[test]
-fn once_prints_what_the_service_would_answer() {
-    let stage = Stage::new();
-    stage.write(&[("btc", "/btc"), ("usd", "/usd?delay=20ms")]);
-    let ended = stage.once(&[]);
+fn once_prints_service_response() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[("btc", "/btc"), ("usd", "/usd?delay=20ms")]);
+    let ended = stage.run_once(&[]);
     assert_eq!(
-        (ended.code, ended.err.as_str()),
+        (ended.exit_code, ended.stderr.as_str()),
         (Some(0), ""),
         "{}",
-        ended.out
+        ended.stdout
     );
-    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(
         (&answer["origen"], &answer["complete"]),
         (&"live".into(), &true.into())
@@ -354,21 +368,21 @@ fn once_prints_what_the_service_would_answer() {
 }
 
 #[test]
-fn once_shows_failures_in_full_and_is_1() {
-    let stage = Stage::new();
-    stage.write(&[
+fn once_prints_failures_and_exits_1() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[
         ("btc", "/btc"),
         ("clima", "/clima?status=503"),
         ("usd", "/usd?delay=1h"),
     ]);
-    let ended = stage.once(&["--timeout", "1.5", "--format", "table"]);
+    let ended = stage.run_once(&["--timeout", "1.5", "--format", "table"]);
     assert_eq!(
-        (ended.code, ended.err.as_str()),
+        (ended.exit_code, ended.stderr.as_str()),
         (Some(1), ""),
         "{}",
-        ended.out
+        ended.stdout
     );
-    insta::assert_snapshot!(without_digits(&ended.out), @r#"
+    insta::assert_snapshot!(without_digits(&ended.stdout), @r#"
     SOURCE STATE AGE MS PROVIDER DATA
     btc fresh N.N s N N-N-N-N data {"amount":"N.N","base":"BTC","currency":"USD"}
     clima missing N
@@ -382,8 +396,8 @@ fn once_shows_failures_in_full_and_is_1() {
 }
 
 #[test]
-fn once_knows_since_when_and_which_provider_another_one_hides() {
-    let stage = Stage::new();
+fn once_prints_failing_provider() {
+    let stage = SimulatorFixture::new();
     let head = "[store]\npath = \"state.json\"\n[defaults]\ninterval = \"1h\"\n[sources.clima]\n";
     let provider = |name: &str, target: &str| {
         format!(
@@ -395,15 +409,15 @@ fn once_knows_since_when_and_which_provider_another_one_hides() {
         provider("preferred", "/usd?status=503"),
         provider("other", "/usd"),
     );
-    replace(
-        &stage.path(),
+    replace_file(
+        &stage.config_path(),
         &format!(
             "{head}url = \"{}/clima?status=404\"\n{bad}{good}",
             stage.simulator
         ),
     );
     let table = |line: &str| {
-        let out = stage.once(&["--format", "table"]).out;
+        let out = stage.run_once(&["--format", "table"]).stdout;
         out.lines()
             .find(|one| one.contains(line))
             .unwrap_or_else(|| panic!("{out}"))
@@ -419,13 +433,13 @@ fn once_knows_since_when_and_which_provider_another_one_hides() {
         unknown[1].starts_with("provider preferred: http_status: HTTP 503"),
         "{unknown:?}"
     );
-    let (program, base) = stage.serve(&[]);
-    let begun = results(&base, "/resumen")["clima"]["failing_since"]
+    let (program, base) = stage.start_serve(&[]);
+    let begun = get_results(&base, "/resumen")["clima"]["failing_since"]
         .as_str()
         .unwrap()[11..19]
         .to_owned();
-    program.signal(Signal::TERM);
-    assert_eq!(program.end().code, Some(0));
+    program.send_signal(Signal::TERM);
+    assert_eq!(program.wait_for_exit().exit_code, Some(0));
     assert_eq!(
         table("HTTP 404").split(": HTTP").next().unwrap(),
         format!("http_status since {begun}Z")
@@ -446,18 +460,18 @@ fn without_digits(text: &str) -> String {
 }
 
 #[test]
-fn check_live_shows_each_answer_as_it_came_and_what_the_filter_makes_of_it() {
-    let stage = Stage::new();
-    stage.write(&[
+fn check_live_prints_body_and_data() {
+    let stage = SimulatorFixture::new();
+    stage.write_sources(&[
         (
             "btc",
             "/btc\"\nextract = '{usd: (.data.amount | tonumber)}'\n#",
         ),
         ("usd", "/usd?status=503"),
     ]);
-    let config = stage.path();
+    let config = stage.config_path();
     let check = |format| {
-        run(
+        run_program(
             &[
                 "check",
                 "--live",
@@ -470,8 +484,8 @@ fn check_live_shows_each_answer_as_it_came_and_what_the_filter_makes_of_it() {
         )
     };
     let ended = check("json");
-    assert_eq!(ended.code, Some(1), "{}", ended.err);
-    let findings: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(ended.exit_code, Some(1), "{}", ended.stderr);
+    let findings: Value = serde_json::from_str(&ended.stdout).unwrap();
     let (btc, usd) = (&findings["live"][0], &findings["live"][1]);
     assert!(
         btc["raw"]
@@ -488,7 +502,7 @@ fn check_live_shows_each_answer_as_it_came_and_what_the_filter_makes_of_it() {
         (&usd["ok"], &usd["code"]),
         (&false.into(), &"http_status".into())
     );
-    let text = check("text").out;
+    let text = check("text").stdout;
     assert!(
         text.contains("  extracted  {\"usd\":")
             && text.contains("  failed     http_status: HTTP 503"),

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::served::{Served, sources};
-use crate::support::stub::Stub;
+use crate::support::served::{TestApp, source_tables};
+use crate::support::stub::FakeProvider;
 
 /// Requests per method and path, beside those for every edge of every parameter.
-const EXAMPLES: &str = "10";
+const MAX_EXAMPLES: &str = "10";
 
 /// Where `.ci/run` puts it, or wherever the system has it. None, and a word of it, where it is missing, unless the
 /// environment says `RESUMEN_REQUIRE_ALL=1`.
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn program() -> Option<PathBuf> {
+fn find_schemathesis() -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/schemathesis/bin/schemathesis");
     let own = own.exists().then_some(own);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -32,14 +32,19 @@ fn program() -> Option<PathBuf> {
 }
 
 #[test]
-fn a_fuzzer_that_knows_the_document_finds_nothing() {
-    let Some(program) = program() else { return };
-    let (btc, usd) = (Stub::json(r#"{"usd":97123.45}"#), Stub::json("{}"));
-    usd.change(|answer| answer.status = "503 Service Unavailable");
-    let text = sources(&[("btc", btc.url()), ("usd", usd.url())])
+fn schemathesis_finds_no_bug() {
+    let Some(program) = find_schemathesis() else {
+        return;
+    };
+    let (btc, usd) = (
+        FakeProvider::with_json(r#"{"usd":97123.45}"#),
+        FakeProvider::with_json("{}"),
+    );
+    usd.update_response(|answer| answer.status = "503 Service Unavailable");
+    let text = source_tables(&[("btc", btc.url()), ("usd", usd.url())])
         + "[derived.double]\nfrom = [\"btc\"]\nextract = '{usd: (.btc.usd * 2)}'\n";
-    let served = Served::start(&text);
-    served.json("/resumen");
+    let served = TestApp::start(&text);
+    served.get_json("/resumen");
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(program)
         .current_dir(folder.path())
@@ -54,7 +59,7 @@ fn a_fuzzer_that_knows_the_document_finds_nothing() {
             "--exclude-path",
             "/resumen/stream",
             "--max-examples",
-            EXAMPLES,
+            MAX_EXAMPLES,
             "--seed",
             "1",
             "--workers",

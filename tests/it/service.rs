@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::fault::FaultServer;
-use crate::support::served::{Served, config, sources};
-use crate::support::stub::Stub;
+use crate::support::fault::FaultyProvider;
+use crate::support::served::{TestApp, parse_test_config, source_tables};
+use crate::support::stub::FakeProvider;
 
 /// What clients of the original service read.
 fn assert_original_shape(answer: &Value) {
@@ -29,15 +29,18 @@ fn assert_original_shape(answer: &Value) {
 }
 
 #[test]
-fn the_original_services_clients_go_on_working_in_both_modes() {
-    let (btc, usd) = (Stub::json(r#"{"usd":97123.45}"#), Stub::json("{}"));
-    usd.change(|answer| answer.status = "503 Service Unavailable");
-    let served = Served::start(&sources(&[("btc", btc.url()), ("usd", usd.url())]));
+fn original_clients_still_work() {
+    let (btc, usd) = (
+        FakeProvider::with_json(r#"{"usd":97123.45}"#),
+        FakeProvider::with_json("{}"),
+    );
+    usd.update_response(|answer| answer.status = "503 Service Unavailable");
+    let served = TestApp::start(&source_tables(&[("btc", btc.url()), ("usd", usd.url())]));
     for (path, origen) in [
         ("/resumen", "snapshot"),
         ("/resumen?fresh=1&timeout=2.5", "live"),
     ] {
-        let answer = served.json(path);
+        let answer = served.get_json(path);
         assert_original_shape(&answer);
         assert_eq!(answer["origen"], origen);
         assert_eq!(
@@ -51,16 +54,16 @@ fn the_original_services_clients_go_on_working_in_both_modes() {
         );
         assert_eq!(answer["complete"], false);
     }
-    assert_eq!(served.json("/salud"), json!({"status": "ok"}));
+    assert_eq!(served.get_json("/salud"), json!({"status": "ok"}));
     assert_eq!(served.get("/nada").status, 404);
 }
 
 #[test]
-fn every_field_of_the_body_is_there_and_nothing_else() {
-    let (good, bad) = (Stub::json("1"), Stub::json("x"));
-    let text =
-        sources(&[("good", good.url()), ("bad", bad.url())]) + "attribution = \"by somebody\"\n";
-    let answer = Served::start(&text).json("/resumen");
+fn body_has_exactly_its_fields() {
+    let (good, bad) = (FakeProvider::with_json("1"), FakeProvider::with_json("x"));
+    let text = source_tables(&[("good", good.url()), ("bad", bad.url())])
+        + "attribution = \"by somebody\"\n";
+    let answer = TestApp::start(&text).get_json("/resumen");
     let keys = |value: &Value| {
         value
             .as_object()
@@ -107,14 +110,14 @@ fn every_field_of_the_body_is_there_and_nothing_else() {
 }
 
 #[test]
-fn last_good_data_stays_beside_the_error_and_its_beginning() {
-    let stub = Stub::json(r#"{"n":1}"#);
-    let text = sources(&[("a", stub.url())]) + "min_interval = \"1ms\"\n";
-    let served = Served::start(&text);
-    let first = served.json("/resumen");
+fn error_keeps_last_good_data() {
+    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let text = source_tables(&[("a", stub.url())]) + "min_interval = \"1ms\"\n";
+    let served = TestApp::start(&text);
+    let first = served.get_json("/resumen");
     assert_eq!(first["complete"], true);
-    stub.change(|answer| answer.status = "500 Internal Server Error");
-    let failing = served.until("/resumen?fresh=1", |answer| {
+    stub.update_response(|answer| answer.status = "500 Internal Server Error");
+    let failing = served.wait_for_json("/resumen?fresh=1", |answer| {
         answer["resultados"]["a"]["code"] == "http_status"
     });
     let a = &failing["resultados"]["a"];
@@ -124,49 +127,52 @@ fn last_good_data_stays_beside_the_error_and_its_beginning() {
     );
     let since = a["failing_since"].clone();
     assert_eq!(
-        served.json("/resumen?fresh=1")["resultados"]["a"]["failing_since"],
+        served.get_json("/resumen?fresh=1")["resultados"]["a"]["failing_since"],
         since
     );
-    stub.says(r#"{"n":2}"#);
-    let again = served.until("/resumen?fresh=1", |answer| {
+    stub.set_json(r#"{"n":2}"#);
+    let again = served.wait_for_json("/resumen?fresh=1", |answer| {
         answer["resultados"]["a"]["data"] == json!({"n": 2})
     });
     assert_eq!(again["resultados"]["a"].get("code"), None);
     assert_eq!(
-        served.json("/resumen")["resultados"]["a"]["data"],
+        served.get_json("/resumen")["resultados"]["a"]["data"],
         json!({"n": 2}),
         "published"
     );
 }
 
 #[test]
-fn a_first_answer_waits_for_the_first_round_and_no_longer_than_its_timeout() {
-    let (quick, slow) = (Stub::json("1"), Stub::json("2"));
-    slow.change(|answer| answer.delay = Duration::from_secs(3));
-    let served = Served::start(&sources(&[("quick", quick.url()), ("slow", slow.url())]));
-    let answer = served.json("/resumen?timeout=0.3");
+fn first_response_waits_until_timeout() {
+    let (quick, slow) = (FakeProvider::with_json("1"), FakeProvider::with_json("2"));
+    slow.update_response(|answer| answer.delay = Duration::from_secs(3));
+    let served = TestApp::start(&source_tables(&[
+        ("quick", quick.url()),
+        ("slow", slow.url()),
+    ]));
+    let answer = served.get_json("/resumen?timeout=0.3");
     assert_eq!(answer["resultados"]["slow"]["code"], "pending");
     assert_eq!(answer["resultados"]["quick"]["ok"], true);
-    let answer = served.json("/resumen?sources=quick");
+    let answer = served.get_json("/resumen?sources=quick");
     assert_eq!(answer["resultados"].as_object().unwrap().len(), 1);
-    let answer = served.json("/resumen");
+    let answer = served.get_json("/resumen");
     assert_eq!(answer["resultados"]["slow"]["ok"], true, "it waited");
 }
 
 #[test]
-fn digits_pass_through_untouched() {
+fn number_digits_are_preserved() {
     let text = r#"{"big":12345678901234567890,"dec":0.1000,"huge":1e400,"neg":-0.0}"#;
-    let stub = Stub::json(text);
-    let served = Served::start(&sources(&[("a", stub.url())]));
+    let stub = FakeProvider::with_json(text);
+    let served = TestApp::start(&source_tables(&[("a", stub.url())]));
     let body = String::from_utf8(served.get("/resumen").body).unwrap();
     assert!(body.contains(&format!("\"data\":{text}")), "{body}");
 }
 
 #[test]
-fn with_every_provider_down_at_start_each_source_says_why() {
-    let closed = FaultServer::closed();
+fn cold_start_failures_have_reasons() {
+    let closed = FaultyProvider::with_closed_port();
     let url = format!("http://{}/", closed.address);
-    let served = Served::start(&sources(&[("a", url.clone()), ("b", url)]));
+    let served = TestApp::start(&source_tables(&[("a", url.clone()), ("b", url)]));
     let reply = served.get("/resumen");
     assert_eq!(reply.status, 200);
     let answer: Value = serde_json::from_slice(&reply.body).unwrap();
@@ -181,14 +187,14 @@ fn with_every_provider_down_at_start_each_source_says_why() {
 }
 
 #[test]
-fn a_live_answer_says_what_it_waited_for_and_that_no_shared_cache_may_keep_it() {
-    let (a, b) = (Stub::json("1"), Stub::json("2"));
-    b.change(|answer| answer.status = "503 Service Unavailable");
+fn live_response_is_private() {
+    let (a, b) = (FakeProvider::with_json("1"), FakeProvider::with_json("2"));
+    b.update_response(|answer| answer.status = "503 Service Unavailable");
     let list = [("a", a.url()), ("b", b.url())];
-    let served = Served::start(
-        &(sources(&list) + "[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n"),
+    let served = TestApp::start(
+        &(source_tables(&list) + "[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n"),
     );
-    served.json("/resumen");
+    served.get_json("/resumen");
     let reply = served.get("/resumen?fresh=1");
     assert_eq!(reply.header("cache-status"), Some("resumen; fwd=request"));
     assert_eq!(reply.header("cdn-cache-control"), None);
@@ -210,11 +216,11 @@ fn a_live_answer_says_what_it_waited_for_and_that_no_shared_cache_may_keep_it() 
     );
     assert_eq!(parts[1][2], "desc=\"http_status\"");
 
-    a.change(|answer| answer.delay = Duration::from_secs(2));
-    let calls = a.calls();
+    a.update_response(|answer| answer.delay = Duration::from_secs(2));
+    let calls = a.call_count();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| served.get("/resumen?fresh=1&sources=a"));
-        while a.calls() == calls {}
+        while a.call_count() == calls {}
         let second = served.get("/resumen?fresh=1&sources=a");
         assert_eq!(
             second.header("cache-status"),
@@ -228,11 +234,12 @@ fn a_live_answer_says_what_it_waited_for_and_that_no_shared_cache_may_keep_it() 
 }
 
 #[test]
-fn cache_status_counts_down_to_staleness_and_below() {
-    let stub = Stub::json("1");
-    let served =
-        Served::start(&(sources(&[("a", stub.url())]) + "interval = \"1h\"\nttl = \"2s\"\n"));
-    served.json("/resumen");
+fn cache_status_ttl_counts_down() {
+    let stub = FakeProvider::with_json("1");
+    let served = TestApp::start(
+        &(source_tables(&[("a", stub.url())]) + "interval = \"1h\"\nttl = \"2s\"\n"),
+    );
+    served.get_json("/resumen");
     let left = || {
         let status = served
             .get("/resumen")
@@ -253,7 +260,7 @@ fn cache_status_counts_down_to_staleness_and_below() {
         all[0] <= 2 && all.is_sorted_by(|one, next| one >= next),
         "{all:?}"
     );
-    let stale = served.json("/resumen");
+    let stale = served.get_json("/resumen");
     assert_eq!(
         (
             &stale["resultados"]["a"]["ok"],
@@ -264,11 +271,11 @@ fn cache_status_counts_down_to_staleness_and_below() {
 }
 
 #[test]
-fn live_requests_within_min_interval_call_nobody() {
-    let stub = Stub::json("1");
-    let text = sources(&[("a", stub.url())]) + "interval = \"1h\"\nmin_interval = \"1m\"\n";
-    let served = Served::start(&text);
-    served.json("/resumen");
+fn min_interval_suppresses_live_calls() {
+    let stub = FakeProvider::with_json("1");
+    let text = source_tables(&[("a", stub.url())]) + "interval = \"1h\"\nmin_interval = \"1m\"\n";
+    let served = TestApp::start(&text);
+    served.get_json("/resumen");
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -276,23 +283,27 @@ fn live_requests_within_min_interval_call_nobody() {
             });
         }
     });
-    assert_eq!(stub.calls(), 1);
+    assert_eq!(stub.call_count(), 1);
 }
 
 #[test]
-fn derived_sources_are_computed_before_a_live_answer_and_say_why_they_fail() {
-    let (btc, usd) = (Stub::json(r#"{"usd":3}"#), Stub::json(r#"{"ARS":100}"#));
-    let text = sources(&[("btc", btc.url()), ("usd", usd.url())])
+fn live_updates_derived_first() {
+    let (btc, usd) = (
+        FakeProvider::with_json(r#"{"usd":3}"#),
+        FakeProvider::with_json(r#"{"ARS":100}"#),
+    );
+    let text = source_tables(&[("btc", btc.url()), ("usd", usd.url())])
         + "min_interval = \"1ms\"\n[derived.btc_ars]\nfrom = [\"btc\", \"usd\"]\n\
            extract = 'if .usd.ARS > 0 then {ars: (.btc.usd * .usd.ARS)} else error(\"no rate\") end'\n";
-    let served = Served::start(&text);
-    let value = served.json("/resumen?fresh=1&sources=btc_ars")["resultados"]["btc_ars"].clone();
+    let served = TestApp::start(&text);
+    let value =
+        served.get_json("/resumen?fresh=1&sources=btc_ars")["resultados"]["btc_ars"].clone();
     assert_eq!(
         (&value["data"], &value["ok"]),
         (&json!({"ars": 300}), &json!(true))
     );
-    usd.says(r#"{"ARS":0}"#);
-    let answer = served.until("/resumen?fresh=1", |answer| {
+    usd.set_json(r#"{"ARS":0}"#);
+    let answer = served.wait_for_json("/resumen?fresh=1", |answer| {
         answer["resultados"]["usd"]["data"]["ARS"] == 0
     });
     let value = &answer["resultados"]["btc_ars"];
@@ -305,22 +316,23 @@ fn derived_sources_are_computed_before_a_live_answer_and_say_why_they_fail() {
         value["error"].as_str().unwrap().contains("no rate"),
         "{value:#}"
     );
-    usd.change(|answer| answer.status = "502 Bad Gateway");
-    let answer = served.until("/resumen?fresh=1", |answer| {
+    usd.update_response(|answer| answer.status = "502 Bad Gateway");
+    let answer = served.wait_for_json("/resumen?fresh=1", |answer| {
         answer["resultados"]["usd"]["code"] == "http_status"
     });
     assert_eq!(answer["complete"], false);
 }
 
 #[test]
-fn a_large_live_answer_is_not_made_late_by_compressing_it() {
-    let stub = Stub::json(&format!("\"{}\"", "x".repeat(200 << 10)));
-    let served = Served::start(&(sources(&[("large", stub.url())]) + "min_interval = \"1ms\"\n"));
+fn compression_keeps_live_deadline() {
+    let stub = FakeProvider::with_json(&format!("\"{}\"", "x".repeat(200 << 10)));
+    let served =
+        TestApp::start(&(source_tables(&[("large", stub.url())]) + "min_interval = \"1ms\"\n"));
     let coding = |path: &str, takes: &str| {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept-Encoding: {takes}\r\n\r\n"
         );
-        let reply = served.ask(&request);
+        let reply = served.send_raw(&request);
         assert_eq!(reply.status, 200);
         reply.header("content-encoding").map(str::to_owned)
     };
@@ -333,18 +345,18 @@ fn a_large_live_answer_is_not_made_late_by_compressing_it() {
 }
 
 #[test]
-fn a_derived_source_whose_filter_takes_long_does_not_keep_the_others_waiting() {
-    let stub = Stub::json(r#"{"n":1e12}"#);
-    let text = sources(&[("x", stub.url())])
+fn slow_derived_filter_delays_no_source() {
+    let stub = FakeProvider::with_json(r#"{"n":1e12}"#);
+    let text = source_tables(&[("x", stub.url())])
         + "min_interval = \"1ms\"\n[derived.slow]\nfrom = [\"x\"]\nextract = 'last(range(.x.n))'\n\
            [derived.quick]\nfrom = [\"x\"]\n";
-    let served = Served::start(&text);
-    served.until("/resumen", |answer| {
+    let served = TestApp::start(&text);
+    served.wait_for_json("/resumen", |answer| {
         answer["resultados"]["slow"]["code"] == "extract_timeout"
     });
     // One filter ends after half a second, at every swap; on a busy machine the other one may take a while too.
     let in_time = |_| {
-        let answer = served.json("/resumen?fresh=1&timeout=0.4&sources=x,quick");
+        let answer = served.get_json("/resumen?fresh=1&timeout=0.4&sources=x,quick");
         let fetched = |name: &str| answer["resultados"][name]["fetched_at"].clone();
         answer["complete"] == true && fetched("x") == fetched("quick")
     };
@@ -352,15 +364,15 @@ fn a_derived_source_whose_filter_takes_long_does_not_keep_the_others_waiting() {
 }
 
 #[test]
-fn what_a_provider_echoes_of_a_secret_is_masked_before_and_after_a_reload() {
+fn reload_redacts_old_and_new_secrets() {
     let (html, refusal) = (
-        Stub::json("<p>token-0123456789 token-9876543210</p>"),
-        Stub::json(r#"{"e":"token-0123456789"}"#),
+        FakeProvider::with_json("<p>token-0123456789 token-9876543210</p>"),
+        FakeProvider::with_json(r#"{"e":"token-0123456789"}"#),
     );
     let text = |token: &str| {
         let header =
             format!("headers = {{ Authorization = \"Bearer {token}\" }}\nmin_interval = \"1ms\"\n");
-        sources(&[("html", html.url())])
+        source_tables(&[("html", html.url())])
             + &header
             + &format!(
                 "[sources.refusal]\nurl = \"{}\"\nextract = 'error(.e)'\n",
@@ -372,11 +384,11 @@ fn what_a_provider_echoes_of_a_secret_is_masked_before_and_after_a_reload() {
             + "[derived.computed]\nfrom = [\"good\"]\nextract = 'error(.good.e)'\n"
     };
     let (old, new) = (
-        config(&text("token-0123456789")),
-        config(&text("token-9876543210")),
+        parse_test_config(&text("token-0123456789")),
+        parse_test_config(&text("token-9876543210")),
     );
-    let served = Served::of(&old);
-    let answer = served.until("/resumen", |answer| {
+    let served = TestApp::start_with_config(&old);
+    let answer = served.wait_for_json("/resumen", |answer| {
         answer["resultados"]["computed"]["code"] == "extract_failed"
     });
     for name in ["html", "refusal", "computed"] {
@@ -393,5 +405,5 @@ fn what_a_provider_echoes_of_a_secret_is_masked_before_and_after_a_reload() {
             .as_str()
             .is_some_and(masked)
     };
-    served.until("/resumen?fresh=1", html);
+    served.wait_for_json("/resumen?fresh=1", html);
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::program::{LIMIT, Program, base, command, get};
+use crate::program::{PROCESS_TIMEOUT, TestProcess, base_url, http_get, program_command};
 
 /// Live requests that wait at the same time.
-const CROWD: usize = 1_000;
+const WAITING_CLIENTS: usize = 1_000;
 
 /// The look at the configuration's file, a name lookup and a filter may have a thread each meanwhile, crowd or not.
-const OTHERS: usize = 3;
+const OTHER_THREADS: usize = 3;
 
 #[test]
-fn a_thousand_waiting_live_requests_add_no_thread() {
+fn waiting_adds_no_thread() {
     // Some systems allow 1,024 descriptors unless asked; the service inherits what is allowed here.
     let files = getrlimit(Resource::Nofile);
     setrlimit(
@@ -30,8 +30,11 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
         },
     )
     .unwrap();
-    let simulator = Program::start(&mut command(&["simulate", "--listen", "127.0.0.1:0"], &[]));
-    let provider = base(&simulator.out_line("simulated providers on"));
+    let simulator = TestProcess::start(&mut program_command(
+        &["simulate", "--listen", "127.0.0.1:0"],
+        &[],
+    ));
+    let provider = base_url(&simulator.wait_for_stdout_line("simulated providers on"));
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("resumen.toml");
     let url = format!("{provider}/btc?delay=4s");
@@ -45,8 +48,8 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
         "--listen",
         "127.0.0.1:0",
     ];
-    let service = Program::start(&mut command(&arguments, &[]));
-    let line = service.err_line("listens");
+    let service = TestProcess::start(&mut program_command(&arguments, &[]));
+    let line = service.wait_for_stderr_line("listens");
     let address = line
         .split("address=")
         .nth(1)
@@ -54,18 +57,22 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
         .split(' ')
         .next()
         .unwrap();
-    assert_eq!(get(address, "/salud").status, 200);
+    assert_eq!(http_get(address, "/salud").status, 200);
     assert!(
-        niceness(&service, "serve-") < niceness(&service, "flights"),
+        thread_niceness(&service, "serve-") < thread_niceness(&service, "flights"),
         "fetches give way to answers"
     );
 
-    let before = threads(&service);
-    let waiting: Vec<TcpStream> = (0..CROWD).map(|_| ask(address)).collect();
-    await_connections(address, CROWD);
-    let during = threads(&service);
-    println!("threads of the process: {before} before, {during} while {CROWD} live requests wait");
-    assert!(during <= before + OTHERS, "{before} {during}");
+    let before = thread_count(&service);
+    let waiting: Vec<TcpStream> = (0..WAITING_CLIENTS)
+        .map(|_| send_live_request(address))
+        .collect();
+    wait_for_connections(address, WAITING_CLIENTS);
+    let during = thread_count(&service);
+    println!(
+        "threads of the process: {before} before, {during} while {WAITING_CLIENTS} live requests wait"
+    );
+    assert!(during <= before + OTHER_THREADS, "{before} {during}");
     for mut stream in waiting {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -74,12 +81,12 @@ fn a_thousand_waiting_live_requests_add_no_thread() {
             "{answer}"
         );
     }
-    assert!(threads(&service) <= before + OTHERS);
+    assert!(thread_count(&service) <= before + OTHER_THREADS);
 }
 
-fn ask(address: &str) -> TcpStream {
+fn send_live_request(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(PROCESS_TIMEOUT)).unwrap();
     let request =
         "GET /resumen?fresh=1&timeout=20 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
@@ -87,9 +94,9 @@ fn ask(address: &str) -> TcpStream {
 }
 
 /// Until the service says that it holds so many connections.
-fn await_connections(address: &str, count: usize) {
-    for _ in 0..LIMIT.as_millis() / 20 {
-        let metrics = get(address, "/metrics").body;
+fn wait_for_connections(address: &str, count: usize) {
+    for _ in 0..PROCESS_TIMEOUT.as_millis() / 20 {
+        let metrics = http_get(address, "/metrics").body;
         let gauge = metrics
             .lines()
             .find_map(|line| line.strip_prefix("resumen_http_connections "));
@@ -101,14 +108,14 @@ fn await_connections(address: &str, count: usize) {
     panic!("the connections are not there");
 }
 
-fn threads(program: &Program) -> usize {
+fn thread_count(program: &TestProcess) -> usize {
     fs::read_dir(format!("/proc/{}/task", program.id()))
         .unwrap()
         .count()
 }
 
 /// The nice value of the threads whose names begin like this.
-fn niceness(program: &Program, name: &str) -> i32 {
+fn thread_niceness(program: &TestProcess, name: &str) -> i32 {
     let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
     let stats = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
     let mut values: Vec<i32> = stats

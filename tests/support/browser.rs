@@ -17,36 +17,39 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use url::{ParseError, Url};
 
-use super::served::SOON;
+use super::served::WAIT_LIMIT;
 
 /// Debian's chromium-driver.
-const DRIVER: &str = "/usr/bin/chromedriver";
+const CHROMEDRIVER_PATH: &str = "/usr/bin/chromedriver";
 
 /// Browsers take turns: several at once on a small machine make each other late.
-static TURN: Mutex<()> = Mutex::new(());
+static BROWSER_LOCK: Mutex<()> = Mutex::new(());
 
 /// A browser with a profile of its own, closed when dropped.
-pub struct Browser {
+pub struct TestBrowser {
     client: Option<Client>,
     runtime: Runtime,
     driver: Child,
     _profile: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _browser_lock: MutexGuard<'static, ()>,
 }
 
-impl Browser {
+impl TestBrowser {
     /// A browser of a reader of this language. None, and a word of it, where there is no driver, unless the environment
     /// says `RESUMEN_REQUIRE_ALL=1`.
     #[allow(clippy::print_stderr, reason = "a skipped test says so")]
     pub fn open(language: &str) -> Option<Self> {
-        if !Path::new(DRIVER).exists() {
+        if !Path::new(CHROMEDRIVER_PATH).exists() {
             let required =
                 std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-            assert!(!required, "{DRIVER} is missing (Debian's chromium-driver)");
-            eprintln!("skipped: {DRIVER} is missing (Debian's chromium-driver)");
+            assert!(
+                !required,
+                "{CHROMEDRIVER_PATH} is missing (Debian's chromium-driver)"
+            );
+            eprintln!("skipped: {CHROMEDRIVER_PATH} is missing (Debian's chromium-driver)");
             return None;
         }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = BROWSER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         // One that picks a port of IPv4 that is taken under IPv6 ends at once.
         let (driver, port) = (0..5)
             .find_map(|_| start_driver())
@@ -58,15 +61,16 @@ impl Browser {
             .build()
             .unwrap();
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder
-            .capabilities(serde_json::from_value(capabilities(profile.path(), language)).unwrap());
+        builder.capabilities(
+            serde_json::from_value(build_capabilities(profile.path(), language)).unwrap(),
+        );
         let client = runtime.block_on(builder.connect(&address)).unwrap();
         Some(Self {
             client: Some(client),
             runtime,
             driver,
             _profile: profile,
-            _turn: turn,
+            _browser_lock: turn,
         })
     }
 
@@ -76,25 +80,25 @@ impl Browser {
     }
 
     /// What this script returns.
-    pub fn run(&self, script: &str) -> Value {
+    pub fn execute_script(&self, script: &str) -> Value {
         self.runtime
             .block_on(self.client().execute(script, Vec::new()))
             .unwrap()
     }
 
     /// What this expression is, once it is neither false nor nothing.
-    pub fn until(&self, expression: &str) -> Value {
+    pub fn wait_for_expression(&self, expression: &str) -> Value {
         let clock = Clock::start();
-        let by = clock.instant() + SOON * 2;
+        let by = clock.instant() + WAIT_LIMIT * 2;
         loop {
-            let value = self.run(&format!("return ({expression})"));
+            let value = self.execute_script(&format!("return ({expression})"));
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;
             }
             assert!(
                 clock.instant() < by,
                 "never came: {expression}\nthe page: {}",
-                self.page()
+                self.describe_page()
             );
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
@@ -108,45 +112,50 @@ impl Browser {
     }
 
     /// Runs a script in every page from now on, before any of its own.
-    pub fn before_pages(&self, script: &str) {
-        self.devtools(
+    pub fn add_script_to_new_pages(&self, script: &str) {
+        self.send_devtools_command(
             "Page.addScriptToEvaluateOnNewDocument",
             json!({"source": script}),
         );
     }
 
     /// Gives the page a window of this size, in pixels.
-    pub fn window(&self, width: u32, height: u32) {
+    pub fn set_window_size(&self, width: u32, height: u32) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        self.send_devtools_command("Emulation.setDeviceMetricsOverride", size);
     }
 
     /// Makes the reader one who prefers this: `("prefers-color-scheme", "dark")`.
-    pub fn prefer(&self, feature: &str, value: &str) {
-        self.devtools(
+    pub fn emulate_media_feature(&self, feature: &str, value: &str) {
+        self.send_devtools_command(
             "Emulation.setEmulatedMedia",
             json!({"features": [{"name": feature, "value": value}]}),
         );
     }
 
     /// Presses the tabulator key.
-    pub fn tab(&self) {
+    pub fn press_tab_key(&self) {
         for kind in ["rawKeyDown", "keyUp"] {
             let key =
                 json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
-            self.devtools("Input.dispatchKeyEvent", key);
+            self.send_devtools_command("Input.dispatchKeyEvent", key);
         }
     }
 
-    fn devtools(&self, command: &'static str, parameters: Value) {
+    fn send_devtools_command(&self, command: &'static str, parameters: Value) {
         self.runtime
-            .block_on(self.client().issue_cmd(Devtools(command, parameters)))
+            .block_on(
+                self.client()
+                    .issue_cmd(DevtoolsCommand(command, parameters)),
+            )
             .unwrap();
     }
 
-    fn page(&self) -> Value {
-        self.run("return [document.title, document.body.dataset.link, document.body.innerText]")
+    fn describe_page(&self) -> Value {
+        self.execute_script(
+            "return [document.title, document.body.dataset.link, document.body.innerText]",
+        )
     }
 
     fn client(&self) -> &Client {
@@ -154,7 +163,7 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+impl Drop for TestBrowser {
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
             let _ = self.runtime.block_on(client.close());
@@ -166,9 +175,9 @@ impl Drop for Browser {
 
 /// A command of the browser's own protocol, which the driver passes on.
 #[derive(Debug)]
-struct Devtools(&'static str, Value);
+struct DevtoolsCommand(&'static str, Value);
 
-impl WebDriverCompatibleCommand for Devtools {
+impl WebDriverCompatibleCommand for DevtoolsCommand {
     fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
         base.join(&format!(
             "session/{}/goog/cdp/execute",
@@ -186,14 +195,14 @@ impl WebDriverCompatibleCommand for Devtools {
 
 /// A driver that listens, and its port; none if it ended before it did.
 fn start_driver() -> Option<(Child, u16)> {
-    let mut command = Command::new(DRIVER);
+    let mut command = Command::new(CHROMEDRIVER_PATH);
     command
         .arg("--port=0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0);
     let mut driver = command.spawn().unwrap();
-    let heard = port(driver.stdout.take().unwrap()).recv_timeout(SOON);
+    let heard = watch_driver_port(driver.stdout.take().unwrap()).recv_timeout(WAIT_LIMIT);
     if heard.is_err() {
         let _ = driver.kill();
         let _ = driver.wait();
@@ -202,7 +211,7 @@ fn start_driver() -> Option<(Child, u16)> {
 }
 
 /// The port that the driver tells. Its log is read to its end: a driver that cannot write stops.
-fn port(log: ChildStdout) -> Receiver<u16> {
+fn watch_driver_port(log: ChildStdout) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
@@ -217,7 +226,7 @@ fn port(log: ChildStdout) -> Receiver<u16> {
     receiver
 }
 
-fn capabilities(profile: &Path, language: &str) -> Value {
+fn build_capabilities(profile: &Path, language: &str) -> Value {
     let arguments = [
         "--headless=new".to_owned(),
         "--no-sandbox".to_owned(),

@@ -5,21 +5,21 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection.
-pub struct Client {
+pub struct RawHttpClient {
     stream: TcpStream,
     /// Bytes that have come and belong to no answer yet.
-    rest: Vec<u8>,
+    unread_bytes: Vec<u8>,
 }
 
 /// A status, and names in lower case with their values.
-pub type Head = (u16, Vec<(String, String)>);
+pub type RawResponseHead = (u16, Vec<(String, String)>);
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct RawResponse {
     /// The status.
     pub status: u16,
     /// Names in lower case, in the order in which they came.
@@ -28,7 +28,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl RawResponse {
     /// The value of a header that comes at most once.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -60,16 +60,16 @@ impl Answer {
     }
 }
 
-impl Client {
+impl RawHttpClient {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(READ_TIMEOUT)).unwrap();
         Self {
             stream,
-            rest: Vec::new(),
+            unread_bytes: Vec::new(),
         }
     }
 
@@ -94,41 +94,41 @@ impl Client {
             .set_write_timeout(Some(Duration::from_millis(50)))
             .unwrap();
         let sent = self.stream.write_all(bytes.as_ref());
-        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_write_timeout(Some(READ_TIMEOUT)).unwrap();
         !matches!(sent, Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
     /// Says that nothing more comes.
-    pub fn finish(&mut self) {
+    pub fn shutdown_write(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Asks for a path as a well-behaved client does; `headers` are whole lines without their end.
     #[track_caller]
-    pub fn ask(&mut self, method: &str, target: &str, headers: &[&str]) -> Answer {
+    pub fn send_request(&mut self, method: &str, target: &str, headers: &[&str]) -> RawResponse {
         let lines = [&["Host: test"], headers].concat().join("\r\n");
         self.send(format!("{method} {target} HTTP/1.1\r\n{lines}\r\n\r\n"));
-        self.answer(method)
+        self.read_response(method)
     }
 
     /// `GET`
     #[track_caller]
-    pub fn get(&mut self, target: &str) -> Answer {
-        self.ask("GET", target, &[])
+    pub fn get(&mut self, target: &str) -> RawResponse {
+        self.send_request("GET", target, &[])
     }
 
     /// The next answer, to a request of this method.
     #[track_caller]
-    pub fn answer(&mut self, method: &str) -> Answer {
-        self.next_answer(method)
+    pub fn read_response(&mut self, method: &str) -> RawResponse {
+        self.try_read_response(method)
             .expect("the connection ended without an answer")
     }
 
     /// The next answer, or none if the connection ends before one begins.
     #[track_caller]
-    pub fn next_answer(&mut self, method: &str) -> Option<Answer> {
-        let (status, headers) = self.next_head()?;
-        let mut answer = Answer {
+    pub fn try_read_response(&mut self, method: &str) -> Option<RawResponse> {
+        let (status, headers) = self.try_read_head()?;
+        let mut answer = RawResponse {
             status,
             headers,
             body: Vec::new(),
@@ -139,108 +139,112 @@ impl Client {
             .map(|text| text.parse::<usize>().unwrap());
         if !bodyless {
             let length = length.expect("an answer without Content-Length");
-            while self.rest.len() < length {
+            while self.unread_bytes.len() < length {
                 assert!(self.read_more(), "the connection ended in a body");
             }
-            answer.body = self.rest.drain(..length).collect();
+            answer.body = self.unread_bytes.drain(..length).collect();
         }
         Some(answer)
     }
 
     /// Every answer until the connection ends, which it must.
     #[track_caller]
-    pub fn answers_to_end(&mut self, method: &str) -> Vec<Answer> {
-        std::iter::from_fn(|| self.next_answer(method)).collect()
+    pub fn read_responses_to_end(&mut self, method: &str) -> Vec<RawResponse> {
+        std::iter::from_fn(|| self.try_read_response(method)).collect()
     }
 
     /// Whether the server has ended the connection, waiting at most that long.
-    pub fn is_ended_within(&mut self, limit: Duration) -> bool {
+    pub fn is_closed_within(&mut self, limit: Duration) -> bool {
         self.stream.set_read_timeout(Some(limit)).unwrap();
         let mut byte = [0];
         let ended = match self.stream.read(&mut byte) {
             Ok(0) => true,
             Ok(_) => {
-                self.rest.push(byte[0]);
+                self.unread_bytes.push(byte[0]);
                 false
             }
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         };
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
         ended
     }
 
     /// The head of an answer whose body has no end.
     #[track_caller]
-    pub fn head(&mut self) -> Head {
-        self.next_head()
+    pub fn read_head(&mut self) -> RawResponseHead {
+        self.try_read_head()
             .expect("the connection ended without an answer")
     }
 
     /// The next chunk of a body; none at its end, or at that of the connection.
     #[track_caller]
-    pub fn chunk(&mut self) -> Option<Vec<u8>> {
-        let line = self.take_through(b"\r\n")?;
+    pub fn read_chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.read_through(b"\r\n")?;
         let length =
             usize::from_str_radix(std::str::from_utf8(&line[..line.len() - 2]).unwrap(), 16)
                 .unwrap();
-        while self.rest.len() < length + 2 {
+        while self.unread_bytes.len() < length + 2 {
             if !self.read_more() {
                 return None;
             }
         }
-        let mut chunk: Vec<u8> = self.rest.drain(..length + 2).collect();
+        let mut chunk: Vec<u8> = self.unread_bytes.drain(..length + 2).collect();
         chunk.truncate(length);
         Some(chunk).filter(|chunk| !chunk.is_empty())
     }
 
     /// Reads on, whatever it is; how many bytes came.
-    pub fn next_bytes(&mut self) -> usize {
-        self.rest.clear();
-        if self.read_more() { self.rest.len() } else { 0 }
+    pub fn read_byte_count(&mut self) -> usize {
+        self.unread_bytes.clear();
+        if self.read_more() {
+            self.unread_bytes.len()
+        } else {
+            0
+        }
     }
 
-    fn next_head(&mut self) -> Option<Head> {
-        let head = self.take_through(b"\r\n\r\n")?;
+    fn try_read_head(&mut self) -> Option<RawResponseHead> {
+        let head = self.read_through(b"\r\n\r\n")?;
         Some(parse_head(
             std::str::from_utf8(&head[..head.len() - 4]).unwrap(),
         ))
     }
 
     /// What comes up to the end of this mark; none if the connection ends before anything does.
-    fn take_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
+    fn read_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
         let end = loop {
-            if let Some(at) = find(&self.rest, mark) {
+            if let Some(at) = find_subslice(&self.unread_bytes, mark) {
                 break at + mark.len();
             }
             if !self.read_more() {
                 assert!(
-                    self.rest.is_empty(),
+                    self.unread_bytes.is_empty(),
                     "the connection ended within {:?}",
-                    String::from_utf8_lossy(&self.rest)
+                    String::from_utf8_lossy(&self.unread_bytes)
                 );
                 return None;
             }
         };
-        Some(self.rest.drain(..end).collect())
+        Some(self.unread_bytes.drain(..end).collect())
     }
 
     fn read_more(&mut self) -> bool {
         let mut chunk = [0; 8192];
         match self.stream.read(&mut chunk) {
             Ok(count) => {
-                self.rest.extend_from_slice(&chunk[..count]);
+                self.unread_bytes.extend_from_slice(&chunk[..count]);
                 count > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => panic!(
                 "nothing came: {error}; so far {:?}",
-                String::from_utf8_lossy(&self.rest)
+                String::from_utf8_lossy(&self.unread_bytes)
             ),
         }
     }
 }
 
-fn parse_head(head: &str) -> Head {
+fn parse_head(head: &str) -> RawResponseHead {
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap();
     assert!(
@@ -254,7 +258,7 @@ fn parse_head(head: &str) -> Head {
     (status[9..12].parse().unwrap(), lines.map(header).collect())
 }
 
-fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+fn find_subslice(hay: &[u8], needle: &[u8]) -> Option<usize> {
     hay.windows(needle.len())
         .position(|window| window == needle)
 }

@@ -8,13 +8,13 @@ use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 /// Clients at work.
-pub struct Crowd {
+pub struct PollingClients {
     stop: Arc<AtomicBool>,
-    answers: Arc<AtomicUsize>,
+    response_count: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Result<(), String>>>,
 }
 
-impl Crowd {
+impl PollingClients {
     /// `size` clients that ask for `path` until they are called off. `lasting` ones keep their connection as long as the
     /// server does.
     pub fn new(size: usize, address: SocketAddr, path: &'static str, lasting: bool) -> Self {
@@ -23,7 +23,7 @@ impl Crowd {
             let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
             spawn(move || {
                 while !stop.load(Relaxed) {
-                    visit(address, path, lasting, &stop, &answers)?;
+                    poll_until_stopped(address, path, lasting, &stop, &answers)?;
                 }
                 Ok(())
             })
@@ -31,27 +31,27 @@ impl Crowd {
         Self {
             clients: (0..size).map(client).collect(),
             stop,
-            answers,
+            response_count: answers,
         }
     }
 
     /// How many good answers there were so far.
-    pub fn answers(&self) -> usize {
-        self.answers.load(Relaxed)
+    pub fn response_count(&self) -> usize {
+        self.response_count.load(Relaxed)
     }
 
     /// Calls them off; gives how many good answers there were, or what went wrong.
-    pub fn done(self) -> Result<usize, String> {
+    pub fn stop_and_count(self) -> Result<usize, String> {
         self.stop.store(true, Relaxed);
         self.clients
             .into_iter()
             .try_for_each(|client| client.join().unwrap())?;
-        Ok(self.answers.load(Relaxed))
+        Ok(self.response_count.load(Relaxed))
     }
 }
 
 /// One connection, for one answer or for as long as it lasts.
-fn visit(
+fn poll_until_stopped(
     address: SocketAddr,
     path: &str,
     lasting: bool,
@@ -71,7 +71,7 @@ fn visit(
         stream
             .write_all(request.as_bytes())
             .map_err(told("asking"))?;
-        let last = read(&mut reader)?;
+        let last = read_one_response(&mut reader)?;
         answers.fetch_add(1, Relaxed);
         if last {
             return Ok(());
@@ -81,7 +81,7 @@ fn visit(
 }
 
 /// Reads one whole 200; tells whether the connection ends with it.
-fn read(reader: &mut impl BufRead) -> Result<bool, String> {
+fn read_one_response(reader: &mut impl BufRead) -> Result<bool, String> {
     let (mut head, mut length, mut last) = (String::new(), 0, false);
     loop {
         let begun = head.len();

@@ -5,24 +5,24 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// The places in which it tells; the first part of the path chooses.
-pub const PLACES: &[&str] = &[
+pub const ECHO_PLACES: &[&str] = &[
     "data", "problem", "reason", "status", "head", "header", "html", "jsonp", "text", "filter",
     "redirect", "coding", "chunk", "early", "deep", "many", "retry",
 ];
 
 /// Listens on a free port of 127.0.0.1; it ends with the test's process.
-pub fn start() -> SocketAddr {
+pub fn start_echo_provider() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || tell(stream));
+            std::thread::spawn(move || serve_echo(stream));
         }
     });
     address
 }
 
-fn tell(mut stream: TcpStream) -> std::io::Result<()> {
+fn serve_echo(mut stream: TcpStream) -> std::io::Result<()> {
     let mut asked = Vec::new();
     let mut piece = [0; 4096];
     let whole = |asked: &[u8]| {
@@ -45,17 +45,17 @@ fn tell(mut stream: TcpStream) -> std::io::Result<()> {
         }
     };
     let place = asked.split(['/', '?']).nth(1).unwrap_or_default();
-    stream.write_all(&answer(place, &asked))?;
+    stream.write_all(&build_echo_response(place, &asked))?;
     stream.shutdown(std::net::Shutdown::Write)?;
     while stream.read(&mut piece)? > 0 {}
     Ok(())
 }
 
 /// An answer that holds all of `asked` in that place.
-fn answer(place: &str, asked: &str) -> Vec<u8> {
+fn build_echo_response(place: &str, asked: &str) -> Vec<u8> {
     let line = asked.replace(['\r', '\n'], " ");
     let json = serde_json::to_string(asked).unwrap();
-    let escaped = cautious(&json);
+    let escaped = escape_markup_in_json(&json);
     let text = match place {
         "problem" => {
             format!(
@@ -92,7 +92,7 @@ fn answer(place: &str, asked: &str) -> Vec<u8> {
 }
 
 /// JSON as writers have it who escape `/` and whatever is not ASCII.
-fn cautious(json: &str) -> String {
+fn escape_markup_in_json(json: &str) -> String {
     let mut cautious = String::new();
     for c in json.replace('/', "\\/").chars() {
         if c.is_ascii() {

@@ -17,22 +17,22 @@ pub mod stub;
 use std::path::Path;
 use std::time::Duration;
 
-use resumen::domain::{Name, Provider, Request};
-use resumen::store::{StateFile, StoreError};
+use resumen::domain::{Name, Provider, ProviderRequest};
+use resumen::store::{StateFile, StateFileError};
 
 /// A state file that this process may write.
-pub fn claimed(path: &Path) -> StateFile {
+pub fn open_claimed_state_file(path: &Path) -> StateFile {
     let file = StateFile::new(path);
-    claim(&file);
+    claim_with_retry(&file);
     file
 }
 
 /// Waits until this process may write the file: one that another test starts meanwhile holds a copy of every lock until
 /// it has become another program.
-pub fn claim(file: &StateFile) {
+pub fn claim_with_retry(file: &StateFile) {
     for _ in 0..500 {
-        match file.claim() {
-            Err(StoreError::Busy(_)) => std::thread::sleep(Duration::from_millis(10)),
+        match file.acquire_write_lock() {
+            Err(StateFileError::Busy(_)) => std::thread::sleep(Duration::from_millis(10)),
             other => return assert!(other.unwrap()),
         }
     }
@@ -40,17 +40,17 @@ pub fn claim(file: &StateFile) {
 }
 
 /// A provider at `url` with every default.
-pub fn plain_provider(url: &str) -> Provider {
+pub fn default_provider_at(url: &str) -> Provider {
     Provider {
         name: Name::new("provider").unwrap(),
         extract: ".".into(),
-        request: Request {
+        request: ProviderRequest {
             url: url.parse().unwrap(),
             method: "GET".into(),
             headers: Vec::new(),
             body: None,
             allow_private: false,
-            ca: None,
+            ca_pem: None,
             proxy: None,
             max_body: 1 << 20,
         },

@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 
-use super::client::Answer;
+use super::client::RawResponse;
 
-const HERE: &str = "mem:///openapi.json";
+const DOCUMENT_URI: &str = "mem:///openapi.json";
 
 /// Fields that belong to the connection and the message, not to the answer.
-const HOP: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
+const HOP_BY_HOP_HEADERS: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
 
 /// An `OpenAPI` document.
-pub struct Document {
+pub struct OpenApiDocument {
     /// As it came.
     pub value: Value,
     schemas: Schemas,
@@ -21,7 +21,7 @@ pub struct Document {
     compiled: HashMap<String, SchemaIndex>,
 }
 
-impl Document {
+impl OpenApiDocument {
     /// This document. Objects of its schemas are taken to have no members but those that are described, so that nothing
     /// undescribed goes unseen.
     pub fn new(value: Value) -> Self {
@@ -30,10 +30,10 @@ impl Document {
             .as_object_mut()
             .unwrap()
             .values_mut()
-            .for_each(close);
+            .for_each(forbid_additional_properties);
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
-        compiler.add_resource(HERE, closed).unwrap();
+        compiler.add_resource(DOCUMENT_URI, closed).unwrap();
         Self {
             value,
             schemas: Schemas::new(),
@@ -53,7 +53,7 @@ impl Document {
     }
 
     /// The path's pattern that a target belongs to.
-    pub fn pattern(&self, target: &str) -> Option<String> {
+    pub fn matching_path(&self, target: &str) -> Option<String> {
         let path = target.split('?').next().unwrap();
         let exact = self.paths().into_iter().find(|known| *known == path);
         let pattern = |known: &&str| {
@@ -78,14 +78,19 @@ impl Document {
     }
 
     /// What is wrong about an answer, by the description of `method` at the path of this pattern.
-    pub fn check(&mut self, path: &str, method: &str, answer: &Answer) -> Result<(), String> {
+    pub fn check_operation(
+        &mut self,
+        path: &str,
+        method: &str,
+        answer: &RawResponse,
+    ) -> Result<(), String> {
         let status = answer.status.to_string();
         let mut tokens = ["paths", path, method, "responses", &status]
             .map(str::to_owned)
             .to_vec();
         let reference = self
             .value
-            .pointer(&pointer(&tokens))
+            .pointer(&json_pointer(&tokens))
             .and_then(|response| response["$ref"].as_str());
         if let Some(place) = reference {
             tokens = place.split('/').skip(1).map(str::to_owned).collect();
@@ -94,12 +99,16 @@ impl Document {
     }
 
     /// What is wrong about an answer, by the response that stands at these keys.
-    pub fn check_response(&mut self, tokens: &[String], answer: &Answer) -> Result<(), String> {
+    pub fn check_response(
+        &mut self,
+        tokens: &[String],
+        answer: &RawResponse,
+    ) -> Result<(), String> {
         let response = self
             .value
-            .pointer(&pointer(tokens))
+            .pointer(&json_pointer(tokens))
             .ok_or(format!("status {} is not described", answer.status))?;
-        self.check_headers(response, answer)?;
+        self.check_response_headers(response, answer)?;
         let Some(content) = response.get("content") else {
             return if answer.body.is_empty() {
                 Ok(())
@@ -132,13 +141,13 @@ impl Document {
             Value::String(String::from_utf8_lossy(&answer.body).into_owned())
         };
         let tokens = [tokens, &["content".into(), key, "schema".into()]].concat();
-        self.validate(&pointer(&tokens), &body)
+        self.validate(&json_pointer(&tokens), &body)
     }
 
     /// What is wrong about a value, by the schema at this pointer.
     pub fn validate(&mut self, pointer: &str, value: &Value) -> Result<(), String> {
         let compiled = self.compiled.entry(pointer.to_owned()).or_insert_with(|| {
-            let place = format!("{HERE}#{pointer}");
+            let place = format!("{DOCUMENT_URI}#{pointer}");
             self.compiler
                 .compile(&place, &mut self.schemas)
                 .unwrap_or_else(|error| panic!("{place}: {error:#}"))
@@ -148,7 +157,7 @@ impl Document {
             .map_err(|error| format!("{error:#}\nin {value:#}"))
     }
 
-    fn check_headers(&self, response: &Value, answer: &Answer) -> Result<(), String> {
+    fn check_response_headers(&self, response: &Value, answer: &RawResponse) -> Result<(), String> {
         let empty = json!({});
         let described = response
             .get("headers")
@@ -156,7 +165,7 @@ impl Document {
             .as_object()
             .unwrap();
         for (name, _) in &answer.headers {
-            let ours = !HOP.contains(&&**name) && name != "content-type";
+            let ours = !HOP_BY_HOP_HEADERS.contains(&&**name) && name != "content-type";
             if ours
                 && !described
                     .keys()
@@ -180,16 +189,16 @@ impl Document {
 }
 
 /// No members but those that are described.
-fn close(schema: &mut Value) {
+fn forbid_additional_properties(schema: &mut Value) {
     if let Value::Object(members) = schema {
-        members.values_mut().for_each(close);
+        members.values_mut().for_each(forbid_additional_properties);
         if members.contains_key("properties") && !members.contains_key("additionalProperties") {
             members.insert("additionalProperties".into(), json!(false));
         }
     }
 }
 
-fn pointer(tokens: &[String]) -> String {
+fn json_pointer(tokens: &[String]) -> String {
     let tokens: Vec<String> = tokens
         .iter()
         .map(|token| token.replace('~', "~0").replace('/', "~1"))

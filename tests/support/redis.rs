@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long it may take to start.
-const LIMIT: Duration = Duration::from_secs(20);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A Redis that keeps nothing on the disk.
-pub struct Redis {
+pub struct RedisServer {
     /// Where it listens.
     pub address: SocketAddr,
     folder: TempDir,
@@ -22,7 +22,7 @@ pub struct Redis {
     child: Option<Child>,
 }
 
-impl Redis {
+impl RedisServer {
     #[allow(
         clippy::print_stderr,
         reason = "whoever reads the output of the tests is to know"
@@ -44,11 +44,11 @@ impl Redis {
             eprintln!("left out: redis-server is not installed");
             return None;
         }
-        Some(Self::at(free_address(), options))
+        Some(Self::start_at(free_address(), options))
     }
 
     /// Starts one at this address.
-    pub fn at(address: SocketAddr, options: &[&str]) -> Self {
+    pub fn start_at(address: SocketAddr, options: &[&str]) -> Self {
         let options = options.iter().map(ToString::to_string).collect();
         let mut redis = Self {
             address,
@@ -56,7 +56,7 @@ impl Redis {
             options,
             child: None,
         };
-        redis.revive();
+        redis.restart();
         redis
     }
 
@@ -66,7 +66,7 @@ impl Redis {
     }
 
     /// Starts it again, empty.
-    pub fn revive(&mut self) {
+    pub fn restart(&mut self) {
         let (port, host) = (
             self.address.port().to_string(),
             self.address.ip().to_string(),
@@ -92,8 +92,8 @@ impl Redis {
             .stdin(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let clock = Clock::start();
-        let by = clock.instant() + LIMIT;
-        while self.try_ask(&["PING"]).is_none() {
+        let by = clock.instant() + REDIS_TIMEOUT;
+        while self.try_execute(&["PING"]).is_none() {
             assert!(clock.instant() < by, "redis-server does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -108,23 +108,23 @@ impl Redis {
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub fn send_signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
     /// Its socket file.
-    pub fn socket(&self) -> std::path::PathBuf {
+    pub fn socket_path(&self) -> std::path::PathBuf {
         self.folder.path().join("redis.sock")
     }
 
     /// The raw answer to a command.
-    pub fn ask(&self, words: &[&str]) -> String {
-        self.try_ask(words).unwrap()
+    pub fn execute(&self, words: &[&str]) -> String {
+        self.try_execute(words).unwrap()
     }
 
-    fn try_ask(&self, words: &[&str]) -> Option<String> {
+    fn try_execute(&self, words: &[&str]) -> Option<String> {
         let mut stream = TcpStream::connect(self.address).ok()?;
-        stream.set_read_timeout(Some(LIMIT)).ok()?;
+        stream.set_read_timeout(Some(REDIS_TIMEOUT)).ok()?;
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
             let _ = write!(request, "${}\r\n{word}\r\n", word.len());
@@ -138,7 +138,7 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }

@@ -11,22 +11,22 @@ use resumen::clock::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{LIMIT, Program, command, get};
+use crate::program::{PROCESS_TIMEOUT, TestProcess, http_get, program_command};
 
 /// What all replicas of a fleet are configured with.
-pub struct Fleet {
+pub struct ReplicaCluster {
     folder: TempDir,
 }
 
 /// One of them.
-pub struct Replica {
+pub struct TestReplica {
     /// The process.
-    pub program: Program,
+    pub process: TestProcess,
     /// Where it listens.
-    pub base: String,
+    pub base_url: String,
 }
 
-impl Fleet {
+impl ReplicaCluster {
     /// Replicas that share by the Redis at `url` under `prefix`, with these sources.
     pub fn new(url: &str, prefix: &str, sources: &str) -> Self {
         let text = format!(
@@ -41,20 +41,24 @@ impl Fleet {
     }
 
     /// Replicas launched from now on listen at all addresses of their machine.
-    pub fn listen_everywhere(&self) {
+    pub fn bind_all_addresses(&self) {
         let path = self.folder.path().join("resumen.toml");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("127.0.0.1:0", "0.0.0.0:0")).unwrap();
     }
 
     /// One more replica.
-    pub fn launch(&self) -> Replica {
-        self.launch_by(&[], &[])
+    pub fn start_replica(&self) -> TestReplica {
+        self.start_replica_through(&[], &[])
     }
 
     /// One more, started by another program (`faketime …`), with these variables.
-    pub fn launch_by(&self, starter: &[&str], variables: &[(&str, &str)]) -> Replica {
-        let mut own = command(&["serve", "--config", "resumen.toml"], variables);
+    pub fn start_replica_through(
+        &self,
+        starter: &[&str],
+        variables: &[(&str, &str)],
+    ) -> TestReplica {
+        let mut own = program_command(&["serve", "--config", "resumen.toml"], variables);
         if let [first, rest @ ..] = starter {
             let program = own.get_program().to_owned();
             let mut other = std::process::Command::new(first);
@@ -70,8 +74,8 @@ impl Fleet {
             own = other;
         }
         own.current_dir(&self.folder);
-        let program = Program::start(&mut own);
-        let line = program.err_line("listens");
+        let program = TestProcess::start(&mut own);
+        let line = program.wait_for_stderr_line("listens");
         let address = line
             .split("address=")
             .nth(1)
@@ -80,40 +84,40 @@ impl Fleet {
             .next()
             .unwrap();
         let address = address.replace("0.0.0.0", "127.0.0.1");
-        Replica {
-            base: format!("http://{address}"),
-            program,
+        TestReplica {
+            base_url: format!("http://{address}"),
+            process: program,
         }
     }
 
     /// That many, all of which see each other.
-    pub fn launch_all(&self, count: usize) -> Vec<Replica> {
-        let replicas: Vec<Replica> = (0..count).map(|_| self.launch()).collect();
+    pub fn start_replicas(&self, count: usize) -> Vec<TestReplica> {
+        let replicas: Vec<TestReplica> = (0..count).map(|_| self.start_replica()).collect();
         for replica in &replicas {
-            replica.until("resumen_fleet_replicas", |seen| seen > count as f64 - 0.5);
+            replica.wait_for_metric("resumen_fleet_replicas", |seen| seen > count as f64 - 0.5);
         }
         replicas
     }
 }
 
-impl Replica {
+impl TestReplica {
     /// The same, asked at another address of its machine.
-    pub fn seen_at(self, host: &str) -> Self {
-        let port = self.base.rsplit(':').next().unwrap();
+    pub fn with_host(self, host: &str) -> Self {
+        let port = self.base_url.rsplit(':').next().unwrap();
         Self {
-            base: format!("http://{host}:{port}"),
-            program: self.program,
+            base_url: format!("http://{host}:{port}"),
+            process: self.process,
         }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.base.trim_start_matches("http://").parse().unwrap()
+        self.base_url.trim_start_matches("http://").parse().unwrap()
     }
 
     /// The value of a series of `/metrics`, named with its labels.
-    pub fn metric(&self, series: &str) -> f64 {
-        let page = get(&self.base, "/metrics").body;
+    pub fn metric_value(&self, series: &str) -> f64 {
+        let page = http_get(&self.base_url, "/metrics").body;
         let line = page
             .lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -123,59 +127,59 @@ impl Replica {
     }
 
     /// Waits until a series has a value that pleases.
-    pub fn until(&self, series: &str, pleases: impl Fn(f64) -> bool) {
-        until(series, || pleases(self.metric(series)));
+    pub fn wait_for_metric(&self, series: &str, pleases: impl Fn(f64) -> bool) {
+        wait_for(series, || pleases(self.metric_value(series)));
     }
 
     /// The JSON at `path`.
-    pub fn json(&self, path: &str) -> Value {
-        let answer = get(&self.base, path);
+    pub fn get_json(&self, path: &str) -> Value {
+        let answer = http_get(&self.base_url, path);
         assert_eq!(answer.status, 200, "{answer:?}");
         serde_json::from_str(&answer.body).unwrap()
     }
 
     /// What `/resumen` says of the source `a`.
-    pub fn a(&self) -> Value {
-        self.json("/resumen")["resultados"]["a"].take()
+    pub fn source_a(&self) -> Value {
+        self.get_json("/resumen")["resultados"]["a"].take()
     }
 
     /// How long ago the reading of `a` was asked for, in milliseconds.
-    pub fn age(&self) -> i64 {
-        self.a()["age_ms"].as_i64().unwrap()
+    pub fn age_of_a(&self) -> i64 {
+        self.source_a()["age_ms"].as_i64().unwrap()
     }
 }
 
 /// A client that polls a replica ten times a second and wants good and fresh data every time.
-pub struct Poller {
+pub struct FreshnessPoller {
     stop: Arc<AtomicBool>,
-    client: JoinHandle<Result<Polled, String>>,
+    client: JoinHandle<Result<PollSummary, String>>,
 }
 
 /// What it saw.
 #[derive(Debug, Default)]
-pub struct Polled {
+pub struct PollSummary {
     /// How many answers.
-    pub answers: usize,
+    pub responses: usize,
     /// The greatest age of `a`, in milliseconds.
     pub oldest: i64,
 }
 
-impl Poller {
+impl FreshnessPoller {
     /// Polls until it is called off.
-    pub fn new(replica: &Replica) -> Self {
-        let (stop, base) = (Arc::<AtomicBool>::default(), replica.base.clone());
+    pub fn new(replica: &TestReplica) -> Self {
+        let (stop, base) = (Arc::<AtomicBool>::default(), replica.base_url.clone());
         let until = Arc::clone(&stop);
         let client = spawn(move || {
-            let mut polled = Polled::default();
+            let mut polled = PollSummary::default();
             while !until.load(Relaxed) {
-                let answer = get(&base, "/resumen");
+                let answer = http_get(&base, "/resumen");
                 let body: Value = serde_json::from_str(&answer.body)
                     .map_err(|error| format!("{error}: {answer:?}"))?;
                 let a = &body["resultados"]["a"];
                 if answer.status != 200 || a["ok"] != true || a["stale"] != false {
                     return Err(format!("{answer:?}"));
                 }
-                polled.answers += 1;
+                polled.responses += 1;
                 polled.oldest = polled.oldest.max(a["age_ms"].as_i64().unwrap_or(i64::MAX));
                 std::thread::sleep(Duration::from_millis(100));
             }
@@ -185,16 +189,16 @@ impl Poller {
     }
 
     /// Calls it off; what it saw, or the first answer that was not good.
-    pub fn done(self) -> Polled {
+    pub fn stop_and_summarise(self) -> PollSummary {
         self.stop.store(true, Relaxed);
         self.client.join().unwrap().unwrap()
     }
 }
 
 /// Waits until `done`.
-pub fn until(what: &str, done: impl Fn() -> bool) {
+pub fn wait_for(what: &str, done: impl Fn() -> bool) {
     let clock = Clock::start();
-    let by = clock.instant() + LIMIT * 2;
+    let by = clock.instant() + PROCESS_TIMEOUT * 2;
     while !done() {
         assert!(clock.instant() < by, "it never came: {what}");
         std::thread::sleep(Duration::from_millis(10));

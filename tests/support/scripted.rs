@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use resumen::app::{Engine, Gear};
+use resumen::app::{AppCore, CoreDeps};
 use resumen::clock::{Clock, Deadline};
-use resumen::domain::{Code, Failure, Kind, Name, Pace, Provider, Request, Shelf, Source};
+use resumen::domain::{
+    Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind,
+};
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchError, Payload};
 use resumen::store::shared::SharedStore;
@@ -19,32 +21,36 @@ use tokio_util::task::TaskTracker;
 
 /// What a provider does with one call.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub enum ScriptedAction {
     /// Answers this JSON after that long.
-    Answer(&'static str, Duration),
+    Respond(&'static str, Duration),
     /// Fails with this code after that long.
     Fail(Code, Duration),
     /// Answers 429 and wants to be left alone that long.
-    Hold(Duration),
+    RateLimit(Duration),
     /// Says nothing until the deadline.
-    Silent,
+    TimeOut,
     /// Has a bug.
     Panic,
 }
 
-type Script = Box<dyn Fn(usize) -> Act + Send + Sync>;
+type ActionScript = Box<dyn Fn(usize) -> ScriptedAction + Send + Sync>;
 
 /// Providers by name; each call is noted with its instant.
 #[derive(Default)]
-pub struct Scripted {
-    scripts: Mutex<HashMap<String, Script>>,
+pub struct ScriptedFetch {
+    scripts: Mutex<HashMap<String, ActionScript>>,
     calls: Mutex<Vec<(String, Instant)>>,
     cancelled: Arc<Mutex<Vec<String>>>,
 }
 
-impl Scripted {
+impl ScriptedFetch {
     /// Sets what the provider of this name does at its n-th call.
-    pub fn script(&self, provider: &str, act: impl Fn(usize) -> Act + Send + Sync + 'static) {
+    pub fn set_script(
+        &self,
+        provider: &str,
+        act: impl Fn(usize) -> ScriptedAction + Send + Sync + 'static,
+    ) {
         self.scripts
             .lock()
             .unwrap()
@@ -52,7 +58,7 @@ impl Scripted {
     }
 
     /// When the provider of this name was called.
-    pub fn calls(&self, provider: &str) -> Vec<Instant> {
+    pub fn call_times(&self, provider: &str) -> Vec<Instant> {
         self.calls
             .lock()
             .unwrap()
@@ -63,14 +69,14 @@ impl Scripted {
     }
 
     /// Whose calls were dropped before they ended.
-    pub fn cancelled(&self) -> Vec<String> {
+    pub fn cancelled_calls(&self) -> Vec<String> {
         self.cancelled.lock().unwrap().clone()
     }
 }
 
-struct Unless(Option<(String, Arc<Mutex<Vec<String>>>)>);
+struct RecordCancelled(Option<(String, Arc<Mutex<Vec<String>>>)>);
 
-impl Drop for Unless {
+impl Drop for RecordCancelled {
     fn drop(&mut self) {
         if let Some((name, list)) = self.0.take() {
             list.lock().unwrap().push(name);
@@ -78,7 +84,7 @@ impl Drop for Unless {
     }
 }
 
-impl Fetch for Scripted {
+impl Fetch for ScriptedFetch {
     async fn fetch(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
         let name = provider.name.to_string();
         let act = {
@@ -91,7 +97,7 @@ impl Fetch for Scripted {
             calls.push((name.clone(), Instant::now()));
             self.scripts.lock().unwrap()[&name](number)
         };
-        let mut dropped = Unless(Some((name, Arc::clone(&self.cancelled))));
+        let mut dropped = RecordCancelled(Some((name, Arc::clone(&self.cancelled))));
         let fail = |code, retry_after| {
             Err(FetchError {
                 failure: Failure::new(code, "scripted"),
@@ -99,20 +105,20 @@ impl Fetch for Scripted {
             })
         };
         let result = match act {
-            Act::Answer(json, after) => {
+            ScriptedAction::Respond(json, after) => {
                 sleep(after).await;
                 Ok(Payload(Bytes::from_static(json.as_bytes())))
             }
-            Act::Fail(code, after) => {
+            ScriptedAction::Fail(code, after) => {
                 sleep(after).await;
                 fail(code, None)
             }
-            Act::Hold(span) => fail(Code::RateLimited, Some(span)),
-            Act::Silent => {
+            ScriptedAction::RateLimit(span) => fail(Code::RateLimited, Some(span)),
+            ScriptedAction::TimeOut => {
                 sleep_until(deadline.at).await;
                 fail(Code::Timeout, None)
             }
-            Act::Panic => panic!("scripted panic"),
+            ScriptedAction::Panic => panic!("scripted panic"),
         };
         dropped.0 = None;
         result
@@ -120,14 +126,14 @@ impl Fetch for Scripted {
 }
 
 /// A name.
-pub fn name(text: &str) -> Name {
+pub fn test_name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
 /// A pace of 15 s with a timeout of 4 s and a least interval of 1 s.
-pub fn pace() -> Pace {
+pub fn test_schedule() -> Schedule {
     let seconds = Duration::from_secs;
-    Pace {
+    Schedule {
         interval: seconds(15),
         timeout: seconds(4),
         min_interval: seconds(1),
@@ -136,142 +142,153 @@ pub fn pace() -> Pace {
 }
 
 /// A provider whose filter is `.`
-pub fn provider(text: &str) -> Provider {
-    let request = Request {
+pub fn test_provider(text: &str) -> Provider {
+    let request = ProviderRequest {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         method: "GET".into(),
         headers: Vec::new(),
         body: None,
         allow_private: false,
-        ca: None,
+        ca_pem: None,
         proxy: None,
         max_body: 1 << 20,
     };
     Provider {
-        name: name(text),
+        name: test_name(text),
         request,
         extract: ".".into(),
     }
 }
 
 /// A source of these providers.
-pub fn source(text: &str, providers: &[&str], pace: Pace) -> Arc<Source> {
-    let shelf = Shelf {
+pub fn test_source(text: &str, providers: &[&str], pace: Schedule) -> Arc<Source> {
+    let shelf = FreshnessPolicy {
         ttl: pace.interval * 2 + pace.timeout,
         max_stale: Duration::from_secs(3600),
     };
-    let providers = providers.iter().map(|p| provider(p)).collect();
+    let providers = providers.iter().map(|p| test_provider(p)).collect();
     Arc::new(Source {
-        name: name(text),
-        kind: Kind::Fetched { providers, pace },
-        shelf,
+        name: test_name(text),
+        kind: SourceKind::Fetched {
+            providers,
+            schedule: pace,
+        },
+        freshness_policy: shelf,
         attribution: None,
     })
 }
 
 /// A source derived from others.
-pub fn derived(text: &str, from: &[&str], filter: &str) -> Arc<Source> {
-    let shelf = Shelf {
+pub fn test_derived_source(text: &str, from: &[&str], filter: &str) -> Arc<Source> {
+    let shelf = FreshnessPolicy {
         ttl: Duration::from_secs(34),
         max_stale: Duration::from_secs(3600),
     };
-    let kind = Kind::Derived {
-        from: from.iter().map(|n| name(n)).collect(),
+    let kind = SourceKind::Derived {
+        inputs: from.iter().map(|n| test_name(n)).collect(),
         extract: filter.into(),
     };
     Arc::new(Source {
-        name: name(text),
+        name: test_name(text),
         kind,
-        shelf,
+        freshness_policy: shelf,
         attribution: None,
     })
 }
 
 /// An engine over scripted providers on the test's own runtime.
-pub struct Rig {
+pub struct TestCore {
     /// The providers.
-    pub providers: Arc<Scripted>,
+    pub providers: Arc<ScriptedFetch>,
     /// What is tested.
-    pub engine: Engine<Scripted>,
+    pub core: AppCore<ScriptedFetch>,
 }
 
-impl Rig {
+impl TestCore {
     /// An engine that fetches for live rounds only.
-    pub fn idle(sources: &[Arc<Source>], providers: Scripted) -> Self {
-        let (gear, providers) = gear(providers);
+    pub fn idle(sources: &[Arc<Source>], providers: ScriptedFetch) -> Self {
+        let (gear, providers) = core_deps(providers);
         Self {
-            engine: Engine::idle(gear, sources, Duration::from_secs(4)).unwrap(),
+            core: AppCore::build_on_demand(gear, sources, Duration::from_secs(4)).unwrap(),
             providers,
         }
     }
 
     /// An engine that runs its schedule.
-    pub fn start(sources: &[Arc<Source>], providers: Scripted) -> Self {
-        let (gear, providers) = gear(providers);
+    pub fn start(sources: &[Arc<Source>], providers: ScriptedFetch) -> Self {
+        let (gear, providers) = core_deps(providers);
         Self {
-            engine: Engine::start(gear, sources, Duration::from_secs(4)).unwrap(),
+            core: AppCore::start(gear, sources, Duration::from_secs(4)).unwrap(),
             providers,
         }
     }
 
     /// One of several replicas that share `store`, on this clock, until `stop`.
-    pub fn replica(
+    pub fn start_replica(
         sources: &[Arc<Source>],
-        providers: &Arc<Scripted>,
+        providers: &Arc<ScriptedFetch>,
         clock: Clock,
         store: Arc<dyn SharedStore>,
         stop: CancellationToken,
     ) -> Self {
-        let gear = Gear {
+        let gear = CoreDeps {
             fetch: Arc::clone(providers),
             clock,
             stop,
-            shared: Some((store, Arc::new(|| {}))),
-            ..gear(Scripted::default()).0
+            shared_store: Some((store, Arc::new(|| {}))),
+            ..core_deps(ScriptedFetch::default()).0
         };
-        let engine = Engine::start(gear, sources, Duration::from_secs(4)).unwrap();
+        let engine = AppCore::start(gear, sources, Duration::from_secs(4)).unwrap();
         Self {
-            engine,
+            core: engine,
             providers: Arc::clone(providers),
         }
     }
 
     /// A live round over these sources, as the JSON of its answer.
-    pub async fn live(&self, names: &[&str], timeout: Duration) -> Value {
-        let names: Vec<Name> = names.iter().map(|n| name(n)).collect();
+    pub async fn live_results(&self, names: &[&str], timeout: Duration) -> Value {
+        let names: Vec<Name> = names.iter().map(|n| test_name(n)).collect();
         let round = self
-            .engine
+            .core
             .live
-            .gather(&names, Duration::ZERO, self.engine.clock.deadline(timeout))
+            .fetch_sources(&names, Duration::ZERO, self.core.clock.deadline(timeout))
             .await;
-        let mode = resumen::render::Mode::Live {
+        let mode = resumen::render::RenderMode::Live {
             timeout,
-            notes: &round.notes,
-            collapsed: round.collapsed,
+            source_results: &round.notes,
+            is_collapsed: round.was_collapsed,
         };
-        let now = self.engine.clock.now();
-        let rendering = resumen::render::render(&round.snapshot, &round.selection, &mode, now);
+        let now = self.core.clock.now();
+        let rendering =
+            resumen::render::render_summary(&round.snapshot, &round.positions, &mode, now);
         serde_json::from_slice(&rendering.body).unwrap()
     }
 
     /// The whole snapshot, as the JSON of its answer.
-    pub fn now(&self) -> Value {
-        serde_json::from_slice(&self.engine.cache.current(self.engine.clock.now()).body).unwrap()
+    pub fn current_results(&self) -> Value {
+        serde_json::from_slice(
+            &self
+                .core
+                .cache
+                .current_rendering(self.core.clock.now())
+                .body,
+        )
+        .unwrap()
     }
 }
 
-fn gear(providers: Scripted) -> (Gear<Scripted>, Arc<Scripted>) {
+fn core_deps(providers: ScriptedFetch) -> (CoreDeps<ScriptedFetch>, Arc<ScriptedFetch>) {
     let providers = Arc::new(providers);
-    let gear = Gear {
+    let gear = CoreDeps {
         fetch: Arc::clone(&providers),
         extractor: Extractor::default(),
         clock: Clock::start(),
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
-        witness: Arc::new(|_| {}),
-        state: None,
-        shared: None,
+        outcome_observer: Arc::new(|_| {}),
+        state_file: None,
+        shared_store: None,
     };
     (gear, providers)
 }

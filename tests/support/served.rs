@@ -5,27 +5,27 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use resumen::app::{Service, Start};
+use resumen::app::{AppService, ServiceOptions};
 use resumen::clock::Clock;
 use resumen::config::{Config, parse};
 use resumen::fetch::HttpFetch;
-use resumen::http::Listener;
+use resumen::http::HttpListener;
 use serde_json::Value;
 
 /// How long a test waits for what must come soon.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running service, stopped when dropped.
-pub struct Served {
+pub struct TestApp {
     /// Where it listens.
     pub address: SocketAddr,
     /// The service itself.
-    pub service: Service,
+    pub service: AppService,
 }
 
 /// An answer as a client sees it.
 #[derive(Debug)]
-pub struct Reply {
+pub struct TestResponse {
     /// The status.
     pub status: u16,
     /// The head, lower-cased names kept as they came.
@@ -35,39 +35,39 @@ pub struct Reply {
 }
 
 /// A valid configuration, or its problems as a panic.
-pub fn config(text: &str) -> Config {
+pub fn parse_test_config(text: &str) -> Config {
     parse(Path::new("resumen.toml"), text.as_bytes(), &|_| None)
         .unwrap_or_else(|report| panic!("{report}"))
 }
 
 /// A configuration of fetched sources without a state file: name and URL of each.
-pub fn sources(list: &[(&str, String)]) -> String {
+pub fn source_tables(list: &[(&str, String)]) -> String {
     let one = |(name, url): &(&str, String)| format!("[sources.{name}]\nurl = \"{url}\"\n");
     let all: String = list.iter().map(one).collect();
     format!("[store]\npath = \"\"\n{all}")
 }
 
-impl Served {
+impl TestApp {
     /// Starts what `text` configures, on a free port of 127.0.0.1.
     pub fn start(text: &str) -> Self {
-        Self::of(&config(text))
+        Self::start_with_config(&parse_test_config(text))
     }
 
     /// Starts what `text` configures, at this address.
-    pub fn at(address: SocketAddr, text: &str) -> Self {
-        Self::on(address, &config(text))
+    pub fn start_at(address: SocketAddr, text: &str) -> Self {
+        Self::start_on(address, &parse_test_config(text))
     }
 
     /// Starts this configuration, on a free port of 127.0.0.1.
-    pub fn of(config: &Config) -> Self {
-        Self::on(([127, 0, 0, 1], 0).into(), config)
+    pub fn start_with_config(config: &Config) -> Self {
+        Self::start_on(([127, 0, 0, 1], 0).into(), config)
     }
 
-    fn on(address: SocketAddr, config: &Config) -> Self {
-        let listener = Listener::bind(address, false).unwrap();
-        let service = Service::start(
+    fn start_on(address: SocketAddr, config: &Config) -> Self {
+        let listener = HttpListener::bind(address, false).unwrap();
+        let service = AppService::start(
             config,
-            Start {
+            ServiceOptions {
                 listener,
                 clock: Clock::start(),
                 revision: "",
@@ -81,14 +81,14 @@ impl Served {
     }
 
     /// Starts this configuration with this way of asking providers.
-    pub fn with_fetch(config: &Config, fetch: HttpFetch) -> Self {
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let start = Start {
+    pub fn start_with_fetch(config: &Config, fetch: HttpFetch) -> Self {
+        let listener = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
+        let start = ServiceOptions {
             listener,
             clock: Clock::start(),
             revision: "",
         };
-        let service = Service::with_fetch(config, start, fetch).unwrap();
+        let service = AppService::with_fetch(config, start, fetch).unwrap();
         Self {
             address: service.address(),
             service,
@@ -96,34 +96,34 @@ impl Served {
     }
 
     /// One request on a connection of its own.
-    pub fn get(&self, path: &str) -> Reply {
-        self.ask(&format!(
+    pub fn get(&self, path: &str) -> TestResponse {
+        self.send_raw(&format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
         ))
     }
 
     /// These bytes on a connection of their own; the answer to its end.
-    pub fn ask(&self, request: &str) -> Reply {
+    pub fn send_raw(&self, request: &str) -> TestResponse {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(SOON * 4)).unwrap();
+        stream.set_read_timeout(Some(WAIT_LIMIT * 4)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
-        Reply::read(&bytes)
+        TestResponse::parse_bytes(&bytes)
     }
 
     /// The body of `path`, as JSON.
-    pub fn json(&self, path: &str) -> Value {
+    pub fn get_json(&self, path: &str) -> Value {
         let reply = self.get(path);
         serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
     }
 
     /// The first answer of `path` that pleases `wanted`.
-    pub fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_for_json(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let clock = Clock::start();
-        let by = clock.instant() + SOON;
+        let by = clock.instant() + WAIT_LIMIT;
         loop {
-            let answer = self.json(path);
+            let answer = self.get_json(path);
             if wanted(&answer) {
                 return answer;
             }
@@ -133,8 +133,8 @@ impl Served {
     }
 }
 
-impl Reply {
-    fn read(bytes: &[u8]) -> Self {
+impl TestResponse {
+    fn parse_bytes(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(bytes)));
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();

@@ -6,122 +6,131 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::domain::{Identity, Time};
+use resumen::domain::{SourceIdentity, Time};
 use resumen::store::shared::{
-    Beat, Landing, Lease, Letter, Notice, Opened, Pending, SEEN_FOR, SharedError, SharedSession,
-    SharedStore, Taken, Wish,
+    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, Notification, OpenedSession,
+    REPLICA_EXPIRY, SharedSession, SharedStore, SharedStoreError, SourceLease, StoreFuture,
+    StoredState,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
 /// As long as an operation takes at most before it counts as failed.
-const LIMIT: Duration = Duration::from_millis(200);
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The store.
-pub struct Simulated {
+pub struct SimulatedStore {
     clock: Clock,
-    state: Mutex<State>,
-    down: AtomicBool,
-    lost: AtomicUsize,
+    state: Mutex<SimulatedStoreState>,
+    is_down: AtomicBool,
+    lost_replies: AtomicUsize,
 }
 
 #[derive(Default)]
-struct State {
+struct SimulatedStoreState {
     /// Text and when it expires.
-    leases: HashMap<Identity, (String, Time)>,
-    letters: HashMap<Identity, (Time, Vec<u8>)>,
+    leases: HashMap<SourceIdentity, (String, Time)>,
+    stored_states: HashMap<SourceIdentity, (Time, Vec<u8>)>,
     replicas: HashMap<String, Time>,
-    listeners: Vec<(Arc<Cable>, UnboundedSender<Notice>)>,
+    listeners: Vec<(Arc<SimulatedLink>, UnboundedSender<Notification>)>,
 }
 
 /// What connects one replica to the store.
 #[derive(Default)]
-pub struct Cable {
-    cut: AtomicBool,
+pub struct SimulatedLink {
+    is_cut: AtomicBool,
 }
 
 /// The store as one replica sees it.
-pub struct Port {
-    store: Arc<Simulated>,
-    cable: Arc<Cable>,
+pub struct SimulatedConnection {
+    store: Arc<SimulatedStore>,
+    link: Arc<SimulatedLink>,
 }
 
-impl Cable {
+impl SimulatedLink {
     /// Cuts it, or mends it.
-    pub fn cut(&self, cut: bool) {
-        self.cut.store(cut, SeqCst);
+    pub fn set_cut(&self, cut: bool) {
+        self.is_cut.store(cut, SeqCst);
     }
 }
 
-impl Simulated {
+impl SimulatedStore {
     /// An empty store on this clock.
     pub fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
             state: Mutex::default(),
-            down: AtomicBool::new(false),
-            lost: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
+            lost_replies: AtomicUsize::new(0),
         })
     }
 
     /// The store as a replica at the end of this cable sees it.
-    pub fn port(self: &Arc<Self>, cable: &Arc<Cable>) -> Arc<Port> {
-        Arc::new(Port {
+    pub fn connect(self: &Arc<Self>, cable: &Arc<SimulatedLink>) -> Arc<SimulatedConnection> {
+        Arc::new(SimulatedConnection {
             store: Arc::clone(self),
-            cable: Arc::clone(cable),
+            link: Arc::clone(cable),
         })
     }
 
     /// Stops it, or starts it again; connections end with it.
-    pub fn down(&self, down: bool) {
-        self.down.store(down, SeqCst);
+    pub fn set_down(&self, down: bool) {
+        self.is_down.store(down, SeqCst);
         self.state.lock().unwrap().listeners.clear();
     }
 
     /// How many answers were lost although the store was there.
-    pub fn lost(&self) -> usize {
-        self.lost.load(SeqCst)
+    pub fn lost_reply_count(&self) -> usize {
+        self.lost_replies.load(SeqCst)
     }
 
     /// Forgets everything.
-    pub fn flush(&self) {
+    pub fn delete_everything(&self) {
         let mut state = self.state.lock().unwrap();
-        *state = State {
+        *state = SimulatedStoreState {
             listeners: std::mem::take(&mut state.listeners),
-            ..State::default()
+            ..SimulatedStoreState::default()
         };
     }
 
-    fn tell(state: &mut State, identity: Identity, token: &str, landed: bool) {
-        let notice = Notice {
+    fn notify_listeners(
+        state: &mut SimulatedStoreState,
+        identity: SourceIdentity,
+        token: &str,
+        landed: bool,
+    ) {
+        let notice = Notification {
             identity,
             token: token.to_owned(),
-            landed,
+            has_state: landed,
         };
         state
             .listeners
-            .retain(|(cable, to)| cable.cut.load(SeqCst) || to.send(notice.clone()).is_ok());
+            .retain(|(cable, to)| cable.is_cut.load(SeqCst) || to.send(notice.clone()).is_ok());
     }
 }
 
-impl State {
+impl SimulatedStoreState {
     /// The lease that is held at `now`, and until when.
-    fn held(&self, identity: Identity, now: Time) -> Option<(Lease, Time)> {
+    fn current_lease(&self, identity: SourceIdentity, now: Time) -> Option<(SourceLease, Time)> {
         let (text, until) = self.leases.get(&identity)?;
-        Lease::parse(text)
+        SourceLease::parse(text)
             .filter(|_| *until > now)
             .map(|lease| (lease, *until))
     }
 }
 
-impl Port {
+impl SimulatedConnection {
     /// An operation: takes a moment, or fails if nobody answers. Sometimes it is done and only the answer is lost.
-    async fn run<T>(&self, work: impl FnOnce(&mut State, Time) -> T) -> Result<T, SharedError> {
+    async fn run_operation<T>(
+        &self,
+        work: impl FnOnce(&mut SimulatedStoreState, Time) -> T,
+    ) -> Result<T, SharedStoreError> {
         sleep(Duration::from_micros(fastrand::u64(50..5_000))).await;
         let lost = fastrand::u32(..2_000) == 0;
-        self.store.lost.fetch_add(usize::from(lost), SeqCst);
-        let lost = lost || self.unreachable();
-        let done = (!self.unreachable()).then(|| {
+        self.store.lost_replies.fetch_add(usize::from(lost), SeqCst);
+        let lost = lost || self.is_unreachable();
+        let done = (!self.is_unreachable()).then(|| {
             work(
                 &mut self.store.state.lock().unwrap(),
                 self.store.clock.now(),
@@ -130,132 +139,145 @@ impl Port {
         sleep(Duration::from_micros(fastrand::u64(50..5_000))).await;
         match done.filter(|_| !lost) {
             Some(done) => Ok(done),
-            None if self.store.down.load(SeqCst) => Err(SharedError("reach it: it is down".into())),
+            None if self.store.is_down.load(SeqCst) => {
+                Err(SharedStoreError("reach it: it is down".into()))
+            }
             None => {
-                sleep(LIMIT).await;
-                Err(SharedError("reach it: no answer".into()))
+                sleep(OPERATION_TIMEOUT).await;
+                Err(SharedStoreError("reach it: no answer".into()))
             }
         }
     }
 
-    fn unreachable(&self) -> bool {
-        self.store.down.load(SeqCst) || self.cable.cut.load(SeqCst)
+    fn is_unreachable(&self) -> bool {
+        self.store.is_down.load(SeqCst) || self.link.is_cut.load(SeqCst)
     }
 }
 
-impl SharedStore for Port {
-    fn open(&self) -> Pending<'_, Opened> {
+impl SharedStore for SimulatedConnection {
+    fn open_session(&self) -> StoreFuture<'_, OpenedSession> {
         Box::pin(async {
             let (sender, notices) = unbounded_channel();
-            let cable = Arc::clone(&self.cable);
-            self.run(move |state, _| state.listeners.push((cable, sender)))
+            let cable = Arc::clone(&self.link);
+            self.run_operation(move |state, _| state.listeners.push((cable, sender)))
                 .await?;
             let session = Self {
                 store: Arc::clone(&self.store),
-                cable: Arc::clone(&self.cable),
+                link: Arc::clone(&self.link),
             };
-            Ok(Opened {
+            Ok(OpenedSession {
                 session: Arc::new(session),
-                notices,
+                notifications: notices,
             })
         })
     }
 }
 
-impl SharedSession for Port {
-    fn take<'s>(&'s self, wish: &'s Wish) -> Pending<'s, Taken> {
-        Box::pin(self.run(|state, now| {
+impl SharedSession for SimulatedConnection {
+    fn acquire_lease<'s>(&'s self, wish: &'s AcquireRequest) -> StoreFuture<'s, AcquireResponse> {
+        Box::pin(self.run_operation(|state, now| {
             let letter = state
-                .letters
+                .stored_states
                 .get(&wish.identity)
-                .filter(|(stamp, _)| Some(*stamp) > wish.known);
-            let letter = letter.map(|(_, bytes)| Letter::Bytes(bytes.clone()));
-            match (state.held(wish.identity, now), letter) {
-                (Some((lease, until)), letter) => Taken::Held {
+                .filter(|(stamp, _)| Some(*stamp) > wish.known_attempt);
+            let letter = letter.map(|(_, bytes)| StoredState::Bytes(bytes.clone()));
+            match (state.current_lease(wish.identity, now), letter) {
+                (Some((lease, until)), letter) => AcquireResponse::Held {
                     lease,
-                    left: until.since(now),
-                    letter,
+                    remaining: until.since(now),
+                    newer_state: letter,
                 },
-                (None, Some(letter)) if wish.yields => Taken::Told(letter),
+                (None, Some(letter)) if wish.prefers_newer_state => {
+                    AcquireResponse::NewerState(letter)
+                }
                 _ => {
                     let text = format!("flying {} {}", wish.token, now.as_millis());
                     state
                         .leases
-                        .insert(wish.identity, (text, now.after(wish.span)));
-                    Taken::Granted
+                        .insert(wish.identity, (text, now.plus(wish.lease_duration)));
+                    AcquireResponse::Granted
                 }
             }
         }))
     }
 
-    fn land<'s>(&'s self, landing: &'s Landing) -> Pending<'s, bool> {
-        Box::pin(self.run(|state, now| {
-            let Landing {
+    fn publish_state<'s>(&'s self, landing: &'s LeaseRelease) -> StoreFuture<'s, bool> {
+        Box::pin(self.run_operation(|state, now| {
+            let LeaseRelease {
                 identity,
                 token,
-                stamp,
-                letter,
+                started_at: stamp,
+                encoded_state: letter,
                 min_interval,
                 ..
             } = landing;
-            let held = state.held(*identity, now);
+            let held = state.current_lease(*identity, now);
             let mine = held
                 .as_ref()
                 .is_some_and(|(lease, _)| lease.token == *token);
             let newer = state
-                .letters
+                .stored_states
                 .get(identity)
                 .is_none_or(|(known, _)| known < stamp);
             if newer {
-                state.letters.insert(*identity, (*stamp, letter.clone()));
+                state
+                    .stored_states
+                    .insert(*identity, (*stamp, letter.clone()));
             }
             if mine || held.is_none() {
                 let text = format!("landed {token} {}", stamp.as_millis());
                 state
                     .leases
-                    .insert(*identity, (text, stamp.after(*min_interval)));
+                    .insert(*identity, (text, stamp.plus(*min_interval)));
             }
             if mine || newer {
-                Simulated::tell(state, *identity, token, true);
+                SimulatedStore::notify_listeners(state, *identity, token, true);
             }
             mine
         }))
     }
 
-    fn free<'s>(&'s self, identity: Identity, token: &'s str) -> Pending<'s, ()> {
-        Box::pin(self.run(move |state, now| {
+    fn release_lease<'s>(
+        &'s self,
+        identity: SourceIdentity,
+        token: &'s str,
+    ) -> StoreFuture<'s, ()> {
+        Box::pin(self.run_operation(move |state, now| {
             if state
-                .held(identity, now)
+                .current_lease(identity, now)
                 .is_some_and(|(lease, _)| lease.token == token)
             {
                 state.leases.remove(&identity);
-                Simulated::tell(state, identity, token, false);
+                SimulatedStore::notify_listeners(state, identity, token, false);
             }
         }))
     }
 
-    fn read<'s>(&'s self, identities: &'s [Identity]) -> Pending<'s, Vec<Option<Letter>>> {
-        Box::pin(self.run(|state, _| {
+    fn read_states<'s>(
+        &'s self,
+        identities: &'s [SourceIdentity],
+    ) -> StoreFuture<'s, Vec<Option<StoredState>>> {
+        Box::pin(self.run_operation(|state, _| {
             let letter = |identity| {
                 state
-                    .letters
+                    .stored_states
                     .get(identity)
-                    .map(|(_, bytes)| Letter::Bytes(bytes.clone()))
+                    .map(|(_, bytes)| StoredState::Bytes(bytes.clone()))
             };
             identities.iter().map(letter).collect()
         }))
     }
 
-    fn beat<'s>(&'s self, replica: &'s str) -> Pending<'s, Beat> {
-        Box::pin(self.run(|state, now| {
+    fn send_heartbeat<'s>(&'s self, replica: &'s str) -> StoreFuture<'s, HeartbeatReply> {
+        Box::pin(self.run_operation(|state, now| {
             state.replicas.insert(replica.to_owned(), now);
             state
                 .replicas
-                .retain(|_, seen| now.since(*seen) <= SEEN_FOR);
+                .retain(|_, seen| now.since(*seen) <= REPLICA_EXPIRY);
             let replicas = u32::try_from(state.replicas.len()).unwrap();
-            Beat {
-                micros: now.as_millis() * 1000,
-                replicas,
+            HeartbeatReply {
+                store_time_us: now.as_millis() * 1000,
+                live_replicas: replicas,
             }
         }))
     }

@@ -4,24 +4,26 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resumen::app::{Engine, Gear};
+use resumen::app::{AppCore, CoreDeps};
 use resumen::clock::Clock;
 use resumen::config;
-use resumen::domain::{Code, Data, Failure, Identity, Outcome, Reading, Source, Time};
+use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
 use resumen::extract::Extractor;
-use resumen::http::{Fetches, Listener, Parts, Server, Site, Vitals};
+use resumen::http::{
+    AppState, AppStateParts, FetchMetrics, HttpListener, HttpServer, ProcessMetrics,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client::Client;
-use super::scripted::{Scripted, name};
+use super::client::RawHttpClient;
+use super::scripted::{ScriptedFetch, test_name};
 
 /// Settings of a server on the loopback, all defaults but for the port.
-pub fn settings() -> config::Server {
+pub fn default_server_settings() -> config::ServerSettings {
     let seconds = Duration::from_secs;
-    config::Server {
+    config::ServerSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         default_timeout: seconds(4),
         max_timeout: seconds(30),
@@ -34,119 +36,135 @@ pub fn settings() -> config::Server {
 }
 
 /// A running server.
-pub struct Stand {
+pub struct TestServer {
     /// Where it listens.
     pub address: SocketAddr,
     /// What it serves.
-    pub engine: Engine<Scripted>,
+    pub core: AppCore<ScriptedFetch>,
     /// Cancelled to stop it.
     pub drain: CancellationToken,
     runtime: Runtime,
     serving: Option<JoinHandle<()>>,
-    last: Mutex<Time>,
+    last_published_at: Mutex<Time>,
 }
 
-impl Stand {
+impl TestServer {
     /// Serves these sources, which nobody fetches but for live requests, on two threads.
-    pub fn start(settings: config::Server, sources: &[Arc<Source>], providers: Scripted) -> Self {
+    pub fn start(
+        settings: config::ServerSettings,
+        sources: &[Arc<Source>],
+        providers: ScriptedFetch,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let clock = Clock::start();
-        let gear = Gear {
+        let gear = CoreDeps {
             fetch: Arc::new(providers),
             extractor: Extractor::default(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            witness: Arc::new(|_| {}),
-            state: None,
-            shared: None,
+            outcome_observer: Arc::new(|_| {}),
+            state_file: None,
+            shared_store: None,
         };
         let guard = runtime.enter();
-        let engine = Engine::idle(gear, sources, settings.default_timeout).unwrap();
-        let listener = Listener::bind(settings.listen, false).unwrap();
+        let engine = AppCore::build_on_demand(gear, sources, settings.default_timeout).unwrap();
+        let listener = HttpListener::bind(settings.listen, false).unwrap();
         let address = listener.local_address().unwrap();
-        let site = Site::new(Parts {
+        let site = AppState::new(AppStateParts {
             settings,
             clock,
             cache: Arc::clone(&engine.cache),
             live: Arc::clone(&engine.live),
-            pulse: Arc::clone(&engine.pulse),
-            fetches: Arc::new(Fetches::default()),
-            vitals: Arc::new(Vitals::new(clock.now(), "test")),
+            liveness_beat: Arc::clone(&engine.liveness_beat),
+            fetch_metrics: Arc::new(FetchMetrics::default()),
+            process_metrics: Arc::new(ProcessMetrics::new(clock.now(), "test")),
             supervisor: engine.supervisor.clone(),
-            restored: false,
-            fleet: None,
+            was_restored: false,
+            replica: None,
         });
         let drain = CancellationToken::new();
-        let server = Server::start(listener, Arc::new(site), 2).unwrap();
+        let server = HttpServer::start(listener, Arc::new(site), 2).unwrap();
         let serving = runtime.spawn(server.run(drain.clone()));
         drop(guard);
         Self {
             address,
-            engine,
+            core: engine,
             drain,
             runtime,
             serving: Some(serving),
-            last: Mutex::default(),
+            last_published_at: Mutex::default(),
         }
     }
 
     /// A client of it.
-    pub fn client(&self) -> Client {
-        Client::connect(self.address)
+    pub fn connect_client(&self) -> RawHttpClient {
+        RawHttpClient::connect(self.address)
     }
 
     /// Publishes a reading that was asked for just now, later than everything published before.
-    pub fn reading(&self, source: &str, json: &str) {
-        let at = self.later();
+    pub fn publish_reading(&self, source: &str, json: &str) {
+        let at = self.next_instant();
         let reading = Reading {
             fetched_at: at,
-            provider: name("provider"),
-            data: Data::from_checked(json),
+            provider: test_name("provider"),
+            data: JsonData::from_checked(json),
         };
-        self.publish(source, at, Ok(reading));
+        self.publish_result(source, at, Ok(reading));
     }
 
     /// Publishes a failure that began just now, later than everything published before.
-    pub fn failure(&self, source: &str, code: Code, message: &str) {
-        self.publish(source, self.later(), Err(Failure::new(code, message)));
+    pub fn publish_failure(&self, source: &str, code: Code, message: &str) {
+        self.publish_result(
+            source,
+            self.next_instant(),
+            Err(Failure::new(code, message)),
+        );
     }
 
     /// Now, once a millisecond has passed since the last time.
-    fn later(&self) -> Time {
-        let mut last = self.last.lock().unwrap();
-        let now = std::iter::repeat_with(|| self.engine.clock.now())
+    fn next_instant(&self) -> Time {
+        let mut last = self.last_published_at.lock().unwrap();
+        let now = std::iter::repeat_with(|| self.core.clock.now())
             .find(|now| now > &*last)
             .unwrap();
         *last = now;
         now
     }
 
-    fn publish(&self, source: &str, at: Time, result: Result<Reading, Failure>) {
-        let identity = Identity::of(&self.engine.cache.snapshot().entry(source).unwrap().source);
+    fn publish_result(&self, source: &str, at: Time, result: Result<Reading, Failure>) {
+        let identity = SourceIdentity::from_source(
+            &self
+                .core
+                .cache
+                .snapshot()
+                .source_state(source)
+                .unwrap()
+                .source,
+        );
         let took = Duration::from_millis(84);
         let outcome = Outcome {
-            source: name(source),
+            source: test_name(source),
             identity,
-            at,
-            took,
+            started_at: at,
+            duration: took,
             result,
-            tries: Vec::new(),
+            provider_attempts: Vec::new(),
         };
-        self.engine
+        self.core
             .cache
-            .publish(&outcome, |_| Some(at.after(Duration::from_secs(15))));
+            .publish(&outcome, |_| Some(at.plus(Duration::from_secs(15))));
     }
 
     /// Stops it and waits until it has stopped; how long that took.
     pub fn stop(&mut self, limit: Duration) -> Option<Duration> {
-        let clock = self.engine.clock;
-        let begun = clock.mark();
+        let clock = self.core.clock;
+        let begun = clock.time_point();
         self.drain.cancel();
         let serving = self.serving.take().unwrap();
         let ended = self
@@ -154,7 +172,7 @@ impl Stand {
             .block_on(async { tokio::time::timeout(limit, serving).await });
         ended.ok().map(|result| {
             result.unwrap();
-            clock.since(begun)
+            clock.elapsed_since(begun)
         })
     }
 }

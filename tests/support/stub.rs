@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What a stub answers.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct FakeResponse {
     /// The status with its reason: `200 OK`.
     pub status: &'static str,
     /// Further header lines, each with its CRLF.
@@ -21,25 +21,25 @@ pub struct Answer {
 
 /// A provider on a free port of 127.0.0.1; it ends with the test's process.
 #[derive(Clone)]
-pub struct Stub {
+pub struct FakeProvider {
     /// Where it listens.
     pub address: SocketAddr,
-    answer: Arc<Mutex<Answer>>,
+    response: Arc<Mutex<FakeResponse>>,
     calls: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
 }
 
-impl Stub {
+impl FakeProvider {
     /// A provider that answers 200 with this JSON.
-    pub fn json(body: &str) -> Self {
-        Self::json_at("127.0.0.1", body)
+    pub fn with_json(body: &str) -> Self {
+        Self::with_json_at("127.0.0.1", body)
     }
 
     /// The same at another address of this machine.
-    pub fn json_at(host: &str, body: &str) -> Self {
+    pub fn with_json_at(host: &str, body: &str) -> Self {
         let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Answer {
+        let answer = FakeResponse {
             status: "200 OK",
             headers: String::new(),
             body: body.into(),
@@ -47,7 +47,7 @@ impl Stub {
         };
         let stub = Self {
             address,
-            answer: Arc::new(Mutex::new(answer)),
+            response: Arc::new(Mutex::new(answer)),
             calls: Arc::default(),
             connections: Arc::default(),
         };
@@ -56,29 +56,29 @@ impl Stub {
             for stream in listener.incoming().flatten() {
                 let stub = accepting.clone();
                 stub.connections.fetch_add(1, Ordering::SeqCst);
-                std::thread::spawn(move || stub.serve(&stream));
+                std::thread::spawn(move || stub.serve_connection(&stream));
             }
         });
         stub
     }
 
     /// Answers this JSON from now on.
-    pub fn says(&self, body: &str) {
-        self.change(|answer| (answer.status, answer.body) = ("200 OK", body.into()));
+    pub fn set_json(&self, body: &str) {
+        self.update_response(|answer| (answer.status, answer.body) = ("200 OK", body.into()));
     }
 
     /// Changes what it answers.
-    pub fn change(&self, change: impl FnOnce(&mut Answer)) {
-        change(&mut self.answer.lock().unwrap());
+    pub fn update_response(&self, change: impl FnOnce(&mut FakeResponse)) {
+        change(&mut self.response.lock().unwrap());
     }
 
     /// How many requests came.
-    pub fn calls(&self) -> usize {
+    pub fn call_count(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
     /// How many connections came.
-    pub fn connections(&self) -> usize {
+    pub fn connection_count(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
@@ -87,13 +87,13 @@ impl Stub {
         format!("http://{}/", self.address)
     }
 
-    fn serve(&self, stream: &TcpStream) -> Option<()> {
+    fn serve_connection(&self, stream: &TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
         let mut lines = BufReader::new(stream).lines();
         loop {
             while !lines.next()?.ok()?.is_empty() {}
             self.calls.fetch_add(1, Ordering::SeqCst);
-            let answer = self.answer.lock().unwrap().clone();
+            let answer = self.response.lock().unwrap().clone();
             std::thread::sleep(answer.delay);
             let (status, headers, body) = (answer.status, answer.headers, answer.body);
             let head = format!(

@@ -4,52 +4,55 @@ use std::net::IpAddr;
 
 use url::{Host, ParseError, Url};
 
-use crate::config::context::Context;
+use crate::config::context::ConfigLoader;
 use crate::config::secrets;
-use crate::config::section::{Text, nearest, quote};
-use crate::domain::{Proxy, is_metadata};
+use crate::config::section::{SpannedStr, closest_match, quote};
+use crate::domain::{EgressProxy, is_metadata_address};
 
 /// A provider's URL.
-pub(super) fn provider(text: &Text, cx: &mut Context<'_>) -> Option<Url> {
-    let url = parse(text, &["http", "https"], cx)?;
-    reachable(&url, text, cx)?;
+pub(super) fn validate_provider_url(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<Url> {
+    let url = parse_url(text, &["http", "https"], cx)?;
+    check_destination(&url, text, cx)?;
     if url.fragment().is_some() {
-        cx.problems.warn(
+        cx.problems.add_warning(
             &text.span,
             "the part of the URL after `#` is never sent",
             "write `%23` for a literal `#`",
         );
     }
-    warn_of_credentials(&url, text, cx);
+    warn_about_credentials(&url, text, cx);
     Some(url)
 }
 
 /// An egress proxy; an empty text is none.
-pub(super) fn proxy(text: &Text, cx: &mut Context<'_>) -> Option<Proxy> {
+pub(super) fn validate_proxy_url(
+    text: &SpannedStr,
+    cx: &mut ConfigLoader<'_>,
+) -> Option<EgressProxy> {
     if text.value.is_empty() {
         return None;
     }
-    let url = parse(text, &["http"], cx)?;
-    reachable(&url, text, cx)?;
+    let url = parse_url(text, &["http"], cx)?;
+    check_destination(&url, text, cx)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         let message = "a proxy has neither path nor query";
-        cx.problems.error(
+        cx.problems.add_error(
             &text.span,
             message,
             "expected `http://[user:password@]host[:port]`",
         );
         return None;
     }
-    warn_of_credentials(&url, text, cx);
-    Some(Proxy(url))
+    warn_about_credentials(&url, text, cx);
+    Some(EgressProxy(url))
 }
 
 /// The address of a Redis; an empty text is none.
-pub(super) fn redis(text: &Text, cx: &mut Context<'_>) -> Option<String> {
+pub(super) fn validate_redis_url(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<String> {
     if text.value.is_empty() {
         return None;
     }
-    let url = parse(text, &["redis", "rediss", "unix"], cx)?;
+    let url = parse_url(text, &["redis", "rediss", "unix"], cx)?;
     let path = url.path().trim_matches('/');
     let fault = match url.scheme() {
         "unix" if path.is_empty() || url.has_host() => Some((
@@ -68,31 +71,34 @@ pub(super) fn redis(text: &Text, cx: &mut Context<'_>) -> Option<String> {
         _ => None,
     };
     if let Some((message, help)) = fault {
-        cx.problems.error(&text.span, message, help);
+        cx.problems.add_error(&text.span, message, help);
         return None;
     }
-    reachable(&url, text, cx)?;
-    warn_of_credentials(&url, text, cx);
+    check_destination(&url, text, cx)?;
+    warn_about_credentials(&url, text, cx);
     Some(text.value.clone())
 }
 
 /// A URL with one of `schemes`, as strict as an operator needs: what browsers repair in silence is a problem.
-fn parse(text: &Text, schemes: &[&str], cx: &mut Context<'_>) -> Option<Url> {
-    cx.secrets.extend(secrets::of_url(&text.value));
-    let fault = match (form_fault(&text.value, schemes), Url::parse(&text.value)) {
+fn parse_url(text: &SpannedStr, schemes: &[&str], cx: &mut ConfigLoader<'_>) -> Option<Url> {
+    cx.secrets.extend(secrets::url_secrets(&text.value));
+    let fault = match (
+        url_text_problem(&text.value, schemes),
+        Url::parse(&text.value),
+    ) {
         (Some(fault), _) => fault,
-        (None, Err(error)) => parse_fault(error),
+        (None, Err(error)) => url_parse_problem(error),
         (None, Ok(url)) => {
-            cx.secrets.extend(secrets::of_url(url.as_str()));
+            cx.secrets.extend(secrets::url_secrets(url.as_str()));
             return Some(url);
         }
     };
-    cx.problems.error(&text.span, fault.0, fault.1);
+    cx.problems.add_error(&text.span, fault.0, fault.1);
     None
 }
 
 /// What is wrong with a URL's text before it is taken apart, and what would be right.
-fn form_fault(text: &str, schemes: &[&str]) -> Option<(String, String)> {
+fn url_text_problem(text: &str, schemes: &[&str]) -> Option<(String, String)> {
     let expected = format!("expected `{}://…`", schemes.join("://…` or `"));
     if text.is_empty() {
         return Some(("the URL is empty".into(), expected));
@@ -110,12 +116,12 @@ fn form_fault(text: &str, schemes: &[&str]) -> Option<(String, String)> {
     }
     let Some((scheme, rest)) = text
         .split_once("://")
-        .filter(|(scheme, _)| scheme.chars().all(scheme_char))
+        .filter(|(scheme, _)| scheme.chars().all(is_scheme_char))
     else {
         return Some(("the URL has no scheme".into(), expected));
     };
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
-        let near = nearest(scheme, schemes.iter().copied());
+        let near = closest_match(scheme, schemes.iter().copied());
         let help = near.map_or(expected, |near| format!("did you mean `{near}://`?"));
         return Some((
             format!("the scheme {} will not do here", quote(scheme)),
@@ -131,11 +137,11 @@ fn form_fault(text: &str, schemes: &[&str]) -> Option<(String, String)> {
     })
 }
 
-fn scheme_char(c: char) -> bool {
+fn is_scheme_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
 }
 
-fn parse_fault(error: ParseError) -> (String, String) {
+fn url_parse_problem(error: ParseError) -> (String, String) {
     let (message, help) = match error {
         ParseError::EmptyHost => (
             "the URL has no host",
@@ -164,23 +170,23 @@ fn parse_fault(error: ParseError) -> (String, String) {
 }
 
 /// Whether anything can and may be connected to at the URL's host and port.
-fn reachable(url: &Url, text: &Text, cx: &mut Context<'_>) -> Option<()> {
+fn check_destination(url: &Url, text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<()> {
     let literal = match url.host() {
         Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
         Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
         Some(Host::Domain(name)) => name.parse().ok(),
         None => None,
     };
-    if literal.is_some_and(is_metadata) {
+    if literal.is_some_and(is_metadata_address) {
         let help = "every attempt will be `destination_blocked`: no key allows this host";
-        cx.problems.warn(
+        cx.problems.add_warning(
             &text.span,
             "the host of the URL is a cloud's metadata service",
             help,
         );
     }
     if url.port() == Some(0) {
-        cx.problems.error(
+        cx.problems.add_error(
             &text.span,
             "the port of the URL is 0",
             "expected a number from 1 to 65535",
@@ -191,11 +197,14 @@ fn reachable(url: &Url, text: &Text, cx: &mut Context<'_>) -> Option<()> {
 }
 
 /// Credentials belong into the environment or a file, not into the configuration's text.
-fn warn_of_credentials(url: &Url, text: &Text, cx: &mut Context<'_>) {
+fn warn_about_credentials(url: &Url, text: &SpannedStr, cx: &mut ConfigLoader<'_>) {
     let any = !url.username().is_empty() || url.password().is_some();
-    if any && userinfo(text.written()).is_some_and(|userinfo| is_literal(userinfo, url)) {
+    if any
+        && find_userinfo(text.as_written())
+            .is_some_and(|userinfo| has_literal_secret(userinfo, url))
+    {
         let message = "credentials are written into the URL";
-        cx.problems.warn(
+        cx.problems.add_warning(
             &text.span,
             message,
             "take them from `${NAME}` or `${file:PATH}`",
@@ -204,14 +213,14 @@ fn warn_of_credentials(url: &Url, text: &Text, cx: &mut Context<'_>) {
 }
 
 /// Whether the secret part of what the file says is there in plain text.
-fn is_literal(userinfo: &str, url: &Url) -> bool {
+fn has_literal_secret(userinfo: &str, url: &Url) -> bool {
     let password = userinfo.split_once(':').map(|(_, password)| password);
     let secret = url.password().and(password).unwrap_or(userinfo);
     !secret.contains("${")
 }
 
 /// What stands before the `@` in a URL as it is written. A reference in it may hold a `/`.
-fn userinfo(written: &str) -> Option<&str> {
+fn find_userinfo(written: &str) -> Option<&str> {
     let rest = written.split_once("://")?.1;
     rest.split(['?', '#'])
         .next()?

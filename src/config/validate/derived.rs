@@ -3,45 +3,49 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::config::context::Context;
-use crate::config::raw::{Raw, RawDerived};
-use crate::config::section::{Text, nearest, quote};
-use crate::domain::{Kind, Name, Shelf, Source};
+use crate::config::context::ConfigLoader;
+use crate::config::raw::{RawConfig, RawDerived};
+use crate::config::section::{SpannedStr, closest_match, quote};
+use crate::domain::{FreshnessPolicy, Name, Source, SourceKind};
 
-use super::{name, source};
+use super::{source, validate_name};
 
 /// Every derived source that can be made out, in the file's order.
-pub(super) fn derived(raw: &Raw, fetched: &[Source], cx: &mut Context<'_>) -> Vec<Source> {
-    let known = Known::new(raw);
+pub(super) fn validate_derived_sources(
+    raw: &RawConfig,
+    fetched: &[Source],
+    cx: &mut ConfigLoader<'_>,
+) -> Vec<Source> {
+    let known = KnownSources::new(raw);
     let inputs: Vec<Vec<Name>> = raw
         .derived
         .iter()
-        .map(|one| inputs(one, &known, cx))
+        .map(|one| validate_inputs(one, &known, cx))
         .collect();
-    tell_circles(raw, &inputs, cx);
-    let mut shelves: HashMap<Name, Shelf> = fetched
+    report_cycles(raw, &inputs, cx);
+    let mut shelves: HashMap<Name, FreshnessPolicy> = fetched
         .iter()
-        .map(|one| (one.name.clone(), one.shelf))
+        .map(|one| (one.name.clone(), one.freshness_policy))
         .collect();
     let mut found: Vec<Source> = Vec::new();
     for (one, from) in raw.derived.iter().zip(inputs) {
-        if let Some(source) = source_of(one, from, &known, cx) {
+        if let Some(source) = build_derived_source(one, from, &known, cx) {
             found.push(source);
         }
     }
-    spread(&mut found, &mut shelves);
+    inherit_freshness_policies(&mut found, &mut shelves);
     found
 }
 
 /// The names that `from` may hold.
-struct Known<'r> {
-    fetched: HashSet<&'r str>,
-    all: HashSet<&'r str>,
-    order: Vec<&'r str>,
+struct KnownSources<'r> {
+    fetched_names: HashSet<&'r str>,
+    all_names: HashSet<&'r str>,
+    ordered_names: Vec<&'r str>,
 }
 
-impl<'r> Known<'r> {
-    fn new(raw: &'r Raw) -> Self {
+impl<'r> KnownSources<'r> {
+    fn new(raw: &'r RawConfig) -> Self {
         let fetched: HashSet<&str> = raw
             .sources
             .iter()
@@ -56,48 +60,55 @@ impl<'r> Known<'r> {
             .chain(derived);
         let order = each.filter(|name| all.insert(*name)).collect();
         Self {
-            fetched,
-            all,
-            order,
+            fetched_names: fetched,
+            all_names: all,
+            ordered_names: order,
         }
     }
 }
 
-fn source_of(
+fn build_derived_source(
     raw: &RawDerived,
     from: Vec<Name>,
-    known: &Known<'_>,
-    cx: &mut Context<'_>,
+    known: &KnownSources<'_>,
+    cx: &mut ConfigLoader<'_>,
 ) -> Option<Source> {
     if let Some(text) = &raw.extract {
-        cx.filter(text);
+        cx.check_filter(text);
     }
-    let name = name(&raw.name.clone().into(), "derived source", cx)?;
-    if known.fetched.contains(name.as_str()) {
+    let name = validate_name(&raw.name.clone().into(), "derived source", cx)?;
+    if known.fetched_names.contains(name.as_str()) {
         let message = format!("`{name}` is a source and a derived source");
         cx.problems
-            .error(&raw.name.span, message, "expected another name");
+            .add_error(&raw.name.span, message, "expected another name");
     }
     let extract = raw.extract.as_ref().map_or(".", |text| &text.value).into();
-    let attribution = source::attribution(raw.attribution.as_ref());
-    let shelf = Shelf {
+    let attribution = source::parse_attribution(raw.attribution.as_ref());
+    let shelf = FreshnessPolicy {
         ttl: Duration::ZERO,
         max_stale: Duration::ZERO,
     };
     Some(Source {
         name,
-        kind: Kind::Derived { from, extract },
-        shelf,
+        kind: SourceKind::Derived {
+            inputs: from,
+            extract,
+        },
+        freshness_policy: shelf,
         attribution,
     })
 }
 
-fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name> {
+fn validate_inputs(
+    raw: &RawDerived,
+    known: &KnownSources<'_>,
+    cx: &mut ConfigLoader<'_>,
+) -> Vec<Name> {
     let what = quote(&raw.name.value);
     let help = "expected the names of sources, such as `from = [\"btc\", \"usd\"]`";
     let Some(from) = &raw.from else {
         if !raw.has_from {
-            cx.problems.absent(
+            cx.problems.add_missing(
                 &raw.span,
                 format!("derived source {what} has no `from`"),
                 help,
@@ -106,7 +117,7 @@ fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name
         return Vec::new();
     };
     if from.value.is_empty() {
-        cx.problems.error(
+        cx.problems.add_error(
             &from.span,
             format!("derived source {what} has no inputs"),
             help,
@@ -114,22 +125,26 @@ fn inputs(raw: &RawDerived, known: &Known<'_>, cx: &mut Context<'_>) -> Vec<Name
     }
     let mut inputs = Vec::with_capacity(from.value.len());
     for text in &from.value {
-        match input(text, &inputs, known) {
+        match validate_input(text, &inputs, known) {
             Ok(name) => inputs.push(name),
-            Err((message, help)) => cx.problems.error(&text.span, message, help),
+            Err((message, help)) => cx.problems.add_error(&text.span, message, help),
         }
     }
     inputs
 }
 
-fn input(text: &Text, before: &[Name], known: &Known<'_>) -> Result<Name, (String, String)> {
+fn validate_input(
+    text: &SpannedStr,
+    before: &[Name],
+    known: &KnownSources<'_>,
+) -> Result<Name, (String, String)> {
     let name = Name::new(&text.value)
         .ok()
-        .filter(|name| known.all.contains(name.as_str()));
+        .filter(|name| known.all_names.contains(name.as_str()));
     let Some(name) = name else {
-        let near = nearest(text.written(), known.order.iter().copied());
+        let near = closest_match(text.as_written(), known.ordered_names.iter().copied());
         let help = near.map_or_else(
-            || listed(&known.order),
+            || list_known_names(&known.ordered_names),
             |near| format!("did you mean `{near}`?"),
         );
         return Err((format!("unknown source {text}"), help));
@@ -144,7 +159,7 @@ fn input(text: &Text, before: &[Name], known: &Known<'_>) -> Result<Name, (Strin
 }
 
 /// The known names, as many as fit a line.
-fn listed(names: &[&str]) -> String {
+fn list_known_names(names: &[&str]) -> String {
     let some = names.iter().take(8).copied().collect::<Vec<_>>().join(", ");
     if names.len() > 8 {
         format!("known: {some}, …")
@@ -154,7 +169,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// Tells each circle once, where its first source is defined.
-fn tell_circles(raw: &Raw, inputs: &[Vec<Name>], cx: &mut Context<'_>) {
+fn report_cycles(raw: &RawConfig, inputs: &[Vec<Name>], cx: &mut ConfigLoader<'_>) {
     let place: HashMap<&str, usize> = raw
         .derived
         .iter()
@@ -163,7 +178,7 @@ fn tell_circles(raw: &Raw, inputs: &[Vec<Name>], cx: &mut Context<'_>) {
         .collect();
     let mut done = vec![false; inputs.len()];
     for start in 0..inputs.len() {
-        for circle in circles(start, inputs, &place, &mut done) {
+        for circle in find_cycles(start, inputs, &place, &mut done) {
             let mut names: Vec<&str> = circle
                 .iter()
                 .map(|index| raw.derived[*index].name.value.as_str())
@@ -172,13 +187,13 @@ fn tell_circles(raw: &Raw, inputs: &[Vec<Name>], cx: &mut Context<'_>) {
             let one = &raw.derived[circle[0]];
             let span = one.from.as_ref().map_or(&one.span, |from| &from.span);
             let message = format!("derived source `{}` depends on itself", names[0]);
-            cx.problems.error(span, message, names.join(" → "));
+            cx.problems.add_error(span, message, names.join(" → "));
         }
     }
 }
 
 /// The circles that a walk from `start` closes. It keeps its own stack: a chain may have thousands of links.
-fn circles(
+fn find_cycles(
     start: usize,
     inputs: &[Vec<Name>],
     place: &HashMap<&str, usize>,
@@ -215,7 +230,10 @@ fn circles(
 
 /// Gives each derived source the widest shelf of its inputs, whatever the order in which they are defined. Those in a
 /// circle, and those with an input that is a problem, keep none.
-fn spread(derived: &mut [Source], shelves: &mut HashMap<Name, Shelf>) {
+fn inherit_freshness_policies(
+    derived: &mut [Source],
+    shelves: &mut HashMap<Name, FreshnessPolicy>,
+) {
     let mut users: HashMap<Name, Vec<usize>> = HashMap::new();
     let mut waits: Vec<usize> = vec![0; derived.len()];
     for (index, source) in derived.iter().enumerate() {
@@ -234,11 +252,12 @@ fn spread(derived: &mut [Source], shelves: &mut HashMap<Name, Shelf>) {
     while let Some(index) = ready.pop() {
         let source = &mut derived[index];
         let inputs = source.inputs().iter().filter_map(|name| shelves.get(name));
-        source.shelf = inputs.fold(source.shelf, |widest, one| Shelf {
-            ttl: widest.ttl.max(one.ttl),
-            max_stale: widest.max_stale.max(one.max_stale),
-        });
-        shelves.insert(source.name.clone(), source.shelf);
+        source.freshness_policy =
+            inputs.fold(source.freshness_policy, |widest, one| FreshnessPolicy {
+                ttl: widest.ttl.max(one.ttl),
+                max_stale: widest.max_stale.max(one.max_stale),
+            });
+        shelves.insert(source.name.clone(), source.freshness_policy);
         for user in users.remove(&source.name).unwrap_or_default() {
             waits[user] -= 1;
             ready.extend((waits[user] == 0).then_some(user));

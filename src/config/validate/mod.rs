@@ -11,28 +11,28 @@ use std::sync::Arc;
 
 use crate::domain::{Name, NameError, Source};
 
-use super::context::Context;
-use super::raw::Raw;
-use super::section::Text;
-use super::{Server, Store};
+use super::context::ConfigLoader;
+use super::raw::RawConfig;
+use super::section::SpannedStr;
+use super::{ServerSettings, StoreSettings};
 
 pub use server::parse_listen;
 
 /// What a valid file says. Parts that are problems are left out or have their defaults.
-pub(super) struct Parts {
-    pub(super) server: Server,
-    pub(super) store: Store,
+pub(super) struct ValidatedConfig {
+    pub(super) server: ServerSettings,
+    pub(super) store: StoreSettings,
     pub(super) sources: Vec<Arc<Source>>,
 }
 
 /// Checks everything, however much of it is wrong.
-pub(super) fn validate(raw: &Raw, cx: &mut Context<'_>) -> Parts {
-    let server = server::server(&raw.server, cx);
-    let store = server::store(&raw.store, cx);
-    let mut sources = source::sources(raw, cx);
-    let derived = derived::derived(raw, &sources, cx);
+pub(super) fn validate_config(raw: &RawConfig, cx: &mut ConfigLoader<'_>) -> ValidatedConfig {
+    let server = server::validate_server(&raw.server, cx);
+    let store = server::validate_store(&raw.store, cx);
+    let mut sources = source::validate_sources(raw, cx);
+    let derived = derived::validate_derived_sources(raw, &sources, cx);
     sources.extend(derived);
-    Parts {
+    ValidatedConfig {
         server,
         store,
         sources: sources.into_iter().map(Arc::new).collect(),
@@ -40,24 +40,24 @@ pub(super) fn validate(raw: &Raw, cx: &mut Context<'_>) -> Parts {
 }
 
 /// The name that a key or a value spells.
-fn name(text: &Text, what: &str, cx: &mut Context<'_>) -> Option<Name> {
+fn validate_name(text: &SpannedStr, what: &str, cx: &mut ConfigLoader<'_>) -> Option<Name> {
     let error = match Name::new(&text.value) {
         Ok(name) => return Some(name),
         Err(error) => error,
     };
-    let near =
-        near_name(text.written()).filter(|_| text.written.is_none() && text.value.is_ascii());
+    let near = suggest_name(text.as_written())
+        .filter(|_| text.original.is_none() && text.value.is_ascii());
     let help = match (error, near) {
         (NameError::BadCharacter, Some(near)) => format!("did you mean `{near}`? {error}"),
         _ => error.to_string(),
     };
     cx.problems
-        .error(&text.span, format!("{text} is no name of a {what}"), help);
+        .add_error(&text.span, format!("{text} is no name of a {what}"), help);
     None
 }
 
 /// A name that looks like `text`: lower case, with `-` for what a name cannot hold.
-fn near_name(text: &str) -> Option<Name> {
+fn suggest_name(text: &str) -> Option<Name> {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '_' {
             c.to_ascii_lowercase()

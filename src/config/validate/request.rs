@@ -6,16 +6,16 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-use crate::config::context::Context;
+use crate::config::context::ConfigLoader;
 use crate::config::raw::RawRequest;
 use crate::config::secrets;
-use crate::config::section::{Spot, Text, nearest, quote};
+use crate::config::section::{SpannedStr, SpannedValue, closest_match, quote};
 
 /// Methods that make sense for asking again and again.
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "QUERY"];
+const ALLOWED_METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "QUERY"];
 
 /// Headers that the request itself decides, and why.
-const RESERVED: [(&str, &str); 11] = [
+const RESERVED_HEADERS: [(&str, &str); 11] = [
     ("host", "it is the URL's host"),
     ("content-length", "it is counted from `body`"),
     (
@@ -43,33 +43,39 @@ const RESERVED: [(&str, &str); 11] = [
 
 /// A request without its URL, as far as it is written; what a provider does not say is its source's.
 #[derive(Default)]
-pub(super) struct Base {
+pub(super) struct RequestDefaults {
     pub(super) method: Option<Arc<str>>,
     pub(super) headers: Vec<(Arc<str>, Arc<str>)>,
     pub(super) body: Option<Arc<str>>,
     pub(super) extract: Option<Arc<str>>,
     pub(super) allow_private: Option<bool>,
-    pub(super) ca: Option<Arc<str>>,
+    pub(super) ca_pem: Option<Arc<str>>,
 }
 
-impl Base {
+impl RequestDefaults {
     /// What `raw` says.
-    pub(super) fn read(raw: &RawRequest, cx: &mut Context<'_>) -> Self {
+    pub(super) fn from_raw(raw: &RawRequest, cx: &mut ConfigLoader<'_>) -> Self {
         if let Some(text) = &raw.extract {
-            cx.filter(text);
+            cx.check_filter(text);
         }
         Self {
-            method: raw.method.as_ref().and_then(|text| method(text, cx)),
-            headers: headers(&raw.headers, cx),
+            method: raw
+                .method
+                .as_ref()
+                .and_then(|text| validate_method(text, cx)),
+            headers: validate_headers(&raw.headers, cx),
             body: raw.body.as_ref().map(|text| text.value.as_str().into()),
             extract: raw.extract.as_ref().map(|text| text.value.as_str().into()),
             allow_private: raw.allow_private,
-            ca: raw.ca_file.as_ref().and_then(|text| certificates(text, cx)),
+            ca_pem: raw
+                .ca_file
+                .as_ref()
+                .and_then(|text| read_certificates(text, cx)),
         }
     }
 
     /// This, with what it does not say taken from `source`; headers by name.
-    pub(super) fn over(self, source: &Self) -> Self {
+    pub(super) fn with_defaults(self, source: &Self) -> Self {
         let own = |name: &str| {
             self.headers
                 .iter()
@@ -87,13 +93,13 @@ impl Base {
             body: self.body.or_else(|| source.body.clone()),
             extract: self.extract.or_else(|| source.extract.clone()),
             allow_private: self.allow_private.or(source.allow_private),
-            ca: self.ca.or_else(|| source.ca.clone()),
+            ca_pem: self.ca_pem.or_else(|| source.ca_pem.clone()),
         }
     }
 }
 
-fn method(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
-    if METHODS.contains(&text.value.as_str()) {
+fn validate_method(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<Arc<str>> {
+    if ALLOWED_METHODS.contains(&text.value.as_str()) {
         return Some(text.value.as_str().into());
     }
     let why = match text.value.to_ascii_uppercase().as_str() {
@@ -101,12 +107,13 @@ fn method(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
         "DELETE" => "asking again and again would delete again and again; ",
         _ => "",
     };
-    let near = nearest(&text.value, METHODS).filter(|near| *near != "HEAD" && why.is_empty());
+    let near = closest_match(&text.value, ALLOWED_METHODS)
+        .filter(|near| *near != "HEAD" && why.is_empty());
     let help = near.map_or_else(
-        || format!("{why}expected one of {}", METHODS.join(", ")),
+        || format!("{why}expected one of {}", ALLOWED_METHODS.join(", ")),
         |near| format!("did you mean \"{near}\"?"),
     );
-    cx.problems.error(
+    cx.problems.add_error(
         &text.span,
         format!("the method {text} will not do here"),
         help,
@@ -115,25 +122,28 @@ fn method(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
 }
 
 /// Headers by RFC 9110, without those that are the service's own.
-fn headers(raw: &[(Spot<String>, Text)], cx: &mut Context<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+fn validate_headers(
+    raw: &[(SpannedValue<String>, SpannedStr)],
+    cx: &mut ConfigLoader<'_>,
+) -> Vec<(Arc<str>, Arc<str>)> {
     let mut headers: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(raw.len());
     for (name, value) in raw {
-        cx.secrets.extend(secrets::of_header(&value.value));
+        cx.secrets.extend(secrets::header_secrets(&value.value));
         let repeated = headers
             .iter()
             .any(|(known, _)| known.eq_ignore_ascii_case(&name.value));
-        if let Some((message, help)) = name_fault(&name.value, repeated) {
-            cx.problems.error(&name.span, message, help);
+        if let Some((message, help)) = header_name_problem(&name.value, repeated) {
+            cx.problems.add_error(&name.span, message, help);
         }
-        if let Some((message, help)) = value_fault(&name.value, &value.value) {
-            cx.problems.error(&value.span, message, help);
+        if let Some((message, help)) = header_value_problem(&name.value, &value.value) {
+            cx.problems.add_error(&value.span, message, help);
         }
         headers.push((name.value.as_str().into(), value.value.trim().into()));
     }
     headers
 }
 
-fn name_fault(name: &str, repeated: bool) -> Option<(String, String)> {
+fn header_name_problem(name: &str, repeated: bool) -> Option<(String, String)> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         let help = "expected letters, digits and `-`, such as `X-Api-Key`";
@@ -142,7 +152,7 @@ fn name_fault(name: &str, repeated: bool) -> Option<(String, String)> {
             help.into(),
         ));
     }
-    if let Some((_, why)) = RESERVED
+    if let Some((_, why)) = RESERVED_HEADERS
         .iter()
         .find(|(reserved, _)| name.eq_ignore_ascii_case(reserved))
     {
@@ -156,7 +166,7 @@ fn name_fault(name: &str, repeated: bool) -> Option<(String, String)> {
     })
 }
 
-fn value_fault(name: &str, value: &str) -> Option<(String, String)> {
+fn header_value_problem(name: &str, value: &str) -> Option<(String, String)> {
     let bad = value
         .chars()
         .find(|c| (c.is_control() && *c != '\t') || !c.is_ascii())?;
@@ -170,21 +180,21 @@ fn value_fault(name: &str, value: &str) -> Option<(String, String)> {
 }
 
 /// The text of a file of certificates.
-fn certificates(text: &Text, cx: &mut Context<'_>) -> Option<Arc<str>> {
-    let fault = match cx.file(&text.value) {
+fn read_certificates(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<Arc<str>> {
+    let fault = match cx.read_file(&text.value) {
         Err(why) => format!("cannot be read: {why}"),
-        Ok(content) => match trusted(&content.bytes) {
+        Ok(content) => match validate_pem(&content.bytes) {
             Ok(pem) => return Some(pem.into()),
             Err(why) => why,
         },
     };
     let help = "expected PEM certificates, at most 64KiB; a relative path starts at the configuration's folder";
     cx.problems
-        .error(&text.span, format!("the ca_file {text} {fault}"), help);
+        .add_error(&text.span, format!("the ca_file {text} {fault}"), help);
     None
 }
 
-fn trusted(bytes: &[u8]) -> Result<&str, String> {
+fn validate_pem(bytes: &[u8]) -> Result<&str, String> {
     let pem = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bytes) {

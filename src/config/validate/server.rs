@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::context::Context;
+use crate::config::context::ConfigLoader;
 use crate::config::raw::{RawServer, RawStore};
-use crate::config::section::{Spot, Text};
-use crate::config::units::duration_text;
-use crate::config::{Server, Store};
+use crate::config::section::{SpannedStr, SpannedValue};
+use crate::config::units::format_duration;
+use crate::config::{ServerSettings, StoreSettings};
 
 use super::address;
 
-const MOST_PREFIX: usize = 128;
+const MAX_PREFIX_BYTES: usize = 128;
 
-impl Default for Server {
+impl Default for ServerSettings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -32,7 +32,7 @@ impl Default for Server {
     }
 }
 
-impl Default for Store {
+impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             path: Some("state/resumen.json".into()),
@@ -69,10 +69,11 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// How to serve.
-pub(super) fn server(raw: &RawServer, cx: &mut Context<'_>) -> Server {
-    let default = Server::default();
-    let of =
-        |spot: &Option<Spot<Duration>>, default| spot.as_ref().map_or(default, |spot| spot.value);
+pub(super) fn validate_server(raw: &RawServer, cx: &mut ConfigLoader<'_>) -> ServerSettings {
+    let default = ServerSettings::default();
+    let of = |spot: &Option<SpannedValue<Duration>>, default| {
+        spot.as_ref().map_or(default, |spot| spot.value)
+    };
     let max_timeout = of(&raw.max_timeout, default.max_timeout);
     let default_timeout = of(
         &raw.default_timeout,
@@ -81,23 +82,23 @@ pub(super) fn server(raw: &RawServer, cx: &mut Context<'_>) -> Server {
     if let Some(spot) = raw
         .default_timeout
         .as_ref()
-        .filter(|_| default_timeout > max_timeout && !raw.broken)
+        .filter(|_| default_timeout > max_timeout && !raw.has_invalid_timeout)
     {
         let message = format!(
             "default_timeout {} is longer than max_timeout",
-            duration_text(default_timeout)
+            format_duration(default_timeout)
         );
-        cx.problems.error(
+        cx.problems.add_error(
             &spot.span,
             message,
-            format!("expected at most {}", duration_text(max_timeout)),
+            format!("expected at most {}", format_duration(max_timeout)),
         );
     }
-    Server {
+    ServerSettings {
         listen: raw
             .listen
             .as_ref()
-            .and_then(|text| listen(text, cx))
+            .and_then(|text| validate_listen(text, cx))
             .unwrap_or(default.listen),
         default_timeout,
         max_timeout,
@@ -110,14 +111,14 @@ pub(super) fn server(raw: &RawServer, cx: &mut Context<'_>) -> Server {
         cors_origins: raw
             .cors_origins
             .as_ref()
-            .map(|list| origins(list, cx))
+            .map(|list| validate_origins(list, cx))
             .unwrap_or_default(),
     }
 }
 
-fn listen(text: &Text, cx: &mut Context<'_>) -> Option<SocketAddr> {
+fn validate_listen(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<SocketAddr> {
     let fault = |help: String| {
-        cx.problems.error(
+        cx.problems.add_error(
             &text.span,
             format!("{text} is no address to listen on"),
             help,
@@ -126,9 +127,12 @@ fn listen(text: &Text, cx: &mut Context<'_>) -> Option<SocketAddr> {
     parse_listen(&text.value).map_err(fault).ok()
 }
 
-fn origins(list: &Spot<Vec<Text>>, cx: &mut Context<'_>) -> Vec<String> {
+fn validate_origins(
+    list: &SpannedValue<Vec<SpannedStr>>,
+    cx: &mut ConfigLoader<'_>,
+) -> Vec<String> {
     if list.value.len() > 1 && list.value.iter().any(|text| text.value == "*") {
-        cx.problems.error(
+        cx.problems.add_error(
             &list.span,
             "`*` stands beside other origins",
             "expected [\"*\"] alone, or exact origins",
@@ -136,18 +140,18 @@ fn origins(list: &Spot<Vec<Text>>, cx: &mut Context<'_>) -> Vec<String> {
     }
     let mut origins = Vec::with_capacity(list.value.len());
     for text in &list.value {
-        match origin(&text.value) {
+        match check_origin(&text.value) {
             Ok(()) => origins.push(text.value.clone()),
             Err(help) => cx
                 .problems
-                .error(&text.span, format!("{text} is no origin"), help),
+                .add_error(&text.span, format!("{text} is no origin"), help),
         }
     }
     origins
 }
 
 /// Whether browsers would send exactly this text; otherwise what would be right.
-fn origin(text: &str) -> Result<(), String> {
+fn check_origin(text: &str) -> Result<(), String> {
     if text == "*" {
         return Ok(());
     }
@@ -162,24 +166,27 @@ fn origin(text: &str) -> Result<(), String> {
 }
 
 /// Where readings survive.
-pub(super) fn store(raw: &RawStore, cx: &mut Context<'_>) -> Store {
-    let default = Store::default();
-    Store {
+pub(super) fn validate_store(raw: &RawStore, cx: &mut ConfigLoader<'_>) -> StoreSettings {
+    let default = StoreSettings::default();
+    StoreSettings {
         path: raw
             .path
             .as_ref()
-            .map_or(default.path, |text| path(text, cx)),
-        redis: raw.redis.as_ref().and_then(|text| address::redis(text, cx)),
+            .map_or(default.path, |text| validate_state_path(text, cx)),
+        redis: raw
+            .redis
+            .as_ref()
+            .and_then(|text| address::validate_redis_url(text, cx)),
         redis_prefix: raw
             .redis_prefix
             .as_ref()
-            .and_then(|text| prefix(text, cx))
+            .and_then(|text| validate_key_prefix(text, cx))
             .unwrap_or(default.redis_prefix),
     }
 }
 
 /// The state file; an empty text is none.
-fn path(text: &Text, cx: &mut Context<'_>) -> Option<PathBuf> {
+fn validate_state_path(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<PathBuf> {
     let fault = if text.value.contains('\0') {
         "holds a NUL"
     } else if text.value.ends_with('/') {
@@ -189,7 +196,7 @@ fn path(text: &Text, cx: &mut Context<'_>) -> Option<PathBuf> {
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
     };
-    cx.problems.error(
+    cx.problems.add_error(
         &text.span,
         format!("the path {text} {fault}"),
         "expected a file, or \"\" for none",
@@ -197,13 +204,14 @@ fn path(text: &Text, cx: &mut Context<'_>) -> Option<PathBuf> {
     None
 }
 
-fn prefix(text: &Text, cx: &mut Context<'_>) -> Option<String> {
+fn validate_key_prefix(text: &SpannedStr, cx: &mut ConfigLoader<'_>) -> Option<String> {
     let plain = text.value.bytes().all(|b| b.is_ascii_graphic());
-    if plain && (1..=MOST_PREFIX).contains(&text.value.len()) {
+    if plain && (1..=MAX_PREFIX_BYTES).contains(&text.value.len()) {
         return Some(text.value.clone());
     }
-    let help = format!("expected 1 to {MOST_PREFIX} printable ASCII characters without spaces");
+    let help =
+        format!("expected 1 to {MAX_PREFIX_BYTES} printable ASCII characters without spaces");
     cx.problems
-        .error(&text.span, format!("{text} is no prefix of keys"), help);
+        .add_error(&text.span, format!("{text} is no prefix of keys"), help);
     None
 }

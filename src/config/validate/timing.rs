@@ -2,63 +2,78 @@
 
 use std::time::Duration;
 
-use crate::config::context::Context;
+use crate::config::context::ConfigLoader;
 use crate::config::raw::{RawSource, RawTiming};
-use crate::config::section::Spot;
-use crate::config::units::duration_text as text;
-use crate::domain::{Pace, Shelf};
+use crate::config::section::SpannedValue;
+use crate::config::units::format_duration as text;
+use crate::domain::{FreshnessPolicy, Schedule};
 
-const INTERVAL: Duration = Duration::from_secs(15);
-const TIMEOUT: Duration = Duration::from_secs(4);
-const MAX_BODY: u64 = 1 << 20;
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
+const DEFAULT_MAX_BODY: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Everything that a source inherits but its proxy.
-pub(super) struct Timing {
-    pub(super) pace: Pace,
-    pub(super) shelf: Shelf,
+pub(super) struct SourceTiming {
+    pub(super) schedule: Schedule,
+    pub(super) freshness_policy: FreshnessPolicy,
     pub(super) max_body: u64,
 }
 
 /// What holds for a source.
-pub(super) fn resolve(defaults: &RawTiming, source: &RawSource, cx: &mut Context<'_>) -> Timing {
+pub(super) fn resolve_timing(
+    defaults: &RawTiming,
+    source: &RawSource,
+    cx: &mut ConfigLoader<'_>,
+) -> SourceTiming {
     let own = &source.timing;
-    let interval = inherit(own.interval.as_ref(), defaults.interval.as_ref()).unwrap_or(INTERVAL);
-    let timeout = inherit(own.timeout.as_ref(), defaults.timeout.as_ref())
-        .unwrap_or(TIMEOUT)
+    let interval = inherit_value(own.interval.as_ref(), defaults.interval.as_ref())
+        .unwrap_or(DEFAULT_INTERVAL);
+    let timeout = inherit_value(own.timeout.as_ref(), defaults.timeout.as_ref())
+        .unwrap_or(DEFAULT_TIMEOUT)
         .min(interval);
-    let ttl = inherit(own.ttl.as_ref(), defaults.ttl.as_ref()).unwrap_or(2 * interval + timeout);
-    let max_stale = inherit(own.max_stale.as_ref(), defaults.max_stale.as_ref());
+    let ttl =
+        inherit_value(own.ttl.as_ref(), defaults.ttl.as_ref()).unwrap_or(2 * interval + timeout);
+    let max_stale = inherit_value(own.max_stale.as_ref(), defaults.max_stale.as_ref());
     let max_stale = max_stale.unwrap_or((4 * interval).max(HOUR));
-    let min_interval = inherit(own.min_interval.as_ref(), defaults.min_interval.as_ref());
+    let min_interval = inherit_value(own.min_interval.as_ref(), defaults.min_interval.as_ref());
     let min_interval = min_interval.unwrap_or((interval / 10).clamp(SECOND, MINUTE));
     let hedge_after = source.hedge_after.as_ref().map(|spot| spot.value);
-    let pace = Pace {
+    let pace = Schedule {
         interval,
         timeout,
         min_interval,
         hedge_after,
     };
-    let shelf = Shelf { ttl, max_stale };
-    if !own.broken && !defaults.broken {
-        relate(source, &pace, &shelf, cx);
+    let shelf = FreshnessPolicy { ttl, max_stale };
+    if !own.has_invalid_duration && !defaults.has_invalid_duration {
+        check_timing_relations(source, &pace, &shelf, cx);
     }
-    let max_body = inherit(own.max_body.as_ref(), defaults.max_body.as_ref()).unwrap_or(MAX_BODY);
-    Timing {
-        pace,
-        shelf,
+    let max_body = inherit_value(own.max_body.as_ref(), defaults.max_body.as_ref())
+        .unwrap_or(DEFAULT_MAX_BODY);
+    SourceTiming {
+        schedule: pace,
+        freshness_policy: shelf,
         max_body,
     }
 }
 
-fn inherit<T: Copy>(own: Option<&Spot<T>>, default: Option<&Spot<T>>) -> Option<T> {
+fn inherit_value<T: Copy>(
+    own: Option<&SpannedValue<T>>,
+    default: Option<&SpannedValue<T>>,
+) -> Option<T> {
     own.or(default).map(|spot| spot.value)
 }
 
 /// What one duration of a source says about another.
-fn relate(source: &RawSource, pace: &Pace, shelf: &Shelf, cx: &mut Context<'_>) {
+fn check_timing_relations(
+    source: &RawSource,
+    pace: &Schedule,
+    shelf: &FreshnessPolicy,
+    cx: &mut ConfigLoader<'_>,
+) {
     let name = &source.name.value;
     let own = &source.timing;
     let interval = text(pace.interval);
@@ -71,7 +86,7 @@ fn relate(source: &RawSource, pace: &Pace, shelf: &Shelf, cx: &mut Context<'_>) 
             "the timeout {} of source `{name}` is longer than its interval",
             text(timeout.value)
         );
-        cx.problems.error(
+        cx.problems.add_error(
             &timeout.span,
             message,
             format!("expected at most its interval, {interval}"),
@@ -84,7 +99,7 @@ fn relate(source: &RawSource, pace: &Pace, shelf: &Shelf, cx: &mut Context<'_>) 
             "the interval {interval} of source `{name}` is shorter than its min_interval {least}"
         );
         cx.problems
-            .warn(&spot.span, message, format!("attempts start every {least}"));
+            .add_warning(&spot.span, message, format!("attempts start every {least}"));
     }
     let kept = own.ttl.as_ref().or(own.interval.as_ref());
     if let Some(spot) = kept.filter(|_| shelf.ttl < pace.interval) {
@@ -92,7 +107,7 @@ fn relate(source: &RawSource, pace: &Pace, shelf: &Shelf, cx: &mut Context<'_>) 
             "the ttl {} of source `{name}` is shorter than its interval {interval}",
             text(shelf.ttl)
         );
-        cx.problems.warn(
+        cx.problems.add_warning(
             &spot.span,
             message,
             "its data is stale before the next attempt, even if all goes well",
@@ -107,7 +122,7 @@ fn relate(source: &RawSource, pace: &Pace, shelf: &Shelf, cx: &mut Context<'_>) 
             "hedge_after {} of source `{name}` has no effect",
             text(hedge.value)
         );
-        cx.problems.warn(
+        cx.problems.add_warning(
             &hedge.span,
             message,
             format!("an attempt ends by its timeout, {}", text(pace.timeout)),

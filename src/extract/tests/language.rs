@@ -1,6 +1,6 @@
 //! What the language of filters has, and what it has not.
 
-use super::{gives, refused};
+use super::{compile_error, run_ok};
 
 /// Filter, body, result.
 const CASES: &[(&str, &str, &str)] = &[
@@ -156,14 +156,14 @@ const CASES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn the_language_is_jq() {
+fn filter_language_is_jq() {
     for (filter, body, result) in CASES {
-        assert_eq!(gives(filter, body), *result, "{filter}");
+        assert_eq!(run_ok(filter, body), *result, "{filter}");
     }
 }
 
 #[test]
-fn what_reaches_outside_is_refused() {
+fn outside_access_is_refused() {
     for (filter, part) in [
         ("halt", "halt"),
         ("1 | halt_error", "halt_error"),
@@ -184,14 +184,14 @@ fn what_reaches_outside_is_refused() {
         ("import \"a\" as a; .", "import"),
         ("include \"a\"; .", "include"),
     ] {
-        let (message, at) = refused(filter);
+        let (message, at) = compile_error(filter);
         assert!(message.contains("is not allowed"), "{filter}: {message}");
         assert_eq!(at, part, "{filter}");
     }
 }
 
 #[test]
-fn errors_of_a_text_say_where() {
+fn compile_error_has_a_span() {
     for (filter, message, at) in [
         (".a | qwertz", "unknown function `qwertz`", "qwertz"),
         (
@@ -220,7 +220,7 @@ fn errors_of_a_text_say_where() {
         (". as $x", "expected `|`, found the end", ""),
     ] {
         assert_eq!(
-            refused(filter),
+            compile_error(filter),
             (message.to_owned(), at.to_owned()),
             "{filter}"
         );

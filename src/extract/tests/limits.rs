@@ -4,37 +4,37 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{fails, gives, refused, told};
+use super::{compile_error, into_failure, run_error, run_ok};
 use crate::domain::{Code, Failure};
 use crate::extract::Filter;
-use crate::extract::threads::on_deep_stack;
-use crate::extract::watch::Stop;
+use crate::extract::threads::run_on_deep_stack;
+use crate::extract::watch::CancelFlag;
 
 /// Less than there is in earnest, so that what explodes does so soon.
-const LITTLE: usize = 1 << 20;
+const SMALL_LIMIT_BYTES: usize = 1 << 20;
 
 /// What a filter fails with that is asked to stop after a moment.
-fn stopped(filter: &str) -> Failure {
+fn run_until_stopped(filter: &str) -> Failure {
     let filter = Filter::compile(filter).unwrap();
-    let stop = Stop::default();
+    let stop = CancelFlag::default();
     let asking = stop.clone();
     let ask = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(50));
-        asking.ask();
+        asking.cancel();
     });
     let body = Bytes::from_static(b"[1,2,3,4,5,6,7,8,9]");
-    let failure = on_deep_stack("test", || filter.run(&body, &stop))
+    let failure = run_on_deep_stack("test", || filter.run(&body, &stop))
         .unwrap()
-        .map_err(told)
+        .map_err(into_failure)
         .unwrap_err();
     ask.join().unwrap();
     failure
 }
 
 #[test]
-fn texts_that_nest_or_never_end_are_refused_not_crashed_on() {
+fn oversized_filter_is_refused() {
     let parens = format!("{}1{}", "(".repeat(65), ")".repeat(65));
-    assert_eq!(refused(&parens).0, "a filter nests at most 64 levels");
+    assert_eq!(compile_error(&parens).0, "a filter nests at most 64 levels");
     assert!(Filter::compile(&parens[1..parens.len() - 1]).is_ok());
     for open in [
         "(",
@@ -50,19 +50,19 @@ fn texts_that_nest_or_never_end_are_refused_not_crashed_on() {
         "1 as $x | ",
         "label $x | ",
     ] {
-        let _ = Filter::compile(&open.repeat(Filter::MAX_TEXT / open.len()));
+        let _ = Filter::compile(&open.repeat(Filter::MAX_TEXT_BYTES / open.len()));
         let _ = Filter::compile(&open.repeat(256 / open.len()));
     }
     assert_eq!(
-        refused(&" ".repeat(Filter::MAX_TEXT + 1)).0,
+        compile_error(&" ".repeat(Filter::MAX_TEXT_BYTES + 1)).0,
         "a filter has at most 65536 bytes"
     );
-    assert_eq!(gives(&format!(".{}", "|.".repeat(20_000)), "1"), "1");
-    assert_eq!(gives(&format!("{}.", "-".repeat(10_000)), "1").len(), 1);
+    assert_eq!(run_ok(&format!(".{}", "|.".repeat(20_000)), "1"), "1");
+    assert_eq!(run_ok(&format!("{}.", "-".repeat(10_000)), "1").len(), 1);
 }
 
 #[test]
-fn what_never_ends_is_stopped() {
+fn endless_filter_is_stopped() {
     for filter in [
         "repeat(.)",
         "[repeat(1)?]",
@@ -88,7 +88,7 @@ fn what_never_ends_is_stopped() {
         "first(combinations(1000) | select(.[0] > 9))",
         "[splits(\"a\"; repeat(\"g\"))] | length | repeat(.) | empty",
     ] {
-        let failure = stopped(filter);
+        let failure = run_until_stopped(filter);
         assert!(
             [Code::ExtractTimeout, Code::ExtractFailed].contains(&failure.code),
             "{filter}: {failure}"
@@ -97,7 +97,7 @@ fn what_never_ends_is_stopped() {
 }
 
 #[test]
-fn what_explodes_is_given_up() {
+fn memory_growth_is_stopped() {
     for filter in [
         "[range(1e18)]",
         "[repeat(1)]",
@@ -133,10 +133,10 @@ fn what_explodes_is_given_up() {
     ] {
         let filter = Filter::compile(filter).unwrap();
         let body = Bytes::from_static(b"[1,2,3,4,5,6,7,8,9]");
-        let run = || filter.run_within(&body, &Stop::default(), LITTLE);
-        let message = on_deep_stack("test", run)
+        let run = || filter.run_with_memory_limit(&body, &CancelFlag::default(), SMALL_LIMIT_BYTES);
+        let message = run_on_deep_stack("test", run)
             .unwrap()
-            .map_err(told)
+            .map_err(into_failure)
             .unwrap_err()
             .message;
         assert!(
@@ -147,10 +147,10 @@ fn what_explodes_is_given_up() {
 }
 
 #[test]
-fn endless_updates_end_before_the_stack_does() {
+fn endless_update_hits_stack_limit() {
     for filter in ["recurse |= [.]", "repeat(.) |= (., .)"] {
         assert_eq!(
-            fails(filter, "[1]"),
+            run_error(filter, "[1]"),
             "the filter recurses without end",
             "{filter}"
         );
@@ -158,23 +158,26 @@ fn endless_updates_end_before_the_stack_does() {
 }
 
 #[test]
-fn an_error_that_is_dropped_is_not_written_out() {
+fn dropped_error_is_not_formatted() {
     let doubled = "reduce range(60) as $i (1; [., .])";
     assert_eq!(
-        fails(&format!("{doubled} | tonumber?"), "1"),
+        run_error(&format!("{doubled} | tonumber?"), "1"),
         "the filter gave no result"
     );
-    assert_eq!(gives(&format!("{doubled} | (. + 1)? // 3"), "1"), "3");
-    assert_eq!(gives("[.[] | (tonumber, 0)?]", r#"["x",1]"#), "[1,0]");
+    assert_eq!(run_ok(&format!("{doubled} | (. + 1)? // 3"), "1"), "3");
+    assert_eq!(run_ok("[.[] | (tonumber, 0)?]", r#"["x",1]"#), "[1,0]");
     assert_eq!(
-        gives("[path(.[] | (.a)?)]", r#"[1,{"a":2}]"#),
+        run_ok("[path(.[] | (.a)?)]", r#"[1,{"a":2}]"#),
         r#"[[1,"a"]]"#
     );
-    assert_eq!(gives("[.[] | (label $out | 1, break $out)?]", "[0]"), "[1]");
+    assert_eq!(
+        run_ok("[.[] | (label $out | 1, break $out)?]", "[0]"),
+        "[1]"
+    );
 }
 
 #[test]
-fn matches_without_end_are_given_up_before_they_are_made() {
+fn regex_matches_are_limited() {
     let body = format!("\"{}\"", ",".repeat(100_000));
     for filter in [
         "gsub(\",\"; \"\")",
@@ -183,31 +186,37 @@ fn matches_without_end_are_given_up_before_they_are_made() {
         "[match(\"()()()()()()()()\"; \"g\")]",
     ] {
         let filter = Filter::compile(filter).unwrap();
-        let run = || filter.run_within(&Bytes::from(body.clone()), &Stop::default(), LITTLE);
-        let message = on_deep_stack("test", run)
+        let run = || {
+            filter.run_with_memory_limit(
+                &Bytes::from(body.clone()),
+                &CancelFlag::default(),
+                SMALL_LIMIT_BYTES,
+            )
+        };
+        let message = run_on_deep_stack("test", run)
             .unwrap()
-            .map_err(told)
+            .map_err(into_failure)
             .unwrap_err()
             .message;
         assert_eq!(&*message, "the filter takes too much memory", "{filter:?}");
     }
     assert_eq!(
-        gives(
+        run_ok(
             "gsub(\",\"; \"\") | length",
             &format!("{}\"", &body[..50_000])
         ),
         "0"
     );
     assert_eq!(
-        fails("test(\"a|\" * 50000)", &body),
+        run_error("test(\"a|\" * 50000)", &body),
         "the filter's error: a regex of more than 65536 bytes"
     );
 }
 
 #[test]
-fn objects_that_grow_by_merging_are_counted_once() {
+fn merged_objects_are_counted_once() {
     assert_eq!(
-        gives(
+        run_ok(
             "reduce range(3000) as $i ({}; . * {a: {($i | tostring): 1}}) | .a | length",
             "1"
         ),
@@ -216,7 +225,7 @@ fn objects_that_grow_by_merging_are_counted_once() {
 }
 
 #[test]
-fn steps_that_could_crash_are_errors() {
+fn crashing_steps_are_errors() {
     for filter in [
         ".[1000000000] = 1",
         ".[1e9] = 1",
@@ -247,6 +256,6 @@ fn steps_that_could_crash_are_errors() {
             continue;
         };
         assert_eq!(compiled.text(), filter);
-        fails(filter, "[1,2,3]");
+        run_error(filter, "[1,2,3]");
     }
 }

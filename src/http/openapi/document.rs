@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::http::problem::Kind;
-use crate::http::routes::{OPERATIONS, PATHS};
+use crate::http::problem::ProblemKind;
+use crate::http::routes::{ROUTE_OPERATIONS, ROUTE_PATHS};
 
-use super::operation::{Terms, shared_refusals};
+use super::operation::{DocumentContext, build_shared_responses};
 use super::{headers, schemas};
 
-const ABOUT: &str = "One fast, honest answer from many slow, unreliable APIs.\n\n\
+const API_DESCRIPTION: &str = "One fast, honest answer from many slow, unreliable APIs.\n\n\
     `/resumen` is answered from memory; `?fresh=1` asks the providers first, under a deadline. Every 4xx and 5xx answer \
     is an RFC 9457 problem with a stable `code` and `Cache-Control: no-store`; only a head that cannot be parsed (400) or \
     is too large (431) gets an empty body. `HEAD` works wherever `GET` does, `OPTIONS` answers 204 with `Allow`, other \
@@ -17,19 +17,19 @@ const ABOUT: &str = "One fast, honest answer from many slow, unreliable APIs.\n\
     The names of the sources and the largest `timeout` in this document are those of the server that it came from.";
 
 /// The document for these terms.
-pub(super) fn document(terms: &Terms<'_>) -> Value {
-    let paths = PATHS.into_iter().zip(OPERATIONS);
+pub(super) fn build_document(terms: &DocumentContext<'_>) -> Value {
+    let paths = ROUTE_PATHS.into_iter().zip(ROUTE_OPERATIONS);
     let paths: Map<String, Value> = paths
-        .map(|(path, describe)| (path.to_owned(), describe(terms).item()))
+        .map(|(path, describe)| (path.to_owned(), describe(terms).to_path_item()))
         .collect();
-    let mut responses = shared_refusals();
-    responses.insert("NotFound".into(), not_found());
+    let mut responses = build_shared_responses();
+    responses.insert("NotFound".into(), build_not_found_response());
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": env!("CARGO_PKG_NAME"),
             "summary": env!("CARGO_PKG_DESCRIPTION"),
-            "description": ABOUT,
+            "description": API_DESCRIPTION,
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT or Apache-2.0", "identifier": env!("CARGO_PKG_LICENSE")},
         },
@@ -41,21 +41,21 @@ pub(super) fn document(terms: &Terms<'_>) -> Value {
         ],
         "paths": paths,
         "components": {
-            "schemas": schemas::all(),
-            "headers": headers::all(),
+            "schemas": schemas::schema_components(),
+            "headers": headers::header_components(),
             "responses": responses,
         },
     })
 }
 
 /// No path of the document: what every other one is answered with.
-fn not_found() -> Value {
+fn build_not_found_response() -> Value {
     json!({
-        "description": Kind::NotFound.title(),
-        "headers": headers::of(&["Cache-Control"]),
+        "description": ProblemKind::NotFound.title(),
+        "headers": headers::header_refs(&["Cache-Control"]),
         "content": {"application/problem+json": {"schema": {
             "$ref": "#/components/schemas/Problem",
-            "properties": {"status": {"const": 404}, "code": {"const": Kind::NotFound.code()}},
+            "properties": {"status": {"const": 404}, "code": {"const": ProblemKind::NotFound.code()}},
         }}},
     })
 }

@@ -3,152 +3,156 @@
 use serde_json::{Map, Value, json};
 
 /// What is told of one field.
-struct Header {
+struct HeaderSpec {
     name: &'static str,
     /// Whether it is always there, in the answers that name it.
-    required: bool,
+    is_required: bool,
     description: &'static str,
     pattern: Option<&'static str>,
 }
 
-const fn always(name: &'static str, pattern: &'static str, description: &'static str) -> Header {
-    Header {
+const fn required_header(
+    name: &'static str,
+    pattern: &'static str,
+    description: &'static str,
+) -> HeaderSpec {
+    HeaderSpec {
         name,
-        required: true,
+        is_required: true,
         description,
         pattern: Some(pattern),
     }
 }
 
-const fn sometimes(name: &'static str, description: &'static str) -> Header {
-    Header {
+const fn optional_header(name: &'static str, description: &'static str) -> HeaderSpec {
+    HeaderSpec {
         name,
-        required: false,
+        is_required: false,
         description,
         pattern: None,
     }
 }
 
 /// Fields that any answer may have.
-const ANY: [&str; 4] = [
+const COMMON_HEADERS: [&str; 4] = [
     "X-Content-Type-Options",
     "X-Request-Id",
     "Access-Control-Allow-Origin",
     "Vary",
 ];
 
-const HEADERS: [Header; 19] = [
-    always(
+const HEADER_SPECS: [HeaderSpec; 19] = [
+    required_header(
         "Allow",
         "^GET, HEAD, OPTIONS$",
         "The methods that there are.",
     ),
-    always(
+    required_header(
         "Cache-Control",
         "^[ -~]+$",
         "What browsers may keep. `no-store` for everything that has an age.",
     ),
-    always(
+    required_header(
         "Cache-Status",
         "^resumen; [ -~]+$",
         "RFC 9211. `hit` with the smallest ttl − age in whole seconds (negative \
         when something is stale), `fwd=miss` without any reading, `fwd=request` on live answers, with `collapsed` when \
         every flight was joined.",
     ),
-    always(
+    required_header(
         "ETag",
         "^W/\"[0-9a-f]{16}\"$",
         "The version, for `If-None-Match`. Every new reading changes it; ages do not.",
     ),
-    always(
+    required_header(
         "Content-Security-Policy",
         "^default-src 'none'; [ -~]+$",
         "What the page may do: only what is ours.",
     ),
-    always(
+    required_header(
         "Referrer-Policy",
         "^no-referrer$",
         "No other site learns where the panel is.",
     ),
-    always(
+    required_header(
         "X-Accel-Buffering",
         "^no$",
         "Tells nginx and its kin to pass events on as they come.",
     ),
-    sometimes(
+    optional_header(
         "Refusal-Cache-Control",
         "`no-store`, unless the head could not be parsed at all.",
     ),
-    sometimes("X-Content-Type-Options", "`nosniff`"),
-    sometimes(
+    optional_header("X-Content-Type-Options", "`nosniff`"),
+    optional_header(
         "CDN-Cache-Control",
         "RFC 9213, for shared caches: whole seconds until the next planned refresh of any \
         source in the answer. None on live answers and when no source is ok.",
     ),
-    sometimes(
+    optional_header(
         "Content-Encoding",
         "`br`, `zstd` or `gzip`, if the request accepts one.",
     ),
-    sometimes(
+    optional_header(
         "Server-Timing",
         "On live answers: how long each source was waited for, and why it gave nothing.",
     ),
-    sometimes(
+    optional_header(
         "Vary",
         "`Accept-Encoding` where there are several encodings, `Origin` where origins are configured.",
     ),
-    sometimes(
+    optional_header(
         "X-Request-Id",
         "The request's own if it had a short and visible one, else a new one; none without.",
     ),
-    sometimes(
+    optional_header(
         "Access-Control-Allow-Origin",
         "If `server.cors_origins` allows the request's origin.",
     ),
-    sometimes(
+    optional_header(
         "Access-Control-Expose-Headers",
         "Beside `Access-Control-Allow-Origin`: what a page's script may read.",
     ),
-    sometimes(
+    optional_header(
         "Access-Control-Allow-Methods",
         "In the answer to a preflight.",
     ),
-    sometimes(
+    optional_header(
         "Access-Control-Allow-Headers",
         "In the answer to a preflight.",
     ),
-    sometimes(
+    optional_header(
         "Access-Control-Max-Age",
         "In the answer to a preflight: seconds for which it may be kept.",
     ),
 ];
 
 /// All of them, as components.
-pub(super) fn all() -> Value {
-    let one = |header: &Header| {
+pub(super) fn header_components() -> Value {
+    let one = |header: &HeaderSpec| {
         let mut schema = json!({"type": "string"});
         if let Some(pattern) = header.pattern {
             schema["pattern"] = json!(pattern);
         }
-        let value = json!({"description": header.description, "required": header.required, "schema": schema});
+        let value = json!({"description": header.description, "required": header.is_required, "schema": schema});
         (header.name.to_owned(), value)
     };
-    Value::Object(HEADERS.iter().map(one).collect())
+    Value::Object(HEADER_SPECS.iter().map(one).collect())
 }
 
 /// References to these, and to those that any answer may have.
-pub(super) fn of(names: &[&str]) -> Value {
+pub(super) fn header_refs(names: &[&str]) -> Value {
     let own = names
         .iter()
-        .chain(&ANY)
+        .chain(&COMMON_HEADERS)
         .chain(&["Access-Control-Expose-Headers"]);
     Value::Object(
-        own.map(|name| ((*name).to_owned(), refer(name)))
+        own.map(|name| ((*name).to_owned(), header_ref(name)))
             .collect::<Map<String, Value>>(),
     )
 }
 
 /// A reference to one of them.
-pub(super) fn refer(name: &str) -> Value {
+pub(super) fn header_ref(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})
 }

@@ -19,28 +19,30 @@ use axum::response::{IntoResponse, Response};
 
 use crate::fetch::Fetch;
 
-use super::Site;
+use super::AppState;
 use super::query;
-use super::whole::whole;
+use super::whole::no_store_response;
 
-pub(super) use operation::{Operation, Terms};
+pub(super) use operation::{DocumentContext, OperationSpec};
 pub(super) use operations::{
-    alive, description, fuentes, metrics, panel, panel_file, panel_history, ready, resumen, stream,
+    describe_liveness, describe_metrics, describe_openapi, describe_panel, describe_panel_asset,
+    describe_panel_history, describe_readiness, describe_source_health, describe_stream,
+    describe_summary,
 };
 
 /// The document, for the sources and limits of this moment.
-pub(super) async fn answer<F: Fetch>(
-    State(site): State<Arc<Site<F>>>,
+pub(super) async fn get_openapi_document<F: Fetch>(
+    State(site): State<Arc<AppState<F>>>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    if let Err(problem) = query::nothing_but_busters(query.as_deref().unwrap_or_default()) {
+    if let Err(problem) = query::require_no_parameters(query.as_deref().unwrap_or_default()) {
         return problem.into_response();
     }
     let snapshot = site.cache.snapshot();
-    let terms = Terms {
-        files: site.page.names().collect(),
-        sources: snapshot
-            .roster()
+    let terms = DocumentContext {
+        asset_names: site.panel_assets.asset_names().collect(),
+        source_names: snapshot
+            .source_set()
             .sources()
             .iter()
             .map(|source| source.name.as_str())
@@ -48,5 +50,8 @@ pub(super) async fn answer<F: Fetch>(
         default_timeout: site.settings.default_timeout,
         max_timeout: site.settings.max_timeout,
     };
-    whole("application/json", document::document(&terms).to_string())
+    no_store_response(
+        "application/json",
+        document::build_document(&terms).to_string(),
+    )
 }

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::http::problem::{Kind, Problem};
+use crate::http::problem::{ProblemDetails, ProblemKind};
 
 use super::headers;
 
 /// What of the configuration the document tells.
-pub(in crate::http) struct Terms<'c> {
+pub(in crate::http) struct DocumentContext<'c> {
     /// The names of the panel's files.
-    pub(in crate::http) files: Vec<&'static str>,
+    pub(in crate::http) asset_names: Vec<&'static str>,
     /// The names that `sources` takes, in the configuration's order.
-    pub(in crate::http) sources: Vec<&'c str>,
+    pub(in crate::http) source_names: Vec<&'c str>,
     /// The deadline of an answer without `timeout`.
     pub(in crate::http) default_timeout: Duration,
     /// The largest `timeout`.
@@ -22,21 +22,21 @@ pub(in crate::http) struct Terms<'c> {
 }
 
 /// What `GET` does at one path. `HEAD` and `OPTIONS` follow from that.
-pub(in crate::http) struct Operation {
+pub(in crate::http) struct OperationSpec {
     pub(super) id: &'static str,
     pub(super) tag: &'static str,
     pub(super) summary: &'static str,
     pub(super) description: String,
     /// The parts of the path.
-    pub(super) parts: Vec<Value>,
+    pub(super) path_parameters: Vec<Value>,
     pub(super) parameters: Vec<Value>,
-    pub(super) answers: Vec<Answer>,
+    pub(super) responses: Vec<ResponseSpec>,
     /// What may be refused here beside what any request may be refused for.
-    pub(super) problems: Vec<Kind>,
+    pub(super) problems: Vec<ProblemKind>,
 }
 
 /// One answer that is no problem.
-pub(super) struct Answer {
+pub(super) struct ResponseSpec {
     pub(super) status: u16,
     pub(super) description: &'static str,
     /// Beside those that every answer may have.
@@ -46,30 +46,33 @@ pub(super) struct Answer {
 }
 
 /// What any request may be refused for, whatever it asks for.
-const ANYWHERE: [Kind; 7] = [
-    Kind::BadFraming,
-    Kind::InvalidHost,
-    Kind::InvalidTarget,
-    Kind::UnexpectedBody,
-    Kind::MethodNotAllowed,
-    Kind::ExpectationFailed,
-    Kind::Internal,
+const COMMON_PROBLEMS: [ProblemKind; 7] = [
+    ProblemKind::BadFraming,
+    ProblemKind::InvalidHost,
+    ProblemKind::InvalidTarget,
+    ProblemKind::UnexpectedBody,
+    ProblemKind::MethodNotAllowed,
+    ProblemKind::ExpectationFailed,
+    ProblemKind::Internal,
 ];
 
-impl Operation {
+impl OperationSpec {
     /// The path's item: every method that it knows.
-    pub(super) fn item(&self) -> Value {
-        json!({"get": self.method("get", true), "head": self.method("head", false), "options": self.options()})
+    pub(super) fn to_path_item(&self) -> Value {
+        json!({"get": self.build_method("get", true), "head": self.build_method("head", false), "options": self.build_options()})
     }
 
-    fn method(&self, method: &str, has_body: bool) -> Value {
+    fn build_method(&self, method: &str, has_body: bool) -> Value {
         let mut responses = Map::new();
-        for answer in &self.answers {
-            responses.insert(answer.status.to_string(), answer.response(has_body));
+        for answer in &self.responses {
+            responses.insert(
+                answer.status.to_string(),
+                answer.to_response_object(has_body),
+            );
         }
-        refusals(
+        add_problem_responses(
             &mut responses,
-            self.problems.iter().chain(&ANYWHERE),
+            self.problems.iter().chain(&COMMON_PROBLEMS),
             has_body,
         );
         let id = if method == "get" {
@@ -83,14 +86,19 @@ impl Operation {
         if !has_body {
             operation["summary"] = json!(format!("{} (the head of the answer only)", self.summary));
         }
-        if !self.parts.is_empty() || !self.parameters.is_empty() {
-            operation["parameters"] = self.parts.iter().chain(&self.parameters).cloned().collect();
+        if !self.path_parameters.is_empty() || !self.parameters.is_empty() {
+            operation["parameters"] = self
+                .path_parameters
+                .iter()
+                .chain(&self.parameters)
+                .cloned()
+                .collect();
         }
         operation["responses"] = Value::Object(responses);
         operation
     }
 
-    fn options(&self) -> Value {
+    fn build_options(&self) -> Value {
         let mut responses = Map::new();
         let headers = vec![
             "Allow",
@@ -99,20 +107,20 @@ impl Operation {
             "Access-Control-Max-Age",
         ];
         let description = "What may be done here. The CORS headers come if `server.cors_origins` allows an origin.";
-        let answer = Answer {
+        let answer = ResponseSpec {
             status: 204,
             description,
             headers,
             content: Vec::new(),
         };
-        responses.insert("204".into(), answer.response(false));
-        refusals(&mut responses, ANYWHERE.iter(), true);
+        responses.insert("204".into(), answer.to_response_object(false));
+        add_problem_responses(&mut responses, COMMON_PROBLEMS.iter(), true);
         let mut operation = json!({
             "operationId": format!("options-{}", self.id), "tags": [self.tag],
             "summary": "Which methods there are, and the answer to a browser's preflight",
         });
-        if !self.parts.is_empty() {
-            operation["parameters"] = self.parts.iter().map(anything).collect();
+        if !self.path_parameters.is_empty() {
+            operation["parameters"] = self.path_parameters.iter().map(relax_parameter).collect();
         }
         operation["responses"] = Value::Object(responses);
         operation
@@ -120,16 +128,15 @@ impl Operation {
 }
 
 /// A part of the path of which it does not matter whether it leads to something.
-fn anything(part: &Value) -> Value {
+fn relax_parameter(part: &Value) -> Value {
     let mut part = part.clone();
     part["schema"] = json!({"type": "string"});
     part
 }
 
-impl Answer {
-    fn response(&self, has_body: bool) -> Value {
-        let mut response =
-            json!({"description": self.description, "headers": headers::of(&self.headers)});
+impl ResponseSpec {
+    fn to_response_object(&self, has_body: bool) -> Value {
+        let mut response = json!({"description": self.description, "headers": headers::header_refs(&self.headers)});
         if has_body && !self.content.is_empty() {
             let media = self
                 .content
@@ -143,26 +150,28 @@ impl Answer {
 
 /// Adds one response per status of these problems, and what the HTTP library refuses by itself. Those that are the same
 /// everywhere are told once.
-fn refusals<'k>(
+fn add_problem_responses<'k>(
     responses: &mut Map<String, Value>,
-    kinds: impl Iterator<Item = &'k Kind> + Clone,
+    kinds: impl Iterator<Item = &'k ProblemKind> + Clone,
     has_body: bool,
 ) {
-    for (status, here) in by_status(kinds) {
-        let everywhere = here.iter().all(|kind| ANYWHERE.contains(kind));
+    for (status, here) in group_by_status(kinds) {
+        let everywhere = here.iter().all(|kind| COMMON_PROBLEMS.contains(kind));
         let response = if everywhere {
-            shared(status, has_body)
+            shared_response_ref(status, has_body)
         } else {
-            refusal(status, &here, has_body)
+            build_problem_response(status, &here, has_body)
         };
         responses.insert(status.to_string(), response);
     }
-    responses.insert("431".into(), shared(431, true));
+    responses.insert("431".into(), shared_response_ref(431, true));
     responses.sort_keys();
 }
 
-fn by_status<'k>(kinds: impl Iterator<Item = &'k Kind>) -> BTreeMap<u16, Vec<Kind>> {
-    let mut statuses = BTreeMap::<u16, Vec<Kind>>::new();
+fn group_by_status<'k>(
+    kinds: impl Iterator<Item = &'k ProblemKind>,
+) -> BTreeMap<u16, Vec<ProblemKind>> {
+    let mut statuses = BTreeMap::<u16, Vec<ProblemKind>>::new();
     kinds.for_each(|kind| {
         statuses
             .entry(kind.status().as_u16())
@@ -172,11 +181,11 @@ fn by_status<'k>(kinds: impl Iterator<Item = &'k Kind>) -> BTreeMap<u16, Vec<Kin
     statuses
 }
 
-fn shared(status: u16, has_body: bool) -> Value {
-    json!({"$ref": format!("#/components/responses/{}", shared_name(status, has_body))})
+fn shared_response_ref(status: u16, has_body: bool) -> Value {
+    json!({"$ref": format!("#/components/responses/{}", shared_response_name(status, has_body))})
 }
 
-fn shared_name(status: u16, has_body: bool) -> String {
+fn shared_response_name(status: u16, has_body: bool) -> String {
     if has_body {
         format!("Refused{status}")
     } else {
@@ -185,23 +194,26 @@ fn shared_name(status: u16, has_body: bool) -> String {
 }
 
 /// The responses that are the same everywhere, as components.
-pub(super) fn shared_refusals() -> Map<String, Value> {
+pub(super) fn build_shared_responses() -> Map<String, Value> {
     let mut all = Map::new();
-    for (status, kinds) in by_status(ANYWHERE.iter()) {
+    for (status, kinds) in group_by_status(COMMON_PROBLEMS.iter()) {
         for has_body in [true, false] {
             all.insert(
-                shared_name(status, has_body),
-                refusal(status, &kinds, has_body),
+                shared_response_name(status, has_body),
+                build_problem_response(status, &kinds, has_body),
             );
         }
     }
     let oversize = "The request's head is too large: more than 16 KiB or 64 fields. Without a body, and the \
         connection ends.";
-    all.insert(shared_name(431, true), json!({"description": oversize}));
+    all.insert(
+        shared_response_name(431, true),
+        json!({"description": oversize}),
+    );
     all
 }
 
-fn refusal(status: u16, kinds: &[Kind], has_body: bool) -> Value {
+fn build_problem_response(status: u16, kinds: &[ProblemKind], has_body: bool) -> Value {
     let lines: Vec<String> = kinds
         .iter()
         .map(|kind| format!("- `{}`: {}\n", kind.code(), kind.title()))
@@ -219,10 +231,10 @@ fn refusal(status: u16, kinds: &[Kind], has_body: bool) -> Value {
     } else {
         &["Cache-Control"]
     };
-    let mut response = json!({"description": description, "headers": headers::of(fields)});
+    let mut response = json!({"description": description, "headers": headers::header_refs(fields)});
     if status == 400 {
         // The library's own answer to a head that cannot be parsed has none of our fields.
-        response["headers"]["Cache-Control"] = headers::refer("Refusal-Cache-Control");
+        response["headers"]["Cache-Control"] = headers::header_ref("Refusal-Cache-Control");
     }
     if has_body {
         let codes: Vec<&str> = kinds.iter().map(|kind| kind.code()).collect();
@@ -230,10 +242,10 @@ fn refusal(status: u16, kinds: &[Kind], has_body: bool) -> Value {
             "$ref": "#/components/schemas/Problem",
             "properties": {"status": {"const": status}, "code": {"enum": codes}},
         });
-        let example = |kind: &Kind| {
+        let example = |kind: &ProblemKind| {
             (
                 kind.code().to_owned(),
-                json!({"value": Problem::new(*kind, "…").wire()}),
+                json!({"value": ProblemDetails::new(*kind, "…").to_dto()}),
             )
         };
         let examples: Map<String, Value> = kinds.iter().map(example).collect();

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::http::problem::Kind;
+use crate::http::problem::ProblemKind;
 
-use super::operation::{Answer, Operation, Terms};
+use super::operation::{DocumentContext, OperationSpec, ResponseSpec};
 use super::parameters;
 
-const JSON: &str = "application/json";
+const JSON_TYPE: &str = "application/json";
 
 /// The fields of an answer of `/resumen` with a body, and of one without.
-const SUMMARY: [&str; 6] = [
+const SUMMARY_HEADERS: [&str; 6] = [
     "ETag",
     "Cache-Control",
     "CDN-Cache-Control",
@@ -18,27 +18,32 @@ const SUMMARY: [&str; 6] = [
     "Content-Encoding",
     "Server-Timing",
 ];
-const UNCHANGED: [&str; 4] = ["ETag", "Cache-Control", "CDN-Cache-Control", "Cache-Status"];
+const NOT_MODIFIED_HEADERS: [&str; 4] =
+    ["ETag", "Cache-Control", "CDN-Cache-Control", "Cache-Status"];
 
 /// The fields of the page and its files.
-const PAGE: [&str; 4] = [
+const PANEL_HEADERS: [&str; 4] = [
     "Cache-Control",
     "Content-Encoding",
     "Content-Security-Policy",
     "Referrer-Policy",
 ];
 
-fn schema(name: &str) -> Value {
+fn schema_ref(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-fn text() -> Value {
+fn text_schema() -> Value {
     json!({"type": "string"})
 }
 
 /// An answer whose body is never kept.
-fn told(description: &'static str, media: &'static str, schema: Value) -> Answer {
-    Answer {
+fn no_store_response(
+    description: &'static str,
+    media: &'static str,
+    schema: Value,
+) -> ResponseSpec {
+    ResponseSpec {
         status: 200,
         description,
         headers: vec!["Cache-Control"],
@@ -46,9 +51,9 @@ fn told(description: &'static str, media: &'static str, schema: Value) -> Answer
     }
 }
 
-fn unchanged(headers: &[&'static str]) -> Answer {
+fn not_modified_response(headers: &[&'static str]) -> ResponseSpec {
     let description = "`If-None-Match` names the current version; there is no body.";
-    Answer {
+    ResponseSpec {
         status: 304,
         description,
         headers: headers.to_vec(),
@@ -57,68 +62,68 @@ fn unchanged(headers: &[&'static str]) -> Answer {
 }
 
 /// An operation that takes nothing, and is never refused for what it is.
-fn plain(
+fn simple_operation(
     id: &'static str,
     tag: &'static str,
     summary: &'static str,
     description: &str,
-    answer: Answer,
-) -> Operation {
-    Operation {
+    answer: ResponseSpec,
+) -> OperationSpec {
+    OperationSpec {
         id,
         tag,
         summary,
         description: description.to_owned(),
-        parts: Vec::new(),
+        path_parameters: Vec::new(),
         parameters: Vec::new(),
-        answers: vec![answer],
+        responses: vec![answer],
         problems: Vec::new(),
     }
 }
 
 /// `/`
-pub(in crate::http) fn panel(_: &Terms<'_>) -> Operation {
-    let headers = [&PAGE[..], &["ETag"]].concat();
-    let page = Answer {
+pub(in crate::http) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
+    let headers = [&PANEL_HEADERS[..], &["ETag"]].concat();
+    let page = ResponseSpec {
         status: 200,
         description: "The page.",
         headers,
-        content: vec![("text/html", text())],
+        content: vec![("text/html", text_schema())],
     };
-    let same = unchanged(&[
+    let same = not_modified_response(&[
         "ETag",
         "Cache-Control",
         "Content-Security-Policy",
         "Referrer-Policy",
     ]);
-    Operation {
-        parameters: vec![parameters::none_match(), parameters::accept_encoding()],
-        problems: vec![Kind::NotAcceptable],
-        answers: vec![page, same],
-        ..plain(
+    OperationSpec {
+        parameters: vec![parameters::if_none_match(), parameters::accept_encoding()],
+        problems: vec![ProblemKind::NotAcceptable],
+        responses: vec![page, same],
+        ..simple_operation(
             "panel",
             "panel",
             "The panel, a page for people",
             "Made to be left open on a wall.",
-            told("", JSON, text()),
+            no_store_response("", JSON_TYPE, text_schema()),
         )
     }
 }
 
 /// `/panel/history.json`
-pub(in crate::http) fn panel_history(_: &Terms<'_>) -> Operation {
-    let headers = PAGE.to_vec();
-    let content = vec![(JSON, schema("History"))];
-    let answer = Answer {
+pub(in crate::http) fn describe_panel_history(_: &DocumentContext<'_>) -> OperationSpec {
+    let headers = PANEL_HEADERS.to_vec();
+    let content = vec![(JSON_TYPE, schema_ref("History"))];
+    let answer = ResponseSpec {
         status: 200,
         description: "Recent numbers, per source and path.",
         headers,
         content,
     };
-    Operation {
+    OperationSpec {
         parameters: vec![parameters::accept_encoding()],
-        problems: vec![Kind::NotAcceptable],
-        ..plain(
+        problems: vec![ProblemKind::NotAcceptable],
+        ..simple_operation(
             "panel-history",
             "panel",
             "What the panel's lines begin with",
@@ -129,27 +134,30 @@ pub(in crate::http) fn panel_history(_: &Terms<'_>) -> Operation {
 }
 
 /// `/panel/{version}/{file}`
-pub(in crate::http) fn panel_file(terms: &Terms<'_>) -> Operation {
-    let content = vec![("text/css", text()), ("text/javascript", text())];
-    let answer = Answer {
+pub(in crate::http) fn describe_panel_asset(terms: &DocumentContext<'_>) -> OperationSpec {
+    let content = vec![
+        ("text/css", text_schema()),
+        ("text/javascript", text_schema()),
+    ];
+    let answer = ResponseSpec {
         status: 200,
         description: "The file.",
-        headers: PAGE.to_vec(),
+        headers: PANEL_HEADERS.to_vec(),
         content,
     };
     let version = "The version of the page's files; another one than the current is answered with the current file.";
-    Operation {
-        parts: vec![
-            parameters::part("version", version, &text()),
-            parameters::part(
+    OperationSpec {
+        path_parameters: vec![
+            parameters::path_parameter("version", version, &text_schema()),
+            parameters::path_parameter(
                 "file",
                 "The file's name.",
-                &json!({"type": "string", "enum": terms.files}),
+                &json!({"type": "string", "enum": terms.asset_names}),
             ),
         ],
         parameters: vec![parameters::accept_encoding()],
-        problems: vec![Kind::NotFound, Kind::NotAcceptable],
-        ..plain(
+        problems: vec![ProblemKind::NotFound, ProblemKind::NotAcceptable],
+        ..simple_operation(
             "panel-file",
             "panel",
             "A file of the panel",
@@ -160,43 +168,43 @@ pub(in crate::http) fn panel_file(terms: &Terms<'_>) -> Operation {
 }
 
 /// `/resumen`
-pub(in crate::http) fn resumen(terms: &Terms<'_>) -> Operation {
-    let content = vec![(JSON, schema("Summary"))];
-    let found = Answer {
+pub(in crate::http) fn describe_summary(terms: &DocumentContext<'_>) -> OperationSpec {
+    let content = vec![(JSON_TYPE, schema_ref("Summary"))];
+    let found = ResponseSpec {
         status: 200,
         description: "The summary.",
-        headers: SUMMARY.to_vec(),
+        headers: SUMMARY_HEADERS.to_vec(),
         content,
     };
     let description = "From memory, unless `fresh` or `max_age` asks for a live answer: then its sources are asked in \
         parallel, and it is complete when all have answered or at the deadline, whichever is first; a source that fails \
         or is late is answered from memory, with its age and the reason. At the very start, an answer from memory waits \
         for the first round, at most `timeout`.";
-    Operation {
+    OperationSpec {
         id: "summary",
         tag: "summary",
         summary: "What the sources say",
         description: description.to_owned(),
-        parts: Vec::new(),
+        path_parameters: Vec::new(),
         parameters: vec![
             parameters::freshness(),
             parameters::timeout(terms),
             parameters::sources(terms),
-            parameters::none_match(),
+            parameters::if_none_match(),
             parameters::accept_encoding(),
         ],
-        answers: vec![found, unchanged(&UNCHANGED)],
+        responses: vec![found, not_modified_response(&NOT_MODIFIED_HEADERS)],
         problems: vec![
-            Kind::InvalidParameter,
-            Kind::UnknownParameter,
-            Kind::UnknownSource,
-            Kind::NotAcceptable,
+            ProblemKind::InvalidParameter,
+            ProblemKind::UnknownParameter,
+            ProblemKind::UnknownSource,
+            ProblemKind::NotAcceptable,
         ],
     }
 }
 
 /// `/resumen/stream`
-pub(in crate::http) fn stream(_: &Terms<'_>) -> Operation {
+pub(in crate::http) fn describe_stream(_: &DocumentContext<'_>) -> OperationSpec {
     let example = "retry: 2731\n\nevent: resumen\nid: 5d0c3f1a9be24467\ndata: {\"origen\":\"snapshot\",…}\n\n";
     let events = json!({
         "type": "string", "description": "Server-Sent Events. The `data` of an event is a `Summary` in one line.",
@@ -204,16 +212,16 @@ pub(in crate::http) fn stream(_: &Terms<'_>) -> Operation {
     });
     let headers = vec!["Cache-Control", "X-Accel-Buffering"];
     let content = vec![("text/event-stream", events)];
-    let answer = Answer {
+    let answer = ResponseSpec {
         status: 200,
         description: "Events, without an end.",
         headers,
         content,
     };
-    Operation {
+    OperationSpec {
         parameters: vec![parameters::last_event_id()],
-        problems: vec![Kind::UnknownParameter, Kind::StreamFull],
-        ..plain(
+        problems: vec![ProblemKind::UnknownParameter, ProblemKind::StreamFull],
+        ..simple_operation(
             "stream",
             "summary",
             "The summary now, and again after every change",
@@ -226,25 +234,25 @@ pub(in crate::http) fn stream(_: &Terms<'_>) -> Operation {
 }
 
 /// `/salud`
-pub(in crate::http) fn alive(_: &Terms<'_>) -> Operation {
+pub(in crate::http) fn describe_liveness(_: &DocumentContext<'_>) -> OperationSpec {
     let about =
         "Whatever the providers do. 503 if the refresher has given no sign of life for 10 s.";
-    let answer = told("It lives.", JSON, schema("Ok"));
-    Operation {
-        problems: vec![Kind::Lifeless],
-        ..plain("alive", "health", "Does the service live", about, answer)
+    let answer = no_store_response("It lives.", JSON_TYPE, schema_ref("Ok"));
+    OperationSpec {
+        problems: vec![ProblemKind::Lifeless],
+        ..simple_operation("alive", "health", "Does the service live", about, answer)
     }
 }
 
 /// `/salud/listo`
-pub(in crate::http) fn ready(_: &Terms<'_>) -> Operation {
+pub(in crate::http) fn describe_readiness(_: &DocumentContext<'_>) -> OperationSpec {
     let about =
         "Once a first round has ended or a snapshot was restored, and until the service stops.";
-    let answer = told("It is ready.", JSON, schema("Ok"));
-    let problems = vec![Kind::NotReady, Kind::Draining];
-    Operation {
+    let answer = no_store_response("It is ready.", JSON_TYPE, schema_ref("Ok"));
+    let problems = vec![ProblemKind::NotReady, ProblemKind::Draining];
+    OperationSpec {
         problems,
-        ..plain(
+        ..simple_operation(
             "ready",
             "health",
             "Is there something to serve",
@@ -255,18 +263,18 @@ pub(in crate::http) fn ready(_: &Terms<'_>) -> Operation {
 }
 
 /// `/salud/fuentes`
-pub(in crate::http) fn fuentes(_: &Terms<'_>) -> Operation {
+pub(in crate::http) fn describe_source_health(_: &DocumentContext<'_>) -> OperationSpec {
     let about = "Per source and per provider: the verdict, the age, the last error and since when, failures in a row, and \
         the next attempt. Always 200: the verdict is in the body.";
-    let answer = told(
+    let answer = no_store_response(
         "How each source is.",
         "application/health+json",
-        schema("Health"),
+        schema_ref("Health"),
     );
-    let problems = vec![Kind::UnknownParameter];
-    Operation {
+    let problems = vec![ProblemKind::UnknownParameter];
+    OperationSpec {
         problems,
-        ..plain(
+        ..simple_operation(
             "sources-health",
             "health",
             "How each source and provider is",
@@ -277,10 +285,10 @@ pub(in crate::http) fn fuentes(_: &Terms<'_>) -> Operation {
 }
 
 /// `/metrics`
-pub(in crate::http) fn metrics(_: &Terms<'_>) -> Operation {
+pub(in crate::http) fn describe_metrics(_: &DocumentContext<'_>) -> OperationSpec {
     let media = "text/plain; version=0.0.4; charset=utf-8";
-    let answer = told("The metrics.", media, text());
-    plain(
+    let answer = no_store_response("The metrics.", media, text_schema());
+    simple_operation(
         "metrics",
         "reference",
         "For Prometheus",
@@ -290,12 +298,16 @@ pub(in crate::http) fn metrics(_: &Terms<'_>) -> Operation {
 }
 
 /// `/openapi.json`
-pub(in crate::http) fn description(_: &Terms<'_>) -> Operation {
-    let answer = told("An OpenAPI 3.1 document.", JSON, json!({"type": "object"}));
-    let problems = vec![Kind::UnknownParameter];
-    Operation {
+pub(in crate::http) fn describe_openapi(_: &DocumentContext<'_>) -> OperationSpec {
+    let answer = no_store_response(
+        "An OpenAPI 3.1 document.",
+        JSON_TYPE,
+        json!({"type": "object"}),
+    );
+    let problems = vec![ProblemKind::UnknownParameter];
+    OperationSpec {
         problems,
-        ..plain(
+        ..simple_operation(
             "openapi",
             "reference",
             "This document",

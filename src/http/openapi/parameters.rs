@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::operation::Terms;
+use super::operation::DocumentContext;
 use super::pattern;
 
 /// `If-None-Match`
-pub(super) fn none_match() -> Value {
+pub(super) fn if_none_match() -> Value {
     let description = "Entity tags that the client has; 304 if the current version is among them (weak comparison, lists, \
         `*`). A field that is not well formed is ignored.";
-    header("If-None-Match", description)
+    header_parameter("If-None-Match", description)
 }
 
 /// `Accept-Encoding`
 pub(super) fn accept_encoding() -> Value {
-    header(
+    header_parameter(
         "Accept-Encoding",
         "`br`, `zstd` and `gzip` are there; 406 if this refuses them and `identity` too.",
     )
@@ -22,18 +22,18 @@ pub(super) fn accept_encoding() -> Value {
 
 /// `Last-Event-ID`
 pub(super) fn last_event_id() -> Value {
-    header(
+    header_parameter(
         "Last-Event-ID",
         "Changes nothing: the first event is always the current snapshot.",
     )
 }
 
-fn header(name: &str, description: &str) -> Value {
+fn header_parameter(name: &str, description: &str) -> Value {
     json!({"name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"}})
 }
 
 /// A part of the path.
-pub(super) fn part(name: &str, description: &str, schema: &Value) -> Value {
+pub(super) fn path_parameter(name: &str, description: &str, schema: &Value) -> Value {
     json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema})
 }
 
@@ -44,7 +44,7 @@ pub(super) fn freshness() -> Value {
         "description": "`1` or `true`: ask all providers now and answer when they have, or at the deadline.",
     });
     let max_age = json!({
-        "type": "string", "pattern": pattern::SECONDS,
+        "type": "string", "pattern": pattern::SECONDS_PATTERN,
         "description": "Like `fresh=1`, but only for sources whose reading is older than so many seconds.",
     });
     json!({
@@ -61,7 +61,7 @@ pub(super) fn freshness() -> Value {
 }
 
 /// `timeout`
-pub(super) fn timeout(terms: &Terms<'_>) -> Value {
+pub(super) fn timeout(terms: &DocumentContext<'_>) -> Value {
     let (default, max) = (
         terms.default_timeout.as_secs_f64(),
         terms.max_timeout.as_secs_f64(),
@@ -75,9 +75,9 @@ pub(super) fn timeout(terms: &Terms<'_>) -> Value {
 }
 
 /// `sources`
-pub(super) fn sources(terms: &Terms<'_>) -> Value {
+pub(super) fn sources(terms: &DocumentContext<'_>) -> Value {
     let schema = json!({
-        "type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": terms.sources},
+        "type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": terms.source_names},
     });
     json!({
         "name": "sources", "in": "query", "required": false, "style": "form", "explode": false,

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 /// Digits before the point, and after it.
-const DIGITS: usize = 9;
+const MAX_DIGITS: usize = 9;
 
 /// Any number of seconds.
-pub(super) const SECONDS: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
+pub(super) const SECONDS_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
 
 /// At most so many digits of a fraction, not all of them zero.
-fn some_fraction(digits: usize) -> String {
-    group(
-        (0..digits).map(|zeros| format!("{}[1-9]{}", "0".repeat(zeros), up_to(digits - 1 - zeros))),
-    )
+fn nonzero_fraction(digits: usize) -> String {
+    join_alternatives((0..digits).map(|zeros| {
+        format!(
+            "{}[1-9]{}",
+            "0".repeat(zeros),
+            optional_digits(digits - 1 - zeros)
+        )
+    }))
 }
 
 /// Seconds from just above 0 to `max`, in every way in which the number may be written.
@@ -21,42 +25,42 @@ pub(super) fn seconds_up_to(max: Duration) -> String {
     let digits = whole.to_string();
     let fraction = format!("{:09}", max.subsec_nanos());
     let below_one = if whole > 0 {
-        some_fraction(DIGITS)
+        nonzero_fraction(MAX_DIGITS)
     } else {
-        some_fraction_up_to(&fraction)
+        nonzero_fraction_up_to(&fraction)
     };
-    let mut ways = vec![format!(r"0{{1,{DIGITS}}}\.{below_one}")];
+    let mut ways = vec![format!(r"0{{1,{MAX_DIGITS}}}\.{below_one}")];
     if whole > 1 {
         ways.push(format!(
-            r"{}(?:\.[0-9]{{1,{DIGITS}}})?",
-            whole_below(&digits)
+            r"{}(?:\.[0-9]{{1,{MAX_DIGITS}}})?",
+            whole_number_below(&digits)
         ));
     }
     if whole > 0 {
         ways.push(format!(
             r"{}{digits}(?:\.{})?",
-            zeros_before(digits.len()),
+            leading_zeros(digits.len()),
             fraction_up_to(&fraction)
         ));
     }
-    format!("^{}$", group(ways))
+    format!("^{}$", join_alternatives(ways))
 }
 
 /// Whole numbers from 1 to one less than this, with zeros before them.
-fn whole_below(limit: &str) -> String {
+fn whole_number_below(limit: &str) -> String {
     let length = limit.len();
-    let shorter = (1..length).map(|n| format!("{}[1-9]{}", zeros_before(n), exactly(n - 1)));
+    let shorter = (1..length).map(|n| format!("{}[1-9]{}", leading_zeros(n), exact_digits(n - 1)));
     let same = limit.bytes().enumerate().filter_map(|(at, digit)| {
         let lowest = if at == 0 { b'1' } else { b'0' };
-        let range = (digit > lowest).then(|| range(lowest, digit - 1))?;
+        let range = (digit > lowest).then(|| digit_range(lowest, digit - 1))?;
         Some(format!(
             "{}{}{range}{}",
-            zeros_before(length),
+            leading_zeros(length),
             &limit[..at],
-            exactly(length - at - 1)
+            exact_digits(length - at - 1)
         ))
     });
-    group(shorter.chain(same))
+    join_alternatives(shorter.chain(same))
 }
 
 /// One to nine digits that, after a point, are at most these nine.
@@ -66,29 +70,32 @@ fn fraction_up_to(limit: &str) -> String {
         format!(
             "{}{}{}",
             &limit[..at],
-            range(b'0', digit - 1),
-            up_to(DIGITS - 1 - at)
+            digit_range(b'0', digit - 1),
+            optional_digits(MAX_DIGITS - 1 - at)
         )
     });
-    let beginnings = (1..=DIGITS).map(|n| limit[..n].to_owned());
-    group(smaller.chain(beginnings))
+    let beginnings = (1..=MAX_DIGITS).map(|n| limit[..n].to_owned());
+    join_alternatives(smaller.chain(beginnings))
 }
 
 /// The same, not all of them zero.
-fn some_fraction_up_to(limit: &str) -> String {
+fn nonzero_fraction_up_to(limit: &str) -> String {
     let Some(zeros) = limit.find(|digit| digit != '0') else {
         return fraction_up_to(limit);
     };
     let (before, first) = (&limit[..zeros], limit.as_bytes()[zeros]);
     let mut ways = Vec::new();
-    if zeros + 1 < DIGITS {
-        ways.push(format!("{before}0{}", some_fraction(DIGITS - 1 - zeros)));
+    if zeros + 1 < MAX_DIGITS {
+        ways.push(format!(
+            "{before}0{}",
+            nonzero_fraction(MAX_DIGITS - 1 - zeros)
+        ));
     }
     if first > b'1' {
         ways.push(format!(
             "{before}{}{}",
-            range(b'1', first - 1),
-            up_to(DIGITS - 1 - zeros)
+            digit_range(b'1', first - 1),
+            optional_digits(MAX_DIGITS - 1 - zeros)
         ));
     }
     let later = limit
@@ -100,23 +107,23 @@ fn some_fraction_up_to(limit: &str) -> String {
         format!(
             "{}{}{}",
             &limit[..at],
-            range(b'0', digit - 1),
-            up_to(DIGITS - 1 - at)
+            digit_range(b'0', digit - 1),
+            optional_digits(MAX_DIGITS - 1 - at)
         )
     }));
-    ways.extend((zeros + 1..=DIGITS).map(|n| limit[..n].to_owned()));
-    group(ways)
+    ways.extend((zeros + 1..=MAX_DIGITS).map(|n| limit[..n].to_owned()));
+    join_alternatives(ways)
 }
 
 /// The zeros that may stand before so many digits.
-fn zeros_before(digits: usize) -> String {
-    match DIGITS - digits {
+fn leading_zeros(digits: usize) -> String {
+    match MAX_DIGITS - digits {
         0 => String::new(),
         zeros => format!("0{{0,{zeros}}}"),
     }
 }
 
-fn range(from: u8, to: u8) -> String {
+fn digit_range(from: u8, to: u8) -> String {
     if from == to {
         char::from(from).to_string()
     } else {
@@ -124,7 +131,7 @@ fn range(from: u8, to: u8) -> String {
     }
 }
 
-fn exactly(digits: usize) -> String {
+fn exact_digits(digits: usize) -> String {
     if digits == 0 {
         String::new()
     } else {
@@ -132,7 +139,7 @@ fn exactly(digits: usize) -> String {
     }
 }
 
-fn up_to(digits: usize) -> String {
+fn optional_digits(digits: usize) -> String {
     if digits == 0 {
         String::new()
     } else {
@@ -140,6 +147,6 @@ fn up_to(digits: usize) -> String {
     }
 }
 
-fn group(ways: impl IntoIterator<Item = String>) -> String {
+fn join_alternatives(ways: impl IntoIterator<Item = String>) -> String {
     format!("(?:{})", ways.into_iter().collect::<Vec<_>>().join("|"))
 }

@@ -8,6 +8,6 @@ mod history;
 mod page;
 mod track;
 
-pub(super) use answer::{asset, front, history};
-pub(super) use history::History;
-pub(super) use page::Page;
+pub(super) use answer::{get_panel, get_panel_asset, get_panel_history};
+pub(super) use history::PanelHistory;
+pub(super) use page::PanelAssets;

@@ -3,109 +3,112 @@
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::render::Forms;
+use crate::render::EncodedBodies;
 
 /// Where the page's text names the version of its files.
-const VERSION: &str = "{version}";
+const VERSION_PLACEHOLDER: &str = "{version}";
 
-const FRONT: &str = include_str!("page/panel.html");
+const INDEX_HTML: &str = include_str!("page/panel.html");
 
-const STYLE: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS_TYPE: &str = "text/css; charset=utf-8";
+const JAVASCRIPT_TYPE: &str = "text/javascript; charset=utf-8";
 
 macro_rules! files {
     ($($name:literal: $kind:ident,)*) => {
         /// Name, type and text of each file.
-        const FILES: &[(&str, &str, &str)] = &[$(($name, $kind, include_str!(concat!("page/", $name))),)*];
+        const ASSET_FILES: &[(&str, &str, &str)] = &[$(($name, $kind, include_str!(concat!("page/", $name))),)*];
     };
 }
 
 files! {
-    "panel.css": STYLE,
-    "card.css": STYLE,
-    "values.css": STYLE,
-    "panel.js": SCRIPT,
-    "answer.js": SCRIPT,
-    "card.js": SCRIPT,
-    "clock.js": SCRIPT,
-    "dom.js": SCRIPT,
-    "feed.js": SCRIPT,
-    "fit.js": SCRIPT,
-    "icons.js": SCRIPT,
-    "json.js": SCRIPT,
-    "measure.js": SCRIPT,
-    "plan.js": SCRIPT,
-    "round.js": SCRIPT,
-    "spark.js": SCRIPT,
-    "upgrade.js": SCRIPT,
-    "values.js": SCRIPT,
-    "verdict.js": SCRIPT,
-    "words.js": SCRIPT,
+    "panel.css": CSS_TYPE,
+    "card.css": CSS_TYPE,
+    "values.css": CSS_TYPE,
+    "panel.js": JAVASCRIPT_TYPE,
+    "answer.js": JAVASCRIPT_TYPE,
+    "card.js": JAVASCRIPT_TYPE,
+    "clock.js": JAVASCRIPT_TYPE,
+    "dom.js": JAVASCRIPT_TYPE,
+    "feed.js": JAVASCRIPT_TYPE,
+    "fit.js": JAVASCRIPT_TYPE,
+    "icons.js": JAVASCRIPT_TYPE,
+    "json.js": JAVASCRIPT_TYPE,
+    "measure.js": JAVASCRIPT_TYPE,
+    "plan.js": JAVASCRIPT_TYPE,
+    "round.js": JAVASCRIPT_TYPE,
+    "spark.js": JAVASCRIPT_TYPE,
+    "upgrade.js": JAVASCRIPT_TYPE,
+    "values.js": JAVASCRIPT_TYPE,
+    "verdict.js": JAVASCRIPT_TYPE,
+    "words.js": JAVASCRIPT_TYPE,
 }
 
 /// The page and its files, ready to be sent.
-pub(in crate::http) struct Page {
+pub(in crate::http) struct PanelAssets {
     /// A hash over all files: part of their paths, and the page's entity tag.
     pub(super) version: String,
     /// The page itself.
-    pub(super) front: File,
-    files: Vec<(&'static str, File)>,
+    pub(super) index: PanelAsset,
+    assets: Vec<(&'static str, PanelAsset)>,
 }
 
 /// One file and its coded forms.
 #[derive(Debug)]
-pub(super) struct File {
-    pub(super) kind: &'static str,
+pub(super) struct PanelAsset {
+    pub(super) content_type: &'static str,
     pub(super) body: Bytes,
-    pub(super) forms: Forms,
+    pub(super) forms: EncodedBodies,
 }
 
-impl Page {
+impl PanelAssets {
     /// The page as it was compiled in.
     pub(in crate::http) fn new() -> Self {
-        let version = version();
-        let front = File::new(
+        let version = hash_assets();
+        let front = PanelAsset::new(
             "text/html; charset=utf-8",
-            FRONT.replace(VERSION, &version).into(),
+            INDEX_HTML.replace(VERSION_PLACEHOLDER, &version).into(),
         );
-        let files = FILES.iter().map(|(name, kind, text)| {
-            (*name, File::new(kind, Bytes::from_static(text.as_bytes())))
+        let files = ASSET_FILES.iter().map(|(name, kind, text)| {
+            (
+                *name,
+                PanelAsset::new(kind, Bytes::from_static(text.as_bytes())),
+            )
         });
         Self {
-            front,
-            files: files.collect(),
+            index: front,
+            assets: files.collect(),
             version,
         }
     }
 
     /// The names of the files.
-    pub(in crate::http) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.files.iter().map(|(name, _)| *name)
+    pub(in crate::http) fn asset_names(&self) -> impl Iterator<Item = &'static str> {
+        self.assets.iter().map(|(name, _)| *name)
     }
 
     /// The file of this name.
-    pub(super) fn file(&self, name: &str) -> Option<&File> {
-        self.files
+    pub(super) fn find_asset(&self, name: &str) -> Option<&PanelAsset> {
+        self.assets
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, file)| file)
     }
 }
 
-impl File {
+impl PanelAsset {
     pub(super) fn new(kind: &'static str, body: Bytes) -> Self {
         Self {
-            kind,
+            content_type: kind,
             body,
-            forms: Forms::default(),
+            forms: EncodedBodies::default(),
         }
     }
 }
 
-fn version() -> String {
+fn hash_assets() -> String {
     let mut hash = Xxh3::new();
-    hash.update(FRONT.as_bytes());
-    for (name, _, text) in FILES {
+    hash.update(INDEX_HTML.as_bytes());
+    for (name, _, text) in ASSET_FILES {
         hash.update(name.as_bytes());
         hash.update(text.as_bytes());
     }
@@ -117,30 +120,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_import_names_a_file_that_is_served() {
-        let page = Page::new();
+    fn imported_files_are_served() {
+        let page = PanelAssets::new();
         let mut imports = 0;
-        for (name, _, text) in FILES.iter().filter(|(_, kind, _)| *kind == SCRIPT) {
+        for (name, _, text) in ASSET_FILES
+            .iter()
+            .filter(|(_, kind, _)| *kind == JAVASCRIPT_TYPE)
+        {
             for line in text.lines().filter(|line| line.starts_with("import ")) {
                 let target = line
                     .split('"')
                     .nth(1)
                     .and_then(|path| path.strip_prefix("./"));
                 assert!(
-                    target.is_some_and(|target| page.file(target).is_some()),
+                    target.is_some_and(|target| page.find_asset(target).is_some()),
                     "{name}: {line}"
                 );
                 imports += 1;
             }
         }
-        assert!(imports > FILES.len());
+        assert!(imports > ASSET_FILES.len());
     }
 
     #[test]
-    fn the_page_names_its_files_by_version() {
-        let page = Page::new();
-        let text = std::str::from_utf8(&page.front.body).unwrap();
-        assert!(!text.contains(VERSION));
+    fn page_links_are_versioned() {
+        let page = PanelAssets::new();
+        let text = std::str::from_utf8(&page.index.body).unwrap();
+        assert!(!text.contains(VERSION_PLACEHOLDER));
         for name in ["panel.css", "card.css", "values.css", "panel.js"] {
             assert!(
                 text.contains(&format!("\"panel/{}/{name}\"", page.version)),
@@ -150,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_page_writes_markup_or_calls_elsewhere() {
-        for (name, _, text) in FILES {
+    fn assets_have_no_markup_or_urls() {
+        for (name, _, text) in ASSET_FILES {
             for word in [
                 "innerHTML",
                 "outerHTML",

@@ -6,34 +6,34 @@ use std::fmt::Write;
 use crate::domain::Time;
 
 /// The most readings that are remembered.
-const READINGS: usize = 120;
+const MAX_READINGS: usize = 120;
 
 /// The most numbers of one source that are remembered; the page shows no more rows.
-pub(super) const COLUMNS: usize = 12;
+pub(super) const MAX_COLUMNS: usize = 12;
 
 /// Readings of one source: when they were asked for, and each number in them by its dotted path.
 #[derive(Debug, Default)]
-pub(super) struct Track {
+pub(super) struct SourceSeries {
     times: VecDeque<Time>,
-    columns: Vec<Column>,
+    columns: Vec<SeriesColumn>,
 }
 
 #[derive(Debug)]
-struct Column {
+struct SeriesColumn {
     path: String,
     /// One for each of the times; none where a reading lacked the number.
     values: VecDeque<Option<f64>>,
 }
 
-impl Track {
+impl SourceSeries {
     /// Whether a reading of `at` is remembered, or a later one.
-    pub(super) fn has(&self, at: Time) -> bool {
+    pub(super) fn is_recorded(&self, at: Time) -> bool {
         self.times.back().is_some_and(|last| *last >= at)
     }
 
     /// Takes the numbers of a reading that it does not have.
-    pub(super) fn push(&mut self, at: Time, numbers: &[(String, f64)]) {
-        let numbers = &numbers[..numbers.len().min(COLUMNS)];
+    pub(super) fn push_reading(&mut self, at: Time, numbers: &[(String, f64)]) {
+        let numbers = &numbers[..numbers.len().min(MAX_COLUMNS)];
         for column in &mut self.columns {
             column.values.push_back(
                 numbers
@@ -46,20 +46,20 @@ impl Track {
             if self.columns.iter().all(|column| column.path != *path) {
                 let mut values: VecDeque<_> = self.times.iter().map(|_| None).collect();
                 values.push_back(Some(*value));
-                self.columns.push(Column {
+                self.columns.push(SeriesColumn {
                     path: path.clone(),
                     values,
                 });
             }
         }
         self.times.push_back(at);
-        self.forget();
+        self.evict_old();
     }
 
     /// Adds `{"times": […], "values": {path: […]}}` to `out`.
-    pub(super) fn write(&self, out: &mut String) {
+    pub(super) fn write_json(&self, out: &mut String) {
         out.push_str(r#"{"times":"#);
-        list(out, self.times.iter().map(|at| Some(at.as_millis())));
+        write_json_array(out, self.times.iter().map(|at| Some(at.as_millis())));
         out.push_str(r#","values":{"#);
         for (at, column) in self.columns.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
@@ -68,14 +68,14 @@ impl Track {
                 "{comma}{}:",
                 serde_json::Value::from(column.path.as_str())
             );
-            list(out, column.values.iter().copied());
+            write_json_array(out, column.values.iter().copied());
         }
         out.push_str("}}");
     }
 
     /// Drops what is too old, and then the columns in which nothing is left, longest unseen first.
-    fn forget(&mut self) {
-        if self.times.len() > READINGS {
+    fn evict_old(&mut self) {
+        if self.times.len() > MAX_READINGS {
             self.times.pop_front();
             for column in &mut self.columns {
                 column.values.pop_front();
@@ -83,8 +83,8 @@ impl Track {
         }
         self.columns
             .retain(|column| column.values.iter().any(Option::is_some));
-        while self.columns.len() > COLUMNS {
-            let unseen = |column: &Column| {
+        while self.columns.len() > MAX_COLUMNS {
+            let unseen = |column: &SeriesColumn| {
                 column
                     .values
                     .iter()
@@ -100,7 +100,10 @@ impl Track {
     }
 }
 
-fn list<T: std::fmt::Display>(out: &mut String, items: impl Iterator<Item = Option<T>>) {
+fn write_json_array<T: std::fmt::Display>(
+    out: &mut String,
+    items: impl Iterator<Item = Option<T>>,
+) {
     out.push('[');
     for (at, item) in items.enumerate() {
         let comma = if at > 0 { "," } else { "" };
@@ -116,49 +119,51 @@ fn list<T: std::fmt::Display>(out: &mut String, items: impl Iterator<Item = Opti
 mod tests {
     use super::*;
 
-    fn push(track: &mut Track, at: i64, numbers: &[(&str, f64)]) {
+    fn push_numbers(track: &mut SourceSeries, at: i64, numbers: &[(&str, f64)]) {
         let numbers: Vec<_> = numbers
             .iter()
             .map(|(path, value)| ((*path).to_owned(), *value))
             .collect();
-        track.push(Time::from_millis(at), &numbers);
+        track.push_reading(Time::from_millis(at), &numbers);
     }
 
-    fn text(track: &Track) -> String {
+    fn series_json(track: &SourceSeries) -> String {
         let mut out = String::new();
-        track.write(&mut out);
+        track.write_json(&mut out);
         out
     }
 
     #[test]
-    fn columns_keep_step_with_the_times() {
-        let mut track = Track::default();
-        push(&mut track, 1, &[("a", 1.0)]);
-        push(&mut track, 2, &[("b\"", 2.5)]);
-        push(&mut track, 3, &[("a", 3.0), ("b\"", -1e-7)]);
+    fn columns_align_with_times() {
+        let mut track = SourceSeries::default();
+        push_numbers(&mut track, 1, &[("a", 1.0)]);
+        push_numbers(&mut track, 2, &[("b\"", 2.5)]);
+        push_numbers(&mut track, 3, &[("a", 3.0), ("b\"", -1e-7)]);
         let expected = r#"{"times":[1,2,3],"values":{"a":[1,null,3],"b\"":[null,2.5,-0.0000001]}}"#;
-        assert_eq!(text(&track), expected);
-        assert!(track.has(Time::from_millis(3)) && !track.has(Time::from_millis(4)));
+        assert_eq!(series_json(&track), expected);
+        assert!(
+            track.is_recorded(Time::from_millis(3)) && !track.is_recorded(Time::from_millis(4))
+        );
     }
 
     #[test]
-    fn only_the_newest_readings_stay_and_empty_columns_go() {
-        let mut track = Track::default();
-        push(&mut track, 0, &[("gone", 1.0)]);
-        (1..=120).for_each(|at| push(&mut track, at, &[("a", 1.0)]));
-        assert_eq!(track.times.len(), READINGS);
+    fn old_readings_are_evicted() {
+        let mut track = SourceSeries::default();
+        push_numbers(&mut track, 0, &[("gone", 1.0)]);
+        (1..=120).for_each(|at| push_numbers(&mut track, at, &[("a", 1.0)]));
+        assert_eq!(track.times.len(), MAX_READINGS);
         assert_eq!(track.times.front(), Some(&Time::from_millis(1)));
-        assert!(!text(&track).contains("gone"));
+        assert!(!series_json(&track).contains("gone"));
     }
 
     #[test]
-    fn paths_that_change_with_every_reading_do_not_pile_up() {
-        let mut track = Track::default();
+    fn changing_paths_are_bounded() {
+        let mut track = SourceSeries::default();
         for at in 0..100 {
             let path = format!("p{at}");
-            push(&mut track, at, &[(&path, 1.0), ("steady", 2.0)]);
+            push_numbers(&mut track, at, &[(&path, 1.0), ("steady", 2.0)]);
         }
-        assert_eq!(track.columns.len(), COLUMNS);
-        assert!(text(&track).contains("steady") && text(&track).contains("p99"));
+        assert_eq!(track.columns.len(), MAX_COLUMNS);
+        assert!(series_json(&track).contains("steady") && series_json(&track).contains("p99"));
     }
 }

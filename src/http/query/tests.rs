@@ -2,36 +2,36 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Kind as SourceKind, Shelf, Source};
+use crate::domain::{FreshnessPolicy, Source, SourceKind};
 
 use super::*;
 
-fn roster() -> Roster {
+fn source_set() -> SourceSet {
     let source = |name| {
-        let shelf = Shelf {
+        let shelf = FreshnessPolicy {
             ttl: Duration::ZERO,
             max_stale: Duration::ZERO,
         };
         let kind = SourceKind::Derived {
-            from: Vec::new(),
+            inputs: Vec::new(),
             extract: ".".into(),
         };
         Arc::new(Source {
             name: Name::new(name).unwrap(),
             kind,
-            shelf,
+            freshness_policy: shelf,
             attribution: None,
         })
     };
-    Roster::new(["btc", "clima", "usd"].map(source).into())
+    SourceSet::new(["btc", "clima", "usd"].map(source).into())
 }
 
-fn parse(raw: &str) -> Result<Query, Problem> {
-    Query::parse(raw, &roster(), Duration::from_secs(30))
+fn parse(raw: &str) -> Result<SummaryQuery, ProblemDetails> {
+    SummaryQuery::parse(raw, &source_set(), Duration::from_secs(30))
 }
 
 #[track_caller]
-fn refused(raw: &str) -> Kind {
+fn rejected_kind(raw: &str) -> ProblemKind {
     match parse(raw) {
         Err(problem) => problem.kind(),
         Ok(query) => panic!("{raw:?} is taken as {query:?}"),
@@ -39,7 +39,7 @@ fn refused(raw: &str) -> Kind {
 }
 
 #[test]
-fn nothing_asks_for_the_snapshot() {
+fn empty_query_reads_snapshot() {
     for raw in [
         "",
         "&",
@@ -50,12 +50,12 @@ fn nothing_asks_for_the_snapshot() {
         "fresh=0",
         "fresh=false",
     ] {
-        assert_eq!(parse(raw), Ok(Query::default()), "{raw:?}");
+        assert_eq!(parse(raw), Ok(SummaryQuery::default()), "{raw:?}");
     }
 }
 
 #[test]
-fn good_values_are_taken_exactly() {
+fn valid_values_are_parsed() {
     let age = |raw: &str| parse(raw).unwrap().max_age;
     assert_eq!(age("fresh=1"), Some(Duration::ZERO));
     assert_eq!(age("fresh=true"), Some(Duration::ZERO));
@@ -99,7 +99,7 @@ fn sources_keep_their_order() {
 }
 
 #[test]
-fn every_other_number_is_refused() {
+fn invalid_numbers_are_rejected() {
     let long = "1".repeat(400);
     let values = [
         "abc",
@@ -140,21 +140,21 @@ fn every_other_number_is_refused() {
     for value in values {
         for name in ["timeout", "max_age"] {
             assert_eq!(
-                refused(&format!("{name}={value}")),
-                Kind::InvalidParameter,
+                rejected_kind(&format!("{name}={value}")),
+                ProblemKind::InvalidParameter,
                 "{name}={value}"
             );
         }
         assert_eq!(
-            refused(&format!("fresh={value}")),
-            Kind::InvalidParameter,
+            rejected_kind(&format!("fresh={value}")),
+            ProblemKind::InvalidParameter,
             "fresh={value}"
         );
     }
 }
 
 #[test]
-fn limits_of_the_timeout_are_kept() {
+fn timeout_limits_are_enforced() {
     for raw in [
         "timeout=0",
         "timeout=0.0",
@@ -162,12 +162,12 @@ fn limits_of_the_timeout_are_kept() {
         "timeout=31",
         "timeout=30.000000001",
     ] {
-        assert_eq!(refused(raw), Kind::InvalidParameter, "{raw}");
+        assert_eq!(rejected_kind(raw), ProblemKind::InvalidParameter, "{raw}");
     }
 }
 
 #[test]
-fn combinations_and_repetitions_are_refused() {
+fn conflicting_query_is_rejected() {
     let table = [
         "fresh",
         "timeout",
@@ -188,12 +188,12 @@ fn combinations_and_repetitions_are_refused() {
         "fresh=1=1",
     ];
     for raw in table {
-        assert_eq!(refused(raw), Kind::InvalidParameter, "{raw}");
+        assert_eq!(rejected_kind(raw), ProblemKind::InvalidParameter, "{raw}");
     }
 }
 
 #[test]
-fn unknown_names_are_refused_with_what_was_meant() {
+fn unknown_parameter_is_suggested() {
     for raw in [
         "Fresh=1",
         "FRESH=1",
@@ -206,19 +206,19 @@ fn unknown_names_are_refused_with_what_was_meant() {
         "timeout=1&x",
         "fresh;timeout=1",
     ] {
-        assert_eq!(refused(raw), Kind::UnknownParameter, "{raw}");
+        assert_eq!(rejected_kind(raw), ProblemKind::UnknownParameter, "{raw}");
     }
     let problem = parse("Fresh=1").unwrap_err();
-    let expected = Problem::new(Kind::UnknownParameter, "no parameter has this name")
-        .param("Fresh")
-        .got("Fresh")
-        .expected("fresh, timeout, max_age, sources")
-        .suggestion(Some("fresh"));
+    let expected = ProblemDetails::new(ProblemKind::UnknownParameter, "no parameter has this name")
+        .with_param("Fresh")
+        .with_got("Fresh")
+        .with_expected("fresh, timeout, max_age, sources")
+        .with_suggestion(Some("fresh"));
     assert_eq!(problem, expected);
 }
 
 #[test]
-fn unknown_sources_are_refused_with_the_known_ones() {
+fn unknown_source_is_suggested() {
     for raw in [
         "sources=eth",
         "sources=btc,eth",
@@ -227,12 +227,12 @@ fn unknown_sources_are_refused_with_the_known_ones() {
         "sources=btc+usd",
         "sources=../x",
     ] {
-        assert_eq!(refused(raw), Kind::UnknownSource, "{raw}");
+        assert_eq!(rejected_kind(raw), ProblemKind::UnknownSource, "{raw}");
     }
-    let expected = Problem::new(Kind::UnknownSource, "no source has this name")
-        .param("sources")
-        .got("bct")
-        .expected("btc, clima, usd")
-        .suggestion(Some("btc"));
+    let expected = ProblemDetails::new(ProblemKind::UnknownSource, "no source has this name")
+        .with_param("sources")
+        .with_got("bct")
+        .with_expected("btc, clima, usd")
+        .with_suggestion(Some("btc"));
     assert_eq!(parse("sources=bct").unwrap_err(), expected);
 }

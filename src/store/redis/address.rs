@@ -9,11 +9,11 @@ use redis::{ProtocolVersion, RedisConnectionInfo};
 use url::Url;
 
 /// The port of a URL that names none.
-const PORT: u16 = 6379;
+const DEFAULT_REDIS_PORT: u16 = 6379;
 
 /// Where Redis is. Shown without anything that could be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Address {
+pub(super) enum RedisAddress {
     /// Host and port.
     Tcp(String, u16),
     /// Host and port, over TLS.
@@ -22,7 +22,7 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(host, port) | Self::Tls(host, port) if host.contains(':') => {
@@ -35,14 +35,14 @@ impl fmt::Display for Address {
 }
 
 /// Reads a URL that the configuration has checked.
-pub(super) fn parse(url: &str) -> Option<(Address, RedisConnectionInfo)> {
+pub(super) fn parse_redis_url(url: &str) -> Option<(RedisAddress, RedisConnectionInfo)> {
     let url = Url::parse(url).ok()?;
     let query: HashMap<_, _> = url.query_pairs().collect();
     let (address, user, password, database) = if url.scheme() == "unix" {
         let path = percent_decode_str(url.path()).decode_utf8().ok()?;
         let from_query = |key: &str| query.get(key).map(ToString::to_string);
         (
-            Address::Unix(PathBuf::from(&*path)),
+            RedisAddress::Unix(PathBuf::from(&*path)),
             from_query("user"),
             from_query("pass"),
             from_query("db"),
@@ -53,11 +53,11 @@ pub(super) fn parse(url: &str) -> Option<(Address, RedisConnectionInfo)> {
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
-        let port = url.port().unwrap_or(PORT);
+        let port = url.port().unwrap_or(DEFAULT_REDIS_PORT);
         let address = if url.scheme() == "rediss" {
-            Address::Tls(host, port)
+            RedisAddress::Tls(host, port)
         } else {
-            Address::Tcp(host, port)
+            RedisAddress::Tcp(host, port)
         };
         let decoded = |text: &str| {
             percent_decode_str(text)
@@ -95,8 +95,8 @@ pub(super) fn parse(url: &str) -> Option<(Address, RedisConnectionInfo)> {
 mod tests {
     use super::*;
 
-    fn parts(url: &str) -> (String, Option<String>, Option<String>, i64) {
-        let (address, info) = parse(url).unwrap();
+    fn parsed_url_parts(url: &str) -> (String, Option<String>, Option<String>, i64) {
+        let (address, info) = parse_redis_url(url).unwrap();
         (
             address.to_string(),
             info.username().map(Into::into),
@@ -106,18 +106,21 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_url_is_understood() {
-        assert_eq!(parts("redis://h"), ("h:6379".into(), None, None, 0));
+    fn redis_url_forms_are_parsed() {
         assert_eq!(
-            parts("rediss://u:p%40q@h:1/3"),
+            parsed_url_parts("redis://h"),
+            ("h:6379".into(), None, None, 0)
+        );
+        assert_eq!(
+            parsed_url_parts("rediss://u:p%40q@h:1/3"),
             ("h:1".into(), Some("u".into()), Some("p@q".into()), 3)
         );
         assert_eq!(
-            parts("redis://:p@[::1]:7/"),
+            parsed_url_parts("redis://:p@[::1]:7/"),
             ("[::1]:7".into(), None, Some("p".into()), 0)
         );
         assert_eq!(
-            parts("unix:///run/r.sock?db=2&pass=p"),
+            parsed_url_parts("unix:///run/r.sock?db=2&pass=p"),
             ("/run/r.sock".into(), None, Some("p".into()), 2)
         );
     }

@@ -12,60 +12,62 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::address::Address;
+use super::address::RedisAddress;
 
 /// The most bytes that may come between two answers that were understood.
-const MOST: usize = 32 << 20;
+const MAX_UNANSWERED_BYTES: usize = 32 << 20;
 
 /// Whatever can be read and written.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+trait RedisByteIo: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> RedisByteIo for S {}
 
 /// A connection that ends when more comes over it than Redis would ever send: what listens at its address now may be
 /// something else, and everything that is not understood yet is kept in memory.
-pub(super) struct Link {
-    stream: Box<dyn Stream>,
-    allowance: Allowance,
+pub(super) struct RedisStream {
+    stream: Box<dyn RedisByteIo>,
+    read_budget: ReadBudget,
 }
 
 /// How much may still come. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Allowance(Arc<AtomicUsize>);
+pub(super) struct ReadBudget(Arc<AtomicUsize>);
 
-impl Allowance {
+impl ReadBudget {
     /// An answer was understood: what comes next counts anew.
-    pub(super) fn renew(&self) {
-        self.0.store(MOST, Relaxed);
+    pub(super) fn reset_budget(&self) {
+        self.0.store(MAX_UNANSWERED_BYTES, Relaxed);
     }
 }
 
-impl Link {
+impl RedisStream {
     /// Connects to `address`. Without a limit of its own.
-    pub(super) async fn connect(address: &Address) -> io::Result<(Self, Allowance)> {
-        let stream: Box<dyn Stream> = match address {
-            Address::Tcp(host, port) => Box::new(tcp(host, *port).await?),
-            Address::Tls(host, port) => Box::new(tls(host, tcp(host, *port).await?).await?),
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    pub(super) async fn connect(address: &RedisAddress) -> io::Result<(Self, ReadBudget)> {
+        let stream: Box<dyn RedisByteIo> = match address {
+            RedisAddress::Tcp(host, port) => Box::new(connect_tcp(host, *port).await?),
+            RedisAddress::Tls(host, port) => {
+                Box::new(connect_tls(host, connect_tcp(host, *port).await?).await?)
+            }
+            RedisAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
-        let allowance = Allowance(Arc::new(AtomicUsize::new(MOST)));
+        let allowance = ReadBudget(Arc::new(AtomicUsize::new(MAX_UNANSWERED_BYTES)));
         Ok((
             Self {
                 stream,
-                allowance: allowance.clone(),
+                read_budget: allowance.clone(),
             },
             allowance,
         ))
     }
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// TLS with the public authorities. There is no switch that turns checks off.
-async fn tls(
+async fn connect_tls(
     host: &str,
     stream: TcpStream,
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -81,7 +83,7 @@ async fn tls(
         .await
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for RedisStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,8 +92,8 @@ impl AsyncRead for Link {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let came = buf.filled().len().saturating_sub(before);
-        let left = self.allowance.0.load(Relaxed);
-        self.allowance.0.store(left.saturating_sub(came), Relaxed);
+        let left = self.read_budget.0.load(Relaxed);
+        self.read_budget.0.store(left.saturating_sub(came), Relaxed);
         if came >= left {
             return Poll::Ready(Err(io::Error::other("it sends more than Redis would")));
         }
@@ -99,7 +101,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for RedisStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -20,68 +20,74 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
-use crate::domain::{Secrets, spell};
+use crate::domain::{SecretSet, format_duration};
 
-use super::shared::{Keys, Notice, Opened, Pending, SharedError, SharedStore};
+use super::shared::{
+    Notification, OpenedSession, SharedStore, SharedStoreError, StoreFuture, StoreKeys,
+};
 
-use address::Address;
-use link::{Allowance, Link};
-use scripts::Scripts;
-use session::Session;
+use address::RedisAddress;
+use link::{ReadBudget, RedisStream};
+use scripts::LuaScripts;
+use session::RedisSession;
 
 /// The most that any call of Redis may take.
-const LIMIT: Duration = Duration::from_millis(200);
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How many operations are under way at once at most.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_OPERATIONS: usize = 32;
 
 /// How often a clock is compared.
-const MEASUREMENTS: usize = 4;
+const CLOCK_SAMPLES: usize = 4;
 
 /// The most characters of what Redis says that stand in a message.
-const QUOTE: usize = 120;
+const MAX_QUOTED_CHARS: usize = 120;
 
 /// A Redis that may be there or not.
 pub struct RedisStore {
-    address: Address,
-    info: RedisConnectionInfo,
-    keys: Keys,
-    scripts: Arc<Scripts>,
-    secrets: Secrets,
+    address: RedisAddress,
+    connection_info: RedisConnectionInfo,
+    keys: StoreKeys,
+    scripts: Arc<LuaScripts>,
+    secrets: SecretSet,
 }
 
 /// A connection, the task that drives it, and what may still come over it.
-struct Line {
-    connection: MultiplexedConnection,
-    allowance: Allowance,
+struct RedisConnection {
+    multiplexed: MultiplexedConnection,
+    read_budget: ReadBudget,
     _driver: AbortOnDropHandle<()>,
 }
 
 impl RedisStore {
     /// The Redis at a URL that the configuration has checked; keys begin with `prefix`, messages never hold `secrets`.
-    pub fn new(url: &str, prefix: &str, secrets: Secrets) -> Option<Self> {
-        let (address, info) = address::parse(url)?;
+    pub fn new(url: &str, prefix: &str, secrets: SecretSet) -> Option<Self> {
+        let (address, info) = address::parse_redis_url(url)?;
         Some(Self {
             address,
-            info,
-            keys: Keys::new(prefix),
-            scripts: Arc::new(Scripts::new()),
+            connection_info: info,
+            keys: StoreKeys::new(prefix),
+            scripts: Arc::new(LuaScripts::new()),
             secrets,
         })
     }
 
     /// By how many milliseconds its clock is ahead of this one: of a few measurements, the one that took least.
-    pub async fn ahead_of(&self, clock: Clock) -> Result<i64, SharedError> {
+    pub async fn measure_clock_offset(&self, clock: Clock) -> Result<i64, SharedStoreError> {
         let (notices, _) = unbounded_channel();
-        let mut line = self.dial(notices).await?;
+        let mut line = self.connect(notices).await?;
         let mut best: Option<(Duration, i64)> = None;
-        for _ in 0..MEASUREMENTS {
-            let before = clock.mark();
+        for _ in 0..CLOCK_SAMPLES {
+            let before = clock.time_point();
             let time = redis::cmd("TIME");
-            let asked = timeout(LIMIT, time.query_async::<(i64, i64)>(&mut line.connection)).await;
-            let (seconds, micros) = self.said("tell the time", asked)?;
-            let took = clock.since(before);
-            let middle = before.time.after(took / 2).as_millis();
+            let asked = timeout(
+                OPERATION_TIMEOUT,
+                time.query_async::<(i64, i64)>(&mut line.multiplexed),
+            )
+            .await;
+            let (seconds, micros) = self.check_reply("tell the time", asked)?;
+            let took = clock.elapsed_since(before);
+            let middle = before.time.plus(took / 2).as_millis();
             let ahead = seconds
                 .saturating_mul(1000)
                 .saturating_add(micros / 1000)
@@ -94,88 +100,96 @@ impl RedisStore {
     }
 
     /// Connects and says who we are.
-    async fn dial(&self, notices: UnboundedSender<Notice>) -> Result<Line, SharedError> {
-        let linked = timeout(LIMIT, Link::connect(&self.address)).await;
+    async fn connect(
+        &self,
+        notices: UnboundedSender<Notification>,
+    ) -> Result<RedisConnection, SharedStoreError> {
+        let linked = timeout(OPERATION_TIMEOUT, RedisStream::connect(&self.address)).await;
         let linked = linked.map(|linked| linked.map_err(RedisError::from));
-        let (link, allowance) = self.said("connect", linked)?;
+        let (link, allowance) = self.check_reply("connect", linked)?;
         // Nothing is kept of what cannot be a notice.
         let hear = move |push: PushInfo| {
             let notice = redis::Msg::from_push_info(push)
-                .and_then(|message| Notice::parse(message.get_payload_bytes()));
+                .and_then(|message| Notification::parse(message.get_payload_bytes()));
             notice.map_or(Ok(()), |notice| notices.send(notice))
         };
         let config = AsyncConnectionConfig::new()
             .set_push_sender(hear)
             .set_response_timeout(None);
         let shaken = timeout(
-            LIMIT,
-            MultiplexedConnection::new_with_config(&self.info, link, config),
+            OPERATION_TIMEOUT,
+            MultiplexedConnection::new_with_config(&self.connection_info, link, config),
         )
         .await;
-        let (connection, driver) = self.said("greet", shaken)?;
+        let (connection, driver) = self.check_reply("greet", shaken)?;
         let driver = AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(driver));
-        Ok(Line {
-            connection,
-            allowance,
+        Ok(RedisConnection {
+            multiplexed: connection,
+            read_budget: allowance,
             _driver: driver,
         })
     }
 
     /// Connects, listens to what is told to all replicas, and proves that it can be written to.
-    async fn opened(&self) -> Result<Opened, SharedError> {
+    async fn open_subscribed(&self) -> Result<OpenedSession, SharedStoreError> {
         let (sender, notices) = unbounded_channel();
-        let mut line = self.dial(sender).await?;
-        let subscribed = timeout(LIMIT, line.connection.subscribe(self.keys.notices())).await;
-        self.said("subscribe", subscribed)?;
-        let session = Session {
-            line,
+        let mut line = self.connect(sender).await?;
+        let subscribed = timeout(
+            OPERATION_TIMEOUT,
+            line.multiplexed
+                .subscribe(self.keys.notifications_channel()),
+        )
+        .await;
+        self.check_reply("subscribe", subscribed)?;
+        let session = RedisSession {
+            connection: line,
             keys: self.keys.clone(),
             scripts: Arc::clone(&self.scripts),
             address: self.address.clone(),
             secrets: self.secrets.clone(),
-            turns: Mutex::new(Arc::new(Semaphore::new(AT_ONCE))),
+            permits: Mutex::new(Arc::new(Semaphore::new(MAX_CONCURRENT_OPERATIONS))),
         };
-        Ok(Opened {
+        Ok(OpenedSession {
             session: Arc::new(session),
-            notices,
+            notifications: notices,
         })
     }
 
-    fn said<T>(
+    fn check_reply<T>(
         &self,
         what: &str,
         result: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
-    ) -> Result<T, SharedError> {
-        said(&self.address, &self.secrets, what, result)
+    ) -> Result<T, SharedStoreError> {
+        map_redis_reply(&self.address, &self.secrets, what, result)
     }
 }
 
 impl SharedStore for RedisStore {
-    fn open(&self) -> Pending<'_, Opened> {
-        Box::pin(self.opened())
+    fn open_session(&self) -> StoreFuture<'_, OpenedSession> {
+        Box::pin(self.open_subscribed())
     }
 }
 
 /// What became of a call of Redis, as people read it.
-fn said<T>(
-    address: &Address,
-    secrets: &Secrets,
+fn map_redis_reply<T>(
+    address: &RedisAddress,
+    secrets: &SecretSet,
     what: &str,
     result: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
-) -> Result<T, SharedError> {
+) -> Result<T, SharedStoreError> {
     let why = match result {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => quote(&error.to_string()),
-        Err(_) => format!("no answer within {}", spell(LIMIT)),
+        Ok(Err(error)) => quote_message(&error.to_string()),
+        Err(_) => format!("no answer within {}", format_duration(OPERATION_TIMEOUT)),
     };
     let message = format!("{what}: Redis at {address}: {why}");
-    Err(SharedError(secrets.mask(&message).into()))
+    Err(SharedStoreError(secrets.redact(&message).into()))
 }
 
 /// The beginning of what somebody else says, made harmless.
-fn quote(foreign: &str) -> String {
-    let short: String = foreign.chars().take(QUOTE).collect();
-    let dots = if foreign.chars().nth(QUOTE).is_some() {
+fn quote_message(foreign: &str) -> String {
+    let short: String = foreign.chars().take(MAX_QUOTED_CHARS).collect();
+    let dots = if foreign.chars().nth(MAX_QUOTED_CHARS).is_some() {
         "…"
     } else {
         ""

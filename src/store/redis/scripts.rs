@@ -3,7 +3,7 @@
 use redis::Script;
 
 /// What all of them begin with. Whatever stands where a text should is passed over, whatever it is.
-const PRELUDE: &str = r"
+const SCRIPT_PRELUDE: &str = r"
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function text(key, last)
@@ -26,7 +26,7 @@ end
 ";
 
 /// KEYS lease, letter · ARGV token, span, known, yields, largest.
-const TAKE: &str = r"
+const ACQUIRE_LEASE: &str = r"
 local held = text(KEYS[1], 199)
 local at = stamp(KEYS[2])
 local news = at and at > tonumber(ARGV[3]) and letter(KEYS[2], tonumber(ARGV[5]))
@@ -44,7 +44,7 @@ return {'granted'}
 ";
 
 /// KEYS lease, letter · ARGV token, stamp, `min_interval`, keep, channel, identity, letter.
-const LAND: &str = r"
+const PUBLISH_STATE: &str = r"
 local held = text(KEYS[1], 199)
 local mine = held and string.match(held, '^flying (%S+) %d+$') == ARGV[1]
 local at = stamp(KEYS[2])
@@ -63,7 +63,7 @@ return mine and 1 or 0
 ";
 
 /// KEYS lease · ARGV token, channel, identity.
-const FREE: &str = r"
+const RELEASE_LEASE: &str = r"
 local held = text(KEYS[1], 199)
 if held and string.match(held, '^flying (%S+) %d+$') == ARGV[1] then
   redis.call('DEL', KEYS[1])
@@ -73,14 +73,14 @@ return 1
 ";
 
 /// KEYS letters · ARGV largest.
-const READ: &str = r"
+const READ_STATES: &str = r"
 local found = {}
 for i, key in ipairs(KEYS) do found[i] = letter(key, tonumber(ARGV[1])) end
 return found
 ";
 
 /// KEYS replicas · ARGV replica, how long one counts. Writes, so that a store that cannot be written to is found out.
-const BEAT: &str = r"
+const SEND_HEARTBEAT: &str = r"
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
@@ -91,23 +91,23 @@ return {tonumber(clock[1]), tonumber(clock[2]), redis.call('ZCARD', KEYS[1])}
 ";
 
 /// The scripts, each with its digest.
-pub(super) struct Scripts {
-    pub(super) take: Script,
-    pub(super) land: Script,
-    pub(super) free: Script,
-    pub(super) read: Script,
-    pub(super) beat: Script,
+pub(super) struct LuaScripts {
+    pub(super) acquire_lease: Script,
+    pub(super) publish_state: Script,
+    pub(super) release_lease: Script,
+    pub(super) read_states: Script,
+    pub(super) send_heartbeat: Script,
 }
 
-impl Scripts {
+impl LuaScripts {
     pub(super) fn new() -> Self {
-        let script = |body: &str| Script::new(&format!("{PRELUDE}{body}"));
+        let script = |body: &str| Script::new(&format!("{SCRIPT_PRELUDE}{body}"));
         Self {
-            take: script(TAKE),
-            land: script(LAND),
-            free: script(FREE),
-            read: script(READ),
-            beat: script(BEAT),
+            acquire_lease: script(ACQUIRE_LEASE),
+            publish_state: script(PUBLISH_STATE),
+            release_lease: script(RELEASE_LEASE),
+            read_states: script(READ_STATES),
+            send_heartbeat: script(SEND_HEARTBEAT),
         }
     }
 }

@@ -7,172 +7,188 @@ use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::domain::{Identity, Secrets, Time};
+use crate::domain::{SecretSet, SourceIdentity, Time};
 
 use super::super::shared::{
-    Beat, Keys, LARGEST, Landing, Lease, Letter, Pending, SEEN_FOR, SharedError, SharedSession,
-    Taken, Wish,
+    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, MAX_STORED_STATE_BYTES,
+    REPLICA_EXPIRY, SharedSession, SharedStoreError, SourceLease, StoreFuture, StoreKeys,
+    StoredState,
 };
-use super::address::Address;
-use super::scripts::Scripts;
-use super::{AT_ONCE, LIMIT, Line, said};
+use super::address::RedisAddress;
+use super::scripts::LuaScripts;
+use super::{MAX_CONCURRENT_OPERATIONS, OPERATION_TIMEOUT, RedisConnection, map_redis_reply};
 
 /// A connection that has been greeted.
-pub(super) struct Session {
-    pub(super) line: Line,
-    pub(super) keys: Keys,
-    pub(super) scripts: Arc<Scripts>,
-    pub(super) address: Address,
-    pub(super) secrets: Secrets,
+pub(super) struct RedisSession {
+    pub(super) connection: RedisConnection,
+    pub(super) keys: StoreKeys,
+    pub(super) scripts: Arc<LuaScripts>,
+    pub(super) address: RedisAddress,
+    pub(super) secrets: SecretSet,
     /// Few operations are under way at once: the others wait without a limit of their own, until one fails. A thousand
     /// sources due at once would otherwise use up each other's time.
-    pub(super) turns: Mutex<Arc<Semaphore>>,
+    pub(super) permits: Mutex<Arc<Semaphore>>,
 }
 
-impl Session {
-    async fn run<T: FromRedisValue>(
+impl RedisSession {
+    async fn invoke_script<T: FromRedisValue>(
         &self,
         what: &str,
         script: &ScriptInvocation<'_>,
-    ) -> Result<T, SharedError> {
-        let turns = Arc::clone(&self.turns());
+    ) -> Result<T, SharedStoreError> {
+        let turns = Arc::clone(&self.lock_permits());
         let Ok(_turn) = turns.acquire().await else {
-            return Err(self.told(what, "the one before has failed"));
+            return Err(self.operation_error(what, "the one before has failed"));
         };
-        let mut connection = self.line.connection.clone();
-        let asked = timeout(LIMIT, script.invoke_async(&mut connection)).await;
-        let value =
-            said(&self.address, &self.secrets, what, asked).inspect_err(|_| self.let_go())?;
-        self.line.allowance.renew();
+        let mut connection = self.connection.multiplexed.clone();
+        let asked = timeout(OPERATION_TIMEOUT, script.invoke_async(&mut connection)).await;
+        let value = map_redis_reply(&self.address, &self.secrets, what, asked)
+            .inspect_err(|_| self.close_permits())?;
+        self.connection.read_budget.reset_budget();
         Ok(value)
     }
 
-    fn turns(&self) -> MutexGuard<'_, Arc<Semaphore>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_permits(&self) -> MutexGuard<'_, Arc<Semaphore>> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nobody goes on waiting for a turn.
-    fn let_go(&self) {
-        std::mem::replace(&mut *self.turns(), Arc::new(Semaphore::new(AT_ONCE))).close();
+    fn close_permits(&self) {
+        std::mem::replace(
+            &mut *self.lock_permits(),
+            Arc::new(Semaphore::new(MAX_CONCURRENT_OPERATIONS)),
+        )
+        .close();
     }
 
-    fn told(&self, what: &str, why: &str) -> SharedError {
+    fn operation_error(&self, what: &str, why: &str) -> SharedStoreError {
         let message = format!("{what}: Redis at {}: {why}", self.address);
-        SharedError(self.secrets.mask(&message).into())
+        SharedStoreError(self.secrets.redact(&message).into())
     }
 
-    fn strange(&self, what: &str) -> SharedError {
-        self.told(what, "an answer that the script cannot give")
+    fn unexpected_reply_error(&self, what: &str) -> SharedStoreError {
+        self.operation_error(what, "an answer that the script cannot give")
     }
 }
 
-impl SharedSession for Session {
-    fn take<'s>(&'s self, wish: &'s Wish) -> Pending<'s, Taken> {
+impl SharedSession for RedisSession {
+    fn acquire_lease<'s>(&'s self, wish: &'s AcquireRequest) -> StoreFuture<'s, AcquireResponse> {
         Box::pin(async move {
-            let mut script = self.scripts.take.prepare_invoke();
+            let mut script = self.scripts.acquire_lease.prepare_invoke();
             script
-                .key(self.keys.lease(wish.identity))
-                .key(self.keys.letter(wish.identity));
+                .key(self.keys.lease_key(wish.identity))
+                .key(self.keys.state_key(wish.identity));
             script
                 .arg(&wish.token)
-                .arg(millis(wish.span))
-                .arg(wish.known.map_or(-1, Time::as_millis));
-            script.arg(i32::from(wish.yields)).arg(LARGEST);
-            let answer: Vec<Value> = self.run("take a lease", &script).await?;
-            taken(answer).ok_or_else(|| self.strange("take a lease"))
+                .arg(lease_millis(wish.lease_duration))
+                .arg(wish.known_attempt.map_or(-1, Time::as_millis));
+            script
+                .arg(i32::from(wish.prefers_newer_state))
+                .arg(MAX_STORED_STATE_BYTES);
+            let answer: Vec<Value> = self.invoke_script("take a lease", &script).await?;
+            parse_acquire_reply(answer).ok_or_else(|| self.unexpected_reply_error("take a lease"))
         })
     }
 
-    fn land<'s>(&'s self, landing: &'s Landing) -> Pending<'s, bool> {
+    fn publish_state<'s>(&'s self, landing: &'s LeaseRelease) -> StoreFuture<'s, bool> {
         Box::pin(async move {
-            let mut script = self.scripts.land.prepare_invoke();
+            let mut script = self.scripts.publish_state.prepare_invoke();
             script
-                .key(self.keys.lease(landing.identity))
-                .key(self.keys.letter(landing.identity));
+                .key(self.keys.lease_key(landing.identity))
+                .key(self.keys.state_key(landing.identity));
             script
                 .arg(&landing.token)
-                .arg(landing.stamp.as_millis())
-                .arg(millis(landing.min_interval));
+                .arg(landing.started_at.as_millis())
+                .arg(lease_millis(landing.min_interval));
             script
-                .arg(millis(landing.keep))
-                .arg(self.keys.notices())
+                .arg(lease_millis(landing.state_ttl))
+                .arg(self.keys.notifications_channel())
                 .arg(landing.identity.to_string());
-            script.arg(&landing.letter[..]);
-            self.run("share a reading", &script).await
+            script.arg(&landing.encoded_state[..]);
+            self.invoke_script("share a reading", &script).await
         })
     }
 
-    fn free<'s>(&'s self, identity: Identity, token: &'s str) -> Pending<'s, ()> {
+    fn release_lease<'s>(
+        &'s self,
+        identity: SourceIdentity,
+        token: &'s str,
+    ) -> StoreFuture<'s, ()> {
         Box::pin(async move {
-            let mut script = self.scripts.free.prepare_invoke();
+            let mut script = self.scripts.release_lease.prepare_invoke();
             script
-                .key(self.keys.lease(identity))
+                .key(self.keys.lease_key(identity))
                 .arg(token)
-                .arg(self.keys.notices())
+                .arg(self.keys.notifications_channel())
                 .arg(identity.to_string());
-            self.run::<i64>("give a lease back", &script)
+            self.invoke_script::<i64>("give a lease back", &script)
                 .await
                 .map(drop)
         })
     }
 
-    fn read<'s>(&'s self, identities: &'s [Identity]) -> Pending<'s, Vec<Option<Letter>>> {
+    fn read_states<'s>(
+        &'s self,
+        identities: &'s [SourceIdentity],
+    ) -> StoreFuture<'s, Vec<Option<StoredState>>> {
         Box::pin(async move {
-            let mut script = self.scripts.read.prepare_invoke();
+            let mut script = self.scripts.read_states.prepare_invoke();
             for identity in identities {
-                script.key(self.keys.letter(*identity));
+                script.key(self.keys.state_key(*identity));
             }
-            script.arg(LARGEST);
-            let found: Vec<Value> = self.run("read what others told", &script).await?;
-            Ok(found.into_iter().map(letter).collect())
+            script.arg(MAX_STORED_STATE_BYTES);
+            let found: Vec<Value> = self.invoke_script("read what others told", &script).await?;
+            Ok(found.into_iter().map(parse_stored_state).collect())
         })
     }
 
-    fn beat<'s>(&'s self, replica: &'s str) -> Pending<'s, Beat> {
+    fn send_heartbeat<'s>(&'s self, replica: &'s str) -> StoreFuture<'s, HeartbeatReply> {
         Box::pin(async move {
-            let mut script = self.scripts.beat.prepare_invoke();
+            let mut script = self.scripts.send_heartbeat.prepare_invoke();
             script
-                .key(self.keys.replicas())
+                .key(self.keys.replicas_key())
                 .arg(replica)
-                .arg(millis(SEEN_FOR));
+                .arg(lease_millis(REPLICA_EXPIRY));
             let (seconds, micros, replicas): (i64, i64, u32) =
-                self.run("give a sign of life", &script).await?;
-            Ok(Beat {
-                micros: seconds.saturating_mul(1_000_000).saturating_add(micros),
-                replicas,
+                self.invoke_script("give a sign of life", &script).await?;
+            Ok(HeartbeatReply {
+                store_time_us: seconds.saturating_mul(1_000_000).saturating_add(micros),
+                live_replicas: replicas,
             })
         })
     }
 }
 
-fn taken(answer: Vec<Value>) -> Option<Taken> {
+fn parse_acquire_reply(answer: Vec<Value>) -> Option<AcquireResponse> {
     let mut answer = answer.into_iter();
-    let kind: String = from(answer.next()?)?;
+    let kind: String = convert_value(answer.next()?)?;
     match kind.as_str() {
-        "granted" => Some(Taken::Granted),
-        "told" => Some(Taken::Told(letter(answer.next()?)?)),
-        "held" => Some(Taken::Held {
-            lease: Lease::parse(&from::<String>(answer.next()?)?)?,
-            left: Duration::from_millis(from(answer.next()?)?),
-            letter: answer.next().and_then(letter),
+        "granted" => Some(AcquireResponse::Granted),
+        "told" => Some(AcquireResponse::NewerState(parse_stored_state(
+            answer.next()?,
+        )?)),
+        "held" => Some(AcquireResponse::Held {
+            lease: SourceLease::parse(&convert_value::<String>(answer.next()?)?)?,
+            remaining: Duration::from_millis(convert_value(answer.next()?)?),
+            newer_state: answer.next().and_then(parse_stored_state),
         }),
         _ => None,
     }
 }
 
-fn letter(value: Value) -> Option<Letter> {
+fn parse_stored_state(value: Value) -> Option<StoredState> {
     match value {
-        Value::BulkString(bytes) => Some(Letter::Bytes(bytes)),
-        Value::Int(size) => Some(Letter::Oversize(size.unsigned_abs())),
+        Value::BulkString(bytes) => Some(StoredState::Bytes(bytes)),
+        Value::Int(size) => Some(StoredState::Oversize(size.unsigned_abs())),
         _ => None,
     }
 }
 
-fn from<T: FromRedisValue>(value: Value) -> Option<T> {
+fn convert_value<T: FromRedisValue>(value: Value) -> Option<T> {
     let read: Result<T, RedisError> = redis::from_redis_value(value).map_err(Into::into);
     read.ok()
 }
 
-fn millis(span: Duration) -> u64 {
+fn lease_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
 }

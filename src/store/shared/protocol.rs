@@ -15,61 +15,61 @@
 
 use std::time::Duration;
 
-use crate::domain::{Identity, Time};
+use crate::domain::{SourceIdentity, Time};
 
 /// How much longer than the attempt itself a lease lasts: what starting and landing may take.
 pub const LEASE_MARGIN: Duration = Duration::from_millis(250);
 
 /// How long a replica that says nothing counts as one.
-pub const SEEN_FOR: Duration = Duration::from_secs(5);
+pub const REPLICA_EXPIRY: Duration = Duration::from_secs(5);
 
 /// The names of a fleet's keys.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub struct StoreKeys {
     prefix: String,
 }
 
 /// A lease that somebody holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
+pub struct SourceLease {
     /// Whether its holder calls the providers, or has and they are to rest.
-    pub phase: Phase,
+    pub phase: LeasePhase,
     /// Whose it is: unique to one attempt.
     pub token: String,
     /// When the attempt began.
-    pub start: Time,
+    pub started_at: Time,
 }
 
 /// What a lease says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum LeasePhase {
     /// Its holder calls the providers.
-    Flying,
+    InFlight,
     /// Its holder has; `min_interval` has not passed yet.
-    Landed,
+    CoolingDown,
 }
 
 /// What is told to all replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct Notification {
     /// Of which source.
-    pub identity: Identity,
+    pub identity: SourceIdentity,
     /// Whose attempt ended.
     pub token: String,
     /// Whether it left a letter; else the lease was given back without one.
-    pub landed: bool,
+    pub has_state: bool,
 }
 
 /// What to do with the answer to a wish for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum WaitDecision {
     /// Somebody calls the providers: wait for the outcome, at most that long, then ask again.
-    Wait(Duration),
+    WaitForOutcome(Duration),
     /// Somebody just did: nobody may call them before that long.
-    Rest(Duration),
+    RestFor(Duration),
 }
 
-impl Keys {
+impl StoreKeys {
     /// The keys that begin with `prefix`.
     pub fn new(prefix: &str) -> Self {
         Self {
@@ -78,33 +78,33 @@ impl Keys {
     }
 
     /// Where a source's lease is. What stands in braces makes both keys of a source live on one node of a cluster.
-    pub fn lease(&self, identity: Identity) -> String {
+    pub fn lease_key(&self, identity: SourceIdentity) -> String {
         format!("{}:{{{identity}}}:lease", self.prefix)
     }
 
     /// Where what is known of a source is.
-    pub fn letter(&self, identity: Identity) -> String {
+    pub fn state_key(&self, identity: SourceIdentity) -> String {
         format!("{}:{{{identity}}}:letter", self.prefix)
     }
 
     /// Who was seen when.
-    pub fn replicas(&self) -> String {
+    pub fn replicas_key(&self) -> String {
         format!("{}:replicas", self.prefix)
     }
 
     /// The channel of the notices.
-    pub fn notices(&self) -> String {
+    pub fn notifications_channel(&self) -> String {
         format!("{}:notices", self.prefix)
     }
 }
 
-impl Lease {
+impl SourceLease {
     /// The lease that a text is, if it is one.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let phase = match words.next()? {
-            "flying" => Phase::Flying,
-            "landed" => Phase::Landed,
+            "flying" => LeasePhase::InFlight,
+            "landed" => LeasePhase::CoolingDown,
             _ => return None,
         };
         let token = words.next().filter(|token| !token.is_empty())?.to_owned();
@@ -115,25 +115,30 @@ impl Lease {
         words.next().is_none().then_some(Self {
             phase,
             token,
-            start,
+            started_at: start,
         })
     }
 
     /// What follows for a replica that finds this lease held for `left` more. Its own `lease` and `min_interval` are the
     /// most that it believes: a value that says otherwise was not made by a sane replica.
-    pub fn step(&self, left: Duration, lease: Duration, min_interval: Duration) -> Step {
+    pub fn wait_decision(
+        &self,
+        left: Duration,
+        lease: Duration,
+        min_interval: Duration,
+    ) -> WaitDecision {
         match self.phase {
-            Phase::Flying => Step::Wait(left.min(lease)),
-            Phase::Landed => Step::Rest(left.min(min_interval)),
+            LeasePhase::InFlight => WaitDecision::WaitForOutcome(left.min(lease)),
+            LeasePhase::CoolingDown => WaitDecision::RestFor(left.min(min_interval)),
         }
     }
 }
 
-impl Notice {
+impl Notification {
     /// The notice that a payload is, if it is one.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(payload).ok()?.split(' ');
-        let identity = Identity::from_text(words.next()?)?;
+        let identity = SourceIdentity::from_text(words.next()?)?;
         let token = words.next().filter(|token| !token.is_empty())?.to_owned();
         let landed = match words.next()? {
             "landed" => true,
@@ -143,7 +148,7 @@ impl Notice {
         words.next().is_none().then_some(Self {
             identity,
             token,
-            landed,
+            has_state: landed,
         })
     }
 }
@@ -154,35 +159,35 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn identity() -> Identity {
-        Identity::from_text("0123456789abcdef0123456789abcdef").unwrap()
+    fn identity() -> SourceIdentity {
+        SourceIdentity::from_text("0123456789abcdef0123456789abcdef").unwrap()
     }
 
     #[test]
-    fn both_keys_of_a_source_share_a_hash_tag() {
-        let keys = Keys::new("fleet");
+    fn source_keys_share_a_hash_tag() {
+        let keys = StoreKeys::new("fleet");
         assert_eq!(
-            keys.lease(identity()),
+            keys.lease_key(identity()),
             "fleet:{0123456789abcdef0123456789abcdef}:lease"
         );
         assert_eq!(
-            keys.letter(identity()),
+            keys.state_key(identity()),
             "fleet:{0123456789abcdef0123456789abcdef}:letter"
         );
         assert_eq!(
-            [keys.replicas(), keys.notices()],
+            [keys.replicas_key(), keys.notifications_channel()],
             ["fleet:replicas", "fleet:notices"]
         );
     }
 
     #[test]
-    fn whatever_is_no_lease_is_none() {
-        let lease = Lease {
-            phase: Phase::Landed,
+    fn invalid_lease_is_rejected() {
+        let lease = SourceLease {
+            phase: LeasePhase::CoolingDown,
             token: "a-1".into(),
-            start: Time::from_millis(17),
+            started_at: Time::from_millis(17),
         };
-        assert_eq!(Lease::parse("landed a-1 17"), Some(lease));
+        assert_eq!(SourceLease::parse("landed a-1 17"), Some(lease));
         for bad in [
             "",
             "landed",
@@ -192,33 +197,45 @@ mod tests {
             "landed a-1 x",
             "landed a-1 17 18",
         ] {
-            assert_eq!(Lease::parse(bad), None, "{bad}");
+            assert_eq!(SourceLease::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn a_lease_is_waited_for_or_rested_on_but_never_beyond_reason() {
-        let lease = |phase| Lease {
+    fn lease_wait_is_capped() {
+        let lease = |phase| SourceLease {
             phase,
             token: "a-1".into(),
-            start: Time::from_millis(17),
+            started_at: Time::from_millis(17),
         };
-        let step = |phase, left| lease(phase).step(left, SECOND * 4, SECOND);
-        assert_eq!(step(Phase::Flying, SECOND), Step::Wait(SECOND));
-        assert_eq!(step(Phase::Flying, SECOND * 90), Step::Wait(SECOND * 4));
-        assert_eq!(step(Phase::Landed, SECOND / 2), Step::Rest(SECOND / 2));
-        assert_eq!(step(Phase::Landed, SECOND * 90), Step::Rest(SECOND));
+        let step = |phase, left| lease(phase).wait_decision(left, SECOND * 4, SECOND);
+        assert_eq!(
+            step(LeasePhase::InFlight, SECOND),
+            WaitDecision::WaitForOutcome(SECOND)
+        );
+        assert_eq!(
+            step(LeasePhase::InFlight, SECOND * 90),
+            WaitDecision::WaitForOutcome(SECOND * 4)
+        );
+        assert_eq!(
+            step(LeasePhase::CoolingDown, SECOND / 2),
+            WaitDecision::RestFor(SECOND / 2)
+        );
+        assert_eq!(
+            step(LeasePhase::CoolingDown, SECOND * 90),
+            WaitDecision::RestFor(SECOND)
+        );
     }
 
     #[test]
-    fn whatever_is_no_notice_is_none() {
+    fn invalid_notification_is_rejected() {
         let text = format!("{} a-1 landed", identity());
-        let notice = Notice {
+        let notice = Notification {
             identity: identity(),
             token: "a-1".into(),
-            landed: true,
+            has_state: true,
         };
-        assert_eq!(Notice::parse(text.as_bytes()), Some(notice));
+        assert_eq!(Notification::parse(text.as_bytes()), Some(notice));
         let bad = [
             String::new(),
             text.replace("landed", "x"),
@@ -226,8 +243,8 @@ mod tests {
             text.replace("0123", "zz"),
         ];
         for bad in bad {
-            assert_eq!(Notice::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(Notification::parse(bad.as_bytes()), None, "{bad}");
         }
-        assert_eq!(Notice::parse(&[0xff, 0xfe]), None);
+        assert_eq!(Notification::parse(&[0xff, 0xfe]), None);
     }
 }

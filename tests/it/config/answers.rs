@@ -8,7 +8,11 @@ use resumen::clock::Clock;
 use resumen::domain::{Failure, Name};
 use resumen::extract::{Extractor, Filter};
 
-async fn run(name: &Name, filter: &str, payload: impl Into<Bytes>) -> Result<String, Failure> {
+async fn run_filter(
+    name: &Name,
+    filter: &str,
+    payload: impl Into<Bytes>,
+) -> Result<String, Failure> {
     let filter = Filter::compile(filter).unwrap();
     let by = Clock::start().deadline(Duration::from_secs(20));
     let data = Extractor::default()
@@ -18,7 +22,7 @@ async fn run(name: &Name, filter: &str, payload: impl Into<Bytes>) -> Result<Str
 }
 
 #[tokio::test]
-async fn every_default_filter_reads_its_providers_answer() {
+async fn default_filters_extract_responses() {
     let config = super::load(Path::new("config/resumen.toml")).unwrap();
     let expected = [
         ("btc", "coinbase", r#"{"usd":68012.34}"#),
@@ -35,7 +39,9 @@ async fn every_default_filter_reads_its_providers_answer() {
                 source.name, provider.name
             );
             let payload = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let data = run(&source.name, &provider.extract, payload).await.unwrap();
+            let data = run_filter(&source.name, &provider.extract, payload)
+                .await
+                .unwrap();
             seen.push((source.name.to_string(), provider.name.to_string(), data));
         }
     }
@@ -47,11 +53,11 @@ async fn every_default_filter_reads_its_providers_answer() {
 }
 
 #[tokio::test]
-async fn kraken_tells_its_errors_with_200() {
+async fn kraken_error_with_200_is_failure() {
     let config = super::load(Path::new("config/resumen.toml")).unwrap();
     let btc = &config.sources[0];
     let answer = r#"{"error":["EGeneral:Too many requests","EService:Busy"]}"#;
-    let failure = run(&btc.name, &btc.providers()[1].extract, answer)
+    let failure = run_filter(&btc.name, &btc.providers()[1].extract, answer)
         .await
         .unwrap_err();
     assert!(
@@ -63,7 +69,7 @@ async fn kraken_tells_its_errors_with_200() {
 }
 
 #[tokio::test]
-async fn the_derived_default_multiplies_its_inputs() {
+async fn default_derived_source_multiplies_inputs() {
     let config = super::load(Path::new("config/resumen.toml")).unwrap();
     let derived = config
         .sources
@@ -71,7 +77,7 @@ async fn the_derived_default_multiplies_its_inputs() {
         .find(|source| source.name.as_str() == "btc_ars")
         .unwrap();
     let inputs = r#"{"btc":{"usd":68012.5},"usd":{"EUR":0.5,"ARS":2}}"#;
-    let data = run(&derived.name, derived.extracts()[0], inputs)
+    let data = run_filter(&derived.name, derived.extract_filters()[0], inputs)
         .await
         .unwrap();
     assert_eq!(

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use resumen::config::{self, Config};
-use resumen::domain::{Source, is_metadata};
+use resumen::domain::{Source, is_metadata_address};
 
-fn parsed(text: &str) -> Config {
+fn parse_valid(text: &str) -> Config {
     let loaded = config::parse(
         Path::new("resumen.toml"),
         text.as_bytes(),
-        &super::environment,
+        &super::test_environment,
     );
     loaded.unwrap_or_else(|report| panic!("{report}"))
 }
 
-fn every_key() -> Config {
+fn reference_config() -> Config {
     super::load(Path::new("tests/config/valid/every_key.toml"))
         .unwrap_or_else(|report| panic!("{report}"))
 }
@@ -33,16 +33,16 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_source_inherits_and_says_otherwise() {
-    let config = every_key();
+fn source_overrides_defaults() {
+    let config = reference_config();
     let (one, two) = (source(&config, "one"), source(&config, "two"));
-    let pace = one.pace().unwrap();
+    let pace = one.schedule().unwrap();
     assert_eq!(
         (pace.interval, pace.timeout, pace.min_interval),
         (seconds(3), seconds(3), Duration::ZERO)
     );
     assert_eq!(
-        (one.shelf.ttl, one.shelf.max_stale),
+        (one.freshness_policy.ttl, one.freshness_policy.max_stale),
         (seconds(120), seconds(86_400))
     );
     let request = &one.providers()[0].request;
@@ -54,13 +54,17 @@ fn a_source_inherits_and_says_otherwise() {
         ),
         (1 << 30, false, true)
     );
-    let pace = two.pace().unwrap();
+    let pace = two.schedule().unwrap();
     assert_eq!(
         (pace.interval, pace.timeout, pace.min_interval),
         (seconds(3600), seconds(3600), seconds(2))
     );
     assert_eq!(
-        (two.shelf.ttl, two.shelf.max_stale, pace.hedge_after),
+        (
+            two.freshness_policy.ttl,
+            two.freshness_policy.max_stale,
+            pace.hedge_after
+        ),
         (seconds(60), Duration::ZERO, Some(seconds(0)))
     );
     let request = &two.providers()[0].request;
@@ -75,8 +79,8 @@ fn a_source_inherits_and_says_otherwise() {
 }
 
 #[test]
-fn a_provider_inherits_from_its_source() {
-    let config = every_key();
+fn provider_inherits_source() {
+    let config = reference_config();
     let providers = source(&config, "two").providers();
     let names: Vec<_> = providers
         .iter()
@@ -111,17 +115,20 @@ fn a_provider_inherits_from_its_source() {
 }
 
 #[test]
-fn defaults_follow_from_the_interval() {
+fn interval_sets_defaults() {
     for (interval, ttl, max_stale, min_interval) in [
         (1, 3, 3600, 1000),
         (15, 34, 3600, 1500),
         (3600, 7204, 14_400, 60_000),
         (86_400, 172_804, 345_600, 60_000),
     ] {
-        let config = parsed(&format!(
+        let config = parse_valid(&format!(
             "[sources.a]\nurl = 'http://localhost'\ninterval = '{interval}s'"
         ));
-        let (pace, shelf) = (config.sources[0].pace().unwrap(), config.sources[0].shelf);
+        let (pace, shelf) = (
+            config.sources[0].schedule().unwrap(),
+            config.sources[0].freshness_policy,
+        );
         assert_eq!(pace.timeout, seconds(interval.min(4)));
         assert_eq!(
             (shelf.ttl, shelf.max_stale),
@@ -137,8 +144,8 @@ fn defaults_follow_from_the_interval() {
 }
 
 #[test]
-fn references_are_expanded_but_not_in_filters() {
-    let config = every_key();
+fn variables_expand_outside_filters() {
+    let config = reference_config();
     let provider = &source(&config, "one").providers()[0];
     assert_eq!(provider.request.url.host_str(), Some("api.example.org"));
     assert_eq!(provider.request.url.password(), Some("hidden-secret-token"));
@@ -150,25 +157,28 @@ fn references_are_expanded_but_not_in_filters() {
 }
 
 #[test]
-fn order_is_the_files_and_derived_come_last() {
-    let config = every_key();
+fn derived_sources_come_last() {
+    let config = reference_config();
     let names: Vec<_> = config
         .sources
         .iter()
         .map(|source| source.name.as_str())
         .collect();
     assert_eq!(names, ["one", "two", "both", "sum"]);
-    assert_eq!(source(&config, "sum").shelf, source(&config, "one").shelf);
+    assert_eq!(
+        source(&config, "sum").freshness_policy,
+        source(&config, "one").freshness_policy
+    );
     let both = source(&config, "both");
     assert_eq!(
-        (both.shelf.ttl, both.shelf.max_stale),
+        (both.freshness_policy.ttl, both.freshness_policy.max_stale),
         (seconds(120), seconds(86_400))
     );
     assert_eq!(both.attribution.as_deref(), Some("computed"));
 }
 
 #[test]
-fn names_from_hosts_are_names() {
+fn provider_names_derive_from_hosts() {
     for (host, name) in [
         ("api.example.org", "api-example-org"),
         ("127.0.0.1:9", "127-0-0-1"),
@@ -178,7 +188,7 @@ fn names_from_hosts_are_names() {
         ("_a_.example", "a_-example"),
         ("ñandú.example", "xn--and-6ma2c-example"),
     ] {
-        let config = parsed(&format!("[sources.a]\nurl = 'http://{host}/'"));
+        let config = parse_valid(&format!("[sources.a]\nurl = 'http://{host}/'"));
         assert_eq!(
             config.sources[0].providers()[0].name.as_str(),
             name,
@@ -193,7 +203,7 @@ fn names_from_hosts_are_names() {
         )
         .repeat(11)
     );
-    let config = parsed(&long);
+    let config = parse_valid(&long);
     let names: Vec<_> = config.sources[0]
         .providers()
         .iter()
@@ -206,7 +216,7 @@ fn names_from_hosts_are_names() {
 }
 
 #[test]
-fn literal_private_hosts_are_the_operators_word() {
+fn literal_private_hosts_are_allowed() {
     for host in [
         "localhost",
         "127.0.0.1",
@@ -216,37 +226,37 @@ fn literal_private_hosts_are_the_operators_word() {
         "192.168.0.1:8080",
         "0x7f000001",
     ] {
-        let config = parsed(&format!("[sources.a]\nurl = 'http://{host}/'"));
+        let config = parse_valid(&format!("[sources.a]\nurl = 'http://{host}/'"));
         assert_eq!(config.warnings, [], "{host}");
     }
-    assert!(is_metadata([169, 254, 169, 254].into()));
+    assert!(is_metadata_address([169, 254, 169, 254].into()));
 }
 
 #[test]
-fn what_must_never_be_shown_is_known() {
+fn every_secret_is_registered() {
     let text = "[sources.a]\nurl = 'https://us%65r-name:pass%20word@localhost/p?key=query%2Dsecret&short=1&other=second+secret'\n\
                 headers = { Authorization = 'Bearer header-secret', Cookie = 'sid=cookie-secret; x=1' }\nproxy = 'http://p:proxy-secret@proxy'\n\
                 [store]\nredis = 'redis://:redis-secret@localhost'\n[defaults]\ntimeout = '${UNSET:-1s}'\nproxy = 'http://${TOKEN}:x@proxy'\n";
-    let config = parsed(text);
+    let config = parse_valid(text);
     let hidden = "us%65r-name user-name pass%20word query%2Dsecret query-secret second+secret second_secret header-secret \
                   cookie-secret proxy-secret redis-secret hidden-secret-token dXNlci1uYW1lOnBhc3Mgd29yZA==";
     for secret in hidden.split(' ') {
         let secret = secret.replace('_', " ");
         assert_eq!(
-            config.secrets.mask(&format!("<{secret}>")),
+            config.secrets.redact(&format!("<{secret}>")),
             "<***>",
             "{secret}"
         );
     }
     for open in ["localhost", "Bearer", "https://", "/p?key=", "short=1"] {
-        assert_eq!(config.secrets.mask(open), open);
+        assert_eq!(config.secrets.redact(open), open);
     }
 }
 
 #[test]
-fn unwise_things_are_warnings() {
+fn risky_settings_give_warnings() {
     let warnings = |lines: &str| {
-        let config = parsed(&format!("[sources.a]\nurl = 'http://localhost/'\n{lines}"));
+        let config = parse_valid(&format!("[sources.a]\nurl = 'http://localhost/'\n{lines}"));
         config
             .warnings
             .iter()
@@ -277,7 +287,7 @@ fn unwise_things_are_warnings() {
     );
     assert_eq!(warnings("proxy = 'http://u:${TOKEN}@proxy'"), "");
     assert_eq!(warnings("proxy = 'http://${TOKEN}@proxy'"), "");
-    let fragment = parsed("[sources.a]\nurl = 'http://localhost/#x'");
+    let fragment = parse_valid("[sources.a]\nurl = 'http://localhost/#x'");
     assert_eq!(
         fragment.warnings[0].to_string(),
         "resumen.toml:2:7: the part of the URL after `#` is never sent; write `%23` for a literal `#`"
@@ -285,14 +295,15 @@ fn unwise_things_are_warnings() {
 }
 
 #[test]
-fn a_reload_tells_what_needs_a_restart() {
+fn reload_lists_restart_keys() {
     let text = |server: &str, store: &str| {
-        parsed(&format!(
+        parse_valid(&format!(
             "{server}\n{store}\n[sources.a]\nurl = 'http://localhost'"
         ))
     };
     let old = text("", "");
-    let needs = |server: &str, store: &str| old.needs_restart(&text(server, store)).join(" ");
+    let needs =
+        |server: &str, store: &str| old.keys_needing_restart(&text(server, store)).join(" ");
     assert_eq!(needs("", ""), "");
     assert_eq!(needs("[defaults]\ninterval = '1s'", ""), "");
     for (key, value) in [
@@ -315,23 +326,23 @@ fn a_reload_tells_what_needs_a_restart() {
         needs("", store),
         "store.path store.redis store.redis_prefix"
     );
-    assert_ne!(old.read_from, text("# changed", "").read_from);
+    assert_ne!(old.fingerprints, text("# changed", "").fingerprints);
 }
 
 #[test]
-fn the_file_is_found_by_flag_then_environment_then_place() {
+fn config_path_lookup_order() {
     let named = |name: &str| (name == "RESUMEN_CONFIG").then(|| "env.toml".to_owned());
     assert_eq!(
-        config::find(Some(Path::new("flag.toml")), &named),
+        config::find_path(Some(Path::new("flag.toml")), &named),
         Path::new("flag.toml")
     );
-    assert_eq!(config::find(None, &named), Path::new("env.toml"));
+    assert_eq!(config::find_path(None, &named), Path::new("env.toml"));
     assert_eq!(
-        config::find(None, &|_| Some(String::new())),
+        config::find_path(None, &|_| Some(String::new())),
         Path::new("config/resumen.toml")
     );
     assert_eq!(
-        config::find(None, &|_| None),
+        config::find_path(None, &|_| None),
         Path::new("config/resumen.toml")
     );
 }

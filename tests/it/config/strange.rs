@@ -6,46 +6,46 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use resumen::config::{self, Config, Report, Severity};
+use resumen::config::{self, Config, ConfigError, Severity};
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::{TempDir, tempdir};
 
-fn refusal(path: &Path) -> String {
+fn load_error(path: &Path) -> String {
     let report = config::load(path, &|_| None).unwrap_err().to_string();
     report.lines().next().unwrap().to_owned()
 }
 
-fn written(text: impl AsRef<[u8]>) -> (TempDir, std::path::PathBuf) {
+fn write_config(text: impl AsRef<[u8]>) -> (TempDir, std::path::PathBuf) {
     let folder = tempdir().unwrap();
     let path = folder.path().join("resumen.toml");
     std::fs::write(&path, text).unwrap();
     (folder, path)
 }
 
-fn load_text(text: &str) -> Result<Config, Report> {
+fn load_text(text: &str) -> Result<Config, ConfigError> {
     config::parse(
         Path::new("resumen.toml"),
         text.as_bytes(),
-        &super::environment,
+        &super::test_environment,
     )
 }
 
 #[test]
-fn what_is_no_small_file_is_refused_at_once() {
+fn large_or_special_file_is_rejected() {
     let folder = tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     assert_eq!(
-        refusal(&at("absent")),
+        load_error(&at("absent")),
         "error: the configuration cannot be read: there is no such file"
     );
     assert_eq!(
-        refusal(folder.path()),
+        load_error(folder.path()),
         "error: the configuration cannot be read: it is a directory"
     );
     let pipe = at("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
     assert_eq!(
-        refusal(&pipe),
+        load_error(&pipe),
         "error: the configuration cannot be read: it is a named pipe, not a regular file"
     );
     std::fs::File::create(at("huge"))
@@ -53,19 +53,19 @@ fn what_is_no_small_file_is_refused_at_once() {
         .set_len(100 << 20)
         .unwrap();
     assert_eq!(
-        refusal(&at("huge")),
+        load_error(&at("huge")),
         "error: the configuration cannot be read: it is larger than 8MiB"
     );
     std::os::unix::fs::symlink("loop", at("loop")).unwrap();
-    assert!(refusal(&at("loop")).starts_with("error: the configuration cannot be read: "));
+    assert!(load_error(&at("loop")).starts_with("error: the configuration cannot be read: "));
 }
 
 #[test]
-fn a_missing_file_says_where_it_was_looked_for() {
+fn missing_file_error_lists_paths() {
     let report = config::load(Path::new("absent.toml"), &|_| None).unwrap_err();
     let problem = &report.problems[0];
     assert_eq!(
-        (problem.place.as_ref(), &*problem.file),
+        (problem.location.as_ref(), &*problem.file),
         (None, "absent.toml")
     );
     assert!(problem.help.as_ref().unwrap().contains("RESUMEN_CONFIG"));
@@ -77,28 +77,28 @@ fn a_missing_file_says_where_it_was_looked_for() {
 }
 
 #[test]
-fn an_unreadable_file_is_said_to_be_one() {
-    let (_folder, path) = written("x");
+fn unreadable_file_is_reported() {
+    let (_folder, path) = write_config("x");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     // Whoever runs the tests as root may read everything.
     if std::fs::read(&path).is_err() {
         assert_eq!(
-            refusal(&path),
+            load_error(&path),
             "error: the configuration cannot be read: reading it is not permitted"
         );
     }
 }
 
 #[test]
-fn a_byte_order_mark_changes_nothing() {
-    let (_folder, path) = written("\u{feff}[sources.a]\nurl = \"http://localhost\"\n");
+fn byte_order_mark_is_ignored() {
+    let (_folder, path) = write_config("\u{feff}[sources.a]\nurl = \"http://localhost\"\n");
     assert_eq!(config::load(&path, &|_| None).unwrap().sources.len(), 1);
 }
 
 /// A configuration beside a secret file, and that file.
-fn with_secret(content: &[u8], mode: u32) -> (TempDir, Result<Config, Report>) {
+fn load_with_secret(content: &[u8], mode: u32) -> (TempDir, Result<Config, ConfigError>) {
     let text = "[sources.a]\nurl = \"http://localhost\"\nheaders = { X-Key = \"${file:key}\" }\n";
-    let (folder, path) = written(text);
+    let (folder, path) = write_config(text);
     let key = folder.path().join("key");
     std::fs::write(&key, content).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -107,14 +107,14 @@ fn with_secret(content: &[u8], mode: u32) -> (TempDir, Result<Config, Report>) {
 }
 
 #[test]
-fn a_secret_file_loses_one_line_end() {
+fn secret_file_drops_newline() {
     for (content, value) in [
         ("abc", "abc"),
         ("abc\n", "abc"),
         ("abc\r\n", "abc"),
         ("", ""),
     ] {
-        let (_folder, loaded) = with_secret(content.as_bytes(), 0o600);
+        let (_folder, loaded) = load_with_secret(content.as_bytes(), 0o600);
         let config = loaded.unwrap();
         assert_eq!(
             &*config.sources[0].providers()[0].request.headers[0].1,
@@ -122,7 +122,7 @@ fn a_secret_file_loses_one_line_end() {
         );
         assert_eq!(config.warnings, []);
     }
-    let (_folder, loaded) = with_secret(b"abc\n\n", 0o600);
+    let (_folder, loaded) = load_with_secret(b"abc\n\n", 0o600);
     assert!(
         loaded.unwrap_err().problems[0]
             .message
@@ -131,8 +131,8 @@ fn a_secret_file_loses_one_line_end() {
 }
 
 #[test]
-fn a_secret_file_that_everybody_may_read_is_a_warning() {
-    let (_folder, loaded) = with_secret(b"topsecret1\n", 0o644);
+fn world_readable_secret_gives_warning() {
+    let (_folder, loaded) = load_with_secret(b"topsecret1\n", 0o644);
     let config = loaded.unwrap();
     let warning = &config.warnings[0];
     assert_eq!(warning.severity, Severity::Warning);
@@ -140,13 +140,13 @@ fn a_secret_file_that_everybody_may_read_is_a_warning() {
         warning.message,
         "every user of this machine may read the secret file `key`"
     );
-    assert_eq!(config.secrets.mask("echo topsecret1!"), "echo ***!");
+    assert_eq!(config.secrets.redact("echo topsecret1!"), "echo ***!");
 }
 
 #[test]
-fn a_secret_file_is_small_and_text() {
+fn secret_file_must_be_small_text() {
     let message = |content: &[u8]| {
-        with_secret(content, 0o600).1.unwrap_err().problems[0]
+        load_with_secret(content, 0o600).1.unwrap_err().problems[0]
             .message
             .clone()
     };
@@ -155,7 +155,7 @@ fn a_secret_file_is_small_and_text() {
 }
 
 #[test]
-fn ten_thousand_sources_load_quickly_good_or_bad() {
+fn ten_thousand_sources_load_quickly() {
     let mut good = String::new();
     let mut bad = String::new();
     for n in 0..10_000 {
@@ -197,7 +197,7 @@ fn processor_time() -> Duration {
 }
 
 /// Pieces that a configuration is made of, and some that none is.
-fn piece() -> impl Strategy<Value = String> {
+fn config_fragment() -> impl Strategy<Value = String> {
     let known = [
         "[sources.a]\n",
         "[[sources.a.providers]]\n",
@@ -261,27 +261,27 @@ fn piece() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(pieces in proptest::collection::vec(piece(), 0..40)) {
+    fn random_text_never_panics(pieces in proptest::collection::vec(config_fragment(), 0..40)) {
         if let Err(report) = load_text(&pieces.concat()) {
             prop_assert!(report.count(Severity::Error) > 0);
             prop_assert!(!report.to_string().contains("hidden-secret"));
-            let _ = report.draw(true);
+            let _ = report.render_text(true);
         }
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let loaded = config::parse(Path::new("x"), &bytes, &super::environment);
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let loaded = config::parse(Path::new("x"), &bytes, &super::test_environment);
         prop_assert!(loaded.is_err());
     }
 
     /// Every cut and every changed byte of a whole file.
     #[test]
-    fn no_damage_makes_it_panic(at in 0usize..1300, byte in any::<u8>(), cut in any::<bool>()) {
+    fn damaged_config_never_panics(at in 0usize..1300, byte in any::<u8>(), cut in any::<bool>()) {
         let mut bytes = std::fs::read("tests/config/valid/every_key.toml").unwrap();
         let at = at.min(bytes.len() - 1);
         if cut { bytes.truncate(at) } else { bytes[at] = byte }
-        let loaded = config::parse(Path::new("x"), &bytes, &super::environment);
+        let loaded = config::parse(Path::new("x"), &bytes, &super::test_environment);
         if let Err(report) = loaded {
             prop_assert!(!report.to_string().is_empty());
         }

@@ -3,52 +3,62 @@
 
 use std::path::Path;
 
-use resumen::config::{Config, Report, parse};
+use resumen::config::{Config, ConfigError, parse};
 
-use super::{Part, parts};
+use super::{MarkdownSection, markdown_sections};
 
-const SOURCE: &str = "[sources.a]\nurl = \"https://a.example/\"\n";
+const MINIMAL_SOURCE: &str = "[sources.a]\nurl = \"https://a.example/\"\n";
 
 /// A file that holds `line` in the section that a heading names.
-fn file(heading: &str, line: &str) -> String {
+fn config_with_line(heading: &str, line: &str) -> String {
     match heading.trim_matches('`') {
-        section @ ("[server]" | "[store]" | "[defaults]") => format!("{section}\n{line}\n{SOURCE}"),
+        section @ ("[server]" | "[store]" | "[defaults]") => {
+            format!("{section}\n{line}\n{MINIMAL_SOURCE}")
+        }
         "[[sources.NAME.providers]]" => {
             format!("[[sources.a.providers]]\nurl = \"https://a.example/\"\n{line}\n")
         }
-        "[derived.NAME]" if line.starts_with("from") => format!("{SOURCE}[derived.d]\n{line}\n"),
-        "[derived.NAME]" => format!("{SOURCE}[derived.d]\nfrom = [\"a\"]\n{line}\n"),
+        "[derived.NAME]" if line.starts_with("from") => {
+            format!("{MINIMAL_SOURCE}[derived.d]\n{line}\n")
+        }
+        "[derived.NAME]" => format!("{MINIMAL_SOURCE}[derived.d]\nfrom = [\"a\"]\n{line}\n"),
         _ if line.starts_with("url") || line.starts_with("providers = [{") => {
             format!("[sources.a]\n{line}\n")
         }
-        _ => format!("{SOURCE}{line}\n"),
+        _ => format!("{MINIMAL_SOURCE}{line}\n"),
     }
 }
 
-fn read(folder: &Path, text: &str) -> Result<Config, Report> {
+fn load_text(folder: &Path, text: &str) -> Result<Config, ConfigError> {
     parse(&folder.join("resumen.toml"), text.as_bytes(), &|_| None)
 }
 
 /// The text between the first backticks of a cell that holds code.
-fn code(cell: &str) -> &str {
+fn code_span(cell: &str) -> &str {
     cell.split('`')
         .nth(1)
         .unwrap_or_else(|| panic!("no code: {cell}"))
 }
 
 /// The parts that are tables of keys.
-fn sections() -> Vec<Part> {
-    let sections: Vec<_> = parts("configuration.md")
+fn sections() -> Vec<MarkdownSection> {
+    let sections: Vec<_> = markdown_sections("configuration.md")
         .into_iter()
         .filter(|part| part.heading.starts_with("`["))
         .collect();
     assert_eq!(sections.len(), 6);
-    assert!(sections.iter().map(|part| part.rows().len()).sum::<usize>() > 30);
+    assert!(
+        sections
+            .iter()
+            .map(|part| part.table_rows().len())
+            .sum::<usize>()
+            > 30
+    );
     sections
 }
 
 /// A folder with the files that examples name.
-fn folder() -> tempfile::TempDir {
+fn temp_config_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
@@ -56,25 +66,28 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn every_example_is_valid() {
-    let folder = folder();
+fn configuration_examples_are_valid() {
+    let folder = temp_config_folder();
     for part in sections() {
-        for row in part.rows() {
-            let text = file(&part.heading, code(&row[0]));
-            read(folder.path(), &text).unwrap_or_else(|report| panic!("{report}"));
+        for row in part.table_rows() {
+            let text = config_with_line(&part.heading, code_span(&row[0]));
+            load_text(folder.path(), &text).unwrap_or_else(|report| panic!("{report}"));
         }
     }
 }
 
 #[test]
-fn every_mistake_gives_its_message() {
-    let folder = folder();
+fn documented_errors_match() {
+    let folder = temp_config_folder();
     for part in sections() {
-        for row in part.rows() {
+        for row in part.table_rows() {
             let (mistake, message) = row[4]
                 .split_once(" → ")
                 .unwrap_or_else(|| panic!("{row:?}"));
-            let told = match read(folder.path(), &file(&part.heading, code(mistake))) {
+            let told = match load_text(
+                folder.path(),
+                &config_with_line(&part.heading, code_span(mistake)),
+            ) {
                 Err(report) => report.to_string(),
                 Ok(config) => format!("{:?}", config.warnings),
             };
@@ -84,14 +97,14 @@ fn every_mistake_gives_its_message() {
 }
 
 #[test]
-fn durations_and_sizes_are_written_as_the_page_says() {
-    let folder = folder();
-    let parts = parts("configuration.md");
+fn documented_units_parse() {
+    let folder = temp_config_folder();
+    let parts = markdown_sections("configuration.md");
     let forms = parts
         .iter()
         .find(|part| part.heading == "Forms")
         .unwrap()
-        .rows();
+        .table_rows();
     for (at, key) in [(0, "ttl"), (1, "max_body")] {
         let all = |cell: &str| {
             cell.split('`')
@@ -101,9 +114,9 @@ fn durations_and_sizes_are_written_as_the_page_says() {
                 .collect::<Vec<_>>()
         };
         let valid = |value: &String| {
-            read(
+            load_text(
                 folder.path(),
-                &file("`[defaults]`", &format!("{key} = {value}")),
+                &config_with_line("`[defaults]`", &format!("{key} = {value}")),
             )
             .is_ok()
         };
@@ -115,15 +128,15 @@ fn durations_and_sizes_are_written_as_the_page_says() {
 }
 
 #[test]
-fn every_warning_is_given() {
-    let folder = folder();
-    let parts = parts("configuration.md");
+fn documented_warnings_match() {
+    let folder = temp_config_folder();
+    let parts = markdown_sections("configuration.md");
     let unwise = parts
         .iter()
         .find(|part| part.heading.starts_with("What is allowed"))
         .unwrap();
-    for row in unwise.rows() {
-        let config = read(folder.path(), &file("", code(&row[0])))
+    for row in unwise.table_rows() {
+        let config = load_text(folder.path(), &config_with_line("", code_span(&row[0])))
             .unwrap_or_else(|report| panic!("{report}"));
         let told: Vec<_> = config
             .warnings
@@ -135,18 +148,18 @@ fn every_warning_is_given() {
 }
 
 #[test]
-fn what_needs_a_restart_is_what_the_document_says() {
-    let folder = folder();
-    let old = read(folder.path(), SOURCE).unwrap();
+fn restart_keys_match_docs() {
+    let folder = temp_config_folder();
+    let old = load_text(folder.path(), MINIMAL_SOURCE).unwrap();
     for part in sections() {
-        for row in part.rows() {
-            let example = code(&row[0]);
-            let new = read(folder.path(), &file(&part.heading, example)).unwrap();
+        for row in part.table_rows() {
+            let example = code_span(&row[0]);
+            let new = load_text(folder.path(), &config_with_line(&part.heading, example)).unwrap();
             let section = part.heading.trim_matches(['`', '[', ']']);
             let key = format!("{section}.{}", example.split(' ').next().unwrap());
             let said = matches!(section, "server" | "store");
             assert_eq!(
-                old.needs_restart(&new).contains(&key.as_str()),
+                old.keys_needing_restart(&new).contains(&key.as_str()),
                 said,
                 "{key}"
             );

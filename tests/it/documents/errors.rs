@@ -3,28 +3,28 @@
 use resumen::domain::Code;
 use serde_json::Value;
 
-use super::{compare, parts, ticked};
-use crate::support::served::Served;
+use super::{assert_lists_exactly, code_spans, markdown_sections};
+use crate::support::served::TestApp;
 
-fn rows(heading: &str) -> Vec<Vec<String>> {
-    let parts = parts("errors.md");
+fn rows_below(heading: &str) -> Vec<Vec<String>> {
+    let parts = markdown_sections("errors.md");
     let part = parts.iter().find(|part| part.heading == heading);
     part.unwrap_or_else(|| panic!("docs/errors.md has no part `{heading}`"))
-        .rows()
+        .table_rows()
 }
 
 #[test]
-fn every_failure_code_has_cause_and_remedy() {
-    let rows = rows("Why a source fails");
+fn failure_codes_are_documented() {
+    let rows = rows_below("Why a source fails");
     assert!(
         rows.iter()
             .all(|row| row.len() == 3 && row.iter().all(|cell| !cell.is_empty()))
     );
     let listed = rows
         .iter()
-        .map(|row| ticked(&row[0])[0].to_owned())
+        .map(|row| code_spans(&row[0])[0].to_owned())
         .collect();
-    compare(
+    assert_lists_exactly(
         "docs/errors.md",
         &listed,
         &Code::ALL
@@ -35,13 +35,13 @@ fn every_failure_code_has_cause_and_remedy() {
 }
 
 #[test]
-fn every_problem_has_status_cause_and_remedy() {
+fn problem_codes_are_documented() {
     let document =
-        Served::start("[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:1/\"\n")
-            .json("/openapi.json");
+        TestApp::start("[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:1/\"\n")
+            .get_json("/openapi.json");
     let mut known = std::collections::BTreeSet::new();
-    collect(&document, &mut known);
-    let listed = rows("Why a request is refused");
+    collect_codes(&document, &mut known);
+    let listed = rows_below("Why a request is refused");
     assert!(
         listed
             .iter()
@@ -49,13 +49,13 @@ fn every_problem_has_status_cause_and_remedy() {
     );
     let listed = listed
         .iter()
-        .map(|row| format!("{} {}", ticked(&row[0])[0], row[1]))
+        .map(|row| format!("{} {}", code_spans(&row[0])[0], row[1]))
         .collect();
-    compare("docs/errors.md", &listed, &known);
+    assert_lists_exactly("docs/errors.md", &listed, &known);
 }
 
 /// Code and status of each example of a problem.
-fn collect(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+fn collect_codes(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     if let (Some(code), Some(status), Some(_)) = (
         value["code"].as_str(),
         value["status"].as_u64(),
@@ -64,8 +64,10 @@ fn collect(value: &Value, found: &mut std::collections::BTreeSet<String>) {
         found.insert(format!("{code} {status}"));
     }
     match value {
-        Value::Object(members) => members.values().for_each(|member| collect(member, found)),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(members) => members
+            .values()
+            .for_each(|member| collect_codes(member, found)),
+        Value::Array(items) => items.iter().for_each(|item| collect_codes(item, found)),
         _ => {}
     }
 }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Part, parts};
+use super::{MarkdownSection, markdown_sections};
 
-const SOURCE: &str = "[sources.a]\nurl = \"http://example.org/\"\n";
+const MINIMAL_SOURCE: &str = "[sources.a]\nurl = \"http://example.org/\"\n";
 
 /// The names of the pages in `docs/`.
-fn pages() -> Vec<String> {
+fn documentation_pages() -> Vec<String> {
     let entries = std::fs::read_dir("docs")
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -18,7 +18,7 @@ fn pages() -> Vec<String> {
 }
 
 /// The targets of `[…](target)` that are no URLs.
-fn targets(text: &str) -> Vec<&str> {
+fn link_targets(text: &str) -> Vec<&str> {
     let after = text
         .split("](")
         .skip(1)
@@ -30,8 +30,8 @@ fn targets(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
-    let mut files: Vec<PathBuf> = pages()
+fn documentation_links_resolve() {
+    let mut files: Vec<PathBuf> = documentation_pages()
         .iter()
         .map(|name| Path::new("docs").join(name))
         .collect();
@@ -39,7 +39,7 @@ fn every_link_leads_somewhere() {
     assert!(files.len() > 6);
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        for target in targets(&text) {
+        for target in link_targets(&text) {
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
             let page = if path.is_empty() {
                 file.clone()
@@ -48,10 +48,11 @@ fn every_link_leads_somewhere() {
             };
             assert!(page.exists(), "{}: {target}", file.display());
             if !anchor.is_empty() && page.parent() == Some(Path::new("docs")) {
-                let headings: Vec<String> = parts(page.file_name().unwrap().to_str().unwrap())
-                    .iter()
-                    .map(Part::anchor)
-                    .collect();
+                let headings: Vec<String> =
+                    markdown_sections(page.file_name().unwrap().to_str().unwrap())
+                        .iter()
+                        .map(MarkdownSection::heading_anchor)
+                        .collect();
                 assert!(
                     headings.iter().any(|heading| heading == anchor),
                     "{target} of {headings:?}"
@@ -62,18 +63,27 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn every_example_of_a_configuration_is_one() {
+fn documentation_examples_are_valid() {
     let mut examples = 0;
-    for name in pages().iter().filter(|name| *name != "recipes.md") {
-        for text in parts(name).iter().flat_map(|part| part.blocks("toml")) {
+    for name in documentation_pages()
+        .iter()
+        .filter(|name| *name != "recipes.md")
+    {
+        for text in markdown_sections(name)
+            .iter()
+            .flat_map(|part| part.blocks_in_language("toml"))
+        {
             // An excerpt about something else needs a source beside it.
             let text = if text.contains("[sources.") {
                 text.to_owned()
             } else {
-                format!("{text}\n{SOURCE}")
+                format!("{text}\n{MINIMAL_SOURCE}")
             };
-            let read =
-                resumen::config::parse(Path::new("docs/x.toml"), text.as_bytes(), &environment);
+            let read = resumen::config::parse(
+                Path::new("docs/x.toml"),
+                text.as_bytes(),
+                &test_environment,
+            );
             read.unwrap_or_else(|report| panic!("{name}: {report}"));
             examples += 1;
         }
@@ -82,6 +92,6 @@ fn every_example_of_a_configuration_is_one() {
 }
 
 /// What an example may expect to be set.
-fn environment(name: &str) -> Option<String> {
+fn test_environment(name: &str) -> Option<String> {
     name.ends_with("_PASSWORD").then(|| "example".to_owned())
 }

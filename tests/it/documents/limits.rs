@@ -1,12 +1,12 @@
 //! `docs/limits.md`: each constant that it names has the value that it says; defaults are the configuration's.
 
-use super::parts;
+use super::markdown_sections;
 
 #[test]
-fn every_constant_has_the_value_that_the_page_says() {
+fn documented_constants_match() {
     let mut seen = 0;
-    for part in parts("limits.md") {
-        for row in part.rows() {
+    for part in markdown_sections("limits.md") {
+        for row in part.table_rows() {
             let code: Vec<&str> = row[2].split('`').collect();
             let [_, file, _, written, _] = code[..] else {
                 continue;
@@ -27,14 +27,14 @@ fn every_constant_has_the_value_that_the_page_says() {
 }
 
 #[test]
-fn the_keys_of_the_page_are_keys_of_the_reference() {
+fn documented_limit_keys_exist() {
     let reference = std::fs::read_to_string("docs/configuration.md").unwrap();
-    let parts = parts("limits.md");
+    let parts = markdown_sections("limits.md");
     let configured = parts
         .iter()
         .find(|part| part.heading == "Set in the configuration")
         .unwrap();
-    for row in configured.rows() {
+    for row in configured.table_rows() {
         let key = row[2].trim_matches('`').trim_start_matches("server.");
         assert!(reference.contains(&format!("| `{key} = ")), "{key}");
     }

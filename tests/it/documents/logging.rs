@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{compare, parts, ticked};
+use super::{assert_lists_exactly, code_spans, markdown_sections};
 
 /// A line of the log as a row of the document says it: level, message, fields.
-fn line(level: &str, message: &str, fields: &[String]) -> String {
+fn format_event(level: &str, message: &str, fields: &[String]) -> String {
     format!("{level} `{message}` [{}]", fields.join(", "))
 }
 
 /// The events in a source text, less its tests.
-fn events(text: &str) -> Vec<String> {
+fn scan_log_events(text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let mut found = Vec::new();
     for level in ["trace", "debug", "info", "warn", "error"] {
@@ -24,20 +24,20 @@ fn events(text: &str) -> Vec<String> {
                 continue;
             }
             let (mut message, mut fields) = (String::new(), Vec::new());
-            for argument in arguments(&text[at + call.len()..]) {
+            for argument in split_arguments(&text[at + call.len()..]) {
                 match argument.strip_prefix('"') {
                     Some(literal) => literal.trim_end_matches('"').clone_into(&mut message),
-                    None => fields.push(field(&argument)),
+                    None => fields.push(field_name(&argument)),
                 }
             }
-            found.push(line(level, &message, &fields));
+            found.push(format_event(level, &message, &fields));
         }
     }
     found
 }
 
 /// The name of a field: before its `=`, or the variable itself.
-fn field(argument: &str) -> String {
+fn field_name(argument: &str) -> String {
     argument
         .split(" = ")
         .next()
@@ -47,7 +47,7 @@ fn field(argument: &str) -> String {
 }
 
 /// The arguments of a call, up to its closing parenthesis.
-fn arguments(text: &str) -> Vec<String> {
+fn split_arguments(text: &str) -> Vec<String> {
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     let mut arguments = vec![String::new()];
     for char in text.chars() {
@@ -72,13 +72,13 @@ fn arguments(text: &str) -> Vec<String> {
     trimmed.filter(|argument| !argument.is_empty()).collect()
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let below = |path: PathBuf| {
         if path.is_dir() {
-            sources(&path)
+            rust_files(&path)
         } else {
             vec![path]
         }
@@ -90,31 +90,31 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_line_of_the_log_is_in_the_document_and_every_one_there_exists() {
-    let known: BTreeSet<String> = sources(Path::new("src"))
+fn documented_log_events_match() {
+    let known: BTreeSet<String> = rust_files(Path::new("src"))
         .iter()
-        .flat_map(|path| events(&fs::read_to_string(path).unwrap()))
+        .flat_map(|path| scan_log_events(&fs::read_to_string(path).unwrap()))
         .collect();
-    let rows = parts("logging.md")
+    let rows = markdown_sections("logging.md")
         .iter()
-        .flat_map(super::Part::rows)
+        .flat_map(super::MarkdownSection::table_rows)
         .collect::<Vec<_>>();
     let row = |row: &Vec<String>| {
-        let fields: Vec<String> = ticked(&row[2])
+        let fields: Vec<String> = code_spans(&row[2])
             .iter()
             .map(|name| (*name).to_owned())
             .collect();
-        line(&row[0], ticked(&row[1])[0], &fields)
+        format_event(&row[0], code_spans(&row[1])[0], &fields)
     };
-    compare("docs/logging.md", &rows.iter().map(row).collect(), &known);
+    assert_lists_exactly("docs/logging.md", &rows.iter().map(row).collect(), &known);
 }
 
 #[test]
-fn events_are_found_however_they_are_written() {
+fn log_event_scanner_finds_every_form() {
     let text = "warn!(source, code = f(a, \"b\"), %error, ?pause, \"it {x}\");\n  tracing::info!(\"done\");\nno_warn!(x)\n";
     let expected = [
         "info `done` []",
         "warn `it {x}` [source, code, error, pause]",
     ];
-    assert_eq!(events(text), expected);
+    assert_eq!(scan_log_events(text), expected);
 }

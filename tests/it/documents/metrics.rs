@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{compare, ticked};
-use crate::support::served::{Served, sources};
-use crate::support::stub::Stub;
+use super::{assert_lists_exactly, code_spans};
+use crate::support::served::{TestApp, source_tables};
+use crate::support::stub::FakeProvider;
 
 /// Each family of a page as a row of the document says it: name, type, labels.
-fn families(page: &str) -> BTreeSet<String> {
+fn metric_families(page: &str) -> BTreeSet<String> {
     let mut families: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
     for line in page.lines() {
         if let Some((name, kind)) = line
@@ -44,35 +44,38 @@ fn families(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_metric_is_in_the_document_and_every_one_there_exists() {
-    let (good, bad) = (Stub::json(r#"{"n":1}"#), Stub::json("x"));
-    let text = sources(&[("good", good.url()), ("bad", bad.url())])
+fn documented_metrics_match() {
+    let (good, bad) = (
+        FakeProvider::with_json(r#"{"n":1}"#),
+        FakeProvider::with_json("x"),
+    );
+    let text = source_tables(&[("good", good.url()), ("bad", bad.url())])
         + "[derived.twice]\nfrom = [\"good\"]\nextract = '.good.n * 2'\n";
     // Nobody is there; the families of sharing are.
     let text = text.replace(
         "path = \"\"",
         "path = \"\"\nredis = \"redis://127.0.0.1:1\"",
     );
-    let served = Served::start(&text);
-    served.until("/resumen", |answer| {
+    let served = TestApp::start(&text);
+    served.wait_for_json("/resumen", |answer| {
         answer["resultados"]["twice"]["ok"] == true
     });
     let page = String::from_utf8(served.get("/metrics").body).unwrap();
-    let rows = super::parts("metrics.md")
+    let rows = super::markdown_sections("metrics.md")
         .iter()
-        .flat_map(super::Part::rows)
+        .flat_map(super::MarkdownSection::table_rows)
         .collect::<Vec<_>>();
     let row = |row: &Vec<String>| {
         format!(
             "{} {} {:?}",
-            ticked(&row[0])[0],
+            code_spans(&row[0])[0],
             row[1],
-            BTreeSet::from_iter(ticked(&row[2]))
+            BTreeSet::from_iter(code_spans(&row[2]))
         )
     };
-    compare(
+    assert_lists_exactly(
         "docs/metrics.md",
         &rows.iter().map(row).collect(),
-        &families(&page),
+        &metric_families(&page),
     );
 }

@@ -5,26 +5,30 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use resumen::clock::Clock;
-use resumen::config::{Config, duration_text, parse};
-use resumen::domain::{Kind, Source};
+use resumen::config::{Config, format_duration, parse};
+use resumen::domain::{Source, SourceKind};
 use resumen::extract::{Extractor, Filter};
 use serde_json::Value;
 
-use super::{Part, parts};
+use super::{MarkdownSection, markdown_sections};
 
-const DAY: Duration = Duration::from_secs(86_400);
+const ONE_DAY: Duration = Duration::from_secs(86_400);
 
 /// A recipe: its part of the document, its block, and the source that the block makes.
-struct Recipe {
-    part: Part,
+struct DocumentedRecipe {
+    section: MarkdownSection,
     block: String,
     name: String,
 }
 
-fn recipes() -> Vec<Recipe> {
+fn load_recipes() -> Vec<DocumentedRecipe> {
     let mut recipes = Vec::new();
-    for part in parts("recipes.md") {
-        let blocks: Vec<String> = part.blocks("toml").into_iter().map(str::to_owned).collect();
+    for part in markdown_sections("recipes.md") {
+        let blocks: Vec<String> = part
+            .blocks_in_language("toml")
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         let several = blocks.len() > 1;
         for (at, block) in blocks.into_iter().enumerate() {
             let header = block.lines().find(|line| line.starts_with('[')).unwrap();
@@ -35,18 +39,21 @@ fn recipes() -> Vec<Recipe> {
                 .unwrap()
                 .to_owned();
             // Each block of a part with several has one answer and one result.
-            let json = part.blocks("json").into_iter().map(|text| super::Block {
-                language: "json".into(),
-                text: text.into(),
-            });
+            let json = part
+                .blocks_in_language("json")
+                .into_iter()
+                .map(|text| super::CodeBlock {
+                    language: "json".into(),
+                    text: text.into(),
+                });
             let own = if several {
                 json.skip(2 * at).take(2).collect()
             } else {
                 json.collect()
             };
             let (heading, text) = (part.heading.clone(), part.text.clone());
-            recipes.push(Recipe {
-                part: Part {
+            recipes.push(DocumentedRecipe {
+                section: MarkdownSection {
                     heading,
                     text,
                     blocks: own,
@@ -60,7 +67,7 @@ fn recipes() -> Vec<Recipe> {
 }
 
 /// Reads a configuration in a folder that has every file of `${file:…}`.
-fn read(text: &str) -> Config {
+fn load_recipe(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     for after in text.split("${file:").skip(1) {
         let path = folder.path().join(after.split('}').next().unwrap());
@@ -81,9 +88,12 @@ fn read(text: &str) -> Config {
     config.unwrap_or_else(|report| panic!("{report}"))
 }
 
-fn whole() -> Config {
-    let blocks: Vec<String> = recipes().into_iter().map(|recipe| recipe.block).collect();
-    read(&blocks.join("\n"))
+fn load_all_recipes() -> Config {
+    let blocks: Vec<String> = load_recipes()
+        .into_iter()
+        .map(|recipe| recipe.block)
+        .collect();
+    load_recipe(&blocks.join("\n"))
 }
 
 fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
@@ -97,8 +107,8 @@ fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
 /// The filters of a source, in the order of its providers.
 fn filters(source: &Source) -> Vec<&str> {
     match &source.kind {
-        Kind::Derived { extract, .. } => vec![extract],
-        Kind::Fetched { providers, .. } => providers
+        SourceKind::Derived { extract, .. } => vec![extract],
+        SourceKind::Fetched { providers, .. } => providers
             .iter()
             .map(|provider| &*provider.extract)
             .collect(),
@@ -106,25 +116,30 @@ fn filters(source: &Source) -> Vec<&str> {
 }
 
 #[test]
-fn every_block_is_a_configuration_without_a_warning() {
-    let whole = whole();
+fn recipes_give_no_warnings() {
+    let whole = load_all_recipes();
     assert_eq!(whole.warnings, []);
     assert!(whole.sources.len() > 25, "{}", whole.sources.len());
-    for recipe in recipes()
+    for recipe in load_recipes()
         .iter()
         .filter(|recipe| !recipe.block.starts_with("[derived."))
     {
-        assert_eq!(read(&recipe.block).sources.len(), 1, "{}", recipe.name);
+        assert_eq!(
+            load_recipe(&recipe.block).sources.len(),
+            1,
+            "{}",
+            recipe.name
+        );
     }
 }
 
 #[tokio::test]
-async fn every_filter_makes_of_its_answer_what_is_written_below_it() {
-    let (config, extractor, clock) = (whole(), Extractor::default(), Clock::start());
-    for recipe in recipes() {
+async fn recipe_filters_give_documented_values() {
+    let (config, extractor, clock) = (load_all_recipes(), Extractor::default(), Clock::start());
+    for recipe in load_recipes() {
         let source = source(&config, &recipe.name);
         let filters = filters(source);
-        let json = recipe.part.blocks("json");
+        let json = recipe.section.blocks_in_language("json");
         assert_eq!(
             json.len(),
             2 * filters.len(),
@@ -148,20 +163,23 @@ async fn every_filter_makes_of_its_answer_what_is_written_below_it() {
 }
 
 #[test]
-fn the_table_tells_interval_calls_limit_and_key_of_each_recipe() {
-    let config = whole();
-    let table = parts("recipes.md").swap_remove(0).rows();
-    let recipes: Vec<_> = recipes()
+fn recipe_table_matches_recipes() {
+    let config = load_all_recipes();
+    let table = markdown_sections("recipes.md").swap_remove(0).table_rows();
+    let recipes: Vec<_> = load_recipes()
         .into_iter()
-        .filter(|recipe| recipe.part.text.contains("**Held**"))
+        .filter(|recipe| recipe.section.text.contains("**Held**"))
         .collect();
     assert_eq!(table.len(), recipes.len());
     for (row, recipe) in table.iter().zip(&recipes) {
         let name = &recipe.name;
-        assert_eq!(row[0], format!("[`{name}`](#{})", recipe.part.anchor()));
-        let pace = source(&config, name).pace().unwrap();
-        assert_eq!(row[2], duration_text(pace.interval), "{name}");
-        let calls = |span: Duration| DAY.as_millis() / span.as_millis();
+        assert_eq!(
+            row[0],
+            format!("[`{name}`](#{})", recipe.section.heading_anchor())
+        );
+        let pace = source(&config, name).schedule().unwrap();
+        assert_eq!(row[2], format_duration(pace.interval), "{name}");
+        let calls = |span: Duration| ONE_DAY.as_millis() / span.as_millis();
         assert_eq!(row[3], calls(pace.interval).to_string(), "{name}");
         if let Ok(allowed) = row[4].parse::<u128>() {
             assert!(
@@ -189,14 +207,14 @@ fn the_table_tells_interval_calls_limit_and_key_of_each_recipe() {
 }
 
 #[test]
-fn every_recipe_says_limits_and_when_it_held() {
-    for recipe in recipes()
+fn recipes_state_limit_and_date() {
+    for recipe in load_recipes()
         .iter()
-        .filter(|recipe| !recipe.part.heading.starts_with("Two recipes"))
+        .filter(|recipe| !recipe.section.heading.starts_with("Two recipes"))
     {
         for said in ["- **Limits**: ", "- **Held**: "] {
             assert!(
-                recipe.part.text.contains(said),
+                recipe.section.text.contains(said),
                 "{} does not say {said}",
                 recipe.name
             );

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::parts;
+use super::markdown_sections;
 
 #[test]
-fn every_threat_names_a_proof_that_exists() {
-    let parts = parts("threat-model.md");
+fn threat_model_proofs_exist() {
+    let parts = markdown_sections("threat-model.md");
     let threats = parts
         .iter()
         .find(|part| part.heading == "What is done")
         .unwrap()
-        .rows();
+        .table_rows();
     assert!(threats.len() > 15);
     for row in threats {
         let proofs: Vec<&str> = row[2].split('`').skip(1).step_by(2).collect();

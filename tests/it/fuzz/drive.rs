@@ -6,40 +6,40 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::expect::{Expected, Knowledge};
-use super::generate::Generator;
-use super::reading::{Found, read};
+use super::expect::{ExpectedResponse, ResponseOracle};
+use super::generate::RequestGenerator;
+use super::reading::{ParsedInput, parse_input};
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often two answers may be of two renderings before they are called different.
-const TRIES: usize = 200;
+const MAX_TRIES: usize = 200;
 
 /// What was done.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct FuzzTally {
     /// Requests that were sent, those that cannot be read included.
     pub requests: u64,
     /// Connections that they came on.
     pub connections: u64,
     /// Connections that were compared between the two ways.
-    pub compared: u64,
+    pub compared_connections: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
 }
 
 /// One client that asks for ever.
-pub struct Run {
+pub struct FuzzRunner {
     address: SocketAddr,
-    generator: Generator,
-    knowledge: Knowledge,
-    tally: Tally,
+    generator: RequestGenerator,
+    oracle: ResponseOracle,
+    tally: FuzzTally,
 }
 
 /// One answer.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct FuzzResponse {
     status: u16,
     /// Lines of its head, but for the date's value.
     head: Vec<String>,
@@ -47,96 +47,106 @@ struct Answer {
 }
 
 /// What must come on a connection.
-struct Plan {
-    answers: Vec<Expected>,
+struct ExpectedResponses {
+    expected: Vec<ExpectedResponse>,
     /// What may come beyond: one answer of these statuses, or none.
-    perhaps: &'static [u16],
+    optional_statuses: &'static [u16],
 }
 
-impl Run {
-    pub fn new(address: SocketAddr, generator: Generator, knowledge: Knowledge) -> Self {
+impl FuzzRunner {
+    pub fn new(
+        address: SocketAddr,
+        generator: RequestGenerator,
+        knowledge: ResponseOracle,
+    ) -> Self {
         Self {
             address,
             generator,
-            knowledge,
-            tally: Tally::default(),
+            oracle: knowledge,
+            tally: FuzzTally::default(),
         }
     }
 
     /// Asks until that is enough.
-    pub fn until(mut self, is_enough: impl Fn(&Tally) -> bool) -> Tally {
+    pub fn run_until(mut self, is_enough: impl Fn(&FuzzTally) -> bool) -> FuzzTally {
         while !is_enough(&self.tally) {
-            let bytes = self.generator.connection();
-            if let Some(plan) = self.plan(&bytes) {
-                self.converse(&bytes, &plan);
+            let bytes = self.generator.generate_connection();
+            if let Some(plan) = self.plan_responses(&bytes) {
+                self.run_connection(&bytes, &plan);
             }
         }
         self.tally
     }
 
-    fn converse(&mut self, bytes: &[u8], plan: &Plan) {
-        let cuts = self.generator.cuts(bytes.len());
-        let answers = self.ask(bytes, &cuts, plan);
-        check(bytes, plan, &answers);
+    fn run_connection(&mut self, bytes: &[u8], plan: &ExpectedResponses) {
+        let cuts = self.generator.generate_cuts(bytes.len());
+        let answers = self.send_split(bytes, &cuts, plan);
+        assert_expected(bytes, plan, &answers);
         self.tally.connections += 1;
         self.tally.requests += answers.len() as u64;
         for answer in &answers {
             *self.tally.statuses.entry(answer.status).or_default() += 1;
         }
         if bytes.starts_with(b"GET /resumen HTTP/1.1\r\n") {
-            self.compare(bytes, &cuts, plan, answers);
+            self.compare_paths(bytes, &cuts, plan, answers);
         }
     }
 
     /// Asks once more, with an empty line before, which only the library passes over.
-    fn compare(&mut self, bytes: &[u8], cuts: &[usize], plan: &Plan, mut short: Vec<Answer>) {
+    fn compare_paths(
+        &mut self,
+        bytes: &[u8],
+        cuts: &[usize],
+        plan: &ExpectedResponses,
+        mut short: Vec<FuzzResponse>,
+    ) {
         let whole = [b"\r\n", bytes].concat();
-        for attempt in 1..=TRIES {
-            let long = self.ask(&whole, &[whole.len()], plan);
-            let difference = difference(plan, &short, &long);
+        for attempt in 1..=MAX_TRIES {
+            let long = self.send_split(&whole, &[whole.len()], plan);
+            let difference = find_difference(plan, &short, &long);
             let Some(difference) = difference else { break };
             assert!(
-                attempt < TRIES,
+                attempt < MAX_TRIES,
                 "the two ways differ: {difference}\n{}",
                 bytes.escape_ascii()
             );
             // A rendering lives for some milliseconds, and two answers may be of two.
-            short = self.ask(bytes, cuts, plan);
+            short = self.send_split(bytes, cuts, plan);
         }
-        self.tally.compared += 1;
+        self.tally.compared_connections += 1;
     }
 
     /// What must come; none if that is a matter of luck, or would never end.
-    fn plan(&self, bytes: &[u8]) -> Option<Plan> {
-        let mut plan = Plan {
-            answers: Vec::new(),
-            perhaps: &[],
+    fn plan_responses(&self, bytes: &[u8]) -> Option<ExpectedResponses> {
+        let mut plan = ExpectedResponses {
+            expected: Vec::new(),
+            optional_statuses: &[],
         };
         let mut rest = bytes;
         loop {
-            match read(rest) {
-                Found::Nothing => return Some(plan),
-                Found::Unclear => return None,
-                Found::Cut => {
-                    plan.perhaps = &[400, 431];
+            match parse_input(rest) {
+                ParsedInput::Empty => return Some(plan),
+                ParsedInput::Ambiguous => return None,
+                ParsedInput::Incomplete => {
+                    plan.optional_statuses = &[400, 431];
                     return Some(plan);
                 }
-                Found::Broken(statuses) => {
-                    let broken = Expected {
+                ParsedInput::Malformed(statuses) => {
+                    let broken = ExpectedResponse {
                         statuses: statuses.to_vec(),
-                        closes: true,
-                        ..Expected::default()
+                        closes_connection: true,
+                        ..ExpectedResponse::default()
                     };
-                    plan.answers.push(broken);
+                    plan.expected.push(broken);
                     return Some(plan);
                 }
-                Found::Request(head) => {
-                    let expected = self.knowledge.answer(&head);
-                    if expected.is_endless && !expected.closes {
+                ParsedInput::Request(head) => {
+                    let expected = self.oracle.expected_response(&head);
+                    if expected.is_endless && !expected.closes_connection {
                         return None;
                     }
-                    let closes = expected.closes;
-                    plan.answers.push(expected);
+                    let closes = expected.closes_connection;
+                    plan.expected.push(expected);
                     if closes {
                         return Some(plan);
                     }
@@ -146,7 +156,12 @@ impl Run {
         }
     }
 
-    fn ask(&self, bytes: &[u8], cuts: &[usize], plan: &Plan) -> Vec<Answer> {
+    fn send_split(
+        &self,
+        bytes: &[u8],
+        cuts: &[usize],
+        plan: &ExpectedResponses,
+    ) -> Vec<FuzzResponse> {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -164,7 +179,7 @@ impl Run {
             }
             _ => {}
         }
-        answers(&got, plan).unwrap_or_else(|error| {
+        parse_responses(&got, plan).unwrap_or_else(|error| {
             panic!(
                 "{error}\nasked: {}\ngot: {}",
                 bytes.escape_ascii(),
@@ -175,7 +190,7 @@ impl Run {
 }
 
 /// Reads the answers strictly.
-fn answers(mut got: &[u8], plan: &Plan) -> Result<Vec<Answer>, String> {
+fn parse_responses(mut got: &[u8], plan: &ExpectedResponses) -> Result<Vec<FuzzResponse>, String> {
     let mut answers = Vec::new();
     while !got.is_empty() {
         let end = memchr::memmem::find(got, b"\r\n\r\n").ok_or("a head without an end")?;
@@ -197,7 +212,7 @@ fn answers(mut got: &[u8], plan: &Plan) -> Result<Vec<Answer>, String> {
             })
             .collect();
         got = &got[end + 4..];
-        let expected = plan.answers.get(answers.len());
+        let expected = plan.expected.get(answers.len());
         let is_bodiless =
             expected.is_some_and(|expected| expected.is_bodiless) || [204, 304].contains(&status);
         let length = head
@@ -212,45 +227,45 @@ fn answers(mut got: &[u8], plan: &Plan) -> Result<Vec<Answer>, String> {
         };
         let body = got.get(..length).ok_or("a body that is cut off")?.to_vec();
         got = &got[length..];
-        answers.push(Answer { status, head, body });
+        answers.push(FuzzResponse { status, head, body });
     }
     Ok(answers)
 }
 
 /// Stops the test if these are not the answers that must come.
-fn check(bytes: &[u8], plan: &Plan, answers: &[Answer]) {
+fn assert_expected(bytes: &[u8], plan: &ExpectedResponses, answers: &[FuzzResponse]) {
     let fail = |what: &str| {
         let got: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         let expected: Vec<_> = plan
-            .answers
+            .expected
             .iter()
-            .map(|one| (&one.statuses, one.code, one.closes))
+            .map(|one| (&one.statuses, one.code, one.closes_connection))
             .collect();
         panic!(
             "{what}\nexpected: {expected:?} {:?}\ngot: {got:?}\n{}",
-            plan.perhaps,
+            plan.optional_statuses,
             bytes.escape_ascii()
         );
     };
-    if answers.len() < plan.answers.len() {
+    if answers.len() < plan.expected.len() {
         fail("an answer is missing");
     }
-    for (answer, expected) in answers.iter().zip(&plan.answers) {
+    for (answer, expected) in answers.iter().zip(&plan.expected) {
         if !expected.statuses.contains(&answer.status) {
             fail("another status");
         }
-        if let Some(why) = flaw(answer, expected) {
+        if let Some(why) = find_flaw(answer, expected) {
             fail(&format!("{why}: {answer:?}"));
         }
     }
-    match &answers[plan.answers.len()..] {
+    match &answers[plan.expected.len()..] {
         [] => {}
-        [one] if plan.perhaps.contains(&one.status) => {}
+        [one] if plan.optional_statuses.contains(&one.status) => {}
         _ => fail("an answer too many"),
     }
 }
 
-fn flaw(answer: &Answer, expected: &Expected) -> Option<&'static str> {
+fn find_flaw(answer: &FuzzResponse, expected: &ExpectedResponse) -> Option<&'static str> {
     let has = |line: &str| answer.head.iter().any(|known| known == line);
     if answer.status >= 400 && !answer.body.is_empty() {
         if !has("content-type: application/problem+json") || !has("cache-control: no-store") {
@@ -266,17 +281,22 @@ fn flaw(answer: &Answer, expected: &Expected) -> Option<&'static str> {
     if !has("date") {
         return Some("no date");
     }
-    (has("connection: close") && !expected.closes).then_some("a goodbye without a reason")
+    (has("connection: close") && !expected.closes_connection)
+        .then_some("a goodbye without a reason")
 }
 
 /// What differs between the answers of the two ways.
-fn difference(plan: &Plan, short: &[Answer], long: &[Answer]) -> Option<String> {
-    let mut pairs = short.iter().zip(long).zip(&plan.answers);
-    let differs = |((one, two), expected): &((&Answer, &Answer), &Expected)| {
+fn find_difference(
+    plan: &ExpectedResponses,
+    short: &[FuzzResponse],
+    long: &[FuzzResponse],
+) -> Option<String> {
+    let mut pairs = short.iter().zip(long).zip(&plan.expected);
+    let differs = |((one, two), expected): &((&FuzzResponse, &FuzzResponse), &ExpectedResponse)| {
         if expected.is_volatile {
             one.status != two.status
         } else {
-            one.status != two.status || !is_same(one, two)
+            one.status != two.status || !is_equivalent(one, two)
         }
     };
     pairs
@@ -285,7 +305,7 @@ fn difference(plan: &Plan, short: &[Answer], long: &[Answer]) -> Option<String> 
 }
 
 /// Whether all is equal but for an identifier that was made up.
-fn is_same(one: &Answer, two: &Answer) -> bool {
+fn is_equivalent(one: &FuzzResponse, two: &FuzzResponse) -> bool {
     let is_id = |line: &String| line.starts_with("x-request-id: ");
     let heads = one
         .head
@@ -295,11 +315,11 @@ fn is_same(one: &Answer, two: &Answer) -> bool {
     heads && one.head.len() == two.head.len() && one.body == two.body
 }
 
-impl Tally {
-    pub fn plus(mut self, other: Self) -> Self {
+impl FuzzTally {
+    pub fn merge_counts(mut self, other: Self) -> Self {
         self.requests += other.requests;
         self.connections += other.connections;
-        self.compared += other.compared;
+        self.compared_connections += other.compared_connections;
         other
             .statuses
             .into_iter()
@@ -308,12 +328,12 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for FuzzTally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             requests,
             connections,
-            compared,
+            compared_connections: compared,
             statuses,
         } = self;
         write!(

@@ -1,17 +1,17 @@
 //! The answer that a request must get, by the contract.
 
-use super::reading::Head;
+use super::reading::ParsedRequestHead;
 
 /// What must come.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
-pub struct Expected {
+pub struct ExpectedResponse {
     /// One of these statuses.
     pub statuses: Vec<u16>,
     /// The code of the problem.
     pub code: Option<&'static str>,
     /// Whether the connection ends with it.
-    pub closes: bool,
+    pub closes_connection: bool,
     /// Whether its body may differ from one time to the next.
     pub is_volatile: bool,
     /// Whether the answer has no body, since it is to HEAD.
@@ -21,13 +21,13 @@ pub struct Expected {
 }
 
 /// What the oracle knows of the service that it tests.
-pub struct Knowledge {
+pub struct ResponseOracle {
     /// The entity tag of the whole snapshot.
     pub etag: String,
 }
 
 /// The routes, but for the panel's files.
-const ROUTES: [&str; 8] = [
+const KNOWN_ROUTES: [&str; 8] = [
     "/",
     "/resumen",
     "/resumen/stream",
@@ -38,107 +38,108 @@ const ROUTES: [&str; 8] = [
     "/panel/history.json",
 ];
 
-const SOURCES: [&str; 3] = ["btc", "clima", "usd"];
+const KNOWN_SOURCES: [&str; 3] = ["btc", "clima", "usd"];
 
-type Refusal = (u16, &'static str);
+type ExpectedProblem = (u16, &'static str);
 
-impl Knowledge {
+impl ResponseOracle {
     /// What this request must get.
-    pub fn answer(&self, head: &Head) -> Expected {
-        let base = Expected {
+    pub fn expected_response(&self, head: &ParsedRequestHead) -> ExpectedResponse {
+        let base = ExpectedResponse {
             is_bodiless: head.method == "HEAD",
-            ..Expected::default()
+            ..ExpectedResponse::default()
         };
-        if let Some((status, code)) = refused(head) {
-            return Expected {
+        if let Some((status, code)) = early_problem(head) {
+            return ExpectedResponse {
                 statuses: vec![status],
                 code: Some(code),
-                closes: true,
+                closes_connection: true,
                 ..base
             };
         }
-        let base = Expected {
-            closes: closes(head),
+        let base = ExpectedResponse {
+            closes_connection: closes_connection(head),
             ..base
         };
-        let routed = self.route(head);
-        Expected {
-            closes: base.closes || routed.closes,
+        let routed = self.expect_route(head);
+        ExpectedResponse {
+            closes_connection: base.closes_connection || routed.closes_connection,
             is_bodiless: base.is_bodiless,
             ..routed
         }
     }
 
-    fn route(&self, head: &Head) -> Expected {
+    fn expect_route(&self, head: &ParsedRequestHead) -> ExpectedResponse {
         let path = head.uri.path();
         let is_get = head.method == "GET" || head.method == "HEAD";
-        let is_known = ROUTES.contains(&path) || path.strip_prefix("/panel/").is_some_and(is_asset);
+        let is_known = KNOWN_ROUTES.contains(&path)
+            || path.strip_prefix("/panel/").is_some_and(is_panel_asset);
         if !is_known {
             let any = path == "*" && head.method == "OPTIONS";
             return if any {
-                plain(204)
+                expect_status(204)
             } else {
-                refusal((404, "not_found"))
+                expect_problem((404, "not_found"))
             };
         }
         if head.method == "OPTIONS" {
-            return plain(204);
+            return expect_status(204);
         }
         if !is_get {
-            return refusal((405, "method_not_allowed"));
+            return expect_problem((405, "method_not_allowed"));
         }
         match path {
-            "/resumen" => self.resumen(head),
-            "/resumen/stream" => Expected {
+            "/resumen" => self.expect_resumen(head),
+            "/resumen/stream" => ExpectedResponse {
                 is_endless: true,
-                ..plain(200)
+                ..expect_status(200)
             },
-            "/salud" | "/salud/listo" => plain(200),
-            "/salud/fuentes" | "/metrics" => Expected {
+            "/salud" | "/salud/listo" => expect_status(200),
+            "/salud/fuentes" | "/metrics" => ExpectedResponse {
                 is_volatile: true,
-                ..plain(200)
+                ..expect_status(200)
             },
-            _ => Expected {
+            _ => ExpectedResponse {
                 statuses: vec![200, 304, 404, 406],
                 is_volatile: true,
-                ..Expected::default()
+                ..ExpectedResponse::default()
             },
         }
     }
 
-    fn resumen(&self, head: &Head) -> Expected {
-        let question = match question(head.uri.query().unwrap_or_default()) {
+    fn expect_resumen(&self, head: &ParsedRequestHead) -> ExpectedResponse {
+        let question = match parse_query(head.uri.query().unwrap_or_default()) {
             Ok(question) => question,
-            Err(problem) => return refusal(problem),
+            Err(problem) => return expect_problem(problem),
         };
-        let is_whole = question.sources.is_none_or(|names| names == SOURCES);
-        let base = Expected {
+        let is_whole = question.sources.is_none_or(|names| names == KNOWN_SOURCES);
+        let base = ExpectedResponse {
             is_volatile: question.is_live,
-            ..Expected::default()
+            ..ExpectedResponse::default()
         };
-        if self.none_match(head, is_whole) {
-            return Expected {
+        if self.is_etag_match(head, is_whole) {
+            return ExpectedResponse {
                 statuses: vec![304],
                 ..base
             };
         }
-        if !is_acceptable(head) {
-            return refusal((406, "not_acceptable"));
+        if !accepts_json(head) {
+            return expect_problem((406, "not_acceptable"));
         }
-        Expected {
+        ExpectedResponse {
             statuses: vec![200],
             ..base
         }
     }
 
-    fn none_match(&self, head: &Head, is_whole: bool) -> bool {
+    fn is_etag_match(&self, head: &ParsedRequestHead, is_whole: bool) -> bool {
         let ours = self.etag.trim_start_matches("W/").as_bytes();
         let mut found = false;
         for value in head.values("if-none-match") {
             if value == b"*" {
                 found = true;
             } else {
-                let Some(tags) = tags(value) else {
+                let Some(tags) = parse_entity_tags(value) else {
                     return false;
                 };
                 found |= is_whole && tags.iter().any(|tag| tag == ours);
@@ -148,30 +149,30 @@ impl Knowledge {
     }
 }
 
-fn plain(status: u16) -> Expected {
-    Expected {
+fn expect_status(status: u16) -> ExpectedResponse {
+    ExpectedResponse {
         statuses: vec![status],
-        ..Expected::default()
+        ..ExpectedResponse::default()
     }
 }
 
-fn refusal((status, code): Refusal) -> Expected {
-    Expected {
+fn expect_problem((status, code): ExpectedProblem) -> ExpectedResponse {
+    ExpectedResponse {
         statuses: vec![status],
         code: Some(code),
-        ..Expected::default()
+        ..ExpectedResponse::default()
     }
 }
 
 /// `{version}/{file}`, neither empty.
-fn is_asset(rest: &str) -> bool {
+fn is_panel_asset(rest: &str) -> bool {
     rest.split_once('/').is_some_and(|(version, file)| {
         !version.is_empty() && !file.is_empty() && !file.contains('/')
     })
 }
 
 /// Whether the connection ends after an answer that does not want it to.
-fn closes(head: &Head) -> bool {
+fn closes_connection(head: &ParsedRequestHead) -> bool {
     let has = |word: &str| {
         let mut values = head
             .values("connection")
@@ -183,11 +184,11 @@ fn closes(head: &Head) -> bool {
                     .any(|one| one.trim().eq_ignore_ascii_case(word))
         })
     };
-    head.has_body || has("close") || (head.is_old && !has("keep-alive"))
+    head.has_body || has("close") || (head.is_http10 && !has("keep-alive"))
 }
 
 /// What is refused before any route, and ends the connection.
-fn refused(head: &Head) -> Option<Refusal> {
+fn early_problem(head: &ParsedRequestHead) -> Option<ExpectedProblem> {
     let count = |name| head.values(name).count();
     if head.has_bare_lf || count("content-length") + count("transfer-encoding") > 1 {
         // Whichever comes first is named.
@@ -198,7 +199,7 @@ fn refused(head: &Head) -> Option<Refusal> {
     }
     let hosts: Vec<_> = head.values("host").collect();
     let is_hosted = match &hosts[..] {
-        [] => head.is_old,
+        [] => head.is_http10,
         [host] => is_host(host),
         _ => false,
     };
@@ -251,21 +252,21 @@ fn is_host(value: &[u8]) -> bool {
 }
 
 /// What the query of `/resumen` asks for.
-struct Question {
+struct ResumenQuery {
     is_live: bool,
     sources: Option<Vec<String>>,
 }
 
-fn question(query: &str) -> Result<Question, Refusal> {
+fn parse_query(query: &str) -> Result<ResumenQuery, ExpectedProblem> {
     let invalid = Err((400, "invalid_parameter"));
     let mut seen: Vec<String> = Vec::new();
-    let mut question = Question {
+    let mut question = ResumenQuery {
         is_live: false,
         sources: None,
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decoded(name).unwrap_or_else(|| name.to_owned());
+        let name = percent_decode(name).unwrap_or_else(|| name.to_owned());
         if name.starts_with('_') {
             continue;
         }
@@ -275,7 +276,7 @@ fn question(query: &str) -> Result<Question, Refusal> {
         if seen.contains(&name) {
             return invalid;
         }
-        let Some(value) = decoded(value) else {
+        let Some(value) = percent_decode(value) else {
             return invalid;
         };
         match &*name {
@@ -285,7 +286,7 @@ fn question(query: &str) -> Result<Question, Refusal> {
             "timeout"
                 if is_seconds(&value) && (1e-9..=30.0).contains(&value.parse::<f64>().unwrap()) => {
             }
-            "sources" => question.sources = Some(names(&value)?),
+            "sources" => question.sources = Some(parse_source_names(&value)?),
             _ => return invalid,
         }
         seen.push(name);
@@ -296,13 +297,13 @@ fn question(query: &str) -> Result<Question, Refusal> {
     if both { invalid } else { Ok(question) }
 }
 
-fn names(value: &str) -> Result<Vec<String>, Refusal> {
+fn parse_source_names(value: &str) -> Result<Vec<String>, ExpectedProblem> {
     let mut names: Vec<String> = Vec::new();
     for name in value.split(',') {
         if name.is_empty() || names.iter().any(|known| known == name) {
             return Err((400, "invalid_parameter"));
         }
-        if !SOURCES.contains(&name) {
+        if !KNOWN_SOURCES.contains(&name) {
             return Err((400, "unknown_source"));
         }
         names.push(name.into());
@@ -318,7 +319,7 @@ fn is_seconds(value: &str) -> bool {
     parts.len() <= 2 && parts.iter().all(is_number)
 }
 
-fn decoded(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut out = Vec::new();
     while let Some(byte) = bytes.next() {
@@ -333,7 +334,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// The opaque parts of a list of entity tags; none if it is no such list.
-fn tags(value: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn parse_entity_tags(value: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut tags = Vec::new();
     let mut rest = value;
     loop {
@@ -363,7 +364,7 @@ fn tags(value: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// Whether some form of the body is acceptable (RFC 9110 §12.5.3).
-fn is_acceptable(head: &Head) -> bool {
+fn accepts_json(head: &ParsedRequestHead) -> bool {
     let mut weights: Vec<(String, bool)> = Vec::new();
     for value in head
         .values("accept-encoding")
@@ -378,7 +379,7 @@ fn is_acceptable(head: &Head) -> bool {
         for element in value.split(',') {
             let (name, weight) = element.split_once(';').unwrap_or((element, "q=1"));
             let name = name.trim_matches([' ', '\t']).to_ascii_lowercase();
-            let Some(is_wanted) = weight_of(weight.trim_matches([' ', '\t'])) else {
+            let Some(is_wanted) = is_weight_positive(weight.trim_matches([' ', '\t'])) else {
                 continue;
             };
             let name = if name == "x-gzip" {
@@ -405,7 +406,7 @@ fn is_acceptable(head: &Head) -> bool {
 }
 
 /// Whether a weight is more than nothing; none if it is no weight.
-fn weight_of(text: &str) -> Option<bool> {
+fn is_weight_positive(text: &str) -> Option<bool> {
     let number = text
         .strip_prefix("q=")
         .or_else(|| text.strip_prefix("Q="))?;

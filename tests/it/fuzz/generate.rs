@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 /// What a field's line may be, `{etag}` being the snapshot's.
-const FIELDS: [&str; 56] = [
+const SOUND_FIELDS: [&str; 56] = [
     "Accept: */*",
     "Accept-Encoding: gzip",
     "accept-encoding: gzip, deflate, br, zstd",
@@ -63,7 +63,7 @@ const FIELDS: [&str; 56] = [
 ];
 
 /// Lines after which nothing is trusted, or that change what the others mean.
-const TRAPS: [&str; 36] = [
+const TRAP_FRAGMENTS: [&str; 36] = [
     "Content-Length: 5",
     "Content-Length: +5",
     "Content-Length: 5,5",
@@ -102,12 +102,12 @@ const TRAPS: [&str; 36] = [
     "no colon",
 ];
 
-const METHODS: [&str; 12] = [
+const REQUEST_METHODS: [&str; 12] = [
     "HEAD", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "get", "PATCH", "M-SEARCH",
     "PROPFIND", "X!#$%'*+",
 ];
 
-const TARGETS: [&str; 34] = [
+const SOUND_TARGETS: [&str; 34] = [
     "/",
     "/resumen?",
     "/resumen?_m=1",
@@ -163,16 +163,16 @@ const ODD_TARGETS: [&str; 16] = [
     "/^{}|`",
 ];
 
-const BYTES: &[u8] = b"\r\n\0\t :;,/?#%&=@[]\"'+-_.0159aAzZ*\x0b\x0c\x7f\x80\xe9\xff";
+const MUTATION_BYTES: &[u8] = b"\r\n\0\t :;,/?#%&=@[]\"'+-_.0159aAzZ*\x0b\x0c\x7f\x80\xe9\xff";
 
 /// Makes the bytes of one connection after another.
-pub struct Generator {
+pub struct RequestGenerator {
     rng: Rng,
     etag: String,
     corpus: Vec<Vec<u8>>,
 }
 
-impl Generator {
+impl RequestGenerator {
     /// `corpus` are requests to begin from.
     pub fn new(seed: u64, etag: &str, corpus: Vec<Vec<u8>>) -> Self {
         Self {
@@ -183,19 +183,19 @@ impl Generator {
     }
 
     /// What a client sends on one connection.
-    pub fn connection(&mut self) -> Vec<u8> {
+    pub fn generate_connection(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for _ in 0..self.rng.usize(0..24) {
             match self.rng.u8(0..50) {
-                0 => bytes.extend(self.wild()),
+                0 => bytes.extend(self.generate_malformed()),
                 1..20 => bytes.extend_from_slice(b"GET /resumen HTTP/1.1\r\nHost: test\r\n\r\n"),
-                _ => bytes.extend(self.sound()),
+                _ => bytes.extend(self.generate_valid()),
             }
         }
         let last = if self.rng.u8(0..4) > 0 {
-            self.wild()
+            self.generate_malformed()
         } else {
-            self.sound()
+            self.generate_valid()
         };
         bytes.extend(last);
         // Who is still there is answered this one, and only then.
@@ -204,7 +204,7 @@ impl Generator {
     }
 
     /// Where the bytes are divided as they are sent.
-    pub fn cuts(&mut self, length: usize) -> Vec<usize> {
+    pub fn generate_cuts(&mut self, length: usize) -> Vec<usize> {
         let count = match self.rng.u8(0..16) {
             0 => 8,
             1..4 => self.rng.usize(1..4),
@@ -219,14 +219,14 @@ impl Generator {
     }
 
     /// A request that keeps its connection, whatever its answer.
-    fn sound(&mut self) -> Vec<u8> {
+    fn generate_valid(&mut self) -> Vec<u8> {
         let method = if self.rng.u8(0..5) == 0 {
-            self.of(&METHODS)
+            self.pick_from(&REQUEST_METHODS)
         } else {
             "GET"
         };
         let target = if self.rng.u8(0..2) == 0 {
-            self.of(&TARGETS)
+            self.pick_from(&SOUND_TARGETS)
         } else {
             "/resumen"
         };
@@ -235,7 +235,7 @@ impl Generator {
             "Host: test:8080".into(),
         ];
         for _ in 0..self.rng.usize(0..6) {
-            let line = self.of(&FIELDS).replace("{etag}", &self.etag);
+            let line = self.pick_from(&SOUND_FIELDS).replace("{etag}", &self.etag);
             // A second one of these two is no longer sound.
             let is_single = ["Content-Length", "Expect"]
                 .iter()
@@ -248,19 +248,19 @@ impl Generator {
     }
 
     /// A request that may be anything.
-    fn wild(&mut self) -> Vec<u8> {
+    fn generate_malformed(&mut self) -> Vec<u8> {
         let mut bytes = match self.rng.u8(0..8) {
-            0..4 => self.trapped(),
-            4 => self.sound(),
-            _ => self.one_of_corpus(),
+            0..4 => self.generate_trapped(),
+            4 => self.generate_valid(),
+            _ => self.pick_from_corpus(),
         };
         for _ in 0..self.rng.usize(0..4) {
-            self.mutate(&mut bytes);
+            self.mutate_bytes(&mut bytes);
         }
         bytes
     }
 
-    fn one_of_corpus(&mut self) -> Vec<u8> {
+    fn pick_from_corpus(&mut self) -> Vec<u8> {
         loop {
             let at = self.rng.usize(..self.corpus.len());
             // The long ones would take most of the time.
@@ -270,8 +270,8 @@ impl Generator {
         }
     }
 
-    fn trapped(&mut self) -> Vec<u8> {
-        let bytes = self.sound();
+    fn generate_trapped(&mut self) -> Vec<u8> {
+        let bytes = self.generate_valid();
         let mut lines: Vec<Vec<u8>> = bytes
             .split(|byte| *byte == b'\n')
             .map(|line| [line, b"\n"].concat())
@@ -281,11 +281,11 @@ impl Generator {
             let at = self.rng.usize(1..lines.len());
             match self.rng.u8(0..12) {
                 0 => {
-                    let target = self.of(&ODD_TARGETS);
+                    let target = self.pick_from(&ODD_TARGETS);
                     lines[0] = format!("GET {target} HTTP/1.1\r\n").into_bytes();
                 }
                 1 => {
-                    let version = self.of(&[
+                    let version = self.pick_from(&[
                         "HTTP/1.0",
                         "HTTP/1.2",
                         "HTTP/2.0",
@@ -298,19 +298,19 @@ impl Generator {
                 }
                 2 => lines[at] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
                 _ => {
-                    let trap = self.of(&TRAPS);
+                    let trap = self.pick_from(&TRAP_FRAGMENTS);
                     lines.insert(at, format!("{trap}\r\n").into_bytes());
                 }
             }
         }
         lines.push(
-            self.of(&["", "", "hello", "0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"])
+            self.pick_from(&["", "", "hello", "0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"])
                 .into(),
         );
         lines.concat()
     }
 
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+    fn mutate_bytes(&mut self, bytes: &mut Vec<u8>) {
         let at = self
             .rng
             .usize(..bytes.len().max(1))
@@ -322,7 +322,7 @@ impl Generator {
         match self.rng.u8(0..9) {
             0 => bytes[at] ^= 1 << self.rng.u8(0..8),
             1 => bytes[at] = self.rng.u8(..),
-            2 | 3 => bytes.insert(at, BYTES[self.rng.usize(..BYTES.len())]),
+            2 | 3 => bytes.insert(at, MUTATION_BYTES[self.rng.usize(..MUTATION_BYTES.len())]),
             4 => drop(bytes.drain(at..end)),
             5 => {
                 let copy = bytes[at..end].to_vec();
@@ -331,14 +331,14 @@ impl Generator {
             6 => bytes[at] = bytes[at].to_ascii_uppercase() ^ 0x20,
             7 => bytes.truncate(end),
             _ => {
-                let other = self.one_of_corpus();
+                let other = self.pick_from_corpus();
                 let from = self.rng.usize(..other.len().max(1)).min(other.len());
                 bytes.splice(at.., other[from..].iter().copied());
             }
         }
     }
 
-    fn of(&mut self, list: &[&'static str]) -> &'static str {
+    fn pick_from(&mut self, list: &[&'static str]) -> &'static str {
         list[self.rng.usize(..list.len())]
     }
 }

@@ -12,35 +12,37 @@ mod reading;
 
 use std::time::Duration;
 
-use resumen::domain::{Code, Pace};
+use resumen::domain::{Code, Schedule};
 
 use crate::http::corpus;
-use crate::support::scripted::{Act, Scripted, pace, source};
-use crate::support::stand::{Stand, settings};
+use crate::support::scripted::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
+use crate::support::stand::{TestServer, default_server_settings};
 
-use drive::{Run, Tally};
-use expect::Knowledge;
-use generate::Generator;
+use drive::{FuzzRunner, FuzzTally};
+use expect::ResponseOracle;
+use generate::RequestGenerator;
 
 /// Requests of the short run, and clients at once.
-const FEW: u64 = 20_000;
-const CLIENTS: u64 = 2;
+const DEFAULT_REQUESTS: u64 = 20_000;
+const CLIENT_COUNT: u64 = 2;
 
 /// A service whose answers do not change while the test runs: live requests fail at once, and nothing ages.
-fn steady() -> Stand {
+fn start_stable_server() -> TestServer {
     let hour = Duration::from_secs(3600);
-    let pace = Pace {
+    let pace = Schedule {
         interval: hour,
         min_interval: hour,
-        ..pace()
+        ..test_schedule()
     };
-    let sources = ["btc", "clima", "usd"].map(|name| source(name, &["provider"], pace));
-    let providers = Scripted::default();
-    providers.script("provider", |_| Act::Fail(Code::HttpStatus, Duration::ZERO));
-    let stand = Stand::start(settings(), &sources, providers);
+    let sources = ["btc", "clima", "usd"].map(|name| test_source(name, &["provider"], pace));
+    let providers = ScriptedFetch::default();
+    providers.set_script("provider", |_| {
+        ScriptedAction::Fail(Code::HttpStatus, Duration::ZERO)
+    });
+    let stand = TestServer::start(default_server_settings(), &sources, providers);
     for name in ["btc", "clima", "usd"] {
-        stand.reading(name, r#"{"usd":97123.45,"list":[1,2,3,4,5,6,7,8,9,10]}"#);
-        stand.failure(name, Code::HttpStatus, "HTTP 503 Service Unavailable");
+        stand.publish_reading(name, r#"{"usd":97123.45,"list":[1,2,3,4,5,6,7,8,9,10]}"#);
+        stand.publish_failure(name, Code::HttpStatus, "HTTP 503 Service Unavailable");
     }
     stand
 }
@@ -49,59 +51,65 @@ fn steady() -> Stand {
     clippy::disallowed_methods,
     reason = "how long a test runs is told by whoever starts it"
 )]
-fn number(variable: &str, default: u64) -> u64 {
+fn number_from_environment(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| {
         text.parse().unwrap_or_else(|_| panic!("{variable}={text}"))
     })
 }
 
 /// Asks one service for a while; it has no refresher, and after 10 s it would say so.
-fn round(seed: u64, wanted: u64) -> Tally {
-    let served = steady();
-    served.client().get("/resumen?fresh=1");
+fn run_clients(seed: u64, wanted: u64) -> FuzzTally {
+    let served = start_stable_server();
+    served.connect_client().get("/resumen?fresh=1");
     let etag = served
-        .client()
+        .connect_client()
         .get("/resumen")
         .header("etag")
         .unwrap()
         .to_owned();
-    let clock = served.engine.clock;
+    let clock = served.core.clock;
     let by = clock.instant() + Duration::from_secs(5);
     let run = &|client| {
-        let requests = corpus::cases()
+        let requests = corpus::load_cases()
             .into_iter()
             .map(|(_, case)| case.bytes)
             .collect();
-        let generator = Generator::new(seed.wrapping_add(client), &etag, requests);
-        let run = Run::new(served.address, generator, Knowledge { etag: etag.clone() });
-        run.until(|tally| tally.requests >= wanted.div_ceil(CLIENTS) || clock.instant() > by)
+        let generator = RequestGenerator::new(seed.wrapping_add(client), &etag, requests);
+        let run = FuzzRunner::new(
+            served.address,
+            generator,
+            ResponseOracle { etag: etag.clone() },
+        );
+        run.run_until(|tally| {
+            tally.requests >= wanted.div_ceil(CLIENT_COUNT) || clock.instant() > by
+        })
     };
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
+        let clients: Vec<_> = (0..CLIENT_COUNT)
             .map(|client| scope.spawn(move || run(client)))
             .collect();
         clients
             .into_iter()
             .map(|client| client.join().unwrap())
-            .fold(Tally::default(), Tally::plus)
+            .fold(FuzzTally::default(), FuzzTally::merge_counts)
     })
 }
 
 #[test]
 #[allow(clippy::print_stderr, reason = "how much was done is worth a line")]
-fn random_requests_get_exactly_their_answers() {
-    let wanted = number("RESUMEN_FUZZ", FEW);
-    let mut seed = number("RESUMEN_FUZZ_SEED", fastrand::u64(..));
-    let mut total = Tally::default();
+fn random_requests_match_oracle() {
+    let wanted = number_from_environment("RESUMEN_FUZZ", DEFAULT_REQUESTS);
+    let mut seed = number_from_environment("RESUMEN_FUZZ_SEED", fastrand::u64(..));
+    let mut total = FuzzTally::default();
     while total.requests < wanted {
         eprintln!("seed {seed}");
-        let more = round(seed, wanted - total.requests);
-        total = total.plus(more);
-        seed = seed.wrapping_add(CLIENTS);
+        let more = run_clients(seed, wanted - total.requests);
+        total = total.merge_counts(more);
+        seed = seed.wrapping_add(CLIENT_COUNT);
     }
     eprintln!("{total}");
     assert!(
-        total.compared > 0 && total.statuses.keys().all(|status| *status < 500),
+        total.compared_connections > 0 && total.statuses.keys().all(|status| *status < 500),
         "{total}"
     );
 }

@@ -4,35 +4,35 @@
 use ::http::Uri;
 
 /// The most fields of a head.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 /// Heads of this many bytes fit; of [`TOO_LONG`] and more they do not; between the two it depends on how the bytes come.
-pub const FITS: usize = 15 * 1024;
-pub const TOO_LONG: usize = 40 * 1024;
+pub const FITTING_HEAD_SIZE: usize = 15 * 1024;
+pub const OVERSIZED_HEAD_SIZE: usize = 40 * 1024;
 
 /// What the bytes begin with.
 #[derive(Debug)]
-pub enum Found {
+pub enum ParsedInput {
     /// Nothing, or empty lines only.
-    Nothing,
+    Empty,
     /// A head whose end does not come.
-    Cut,
+    Incomplete,
     /// A head whose length makes it a matter of luck.
-    Unclear,
+    Ambiguous,
     /// Something that is no request; one of these statuses answers it.
-    Broken(&'static [u16]),
+    Malformed(&'static [u16]),
     /// A request.
-    Request(Box<Head>),
+    Request(Box<ParsedRequestHead>),
 }
 
 /// A request's head.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
-pub struct Head {
+pub struct ParsedRequestHead {
     pub method: String,
     pub uri: Uri,
     /// Whether it is of HTTP/1.0.
-    pub is_old: bool,
+    pub is_http10: bool,
     /// Names in lower case, values without the spaces around them.
     pub fields: Vec<(String, Vec<u8>)>,
     /// Whether a line of it ends in a bare LF.
@@ -45,7 +45,7 @@ pub struct Head {
     pub length: usize,
 }
 
-impl Head {
+impl ParsedRequestHead {
     pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
         self.fields
             .iter()
@@ -55,7 +55,7 @@ impl Head {
 }
 
 /// What `bytes` begin with.
-pub fn read(bytes: &[u8]) -> Found {
+pub fn parse_input(bytes: &[u8]) -> ParsedInput {
     let mut has_bare_lf = false;
     let mut at = 0;
     loop {
@@ -65,36 +65,36 @@ pub fn read(bytes: &[u8]) -> Found {
                 has_bare_lf = true;
                 at += 1;
             }
-            [] | [b'\r'] => return Found::Nothing,
+            [] | [b'\r'] => return ParsedInput::Empty,
             _ => break,
         }
     }
-    let Some(lines) = lines(&bytes[at..]) else {
-        return if bytes.len() - at >= TOO_LONG {
-            Found::Broken(&[400, 431])
+    let Some(lines) = split_lines(&bytes[at..]) else {
+        return if bytes.len() - at >= OVERSIZED_HEAD_SIZE {
+            ParsedInput::Malformed(&[400, 431])
         } else {
-            Found::Cut
+            ParsedInput::Incomplete
         };
     };
     let length = at + lines.iter().map(|line| line.len() + 1).sum::<usize>();
     match length - at {
-        0..=FITS => {}
-        TOO_LONG.. => return Found::Broken(&[400, 431]),
-        _ => return Found::Unclear,
+        0..=FITTING_HEAD_SIZE => {}
+        OVERSIZED_HEAD_SIZE.. => return ParsedInput::Malformed(&[400, 431]),
+        _ => return ParsedInput::Ambiguous,
     }
     has_bare_lf |= lines.iter().any(|line| line.last() != Some(&b'\r'));
-    match parse(&lines) {
-        Ok(head) => Found::Request(Box::new(Head {
+    match parse_head(&lines) {
+        Ok(head) => ParsedInput::Request(Box::new(ParsedRequestHead {
             has_bare_lf,
             length,
             ..head
         })),
-        Err(statuses) => Found::Broken(statuses),
+        Err(statuses) => ParsedInput::Malformed(statuses),
     }
 }
 
 /// The lines of a head, its empty last one included, without their LF. None if it does not end.
-fn lines(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+fn split_lines(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut lines = Vec::new();
     let mut rest = bytes;
     loop {
@@ -107,45 +107,45 @@ fn lines(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     }
 }
 
-type Statuses = &'static [u16];
-const BAD: Statuses = &[400];
-const LARGE: Statuses = &[431];
+type ExpectedStatuses = &'static [u16];
+const BAD_REQUEST: ExpectedStatuses = &[400];
+const HEAD_TOO_LARGE: ExpectedStatuses = &[431];
 
-fn parse(lines: &[&[u8]]) -> Result<Head, Statuses> {
+fn parse_head(lines: &[&[u8]]) -> Result<ParsedRequestHead, ExpectedStatuses> {
     let text = |line: &'_ [u8]| line.strip_suffix(b"\r").unwrap_or(line).to_vec();
     let first = text(lines[0]);
     let mut words = first.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(BAD);
+        return Err(BAD_REQUEST);
     };
     let is_target = |byte: &u8| (0x21..=0x7e).contains(byte) || *byte >= 0x80;
-    if !is_name(method) || target.is_empty() || !target.iter().all(is_target) {
-        return Err(BAD);
+    if !is_field_name(method) || target.is_empty() || !target.iter().all(is_target) {
+        return Err(BAD_REQUEST);
     }
     if std::str::from_utf8(target).is_err() {
-        return Err(BAD);
+        return Err(BAD_REQUEST);
     }
     let is_old = match version {
         b"HTTP/1.0" => true,
         b"HTTP/1.1" => false,
-        _ => return Err(BAD),
+        _ => return Err(BAD_REQUEST),
     };
     let mut fields = Vec::new();
     for line in &lines[1..lines.len() - 1] {
-        let field = field(&text(line)).ok_or(BAD)?;
-        if fields.len() == MOST_FIELDS {
-            return Err(LARGE);
+        let field = parse_field(&text(line)).ok_or(BAD_REQUEST)?;
+        if fields.len() == MAX_FIELDS {
+            return Err(HEAD_TOO_LARGE);
         }
         fields.push(field);
     }
-    let uri = Uri::try_from(target).map_err(|_| BAD)?;
-    let has_body = body(&fields, is_old)?;
-    Ok(Head {
+    let uri = Uri::try_from(target).map_err(|_| BAD_REQUEST)?;
+    let has_body = parse_body_framing(&fields, is_old)?;
+    Ok(ParsedRequestHead {
         method: String::from_utf8_lossy(method).into_owned(),
         uri,
-        is_old,
+        is_http10: is_old,
         fields,
         has_fragment: target.contains(&b'#'),
         has_body,
@@ -154,11 +154,11 @@ fn parse(lines: &[&[u8]]) -> Result<Head, Statuses> {
     })
 }
 
-fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
+fn parse_field(line: &[u8]) -> Option<(String, Vec<u8>)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let is_value = |byte: &u8| *byte == b'\t' || (b' '..=0x7e).contains(byte) || *byte >= 0x80;
-    if !is_name(name) || !value.iter().all(is_value) {
+    if !is_field_name(name) || !value.iter().all(is_value) {
         return None;
     }
     let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
@@ -175,17 +175,20 @@ fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
 }
 
 /// `token` of RFC 9110 §5.6.2.
-fn is_name(text: &[u8]) -> bool {
+fn is_field_name(text: &[u8]) -> bool {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(is_token)
 }
 
 /// Whether a body follows these fields.
-fn body(fields: &[(String, Vec<u8>)], is_old: bool) -> Result<bool, Statuses> {
+fn parse_body_framing(
+    fields: &[(String, Vec<u8>)],
+    is_old: bool,
+) -> Result<bool, ExpectedStatuses> {
     let (mut chunked, mut coded, mut length) = (false, false, None);
     for (name, value) in fields {
         match name.as_str() {
-            "transfer-encoding" if is_old => return Err(BAD),
+            "transfer-encoding" if is_old => return Err(BAD_REQUEST),
             "transfer-encoding" => {
                 let last = value
                     .rsplit(|byte| *byte == b',')
@@ -200,12 +203,14 @@ fn body(fields: &[(String, Vec<u8>)], is_old: bool) -> Result<bool, Statuses> {
                 let digits = std::str::from_utf8(value)
                     .ok()
                     .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-                let number: u64 = digits.and_then(|text| text.parse().ok()).ok_or(BAD)?;
+                let number: u64 = digits
+                    .and_then(|text| text.parse().ok())
+                    .ok_or(BAD_REQUEST)?;
                 if length.is_some_and(|known| known != number) {
-                    return Err(BAD);
+                    return Err(BAD_REQUEST);
                 }
                 if number > u64::MAX - 2 {
-                    return Err(LARGE);
+                    return Err(HEAD_TOO_LARGE);
                 }
                 length = Some(number);
             }
@@ -213,7 +218,7 @@ fn body(fields: &[(String, Vec<u8>)], is_old: bool) -> Result<bool, Statuses> {
         }
     }
     if coded && !chunked {
-        return Err(BAD);
+        return Err(BAD_REQUEST);
     }
     Ok(coded || length.is_some_and(|number| number > 0))
 }

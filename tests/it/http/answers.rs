@@ -5,12 +5,15 @@ use std::io::Read;
 use resumen::domain::Code;
 use serde_json::{Value, json};
 
-use super::{served, unfilled};
-use crate::support::client::{Answer, Client};
+use super::{server_with_readings, server_without_readings};
+use crate::support::client::{RawHttpClient, RawResponse};
 
 /// The same answer twice, so that neither age nor date can differ: asked until both are of the same rendering.
-fn twins(ask: impl Fn(&mut Client, usize) -> Answer, client: &mut Client) -> (Answer, Answer) {
-    let stamp = |answer: &Answer| {
+fn request_twice(
+    ask: impl Fn(&mut RawHttpClient, usize) -> RawResponse,
+    client: &mut RawHttpClient,
+) -> (RawResponse, RawResponse) {
+    let stamp = |answer: &RawResponse| {
         (
             answer.header("date").map(str::to_owned),
             answer.text().to_owned(),
@@ -26,8 +29,8 @@ fn twins(ask: impl Fn(&mut Client, usize) -> Answer, client: &mut Client) -> (An
 }
 
 #[test]
-fn the_front_and_the_routes_answer_with_the_same_bytes() {
-    let served = served();
+fn service_and_router_bytes_match() {
+    let served = server_with_readings();
     let requests: [&[&str]; 6] = [
         &[],
         &["If-None-Match: \"x\""],
@@ -40,28 +43,28 @@ fn the_front_and_the_routes_answer_with_the_same_bytes() {
             "If-Modified-Since: garbage",
         ],
     ];
-    let mut client = served.client();
+    let mut client = served.connect_client();
     for headers in requests {
         // The parameter is ignored, but sends the request down the routes.
-        let ask = |client: &mut Client, n: usize| {
-            client.ask("GET", ["/resumen", "/resumen?_=1"][n], headers)
+        let ask = |client: &mut RawHttpClient, n: usize| {
+            client.send_request("GET", ["/resumen", "/resumen?_=1"][n], headers)
         };
-        let (front, routed) = twins(ask, &mut client);
+        let (front, routed) = request_twice(ask, &mut client);
         assert_eq!(front, routed, "{headers:?}");
-        let head = |client: &mut Client, n: usize| {
-            client.ask("HEAD", ["/resumen", "/resumen?_=1"][n], headers)
+        let head = |client: &mut RawHttpClient, n: usize| {
+            client.send_request("HEAD", ["/resumen", "/resumen?_=1"][n], headers)
         };
-        let (front, routed) = twins(head, &mut client);
+        let (front, routed) = request_twice(head, &mut client);
         assert_eq!(front.header_names(), routed.header_names(), "{headers:?}");
         assert_eq!(front.status, routed.status);
     }
 }
 
 #[test]
-fn the_snapshot_is_answered_with_all_its_headers() {
-    let served = served();
-    served.failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
-    let answer = served.client().get("/resumen");
+fn snapshot_response_has_all_headers() {
+    let served = server_with_readings();
+    served.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let answer = served.connect_client().get("/resumen");
     assert_eq!(answer.status, 200);
     let body = answer.json();
     assert_eq!(body["origen"], "snapshot");
@@ -91,9 +94,9 @@ fn the_snapshot_is_answered_with_all_its_headers() {
 }
 
 #[test]
-fn head_is_get_without_the_body() {
-    let served = served();
-    let mut client = served.client();
+fn head_matches_get_headers() {
+    let served = server_with_readings();
+    let mut client = served.connect_client();
     for path in [
         "/resumen",
         "/resumen?sources=usd,btc",
@@ -102,7 +105,10 @@ fn head_is_get_without_the_body() {
         "/nothing",
         "/resumen?fresh=x",
     ] {
-        let (get, head) = (client.ask("GET", path, &[]), client.ask("HEAD", path, &[]));
+        let (get, head) = (
+            client.send_request("GET", path, &[]),
+            client.send_request("HEAD", path, &[]),
+        );
         assert_eq!(head.status, get.status, "{path}");
         assert_eq!(head.header_names(), get.header_names(), "{path}");
         assert_eq!(
@@ -114,14 +120,15 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
-fn an_unchanged_version_is_not_sent_again() {
-    let served = served();
-    let mut client = served.client();
+fn unchanged_etag_gives_304() {
+    let served = server_with_readings();
+    let mut client = served.connect_client();
     let first = client.get("/resumen");
     let etag = first.header("etag").unwrap();
     for path in ["/resumen", "/resumen?_x"] {
         for method in ["GET", "HEAD"] {
-            let same = client.ask(method, path, &[&format!("If-None-Match: \"a\", {etag}")]);
+            let same =
+                client.send_request(method, path, &[&format!("If-None-Match: \"a\", {etag}")]);
             assert_eq!((same.status, same.body.len()), (304, 0));
             let expected = [
                 "etag",
@@ -133,22 +140,22 @@ fn an_unchanged_version_is_not_sent_again() {
             assert_eq!(same.header_names(), expected);
         }
     }
-    served.reading("btc", r#"{"usd":97123.45}"#);
+    served.publish_reading("btc", r#"{"usd":97123.45}"#);
     // Every new reading is a new version, even one with the same data, if it was asked for at another instant.
-    let changed = client.ask("GET", "/resumen", &[&format!("If-None-Match: {etag}")]);
+    let changed = client.send_request("GET", "/resumen", &[&format!("If-None-Match: {etag}")]);
     let new = changed.json()["resultados"]["btc"]["fetched_at"]
         != first.json()["resultados"]["btc"]["fetched_at"];
     assert_eq!(changed.status, if new { 200 } else { 304 });
 }
 
 #[test]
-fn codings_decode_to_the_same_answer() {
-    let served = served();
-    let mut client = served.client();
+fn encodings_give_same_body() {
+    let served = server_with_readings();
+    let mut client = served.connect_client();
     let plain = client.get("/resumen").json();
     for path in ["/resumen", "/resumen?_", "/resumen?sources=btc,clima,usd"] {
         for coding in ["gzip", "br", "zstd"] {
-            let answer = client.ask(
+            let answer = client.send_request(
                 "GET",
                 path,
                 &[&format!("Accept-Encoding: {coding}, identity;q=0")],
@@ -166,7 +173,7 @@ fn codings_decode_to_the_same_answer() {
                 plain["resultados"]["usd"]["data"]
             );
         }
-        let refused = client.ask("GET", path, &["Accept-Encoding: *;q=0"]);
+        let refused = client.send_request("GET", path, &["Accept-Encoding: *;q=0"]);
         assert_eq!(
             (refused.status, &refused.json()["code"]),
             (406, &json!("not_acceptable"))
@@ -192,9 +199,11 @@ fn decode(coding: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn sources_are_selected_in_order() {
-    let served = served();
-    let answer = served.client().get("/resumen?sources=usd,btc&timeout=0.5");
+fn selected_sources_keep_order() {
+    let served = server_with_readings();
+    let answer = served
+        .connect_client()
+        .get("/resumen?sources=usd,btc&timeout=0.5");
     let body = answer.json();
     let names: Vec<&str> = body["resultados"]
         .as_object()
@@ -207,35 +216,35 @@ fn sources_are_selected_in_order() {
 }
 
 #[test]
-fn a_first_answer_waits_for_the_first_round_but_not_for_ever() {
-    let served = unfilled();
-    served.reading("btc", "1");
-    let mut client = served.client();
+fn first_wait_is_bounded() {
+    let served = server_without_readings();
+    served.publish_reading("btc", "1");
+    let mut client = served.connect_client();
     assert_eq!(client.get("/salud/listo").json()["code"], "not_ready");
     let one = client.get("/resumen?sources=btc&timeout=9").json();
     assert_eq!(one["resultados"]["btc"]["ok"], true);
     let pending = client.get("/resumen?timeout=0.05").json();
     assert_eq!(pending["resultados"]["clima"]["code"], "pending");
     client.send("GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n");
-    served.reading("clima", "2");
-    served.failure("usd", Code::ConnectRefused, "nobody listens");
-    let waited = client.answer("GET").json();
+    served.publish_reading("clima", "2");
+    served.publish_failure("usd", Code::ConnectRefused, "nobody listens");
+    let waited = client.read_response("GET").json();
     assert_eq!(waited["resultados"]["clima"]["ok"], true);
     assert_eq!(waited["resultados"]["usd"]["code"], "connect_refused");
     assert_eq!(client.get("/salud/listo").json(), json!({"status": "ok"}));
 }
 
 #[test]
-fn alive_is_exactly_that() {
-    let answer = served().client().get("/salud");
+fn liveness_body_is_exact() {
+    let answer = server_with_readings().connect_client().get("/salud");
     assert_eq!((answer.status, answer.text()), (200, r#"{"status":"ok"}"#));
     assert_eq!(answer.header("content-type"), Some("application/json"));
 }
 
 #[test]
-fn problems_say_what_was_got_and_what_is_expected() {
-    let served = served();
-    let mut client = served.client();
+fn problem_states_got_and_expected() {
+    let served = server_with_readings();
+    let mut client = served.connect_client();
     let problem = client.get("/resumen?fresh=1&timeout=31");
     assert_eq!(problem.status, 400);
     assert_eq!(
@@ -253,7 +262,7 @@ fn problems_say_what_was_got_and_what_is_expected() {
         "btc"
     );
     assert_eq!(client.get("/RESUMEN").json()["suggestion"], "/resumen");
-    let put = client.ask("DELETE", "/salud", &[]);
+    let put = client.send_request("DELETE", "/salud", &[]);
     assert_eq!(
         (put.status, put.header("allow")),
         (405, Some("GET, HEAD, OPTIONS"))
@@ -261,8 +270,8 @@ fn problems_say_what_was_got_and_what_is_expected() {
 }
 
 #[test]
-fn fields_that_are_no_part_of_the_question_change_nothing() {
-    let served = served();
+fn other_headers_are_ignored() {
+    let served = server_with_readings();
     let fields = [
         "X-Forwarded-Host: evil",
         "X-Forwarded-For: 1.2.3.4",
@@ -297,10 +306,10 @@ fn fields_that_are_no_part_of_the_question_change_nothing() {
         "Range: bytes=0-1",
         "TE: gzip",
     ];
-    let mut client = served.client();
+    let mut client = served.connect_client();
     for field in fields {
-        let ask = |client: &mut Client, n: usize| {
-            client.ask(
+        let ask = |client: &mut RawHttpClient, n: usize| {
+            client.send_request(
                 "GET",
                 "/resumen",
                 if n == 0 {
@@ -310,18 +319,18 @@ fn fields_that_are_no_part_of_the_question_change_nothing() {
                 },
             )
         };
-        let (bare, with) = twins(ask, &mut client);
+        let (bare, with) = request_twice(ask, &mut client);
         assert_eq!(bare, with, "{field}");
     }
 }
 
 #[test]
-fn a_request_id_comes_back_if_it_is_harmless() {
-    let served = served();
-    let mut client = served.client();
+fn safe_request_id_is_echoed() {
+    let served = server_with_readings();
+    let mut client = served.connect_client();
     let mut id = |sent: &str| {
         client
-            .ask("GET", "/resumen", &[&format!("X-Request-Id: {sent}")])
+            .send_request("GET", "/resumen", &[&format!("X-Request-Id: {sent}")])
             .header("x-request-id")
             .unwrap()
             .to_owned()

@@ -8,12 +8,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::served;
-use crate::support::client::Client;
+use super::server_with_readings;
+use crate::support::client::RawHttpClient;
 
 /// One file.
 #[derive(Debug)]
-pub struct Case {
+pub struct CorpusCase {
     /// The answers that must come.
     pub statuses: Vec<u16>,
     /// Whether the connection ends after them.
@@ -27,12 +27,12 @@ pub struct Case {
 }
 
 /// All files by name.
-pub fn cases() -> Vec<(String, Case)> {
+pub fn load_cases() -> Vec<(String, CorpusCase)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
     let read = |path: &Path| {
         (
             path.file_name().unwrap().display().to_string(),
-            parse(&fs::read_to_string(path).unwrap()),
+            parse_case(&fs::read_to_string(path).unwrap()),
         )
     };
     let mut cases: Vec<_> = fs::read_dir(folder)
@@ -43,7 +43,7 @@ pub fn cases() -> Vec<(String, Case)> {
     cases
 }
 
-fn parse(text: &str) -> Case {
+fn parse_case(text: &str) -> CorpusCase {
     let (head, raw) = text.split_once("\n---\n").expect("a line `---`");
     let value = |key: &str| {
         head.lines()
@@ -54,7 +54,7 @@ fn parse(text: &str) -> Case {
     let words: Vec<&str> = expect.split(' ').collect();
     let (last, statuses) = words.split_last().unwrap();
     assert!(["open", "close"].contains(last), "{expect}");
-    Case {
+    CorpusCase {
         statuses: statuses.iter().map(|word| word.parse().unwrap()).collect(),
         closes: *last == "close",
         code: value("code:"),
@@ -104,14 +104,14 @@ fn escape<'r>(rest: &'r str, bytes: &mut Vec<u8>) -> &'r str {
     rest
 }
 
-fn run(case: &Case, client: &mut Client) -> Result<(), String> {
+fn run_case(case: &CorpusCase, client: &mut RawHttpClient) -> Result<(), String> {
     client.send(&case.bytes);
     let answers = if case.closes {
-        client.answers_to_end(&case.method)
+        client.read_responses_to_end(&case.method)
     } else {
         case.statuses
             .iter()
-            .map(|_| client.answer(&case.method))
+            .map(|_| client.read_response(&case.method))
             .collect()
     };
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
@@ -147,14 +147,14 @@ fn run(case: &Case, client: &mut Client) -> Result<(), String> {
 }
 
 #[test]
-fn every_request_gets_its_answer() {
-    let served = served();
+fn corpus_requests_get_expected_status() {
+    let served = server_with_readings();
     let mut wrong = Vec::new();
-    let cases = cases();
+    let cases = load_cases();
     for (name, case) in &cases {
-        let mut client = served.client();
+        let mut client = served.connect_client();
         let result =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(case, &mut client)));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_case(case, &mut client)));
         let result =
             result.unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
         if let Err(error) = result {

@@ -9,21 +9,21 @@ use resumen::clock::Clock;
 use resumen::config;
 use rustix::io::ioctl_fionread;
 
-use super::{fill, serve_with, served};
-use crate::support::client::Client;
-use crate::support::stand::{Stand, settings};
+use super::{publish_readings, server_with_readings, start_server};
+use crate::support::client::RawHttpClient;
+use crate::support::stand::{TestServer, default_server_settings};
 
 /// How many there are, and when they have to be gone.
-struct Size {
+struct SlowClientLoad {
     /// Of each kind: silent, one byte of a head at a time, half a head and no more.
-    each: usize,
+    clients_per_kind: usize,
     /// Clients that ask for thousands of answers and take none. The kernel keeps some MiB for each.
-    deaf: usize,
+    non_reading_clients: usize,
     /// Within this everybody is gone, from connecting on or since the last byte that it took.
-    limit: Duration,
+    close_limit: Duration,
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
+fn connect_nonblocking(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_nonblocking(true).unwrap();
     stream
@@ -38,7 +38,7 @@ fn resident_kib() -> usize {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn connections(client: &mut Client) -> usize {
+fn open_connections(client: &mut RawHttpClient) -> usize {
     let page = client.get("/metrics");
     page.text()
         .lines()
@@ -50,107 +50,120 @@ fn connections(client: &mut Client) -> usize {
 
 #[test]
 #[ignore = "takes 20 s, 10,100 descriptors and half a GiB of the kernel's memory; prints figures"]
-fn five_thousand_silent_or_slow_clients_are_gone_in_time_and_others_are_served() {
-    await_the_end(
-        &served(),
-        &Size {
-            each: 1600,
-            deaf: 200,
-            limit: Duration::from_secs(11),
+fn five_thousand_slow_clients_are_closed() {
+    assert_slow_clients_are_closed(
+        &server_with_readings(),
+        &SlowClientLoad {
+            clients_per_kind: 1600,
+            non_reading_clients: 200,
+            close_limit: Duration::from_secs(11),
         },
     );
 }
 
 #[test]
-fn a_few_silent_or_slow_clients_are_gone_in_time_and_others_are_served() {
+fn some_slow_clients_are_closed() {
     let patience = Duration::from_secs(2);
-    let impatient = serve_with(config::Server {
+    let impatient = start_server(config::ServerSettings {
         header_timeout: patience,
         idle_timeout: patience,
-        ..settings()
+        ..default_server_settings()
     });
-    fill(&impatient);
-    await_the_end(
+    publish_readings(&impatient);
+    assert_slow_clients_are_closed(
         &impatient,
-        &Size {
-            each: 40,
-            deaf: 4,
-            limit: patience * 3,
+        &SlowClientLoad {
+            clients_per_kind: 40,
+            non_reading_clients: 4,
+            close_limit: patience * 3,
         },
     );
 }
 
 #[allow(clippy::print_stderr, reason = "the figures are what it is for")]
-fn await_the_end(served: &Stand, size: &Size) {
+fn assert_slow_clients_are_closed(served: &TestServer, size: &SlowClientLoad) {
     let clock = Clock::start();
-    let mut good = served.client();
+    let mut good = served.connect_client();
     good.get("/resumen");
     let before = resident_kib();
-    let mut crowd = Crowd::gather(served.address, size);
+    let mut crowd = SlowClients::connect_all(served.address, size);
     // Those who said that they send no more are gone already.
-    let begun = clock.mark();
-    while connections(&mut good) < 3 * size.each - size.each / 2 + size.deaf + 1 {
-        assert!(clock.since(begun) < size.limit, "they do not come in");
+    let begun = clock.time_point();
+    while open_connections(&mut good)
+        < 3 * size.clients_per_kind - size.clients_per_kind / 2 + size.non_reading_clients + 1
+    {
+        assert!(
+            clock.elapsed_since(begun) < size.close_limit,
+            "they do not come in"
+        );
     }
     let held = resident_kib().saturating_sub(before);
     let (mut answers, mut slowest, mut silent_gone, mut deaf_since) =
         (0, Duration::ZERO, None, begun);
     loop {
-        if crowd.torment() {
-            deaf_since = clock.mark();
+        if crowd.send_next_bytes() {
+            deaf_since = clock.time_point();
         }
         for _ in 0..50 {
-            let asked = clock.mark();
+            let asked = clock.time_point();
             assert_eq!(good.get("/resumen").status, 200);
-            slowest = slowest.max(clock.since(asked));
+            slowest = slowest.max(clock.elapsed_since(asked));
             answers += 1;
         }
-        let open = connections(&mut good);
-        if open <= size.deaf + 1 && silent_gone.is_none() {
-            silent_gone = Some(clock.since(begun));
+        let open = open_connections(&mut good);
+        if open <= size.non_reading_clients + 1 && silent_gone.is_none() {
+            silent_gone = Some(clock.elapsed_since(begun));
         }
         if open == 1 {
             break;
         }
         assert!(
-            silent_gone.is_some() || clock.since(begun) < size.limit,
+            silent_gone.is_some() || clock.elapsed_since(begun) < size.close_limit,
             "{open} are still there"
         );
         assert!(
-            clock.since(deaf_since) < size.limit,
+            clock.elapsed_since(deaf_since) < size.close_limit,
             "{open} are still there"
         );
     }
-    let gone = clock.since(deaf_since);
+    let gone = clock.elapsed_since(deaf_since);
     assert!(
         crowd
             .silent
             .iter_mut()
             .all(|stream| !matches!(stream.read(&mut [0; 16]), Ok(1..)))
     );
-    let kib = held as f64 / (3 * size.each + size.deaf) as f64;
+    let kib = held as f64 / (3 * size.clients_per_kind + size.non_reading_clients) as f64;
     eprintln!(
         "{} silent and slow clients gone after {silent_gone:?}, {} that take nothing {gone:?} after the last byte that \
          their kernel took; {kib:.1} KiB each; meanwhile {answers} answers, the slowest after {slowest:?}",
-        3 * size.each,
-        size.deaf
+        3 * size.clients_per_kind,
+        size.non_reading_clients
     );
 }
 
-struct Crowd {
+struct SlowClients {
     silent: Vec<TcpStream>,
     dripping: Vec<TcpStream>,
     /// Kept open.
-    _halves: Vec<TcpStream>,
+    _half_heads: Vec<TcpStream>,
     /// With the bytes that wait for each to read them.
-    deaf: Vec<(TcpStream, u64)>,
+    non_reading: Vec<(TcpStream, u64)>,
     request: String,
 }
 
-impl Crowd {
-    fn gather(address: SocketAddr, size: &Size) -> Self {
-        let many = |count| (0..count).map(|_| connect(address)).collect::<Vec<_>>();
-        let (silent, dripping, mut halves) = (many(size.each), many(size.each), many(size.each));
+impl SlowClients {
+    fn connect_all(address: SocketAddr, size: &SlowClientLoad) -> Self {
+        let many = |count| {
+            (0..count)
+                .map(|_| connect_nonblocking(address))
+                .collect::<Vec<_>>()
+        };
+        let (silent, dripping, mut halves) = (
+            many(size.clients_per_kind),
+            many(size.clients_per_kind),
+            many(size.clients_per_kind),
+        );
         for half in &mut halves {
             half.write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n")
                 .unwrap();
@@ -158,7 +171,7 @@ impl Crowd {
         for half in halves.iter().step_by(2) {
             half.shutdown(Shutdown::Write).unwrap();
         }
-        let deaf = many(size.deaf)
+        let deaf = many(size.non_reading_clients)
             .into_iter()
             .map(|stream| (stream, 0))
             .collect();
@@ -166,21 +179,21 @@ impl Crowd {
         Self {
             silent,
             dripping,
-            _halves: halves,
-            deaf,
+            _half_heads: halves,
+            non_reading: deaf,
             request,
         }
     }
 
     /// Everybody does what they do once more. Tells whether more has come for somebody who does not read: until nothing
     /// more fits, the service cannot know.
-    fn torment(&mut self) -> bool {
+    fn send_next_bytes(&mut self) -> bool {
         for client in &mut self.dripping {
             // The service may have ended it.
             let _ = client.write(b"G");
         }
         let mut more = false;
-        for (client, waiting) in &mut self.deaf {
+        for (client, waiting) in &mut self.non_reading {
             let _ = client.write(self.request.as_bytes());
             let now = ioctl_fionread(&*client).unwrap();
             more |= now > *waiting;
@@ -193,17 +206,17 @@ impl Crowd {
 /// What unfinished heads cost the service, beside what they weigh.
 #[test]
 #[allow(clippy::print_stderr, reason = "the figure is worth a line")]
-fn unfinished_heads_cost_at_most_ten_times_their_bytes() {
-    let served = served();
+fn partial_heads_use_bounded_memory() {
+    let served = server_with_readings();
     let head = format!("GET /resumen?_={} HTTP/1.1\r\nX: ", "x".repeat(8 * 1024));
-    served.client().get("/resumen");
+    served.connect_client().get("/resumen");
     let before = resident_kib();
-    let mut clients: Vec<_> = (0..400).map(|_| served.client()).collect();
+    let mut clients: Vec<_> = (0..400).map(|_| served.connect_client()).collect();
     for client in &mut clients {
         client.send(&head);
     }
-    let mut good = served.client();
-    while connections(&mut good) < clients.len() + 1 {}
+    let mut good = served.connect_client();
+    while open_connections(&mut good) < clients.len() + 1 {}
     for _ in 0..200 {
         good.get("/resumen");
     }

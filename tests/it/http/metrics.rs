@@ -1,19 +1,19 @@
 //! `/metrics` as a scraper sees it.
 
-use super::served;
-use crate::support::scripted::{Scripted, derived, pace, source};
-use crate::support::stand::{Stand, settings};
+use super::server_with_readings;
+use crate::support::scripted::{ScriptedFetch, test_derived_source, test_schedule, test_source};
+use crate::support::stand::{TestServer, default_server_settings};
 
-fn value(page: &str, series: &str) -> Option<f64> {
+fn metric_value(page: &str, series: &str) -> Option<f64> {
     page.lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
         .map(|text| text.parse().unwrap())
 }
 
 #[test]
-fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
-    let served = served();
-    let mut client = served.client();
+fn responses_count_by_route_and_class() {
+    let served = server_with_readings();
+    let mut client = served.connect_client();
     for path in [
         "/resumen",
         "/resumen?_=1",
@@ -32,7 +32,7 @@ fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
     );
     let page = page.text();
     let requests = |route, class| {
-        value(
+        metric_value(
             page,
             &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"),
         )
@@ -41,22 +41,22 @@ fn answers_are_counted_by_route_and_class_and_by_nothing_else() {
     assert_eq!(requests("/resumen", "4xx"), Some(1.0));
     assert_eq!(requests("other", "4xx"), Some(2.0));
     assert_eq!(
-        value(
+        metric_value(
             page,
             "resumen_http_request_duration_seconds_count{route=\"/resumen\"}"
         ),
         Some(4.0)
     );
-    assert_eq!(value(page, "resumen_http_connections"), Some(1.0));
-    assert!(value(page, "process_resident_memory_bytes").unwrap() > 1e6);
+    assert_eq!(metric_value(page, "resumen_http_connections"), Some(1.0));
+    assert!(metric_value(page, "process_resident_memory_bytes").unwrap() > 1e6);
     assert!(!page.contains("evil") && !page.contains("nothing"));
 }
 
 #[test]
-fn every_answer_is_counted_whoever_gave_it() {
-    let served = served();
+fn every_response_is_counted() {
+    let served = server_with_readings();
     let etag = served
-        .client()
+        .connect_client()
         .get("/resumen")
         .header("etag")
         .unwrap()
@@ -83,19 +83,19 @@ fn every_answer_is_counted_whoever_gave_it() {
     let sent: Vec<u16> = closing
         .iter()
         .flat_map(|bytes| {
-            let mut client = served.client();
+            let mut client = served.connect_client();
             client.send(bytes);
             client
-                .answers_to_end("GET")
+                .read_responses_to_end("GET")
                 .into_iter()
                 .map(|answer| answer.status)
         })
         .collect();
     assert_eq!(sent.len(), 51 + 2 + 5, "{sent:?}");
-    let page = served.client().get("/metrics");
+    let page = served.connect_client().get("/metrics");
     let page = page.text();
     let requests = |route, class| {
-        value(
+        metric_value(
             page,
             &format!("resumen_http_requests_total{{route=\"{route}\",status=\"{class}\"}}"),
         )
@@ -106,51 +106,58 @@ fn every_answer_is_counted_whoever_gave_it() {
     assert_eq!(requests("other", "4xx"), Some(4.0));
     for (route, count) in [("/resumen", 55.0), ("other", 4.0)] {
         let series = format!("resumen_http_request_duration_seconds_count{{route=\"{route}\"}}");
-        assert_eq!(value(page, &series), Some(count));
+        assert_eq!(metric_value(page, &series), Some(count));
         let last = format!(
             "resumen_http_request_duration_seconds_bucket{{route=\"{route}\",le=\"+Inf\"}}"
         );
-        assert_eq!(value(page, &last), Some(count));
+        assert_eq!(metric_value(page, &last), Some(count));
     }
 }
 
 #[test]
-fn sources_are_shown_with_their_numbers() {
-    let served = served();
-    served.failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
-    let page = served.client().get("/metrics");
+fn source_metrics_are_exported() {
+    let served = server_with_readings();
+    served.publish_failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
+    let page = served.connect_client().get("/metrics");
     let page = page.text();
-    assert_eq!(value(page, "resumen_source_up{source=\"btc\"}"), Some(1.0));
     assert_eq!(
-        value(page, "resumen_source_stale{source=\"btc\"}"),
+        metric_value(page, "resumen_source_up{source=\"btc\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        metric_value(page, "resumen_source_stale{source=\"btc\"}"),
         Some(0.0)
     );
     assert_eq!(
-        value(page, "resumen_value{source=\"btc\",path=\"usd\"}"),
+        metric_value(page, "resumen_value{source=\"btc\",path=\"usd\"}"),
         Some(97123.45)
     );
-    assert!(value(page, "resumen_snapshot_timestamp_seconds").unwrap() > 1.6e9);
+    assert!(metric_value(page, "resumen_snapshot_timestamp_seconds").unwrap() > 1.6e9);
 }
 
 #[test]
-fn a_derived_source_that_could_never_be_computed_is_down_as_often_as_its_input_failed() {
+fn derived_failures_count_with_inputs() {
     let sources = [
-        source("usd", &["provider"], pace()),
-        derived("eur", &["usd"], ".usd"),
+        test_source("usd", &["provider"], test_schedule()),
+        test_derived_source("eur", &["usd"], ".usd"),
     ];
-    let stand = Stand::start(settings(), &sources, Scripted::default());
+    let stand = TestServer::start(
+        default_server_settings(),
+        &sources,
+        ScriptedFetch::default(),
+    );
     assert_eq!(
-        value(
-            stand.client().get("/metrics").text(),
+        metric_value(
+            stand.connect_client().get("/metrics").text(),
             "resumen_source_up{source=\"eur\"}"
         ),
         None
     );
-    stand.failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
-    let page = stand.client().get("/metrics");
+    stand.publish_failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
+    let page = stand.connect_client().get("/metrics");
     for source in ["usd", "eur"] {
         let shown = |family| {
-            value(
+            metric_value(
                 page.text(),
                 &format!("resumen_source_{family}{{source=\"{source}\"}}"),
             )
@@ -162,7 +169,7 @@ fn a_derived_source_that_could_never_be_computed_is_down_as_often_as_its_input_f
         );
     }
     let health: serde_json::Value =
-        serde_json::from_slice(&stand.client().get("/salud/fuentes").body).unwrap();
+        serde_json::from_slice(&stand.connect_client().get("/salud/fuentes").body).unwrap();
     assert_eq!(
         health["checks"]["eur"][0]["consecutive_failures"], 1,
         "{health}"
@@ -170,8 +177,8 @@ fn a_derived_source_that_could_never_be_computed_is_down_as_often_as_its_input_f
 }
 
 #[test]
-fn every_family_is_announced_once_with_its_type() {
-    let page = served().client().get("/metrics");
+fn metric_families_are_declared_once() {
+    let page = server_with_readings().connect_client().get("/metrics");
     let mut announced = std::collections::HashSet::new();
     for line in page.text().lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -194,7 +201,7 @@ fn every_family_is_announced_once_with_its_type() {
 }
 
 #[test]
-fn prometheus_own_checker_has_nothing_to_say() {
+fn promtool_accepts_metrics() {
     let Ok(mut promtool) = std::process::Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())
@@ -202,14 +209,14 @@ fn prometheus_own_checker_has_nothing_to_say() {
         .stderr(std::process::Stdio::piped())
         .spawn()
     else {
-        return missing();
+        return panic_if_promtool_missing();
     };
-    let stand = served();
-    stand.reading(
+    let stand = server_with_readings();
+    stand.publish_reading(
         "btc",
         r#"{"a.b":1,"a":{"b":2},"q\"\\\n":3,"huge":1e400,"e":-1.5E+3}"#,
     );
-    let page = stand.client().get("/metrics");
+    let page = stand.connect_client().get("/metrics");
     std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), &page.body).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
@@ -221,50 +228,50 @@ fn prometheus_own_checker_has_nothing_to_say() {
 }
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn missing() {
+fn panic_if_promtool_missing() {
     let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!required, "promtool is missing (Debian's prometheus)");
     eprintln!("skipped: promtool is missing (Debian's prometheus)");
 }
 
 #[test]
-fn a_value_is_exported_only_while_it_is_fresh() {
+fn stale_value_is_not_exported() {
     let moment = std::time::Duration::from_millis(300);
-    let short = resumen::domain::Pace {
+    let short = resumen::domain::Schedule {
         interval: moment / 3,
         timeout: moment / 3,
-        ..pace()
+        ..test_schedule()
     };
-    let stand = Stand::start(
-        settings(),
-        &[source("a", &["provider"], short)],
-        Scripted::default(),
+    let stand = TestServer::start(
+        default_server_settings(),
+        &[test_source("a", &["provider"], short)],
+        ScriptedFetch::default(),
     );
-    stand.reading("a", "1");
+    stand.publish_reading("a", "1");
     let series = "resumen_value{source=\"a\",path=\"\"}";
     assert_eq!(
-        value(stand.client().get("/metrics").text(), series),
+        metric_value(stand.connect_client().get("/metrics").text(), series),
         Some(1.0)
     );
     let gone = (0..1000).any(|_| {
         std::thread::sleep(moment / 30);
-        value(stand.client().get("/metrics").text(), series).is_none()
+        metric_value(stand.connect_client().get("/metrics").text(), series).is_none()
     });
     assert!(gone, "a stale value is exported");
-    let page = stand.client().get("/metrics");
+    let page = stand.connect_client().get("/metrics");
     assert_eq!(
-        value(page.text(), "resumen_source_stale{source=\"a\"}"),
+        metric_value(page.text(), "resumen_source_stale{source=\"a\"}"),
         Some(1.0)
     );
 }
 
 #[test]
-fn successes_are_counted_from_nought() {
-    let page = served().client().get("/metrics");
+fn successes_start_at_zero() {
+    let page = server_with_readings().connect_client().get("/metrics");
     let series = "resumen_source_fetches_total{source=\"btc\",provider=\"provider\",result=\"ok\"}";
-    assert_eq!(value(page.text(), series), Some(0.0));
+    assert_eq!(metric_value(page.text(), series), Some(0.0));
     assert_eq!(
-        value(
+        metric_value(
             page.text(),
             "resumen_source_fetch_duration_seconds_count{source=\"btc\"}"
         ),

@@ -2,33 +2,33 @@
 
 use std::time::Duration;
 
-use super::{fill, serve_with};
-use crate::support::stand::{Stand, settings};
+use super::{publish_readings, start_server};
+use crate::support::stand::{TestServer, default_server_settings};
 
 /// A server whose live answers panic: no configuration lets such a deadline through.
-fn served() -> Stand {
-    let served = serve_with(resumen::config::Server {
+fn panicking_server() -> TestServer {
+    let served = start_server(resumen::config::ServerSettings {
         default_timeout: Duration::MAX,
-        ..settings()
+        ..default_server_settings()
     });
-    fill(&served);
+    publish_readings(&served);
     served
 }
 
 #[test]
-fn a_handler_that_panics_is_a_500_that_closes_its_connection_only() {
-    let served = served();
-    let mut others: Vec<_> = (0..4).map(|_| served.client()).collect();
+fn handler_panic_gives_500_and_closes() {
+    let served = panicking_server();
+    let mut others: Vec<_> = (0..4).map(|_| served.connect_client()).collect();
     for client in &mut others {
         assert_eq!(client.get("/salud").status, 200);
     }
     for method in ["GET", "HEAD"] {
-        let mut unlucky = served.client();
+        let mut unlucky = served.connect_client();
         unlucky.send(format!(
             "{method} /resumen?fresh=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc\r\n\r\n"
         ));
         unlucky.send("GET /salud HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answers = unlucky.answers_to_end(method);
+        let answers = unlucky.read_responses_to_end(method);
         let [answer] = &*answers else {
             panic!("{answers:?}")
         };
@@ -54,7 +54,7 @@ fn a_handler_that_panics_is_a_500_that_closes_its_connection_only() {
     for client in &mut others {
         assert_eq!(client.get("/resumen").status, 200);
     }
-    let page = served.client().get("/metrics");
+    let page = served.connect_client().get("/metrics");
     assert!(
         page.text()
             .contains("resumen_http_requests_total{route=\"/resumen\",status=\"5xx\"} 2\n"),

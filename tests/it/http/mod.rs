@@ -10,27 +10,28 @@ mod openapi;
 mod stream;
 mod stream_crowd;
 
-use crate::support::scripted::{Scripted, pace, source};
-use crate::support::stand::{Stand, settings};
+use crate::support::scripted::{ScriptedFetch, test_schedule, test_source};
+use crate::support::stand::{TestServer, default_server_settings};
 
 /// A server whose three sources have readings, one of them failing since.
-fn served() -> Stand {
-    let served = unfilled();
-    fill(&served);
+fn server_with_readings() -> TestServer {
+    let served = server_without_readings();
+    publish_readings(&served);
     served
 }
 
-fn unfilled() -> Stand {
-    serve_with(settings())
+fn server_without_readings() -> TestServer {
+    start_server(default_server_settings())
 }
 
-fn serve_with(settings: resumen::config::Server) -> Stand {
-    let sources = ["btc", "clima", "usd"].map(|name| source(name, &["provider"], pace()));
-    Stand::start(settings, &sources, Scripted::default())
+fn start_server(settings: resumen::config::ServerSettings) -> TestServer {
+    let sources =
+        ["btc", "clima", "usd"].map(|name| test_source(name, &["provider"], test_schedule()));
+    TestServer::start(settings, &sources, ScriptedFetch::default())
 }
 
-fn fill(served: &Stand) {
-    served.reading("btc", r#"{"usd":97123.45}"#);
-    served.reading("clima", r#"{"temperatura_c":21.3}"#);
-    served.reading("usd", r#"{"ARS":1043.50,"EUR":0.92}"#);
+fn publish_readings(served: &TestServer) {
+    served.publish_reading("btc", r#"{"usd":97123.45}"#);
+    served.publish_reading("clima", r#"{"temperatura_c":21.3}"#);
+    served.publish_reading("usd", r#"{"ARS":1043.50,"EUR":0.92}"#);
 }

@@ -3,28 +3,28 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use resumen::config::Server;
+use resumen::config::ServerSettings;
 use resumen::domain::Code;
 use serde_json::{Value, json};
 
-use super::{serve_with, served, settings, unfilled};
-use crate::support::openapi::Document;
-use crate::support::scripted::{Act, Scripted, pace, source};
-use crate::support::stand::Stand;
+use super::{default_server_settings, server_with_readings, server_without_readings, start_server};
+use crate::support::openapi::OpenApiDocument;
+use crate::support::scripted::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
+use crate::support::stand::TestServer;
 
-fn document(stand: &Stand) -> Document {
-    let answer = stand.client().get("/openapi.json");
+fn fetch_document(stand: &TestServer) -> OpenApiDocument {
+    let answer = stand.connect_client().get("/openapi.json");
     assert_eq!(
         (answer.status, answer.header("content-type")),
         (200, Some("application/json"))
     );
-    Document::new(answer.json())
+    OpenApiDocument::new(answer.json())
 }
 
 #[test]
-fn every_route_is_described_and_no_other() {
-    let stand = served();
-    let page = stand.client().get("/metrics");
+fn openapi_lists_exactly_the_routes() {
+    let stand = server_with_readings();
+    let page = stand.connect_client().get("/metrics");
     let label = |line: &str| {
         let rest = line.strip_prefix("resumen_http_requests_total{route=\"")?;
         Some(rest.split_once('"')?.0.to_owned())
@@ -32,12 +32,12 @@ fn every_route_is_described_and_no_other() {
     let mut routes: Vec<String> = page.text().lines().filter_map(label).collect();
     routes.dedup();
     assert_eq!(routes.pop().as_deref(), Some("other"));
-    assert_eq!(document(&stand).paths(), routes);
+    assert_eq!(fetch_document(&stand).paths(), routes);
 }
 
 #[test]
-fn every_kind_of_problem_is_an_answer_somewhere() {
-    let document = document(&served());
+fn openapi_uses_every_problem() {
+    let document = fetch_document(&server_with_readings());
     let known =
         document.value["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
     let mut told = BTreeSet::new();
@@ -70,8 +70,8 @@ fn collect_codes(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_failure_code_is_described() {
-    let document = document(&served());
+fn openapi_lists_failure_codes() {
+    let document = fetch_document(&server_with_readings());
     let known: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(
         document.value["components"]["schemas"]["FailureCode"]["enum"],
@@ -80,7 +80,7 @@ fn every_failure_code_is_described() {
 }
 
 /// Requests that a client can send on a healthy server: method, target and fields.
-const REQUESTS: &[(&str, &str, &[&str])] = &[
+const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
     (
         "GET",
         "/resumen?fresh=1&timeout=0.5",
@@ -108,7 +108,7 @@ const REQUESTS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Fields that any request may have, each with what it is refused for.
-const FIELDS: &[&[&str]] = &[
+const HEADER_VARIANTS: &[&[&str]] = &[
     &[],
     &["If-None-Match: *"],
     &["Accept-Encoding: *;q=0"],
@@ -119,22 +119,23 @@ const FIELDS: &[&[&str]] = &[
 ];
 
 #[test]
-fn answers_are_as_described_and_whatever_is_described_is_answered() {
-    let providers = Scripted::default();
-    providers.script("provider", |_| Act::Answer("1", Duration::ZERO));
-    let sources = ["btc", "clima", "usd"].map(|name| source(name, &["provider"], pace()));
+fn responses_match_openapi() {
+    let providers = ScriptedFetch::default();
+    providers.set_script("provider", |_| ScriptedAction::Respond("1", Duration::ZERO));
+    let sources =
+        ["btc", "clima", "usd"].map(|name| test_source(name, &["provider"], test_schedule()));
     let cors_origins = vec!["https://a.example".into()];
-    let stand = Stand::start(
-        Server {
+    let stand = TestServer::start(
+        ServerSettings {
             cors_origins,
-            ..settings()
+            ..default_server_settings()
         },
         &sources,
         providers,
     );
-    super::fill(&stand);
-    stand.failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
-    let mut document = document(&stand);
+    super::publish_readings(&stand);
+    stand.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let mut document = fetch_document(&stand);
     let paths: Vec<String> = document
         .paths()
         .iter()
@@ -147,7 +148,7 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     let mut try_one = |method: &str, target: &str, fields: &[&str]| {
-        let path = document.pattern(target).unwrap();
+        let path = document.matching_path(target).unwrap();
         // What is told of other methods stands with GET.
         let told = if ["HEAD", "OPTIONS"].contains(&method) {
             method.to_ascii_lowercase()
@@ -161,8 +162,8 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
         {
             return; // It has no end; `stream` looks at it.
         }
-        let answer = stand.client().ask(method, target, fields);
-        if let Err(error) = document.check(&path, &told, &answer) {
+        let answer = stand.connect_client().send_request(method, target, fields);
+        if let Err(error) = document.check_operation(&path, &told, &answer) {
             wrong.push(format!(
                 "{method} {target} {fields:?} -> {}: {error}",
                 answer.status
@@ -171,10 +172,10 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
         seen.insert((path, told, answer.status));
     };
     for path in &paths {
-        let fields = FIELDS
+        let fields = HEADER_VARIANTS
             .iter()
             .filter(|_| path != "/resumen/stream")
-            .chain(&FIELDS[3..6]);
+            .chain(&HEADER_VARIANTS[3..6]);
         for fields in fields {
             for method in ["GET", "HEAD", "OPTIONS", "POST"] {
                 try_one(method, &concrete(path), fields);
@@ -188,7 +189,7 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
             try_one(method, &concrete(path), &[]);
         }
     }
-    for (method, target, fields) in REQUESTS {
+    for (method, target, fields) in DESCRIBED_REQUESTS {
         try_one(method, target, fields);
         try_one("HEAD", target, fields);
     }
@@ -217,40 +218,42 @@ fn answers_are_as_described_and_whatever_is_described_is_answered() {
 }
 
 #[test]
-fn the_stream_is_as_described() {
-    let stand = served();
-    let mut document = document(&stand);
-    let mut client = stand.client();
+fn event_stream_matches_openapi() {
+    let stand = server_with_readings();
+    let mut document = fetch_document(&stand);
+    let mut client = stand.connect_client();
     client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
-    let (status, headers) = client.head();
+    let (status, headers) = client.read_head();
     let body = b"x".to_vec();
-    let answer = crate::support::client::Answer {
+    let answer = crate::support::client::RawResponse {
         status,
         headers,
         body,
     };
-    document.check("/resumen/stream", "get", &answer).unwrap();
+    document
+        .check_operation("/resumen/stream", "get", &answer)
+        .unwrap();
 }
 
 #[test]
-fn other_paths_are_as_described() {
-    let stand = served();
-    let mut document = document(&stand);
-    let answer = stand.client().get("/resume");
+fn unknown_path_matches_openapi() {
+    let stand = server_with_readings();
+    let mut document = fetch_document(&stand);
+    let answer = stand.connect_client().get("/resume");
     let place = ["components", "responses", "NotFound"].map(str::to_owned);
     document.check_response(&place, &answer).unwrap();
 }
 
 #[test]
-fn an_unready_server_is_as_described() {
-    let stand = unfilled();
-    let mut document = document(&stand);
+fn unready_response_matches_openapi() {
+    let stand = server_without_readings();
+    let mut document = fetch_document(&stand);
     let mut look = |path: &str, status: u16| {
-        let answer = stand.client().get(path);
+        let answer = stand.connect_client().get(path);
         assert_eq!(answer.status, status, "{path}");
-        let pattern = document.pattern(path).unwrap();
+        let pattern = document.matching_path(path).unwrap();
         document
-            .check(&pattern, "get", &answer)
+            .check_operation(&pattern, "get", &answer)
             .unwrap_or_else(|error| panic!("{path}: {error}"));
     };
     look("/salud/listo", 503);
@@ -261,16 +264,16 @@ fn an_unready_server_is_as_described() {
 }
 
 #[test]
-fn the_pattern_of_a_timeout_is_what_is_accepted() {
-    let texts = timeouts();
+fn timeout_pattern_is_exact() {
+    let texts = timeout_samples();
     for max in [30_000, 1_000, 2_500, 250, 7, 100_000, 3_600_050] {
         let max = Duration::from_millis(max);
-        let stand = serve_with(Server {
+        let stand = start_server(ServerSettings {
             max_timeout: max,
-            ..settings()
+            ..default_server_settings()
         });
-        super::fill(&stand);
-        let mut document = document(&stand);
+        super::publish_readings(&stand);
+        let mut document = fetch_document(&stand);
         let parameters = &document.value["paths"]["/resumen"]["get"]["parameters"];
         let at = parameters
             .as_array()
@@ -279,7 +282,7 @@ fn the_pattern_of_a_timeout_is_what_is_accepted() {
             .position(|one| one["name"] == "timeout")
             .unwrap();
         let schema = format!("/paths/~1resumen/get/parameters/{at}/schema");
-        let mut client = stand.client();
+        let mut client = stand.connect_client();
         for text in &texts {
             let accepted = client.get(&format!("/resumen?timeout={text}")).status == 200;
             let described = document.validate(&schema, &json!(text)).is_ok();
@@ -289,7 +292,7 @@ fn the_pattern_of_a_timeout_is_what_is_accepted() {
 }
 
 /// Numbers around every edge, in many spellings.
-fn timeouts() -> Vec<String> {
+fn timeout_samples() -> Vec<String> {
     let wholes = [
         "", "0", "00", "1", "2", "3", "7", "9", "10", "19", "29", "30", "31", "030", "99", "100",
         "101", "250",

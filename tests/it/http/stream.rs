@@ -2,33 +2,33 @@
 
 use std::time::Duration;
 
-use resumen::domain::{Code, Pace};
+use resumen::domain::{Code, Schedule};
 use serde_json::{Value, json};
 
-use super::{fill, serve_with, served};
-use crate::support::client::Client;
-use crate::support::scripted::{Act, Scripted, pace, source};
-use crate::support::served::Served;
-use crate::support::stand::{Stand, settings};
-use crate::support::stub::Stub;
+use super::{publish_readings, server_with_readings, start_server};
+use crate::support::client::RawHttpClient;
+use crate::support::scripted::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
+use crate::support::served::TestApp;
+use crate::support::stand::{TestServer, default_server_settings};
+use crate::support::stub::FakeProvider;
 
-fn listen(stand: &Stand) -> Client {
-    let mut client = stand.client();
+fn open_stream(stand: &TestServer) -> RawHttpClient {
+    let mut client = stand.connect_client();
     client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\nLast-Event-ID: old\r\n\r\n");
-    let (status, headers) = client.head();
+    let (status, headers) = client.read_head();
     assert_eq!(status, 200);
     assert!(
         headers.contains(&("content-type".into(), "text/event-stream".into())),
         "{headers:?}"
     );
-    retry(&mut client);
+    read_retry(&mut client);
     client
 }
 
 /// The next word, which must be when to come back.
 #[track_caller]
-fn retry(client: &mut Client) {
-    let word = String::from_utf8(client.chunk().expect("a word")).unwrap();
+fn read_retry(client: &mut RawHttpClient) {
+    let word = String::from_utf8(client.read_chunk().expect("a word")).unwrap();
     let millis: u64 = word
         .strip_prefix("retry: ")
         .and_then(|text| text.strip_suffix("\n\n"))
@@ -40,8 +40,8 @@ fn retry(client: &mut Client) {
 
 /// The next event's id and data.
 #[track_caller]
-fn event(client: &mut Client) -> (String, Value) {
-    let text = String::from_utf8(client.chunk().expect("an event")).unwrap();
+fn read_event(client: &mut RawHttpClient) -> (String, Value) {
+    let text = String::from_utf8(client.read_chunk().expect("an event")).unwrap();
     let text = text
         .strip_prefix("event: resumen\n")
         .unwrap_or_else(|| panic!("{text:?}"));
@@ -58,87 +58,90 @@ fn event(client: &mut Client) -> (String, Value) {
 }
 
 #[test]
-fn the_snapshot_comes_at_once_and_then_every_change() {
-    let stand = served();
-    let mut client = listen(&stand);
-    let (first, body) = event(&mut client);
+fn stream_sends_snapshot_then_changes() {
+    let stand = server_with_readings();
+    let mut client = open_stream(&stand);
+    let (first, body) = read_event(&mut client);
     assert_eq!(body["version"], first);
     assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 97123.45}));
-    stand.reading("btc", r#"{"usd":1}"#);
-    let (second, body) = event(&mut client);
+    stand.publish_reading("btc", r#"{"usd":1}"#);
+    let (second, body) = read_event(&mut client);
     assert_ne!(first, second);
     assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 1}));
-    stand.failure("usd", Code::Timeout, "late");
-    assert_eq!(event(&mut client).1["resultados"]["usd"]["code"], "timeout");
+    stand.publish_failure("usd", Code::Timeout, "late");
+    assert_eq!(
+        read_event(&mut client).1["resultados"]["usd"]["code"],
+        "timeout"
+    );
 }
 
 #[test]
-fn growing_old_is_a_change() {
+fn staleness_sends_event() {
     let moment = Duration::from_millis(300);
-    let short = Pace {
+    let short = Schedule {
         interval: moment / 3,
         timeout: moment / 3,
-        ..pace()
+        ..test_schedule()
     };
-    let stand = Stand::start(
-        settings(),
-        &[source("a", &["provider"], short)],
-        Scripted::default(),
+    let stand = TestServer::start(
+        default_server_settings(),
+        &[test_source("a", &["provider"], short)],
+        ScriptedFetch::default(),
     );
-    stand.reading("a", "1");
-    let mut client = listen(&stand);
-    assert_eq!(event(&mut client).1["resultados"]["a"]["stale"], false);
-    assert_eq!(event(&mut client).1["resultados"]["a"]["stale"], true);
+    stand.publish_reading("a", "1");
+    let mut client = open_stream(&stand);
+    assert_eq!(read_event(&mut client).1["resultados"]["a"]["stale"], false);
+    assert_eq!(read_event(&mut client).1["resultados"]["a"]["stale"], true);
 }
 
 #[test]
-fn a_drain_ends_the_stream_with_when_to_come_back() {
-    let mut stand = served();
-    let mut client = listen(&stand);
-    event(&mut client);
+fn drain_sends_retry_and_ends_stream() {
+    let mut stand = server_with_readings();
+    let mut client = open_stream(&stand);
+    read_event(&mut client);
     stand.drain.cancel();
-    retry(&mut client);
-    assert_eq!(client.chunk(), None);
+    read_retry(&mut client);
+    assert_eq!(client.read_chunk(), None);
     assert!(stand.stop(Duration::from_secs(2)).is_some());
 }
 
 #[test]
-fn who_takes_nothing_is_dropped_and_the_others_get_the_newest() {
-    let impatient = resumen::config::Server {
+fn slow_stream_client_is_closed() {
+    let impatient = resumen::config::ServerSettings {
         idle_timeout: Duration::from_millis(400),
-        ..settings()
+        ..default_server_settings()
     };
-    let stand = serve_with(impatient);
-    fill(&stand);
-    let mut deaf = listen(&stand);
-    let mut other = listen(&stand);
-    event(&mut other);
-    assert_eq!(clients(&stand), 2);
+    let stand = start_server(impatient);
+    publish_readings(&stand);
+    let mut deaf = open_stream(&stand);
+    let mut other = open_stream(&stand);
+    read_event(&mut other);
+    assert_eq!(stream_client_count(&stand), 2);
     let filler = "x".repeat(500_000);
     let ended = (0..200).any(|n| {
-        stand.reading("btc", &format!(r#"{{"n":{n},"filler":"{filler}"}}"#));
-        let newest = std::iter::repeat_with(|| event(&mut other).1)
+        stand.publish_reading("btc", &format!(r#"{{"n":{n},"filler":"{filler}"}}"#));
+        let newest = std::iter::repeat_with(|| read_event(&mut other).1)
             .find(|body| body["resultados"]["btc"]["data"]["n"] == n);
         assert!(newest.is_some());
-        clients(&stand) < 2
+        stream_client_count(&stand) < 2
     });
     assert!(ended, "still there");
     let mut left = 0;
-    while deaf.next_bytes() > 0 {
+    while deaf.read_byte_count() > 0 {
         left += 1;
     }
     assert!(left < 10_000);
 }
 
 #[test]
-fn half_of_the_connections_are_kept_from_the_stream() {
-    let stand = serve_with(resumen::config::Server {
+fn streams_are_capped_at_half() {
+    let stand = start_server(resumen::config::ServerSettings {
         max_connections: 4,
-        ..settings()
+        ..default_server_settings()
     });
-    fill(&stand);
-    let (mut one, _two) = (listen(&stand), listen(&stand));
-    let refused = stand.client().get("/resumen/stream");
+    publish_readings(&stand);
+    let (mut one, _two) = (open_stream(&stand), open_stream(&stand));
+    let refused = stand.connect_client().get("/resumen/stream");
     assert_eq!(
         (refused.status, &refused.json()["code"]),
         (503, &json!("stream_full"))
@@ -152,23 +155,27 @@ fn half_of_the_connections_are_kept_from_the_stream() {
         refused.text()
     );
     assert_eq!(
-        stand.client().get("/resumen").status,
+        stand.connect_client().get("/resumen").status,
         200,
         "others are served"
     );
-    event(&mut one);
+    read_event(&mut one);
     drop(one);
     // Who is gone is noticed when something is written to it.
     let found = (0..1000).any(|n| {
-        stand.reading("btc", &n.to_string());
+        stand.publish_reading("btc", &n.to_string());
         std::thread::sleep(Duration::from_millis(5));
-        stand.client().ask("HEAD", "/resumen/stream", &[]).status == 200
+        stand
+            .connect_client()
+            .send_request("HEAD", "/resumen/stream", &[])
+            .status
+            == 200
     });
     assert!(found, "a place that was given up is never given to another");
 }
 
-fn clients(stand: &Stand) -> usize {
-    let page = stand.client().get("/metrics");
+fn stream_client_count(stand: &TestServer) -> usize {
+    let page = stand.connect_client().get("/metrics");
     let line = page
         .text()
         .lines()
@@ -177,14 +184,14 @@ fn clients(stand: &Stand) -> usize {
 }
 
 #[test]
-fn a_stream_has_no_parameters() {
-    let stand = served();
-    let mut client = stand.client();
+fn stream_rejects_parameters() {
+    let stand = server_with_readings();
+    let mut client = stand.connect_client();
     assert_eq!(
         client.get("/resumen/stream?sources=btc").json()["code"],
         "unknown_parameter"
     );
-    let head = client.ask("HEAD", "/resumen/stream?_=1", &[]);
+    let head = client.send_request("HEAD", "/resumen/stream?_=1", &[]);
     assert_eq!(
         (head.status, head.header("content-type")),
         (200, Some("text/event-stream"))
@@ -193,10 +200,10 @@ fn a_stream_has_no_parameters() {
 }
 
 #[test]
-fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
-    let (bad, good) = (Stub::json("0"), Stub::json("1"));
-    bad.change(|answer| answer.status = "503 Service Unavailable");
-    let provider = |name, stub: &Stub| {
+fn health_lists_hidden_failure() {
+    let (bad, good) = (FakeProvider::with_json("0"), FakeProvider::with_json("1"));
+    bad.update_response(|answer| answer.status = "503 Service Unavailable");
+    let provider = |name, stub: &FakeProvider| {
         format!(
             "[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}\"\n",
             stub.url()
@@ -208,11 +215,11 @@ fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
         provider("preferred", &bad),
         provider("other", &good)
     );
-    let served = Served::start(&text);
-    served.until("/resumen", |answer| {
+    let served = TestApp::start(&text);
+    served.wait_for_json("/resumen", |answer| {
         answer["resultados"]["usd"]["provider"] == "other"
     });
-    let report = served.json("/salud/fuentes");
+    let report = served.get_json("/salud/fuentes");
     assert_eq!(report["status"], "pass");
     let note = report["notes"][0].as_str().unwrap();
     assert!(
@@ -233,16 +240,16 @@ fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
         1
     );
 
-    good.change(|answer| answer.status = "404 Not Found");
-    served.until("/resumen", |answer| {
+    good.update_response(|answer| answer.status = "404 Not Found");
+    served.wait_for_json("/resumen", |answer| {
         answer["resultados"]["usd"]["code"] == "http_status"
     });
-    bad.says("2");
-    served.until("/resumen", |answer| {
+    bad.set_json("2");
+    served.wait_for_json("/resumen", |answer| {
         answer["resultados"]["usd"]["provider"] == "preferred"
     });
     assert_eq!(
-        served.json("/salud/fuentes")["notes"],
+        served.get_json("/salud/fuentes")["notes"],
         Value::Null,
         "nobody knows how the other one is by now"
     );
@@ -254,10 +261,10 @@ fn a_provider_that_another_one_hides_is_named_for_whoever_is_on_call() {
 }
 
 #[test]
-fn sources_are_told_for_whoever_is_on_call() {
-    let stand = served();
-    stand.failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
-    let answer = stand.client().get("/salud/fuentes");
+fn health_lists_sources() {
+    let stand = server_with_readings();
+    stand.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let answer = stand.connect_client().get("/salud/fuentes");
     assert_eq!(
         (answer.status, answer.header("content-type")),
         (200, Some("application/health+json"))
@@ -295,28 +302,30 @@ fn sources_are_told_for_whoever_is_on_call() {
 }
 
 #[test]
-fn each_provider_is_told_with_its_own_failures_and_plan() {
-    let providers = Scripted::default();
-    providers.script("first", |_| Act::Hold(Duration::from_secs(600)));
-    providers.script("second", |call| match call {
-        0 => Act::Fail(Code::HttpStatus, Duration::ZERO),
-        _ => Act::Answer("1", Duration::ZERO),
+fn health_lists_each_provider() {
+    let providers = ScriptedFetch::default();
+    providers.set_script("first", |_| {
+        ScriptedAction::RateLimit(Duration::from_secs(600))
     });
-    let often = Pace {
+    providers.set_script("second", |call| match call {
+        0 => ScriptedAction::Fail(Code::HttpStatus, Duration::ZERO),
+        _ => ScriptedAction::Respond("1", Duration::ZERO),
+    });
+    let often = Schedule {
         min_interval: Duration::ZERO,
-        ..pace()
+        ..test_schedule()
     };
-    let stand = Stand::start(
-        settings(),
-        &[source("a", &["first", "second", "third"], often)],
+    let stand = TestServer::start(
+        default_server_settings(),
+        &[test_source("a", &["first", "second", "third"], often)],
         {
-            providers.script("third", |call| {
-                Act::Fail([Code::Timeout, Code::NotJson][call.min(1)], Duration::ZERO)
+            providers.set_script("third", |call| {
+                ScriptedAction::Fail([Code::Timeout, Code::NotJson][call.min(1)], Duration::ZERO)
             });
             providers
         },
     );
-    let mut client = stand.client();
+    let mut client = stand.connect_client();
     let mut round = || {
         assert_eq!(client.get("/resumen?fresh=1").status, 200);
         client.get("/salud/fuentes?_=1").json()["checks"]["a"][0].clone()

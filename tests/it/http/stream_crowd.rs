@@ -16,26 +16,26 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
-use crate::program::{Program, command};
-use crate::support::client::Client;
-use crate::support::stub::Stub;
+use crate::program::{TestProcess, program_command};
+use crate::support::client::RawHttpClient;
+use crate::support::stub::FakeProvider;
 
-const LISTENERS: usize = 1800;
-const DEAF: usize = 200;
-const ROUNDS: usize = 60;
-const REQUEST: &[u8] = b"GET /resumen/stream HTTP/1.1\r\nHost: crowd\r\n\r\n";
+const READING_CLIENTS: usize = 1800;
+const NON_READING_CLIENTS: usize = 200;
+const ROUND_COUNT: usize = 60;
+const STREAM_REQUEST: &[u8] = b"GET /resumen/stream HTTP/1.1\r\nHost: crowd\r\n\r\n";
 
 /// When each round began, and how late each client heard of it.
 #[derive(Default)]
-struct Ledger {
-    begun: Vec<Instant>,
+struct DeliveryDelays {
+    round_starts: Vec<Instant>,
     delays: Vec<Duration>,
 }
 
 /// Hears the stream to its end, noting when each round arrives.
-async fn listen(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<Ledger>>) {
+async fn read_stream(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<DeliveryDelays>>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(REQUEST).await.unwrap();
+    stream.write_all(STREAM_REQUEST).await.unwrap();
     let (mut heard, mut tail) = (0, Vec::new());
     let mut chunk = vec![0; 16 * 1024];
     while let Ok(count) = stream.read(&mut chunk).await {
@@ -43,10 +43,10 @@ async fn listen(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<Ledger>>) {
             return;
         }
         tail.extend_from_slice(&chunk[..count]);
-        if let Some(round) = newest(&tail).filter(|round| *round > heard) {
+        if let Some(round) = newest_round(&tail).filter(|round| *round > heard) {
             heard = round;
             let mut ledger = ledger.lock().unwrap();
-            let late = clock.instant() - ledger.begun[round - 1];
+            let late = clock.instant() - ledger.round_starts[round - 1];
             ledger.delays.push(late);
         }
         tail.drain(..tail.len().saturating_sub(32));
@@ -54,22 +54,22 @@ async fn listen(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<Ledger>>) {
 }
 
 /// The number of the last round that these bytes tell whole.
-fn newest(bytes: &[u8]) -> Option<usize> {
+fn newest_round(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes);
     text.rsplit("\"round\":")
         .find_map(|rest| rest.split_once(',')?.0.parse().ok())
 }
 
 /// A client that asks and then takes nothing.
-fn deaf(address: SocketAddr) -> Socket {
+fn connect_non_reading(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&address.into()).unwrap();
-    (&socket).write_all(REQUEST).unwrap();
+    (&socket).write_all(STREAM_REQUEST).unwrap();
     socket
 }
 
-fn resident(program: &Program) -> usize {
+fn resident_kib(program: &TestProcess) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
     let line = status
         .lines()
@@ -83,8 +83,8 @@ fn resident(program: &Program) -> usize {
         * 1024
 }
 
-fn clients(address: SocketAddr) -> usize {
-    let page = Client::connect(address).get("/metrics");
+fn stream_client_count(address: SocketAddr) -> usize {
+    let page = RawHttpClient::connect(address).get("/metrics");
     page.text()
         .lines()
         .find_map(|line| line.strip_prefix("resumen_stream_clients "))
@@ -93,7 +93,7 @@ fn clients(address: SocketAddr) -> usize {
         .unwrap()
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+async fn wait_for_async(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..1200 {
         if holds() {
             return;
@@ -106,8 +106,8 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 #[test]
 #[ignore = "a measurement: it takes half a minute and 4,000 descriptors"]
 #[allow(clippy::print_stdout, reason = "a measurement")]
-fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
-    let stub = Stub::json(r#"{"round":0,"filler":""}"#);
+fn slow_stream_clients_delay_no_other() {
+    let stub = FakeProvider::with_json(r#"{"round":0,"filler":""}"#);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("resumen.toml");
     let config = format!(
@@ -116,8 +116,11 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
         stub.url()
     );
     std::fs::write(&file, config).unwrap();
-    let program = Program::start(&mut command(&["--config", file.to_str().unwrap()], &[]));
-    let line = program.err_line("listens");
+    let program = TestProcess::start(&mut program_command(
+        &["--config", file.to_str().unwrap()],
+        &[],
+    ));
+    let line = program.wait_for_stderr_line("listens");
     let address: SocketAddr = line
         .split("address=")
         .nth(1)
@@ -127,30 +130,40 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
         .unwrap()
         .parse()
         .unwrap();
-    let (clock, ledger) = (Clock::start(), Arc::new(Mutex::new(Ledger::default())));
+    let (clock, ledger) = (
+        Clock::start(),
+        Arc::new(Mutex::new(DeliveryDelays::default())),
+    );
     let filler = "x".repeat(4000);
     let round = |n: usize| {
-        stub.says(&format!(r#"{{"round":{n},"filler":"{filler}"}}"#));
-        ledger.lock().unwrap().begun.push(clock.instant());
-        assert_eq!(Client::connect(address).get("/resumen?fresh=1").status, 200);
+        stub.set_json(&format!(r#"{{"round":{n},"filler":"{filler}"}}"#));
+        ledger.lock().unwrap().round_starts.push(clock.instant());
+        assert_eq!(
+            RawHttpClient::connect(address)
+                .get("/resumen?fresh=1")
+                .status,
+            200
+        );
     };
     round(1);
-    let before = resident(&program);
+    let before = resident_kib(&program);
     let runtime = Runtime::new().unwrap();
-    let _deaf: Vec<Socket> = (0..DEAF).map(|_| deaf(address)).collect();
-    for _ in 0..LISTENERS {
-        runtime.spawn(listen(address, clock, Arc::clone(&ledger)));
+    let _deaf: Vec<Socket> = (0..NON_READING_CLIENTS)
+        .map(|_| connect_non_reading(address))
+        .collect();
+    for _ in 0..READING_CLIENTS {
+        runtime.spawn(read_stream(address, clock, Arc::clone(&ledger)));
     }
-    runtime.block_on(until("all are there", || {
-        clients(address) == LISTENERS + DEAF
+    runtime.block_on(wait_for_async("all are there", || {
+        stream_client_count(address) == READING_CLIENTS + NON_READING_CLIENTS
     }));
     ledger.lock().unwrap().delays.clear();
-    for n in 2..ROUNDS {
+    for n in 2..ROUND_COUNT {
         round(n);
         std::thread::sleep(Duration::from_millis(100));
     }
-    let each = (resident(&program) - before) / (LISTENERS + DEAF);
-    let there = clients(address);
+    let each = (resident_kib(&program) - before) / (READING_CLIENTS + NON_READING_CLIENTS);
+    let there = stream_client_count(address);
     let mut delays = std::mem::take(&mut ledger.lock().unwrap().delays);
     delays.sort();
     let at = |share: f64| delays[(delays.len() as f64 * share) as usize];
@@ -159,14 +172,14 @@ fn two_thousand_clients_cost_little_and_the_deaf_delay_nobody() {
         "{there} clients: {each} bytes each; {} events, p50 {p50:?}, p99 {p99:?}, max {max:?}",
         delays.len()
     );
-    runtime.block_on(until("the deaf are dropped", || {
-        let rounds = ledger.lock().unwrap().begun.len();
+    runtime.block_on(wait_for_async("the deaf are dropped", || {
+        let rounds = ledger.lock().unwrap().round_starts.len();
         round(rounds + 1);
-        clients(address) == LISTENERS
+        stream_client_count(address) == READING_CLIENTS
     }));
     assert!(each < 32 * 1024, "{each} bytes each");
     assert!(
-        delays.len() >= LISTENERS * (ROUNDS - 2) / 2,
+        delays.len() >= READING_CLIENTS * (ROUND_COUNT - 2) / 2,
         "{} events",
         delays.len()
     );

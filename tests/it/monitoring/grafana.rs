@@ -4,40 +4,40 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{DASHBOARD, yaml};
+use super::{DASHBOARD_FILE, load_yaml};
 
 /// Kinds of panels that every Grafana has.
-const KINDS: [&str; 4] = ["row", "stat", "timeseries", "state-timeline"];
+const PANEL_TYPES: [&str; 4] = ["row", "stat", "timeseries", "state-timeline"];
 
-fn dashboard() -> Value {
-    serde_json::from_slice(&std::fs::read(DASHBOARD).unwrap()).unwrap()
+fn load_dashboard() -> Value {
+    serde_json::from_slice(&std::fs::read(DASHBOARD_FILE).unwrap()).unwrap()
 }
 
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+fn text_at<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key]
         .as_str()
         .unwrap_or_else(|| panic!("no {key}: {value:#}"))
 }
 
-fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+fn list_at<'v>(value: &'v Value, key: &str) -> &'v [Value] {
     value[key]
         .as_array()
         .unwrap_or_else(|| panic!("no {key}: {value:#}"))
 }
 
 #[test]
-fn panels_have_what_grafana_needs_and_do_not_overlap() {
-    let dashboard = dashboard();
+fn dashboard_panels_do_not_overlap() {
+    let dashboard = load_dashboard();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
     assert_eq!(
-        (text(&dashboard, "uid"), text(&dashboard, "title")),
+        (text_at(&dashboard, "uid"), text_at(&dashboard, "title")),
         ("resumen", "resumen")
     );
     let (mut ids, mut taken) = (HashSet::new(), HashSet::new());
-    for panel in list(&dashboard, "panels") {
-        let title = text(panel, "title");
+    for panel in list_at(&dashboard, "panels") {
+        let title = text_at(panel, "title");
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
-        assert!(KINDS.contains(&text(panel, "type")), "{title}");
+        assert!(PANEL_TYPES.contains(&text_at(panel, "type")), "{title}");
         let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
         assert!(at("x") + at("w") <= 24 && at("h") > 0, "{title}");
         for (x, y) in (at("x")..at("x") + at("w"))
@@ -49,25 +49,25 @@ fn panels_have_what_grafana_needs_and_do_not_overlap() {
 }
 
 #[test]
-fn every_panel_says_what_it_shows_and_asks_the_chosen_prometheus() {
-    for panel in super::panels() {
-        let title = text(&panel, "title");
-        assert!(text(&panel, "description").len() > 8, "{title}");
+fn panels_use_selected_datasource() {
+    for panel in super::dashboard_panels() {
+        let title = text_at(&panel, "title");
+        assert!(text_at(&panel, "description").len() > 8, "{title}");
         assert_eq!(
-            text(&panel["datasource"], "uid"),
+            text_at(&panel["datasource"], "uid"),
             "${datasource}",
             "{title}"
         );
         let mut letters = HashSet::new();
-        for target in list(&panel, "targets") {
-            assert!(letters.insert(text(target, "refId")), "{title}");
+        for target in list_at(&panel, "targets") {
+            assert!(letters.insert(text_at(target, "refId")), "{title}");
             assert_eq!(
-                text(&target["datasource"], "uid"),
+                text_at(&target["datasource"], "uid"),
                 "${datasource}",
                 "{title}"
             );
             assert!(
-                !text(target, "expr").is_empty() && !text(target, "legendFormat").is_empty(),
+                !text_at(target, "expr").is_empty() && !text_at(target, "legendFormat").is_empty(),
                 "{title}"
             );
         }
@@ -76,14 +76,14 @@ fn every_panel_says_what_it_shows_and_asks_the_chosen_prometheus() {
 }
 
 #[test]
-fn variables_are_defined_before_they_are_used() {
-    let dashboard = dashboard();
-    let variables = list(&dashboard["templating"], "list");
+fn dashboard_variables_are_defined() {
+    let dashboard = load_dashboard();
+    let variables = list_at(&dashboard["templating"], "list");
     let defined: HashSet<&str> = variables
         .iter()
-        .map(|variable| text(variable, "name"))
+        .map(|variable| text_at(variable, "name"))
         .collect();
-    let written = std::fs::read_to_string(DASHBOARD).unwrap();
+    let written = std::fs::read_to_string(DASHBOARD_FILE).unwrap();
     let mut used = HashSet::new();
     for after in written.split('$').skip(1) {
         let name = after.trim_start_matches('{');
@@ -98,22 +98,22 @@ fn variables_are_defined_before_they_are_used() {
 }
 
 #[test]
-fn provisioning_names_the_prometheus_that_the_dashboard_asks() {
-    let sources = yaml("config/grafana/provisioning/datasources/prometheus.yml");
+fn provisioned_datasource_matches_dashboard() {
+    let sources = load_yaml("config/grafana/provisioning/datasources/prometheus.yml");
     let source = &sources["datasources"][0];
     assert_eq!(sources["apiVersion"].as_i64(), Some(1));
     assert_eq!(source["type"].as_str(), Some("prometheus"));
     assert_eq!(source["url"].as_str(), Some("http://prometheus:9090"));
-    let dashboard = dashboard();
-    let chosen = list(&dashboard["templating"], "list")
+    let dashboard = load_dashboard();
+    let chosen = list_at(&dashboard["templating"], "list")
         .iter()
-        .find(|variable| text(variable, "type") == "datasource");
+        .find(|variable| text_at(variable, "type") == "datasource");
     assert_eq!(
         source["uid"].as_str(),
         chosen.unwrap()["current"]["value"].as_str()
     );
 
-    let dashboards = yaml("config/grafana/provisioning/dashboards/resumen.yml");
+    let dashboards = load_yaml("config/grafana/provisioning/dashboards/resumen.yml");
     assert_eq!(dashboards["apiVersion"].as_i64(), Some(1));
     let provider = &dashboards["providers"][0];
     assert_eq!(provider["type"].as_str(), Some("file"));

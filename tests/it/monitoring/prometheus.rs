@@ -12,21 +12,21 @@ use resumen::clock::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{LIMIT, Program};
-use crate::support::served::{Served, sources};
-use crate::support::stub::Stub;
+use crate::program::{PROCESS_TIMEOUT, TestProcess};
+use crate::support::served::{TestApp, source_tables};
+use crate::support::stub::FakeProvider;
 
-use super::{RULES, installed, names, panels, yaml};
+use super::{RULES_FILE, dashboard_panels, is_installed, load_yaml, metric_names};
 
-const CONFIGURATION: &str = "config/prometheus/prometheus.yml";
-const CASES: &str = "tests/prometheus/alerts.test.yml";
-const DOCUMENT: &str = "docs/monitoring.md";
+const PROMETHEUS_CONFIG: &str = "config/prometheus/prometheus.yml";
+const ALERT_TESTS: &str = "tests/prometheus/alerts.test.yml";
+const MONITORING_PAGE: &str = "docs/monitoring.md";
 
 /// What the configuration says to do for a service on this machine.
-const DISCOVERED: &str =
+const DNS_DISCOVERY_CONFIG: &str =
     "dns_sd_configs: [{ names: [resumen], type: A, port: 8080, refresh_interval: 10s }]\n";
 
-fn promtool(arguments: &[&str]) {
+fn run_promtool(arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
@@ -34,20 +34,20 @@ fn promtool(arguments: &[&str]) {
 }
 
 #[test]
-fn promtool_accepts_the_configuration_and_the_rules() {
-    if installed("promtool") {
-        promtool(&["check", "config", CONFIGURATION]);
-        promtool(&["check", "rules", "--lint-fatal", RULES]);
+fn promtool_accepts_config_and_rules() {
+    if is_installed("promtool") {
+        run_promtool(&["check", "config", PROMETHEUS_CONFIG]);
+        run_promtool(&["check", "rules", "--lint-fatal", RULES_FILE]);
     }
 }
 
 #[test]
-fn each_alert_speaks_when_it_must_and_is_quiet_otherwise() {
-    if installed("promtool") {
-        promtool(&["test", "rules", CASES]);
+fn alerts_fire_only_when_due() {
+    if is_installed("promtool") {
+        run_promtool(&["test", "rules", ALERT_TESTS]);
     }
-    let cases = fs::read_to_string(CASES).unwrap();
-    for alert in alerts() {
+    let cases = fs::read_to_string(ALERT_TESTS).unwrap();
+    for alert in documented_alerts() {
         assert!(
             cases.contains(&format!("\"{alert}\"")),
             "no case makes {alert} speak"
@@ -56,9 +56,9 @@ fn each_alert_speaks_when_it_must_and_is_quiet_otherwise() {
 }
 
 /// The names of all alerts; each says what is the matter, how bad it is, and what to do, and stands in the document.
-fn alerts() -> Vec<String> {
-    let file = yaml(RULES);
-    let document = fs::read_to_string(DOCUMENT).unwrap();
+fn documented_alerts() -> Vec<String> {
+    let file = load_yaml(RULES_FILE);
+    let document = fs::read_to_string(MONITORING_PAGE).unwrap();
     let groups = file["groups"].as_vec().unwrap().iter();
     let rules = groups.flat_map(|group| group["rules"].as_vec().unwrap());
     let mut alerts = Vec::new();
@@ -81,34 +81,38 @@ fn alerts() -> Vec<String> {
             "| {name} | {severity} | {} |",
             rule["for"].as_str().unwrap_or("–")
         );
-        assert!(document.contains(&row), "{DOCUMENT} has no row {row}");
+        assert!(
+            document.contains(&row),
+            "{MONITORING_PAGE} has no row {row}"
+        );
         alerts.push(name.to_owned());
     }
     alerts
 }
 
 /// A Prometheus with the shipped configuration, but for its pace and its target.
-struct Prometheus {
+struct PrometheusServer {
     address: SocketAddr,
-    _program: Program,
+    _process: TestProcess,
     _folder: TempDir,
 }
 
-impl Prometheus {
-    fn scraping(target: SocketAddr) -> Self {
+impl PrometheusServer {
+    fn start_scraping(target: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = fs::read_to_string(CONFIGURATION).unwrap();
-        assert!(text.contains(DISCOVERED), "{text}");
+        let text = fs::read_to_string(PROMETHEUS_CONFIG).unwrap();
+        assert!(text.contains(DNS_DISCOVERY_CONFIG), "{text}");
         let local = format!("static_configs: [{{ targets: [\"{target}\"] }}]\n");
         let path = folder.path().join("prometheus.yml");
         fs::write(
             &path,
-            text.replace(DISCOVERED, &local).replace(": 15s", ": 200ms"),
+            text.replace(DNS_DISCOVERY_CONFIG, &local)
+                .replace(": 15s", ": 200ms"),
         )
         .unwrap();
-        fs::copy(RULES, folder.path().join("alerts.yml")).unwrap();
-        let program = Program::start(&mut command(&path));
-        let line = program.err_line("\"Listening on\"");
+        fs::copy(RULES_FILE, folder.path().join("alerts.yml")).unwrap();
+        let program = TestProcess::start(&mut prometheus_command(&path));
+        let line = program.wait_for_stderr_line("\"Listening on\"");
         let address = line
             .split("address=")
             .nth(1)
@@ -116,18 +120,18 @@ impl Prometheus {
             .trim()
             .parse()
             .unwrap();
-        program.err_line("Server is ready");
+        program.wait_for_stderr_line("Server is ready");
         Self {
             address,
-            _program: program,
+            _process: program,
             _folder: folder,
         }
     }
 
     /// What its API says to a GET.
-    fn ask(&self, target: &str) -> Value {
+    fn query_api(&self, target: &str) -> Value {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_read_timeout(Some(PROCESS_TIMEOUT)).unwrap();
         write!(stream, "GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -139,12 +143,12 @@ impl Prometheus {
     }
 
     /// Whether the expression has a value that is a number.
-    fn has(&self, expression: &str) -> bool {
+    fn has_data(&self, expression: &str) -> bool {
         let target = format!(
             "/api/v1/query?query={}",
             utf8_percent_encode(expression, NON_ALPHANUMERIC)
         );
-        let result = self.ask(&target)["result"].clone();
+        let result = self.query_api(&target)["result"].clone();
         let number = |series: &Value| {
             series["value"][1]
                 .as_str()
@@ -154,8 +158,8 @@ impl Prometheus {
     }
 
     /// Every rule as it stands.
-    fn rules(&self) -> Vec<Value> {
-        let groups = self.ask("/api/v1/rules")["groups"].clone();
+    fn loaded_rules(&self) -> Vec<Value> {
+        let groups = self.query_api("/api/v1/rules")["groups"].clone();
         let groups = groups.as_array().unwrap().iter();
         groups
             .flat_map(|group| group["rules"].as_array().unwrap().clone())
@@ -164,7 +168,7 @@ impl Prometheus {
 }
 
 /// On a free port, which its log tells.
-fn command(configuration: &Path) -> Command {
+fn prometheus_command(configuration: &Path) -> Command {
     let mut command = Command::new("prometheus");
     let data = configuration.with_file_name("data");
     command
@@ -178,21 +182,21 @@ fn command(configuration: &Path) -> Command {
 }
 
 /// A service with something of everything: a source that answers, one that fails, one that is derived.
-fn service() -> (Served, Stub) {
-    let good = Stub::json(r#"{"usd": 97123.45}"#);
-    let bad = Stub::json("{}");
-    bad.change(|answer| answer.status = "503 Service Unavailable");
-    let url = |stub: &Stub| format!("http://{}/", stub.address);
+fn start_service() -> (TestApp, FakeProvider) {
+    let good = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let bad = FakeProvider::with_json("{}");
+    bad.update_response(|answer| answer.status = "503 Service Unavailable");
+    let url = |stub: &FakeProvider| format!("http://{}/", stub.address);
     let pace = "[defaults]\ninterval = \"500ms\"\ntimeout = \"400ms\"\nmin_interval = \"0s\"\n";
-    let fetched = sources(&[("btc", url(&good)), ("usd", url(&bad))]);
+    let fetched = source_tables(&[("btc", url(&good)), ("usd", url(&bad))]);
     let derived = "[derived.half]\nfrom = [\"btc\"]\nextract = \"{usd: (.btc.usd / 2)}\"\n";
-    (Served::start(&format!("{pace}{fetched}{derived}")), bad)
+    (TestApp::start(&format!("{pace}{fetched}{derived}")), bad)
 }
 
 /// Waits until nothing is left of `open`; polls the service meanwhile, so that there are requests to count.
-fn until_none(served: &Served, mut open: impl FnMut() -> Vec<String>) {
+fn wait_until_empty(served: &TestApp, mut open: impl FnMut() -> Vec<String>) {
     let clock = Clock::start();
-    let by = clock.instant() + 3 * LIMIT;
+    let by = clock.instant() + 3 * PROCESS_TIMEOUT;
     loop {
         served.get("/resumen");
         let left = open();
@@ -205,39 +209,42 @@ fn until_none(served: &Served, mut open: impl FnMut() -> Vec<String>) {
 }
 
 #[test]
-fn every_query_of_the_dashboard_and_of_the_alerts_has_data() {
-    if !installed("prometheus") {
+fn dashboard_and_alert_queries_have_data() {
+    if !is_installed("prometheus") {
         return;
     }
-    let (served, _bad) = service();
-    let prometheus = Prometheus::scraping(served.address);
+    let (served, _bad) = start_service();
+    let prometheus = PrometheusServer::start_scraping(served.address);
 
-    let shown = panels().iter().flat_map(queries).collect::<Vec<_>>();
+    let shown = dashboard_panels()
+        .iter()
+        .flat_map(panel_queries)
+        .collect::<Vec<_>>();
     assert!(shown.len() > 20, "{shown:?}");
-    until_none(&served, || {
+    wait_until_empty(&served, || {
         shown
             .iter()
-            .filter(|query| !prometheus.has(query))
+            .filter(|query| !prometheus.has_data(query))
             .cloned()
             .collect()
     });
 
-    until_none(&served, || {
+    wait_until_empty(&served, || {
         let rules = prometheus
-            .rules()
+            .loaded_rules()
             .into_iter()
             .filter(|rule| rule["health"] != "ok");
         rules.map(|rule| rule.to_string()).collect()
     });
-    let rules = prometheus.rules();
+    let rules = prometheus.loaded_rules();
     let used: Vec<String> = rules
         .iter()
-        .flat_map(|rule| names(rule["query"].as_str().unwrap()))
+        .flat_map(|rule| metric_names(rule["query"].as_str().unwrap()))
         .collect();
     assert!(used.len() > 15, "{used:?}");
-    until_none(&served, || {
+    wait_until_empty(&served, || {
         used.iter()
-            .filter(|name| !prometheus.has(&format!("count({name})")))
+            .filter(|name| !prometheus.has_data(&format!("count({name})")))
             .cloned()
             .collect()
     });
@@ -256,7 +263,7 @@ fn every_query_of_the_dashboard_and_of_the_alerts_has_data() {
 }
 
 /// A panel's queries with Grafana's variables filled in.
-fn queries(panel: &Value) -> Vec<String> {
+fn panel_queries(panel: &Value) -> Vec<String> {
     let targets = panel["targets"].as_array().unwrap().iter();
     let filled = targets.map(|target| {
         let expression = target["expr"].as_str().unwrap();

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum CertificateKind {
     /// Nothing, for those who trust [`authority_pem`].
     Good,
     /// Signed by that authority, long ago.
@@ -24,14 +24,14 @@ pub enum Kind {
 }
 
 /// The authority of the good, the expired and the misnamed.
-pub fn authority_pem() -> String {
-    authority().pem()
+pub fn test_ca_pem() -> String {
+    test_ca().pem()
 }
 
 /// A server's side of TLS with such a certificate.
-pub fn server(kind: Kind) -> Arc<ServerConfig> {
+pub fn tls_server_config(kind: CertificateKind) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
-    let names = if kind == Kind::WrongName {
+    let names = if kind == CertificateKind::WrongName {
         vec!["other.test"]
     } else {
         vec!["localhost", "secure.test", "127.0.0.1"]
@@ -39,16 +39,16 @@ pub fn server(kind: Kind) -> Arc<ServerConfig> {
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let mut params = CertificateParams::new(names).unwrap();
     match kind {
-        Kind::Expired => {
+        CertificateKind::Expired => {
             (params.not_before, params.not_after) =
                 (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1))
         }
-        Kind::Future => params.not_before = date_time_ymd(2999, 1, 1),
-        Kind::Good | Kind::WrongName | Kind::SelfSigned => {}
+        CertificateKind::Future => params.not_before = date_time_ymd(2999, 1, 1),
+        CertificateKind::Good | CertificateKind::WrongName | CertificateKind::SelfSigned => {}
     }
     let certificate = match kind {
-        Kind::SelfSigned => params.self_signed(&key).unwrap(),
-        _ => params.signed_by(&key, authority()).unwrap(),
+        CertificateKind::SelfSigned => params.self_signed(&key).unwrap(),
+        _ => params.signed_by(&key, test_ca()).unwrap(),
     };
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
@@ -60,7 +60,7 @@ pub fn server(kind: Kind) -> Arc<ServerConfig> {
     )
 }
 
-fn authority() -> &'static CertifiedIssuer<'static, KeyPair> {
+fn test_ca() -> &'static CertifiedIssuer<'static, KeyPair> {
     static AUTHORITY: OnceLock<CertifiedIssuer<'static, KeyPair>> = OnceLock::new();
     AUTHORITY.get_or_init(|| {
         let mut params = CertificateParams::new(Vec::new()).unwrap();

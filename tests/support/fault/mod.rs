@@ -16,77 +16,77 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub use certificate::{Kind, authority_pem};
-pub use scenario::{Lookup, Scenario, all};
-pub use script::{Script, Step};
+pub use certificate::{CertificateKind, test_ca_pem};
+pub use scenario::{FaultScenario, ScenarioLookup, load_scenarios};
+pub use script::{FaultScript, FaultStep};
 
 /// A running fault server on loopback; dropping it closes everything.
-pub struct FaultServer {
+pub struct FaultyProvider {
     /// Where it listens.
     pub address: SocketAddr,
     /// What it saw and sent.
-    pub seen: Arc<Seen>,
+    pub counters: Arc<FaultCounters>,
     _tasks: JoinSet<()>,
     _sockets: Vec<Socket>,
 }
 
 /// Counters of one server.
 #[derive(Default)]
-pub struct Seen {
+pub struct FaultCounters {
     connections: AtomicU64,
-    open: AtomicU64,
-    sent: AtomicU64,
-    heads: Mutex<Vec<String>>,
-    turned: AtomicBool,
+    open_connections: AtomicU64,
+    sent_bytes: AtomicU64,
+    request_heads: Mutex<Vec<String>>,
+    is_prelude_over: AtomicBool,
 }
 
 /// How a server plays its scripts.
 #[derive(Clone, Default)]
-pub struct Playbook {
+pub struct FaultPlan {
     /// What each connection plays, in the order of arrival; the last one again for all that follow.
-    pub scripts: Vec<Script>,
+    pub scripts: Vec<FaultScript>,
     /// TLS with this kind of certificate; none for plain TCP.
-    pub tls: Option<Kind>,
+    pub tls: Option<CertificateKind>,
     /// What every connection plays until [`FaultServer::turn`].
-    pub prelude: Option<Script>,
+    pub prelude: Option<FaultScript>,
 }
 
-impl FaultServer {
+impl FaultyProvider {
     /// Listens on a free port of 127.0.0.1.
-    pub async fn start(book: Playbook) -> Self {
+    pub async fn start(book: FaultPlan) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::<Seen>::default();
+        let seen = Arc::<FaultCounters>::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, book, Arc::clone(&seen)));
+        tasks.spawn(accept_connections(listener, book, Arc::clone(&seen)));
         Self {
             address,
-            seen,
+            counters: seen,
             _tasks: tasks,
             _sockets: Vec::new(),
         }
     }
 
     /// Ends the prelude.
-    pub fn turn(&self) {
-        self.seen.turned.store(true, Ordering::SeqCst);
+    pub fn end_prelude(&self) {
+        self.counters.is_prelude_over.store(true, Ordering::SeqCst);
     }
 
     /// A port that is taken but that nobody listens on.
-    pub fn closed() -> Self {
-        let socket = bound();
+    pub fn with_closed_port() -> Self {
+        let socket = bind_without_listening();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         Self {
             address,
-            seen: Arc::default(),
+            counters: Arc::default(),
             _tasks: JoinSet::new(),
             _sockets: vec![socket],
         }
     }
 
     /// A port that answers no SYN: its queue of connections is full and nobody accepts.
-    pub fn black_hole() -> Self {
-        let listener = bound();
+    pub fn with_unanswered_syn() -> Self {
+        let listener = bind_without_listening();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let mut fillers = vec![listener];
@@ -98,36 +98,36 @@ impl FaultServer {
         }
         Self {
             address,
-            seen: Arc::default(),
+            counters: Arc::default(),
             _tasks: JoinSet::new(),
             _sockets: fillers,
         }
     }
 }
 
-impl Seen {
+impl FaultCounters {
     /// Connections accepted.
-    pub fn connections(&self) -> u64 {
+    pub fn connection_count(&self) -> u64 {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// Connections that are open now.
-    pub fn open(&self) -> u64 {
-        self.open.load(Ordering::SeqCst)
+    pub fn open_connection_count(&self) -> u64 {
+        self.open_connections.load(Ordering::SeqCst)
     }
 
     /// Bytes that the kernel took, before TLS.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::SeqCst)
+    pub fn sent_byte_count(&self) -> u64 {
+        self.sent_bytes.load(Ordering::SeqCst)
     }
 
     /// The heads of all requests, as they came.
-    pub fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
+    pub fn request_heads(&self) -> Vec<String> {
+        self.request_heads.lock().unwrap().clone()
     }
 }
 
-fn bound() -> Socket {
+fn bind_without_listening() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
         .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
@@ -135,10 +135,10 @@ fn bound() -> Socket {
     socket
 }
 
-async fn accept(listener: TcpListener, book: Playbook, seen: Arc<Seen>) {
+async fn accept_connections(listener: TcpListener, book: FaultPlan, seen: Arc<FaultCounters>) {
     let acceptor = book
         .tls
-        .map(|kind| TlsAcceptor::from(certificate::server(kind)));
+        .map(|kind| TlsAcceptor::from(certificate::tls_server_config(kind)));
     let mut connections = JoinSet::new();
     let mut scripts = book.scripts.iter();
     let last = book.scripts.last().cloned().unwrap_or_default();
@@ -150,28 +150,28 @@ async fn accept(listener: TcpListener, book: Playbook, seen: Arc<Seen>) {
         let prelude = book
             .prelude
             .as_ref()
-            .filter(|_| !seen.turned.load(Ordering::SeqCst));
+            .filter(|_| !seen.is_prelude_over.load(Ordering::SeqCst));
         let script = prelude.or_else(|| scripts.next()).unwrap_or(&last).clone();
         let (seen, acceptor) = (Arc::clone(&seen), acceptor.clone());
         connections.spawn(async move {
-            seen.open.fetch_add(1, Ordering::SeqCst);
+            seen.open_connections.fetch_add(1, Ordering::SeqCst);
             // Whatever ends a connection, the client's view of it is what a test looks at.
-            let _ = serve(stream, acceptor, &script, &seen).await;
-            seen.open.fetch_sub(1, Ordering::SeqCst);
+            let _ = serve_connection(stream, acceptor, &script, &seen).await;
+            seen.open_connections.fetch_sub(1, Ordering::SeqCst);
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(
+async fn serve_connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    script: &Script,
-    seen: &Seen,
+    script: &FaultScript,
+    seen: &FaultCounters,
 ) -> io::Result<()> {
     SockRef::from(&stream).set_tcp_nodelay(true)?;
     match tls {
-        None => play::play(stream, script, seen).await,
-        Some(acceptor) => play::play(acceptor.accept(stream).await?, script, seen).await,
+        None => play::play_script(stream, script, seen).await,
+        Some(acceptor) => play::play_script(acceptor.accept(stream).await?, script, seen).await,
     }
 }

@@ -9,69 +9,75 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::{Script, Seen, Step};
+use super::{FaultCounters, FaultScript, FaultStep};
 
 /// A stream with the TCP connection below it.
-pub trait OverTcp: AsyncRead + AsyncWrite + Unpin {
+pub trait TcpBacked: AsyncRead + AsyncWrite + Unpin {
     /// The TCP connection itself.
-    fn tcp(&mut self) -> &mut TcpStream;
+    fn tcp_stream(&mut self) -> &mut TcpStream;
 }
 
-impl OverTcp for TcpStream {
-    fn tcp(&mut self) -> &mut TcpStream {
+impl TcpBacked for TcpStream {
+    fn tcp_stream(&mut self) -> &mut TcpStream {
         self
     }
 }
 
-impl OverTcp for TlsStream<TcpStream> {
-    fn tcp(&mut self) -> &mut TcpStream {
+impl TcpBacked for TlsStream<TcpStream> {
+    fn tcp_stream(&mut self) -> &mut TcpStream {
         self.get_mut().0
     }
 }
 
 /// Plays `script` until it ends or the client goes.
-pub async fn play(mut stream: impl OverTcp, script: &Script, seen: &Seen) -> io::Result<()> {
+pub async fn play_script(
+    mut stream: impl TcpBacked,
+    script: &FaultScript,
+    seen: &FaultCounters,
+) -> io::Result<()> {
     loop {
-        if !script.greets && !request(&mut stream, seen).await? {
+        if !script.sends_before_request && !read_request(&mut stream, seen).await? {
             return Ok(());
         }
         let mut again = false;
         for step in &script.steps {
             match step {
-                Step::Send(bytes) => send(&mut stream, bytes, seen).await?,
-                Step::Bare(bytes) => send(stream.tcp(), bytes, seen).await?,
-                Step::Drip(pause, bytes) => {
+                FaultStep::Send(bytes) => send_counted(&mut stream, bytes, seen).await?,
+                FaultStep::SendPlaintext(bytes) => {
+                    send_counted(stream.tcp_stream(), bytes, seen).await?
+                }
+                FaultStep::SendSlowly(pause, bytes) => {
                     for byte in bytes {
-                        send(&mut stream, &[*byte], seen).await?;
+                        send_counted(&mut stream, &[*byte], seen).await?;
                         tokio::time::sleep(*pause).await;
                     }
                 }
-                Step::Flood(bytes) => loop {
-                    send(&mut stream, bytes, seen).await?;
+                FaultStep::SendForever(bytes) => loop {
+                    send_counted(&mut stream, bytes, seen).await?;
                 },
-                Step::Sleep(pause) => tokio::time::sleep(*pause).await,
-                Step::Stall => return gone(&mut stream).await,
-                Step::Await if !request(&mut stream, seen).await? => return Ok(()),
-                Step::Await => {}
-                Step::Again => again = true,
-                Step::Close => return close(&mut stream).await,
-                Step::Cut => {
-                    stream.tcp().shutdown().await?;
-                    return gone(stream.tcp()).await;
+                FaultStep::Sleep(pause) => tokio::time::sleep(*pause).await,
+                FaultStep::WaitForDisconnect => return wait_for_disconnect(&mut stream).await,
+                FaultStep::AwaitRequest if !read_request(&mut stream, seen).await? => return Ok(()),
+                FaultStep::AwaitRequest => {}
+                FaultStep::Restart => again = true,
+                FaultStep::Close => return close_gracefully(&mut stream).await,
+                FaultStep::CloseAbruptly => {
+                    stream.tcp_stream().shutdown().await?;
+                    return wait_for_disconnect(stream.tcp_stream()).await;
                 }
-                Step::Reset => {
-                    return SockRef::from(&*stream.tcp()).set_linger(Some(Duration::ZERO));
+                FaultStep::Reset => {
+                    return SockRef::from(&*stream.tcp_stream()).set_linger(Some(Duration::ZERO));
                 }
             }
         }
         if !again {
-            return close(&mut stream).await;
+            return close_gracefully(&mut stream).await;
         }
     }
 }
 
 /// Reads one request with its body; false if the client went instead of asking.
-async fn request(stream: &mut impl OverTcp, seen: &Seen) -> io::Result<bool> {
+async fn read_request(stream: &mut impl TcpBacked, seen: &FaultCounters) -> io::Result<bool> {
     let mut read = Vec::new();
     let end = loop {
         if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -92,27 +98,31 @@ async fn request(stream: &mut impl OverTcp, seen: &Seen) -> io::Result<bool> {
             return Ok(false);
         }
     }
-    seen.heads.lock().unwrap().push(head);
+    seen.request_heads.lock().unwrap().push(head);
     Ok(true)
 }
 
-async fn send(stream: &mut impl OverTcp, mut bytes: &[u8], seen: &Seen) -> io::Result<()> {
+async fn send_counted(
+    stream: &mut impl TcpBacked,
+    mut bytes: &[u8],
+    seen: &FaultCounters,
+) -> io::Result<()> {
     while !bytes.is_empty() {
         let sent = stream.write(bytes).await?;
-        seen.sent.fetch_add(sent as u64, Ordering::SeqCst);
+        seen.sent_bytes.fetch_add(sent as u64, Ordering::SeqCst);
         bytes = &bytes[sent..];
     }
     stream.flush().await
 }
 
 /// FIN, and then patience: closing with unread bytes would become an RST.
-async fn close(stream: &mut impl OverTcp) -> io::Result<()> {
+async fn close_gracefully(stream: &mut impl TcpBacked) -> io::Result<()> {
     stream.shutdown().await?;
-    gone(stream).await
+    wait_for_disconnect(stream).await
 }
 
 /// Waits until the client has closed its side.
-async fn gone(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+async fn wait_for_disconnect(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut rest = [0; 4096];
     while stream.read(&mut rest).await? > 0 {}
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{FaultServer, Kind, Playbook, Script, script};
+use super::{CertificateKind, FaultPlan, FaultScript, FaultyProvider, script};
 
 /// One row of the table of faults.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,7 +14,7 @@ use super::{FaultServer, Kind, Playbook, Script, script};
     clippy::struct_excessive_bools,
     reason = "columns of a table, not states of a thing"
 )]
-pub struct Scenario {
+pub struct FaultScenario {
     /// What happens, in words; unique.
     pub name: String,
     /// What the provider plays on its first connection, and on later ones unless `later` is given.
@@ -23,19 +23,19 @@ pub struct Scenario {
     /// What it plays on later connections.
     later: Option<Vec<String>>,
     /// TLS with this kind of certificate.
-    pub tls: Option<Kind>,
+    pub tls: Option<CertificateKind>,
     /// Asked over TLS although the provider speaks plainly.
     #[serde(default)]
     https: bool,
     /// Nobody listens, or nobody answers a SYN.
-    port: Option<Port>,
+    port: Option<UnreachablePort>,
 
     /// The host in the URL. Default: 127.0.0.1
-    #[serde(default = "loopback")]
+    #[serde(default = "default_host")]
     pub host: String,
     /// What the lookup of that host gives. Default: 127.0.0.1
-    #[serde(default = "Lookup::loopback")]
-    pub lookup: Lookup,
+    #[serde(default = "ScenarioLookup::default_lookup")]
+    pub lookup: ScenarioLookup,
     /// `allow_private`
     #[serde(default)]
     pub allow_private: bool,
@@ -76,7 +76,7 @@ pub struct Scenario {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Port {
+enum UnreachablePort {
     Closed,
     BlackHole,
 }
@@ -84,7 +84,7 @@ enum Port {
 /// What a name lookup does.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum Lookup {
+pub enum ScenarioLookup {
     /// It finds these.
     Finds(Vec<std::net::IpAddr>),
     /// It never ends (`silent`), or ends in these words.
@@ -93,12 +93,12 @@ pub enum Lookup {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    fault: Vec<Scenario>,
+struct ScenarioFile {
+    fault: Vec<FaultScenario>,
 }
 
 /// Every scenario of `tests/corpus/faults`, by file name and order in the file.
-pub fn all() -> Vec<Scenario> {
+pub fn load_scenarios() -> Vec<FaultScenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/faults");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -107,28 +107,28 @@ pub fn all() -> Vec<Scenario> {
     files.sort();
     let read = |path: &std::path::PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
-        toml::from_str::<File>(&text)
+        toml::from_str::<ScenarioFile>(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
             .fault
     };
     files.iter().flat_map(read).collect()
 }
 
-impl Scenario {
+impl FaultScenario {
     /// Starts the provider.
-    pub async fn serve(&self) -> FaultServer {
-        self.serve_after(None).await
+    pub async fn start_provider(&self) -> FaultyProvider {
+        self.start_provider_after(None).await
     }
 
     /// Starts the provider; each connection plays `prelude`, if there is one, until the server is turned.
-    pub async fn serve_after(&self, prelude: Option<Script>) -> FaultServer {
+    pub async fn start_provider_after(&self, prelude: Option<FaultScript>) -> FaultyProvider {
         match self.port {
-            Some(Port::Closed) => FaultServer::closed(),
-            Some(Port::BlackHole) => FaultServer::black_hole(),
+            Some(UnreachablePort::Closed) => FaultyProvider::with_closed_port(),
+            Some(UnreachablePort::BlackHole) => FaultyProvider::with_unanswered_syn(),
             None => {
                 let lists = std::iter::once(&self.answer).chain(&self.later);
-                let scripts = lists.map(|lines| Script::parse(lines)).collect();
-                FaultServer::start(Playbook {
+                let scripts = lists.map(|lines| FaultScript::parse(lines)).collect();
+                FaultyProvider::start(FaultPlan {
                     scripts,
                     tls: self.tls,
                     prelude,
@@ -139,7 +139,7 @@ impl Scenario {
     }
 
     /// Where the provider is asked.
-    pub fn url(&self, server: &FaultServer) -> String {
+    pub fn url(&self, server: &FaultyProvider) -> String {
         let scheme = if self.https || self.tls.is_some() {
             "https"
         } else {
@@ -152,12 +152,12 @@ impl Scenario {
     pub fn timeout(&self) -> Duration {
         self.timeout
             .as_deref()
-            .map_or(Duration::from_secs(2), script::duration)
+            .map_or(Duration::from_secs(2), script::parse_script_duration)
     }
 
     /// Whether the provider would be heard if it answered soundly: not if nobody gets through to it, or trusts it, or if
     /// it is asked for no body.
-    pub fn can_be_good(&self) -> bool {
+    pub fn can_answer_prelude(&self) -> bool {
         let deaf = [
             "dns_failed",
             "connect_refused",
@@ -176,22 +176,22 @@ impl Scenario {
     }
 
     /// Whether the fetch itself succeeds, whatever the extraction says to the body.
-    pub fn fetches(&self) -> bool {
+    pub fn is_fetch_successful(&self) -> bool {
         self.code.is_none() || self.extraction
     }
 }
 
-impl Lookup {
+impl ScenarioLookup {
     /// Whether it never ends.
-    pub fn is_silent(&self) -> bool {
+    pub fn never_resolves(&self) -> bool {
         matches!(self, Self::Word(word) if word == "silent")
     }
 
-    fn loopback() -> Self {
+    fn default_lookup() -> Self {
         Self::Finds(vec![[127, 0, 0, 1].into()])
     }
 }
 
-fn loopback() -> String {
+fn default_host() -> String {
     "127.0.0.1".into()
 }

@@ -24,57 +24,57 @@ use std::time::Duration;
 
 /// What one connection does.
 #[derive(Debug, Clone, Default)]
-pub struct Script {
+pub struct FaultScript {
     /// Whether it begins without waiting for a request.
-    pub greets: bool,
+    pub sends_before_request: bool,
     /// In order, once per request.
-    pub steps: Vec<Step>,
+    pub steps: Vec<FaultStep>,
 }
 
 /// One step of a script.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub enum FaultStep {
     /// Sends bytes.
     Send(Vec<u8>),
     /// Sends bytes past TLS.
-    Bare(Vec<u8>),
+    SendPlaintext(Vec<u8>),
     /// Sends bytes one by one, each after a pause.
-    Drip(Duration, Vec<u8>),
+    SendSlowly(Duration, Vec<u8>),
     /// Sends bytes until the client goes.
-    Flood(Vec<u8>),
+    SendForever(Vec<u8>),
     /// Waits.
     Sleep(Duration),
     /// Waits until the client goes.
-    Stall,
+    WaitForDisconnect,
     /// Waits for the next request.
-    Await,
+    AwaitRequest,
     /// Waits for the next request and begins anew.
-    Again,
+    Restart,
     /// Ends the connection in order.
     Close,
     /// Ends the connection without TLS's goodbye.
-    Cut,
+    CloseAbruptly,
     /// Ends the connection with an RST.
     Reset,
 }
 
-impl Script {
+impl FaultScript {
     /// Reads a script; panics at a mistake, since scripts are part of the tests.
     pub fn parse<S: AsRef<str>>(lines: &[S]) -> Self {
         let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
         let greets = lines.first() == Some(&"greet");
         Self {
-            greets,
+            sends_before_request: greets,
             steps: lines[usize::from(greets)..]
                 .iter()
-                .map(|line| step(line))
+                .map(|line| parse_step(line))
                 .collect(),
         }
     }
 }
 
 /// `150ms` or `2s`.
-pub fn duration(text: &str) -> Duration {
+pub fn parse_script_duration(text: &str) -> Duration {
     let number = |digits: &str| {
         digits
             .parse()
@@ -86,44 +86,44 @@ pub fn duration(text: &str) -> Duration {
     }
 }
 
-fn step(line: &str) -> Step {
+fn parse_step(line: &str) -> FaultStep {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
-        "send" => Step::Send(bytes(rest)),
-        "bare" => Step::Bare(bytes(rest)),
-        "head" => Step::Send(head(rest)),
+        "send" => FaultStep::Send(evaluate_bytes(rest)),
+        "bare" => FaultStep::SendPlaintext(evaluate_bytes(rest)),
+        "head" => FaultStep::Send(build_head(rest)),
         "json" => {
             let length = format!("Content-Length: {}", rest.len());
-            Step::Send(
+            FaultStep::Send(
                 [
-                    head(&format!("200 | Content-Type: application/json | {length}")),
+                    build_head(&format!("200 | Content-Type: application/json | {length}")),
                     rest.into(),
                 ]
                 .concat(),
             )
         }
         "chunk" => {
-            let chunk = bytes(rest);
-            Step::Send([format!("{:x}\r\n", chunk.len()).as_bytes(), &chunk, b"\r\n"].concat())
+            let chunk = evaluate_bytes(rest);
+            FaultStep::Send([format!("{:x}\r\n", chunk.len()).as_bytes(), &chunk, b"\r\n"].concat())
         }
-        "last" => Step::Send(b"0\r\n\r\n".to_vec()),
+        "last" => FaultStep::Send(b"0\r\n\r\n".to_vec()),
         "drip" => {
             let (pause, rest) = rest.split_once(' ').unwrap();
-            Step::Drip(duration(pause), bytes(rest))
+            FaultStep::SendSlowly(parse_script_duration(pause), evaluate_bytes(rest))
         }
-        "flood" => Step::Flood(bytes(rest)),
-        "sleep" => Step::Sleep(duration(rest)),
-        "stall" => Step::Stall,
-        "await" => Step::Await,
-        "again" => Step::Again,
-        "close" => Step::Close,
-        "cut" => Step::Cut,
-        "reset" => Step::Reset,
+        "flood" => FaultStep::SendForever(evaluate_bytes(rest)),
+        "sleep" => FaultStep::Sleep(parse_script_duration(rest)),
+        "stall" => FaultStep::WaitForDisconnect,
+        "await" => FaultStep::AwaitRequest,
+        "again" => FaultStep::Restart,
+        "close" => FaultStep::Close,
+        "cut" => FaultStep::CloseAbruptly,
+        "reset" => FaultStep::Reset,
         _ => panic!("no step of a script: {line}"),
     }
 }
 
-fn head(text: &str) -> Vec<u8> {
+fn build_head(text: &str) -> Vec<u8> {
     let mut parts = text.split(" | ");
     let mut head = format!(
         "HTTP/1.1 {} Scripted\r\n",
@@ -131,14 +131,14 @@ fn head(text: &str) -> Vec<u8> {
     )
     .into_bytes();
     for header in parts {
-        head.extend(unescaped(header));
+        head.extend(unescape_bytes(header));
         head.extend(b"\r\n");
     }
     head.extend(b"\r\n");
     head
 }
 
-fn bytes(expression: &str) -> Vec<u8> {
+fn evaluate_bytes(expression: &str) -> Vec<u8> {
     let (word, rest) = expression.split_once(' ').unwrap_or((expression, ""));
     let counted = || {
         let (count, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -150,32 +150,32 @@ fn bytes(expression: &str) -> Vec<u8> {
         )
     };
     match word {
-        "gzip" => gzip(&bytes(rest)),
-        "br" => brotli(&bytes(rest)),
-        "zstd" => zstd::encode_all(&*bytes(rest), 3).unwrap(),
+        "gzip" => compress_gzip(&evaluate_bytes(rest)),
+        "br" => compress_brotli(&evaluate_bytes(rest)),
+        "zstd" => zstd::encode_all(&*evaluate_bytes(rest), 3).unwrap(),
         "zeros" => vec![0; counted().0],
-        "times" => bytes(counted().1).repeat(counted().0),
+        "times" => evaluate_bytes(counted().1).repeat(counted().0),
         "cut" => {
-            let mut whole = bytes(counted().1);
+            let mut whole = evaluate_bytes(counted().1);
             whole.truncate(whole.len() - counted().0);
             whole
         }
         "corrupt" => {
-            let mut whole = bytes(counted().1);
+            let mut whole = evaluate_bytes(counted().1);
             whole[counted().0] ^= 0xff;
             whole
         }
-        _ => unescaped(expression),
+        _ => unescape_bytes(expression),
     }
 }
 
-fn gzip(plain: &[u8]) -> Vec<u8> {
+fn compress_gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
 }
 
-fn brotli(plain: &[u8]) -> Vec<u8> {
+fn compress_brotli(plain: &[u8]) -> Vec<u8> {
     let mut coded = Vec::new();
     let mut encoder = brotli::CompressorWriter::new(&mut coded, 4096, 1, 22);
     encoder.write_all(plain).unwrap();
@@ -183,7 +183,7 @@ fn brotli(plain: &[u8]) -> Vec<u8> {
     coded
 }
 
-fn unescaped(text: &str) -> Vec<u8> {
+fn unescape_bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
