@@ -21,7 +21,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use served::TestApp;
 use tokio_util::sync::CancellationToken;
 

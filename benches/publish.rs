@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use resumen::cache::Cache;
+use resumen::aggregate::Cache;
 use resumen::domain::{JsonData, Outcome, Reading, Snapshot, SourceIdentity, SourceSet, Time};
 use resumen::render::{RenderMode, render_summary};
 

@@ -105,26 +105,21 @@
 //! - What a reading belongs to is one value, [`domain::Identity`], a digest of a source's name and filters; restarts,
 //!   reloads and flights that land late all ask it and nothing else.
 
+pub mod aggregate;
+pub mod api;
 pub mod app;
-pub mod cache;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod derive;
 pub mod domain;
 pub mod extract;
 pub mod fetch;
-pub mod fleet;
-pub mod flight;
-pub mod http;
-pub mod live;
-mod priority;
-pub mod refresh;
+pub mod metrics;
+pub mod panel;
+pub mod process;
 pub mod render;
-pub mod save;
-pub mod share;
-pub mod shutdown;
+pub mod replicas;
+pub mod server;
 pub mod simulator;
 pub mod store;
-pub mod supervise;
 pub mod telemetry;
+pub mod text;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Code, Failure, JsonData, Name};
 use resumen::extract::{Extractor, Filter, MAX_DEPTH, find_excess_depth};
 use serde_json::Value;

@@ -2,11 +2,11 @@
 //!
 //! Imports everything below. Does not parse arguments.
 
-mod engine;
-mod landing;
+mod core;
 mod reload;
-mod service;
+mod server;
 
-pub use engine::{AppCore, CoreDeps};
+pub use core::{AppCore, CoreDeps};
 pub use reload::ConfigReloader;
-pub use service::{AppService, ServiceOptions, build_flight_runtime};
+pub use server::{AppService, ServiceOptions};
+

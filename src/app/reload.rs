@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
-use crate::http::ProcessMetrics;
+use crate::api::ProcessMetrics;
 
-use super::AppCore;
+use super::core::AppCore;
 
 /// Gives another configuration to a running service. Cheap to clone.
 #[derive(Clone)]

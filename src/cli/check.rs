@@ -9,11 +9,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::arguments::{CheckArguments, CheckFormat};
-use super::calls::{self, CallEstimate};
-use super::configuration::ConfigLocation;
-use super::console::{self, CommandError};
-use super::probe::{self, ProviderProbe};
-use super::table::Terminal;
+use super::call_estimate;
+use super::call_estimate::CallEstimate;
+use super::load_config::ConfigLocation;
+use super::terminal;
+use super::terminal::CommandError;
+use super::live_check;
+use super::live_check::ProviderProbe;
+use super::once_table::Terminal;
 use crate::config::{Config, ConfigError, ConfigProblem, format_duration};
 use crate::domain::{Name, Provider, Schedule, Source, SourceKind};
 
@@ -25,8 +28,8 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> 
             let config = origin.require_config()?;
             let probes = probe_if_requested(arguments, &config)?;
             let canvas = Terminal::from_stream(&std::io::stdout());
-            console::print_stdout(
-                format_text(&config, canvas.has_colour) + &probe::format_probes(&probes, canvas),
+            terminal::print_stdout(
+                format_text(&config, canvas.has_colour) + &live_check::format_probes(&probes, canvas),
             )?;
             Ok(probes_exit_code(&probes))
         }
@@ -38,9 +41,9 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> 
             let file = origin.path.display().to_string();
             let mut findings = build_findings(&file, &loaded);
             if arguments.live && loaded.is_ok() {
-                findings["live"] = probe::probes_json(&probes);
+                findings["live"] = live_check::probes_json(&probes);
             }
-            console::print_stdout(format!("{findings:#}\n"))?;
+            terminal::print_stdout(format!("{findings:#}\n"))?;
             Ok(if loaded.is_ok() {
                 probes_exit_code(&probes)
             } else {
@@ -56,14 +59,14 @@ fn probe_if_requested(
     config: &Config,
 ) -> anyhow::Result<Vec<ProviderProbe>> {
     if arguments.live {
-        probe::probe_all(config)
+        live_check::probe_all(config)
     } else {
         Ok(Vec::new())
     }
 }
 
 fn probes_exit_code(probes: &[ProviderProbe]) -> ExitCode {
-    if probe::all_succeeded(probes) {
+    if live_check::all_succeeded(probes) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -170,11 +173,11 @@ fn call_rows(config: &Config) -> Vec<Vec<String>> {
         for (rank, provider) in source.providers().iter().enumerate() {
             row(
                 format!("{}, {}", source.name, provider.name),
-                calls::estimate_provider_calls(pace, rank),
+                call_estimate::estimate_provider_calls(pace, rank),
             );
         }
     }
-    for origin in calls::estimate_origin_calls(iter_sources(config)) {
+    for origin in call_estimate::estimate_origin_calls(iter_sources(config)) {
         row(format!("{} in all", origin.origin), origin.calls);
     }
     rows
@@ -212,8 +215,8 @@ fn build_findings(file: &str, loaded: &Result<Config, ConfigError>) -> Value {
         "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
     });
     if let Ok(config) = loaded {
-        let origins = calls::estimate_origin_calls(iter_sources(config));
-        let origin = |one: &calls::OriginCalls| json!({"origin": one.origin, "calls_per_day": calls_json(one.calls)});
+        let origins = call_estimate::estimate_origin_calls(iter_sources(config));
+        let origin = |one: &call_estimate::OriginCalls| json!({"origin": one.origin, "calls_per_day": calls_json(one.calls)});
         findings["sources"] = iter_sources(config).map(source_json).collect();
         findings["origins"] = origins.iter().map(origin).collect();
     }
@@ -252,7 +255,7 @@ fn source_json(source: &Source) -> Value {
             value["hedge_after_s"] = pace.hedge_after.map(seconds).into();
             let provider = |(rank, one): (usize, &Provider)| {
                 let origin = one.request.url.origin().ascii_serialization();
-                let calls = calls_json(calls::estimate_provider_calls(pace, rank));
+                let calls = calls_json(call_estimate::estimate_provider_calls(pace, rank));
                 json!({"name": one.name.as_str(), "origin": origin, "calls_per_day": calls})
             };
             value["providers"] = providers.iter().enumerate().map(provider).collect();

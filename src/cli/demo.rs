@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::DemoArguments;
-use super::console::{self, CommandError};
+use super::terminal;
+use super::terminal::CommandError;
 use super::serve;
-use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::shutdown::ProcessSignals;
+use crate::process::Clock;
+use crate::config;
+use crate::config::Config;
+use crate::process::ProcessSignals;
 use crate::simulator;
 
 /// What is served: a file like any other, but for the address of the providers.
@@ -26,7 +28,7 @@ const SIMULATOR_ADDRESS: &str = "127.0.0.1:8081";
 /// Serves the demonstration until a signal.
 pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let mask = console::init_logging(clock, None)?;
+    let mask = terminal::init_logging(clock, None)?;
     let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("failed to listen for the simulator")?;
     let mut config = parse_demo_config(&providers)?;
@@ -41,7 +43,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     let runtime = serve::service_runtime(&service)?;
     let stop = CancellationToken::new();
     spawn_simulator(&runtime, providers, clock, &stop)?;
-    console::print_stdout(format_welcome(&format!("http://{}", service.address())))?;
+    terminal::print_stdout(format_welcome(&format!("http://{}", service.address())))?;
     runtime.block_on(signals.drain.cancelled());
     service.stop(&signals.force_stop);
     stop.cancel();
@@ -73,7 +75,7 @@ fn parse_demo_config(providers: &TcpListener) -> Result<Config, CommandError> {
     let parsed = config::parse(
         Path::new("config/demo.toml"),
         text.as_bytes(),
-        &console::read_env_var,
+        &terminal::read_env_var,
     );
     parsed.map_err(|report| CommandError::Usage(report.render_text(false)))
 }

@@ -16,7 +16,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::{Position, Url};
 
 use super::arguments::HealthcheckArguments;
-use super::console::{self, CommandError};
+use super::terminal;
+use super::terminal::CommandError;
 
 /// The total: a service that needs longer is not healthy.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,10 +36,10 @@ pub(super) fn run(arguments: &HealthcheckArguments) -> Result<ExitCode, CommandE
         &url[Position::BeforeHost..Position::AfterPort],
         url.path()
     );
-    let asked = console::build_small_runtime()?
+    let asked = terminal::build_small_runtime()?
         .block_on(async { tokio::time::timeout(TOTAL_TIMEOUT, check_health(&url)).await });
     match asked {
-        Ok(Ok(())) => console::print_stdout(format!("ok: {shown}\n"))?,
+        Ok(Ok(())) => terminal::print_stdout(format!("ok: {shown}\n"))?,
         Ok(Err(error)) => return Err(error.context(format!("{shown} is not healthy")).into()),
         Err(_) => {
             return Err(anyhow::anyhow!(

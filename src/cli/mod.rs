@@ -5,29 +5,30 @@
 //! configuration.
 
 mod arguments;
-mod beside;
-mod calls;
+mod call_estimate;
 mod check;
-mod configuration;
-mod console;
+mod columns;
+mod config_watch;
 mod demo;
+mod generate;
 mod healthcheck;
-mod manual;
+mod live_check;
+mod load_config;
 mod once;
-mod probe;
-mod reload;
+mod once_table;
+mod reload_task;
 mod serve;
 mod simulate;
-mod table;
-mod text;
-mod watch;
+mod terminal;
+mod wrap;
+
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::{CliArguments, CliCommand};
-use console::CommandError;
+use self::arguments::{CliArguments, CliCommand};
+use self::terminal::CommandError;
 
 /// Runs the command that the process was started with, to its exit code.
 pub fn main() -> ExitCode {
@@ -49,8 +50,8 @@ fn dispatch_command(arguments: CliArguments) -> Result<ExitCode, CommandError> {
         CliCommand::Once(arguments) => once::run(&arguments),
         CliCommand::Simulate(arguments) => simulate::run(&arguments),
         CliCommand::Healthcheck(arguments) => healthcheck::run(&arguments),
-        CliCommand::Completions { shell } => manual::print_completions(shell),
-        CliCommand::Man => manual::print_man_page(),
+        CliCommand::Completions { shell } => generate::print_completions(shell),
+        CliCommand::Man => generate::print_man_page(),
         CliCommand::Check(arguments) => check::run(&arguments),
     }
 }

@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::{OnceArguments, OnceFormat};
-use super::configuration::ConfigLocation;
-use super::console::{self, CommandError};
-use super::table::{HIDDEN_FAILURES_KEY, Terminal};
+use super::load_config::ConfigLocation;
+use super::terminal;
+use super::terminal::CommandError;
+use super::once_table::{HIDDEN_FAILURES_KEY, Terminal};
 use crate::app::{AppCore, CoreDeps};
-use crate::cache::Cache;
-use crate::clock::Clock;
+use crate::aggregate::Cache;
+use crate::process::Clock;
 use crate::config::Config;
 use crate::domain::{Name, Snapshot, SourceSet};
 use crate::extract::Extractor;
@@ -30,17 +31,17 @@ use crate::store::StateFile;
 pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
     // The answer tells every failure by itself.
-    let mask = console::init_logging(clock, Some("error"))?;
+    let mask = terminal::init_logging(clock, Some("error"))?;
     let config = ConfigLocation::find(&arguments.configuration, None).require_config()?;
     mask.replace_secrets(config.secrets.clone());
     let timeout = arguments.timeout.unwrap_or(config.server.default_timeout);
-    let runtime = console::build_small_runtime()?;
+    let runtime = terminal::build_small_runtime()?;
     let fetch = HttpFetch::new(clock, config.secrets.clone());
     let answer = runtime.block_on(run_live_request(fetch, &config, clock, timeout));
     // A name lookup cannot be cancelled; nobody waits for it any more.
     runtime.shutdown_background();
     let (answer, snapshot) = answer?;
-    console::print_stdout(match arguments.format.unwrap_or_else(default_format) {
+    terminal::print_stdout(match arguments.format.unwrap_or_else(default_format) {
         OnceFormat::Json => [&answer.body[..], b"\n"].concat(),
         OnceFormat::Table => {
             format_table(&answer, &snapshot, &load_previous_snapshot(&config, clock))?.into_bytes()
@@ -110,7 +111,7 @@ async fn show_progress(cache: &Cache) -> std::convert::Infallible {
     let mut changes = cache.subscribe();
     loop {
         let line = progress_line(&cache.snapshot());
-        let room = console::terminal_width(&io::stderr())
+        let room = terminal::terminal_width(&io::stderr())
             .unwrap_or(80)
             .saturating_sub(1);
         let line: String = line.chars().take(room).collect();

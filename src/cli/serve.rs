@@ -9,15 +9,17 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::arguments::{REVISION, ServeArguments};
-use super::configuration::{self, ConfigLocation};
-use super::console::{self, CommandError};
-use super::reload;
+use super::load_config;
+use super::load_config::ConfigLocation;
+use super::terminal;
+use super::terminal::CommandError;
+use super::reload_task;
 use crate::app::{AppService, ServiceOptions};
-use crate::clock::Clock;
+use crate::process::Clock;
 use crate::config::{Config, format_duration};
 use crate::domain::{Name, Schedule, Source};
-use crate::http::HttpListener;
-use crate::shutdown::ProcessSignals;
+use crate::server::HttpListener;
+use crate::process::ProcessSignals;
 
 /// More sources than this are not listed one by one at the start.
 const MAX_LOGGED_SOURCES: usize = 30;
@@ -25,7 +27,7 @@ const MAX_LOGGED_SOURCES: usize = 30;
 /// Serves the configuration that was named.
 pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let mask = console::init_logging(clock, None)?;
+    let mask = terminal::init_logging(clock, None)?;
     // Before any thread begins.
     let socket = inherit_listener()?;
     // Before anything that takes time, so that no signal finds nobody home.
@@ -44,7 +46,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
         Ok,
     )?;
     let service = start_service(&config, listener, clock)?;
-    service_runtime(&service)?.block_on(reload::reload_until_drain(
+    service_runtime(&service)?.block_on(reload_task::reload_until_drain(
         &signals, &service, origin, mask, config,
     ));
     service.stop(&signals.force_stop);
@@ -85,7 +87,7 @@ pub(super) fn start_service(
     listener: HttpListener,
     clock: Clock,
 ) -> anyhow::Result<AppService> {
-    configuration::log_warnings(config);
+    load_config::log_warnings(config);
     log_startup(config);
     AppService::start(
         config,

@@ -6,16 +6,17 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use super::arguments::SimulateArguments;
-use super::console::{self, CommandError};
-use crate::clock::Clock;
-use crate::shutdown::ProcessSignals;
+use super::terminal;
+use super::terminal::CommandError;
+use crate::process::Clock;
+use crate::process::ProcessSignals;
 use crate::simulator;
 
 /// Serves until a signal.
 pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let _mask = console::init_logging(clock, None)?;
-    console::build_small_runtime()?.block_on(serve_providers(arguments, clock))?;
+    let _mask = terminal::init_logging(clock, None)?;
+    terminal::build_small_runtime()?.block_on(serve_providers(arguments, clock))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -31,7 +32,7 @@ async fn serve_providers(arguments: &SimulateArguments, clock: Clock) -> anyhow:
             .local_addr()
             .context("failed to read the address")?
     );
-    console::print_stdout(format!(
+    terminal::print_stdout(format!(
         "simulated providers on {base}\n\n  \
          curl {base}/                            what there is, and every fault\n  \
          curl {base}/btc                         a moving value\n  \

@@ -9,8 +9,8 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use crate::domain::SecretSet;
 
-use super::footprint::FileFingerprints;
-use super::place::LineIndex;
+use super::fingerprint::FileFingerprints;
+use super::span::LineIndex;
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +226,7 @@ fn pluralize(number: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::problems::ProblemCollector;
+    use super::super::config_problems::ProblemCollector;
 
     fn render_problem(text: &str, span: Range<usize>, secret: &str) -> String {
         let mut problems = ProblemCollector::default();

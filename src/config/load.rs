@@ -8,13 +8,15 @@ use toml::de::DeTable;
 use crate::domain::SecretSet;
 use crate::extract::FilterCache;
 
-use super::context::ConfigLoader;
+use super::loader::ConfigLoader;
 use super::diagnostics::{ConfigError, Severity};
-use super::place::LineIndex;
-use super::problems::ProblemCollector;
-use super::section::quote;
+use super::span::LineIndex;
+use super::config_problems::ProblemCollector;
+use super::table_reader::quote;
 use super::validate::{ValidatedConfig, validate_config};
-use super::{Config, FileFingerprints, files, raw};
+use crate::config::Config;
+use super::{files, raw_config};
+use super::fingerprint::FileFingerprints;
 
 /// The most bytes that a configuration may have.
 pub(super) const MAX_CONFIG_BYTES: u64 = 8 << 20;
@@ -97,7 +99,7 @@ pub fn parse(
 fn read_and_validate(text: &str, cx: &mut ConfigLoader<'_>) -> ValidatedConfig {
     let (tree, errors) = DeTable::parse_recoverable(text);
     report_syntax_errors(text, &errors, &mut cx.problems);
-    let raw = raw::read_config(tree.get_ref(), cx);
+    let raw = raw_config::read_config(tree.get_ref(), cx);
     // All at once, since there may be many and each takes a while.
     cx.filters = FilterCache::compile_all(raw.filter_texts().map(|text| text.value.as_str()));
     validate_config(&raw, cx)

@@ -7,20 +7,30 @@
 //!
 //! Imports `domain` and `extract`. It never opens a socket.
 
-mod context;
+mod config_problems;
 mod diagnostics;
 mod expand;
 mod files;
-mod footprint;
+mod fingerprint;
 mod load;
-mod place;
-mod problems;
-mod raw;
-mod restart;
+mod loader;
+mod raw_config;
+mod restart_keys;
 mod secrets;
-mod section;
+mod span;
+mod table_reader;
 mod units;
 mod validate;
+
+pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
+pub use fingerprint::FileFingerprints;
+pub use load::{find_path, load, parse};
+pub use units::format_duration;
+pub use validate::parse_listen;
+pub(crate) use config_problems::ProblemCollector;
+pub(crate) use loader::ConfigLoader;
+pub(crate) use raw_config::{RawConfig, RawDerived, RawProvider, RawRequest, RawServer, RawSource, RawStore, RawTiming, expected_section};
+pub(crate) use table_reader::{SpannedStr, SpannedValue, closest_match, quote};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,11 +40,6 @@ use std::time::Duration;
 use crate::domain::{SecretSet, Source};
 use crate::extract::FilterCache;
 
-pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
-pub use footprint::FileFingerprints;
-pub use load::{find_path, load, parse};
-pub use units::format_duration;
-pub use validate::parse_listen;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Code, Time};
+use super::code::Code;
+use super::timestamp::Time;
 
 /// A stable code and a clear message: what happened, in which phase, against which limit, what to do. The message
 /// holds no URL, no header value, and at most 120 escaped characters of a body.

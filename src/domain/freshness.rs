@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Time;
+use super::timestamp::Time;
 
 /// Whether a reading may be used, and how gladly. Ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

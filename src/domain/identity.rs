@@ -4,7 +4,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::Source;
+use super::source::Source;
 
 /// A digest of a source's name and `extract` texts, of a derived source's inputs too. A reading belongs to whoever has
 /// the same: restarts, reloads and replicas keep or take it by this and by nothing else. Shown as 32 hex digits.

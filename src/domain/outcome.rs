@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Failure, Name, Reading, SourceIdentity, Time};
+use super::failure::Failure;
+use super::identity::SourceIdentity;
+use super::name::Name;
+use super::reading::Reading;
+use super::timestamp::Time;
 
 /// The end of one attempt at one source.
 #[derive(Debug, Clone, PartialEq, Eq)]

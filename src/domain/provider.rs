@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::Name;
+use super::name::Name;
 
 /// A provider: what to ask it, and how to read its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

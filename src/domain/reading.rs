@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Name, Time};
+use super::name::Name;
+use super::timestamp::Time;
 
 /// One JSON value as compact text, digits and order of members kept as the provider gave them. Whoever makes one has
 /// checked it against RFC 8259 and the depth limit; cheap to clone.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Schedule, Time};
+use super::source::Schedule;
+use super::timestamp::Time;
 
 /// The first pause after a failure; it doubles with each further one.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(5);

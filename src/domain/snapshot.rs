@@ -4,10 +4,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{
-    Code, DerivedComputation, Freshness, HealthChanges, JsonData, Name, Outcome, Source,
-    SourceIdentity, SourceRecord, SourceSet, SourceState, Time,
-};
+use super::code::Code;
+use super::freshness::Freshness;
+use super::identity::SourceIdentity;
+use super::name::Name;
+use super::outcome::Outcome;
+use super::reading::JsonData;
+use super::saved_state::SourceRecord;
+use super::source::Source;
+use super::source_set::SourceSet;
+use super::source_state::{DerivedComputation, HealthChanges, SourceState};
+use super::timestamp::Time;
 
 /// What is known of every source. Cheap to clone; a merge copies one pointer per source.
 #[derive(Debug, Clone)]

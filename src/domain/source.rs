@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FreshnessPolicy, Name, Provider};
+use super::freshness::FreshnessPolicy;
+use super::name::Name;
+use super::provider::Provider;
 
 /// A source as the configuration defines it: what dashboards read.
 #[derive(Debug, Clone, PartialEq, Eq)]

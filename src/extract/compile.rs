@@ -10,7 +10,7 @@ use jaq_core::load::{Arena, File, Loader};
 
 use super::filter::{Filter, FilterError, FilterProgram};
 use super::threads::run_on_deep_stack;
-use super::{library, rewrite};
+use super::{instrument, library};
 
 /// The most levels of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
@@ -80,7 +80,7 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
     let term = parse_term(text)?;
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
-    let body = rewrite::instrument_tail(term);
+    let body = instrument::instrument_tail(term);
     let (defs, funs) = library::reachable_library(&body);
     let root = Def {
         name: &*name,

@@ -14,15 +14,16 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
-use super::complaint::ExtractError;
+use super::error::ExtractError;
 use super::filter::{Filter, FilterError};
 use super::filters::FilterCache;
 use super::json;
-use super::room::EvaluationBudget;
+use super::budget::EvaluationBudget;
 use super::threads::{EvaluationThreads, Reuse};
-use super::watch::CancelFlag;
-use crate::clock::Deadline;
-use crate::domain::{Code, Failure, JsonData, Name, Redactor, SecretSet, format_duration};
+use super::limits::CancelFlag;
+use crate::process::Deadline;
+use crate::domain::{Code, Failure, JsonData, Name, Redactor, SecretSet};
+use crate::text::format_duration;
 
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
 pub(super) const MAX_INLINE_BYTES: usize = 32 << 10;
@@ -236,7 +237,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::process::Clock;
 
     /// Compares two values of 2^26 leaves in one step of jaq, which nobody can stop.
     const UNINTERRUPTIBLE_FILTER: &str =

@@ -8,14 +8,11 @@ use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
 use super::compile::compile_program;
-use super::complaint::ExtractError;
+use super::error::ExtractError;
 use super::depth::MAX_DEPTH;
-use super::natives::format_error;
+use super::builtins::format_error;
 use super::reader::read_json;
-use super::watch::{
-    CancelFlag, EvaluationAbort, EvaluationContext, EvaluationLimits, LimitedData,
-    MAX_EVALUATION_BYTES, catch_abort,
-};
+use super::limits::{CancelFlag, EvaluationAbort, EvaluationContext, EvaluationLimits, LimitedData, MAX_EVALUATION_BYTES, catch_abort};
 use super::writer::{JsonWriteError, write_json};
 use crate::domain::Code;
 

@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use super::{Filter, FilterError};
+use super::filter::{Filter, FilterError};
 
 /// From this many texts on they are compiled on as many threads as there are processors.
 const MIN_PARALLEL_TEXTS: usize = 64;

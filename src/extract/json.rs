@@ -4,7 +4,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::complaint::ExtractError;
+use super::error::ExtractError;
 use super::depth::{MAX_DEPTH, find_excess_depth};
 use crate::domain::Code;
 

@@ -10,9 +10,9 @@ use jaq_core::load;
 use jaq_core::load::parse::{Def, Term};
 use jaq_core::native::Fun;
 
-use super::reach::CallGraph;
-use super::watch::LimitedData;
-use super::{natives, regexes, rewrite};
+use super::dependencies::CallGraph;
+use super::limits::LimitedData;
+use super::{builtins, instrument, regexes};
 
 /// Native functions of jaq that are allowed, by name.
 #[rustfmt::skip]
@@ -84,7 +84,7 @@ fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = 
         jaq.filter(move |(name, ..)| wanted(local_name(name)) && ALLOWED_NATIVES.contains(name));
     let jaq = jaq.map(|(name, args, run)| (local_name(name), args, run));
     jaq.chain(
-        natives::native_functions()
+        builtins::native_functions()
             .into_iter()
             .chain(regexes::regex_functions())
             .filter(move |(name, ..)| wanted(name)),
@@ -138,14 +138,14 @@ fn load_definitions() -> Vec<Def<&'static str>> {
         .collect();
     all.append(&mut ours);
     all.into_iter()
-        .map(rewrite::instrument_definition)
+        .map(instrument::instrument_definition)
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::Filter;
+    use super::super::filter::Filter;
 
     #[test]
     fn listed_names_exist() {

@@ -11,27 +11,28 @@
 //! Bounded are: time, by the deadline, as far as a single step of jaq ends; memory, by what an evaluation piles up in
 //! all (64 MiB and 64 times the body), as far as a single step takes no more than a small multiple of its operands; levels of nesting.
 
+mod budget;
+mod builtins;
 mod compile;
-mod complaint;
+mod dependencies;
 mod depth;
+mod error;
 mod extractor;
 mod filter;
 mod filters;
+mod instrument;
 mod json;
 mod library;
-mod natives;
-mod reach;
+mod limits;
 mod reader;
 mod regexes;
-mod rewrite;
-mod room;
 #[cfg(test)]
 mod tests;
 mod threads;
-mod watch;
 mod writer;
 
 pub use depth::{MAX_DEPTH, find_excess_depth};
 pub use extractor::Extractor;
 pub use filter::{Filter, FilterError};
 pub use filters::FilterCache;
+

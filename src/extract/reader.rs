@@ -13,7 +13,7 @@ pub(super) const MAX_EXACT_INTEGER: u64 = 1 << 53;
 /// Whole numbers with more digits are carried as text: reading them takes time that grows with their square.
 const MAX_INTEGER_DIGITS: usize = 40;
 
-/// Reads `json`, which must have passed [`super::json::check`]; of several members of one name the last one counts.
+/// Reads `json`, which must have passed [`crate::extract::check`]; of several members of one name the last one counts.
 /// Strings share the text's memory. What is no character (half a surrogate pair) becomes U+FFFD.
 pub(super) fn read_json(json: &Bytes) -> Val {
     JsonReader { json, position: 0 }.read_value()
@@ -171,8 +171,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::extract::json::check_json;
-    use crate::extract::writer::write_json;
+    use super::super::json::check_json;
+    use super::super::writer::write_json;
 
     fn round_trip(json: &str) -> String {
         check_json(json.as_bytes()).unwrap();

@@ -9,8 +9,8 @@ use jaq_json::{Error, Val, ValR};
 use jaq_std::ValT as _;
 use regex_bites::bytes::{Captures, Regex, RegexBuilder};
 
-use super::natives::SUBSTRING_BYTES;
-use super::watch::{EvaluationLimits, LimitedData};
+use super::builtins::SUBSTRING_BYTES;
+use super::limits::{EvaluationLimits, LimitedData};
 
 /// What a group of a match takes, in bytes: an object of four members.
 const GROUP_BYTES: usize = 640;

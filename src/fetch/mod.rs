@@ -13,33 +13,34 @@
 //! (`lookup`, `guard`, `eyeballs`, `paced`, `proxy`, `tls`), `link` (one connection), `head`, `body`. `retry_after`, `guard` and
 //! `text` are pure.
 
-mod body;
-mod connect;
-mod eyeballs;
-mod guard;
-mod head;
-mod http;
-mod link;
-mod lookup;
-mod paced;
-mod phase;
+mod connector;
+mod deadline;
+mod happy_eyeballs;
+mod http_fetch;
+mod ip_policy;
 mod pool;
 mod proxy;
+mod quoted;
 mod request;
+mod resolver;
+mod response_body;
+mod response_head;
 mod retry_after;
-mod text;
+mod throttle;
 mod tls;
+mod upstream_connection;
+
+pub use http_fetch::HttpFetch;
+pub use resolver::ResolveFn;
+pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::Deadline;
+use crate::process::Deadline;
 use crate::domain::{Failure, Provider};
 
-pub use http::HttpFetch;
-pub use lookup::ResolveFn;
-pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
 
 /// A body, decoded, within the provider's `max_body`, not yet looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]

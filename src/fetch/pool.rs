@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::domain::ProviderRequest;
 
-use super::link::ProviderConnection;
+use super::upstream_connection::ProviderConnection;
 
 /// At rest for longer than this, a connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);

@@ -11,8 +11,9 @@ use url::Url;
 
 use crate::domain::{Code, Failure};
 
-use super::link::{self, MAX_HEAD_BYTES};
-use super::paced::ThrottledStream;
+use super::upstream_connection;
+use super::upstream_connection::MAX_HEAD_BYTES;
+use super::throttle::ThrottledStream;
 use super::request::basic_credentials;
 
 /// The `Proxy-Authorization` of a proxy's URL, if it has a user.
@@ -33,7 +34,7 @@ pub(super) async fn open_tunnel(
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
         .map_err(|_| connect_failure("the proxy broke off the connection"))?;
-    let answer = link::drive_until_ready(sender.send_request(request), |cx| {
+    let answer = upstream_connection::drive_until_ready(sender.send_request(request), |cx| {
         connection.poll_without_shutdown(cx).is_ready()
     })
     .await;

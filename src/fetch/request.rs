@@ -12,9 +12,10 @@ use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use crate::domain::{self, Code, Failure};
+use crate::domain;
+use crate::domain::{Code, Failure};
 
-use super::connect::ConnectTarget;
+use super::connector::ConnectTarget;
 use super::proxy;
 
 const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));

@@ -17,7 +17,7 @@ use url::Host;
 
 use crate::domain::{Code, Failure};
 
-use super::paced::ThrottledStream;
+use super::throttle::ThrottledStream;
 
 /// Sets of authorities kept at most.
 const MAX_CLIENT_CONFIGS: usize = 64;

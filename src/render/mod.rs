@@ -2,16 +2,17 @@
 //!
 //! Imports `domain`. The only owner of the wire names. Does no I/O.
 
-mod body;
-mod forms;
-mod headers;
-mod note;
+mod cache_headers;
+mod compressed;
+mod json_text;
+mod live_note;
 mod rendering;
-mod text;
+mod summary_body;
 mod version;
 
-pub use forms::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
-pub use note::{LiveSourceResult, ReadingOrigin};
+pub use compressed::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
+pub use json_text::format_rfc3339;
+pub use live_note::{LiveSourceResult, ReadingOrigin};
 pub use rendering::{RenderMode, Rendering, render_summary};
-pub use text::{format_rfc3339, write_json_string};
 pub use version::SummaryVersion;
+

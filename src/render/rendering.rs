@@ -6,12 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::domain::{Code, Freshness, ShownFailure, Snapshot, Time, format_duration};
+use crate::domain::{Code, Freshness, ShownFailure, Snapshot, Time};
+use crate::text::format_duration;
 
-use super::body::{self, SummaryHeader, SummaryRow};
-use super::forms::EncodedBodies;
-use super::note::{LiveSourceResult, ReadingOrigin};
-use super::{SummaryVersion, headers, version};
+use super::summary_body;
+use super::summary_body::{SummaryHeader, SummaryRow};
+use super::compressed::EncodedBodies;
+use super::live_note::{LiveSourceResult, ReadingOrigin};
+use super::{cache_headers, version};
+use super::version::SummaryVersion;
 
 /// How long a rendering may be served. Ages are written as of its end, so they are never understated, and at most this
 /// much overstated; the contract allows 25 ms.
@@ -104,17 +107,17 @@ pub fn render_summary(
         is_complete: complete,
     };
     Rendering {
-        body: body::write_summary(&head, mode, &rows).into(),
+        body: summary_body::write_summary(&head, mode, &rows).into(),
         version,
         generated_at: as_of,
         valid_until: as_of,
         unchanged_until: changes_after,
         is_complete: complete,
         is_all_ok: rows.iter().all(|row| row.view.reading.is_some()),
-        etag: headers::etag(version),
-        cache_status: headers::cache_status(mode, &rows),
-        cdn_cache_control: headers::cdn_cache_control(mode, snapshot, selection, &rows, as_of),
-        server_timing: headers::server_timing(mode, &rows),
+        etag: cache_headers::etag(version),
+        cache_status: cache_headers::cache_status(mode, &rows),
+        cdn_cache_control: cache_headers::cdn_cache_control(mode, snapshot, selection, &rows, as_of),
+        server_timing: cache_headers::server_timing(mode, &rows),
         encoded_bodies: EncodedBodies::default(),
     }
 }

@@ -4,10 +4,11 @@
 //! Imports `clock` and `domain` (the time). It shares nothing with the service that asks it, so that `demo` exercises real sockets, and it
 //! keeps no state: an answer is a function of the time and of the query.
 
-mod answer;
+mod fault_script;
 mod faults;
-mod script;
-mod server;
-mod values;
+mod moving_values;
+mod simulated_answer;
+mod simulator_server;
 
-pub use server::serve;
+pub use simulator_server::serve;
+

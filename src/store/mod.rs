@@ -5,15 +5,13 @@
 //! the cell: what it gives back is merged in, newest wins, and a store that fails never fails a request. URLs, headers
 //! and secrets are not part of what is kept.
 
-mod file;
-mod format;
-mod redis;
-pub mod shared;
-mod wire;
+mod dto;
+mod file_format;
+mod state_file;
 
-pub use file::{LoadedState, StateFile, StateFileError};
-pub use format::{StateFormatError, decode_state_file, encode_state_file};
-pub use redis::RedisStore;
+pub use file_format::{StateFormatError, decode_state_file, encode_state_file};
+pub use state_file::{StateFile, StateFileError};
+pub(crate) use dto::SourceRecordDto;
 
 use crate::domain::{ClockTimestamps, SourceRecord};
 

@@ -4,21 +4,22 @@
 //! Whatever writes a line, a panic included, writes it through [`Mask`]: a secret cannot get into a log even if the
 //! code that logged it forgot to hide it. Spans are not used and not shown; an event says everything by itself.
 
-mod line;
-mod mask;
+mod format;
 mod panics;
+mod redact;
 mod settings;
+
+pub use redact::LogRedactor;
+pub use settings::{LogFormat, LogSettings};
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::{self, MakeWriter, time::FormatTime};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-pub use mask::LogRedactor;
-pub use settings::{LogFormat, LogSettings, LogSettingsError};
 
-use crate::clock::Clock;
-use line::{LogTimer, TextFormat};
+use crate::process::Clock;
+use self::format::{LogTimer, TextFormat};
 
 /// Sends the events of the whole process to standard error, and every panic with them. The [`Mask`] takes the secrets
 /// as soon as they are known. A second call changes nothing but gives a mask of no effect.

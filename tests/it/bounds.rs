@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Name, SecretSet};
 use resumen::fetch::{Fetch as _, HttpFetch};
 use tokio::runtime::{Handle, Runtime};

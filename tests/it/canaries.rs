@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::SecretSet;
 use resumen::telemetry::{LogSettings, install};
 use rustix::process::Signal;

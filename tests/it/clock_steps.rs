@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use rustix::process::Signal;
 use serde_json::Value;
 

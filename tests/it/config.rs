@@ -6,7 +6,8 @@ mod strange;
 
 use std::path::{Path, PathBuf};
 
-use resumen::config::{self, Config, ConfigError};
+use resumen::config;
+use resumen::config::{Config, ConfigError};
 
 /// The environment of every file here. No message may show a value of it.
 fn test_environment(name: &str) -> Option<String> {

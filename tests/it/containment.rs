@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use resumen::app::{AppCore, CoreDeps};
-use resumen::cache::Cache;
-use resumen::clock::Clock;
+use resumen::aggregate::Cache;
+use resumen::process::Clock;
 use resumen::domain::{Snapshot, Source, SourceSet};
 use resumen::extract::Extractor;
-use resumen::flight::{Flights, PreparedSource};
-use resumen::refresh::{LivenessBeat, Refresher};
+use resumen::aggregate::{Flights, PreparedSource};
+use resumen::aggregate::{LivenessBeat, Refresher};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::sleep;

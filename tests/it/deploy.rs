@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use resumen::config::{self, Config};
+use resumen::config;
+use resumen::config::Config;
 use yaml_rust2::{Yaml, YamlLoader};
 
 const COMPOSE: &str = "docker-compose.yml";

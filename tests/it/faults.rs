@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::config::Config;
 use resumen::domain::{FreshnessPolicy, Name, Schedule, SecretSet, Source, SourceKind};
 use resumen::fetch::{HttpFetch, ResolveFn};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Provider, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload, ResolveFn};
 use tokio::task::JoinSet;

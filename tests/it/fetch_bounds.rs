@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Code, SecretSet};
 use resumen::fetch::{Fetch, HttpFetch};
 use tokio::sync::Semaphore;

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Code, Failure, SecretSet};
 use resumen::fetch::{Fetch, HttpFetch};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Code, EgressProxy, Provider, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use tokio::io::copy_bidirectional;

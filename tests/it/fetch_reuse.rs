@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Code, Provider, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use tokio::task::JoinSet;

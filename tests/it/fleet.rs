@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 
 use crate::program::http_get;
 use crate::support::crowd::PollingClients;

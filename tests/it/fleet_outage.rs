@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use rustix::process::Signal;
 
 use crate::fleet::shared_source_config;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Code, Schedule, Source, Time};
-use resumen::fleet::ReplicaMode;
+use resumen::replicas::ReplicaMode;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::domain::{
-    Code, DerivedComputation, Failure, Freshness, FreshnessPolicy, JsonData, Outcome, Provider,
-    ProviderAttempt, ProviderAttemptResult, Reading, Schedule, Snapshot, Source, SourceIdentity,
-    SourceKind, SourceSet, Time,
-};
+use resumen::domain::{Code, DerivedComputation, Failure, Freshness, FreshnessPolicy, JsonData, Outcome, Provider, ProviderAttempt, ProviderAttemptResult, Reading, Schedule, Snapshot, Source, SourceIdentity, SourceKind, SourceSet, Time};
 
 use crate::support::scripted::{self, test_name};
 

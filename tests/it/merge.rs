@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use resumen::domain::{
-    Code, Failure, Freshness, JsonData, Outcome, Reading, Snapshot, Source, SourceIdentity,
-    SourceSet, SourceState, Time,
-};
+use resumen::domain::{Code, Failure, Freshness, JsonData, Outcome, Reading, Snapshot, Source, SourceIdentity, SourceSet, SourceState, Time};
 
 use crate::support::scripted::{self, test_name};
 

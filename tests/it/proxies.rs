@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use tempfile::TempDir;
 
 use crate::http::corpus;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use rustix::process::Signal;
 
 use crate::program::http_get;

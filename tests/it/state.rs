@@ -5,15 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::domain::{
-    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak,
-    JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord,
-    Time,
-};
-use resumen::store::{
-    StateFile, StateFileContent, StateFileError, StateFormatError, decode_state_file,
-    encode_state_file,
-};
+use resumen::domain::{AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak, JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord, Time};
+use resumen::store::{StateFile, StateFileContent, StateFileError, StateFormatError, decode_state_file, encode_state_file};
 use tempfile::TempDir;
 
 use crate::support::{claim_with_retry, open_claimed_state_file};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;

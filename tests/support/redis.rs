@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

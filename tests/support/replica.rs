@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use resumen::app::{AppCore, CoreDeps};
-use resumen::clock::{Clock, Deadline};
-use resumen::domain::{
-    Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind,
-};
+use resumen::process::{Clock, Deadline};
+use resumen::domain::{Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind};
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchError, Payload};
-use resumen::store::shared::SharedStore;
+use resumen::replicas::SharedStore;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};

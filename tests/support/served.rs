@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use resumen::app::{AppService, ServiceOptions};
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::config::{Config, parse};
 use resumen::fetch::HttpFetch;
-use resumen::http::HttpListener;
+use resumen::server::HttpListener;
 use serde_json::Value;
 
 /// How long a test waits for what must come soon.

@@ -5,13 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{SourceIdentity, Time};
-use resumen::store::shared::{
-    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, Notification, OpenedSession,
-    REPLICA_EXPIRY, SharedSession, SharedStore, SharedStoreError, SourceLease, StoreFuture,
-    StoredState,
-};
+use resumen::replicas::{AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, Notification, OpenedSession, REPLICA_EXPIRY, SharedSession, SharedStore, SharedStoreError, SourceLease, StoreFuture, StoredState};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use resumen::app::{AppCore, CoreDeps};
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
 use resumen::extract::Extractor;
-use resumen::http::{
-    AppState, AppStateParts, FetchMetrics, HttpListener, HttpServer, ProcessMetrics,
-};
+use resumen::api::{AppState, AppStateParts, ProcessMetrics};
+use resumen::metrics::FetchMetrics;
+use resumen::server::{HttpListener, HttpServer};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

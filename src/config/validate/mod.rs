@@ -1,22 +1,23 @@
 //! Raw types → domain types: inheritance, defaults, and every rule that relates one key to another.
 
-mod address;
-mod derived;
-mod request;
-mod server;
-mod source;
+mod derived_section;
+mod listen_address;
+mod request_keys;
+mod server_section;
+mod source_section;
 mod timing;
+
+pub use server_section::parse_listen;
 
 use std::sync::Arc;
 
 use crate::domain::{Name, NameError, Source};
 
-use super::context::ConfigLoader;
-use super::raw::RawConfig;
-use super::section::SpannedStr;
-use super::{ServerSettings, StoreSettings};
+use super::loader::ConfigLoader;
+use super::raw_config::RawConfig;
+use super::table_reader::SpannedStr;
+use crate::config::{ServerSettings, StoreSettings};
 
-pub use server::parse_listen;
 
 /// What a valid file says. Parts that are problems are left out or have their defaults.
 pub(super) struct ValidatedConfig {
@@ -27,10 +28,10 @@ pub(super) struct ValidatedConfig {
 
 /// Checks everything, however much of it is wrong.
 pub(super) fn validate_config(raw: &RawConfig, cx: &mut ConfigLoader<'_>) -> ValidatedConfig {
-    let server = server::validate_server(&raw.server, cx);
-    let store = server::validate_store(&raw.store, cx);
-    let mut sources = source::validate_sources(raw, cx);
-    let derived = derived::validate_derived_sources(raw, &sources, cx);
+    let server = server_section::validate_server(&raw.server, cx);
+    let store = server_section::validate_store(&raw.store, cx);
+    let mut sources = source_section::validate_sources(raw, cx);
+    let derived = derived_section::validate_derived_sources(raw, &sources, cx);
     sources.extend(derived);
     ValidatedConfig {
         server,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::context::ConfigLoader;
-use crate::config::raw::{RawSource, RawTiming};
-use crate::config::section::SpannedValue;
-use crate::config::units::format_duration as text;
+use crate::config::ConfigLoader;
+use crate::config::{RawSource, RawTiming};
+use crate::config::SpannedValue;
+use crate::config::format_duration as text;
 use crate::domain::{FreshnessPolicy, Schedule};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
@@ -16,14 +16,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Everything that a source inherits but its proxy.
-pub(super) struct SourceTiming {
-    pub(super) schedule: Schedule,
-    pub(super) freshness_policy: FreshnessPolicy,
-    pub(super) max_body: u64,
+pub(crate) struct SourceTiming {
+    pub(crate) schedule: Schedule,
+    pub(crate) freshness_policy: FreshnessPolicy,
+    pub(crate) max_body: u64,
 }
 
 /// What holds for a source.
-pub(super) fn resolve_timing(
+pub(crate) fn resolve_timing(
     defaults: &RawTiming,
     source: &RawSource,
     cx: &mut ConfigLoader<'_>,

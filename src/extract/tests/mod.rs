@@ -1,15 +1,17 @@
 //! The whole way of a body through a filter.
 
-use bytes::Bytes;
-
 mod language;
 mod limits;
 
-use super::complaint::ExtractError;
+
+use bytes::Bytes;
+
+
+use super::error::ExtractError;
 use super::filter::Filter;
 use super::json;
 use super::threads::run_on_deep_stack;
-use super::watch::CancelFlag;
+use super::limits::CancelFlag;
 use crate::domain::{Code, Failure, Redactor};
 
 fn into_failure(complaint: ExtractError) -> Failure {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::domain::{Failure, Name};
 use resumen::extract::{Extractor, Filter};
 

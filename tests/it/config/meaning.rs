@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use resumen::config::{self, Config};
+use resumen::config;
+use resumen::config::Config;
 use resumen::domain::{Source, is_metadata_address};
 
 fn parse_valid(text: &str) -> Config {

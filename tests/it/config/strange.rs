@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use resumen::config::{self, Config, ConfigError, Severity};
+use resumen::config;
+use resumen::config::{Config, ConfigError, Severity};
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::{TempDir, tempdir};
 

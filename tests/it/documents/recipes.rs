@@ -4,7 +4,7 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::config::{Config, format_duration, parse};
 use resumen::domain::{Source, SourceKind};
 use resumen::extract::{Extractor, Filter};

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use resumen::config;
 use rustix::io::ioctl_fionread;
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use resumen::clock::Clock;
+use resumen::process::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 

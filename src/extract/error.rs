@@ -1,0 +1,117 @@
+//! Why there is no data, before it becomes a [`Failure`]: what is quoted from a provider is still raw here, so that
+//! secrets are masked in the whole text before it is cut, never in a part of it.
+
+use crate::domain::{Code, Failure, Redactor};
+
+/// The most escaped characters of a body that a message shows.
+const MAX_QUOTE_CHARS: usize = 120;
+/// Where a quote is cut before it is masked and escaped, in bytes: far more than a message shows, and longer than any
+/// secret, since one that is cut is not recognised.
+const MAX_RAW_QUOTE_BYTES: usize = 256 << 10;
+
+/// A failure in the making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExtractError {
+    code: Code,
+    message: String,
+    quote: Option<String>,
+}
+
+impl ExtractError {
+    /// A complaint that quotes nothing from outside.
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: what.into(),
+            quote: None,
+        }
+    }
+
+    /// With words from outside at its end.
+    pub(crate) fn with_quote(code: Code, what: impl Into<String>, quote: &[u8]) -> Self {
+        let raw = String::from_utf8_lossy(&quote[..quote.len().min(MAX_RAW_QUOTE_BYTES)]);
+        Self {
+            code,
+            message: what.into(),
+            quote: Some(raw.into_owned()),
+        }
+    }
+
+    /// The failure, secrets masked, the quote escaped and cut.
+    pub(crate) fn into_failure(self, veil: &Redactor) -> Failure {
+        let Some(quote) = self.quote else {
+            return Failure::new(self.code, veil.redact(&self.message));
+        };
+        let message = format!(
+            "{}: {}",
+            veil.redact(&self.message),
+            escape_quote(&veil.redact(&quote))
+        );
+        Failure::new(self.code, message)
+    }
+}
+
+/// `text` on one line, with whatever is not printable escaped, at most [`MAX_QUOTE`] characters.
+fn escape_quote(text: &str) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.trim().chars() {
+        let shown: String = if matches!(c, '"' | '\'') {
+            c.into()
+        } else {
+            c.escape_debug().collect()
+        };
+        let width = shown.chars().count();
+        if used + width >= MAX_QUOTE_CHARS {
+            out.push('…');
+            break;
+        }
+        used += width;
+        out.push_str(&shown);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SecretSet;
+
+    fn quoted_message(quote: &str, secrets: &[&str]) -> String {
+        let secrets = SecretSet::new(secrets.iter().map(|s| (*s).to_owned()));
+        ExtractError::with_quote(Code::NotJson, "bad", quote.as_bytes())
+            .into_failure(&secrets.into())
+            .message
+            .to_string()
+    }
+
+    #[test]
+    fn body_quote_is_escaped_and_cut() {
+        assert_eq!(
+            quoted_message("  {\"a\":\n\u{1b}[31m}\u{202e} ", &[]),
+            "bad: {\"a\":\\n\\u{1b}[31m}\\u{202e}"
+        );
+        let long = quoted_message(&"é".repeat(500), &[]);
+        assert_eq!(long.chars().count(), "bad: ".len() + MAX_QUOTE_CHARS);
+        assert!(long.ends_with('…'));
+        assert!(
+            quoted_message(&"\u{0}".repeat(500), &[]).chars().count()
+                <= "bad: ".len() + MAX_QUOTE_CHARS
+        );
+    }
+
+    #[test]
+    fn longest_secret_is_masked() {
+        let secret = format!("token-{}", "0123456789".repeat(6_500));
+        assert_eq!(
+            quoted_message(&format!("<{secret}>"), &[&secret]),
+            "bad: <***>"
+        );
+    }
+
+    #[test]
+    fn secret_at_the_cut_is_masked() {
+        let quote = format!("{}token-0123456789", "x".repeat(MAX_QUOTE_CHARS - 8));
+        assert!(!quoted_message(&quote, &["token-0123456789"]).contains("token"));
+    }
+}

@@ -1,0 +1,222 @@
+//! Where a request may go. Pure; asked with the very address that is about to be connected to.
+//!
+//! What the operator wrote as an address, and `localhost`, is the operator's own word. What a name resolves to is
+//! somebody else's: it may only be an address of the public Internet, unless `allow_private` is set. Addresses that hand
+//! out a cloud machine's credentials are never connected to. An address that carries another one inside (mapped,
+//! translated, tunnelled) is judged by that one too.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::domain::{embedded_ipv4_addresses, is_metadata_address};
+
+/// Who says that an address may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddressOrigin {
+    /// The configuration: a literal address, `localhost`, or `allow_private = true`.
+    Configured,
+    /// A name lookup.
+    Resolved,
+}
+
+/// What is wrong with connecting to `address` on the word of `word`; none if nothing is.
+pub(crate) fn blocked_reason(address: IpAddr, word: AddressOrigin) -> Option<&'static str> {
+    if is_metadata_address(address) {
+        return Some("a cloud metadata address");
+    }
+    match (word, address) {
+        (AddressOrigin::Configured, _) => None,
+        (AddressOrigin::Resolved, IpAddr::V4(address)) => blocked_reason_v4(address),
+        (AddressOrigin::Resolved, IpAddr::V6(address)) => blocked_reason_v6(address),
+    }
+}
+
+/// What makes an IPv4 address another thing than one of the public Internet.
+fn blocked_reason_v4(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets() {
+        [127, ..] => Some("a loopback address"),
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some("a private address"),
+        [169, 254, ..] => Some("a link-local address"),
+        [0, ..] => Some("an unspecified address"),
+        [100, 64..=127, ..] => Some("a carrier's private address"),
+        [224..=239, ..] => Some("a multicast address"),
+        [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [198, 18..=19, ..]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [240..=255, ..] => Some("a reserved address"),
+        _ => None,
+    }
+}
+
+/// The same for IPv6, where only `2000::/3` is of the public Internet, and NAT64's prefix by what it carries.
+fn blocked_reason_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if let Some(objection) = embedded_ipv4_addresses(address).find_map(blocked_reason_v4) {
+        return Some(objection);
+    }
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Some("an unspecified address"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Some("a loopback address"),
+        [0, 0, 0, 0, 0, 0xffff, ..] => Some("an IPv4-mapped address"),
+        [0xfe80..=0xfebf, ..] => Some("a link-local address"),
+        [0xfc00..=0xfdff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private address"),
+        [0xff00..=0xffff, ..] => Some("a multicast address"),
+        [0x2001, 0x0..=0x1ff | 0xdb8, ..] | [0x3ff0..=0x3fff, ..] => Some("a reserved address"),
+        [0x2000..=0x3fff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => None,
+        _ => Some("a reserved address"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resolved_reason(address: &str) -> Option<&'static str> {
+        blocked_reason(address.parse().unwrap(), AddressOrigin::Resolved)
+    }
+
+    #[test]
+    fn resolved_private_ip_is_blocked() {
+        for public in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "223.255.255.255",
+        ] {
+            assert_eq!(resolved_reason(public), None, "{public}");
+        }
+        for public in [
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "2001:4860::8888",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
+        ] {
+            assert_eq!(resolved_reason(public), None, "{public}");
+        }
+        for refused in [
+            "127.0.0.1",
+            "127.255.255.255",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "fec0::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "2001:db8::1",
+            "3fff::1",
+            "100::1",
+            "5f00::1",
+            "4000::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::127.0.0.1",
+            "::8.8.8.8",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::808:808",
+            "64:ff9b:1::a00:1",
+            "2002:7f00:1::1",
+            "2002:c0a8:101::",
+            "2001:0:a00:1::1",
+            "2001:0:808:808::80ff:fffe",
+            "fe80::5efe:10.0.0.1",
+            "2a00::5efe:10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b:0:0:0:1:808:808",
+        ] {
+            assert!(resolved_reason(refused).is_some(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn metadata_address_is_blocked() {
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "2001:0:1:1::5601:5601",
+            "fe80::5efe:169.254.169.254",
+            "::ffff:0:169.254.169.254",
+        ] {
+            for word in [AddressOrigin::Configured, AddressOrigin::Resolved] {
+                let objection = blocked_reason(address.parse().unwrap(), word);
+                assert_eq!(objection, Some("a cloud metadata address"), "{address}");
+            }
+        }
+    }
+
+    #[test]
+    fn configured_address_is_allowed() {
+        for address in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "::1",
+            "fd12::1",
+            "::ffff:10.0.0.1",
+            "169.254.1.1",
+            "0.0.0.0",
+        ] {
+            assert_eq!(
+                blocked_reason(address.parse().unwrap(), AddressOrigin::Configured),
+                None,
+                "{address}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn embedded_ipv4_is_judged_too(bits in any::<u32>(), other in any::<[u16; 8]>()) {
+            let inner = Ipv4Addr::from(bits);
+            let special = inner.is_private() || inner.is_loopback() || inner.is_link_local() || inner.is_multicast()
+                || inner.is_broadcast() || inner.is_documentation() || inner.is_unspecified();
+            let refused = blocked_reason(inner.into(), AddressOrigin::Resolved).is_some();
+            prop_assert!(refused || !special);
+            let [high, low] = [(bits >> 16) as u16, bits as u16];
+            let wrappings = [
+                Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
+                Ipv6Addr::new(0x2002, high, low, other[3], other[4], other[5], other[6], other[7]),
+            ];
+            for wrapped in wrappings {
+                prop_assert_eq!(blocked_reason(wrapped.into(), AddressOrigin::Resolved).is_some(), refused, "{}", wrapped);
+            }
+            prop_assert!(blocked_reason(inner.to_ipv6_mapped().into(), AddressOrigin::Resolved).is_some());
+            let public = other[0] & 0xe000 == 0x2000 || other[0] == 0x64;
+            prop_assert!(public || blocked_reason(Ipv6Addr::from(other).into(), AddressOrigin::Resolved).is_some());
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! An answer's body: read to the end of its framing, undone of its coding, never more than the limit.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use hyper::body::{Body, Incoming};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf};
+
+use crate::domain::{Code, Failure};
+
+use super::response_head;
+use super::response_head::BodyCoding;
+use super::upstream_connection::ProviderConnection;
+use super::deadline::ByteCounter;
+use super::quoted;
+
+/// Decoded bytes asked for at a time; between two such pieces the deadline is looked at.
+const READ_CHUNK_BYTES: usize = 16 * 1024;
+
+/// zstd's window, as a power of two; RFC 9659 sets 8 MiB for content codings.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// A body on its way, with the connection that it comes over.
+pub(crate) struct BodyReader<'l> {
+    connection: &'l mut ProviderConnection,
+    body: Incoming,
+    /// Come but not yet taken.
+    chunk: Bytes,
+    /// What has come in all.
+    counter: &'l ByteCounter,
+    /// No coding makes a body longer than this without intent.
+    max_wire_bytes: u64,
+    end: Option<BodyEnd>,
+}
+
+/// Why no more comes.
+enum BodyEnd {
+    /// The end of the framing.
+    Complete,
+    /// The limit was passed.
+    TooLarge,
+    /// The connection or the framing broke.
+    Failed(hyper::Error),
+}
+
+impl<'l> BodyReader<'l> {
+    /// `body` over `link`, counted by `meter`, for a limit of `limit` decoded bytes.
+    pub(crate) fn new(
+        link: &'l mut ProviderConnection,
+        body: Incoming,
+        meter: &'l ByteCounter,
+        limit: u64,
+    ) -> Self {
+        meter.reset();
+        let most = limit
+            .saturating_add(limit / 16)
+            .saturating_add(CODING_HEADROOM_BYTES);
+        Self {
+            connection: link,
+            body,
+            chunk: Bytes::new(),
+            counter: meter,
+            max_wire_bytes: most,
+            end: None,
+        }
+    }
+
+    /// The whole body, decoded. Refused from its announced length where that tells.
+    pub(crate) async fn read_decoded(
+        mut self,
+        coding: Option<BodyCoding>,
+        limit: u64,
+    ) -> Result<Bytes, Failure> {
+        let announced = self.body.size_hint().exact();
+        let most = if coding.is_some() {
+            self.max_wire_bytes
+        } else {
+            limit
+        };
+        if announced.is_some_and(|announced| announced > most) {
+            return Err(too_large_failure(limit));
+        }
+        if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
+            return Err(empty_failure());
+        }
+        let read = match coding {
+            None => read_plain(&mut self, limit, announced).await,
+            Some(coding) => read_compressed(&mut self, coding, limit).await,
+        };
+        let whole = read.map_err(|error| self.read_failure(&error, limit))?;
+        if whole.is_empty() {
+            Err(empty_failure())
+        } else {
+            Ok(whole)
+        }
+    }
+
+    /// What stopped the reading: the framing, the limit, or else the decoder.
+    fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
+        match &self.end {
+            Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
+            Some(BodyEnd::TooLarge) => too_large_failure(limit),
+            _ if error.kind() == io::ErrorKind::FileTooLarge => too_large_failure(limit),
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
+                Code::DecodeFailed,
+                "the compressed body ends too early, although the answer is whole",
+            ),
+            _ => Failure::new(
+                Code::DecodeFailed,
+                "the body is not what its content coding says",
+            ),
+        }
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => {
+                    self.connection.poll_connection(cx);
+                    ready!(Pin::new(&mut self.body).poll_frame(cx))
+                }
+                ready @ Poll::Ready(_) => ready!(ready),
+            };
+            match frame.transpose()?.map(hyper::body::Frame::into_data) {
+                None => return Poll::Ready(Ok(None)),
+                Some(Ok(data)) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
+
+impl AsyncBufRead for BodyReader<'_> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        while this.chunk.is_empty() && this.end.is_none() {
+            match ready!(this.poll_chunk(cx)) {
+                Ok(Some(piece)) => {
+                    this.counter.add_bytes(piece.len());
+                    this.chunk = piece;
+                    this.end =
+                        (this.counter.bytes() > this.max_wire_bytes).then_some(BodyEnd::TooLarge);
+                }
+                Ok(None) => this.end = Some(BodyEnd::Complete),
+                Err(error) => this.end = Some(BodyEnd::Failed(error)),
+            }
+        }
+        match this.end {
+            None | Some(BodyEnd::Complete) => Poll::Ready(Ok(&this.chunk)),
+            Some(_) => Poll::Ready(Err(io::ErrorKind::Other.into())),
+        }
+    }
+
+    fn consume(self: Pin<&mut Self>, taken: usize) {
+        self.get_mut().chunk.advance(taken);
+    }
+}
+
+impl AsyncRead for BodyReader<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let piece = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let taken = piece.len().min(buf.remaining());
+        buf.put_slice(&piece[..taken]);
+        self.consume(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Everything of a plain body.
+async fn read_plain(
+    wire: &mut BodyReader<'_>,
+    limit: u64,
+    announced: Option<u64>,
+) -> io::Result<Bytes> {
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default() as usize);
+    read_to_limit(wire, limit, &mut whole).await?;
+    Ok(whole.freeze())
+}
+
+/// Everything of a compressed body, which must end where its framing does. Gzip and zstd may come in several members.
+async fn read_compressed(
+    wire: &mut BodyReader<'_>,
+    coding: BodyCoding,
+    limit: u64,
+) -> io::Result<Bytes> {
+    let mut whole = BytesMut::new();
+    let mut source = &mut *wire;
+    match coding {
+        BodyCoding::Gzip => {
+            let mut decoder = GzipDecoder::new(&mut source);
+            decoder.multiple_members(true);
+            read_to_limit(&mut decoder, limit, &mut whole).await?;
+        }
+        BodyCoding::Brotli => {
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?
+        }
+        BodyCoding::Zstd => {
+            let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
+            let mut decoder = ZstdDecoder::with_params(&mut source, &window);
+            decoder.multiple_members(true);
+            read_to_limit(&mut decoder, limit, &mut whole).await?;
+        }
+    }
+    if wire.fill_buf().await?.is_empty() {
+        Ok(whole.freeze())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+async fn read_to_limit(
+    from: &mut (dyn AsyncRead + Send + Unpin),
+    limit: u64,
+    whole: &mut BytesMut,
+) -> io::Result<()> {
+    loop {
+        // A decoder may give megabytes for one packet: let the deadline be looked at in between.
+        tokio::task::coop::consume_budget().await;
+        whole.reserve(READ_CHUNK_BYTES);
+        if from.read_buf(&mut whole.limit(READ_CHUNK_BYTES)).await? == 0 {
+            return Ok(());
+        }
+        if whole.len() as u64 > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+}
+
+/// The failure of a body that broke after `bytes`: an end that came too early is told apart from a connection that broke.
+fn truncated_failure(error: &hyper::Error, bytes: u64) -> Failure {
+    match response_head::io_error(error).map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => Failure::new(
+            Code::BodyTruncated,
+            format!("the body ended too early, after {bytes} bytes"),
+        ),
+        _ => response_head::connection_failure("its body", error, bytes),
+    }
+}
+
+fn empty_failure() -> Failure {
+    Failure::new(Code::EmptyBody, "the answer's body is empty")
+}
+
+fn too_large_failure(limit: u64) -> Failure {
+    Failure::new(
+        Code::BodyTooLarge,
+        format!(
+            "the body is over the limit of {} (`max_body`)",
+            quoted::format_size(limit)
+        ),
+    )
+}

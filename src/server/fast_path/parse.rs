@@ -1,0 +1,246 @@
+//! The heads that most clients send all day: exactly `GET /resumen HTTP/1.1`, one sound `Host`, and no field that could
+//! change what the request means. They are recognised on the raw bytes; whatever differs in the least is left to the
+//! library and the guards, which know everything.
+
+use memchr::memchr;
+
+use crate::server::is_host;
+
+const REQUEST_LINE: &[u8] = b"GET /resumen HTTP/1.1\r\n";
+
+/// A longer head, in bytes, is left to the library.
+pub(crate) const MAX_HEAD_LENGTH: usize = 8 * 1024;
+
+/// As many fields as the library takes.
+const MAX_FIELDS: usize = 64;
+
+/// What bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ParseResult<'a> {
+    /// A plain request: its length in bytes, and what its answer depends on.
+    Complete(usize, RequestFields<'a>),
+    /// Perhaps a plain request, whose end has not come.
+    Incomplete,
+    /// Anything else.
+    Unsupported,
+}
+
+/// The values of the fields that the answer to a plain request depends on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestFields<'a> {
+    /// `Accept-Encoding`
+    pub(crate) accept_encoding: Option<&'a [u8]>,
+    /// `If-None-Match`
+    pub(crate) if_none_match: Option<&'a [u8]>,
+    /// `Origin`
+    pub(crate) origin: Option<&'a [u8]>,
+}
+
+/// Whether `bytes` may begin with a plain request.
+pub(crate) fn has_request_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(REQUEST_LINE)
+}
+
+/// What `bytes` begin with.
+pub(crate) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
+    let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {
+        return if REQUEST_LINE.starts_with(bytes) {
+            ParseResult::Incomplete
+        } else {
+            ParseResult::Unsupported
+        };
+    };
+    let mut fields = FieldParser::default();
+    loop {
+        let Some(end) = memchr(b'\n', rest) else {
+            return if bytes.len() < MAX_HEAD_LENGTH {
+                ParseResult::Incomplete
+            } else {
+                ParseResult::Unsupported
+            };
+        };
+        let Some(line) = rest[..end].strip_suffix(b"\r") else {
+            return ParseResult::Unsupported;
+        };
+        rest = &rest[end + 1..];
+        if line.is_empty() {
+            return if fields.has_host {
+                ParseResult::Complete(bytes.len() - rest.len(), fields.request_fields)
+            } else {
+                ParseResult::Unsupported
+            };
+        }
+        if fields.parse_field(line).is_none() {
+            return ParseResult::Unsupported;
+        }
+    }
+}
+
+#[derive(Default)]
+struct FieldParser<'a> {
+    field_count: usize,
+    has_host: bool,
+    request_fields: RequestFields<'a>,
+}
+
+impl<'a> FieldParser<'a> {
+    /// None if the line is not of a kind that is known to be harmless.
+    fn parse_field(&mut self, line: &'a [u8]) -> Option<()> {
+        let colon = memchr(b':', line)?;
+        let (name, value) = (&line[..colon], trim_whitespace(&line[colon + 1..]));
+        let sound =
+            !name.is_empty() && all_bytes(name, is_token_byte) && all_bytes(value, is_printable);
+        self.field_count += 1;
+        if !sound || self.field_count > MAX_FIELDS {
+            return None;
+        }
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if is(b"host") => {
+                (!std::mem::replace(&mut self.has_host, true) && is_host(value)).then_some(())
+            }
+            6 if is(b"origin") => set_once(&mut self.request_fields.origin, value),
+            13 if is(b"if-none-match") => set_once(&mut self.request_fields.if_none_match, value),
+            15 if is(b"accept-encoding") => {
+                set_once(&mut self.request_fields.accept_encoding, value)
+            }
+            10 if is(b"connection") => value.eq_ignore_ascii_case(b"keep-alive").then_some(()),
+            6 if is(b"expect") => None,
+            7 if is(b"upgrade") => None,
+            12 if is(b"x-request-id") => None,
+            14 if is(b"content-length") => None,
+            17 if is(b"transfer-encoding") => None,
+            _ => Some(()),
+        }
+    }
+}
+
+/// A field that comes twice is a list, which is for others to put together.
+fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
+}
+
+/// Without the spaces and tabs around it; other white space is not allowed where these are.
+fn trim_whitespace(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Without an early end, so that many bytes are looked at in one step.
+fn all_bytes(bytes: &[u8], is_fine: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |fine, byte| fine & is_fine(*byte))
+}
+
+/// `token` of RFC 9110 §5.6.2, less the signs that no field's name has.
+fn is_token_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_')
+}
+
+/// Bytes beyond ASCII are for the library to judge.
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head_with_fields(fields: &str) -> String {
+        format!("GET /resumen HTTP/1.1\r\n{fields}\r\n")
+    }
+
+    #[test]
+    fn common_fields_are_parsed() {
+        let fields = "host: a.example:8080\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
+            Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
+        let text = head_with_fields(fields);
+        let wishes = RequestFields {
+            accept_encoding: Some(b"gzip, br"),
+            if_none_match: Some(b"W/\"1\""),
+            origin: None,
+        };
+        assert_eq!(
+            parse_head(text.as_bytes()),
+            ParseResult::Complete(text.len(), wishes)
+        );
+        let twice = text.repeat(2);
+        assert_eq!(
+            parse_head(twice.as_bytes()),
+            ParseResult::Complete(text.len(), wishes)
+        );
+    }
+
+    #[test]
+    fn head_prefix_is_incomplete() {
+        let text = head_with_fields("Host: a\r\nAccept: */*\r\n");
+        for end in 0..text.len() {
+            assert_eq!(
+                parse_head(&text.as_bytes()[..end]),
+                ParseResult::Incomplete,
+                "{end}"
+            );
+        }
+    }
+
+    #[test]
+    fn ambiguous_head_is_unsupported() {
+        let fields = [
+            "",
+            "Host:\r\n",
+            "Host: a\r\nHost: a\r\n",
+            "Host: a b\r\n",
+            "Host : a\r\n",
+            " Host: a\r\n",
+            "Host: a\r\n folded\r\n",
+            "Host: a\nX: y\r\n",
+            "Host: a\r\nX\r\n",
+            "Host: a\r\n: y\r\n",
+            "Host: a\r\nX: \0\r\n",
+            "Host: a\r\nX: a\rb\r\n",
+            "Host: a\r\nX: a\r\r\n",
+            "Host: a\r\nX:\ra\r\n",
+            "Host: a\r\nX: a\u{c}\r\n",
+            "Host: a\r\nX: \u{f1}\r\n",
+            "Host: a\r\nX(: y\r\n",
+            "Host: a\r\nContent-Length: 0\r\n",
+            "Host: a\r\nTransfer-Encoding: chunked\r\n",
+            "Host: a\r\nExpect: 100-continue\r\n",
+            "Host: a\r\nUpgrade: h2c\r\n",
+            "Host: a\r\nConnection: close\r\n",
+            "Host: a\r\nX-Request-Id: 1\r\n",
+            "Host: a\r\nAccept-Encoding: br\r\nAccept-Encoding: gzip\r\n",
+        ];
+        for fields in fields {
+            assert_eq!(
+                parse_head(head_with_fields(fields).as_bytes()),
+                ParseResult::Unsupported,
+                "{fields:?}"
+            );
+        }
+        let many = head_with_fields(&format!("Host: a\r\n{}", "X: y\r\n".repeat(64)));
+        let endless = format!(
+            "GET /resumen HTTP/1.1\r\nHost: a\r\nX: {}",
+            "y".repeat(MAX_HEAD_LENGTH)
+        );
+        let texts = [
+            "GET /resumen? HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HEAD /resumen HTTP/1.1\r\nHost: a\r\n\r\n",
+            "get /resumen",
+            "GET /resumen HTTP/1.0\r\n\r\n",
+            "GET  /resumen",
+            "\r\nGET /resumen",
+            "GET /resumen HTTP/1.1\nHost: a\n\n",
+            &many,
+            &endless,
+        ];
+        for text in texts {
+            assert_eq!(
+                parse_head(text.as_bytes()),
+                ParseResult::Unsupported,
+                "{text:?}"
+            );
+        }
+    }
+}

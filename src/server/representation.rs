@@ -1,0 +1,220 @@
+//! A rendering as a response: coding, conditions, headers. The same code for every way to `/resumen`.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+    VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::render::{EncodedBodies, LARGE_BODY_BYTES, Rendering};
+
+use super::encoding;
+use super::encoding::EncodingChoice;
+use super::problem::{ProblemDetails, ProblemKind};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Answers a request with these headers.
+pub(crate) fn respond_with_rendering(
+    rendering: &Rendering,
+    request: &HeaderMap,
+) -> Response<Bytes> {
+    if matches_etag(request, &rendering.etag) {
+        return not_modified_response(rendering);
+    }
+    let mut choice = EncodingChoice::from_headers(request);
+    // A live answer has a deadline, and nobody has compressed it before.
+    if rendering.server_timing.is_some()
+        && rendering.body.len() > LARGE_BODY_BYTES
+        && choice.allows_identity
+    {
+        choice.coding = None;
+    }
+    match choose_form(&rendering.body, &rendering.encoded_bodies, choice) {
+        Ok((body, coding)) => {
+            let mut response = full_response(rendering, body);
+            set_content_encoding(response.headers_mut(), coding);
+            response
+        }
+        Err(problem) => problem.to_response(),
+    }
+}
+
+/// The form of `body` that a request takes, and the name of its coding.
+pub(crate) fn select_form(
+    body: &Bytes,
+    forms: &EncodedBodies,
+    request: &HeaderMap,
+) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
+    choose_form(body, forms, EncodingChoice::from_headers(request))
+}
+
+fn choose_form(
+    body: &Bytes,
+    forms: &EncodedBodies,
+    choice: EncodingChoice,
+) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
+    let coded = choice.coding.and_then(|coding| {
+        let form = forms.get_or_encode(coding, body, choice.allows_identity)?;
+        Some((form, Some(encoding::coding_name(coding))))
+    });
+    coded
+        .or_else(|| choice.allows_identity.then(|| (body.clone(), None)))
+        .ok_or_else(|| {
+            let expected = "gzip, br, zstd or identity";
+            let detail = "Accept-Encoding refuses every form of the answer";
+            ProblemDetails::new(ProblemKind::NotAcceptable, detail).with_expected(expected)
+        })
+}
+
+/// Says in which coding a body is.
+pub(crate) fn set_content_encoding(headers: &mut HeaderMap, coding: Option<HeaderValue>) {
+    if let Some(coding) = coding {
+        headers.insert(CONTENT_ENCODING, coding);
+    }
+}
+
+fn full_response(rendering: &Rendering, body: Bytes) -> Response<Bytes> {
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.reserve(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    add_cache_headers(rendering, headers);
+    if let Some(timing) = &rendering.server_timing {
+        headers.insert(SERVER_TIMING, timing.clone());
+    }
+    response
+}
+
+fn not_modified_response(rendering: &Rendering) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    add_cache_headers(rendering, response.headers_mut());
+    response
+}
+
+/// What a 304 says as well.
+fn add_cache_headers(rendering: &Rendering, headers: &mut HeaderMap) {
+    headers.insert(ETAG, rendering.etag.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(control) = &rendering.cdn_cache_control {
+        headers.insert(CDN_CACHE_CONTROL, control.clone());
+    }
+    headers.insert(CACHE_STATUS, rendering.cache_status.clone());
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+}
+
+/// Whether `If-None-Match` names this weak tag, by weak comparison. A field that is not well formed says nothing.
+pub(crate) fn matches_etag(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let mut fields = request.get_all(IF_NONE_MATCH).iter().peekable();
+    if fields.peek().is_none() {
+        return false;
+    }
+    let ours = etag
+        .as_bytes()
+        .strip_prefix(b"W/")
+        .unwrap_or(etag.as_bytes());
+    let mut found = false;
+    for field in fields {
+        let text = field.as_bytes().trim_ascii();
+        if text == b"*" {
+            found = true;
+            continue;
+        }
+        let Some(tags) = parse_entity_tags(text) else {
+            return false;
+        };
+        found |= tags.contains(&ours);
+    }
+    found
+}
+
+/// The opaque parts, quotes included, of a list of entity tags.
+fn parse_entity_tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut found = Vec::new();
+    loop {
+        text = text.trim_ascii_start();
+        let Some(first) = text.first() else {
+            return Some(found);
+        };
+        if *first == b',' {
+            text = &text[1..];
+            continue;
+        }
+        let tag = text.strip_prefix(b"W/").unwrap_or(text);
+        let inner = tag.strip_prefix(b"\"")?;
+        let end = inner.iter().position(|b| *b == b'"')?;
+        if !inner[..end]
+            .iter()
+            .all(|b| *b == 0x21 || (0x23..=0x7e).contains(b) || *b >= 0x80)
+        {
+            return None;
+        }
+        found.push(&tag[..end + 2]);
+        text = inner[end + 1..].trim_ascii_start();
+        if !matches!(text.first(), None | Some(b',')) {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields_match(fields: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(IF_NONE_MATCH, HeaderValue::from_static(field));
+        }
+        matches_etag(&headers, &HeaderValue::from_static("W/\"5d0c\""))
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let five_hundred: &'static str =
+            Box::leak(("\"a\", ".repeat(500) + "\"5d0c\"").into_boxed_str());
+        let yes: [&[&'static str]; 9] = [
+            &["W/\"5d0c\""],
+            &["\"5d0c\""],
+            &["*"],
+            &[" * "],
+            &["\"a\", W/\"b,c\",\"5d0c\""],
+            &["\"a\"", "\"5d0c\""],
+            &[",, \"5d0c\" ,"],
+            &["W/\"5d0c\",W/\"x\""],
+            &[five_hundred],
+        ];
+        for fields in yes {
+            assert!(fields_match(fields), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_tags_never_match() {
+        let no: [&[&'static str]; 13] = [
+            &[],
+            &[""],
+            &["\"other\""],
+            &["5d0c"],
+            &["\"5d0c"],
+            &["5d0c\""],
+            &["W/5d0c"],
+            &["w/\"5d0c\""],
+            &["\"5d0c\" \"x\""],
+            &["\"5d0c\", \"unbalanced"],
+            &["\"5d 0c\", \"5d0c\""],
+            &["*, \"x\""],
+            &["\"5D0C\""],
+        ];
+        for fields in no {
+            assert!(!fields_match(fields), "{fields:?}");
+        }
+    }
+}

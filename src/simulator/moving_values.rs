@@ -1,0 +1,183 @@
+//! Values that look real and move smoothly: sums of slow and quick waves over the time of day.
+
+use serde_json::{Value, json};
+
+use crate::domain::Time;
+
+/// One simulated endpoint.
+pub(crate) struct SimulatedEndpoint {
+    /// Its path.
+    pub(crate) path: &'static str,
+    /// Whose answers its own look like.
+    pub(crate) description: &'static str,
+    /// Its answer at an instant.
+    pub(crate) build_answer: fn(Time) -> Value,
+}
+
+/// All of them, in the order of the list.
+pub(crate) const ENDPOINTS: &[SimulatedEndpoint] = &[
+    SimulatedEndpoint {
+        path: "/btc",
+        description: "Bitcoin in dollars, like Coinbase's spot price",
+        build_answer: coinbase_spot,
+    },
+    SimulatedEndpoint {
+        path: "/clima",
+        description: "weather in Buenos Aires, like Open-Meteo's current values",
+        build_answer: open_meteo,
+    },
+    SimulatedEndpoint {
+        path: "/usd",
+        description: "euros and pesos for a dollar, like Frankfurter's rates",
+        build_answer: frankfurter,
+    },
+    SimulatedEndpoint {
+        path: "/btc/kraken",
+        description: "Bitcoin in dollars, like Kraken's ticker",
+        build_answer: kraken,
+    },
+    SimulatedEndpoint {
+        path: "/usd/coinbase",
+        description: "currencies for a dollar, like Coinbase's rates",
+        build_answer: coinbase_rates,
+    },
+];
+
+fn coinbase_spot(at: Time) -> Value {
+    json!({"data": {"amount": format!("{:.2}", btc(at)), "base": "BTC", "currency": "USD"}})
+}
+
+fn kraken(at: Time) -> Value {
+    let last = btc(at) * 1.0003;
+    let side = |price: f64| json!([format!("{price:.5}"), "1", "1.000"]);
+    json!({"error": [], "result": {"XXBTZUSD": {
+        "a": side(last + 0.1), "b": side(last), "c": [format!("{last:.5}"), "0.00125000"],
+    }}})
+}
+
+fn open_meteo(at: Time) -> Value {
+    const STEP: i64 = 15 * 60 * 1000;
+    let step = Time::from_millis(at.as_millis() / STEP * STEP);
+    let time = jiff::Timestamp::from_millisecond(step.as_millis()).unwrap_or(jiff::Timestamp::MIN);
+    json!({
+        "latitude": -34.625, "longitude": -58.375, "timezone": "GMT", "utc_offset_seconds": 0,
+        "current_units": {"time": "iso8601", "interval": "seconds", "temperature_2m": "°C", "wind_speed_10m": "km/h",
+            "weather_code": "wmo code"},
+        "current": {"time": time.strftime("%Y-%m-%dT%H:%M").to_string(), "interval": 900,
+            "temperature_2m": round_to_digits(temperature(at), 1), "wind_speed_10m": round_to_digits(wind(at), 1), "weather_code": 2},
+    })
+}
+
+fn frankfurter(at: Time) -> Value {
+    let date = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::MIN);
+    let date = date.strftime("%Y-%m-%d").to_string();
+    json!([
+        {"date": date, "base": "USD", "quote": "EUR", "rate": round_to_digits(euros(at), 5)},
+        {"date": date, "base": "USD", "quote": "ARS", "rate": round_to_digits(pesos(at), 2)},
+    ])
+}
+
+fn coinbase_rates(at: Time) -> Value {
+    json!({"data": {"currency": "USD", "rates": {
+        "ARS": format!("{:.4}", pesos(at) * 1.0002), "BTC": format!("{:.12}", btc(at).recip()),
+        "EUR": format!("{:.6}", euros(at) * 1.0002), "USD": "1.0",
+    }}})
+}
+
+fn btc(at: Time) -> f64 {
+    97_000.0
+        + 1_800.0 * sine_wave(at, 86_400.0)
+        + 260.0 * sine_wave(at, 1_741.0)
+        + 35.0 * sine_wave(at, 97.0)
+        + 4.0 * sine_wave(at, 11.0)
+}
+
+/// Coldest before dawn, warmest in the afternoon, in local time (UTC−3).
+fn temperature(at: Time) -> f64 {
+    const NINE_HOURS: i64 = 9 * 3600 * 1000;
+    let day = sine_wave(
+        Time::from_millis(at.as_millis() - NINE_HOURS - 3 * 3600 * 1000),
+        86_400.0,
+    );
+    18.5 + 5.5 * day + 0.9 * sine_wave(at, 613.0) + 0.2 * sine_wave(at, 53.0)
+}
+
+fn wind(at: Time) -> f64 {
+    12.0 + 5.0 * sine_wave(at, 7_207.0) + 1.5 * sine_wave(at, 131.0)
+}
+
+fn euros(at: Time) -> f64 {
+    0.876 + 0.004 * sine_wave(at, 43_201.0) + 0.000_4 * sine_wave(at, 89.0)
+}
+
+fn pesos(at: Time) -> f64 {
+    1_412.0 + 16.0 * sine_wave(at, 65_537.0) + 0.8 * sine_wave(at, 151.0)
+}
+
+/// A sine of this period in seconds. The phase is taken in whole milliseconds, where nothing is lost to rounding.
+fn sine_wave(at: Time, period: f64) -> f64 {
+    let period = (period * 1000.0) as i64;
+    let phase = at.as_millis().rem_euclid(period) as f64 / period as f64;
+    (phase * std::f64::consts::TAU).sin()
+}
+
+fn round_to_digits(value: f64, digits: i32) -> f64 {
+    let unit = 10f64.powi(digits);
+    (value * unit).round() / unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Time = Time::from_millis(1_795_348_800_000);
+
+    fn noon_plus_seconds(seconds: i64) -> Time {
+        Time::from_millis(NOON.as_millis() + seconds * 1000)
+    }
+
+    #[test]
+    fn answers_have_real_shapes() {
+        assert!(
+            coinbase_spot(NOON)["data"]["amount"]
+                .as_str()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+                > 90_000.0
+        );
+        assert!(kraken(NOON)["result"]["XXBTZUSD"]["c"][0].is_string());
+        assert!(open_meteo(NOON)["current"]["temperature_2m"].is_number());
+        assert_eq!(
+            open_meteo(noon_plus_seconds(3_599))["current"]["time"],
+            "2026-11-22T12:45"
+        );
+        assert_eq!(frankfurter(NOON)[1]["quote"], "ARS");
+        assert!(frankfurter(NOON)[0]["rate"].is_number());
+        assert!(coinbase_rates(NOON)["data"]["rates"]["EUR"].is_string());
+    }
+
+    #[test]
+    fn values_move_without_jumps() {
+        for second in 0..3_600 {
+            let (now, then) = (
+                btc(noon_plus_seconds(second)),
+                btc(noon_plus_seconds(second + 1)),
+            );
+            assert!((now - then).abs() < 10.0, "{now} {then}");
+            assert!(
+                (temperature(noon_plus_seconds(second))
+                    - temperature(noon_plus_seconds(second + 1)))
+                .abs()
+                    < 0.1
+            );
+        }
+        assert!((btc(NOON) - btc(noon_plus_seconds(30))).abs() > 0.01);
+    }
+
+    #[test]
+    fn afternoon_is_warmer() {
+        let (five_am, three_pm) = (noon_plus_seconds(-4 * 3600), noon_plus_seconds(6 * 3600));
+        assert!(temperature(three_pm) > temperature(five_am) + 5.0);
+    }
+}

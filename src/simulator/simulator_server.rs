@@ -1,0 +1,55 @@
+//! The simulator's accept loop.
+
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::simulated_answer::answer_request;
+use crate::process::Clock;
+use crate::domain::Time;
+
+/// After accepting failed (no descriptors are left), so that the loop does not spin.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Serves the simulated providers on `listener` until `stop` is cancelled; connections end with it.
+pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken) {
+    let started = clock.now();
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = serve_connection(stream, clock, started);
+                connections.spawn(stop.clone().run_until_cancelled_owned(connection));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
+    let service = service_fn(move |request| {
+        tracing::debug!(method = %request.method(), uri = %request.uri(), "asked");
+        answer_request(request, clock, started)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
