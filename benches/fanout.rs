@@ -11,9 +11,9 @@
     reason = "a benchmark prints, and may stop at what it did not expect"
 )]
 
-#[path = "../tests/support/served.rs"]
+#[path = "../tests/support/test_app.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
-mod served;
+mod test_app;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -22,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use resumen::process::Clock;
-use served::TestApp;
+use test_app::TestApp;
 use tokio_util::sync::CancellationToken;
 
 /// How late each provider answers.

@@ -6,9 +6,9 @@
     reason = "a benchmark may stop at what it did not expect"
 )]
 
-#[path = "../tests/support/scripted.rs"]
+#[path = "../tests/support/scripted_fetch.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
-mod scripted;
+mod scripted_fetch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +29,15 @@ fn outcome(source: usize, at: i64) -> Outcome {
     let data = JsonData::from_checked(format!(r#"{{"usd":{},"eur":0.87598}}"#, at.as_millis()));
     let reading = Reading {
         fetched_at: at,
-        provider: scripted::test_name("p"),
+        provider: scripted_fetch::test_name("p"),
         data,
     };
     let took = Duration::from_micros(84_213);
-    let source = scripted::test_source(&format!("s{source}"), &["p"], scripted::test_schedule());
+    let source = scripted_fetch::test_source(
+        &format!("s{source}"),
+        &["p"],
+        scripted_fetch::test_schedule(),
+    );
     let identity = SourceIdentity::from_source(&source);
     Outcome {
         source: source.name.clone(),
@@ -47,7 +51,9 @@ fn outcome(source: usize, at: i64) -> Outcome {
 
 fn snapshot(sources: usize) -> Snapshot {
     let roster = (0..sources)
-        .map(|n| scripted::test_source(&format!("s{n}"), &["p"], scripted::test_schedule()))
+        .map(|n| {
+            scripted_fetch::test_source(&format!("s{n}"), &["p"], scripted_fetch::test_schedule())
+        })
         .collect();
     let empty = Snapshot::new(Arc::new(SourceSet::new(roster)));
     (0..sources).fold(empty, |snapshot, n| {

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use resumen::process::Clock;
 use resumen::domain::{Code, Failure, JsonData, Name};
 use resumen::extract::{Extractor, Filter, MAX_DEPTH, find_excess_depth};
+use resumen::process::Clock;
 use serde_json::Value;
 
 static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {

@@ -10,7 +10,10 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
-use crate::domain::{DerivedComputation, HealthChanges, MergeResult, Name, Outcome, Snapshot, SourceRecord, SourceSet, SourceState, Time};
+use crate::domain::{
+    DerivedComputation, HealthChanges, MergeResult, Name, Outcome, Snapshot, SourceRecord,
+    SourceSet, SourceState, Time,
+};
 use crate::render::{RenderMode, Rendering, render_summary};
 
 /// The snapshot and its rendering, swapped as a whole.

@@ -7,10 +7,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use super::cache::Cache;
-use crate::domain::{HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time};
-use crate::replicas::LocalReplica;
 use super::flights::{Completion, OnComplete};
 use super::refresh::RefreshCommand;
+use crate::domain::{
+    HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time,
+};
+use crate::replicas::LocalReplica;
 
 /// What becomes of an arrival: it is published, the next attempt is planned, a change of health is told.
 pub(crate) fn make_completion_handler(

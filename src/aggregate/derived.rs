@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::cache::Cache;
-use crate::process::Clock;
 use crate::domain::{Code, DerivedComputation, Failure, Name, Snapshot, SourceKind, SourceState};
 use crate::extract::Extractor;
+use crate::process::Clock;
 
 /// The most that one computation may take.
 const COMPUTE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -7,17 +7,19 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::process::Clock;
-use crate::domain::{Code, Failure, Name, Outcome, SourceIdentity, SourceRecord, SourceState, Time};
+use crate::domain::{
+    Code, Failure, Name, Outcome, SourceIdentity, SourceRecord, SourceState, Time,
+};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
+use crate::process::Clock;
 use crate::replicas::{LeaseContext, LeaseDecision, LeaseHandle, LocalReplica, ShareParams};
 
-use super::prepared_source::PreparedSource;
 use super::flight::Flight;
-use super::source_slot::SourceSlot;
+use super::prepared_source::PreparedSource;
 use super::race;
 use super::race::{Candidate, RaceDeps};
+use super::source_slot::SourceSlot;
 
 /// What a contained panic is called.
 pub(crate) const PANIC_MESSAGE: &str = "a bug of ours stopped this attempt; the log has the place";
@@ -35,7 +37,8 @@ pub enum Completion {
 
 /// Takes arrivals, and until when a source may not be asked again, if every provider of it wants to be left alone. Gives
 /// what is known after a flight, for other replicas.
-pub type OnComplete = Arc<dyn Fn(Completion, Option<Time>) -> Option<SourceRecord> + Send + Sync>;
+pub(super) type OnComplete =
+    Arc<dyn Fn(Completion, Option<Time>) -> Option<SourceRecord> + Send + Sync>;
 
 /// Starts flights and tells who may wait for which. Cheap to clone.
 pub struct Flights<F> {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::timeout_at;
 
 use super::cache::Cache;
-use crate::process::{Clock, Deadline};
-use crate::domain::{Name, Snapshot, SourceState};
-use crate::fetch::Fetch;
 use super::flight::Flight;
 use super::flights::{FlightStatus, Flights};
+use crate::domain::{Name, Snapshot, SourceState};
+use crate::fetch::Fetch;
+use crate::process::{Clock, Deadline};
 use crate::render::{LiveSourceResult, ReadingOrigin};
 
 /// Answers live requests.

@@ -13,12 +13,11 @@ mod refresh;
 mod source_slot;
 
 pub use cache::Cache;
+pub(crate) use complete::{make_completion_handler, make_replan_callback};
 pub use derived::DerivedTask;
 pub use flights::Flights;
+pub(crate) use flights::PANIC_MESSAGE;
 pub use live::LiveFetcher;
 pub use persist::{PersistErrorHook, Persister};
 pub use prepared_source::PreparedSource;
 pub use refresh::{LivenessBeat, RefreshCommand, Refresher};
-pub(crate) use complete::{make_completion_handler, make_replan_callback};
-pub(crate) use flights::PANIC_MESSAGE;
-

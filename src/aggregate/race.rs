@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::process::{Clock, Deadline, TimePoint};
-use crate::domain::{Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading};
-use crate::text::format_duration;
+use crate::domain::{
+    Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading,
+};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, FetchError};
+use crate::process::{Clock, Deadline, TimePoint};
+use crate::text::format_duration;
 
 use super::prepared_source::PreparedSource;
 

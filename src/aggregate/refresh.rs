@@ -15,10 +15,10 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
 use super::cache::Cache;
-use crate::process::Clock;
+use super::flights::{FlightStatus, Flights};
 use crate::domain::{Name, Time};
 use crate::fetch::Fetch;
-use super::flights::{FlightStatus, Flights};
+use crate::process::Clock;
 
 /// How often the refresher says that it lives.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);

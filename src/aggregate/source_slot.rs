@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time};
 
-use super::race::Candidate;
 use super::flight::Flight;
 use super::prepared_source::PreparedSource;
+use super::race::Candidate;
 
 /// One source's place in the table.
 pub(crate) struct SourceSlot {

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use crate::fetch::Fetch;
 
 use super::state::AppState;
-use crate::server::{ProblemDetails, ProblemKind};
 use crate::server::no_store_response;
+use crate::server::{ProblemDetails, ProblemKind};
 
 /// How long the refresher may be silent.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,15 +9,15 @@ use axum::response::Response;
 
 use crate::domain::Time;
 use crate::fetch::Fetch;
-use crate::replicas::{ReplicaMode, ReplicaStatus};
 use crate::process::Supervisor;
+use crate::replicas::{ReplicaMode, ReplicaStatus};
 
+use super::routes::ROUTE_LABELS;
+use super::state::AppState;
 use crate::metrics::DURATION_BOUNDS_US;
 use crate::metrics::{MetricType, MetricsEncoder};
-use super::routes::ROUTE_LABELS;
-use crate::server::no_store_response;
 use crate::metrics::{fetch_metrics, process_stats};
-use super::state::AppState;
+use crate::server::no_store_response;
 
 /// The stores that can fail.
 const STORE_NAMES: [&str; 2] = ["file", "redis"];

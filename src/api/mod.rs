@@ -12,8 +12,7 @@ mod stream;
 mod summary;
 
 pub use metrics_page::ProcessMetrics;
-pub use state::{AppState, AppStateParts};
 pub(crate) use metrics_page::millis_to_seconds;
 pub(crate) use query::percent_decode_lossy;
 pub(crate) use routes::{ROUTE_LABELS, ROUTE_OPERATIONS, ROUTE_PATHS, UNMATCHED_ROUTE};
-
+pub use state::{AppState, AppStateParts};

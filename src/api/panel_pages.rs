@@ -11,8 +11,8 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use crate::fetch::Fetch;
 use super::state::AppState;
+use crate::fetch::Fetch;
 use crate::server::{ProblemDetails, ProblemKind};
 use crate::server::{matches_etag, select_form, set_content_encoding};
 

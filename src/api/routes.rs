@@ -12,11 +12,11 @@ use http::{Method, StatusCode, Uri};
 use crate::fetch::Fetch;
 
 use super::openapi::{DocumentContext, OperationSpec};
+use super::panel_pages;
+use super::state::AppState;
+use super::{health, metrics_page, openapi, source_health, stream, summary};
 use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
 use crate::text::find_nearest_path;
-use super::panel_pages;
-use super::{health, metrics_page, openapi, source_health, stream, summary};
-use super::state::AppState;
 
 macro_rules! routes {
     ($($path:literal => $handler:expr, $operation:expr;)*) => {

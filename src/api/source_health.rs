@@ -8,13 +8,16 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState, SourceView as Known, Time};
+use crate::domain::{
+    Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
+    SourceView as Known, Time,
+};
 use crate::fetch::Fetch;
-use crate::replicas::{ReplicaMode, ReplicaStatus};
 use crate::render::format_rfc3339;
+use crate::replicas::{ReplicaMode, ReplicaStatus};
 
-use super::state::AppState;
 use super::query;
+use super::state::AppState;
 use crate::server::no_store_response;
 
 /// What the store that replicas share is called. No source can have this name.

@@ -7,21 +7,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
-use crate::process::Clock;
+use crate::aggregate::LiveFetcher;
+use crate::aggregate::LivenessBeat;
 use crate::config;
 use crate::domain::{Snapshot, Time};
 use crate::fetch::Fetch;
-use crate::replicas::LocalReplica;
-use crate::aggregate::LiveFetcher;
-use crate::aggregate::LivenessBeat;
+use crate::process::Clock;
 use crate::process::Supervisor;
+use crate::replicas::LocalReplica;
 
-use crate::server::CorsPolicy;
-use crate::metrics::HttpMetrics;
 use super::metrics_page::ProcessMetrics;
-use crate::panel::{PanelAssets, PanelHistory};
-use crate::metrics::FetchMetrics;
 use super::stream::StreamClients;
+use crate::metrics::FetchMetrics;
+use crate::metrics::HttpMetrics;
+use crate::panel::{PanelAssets, PanelHistory};
+use crate::server::CorsPolicy;
 
 /// What a site is made of.
 pub struct AppStateParts<F> {

@@ -21,10 +21,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::fetch::Fetch;
 use crate::render::{Rendering, SummaryVersion};
 
+use super::query;
 use super::state::AppState;
 use crate::server::ConnectionState;
 use crate::server::{ProblemDetails, ProblemKind};
-use super::query;
 
 /// Between two signs of life.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);

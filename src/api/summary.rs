@@ -9,15 +9,15 @@ use http::request::Parts as Head;
 use http_body_util::Full;
 use tokio::time::timeout_at;
 
-use crate::process::Deadline;
 use crate::domain::{Name, Snapshot};
 use crate::fetch::Fetch;
+use crate::process::Deadline;
 use crate::render::{RenderMode, Rendering, render_summary};
 
-use super::state::AppState;
 use super::query::SummaryQuery;
-use crate::server::respond_with_rendering;
+use super::state::AppState;
 use super::state::are_all_answerable;
+use crate::server::respond_with_rendering;
 
 /// Answers with or without parameters.
 pub(crate) async fn get_summary<F: Fetch>(

@@ -11,20 +11,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::Cache;
-use crate::process::Clock;
 use crate::aggregate::DerivedTask;
+use crate::aggregate::LiveFetcher;
+use crate::aggregate::{Flights, PreparedSource};
+use crate::aggregate::{LivenessBeat, RefreshCommand, Refresher};
+use crate::aggregate::{PersistErrorHook, Persister};
 use crate::domain::{Name, Outcome, Snapshot, Source, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
-use crate::replicas::{LocalReplica, ReplicaErrorHook};
-use crate::aggregate::{Flights, PreparedSource};
-use crate::aggregate::LiveFetcher;
-use crate::aggregate::{LivenessBeat, RefreshCommand, Refresher};
-use crate::aggregate::{PersistErrorHook, Persister};
-use crate::replicas::ReplicaSync;
-use crate::store::StateFile;
-use crate::replicas::SharedStore;
+use crate::process::Clock;
 use crate::process::Supervisor;
+use crate::replicas::ReplicaSync;
+use crate::replicas::SharedStore;
+use crate::replicas::{LocalReplica, ReplicaErrorHook};
+use crate::store::StateFile;
 
 use crate::aggregate::{make_completion_handler, make_replan_callback};
 

@@ -9,4 +9,3 @@ mod server;
 pub use core::{AppCore, CoreDeps};
 pub use reload::ConfigReloader;
 pub use server::{AppService, ServiceOptions};
-

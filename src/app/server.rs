@@ -13,19 +13,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::process::Clock;
+use crate::aggregate::PersistErrorHook;
+use crate::api::{AppState, AppStateParts, ProcessMetrics};
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
-use crate::api::{AppState, AppStateParts, ProcessMetrics};
 use crate::metrics::FetchMetrics;
-use crate::server::{HttpListener, HttpServer};
-use crate::process::thread_priority;
-use crate::aggregate::PersistErrorHook;
-use crate::replicas::SharedStore;
-use crate::replicas::RedisStore;
-use crate::store::StateFile;
+use crate::process::Clock;
 use crate::process::Supervisor;
+use crate::process::thread_priority;
+use crate::replicas::RedisStore;
+use crate::replicas::SharedStore;
+use crate::server::{HttpListener, HttpServer};
+use crate::store::StateFile;
 
 use super::core::{AppCore, CoreDeps};
 use super::reload::ConfigReloader;
@@ -68,7 +68,7 @@ pub struct AppService {
 }
 
 /// The runtime of flights and background tasks.
-pub fn build_flight_runtime() -> anyhow::Result<Runtime> {
+pub(super) fn build_flight_runtime() -> anyhow::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder
         .worker_threads(FLIGHT_THREADS)

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::arguments::{CheckArguments, CheckFormat};
 use super::call_estimate;
 use super::call_estimate::CallEstimate;
-use super::load_config::ConfigLocation;
-use super::terminal;
-use super::terminal::CommandError;
 use super::live_check;
 use super::live_check::ProviderProbe;
+use super::load_config::ConfigLocation;
 use super::once_table::Terminal;
+use super::terminal;
+use super::terminal::CommandError;
 use crate::config::{Config, ConfigError, ConfigProblem, format_duration};
 use crate::domain::{Name, Provider, Schedule, Source, SourceKind};
 
@@ -29,7 +29,8 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> 
             let probes = probe_if_requested(arguments, &config)?;
             let canvas = Terminal::from_stream(&std::io::stdout());
             terminal::print_stdout(
-                format_text(&config, canvas.has_colour) + &live_check::format_probes(&probes, canvas),
+                format_text(&config, canvas.has_colour)
+                    + &live_check::format_probes(&probes, canvas),
             )?;
             Ok(probes_exit_code(&probes))
         }

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::DemoArguments;
+use super::serve;
 use super::terminal;
 use super::terminal::CommandError;
-use super::serve;
-use crate::process::Clock;
 use crate::config;
 use crate::config::Config;
+use crate::process::Clock;
 use crate::process::ProcessSignals;
 use crate::simulator;
 

@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::columns::format_two_columns;
-use super::terminal;
 use super::once_table::{Terminal, TextStyle};
+use super::terminal;
 use super::wrap::escape_control;
-use crate::process::Clock;
 use crate::config::Config;
 use crate::domain::{Failure, JsonData, Name, Provider, Schedule, SecretSet};
-use crate::text::format_duration;
 use crate::extract::{Extractor, Filter};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
+use crate::process::Clock;
+use crate::text::format_duration;
 
 /// The most characters of a raw answer that are shown.
 const MAX_RAW_CHARS: usize = 2000;

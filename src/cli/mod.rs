@@ -22,7 +22,6 @@ mod simulate;
 mod terminal;
 mod wrap;
 
-
 use std::process::ExitCode;
 
 use clap::Parser as _;

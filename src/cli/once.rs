@@ -14,16 +14,16 @@ use tokio_util::task::TaskTracker;
 
 use super::arguments::{OnceArguments, OnceFormat};
 use super::load_config::ConfigLocation;
+use super::once_table::{HIDDEN_FAILURES_KEY, Terminal};
 use super::terminal;
 use super::terminal::CommandError;
-use super::once_table::{HIDDEN_FAILURES_KEY, Terminal};
-use crate::app::{AppCore, CoreDeps};
 use crate::aggregate::Cache;
-use crate::process::Clock;
+use crate::app::{AppCore, CoreDeps};
 use crate::config::Config;
 use crate::domain::{Name, Snapshot, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
+use crate::process::Clock;
 use crate::render::{RenderMode, Rendering, format_rfc3339, render_summary};
 use crate::store::StateFile;
 

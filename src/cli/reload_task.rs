@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::{error, info};
 
+use super::config_watch::ConfigWatcher;
 use super::load_config;
 use super::load_config::ConfigLocation;
-use super::config_watch::ConfigWatcher;
 use crate::app::{AppService, ConfigReloader};
 use crate::config::{Config, ConfigError};
 use crate::process::ProcessSignals;

@@ -11,15 +11,15 @@ use tracing::{info, warn};
 use super::arguments::{REVISION, ServeArguments};
 use super::load_config;
 use super::load_config::ConfigLocation;
+use super::reload_task;
 use super::terminal;
 use super::terminal::CommandError;
-use super::reload_task;
 use crate::app::{AppService, ServiceOptions};
-use crate::process::Clock;
 use crate::config::{Config, format_duration};
 use crate::domain::{Name, Schedule, Source};
-use crate::server::HttpListener;
+use crate::process::Clock;
 use crate::process::ProcessSignals;
+use crate::server::HttpListener;
 
 /// More sources than this are not listed one by one at the start.
 const MAX_LOGGED_SOURCES: usize = 30;

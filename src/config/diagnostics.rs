@@ -225,8 +225,8 @@ fn pluralize(number: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::config_problems::ProblemCollector;
+    use super::*;
 
     fn render_problem(text: &str, span: Range<usize>, secret: &str) -> String {
         let mut problems = ProblemCollector::default();

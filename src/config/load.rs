@@ -8,15 +8,15 @@ use toml::de::DeTable;
 use crate::domain::SecretSet;
 use crate::extract::FilterCache;
 
-use super::loader::ConfigLoader;
-use super::diagnostics::{ConfigError, Severity};
-use super::span::LineIndex;
 use super::config_problems::ProblemCollector;
+use super::diagnostics::{ConfigError, Severity};
+use super::fingerprint::FileFingerprints;
+use super::loader::ConfigLoader;
+use super::span::LineIndex;
 use super::table_reader::quote;
 use super::validate::{ValidatedConfig, validate_config};
-use crate::config::Config;
 use super::{files, raw_config};
-use super::fingerprint::FileFingerprints;
+use crate::config::Config;
 
 /// The most bytes that a configuration may have.
 pub(super) const MAX_CONFIG_BYTES: u64 = 8 << 20;

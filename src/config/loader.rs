@@ -7,14 +7,14 @@ use std::rc::Rc;
 
 use crate::extract::FilterCache;
 
+use super::config_problems::ProblemCollector;
 use super::expand;
 use super::expand::ConfigReference;
 use super::files;
 use super::files::FileContent;
 use super::fingerprint::FileFingerprints;
-use super::span::map_decoded_span;
-use super::config_problems::ProblemCollector;
 use super::secrets;
+use super::span::map_decoded_span;
 use super::table_reader::SpannedStr;
 
 /// The most bytes that a file named in the configuration may have.

@@ -25,12 +25,14 @@ mod validate;
 pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
 pub use fingerprint::FileFingerprints;
 pub use load::{find_path, load, parse};
+pub(crate) use loader::ConfigLoader;
+pub(crate) use raw_config::{
+    RawConfig, RawDerived, RawProvider, RawRequest, RawServer, RawSource, RawStore, RawTiming,
+    expected_section,
+};
+pub(crate) use table_reader::{SpannedStr, SpannedValue, closest_match, quote};
 pub use units::format_duration;
 pub use validate::parse_listen;
-pub(crate) use config_problems::ProblemCollector;
-pub(crate) use loader::ConfigLoader;
-pub(crate) use raw_config::{RawConfig, RawDerived, RawProvider, RawRequest, RawServer, RawSource, RawStore, RawTiming, expected_section};
-pub(crate) use table_reader::{SpannedStr, SpannedValue, closest_match, quote};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +41,6 @@ use std::time::Duration;
 
 use crate::domain::{SecretSet, Source};
 use crate::extract::FilterCache;
-
 
 /// A valid configuration.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::loader::ConfigLoader;
 use super::config_problems::ProblemCollector;
+use super::loader::ConfigLoader;
 use super::units;
 use super::units::UnitError;
 

@@ -37,7 +37,8 @@ pub use saved_state::SourceRecord;
 pub use snapshot::{MergeResult, ShownFailure, Snapshot, SourceView};
 pub use source::{Schedule, Source, SourceKind};
 pub use source_set::SourceSet;
-pub use source_state::{AttemptHistory, DerivedComputation, FailureStreak, HealthChange, HealthChanges, SourceState};
+pub use source_state::{
+    AttemptHistory, DerivedComputation, FailureStreak, HealthChange, HealthChanges, SourceState,
+};
 pub use timestamp::Time;
 pub use timestamps::{BootUptime, ClockTimestamps};
-

@@ -7,8 +7,8 @@ use tokio::time::timeout_at;
 
 use super::error::ExtractError;
 use super::extractor::MAX_INLINE_BYTES;
-use crate::process::Deadline;
 use crate::domain::Code;
+use crate::process::Deadline;
 use crate::text::format_duration;
 
 /// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to fifty
@@ -75,8 +75,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::process::Clock;
     use crate::domain::Redactor;
+    use crate::process::Clock;
 
     #[tokio::test(start_paused = true)]
     async fn budget_limits_large_bodies() {

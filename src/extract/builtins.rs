@@ -13,9 +13,9 @@ use jaq_std::ValT as _;
 
 use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::json::check_strict;
+use super::limits::{EvaluationLimits, LimitedData, MEMBER_BYTES, shallow_bytes};
 use super::reader;
 use super::reader::MAX_EXACT_INTEGER;
-use super::limits::{EvaluationLimits, LimitedData, MEMBER_BYTES, shallow_bytes};
 use super::writer::{JsonWriteError, write_json};
 
 type FilterOutputs<'a> = BoxIter<'a, ValX<'a, Val>>;

@@ -14,15 +14,15 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
+use super::budget::EvaluationBudget;
 use super::error::ExtractError;
 use super::filter::{Filter, FilterError};
 use super::filters::FilterCache;
 use super::json;
-use super::budget::EvaluationBudget;
-use super::threads::{EvaluationThreads, Reuse};
 use super::limits::CancelFlag;
-use crate::process::Deadline;
+use super::threads::{EvaluationThreads, Reuse};
 use crate::domain::{Code, Failure, JsonData, Name, Redactor, SecretSet};
+use crate::process::Deadline;
 use crate::text::format_duration;
 
 /// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.

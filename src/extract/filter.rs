@@ -7,12 +7,15 @@ use bytes::Bytes;
 use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
-use super::compile::compile_program;
-use super::error::ExtractError;
-use super::depth::MAX_DEPTH;
 use super::builtins::format_error;
+use super::compile::compile_program;
+use super::depth::MAX_DEPTH;
+use super::error::ExtractError;
+use super::limits::{
+    CancelFlag, EvaluationAbort, EvaluationContext, EvaluationLimits, LimitedData,
+    MAX_EVALUATION_BYTES, catch_abort,
+};
 use super::reader::read_json;
-use super::limits::{CancelFlag, EvaluationAbort, EvaluationContext, EvaluationLimits, LimitedData, MAX_EVALUATION_BYTES, catch_abort};
 use super::writer::{JsonWriteError, write_json};
 use crate::domain::Code;
 

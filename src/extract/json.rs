@@ -4,8 +4,8 @@
 
 use serde::de::IgnoredAny;
 
-use super::error::ExtractError;
 use super::depth::{MAX_DEPTH, find_excess_depth};
+use super::error::ExtractError;
 use crate::domain::Code;
 
 /// What some writers put before UTF-8 text. RFC 8259 lets readers skip it.

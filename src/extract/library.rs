@@ -144,8 +144,8 @@ fn load_definitions() -> Vec<Def<&'static str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::filter::Filter;
+    use super::*;
 
     #[test]
     fn listed_names_exist() {

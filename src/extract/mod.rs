@@ -35,4 +35,3 @@ pub use depth::{MAX_DEPTH, find_excess_depth};
 pub use extractor::Extractor;
 pub use filter::{Filter, FilterError};
 pub use filters::FilterCache;
-

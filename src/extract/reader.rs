@@ -170,9 +170,9 @@ fn unescape_unicode(rest: &mut &str) -> char {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
     use super::super::json::check_json;
     use super::super::writer::write_json;
+    use super::*;
 
     fn round_trip(json: &str) -> String {
         check_json(json.as_bytes()).unwrap();

@@ -7,14 +7,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use crate::process::{Clock, Deadline};
 use crate::domain::{Code, Failure, ProviderRequest};
+use crate::process::{Clock, Deadline};
 
+use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
 use super::ip_policy;
 use super::ip_policy::AddressOrigin;
 use super::resolver::NameResolver;
 use super::throttle::ThrottledStream;
-use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
 use super::tls::TlsClient;
 use super::{happy_eyeballs, proxy};
 

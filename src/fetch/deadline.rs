@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use tokio::time::sleep_until;
 
-use crate::process::Deadline;
 use crate::domain::{Code, Failure};
+use crate::process::Deadline;
 use crate::text::format_duration;
 
 /// What an attempt was doing when its deadline passed.

@@ -11,19 +11,19 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use crate::process::{Clock, Deadline};
 use crate::domain::{Code, Failure, Provider, Redactor, SecretSet};
+use crate::process::{Clock, Deadline};
 
-use super::response_body::BodyReader;
 use super::connector::{ConnectTarget, Connector};
-use super::upstream_connection::ProviderConnection;
-use super::resolver;
-use super::resolver::{NameResolver, ResolveFn};
 use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
 use super::pool::ConnectionPool;
+use super::resolver;
+use super::resolver::{NameResolver, ResolveFn};
+use super::response_body::BodyReader;
 use super::tls::TlsClient;
-use crate::fetch::{Fetch, FetchError, Payload};
+use super::upstream_connection::ProviderConnection;
 use super::{quoted, request, response_head};
+use crate::fetch::{Fetch, FetchError, Payload};
 
 /// The most bytes of a failing answer's body that are looked at.
 const MAX_PROBLEM_BYTES: u64 = 8 * 1024;

@@ -38,9 +38,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::process::Deadline;
 use crate::domain::{Failure, Provider};
-
+use crate::process::Deadline;
 
 /// A body, decoded, within the provider's `max_body`, not yet looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use url::Url;
 
 use crate::domain::{Code, Failure};
 
+use super::request::basic_credentials;
+use super::throttle::ThrottledStream;
 use super::upstream_connection;
 use super::upstream_connection::MAX_HEAD_BYTES;
-use super::throttle::ThrottledStream;
-use super::request::basic_credentials;
 
 /// The `Proxy-Authorization` of a proxy's URL, if it has a user.
 pub(super) fn proxy_authorization(proxy: &Url) -> Option<HeaderValue> {

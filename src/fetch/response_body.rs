@@ -12,11 +12,11 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf}
 
 use crate::domain::{Code, Failure};
 
+use super::deadline::ByteCounter;
+use super::quoted;
 use super::response_head;
 use super::response_head::BodyCoding;
 use super::upstream_connection::ProviderConnection;
-use super::deadline::ByteCounter;
-use super::quoted;
 
 /// Decoded bytes asked for at a time; between two such pieces the deadline is looked at.
 const READ_CHUNK_BYTES: usize = 16 * 1024;

@@ -10,9 +10,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRA
 use http::response::Parts;
 use http::{StatusCode, Version};
 
-use super::upstream_connection::{MAX_HEADERS, MAX_HEAD_BYTES};
-use crate::fetch::FetchError;
+use super::upstream_connection::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::{quoted, retry_after, tls};
+use crate::fetch::FetchError;
 
 /// The one coding that a body may have on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::connector;
-use super::throttle::ThrottledStream;
 use super::deadline::ByteCounter;
+use super::throttle::ThrottledStream;
 
 /// The most bytes of an answer's head, and of the read buffer behind a body.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;

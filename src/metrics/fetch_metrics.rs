@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::domain::{Code, Freshness, Name, Outcome, ProviderAttemptResult, Snapshot, SourceState, SourceView, Time};
+use crate::domain::{
+    Code, Freshness, Name, Outcome, ProviderAttemptResult, Snapshot, SourceState, SourceView, Time,
+};
 
 use super::encoder::{MetricType, MetricsEncoder};
-use crate::api::millis_to_seconds;
 use super::value_metrics::{ExtractedNumbers, collect_numbers};
+use crate::api::millis_to_seconds;
 
 /// Upper bounds of the duration buckets, in microseconds.
 const ATTEMPT_BOUNDS_US: [u64; 12] = [

@@ -6,8 +6,7 @@ pub(crate) mod process_stats;
 mod request_metrics;
 mod value_metrics;
 
-pub use fetch_metrics::FetchMetrics;
 pub(crate) use encoder::{MetricType, MetricsEncoder};
+pub use fetch_metrics::FetchMetrics;
 pub(crate) use request_metrics::{DURATION_BOUNDS_US, HttpMetrics, ThreadCounters};
 pub(crate) use value_metrics::collect_numbers;
-

@@ -6,4 +6,3 @@ mod series;
 
 pub(crate) use assets::{PanelAsset, PanelAssets};
 pub(crate) use history::PanelHistory;
-

@@ -8,4 +8,3 @@ pub(crate) mod thread_priority;
 pub use clock::{Clock, Deadline, TimePoint};
 pub use shutdown::ProcessSignals;
 pub use supervisor::Supervisor;
-

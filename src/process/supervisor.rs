@@ -39,7 +39,7 @@ pub struct Supervisor {
 
 /// A kind of task, and what became of those of its kind.
 #[derive(Debug)]
-pub struct SupervisedTask {
+pub(super) struct SupervisedTask {
     name: &'static str,
     restarts: AtomicU64,
     panic_request: Notify,

@@ -7,9 +7,9 @@ use http::HeaderValue;
 
 use crate::domain::{Snapshot, Time};
 
-use super::summary_body::SummaryRow;
 use super::live_note::LiveSourceResult;
 use super::rendering::RenderMode;
+use super::summary_body::SummaryRow;
 use super::version::SummaryVersion;
 
 /// `ETag`: weak, since encodings of the same version differ (RFC 9110 §8.8.3).

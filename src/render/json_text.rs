@@ -14,7 +14,7 @@ pub fn format_rfc3339(time: Time) -> String {
 }
 
 /// Writes `text` as a JSON string, quotes included.
-pub fn write_json_string(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_json_string(out: &mut Vec<u8>, text: &str) {
     // Writing into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }

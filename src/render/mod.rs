@@ -15,4 +15,3 @@ pub use json_text::format_rfc3339;
 pub use live_note::{LiveSourceResult, ReadingOrigin};
 pub use rendering::{RenderMode, Rendering, render_summary};
 pub use version::SummaryVersion;
-

@@ -9,12 +9,12 @@ use http::HeaderValue;
 use crate::domain::{Code, Freshness, ShownFailure, Snapshot, Time};
 use crate::text::format_duration;
 
-use super::summary_body;
-use super::summary_body::{SummaryHeader, SummaryRow};
 use super::compressed::EncodedBodies;
 use super::live_note::{LiveSourceResult, ReadingOrigin};
-use super::{cache_headers, version};
+use super::summary_body;
+use super::summary_body::{SummaryHeader, SummaryRow};
 use super::version::SummaryVersion;
+use super::{cache_headers, version};
 
 /// How long a rendering may be served. Ages are written as of its end, so they are never understated, and at most this
 /// much overstated; the contract allows 25 ms.
@@ -116,7 +116,9 @@ pub fn render_summary(
         is_all_ok: rows.iter().all(|row| row.view.reading.is_some()),
         etag: cache_headers::etag(version),
         cache_status: cache_headers::cache_status(mode, &rows),
-        cdn_cache_control: cache_headers::cdn_cache_control(mode, snapshot, selection, &rows, as_of),
+        cdn_cache_control: cache_headers::cdn_cache_control(
+            mode, snapshot, selection, &rows, as_of,
+        ),
         server_timing: cache_headers::server_timing(mode, &rows),
         encoded_bodies: EncodedBodies::default(),
     }

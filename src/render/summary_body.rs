@@ -4,8 +4,8 @@ use std::io::Write;
 
 use crate::domain::{Name, SourceState, SourceView, Time};
 
-use super::live_note::ReadingOrigin;
 use super::json_text::{format_rfc3339, write_json_string, write_millis, write_seconds};
+use super::live_note::ReadingOrigin;
 use super::rendering::RenderMode;
 use super::version::SummaryVersion;
 

@@ -18,7 +18,7 @@ use crate::store::SourceRecordDto;
 const STORED_STATE_VERSION: u64 = 1;
 
 /// The largest letter that is written or read, in bytes.
-pub const MAX_STORED_STATE_BYTES: usize = 4 << 20;
+pub(super) const MAX_STORED_STATE_BYTES: usize = 4 << 20;
 
 /// Why bytes are no letter; fits after "the store's value is not used: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum StoredStateError {
 
 /// The letter that tells of `saved`, whose instants are on the store's clock. None if no attempt is known or it would be
 /// larger than anybody reads.
-pub fn encode_stored_state(saved: &SourceRecord) -> Option<Vec<u8>> {
+pub(super) fn encode_stored_state(saved: &SourceRecord) -> Option<Vec<u8>> {
     let stamp = saved.history.last_attempt?.as_millis();
     let body = serde_json::to_string(&SourceRecordDto::new(saved)).ok()?;
     let text = format!(
@@ -52,7 +52,7 @@ pub fn encode_stored_state(saved: &SourceRecord) -> Option<Vec<u8>> {
 }
 
 /// What a letter tells, its instants on the store's clock.
-pub fn decode_stored_state(letter: &[u8]) -> Result<SourceRecord, StoredStateError> {
+pub(super) fn decode_stored_state(letter: &[u8]) -> Result<SourceRecord, StoredStateError> {
     if letter.len() > MAX_STORED_STATE_BYTES {
         return Err(StoredStateError::Oversize(letter.len() as u64));
     }

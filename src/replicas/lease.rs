@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
-use crate::domain::{Schedule, SourceIdentity, SourceRecord, Time};
 use super::protocol::{LEASE_MARGIN, SourceLease, WaitDecision};
 use super::shared_store::{AcquireRequest, AcquireResponse, StoredState};
+use crate::domain::{Schedule, SourceIdentity, SourceRecord, Time};
 
 use super::replica::LocalReplica;
 

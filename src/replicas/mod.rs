@@ -19,7 +19,9 @@ pub use lease::{LeaseContext, LeaseDecision, LeaseHandle};
 pub use protocol::{Notification, REPLICA_EXPIRY, SourceLease};
 pub use redis_store::RedisStore;
 pub use replica::{LocalReplica, ReplicaErrorHook, ShareParams};
-pub use shared_store::{AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, OpenedSession, SharedSession, SharedStore, SharedStoreError, StoreFuture, StoredState};
+pub use shared_store::{
+    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, OpenedSession, SharedSession,
+    SharedStore, SharedStoreError, StoreFuture, StoredState,
+};
 pub use status::{ReplicaMode, ReplicaStatus};
 pub use sync::ReplicaSync;
-

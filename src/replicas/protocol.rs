@@ -18,14 +18,14 @@ use std::time::Duration;
 use crate::domain::{SourceIdentity, Time};
 
 /// How much longer than the attempt itself a lease lasts: what starting and landing may take.
-pub const LEASE_MARGIN: Duration = Duration::from_millis(250);
+pub(super) const LEASE_MARGIN: Duration = Duration::from_millis(250);
 
 /// How long a replica that says nothing counts as one.
 pub const REPLICA_EXPIRY: Duration = Duration::from_secs(5);
 
 /// The names of a fleet's keys.
 #[derive(Debug, Clone)]
-pub struct StoreKeys {
+pub(super) struct StoreKeys {
     prefix: String,
 }
 
@@ -71,29 +71,29 @@ pub enum WaitDecision {
 
 impl StoreKeys {
     /// The keys that begin with `prefix`.
-    pub fn new(prefix: &str) -> Self {
+    pub(super) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
         }
     }
 
     /// Where a source's lease is. What stands in braces makes both keys of a source live on one node of a cluster.
-    pub fn lease_key(&self, identity: SourceIdentity) -> String {
+    pub(super) fn lease_key(&self, identity: SourceIdentity) -> String {
         format!("{}:{{{identity}}}:lease", self.prefix)
     }
 
     /// Where what is known of a source is.
-    pub fn state_key(&self, identity: SourceIdentity) -> String {
+    pub(super) fn state_key(&self, identity: SourceIdentity) -> String {
         format!("{}:{{{identity}}}:letter", self.prefix)
     }
 
     /// Who was seen when.
-    pub fn replicas_key(&self) -> String {
+    pub(super) fn replicas_key(&self) -> String {
         format!("{}:replicas", self.prefix)
     }
 
     /// The channel of the notices.
-    pub fn notifications_channel(&self) -> String {
+    pub(super) fn notifications_channel(&self) -> String {
         format!("{}:notices", self.prefix)
     }
 }

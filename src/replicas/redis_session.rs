@@ -11,10 +11,15 @@ use crate::domain::{SecretSet, SourceIdentity, Time};
 
 use super::codec::MAX_STORED_STATE_BYTES;
 use super::protocol::{REPLICA_EXPIRY, SourceLease, StoreKeys};
-use super::shared_store::{AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError, StoreFuture, StoredState};
 use super::redis_address::RedisAddress;
 use super::redis_scripts::LuaScripts;
-use super::redis_store::{MAX_CONCURRENT_OPERATIONS, OPERATION_TIMEOUT, RedisConnection, map_redis_reply};
+use super::redis_store::{
+    MAX_CONCURRENT_OPERATIONS, OPERATION_TIMEOUT, RedisConnection, map_redis_reply,
+};
+use super::shared_store::{
+    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError,
+    StoreFuture, StoredState,
+};
 
 /// A connection that has been greeted.
 pub(crate) struct RedisSession {

@@ -4,7 +4,6 @@
 //! So notices come in the order in which Redis did things, and one sign of life proves the whole. There is no manager
 //! that reconnects behind our back: a session that failed once is over, and whoever opened it opens another.
 
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::process::Clock;
 use crate::domain::SecretSet;
+use crate::process::Clock;
 use crate::text::format_duration;
 
 use super::protocol::{Notification, StoreKeys};

@@ -9,14 +9,16 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::process::Clock;
-use crate::domain::{Source, SourceIdentity, SourceRecord, Time};
 use super::codec::{StoredStateError, encode_stored_state};
-use super::shared_store::{HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError, StoredState};
+use super::shared_store::{
+    HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError, StoredState,
+};
+use crate::domain::{Source, SourceIdentity, SourceRecord, Time};
+use crate::process::Clock;
 
-use super::notifications::OutcomeNotifier;
 use super::clock_offset::ClockOffset;
 use super::lease::LeaseHandle;
+use super::notifications::OutcomeNotifier;
 use super::status::{ReplicaMode, ReplicaStatus};
 
 /// How long an attempt waits for the first word from the store, at a start.

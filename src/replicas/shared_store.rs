@@ -2,8 +2,6 @@
 //!
 //! Two stand behind this port: Redis, and a simulated store under paused time in the tests.
 
-
-
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::protocol::{Notification, REPLICA_EXPIRY};
+use super::replica::{LocalReplica, ShareParams};
+use super::shared_store::{OpenedSession, SharedSession, SharedStore, SharedStoreError};
 use crate::aggregate::Cache;
-use crate::process::Clock;
+use crate::aggregate::Flights;
 use crate::domain::{SourceIdentity, SourceRecord, SourceSet};
 use crate::fetch::Fetch;
-use super::replica::{LocalReplica, ShareParams};
-use crate::aggregate::Flights;
-use super::protocol::{Notification, REPLICA_EXPIRY};
-use super::shared_store::{OpenedSession, SharedSession, SharedStore, SharedStoreError};
+use crate::process::Clock;
 
 /// How often a replica says that it lives, and finds out whether the store does.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);

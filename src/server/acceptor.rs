@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fetch::Fetch;
 
+use super::descriptor_limit;
 use super::listener::HttpListener;
 use super::worker::{AcceptedConnection, Worker};
 use crate::api::AppState;
-use super::descriptor_limit;
 
 /// How long accepting rests when the machine is out of descriptors or memory. A connection that ends meanwhile frees
 /// one; trying at once would only burn the processor.

@@ -19,11 +19,12 @@ mod validate;
 mod worker;
 
 pub use acceptor::HttpServer;
-pub use listener::HttpListener;
 pub(crate) use connection_state::ConnectionState;
 pub(crate) use cors::CorsPolicy;
+pub use listener::HttpListener;
 pub(crate) use problem::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
-pub(crate) use representation::{matches_etag, respond_with_rendering, select_form, set_content_encoding};
+pub(crate) use representation::{
+    matches_etag, respond_with_rendering, select_form, set_content_encoding,
+};
 pub(crate) use small_response::no_store_response;
 pub(crate) use validate::is_host;
-

@@ -17,19 +17,19 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tower::Service as _;
 
-use crate::process::TimePoint;
 use crate::domain::Time;
 use crate::fetch::Fetch;
+use crate::process::TimePoint;
 use crate::render::Rendering;
 
 use super::connection_state::ConnectionState;
-use crate::metrics::ThreadCounters;
 use super::fast_path::SharedBuffers;
-use super::representation::respond_with_rendering;
 use super::panic::catch_panic;
-use crate::api::{ROUTE_LABELS, routes};
-use crate::api::AppState;
+use super::representation::respond_with_rendering;
 use super::validate;
+use crate::api::AppState;
+use crate::api::{ROUTE_LABELS, routes};
+use crate::metrics::ThreadCounters;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

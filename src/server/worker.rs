@@ -18,14 +18,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::fetch::Fetch;
 
-use crate::api::AppState;
+use super::accept_queue::{AcceptQueue, QueuedConnection};
 use super::connection_state::{CoarseClock, ConnectionState, ConnectionTimeouts};
-use crate::metrics::ThreadCounters;
 use super::fast_path;
+use super::problem::{ProblemDetails, ProblemKind};
 use super::service::{ConnectionService, WorkerState};
 use super::socket::ClientSocket;
-use super::accept_queue::{AcceptQueue, QueuedConnection};
-use super::problem::{ProblemDetails, ProblemKind};
+use crate::api::AppState;
+use crate::metrics::ThreadCounters;
 
 /// A connection's read and write buffers grow up to here; longer heads are 431.
 const MAX_BUFFER: usize = 16 * 1024;

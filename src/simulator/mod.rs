@@ -11,4 +11,3 @@ mod simulated_answer;
 mod simulator_server;
 
 pub use simulator_server::serve;
-

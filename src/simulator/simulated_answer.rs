@@ -8,11 +8,11 @@ use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::faults::{BodyFault, ClosePoint, FAULT_PARAMETERS, FaultQueryError, FaultSettings};
 use super::fault_script::ScriptedBody;
+use super::faults::{BodyFault, ClosePoint, FAULT_PARAMETERS, FaultQueryError, FaultSettings};
 use super::moving_values::{ENDPOINTS, SimulatedEndpoint};
-use crate::process::Clock;
 use crate::domain::Time;
+use crate::process::Clock;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::simulated_answer::answer_request;
-use crate::process::Clock;
 use crate::domain::Time;
+use crate::process::Clock;
 
 /// After accepting failed (no descriptors are left), so that the loop does not spin.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);

@@ -10,7 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::{AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak, JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord, Time};
+use crate::domain::{
+    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak,
+    JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord,
+    Time,
+};
 use crate::render::format_rfc3339;
 
 /// A [`Moment`].

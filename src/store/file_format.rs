@@ -16,8 +16,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::SourceRecord;
 
-use crate::store::StateFileContent;
 use super::dto::{ClockTimestampsDto, SourceRecordDto};
+use crate::store::StateFileContent;
 
 /// The version that is written, and the only one that is read.
 const STATE_FORMAT_VERSION: u64 = 1;

@@ -9,9 +9,9 @@ mod dto;
 mod file_format;
 mod state_file;
 
+pub(crate) use dto::SourceRecordDto;
 pub use file_format::{StateFormatError, decode_state_file, encode_state_file};
 pub use state_file::{StateFile, StateFileError};
-pub(crate) use dto::SourceRecordDto;
 
 use crate::domain::{ClockTimestamps, SourceRecord};
 

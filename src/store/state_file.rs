@@ -14,8 +14,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::store::StateFileContent;
 use super::file_format::{StateFormatError, decode_state_file, encode_state_file};
+use crate::store::StateFileContent;
 
 /// A state file. Its methods block on the disk.
 #[derive(Debug)]

@@ -17,9 +17,8 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::{self, MakeWriter, time::FormatTime};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-
-use crate::process::Clock;
 use self::format::{LogTimer, TextFormat};
+use crate::process::Clock;
 
 /// Sends the events of the whole process to standard error, and every panic with them. The [`Mask`] takes the secrets
 /// as soon as they are known. A second call changes nothing but gives a mask of no effect.

@@ -5,4 +5,3 @@ mod suggest;
 
 pub use duration::format_duration;
 pub(crate) use suggest::{find_nearest, find_nearest_path};
-

@@ -1,18 +1,21 @@
 //! What integration tests stand on.
 
-pub mod browser;
-pub mod client;
-pub mod crowd;
-pub mod echo;
-pub mod fault;
-pub mod openapi;
-pub mod redis;
-pub mod replica;
-pub mod scripted;
-pub mod served;
-pub mod simulated;
-pub mod stand;
-pub mod stub;
+pub mod child_process;
+pub mod echo_provider;
+pub mod fake_provider;
+pub mod faulty_provider;
+pub mod markdown;
+pub mod monitoring_files;
+pub mod openapi_document;
+pub mod polling_clients;
+pub mod raw_client;
+pub mod redis_server;
+pub mod replica_cluster;
+pub mod scripted_fetch;
+pub mod simulated_store;
+pub mod test_app;
+pub mod test_browser;
+pub mod test_server;
 
 use std::path::Path;
 use std::time::Duration;

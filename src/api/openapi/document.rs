@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::server::ProblemKind;
 use crate::api::{ROUTE_OPERATIONS, ROUTE_PATHS};
+use crate::server::ProblemKind;
 
 use super::operation::{DocumentContext, build_shared_responses};
 use super::{response_headers, schemas};

@@ -14,7 +14,9 @@ mod schemas;
 
 pub(crate) use operation::{DocumentContext, OperationSpec};
 pub(crate) use operations::{
-    describe_liveness, describe_metrics, describe_openapi, describe_panel, describe_panel_asset, describe_panel_history, describe_readiness, describe_source_health, describe_stream, describe_summary,
+    describe_liveness, describe_metrics, describe_openapi, describe_panel, describe_panel_asset,
+    describe_panel_history, describe_readiness, describe_source_health, describe_stream,
+    describe_summary,
 };
 
 use std::sync::Arc;
@@ -24,10 +26,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::fetch::Fetch;
 
-use super::state::AppState;
 use super::query;
+use super::state::AppState;
 use crate::server::no_store_response;
-
 
 /// The document, for the sources and limits of this moment.
 pub(crate) async fn get_openapi_document<F: Fetch>(

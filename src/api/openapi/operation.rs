@@ -231,10 +231,12 @@ fn build_problem_response(status: u16, kinds: &[ProblemKind], has_body: bool) ->
     } else {
         &["Cache-Control"]
     };
-    let mut response = json!({"description": description, "headers": response_headers::header_refs(fields)});
+    let mut response =
+        json!({"description": description, "headers": response_headers::header_refs(fields)});
     if status == 400 {
         // The library's own answer to a head that cannot be parsed has none of our fields.
-        response["headers"]["Cache-Control"] = response_headers::header_ref("Refusal-Cache-Control");
+        response["headers"]["Cache-Control"] =
+            response_headers::header_ref("Refusal-Cache-Control");
     }
     if has_body {
         let codes: Vec<&str> = kinds.iter().map(|kind| kind.code()).collect();

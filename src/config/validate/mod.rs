@@ -18,7 +18,6 @@ use super::raw_config::RawConfig;
 use super::table_reader::SpannedStr;
 use crate::config::{ServerSettings, StoreSettings};
 
-
 /// What a valid file says. Parts that are problems are left out or have their defaults.
 pub(super) struct ValidatedConfig {
     pub(super) server: ServerSettings,

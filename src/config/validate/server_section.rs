@@ -7,10 +7,10 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::ConfigLoader;
-use crate::config::{RawServer, RawStore};
-use crate::config::{SpannedStr, SpannedValue};
 use crate::config::format_duration;
+use crate::config::{RawServer, RawStore};
 use crate::config::{ServerSettings, StoreSettings};
+use crate::config::{SpannedStr, SpannedValue};
 
 use super::listen_address;
 

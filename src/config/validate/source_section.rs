@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::ConfigLoader;
-use crate::config::{RawConfig, RawProvider, RawRequest, RawSource, RawTiming};
 use crate::config::SpannedStr;
+use crate::config::{RawConfig, RawProvider, RawRequest, RawSource, RawTiming};
 use crate::domain::{EgressProxy, Name, Provider, ProviderRequest, Source, SourceKind};
 
 use super::request_keys::RequestDefaults;

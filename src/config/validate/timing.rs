@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::config::ConfigLoader;
-use crate::config::{RawSource, RawTiming};
 use crate::config::SpannedValue;
 use crate::config::format_duration as text;
+use crate::config::{RawSource, RawTiming};
 use crate::domain::{FreshnessPolicy, Schedule};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);

@@ -4,4 +4,3 @@ mod encodings;
 mod redactor;
 
 pub use redactor::{Redactor, SecretSet};
-

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{compile_error, into_failure, run_error, run_ok};
 use crate::domain::{Code, Failure};
 use crate::extract::Filter;
-use crate::extract::run_on_deep_stack;
-use crate::extract::CancelFlag;
+use crate::extract::limits::CancelFlag;
+use crate::extract::threads::run_on_deep_stack;
 
 /// Less than there is in earnest, so that what explodes does so soon.
 const SMALL_LIMIT_BYTES: usize = 1 << 20;

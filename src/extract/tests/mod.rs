@@ -3,15 +3,13 @@
 mod language;
 mod limits;
 
-
 use bytes::Bytes;
-
 
 use super::error::ExtractError;
 use super::filter::Filter;
 use super::json;
-use super::threads::run_on_deep_stack;
 use super::limits::CancelFlag;
+use super::threads::run_on_deep_stack;
 use crate::domain::{Code, Failure, Redactor};
 
 fn into_failure(complaint: ExtractError) -> Failure {

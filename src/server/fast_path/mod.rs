@@ -6,7 +6,6 @@
 
 mod parse;
 
-
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -24,10 +23,10 @@ use crate::domain::Time;
 use crate::fetch::Fetch;
 use crate::render::Rendering;
 
-use super::service::WorkerState;
-use super::socket::ClientSocket;
 use self::parse::{MAX_HEAD_LENGTH, ParseResult, RequestFields, has_request_line, parse_head};
 use super::panic::catch_panic;
+use super::service::WorkerState;
+use super::socket::ClientSocket;
 
 /// Bytes that are read at once.
 const INPUT_CAPACITY: usize = 2 * MAX_HEAD_LENGTH;

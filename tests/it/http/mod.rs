@@ -1,36 +1,46 @@
 //! The HTTP side as clients see it, over real sockets.
 
-mod answers;
-mod connections;
-pub mod corpus;
-mod crowds;
-mod metrics;
-mod mishaps;
-mod openapi;
-mod stream;
-mod stream_crowd;
+pub mod connection_limits;
+pub mod error_docs;
+pub mod event_stream;
+pub mod event_stream_load;
+pub mod fast_path_equivalence;
+pub mod fuzz_generator;
+pub mod fuzz_oracle;
+pub mod fuzz_parser;
+pub mod fuzz_runner;
+pub mod handler_panics;
+pub mod openapi_conformance;
+pub mod panel_browser;
+pub mod panel_layout;
+pub mod request_corpus;
+pub mod request_fuzz;
+pub mod response_headers;
+pub mod schemathesis;
+pub mod service_contract;
+pub mod slow_clients;
 
-use crate::support::scripted::{ScriptedFetch, test_schedule, test_source};
-use crate::support::stand::{TestServer, default_server_settings};
+use crate::support::scripted_fetch::{ScriptedFetch, test_schedule, test_source};
+use crate::support::test_server::{TestServer, default_server_settings};
 
 /// A server whose three sources have readings, one of them failing since.
-fn server_with_readings() -> TestServer {
+pub fn server_with_readings() -> TestServer {
     let served = server_without_readings();
     publish_readings(&served);
     served
 }
 
-fn server_without_readings() -> TestServer {
+pub fn server_without_readings() -> TestServer {
     start_server(default_server_settings())
 }
 
-fn start_server(settings: resumen::config::ServerSettings) -> TestServer {
+pub fn start_server(settings: resumen::config::ServerSettings) -> TestServer {
     let sources =
         ["btc", "clima", "usd"].map(|name| test_source(name, &["provider"], test_schedule()));
     TestServer::start(settings, &sources, ScriptedFetch::default())
 }
 
-fn publish_readings(served: &TestServer) {
+pub fn publish_readings(served: &TestServer) {
     served.publish_reading("btc", r#"{"usd":97123.45}"#);
     served.publish_reading("clima", r#"{"temperatura_c":21.3}"#);
     served.publish_reading("usd", r#"{"ARS":1043.50,"EUR":0.92}"#);

@@ -1,0 +1,87 @@
+//! The filters of the default configuration over answers in the shapes that its providers are known to give.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use resumen::domain::{Failure, Name};
+use resumen::extract::{Extractor, Filter};
+use resumen::process::Clock;
+
+async fn run_filter(
+    name: &Name,
+    filter: &str,
+    payload: impl Into<Bytes>,
+) -> Result<String, Failure> {
+    let filter = Filter::compile(filter).unwrap();
+    let by = Clock::start().deadline(Duration::from_secs(20));
+    let data = Extractor::default()
+        .extract(name, &filter, payload.into(), by)
+        .await?;
+    Ok(data.as_json().to_owned())
+}
+
+#[tokio::test]
+async fn default_filters_extract_responses() {
+    let config = crate::config::load(Path::new("config/resumen.toml")).unwrap();
+    let expected = [
+        ("btc", "coinbase", r#"{"usd":68012.34}"#),
+        ("btc", "kraken", r#"{"usd":68012.3}"#),
+        ("clima", "open-meteo", r#"{"temperatura_c":18.0}"#),
+        ("usd", "frankfurter", r#"{"ARS":1478.25,"EUR":0.87598}"#),
+        ("usd", "coinbase", r#"{"EUR":0.8760,"ARS":1478.250}"#),
+    ];
+    let mut seen = Vec::new();
+    for source in &config.sources {
+        for provider in source.providers() {
+            let path = format!(
+                "tests/corpus/answers/{}-{}.json",
+                source.name, provider.name
+            );
+            let payload = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let data = run_filter(&source.name, &provider.extract, payload)
+                .await
+                .unwrap();
+            seen.push((source.name.to_string(), provider.name.to_string(), data));
+        }
+    }
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|(source, provider, data)| (&**source, &**provider, &**data))
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn kraken_error_with_200_is_failure() {
+    let config = crate::config::load(Path::new("config/resumen.toml")).unwrap();
+    let btc = &config.sources[0];
+    let answer = r#"{"error":["EGeneral:Too many requests","EService:Busy"]}"#;
+    let failure = run_filter(&btc.name, &btc.providers()[1].extract, answer)
+        .await
+        .unwrap_err();
+    assert!(
+        failure
+            .message
+            .contains("EGeneral:Too many requests, EService:Busy"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn default_derived_source_multiplies_inputs() {
+    let config = crate::config::load(Path::new("config/resumen.toml")).unwrap();
+    let derived = config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == "btc_ars")
+        .unwrap();
+    let inputs = r#"{"btc":{"usd":68012.5},"usd":{"EUR":0.5,"ARS":2}}"#;
+    let data = run_filter(&derived.name, derived.extract_filters()[0], inputs)
+        .await
+        .unwrap();
+    assert_eq!(
+        data.parse::<serde_json::Value>().unwrap()["ars"].as_f64(),
+        Some(136_025.0)
+    );
+}

@@ -1,0 +1,165 @@
+//! The configuration as its users meet it: whole files in, whole messages out.
+
+pub mod config_semantics;
+pub mod configuration_docs;
+pub mod default_sources;
+pub mod example_docs;
+pub mod limit_docs;
+pub mod malformed_files;
+pub mod mounted_volumes;
+pub mod recipe_docs;
+
+use std::path::{Path, PathBuf};
+
+use resumen::config;
+use resumen::config::{Config, ConfigError};
+
+/// The environment of every file here. No message may show a value of it.
+fn test_environment(name: &str) -> Option<String> {
+    match name {
+        "SET" => Some("hidden-secret value".into()),
+        "LINES" => Some("hidden-secret\r\nX-Other: hidden-secret".into()),
+        "TOKEN" => Some("hidden-secret-token".into()),
+        "HOST" => Some("api.example.org".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    config::load(path, &test_environment)
+}
+
+fn config_files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn invalid_files_give_expected_messages() {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path("../../config/messages");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for path in config_files("tests/config/invalid") {
+        let report = load(&path).expect_err(&path.display().to_string());
+        let text = report.to_string();
+        assert!(
+            !text.contains("hidden-secret") && !text.contains("literal-secret"),
+            "{text}"
+        );
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        settings.bind(|| insta::assert_snapshot!(name, text));
+    }
+}
+
+/// They can never be connected to, in whatever form they are written; the file is valid all the same, so that one bad
+/// source does not take the others along.
+#[test]
+fn metadata_addresses_give_warnings() {
+    let config = load(Path::new("tests/config/valid/metadata_addresses.toml")).unwrap();
+    assert_eq!(config.sources.len(), config.warnings.len());
+    for warning in &config.warnings {
+        assert_eq!(
+            warning.message,
+            "the host of the URL is a cloud's metadata service"
+        );
+    }
+}
+
+#[test]
+fn valid_files_load() {
+    for path in config_files("tests/config/valid")
+        .into_iter()
+        .chain(config_files("config"))
+    {
+        let config = load(&path).unwrap_or_else(|report| panic!("{report}"));
+        assert!(!config.sources.is_empty(), "{}", path.display());
+    }
+}
+
+#[test]
+fn default_config_is_clean() {
+    let default = load(Path::new("config/resumen.toml")).unwrap();
+    let smallest = load(Path::new("tests/config/valid/smallest.toml")).unwrap();
+    assert_eq!(default.warnings, []);
+    assert_eq!(
+        (default.server, default.store),
+        (smallest.server, smallest.store)
+    );
+    let (btc, a) = (&default.sources[0], &smallest.sources[0]);
+    assert_eq!(
+        (btc.schedule(), btc.freshness_policy),
+        (a.schedule(), a.freshness_policy)
+    );
+    assert_eq!(
+        btc.providers()[0].request.max_body,
+        a.providers()[0].request.max_body
+    );
+    let names: Vec<_> = default
+        .sources
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
+    assert_eq!(names, ["btc", "clima", "usd", "btc_ars"]);
+}
+
+/// The default configuration with everything in it that is commented out.
+#[test]
+fn commented_reference_keys_are_valid() {
+    let text = std::fs::read_to_string("config/resumen.toml").unwrap();
+    let uncommented = |line: &str| {
+        let inner = line.strip_prefix("# ")?;
+        let key = inner.split(" = ").next()?;
+        let word = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        ((word && inner.contains(" = ")) || inner == "[sources.example]").then(|| inner.to_owned())
+    };
+    let whole: Vec<_> = text
+        .lines()
+        .map(|line| uncommented(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resumen.toml");
+    std::fs::write(&path, whole.join("\n")).unwrap();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    write_private(
+        &folder.path().join("secrets/example.token"),
+        "a token of a file\n",
+    );
+    let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("example-ca.pem"), authority.cert.pem()).unwrap();
+
+    let environment = |name: &str| (name == "EXAMPLE_KEY").then(|| "a-key".to_owned());
+    let config = config::load(&path, &environment).unwrap_or_else(|report| panic!("{report}"));
+    let example = config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == "example")
+        .unwrap();
+    let request = &example.providers()[0].request;
+    assert_eq!(&*request.headers[0].1, "Bearer a token of a file");
+    assert!(request.ca_pem.is_some() && request.proxy.is_none() && request.body.is_some());
+    let btc = &config.sources[0];
+    assert_eq!(
+        btc.freshness_policy,
+        load(Path::new("config/resumen.toml")).unwrap().sources[0].freshness_policy
+    );
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}

@@ -1,0 +1,222 @@
+//! `docs/recipes.md`: every block is a configuration, every filter makes of its answer what is written below it, and the
+//! table tells the truth about calls.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use resumen::config::{Config, format_duration, parse};
+use resumen::domain::{Source, SourceKind};
+use resumen::extract::{Extractor, Filter};
+use resumen::process::Clock;
+use serde_json::Value;
+
+use crate::support::markdown::{MarkdownSection, markdown_sections};
+
+const ONE_DAY: Duration = Duration::from_secs(86_400);
+
+/// A recipe: its part of the document, its block, and the source that the block makes.
+struct DocumentedRecipe {
+    section: MarkdownSection,
+    block: String,
+    name: String,
+}
+
+fn load_recipes() -> Vec<DocumentedRecipe> {
+    let mut recipes = Vec::new();
+    for part in markdown_sections("recipes.md") {
+        let blocks: Vec<String> = part
+            .blocks_in_language("toml")
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let several = blocks.len() > 1;
+        for (at, block) in blocks.into_iter().enumerate() {
+            let header = block.lines().find(|line| line.starts_with('[')).unwrap();
+            let name = header
+                .trim_matches(['[', ']'])
+                .split('.')
+                .nth(1)
+                .unwrap()
+                .to_owned();
+            // Each block of a part with several has one answer and one result.
+            let json = part.blocks_in_language("json").into_iter().map(|text| {
+                crate::support::markdown::CodeBlock {
+                    language: "json".into(),
+                    text: text.into(),
+                }
+            });
+            let own = if several {
+                json.skip(2 * at).take(2).collect()
+            } else {
+                json.collect()
+            };
+            let (heading, text) = (part.heading.clone(), part.text.clone());
+            recipes.push(DocumentedRecipe {
+                section: MarkdownSection {
+                    heading,
+                    text,
+                    blocks: own,
+                },
+                block,
+                name,
+            });
+        }
+    }
+    recipes
+}
+
+/// Reads a configuration in a folder that has every file of `${file:…}`.
+fn load_recipe(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    for after in text.split("${file:").skip(1) {
+        let path = folder.path().join(after.split('}').next().unwrap());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let private = std::fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path);
+        std::io::Write::write_all(&mut private.unwrap(), b"a key of somebody").unwrap();
+    }
+    let config = parse(
+        &folder.path().join("resumen.toml"),
+        text.as_bytes(),
+        &|_| None,
+    );
+    config.unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn load_all_recipes() -> Config {
+    let blocks: Vec<String> = load_recipes()
+        .into_iter()
+        .map(|recipe| recipe.block)
+        .collect();
+    load_recipe(&blocks.join("\n"))
+}
+
+fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
+    config
+        .sources
+        .iter()
+        .find(|source| source.name.as_str() == name)
+        .unwrap()
+}
+
+/// The filters of a source, in the order of its providers.
+fn filters(source: &Source) -> Vec<&str> {
+    match &source.kind {
+        SourceKind::Derived { extract, .. } => vec![extract],
+        SourceKind::Fetched { providers, .. } => providers
+            .iter()
+            .map(|provider| &*provider.extract)
+            .collect(),
+    }
+}
+
+#[test]
+fn recipes_give_no_warnings() {
+    let whole = load_all_recipes();
+    assert_eq!(whole.warnings, []);
+    assert!(whole.sources.len() > 25, "{}", whole.sources.len());
+    for recipe in load_recipes()
+        .iter()
+        .filter(|recipe| !recipe.block.starts_with("[derived."))
+    {
+        assert_eq!(
+            load_recipe(&recipe.block).sources.len(),
+            1,
+            "{}",
+            recipe.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn recipe_filters_give_documented_values() {
+    let (config, extractor, clock) = (load_all_recipes(), Extractor::default(), Clock::start());
+    for recipe in load_recipes() {
+        let source = source(&config, &recipe.name);
+        let filters = filters(source);
+        let json = recipe.section.blocks_in_language("json");
+        assert_eq!(
+            json.len(),
+            2 * filters.len(),
+            "{}: an answer and a result for each provider",
+            recipe.name
+        );
+        for (filter, pair) in filters.into_iter().zip(json.chunks(2)) {
+            let compiled = Filter::compile(filter).unwrap();
+            let by = clock.deadline(Duration::from_secs(20));
+            let data = extractor
+                .extract(&source.name, &compiled, pair[0].to_owned().into(), by)
+                .await;
+            let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", recipe.name));
+            let (got, expected): (Value, Value) = (
+                serde_json::from_str(data.as_json()).unwrap(),
+                serde_json::from_str(pair[1]).unwrap(),
+            );
+            assert_eq!(got, expected, "{}: {filter}", recipe.name);
+        }
+    }
+}
+
+#[test]
+fn recipe_table_matches_recipes() {
+    let config = load_all_recipes();
+    let table = markdown_sections("recipes.md").swap_remove(0).table_rows();
+    let recipes: Vec<_> = load_recipes()
+        .into_iter()
+        .filter(|recipe| recipe.section.text.contains("**Held**"))
+        .collect();
+    assert_eq!(table.len(), recipes.len());
+    for (row, recipe) in table.iter().zip(&recipes) {
+        let name = &recipe.name;
+        assert_eq!(
+            row[0],
+            format!("[`{name}`](#{})", recipe.section.heading_anchor())
+        );
+        let pace = source(&config, name).schedule().unwrap();
+        assert_eq!(row[2], format_duration(pace.interval), "{name}");
+        let calls = |span: Duration| ONE_DAY.as_millis() / span.as_millis();
+        assert_eq!(row[3], calls(pace.interval).to_string(), "{name}");
+        if let Ok(allowed) = row[4].parse::<u128>() {
+            assert!(
+                calls(pace.min_interval) <= allowed,
+                "{name}: live requests may ask more often than is allowed"
+            );
+        } else {
+            assert_eq!(row[4], "–", "{name}");
+        }
+        let uses = |comment: bool| {
+            recipe
+                .block
+                .lines()
+                .any(|l| l.contains("${file:") && l.starts_with('#') == comment)
+        };
+        let key = if uses(false) {
+            "yes"
+        } else if uses(true) {
+            "optional"
+        } else {
+            "no"
+        };
+        assert_eq!(row[5], key, "{name}");
+    }
+}
+
+#[test]
+fn recipes_state_limit_and_date() {
+    for recipe in load_recipes()
+        .iter()
+        .filter(|recipe| !recipe.section.heading.starts_with("Two recipes"))
+    {
+        for said in ["- **Limits**: ", "- **Held**: "] {
+            assert!(
+                recipe.section.text.contains(said),
+                "{} does not say {said}",
+                recipe.name
+            );
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! `/openapi.json` holds what it says.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use resumen::config::ServerSettings;
+use resumen::domain::Code;
+use serde_json::{Value, json};
+
+use crate::http::{
+    default_server_settings, server_with_readings, server_without_readings, start_server,
+};
+use crate::support::openapi_document::OpenApiDocument;
+use crate::support::scripted_fetch::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
+use crate::support::test_server::TestServer;
+
+fn fetch_document(stand: &TestServer) -> OpenApiDocument {
+    let answer = stand.connect_client().get("/openapi.json");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
+    OpenApiDocument::new(answer.json())
+}
+
+#[test]
+fn openapi_lists_exactly_the_routes() {
+    let stand = server_with_readings();
+    let page = stand.connect_client().get("/metrics");
+    let label = |line: &str| {
+        let rest = line.strip_prefix("resumen_http_requests_total{route=\"")?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let mut routes: Vec<String> = page.text().lines().filter_map(label).collect();
+    routes.dedup();
+    assert_eq!(routes.pop().as_deref(), Some("other"));
+    assert_eq!(fetch_document(&stand).paths(), routes);
+}
+
+#[test]
+fn openapi_uses_every_problem() {
+    let document = fetch_document(&server_with_readings());
+    let known =
+        document.value["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
+    let mut told = BTreeSet::new();
+    collect_codes(&document.value["paths"], &mut told);
+    collect_codes(&document.value["components"]["responses"], &mut told);
+    for code in known.as_array().unwrap() {
+        let code = code.as_str().unwrap();
+        assert!(
+            told.contains(code),
+            "no operation of src/http/openapi/operations.rs, nor ANYWHERE in operation.rs, has `{code}`"
+        );
+    }
+}
+
+/// The codes that the responses below `value` allow.
+fn collect_codes(value: &Value, found: &mut BTreeSet<String>) {
+    if let Some(codes) = value
+        .pointer("/properties/code/enum")
+        .and_then(Value::as_array)
+    {
+        found.extend(codes.iter().map(|code| code.as_str().unwrap().to_owned()));
+    }
+    match value {
+        Value::Object(members) => members
+            .values()
+            .for_each(|member| collect_codes(member, found)),
+        Value::Array(items) => items.iter().for_each(|item| collect_codes(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn openapi_lists_failure_codes() {
+    let document = fetch_document(&server_with_readings());
+    let known: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(
+        document.value["components"]["schemas"]["FailureCode"]["enum"],
+        json!(known)
+    );
+}
+
+/// Requests that a client can send on a healthy server: method, target and fields.
+const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
+    (
+        "GET",
+        "/resumen?fresh=1&timeout=0.5",
+        &["Accept-Encoding: br"],
+    ),
+    (
+        "GET",
+        "/resumen?max_age=30&sources=usd,btc&_=7",
+        &["X-Request-Id: 1"],
+    ),
+    ("GET", "/resumen?fresh=yes", &[]),
+    ("GET", "/resumen?colour=red", &[]),
+    ("GET", "/resumen?sources=nobody", &[]),
+    ("GET", "/resumen?fresh=1&max_age=1", &[]),
+    ("GET", "/resumen/stream?x", &[]),
+    ("GET", "/salud/fuentes?x", &[]),
+    ("GET", "/openapi.json?x", &[]),
+    ("GET", "/panel/0123456789abcdef/panel.css", &[]),
+    (
+        "GET",
+        "/panel/0123456789abcdef/panel.js",
+        &["Accept-Encoding: gzip"],
+    ),
+    ("GET", "/panel/0123456789abcdef/none.js", &[]),
+];
+
+/// Fields that any request may have, each with what it is refused for.
+const HEADER_VARIANTS: &[&[&str]] = &[
+    &[],
+    &["If-None-Match: *"],
+    &["Accept-Encoding: *;q=0"],
+    &["Expect: foo"],
+    &["Host: twice"],
+    &["Content-Length: 1"],
+    &["Origin: https://a.example"],
+];
+
+#[test]
+fn responses_match_openapi() {
+    let providers = ScriptedFetch::default();
+    providers.set_script("provider", |_| ScriptedAction::Respond("1", Duration::ZERO));
+    let sources =
+        ["btc", "clima", "usd"].map(|name| test_source(name, &["provider"], test_schedule()));
+    let cors_origins = vec!["https://a.example".into()];
+    let stand = TestServer::start(
+        ServerSettings {
+            cors_origins,
+            ..default_server_settings()
+        },
+        &sources,
+        providers,
+    );
+    crate::http::publish_readings(&stand);
+    stand.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let mut document = fetch_document(&stand);
+    let paths: Vec<String> = document
+        .paths()
+        .iter()
+        .map(|path| (*path).to_owned())
+        .collect();
+    let concrete = |path: &str| {
+        path.replace("{version}", "0123456789abcdef")
+            .replace("{file}", "card.js")
+    };
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut try_one = |method: &str, target: &str, fields: &[&str]| {
+        let path = document.matching_path(target).unwrap();
+        // What is told of other methods stands with GET.
+        let told = if ["HEAD", "OPTIONS"].contains(&method) {
+            method.to_ascii_lowercase()
+        } else {
+            "get".into()
+        };
+        if method == "GET"
+            && path == "/resumen/stream"
+            && fields.is_empty()
+            && !target.contains('?')
+        {
+            return; // It has no end; `stream` looks at it.
+        }
+        let answer = stand.connect_client().send_request(method, target, fields);
+        if let Err(error) = document.check_operation(&path, &told, &answer) {
+            wrong.push(format!(
+                "{method} {target} {fields:?} -> {}: {error}",
+                answer.status
+            ));
+        }
+        seen.insert((path, told, answer.status));
+    };
+    for path in &paths {
+        let fields = HEADER_VARIANTS
+            .iter()
+            .filter(|_| path != "/resumen/stream")
+            .chain(&HEADER_VARIANTS[3..6]);
+        for fields in fields {
+            for method in ["GET", "HEAD", "OPTIONS", "POST"] {
+                try_one(method, &concrete(path), fields);
+            }
+        }
+        let many = vec!["X: y"; 70];
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            try_one(method, &concrete(path), &many);
+        }
+        for method in ["HEAD", "OPTIONS"] {
+            try_one(method, &concrete(path), &[]);
+        }
+    }
+    for (method, target, fields) in DESCRIBED_REQUESTS {
+        try_one(method, target, fields);
+        try_one("HEAD", target, fields);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let unseen: Vec<_> = paths
+        .iter()
+        .flat_map(|path| ["get", "head", "options"].map(|method| (path, method)))
+        .flat_map(|(path, method)| {
+            document
+                .statuses(path, method)
+                .into_iter()
+                .map(move |s| (path.clone(), method, s))
+        })
+        .filter(|(path, method, status)| {
+            !seen.contains(&(path.clone(), (*method).to_owned(), *status))
+        })
+        // Seen by the tests below and in `mishaps`; 405 is told to other methods, and stands with each.
+        .filter(|(path, _, status)| {
+            !(*status >= 500 || *status == 405 || path == "/resumen/stream" && *status == 200)
+        })
+        .collect();
+    assert!(
+        unseen.is_empty(),
+        "described, but never answered: {unseen:?}"
+    );
+}
+
+#[test]
+fn event_stream_matches_openapi() {
+    let stand = server_with_readings();
+    let mut document = fetch_document(&stand);
+    let mut client = stand.connect_client();
+    client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (status, headers) = client.read_head();
+    let body = b"x".to_vec();
+    let answer = crate::support::raw_client::RawResponse {
+        status,
+        headers,
+        body,
+    };
+    document
+        .check_operation("/resumen/stream", "get", &answer)
+        .unwrap();
+}
+
+#[test]
+fn unknown_path_matches_openapi() {
+    let stand = server_with_readings();
+    let mut document = fetch_document(&stand);
+    let answer = stand.connect_client().get("/resume");
+    let place = ["components", "responses", "NotFound"].map(str::to_owned);
+    document.check_response(&place, &answer).unwrap();
+}
+
+#[test]
+fn unready_response_matches_openapi() {
+    let stand = server_without_readings();
+    let mut document = fetch_document(&stand);
+    let mut look = |path: &str, status: u16| {
+        let answer = stand.connect_client().get(path);
+        assert_eq!(answer.status, status, "{path}");
+        let pattern = document.matching_path(path).unwrap();
+        document
+            .check_operation(&pattern, "get", &answer)
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+    };
+    look("/salud/listo", 503);
+    look("/resumen?timeout=0.01", 200);
+    look("/salud/fuentes", 200);
+    look("/metrics", 200);
+    look("/panel/history.json", 200);
+}
+
+#[test]
+fn timeout_pattern_is_exact() {
+    let texts = timeout_samples();
+    for max in [30_000, 1_000, 2_500, 250, 7, 100_000, 3_600_050] {
+        let max = Duration::from_millis(max);
+        let stand = start_server(ServerSettings {
+            max_timeout: max,
+            ..default_server_settings()
+        });
+        crate::http::publish_readings(&stand);
+        let mut document = fetch_document(&stand);
+        let parameters = &document.value["paths"]["/resumen"]["get"]["parameters"];
+        let at = parameters
+            .as_array()
+            .unwrap()
+            .iter()
+            .position(|one| one["name"] == "timeout")
+            .unwrap();
+        let schema = format!("/paths/~1resumen/get/parameters/{at}/schema");
+        let mut client = stand.connect_client();
+        for text in &texts {
+            let accepted = client.get(&format!("/resumen?timeout={text}")).status == 200;
+            let described = document.validate(&schema, &json!(text)).is_ok();
+            assert_eq!(described, accepted, "{text:?} with at most {max:?}");
+        }
+    }
+}
+
+/// Numbers around every edge, in many spellings.
+fn timeout_samples() -> Vec<String> {
+    let wholes = [
+        "", "0", "00", "1", "2", "3", "7", "9", "10", "19", "29", "30", "31", "030", "99", "100",
+        "101", "250",
+    ];
+    let more = [
+        "000000030",
+        "0000000030",
+        "000000001",
+        "3599",
+        "3600",
+        "3601",
+        "999999999",
+        "000000000",
+        "x",
+        "-1",
+        "%2B1",
+    ];
+    let fractions = [
+        "",
+        ".",
+        ".0",
+        ".000000000",
+        ".000000001",
+        ".0000000001",
+        ".007",
+        ".00700",
+        ".0070001",
+        ".006999",
+    ];
+    let others = [
+        ".05",
+        ".050000001",
+        ".049",
+        ".1",
+        ".2",
+        ".25",
+        ".250",
+        ".2500001",
+        ".3",
+        ".5",
+        ".50",
+        ".51",
+        ".4999",
+    ];
+    let wholes = wholes.iter().chain(&more);
+    wholes
+        .flat_map(|whole| {
+            fractions
+                .iter()
+                .chain(&others)
+                .map(move |fraction| format!("{whole}{fraction}"))
+        })
+        .collect()
+}

@@ -1,0 +1,283 @@
+//! How the panel looks and is used: it fits its window, can be read, and needs no mouse.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_provider::FakeProvider;
+use crate::support::test_app::TestApp;
+use crate::support::test_browser::TestBrowser;
+
+/// Sources `s0`… of `count`, each at `stub`, and one of the name `broken`, at a provider that fails.
+fn start_with_sources(count: usize, stub: &FakeProvider) -> TestApp {
+    let failing = FakeProvider::with_json("0");
+    failing.update_response(|answer| answer.status = "503 Service Unavailable");
+    let one = |at| {
+        format!(
+            "[sources.s{at}]\nurl = \"{}\"\nattribution = \"thanks to {at}\"\n",
+            stub.url()
+        )
+    };
+    let sources: String = (0..count).map(one).collect();
+    TestApp::start(&format!(
+        "[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n",
+        failing.url()
+    ))
+}
+
+fn open_panel(served: &TestApp, browser: &TestBrowser, cards: usize) {
+    browser.goto(&format!("http://{}/", served.address));
+    let told = "document.querySelectorAll(\".card:is([data-state='fresh'], [data-state='missing'])\").length";
+    browser.wait_for_expression(&format!("{told} === {cards}"));
+    // What the page does once a second has been done since.
+    browser.wait_for_expression("document.querySelector('.next').textContent !== ''");
+}
+
+/// What is cut off, or stands outside of the window.
+const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *')].filter((one) => {
+    const { left, right, width } = one.getBoundingClientRect();
+    const cut = getComputedStyle(one).overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1;
+    return one.id !== 'news' && width > 0 && (left < -1 || right > innerWidth + 1 || cut);
+}).map((one) => one.className + ' ' + one.textContent)";
+
+#[test]
+fn cards_fit_the_window() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    for (count, width, height) in [
+        (1, 1920, 1080),
+        (5, 1366, 768),
+        (5, 1920, 1080),
+        (12, 1920, 1080),
+        (40, 3840, 2160),
+    ] {
+        let served = start_with_sources(count - 1, &stub);
+        browser.set_window_size(width, height);
+        open_panel(&served, &browser, count);
+        let page = browser.execute_script("return document.documentElement.scrollHeight");
+        assert!(
+            page.as_u64().unwrap() <= height.into(),
+            "{count} cards at {width}×{height}: {page}"
+        );
+        assert_eq!(
+            browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+            json!([]),
+            "{count} cards at {width}×{height}"
+        );
+        let heights = "return [...new Set([...document.querySelectorAll('.card')].map((c) => Math.round(c.offsetHeight / 4)))]";
+        assert_eq!(
+            browser.execute_script(heights).as_array().unwrap().len(),
+            1,
+            "rows are equal"
+        );
+    }
+}
+
+#[test]
+fn phone_shows_failures_first() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let stub = FakeProvider::with_json(
+        r#"{"a": {"long name of a value_usd": 12345678.901234}, "b": "https://example.com/a/b"}"#,
+    );
+    let served = start_with_sources(12, &stub);
+    browser.set_window_size(390, 844);
+    open_panel(&served, &browser, 13);
+    assert_eq!(
+        browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+        json!([])
+    );
+    let verdict = "document.getElementById('verdict')";
+    browser.wait_for_expression(&format!(
+        "/^1 missing:brokenhttp_status since \\d\\d:\\d\\d$/.test({verdict}.textContent)"
+    ));
+    assert_eq!(
+        browser.execute_script(&format!(
+            "return {verdict}.getBoundingClientRect().bottom < 200"
+        )),
+        true
+    );
+    browser.click("#verdict a");
+    let seen =
+        "(() => { const card = document.getElementById('card-broken').getBoundingClientRect();
+        return card.top >= 0 && card.bottom <= innerHeight })()";
+    browser.wait_for_expression(seen);
+}
+
+#[test]
+fn exponent_is_never_truncated() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let stub =
+        FakeProvider::with_json("1.2345678901234567890123456789012345678901234567890123456789e28");
+    let served = start_with_sources(1, &stub);
+    browser.set_window_size(390, 844);
+    open_panel(&served, &browser, 2);
+    let parts = "return [...document.querySelector('.number .number').children].map((part) => part.textContent)";
+    let parts = browser.execute_script(parts);
+    let whole: String = parts
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        whole.starts_with("1.2345678901234567890") && whole.contains('e'),
+        "{parts}"
+    );
+    let cut = |part: &str| {
+        format!(
+            "(({part}) => {part}.scrollWidth > {part}.clientWidth + 1)(document.querySelector('.{part}'))"
+        )
+    };
+    assert_eq!(
+        browser.execute_script(&format!("return [{}, {}]", cut("tail"), cut("power"))),
+        json!([true, false])
+    );
+    assert_eq!(
+        browser.execute_script("return document.querySelector('.power').textContent"),
+        "e28"
+    );
+    assert_eq!(
+        browser.execute_script("return document.querySelector('dd').title"),
+        json!(whole),
+        "in full on asking"
+    );
+}
+
+#[test]
+fn long_key_stays_in_its_row() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let key = "key ".repeat(80);
+    let stub = FakeProvider::with_json(
+        &json!({key.as_str(): 1, "another": 2, "k".repeat(300): 3}).to_string(),
+    );
+    let served = start_with_sources(11, &stub);
+    browser.set_window_size(1920, 1080);
+    open_panel(&served, &browser, 12);
+    let over = "return [...document.querySelectorAll('.card')].flatMap((card) => {
+        const labels = [...card.querySelectorAll('dt')].map((label) => label.getBoundingClientRect());
+        return labels.slice(1).filter((label, at) => label.top < labels[at].bottom).map(() => card.id) })";
+    assert_eq!(browser.execute_script(over), json!([]));
+    assert_eq!(
+        browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+        json!([])
+    );
+    assert_eq!(
+        browser.execute_script("return document.querySelector('dt').title"),
+        json!(key),
+        "in full on asking"
+    );
+}
+
+/// The texts whose colour differs too little from what is behind them, by the measure of WCAG 2.2 AA (4.5 to 1).
+const LOW_CONTRAST_SCRIPT: &str = "
+    const parts = (colour) => {
+        const numbers = colour.match(/[\\d.]+/g).map(Number);
+        return colour.startsWith('color(') ? [...numbers.slice(0, 3).map((n) => n * 255), numbers[3] ?? 1] : numbers;
+    };
+    const light = (colour) => parts(colour).slice(0, 3).map((n) => n / 255)
+        .map((n) => n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, n, at) => sum + n * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (one) => {
+        const colour = getComputedStyle(one).backgroundColor;
+        return (parts(colour)[3] ?? 1) > 0 || !one.parentElement ? colour : behind(one.parentElement);
+    };
+    const contrast = (one) => {
+        const [a, b] = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);
+        return (a + 0.05) / (b + 0.05);
+    };
+    const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const texts = [...document.querySelectorAll('body *')].filter((one) => own(one) && one.checkVisibility());
+    if (texts.length < 20) return ['there are only ' + texts.length];
+    return texts.filter((one) => contrast(one) < 4.5).map((one) => [one.className, contrast(one)])";
+
+#[test]
+fn text_contrast_meets_wcag() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let stub = FakeProvider::with_json(r#"{"usd": 97123.4567, "nothing": null}"#);
+    let served = start_with_sources(3, &stub);
+    let page = format!("http://{}/", served.address);
+    open_panel(&served, &browser, 4);
+    let mut grounds = Vec::new();
+    let mut look = |theme: &str| {
+        browser.emulate_media_feature("prefers-color-scheme", theme);
+        assert_eq!(
+            browser.execute_script(LOW_CONTRAST_SCRIPT),
+            json!([]),
+            "{theme}"
+        );
+        grounds
+            .push(browser.execute_script("return getComputedStyle(document.body).backgroundColor"));
+    };
+    look("light");
+    look("dark");
+    drop(served);
+    browser.wait_for_expression("document.body.dataset.link === 'lost'");
+    look("light");
+    look("dark");
+    assert_ne!(grounds[0], grounds[1], "{page}");
+}
+
+#[test]
+fn panel_is_keyboard_accessible() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let stub = FakeProvider::with_json("1");
+    let served = start_with_sources(1, &stub);
+    open_panel(&served, &browser, 2);
+    let focused = "const one = document.activeElement; const style = getComputedStyle(one);
+        return [one.tagName, one.textContent.slice(0, 7), style.outlineStyle, parseFloat(style.outlineWidth) >= 2]";
+    for expected in [
+        json!(["A", "broken", "solid", true]),
+        json!(["BUTTON", "Ask now", "solid", true]),
+        json!(["SUMMARY", "http_st", "solid", true]),
+    ] {
+        browser.press_tab_key();
+        assert_eq!(browser.execute_script(focused), expected);
+    }
+    let landmarks = "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
+    assert_eq!(
+        browser.execute_script(landmarks),
+        json!(["HEADER", "H1", "MAIN", "H2", "H2"])
+    );
+    let named = "return [...document.querySelectorAll('article')].map((one) => \
+        document.getElementById(one.getAttribute('aria-labelledby')).textContent)";
+    assert_eq!(browser.execute_script(named), json!(["s0", "broken"]));
+    let live = "return [...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((one) => one.id)";
+    assert_eq!(
+        browser.execute_script(live),
+        json!(["news"]),
+        "one place speaks, not each age that ticks"
+    );
+}
+
+#[test]
+fn reduced_motion_is_respected() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let slow = FakeProvider::with_json("1");
+    let served = TestApp::start(&format!(
+        "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\nmin_interval = \"1ms\"\n",
+        slow.url()
+    ));
+    open_panel(&served, &browser, 1);
+    let moves = "return parseFloat(getComputedStyle(document.querySelector('.card'), '::before').transitionDuration)";
+    for (preference, seconds) in [("no-preference", 4), ("reduce", 0)] {
+        browser.emulate_media_feature("prefers-reduced-motion", preference);
+        browser.execute_script("document.querySelector('.card').dataset.round = 'asking'");
+        assert_eq!(
+            browser.execute_script(moves),
+            json!(seconds),
+            "{preference}"
+        );
+    }
+}

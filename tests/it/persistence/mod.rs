@@ -1,0 +1,7 @@
+//! The state file: restarts, crashes and damaged files.
+
+pub mod random_kills;
+pub mod reading_retention;
+pub mod restart_survival;
+pub mod state_file;
+pub mod syscall_faults;

@@ -1,0 +1,6 @@
+//! Several replicas that share one Redis.
+
+pub mod cluster_simulation;
+pub mod network_partition;
+pub mod redis_outage;
+pub mod replica_sharing;

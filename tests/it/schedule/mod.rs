@@ -1,0 +1,4 @@
+//! When sources are fetched: single flight, intervals, backoff and reloads.
+
+pub mod single_flight;
+pub mod source_reload;

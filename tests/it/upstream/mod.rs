@@ -1,0 +1,10 @@
+//! Providers: what they answer, how they fail, and what the connections to them do.
+
+pub mod connection_reuse;
+pub mod egress_proxy;
+pub mod fetch_bounds;
+pub mod fetch_faults;
+pub mod network_faults;
+pub mod outgoing_requests;
+pub mod provider_race;
+pub mod service_faults;

@@ -1,0 +1,180 @@
+//! What a provider sees of a request, and what a message never shows.
+
+use std::time::Duration;
+
+use resumen::domain::{Provider, SecretSet};
+use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
+use resumen::process::Clock;
+
+use crate::support::default_provider_at;
+use crate::support::faulty_provider::fault_script::FaultScript;
+use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
+
+async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
+    FaultyProvider::start(FaultPlan {
+        scripts: vec![FaultScript::parse(script)],
+        tls: None,
+        prelude: None,
+    })
+    .await
+}
+
+async fn fetch_with_secrets(
+    provider: &Provider,
+    secrets: SecretSet,
+) -> Result<Payload, FetchError> {
+    let clock = Clock::start();
+    HttpFetch::new(clock, secrets)
+        .fetch(provider, clock.deadline(Duration::from_secs(2)))
+        .await
+}
+
+/// The head that the server got for `provider`, its lines sorted but the first.
+async fn received_head(change: impl FnOnce(&mut Provider)) -> Vec<String> {
+    let server = start_scripted_provider(&["json {}"]).await;
+    let port = server.address.port();
+    let mut provider =
+        default_provider_at(&format!("http://127.0.0.1:{port}/a%20b?q=1&r=%2F#part"));
+    change(&mut provider);
+    fetch_with_secrets(&provider, SecretSet::default())
+        .await
+        .unwrap();
+    let head = server
+        .counters
+        .request_heads()
+        .remove(0)
+        .replace(&port.to_string(), "PORT");
+    let mut lines: Vec<String> = head.trim_end().split("\r\n").map(str::to_owned).collect();
+    lines[1..].sort();
+    lines
+}
+
+#[tokio::test]
+async fn default_request_headers() {
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = [
+        "GET /a%20b?q=1&r=%2F HTTP/1.1".to_owned(),
+        "accept-encoding: gzip, br, zstd".to_owned(),
+        "accept: application/json".to_owned(),
+        "host: 127.0.0.1:PORT".to_owned(),
+        format!("user-agent: resumen/{version}"),
+    ];
+    assert_eq!(received_head(|_| {}).await, expected);
+}
+
+#[tokio::test]
+async fn configured_headers_override_defaults() {
+    let lines = received_head(|provider| {
+        let request = &mut provider.request;
+        request.url.set_username("us%40er").unwrap();
+        request.url.set_password(Some("p%3Aw")).unwrap();
+        request.method = "PUT".into();
+        request.body = Some("[1]".into());
+        let headers = [
+            ("User-Agent", "me"),
+            ("ACCEPT", "text/csv"),
+            ("accept-encoding", "identity"),
+            ("X-Key", "k"),
+            ("X-Key", "l"),
+        ];
+        request.headers = headers
+            .map(|(name, value)| (name.into(), value.into()))
+            .to_vec();
+    })
+    .await;
+    let expected = [
+        "PUT /a%20b?q=1&r=%2F HTTP/1.1",
+        "accept-encoding: identity",
+        "accept: text/csv",
+        "authorization: Basic dXNAZXI6cDp3",
+        "content-length: 3",
+        "content-type: application/json",
+        "host: 127.0.0.1:PORT",
+        "user-agent: me",
+        "x-key: k",
+        "x-key: l",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn authorization_overrides_userinfo() {
+    let lines = received_head(|provider| {
+        provider.request.url.set_username("user").unwrap();
+        provider.request.headers = vec![("authorization".into(), "Bearer t".into())];
+    })
+    .await;
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.starts_with("authorization"))
+            .collect::<Vec<_>>(),
+        ["authorization: Bearer t"]
+    );
+}
+
+#[tokio::test]
+async fn echoed_secret_is_redacted() {
+    let secrets = [
+        "canary-query",
+        "canary-user",
+        "canary-word",
+        "canary-head",
+        "canary\"quoted\"value",
+    ]
+    .map(str::to_owned);
+    let filler = "x".repeat(110);
+    let title = format!("canary-query canary\\\\\"quoted\\\\\"value {filler} canary-head");
+    let endings: [&[&str]; 5] = [
+        &[
+            "head 500 | Content-Type: application/problem+json",
+            &format!("send {{\"title\":\"{title}\"}}"),
+        ],
+        &[
+            "head 302 | Location: http://canary-user:canary-word@127.0.0.1/?canary-query | Content-Length: 0",
+        ],
+        &["head 200 | X: canary-query\\0", "send canary-query"],
+        &["send canary-query\\r\\n\\r\\n"],
+        &[
+            "head 200 | Content-Encoding: canary-query | Content-Length: 2",
+            "send {}",
+        ],
+    ];
+    for script in endings {
+        let server = start_scripted_provider(script).await;
+        let url = format!(
+            "http://canary-user:canary-word@{}/?key=canary-query",
+            server.address
+        );
+        let mut provider = default_provider_at(&url);
+        provider.request.headers = vec![("X-Api-Key".into(), "canary-head".into())];
+        let error = fetch_with_secrets(&provider, SecretSet::new(secrets.clone()))
+            .await
+            .unwrap_err();
+        let message = &error.failure.message;
+        assert!(!message.contains("canary"), "{message}");
+        assert!(!format!("{error:?} {provider:?}").contains("canary"));
+    }
+}
+
+#[tokio::test]
+async fn old_secrets_are_redacted() {
+    let server = start_scripted_provider(&[
+        "head 500 | Content-Type: application/problem+json",
+        "send {\"title\":\"oldest-secret old-secret new-secret\"}",
+    ])
+    .await;
+    let clock = Clock::start();
+    let fetch = HttpFetch::new(clock, SecretSet::new(["oldest-secret".to_owned()]));
+    fetch.set_secrets(SecretSet::new(["old-secret".to_owned()]));
+    fetch.set_secrets(SecretSet::new(["new-secret".to_owned()]));
+    let provider = default_provider_at(&format!("http://{}/", server.address));
+    let error = fetch
+        .fetch(&provider, clock.deadline(Duration::from_secs(2)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        &*error.failure.message,
+        "HTTP 500 Internal Server Error: \"oldest-secret *** ***\""
+    );
+}
