@@ -41,12 +41,12 @@ pub(super) type OnComplete =
     Arc<dyn Fn(Completion, Option<Time>) -> Option<SourceRecord> + Send + Sync>;
 
 /// Starts flights and tells who may wait for which. Cheap to clone.
-pub struct Flights<F> {
-    inner: Arc<FlightsInner<F>>,
+pub struct Flights {
+    inner: Arc<FlightsInner>,
 }
 
-struct FlightsInner<F> {
-    deps: RaceDeps<F>,
+struct FlightsInner {
+    deps: RaceDeps,
     on_complete: OnComplete,
     runtime: Handle,
     tracker: TaskTracker,
@@ -75,7 +75,7 @@ pub enum FlightStatus {
     Unavailable,
 }
 
-impl<F> Clone for Flights<F> {
+impl Clone for Flights {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
@@ -83,7 +83,7 @@ impl<F> Clone for Flights<F> {
     }
 }
 
-impl<F: Fetch> Flights<F> {
+impl Flights {
     /// An empty table. Flights run on `runtime`, are counted by `tracker`, and are cancelled by `stop`. With a `fleet`,
     /// they ask it for leave first.
     #[allow(
@@ -91,7 +91,7 @@ impl<F: Fetch> Flights<F> {
         reason = "each is one thing that the table needs, named by its type"
     )]
     pub fn new(
-        fetch: Arc<F>,
+        fetch: Arc<dyn Fetch>,
         extractor: Extractor,
         clock: Clock,
         landing: OnComplete,
@@ -241,7 +241,7 @@ struct FlightRequest {
     previous_reported: Option<CancellationToken>,
 }
 
-impl<F: Fetch> FlightsInner<F> {
+impl FlightsInner {
     /// Calls the providers, once other replicas have nothing against it. None if there is no outcome of its own.
     async fn run_flight(&self, leg: &FlightRequest) -> Option<Outcome> {
         if let Some(fleet) = &self.replica
@@ -307,7 +307,7 @@ impl<F: Fetch> FlightsInner<F> {
     }
 }
 
-impl<F> FlightsInner<F> {
+impl FlightsInner {
     fn lock_slots(&self) -> MutexGuard<'_, HashMap<Name, SourceSlot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -362,13 +362,13 @@ impl<F> FlightsInner<F> {
 }
 
 /// A flight's place in the table, given up however its task ends.
-struct InFlightGuard<F> {
-    inner: Arc<FlightsInner<F>>,
+struct InFlightGuard {
+    inner: Arc<FlightsInner>,
     name: Name,
     flight: Flight,
 }
 
-impl<F> Drop for InFlightGuard<F> {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if let Some(lane) = self.inner.lock_slots().get_mut(&self.name)
             && lane

@@ -13,13 +13,12 @@ use super::cache::Cache;
 use super::flight::Flight;
 use super::flights::{FlightStatus, Flights};
 use crate::domain::{Name, Snapshot, SourceState};
-use crate::fetch::Fetch;
 use crate::process::{Clock, Deadline};
 use crate::render::{LiveSourceResult, ReadingOrigin};
 
 /// Answers live requests.
-pub struct LiveFetcher<F> {
-    flights: Flights<F>,
+pub struct LiveFetcher {
+    flights: Flights,
     cache: Arc<Cache>,
     clock: Clock,
 }
@@ -46,9 +45,9 @@ struct PendingSource {
     is_late: bool,
 }
 
-impl<F: Fetch> LiveFetcher<F> {
+impl LiveFetcher {
     /// Asks `flights` and answers from `cache`.
-    pub fn new(flights: Flights<F>, cache: Arc<Cache>, clock: Clock) -> Self {
+    pub fn new(flights: Flights, cache: Arc<Cache>, clock: Clock) -> Self {
         Self {
             flights,
             cache,

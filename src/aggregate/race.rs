@@ -25,8 +25,8 @@ use super::prepared_source::PreparedSource;
 const DEADLINE_GRACE: Duration = Duration::from_millis(20);
 
 /// What a race needs beside its crew.
-pub(crate) struct RaceDeps<F> {
-    pub(crate) fetch: Arc<F>,
+pub(crate) struct RaceDeps {
+    pub(crate) fetch: Arc<dyn Fetch>,
     pub(crate) extractor: Extractor,
     pub(crate) clock: Clock,
 }
@@ -51,8 +51,8 @@ struct RunningRequest<'r> {
 
 type ProviderResult = Result<JsonData, FetchError>;
 
-struct ProviderRace<'r, F> {
-    deps: &'r RaceDeps<F>,
+struct ProviderRace<'r> {
+    deps: &'r RaceDeps,
     prepared: &'r PreparedSource,
     started: TimePoint,
     deadline: Deadline,
@@ -72,8 +72,8 @@ enum RaceEvent {
 }
 
 /// Flies once with these providers, in order of preference; at least one.
-pub(crate) async fn race_providers<F: Fetch>(
-    gear: &RaceDeps<F>,
+pub(crate) async fn race_providers(
+    gear: &RaceDeps,
     crew: &PreparedSource,
     entrants: Vec<Candidate>,
 ) -> Outcome {
@@ -101,7 +101,7 @@ pub(crate) async fn race_providers<F: Fetch>(
     }
 }
 
-impl<F: Fetch> ProviderRace<'_, F> {
+impl ProviderRace<'_> {
     async fn run_until_success(&mut self) -> Option<Reading> {
         self.start_next();
         while !self.running.is_empty() || self.next_start_at.is_some() {
@@ -231,8 +231,8 @@ impl<F: Fetch> ProviderRace<'_, F> {
     }
 }
 
-async fn call_provider<F: Fetch>(
-    gear: &RaceDeps<F>,
+async fn call_provider(
+    gear: &RaceDeps,
     crew: &PreparedSource,
     position: usize,
     deadline: Deadline,

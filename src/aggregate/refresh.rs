@@ -17,7 +17,6 @@ use tokio_util::time::delay_queue::Key;
 use super::cache::Cache;
 use super::flights::{FlightStatus, Flights};
 use crate::domain::{Name, Time};
-use crate::fetch::Fetch;
 use crate::process::Clock;
 
 /// How often the refresher says that it lives.
@@ -44,9 +43,9 @@ pub enum RefreshCommand {
 }
 
 /// The background task.
-pub struct Refresher<F> {
+pub struct Refresher {
     /// Where to ask.
-    pub flights: Flights<F>,
+    pub flights: Flights,
     /// Where the plans are.
     pub cache: Arc<Cache>,
     /// Now.
@@ -88,7 +87,7 @@ impl LivenessBeat {
     }
 }
 
-impl<F: Fetch> Refresher<F> {
+impl Refresher {
     /// Asks for every source at once, then for each when it is due, until `stop`. Timers do not run while the machine
     /// sleeps: once it is awake, everything is looked at again.
     pub async fn run(

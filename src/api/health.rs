@@ -6,8 +6,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
-use crate::fetch::Fetch;
-
 use super::state::AppState;
 use crate::server::no_store_response;
 use crate::server::{ProblemDetails, ProblemKind};
@@ -18,7 +16,7 @@ const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 const OK_BODY: &str = r#"{"status":"ok"}"#;
 
 /// Liveness.
-pub(crate) async fn get_liveness<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+pub(crate) async fn get_liveness(State(site): State<Arc<AppState>>) -> Response {
     let silent = site.liveness_beat.since_last_beat();
     if silent > LIVENESS_TIMEOUT {
         let detail = format!("its last sign of life is {} s old", silent.as_secs());
@@ -28,7 +26,7 @@ pub(crate) async fn get_liveness<F: Fetch>(State(site): State<Arc<AppState<F>>>)
 }
 
 /// Readiness.
-pub(crate) async fn get_readiness<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+pub(crate) async fn get_readiness(State(site): State<Arc<AppState>>) -> Response {
     if site.is_draining() {
         return ProblemDetails::new(
             ProblemKind::Draining,

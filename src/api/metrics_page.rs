@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::domain::Time;
-use crate::fetch::Fetch;
 use crate::process::Supervisor;
 use crate::replicas::{ReplicaMode, ReplicaStatus};
 
@@ -60,7 +59,7 @@ impl ProcessMetrics {
 }
 
 /// The page.
-pub(crate) async fn get_metrics<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+pub(crate) async fn get_metrics(State(site): State<Arc<AppState>>) -> Response {
     let mut page = MetricsEncoder::default();
     page.begin_family("resumen_build_info", MetricType::Gauge, "What was built.");
     let labels = [
@@ -89,7 +88,7 @@ pub(crate) fn millis_to_seconds(millis: i64) -> f64 {
     millis as f64 / 1e3
 }
 
-fn write_http_metrics<F: Fetch>(page: &mut MetricsEncoder, site: &AppState<F>) {
+fn write_http_metrics(page: &mut MetricsEncoder, site: &AppState) {
     let sums: Vec<_> = ROUTE_LABELS
         .iter()
         .enumerate()

@@ -12,7 +12,6 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 
 use super::state::AppState;
-use crate::fetch::Fetch;
 use crate::server::{ProblemDetails, ProblemKind};
 use crate::server::{matches_etag, select_form, set_content_encoding};
 
@@ -29,10 +28,7 @@ const CACHE_REVALIDATE: &str = "no-cache";
 const CACHE_IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// The page.
-pub(crate) async fn get_panel<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
-    request: HeaderMap,
-) -> Response {
+pub(crate) async fn get_panel(State(site): State<Arc<AppState>>, request: HeaderMap) -> Response {
     let tag = HeaderValue::from_str(&format!("W/\"{}\"", site.panel_assets.version));
     let tag = tag.unwrap_or_else(|_| HeaderValue::from_static("W/\"\""));
     let mut response = if request.contains_key(IF_NONE_MATCH) && matches_etag(&request, &tag) {
@@ -51,8 +47,8 @@ pub(crate) async fn get_panel<F: Fetch>(
 
 /// A file of the page. After an upgrade, and between replicas of different releases, a page may ask for another version
 /// than ours; what we have serves it better than nothing, but is not to be kept under that name.
-pub(crate) async fn get_panel_asset<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
+pub(crate) async fn get_panel_asset(
+    State(site): State<Arc<AppState>>,
     path: Result<Path<(String, String)>, PathRejection>,
     request: HeaderMap,
 ) -> Response {
@@ -77,8 +73,8 @@ pub(crate) async fn get_panel_asset<F: Fetch>(
 }
 
 /// What the panel's lines begin with.
-pub(crate) async fn get_panel_history<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
+pub(crate) async fn get_panel_history(
+    State(site): State<Arc<AppState>>,
     request: HeaderMap,
 ) -> Response {
     asset_response(

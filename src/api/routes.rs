@@ -9,8 +9,6 @@ use axum::routing::{MethodRouter, get};
 use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
-use crate::fetch::Fetch;
-
 use super::openapi::{DocumentContext, OperationSpec};
 use super::panel_pages;
 use super::state::AppState;
@@ -30,7 +28,7 @@ macro_rules! routes {
         pub(crate) const ROUTE_LABELS: [&str; ROUTE_PATHS.len() + 1] = [$($path,)* "other"];
 
         /// Everything that is served.
-        pub(crate) fn build_router<F: Fetch>(site: Arc<AppState<F>>) -> Router {
+        pub(crate) fn build_router(site: Arc<AppState>) -> Router {
             Router::new()
                 $(.route($path, with_options($handler)))*
                 .fallback(handle_not_found)
@@ -42,16 +40,16 @@ macro_rules! routes {
 
 // A route is one line here: its handler answers GET, from which HEAD and OPTIONS follow; then what `/openapi.json` tells.
 routes! {
-    "/" => get(panel_pages::get_panel::<F>), openapi::describe_panel;
-    "/panel/history.json" => get(panel_pages::get_panel_history::<F>), openapi::describe_panel_history;
-    "/panel/{version}/{file}" => get(panel_pages::get_panel_asset::<F>), openapi::describe_panel_asset;
-    "/resumen" => get(summary::get_summary::<F>), openapi::describe_summary;
-    "/resumen/stream" => get(stream::get_event_stream::<F>), openapi::describe_stream;
-    "/salud" => get(health::get_liveness::<F>), openapi::describe_liveness;
-    "/salud/listo" => get(health::get_readiness::<F>), openapi::describe_readiness;
-    "/salud/fuentes" => get(source_health::get_source_health::<F>), openapi::describe_source_health;
-    "/metrics" => get(metrics_page::get_metrics::<F>), openapi::describe_metrics;
-    "/openapi.json" => get(openapi::get_openapi_document::<F>), openapi::describe_openapi;
+    "/" => get(panel_pages::get_panel), openapi::describe_panel;
+    "/panel/history.json" => get(panel_pages::get_panel_history), openapi::describe_panel_history;
+    "/panel/{version}/{file}" => get(panel_pages::get_panel_asset), openapi::describe_panel_asset;
+    "/resumen" => get(summary::get_summary), openapi::describe_summary;
+    "/resumen/stream" => get(stream::get_event_stream), openapi::describe_stream;
+    "/salud" => get(health::get_liveness), openapi::describe_liveness;
+    "/salud/listo" => get(health::get_readiness), openapi::describe_readiness;
+    "/salud/fuentes" => get(source_health::get_source_health), openapi::describe_source_health;
+    "/metrics" => get(metrics_page::get_metrics), openapi::describe_metrics;
+    "/openapi.json" => get(openapi::get_openapi_document), openapi::describe_openapi;
 }
 
 /// The label of whatever has no route.
@@ -69,11 +67,11 @@ pub(crate) fn find_route_index(path: &str) -> usize {
         .unwrap_or(UNMATCHED_ROUTE)
 }
 
-fn with_options<F: Fetch>(route: MethodRouter<Arc<AppState<F>>>) -> MethodRouter<Arc<AppState<F>>> {
-    route.options(handle_options::<F>)
+fn with_options(route: MethodRouter<Arc<AppState>>) -> MethodRouter<Arc<AppState>> {
+    route.options(handle_options)
 }
 
-async fn handle_options<F: Fetch>(State(site): State<Arc<AppState<F>>>) -> Response {
+async fn handle_options(State(site): State<Arc<AppState>>) -> Response {
     let mut response = (StatusCode::NO_CONTENT, [(ALLOW, ALLOWED_METHODS)]).into_response();
     site.cors.add_preflight_headers(response.headers_mut());
     response

@@ -12,7 +12,6 @@ use crate::domain::{
     Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
     SourceView as Known, Time,
 };
-use crate::fetch::Fetch;
 use crate::render::format_rfc3339;
 use crate::replicas::{ReplicaMode, ReplicaStatus};
 
@@ -24,8 +23,8 @@ use crate::server::no_store_response;
 const SHARED_STORE_CHECK: &str = "store:redis";
 
 /// Always 200: the verdict is in the body.
-pub(crate) async fn get_source_health<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
+pub(crate) async fn get_source_health(
+    State(site): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Response {
     if let Err(problem) = query::require_no_parameters(query.as_deref().unwrap_or_default()) {

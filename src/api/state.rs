@@ -11,7 +11,6 @@ use crate::aggregate::LiveFetcher;
 use crate::aggregate::LivenessBeat;
 use crate::config;
 use crate::domain::{Snapshot, Time};
-use crate::fetch::Fetch;
 use crate::process::Clock;
 use crate::process::Supervisor;
 use crate::replicas::LocalReplica;
@@ -24,7 +23,7 @@ use crate::panel::{PanelAssets, PanelHistory};
 use crate::server::CorsPolicy;
 
 /// What a site is made of.
-pub struct AppStateParts<F> {
+pub struct AppStateParts {
     /// How to serve.
     pub settings: config::ServerSettings,
     /// Now.
@@ -32,7 +31,7 @@ pub struct AppStateParts<F> {
     /// What is known.
     pub cache: Arc<Cache>,
     /// Who answers live requests.
-    pub live: Arc<LiveFetcher<F>>,
+    pub live: Arc<LiveFetcher>,
     /// The refresher's sign of life.
     pub liveness_beat: Arc<LivenessBeat>,
     /// What the attempts are counted in.
@@ -48,11 +47,11 @@ pub struct AppStateParts<F> {
 }
 
 /// Everything that the routes answer from. Shared by all serving threads.
-pub struct AppState<F> {
+pub struct AppState {
     pub(crate) settings: config::ServerSettings,
     pub(crate) clock: Clock,
     pub(crate) cache: Arc<Cache>,
-    pub(crate) live: Arc<LiveFetcher<F>>,
+    pub(crate) live: Arc<LiveFetcher>,
     pub(crate) liveness_beat: Arc<LivenessBeat>,
     pub(crate) fetch_metrics: Arc<FetchMetrics>,
     pub(crate) process_metrics: Arc<ProcessMetrics>,
@@ -73,9 +72,9 @@ pub struct AppState<F> {
     pub(crate) stream_clients: StreamClients,
 }
 
-impl<F: Fetch> AppState<F> {
+impl AppState {
     /// A site that nobody has asked yet.
-    pub fn new(parts: AppStateParts<F>) -> Self {
+    pub fn new(parts: AppStateParts) -> Self {
         let AppStateParts {
             settings,
             clock,

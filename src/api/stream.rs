@@ -18,7 +18,6 @@ use hyper::body::{Body, Frame};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::fetch::Fetch;
 use crate::render::{Rendering, SummaryVersion};
 
 use super::query;
@@ -37,8 +36,8 @@ const MIN_RETRY_DELAY: Duration = Duration::from_secs(2);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The events of one client. A `Last-Event-ID` changes nothing.
-pub(crate) async fn get_event_stream<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
+pub(crate) async fn get_event_stream(
+    State(site): State<Arc<AppState>>,
     Extension(conn): Extension<Arc<ConnectionState>>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -68,7 +67,7 @@ pub(crate) async fn get_event_stream<F: Fetch>(
         .into_response()
 }
 
-fn stream_full_problem<F: Fetch>(site: &AppState<F>) -> ProblemDetails {
+fn stream_full_problem(site: &AppState) -> ProblemDetails {
     let most = max_stream_clients(site.settings.max_connections);
     let detail = format!(
         "it has {most} clients, half of server.max_connections; `/resumen` answers as ever"
@@ -109,15 +108,15 @@ impl Drop for StreamPermit {
     }
 }
 
-type NextEventFuture<F> = Pin<Box<dyn Future<Output = Option<(EventStream<F>, Bytes)>> + Send>>;
+type NextEventFuture = Pin<Box<dyn Future<Output = Option<(EventStream, Bytes)>> + Send>>;
 
 /// A feed as a body.
-struct EventStreamBody<F> {
+struct EventStreamBody {
     connection: Arc<ConnectionState>,
-    pending_event: NextEventFuture<F>,
+    pending_event: NextEventFuture,
 }
 
-impl<F: Fetch> Body for EventStreamBody<F> {
+impl Body for EventStreamBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -139,8 +138,8 @@ impl<F: Fetch> Body for EventStreamBody<F> {
 }
 
 /// What one client has been told, and what it waits for.
-struct EventStream<F> {
-    site: Arc<AppState<F>>,
+struct EventStream {
+    site: Arc<AppState>,
     snapshot_changes: watch::Receiver<u64>,
     sent_version: Option<SummaryVersion>,
     heartbeat_at: Instant,
@@ -165,8 +164,8 @@ enum StreamWakeup {
     Shutdown,
 }
 
-impl<F: Fetch> EventStream<F> {
-    fn new(site: Arc<AppState<F>>, place: StreamPermit) -> Self {
+impl EventStream {
+    fn new(site: Arc<AppState>, place: StreamPermit) -> Self {
         let changes = site.cache.subscribe();
         let heartbeat_at = site.clock.instant() + HEARTBEAT_INTERVAL;
         Self {

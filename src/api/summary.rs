@@ -10,7 +10,6 @@ use http_body_util::Full;
 use tokio::time::timeout_at;
 
 use crate::domain::{Name, Snapshot};
-use crate::fetch::Fetch;
 use crate::process::Deadline;
 use crate::render::{RenderMode, Rendering, render_summary};
 
@@ -20,10 +19,7 @@ use super::state::are_all_answerable;
 use crate::server::respond_with_rendering;
 
 /// Answers with or without parameters.
-pub(crate) async fn get_summary<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
-    head: Head,
-) -> Response {
+pub(crate) async fn get_summary(State(site): State<Arc<AppState>>, head: Head) -> Response {
     let raw = head.uri.query().unwrap_or_default();
     let query = match SummaryQuery::parse(
         raw,
@@ -42,11 +38,7 @@ pub(crate) async fn get_summary<F: Fetch>(
         .into_response()
 }
 
-async fn render_live<F: Fetch>(
-    site: &AppState<F>,
-    query: &SummaryQuery,
-    max_age: Duration,
-) -> Rendering {
+async fn render_live(site: &AppState, query: &SummaryQuery, max_age: Duration) -> Rendering {
     let deadline = site
         .clock
         .deadline(query.timeout.unwrap_or(site.settings.default_timeout));
@@ -68,7 +60,7 @@ async fn render_live<F: Fetch>(
     )
 }
 
-async fn render_snapshot<F: Fetch>(site: &AppState<F>, query: &SummaryQuery) -> Arc<Rendering> {
+async fn render_snapshot(site: &AppState, query: &SummaryQuery) -> Arc<Rendering> {
     let timeout = query.timeout.unwrap_or(site.settings.default_timeout);
     wait_for_first_round(site, query, site.clock.deadline(timeout)).await;
     site.cache
@@ -77,11 +69,7 @@ async fn render_snapshot<F: Fetch>(site: &AppState<F>, query: &SummaryQuery) -> 
 
 /// Waits while some source of the answer has neither ended an attempt nor a restored reading, at most until the
 /// deadline.
-async fn wait_for_first_round<F: Fetch>(
-    site: &AppState<F>,
-    query: &SummaryQuery,
-    deadline: Deadline,
-) {
+async fn wait_for_first_round(site: &AppState, query: &SummaryQuery, deadline: Deadline) {
     let settled = || {
         let snapshot = site.cache.snapshot();
         let positions = find_positions(&snapshot, query.sources.as_deref());

@@ -29,9 +29,9 @@ use crate::store::StateFile;
 use crate::aggregate::{make_completion_handler, make_replan_callback};
 
 /// What an engine runs on.
-pub struct CoreDeps<F> {
+pub struct CoreDeps {
     /// How providers are asked.
-    pub fetch: Arc<F>,
+    pub fetch: Arc<dyn Fetch>,
     /// How their answers are read.
     pub extractor: Extractor,
     /// Now.
@@ -51,11 +51,11 @@ pub struct CoreDeps<F> {
 }
 
 /// The aggregator without its sockets.
-pub struct AppCore<F> {
+pub struct AppCore {
     /// The cell.
     pub cache: Arc<Cache>,
     /// Fan-outs for single requests.
-    pub live: Arc<LiveFetcher<F>>,
+    pub live: Arc<LiveFetcher>,
     /// The refresher's sign of life.
     pub liveness_beat: Arc<LivenessBeat>,
     /// Now.
@@ -66,17 +66,17 @@ pub struct AppCore<F> {
     pub was_restored: bool,
     /// This replica as one of several, if calls and readings are shared.
     pub replica: Option<Arc<LocalReplica>>,
-    flights: Flights<F>,
+    flights: Flights,
     refresh_commands: UnboundedSender<RefreshCommand>,
     persister: Option<Arc<Persister>>,
-    deps: CoreDeps<F>,
+    deps: CoreDeps,
 }
 
-impl<F: Fetch> AppCore<F> {
+impl AppCore {
     /// An engine for these sources that runs by itself: it knows what the state file tells, asks for every source now,
     /// and then on schedule. Blocks on the disk for a moment.
     pub fn start(
-        gear: CoreDeps<F>,
+        gear: CoreDeps,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<Self> {
@@ -89,7 +89,7 @@ impl<F: Fetch> AppCore<F> {
 
     /// An engine for these sources that fetches only for live rounds.
     pub fn build_on_demand(
-        gear: CoreDeps<F>,
+        gear: CoreDeps,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<Self> {
@@ -119,7 +119,7 @@ impl<F: Fetch> AppCore<F> {
     }
 
     fn build(
-        mut gear: CoreDeps<F>,
+        mut gear: CoreDeps,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<(Self, tokio::sync::mpsc::UnboundedReceiver<RefreshCommand>)> {

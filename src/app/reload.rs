@@ -14,7 +14,7 @@ use super::core::AppCore;
 /// Gives another configuration to a running service. Cheap to clone.
 #[derive(Clone)]
 pub struct ConfigReloader {
-    pub(super) core: Arc<AppCore<HttpFetch>>,
+    pub(super) core: Arc<AppCore>,
     pub(super) process_metrics: Arc<ProcessMetrics>,
     pub(super) fetch: Arc<HttpFetch>,
     pub(super) extractor: Extractor,

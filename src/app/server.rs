@@ -17,7 +17,7 @@ use crate::aggregate::PersistErrorHook;
 use crate::api::{AppState, AppStateParts, ProcessMetrics};
 use crate::config::Config;
 use crate::extract::Extractor;
-use crate::fetch::HttpFetch;
+use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::FetchMetrics;
 use crate::process::Clock;
 use crate::process::Supervisor;
@@ -56,7 +56,7 @@ pub struct ServiceOptions {
 /// A running service. Dropping it stops it at once; [`Service::stop`] drains it.
 pub struct AppService {
     /// Everything behind the socket.
-    pub core: Arc<AppCore<HttpFetch>>,
+    pub core: Arc<AppCore>,
     reloader: ConfigReloader,
     address: SocketAddr,
     shutdown_grace: Duration,
@@ -118,7 +118,7 @@ impl AppService {
         let noted = Arc::clone(&fetches);
         let vitals = Arc::new(ProcessMetrics::new(clock.now(), revision));
         let gear = CoreDeps {
-            fetch: Arc::clone(&fetch),
+            fetch: Arc::clone(&fetch) as Arc<dyn Fetch>,
             extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
@@ -229,11 +229,7 @@ impl AppService {
 }
 
 /// Keeps the history of the panel's lines.
-fn spawn_history_task(
-    site: &Arc<AppState<HttpFetch>>,
-    supervisor: &Supervisor,
-    stop: &CancellationToken,
-) {
+fn spawn_history_task(site: &Arc<AppState>, supervisor: &Supervisor, stop: &CancellationToken) {
     let (site, until) = (Arc::clone(site), stop.clone());
     supervisor.spawn_task("panel history", move || {
         let (site, until) = (Arc::clone(&site), until.clone());

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What was read.
 #[derive(Debug, Clone)]
-pub(super) struct FileContent {
+pub(crate) struct FileContent {
     pub(super) bytes: Vec<u8>,
     /// Whether every user of the machine may read it.
     pub(super) world_readable: bool,

@@ -23,7 +23,7 @@ use super::response_body::BodyReader;
 use super::tls::TlsClient;
 use super::upstream_connection::ProviderConnection;
 use super::{quoted, request, response_head};
-use crate::fetch::{Fetch, FetchError, Payload};
+use crate::fetch::{Fetch, FetchError, FetchFuture, Payload};
 
 /// The most bytes of a failing answer's body that are looked at.
 const MAX_PROBLEM_BYTES: u64 = 8 * 1024;
@@ -231,20 +231,22 @@ impl HttpFetch {
 }
 
 impl Fetch for HttpFetch {
-    async fn fetch(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
-        let ended = self.run_attempt(provider, deadline).await;
-        ended.map_err(
-            |FetchError {
-                 failure,
-                 retry_after,
-             }| {
-                let failure = Failure::new(failure.code, self.redact_text(&failure.message));
-                FetchError {
-                    failure,
-                    retry_after,
-                }
-            },
-        )
+    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
+        Box::pin(async move {
+            let ended = self.run_attempt(provider, deadline).await;
+            ended.map_err(
+                |FetchError {
+                     failure,
+                     retry_after,
+                 }| {
+                    let failure = Failure::new(failure.code, self.redact_text(&failure.message));
+                    FetchError {
+                        failure,
+                        retry_after,
+                    }
+                },
+            )
+        })
     }
 }
 

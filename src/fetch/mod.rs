@@ -34,6 +34,7 @@ pub use http_fetch::HttpFetch;
 pub use resolver::ResolveFn;
 pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,13 +55,12 @@ pub struct FetchError {
     pub retry_after: Option<Duration>,
 }
 
+/// A request in progress, as [`Fetch::fetch`] returns it.
+pub type FetchFuture<'f> = Pin<Box<dyn Future<Output = Result<Payload, FetchError>> + Send + 'f>>;
+
 /// Asks a provider once.
 pub trait Fetch: Send + Sync + 'static {
     /// Asks `provider` and gives its payload, or why there is none, by `deadline` (name lookup, connection, TLS,
     /// headers, body and decoding included). Dropping the future cancels the request.
-    fn fetch(
-        &self,
-        provider: &Provider,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<Payload, FetchError>> + Send;
+    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f>;
 }

@@ -18,7 +18,6 @@ use super::shared_store::{OpenedSession, SharedSession, SharedStore, SharedStore
 use crate::aggregate::Cache;
 use crate::aggregate::Flights;
 use crate::domain::{SourceIdentity, SourceRecord, SourceSet};
-use crate::fetch::Fetch;
 use crate::process::Clock;
 
 /// How often a replica says that it lives, and finds out whether the store does.
@@ -31,13 +30,13 @@ const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 const READ_BATCH: usize = 32;
 
 /// Keeps a replica among the others.
-pub struct ReplicaSync<F> {
+pub struct ReplicaSync {
     /// The store that they share.
     pub store: Arc<dyn SharedStore>,
     /// This replica.
     pub replica: Arc<LocalReplica>,
     /// What takes in what others know.
-    pub flights: Flights<F>,
+    pub flights: Flights,
     /// What is known.
     pub cache: Arc<Cache>,
     /// Now.
@@ -58,7 +57,7 @@ struct OpenSession {
     opened_at: Instant,
 }
 
-impl<F: Fetch> ReplicaSync<F> {
+impl ReplicaSync {
     /// Runs until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         tokio::select! {

@@ -18,8 +18,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::fetch::Fetch;
-
 use super::descriptor_limit;
 use super::listener::HttpListener;
 use super::worker::{AcceptedConnection, Worker};
@@ -37,19 +35,15 @@ const CLOSE_DELAY: Duration = Duration::from_millis(250);
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The serving threads and the accept loop before them.
-pub struct HttpServer<F> {
-    app_state: Arc<AppState<F>>,
+pub struct HttpServer {
+    app_state: Arc<AppState>,
     acceptor: Arc<Acceptor>,
 }
 
-impl<F: Fetch> HttpServer<F> {
+impl HttpServer {
     /// Starts `threads` serving threads for `site`; they inherit how urgent the calling thread is. To be called within
     /// a runtime, whose reactor watches `listener`.
-    pub fn start(
-        listener: HttpListener,
-        site: Arc<AppState<F>>,
-        threads: usize,
-    ) -> io::Result<Self> {
+    pub fn start(listener: HttpListener, site: Arc<AppState>, threads: usize) -> io::Result<Self> {
         let workers = (0..threads.max(1))
             .map(|n| Worker::start(n, &site))
             .collect::<io::Result<_>>()?;
@@ -97,7 +91,7 @@ impl<F: Fetch> HttpServer<F> {
 }
 
 /// Waits for the drain, and for the moment after it in which the door stays open.
-async fn wait_for_close<F: Fetch>(site: &AppState<F>, drain: &CancellationToken) {
+async fn wait_for_close(site: &AppState, drain: &CancellationToken) {
     drain.cancelled().await;
     // Before the door closes, so that whoever asks can see it.
     site.start_drain();

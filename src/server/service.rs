@@ -18,7 +18,6 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tower::Service as _;
 
 use crate::domain::Time;
-use crate::fetch::Fetch;
 use crate::process::TimePoint;
 use crate::render::Rendering;
 
@@ -40,16 +39,16 @@ const MAX_REQUEST_ID_LENGTH: usize = 128;
 const RESUMEN_PATH: &str = "/resumen";
 
 /// What the connections of one thread share.
-pub(crate) struct WorkerState<F> {
-    pub(crate) app_state: Arc<AppState<F>>,
+pub(crate) struct WorkerState {
+    pub(crate) app_state: Arc<AppState>,
     pub(crate) stats: Arc<ThreadCounters>,
     pub(crate) fast_path: SharedBuffers,
     router: Router,
     resumen_label: usize,
 }
 
-impl<F: Fetch> WorkerState<F> {
-    pub(crate) fn new(site: Arc<AppState<F>>, stats: Arc<ThreadCounters>) -> Self {
+impl WorkerState {
+    pub(crate) fn new(site: Arc<AppState>, stats: Arc<ThreadCounters>) -> Self {
         let router = routes::build_router(Arc::clone(&site));
         Self {
             app_state: site,
@@ -109,14 +108,14 @@ impl<F: Fetch> WorkerState<F> {
 }
 
 /// One connection's service.
-pub(crate) struct ConnectionService<F> {
-    worker_state: Arc<WorkerState<F>>,
+pub(crate) struct ConnectionService {
+    worker_state: Arc<WorkerState>,
     conn: Arc<ConnectionState>,
     head_count: AtomicU32,
 }
 
-impl<F: Fetch> ConnectionService<F> {
-    pub(crate) fn new(hall: Arc<WorkerState<F>>, conn: Arc<ConnectionState>) -> Self {
+impl ConnectionService {
+    pub(crate) fn new(hall: Arc<WorkerState>, conn: Arc<ConnectionState>) -> Self {
         Self {
             worker_state: hall,
             conn,
@@ -125,7 +124,7 @@ impl<F: Fetch> ConnectionService<F> {
     }
 }
 
-impl<F: Fetch> ConnectionService<F> {
+impl ConnectionService {
     /// The answer, or who makes it.
     fn begin_response(&self, head: Head, has_body: bool, began: TimePoint) -> PendingResponse {
         let fault = self
@@ -149,10 +148,10 @@ impl<F: Fetch> ConnectionService<F> {
     }
 }
 
-impl<F: Fetch> hyper::service::Service<Request<Incoming>> for ConnectionService<F> {
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<F>;
+    type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.conn.begin_response();
@@ -182,7 +181,7 @@ struct RequestInfo {
 }
 
 impl RequestInfo {
-    fn from_head<F: Fetch>(head: &Head, hall: &WorkerState<F>, has_body: bool) -> Self {
+    fn from_head(head: &Head, hall: &WorkerState, has_body: bool) -> Self {
         let path = head.uri.path();
         Self {
             started_at: hall.app_state.clock.time_point(),
@@ -198,11 +197,7 @@ impl RequestInfo {
     }
 
     /// Adds what every answer has, and counts it.
-    fn finish_response<F: Fetch>(
-        self,
-        hall: &WorkerState<F>,
-        response: &mut Response<ResponseBody>,
-    ) {
+    fn finish_response(self, hall: &WorkerState, response: &mut Response<ResponseBody>) {
         let status = response.status();
         let headers = response.headers_mut();
         // A route's empty body would be announced, but these have none to announce (RFC 9110 §8.6).
@@ -246,15 +241,15 @@ enum PendingResponse {
 }
 
 /// An answer on its way.
-pub(crate) struct ResponseFuture<F> {
-    worker_state: Arc<WorkerState<F>>,
+pub(crate) struct ResponseFuture {
+    worker_state: Arc<WorkerState>,
     request_info: Option<RequestInfo>,
     pending: Option<PendingResponse>,
     /// Held until the answer is made: a body that is dropped before is asked for with `100 Continue`.
     _body: Incoming,
 }
 
-impl<F: Fetch> Future for ResponseFuture<F> {
+impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

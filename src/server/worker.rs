@@ -16,8 +16,6 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use crate::fetch::Fetch;
-
 use super::accept_queue::{AcceptQueue, QueuedConnection};
 use super::connection_state::{CoarseClock, ConnectionState, ConnectionTimeouts};
 use super::fast_path;
@@ -70,7 +68,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts the `number`th serving thread.
-    pub(crate) fn start<F: Fetch>(number: usize, site: &Arc<AppState<F>>) -> io::Result<Self> {
+    pub(crate) fn start(number: usize, site: &Arc<AppState>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -120,8 +118,8 @@ impl Worker {
 }
 
 /// The connections of one thread.
-struct WorkerLoop<F> {
-    worker_state: Arc<WorkerState<F>>,
+struct WorkerLoop {
+    worker_state: Arc<WorkerState>,
     coarse_clock: Arc<CoarseClock>,
     http_builder: Builder,
     connection_tasks: TaskTracker,
@@ -138,8 +136,8 @@ struct OpenConnection {
     abort_handle: AbortHandle,
 }
 
-impl<F: Fetch> WorkerLoop<F> {
-    fn new(site: &Arc<AppState<F>>, stats: Arc<ThreadCounters>) -> Self {
+impl WorkerLoop {
+    fn new(site: &Arc<AppState>, stats: Arc<ThreadCounters>) -> Self {
         let mut builder = Builder::new();
         builder
             .max_buf_size(MAX_BUFFER)
@@ -359,11 +357,11 @@ fn prepare_stream(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
 
 /// Serves one connection to its end: plain requests at once, everything from the first other one on by the library,
 /// whose state is made only then.
-async fn run_connection<F: Fetch>(
+async fn run_connection(
     builder: Builder,
     stream: tokio::net::TcpStream,
     conn: Arc<ConnectionState>,
-    hall: Arc<WorkerState<F>>,
+    hall: Arc<WorkerState>,
     place: ConnectionPermit,
 ) {
     let mut io = ClientSocket::new(stream, Arc::clone(&conn));
@@ -381,11 +379,11 @@ async fn run_connection<F: Fetch>(
 }
 
 /// Serves the rest of a connection by the library.
-async fn serve_with_hyper<F: Fetch>(
+async fn serve_with_hyper(
     builder: &Builder,
     io: ClientSocket,
-    hall: &WorkerState<F>,
-    front: ConnectionService<F>,
+    hall: &WorkerState,
+    front: ConnectionService,
 ) {
     let mut connection = builder.serve_connection(TokioIo::new(io), front);
     let result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;

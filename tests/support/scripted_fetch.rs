@@ -10,7 +10,7 @@ use resumen::domain::{
     Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind,
 };
 use resumen::extract::Extractor;
-use resumen::fetch::{Fetch, FetchError, Payload};
+use resumen::fetch::{Fetch, FetchError, FetchFuture, Payload};
 use resumen::process::{Clock, Deadline};
 use resumen::replicas::SharedStore;
 use serde_json::Value;
@@ -85,43 +85,45 @@ impl Drop for RecordCancelled {
 }
 
 impl Fetch for ScriptedFetch {
-    async fn fetch(&self, provider: &Provider, deadline: Deadline) -> Result<Payload, FetchError> {
-        let name = provider.name.to_string();
-        let act = {
-            let mut calls = self.calls.lock().unwrap();
-            let number = calls.iter().filter(|(known, _)| *known == name).count();
-            #[allow(
-                clippy::disallowed_methods,
-                reason = "the instant of a call is what the test asks for"
-            )]
-            calls.push((name.clone(), Instant::now()));
-            self.scripts.lock().unwrap()[&name](number)
-        };
-        let mut dropped = RecordCancelled(Some((name, Arc::clone(&self.cancelled))));
-        let fail = |code, retry_after| {
-            Err(FetchError {
-                failure: Failure::new(code, "scripted"),
-                retry_after,
-            })
-        };
-        let result = match act {
-            ScriptedAction::Respond(json, after) => {
-                sleep(after).await;
-                Ok(Payload(Bytes::from_static(json.as_bytes())))
-            }
-            ScriptedAction::Fail(code, after) => {
-                sleep(after).await;
-                fail(code, None)
-            }
-            ScriptedAction::RateLimit(span) => fail(Code::RateLimited, Some(span)),
-            ScriptedAction::TimeOut => {
-                sleep_until(deadline.at).await;
-                fail(Code::Timeout, None)
-            }
-            ScriptedAction::Panic => panic!("scripted panic"),
-        };
-        dropped.0 = None;
-        result
+    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
+        Box::pin(async move {
+            let name = provider.name.to_string();
+            let act = {
+                let mut calls = self.calls.lock().unwrap();
+                let number = calls.iter().filter(|(known, _)| *known == name).count();
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "the instant of a call is what the test asks for"
+                )]
+                calls.push((name.clone(), Instant::now()));
+                self.scripts.lock().unwrap()[&name](number)
+            };
+            let mut dropped = RecordCancelled(Some((name, Arc::clone(&self.cancelled))));
+            let fail = |code, retry_after| {
+                Err(FetchError {
+                    failure: Failure::new(code, "scripted"),
+                    retry_after,
+                })
+            };
+            let result = match act {
+                ScriptedAction::Respond(json, after) => {
+                    sleep(after).await;
+                    Ok(Payload(Bytes::from_static(json.as_bytes())))
+                }
+                ScriptedAction::Fail(code, after) => {
+                    sleep(after).await;
+                    fail(code, None)
+                }
+                ScriptedAction::RateLimit(span) => fail(Code::RateLimited, Some(span)),
+                ScriptedAction::TimeOut => {
+                    sleep_until(deadline.at).await;
+                    fail(Code::Timeout, None)
+                }
+                ScriptedAction::Panic => panic!("scripted panic"),
+            };
+            dropped.0 = None;
+            result
+        })
     }
 }
 
@@ -201,7 +203,7 @@ pub struct TestCore {
     /// The providers.
     pub providers: Arc<ScriptedFetch>,
     /// What is tested.
-    pub core: AppCore<ScriptedFetch>,
+    pub core: AppCore,
 }
 
 impl TestCore {
@@ -232,7 +234,7 @@ impl TestCore {
         stop: CancellationToken,
     ) -> Self {
         let gear = CoreDeps {
-            fetch: Arc::clone(providers),
+            fetch: Arc::<ScriptedFetch>::clone(providers),
             clock,
             stop,
             shared_store: Some((store, Arc::new(|| {}))),
@@ -277,10 +279,10 @@ impl TestCore {
     }
 }
 
-fn core_deps(providers: ScriptedFetch) -> (CoreDeps<ScriptedFetch>, Arc<ScriptedFetch>) {
+fn core_deps(providers: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
     let providers = Arc::new(providers);
     let gear = CoreDeps {
-        fetch: Arc::clone(&providers),
+        fetch: Arc::<ScriptedFetch>::clone(&providers),
         extractor: Extractor::default(),
         clock: Clock::start(),
         runtime: Handle::current(),

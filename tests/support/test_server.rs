@@ -40,7 +40,7 @@ pub struct TestServer {
     /// Where it listens.
     pub address: SocketAddr,
     /// What it serves.
-    pub core: AppCore<ScriptedFetch>,
+    pub core: AppCore,
     /// Cancelled to stop it.
     pub drain: CancellationToken,
     runtime: Runtime,

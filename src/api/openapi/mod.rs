@@ -24,15 +24,13 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
-use crate::fetch::Fetch;
-
 use super::query;
 use super::state::AppState;
 use crate::server::no_store_response;
 
 /// The document, for the sources and limits of this moment.
-pub(crate) async fn get_openapi_document<F: Fetch>(
-    State(site): State<Arc<AppState<F>>>,
+pub(crate) async fn get_openapi_document(
+    State(site): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Response {
     if let Err(problem) = query::require_no_parameters(query.as_deref().unwrap_or_default()) {

@@ -20,7 +20,6 @@ use httpdate::fmt_http_date;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::domain::Time;
-use crate::fetch::Fetch;
 use crate::render::Rendering;
 
 use self::parse::{MAX_HEAD_LENGTH, ParseResult, RequestFields, has_request_line, parse_head};
@@ -85,8 +84,8 @@ impl SharedBuffers {
 }
 
 /// Answers plain requests. Gives what was read beyond them, for the library, or nothing if the client has ended.
-pub(crate) async fn serve_fast_path<F: Fetch>(
-    hall: &WorkerState<F>,
+pub(crate) async fn serve_fast_path(
+    hall: &WorkerState,
     io: &mut ClientSocket,
 ) -> io::Result<Option<Vec<u8>>> {
     let mut lane = FastConnection::default();
@@ -114,9 +113,9 @@ pub(crate) async fn serve_fast_path<F: Fetch>(
 
 impl FastPathBuffers {
     /// Reads, answers and writes once. Gives what the client did not take.
-    fn poll_exchange<F: Fetch>(
+    fn poll_exchange(
         &mut self,
-        hall: &WorkerState<F>,
+        hall: &WorkerState,
         io: &mut ClientSocket,
         lane: &mut FastConnection,
         cx: &mut Context<'_>,
@@ -155,10 +154,10 @@ impl FastPathBuffers {
 
 impl FastConnection {
     /// Answers what is plain in `input` and keeps the rest.
-    fn respond_to_input<F: Fetch>(
+    fn respond_to_input(
         &mut self,
         input: &[u8],
-        hall: &WorkerState<F>,
+        hall: &WorkerState,
         drawer: &mut ResponseCache,
         output: &mut Vec<u8>,
     ) {
@@ -233,9 +232,9 @@ impl ResponseCache {
     }
 
     /// What to say to the first request in `input`; if `express`, a plain one may be answered.
-    fn find_response<F: Fetch>(
+    fn find_response(
         &mut self,
-        hall: &WorkerState<F>,
+        hall: &WorkerState,
         input: &[u8],
         express: bool,
     ) -> CacheLookup<'_> {
@@ -256,9 +255,9 @@ impl ResponseCache {
         }
     }
 
-    fn get_or_build<F: Fetch>(
+    fn get_or_build(
         &mut self,
-        hall: &WorkerState<F>,
+        hall: &WorkerState,
         head: &[u8],
         wishes: &RequestFields<'_>,
     ) -> Option<&CachedResponse> {
@@ -273,9 +272,9 @@ impl ResponseCache {
         Some(answer)
     }
 
-    fn build_and_insert<F: Fetch>(
+    fn build_and_insert(
         &mut self,
-        hall: &WorkerState<F>,
+        hall: &WorkerState,
         wishes: &RequestFields<'_>,
     ) -> Option<usize> {
         let request = wishes.to_header_map()?;

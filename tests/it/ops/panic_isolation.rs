@@ -32,7 +32,7 @@ fn responding_fetch() -> ScriptedFetch {
     providers
 }
 
-fn core_deps(providers: Arc<ScriptedFetch>) -> CoreDeps<ScriptedFetch> {
+fn core_deps(providers: Arc<ScriptedFetch>) -> CoreDeps {
     CoreDeps {
         fetch: providers,
         extractor: Extractor::default(),
@@ -47,10 +47,7 @@ fn core_deps(providers: Arc<ScriptedFetch>) -> CoreDeps<ScriptedFetch> {
 }
 
 /// A refresher over flights that plan nothing: whatever it asks for, it asks for by itself.
-fn start_refresher(
-    sources: &[Arc<Source>],
-    providers: Arc<ScriptedFetch>,
-) -> Refresher<ScriptedFetch> {
+fn start_refresher(sources: &[Arc<Source>], providers: Arc<ScriptedFetch>) -> Refresher {
     let gear = core_deps(providers);
     let landing = Arc::new(|_, _| None);
     let flights = Flights::new(
