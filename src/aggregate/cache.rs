@@ -4,10 +4,11 @@
 //! `snapshot` and `subscribe` the only ways out. Never reads a clock. Readers never wait: writers take turns among
 //! themselves, and whoever finds the rendering out of date renders it again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::{
@@ -152,10 +153,7 @@ impl Cache {
 
     /// Takes over another configuration's sources; what is known of those that stay the same is kept.
     pub fn replace_sources(&self, roster: Arc<SourceSet>, timeout: Duration) {
-        let _turn = self
-            .write_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.write_lock.lock();
         let snapshot = self.snapshot().with_source_set(roster);
         self.published
             .store(Arc::new(PublishedSnapshot::new(snapshot, timeout)));
@@ -188,10 +186,7 @@ impl Cache {
     }
 
     fn update_snapshot(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
-        let _turn = self
-            .write_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.write_lock.lock();
         let old = self.published.load_full();
         self.published.store(Arc::new(PublishedSnapshot::new(
             change(&old.snapshot),

@@ -1,8 +1,9 @@
 //! One attempt in the air, as those see it who wait for it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Time;
@@ -96,16 +97,12 @@ impl Flight {
 
     /// The lease that it flies under.
     pub(crate) fn set_lease(&self, ticket: Option<LeaseHandle>) {
-        *self.0.lease.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
+        *self.0.lease.lock() = ticket;
     }
 
     /// The lease that it flies under, to give it back.
     pub(crate) fn take_lease(&self) -> Option<LeaseHandle> {
-        self.0
-            .lease
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.0.lease.lock().take()
     }
 
     /// Whether both are the same attempt.

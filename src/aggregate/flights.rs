@@ -1,8 +1,9 @@
 //! The flights in the air: at most one per source, shared by whoever asks.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -309,7 +310,7 @@ impl FlightsInner {
 
 impl FlightsInner {
     fn lock_slots(&self) -> MutexGuard<'_, HashMap<Name, SourceSlot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock()
     }
 
     fn complete_local(&self, outcome: Outcome) -> Option<SourceRecord> {

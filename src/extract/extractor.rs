@@ -7,10 +7,11 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
@@ -65,23 +66,17 @@ impl Extractor {
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: SecretSet) {
-        self.redactor
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace_secrets(secrets);
+        self.redactor.write().replace_secrets(secrets);
     }
 
     /// Takes over filters that are compiled already, instead of those that it had.
     pub fn set_filters(&self, filters: FilterCache) {
-        *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = filters;
+        *self.filters.lock() = filters;
     }
 
     /// The filter of this text; compiled now, unless it is known.
     pub fn compile_filter(&self, text: &str) -> Result<Filter, FilterError> {
-        self.filters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_compile(text)
+        self.filters.lock().get_or_compile(text)
     }
 
     /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
@@ -99,7 +94,7 @@ impl Extractor {
             self.extract_on_thread(source, filter, payload, by).await
         };
         answer.map(JsonData::from_checked).map_err(|complaint| {
-            let veil = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
+            let veil = self.redactor.read();
             complaint.into_failure(&veil)
         })
     }
@@ -162,7 +157,7 @@ impl Extractor {
     }
 
     fn source_slot(&self, source: &Name) -> Arc<EvaluationSlot> {
-        let mut lanes = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.slots.lock();
         Arc::clone(lanes.entry(source.clone()).or_default())
     }
 }

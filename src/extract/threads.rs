@@ -3,8 +3,10 @@
 
 use std::io;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::{self, Builder};
+
+use parking_lot::Mutex;
 
 /// Bytes of stack.
 pub(super) const STACK_BYTES: usize = 512 << 20;
@@ -35,11 +37,7 @@ impl EvaluationThreads {
         self: &Arc<Self>,
         work: impl FnOnce() -> Reuse + Send + 'static,
     ) -> io::Result<()> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().pop();
         let job: EvaluationJob = Box::new(work);
         match idle {
             Some(thread) => thread
@@ -57,7 +55,7 @@ impl EvaluationThreads {
 
     /// Takes a thread that has nothing to do; false if there are enough.
     fn return_thread(&self, thread: Sender<EvaluationJob>) -> bool {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         let wanted = idle.len() < MAX_IDLE_THREADS;
         if wanted {
             idle.push(thread);
@@ -115,7 +113,7 @@ mod tests {
     }
 
     fn idle_count(threads: &EvaluationThreads) -> usize {
-        threads.idle.lock().unwrap().len()
+        threads.idle.lock().len()
     }
 
     fn wait_for_idle_count(threads: &EvaluationThreads, expected: usize) {

@@ -1,6 +1,5 @@
 //! One attempt over HTTP: a connection from the pool or a new one, a request, a head, a body, within one deadline.
 
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use parking_lot::RwLock;
 use serde::Deserialize;
 
 use crate::domain::{Code, Failure, Provider, Redactor, SecretSet};
@@ -78,10 +78,7 @@ impl HttpFetch {
 
     /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
     pub fn set_secrets(&self, secrets: SecretSet) {
-        self.redactor
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace_secrets(secrets);
+        self.redactor.write().replace_secrets(secrets);
     }
 
     async fn run_attempt(
@@ -223,10 +220,7 @@ impl HttpFetch {
     }
 
     fn redact_text(&self, text: &str) -> String {
-        self.redactor
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .redact(text)
+        self.redactor.read().redact(text)
     }
 }
 

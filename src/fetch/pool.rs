@@ -5,9 +5,9 @@
 //! asked, and never one source's data, asked with its credentials, in another source's place.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::ProviderRequest;
@@ -39,7 +39,7 @@ impl ConnectionPool {
         request: &ProviderRequest,
         now: Instant,
     ) -> Option<ProviderConnection> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         idle.close_expired(now);
         loop {
             let (since, mut link) = idle.connections.get_mut(request)?.pop()?;
@@ -60,7 +60,7 @@ impl ConnectionPool {
         if !link.is_idle() {
             return;
         }
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         idle.close_expired(now);
         if idle.count < MAX_IDLE_CONNECTIONS {
             idle.connections
@@ -73,7 +73,7 @@ impl ConnectionPool {
 
     /// Closes what rests for `request`.
     pub(super) fn close_for_request(&self, request: &ProviderRequest) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         idle.count -= idle
             .connections
             .remove(request)

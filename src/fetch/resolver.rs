@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
@@ -62,10 +63,7 @@ impl NameResolver {
 
     /// The lookup of `host` that is running, or a new one.
     fn join_lookup(&self, host: &str) -> PendingLookup {
-        let mut running = self
-            .in_progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.in_progress.lock();
         if let Some(found) = running.get(host) {
             return found.clone();
         }
@@ -95,10 +93,7 @@ impl NameResolver {
         host: &Arc<str>,
         tell: &watch::Sender<Option<AddressResult>>,
     ) -> bool {
-        let mut running = self
-            .in_progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.in_progress.lock();
         tell.receiver_count() == 1 && running.remove(host).is_some()
     }
 }
@@ -111,11 +106,7 @@ struct LookupGuard<'l> {
 
 impl Drop for LookupGuard<'_> {
     fn drop(&mut self) {
-        self.resolver
-            .in_progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(self.host);
+        self.resolver.in_progress.lock().remove(self.host);
     }
 }
 
@@ -222,7 +213,7 @@ mod tests {
         assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS);
         lookup.resolve_host("host-199").await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS + 1);
-        assert!(lookup.in_progress.lock().unwrap().is_empty());
+        assert!(lookup.in_progress.lock().is_empty());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -43,7 +44,7 @@ impl TlsClient {
     }
 
     fn client_config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
-        let mut configs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = self.0.lock();
         if let Some(config) = configs.get(&ca.cloned()) {
             return Ok(Arc::clone(config));
         }

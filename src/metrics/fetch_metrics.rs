@@ -1,7 +1,8 @@
 //! The series of the sources: from the snapshot, and from the counts of their attempts.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::domain::{
     Code, Freshness, Name, Outcome, ProviderAttemptResult, Snapshot, SourceState, SourceView, Time,
@@ -32,7 +33,7 @@ struct AttemptCounters {
 impl FetchMetrics {
     /// Counts the end of an attempt.
     pub fn record_outcome(&self, outcome: &Outcome) {
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.0.lock();
         let attempts = sources.entry(outcome.source.clone()).or_default();
         for one in &outcome.provider_attempts {
             let code = match &one.result {
@@ -184,7 +185,7 @@ fn write_failing_providers(page: &mut MetricsEncoder, all: &[ObservedSource<'_>]
 }
 
 fn write_attempts(page: &mut MetricsEncoder, snapshot: &Snapshot, fetches: &FetchMetrics) {
-    let counted = fetches.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let counted = fetches.0.lock();
     let none = AttemptCounters::default();
     let asked = snapshot
         .source_states()

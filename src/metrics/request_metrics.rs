@@ -1,11 +1,12 @@
 //! What the serving threads count: each in its own counters, so that counting is a plain store without lock, allocation
 //! or a cache line shared between threads; summed when somebody asks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use crate::api::{ROUTE_LABELS, UNMATCHED_ROUTE};
 
@@ -104,8 +105,8 @@ impl HttpMetrics {
         sums
     }
 
-    fn lock_threads(&self) -> std::sync::MutexGuard<'_, Vec<Arc<ThreadCounters>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_threads(&self) -> parking_lot::MutexGuard<'_, Vec<Arc<ThreadCounters>>> {
+        self.0.lock()
     }
 }
 

@@ -3,9 +3,10 @@
 //! Fed from the snapshot by one background task; bounded in sources, numbers and readings; lost with the process.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
@@ -102,7 +103,7 @@ impl PanelHistory {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, HistoryState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -5,10 +5,11 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -170,8 +171,8 @@ impl Supervisor {
         task
     }
 
-    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Vec<Arc<SupervisedTask>>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_tasks(&self) -> parking_lot::MutexGuard<'_, Vec<Arc<SupervisedTask>>> {
+        self.tasks.lock()
     }
 }
 
@@ -232,7 +233,7 @@ mod tests {
         let begun = Arc::new(Mutex::new(Vec::new()));
         let (noted, clock, until) = (Arc::clone(&begun), supervisor.clock, stop.clone());
         supervisor.spawn_task("sick", move || {
-            let mut noted = noted.lock().unwrap();
+            let mut noted = noted.lock();
             noted.push(clock.instant());
             let (number, until) = (noted.len(), until.clone());
             async move {
@@ -245,7 +246,7 @@ mod tests {
         });
         sleep(BACKOFF_RESET_AFTER * 2).await;
         assert_eq!(supervisor.restarts(), [("sick", 8)]);
-        let begun = begun.lock().unwrap().clone();
+        let begun = begun.lock().clone();
         let pauses: Vec<u128> = begun
             .windows(2)
             .map(|pair| (pair[1] - pair[0]).as_millis())

@@ -1,8 +1,8 @@
 //! Who waits for the outcome of another replica's attempt, and what came last.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{SourceIdentity, Time};
@@ -45,6 +45,6 @@ impl OutcomeNotifier {
     }
 
     fn lock_slots(&self) -> MutexGuard<'_, HashMap<SourceIdentity, NotifierSlot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

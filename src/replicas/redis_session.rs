@@ -1,8 +1,9 @@
 //! The operations over one connection.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -52,7 +53,7 @@ impl RedisSession {
     }
 
     fn lock_permits(&self) -> MutexGuard<'_, Arc<Semaphore>> {
-        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.permits.lock()
     }
 
     /// Nobody goes on waiting for a turn.

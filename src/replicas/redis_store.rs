@@ -4,9 +4,10 @@
 //! So notices come in the order in which Redis did things, and one sign of life proves the whole. There is no manager
 //! that reconnects behind our back: a session that failed once is over, and whoever opened it opens another.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisError};
 use tokio::sync::Semaphore;

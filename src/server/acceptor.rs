@@ -8,10 +8,11 @@
 use std::io;
 use std::net::TcpStream;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -169,9 +170,7 @@ impl Acceptor {
     }
 
     fn lock_unassigned(&self) -> MutexGuard<'_, Option<TcpStream>> {
-        self.unassigned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.unassigned.lock()
     }
 
     /// Who reset before being accepted is no trouble of ours; what the machine lacks it may have again soon.

@@ -8,8 +8,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
@@ -104,10 +104,7 @@ impl StateFile {
 
     /// Makes sure that this program, and no other, may write; true if that is new.
     pub fn acquire_write_lock(&self) -> Result<bool, StateFileError> {
-        let mut claim = self
-            .write_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut claim = self.write_lock.lock();
         let path = self.path_with_suffix(LOCK_SUFFIX);
         if claim.as_ref().is_some_and(|claim| claim.is_held_at(&path)) {
             return Ok(false);
@@ -207,12 +204,7 @@ impl StateFile {
     /// Moves a file that cannot be used out of the way; gives the line to tell.
     fn quarantine_file(&self, path: &Path, text: &[u8], error: &StateFormatError) -> String {
         let shown = path.display();
-        if self
-            .write_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
-        {
+        if self.write_lock.lock().is_none() {
             return format!("the state file {shown} is not used: {error}");
         }
         let aside = match error {

@@ -1,8 +1,9 @@
 //! The last door of every log line: what is secret leaves as `***`.
 
 use std::io::{self, Write};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::domain::{Redactor, SecretSet};
@@ -14,10 +15,7 @@ pub struct LogRedactor(Arc<RwLock<Redactor>>);
 impl LogRedactor {
     /// Takes the secrets of a new configuration; those of the one before stay masked.
     pub fn replace_secrets(&self, secrets: SecretSet) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace_secrets(secrets);
+        self.0.write().replace_secrets(secrets);
     }
 
     /// A writer that masks what goes through it to `inner`.
@@ -29,10 +27,7 @@ impl LogRedactor {
     }
 
     fn redact_line(&self, line: &str) -> String {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .redact(line)
+        self.0.read().redact(line)
     }
 }
 

@@ -9,7 +9,7 @@ mod parse;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, ORIGIN};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use httpdate::fmt_http_date;
+use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::domain::Time;
@@ -91,11 +92,7 @@ pub(crate) async fn serve_fast_path(
     let mut lane = FastConnection::default();
     loop {
         let unwritten = poll_fn(|cx| {
-            let mut things = hall
-                .fast_path
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut things = hall.fast_path.0.lock();
             things.poll_exchange(hall, io, &mut lane, cx)
         });
         let unwritten = unwritten.await?;
