@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::markdown::{assert_lists_exactly, code_spans, markdown_sections};
 
-/// A line of the log as a row of the document says it: level, message, fields.
+/// Formats a log event like a row of the document: level, message, fields.
 fn format_event(level: &str, message: &str, fields: &[String]) -> String {
     format!("{level} `{message}` [{}]", fields.join(", "))
 }
@@ -72,7 +72,7 @@ fn split_arguments(text: &str) -> Vec<String> {
     trimmed.filter(|argument| !argument.is_empty()).collect()
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
