@@ -1,5 +1,5 @@
-//! `docs/configuration.md`: each example is valid, each mistake gives its message, each warning is given, and what needs a
-//! restart is said to. That no key is missing is tested beside the lists of keys in `src/config/raw.rs`.
+//! `docs/configuration.md`: examples are valid, mistakes give the documented message, questionable settings give the
+//! documented warning, and keys that need a restart are marked. A unit test of `config` checks that no key is missing.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::support::markdown::{MarkdownSection, markdown_sections};
 
 const MINIMAL_SOURCE: &str = "[sources.a]\nurl = \"https://a.example/\"\n";
 
-/// A file that holds `line` in the section that a heading names.
+/// Returns a configuration with `line` in the section that `heading` names.
 fn config_with_line(heading: &str, line: &str) -> String {
     match heading.trim_matches('`') {
         section @ ("[server]" | "[store]" | "[defaults]") => {
@@ -33,14 +33,14 @@ fn load_text(folder: &Path, text: &str) -> Result<Config, ConfigError> {
     parse(&folder.join("resumen.toml"), text.as_bytes(), &|_| None)
 }
 
-/// The text between the first backticks of a cell that holds code.
+/// Returns the first code span of a table cell.
 fn code_span(cell: &str) -> &str {
     cell.split('`')
         .nth(1)
         .unwrap_or_else(|| panic!("no code: {cell}"))
 }
 
-/// The parts that are tables of keys.
+/// Returns the sections that are tables of keys.
 fn sections() -> Vec<MarkdownSection> {
     let sections: Vec<_> = markdown_sections("configuration.md")
         .into_iter()
@@ -57,7 +57,7 @@ fn sections() -> Vec<MarkdownSection> {
     sections
 }
 
-/// A folder with the files that examples name.
+/// Creates a folder with the files that the examples name.
 fn temp_config_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();

@@ -1,12 +1,14 @@
-//! Every page: links lead somewhere, and what looks like a configuration is one. Recipes have a test of their own.
+//! All documents: links resolve, configuration examples are valid, and test filters match tests. `recipe_docs` covers the
+//! recipes.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::support::markdown::{MarkdownSection, markdown_sections};
+use crate::support::markdown::{MarkdownSection, code_spans, markdown_sections};
 
 const MINIMAL_SOURCE: &str = "[sources.a]\nurl = \"http://example.org/\"\n";
 
-/// The names of the pages in `docs/`.
+/// Returns the file names of the documents in `docs/`.
 fn documentation_pages() -> Vec<String> {
     let entries = std::fs::read_dir("docs")
         .unwrap()
@@ -17,7 +19,7 @@ fn documentation_pages() -> Vec<String> {
         .collect()
 }
 
-/// The targets of `[…](target)` that are no URLs.
+/// Returns the targets of `[…](target)` that are not URLs.
 fn link_targets(text: &str) -> Vec<&str> {
     let after = text
         .split("](")
@@ -29,13 +31,20 @@ fn link_targets(text: &str) -> Vec<&str> {
         .collect()
 }
 
-#[test]
-fn documentation_links_resolve() {
-    let mut files: Vec<PathBuf> = documentation_pages()
+/// Returns the paths of the README and of the documents in `docs/`.
+fn documentation_files() -> Vec<PathBuf> {
+    let pages = documentation_pages();
+    let mut files: Vec<PathBuf> = pages
         .iter()
         .map(|name| Path::new("docs").join(name))
         .collect();
     files.push("README.md".into());
+    files
+}
+
+#[test]
+fn documentation_links_resolve() {
+    let files = documentation_files();
     assert!(files.len() > 6);
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -73,7 +82,7 @@ fn documentation_examples_are_valid() {
             .iter()
             .flat_map(|part| part.blocks_in_language("toml"))
         {
-            // An excerpt about something else needs a source beside it.
+            // A configuration needs at least one source.
             let text = if text.contains("[sources.") {
                 text.to_owned()
             } else {
@@ -91,7 +100,45 @@ fn documentation_examples_are_valid() {
     assert!(examples > 1, "{examples}");
 }
 
-/// What an example may expect to be set.
+/// The environment variables that examples use.
 fn test_environment(name: &str) -> Option<String> {
     name.ends_with("_PASSWORD").then(|| "example".to_owned())
+}
+
+/// Returns the names of all tests of this binary.
+fn integration_test_names() -> Vec<String> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg("--list")
+        .output()
+        .unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn documented_test_filters_match() {
+    let names = integration_test_names();
+    let matches_test = |filter: &str| names.iter().any(|name| name.contains(filter));
+    for file in documentation_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for rest in text.split("--test it ").skip(1) {
+            let filter = rest.split([' ', '`', '\n']).next().unwrap();
+            assert!(matches_test(filter), "{}: {filter}", file.display());
+        }
+    }
+    let threats = markdown_sections("threat-model.md")
+        .into_iter()
+        .find(|part| part.heading == "What is done")
+        .unwrap();
+    for row in threats.table_rows() {
+        for filter in code_spans(&row[2]) {
+            let module = Path::new("src").join(filter.replace("::", "/"));
+            let in_source = module.exists() || module.with_extension("rs").exists();
+            assert!(
+                in_source || matches_test(filter),
+                "threat-model.md: {filter}"
+            );
+        }
+    }
 }

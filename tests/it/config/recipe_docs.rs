@@ -1,5 +1,5 @@
-//! `docs/recipes.md`: every block is a configuration, every filter makes of its answer what is written below it, and the
-//! table tells the truth about calls.
+//! `docs/recipes.md`: every block is a valid configuration, every filter gives the documented result, and the table has the
+//! correct numbers of calls.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::markdown::{MarkdownSection, markdown_sections};
 
 const ONE_DAY: Duration = Duration::from_secs(86_400);
 
-/// A recipe: its part of the document, its block, and the source that the block makes.
+/// A recipe: its section of the document, its block, and the name of the block's source.
 struct DocumentedRecipe {
     section: MarkdownSection,
     block: String,
@@ -38,7 +38,7 @@ fn load_recipes() -> Vec<DocumentedRecipe> {
                 .nth(1)
                 .unwrap()
                 .to_owned();
-            // Each block of a part with several has one answer and one result.
+            // In a section with several blocks, each block has one provider: one answer and one result.
             let json = part.blocks_in_language("json").into_iter().map(|text| {
                 crate::support::markdown::CodeBlock {
                     language: "json".into(),
@@ -65,7 +65,7 @@ fn load_recipes() -> Vec<DocumentedRecipe> {
     recipes
 }
 
-/// Reads a configuration in a folder that has every file of `${file:…}`.
+/// Loads a configuration from a folder that has every file of `${file:…}`.
 fn load_recipe(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     for after in text.split("${file:").skip(1) {
@@ -77,7 +77,7 @@ fn load_recipe(text: &str) -> Config {
             .truncate(true)
             .mode(0o600)
             .open(path);
-        std::io::Write::write_all(&mut private.unwrap(), b"a key of somebody").unwrap();
+        std::io::Write::write_all(&mut private.unwrap(), b"an-example-key").unwrap();
     }
     let config = parse(
         &folder.path().join("resumen.toml"),
@@ -103,7 +103,7 @@ fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
         .unwrap()
 }
 
-/// The filters of a source, in the order of its providers.
+/// Returns the filters of a source, in the order of its providers.
 fn filters(source: &Source) -> Vec<&str> {
     match &source.kind {
         SourceKind::Derived { extract, .. } => vec![extract],
@@ -183,7 +183,7 @@ fn recipe_table_matches_recipes() {
         if let Ok(allowed) = row[4].parse::<u128>() {
             assert!(
                 calls(pace.min_interval) <= allowed,
-                "{name}: live requests may ask more often than is allowed"
+                "{name}: live requests can exceed the allowed calls"
             );
         } else {
             assert_eq!(row[4], "–", "{name}");

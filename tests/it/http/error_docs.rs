@@ -1,4 +1,4 @@
-//! `docs/errors.md` lists every code.
+//! `docs/errors.md` lists every failure code and every problem code.
 
 use resumen::domain::Code;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn problem_codes_are_documented() {
     assert_lists_exactly("docs/errors.md", &listed, &known);
 }
 
-/// Code and status of each example of a problem.
+/// Collects code and status of each example problem in an OpenAPI document.
 fn collect_codes(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     if let (Some(code), Some(status), Some(_)) = (
         value["code"].as_str(),

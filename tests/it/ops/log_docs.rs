@@ -1,4 +1,4 @@
-//! `docs/logging.md` lists every line that the log may have.
+//! `docs/logging.md` lists every log event in `src`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ fn format_event(level: &str, message: &str, fields: &[String]) -> String {
     format!("{level} `{message}` [{}]", fields.join(", "))
 }
 
-/// The events in a source text, less its tests.
+/// Returns the log events in a source text, without its unit tests.
 fn scan_log_events(text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let mut found = Vec::new();
@@ -36,7 +36,7 @@ fn scan_log_events(text: &str) -> Vec<String> {
     found
 }
 
-/// The name of a field: before its `=`, or the variable itself.
+/// Returns the name of a field: the text before `=`, or the variable.
 fn field_name(argument: &str) -> String {
     argument
         .split(" = ")
@@ -46,7 +46,7 @@ fn field_name(argument: &str) -> String {
         .to_owned()
 }
 
-/// The arguments of a call, up to its closing parenthesis.
+/// Splits the arguments of a macro call, up to its closing parenthesis.
 fn split_arguments(text: &str) -> Vec<String> {
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     let mut arguments = vec![String::new()];
@@ -72,6 +72,7 @@ fn split_arguments(text: &str) -> Vec<String> {
     trimmed.filter(|argument| !argument.is_empty()).collect()
 }
 
+/// Returns the Rust files below `folder`.
 pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()

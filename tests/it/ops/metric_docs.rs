@@ -1,4 +1,4 @@
-//! `docs/metrics.md` lists what `/metrics` answers.
+//! `docs/metrics.md` lists every metric family of `/metrics`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::support::fake_provider::FakeProvider;
 use crate::support::markdown::{assert_lists_exactly, code_spans};
 use crate::support::test_app::{TestApp, source_tables};
 
-/// Each family of a page as a row of the document says it: name, type, labels.
+/// Formats each metric family like a row of the document: name, type, labels.
 fn metric_families(page: &str) -> BTreeSet<String> {
     let mut families: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
     for line in page.lines() {
@@ -51,7 +51,7 @@ fn documented_metrics_match() {
     );
     let text = source_tables(&[("good", good.url()), ("bad", bad.url())])
         + "[derived.twice]\nfrom = [\"good\"]\nextract = '.good.n * 2'\n";
-    // Nobody is there; the families of sharing are.
+    // The metrics of replicas exist even if Redis cannot be reached.
     let text = text.replace(
         "path = \"\"",
         "path = \"\"\nredis = \"redis://127.0.0.1:1\"",

@@ -1,6 +1,5 @@
-//! Secrets, hostile input and the threat model.
+//! Secrets and hostile input.
 
 pub mod fuzz_targets;
 pub mod reverse_proxies;
 pub mod secret_leaks;
-pub mod threat_model_docs;
