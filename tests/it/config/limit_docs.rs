@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::ops::log_docs::rust_files;
-use crate::support::markdown::{assert_lists_exactly, markdown_sections};
+use crate::support::markdown::{MarkdownSection, assert_lists_exactly, markdown_sections};
 
 /// Rows of the document: limit, value, name of the constant, value of the constant in the source.
 const CONSTANTS: &[[&str; 4]] = &[
@@ -193,11 +193,14 @@ fn documented_constants_match() {
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
     for [limit, _, name, value] in CONSTANTS {
-        let defines = |line: &str| {
+        let is_definition = |line: &str| {
             line.contains(&format!("const {name}: ")) && line.ends_with(&format!(" = {value};"))
         };
-        let defined = sources.iter().flat_map(|text| text.lines()).any(defines);
-        assert!(defined, "{limit}: no `const {name}: … = {value};` in src");
+        let mut lines = sources.iter().flat_map(|text| text.lines());
+        assert!(
+            lines.any(is_definition),
+            "{limit}: no `const {name}: … = {value};` in src"
+        );
     }
 }
 
@@ -207,7 +210,7 @@ fn documented_limits_are_complete() {
     let rows = parts
         .iter()
         .filter(|part| part.heading != CONFIGURED)
-        .flat_map(|part| part.table_rows())
+        .flat_map(MarkdownSection::table_rows)
         .filter(|row| !DERIVED_FROM_KEYS.contains(&row[0].as_str()));
     let listed: BTreeSet<String> = rows.map(|row| format!("{}: {}", row[0], row[1])).collect();
     let known = CONSTANTS

@@ -54,7 +54,7 @@ fn problem_codes_are_documented() {
     assert_lists_exactly("docs/errors.md", &listed, &known);
 }
 
-/// Collects code and status of each example problem in an OpenAPI document.
+/// Collects code and status of each example problem in `/openapi.json`.
 fn collect_codes(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     if let (Some(code), Some(status), Some(_)) = (
         value["code"].as_str(),
