@@ -1,14 +1,14 @@
-//! Regular expressions for numbers of seconds, so that the document says exactly what is accepted.
+//! Regular expressions for numbers of seconds, so that the document accepts exactly what the query parser accepts.
 
 use std::time::Duration;
 
-/// Digits before the point, and after it.
+/// Maximum number of digits before the point, and after it.
 const MAX_DIGITS: usize = 9;
 
 /// Any number of seconds.
-pub(crate) const SECONDS_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
+pub(super) const SECONDS_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
 
-/// At most so many digits of a fraction, not all of them zero.
+/// Up to `digits` digits of a fraction, not all zero.
 fn nonzero_fraction(digits: usize) -> String {
     join_alternatives((0..digits).map(|zeros| {
         format!(
@@ -19,8 +19,8 @@ fn nonzero_fraction(digits: usize) -> String {
     }))
 }
 
-/// Seconds from just above 0 to `max`, in every way in which the number may be written.
-pub(crate) fn seconds_up_to(max: Duration) -> String {
+/// Seconds greater than 0 and up to `max`, in every notation that the query parser accepts.
+pub(super) fn seconds_up_to(max: Duration) -> String {
     let whole = max.as_secs().min(999_999_999);
     let digits = whole.to_string();
     let fraction = format!("{:09}", max.subsec_nanos());
@@ -29,28 +29,28 @@ pub(crate) fn seconds_up_to(max: Duration) -> String {
     } else {
         nonzero_fraction_up_to(&fraction)
     };
-    let mut ways = vec![format!(r"0{{1,{MAX_DIGITS}}}\.{below_one}")];
+    let mut alternatives = vec![format!(r"0{{1,{MAX_DIGITS}}}\.{below_one}")];
     if whole > 1 {
-        ways.push(format!(
+        alternatives.push(format!(
             r"{}(?:\.[0-9]{{1,{MAX_DIGITS}}})?",
             whole_number_below(&digits)
         ));
     }
     if whole > 0 {
-        ways.push(format!(
+        alternatives.push(format!(
             r"{}{digits}(?:\.{})?",
             leading_zeros(digits.len()),
             fraction_up_to(&fraction)
         ));
     }
-    format!("^{}$", join_alternatives(ways))
+    format!("^{}$", join_alternatives(alternatives))
 }
 
-/// Whole numbers from 1 to one less than this, with zeros before them.
+/// Whole numbers from 1 to `limit` − 1, with leading zeros.
 fn whole_number_below(limit: &str) -> String {
     let length = limit.len();
     let shorter = (1..length).map(|n| format!("{}[1-9]{}", leading_zeros(n), exact_digits(n - 1)));
-    let same = limit.bytes().enumerate().filter_map(|(at, digit)| {
+    let same_length = limit.bytes().enumerate().filter_map(|(at, digit)| {
         let lowest = if at == 0 { b'1' } else { b'0' };
         let range = (digit > lowest).then(|| digit_range(lowest, digit - 1))?;
         Some(format!(
@@ -60,10 +60,10 @@ fn whole_number_below(limit: &str) -> String {
             exact_digits(length - at - 1)
         ))
     });
-    join_alternatives(shorter.chain(same))
+    join_alternatives(shorter.chain(same_length))
 }
 
-/// One to nine digits that, after a point, are at most these nine.
+/// One to nine digits of a fraction that is at most `limit`, which has nine digits.
 fn fraction_up_to(limit: &str) -> String {
     let smaller = limit.bytes().enumerate().filter(|(_, digit)| *digit > b'0');
     let smaller = smaller.map(|(at, digit)| {
@@ -74,27 +74,27 @@ fn fraction_up_to(limit: &str) -> String {
             optional_digits(MAX_DIGITS - 1 - at)
         )
     });
-    let beginnings = (1..=MAX_DIGITS).map(|n| limit[..n].to_owned());
-    join_alternatives(smaller.chain(beginnings))
+    let prefixes = (1..=MAX_DIGITS).map(|n| limit[..n].to_owned());
+    join_alternatives(smaller.chain(prefixes))
 }
 
-/// The same, not all of them zero.
+/// One to nine digits of a fraction that is greater than 0 and at most `limit`, which has nine digits.
 fn nonzero_fraction_up_to(limit: &str) -> String {
     let Some(zeros) = limit.find(|digit| digit != '0') else {
         return fraction_up_to(limit);
     };
-    let (before, first) = (&limit[..zeros], limit.as_bytes()[zeros]);
-    let mut ways = Vec::new();
+    let (prefix, first_nonzero) = (&limit[..zeros], limit.as_bytes()[zeros]);
+    let mut alternatives = Vec::new();
     if zeros + 1 < MAX_DIGITS {
-        ways.push(format!(
-            "{before}0{}",
+        alternatives.push(format!(
+            "{prefix}0{}",
             nonzero_fraction(MAX_DIGITS - 1 - zeros)
         ));
     }
-    if first > b'1' {
-        ways.push(format!(
-            "{before}{}{}",
-            digit_range(b'1', first - 1),
+    if first_nonzero > b'1' {
+        alternatives.push(format!(
+            "{prefix}{}{}",
+            digit_range(b'1', first_nonzero - 1),
             optional_digits(MAX_DIGITS - 1 - zeros)
         ));
     }
@@ -103,7 +103,7 @@ fn nonzero_fraction_up_to(limit: &str) -> String {
         .enumerate()
         .skip(zeros + 1)
         .filter(|(_, digit)| *digit > b'0');
-    ways.extend(later.map(|(at, digit)| {
+    alternatives.extend(later.map(|(at, digit)| {
         format!(
             "{}{}{}",
             &limit[..at],
@@ -111,11 +111,11 @@ fn nonzero_fraction_up_to(limit: &str) -> String {
             optional_digits(MAX_DIGITS - 1 - at)
         )
     }));
-    ways.extend((zeros + 1..=MAX_DIGITS).map(|n| limit[..n].to_owned()));
-    join_alternatives(ways)
+    alternatives.extend((zeros + 1..=MAX_DIGITS).map(|n| limit[..n].to_owned()));
+    join_alternatives(alternatives)
 }
 
-/// The zeros that may stand before so many digits.
+/// The leading zeros that a number of `digits` digits may have.
 fn leading_zeros(digits: usize) -> String {
     match MAX_DIGITS - digits {
         0 => String::new(),
@@ -147,6 +147,9 @@ fn optional_digits(digits: usize) -> String {
     }
 }
 
-fn join_alternatives(ways: impl IntoIterator<Item = String>) -> String {
-    format!("(?:{})", ways.into_iter().collect::<Vec<_>>().join("|"))
+fn join_alternatives(alternatives: impl IntoIterator<Item = String>) -> String {
+    format!(
+        "(?:{})",
+        alternatives.into_iter().collect::<Vec<_>>().join("|")
+    )
 }
