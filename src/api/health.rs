@@ -1,4 +1,5 @@
-//! `/salud` and `/salud/listo`: liveness and readiness of the service, independent of the providers.
+//! `/salud` and `/salud/listo`: liveness and readiness of the service, independent of the
+//! providers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! `/metrics`: gathers every metric in the text format of Prometheus.
 //!
-//! Label values come from the configuration and from the code's own lists, so a request can never add a series.
+//! Label values come from the configuration and from the code's own lists, so a request can never
+//! add a series.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The HTTP endpoints: routes, handlers and query parameters.
 //!
-//! `routes` is the one list of endpoints: paths, handlers, and their descriptions in `/openapi.json`.
+//! `routes` is the one list of endpoints: paths, handlers, and their descriptions in
+//! `/openapi.json`.
 
 mod health;
 mod metrics_page;

@@ -17,8 +17,8 @@ use crate::server::{ProblemDetails, ProblemKind, matches_etag, select_form, set_
 
 use super::state::AppState;
 
-/// Only the panel's own files run, and they connect only to this server. Trusted Types are forbidden, so that no script
-/// can turn a provider's text into markup.
+/// Only the panel's own files run, and they connect only to this server. Trusted Types are
+/// forbidden, so that no script can turn a provider's text into markup.
 const PANEL_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -49,8 +49,9 @@ pub(super) async fn get_panel(
 
 /// `/panel/{version}/{file}`: a file of the page.
 ///
-/// After an upgrade, or behind a load balancer with replicas of several releases, a page may request another version than
-/// this server has. The response is then the current file with `no-store`: another version must not be cached as immutable.
+/// After an upgrade, or behind a load balancer with replicas of several releases, a page may
+/// request another version than this server has. The response is then the current file with
+/// `no-store`: another version must not be cached as immutable.
 pub(super) async fn get_panel_asset(
     State(state): State<Arc<AppState>>,
     path: Result<Path<(String, String)>, PathRejection>,

@@ -1,6 +1,7 @@
 //! The query parameters of `/resumen`.
 //!
-//! The raw query is parsed here: a lenient decoder would accept invalid escapes and repeated parameters.
+//! The raw query is parsed here: a lenient decoder would accept invalid escapes and repeated
+//! parameters.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ const MAX_LISTED_SOURCES: usize = 40;
 /// The parsed query of a request for `/resumen`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct SummaryQuery {
-    /// For a live answer: the maximum age of a reading that is not fetched again. `None` selects the snapshot.
+    /// For a live answer: the maximum age of a reading that is not fetched again. `None` selects
+    /// the snapshot.
     pub(super) max_age: Option<Duration>,
     /// The request's deadline; `None` selects the default.
     pub(super) timeout: Option<Duration>,
@@ -110,7 +112,8 @@ pub(super) fn require_no_parameters(raw: &str) -> Result<(), ProblemDetails> {
     Ok(())
 }
 
-/// The known parameter with this name; `None` if the name begins with `_`, which marks an ignored parameter.
+/// The known parameter with this name; `None` if the name begins with `_`, which marks an ignored
+/// parameter.
 fn parse_parameter_name(raw: &str) -> Result<Option<&'static str>, ProblemDetails> {
     let name = percent_decode(raw).unwrap_or_else(|| raw.to_owned());
     if name.starts_with('_') {
@@ -218,8 +221,8 @@ fn unknown_source_problem(got: &str, known_sources: &SourceSet) -> ProblemDetail
         .with_suggestion(find_nearest(got, names))
 }
 
-/// The decoded text. `None` if a `%` is not followed by two hexadecimal digits, or the result is not UTF-8. A `+` is not
-/// a space.
+/// The decoded text. `None` if a `%` is not followed by two hexadecimal digits, or the result is
+/// not UTF-8. A `+` is not a space.
 fn percent_decode(raw: &str) -> Option<String> {
     // `percent_encoding` keeps an invalid escape as it is, so the escapes are checked first.
     let is_escape = |rest: &str| {

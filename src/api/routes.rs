@@ -19,7 +19,8 @@ use super::{health, metrics_page, panel_pages, source_health, stream, summary};
 
 macro_rules! routes {
     ($($path:literal => $handler:expr, $describe:expr;)*) => {
-        /// The paths of the routes, in the order of the list. Also the labels of the request metrics.
+        /// The paths of the routes, in the order of the list. Also the labels of the request
+        /// metrics.
         pub const ROUTE_PATHS: [&str; [$($path),*].len()] = [$($path),*];
 
         /// The descriptions of the routes in `/openapi.json`, in the same order.
@@ -81,7 +82,7 @@ async fn handle_options(State(state): State<Arc<AppState>>) -> Response {
 
 async fn handle_not_found(method: Method, uri: Uri) -> Response {
     let path = uri.path();
-    // `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7).
+    // `OPTIONS *` applies to the server as a whole (RFC 9110 §9.3.7).
     if path == "*" && method == Method::OPTIONS {
         return (StatusCode::NO_CONTENT, [(ALLOW, ALLOWED_METHODS)]).into_response();
     }

@@ -108,7 +108,8 @@ fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time)
     }
     let mut report = json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": format_rfc3339(now)});
     if !notes.is_empty() {
-        // Worst first; the sort is stable, so that the rest stays in the order of the configuration.
+        // Worst first; the sort is stable, so that the rest stays in the order of the
+        // configuration.
         notes.sort_by_key(|(status, _)| Reverse(*status));
         report["notes"] = notes.into_iter().map(|(_, note)| note).collect();
     }
@@ -133,8 +134,8 @@ fn format_source_note(state: &SourceState, view: &SourceView<'_>, status: Health
     note
 }
 
-/// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer within 1 s`, for a provider
-/// that fails while another provider supplies the source.
+/// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer
+/// within 1 s`, for a provider that fails while another provider supplies the source.
 fn format_provider_note(state: &SourceState, streak: &FailureStreak, failure: &Failure) -> String {
     let (source, provider) = (&state.source.name, &streak.provider);
     let (code, since) = (failure.code, format_rfc3339(streak.since));

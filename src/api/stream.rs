@@ -1,7 +1,9 @@
-//! `/resumen/stream`: the snapshot, once at the start and after every change, as Server-Sent Events.
+//! `/resumen/stream`: the snapshot, once at the start and after every change, as Server-Sent
+//! Events.
 //!
-//! A client receives the newest version whenever it can take one. No event is queued: while the client's receive window is
-//! full, no event is built, and if that lasts the connection's write deadline closes it.
+//! A client receives the newest version whenever it can take one. No event is queued: while the
+//! client's receive window is full, no event is built, and if that lasts the connection's write
+//! deadline closes it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -29,14 +31,15 @@ use super::stream_clients::{StreamPermit, max_stream_clients};
 /// Time between two heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Minimum of the `retry` field: how long a client waits before it reconnects. The maximum is twice as long; the random
-/// part spreads the clients of a server that restarts.
+/// Minimum of the `retry` field: how long a client waits before it reconnects. The maximum is twice
+/// as long; the random part spreads the clients of a server that restarts.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// Disables response buffering in nginx and compatible proxies.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The event stream of one client. `Last-Event-ID` is ignored: the first event is always the current snapshot.
+/// The event stream of one client. `Last-Event-ID` is ignored: the first event is always the
+/// current snapshot.
 pub(super) async fn get_event_stream(
     State(state): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<ConnectionState>>,
@@ -82,7 +85,8 @@ impl HttpBody for EventStreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        // No waker is needed: hyper polls the body again when the socket has taken what is buffered.
+        // No waker is needed: hyper polls the body again when the socket has taken what is
+        // buffered.
         if this.connection.is_write_stalled() {
             return Poll::Pending;
         }
@@ -173,7 +177,8 @@ impl EventStream {
         None
     }
 
-    /// Waits for a publication, the next change of version by age alone, the heartbeat, or the drain.
+    /// Waits for a publication, the next change of version by age alone, the heartbeat, or the
+    /// drain.
     async fn wait_for_change(&mut self, rendering: &Rendering) -> StreamWakeup {
         let server = &self.app.server;
         let ages_at = rendering.unchanged_until.map(|last_instant| {

@@ -29,11 +29,11 @@ pub(super) async fn get_summary(
         server.settings.max_timeout,
     )?;
     let timeout = query.timeout.unwrap_or(server.settings.default_timeout);
-    let deadline = server.clock.deadline(timeout);
     let rendering = if let Some(max_age) = query.max_age {
+        let deadline = server.clock.deadline(timeout);
         Arc::new(render_live(&state, query.sources, max_age, deadline).await)
     } else {
-        wait_for_first_round(&state, query.sources.as_deref(), deadline).await;
+        wait_for_first_round(&state, query.sources.as_deref(), timeout).await;
         server
             .cache
             .selected_rendering(query.sources.as_deref(), query.timeout, server.clock.now())
@@ -41,7 +41,8 @@ pub(super) async fn get_summary(
     Ok(respond_with_rendering(&rendering, &head.headers).map(Body::from))
 }
 
-/// Fetches the sources, or all of them, and renders what is known at the deadline or when all have finished.
+/// Fetches the sources, or all of them, and renders what is known at the deadline or when all have
+/// finished.
 async fn render_live(
     state: &AppState,
     sources: Option<Vec<Name>>,
@@ -67,13 +68,15 @@ async fn render_live(
     )
 }
 
-/// Waits until every source of the response has a reading or a finished attempt, at most until the deadline.
-async fn wait_for_first_round(state: &AppState, sources: Option<&[Name]>, deadline: Deadline) {
-    let cache = &state.server.cache;
+/// Waits until every source of the response has a reading or a finished attempt, at most `timeout`.
+async fn wait_for_first_round(state: &AppState, sources: Option<&[Name]>, timeout: Duration) {
     if state.server.is_first_round_done() {
         return;
     }
-    // Subscribed before the first check, so that no change between the check and the wait is missed.
+    let cache = &state.server.cache;
+    let deadline = state.server.clock.deadline(timeout);
+    // Subscribed before the first check, so that no change between the check and the wait is
+    // missed.
     let mut changes = cache.subscribe();
     while !are_sources_ready(&cache.snapshot(), sources) {
         if !matches!(timeout_at(deadline.at, changes.changed()).await, Ok(Ok(()))) {
@@ -82,8 +85,8 @@ async fn wait_for_first_round(state: &AppState, sources: Option<&[Name]>, deadli
     }
 }
 
-/// Whether the named sources, or all of them, have a reading or a finished attempt. A source that a reload has removed
-/// since the query was parsed is not waited for.
+/// Whether the named sources, or all of them, have a reading or a finished attempt. A source that a
+/// reload has removed since the query was parsed is not waited for.
 fn are_sources_ready(snapshot: &Snapshot, sources: Option<&[Name]>) -> bool {
     match sources {
         Some(names) => names

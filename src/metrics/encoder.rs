@@ -1,6 +1,7 @@
 //! Encoder for the Prometheus text format, version 0.0.4.
 //!
-//! The values live in per-thread counters and in the snapshot, so there is no registry of instruments to encode.
+//! The values live in per-thread counters and in the snapshot, so there is no registry of
+//! instruments to encode.
 
 use std::fmt::{self, Display, Write};
 
@@ -59,8 +60,8 @@ impl MetricsEncoder {
         self.write_sample(name, &[], value);
     }
 
-    /// Writes the samples of a histogram. `bounds` are upper bounds in microseconds; `counts` has one more entry, for
-    /// values above every bound.
+    /// Writes the samples of a histogram. `bounds` are upper bounds in microseconds; `counts` has
+    /// one more entry, for values above every bound.
     pub(super) fn write_histogram(
         &mut self,
         name: &str,
@@ -90,7 +91,8 @@ impl MetricsEncoder {
     }
 }
 
-/// The histogram bucket of a value: the first whose upper bound is not below it, else the one after the last bound.
+/// The histogram bucket of a value: the first whose upper bound is not below it, else the one after
+/// the last bound.
 pub(super) fn bucket_index(bounds: &[u64], value: u64) -> usize {
     bounds.partition_point(|bound| *bound < value)
 }

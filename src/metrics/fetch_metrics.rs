@@ -14,7 +14,8 @@ const ATTEMPT_BOUNDS_US: [u64; 12] = [
     10_000_000, 30_000_000,
 ];
 
-/// The finished attempts of every source. Locked once per attempt, never by a request for `/resumen`.
+/// The finished attempts of every source. Locked once per attempt, never by a request for
+/// `/resumen`.
 #[derive(Debug, Default)]
 pub struct FetchMetrics(Mutex<BTreeMap<Name, AttemptCounters>>);
 
@@ -81,7 +82,8 @@ impl FetchMetrics {
                 ];
                 encoder.write_sample(name, &labels, count);
             };
-            // A series must exist before its first increment, or `increase()` misses the first success.
+            // A series must exist before its first increment, or `increase()` misses the first
+            // success.
             for provider in source.providers() {
                 let key = (provider.name.clone(), None);
                 if !counters.results.contains_key(&key) {

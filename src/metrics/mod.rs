@@ -1,7 +1,7 @@
 //! The metrics of the program: counters, histograms and the Prometheus text encoder.
 //!
-//! Counters are created first and handed to the modules that count. Nothing here serves HTTP: `api` gathers the families
-//! into the page of `/metrics`.
+//! Counters are created first and handed to the modules that count. Nothing here serves HTTP: `api`
+//! gathers the families into the page of `/metrics`.
 
 mod encoder;
 mod fetch_metrics;

@@ -1,7 +1,8 @@
 //! Metrics of HTTP requests: responses and durations by route, and open connections.
 //!
-//! Each worker thread has its own [`ThreadCounters`]. Counting is a plain store: no lock, no allocation, and no cache
-//! line shared between workers. The sums over all threads are computed when `/metrics` is requested.
+//! Each worker thread has its own [`ThreadCounters`]. Counting is a plain store: no lock, no
+//! allocation, and no cache line shared between workers. The sums over all threads are computed
+//! when `/metrics` is requested.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -63,7 +64,8 @@ struct RouteSums {
 }
 
 impl RequestMetrics {
-    /// Metrics for these routes. A path segment in braces, and the rest of the path, match any text.
+    /// Metrics for these routes. A path segment in braces, and the rest of the path, match any
+    /// text.
     pub fn new(routes: &'static [&'static str]) -> Self {
         Self {
             routes,

@@ -99,7 +99,8 @@ impl ObservedSource<'_> {
     }
 }
 
-/// Writes one sample per provider that fails: when its failures began, and the code of the latest one.
+/// Writes one sample per provider that fails: when its failures began, and the code of the latest
+/// one.
 fn write_failing_providers(encoder: &mut MetricsEncoder, sources: &[ObservedSource<'_>]) {
     let name = "resumen_provider_failing_since_timestamp_seconds";
     encoder.begin_family(
@@ -119,7 +120,8 @@ fn write_failing_providers(encoder: &mut MetricsEncoder, sources: &[ObservedSour
     }
 }
 
-/// Writes each number in the data of the fresh sources. A stale value must not be exported as current.
+/// Writes each number in the data of the fresh sources. A stale value must not be exported as
+/// current.
 fn write_values(encoder: &mut MetricsEncoder, sources: &[ObservedSource<'_>]) {
     let fresh: Vec<(&str, ExtractedNumbers)> = sources
         .iter()

@@ -1,7 +1,8 @@
 //! The numbers in a source's data, each under its dotted path.
 //!
-//! The JSON text is read level by level. A [`serde_json::Value`] would not do: with `arbitrary_precision`, serde_json
-//! represents a number as an object with a private key, and a provider could send that object.
+//! The JSON text is read level by level. A [`serde_json::Value`] would not do: with
+//! `arbitrary_precision`, serde_json represents a number as an object with a private key, and a
+//! provider could send that object.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,7 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::domain::JsonData;
 
-/// Maximum numbers of one source. The limit protects the Prometheus server from a provider that sends millions.
+/// Maximum numbers of one source. The limit protects the Prometheus server from a provider that
+/// sends millions.
 const MAX_NUMBERS: usize = 10_000;
 
 /// Maximum length of a path, in bytes.
@@ -27,9 +29,9 @@ pub(crate) struct ExtractedNumbers {
     pub(crate) omitted_count: usize,
 }
 
-/// Returns the numbers in `data`. Left out are numbers beyond the range of a double, beyond [`MAX_NUMBERS`], with a path
-/// longer than [`MAX_PATH_BYTES`], or with a path seen before: a key may contain a dot, and Prometheus rejects a page with
-/// two samples of one series.
+/// Returns the numbers in `data`. Left out are numbers beyond the range of a double, beyond
+/// [`MAX_NUMBERS`], with a path longer than [`MAX_PATH_BYTES`], or with a path seen before: a key
+/// may contain a dot, and Prometheus rejects a page with two samples of one series.
 pub(crate) fn collect_numbers(data: &JsonData) -> ExtractedNumbers {
     let mut collector = NumberCollector::default();
     // Stored data is valid JSON: it was checked when the reading was made.
@@ -47,7 +49,8 @@ struct NumberCollector {
 }
 
 impl NumberCollector {
-    /// Collects the numbers in `json`. The recursion is bounded: `extract` limits the depth of data.
+    /// Collects the numbers in `json`. The recursion is bounded: `extract` limits the depth of
+    /// data.
     fn visit_json(&mut self, json: &str) -> serde_json::Result<()> {
         match json.as_bytes().first() {
             Some(b'{') => {

@@ -1,7 +1,9 @@
-//! Accepted connections that their worker has not started yet. The queue is empty unless the worker is overloaded.
+//! Accepted connections that their worker has not started yet. The queue is empty unless the worker
+//! is overloaded.
 //!
-//! Last in, first out: a client that has waited long may have given up, and the work for it would be wasted. In order of
-//! arrival, a crowd of clients that time out and retry would only ever be answered too late.
+//! Last in, first out: a client that has waited long may have given up, and the work for it would
+//! be wasted. In order of arrival, a crowd of clients that time out and retry would only ever be
+//! answered too late.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -41,12 +43,14 @@ impl AcceptQueue {
         self.0.pop_back()
     }
 
-    /// Closes the connections that have waited for `timeout`: the time for their first request's head has passed.
+    /// Closes the connections that have waited for `timeout`: the time for their first request's
+    /// head has passed.
     pub(super) fn remove_expired(&mut self, now: u64, timeout: Duration) {
         self.pop_oldest_while(usize::MAX, |waited| waited >= timeout, now);
     }
 
-    /// Closes up to a hundredth of the connections, longest waiting first. Returns whether one was closed.
+    /// Closes up to a hundredth of the connections, longest waiting first. Returns whether one was
+    /// closed.
     pub(super) fn evict_oldest(&mut self, now: u64) -> bool {
         let share = self.0.len().div_ceil(100);
         self.pop_oldest_while(share, |waited| waited >= MIN_EVICTION_WAIT, now) > 0
@@ -80,7 +84,8 @@ mod tests {
     use super::*;
     use crate::metrics::{RequestMetrics, ThreadCounters};
 
-    /// A queue of connections accepted every 100 ms, their counters, and the permits of the connection limit.
+    /// A queue of connections accepted every 100 ms, their counters, and the permits of the
+    /// connection limit.
     fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<Semaphore>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let counters = RequestMetrics::new(&[]).register_thread();

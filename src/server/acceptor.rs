@@ -1,9 +1,10 @@
 //! The accept loop: accepts connections and assigns each to the worker with the fewest.
 //!
-//! One loop serves all workers, so that the connection limit, descriptor exhaustion and the drain are handled in one
-//! place and a burst is spread evenly. At the limit, the connections that have been idle longest are closed, so that
-//! idle clients cannot lock out a health check. If no connection is idle, the loop stops accepting and new clients wait
-//! in the kernel's queue; none is refused.
+//! One loop serves all workers, so that the connection limit, descriptor exhaustion and the drain
+//! are handled in one place and a burst is spread evenly. At the limit, the connections that have
+//! been idle longest are closed, so that idle clients cannot lock out a health check. If no
+//! connection is idle, the loop stops accepting and new clients wait in the kernel's queue; none is
+//! refused.
 
 use std::io;
 use std::net::TcpStream;
@@ -22,11 +23,11 @@ use super::descriptor_limit;
 use super::listener::HttpListener;
 use super::worker::Worker;
 
-/// How long accepting pauses when descriptors or memory are exhausted. Retrying at once would only burn CPU; a
-/// connection that closes in the meantime frees a descriptor.
+/// How long accepting pauses when descriptors or memory are exhausted. Retrying at once would only
+/// burn CPU; a connection that closes in the meantime frees a descriptor.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the workers are told to close idle connections while an accepted connection waits for a permit.
+/// Time between two eviction requests to the workers while an accepted connection has no permit.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Accepts connections and distributes them to the workers.
@@ -35,14 +36,17 @@ pub(super) struct Acceptor {
     workers: Vec<Worker>,
     /// One permit per connection; as many as the connection limit.
     permits: Arc<Semaphore>,
-    /// An accepted connection that has no permit yet. Kept here so that a restart of the loop does not lose it.
+    /// An accepted connection that has no permit yet. Kept here so that a restart of the loop does
+    /// not lose it.
     unassigned: Mutex<Option<TcpStream>>,
-    /// Whether the latest accept failed because descriptors or memory were exhausted; the first failure is logged.
+    /// Whether the latest accept failed because descriptors or memory were exhausted; the first
+    /// failure is logged.
     was_exhausted: AtomicBool,
 }
 
 impl Acceptor {
-    /// An acceptor that assigns at most `max_connections` connections at a time, or as many as descriptors allow.
+    /// An acceptor that assigns at most `max_connections` connections at a time, or as many as
+    /// descriptors allow.
     pub(super) fn new(
         listener: HttpListener,
         workers: Vec<Worker>,
@@ -70,7 +74,8 @@ impl Acceptor {
         }
     }
 
-    /// The next connection and its permit. Cancel safe: an accepted connection stays in `unassigned`.
+    /// The next connection and its permit. Cancel safe: an accepted connection stays in
+    /// `unassigned`.
     async fn next_connection(&self) -> (TcpStream, OwnedSemaphorePermit) {
         loop {
             if self.unassigned.lock().is_none() {
@@ -98,8 +103,8 @@ impl Acceptor {
         }
     }
 
-    /// Pauses if descriptors or memory are exhausted. Every other error belongs to one connection that the client reset
-    /// before it was accepted.
+    /// Pauses if descriptors or memory are exhausted. Every other error belongs to one connection
+    /// that the client reset before it was accepted.
     async fn handle_accept_error(&self, error: &io::Error) {
         let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
         let code = error.raw_os_error();
@@ -129,8 +134,8 @@ impl Acceptor {
         }
     }
 
-    /// Closes the listener and returns the workers. Connections that the kernel has completed are assigned first: closing
-    /// the listener would reset them.
+    /// Closes the listener and returns the workers. Connections that the kernel has completed are
+    /// assigned first: closing the listener would reset them.
     pub(super) fn close_listener(mut self) -> Vec<Worker> {
         if let Some(stream) = self.unassigned.get_mut().take()
             && let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()

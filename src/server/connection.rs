@@ -16,8 +16,8 @@ use super::service::ConnectionService;
 use super::socket::ClientSocket;
 use super::worker_state::WorkerState;
 
-/// Serves a connection until it closes. The state of hyper is created with the first request that the fast path does not
-/// support.
+/// Serves a connection until it closes. The state of hyper is created with the first request that
+/// the fast path does not support.
 pub(super) async fn run_connection(
     stream: TcpStream,
     connection: Arc<ConnectionState>,
@@ -28,7 +28,8 @@ pub(super) async fn run_connection(
     match worker.fast_path.serve(&mut socket).await {
         Ok(Some(bytes)) => {
             socket.replay_bytes(bytes);
-            // Boxed, so that a connection that stays on the fast path does not hold memory for hyper's state.
+            // Boxed, so that a connection that stays on the fast path does not hold memory for
+            // hyper's state.
             Box::pin(serve_with_hyper(socket, connection, &worker)).await;
         }
         Ok(None) => socket.close().await,

@@ -7,7 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::metrics::ThreadCounters;
 
-/// Counts one connection in its worker's counters and against the connection limit until it is dropped.
+/// Counts one connection in its worker's counters and against the connection limit until it is
+/// dropped.
 pub(super) struct ConnectionPermit {
     counters: Arc<ThreadCounters>,
     _permit: OwnedSemaphorePermit,

@@ -1,7 +1,7 @@
 //! The state of one connection and its deadlines.
 //!
-//! The connection's task records what happens with a few plain stores per request; the worker's periodic sweep compares
-//! them with the deadlines. No connection has a timer.
+//! The connection's task records what happens with a few plain stores per request; the worker's
+//! periodic sweep compares them with the deadlines. No connection has a timer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::framing::FramingProblem;
 
-/// Maximum time without progress while the client's receive window is full. A shorter idle timeout takes precedence.
+/// Maximum time without progress while the client's receive window is full. A shorter idle timeout
+/// takes precedence.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Minimum average rate, in bytes per second, at which a client must read after its first stall.
@@ -18,7 +19,8 @@ const MIN_WRITE_RATE: u64 = 1024;
 /// How long the socket is read after the last response. A reset must not overtake that response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Coarse clock of one worker: milliseconds since the worker started. The worker advances it; connections only read it.
+/// Coarse clock of one worker: milliseconds since the worker started. The worker advances it;
+/// connections only read it.
 #[derive(Debug, Default)]
 pub(super) struct CoarseClock(AtomicU64);
 
@@ -49,7 +51,8 @@ pub(super) struct ConnectionTimeouts {
     pub(super) idle: Duration,
 }
 
-/// The state of one connection. Written by the connection's task, read by the sweep of the same thread.
+/// The state of one connection. Written by the connection's task, read by the sweep of the same
+/// thread.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     coarse_clock: Arc<CoarseClock>,
@@ -62,7 +65,8 @@ pub(crate) struct ConnectionState {
     written_bytes: AtomicU64,
     /// When the latest of them were written.
     last_write_at: AtomicU64,
-    /// Number of the head in the upper bits, [`FramingProblem`] in the lowest byte; 0 for no problem.
+    /// Number of the head in the upper bits, [`FramingProblem`] in the lowest byte; 0 for no
+    /// problem.
     framing_problem: AtomicU64,
     /// Whether the socket's send buffer is to be made small before the next write.
     wants_small_buffer: AtomicBool,
@@ -151,7 +155,8 @@ impl ConnectionState {
     pub(super) fn is_overdue(&self, now: u64, timeouts: ConnectionTimeouts) -> bool {
         if self.is_write_stalled.load(Relaxed) {
             let stall_timeout = WRITE_STALL_TIMEOUT.min(timeouts.idle);
-            // Every byte that the client reads extends the deadline, so a slow but steady client is kept.
+            // Every byte that the client reads extends the deadline, so a slow but steady client is
+            // kept.
             let extension =
                 Duration::from_millis(self.written_bytes.load(Relaxed) * 1000 / MIN_WRITE_RATE);
             let stalled = duration_between(self.stalled_since.load(Relaxed), now);
@@ -185,7 +190,8 @@ impl ConnectionState {
     pub(super) fn record_received(&self) {
         match self.phase() {
             ConnectionPhase::Idle => self.enter_phase(ConnectionPhase::LaterHead),
-            // `phase_since` is kept: the time of the first head runs from accept, or a client could double it.
+            // `phase_since` is kept: the time of the first head runs from accept, or a client could
+            // double it.
             ConnectionPhase::AwaitingFirst => {
                 self.phase.store(ConnectionPhase::FirstHead as u8, Relaxed)
             }
@@ -203,8 +209,8 @@ impl ConnectionState {
         }
     }
 
-    /// Records that the response is complete and the next request has not arrived. `has_partial_head` tells whether its
-    /// first bytes have.
+    /// Records that the response is complete and the next request has not arrived, or only the first
+    /// bytes of it if `has_partial_head`.
     pub(super) fn await_request(&self, has_partial_head: bool) {
         if self.phase() == ConnectionPhase::Responding {
             self.enter_phase(if has_partial_head {
@@ -215,7 +221,8 @@ impl ConnectionState {
         }
     }
 
-    /// Records a framing problem of head number `head`. Only the first problem is kept: the connection ends with it.
+    /// Records a framing problem of head number `head`. Only the first problem is kept: the
+    /// connection ends with it.
     pub(super) fn record_problem(&self, head: u32, problem: FramingProblem) {
         if self.framing_problem.load(Relaxed) == 0 {
             self.framing_problem
@@ -223,8 +230,8 @@ impl ConnectionState {
         }
     }
 
-    /// Requests a small send buffer. The bytes that a slow client of the event stream has not read would be out of date
-    /// when it reads them.
+    /// Requests a small send buffer. The bytes that a slow client of the event stream has not read
+    /// would be out of date when it reads them.
     pub(crate) fn request_small_buffer(&self) {
         self.wants_small_buffer.store(true, Relaxed);
     }

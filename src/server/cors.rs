@@ -1,4 +1,5 @@
-//! Cross-origin resource sharing: which origins' pages may read the responses (CORS protocol of the Fetch standard).
+//! Cross-origin resource sharing: which origins' pages may read the responses (CORS protocol of the
+//! Fetch standard).
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -49,7 +50,8 @@ impl CorsPolicy {
         }
     }
 
-    /// Adds the headers of every response. `allowed_origin` comes from [`CorsPolicy::allowed_origin`].
+    /// Adds the headers of every response. `allowed_origin` comes from
+    /// [`CorsPolicy::allowed_origin`].
     pub(super) fn add_response_headers(
         &self,
         allowed_origin: Option<HeaderValue>,

@@ -1,20 +1,22 @@
 //! The number of connections that the process's descriptor limit allows.
 //!
-//! Some descriptors are reserved: with none left, the program could neither call a provider nor look up a name nor save
-//! its state.
+//! Some descriptors are reserved: with none left, the program could neither call a provider nor
+//! look up a name nor save its state.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Bounds of the reserve for everything except client connections. Between them it is a quarter of the limit.
+/// Bounds of the reserve for everything except client connections. Between them it is a quarter of
+/// the limit.
 const MIN_RESERVED: u64 = 24;
 const MAX_RESERVED: u64 = 512;
 
 /// Assumed number of open descriptors at the start where `/proc` is not available.
 const ASSUMED_OPEN: u64 = 32;
 
-/// Raises the process's soft limit to its hard limit. Returns `max_connections`, or fewer if the limit allows fewer.
+/// Raises the process's soft limit to its hard limit. Returns `max_connections`, or fewer if the
+/// limit allows fewer.
 pub(super) fn connection_limit(max_connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {

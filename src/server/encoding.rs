@@ -39,7 +39,8 @@ impl EncodingChoice {
         allows_identity: true,
     };
 
-    /// Parses every `Accept-Encoding` field. Elements that are not a coding with a valid weight are ignored.
+    /// Parses every `Accept-Encoding` field. Elements that are not a coding with a valid weight are
+    /// ignored.
     pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let mut fields = headers.get_all(ACCEPT_ENCODING).iter().peekable();
         if fields.peek().is_none() {

@@ -1,9 +1,10 @@
 //! Detects ambiguous framing (request smuggling) in the raw bytes of request heads.
 //!
-//! hyper accepts a bare LF as a line end, keeps one of two equal `Content-Length` fields, and drops `Content-Length` beside
-//! `Transfer-Encoding`. A proxy in front of the server may see two requests in such bytes where hyper sees one, so each of
-//! them is rejected (RFC 9112 §11.2). hyper also removes a target's fragment, which no request may have. All bytes of a
-//! connection are heads: the connection closes after a request with a body.
+//! hyper accepts a bare LF as a line end, keeps one of two equal `Content-Length` fields, and drops
+//! `Content-Length` beside `Transfer-Encoding`. A proxy in front of the server may see two requests
+//! in such bytes where hyper sees one, so each of them is rejected (RFC 9112 §11.2). hyper also
+//! removes a target's fragment, which no request may have. All bytes of a connection are heads: the
+//! connection closes after a request with a body.
 
 use memchr::memchr;
 
@@ -19,10 +20,12 @@ pub(super) enum FramingProblem {
     TargetFragment = 3,
 }
 
-/// Number of bytes kept of a line that spans several reads. Longer than the longest field name that matters.
+/// Number of bytes kept of a line that spans several reads. Longer than the longest field name that
+/// matters.
 const MAX_PREFIX: usize = 32;
 
-/// Scans the heads of one connection line by line, independent of how the bytes are split into reads.
+/// Scans the heads of one connection line by line, independent of how the bytes are split into
+/// reads.
 #[derive(Debug, Default)]
 pub(super) struct FramingScanner {
     /// Number of complete heads.

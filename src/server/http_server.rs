@@ -12,8 +12,8 @@ use super::listener::HttpListener;
 use super::server_context::ServerContext;
 use super::worker::Worker;
 
-/// How long the listener stays open after readiness begins to fail, at most an eighth of the shutdown grace. A load
-/// balancer may still send new connections in that time.
+/// How long the listener stays open after readiness begins to fail, at most an eighth of the
+/// shutdown grace. A load balancer may still send new connections in that time.
 const CLOSE_DELAY: Duration = Duration::from_millis(250);
 
 /// The workers and the accept loop in front of them.
@@ -23,7 +23,8 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts `threads` workers that answer requests with `router`. The workers inherit the calling thread's priority.
+    /// Starts `threads` workers that answer requests with `router`. The workers inherit the calling
+    /// thread's priority.
     ///
     /// Must be called within a tokio runtime, which registers `listener`.
     pub fn start(
@@ -42,8 +43,8 @@ impl HttpServer {
         })
     }
 
-    /// Serves until `drain` is cancelled. Then readiness fails, the listener closes after [`CLOSE_DELAY`], and the
-    /// requests in progress are finished within the configured grace.
+    /// Serves until `drain` is cancelled. Then readiness fails, the listener closes after
+    /// [`CLOSE_DELAY`], and the requests in progress are finished within the configured grace.
     pub async fn run(self, drain: CancellationToken) {
         let Self { context, acceptor } = self;
         let accept = || {
@@ -62,7 +63,8 @@ impl HttpServer {
         let workers = Arc::into_inner(acceptor)
             .map(Acceptor::close_listener)
             .unwrap_or_default();
-        // Every worker must see its queue closed before the first one is awaited: they drain in parallel.
+        // Every worker must see its queue closed before the first one is awaited: they drain in
+        // parallel.
         let finished: Vec<_> = workers.into_iter().map(Worker::finish).collect();
         for worker_finished in finished {
             // An error means that the thread has ended already.

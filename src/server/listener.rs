@@ -5,24 +5,26 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Maximum number of connections in the kernel's accept queue. The kernel lowers it to its own limit (`somaxconn`).
+/// Maximum number of connections in the kernel's accept queue. The kernel lowers it to its own
+/// limit (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// A bound, listening socket. It exists before any thread starts, so that a port in use is the first error.
+/// A bound, listening socket. It exists before any thread starts, so that a port in use is the
+/// first error.
 #[derive(Debug)]
 pub struct HttpListener(TcpListener);
 
 impl HttpListener {
-    /// Binds `address` and listens; port 0 selects a free port. With `reuse_port` (`SO_REUSEPORT`), a second process may
-    /// listen on the same port and takes a share of the connections.
+    /// Binds `address` and listens; port 0 selects a free port. With `reuse_port` (`SO_REUSEPORT`),
+    /// a second process may listen on the same port and takes a share of the connections.
     pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
-        // A restart must not wait for the old process's connections in TIME_WAIT. On Linux this permits no second
-        // listener.
+        // A restart must not wait for the old process's connections in TIME_WAIT. On Linux this
+        // permits no second listener.
         socket.set_reuse_address(true)?;
         if reuse_port {
             socket.set_reuse_port(true)?;

@@ -1,10 +1,12 @@
-//! The HTTP server: listener, acceptor, workers, connection deadlines, request validation and the fast path of
-//! `GET /resumen`.
+//! The HTTP server: listener, acceptor, workers, connection deadlines, request validation and the
+//! fast path of `GET /resumen`.
 //!
-//! The server knows no routes: `app` passes the router of `api` and the [`ServerContext`] to [`HttpServer::start`].
+//! The server knows no routes: `app` passes the router of `api` and the [`ServerContext`] to
+//! [`HttpServer::start`].
 //!
-//! A connection's way: `listener` → `acceptor` → `worker` (`accept_queue`, deadlines) → `connection` → `fast_path`, then
-//! `service` (`validate`, the router) on hyper for the rest of the connection.
+//! A connection's way: `listener` → `acceptor` → `worker` (`accept_queue`, deadlines) →
+//! `connection` → `fast_path`, then `service` (`validate`, the router) on hyper for the rest of the
+//! connection.
 
 mod accept_queue;
 mod acceptor;

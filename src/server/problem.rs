@@ -215,10 +215,11 @@ impl IntoResponse for ProblemDetails {
     }
 }
 
-/// The result of `work`, or an `internal` problem if it panics. The panic hook has logged the panic.
+/// The result of `work`, or an `internal` problem if it panics. The panic hook has logged the
+/// panic.
 ///
-/// Unwind safety: handlers share only atomics, swapped snapshots, and data behind locks whose holders keep it consistent
-/// at every step.
+/// Unwind safety: handlers share only atomics, swapped snapshots, and data behind locks whose
+/// holders keep it consistent at every step.
 pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, ProblemDetails> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
         let detail = "a bug in this service, recorded in its log; other requests are not affected";

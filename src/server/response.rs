@@ -1,5 +1,5 @@
-//! Builds responses: conditional requests, content codings and headers. The fast path and the router use the same
-//! functions.
+//! Builds responses: conditional requests, content codings and headers. The fast path and the
+//! router use the same functions.
 
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -22,7 +22,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The response to a request with these headers: 200, 304 if a tag matches, or 406 if no coding is acceptable.
+/// The response to a request with these headers: 200, 304 if a tag matches, or 406 if no coding is
+/// acceptable.
 pub(crate) fn respond_with_rendering(
     rendering: &Rendering,
     request: &HeaderMap,
@@ -31,7 +32,8 @@ pub(crate) fn respond_with_rendering(
         return not_modified_response(rendering);
     }
     let mut choice = EncodingChoice::from_headers(request);
-    // A live answer is rendered for one request under a deadline, so compressing a large one could make it late.
+    // A live answer is rendered for one request under a deadline, so compressing a large one could
+    // make it late.
     if rendering.server_timing.is_some()
         && rendering.body.len() > LARGE_BODY_BYTES
         && choice.allows_identity
@@ -110,8 +112,8 @@ fn add_cache_headers(rendering: &Rendering, headers: &mut HeaderMap) {
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
-/// Whether `If-None-Match` contains this weak tag, by weak comparison (RFC 9110 §13.1.2). A malformed field matches
-/// nothing.
+/// Whether `If-None-Match` contains this weak tag, by weak comparison (RFC 9110 §13.1.2). A
+/// malformed field matches nothing.
 pub(crate) fn matches_etag(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let mut fields = request.get_all(IF_NONE_MATCH).iter().peekable();
     if fields.peek().is_none() {
@@ -136,7 +138,8 @@ pub(crate) fn matches_etag(request: &HeaderMap, etag: &HeaderValue) -> bool {
     is_match
 }
 
-/// Parses a list of entity tags. Returns their opaque parts with the quotes, or `None` if the list is malformed.
+/// Parses a list of entity tags. Returns their opaque parts with the quotes, or `None` if the list
+/// is malformed.
 fn parse_entity_tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
     let mut tags = Vec::new();
     loop {

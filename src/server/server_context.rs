@@ -1,4 +1,5 @@
-//! The state that the acceptor, the workers and the handlers share: settings, cache, metrics and lifecycle.
+//! The state that the acceptor, the workers and the handlers share: settings, cache, metrics and
+//! lifecycle.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -22,7 +23,8 @@ pub struct ServerContext {
     /// Restarts the accept loop and the workers after a panic.
     pub(crate) supervisor: Supervisor,
     pub(crate) cors: CorsPolicy,
-    /// Whether every source has a reading or a finished attempt. Never reset: a source added later is not waited for.
+    /// Whether every source has a reading or a finished attempt. Never reset: a source added later
+    /// is not waited for.
     first_round_done: AtomicBool,
     /// Set once, when the drain begins.
     drain_started_at: OnceLock<Instant>,
@@ -64,7 +66,8 @@ impl ServerContext {
         is_done
     }
 
-    /// Begins the drain: readiness fails, event streams end, and every response closes its connection.
+    /// Begins the drain: readiness fails, event streams end, and every response closes its
+    /// connection.
     pub(super) fn start_drain(&self) {
         self.drain_started_at.get_or_init(|| self.clock.instant());
         self.drain_token.cancel();

@@ -82,7 +82,8 @@ async fn respond(
     })
     .await
     .unwrap_or_else(|problem| problem.to_response().map(Body::from));
-    // Dropped only now: hyper sends `100 Continue` when an unread body is dropped before the response exists.
+    // Dropped only now: hyper sends `100 Continue` when an unread body is dropped before the
+    // response exists.
     drop(body);
 
     let status = response.status();
@@ -116,7 +117,8 @@ async fn route_request(
     response
 }
 
-/// The result of `work`, or a problem if it panics. So a bug in a handler fails one request, not its connection.
+/// The result of `work`, or a problem if it panics. So a bug in a handler fails one request, not
+/// its connection.
 async fn catch_panics<T>(
     work: impl Future<Output = Result<T, ProblemDetails>>,
 ) -> Result<T, ProblemDetails> {

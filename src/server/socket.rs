@@ -52,7 +52,8 @@ impl ClientSocket {
         self.connection.begin_response();
     }
 
-    /// Reads without the framing check, which starts with hyper's first read. `buf` may hold the first bytes of a request.
+    /// Reads without the framing check, which starts with hyper's first read. `buf` may hold the
+    /// first bytes of a request.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,8 +71,9 @@ impl ClientSocket {
         poll
     }
 
-    /// Shuts down the sending side, then reads and discards until the client closes. Closing a socket with unread bytes
-    /// resets the connection, and the reset can destroy the last response in flight.
+    /// Shuts down the sending side, then reads and discards until the client closes. Closing a
+    /// socket with unread bytes resets the connection, and the reset can destroy the last response
+    /// in flight.
     pub(super) async fn close(mut self) {
         self.connection.enter_phase(ConnectionPhase::Closing);
         if self.stream.shutdown().await.is_err() {

@@ -1,7 +1,8 @@
-//! Rejects requests before routing: ambiguous framing, an invalid host or target, a body where none is allowed, and
-//! expectations or methods that the server does not support.
+//! Rejects requests before routing: ambiguous framing, an invalid host or target, a body where none
+//! is allowed, and expectations or methods that the server does not support.
 //!
-//! hyper has checked syntax and sizes already; `framing` has found the problems that hyper does not report.
+//! hyper has checked syntax and sizes already; `framing` has found the problems that hyper does not
+//! report.
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -10,7 +11,7 @@ use http::{HeaderValue, Method, Version};
 use super::framing::FramingProblem;
 use super::problem::{ProblemDetails, ProblemKind};
 
-/// Validates a request. `has_body` tells whether its framing announces a body.
+/// Validates a request. `has_body`: its framing announces a body.
 pub(super) fn validate_request(
     head: &Parts,
     has_body: bool,
@@ -77,7 +78,8 @@ fn check_host(head: &Parts) -> Result<(), ProblemDetails> {
     Err(problem.with_connection_close())
 }
 
-/// The target must be a path or an absolute http(s) URL; an authority alone is for CONNECT only (RFC 9112 §3.2).
+/// The target must be a path or an absolute http(s) URL; an authority alone is for CONNECT only
+/// (RFC 9112 §3.2).
 fn check_target(head: &Parts) -> Result<(), ProblemDetails> {
     let Some(authority) = head.uri.authority() else {
         return Ok(());

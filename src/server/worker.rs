@@ -1,4 +1,5 @@
-//! A worker: one thread with its own runtime, its connections, and the sweep that enforces their deadlines.
+//! A worker: one thread with its own runtime, its connections, and the sweep that enforces their
+//! deadlines.
 
 use std::cmp::Reverse;
 use std::io;
@@ -27,15 +28,17 @@ use super::worker_state::WorkerState;
 /// Maximum time between two sweeps, and so the precision of the deadlines.
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A connection that has been idle for less than this is not evicted: the client may be about to send a request.
+/// A connection that has been idle for less than this is not evicted: the client may be about to
+/// send a request.
 const MIN_EVICTION_IDLE: Duration = Duration::from_secs(1);
 
-/// Maximum number of queued connections started per loop iteration. Starting a connection costs several times as much as
-/// answering a request; the limit keeps established connections responsive during an accept burst.
+/// Maximum number of queued connections started per loop iteration. Starting a connection costs
+/// several times as much as answering a request; the limit keeps established connections responsive
+/// during an accept burst.
 const MAX_STARTS_PER_ROUND: usize = 32;
 
-/// How long after the start of the drain a connection without a request is kept. A request sent in that time is still
-/// answered, with `Connection: close`.
+/// How long after the start of the drain a connection without a request is kept. A request sent in
+/// that time is still answered, with `Connection: close`.
 const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(500);
 
 /// A message from the accept loop to a worker.
@@ -46,7 +49,8 @@ enum WorkerCommand {
     EvictIdle,
 }
 
-/// The accept loop's handle of a worker thread. Dropping it ends the worker once its connections are drained.
+/// The accept loop's handle of a worker thread. Dropping it ends the worker once its connections
+/// are drained.
 pub(super) struct Worker {
     counters: Arc<ThreadCounters>,
     commands: mpsc::UnboundedSender<WorkerCommand>,
@@ -107,7 +111,8 @@ impl Worker {
         }
     }
 
-    /// Tells the worker to drain. The receiver resolves when the worker has closed its connections.
+    /// Starts the worker's drain by closing its command channel. The receiver resolves when every
+    /// connection is closed.
     pub(super) fn finish(self) -> oneshot::Receiver<()> {
         self.finished
     }
@@ -151,8 +156,8 @@ impl WorkerLoop {
         }
     }
 
-    /// Serves until the accept loop drops its handle, then drains. After a panic, a second call continues with the same
-    /// connections.
+    /// Serves until the accept loop drops its handle, then drains. After a panic, a second call
+    /// continues with the same connections.
     async fn run(&mut self, commands: &mut mpsc::UnboundedReceiver<WorkerCommand>) {
         let mut sweep_at = self.now() + self.sweep_interval;
         loop {
@@ -177,7 +182,8 @@ impl WorkerLoop {
                 }
                 command = commands.recv() => match command {
                     Some(command) => {
-                        // The sweep was off while there was no connection, so its time may be long past.
+                        // The sweep was off while there was no connection, so its time may be long
+                        // past.
                         if self.connections.is_empty() {
                             sweep_at = self.now() + self.sweep_interval;
                         }
@@ -250,14 +256,16 @@ impl WorkerLoop {
         }
     }
 
-    /// Closes the queued connections that have waited longest, or if there are none the connections that have been idle
-    /// longest: a hundredth of all, so that the cost of the search is spread, and at least one.
+    /// Closes the queued connections that have waited longest, or if there are none the connections
+    /// that have been idle longest: a hundredth of all, so that the cost of the search is spread,
+    /// and at least one.
     fn evict_idle(&mut self) {
         let now = self.coarse_clock.now();
         if self.accept_queue.evict_oldest(now) {
             return;
         }
-        // Idle time counts from the tick before it began, so it can appear longer by one sweep interval.
+        // Idle time counts from the tick before it began, so it can appear longer by one sweep
+        // interval.
         let min_idle = MIN_EVICTION_IDLE + self.sweep_interval;
         let mut idle: Vec<(Duration, &OpenConnection)> = self
             .connections
@@ -272,8 +280,8 @@ impl WorkerLoop {
         }
     }
 
-    /// Waits until every connection has closed. Closes idle connections after [`DRAIN_IDLE_GRACE`] and all of them when
-    /// the shutdown grace ends.
+    /// Waits until every connection has closed. Closes idle connections after [`DRAIN_IDLE_GRACE`]
+    /// and all of them when the shutdown grace ends.
     async fn drain_connections(&mut self) {
         let context = &self.state.context;
         let started_at = context.drain_started_at().unwrap_or_else(|| self.now());

@@ -17,18 +17,15 @@ const API_DESCRIPTION: &str = "One response from many slow, unreliable APIs.\n\n
     The names of the sources and the maximum `timeout` in this document are those of the server that it came from.";
 
 /// A route and the function that describes it.
-pub(in crate::api) struct RouteDescription {
+pub(crate) struct RouteDescription {
     /// The path, with parameters in braces.
-    pub(in crate::api) path: &'static str,
+    pub(crate) path: &'static str,
     /// Returns what `GET` does at the path.
-    pub(in crate::api) describe: fn(&DocumentContext<'_>) -> OperationSpec,
+    pub(crate) describe: fn(&DocumentContext<'_>) -> OperationSpec,
 }
 
 /// The document of these routes.
-pub(in crate::api) fn build_document(
-    routes: &[RouteDescription],
-    context: &DocumentContext<'_>,
-) -> Value {
+pub(crate) fn build_document(routes: &[RouteDescription], context: &DocumentContext<'_>) -> Value {
     let paths: Map<String, Value> = routes
         .iter()
         .map(|route| {

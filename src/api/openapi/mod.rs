@@ -1,8 +1,8 @@
 //! `/openapi.json`: an `OpenAPI` 3.1 document of every endpoint.
 //!
-//! The document is built from the same lists as the responses: routes, problem kinds, failure codes, and the names and
-//! limits of the running configuration. A route without a description does not compile, and a test compares the
-//! descriptions with the responses of a running service.
+//! The document is built from the same lists as the responses: routes, problem kinds, failure
+//! codes, and the names and limits of the running configuration. A route without a description does
+//! not compile, and a test compares the descriptions with the responses of a running service.
 
 mod document;
 mod operation;

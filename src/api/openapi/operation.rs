@@ -10,19 +10,19 @@ use crate::server::{ProblemDetails, ProblemKind};
 use super::response_headers::{header_ref, header_refs};
 
 /// The names and limits of the running configuration.
-pub(in crate::api) struct DocumentContext<'c> {
+pub(crate) struct DocumentContext<'c> {
     /// Names of the panel's files.
-    pub(in crate::api) asset_names: Vec<&'static str>,
+    pub(crate) asset_names: Vec<&'static str>,
     /// Valid values of `sources`, in the order of the configuration.
-    pub(in crate::api) source_names: Vec<&'c str>,
+    pub(crate) source_names: Vec<&'c str>,
     /// Deadline of a request without `timeout`.
-    pub(in crate::api) default_timeout: Duration,
+    pub(crate) default_timeout: Duration,
     /// Maximum of `timeout`.
-    pub(in crate::api) max_timeout: Duration,
+    pub(crate) max_timeout: Duration,
 }
 
 /// The `GET` operation of one path. `HEAD` and `OPTIONS` are derived from it.
-pub(in crate::api) struct OperationSpec {
+pub(crate) struct OperationSpec {
     pub(super) id: &'static str,
     pub(super) tag: &'static str,
     pub(super) summary: &'static str,
@@ -148,8 +148,8 @@ impl ResponseSpec {
     }
 }
 
-/// Adds one response per status code of these problems, and hyper's own 431. A response that is the same for every route
-/// is a reference to a shared component.
+/// Adds one response per status code of these problems, and hyper's own 431. A response that is the
+/// same for every route is a reference to a shared component.
 fn add_problem_responses<'k>(
     responses: &mut Map<String, Value>,
     kinds: impl Iterator<Item = &'k ProblemKind> + Clone,
@@ -233,7 +233,8 @@ fn build_problem_response(status: u16, kinds: &[ProblemKind], has_body: bool) ->
     };
     let mut response = json!({"description": description, "headers": header_refs(headers)});
     if status == 400 {
-        // hyper's own response to a head that cannot be parsed has no `Cache-Control`, so here it is optional.
+        // hyper's own response to a head that cannot be parsed has no `Cache-Control`, so here it
+        // is optional.
         response["headers"]["Cache-Control"] = header_ref("Refusal-Cache-Control");
     }
     if has_body {

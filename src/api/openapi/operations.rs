@@ -83,7 +83,7 @@ fn simple_operation(
 }
 
 /// `/`
-pub(in crate::api) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
     let page = ResponseSpec {
         status: 200,
         description: "The page.",
@@ -110,7 +110,7 @@ pub(in crate::api) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
 }
 
 /// `/panel/history.json`
-pub(in crate::api) fn describe_panel_history(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_panel_history(_: &DocumentContext<'_>) -> OperationSpec {
     let response = ResponseSpec {
         status: 200,
         description: "Recent numbers by source and path.",
@@ -130,7 +130,7 @@ pub(in crate::api) fn describe_panel_history(_: &DocumentContext<'_>) -> Operati
 }
 
 /// `/panel/{version}/{file}`
-pub(in crate::api) fn describe_panel_asset(context: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_panel_asset(context: &DocumentContext<'_>) -> OperationSpec {
     let response = ResponseSpec {
         status: 200,
         description: "The file.",
@@ -160,7 +160,7 @@ pub(in crate::api) fn describe_panel_asset(context: &DocumentContext<'_>) -> Ope
 }
 
 /// `/resumen`
-pub(in crate::api) fn describe_summary(context: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_summary(context: &DocumentContext<'_>) -> OperationSpec {
     let summary = ResponseSpec {
         status: 200,
         description: "The summary.",
@@ -198,7 +198,7 @@ pub(in crate::api) fn describe_summary(context: &DocumentContext<'_>) -> Operati
 }
 
 /// `/resumen/stream`
-pub(in crate::api) fn describe_stream(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_stream(_: &DocumentContext<'_>) -> OperationSpec {
     let example = "retry: 2731\n\nevent: resumen\nid: 5d0c3f1a9be24467\ndata: {\"origen\":\"snapshot\",…}\n\n";
     let events = json!({
         "type": "string", "description": "Server-Sent Events. The `data` of an event is a `Summary` in one line.",
@@ -226,7 +226,7 @@ pub(in crate::api) fn describe_stream(_: &DocumentContext<'_>) -> OperationSpec 
 }
 
 /// `/salud`
-pub(in crate::api) fn describe_liveness(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_liveness(_: &DocumentContext<'_>) -> OperationSpec {
     let description = "Independent of the providers. 503 if the refresher's last heartbeat is more than 10 s old.";
     let response = no_store_response("The service is alive.", JSON_TYPE, schema_ref("Ok"));
     let mut operation = simple_operation("alive", "health", "Liveness", description, response);
@@ -235,7 +235,7 @@ pub(in crate::api) fn describe_liveness(_: &DocumentContext<'_>) -> OperationSpe
 }
 
 /// `/salud/listo`
-pub(in crate::api) fn describe_readiness(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_readiness(_: &DocumentContext<'_>) -> OperationSpec {
     let description = "200 once the first attempts at all sources have finished, or readings were restored at the start; \
         503 before that and while the service stops.";
     let response = no_store_response("The service is ready.", JSON_TYPE, schema_ref("Ok"));
@@ -245,7 +245,7 @@ pub(in crate::api) fn describe_readiness(_: &DocumentContext<'_>) -> OperationSp
 }
 
 /// `/salud/fuentes`
-pub(in crate::api) fn describe_source_health(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_source_health(_: &DocumentContext<'_>) -> OperationSpec {
     let description = "Per source and per provider: status, age, latest error and when the failures began, consecutive \
         failures, and the next attempt. The status code is always 200; the status is in the body.";
     let response = no_store_response(
@@ -265,7 +265,7 @@ pub(in crate::api) fn describe_source_health(_: &DocumentContext<'_>) -> Operati
 }
 
 /// `/metrics`
-pub(in crate::api) fn describe_metrics(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_metrics(_: &DocumentContext<'_>) -> OperationSpec {
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     simple_operation(
         "metrics",
@@ -277,7 +277,7 @@ pub(in crate::api) fn describe_metrics(_: &DocumentContext<'_>) -> OperationSpec
 }
 
 /// `/openapi.json`
-pub(in crate::api) fn describe_openapi(_: &DocumentContext<'_>) -> OperationSpec {
+pub(crate) fn describe_openapi(_: &DocumentContext<'_>) -> OperationSpec {
     let schema = json!({"type": "object"});
     let mut operation = simple_operation(
         "openapi",

@@ -37,7 +37,8 @@ pub(super) fn path_parameter(name: &str, description: &str, schema: &Value) -> V
     json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema})
 }
 
-/// `fresh` and `max_age`. A request may have one of them, which `OpenAPI` can express only as the members of one object.
+/// `fresh` and `max_age`. A request may have one of them, which `OpenAPI` can express only as the
+/// members of one object.
 pub(super) fn freshness() -> Value {
     let fresh = json!({
         "type": "string", "enum": ["1", "0", "true", "false"],

@@ -1,4 +1,5 @@
-//! Regular expressions for numbers of seconds, so that the document accepts exactly what the query parser accepts.
+//! Regular expressions for numbers of seconds, so that the document accepts exactly what the query
+//! parser accepts.
 
 use std::time::Duration;
 
@@ -78,7 +79,8 @@ fn fraction_up_to(limit: &str) -> String {
     join_alternatives(smaller.chain(prefixes))
 }
 
-/// One to nine digits of a fraction that is greater than 0 and at most `limit`, which has nine digits.
+/// One to nine digits of a fraction that is greater than 0 and at most `limit`, which has nine
+/// digits.
 fn nonzero_fraction_up_to(limit: &str) -> String {
     let Some(zeros) = limit.find(|digit| digit != '0') else {
         return fraction_up_to(limit);

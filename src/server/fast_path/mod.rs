@@ -1,5 +1,6 @@
-//! The fast path for `GET /resumen`: matches the request in the read buffer and writes a cached, fully serialised
-//! response. Any other request hands the connection to hyper for the rest of its life.
+//! The fast path for `GET /resumen`: matches the request in the read buffer and writes a cached,
+//! fully serialised response. Any other request hands the connection to hyper for the rest of its
+//! life.
 //!
 //! The responses come from `response`, like those of the router; only the serialisation differs.
 

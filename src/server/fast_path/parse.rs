@@ -1,5 +1,6 @@
-//! Parser for the request heads of the fast path: exactly `GET /resumen HTTP/1.1`, one valid `Host`, and no field that
-//! changes the meaning of the request. Any other head is unsupported and left to hyper and `validate`.
+//! Parser for the request heads of the fast path: exactly `GET /resumen HTTP/1.1`, one valid
+//! `Host`, and no field that changes the meaning of the request. Any other head is unsupported and
+//! left to hyper and `validate`.
 
 use http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, ORIGIN};
 use http::{HeaderMap, HeaderValue};
@@ -127,7 +128,8 @@ impl<'a> FieldParser<'a> {
             15 if is(b"accept-encoding") => {
                 set_once(&mut self.request_fields.accept_encoding, value)
             }
-            // `Connection: close`, bodies, upgrades, expectations and request identifiers are hyper's.
+            // `Connection: close`, bodies, upgrades, expectations and request identifiers are
+            // hyper's.
             10 if is(b"connection") => value.eq_ignore_ascii_case(b"keep-alive").then_some(()),
             6 if is(b"expect") => None,
             7 if is(b"upgrade") => None,
@@ -139,8 +141,8 @@ impl<'a> FieldParser<'a> {
     }
 }
 
-/// Sets the value of a field. `None` if the field is repeated: its values then form a list, which the fast path does not
-/// support.
+/// Sets the value of a field. `None` if the field is repeated: its values then form a list, which
+/// the fast path does not support.
 fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
@@ -153,12 +155,14 @@ fn trim_whitespace(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Whether every byte is valid. There is no early return, so that the compiler can vectorise the loop.
+/// Whether every byte is valid. There is no early return, so that the compiler can vectorise the
+/// loop.
 fn all_bytes(bytes: &[u8], is_valid: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is_valid(*byte))
 }
 
-/// Whether a field name may contain the byte: `token` of RFC 9110 §5.6.2 without the characters that no common name uses.
+/// Whether a field name may contain the byte: `token` of RFC 9110 §5.6.2 without the characters
+/// that no common name uses.
 fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_')
 }

@@ -22,7 +22,8 @@ pub(super) struct ResponseCache {
 
 /// A serialised response.
 pub(super) struct CachedResponse {
-    /// The request head that it answered last. Clients repeat the same head, and comparing bytes is cheaper than parsing.
+    /// The request head that it answered last. Clients repeat the same head, and comparing bytes is
+    /// cheaper than parsing.
     pub(super) head: Vec<u8>,
     /// The values of the [`RequestFields`] that it depends on.
     pub(super) field_values: [Option<Box<[u8]>>; 3],

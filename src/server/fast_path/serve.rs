@@ -21,16 +21,18 @@ use super::response_cache::{CachedResponse, ResponseCache};
 /// Size of the read buffer, in bytes.
 const INPUT_CAPACITY: usize = 2 * MAX_HEAD_LENGTH;
 
-/// Once this many bytes of responses are pending, they are written before the next request is answered.
+/// Once this many bytes of responses are pending, they are written before the next request is
+/// answered.
 const OUTPUT_LIMIT: usize = 32 * 1024;
 
 /// The fast path of one worker.
-pub(in crate::server) struct FastPath {
+pub(crate) struct FastPath {
     context: Arc<ServerContext>,
     counters: Arc<ThreadCounters>,
     /// The route of `/resumen` in the request metrics.
     route: RouteId,
-    /// Uncontended: all connections of the worker run on one thread, and no lock is held across an await.
+    /// Uncontended: all connections of the worker run on one thread, and no lock is held across an
+    /// await.
     buffers: Mutex<FastPathBuffers>,
 }
 
@@ -44,7 +46,8 @@ struct FastPathBuffers {
 /// One connection on the fast path.
 #[derive(Default)]
 struct FastConnection {
-    /// Bytes read and not answered. Empty unless a head is incomplete, or the output limit was reached.
+    /// Bytes read and not answered. Empty unless a head is incomplete, or the output limit was
+    /// reached.
     unanswered: Vec<u8>,
     next_step: FastPathStep,
 }
@@ -65,10 +68,7 @@ enum FastPathStep {
 
 impl FastPath {
     /// The fast path of a worker that counts in `counters`.
-    pub(in crate::server) fn new(
-        context: Arc<ServerContext>,
-        counters: Arc<ThreadCounters>,
-    ) -> Self {
+    pub(crate) fn new(context: Arc<ServerContext>, counters: Arc<ThreadCounters>) -> Self {
         let route = context.request_metrics.route_of("/resumen");
         Self {
             context,
@@ -82,12 +82,9 @@ impl FastPath {
         }
     }
 
-    /// Serves a connection while its requests match. Returns the bytes that were read and not answered, for hyper, or
-    /// `None` if the client has closed its side.
-    pub(in crate::server) async fn serve(
-        &self,
-        socket: &mut ClientSocket,
-    ) -> io::Result<Option<Vec<u8>>> {
+    /// Serves a connection while its requests match. Returns the bytes that were read and not
+    /// answered, for hyper, or `None` if the client has closed its side.
+    pub(crate) async fn serve(&self, socket: &mut ClientSocket) -> io::Result<Option<Vec<u8>>> {
         let mut connection = FastConnection::default();
         loop {
             let unwritten = poll_fn(|cx| self.poll_exchange(socket, &mut connection, cx)).await?;
@@ -103,7 +100,8 @@ impl FastPath {
         }
     }
 
-    /// Reads once, answers the requests that were read, and writes once. Returns the bytes that the socket did not take.
+    /// Reads once, answers the requests that were read, and writes once. Returns the bytes that the
+    /// socket did not take.
     fn poll_exchange(
         &self,
         socket: &mut ClientSocket,
@@ -149,7 +147,8 @@ impl FastPath {
         Poll::Ready(Ok(output[written..].to_vec()))
     }
 
-    /// Appends the responses to the requests in `input`. Returns the length of the answered requests and the next step.
+    /// Appends the responses to the requests in `input`. Returns the length of the answered
+    /// requests and the next step.
     fn respond(
         &self,
         input: &[u8],
@@ -158,8 +157,8 @@ impl FastPath {
     ) -> (usize, FastPathStep) {
         let clock = self.context.clock;
         let started_at = clock.time_point();
-        // A response waits for the first round, and one that closes its connection is written by hyper. After a panic in
-        // rendering, hyper's path meets the same panic and answers 500.
+        // A response waits for the first round, and one that closes its connection is written by
+        // hyper. After a panic in rendering, hyper's path meets the same panic and answers 500.
         let is_enabled = has_request_line(input)
             && self.context.is_first_round_done()
             && !self.context.is_draining()
@@ -199,8 +198,8 @@ impl FastPath {
         (answered, FastPathStep::Read)
     }
 
-    /// The index of the response to a request with these fields; built and cached if it is new. `None` if a value is not
-    /// valid or building panics; hyper's path then answers.
+    /// The index of the response to a request with these fields; built and cached if it is new.
+    /// `None` if a value is not valid or building panics; hyper's path then answers.
     fn find_or_build(
         &self,
         responses: &mut ResponseCache,
