@@ -36,6 +36,7 @@ pub(super) async fn get_panel(
     let etag = HeaderValue::from_str(&format!("W/\"{}\"", state.panel_assets.version))
         .unwrap_or_else(|_| HeaderValue::from_static("W/\"\""));
     let mut response = if matches_etag(&request, &etag) {
+        // A 304 carries the headers of the 200 that it stands for (RFC 9110 §15.4.5).
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         add_asset_headers(response.headers_mut(), CACHE_REVALIDATE);

@@ -39,6 +39,7 @@ impl SummaryQuery {
         let mut query = Self::default();
         let mut seen: Vec<&'static str> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            // A parameter without `=` has an empty value, which is valid for none of them.
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(name) = parse_parameter_name(raw_name)? else {
                 continue;
@@ -78,6 +79,7 @@ impl SummaryQuery {
         max_timeout: Duration,
     ) -> Result<(), ProblemDetails> {
         match name {
+            // `fresh=0` selects the snapshot, like a query without the parameter.
             "fresh" => self.max_age = parse_bool(value)?.then_some(Duration::ZERO),
             "max_age" => {
                 let expected = "seconds, such as `30` or `0.5`";
@@ -100,6 +102,7 @@ pub(super) fn require_no_parameters(raw: &str) -> Result<(), ProblemDetails> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split('=').next().unwrap_or(pair));
     for raw_name in names {
+        // A name that cannot be decoded is reported as it was sent.
         let name = percent_decode(raw_name).unwrap_or_else(|| raw_name.to_owned());
         if !name.starts_with('_') {
             let detail = "the route has no parameters";
@@ -174,12 +177,14 @@ fn parse_timeout(value: &str, max: Duration) -> Result<Duration, ProblemDetails>
 /// Parses `[0-9]{1,9}(\.[0-9]{1,9})?`.
 fn parse_seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    // Parsing as a float would also accept `inf`, `1e9`, `+2` and `.5`.
     let is_valid = |digits: &str| {
         (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
     };
     if !is_valid(whole) || !is_valid(fraction) {
         return None;
     }
+    // Padded with zeros to nine digits, the fraction is a number of nanoseconds.
     let nanos = format!("{fraction:0<9}").parse().ok()?;
     Some(Duration::new(whole.parse().ok()?, nanos))
 }

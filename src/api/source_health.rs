@@ -74,6 +74,7 @@ fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time)
         let view = snapshot.source_view(position, now);
         let status = HealthStatus::from_view(&view);
         worst = worst.max(status);
+        // A note on a source names its failure; only a healthy source needs notes on its providers.
         if status > HealthStatus::Pass {
             notes.push((status, format_source_note(state, &view, status)));
         } else {
@@ -88,6 +89,7 @@ fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time)
         checks.insert(state.source.name.to_string(), json!([check]));
     }
     if let Some(replica) = replica {
+        // A replica without its store still serves every source, so the status is never `fail`.
         let status = if replica.mode == ReplicaMode::Disconnected {
             HealthStatus::Warn
         } else {
@@ -256,6 +258,7 @@ fn build_provider_check(
         check["failing_since"] = json!(format_rfc3339(streak.since));
     }
     check["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failure_count));
+    // A pause that has ended is not reported.
     let held_until = latest
         .and_then(|attempt| attempt.retry_at)
         .filter(|retry_at| *retry_at > now);

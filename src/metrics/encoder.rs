@@ -70,6 +70,7 @@ impl MetricsEncoder {
         counts: &[u64],
         total_micros: u64,
     ) {
+        // In the text format each bucket includes all smaller ones; the counters are per bucket.
         let mut cumulative = 0;
         let bucket = format!("{name}_bucket");
         for (index, count) in counts.iter().enumerate() {

@@ -112,6 +112,7 @@ impl RequestMetrics {
             MetricType::Counter,
             "Responses by route and class of status.",
         );
+        // Every combination is exported, also at 0: a series must exist before its first increment.
         for (route, sums) in &sums {
             for (status, count) in STATUS_LABELS.into_iter().zip(sums.status_classes) {
                 encoder.write_sample(name, &[("route", route), ("status", status)], count);

@@ -47,6 +47,7 @@ impl SourceSeries {
         }
         for (path, value) in numbers {
             if self.columns.iter().all(|column| column.path != *path) {
+                // A column that begins later is filled up with gaps, so that all columns align.
                 let mut values: VecDeque<_> = self.times.iter().map(|_| None).collect();
                 values.push_back(Some(*value));
                 self.columns.push(SeriesColumn {

@@ -75,6 +75,7 @@ impl OperationSpec {
             self.problems.iter().chain(&COMMON_PROBLEMS),
             has_body,
         );
+        // Operation identifiers must be unique within the document.
         let id = if method == "get" {
             self.id.to_owned()
         } else {
@@ -113,6 +114,7 @@ impl OperationSpec {
             content: Vec::new(),
         };
         responses.insert("204".into(), response.to_response_object(false));
+        // `OPTIONS` reads no parameter, so the problems of the route do not apply.
         add_problem_responses(&mut responses, COMMON_PROBLEMS.iter(), true);
         let mut operation = json!({
             "operationId": format!("options-{}", self.id), "tags": [self.tag],
@@ -138,11 +140,11 @@ impl ResponseSpec {
         let mut response =
             json!({"description": self.description, "headers": header_refs(&self.headers)});
         if has_body && !self.content.is_empty() {
-            let media = self
+            let content = self
                 .content
                 .iter()
-                .map(|(media, schema)| ((*media).to_owned(), json!({"schema": schema})));
-            response["content"] = Value::Object(media.collect());
+                .map(|(media_type, schema)| ((*media_type).to_owned(), json!({"schema": schema})));
+            response["content"] = Value::Object(content.collect());
         }
         response
     }
@@ -164,6 +166,7 @@ fn add_problem_responses<'k>(
         };
         responses.insert(status.to_string(), response);
     }
+    // hyper sends the 431 without a body for every method.
     responses.insert("431".into(), shared_response_ref(431, true));
     responses.sort_keys();
 }

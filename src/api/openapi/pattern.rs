@@ -30,13 +30,16 @@ pub(super) fn seconds_up_to(max: Duration) -> String {
     } else {
         nonzero_fraction_up_to(&fraction)
     };
+    // Below 1.
     let mut alternatives = vec![format!(r"0{{1,{MAX_DIGITS}}}\.{below_one}")];
+    // From 1 to below the whole part of `max`, with any fraction.
     if whole > 1 {
         alternatives.push(format!(
             r"{}(?:\.[0-9]{{1,{MAX_DIGITS}}})?",
             whole_number_below(&digits)
         ));
     }
+    // Exactly the whole part of `max`, with a fraction up to that of `max`.
     if whole > 0 {
         alternatives.push(format!(
             r"{}{digits}(?:\.{})?",
@@ -50,15 +53,17 @@ pub(super) fn seconds_up_to(max: Duration) -> String {
 /// Whole numbers from 1 to `limit` − 1, with leading zeros.
 fn whole_number_below(limit: &str) -> String {
     let length = limit.len();
+    // Numbers with fewer digits, then those that share `index` digits with the limit and have a
+    // smaller digit after them.
     let shorter = (1..length).map(|n| format!("{}[1-9]{}", leading_zeros(n), exact_digits(n - 1)));
-    let same_length = limit.bytes().enumerate().filter_map(|(at, digit)| {
-        let lowest = if at == 0 { b'1' } else { b'0' };
+    let same_length = limit.bytes().enumerate().filter_map(|(index, digit)| {
+        let lowest = if index == 0 { b'1' } else { b'0' };
         let range = (digit > lowest).then(|| digit_range(lowest, digit - 1))?;
         Some(format!(
             "{}{}{range}{}",
             leading_zeros(length),
-            &limit[..at],
-            exact_digits(length - at - 1)
+            &limit[..index],
+            exact_digits(length - index - 1)
         ))
     });
     join_alternatives(shorter.chain(same_length))
@@ -66,15 +71,16 @@ fn whole_number_below(limit: &str) -> String {
 
 /// One to nine digits of a fraction that is at most `limit`, which has nine digits.
 fn fraction_up_to(limit: &str) -> String {
-    let smaller = limit.bytes().enumerate().filter(|(_, digit)| *digit > b'0');
-    let smaller = smaller.map(|(at, digit)| {
+    let nonzero = limit.bytes().enumerate().filter(|(_, digit)| *digit > b'0');
+    let smaller = nonzero.map(|(index, digit)| {
         format!(
             "{}{}{}",
-            &limit[..at],
+            &limit[..index],
             digit_range(b'0', digit - 1),
-            optional_digits(MAX_DIGITS - 1 - at)
+            optional_digits(MAX_DIGITS - 1 - index)
         )
     });
+    // A prefix of the limit is not larger than the limit.
     let prefixes = (1..=MAX_DIGITS).map(|n| limit[..n].to_owned());
     join_alternatives(smaller.chain(prefixes))
 }
@@ -105,12 +111,12 @@ fn nonzero_fraction_up_to(limit: &str) -> String {
         .enumerate()
         .skip(zeros + 1)
         .filter(|(_, digit)| *digit > b'0');
-    alternatives.extend(later.map(|(at, digit)| {
+    alternatives.extend(later.map(|(index, digit)| {
         format!(
             "{}{}{}",
-            &limit[..at],
+            &limit[..index],
             digit_range(b'0', digit - 1),
-            optional_digits(MAX_DIGITS - 1 - at)
+            optional_digits(MAX_DIGITS - 1 - index)
         )
     }));
     alternatives.extend((zeros + 1..=MAX_DIGITS).map(|n| limit[..n].to_owned()));
