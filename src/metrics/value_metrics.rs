@@ -1,7 +1,7 @@
 //! The numbers in a source's data, each under its dotted path.
 //!
 //! The JSON text is read level by level. A [`serde_json::Value`] would not do: with
-//! `arbitrary_precision`, serde_json represents a number as an object with a private key, and a
+//! `arbitrary_precision`, `serde_json` represents a number as an object with a private key, and a
 //! provider could send that object.
 
 use std::collections::HashSet;

@@ -193,7 +193,7 @@ impl ConnectionState {
             // `phase_since` is kept: the time of the first head runs from accept, or a client could
             // double it.
             ConnectionPhase::AwaitingFirst => {
-                self.phase.store(ConnectionPhase::FirstHead as u8, Relaxed)
+                self.phase.store(ConnectionPhase::FirstHead as u8, Relaxed);
             }
             ConnectionPhase::FirstHead
             | ConnectionPhase::LaterHead

@@ -117,10 +117,10 @@ impl FramingScanner {
         self.lines_seen += 1;
         match prefix[0] {
             b'c' | b'C' if has_field_name(prefix, b"content-length:") => {
-                self.content_lengths = self.content_lengths.saturating_add(1)
+                self.content_lengths = self.content_lengths.saturating_add(1);
             }
             b't' | b'T' if has_field_name(prefix, b"transfer-encoding:") => {
-                self.transfer_encodings = self.transfer_encodings.saturating_add(1)
+                self.transfer_encodings = self.transfer_encodings.saturating_add(1);
             }
             _ => {}
         }

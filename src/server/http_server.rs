@@ -51,9 +51,8 @@ impl HttpServer {
             let (context, acceptor) = (Arc::clone(&context), Arc::clone(&acceptor));
             let drain = drain.clone();
             async move {
-                acceptor
-                    .accept_until(wait_for_close(&context, &drain))
-                    .await
+                let closing = wait_for_close(&context, &drain);
+                acceptor.accept_until(closing).await;
             }
         };
         context

@@ -64,7 +64,7 @@ impl ClientSocket {
         match &poll {
             Poll::Pending => self.connection.await_request(filled_before > 0),
             Poll::Ready(_) if buf.filled().len() > filled_before => {
-                self.connection.record_received()
+                self.connection.record_received();
             }
             Poll::Ready(_) => {}
         }

@@ -77,7 +77,7 @@ impl Worker {
             .name(format!("serve-{number}"))
             .spawn(move || {
                 supervisor.supervise_on_thread("serving thread", &runtime, async || {
-                    worker_loop.run(&mut received_commands).await
+                    worker_loop.run(&mut received_commands).await;
                 });
                 // The receiver is gone if the server was dropped instead of drained.
                 let _ = finish.send(());

@@ -175,12 +175,10 @@ fn group_by_status<'k>(
     kinds: impl Iterator<Item = &'k ProblemKind>,
 ) -> BTreeMap<u16, Vec<ProblemKind>> {
     let mut statuses = BTreeMap::<u16, Vec<ProblemKind>>::new();
-    kinds.for_each(|kind| {
-        statuses
-            .entry(kind.status().as_u16())
-            .or_default()
-            .push(*kind)
-    });
+    for kind in kinds {
+        let status = kind.status().as_u16();
+        statuses.entry(status).or_default().push(*kind);
+    }
     statuses
 }
 
