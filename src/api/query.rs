@@ -39,7 +39,7 @@ impl SummaryQuery {
         let mut query = Self::default();
         let mut seen: Vec<&'static str> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            // A parameter without `=` has an empty value, which is valid for none of them.
+            // A parameter without `=` has an empty value, which every parameter rejects.
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(name) = parse_parameter_name(raw_name)? else {
                 continue;
