@@ -1,46 +1,49 @@
-//! `/salud` and its kin: how the service itself is, whatever the providers do.
+//! `/salud` and `/salud/listo`: liveness and readiness of the service, independent of the
+//! providers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+
+use crate::server::{ProblemDetails, ProblemKind, no_store_response};
 
 use super::state::AppState;
-use crate::server::no_store_response;
-use crate::server::{ProblemDetails, ProblemKind};
 
-/// How long the refresher may be silent.
+/// Maximum age of the refresher's latest heartbeat.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 
-const OK_BODY: &str = r#"{"status":"ok"}"#;
-
-/// Liveness.
-pub(crate) async fn get_liveness(State(site): State<Arc<AppState>>) -> Response {
-    let silent = site.liveness_beat.since_last_beat();
-    if silent > LIVENESS_TIMEOUT {
-        let detail = format!("its last sign of life is {} s old", silent.as_secs());
-        return ProblemDetails::new(ProblemKind::Lifeless, detail).into_response();
+/// `/salud`: 200, or 503 if the refresher's heartbeat has stopped.
+pub(super) async fn get_liveness(
+    State(state): State<Arc<AppState>>,
+) -> Result<Response, ProblemDetails> {
+    let since_heartbeat = state.liveness_beat.since_last_beat();
+    if since_heartbeat > LIVENESS_TIMEOUT {
+        let detail = format!(
+            "the refresher's last heartbeat was {} s ago",
+            since_heartbeat.as_secs()
+        );
+        return Err(ProblemDetails::new(ProblemKind::RefresherStuck, detail));
     }
-    ok_response()
+    Ok(ok_response())
 }
 
-/// Readiness.
-pub(crate) async fn get_readiness(State(site): State<Arc<AppState>>) -> Response {
-    if site.is_draining() {
-        return ProblemDetails::new(
-            ProblemKind::Draining,
-            "requests in progress are finished, new ones go elsewhere",
-        )
-        .into_response();
+/// `/salud/listo`: 200 once there is data to serve, 503 before that and during the drain.
+pub(super) async fn get_readiness(
+    State(state): State<Arc<AppState>>,
+) -> Result<Response, ProblemDetails> {
+    if state.server.is_draining() {
+        let detail = "the service finishes the requests in progress and accepts no new ones";
+        return Err(ProblemDetails::new(ProblemKind::Draining, detail));
     }
-    if !site.is_ready() {
-        return ProblemDetails::new(ProblemKind::NotReady, "the first round has not ended")
-            .into_response();
+    if !state.is_ready() {
+        let detail = "the first attempts at the sources have not finished";
+        return Err(ProblemDetails::new(ProblemKind::NotReady, detail));
     }
-    ok_response()
+    Ok(ok_response())
 }
 
 fn ok_response() -> Response {
-    no_store_response("application/json", OK_BODY)
+    no_store_response("application/json", r#"{"status":"ok"}"#)
 }

@@ -1,106 +1,106 @@
-//! The panel's files as responses.
+//! The panel: the page, its files and the history of its charts.
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue,
-    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, StatusCode};
 
-use super::state::AppState;
-use crate::server::{ProblemDetails, ProblemKind};
-use crate::server::{matches_etag, select_form, set_content_encoding};
-
 use crate::panel::PanelAsset;
+use crate::server::{ProblemDetails, ProblemKind, matches_etag, select_form, set_content_encoding};
 
-/// Only our own files run and only our own routes are asked; text cannot become markup, whatever a script does.
+use super::state::AppState;
+
+/// Only the panel's own files run, and they connect only to this server. Trusted Types are
+/// forbidden, so that no script can turn a provider's text into markup.
 const PANEL_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// Asked for again each time; unchanged it costs a 304.
+/// For the page: a browser revalidates it on every load and gets a 304 while it is unchanged.
 const CACHE_REVALIDATE: &str = "no-cache";
 
-/// Under a name that holds its version a file never changes.
+/// For files whose path contains their version.
 const CACHE_IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// The page.
-pub(crate) async fn get_panel(State(site): State<Arc<AppState>>, request: HeaderMap) -> Response {
-    let tag = HeaderValue::from_str(&format!("W/\"{}\"", site.panel_assets.version));
-    let tag = tag.unwrap_or_else(|_| HeaderValue::from_static("W/\"\""));
-    let mut response = if request.contains_key(IF_NONE_MATCH) && matches_etag(&request, &tag) {
-        let mut response = StatusCode::NOT_MODIFIED.into_response();
+/// `/`: the page.
+pub(super) async fn get_panel(
+    State(state): State<Arc<AppState>>,
+    request: HeaderMap,
+) -> Result<Response, ProblemDetails> {
+    let etag = HeaderValue::from_str(&format!("W/\"{}\"", state.panel_assets.version))
+        .unwrap_or_else(|_| HeaderValue::from_static("W/\"\""));
+    let mut response = if matches_etag(&request, &etag) {
+        // A 304 carries the headers of the 200 that it stands for (RFC 9110 §15.4.5).
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
         add_asset_headers(response.headers_mut(), CACHE_REVALIDATE);
         response
     } else {
-        asset_response(&site.panel_assets.index, &request, CACHE_REVALIDATE)
+        asset_response(&state.panel_assets.index, &request, CACHE_REVALIDATE)?
     };
-    // A refusal is no version of the page.
-    if response.status() == StatusCode::OK || response.status() == StatusCode::NOT_MODIFIED {
-        response.headers_mut().insert(ETAG, tag);
-    }
-    response
+    response.headers_mut().insert(ETAG, etag);
+    Ok(response)
 }
 
-/// A file of the page. After an upgrade, and between replicas of different releases, a page may ask for another version
-/// than ours; what we have serves it better than nothing, but is not to be kept under that name.
-pub(crate) async fn get_panel_asset(
-    State(site): State<Arc<AppState>>,
+/// `/panel/{version}/{file}`: a file of the page.
+///
+/// After an upgrade, or behind a load balancer with replicas of several releases, a page may
+/// request another version than this server has. The response is then the current file with
+/// `no-store`: another version must not be cached as immutable.
+pub(super) async fn get_panel_asset(
+    State(state): State<Arc<AppState>>,
     path: Result<Path<(String, String)>, PathRejection>,
     request: HeaderMap,
-) -> Response {
+) -> Result<Response, ProblemDetails> {
     let Ok(Path((version, name))) = path else {
-        return ProblemDetails::new(
-            ProblemKind::NotFound,
-            "the path is not percent-encoded UTF-8",
-        )
-        .into_response();
+        let detail = "the path is not percent-encoded UTF-8";
+        return Err(ProblemDetails::new(ProblemKind::NotFound, detail));
     };
-    let keep = if version == site.panel_assets.version {
+    let cache_control = if version == state.panel_assets.version {
         CACHE_IMMUTABLE
     } else {
         "no-store"
     };
-    match site.panel_assets.find_asset(&name) {
-        Some(file) => asset_response(file, &request, keep),
-        None => ProblemDetails::new(ProblemKind::NotFound, "the panel has no such file")
-            .with_got(&name)
-            .into_response(),
-    }
-}
-
-/// What the panel's lines begin with.
-pub(crate) async fn get_panel_history(
-    State(site): State<Arc<AppState>>,
-    request: HeaderMap,
-) -> Response {
-    asset_response(
-        &site.panel_history.history_asset(site.clock.now()),
-        &request,
-        "no-store",
-    )
-}
-
-fn asset_response(file: &PanelAsset, request: &HeaderMap, keep: &'static str) -> Response {
-    let (body, coding) = match select_form(&file.body, &file.forms, request) {
-        Ok(form) => form,
-        Err(problem) => return problem.into_response(),
+    let Some(asset) = state.panel_assets.find_asset(&name) else {
+        let detail = "the panel has no file with this name";
+        return Err(ProblemDetails::new(ProblemKind::NotFound, detail).with_got(&name));
     };
+    asset_response(asset, &request, cache_control)
+}
+
+/// `/panel/history.json`: the points that the panel's charts begin with.
+pub(super) async fn get_panel_history(
+    State(state): State<Arc<AppState>>,
+    request: HeaderMap,
+) -> Result<Response, ProblemDetails> {
+    let asset = state.panel_history.history_asset(state.server.clock.now());
+    asset_response(&asset, &request, "no-store")
+}
+
+fn asset_response(
+    asset: &PanelAsset,
+    request: &HeaderMap,
+    cache_control: &'static str,
+) -> Result<Response, ProblemDetails> {
+    let (body, coding) = select_form(&asset.body, &asset.forms, request)?;
     let length = HeaderValue::from(body.len());
-    let mut response = body.into_response();
+    let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.content_type));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
     headers.insert(CONTENT_LENGTH, length);
     set_content_encoding(headers, coding);
-    add_asset_headers(headers, keep);
-    response
+    add_asset_headers(headers, cache_control);
+    Ok(response)
 }
 
-fn add_asset_headers(headers: &mut HeaderMap, keep: &'static str) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
+fn add_asset_headers(headers: &mut HeaderMap, cache_control: &'static str) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PANEL_CSP));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

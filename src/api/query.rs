@@ -1,39 +1,45 @@
-//! The parameters of `/resumen`, read from the raw query so that nothing is decoded leniently or taken twice.
+//! The query parameters of `/resumen`.
+//!
+//! The raw query is parsed here: a lenient decoder would accept invalid escapes and repeated
+//! parameters.
 
 use std::time::Duration;
 
-use crate::domain::{Name, SourceSet};
+use percent_encoding::percent_decode_str;
 
+use crate::domain::{Name, SourceSet};
 use crate::server::{ProblemDetails, ProblemKind};
 use crate::text::find_nearest;
 
-/// The parameters that there are.
+/// Names of the parameters.
 const PARAMETER_NAMES: [&str; 4] = ["fresh", "timeout", "max_age", "sources"];
 
-/// Names of sources that a problem lists at most.
+/// Maximum number of source names in a problem.
 const MAX_LISTED_SOURCES: usize = 40;
 
-/// What a request asks for.
+/// The parsed query of a request for `/resumen`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct SummaryQuery {
-    /// A live answer in which readings up to this age need not be fetched; none asks for the snapshot.
-    pub(crate) max_age: Option<Duration>,
-    /// The deadline, if it is not the default.
-    pub(crate) timeout: Option<Duration>,
-    /// These sources in this order; none means all of them.
-    pub(crate) sources: Option<Vec<Name>>,
+pub(super) struct SummaryQuery {
+    /// For a live answer: the maximum age of a reading that is not fetched again. `None` selects
+    /// the snapshot.
+    pub(super) max_age: Option<Duration>,
+    /// The request's deadline; `None` selects the default.
+    pub(super) timeout: Option<Duration>,
+    /// The sources of the response, in this order; `None` selects all.
+    pub(super) sources: Option<Vec<Name>>,
 }
 
 impl SummaryQuery {
-    /// Reads the text between `?` and the end.
-    pub(crate) fn parse(
+    /// Parses the text after `?`.
+    pub(super) fn parse(
         raw: &str,
-        roster: &SourceSet,
+        known_sources: &SourceSet,
         max_timeout: Duration,
     ) -> Result<Self, ProblemDetails> {
         let mut query = Self::default();
         let mut seen: Vec<&'static str> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            // A parameter without `=` has an empty value, which every parameter rejects.
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(name) = parse_parameter_name(raw_name)? else {
                 continue;
@@ -48,24 +54,19 @@ impl SummaryQuery {
             }
             seen.push(name);
             let Some(value) = percent_decode(raw_value) else {
+                let expected = "`%` followed by two hexadecimal digits, as UTF-8";
                 let detail = "is not percent-encoded UTF-8";
-                return Err(invalid_parameter(
-                    name,
-                    raw_value,
-                    "`%` followed by two hexadecimal digits, as UTF-8",
-                    detail,
-                ));
+                return Err(invalid_parameter(name, raw_value, expected, detail));
             };
-            query.set_parameter(name, &value, roster, max_timeout)?;
+            query.set_parameter(name, &value, known_sources, max_timeout)?;
         }
         if seen.contains(&"fresh") && seen.contains(&"max_age") {
-            let problem = invalid_parameter(
+            return Err(invalid_parameter(
                 "max_age",
                 raw,
                 "either `fresh` or `max_age`",
                 "cannot be combined with `fresh`",
-            );
-            return Err(problem);
+            ));
         }
         Ok(query)
     }
@@ -74,39 +75,38 @@ impl SummaryQuery {
         &mut self,
         name: &'static str,
         value: &str,
-        roster: &SourceSet,
+        known_sources: &SourceSet,
         max_timeout: Duration,
     ) -> Result<(), ProblemDetails> {
         match name {
+            // `fresh=0` selects the snapshot, like a query without the parameter.
             "fresh" => self.max_age = parse_bool(value)?.then_some(Duration::ZERO),
             "max_age" => {
-                let expected = "seconds, like `30` or `0.5`";
-                let age = parse_seconds(value).ok_or_else(|| {
-                    invalid_parameter(name, value, expected, "is no number of seconds")
+                let expected = "seconds, such as `30` or `0.5`";
+                let max_age = parse_seconds(value).ok_or_else(|| {
+                    invalid_parameter(name, value, expected, "is not a number of seconds")
                 })?;
-                self.max_age = Some(age);
+                self.max_age = Some(max_age);
             }
             "timeout" => self.timeout = Some(parse_timeout(value, max_timeout)?),
-            _ => self.sources = Some(parse_sources(value, roster)?),
+            _ => self.sources = Some(parse_sources(value, known_sources)?),
         }
         Ok(())
     }
 }
 
-/// Refuses every parameter but those that are ignored, for routes that have none.
-pub(crate) fn require_no_parameters(raw: &str) -> Result<(), ProblemDetails> {
+/// Rejects any parameter whose name does not begin with `_`, for routes without parameters.
+pub(super) fn require_no_parameters(raw: &str) -> Result<(), ProblemDetails> {
     let names = raw
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split('=').next().unwrap_or(pair));
     for raw_name in names {
+        // A name that cannot be decoded is reported as it was sent.
         let name = percent_decode(raw_name).unwrap_or_else(|| raw_name.to_owned());
         if !name.starts_with('_') {
-            let problem = ProblemDetails::new(
-                ProblemKind::UnknownParameter,
-                "this route has no parameters",
-            );
-            return Err(problem
+            let detail = "the route has no parameters";
+            return Err(ProblemDetails::new(ProblemKind::UnknownParameter, detail)
                 .with_param(&name)
                 .with_got(&name)
                 .with_expected("none"));
@@ -115,7 +115,8 @@ pub(crate) fn require_no_parameters(raw: &str) -> Result<(), ProblemDetails> {
     Ok(())
 }
 
-/// The parameter that a name is; none for one that is to be ignored.
+/// The known parameter with this name; `None` if the name begins with `_`, which marks an ignored
+/// parameter.
 fn parse_parameter_name(raw: &str) -> Result<Option<&'static str>, ProblemDetails> {
     let name = percent_decode(raw).unwrap_or_else(|| raw.to_owned());
     if name.starts_with('_') {
@@ -124,12 +125,12 @@ fn parse_parameter_name(raw: &str) -> Result<Option<&'static str>, ProblemDetail
     if let Some(known) = PARAMETER_NAMES.into_iter().find(|known| *known == name) {
         return Ok(Some(known));
     }
-    let problem = ProblemDetails::new(ProblemKind::UnknownParameter, "no parameter has this name")
+    let detail = "no parameter has this name";
+    Err(ProblemDetails::new(ProblemKind::UnknownParameter, detail)
         .with_param(&name)
         .with_got(&name)
         .with_expected(PARAMETER_NAMES.join(", "))
-        .with_suggestion(find_nearest(&name, PARAMETER_NAMES));
-    Err(problem)
+        .with_suggestion(find_nearest(&name, PARAMETER_NAMES)))
 }
 
 fn invalid_parameter(
@@ -159,118 +160,85 @@ fn parse_bool(value: &str) -> Result<bool, ProblemDetails> {
 
 fn parse_timeout(value: &str, max: Duration) -> Result<Duration, ProblemDetails> {
     let expected = format!(
-        "seconds, more than 0 and at most {}, like `2` or `0.5`",
+        "seconds, more than 0 and at most {}, such as `2` or `0.5`",
         max.as_secs_f64()
     );
-    let refused = |detail| invalid_parameter("timeout", value, &expected, detail);
-    let timeout = parse_seconds(value).ok_or_else(|| refused("is no number of seconds"))?;
+    let invalid = |detail| invalid_parameter("timeout", value, &expected, detail);
+    let timeout = parse_seconds(value).ok_or_else(|| invalid("is not a number of seconds"))?;
     if timeout.is_zero() {
-        return Err(refused("must be more than 0"));
+        return Err(invalid("must be more than 0"));
     }
     if timeout > max {
-        return Err(refused("is larger than this server allows"));
+        return Err(invalid("exceeds server.max_timeout"));
     }
     Ok(timeout)
 }
 
-/// `[0-9]{1,9}(\.[0-9]{1,9})?`, exactly.
+/// Parses `[0-9]{1,9}(\.[0-9]{1,9})?`.
 fn parse_seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
-    let digits =
-        |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) {
+    // Parsing as a float would also accept `inf`, `1e9`, `+2` and `.5`.
+    let is_valid = |digits: &str| {
+        (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    if !is_valid(whole) || !is_valid(fraction) {
         return None;
     }
+    // Padded with zeros to nine digits, the fraction is a number of nanoseconds.
     let nanos = format!("{fraction:0<9}").parse().ok()?;
     Some(Duration::new(whole.parse().ok()?, nanos))
 }
 
-fn parse_sources(value: &str, roster: &SourceSet) -> Result<Vec<Name>, ProblemDetails> {
+fn parse_sources(value: &str, known_sources: &SourceSet) -> Result<Vec<Name>, ProblemDetails> {
     let expected = "names of sources separated by commas, each once";
+    let invalid = |detail| invalid_parameter("sources", value, expected, detail);
     let mut names: Vec<Name> = Vec::new();
     for text in value.split(',') {
         if text.is_empty() {
-            return Err(invalid_parameter(
-                "sources",
-                value,
-                expected,
-                "holds an empty name",
-            ));
+            return Err(invalid("contains an empty name"));
         }
-        let Some(source) = roster.get(text) else {
-            return Err(unknown_source_problem(text, roster));
+        let Some(source) = known_sources.get(text) else {
+            return Err(unknown_source_problem(text, known_sources));
         };
         if names.contains(&source.name) {
-            return Err(invalid_parameter(
-                "sources",
-                value,
-                expected,
-                "names a source more than once",
-            ));
+            return Err(invalid("contains a source more than once"));
         }
         names.push(source.name.clone());
     }
     Ok(names)
 }
 
-fn unknown_source_problem(got: &str, roster: &SourceSet) -> ProblemDetails {
-    let all = || roster.sources().iter().map(|source| source.name.as_str());
-    let mut expected = all()
-        .take(MAX_LISTED_SOURCES)
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = roster.sources().len().saturating_sub(MAX_LISTED_SOURCES);
-    if more > 0 {
-        expected = format!("{expected} and {more} more");
+fn unknown_source_problem(got: &str, known_sources: &SourceSet) -> ProblemDetails {
+    let names: Vec<&str> = known_sources
+        .sources()
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
+    let listed = &names[..names.len().min(MAX_LISTED_SOURCES)];
+    let mut expected = listed.join(", ");
+    if listed.len() < names.len() {
+        expected = format!("{expected} and {} more", names.len() - listed.len());
     }
     ProblemDetails::new(ProblemKind::UnknownSource, "no source has this name")
         .with_param("sources")
         .with_got(got)
         .with_expected(expected)
-        .with_suggestion(find_nearest(got, all()))
+        .with_suggestion(find_nearest(got, names))
 }
 
-/// The text behind percent-encoding; none if a `%` is not followed by two digits, or what comes out is not UTF-8.
-/// A `+` is a `+`.
+/// The decoded text. `None` if a `%` is not followed by two hexadecimal digits, or the result is
+/// not UTF-8. A `+` is not a space.
 fn percent_decode(raw: &str) -> Option<String> {
-    if !raw.contains('%') {
-        return Some(raw.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let (byte, tail) = if *first == b'%' {
-            parse_percent_escape(tail)?
-        } else {
-            (*first, tail)
-        };
-        bytes.push(byte);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// The bytes behind percent-encoding, leaving what is not valid as it stands. Only for guessing what was meant.
-pub(crate) fn percent_decode_lossy(raw: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let (byte, tail) = Some(tail)
-            .filter(|_| *first == b'%')
-            .and_then(parse_percent_escape)
-            .unwrap_or((*first, tail));
-        bytes.push(byte);
-        rest = tail;
-    }
-    bytes
-}
-
-fn parse_percent_escape(after_percent: &[u8]) -> Option<(u8, &[u8])> {
-    let [high, low, tail @ ..] = after_percent else {
-        return None;
+    // `percent_encoding` keeps an invalid escape as it is, so the escapes are checked first.
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    Some(((digit(*high)? * 16 + digit(*low)?) as u8, tail))
+    if !raw.split('%').skip(1).all(is_escape) {
+        return None;
+    }
+    let text = percent_decode_str(raw).decode_utf8().ok()?;
+    Some(text.into_owned())
 }
 
 #[cfg(test)]

@@ -1,41 +1,43 @@
-//! `/salud/fuentes`: how each source is, for whoever is on call (`application/health+json`).
+//! `/salud/fuentes`: the health of each source and provider (`application/health+json`).
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{
     Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
-    SourceView as Known, Time,
+    SourceView, Time,
 };
 use crate::render::format_rfc3339;
 use crate::replicas::{ReplicaMode, ReplicaStatus};
+use crate::server::{ProblemDetails, no_store_response};
 
-use super::query;
+use super::query::require_no_parameters;
 use super::state::AppState;
-use crate::server::no_store_response;
 
-/// What the store that replicas share is called. No source can have this name.
+/// Key of the shared store's check. A source's name cannot contain a colon.
 const SHARED_STORE_CHECK: &str = "store:redis";
 
-/// Always 200: the verdict is in the body.
-pub(crate) async fn get_source_health(
-    State(site): State<Arc<AppState>>,
+/// The health report. The status code is always 200; the status is in the body.
+pub(super) async fn get_source_health(
+    State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
-) -> Response {
-    if let Err(problem) = query::require_no_parameters(query.as_deref().unwrap_or_default()) {
-        return problem.into_response();
-    }
-    let fleet = site.replica.as_ref().map(|fleet| fleet.status());
-    let body = build_report(&site.cache.snapshot(), fleet.as_ref(), site.clock.now()).to_string();
-    no_store_response("application/health+json", body)
+) -> Result<Response, ProblemDetails> {
+    require_no_parameters(query.as_deref().unwrap_or_default())?;
+    let replica = state.replica.as_ref().map(|replica| replica.status());
+    let snapshot = state.server.cache.snapshot();
+    let report = build_report(&snapshot, replica.as_ref(), state.server.clock.now());
+    Ok(no_store_response(
+        "application/health+json",
+        report.to_string(),
+    ))
 }
 
-/// How a source is. Ordered from best to worst.
+/// The status of a source, a store or the whole report. Ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum HealthStatus {
     /// Fresh, and the latest attempt succeeded.
@@ -47,8 +49,8 @@ enum HealthStatus {
 }
 
 impl HealthStatus {
-    fn from_state(state: &Known<'_>) -> Self {
-        match (state.freshness, &state.failure) {
+    fn from_view(view: &SourceView<'_>) -> Self {
+        match (view.freshness, &view.failure) {
             (Freshness::Missing, _) => Self::Fail,
             (Freshness::Fresh, None) => Self::Pass,
             _ => Self::Warn,
@@ -64,57 +66,53 @@ impl HealthStatus {
     }
 }
 
-fn build_report(snapshot: &Snapshot, fleet: Option<&ReplicaStatus>, now: Time) -> Value {
+fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time) -> Value {
     let mut worst = HealthStatus::Pass;
     let mut notes: Vec<(HealthStatus, String)> = Vec::new();
     let mut checks = Map::new();
-    for (at, entry) in snapshot.source_states().iter().enumerate() {
-        let state = snapshot.source_view(at, now);
-        let verdict = HealthStatus::from_state(&state);
-        worst = worst.max(verdict);
-        if verdict > HealthStatus::Pass {
-            notes.push((verdict, format_source_note(entry, &state, verdict)));
+    for (position, state) in snapshot.source_states().iter().enumerate() {
+        let view = snapshot.source_view(position, now);
+        let status = HealthStatus::from_view(&view);
+        worst = worst.max(status);
+        // A note on a source names its failure; only a healthy source needs notes on its providers.
+        if status > HealthStatus::Pass {
+            notes.push((status, format_source_note(state, &view, status)));
         } else {
+            let failing = state.failing_providers();
             notes.extend(
-                entry.failing_providers().map(|(streak, failure)| {
-                    (verdict, format_provider_note(entry, streak, failure))
+                failing.map(|(streak, failure)| {
+                    (status, format_provider_note(state, streak, failure))
                 }),
             );
         }
-        checks.insert(
-            entry.source.name.to_string(),
-            json!([build_source_check(snapshot, at, &state, verdict, now)]),
-        );
+        let check = build_source_check(snapshot, position, &view, status, now);
+        checks.insert(state.source.name.to_string(), json!([check]));
     }
-    if let Some(view) = fleet {
-        let verdict = if view.mode == ReplicaMode::Disconnected {
+    if let Some(replica) = replica {
+        // A replica without its store still serves every source, so the status is never `fail`.
+        let status = if replica.mode == ReplicaMode::Disconnected {
             HealthStatus::Warn
         } else {
             HealthStatus::Pass
         };
-        worst = worst.max(verdict);
-        if let Some(trouble) = view
-            .last_error
-            .as_ref()
-            .filter(|_| verdict > HealthStatus::Pass)
+        worst = worst.max(status);
+        if let Some(error) = &replica.last_error
+            && status > HealthStatus::Pass
         {
-            notes.push((
-                verdict,
-                format!(
-                    "{SHARED_STORE_CHECK}: {}: failed to {trouble}",
-                    verdict.as_str()
-                ),
-            ));
+            let status_text = status.as_str();
+            let note = format!("{SHARED_STORE_CHECK}: {status_text}: failed to {error}");
+            notes.push((status, note));
         }
         checks.insert(
             SHARED_STORE_CHECK.into(),
-            json!([build_store_check(view, verdict)]),
+            json!([build_store_check(replica, status)]),
         );
     }
     let mut report = json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": format_rfc3339(now)});
     if !notes.is_empty() {
-        // What is missing before what is only ill, else in the order of the configuration.
-        notes.sort_by_key(|(verdict, _)| Reverse(*verdict));
+        // Worst first; the sort is stable, so that the rest stays in the order of the
+        // configuration.
+        notes.sort_by_key(|(status, _)| Reverse(*status));
         report["notes"] = notes.into_iter().map(|(_, note)| note).collect();
     }
     report["checks"] = Value::Object(checks);
@@ -122,174 +120,158 @@ fn build_report(snapshot: &Snapshot, fleet: Option<&ReplicaStatus>, now: Time) -
 }
 
 /// `usd: fail (missing): http_status since 2026-11-22T06:55:02.000Z: HTTP 503 Service Unavailable`
-fn format_source_note(entry: &SourceState, state: &Known<'_>, verdict: HealthStatus) -> String {
-    let mut note = format!(
-        "{}: {} ({})",
-        entry.source.name,
-        verdict.as_str(),
-        state.freshness.as_str()
-    );
-    if let Some(trouble) = &state.failure {
+fn format_source_note(state: &SourceState, view: &SourceView<'_>, status: HealthStatus) -> String {
+    let (name, status) = (&state.source.name, status.as_str());
+    let mut note = format!("{name}: {status} ({})", view.freshness.as_str());
+    if let Some(failure) = &view.failure {
         note.push_str(": ");
-        note.push_str(trouble.code.as_str());
-        if let Some(since) = trouble.failing_since {
+        note.push_str(failure.code.as_str());
+        if let Some(since) = failure.failing_since {
             note.push_str(" since ");
             note.push_str(&format_rfc3339(since));
         }
         note.push_str(": ");
-        note.push_str(&trouble.message);
+        note.push_str(&failure.message);
     }
     note
 }
 
-/// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer within 1 s`: another one
-/// has answered in its place.
-fn format_provider_note(entry: &SourceState, streak: &FailureStreak, failure: &Failure) -> String {
-    let FailureStreak {
-        provider, since, ..
-    } = streak;
-    let (source, since) = (&entry.source.name, format_rfc3339(*since));
-    format!(
-        "{source}: pass (fresh): provider {provider}: {} since {since}: {}",
-        failure.code, failure.message
-    )
+/// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer
+/// within 1 s`, for a provider that fails while another provider supplies the source.
+fn format_provider_note(state: &SourceState, streak: &FailureStreak, failure: &Failure) -> String {
+    let (source, provider) = (&state.source.name, &streak.provider);
+    let (code, since) = (failure.code, format_rfc3339(streak.since));
+    let message = &failure.message;
+    format!("{source}: pass (fresh): provider {provider}: {code} since {since}: {message}")
 }
 
 fn build_source_check(
     snapshot: &Snapshot,
-    at: usize,
-    state: &Known<'_>,
-    verdict: HealthStatus,
+    position: usize,
+    view: &SourceView<'_>,
+    status: HealthStatus,
     now: Time,
 ) -> Value {
-    let (entry, next) = (&snapshot.source_states()[at], snapshot.next_attempt(at));
-    let derived = entry.source.schedule().is_none();
+    let state = &snapshot.source_states()[position];
+    let next_attempt = snapshot.next_attempt(position);
+    let is_derived = state.source.schedule().is_none();
     let mut check = Map::new();
     let mut put = |key: &str, value: Value| {
         check.insert(key.into(), value);
     };
     put(
         "componentType",
-        json!(if derived { "derived" } else { "source" }),
+        json!(if is_derived { "derived" } else { "source" }),
     );
-    put("status", json!(verdict.as_str()));
-    put("freshness", json!(state.freshness.as_str()));
-    if let Some(reading) = &entry.reading {
+    put("status", json!(status.as_str()));
+    put("freshness", json!(view.freshness.as_str()));
+    if let Some(reading) = &state.reading {
         put("time", json!(format_rfc3339(reading.fetched_at)));
-        put(
-            "observedValue",
-            duration_to_json_ms(now.since(reading.fetched_at)),
-        );
+        put("observedValue", millis_json(now.since(reading.fetched_at)));
         put("observedUnit", json!("ms"));
         put("provider", json!(reading.provider.as_str()));
     }
-    put(
-        "ttl_ms",
-        duration_to_json_ms(entry.source.freshness_policy.ttl),
-    );
-    put(
-        "max_stale_ms",
-        duration_to_json_ms(entry.source.freshness_policy.max_stale),
-    );
-    if let Some(trouble) = &state.failure {
-        put("output", json!(trouble.message));
-        put("code", json!(trouble.code.as_str()));
-        if let Some(since) = trouble.failing_since {
+    let policy = state.source.freshness_policy;
+    put("ttl_ms", millis_json(policy.ttl));
+    put("max_stale_ms", millis_json(policy.max_stale));
+    if let Some(failure) = &view.failure {
+        put("output", json!(failure.message));
+        put("code", json!(failure.code.as_str()));
+        if let Some(since) = failure.failing_since {
             put("failing_since", json!(format_rfc3339(since)));
         }
     }
-    put("consecutive_failures", json!(snapshot.failure_count(at)));
-    let instants = [
-        ("last_attempt", entry.history.last_attempt),
-        ("next_attempt", next),
-    ];
-    for (key, time) in instants
-        .into_iter()
-        .filter_map(|(key, time)| Some((key, time?)))
-    {
-        put(key, json!(format_rfc3339(time)));
+    put(
+        "consecutive_failures",
+        json!(snapshot.failure_count(position)),
+    );
+    if let Some(time) = state.history.last_attempt {
+        put("last_attempt", json!(format_rfc3339(time)));
     }
-    if derived {
+    if let Some(time) = next_attempt {
+        put("next_attempt", json!(format_rfc3339(time)));
+    }
+    if is_derived {
         put(
             "from",
-            entry.source.inputs().iter().map(Name::as_str).collect(),
+            state.source.inputs().iter().map(Name::as_str).collect(),
         );
     }
+    let providers = state.source.providers().iter();
     put(
         "providers",
-        entry
-            .source
-            .providers()
-            .iter()
-            .map(|one| build_provider_check(entry, &one.name, next, now))
+        providers
+            .map(|provider| build_provider_check(state, &provider.name, next_attempt, now))
             .collect(),
     );
     Value::Object(check)
 }
 
-/// How this replica stands to the others.
-fn build_store_check(view: &ReplicaStatus, verdict: HealthStatus) -> Value {
+/// The check of the store that replicas share.
+fn build_store_check(replica: &ReplicaStatus, status: HealthStatus) -> Value {
     let mut check = json!({
         "componentType": "datastore",
-        "status": verdict.as_str(),
-        "role": view.mode.as_str(),
-        "replicas": view.replica_count,
-        "leases_taken": view.leases_acquired,
-        "leases_lost": view.leases_lost,
-        "outcomes_heard": view.remote_attempts,
-        "clock_ahead_ms": view.clock_offset_ms,
+        "status": status.as_str(),
+        "role": replica.mode.as_str(),
+        "replicas": replica.replica_count,
+        "leases_taken": replica.leases_acquired,
+        "leases_lost": replica.leases_lost,
+        "outcomes_heard": replica.remote_attempts,
+        "clock_ahead_ms": replica.clock_offset_ms,
     });
-    if let Some(trouble) = &view.last_error {
-        check["output"] = json!(format!("failed to {trouble}"));
+    if let Some(error) = &replica.last_error {
+        check["output"] = json!(format!("failed to {error}"));
     }
     check
 }
 
-/// How a provider is, by its latest request.
-fn build_provider_check(entry: &SourceState, name: &Name, next: Option<Time>, now: Time) -> Value {
-    let latest = entry
-        .history
-        .provider_attempts
+/// The check of a provider, by its latest request.
+fn build_provider_check(
+    state: &SourceState,
+    provider: &Name,
+    next_attempt: Option<Time>,
+    now: Time,
+) -> Value {
+    let attempts = &state.history.provider_attempts;
+    let latest = attempts
         .iter()
-        .find(|one| one.provider == *name);
-    let streak = entry.history.failure_streak(name);
-    let status = match latest.map(|one| &one.result) {
-        None => "unknown",
-        Some(ProviderAttemptResult::Succeeded) => "pass",
-        Some(ProviderAttemptResult::Failed(_)) => "fail",
-        Some(ProviderAttemptResult::Superseded) => "warn",
-    };
-    let mut told = json!({"provider": name.as_str(), "status": status});
-    if let Some(one) = latest {
-        told["time"] = json!(format_rfc3339(one.started_at));
-        told["ms"] = duration_to_json_ms(one.duration);
-    }
-    match latest.map(|one| &one.result) {
-        Some(ProviderAttemptResult::Failed(failure)) => {
-            told["output"] = json!(&*failure.message);
-            told["code"] = json!(failure.code.as_str());
+        .find(|attempt| attempt.provider == *provider);
+    let mut check = json!({"provider": provider.as_str(), "status": "unknown"});
+    if let Some(attempt) = latest {
+        check["time"] = json!(format_rfc3339(attempt.started_at));
+        check["ms"] = millis_json(attempt.duration);
+        match &attempt.result {
+            ProviderAttemptResult::Succeeded => check["status"] = json!("pass"),
+            ProviderAttemptResult::Failed(failure) => {
+                check["status"] = json!("fail");
+                check["output"] = json!(&*failure.message);
+                check["code"] = json!(failure.code.as_str());
+            }
+            ProviderAttemptResult::Superseded => {
+                check["status"] = json!("warn");
+                check["output"] = json!("cancelled without an answer: another provider was faster");
+            }
         }
-        Some(ProviderAttemptResult::Superseded) => {
-            told["output"] = json!("given up without an answer: another provider was faster")
-        }
-        Some(ProviderAttemptResult::Succeeded) | None => {}
     }
+    let streak = state.history.failure_streak(provider);
     if let Some(streak) = streak {
-        told["failing_since"] = json!(format_rfc3339(streak.since));
+        check["failing_since"] = json!(format_rfc3339(streak.since));
     }
-    told["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failure_count));
-    let held = latest
-        .and_then(|one| one.retry_at)
-        .filter(|until| *until > now);
-    if let Some(until) = held {
-        told["held_until"] = json!(format_rfc3339(until));
+    check["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failure_count));
+    // A pause that has ended is not reported.
+    let held_until = latest
+        .and_then(|attempt| attempt.retry_at)
+        .filter(|retry_at| *retry_at > now);
+    if let Some(time) = held_until {
+        check["held_until"] = json!(format_rfc3339(time));
     }
-    if let Some(next) = next {
-        told["next_attempt"] = json!(format_rfc3339(held.map_or(next, |until| until.max(next))));
+    if let Some(next) = next_attempt {
+        let next = held_until.map_or(next, |held_until| held_until.max(next));
+        check["next_attempt"] = json!(format_rfc3339(next));
     }
-    told
+    check
 }
 
-fn duration_to_json_ms(span: Duration) -> Value {
-    json!(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+fn millis_json(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

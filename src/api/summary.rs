@@ -3,108 +3,97 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::request::Parts as Head;
-use http_body_util::Full;
+use axum::response::Response;
+use http::request::Parts;
 use tokio::time::timeout_at;
 
 use crate::domain::{Name, Snapshot};
 use crate::process::Deadline;
 use crate::render::{RenderMode, Rendering, render_summary};
+use crate::server::{ProblemDetails, respond_with_rendering};
 
 use super::query::SummaryQuery;
 use super::state::AppState;
-use super::state::are_all_answerable;
-use crate::server::respond_with_rendering;
 
-/// Answers with or without parameters.
-pub(crate) async fn get_summary(State(site): State<Arc<AppState>>, head: Head) -> Response {
-    let raw = head.uri.query().unwrap_or_default();
-    let query = match SummaryQuery::parse(
-        raw,
-        site.cache.snapshot().source_set(),
-        site.settings.max_timeout,
-    ) {
-        Ok(query) => query,
-        Err(problem) => return problem.into_response(),
+/// `/resumen`. The query decides between the snapshot and a live answer.
+pub(super) async fn get_summary(
+    State(state): State<Arc<AppState>>,
+    head: Parts,
+) -> Result<Response, ProblemDetails> {
+    let server = &state.server;
+    let query = SummaryQuery::parse(
+        head.uri.query().unwrap_or_default(),
+        server.cache.snapshot().source_set(),
+        server.settings.max_timeout,
+    )?;
+    let timeout = query.timeout.unwrap_or(server.settings.default_timeout);
+    let rendering = if let Some(max_age) = query.max_age {
+        let deadline = server.clock.deadline(timeout);
+        Arc::new(render_live(&state, query.sources, max_age, deadline).await)
+    } else {
+        wait_for_first_round(&state, query.sources.as_deref(), timeout).await;
+        server
+            .cache
+            .selected_rendering(query.sources.as_deref(), query.timeout, server.clock.now())
     };
-    let rendering = match query.max_age {
-        Some(max_age) => Arc::new(render_live(&site, &query, max_age).await),
-        None => render_snapshot(&site, &query).await,
-    };
-    respond_with_rendering(&rendering, &head.headers)
-        .map(Full::new)
-        .into_response()
+    Ok(respond_with_rendering(&rendering, &head.headers).map(Body::from))
 }
 
-async fn render_live(site: &AppState, query: &SummaryQuery, max_age: Duration) -> Rendering {
-    let deadline = site
-        .clock
-        .deadline(query.timeout.unwrap_or(site.settings.default_timeout));
-    let names = query
-        .sources
-        .clone()
-        .unwrap_or_else(|| list_source_names(&site.cache.snapshot()));
-    let gathered = site.live.fetch_sources(&names, max_age, deadline).await;
+/// Fetches the sources, or all of them, and renders what is known at the deadline or when all have
+/// finished.
+async fn render_live(
+    state: &AppState,
+    sources: Option<Vec<Name>>,
+    max_age: Duration,
+    deadline: Deadline,
+) -> Rendering {
+    let names = sources.unwrap_or_else(|| {
+        let snapshot = state.server.cache.snapshot();
+        let states = snapshot.source_states().iter();
+        states.map(|state| state.source.name.clone()).collect()
+    });
+    let result = state.live.fetch_sources(&names, max_age, deadline).await;
     let mode = RenderMode::Live {
         timeout: deadline.limit,
-        source_results: &gathered.notes,
-        is_collapsed: gathered.was_collapsed,
+        source_results: &result.notes,
+        is_collapsed: result.was_collapsed,
     };
     render_summary(
-        &gathered.snapshot,
-        &gathered.positions,
+        &result.snapshot,
+        &result.positions,
         &mode,
-        site.clock.now(),
+        state.server.clock.now(),
     )
 }
 
-async fn render_snapshot(site: &AppState, query: &SummaryQuery) -> Arc<Rendering> {
-    let timeout = query.timeout.unwrap_or(site.settings.default_timeout);
-    wait_for_first_round(site, query, site.clock.deadline(timeout)).await;
-    site.cache
-        .selected_rendering(query.sources.as_deref(), query.timeout, site.clock.now())
-}
-
-/// Waits while some source of the answer has neither ended an attempt nor a restored reading, at most until the
-/// deadline.
-async fn wait_for_first_round(site: &AppState, query: &SummaryQuery, deadline: Deadline) {
-    let settled = || {
-        let snapshot = site.cache.snapshot();
-        let positions = find_positions(&snapshot, query.sources.as_deref());
-        are_all_answerable(&snapshot, positions)
-    };
-    if site.is_first_round_done() || settled() {
+/// Waits until every source of the response has a reading or a finished attempt, at most `timeout`.
+async fn wait_for_first_round(state: &AppState, sources: Option<&[Name]>, timeout: Duration) {
+    if state.server.is_first_round_done() {
         return;
     }
-    let mut changes = site.cache.subscribe();
-    while !settled() {
+    let cache = &state.server.cache;
+    let deadline = state.server.clock.deadline(timeout);
+    // Subscribed before the first check, so that no change between the check and the wait is
+    // missed.
+    let mut changes = cache.subscribe();
+    while !are_sources_ready(&cache.snapshot(), sources) {
         if !matches!(timeout_at(deadline.at, changes.changed()).await, Ok(Ok(()))) {
             return;
         }
     }
 }
 
-/// Where the named sources stand, or all of them. One that a reload removed meanwhile has no place.
-fn find_positions<'s>(
-    snapshot: &'s Snapshot,
-    names: Option<&'s [Name]>,
-) -> Box<dyn Iterator<Item = usize> + 's> {
-    match names {
-        Some(names) => Box::new(
-            names
-                .iter()
-                .filter_map(|name| snapshot.source_set().position(name.as_str())),
-        ),
-        None => Box::new(0..snapshot.source_states().len()),
+/// Whether the named sources, or all of them, have a reading or a finished attempt. A source that a
+/// reload has removed since the query was parsed is not waited for.
+fn are_sources_ready(snapshot: &Snapshot, sources: Option<&[Name]>) -> bool {
+    match sources {
+        Some(names) => names
+            .iter()
+            .filter_map(|name| snapshot.source_set().position(name.as_str()))
+            .all(|position| snapshot.is_ready_to_answer(position)),
+        None => (0..snapshot.source_states().len())
+            .all(|position| snapshot.is_ready_to_answer(position)),
     }
-}
-
-fn list_source_names(snapshot: &Snapshot) -> Vec<Name> {
-    snapshot
-        .source_states()
-        .iter()
-        .map(|entry| entry.source.name.clone())
-        .collect()
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use crate::api::ProcessMetrics;
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
+use crate::metrics::ProcessMetrics;
 
 use super::core::AppCore;
 

@@ -14,17 +14,17 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::aggregate::PersistErrorHook;
-use crate::api::{AppState, AppStateParts, ProcessMetrics};
+use crate::api::{AppState, AppStateParts, ROUTE_PATHS, router};
 use crate::config::Config;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
-use crate::metrics::FetchMetrics;
+use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
 use crate::process::Clock;
 use crate::process::Supervisor;
 use crate::process::thread_priority;
 use crate::replicas::RedisStore;
 use crate::replicas::SharedStore;
-use crate::server::{HttpListener, HttpServer};
+use crate::server::{HttpListener, HttpServer, ServerContext};
 use crate::store::StateFile;
 
 use super::core::{AppCore, CoreDeps};
@@ -116,6 +116,7 @@ impl AppService {
         extractor.set_filters(config.filters.clone());
         let fetches = Arc::new(FetchMetrics::default());
         let noted = Arc::clone(&fetches);
+        let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
         let vitals = Arc::new(ProcessMetrics::new(clock.now(), revision));
         let gear = CoreDeps {
             fetch: Arc::clone(&fetch) as Arc<dyn Fetch>,
@@ -143,15 +144,19 @@ impl AppService {
             &config.sources,
             config.server.default_timeout,
         )?);
-        let site = Arc::new(AppState::new(AppStateParts {
-            settings: config.server.clone(),
+        let context = Arc::new(ServerContext::new(
+            config.server.clone(),
             clock,
-            cache: Arc::clone(&engine.cache),
+            Arc::clone(&engine.cache),
+            request_metrics,
+            engine.supervisor.clone(),
+        ));
+        let site = Arc::new(AppState::new(AppStateParts {
+            server: Arc::clone(&context),
             live: Arc::clone(&engine.live),
             liveness_beat: Arc::clone(&engine.liveness_beat),
             fetch_metrics: fetches,
             process_metrics: Arc::clone(&vitals),
-            supervisor: engine.supervisor.clone(),
             was_restored: engine.was_restored,
             replica: engine.replica.clone(),
         }));
@@ -159,7 +164,7 @@ impl AppService {
         let threads = available_parallelism().map_or(1, std::num::NonZero::get);
         let server = {
             let _within = runtime.enter();
-            HttpServer::start(listener, site, threads)
+            HttpServer::start(listener, context, &router(site), threads)
                 .context("failed to start the serving threads")?
         };
         let serving = runtime.spawn(server.run(drain.clone()));
@@ -238,12 +243,9 @@ fn spawn_history_task(site: &Arc<AppState>, supervisor: &Supervisor, stop: &Canc
 }
 
 /// Counts a failure of a store.
-fn make_store_failure_counter(
-    vitals: &Arc<ProcessMetrics>,
-    store: &'static str,
-) -> PersistErrorHook {
-    let vitals = Arc::clone(vitals);
-    Arc::new(move || vitals.record_store_error(store))
+fn make_store_failure_counter(vitals: &ProcessMetrics, store: &'static str) -> PersistErrorHook {
+    let counter = vitals.store_error_counter(store);
+    Arc::new(move || counter.increment())
 }
 
 /// The store that replicas share.

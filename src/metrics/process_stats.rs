@@ -1,27 +1,28 @@
-//! What the system tells of this process.
+//! The `process_*` metrics, read from the operating system.
 
 use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::encoder::{MetricType, MetricsEncoder};
+use crate::domain::Time;
 
-/// Adds the usual `process_*` families; what the system does not tell is left out.
-pub(crate) fn write_os_metrics(page: &mut MetricsEncoder, started: f64) {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
-    let spent = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
-    page.write_metric(
+use super::encoder::{MetricType, MetricsEncoder, millis_to_seconds};
+
+/// Writes the `process_*` families. A figure that the system does not provide is left out.
+pub(super) fn write_os_metrics(encoder: &mut MetricsEncoder, started_at: Time) {
+    let cpu_time = clock_gettime(ClockId::ProcessCPUTime);
+    encoder.write_metric(
         "process_cpu_seconds_total",
         MetricType::Counter,
         "Processor time of this process.",
-        spent,
+        cpu_time.tv_sec as f64 + cpu_time.tv_nsec as f64 / 1e9,
     );
-    page.write_metric(
+    encoder.write_metric(
         "process_start_time_seconds",
         MetricType::Gauge,
-        "When this process began, since the epoch.",
-        started,
+        "When this process started, since the epoch.",
+        millis_to_seconds(started_at.as_millis()),
     );
     if let Ok(status) = fs::read_to_string("/proc/self/status") {
         let memory = [
@@ -30,17 +31,17 @@ pub(crate) fn write_os_metrics(page: &mut MetricsEncoder, started: f64) {
         ];
         for (name, key, help) in memory {
             if let Some(kibibytes) = parse_status_field(&status, key) {
-                page.write_metric(name, MetricType::Gauge, help, kibibytes * 1024);
+                encoder.write_metric(name, MetricType::Gauge, help, kibibytes * 1024);
             }
         }
         if let Some(threads) = parse_status_field(&status, "Threads:") {
-            page.write_metric("process_threads", MetricType::Gauge, "Threads.", threads);
+            encoder.write_metric("process_threads", MetricType::Gauge, "Threads.", threads);
         }
     }
     if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
-        // The listing itself holds one open.
+        // The directory listing itself holds one descriptor open.
         let open = descriptors.count().saturating_sub(1);
-        page.write_metric(
+        encoder.write_metric(
             "process_open_fds",
             MetricType::Gauge,
             "Descriptors in use.",
@@ -48,7 +49,7 @@ pub(crate) fn write_os_metrics(page: &mut MetricsEncoder, started: f64) {
         );
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current {
-        page.write_metric(
+        encoder.write_metric(
             "process_max_fds",
             MetricType::Gauge,
             "Descriptors allowed.",
@@ -57,10 +58,10 @@ pub(crate) fn write_os_metrics(page: &mut MetricsEncoder, started: f64) {
     }
 }
 
-/// The number behind a key of `/proc/self/status`.
+/// The number after `key` in the text of `/proc/self/status`.
 fn parse_status_field(status: &str, key: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.split_whitespace().next()?.parse().ok()
+    let rest = status.lines().find_map(|line| line.strip_prefix(key))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -69,10 +70,8 @@ mod tests {
 
     #[test]
     fn status_field_is_found() {
-        assert_eq!(
-            parse_status_field("VmSize:\t  10 kB\nVmRSS:\t    4096 kB\n", "VmRSS:"),
-            Some(4096)
-        );
+        let status = "VmSize:\t  10 kB\nVmRSS:\t    4096 kB\n";
+        assert_eq!(parse_status_field(status, "VmRSS:"), Some(4096));
         assert_eq!(parse_status_field("VmSize:\t  10 kB\n", "VmRSS:"), None);
     }
 }

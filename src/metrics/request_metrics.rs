@@ -1,5 +1,8 @@
-//! What the serving threads count: each in its own counters, so that counting is a plain store without lock, allocation
-//! or a cache line shared between threads; summed when somebody asks.
+//! Metrics of HTTP requests: responses and durations by route, and open connections.
+//!
+//! Each worker thread has its own [`ThreadCounters`]. Counting is a plain store: no lock, no
+//! allocation, and no cache line shared between workers. The sums over all threads are computed
+//! when `/metrics` is requested.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -8,129 +11,220 @@ use std::time::Duration;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use crate::api::{ROUTE_LABELS, UNMATCHED_ROUTE};
+use super::encoder::{MetricType, MetricsEncoder, bucket_index};
 
 /// Upper bounds of the duration buckets, in microseconds.
-pub(crate) const DURATION_BOUNDS_US: [u64; 15] = [
+const DURATION_BOUNDS_US: [u64; 15] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 10_000_000,
 ];
 
-/// One thread's counters. Only that thread writes, but for `connections`.
-#[derive(Debug, Default)]
-pub(crate) struct ThreadCounters {
-    /// Connections that it holds now.
-    pub(crate) open_connections: AtomicUsize,
-    routes: [RouteCounters; ROUTE_LABELS.len()],
+/// Label of requests whose path matches no route.
+const UNMATCHED_LABEL: &str = "other";
+
+/// Values of the label `status`, by class of status code. No final response has a 1xx status.
+const STATUS_LABELS: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// The request counters of all worker threads.
+#[derive(Debug)]
+pub struct RequestMetrics {
+    /// Values of the label `route`, without [`UNMATCHED_LABEL`].
+    routes: &'static [&'static str],
+    threads: Mutex<Vec<Arc<ThreadCounters>>>,
 }
 
-/// What is counted of one route.
+/// Position of a route's counters; the last position belongs to unmatched paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RouteId(usize);
+
+/// The counters of one worker thread. Only that thread writes them, except for `open_connections`.
+#[derive(Debug)]
+pub(crate) struct ThreadCounters {
+    /// Connections assigned to the thread and not yet closed.
+    pub(crate) open_connections: AtomicUsize,
+    routes: Box<[RouteCounters]>,
+}
+
+/// The counters of one route in one thread.
 #[derive(Debug, Default)]
 struct RouteCounters {
-    /// Answers by class of their status, 1xx first.
-    status_classes: [AtomicU64; 5],
-    /// Answers by duration; the last bucket is for those beyond every bound.
+    /// Responses by class of status, in the order of [`STATUS_LABELS`].
+    status_classes: [AtomicU64; STATUS_LABELS.len()],
+    /// Responses by duration; the last bucket is above every bound.
     duration_buckets: [AtomicU64; DURATION_BOUNDS_US.len() + 1],
     total_micros: AtomicU64,
 }
 
-/// Sums over all threads of what is counted of one route.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct RouteSums {
-    pub(crate) status_classes: [u64; 5],
-    pub(crate) duration_buckets: [u64; DURATION_BOUNDS_US.len() + 1],
-    pub(crate) total_micros: u64,
-}
-
-/// The counters of all threads.
+/// The sums of one route over all threads.
 #[derive(Debug, Default)]
-pub(crate) struct HttpMetrics(Mutex<Vec<Arc<ThreadCounters>>>);
+struct RouteSums {
+    status_classes: [u64; STATUS_LABELS.len()],
+    duration_buckets: [u64; DURATION_BOUNDS_US.len() + 1],
+    total_micros: u64,
+}
 
-impl ThreadCounters {
-    /// Counts one answer of the route with this label.
-    pub(crate) fn record_response(&self, label: usize, status: StatusCode, took: Duration) {
-        let route = &self.routes[label.min(UNMATCHED_ROUTE)];
-        let micros = took.as_micros() as u64;
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        increase_counter(&route.status_classes[class], 1);
-        increase_counter(
-            &route.duration_buckets[DURATION_BOUNDS_US
-                .iter()
-                .position(|bound| micros <= *bound)
-                .unwrap_or(DURATION_BOUNDS_US.len())],
-            1,
-        );
-        increase_counter(&route.total_micros, micros);
+impl RequestMetrics {
+    /// Metrics for these routes. A path segment in braces, and the rest of the path, match any
+    /// text.
+    pub fn new(routes: &'static [&'static str]) -> Self {
+        Self {
+            routes,
+            threads: Mutex::default(),
+        }
     }
-}
 
-/// There is one writer, so that no atomic addition is needed.
-fn increase_counter(counter: &AtomicU64, amount: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
-}
-
-impl HttpMetrics {
-    /// Counters for one more thread.
+    /// The counters of one more worker thread.
     pub(crate) fn register_thread(&self) -> Arc<ThreadCounters> {
-        let counters = Arc::new(ThreadCounters::default());
-        self.lock_threads().push(Arc::clone(&counters));
+        let routes = self.labels().map(|_| RouteCounters::default()).collect();
+        let counters = Arc::new(ThreadCounters {
+            open_connections: AtomicUsize::new(0),
+            routes,
+        });
+        self.threads.lock().push(Arc::clone(&counters));
         counters
     }
 
-    /// Connections open now.
-    pub(crate) fn count_open_connections(&self) -> usize {
-        self.lock_threads()
-            .iter()
-            .map(|thread| thread.open_connections.load(Relaxed))
-            .sum()
+    /// The route that a request's path is counted under.
+    pub(crate) fn route_of(&self, path: &str) -> RouteId {
+        let matches = |route: &&str| match route.split_once('{') {
+            Some((prefix, _)) => path.starts_with(prefix),
+            None => *route == path,
+        };
+        let index = self.routes.iter().position(matches);
+        index.map_or(self.unmatched_route(), RouteId)
     }
 
-    /// The sums for the route with this label.
-    pub(crate) fn sum_route(&self, label: usize) -> RouteSums {
+    /// The route of requests whose path matches none, or cannot be parsed.
+    pub(crate) fn unmatched_route(&self) -> RouteId {
+        RouteId(self.routes.len())
+    }
+
+    /// Writes the families of requests and connections.
+    pub(crate) fn write(&self, encoder: &mut MetricsEncoder) {
+        let sums: Vec<(&str, RouteSums)> = self
+            .labels()
+            .enumerate()
+            .map(|(index, label)| (label, self.sum_route(RouteId(index))))
+            .collect();
+        let name = "resumen_http_requests_total";
+        encoder.begin_family(
+            name,
+            MetricType::Counter,
+            "Responses by route and class of status.",
+        );
+        // Every combination is exported, also at 0: a series must exist before its first increment.
+        for (route, sums) in &sums {
+            for (status, count) in STATUS_LABELS.into_iter().zip(sums.status_classes) {
+                encoder.write_sample(name, &[("route", route), ("status", status)], count);
+            }
+        }
+        let name = "resumen_http_request_duration_seconds";
+        encoder.begin_family(
+            name,
+            MetricType::Histogram,
+            "Time from the end of a request's head to the head of its response.",
+        );
+        for (route, sums) in &sums {
+            encoder.write_histogram(
+                name,
+                ("route", route),
+                &DURATION_BOUNDS_US,
+                &sums.duration_buckets,
+                sums.total_micros,
+            );
+        }
+        let threads = self.threads.lock();
+        let open_connections = threads
+            .iter()
+            .map(|thread| thread.open_connections.load(Relaxed))
+            .sum::<usize>();
+        encoder.write_metric(
+            "resumen_http_connections",
+            MetricType::Gauge,
+            "Connections open now.",
+            open_connections,
+        );
+    }
+
+    fn labels(&self) -> impl Iterator<Item = &'static str> {
+        self.routes.iter().copied().chain([UNMATCHED_LABEL])
+    }
+
+    fn sum_route(&self, route: RouteId) -> RouteSums {
         let mut sums = RouteSums::default();
-        for thread in self.lock_threads().iter() {
-            let route = &thread.routes[label];
-            let each = sums
-                .status_classes
+        for thread in self.threads.lock().iter() {
+            let counters = &thread.routes[route.0];
+            for (sum, counter) in sums.status_classes.iter_mut().zip(&counters.status_classes) {
+                *sum += counter.load(Relaxed);
+            }
+            for (sum, counter) in sums
+                .duration_buckets
                 .iter_mut()
-                .zip(&route.status_classes)
-                .chain(
-                    sums.duration_buckets
-                        .iter_mut()
-                        .zip(&route.duration_buckets),
-                );
-            each.for_each(|(sum, counter)| *sum += counter.load(Relaxed));
-            sums.total_micros += route.total_micros.load(Relaxed);
+                .zip(&counters.duration_buckets)
+            {
+                *sum += counter.load(Relaxed);
+            }
+            sums.total_micros += counters.total_micros.load(Relaxed);
         }
         sums
     }
+}
 
-    fn lock_threads(&self) -> parking_lot::MutexGuard<'_, Vec<Arc<ThreadCounters>>> {
-        self.0.lock()
+impl ThreadCounters {
+    /// Counts one response.
+    pub(crate) fn record_response(&self, route: RouteId, status: StatusCode, duration: Duration) {
+        let Some(counters) = self.routes.get(route.0) else {
+            return;
+        };
+        let micros = duration.as_micros() as u64;
+        let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
+        add(&counters.status_classes[class], 1);
+        add(
+            &counters.duration_buckets[bucket_index(&DURATION_BOUNDS_US, micros)],
+            1,
+        );
+        add(&counters.total_micros, micros);
     }
+}
+
+/// Adds to a counter that only the calling thread writes, so that the addition need not be atomic.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROUTES: &[&str] = &["/", "/panel/{version}/{file}", "/resumen"];
+
     #[test]
     fn threads_are_summed() {
-        let board = HttpMetrics::default();
-        let (one, two) = (board.register_thread(), board.register_thread());
-        one.record_response(0, StatusCode::OK, Duration::from_micros(100));
-        two.record_response(0, StatusCode::OK, Duration::from_micros(101));
-        two.record_response(0, StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(60));
-        let sums = board.sum_route(0);
-        assert_eq!(sums.status_classes, [0, 2, 0, 0, 1]);
+        let metrics = RequestMetrics::new(ROUTES);
+        let (first, second) = (metrics.register_thread(), metrics.register_thread());
+        let route = metrics.route_of("/resumen");
+        first.record_response(route, StatusCode::OK, Duration::from_micros(100));
+        second.record_response(route, StatusCode::OK, Duration::from_micros(101));
+        second.record_response(
+            route,
+            StatusCode::SERVICE_UNAVAILABLE,
+            Duration::from_secs(60),
+        );
+        let sums = metrics.sum_route(route);
+        assert_eq!(sums.status_classes, [2, 0, 0, 1]);
+        let buckets = sums.duration_buckets;
         assert_eq!(
-            (
-                sums.duration_buckets[0],
-                sums.duration_buckets[1],
-                sums.duration_buckets[DURATION_BOUNDS_US.len()]
-            ),
+            (buckets[0], buckets[1], buckets[DURATION_BOUNDS_US.len()]),
             (1, 1, 1)
         );
         assert_eq!(sums.total_micros, 60_000_201);
+    }
+
+    #[test]
+    fn path_is_counted_under_its_route() {
+        let metrics = RequestMetrics::new(ROUTES);
+        assert_eq!(metrics.route_of("/resumen"), RouteId(2));
+        assert_eq!(metrics.route_of("/panel/1/card.js"), RouteId(1));
+        assert_eq!(metrics.route_of("/resumen/"), metrics.unmatched_route());
     }
 }

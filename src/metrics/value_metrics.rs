@@ -1,7 +1,8 @@
 //! The numbers in a source's data, each under its dotted path.
 //!
-//! Read from the text, level by level: as a [`serde_json::Value`], an object of a provider could pass for a number, since
-//! that is how the library hands on digits that no double holds.
+//! The JSON text is read level by level. A [`serde_json::Value`] would not do: with
+//! `arbitrary_precision`, `serde_json` represents a number as an object with a private key, and a
+//! provider could send that object.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,42 +13,44 @@ use serde_json::value::RawValue;
 
 use crate::domain::JsonData;
 
-/// The most numbers of one source that are told: a provider must not fill whoever keeps them.
+/// Maximum numbers of one source. The limit protects the Prometheus server from a provider that
+/// sends millions.
 const MAX_NUMBERS: usize = 10_000;
 
-/// The longest path, in bytes.
+/// Maximum length of a path, in bytes.
 const MAX_PATH_BYTES: usize = 256;
 
-/// The numbers of a source.
+/// The numbers in one source's data.
 #[derive(Debug, Default)]
 pub(crate) struct ExtractedNumbers {
     /// Each with its dotted path, in the order of the data.
     pub(crate) by_path: Vec<(String, Number)>,
-    /// How many there are beside these.
+    /// How many numbers were left out.
     pub(crate) omitted_count: usize,
 }
 
-/// The numbers in `data`, but for those that a double cannot hold, those beyond [`MOST`] or with a path beyond
-/// [`LONGEST_PATH`], and, since a key may have a dot in it, those whose path was there before: two samples of one series
-/// would make Prometheus refuse the page.
+/// Returns the numbers in `data`. Left out are numbers beyond the range of a double, beyond
+/// [`MAX_NUMBERS`], with a path longer than [`MAX_PATH_BYTES`], or with a path seen before: a key
+/// may contain a dot, and Prometheus rejects a page with two samples of one series.
 pub(crate) fn collect_numbers(data: &JsonData) -> ExtractedNumbers {
-    let mut search = NumberCollector::default();
-    // What is stored was checked when it came.
-    let _ = search.visit_json(data.as_json());
-    search.numbers
+    let mut collector = NumberCollector::default();
+    // Stored data is valid JSON: it was checked when the reading was made.
+    let _ = collector.visit_json(data.as_json());
+    collector.numbers
 }
 
 #[derive(Default)]
 struct NumberCollector {
     numbers: ExtractedNumbers,
-    /// The paths so far.
+    /// Paths of the numbers collected so far.
     seen_paths: HashSet<String>,
-    /// Where the search is.
+    /// Path of the value being visited.
     current_path: String,
 }
 
 impl NumberCollector {
-    /// The depth of data is limited where it comes in.
+    /// Collects the numbers in `json`. The recursion is bounded: `extract` limits the depth of
+    /// data.
     fn visit_json(&mut self, json: &str) -> serde_json::Result<()> {
         match json.as_bytes().first() {
             Some(b'{') => {
@@ -61,7 +64,7 @@ impl NumberCollector {
                 items
                     .into_iter()
                     .enumerate()
-                    .try_for_each(|(at, item)| self.visit_member(&at.to_string(), item))
+                    .try_for_each(|(index, item)| self.visit_member(&index.to_string(), item))
             }
             Some(b'-' | b'0'..=b'9') => {
                 self.record_number(&serde_json::from_str(json)?);
@@ -77,18 +80,18 @@ impl NumberCollector {
             self.current_path.push('.');
         }
         self.current_path.push_str(key);
-        let done = self.visit_json(value.get());
+        let result = self.visit_json(value.get());
         self.current_path.truncate(length);
-        done
+        result
     }
 
     fn record_number(&mut self, number: &Number) {
-        let told = self.numbers.by_path.len() < MAX_NUMBERS
+        let is_exported = self.numbers.by_path.len() < MAX_NUMBERS
             && self.current_path.len() <= MAX_PATH_BYTES
-            // One number beyond double precision would make Prometheus refuse a whole page.
+            // One infinite sample would make Prometheus reject the whole page.
             && number.as_f64().is_some_and(f64::is_finite)
             && self.seen_paths.insert(self.current_path.clone());
-        if told {
+        if is_exported {
             self.numbers
                 .by_path
                 .push((self.current_path.clone(), number.clone()));
@@ -98,7 +101,7 @@ impl NumberCollector {
     }
 }
 
-/// An object's members, in their order.
+/// An object's members in the order of the text, duplicates included.
 struct OrderedMembers<'j>(Vec<(String, &'j RawValue)>);
 
 impl<'de> Deserialize<'de> for OrderedMembers<'de> {
@@ -131,19 +134,19 @@ mod tests {
     fn numbers_have_dotted_paths() {
         let json = r#"{"usd": 97123.450, "a": {"b": [1, "x", {"c": 2e3}]}, "t": true, "huge": 1e400, "a.b.0": 7}"#;
         let ExtractedNumbers {
-            by_path: found,
-            omitted_count: left_out,
+            by_path: numbers,
+            omitted_count,
         } = collect_numbers(&JsonData::from_checked(json));
-        let found: Vec<_> = found
+        let numbers: Vec<_> = numbers
             .into_iter()
             .map(|(path, number)| (path, number.to_string()))
             .collect();
         let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
         assert_eq!(
-            found,
+            numbers,
             expected.map(|(path, number)| (path.to_owned(), number.to_owned()))
         );
-        assert_eq!(left_out, 2);
+        assert_eq!(omitted_count, 2);
     }
 
     #[test]
@@ -153,13 +156,13 @@ mod tests {
                 r#"{{"price":{{"$serde_json::private::{token}":"99"}},"bad":{{"$serde_json::private::{token}":"[1,"}},"real":7}}"#
             );
             let ExtractedNumbers {
-                by_path: found,
-                omitted_count: left_out,
+                by_path: numbers,
+                omitted_count,
             } = collect_numbers(&JsonData::from_checked(json));
             assert_eq!(
-                (found.len(), left_out, found[0].0.as_str()),
+                (numbers.len(), omitted_count, numbers[0].0.as_str()),
                 (1, 0, "real"),
-                "{found:?}"
+                "{numbers:?}"
             );
         }
     }
@@ -168,19 +171,19 @@ mod tests {
     fn numbers_are_limited() {
         let many = format!("[{}]", vec!["1"; MAX_NUMBERS + 7].join(","));
         let ExtractedNumbers {
-            by_path: found,
-            omitted_count: left_out,
+            by_path: numbers,
+            omitted_count,
         } = collect_numbers(&JsonData::from_checked(many));
-        assert_eq!((found.len(), left_out), (MAX_NUMBERS, 7));
+        assert_eq!((numbers.len(), omitted_count), (MAX_NUMBERS, 7));
         let long = format!(
             "{{\"{}\": 1, \"{}\": 2}}",
             "k".repeat(MAX_PATH_BYTES),
             "k".repeat(MAX_PATH_BYTES + 1)
         );
         let ExtractedNumbers {
-            by_path: found,
-            omitted_count: left_out,
+            by_path: numbers,
+            omitted_count,
         } = collect_numbers(&JsonData::from_checked(long));
-        assert_eq!((found.len(), left_out), (1, 1));
+        assert_eq!((numbers.len(), omitted_count), (1, 1));
     }
 }

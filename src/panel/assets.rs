@@ -1,11 +1,12 @@
-//! The files of the page, compiled in, under a name that changes with any of them.
+//! The files of the page, embedded in the program. Their paths contain a version that changes with
+//! any of the files.
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::render::EncodedBodies;
 
-/// Where the page's text names the version of its files.
+/// Placeholder for the version in the page's text.
 const VERSION_PLACEHOLDER: &str = "{version}";
 
 const INDEX_HTML: &str = include_str!("page/panel.html");
@@ -14,9 +15,9 @@ const CSS_TYPE: &str = "text/css; charset=utf-8";
 const JAVASCRIPT_TYPE: &str = "text/javascript; charset=utf-8";
 
 macro_rules! files {
-    ($($name:literal: $kind:ident,)*) => {
-        /// Name, type and text of each file.
-        const ASSET_FILES: &[(&str, &str, &str)] = &[$(($name, $kind, include_str!(concat!("page/", $name))),)*];
+    ($($name:literal: $content_type:ident,)*) => {
+        /// Name, content type and text of each file.
+        const ASSET_FILES: &[(&str, &str, &str)] = &[$(($name, $content_type, include_str!(concat!("page/", $name))),)*];
     };
 }
 
@@ -43,16 +44,16 @@ files! {
     "words.js": JAVASCRIPT_TYPE,
 }
 
-/// The page and its files, ready to be sent.
+/// The page and its files.
 pub(crate) struct PanelAssets {
-    /// A hash over all files: part of their paths, and the page's entity tag.
+    /// Hash over all files: part of their paths, and the page's entity tag.
     pub(crate) version: String,
-    /// The page itself.
+    /// The page, with the version filled in.
     pub(crate) index: PanelAsset,
     assets: Vec<(&'static str, PanelAsset)>,
 }
 
-/// One file and its coded forms.
+/// A file and its encoded forms.
 #[derive(Debug)]
 pub(crate) struct PanelAsset {
     pub(crate) content_type: &'static str,
@@ -61,44 +62,40 @@ pub(crate) struct PanelAsset {
 }
 
 impl PanelAssets {
-    /// The page as it was compiled in.
+    /// The embedded page.
     pub(crate) fn new() -> Self {
         let version = hash_assets();
-        let front = PanelAsset::new(
-            "text/html; charset=utf-8",
-            INDEX_HTML.replace(VERSION_PLACEHOLDER, &version).into(),
-        );
-        let files = ASSET_FILES.iter().map(|(name, kind, text)| {
-            (
-                *name,
-                PanelAsset::new(kind, Bytes::from_static(text.as_bytes())),
-            )
+        let index = INDEX_HTML.replace(VERSION_PLACEHOLDER, &version);
+        let assets = ASSET_FILES.iter().map(|(name, content_type, text)| {
+            let body = Bytes::from_static(text.as_bytes());
+            (*name, PanelAsset::new(content_type, body))
         });
         Self {
-            index: front,
-            assets: files.collect(),
+            index: PanelAsset::new("text/html; charset=utf-8", index.into()),
+            assets: assets.collect(),
             version,
         }
     }
 
-    /// The names of the files.
+    /// Names of the files.
     pub(crate) fn asset_names(&self) -> impl Iterator<Item = &'static str> {
         self.assets.iter().map(|(name, _)| *name)
     }
 
-    /// The file of this name.
+    /// The file with this name.
     pub(crate) fn find_asset(&self, name: &str) -> Option<&PanelAsset> {
         self.assets
             .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, file)| file)
+            .find(|(asset_name, _)| *asset_name == name)
+            .map(|(_, asset)| asset)
     }
 }
 
 impl PanelAsset {
-    pub(crate) fn new(kind: &'static str, body: Bytes) -> Self {
+    /// A file that is encoded on demand.
+    pub(super) fn new(content_type: &'static str, body: Bytes) -> Self {
         Self {
-            content_type: kind,
+            content_type,
             body,
             forms: EncodedBodies::default(),
         }
@@ -106,13 +103,13 @@ impl PanelAsset {
 }
 
 fn hash_assets() -> String {
-    let mut hash = Xxh3::new();
-    hash.update(INDEX_HTML.as_bytes());
+    let mut hasher = Xxh3::new();
+    hasher.update(INDEX_HTML.as_bytes());
     for (name, _, text) in ASSET_FILES {
-        hash.update(name.as_bytes());
-        hash.update(text.as_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(text.as_bytes());
     }
-    format!("{:016x}", hash.digest())
+    format!("{:016x}", hasher.digest())
 }
 
 #[cfg(test)]
@@ -121,11 +118,11 @@ mod tests {
 
     #[test]
     fn imported_files_are_served() {
-        let page = PanelAssets::new();
+        let assets = PanelAssets::new();
         let mut imports = 0;
         for (name, _, text) in ASSET_FILES
             .iter()
-            .filter(|(_, kind, _)| *kind == JAVASCRIPT_TYPE)
+            .filter(|(_, content_type, _)| *content_type == JAVASCRIPT_TYPE)
         {
             for line in text.lines().filter(|line| line.starts_with("import ")) {
                 let target = line
@@ -133,7 +130,7 @@ mod tests {
                     .nth(1)
                     .and_then(|path| path.strip_prefix("./"));
                 assert!(
-                    target.is_some_and(|target| page.find_asset(target).is_some()),
+                    target.is_some_and(|target| assets.find_asset(target).is_some()),
                     "{name}: {line}"
                 );
                 imports += 1;
@@ -144,12 +141,12 @@ mod tests {
 
     #[test]
     fn page_links_are_versioned() {
-        let page = PanelAssets::new();
-        let text = std::str::from_utf8(&page.index.body).unwrap();
+        let assets = PanelAssets::new();
+        let text = std::str::from_utf8(&assets.index.body).unwrap();
         assert!(!text.contains(VERSION_PLACEHOLDER));
         for name in ["panel.css", "card.css", "values.css", "panel.js"] {
             assert!(
-                text.contains(&format!("\"panel/{}/{name}\"", page.version)),
+                text.contains(&format!("\"panel/{}/{name}\"", assets.version)),
                 "{text}"
             );
         }

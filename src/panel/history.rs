@@ -1,12 +1,14 @@
-//! What the lines of the panel remember, so that a page that is opened or loaded again does not begin empty.
+//! History of the panel's charts: the recent numbers of every source, so that a page does not begin
+//! with empty charts.
 //!
-//! Fed from the snapshot by one background task; bounded in sources, numbers and readings; lost with the process.
+//! A background task fills it from the snapshot. It is bounded in sources, numbers and readings,
+//! and not persisted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
@@ -16,32 +18,36 @@ use crate::metrics::collect_numbers;
 use super::assets::PanelAsset;
 use super::series::{MAX_COLUMNS, SourceSeries};
 
-/// The most sources that are remembered: the first ones of the configuration.
+/// Maximum number of sources: the first ones of the configuration.
 const MAX_SOURCES: usize = 500;
 
-/// Data longer than this, in bytes, is not searched for numbers.
+/// Maximum length of data that is searched for numbers, in bytes.
 const MAX_DATA_BYTES: usize = 256 * 1024;
 
-/// How long a text may be handed out again, so that many pages that open at once cost one writing.
+/// How long a serialised history is reused, so that many pages that open at once cost one
+/// serialisation.
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 
-/// The recent numbers of all sources.
+/// The history of all sources.
 #[derive(Debug, Default)]
 pub(crate) struct PanelHistory(Mutex<HistoryState>);
 
+/// The series and their serialised form.
 #[derive(Debug, Default)]
 struct HistoryState {
-    /// A reload that changes what a source's numbers mean changes its identity, and its line begins anew.
+    /// By identity: a reload that changes the meaning of a source's numbers changes its identity,
+    /// and its series restarts.
     series: HashMap<SourceIdentity, (Name, SourceSeries)>,
-    roster: Arc<SourceSet>,
+    source_set: Arc<SourceSet>,
     cached_asset: Option<(Time, Arc<PanelAsset>)>,
 }
 
 impl PanelHistory {
-    /// Remembers every reading that `cache` publishes, until `stop`.
+    /// Records every reading that `cache` publishes, until `stop` is cancelled.
     pub(crate) async fn record_changes(&self, cache: &Cache, stop: &CancellationToken) {
         let mut changes = cache.subscribe();
         loop {
+            // Marked before the snapshot is read: a change in between wakes the wait below.
             changes.mark_unchanged();
             self.record_snapshot(&cache.snapshot());
             tokio::select! {
@@ -53,80 +59,71 @@ impl PanelHistory {
 
     /// `{source: {"times": […], "values": {path: […]}}}`, at most a second old.
     pub(crate) fn history_asset(&self, now: Time) -> Arc<PanelAsset> {
-        let mut memory = self.lock_state();
-        if let Some((at, file)) = &memory.cached_asset
-            && now.since(*at) < CACHE_LIFETIME
+        let mut history = self.0.lock();
+        if let Some((made_at, asset)) = &history.cached_asset
+            && now.since(*made_at) < CACHE_LIFETIME
         {
-            return Arc::clone(file);
+            return Arc::clone(asset);
         }
-        let file = Arc::new(PanelAsset::new("application/json", memory.to_json().into()));
-        memory.cached_asset = Some((now, Arc::clone(&file)));
-        file
+        let body = history.to_json().into();
+        let asset = Arc::new(PanelAsset::new("application/json", body));
+        history.cached_asset = Some((now, Arc::clone(&asset)));
+        asset
     }
 
     fn record_snapshot(&self, snapshot: &Snapshot) {
-        self.lock_state().retain_sources(snapshot.source_set());
-        for (at, entry) in snapshot
-            .source_states()
-            .iter()
-            .enumerate()
-            .take(MAX_SOURCES)
-        {
-            if let Some(reading) = &entry.reading {
-                self.record_reading(
-                    snapshot.source_set().identity(at),
-                    &entry.source.name,
-                    reading,
-                );
+        let source_set = snapshot.source_set();
+        self.0.lock().retain_sources(source_set);
+        let states = snapshot.source_states().iter().enumerate();
+        for (position, state) in states.take(MAX_SOURCES) {
+            if let Some(reading) = &state.reading {
+                self.record_reading(source_set.identity(position), &state.source.name, reading);
             }
         }
     }
 
     fn record_reading(&self, identity: SourceIdentity, name: &Name, reading: &Reading) {
-        let known = |memory: &HistoryState| {
-            memory
-                .series
-                .get(&identity)
-                .is_some_and(|(_, track)| track.is_recorded(reading.fetched_at))
-        };
-        if known(&self.lock_state()) {
+        let is_recorded = self
+            .0
+            .lock()
+            .series
+            .get(&identity)
+            .is_some_and(|(_, series)| series.is_recorded(reading.fetched_at));
+        if is_recorded {
             return;
         }
-        // Outside the lock: a page that asks does not wait for a large body to be searched.
+        // Without the lock: a request for the history must not wait for the search of a large body.
         let numbers = collect_reading_numbers(reading);
-        let mut memory = self.lock_state();
-        let (_, track) = memory
+        let mut history = self.0.lock();
+        let (_, series) = history
             .series
             .entry(identity)
             .or_insert_with(|| (name.clone(), SourceSeries::default()));
-        track.push_reading(reading.fetched_at, &numbers);
-    }
-
-    fn lock_state(&self) -> MutexGuard<'_, HistoryState> {
-        self.0.lock()
+        series.push_reading(reading.fetched_at, &numbers);
     }
 }
 
 impl HistoryState {
-    /// Forgets what the sources of this roster do not go on.
-    fn retain_sources(&mut self, roster: &Arc<SourceSet>) {
-        if !Arc::ptr_eq(&self.roster, roster) {
-            let here: HashSet<SourceIdentity> = (0..roster.sources().len())
-                .map(|at| roster.identity(at))
+    /// Removes the series of sources that are not in `source_set`.
+    fn retain_sources(&mut self, source_set: &Arc<SourceSet>) {
+        if !Arc::ptr_eq(&self.source_set, source_set) {
+            let identities: HashSet<SourceIdentity> = (0..source_set.sources().len())
+                .map(|position| source_set.identity(position))
                 .collect();
-            self.series.retain(|identity, _| here.contains(identity));
-            self.roster = Arc::clone(roster);
+            self.series
+                .retain(|identity, _| identities.contains(identity));
+            self.source_set = Arc::clone(source_set);
         }
     }
 
     fn to_json(&self) -> String {
         let mut out = String::from("{");
-        for (at, (name, track)) in self.series.values().enumerate() {
-            out.push_str(if at > 0 { ",\"" } else { "\"" });
-            // A name's alphabet needs no escapes.
+        for (index, (name, series)) in self.series.values().enumerate() {
+            out.push_str(if index > 0 { ",\"" } else { "\"" });
+            // A source's name has no character that JSON escapes.
             out.push_str(name.as_str());
             out.push_str("\":");
-            track.write_json(&mut out);
+            series.write_json(&mut out);
         }
         out.push('}');
         out
@@ -137,11 +134,12 @@ fn collect_reading_numbers(reading: &Reading) -> Vec<(String, f64)> {
     if reading.data.as_json().len() > MAX_DATA_BYTES {
         return Vec::new();
     }
-    let found = collect_numbers(&reading.data)
+    collect_numbers(&reading.data)
         .by_path
         .into_iter()
-        .filter_map(|(path, number)| Some((path, number.as_f64()?)));
-    found.take(MAX_COLUMNS).collect()
+        .filter_map(|(path, number)| Some((path, number.as_f64()?)))
+        .take(MAX_COLUMNS)
+        .collect()
 }
 
 #[cfg(test)]
@@ -151,7 +149,7 @@ mod tests {
 
     fn source(name: &str) -> Arc<Source> {
         let second = Duration::from_secs(1);
-        let pace = Schedule {
+        let schedule = Schedule {
             interval: second,
             timeout: second,
             min_interval: second,
@@ -161,7 +159,7 @@ mod tests {
             name: Name::new(name).unwrap(),
             kind: SourceKind::Fetched {
                 providers: Vec::new(),
-                schedule: pace,
+                schedule,
             },
             freshness_policy: FreshnessPolicy {
                 ttl: second,
@@ -171,18 +169,19 @@ mod tests {
         })
     }
 
-    fn outcome(name: &str, at: i64, json: &str) -> Outcome {
+    fn outcome(name: &str, fetched_at: i64, json: &str) -> Outcome {
         let identity = SourceIdentity::from_source(&source(name));
-        let (source, at) = (Name::new(name).unwrap(), Time::from_millis(at));
+        let source = Name::new(name).unwrap();
+        let fetched_at = Time::from_millis(fetched_at);
         let reading = Reading {
-            fetched_at: at,
+            fetched_at,
             provider: source.clone(),
             data: JsonData::from_checked(json),
         };
         Outcome {
             source,
             identity,
-            started_at: at,
+            started_at: fetched_at,
             duration: Duration::ZERO,
             result: Ok(reading),
             provider_attempts: Vec::new(),

@@ -1,4 +1,4 @@
-//! The panel: the web page, its assets and the history of its charts.
+//! The panel, a web page for people: its files, and the history of its charts.
 
 mod assets;
 mod history;

@@ -1,67 +1,75 @@
-//! Connections that were accepted and that no thread has taken on yet. There are some only while a thread has its hands
-//! full.
+//! Accepted connections that their worker has not started yet. The queue is empty unless the worker
+//! is overloaded.
 //!
-//! The newest goes first. Whoever has waited long has perhaps given up, and then all that is done for it is lost; served
-//! in the order of coming, a crowd that gives up and comes again would only ever be answered too late.
+//! Last in, first out: a client that has waited long may have given up, and the work for it would
+//! be wasted. In order of arrival, a crowd of clients that time out and retry would only ever be
+//! answered too late.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::connection_permit::ConnectionPermit;
 use super::connection_state::duration_between;
-use super::worker::ConnectionPermit;
 
-/// Who has waited for less than this keeps its place when others want one.
+/// A connection that has waited for less than this is not evicted.
 const MIN_EVICTION_WAIT: Duration = Duration::from_secs(1);
 
-/// Those who wait, the newest last.
+/// Queued connections, newest last.
 #[derive(Default)]
-pub(crate) struct AcceptQueue(VecDeque<QueuedConnection>);
+pub(super) struct AcceptQueue(VecDeque<QueuedConnection>);
 
-/// An accepted connection.
-pub(crate) struct QueuedConnection {
-    /// When it was accepted, in ticks of its thread.
-    pub(crate) accepted_at: u64,
-    pub(crate) stream: TcpStream,
-    pub(crate) permit: ConnectionPermit,
+/// An accepted connection in the queue.
+pub(super) struct QueuedConnection {
+    /// When the worker received it, on the worker's coarse clock.
+    pub(super) accepted_at: u64,
+    pub(super) stream: TcpStream,
+    pub(super) permit: ConnectionPermit,
 }
 
 impl AcceptQueue {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no connection is queued.
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn push_connection(&mut self, newcomer: QueuedConnection) {
-        self.0.push_back(newcomer);
+    /// Adds the newest connection.
+    pub(super) fn push(&mut self, connection: QueuedConnection) {
+        self.0.push_back(connection);
     }
 
-    /// The newest.
-    pub(crate) fn pop_newest(&mut self) -> Option<QueuedConnection> {
+    /// Takes the newest connection.
+    pub(super) fn pop_newest(&mut self) -> Option<QueuedConnection> {
         self.0.pop_back()
     }
 
-    /// Sends those away who have waited for this long: the time for their request's head is over.
-    pub(crate) fn remove_expired(&mut self, now: u64, patience: Duration) {
-        while self
-            .0
-            .front()
-            .is_some_and(|oldest| duration_between(oldest.accepted_at, now) >= patience)
-        {
-            self.0.pop_front();
-        }
+    /// Closes the connections that have waited for `timeout`: the time for their first request's
+    /// head has passed.
+    pub(super) fn remove_expired(&mut self, now: u64, timeout: Duration) {
+        self.pop_oldest_while(usize::MAX, |waited| waited >= timeout, now);
     }
 
-    /// Sends those away who have waited longest: a hundredth of all. Whether there was one.
-    pub(crate) fn evict_oldest(&mut self, now: u64) -> bool {
+    /// Closes up to a hundredth of the connections, longest waiting first. Returns whether one was
+    /// closed.
+    pub(super) fn evict_oldest(&mut self, now: u64) -> bool {
         let share = self.0.len().div_ceil(100);
-        let before = self.0.len();
-        let long = |newcomer: &QueuedConnection| {
-            duration_between(newcomer.accepted_at, now) >= MIN_EVICTION_WAIT
-        };
-        while before - self.0.len() < share && self.0.front().is_some_and(long) {
-            self.0.pop_front();
-        }
-        self.0.len() < before
+        self.pop_oldest_while(share, |waited| waited >= MIN_EVICTION_WAIT, now) > 0
+    }
+
+    fn pop_oldest_while(
+        &mut self,
+        limit: usize,
+        is_due: impl Fn(Duration) -> bool,
+        now: u64,
+    ) -> usize {
+        let due = self
+            .0
+            .iter()
+            .take(limit)
+            .take_while(|queued| is_due(duration_between(queued.accepted_at, now)))
+            .count();
+        self.0.drain(..due);
+        due
     }
 }
 
@@ -74,60 +82,47 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::metrics::ThreadCounters;
+    use crate::metrics::{RequestMetrics, ThreadCounters};
 
-    /// A lobby into which somebody came every 100 ms, the counters, and the places under the cap.
+    /// A queue of connections accepted every 100 ms, their counters, and the permits of the
+    /// connection limit.
     fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<Semaphore>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (stats, room) = (
-            Arc::<ThreadCounters>::default(),
-            Arc::new(Semaphore::new(count as usize)),
-        );
-        let mut lobby = AcceptQueue::default();
-        for at in 0..count {
-            stats.open_connections.fetch_add(1, Relaxed);
-            let place = ConnectionPermit::new(
-                Arc::clone(&stats),
-                Arc::clone(&room).try_acquire_owned().unwrap(),
-            );
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            lobby.push_connection(QueuedConnection {
-                accepted_at: at * 100,
-                stream,
-                permit: place,
+        let counters = RequestMetrics::new(&[]).register_thread();
+        let permits = Arc::new(Semaphore::new(count as usize));
+        let mut queue = AcceptQueue::default();
+        for index in 0..count {
+            let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+            queue.push(QueuedConnection {
+                accepted_at: index * 100,
+                stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+                permit: ConnectionPermit::new(Arc::clone(&counters), permit),
             });
         }
-        (lobby, stats, room)
+        (queue, counters, permits)
     }
 
     #[test]
     fn queue_pops_newest_and_expires() {
-        let (mut lobby, stats, room) = filled_queue(20);
-        assert_eq!(
-            lobby.pop_newest().map(|newcomer| newcomer.accepted_at),
-            Some(1900)
-        );
-        lobby.remove_expired(10_450, Duration::from_secs(10));
-        assert_eq!(
-            (
-                stats.open_connections.load(Relaxed),
-                room.available_permits()
-            ),
-            (14, 6)
-        );
-        let rest: Vec<u64> = std::iter::from_fn(|| lobby.pop_newest())
-            .map(|newcomer| newcomer.accepted_at)
+        let (mut queue, counters, permits) = filled_queue(20);
+        let newest = queue.pop_newest().map(|queued| queued.accepted_at);
+        assert_eq!(newest, Some(1900));
+        queue.remove_expired(10_450, Duration::from_secs(10));
+        assert_eq!(counters.open_connections.load(Relaxed), 14);
+        assert_eq!(permits.available_permits(), 6);
+        let rest: Vec<u64> = std::iter::from_fn(|| queue.pop_newest())
+            .map(|queued| queued.accepted_at)
             .collect();
         assert_eq!((rest[0], rest.last(), rest.len()), (1800, Some(&500), 14));
-        assert!(lobby.is_empty() && stats.open_connections.load(Relaxed) == 0);
+        assert!(queue.is_empty() && counters.open_connections.load(Relaxed) == 0);
     }
 
     #[test]
     fn only_long_waiting_is_evicted() {
-        let (mut lobby, stats, _) = filled_queue(101);
-        assert!(lobby.evict_oldest(20_000));
-        assert_eq!(stats.open_connections.load(Relaxed), 99);
-        assert!(!lobby.evict_oldest(1_100));
-        assert_eq!(stats.open_connections.load(Relaxed), 99);
+        let (mut queue, counters, _) = filled_queue(101);
+        assert!(queue.evict_oldest(20_000));
+        assert_eq!(counters.open_connections.load(Relaxed), 99);
+        assert!(!queue.evict_oldest(1_100));
+        assert_eq!(counters.open_connections.load(Relaxed), 99);
     }
 }

@@ -1,4 +1,7 @@
-//! One connection: what it is doing and since when, so that deadlines cost a few plain stores per request and no timer.
+//! The state of one connection and its deadlines.
+//!
+//! The connection's task records what happens with a few plain stores per request; the worker's
+//! periodic sweep compares them with the deadlines. No connection has a timer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -6,68 +9,77 @@ use std::time::Duration;
 
 use super::framing::FramingProblem;
 
-/// How long a client may take nothing of what is written to it, unless idling is allowed for less.
+/// Maximum time without progress while the client's receive window is full. A shorter idle timeout
+/// takes precedence.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes that a client must take per second, on average, once its writing stalls.
+/// Minimum average rate, in bytes per second, at which a client must read after its first stall.
 const MIN_WRITE_RATE: u64 = 1024;
 
-/// How long we listen on after our last byte, so that the client reads it before a reset can overtake it.
+/// How long the socket is read after the last response. A reset must not overtake that response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The coarse time of one serving thread, in milliseconds since it began; moved on by its sweep.
+/// Coarse clock of one worker: milliseconds since the worker started. The worker advances it;
+/// connections only read it.
 #[derive(Debug, Default)]
-pub(crate) struct CoarseClock(AtomicU64);
+pub(super) struct CoarseClock(AtomicU64);
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum ConnectionPhase {
-    /// Nothing has come since it was accepted.
+pub(super) enum ConnectionPhase {
+    /// Accepted; no byte has been received.
     AwaitingFirst,
-    /// Its first request has begun to come.
+    /// Receiving the head of the first request.
     FirstHead,
-    /// A later request has begun to come.
+    /// Receiving the head of a later request.
     LaterHead,
-    /// Its request is being answered.
+    /// Answering a request.
     Responding,
-    /// Between two requests.
+    /// Waiting for the next request.
     Idle,
-    /// Our last byte is out.
+    /// The last response has been written.
     Closing,
 }
 
-/// How long a connection may be in each phase.
+/// Time limits of a connection's phases.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ConnectionTimeouts {
-    /// For the head of a request; for the first one from accepting on.
-    pub(crate) head: Duration,
+pub(super) struct ConnectionTimeouts {
+    /// For a request's head: from its first byte, or from accept for the first request.
+    pub(super) head: Duration,
     /// Between two requests.
-    pub(crate) idle: Duration,
+    pub(super) idle: Duration,
 }
 
-/// The state of one connection. Written by its own task, read by the sweep of the same thread.
+/// The state of one connection. Written by the connection's task, read by the sweep of the same
+/// thread.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     coarse_clock: Arc<CoarseClock>,
+    /// A [`ConnectionPhase`].
     phase: AtomicU8,
     phase_since: AtomicU64,
     is_write_stalled: AtomicBool,
     stalled_since: AtomicU64,
-    /// Bytes taken since then, and when the last of them were.
+    /// Bytes written since the stall began.
     written_bytes: AtomicU64,
+    /// When the latest of them were written.
     last_write_at: AtomicU64,
+    /// Number of the head in the upper bits, [`FramingProblem`] in the lowest byte; 0 for no
+    /// problem.
     framing_problem: AtomicU64,
-    /// Whether the kernel shall hold little of what is written.
+    /// Whether the socket's send buffer is to be made small before the next write.
     wants_small_buffer: AtomicBool,
 }
 
 impl CoarseClock {
-    pub(crate) fn now(&self) -> u64 {
+    /// Milliseconds since the worker started, as of the latest [`CoarseClock::set`].
+    pub(super) fn now(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
-    pub(crate) fn set(&self, since_start: Duration) {
+    /// Sets the time since the worker started.
+    pub(super) fn set(&self, since_start: Duration) {
         self.0.store(since_start.as_millis() as u64, Relaxed);
     }
 }
@@ -82,18 +94,18 @@ impl ConnectionPhase {
             Self::Idle,
         ]
         .into_iter()
-        .find(|p| *p as u8 == byte)
+        .find(|phase| *phase as u8 == byte)
         .unwrap_or(Self::Closing)
     }
 }
 
 impl ConnectionState {
-    /// One that was accepted at `since`.
-    pub(crate) fn new(ticks: Arc<CoarseClock>, since: u64) -> Self {
+    /// The state of a connection accepted at `accepted_at` on the coarse clock.
+    pub(super) fn new(coarse_clock: Arc<CoarseClock>, accepted_at: u64) -> Self {
         Self {
-            coarse_clock: ticks,
+            coarse_clock,
             phase: AtomicU8::new(ConnectionPhase::AwaitingFirst as u8),
-            phase_since: AtomicU64::new(since),
+            phase_since: AtomicU64::new(accepted_at),
             is_write_stalled: AtomicBool::new(false),
             stalled_since: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
@@ -103,37 +115,35 @@ impl ConnectionState {
         }
     }
 
-    /// A request's head is complete and is being answered.
-    pub(crate) fn begin_response(&self) {
+    /// Records that a request's head is complete and its response has begun.
+    pub(super) fn begin_response(&self) {
+        // `phase_since` is not stored: no deadline applies in this phase.
         self.phase.store(ConnectionPhase::Responding as u8, Relaxed);
     }
 
-    /// What is wrong with the framing of the head of this number (from 0).
-    pub(crate) fn framing_problem(&self, head: u32) -> Option<FramingProblem> {
-        let noted = self.framing_problem.load(Relaxed);
-        if noted == 0 || noted >> 8 != u64::from(head) {
+    /// The framing problem of head number `head` (from 0), if it has one.
+    pub(super) fn framing_problem(&self, head: u32) -> Option<FramingProblem> {
+        let packed = self.framing_problem.load(Relaxed);
+        if packed == 0 || packed >> 8 != u64::from(head) {
             return None;
         }
-        match noted as u8 {
+        match packed as u8 {
             1 => Some(FramingProblem::BareLf),
             2 => Some(FramingProblem::AmbiguousLength),
             _ => Some(FramingProblem::TargetFragment),
         }
     }
 
-    /// Whether no request is being answered.
-    pub(crate) fn is_awaiting_request(&self) -> bool {
-        matches!(
+    /// Whether the connection has no complete request: idle, or receiving a head.
+    pub(super) fn is_awaiting_request(&self) -> bool {
+        !matches!(
             self.phase(),
-            ConnectionPhase::AwaitingFirst
-                | ConnectionPhase::FirstHead
-                | ConnectionPhase::Idle
-                | ConnectionPhase::LaterHead
+            ConnectionPhase::Responding | ConnectionPhase::Closing
         )
     }
 
-    /// How long it has been between two requests, or before the first, at `now`; none if it is not.
-    pub(crate) fn idle_for(&self, now: u64) -> Option<Duration> {
+    /// How long the connection has been idle at `now`; `None` while it receives a head or answers.
+    pub(super) fn idle_for(&self, now: u64) -> Option<Duration> {
         matches!(
             self.phase(),
             ConnectionPhase::AwaitingFirst | ConnectionPhase::Idle
@@ -141,22 +151,25 @@ impl ConnectionState {
         .then(|| duration_between(self.phase_since.load(Relaxed), now))
     }
 
-    /// Whether it has been doing what it does for too long at `now`.
-    pub(crate) fn is_overdue(&self, now: u64, patience: ConnectionTimeouts) -> bool {
+    /// Whether a deadline of the connection has passed at `now`.
+    pub(super) fn is_overdue(&self, now: u64, timeouts: ConnectionTimeouts) -> bool {
         if self.is_write_stalled.load(Relaxed) {
-            let stall = WRITE_STALL_TIMEOUT.min(patience.idle);
-            let earned =
+            let stall_timeout = WRITE_STALL_TIMEOUT.min(timeouts.idle);
+            // Every byte that the client reads extends the deadline, so a slow but steady client is
+            // kept.
+            let extension =
                 Duration::from_millis(self.written_bytes.load(Relaxed) * 1000 / MIN_WRITE_RATE);
-            let crawls = duration_between(self.stalled_since.load(Relaxed), now) >= stall + earned;
-            if crawls || duration_between(self.last_write_at.load(Relaxed), now) >= stall {
+            let stalled = duration_between(self.stalled_since.load(Relaxed), now);
+            let since_write = duration_between(self.last_write_at.load(Relaxed), now);
+            if stalled >= stall_timeout + extension || since_write >= stall_timeout {
                 return true;
             }
         }
         let limit = match self.phase() {
             ConnectionPhase::AwaitingFirst
             | ConnectionPhase::FirstHead
-            | ConnectionPhase::LaterHead => patience.head,
-            ConnectionPhase::Idle => patience.idle,
+            | ConnectionPhase::LaterHead => timeouts.head,
+            ConnectionPhase::Idle => timeouts.idle,
             ConnectionPhase::Closing => LINGER_TIMEOUT,
             ConnectionPhase::Responding => return false,
         };
@@ -167,19 +180,20 @@ impl ConnectionState {
         ConnectionPhase::from_byte(self.phase.load(Relaxed))
     }
 
-    /// Begins a phase.
-    pub(crate) fn enter_phase(&self, phase: ConnectionPhase) {
+    /// Enters a phase and restarts its time.
+    pub(super) fn enter_phase(&self, phase: ConnectionPhase) {
         self.phase.store(phase as u8, Relaxed);
         self.phase_since.store(self.coarse_clock.now(), Relaxed);
     }
 
-    /// Bytes of a request have come.
-    pub(crate) fn record_received(&self) {
+    /// Records that bytes of a request were received.
+    pub(super) fn record_received(&self) {
         match self.phase() {
             ConnectionPhase::Idle => self.enter_phase(ConnectionPhase::LaterHead),
-            // Its time still runs from accepting on.
+            // `phase_since` is kept: the time of the first head runs from accept, or a client could
+            // double it.
             ConnectionPhase::AwaitingFirst => {
-                self.phase.store(ConnectionPhase::FirstHead as u8, Relaxed)
+                self.phase.store(ConnectionPhase::FirstHead as u8, Relaxed);
             }
             ConnectionPhase::FirstHead
             | ConnectionPhase::LaterHead
@@ -188,17 +202,18 @@ impl ConnectionState {
         }
     }
 
-    /// Bytes of a request have come already, before whoever reads now.
-    pub(crate) fn begin_head(&self) {
+    /// Records that the first bytes of a head were received before the current reader took over.
+    pub(super) fn begin_head(&self) {
         if self.phase() != ConnectionPhase::FirstHead {
             self.enter_phase(ConnectionPhase::LaterHead);
         }
     }
 
-    /// The next request is wanted and there are no bytes, or no more of it if it has `begun`.
-    pub(crate) fn await_request(&self, begun: bool) {
+    /// Records that the response is complete and the next request has not arrived, or only the first
+    /// bytes of it if `has_partial_head`.
+    pub(super) fn await_request(&self, has_partial_head: bool) {
         if self.phase() == ConnectionPhase::Responding {
-            self.enter_phase(if begun {
+            self.enter_phase(if has_partial_head {
                 ConnectionPhase::LaterHead
             } else {
                 ConnectionPhase::Idle
@@ -206,32 +221,34 @@ impl ConnectionState {
         }
     }
 
-    /// The head of this number has a fault; only the first one counts, since the connection ends with it.
-    pub(crate) fn record_problem(&self, head: u32, fault: FramingProblem) {
+    /// Records a framing problem of head number `head`. Only the first problem is kept: the
+    /// connection ends with it.
+    pub(super) fn record_problem(&self, head: u32, problem: FramingProblem) {
         if self.framing_problem.load(Relaxed) == 0 {
             self.framing_problem
-                .store(u64::from(head) << 8 | fault as u64, Relaxed);
+                .store(u64::from(head) << 8 | problem as u64, Relaxed);
         }
     }
 
-    /// From now on the kernel shall hold little of what is written: what a slow client has not taken would be old when
-    /// it does.
+    /// Requests a small send buffer. The bytes that a slow client of the event stream has not read
+    /// would be out of date when it reads them.
     pub(crate) fn request_small_buffer(&self) {
         self.wants_small_buffer.store(true, Relaxed);
     }
 
-    /// Whether that is wished for and not done yet; told once.
-    pub(crate) fn take_small_buffer_request(&self) -> bool {
+    /// Whether a small send buffer was requested since the last call.
+    pub(super) fn take_small_buffer_request(&self) -> bool {
+        // The load avoids an atomic swap on every write.
         self.wants_small_buffer.load(Relaxed) && self.wants_small_buffer.swap(false, Relaxed)
     }
 
-    /// Whether the client takes nothing at the moment.
+    /// Whether the client's receive window is full.
     pub(crate) fn is_write_stalled(&self) -> bool {
         self.is_write_stalled.load(Relaxed)
     }
 
-    /// The client's window is full.
-    pub(crate) fn record_stall(&self) {
+    /// Records that the kernel accepts no more bytes.
+    pub(super) fn record_stall(&self) {
         if !self.is_write_stalled.load(Relaxed) {
             self.stalled_since.store(self.coarse_clock.now(), Relaxed);
             self.written_bytes.store(0, Relaxed);
@@ -240,8 +257,8 @@ impl ConnectionState {
         }
     }
 
-    /// The kernel took bytes.
-    pub(crate) fn record_written(&self, bytes: usize) {
+    /// Records that the kernel accepted bytes.
+    pub(super) fn record_written(&self, bytes: usize) {
         if self.is_write_stalled.load(Relaxed) {
             self.written_bytes
                 .store(self.written_bytes.load(Relaxed) + bytes as u64, Relaxed);
@@ -249,16 +266,16 @@ impl ConnectionState {
         }
     }
 
-    /// Everything that was to be written is with the kernel.
-    pub(crate) fn record_flush(&self) {
+    /// Records that the kernel has accepted every byte of the response.
+    pub(super) fn record_flush(&self) {
         if self.is_write_stalled.load(Relaxed) {
             self.is_write_stalled.store(false, Relaxed);
         }
     }
 }
 
-/// Between two readings of [`Ticks`].
-pub(crate) fn duration_between(since: u64, now: u64) -> Duration {
+/// The time between two readings of a [`CoarseClock`].
+pub(super) fn duration_between(since: u64, now: u64) -> Duration {
     Duration::from_millis(now.saturating_sub(since))
 }
 
@@ -275,84 +292,84 @@ mod tests {
         ConnectionState::new(Arc::default(), 0)
     }
 
-    fn is_overdue_after(conn: &ConnectionState, seconds: u64) -> bool {
-        conn.is_overdue(conn.coarse_clock.now() + seconds * 1000, TIMEOUTS)
+    fn is_overdue_after(connection: &ConnectionState, seconds: u64) -> bool {
+        connection.is_overdue(connection.coarse_clock.now() + seconds * 1000, TIMEOUTS)
     }
 
     #[test]
     fn first_head_is_timed_from_accept() {
-        let conn = new_state();
-        conn.coarse_clock.set(Duration::from_secs(9));
-        conn.record_received();
-        assert!(!is_overdue_after(&conn, 0));
-        assert!(is_overdue_after(&conn, 1));
+        let connection = new_state();
+        connection.coarse_clock.set(Duration::from_secs(9));
+        connection.record_received();
+        assert!(!is_overdue_after(&connection, 0));
+        assert!(is_overdue_after(&connection, 1));
     }
 
     #[test]
     fn idle_ends_with_first_byte() {
-        let conn = new_state();
-        assert_eq!(conn.idle_for(2000), Some(Duration::from_secs(2)));
-        conn.record_received();
-        assert_eq!(conn.idle_for(2000), None);
-        conn.begin_response();
-        assert_eq!(conn.idle_for(2000), None);
-        conn.await_request(false);
-        assert_eq!(conn.idle_for(2000), Some(Duration::from_secs(2)));
-        conn.record_received();
-        assert_eq!(conn.idle_for(2000), None);
+        let connection = new_state();
+        assert_eq!(connection.idle_for(2000), Some(Duration::from_secs(2)));
+        connection.record_received();
+        assert_eq!(connection.idle_for(2000), None);
+        connection.begin_response();
+        assert_eq!(connection.idle_for(2000), None);
+        connection.await_request(false);
+        assert_eq!(connection.idle_for(2000), Some(Duration::from_secs(2)));
+        connection.record_received();
+        assert_eq!(connection.idle_for(2000), None);
     }
 
     #[test]
     fn idle_begins_after_response() {
-        let conn = new_state();
-        conn.begin_response();
-        assert!(!is_overdue_after(&conn, 3600));
-        conn.coarse_clock.set(Duration::from_secs(60));
-        conn.await_request(false);
-        assert!(!is_overdue_after(&conn, 74));
-        assert!(is_overdue_after(&conn, 75));
-        conn.record_received();
-        assert!(is_overdue_after(&conn, 10));
+        let connection = new_state();
+        connection.begin_response();
+        assert!(!is_overdue_after(&connection, 3600));
+        connection.coarse_clock.set(Duration::from_secs(60));
+        connection.await_request(false);
+        assert!(!is_overdue_after(&connection, 74));
+        assert!(is_overdue_after(&connection, 75));
+        connection.record_received();
+        assert!(is_overdue_after(&connection, 10));
     }
 
     #[test]
     fn progress_extends_write_deadline() {
-        let conn = new_state();
-        conn.begin_response();
-        conn.record_stall();
-        assert!(!is_overdue_after(&conn, 9));
-        assert!(is_overdue_after(&conn, 10));
-        conn.coarse_clock.set(Duration::from_secs(9));
-        conn.record_written(10 * 1024);
-        assert!(!is_overdue_after(&conn, 9));
-        assert!(is_overdue_after(&conn, 10));
-        conn.record_flush();
-        assert!(!is_overdue_after(&conn, 3600));
+        let connection = new_state();
+        connection.begin_response();
+        connection.record_stall();
+        assert!(!is_overdue_after(&connection, 9));
+        assert!(is_overdue_after(&connection, 10));
+        connection.coarse_clock.set(Duration::from_secs(9));
+        connection.record_written(10 * 1024);
+        assert!(!is_overdue_after(&connection, 9));
+        assert!(is_overdue_after(&connection, 10));
+        connection.record_flush();
+        assert!(!is_overdue_after(&connection, 3600));
     }
 
     #[test]
     fn slow_reader_is_dropped() {
-        let conn = new_state();
-        conn.begin_response();
-        conn.record_stall();
+        let connection = new_state();
+        connection.begin_response();
+        connection.record_stall();
         for second in 1..=10 {
-            assert!(!is_overdue_after(&conn, 0), "after {second} s");
-            conn.coarse_clock.set(Duration::from_secs(second));
-            conn.record_written(1);
+            assert!(!is_overdue_after(&connection, 0), "after {second} s");
+            connection.coarse_clock.set(Duration::from_secs(second));
+            connection.record_written(1);
         }
-        assert!(is_overdue_after(&conn, 1));
+        assert!(is_overdue_after(&connection, 1));
     }
 
     #[test]
     fn framing_problem_keeps_its_head() {
-        let conn = new_state();
-        conn.record_problem(3, FramingProblem::AmbiguousLength);
-        conn.record_problem(4, FramingProblem::BareLf);
+        let connection = new_state();
+        connection.record_problem(3, FramingProblem::AmbiguousLength);
+        connection.record_problem(4, FramingProblem::BareLf);
         assert_eq!(
-            conn.framing_problem(3),
+            connection.framing_problem(3),
             Some(FramingProblem::AmbiguousLength)
         );
-        assert_eq!(conn.framing_problem(0), None);
-        assert_eq!(conn.framing_problem(4), None);
+        assert_eq!(connection.framing_problem(0), None);
+        assert_eq!(connection.framing_problem(4), None);
     }
 }

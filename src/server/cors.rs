@@ -1,4 +1,5 @@
-//! Which pages of other origins may read the answers (the Fetch standard's CORS protocol).
+//! Cross-origin resource sharing: which origins' pages may read the responses (CORS protocol of the
+//! Fetch standard).
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -8,66 +9,67 @@ use http::{HeaderMap, HeaderValue};
 
 use super::problem::ALLOWED_METHODS;
 
-/// Who may read.
+/// The origins whose pages may read the responses.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CorsPolicy {
-    /// Only pages of this origin.
+    /// Only the server's own origin.
     SameOrigin,
-    /// Everyone.
+    /// Every origin.
     AnyOrigin,
-    /// Pages of these origins.
+    /// The server's own origin and these.
     ListedOrigins(Vec<HeaderValue>),
 }
 
 impl CorsPolicy {
-    /// `origins` as they are configured: exact ones, or `*`.
-    pub(crate) fn new(origins: &[String]) -> Self {
+    /// The policy for the configured `origins`: exact origins, or `*`.
+    pub(super) fn new(origins: &[String]) -> Self {
         if origins.iter().any(|origin| origin == "*") {
             return Self::AnyOrigin;
         }
-        let exact: Vec<_> = origins
+        let listed: Vec<_> = origins
             .iter()
             .filter_map(|origin| HeaderValue::from_str(origin).ok())
             .collect();
-        if exact.is_empty() {
+        if listed.is_empty() {
             Self::SameOrigin
         } else {
-            Self::ListedOrigins(exact)
+            Self::ListedOrigins(listed)
         }
     }
 
     /// The value of `Access-Control-Allow-Origin` for a request with these headers.
-    pub(crate) fn allowed_origin(&self, request: &HeaderMap) -> Option<HeaderValue> {
+    pub(super) fn allowed_origin(&self, request: &HeaderMap) -> Option<HeaderValue> {
         match self {
             Self::SameOrigin => None,
             Self::AnyOrigin => Some(HeaderValue::from_static("*")),
             Self::ListedOrigins(origins) => {
-                let mut sent = request.get_all(ORIGIN).iter();
-                let origin = sent.next().filter(|_| sent.next().is_none())?;
-                origins.iter().find(|known| *known == origin).cloned()
+                let mut fields = request.get_all(ORIGIN).iter();
+                let origin = fields.next().filter(|_| fields.next().is_none())?;
+                origins.iter().find(|listed| *listed == origin).cloned()
             }
         }
     }
 
-    /// Adds what every answer says.
-    pub(crate) fn add_response_headers(
+    /// Adds the headers of every response. `allowed_origin` comes from
+    /// [`CorsPolicy::allowed_origin`].
+    pub(super) fn add_response_headers(
         &self,
-        allowed: Option<HeaderValue>,
+        allowed_origin: Option<HeaderValue>,
         response: &mut HeaderMap,
     ) {
-        if let Some(origin) = allowed {
+        if let Some(origin) = allowed_origin {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             let exposed =
                 HeaderValue::from_static("ETag, Cache-Status, Server-Timing, X-Request-Id");
             response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
-        // Shared caches must keep the answers for different origins apart, also those for none.
+        // Shared caches must store a response per origin, also for requests without one.
         if matches!(self, Self::ListedOrigins(_)) {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
     }
 
-    /// Adds what only the answer to `OPTIONS` says.
+    /// Adds the headers of a response to `OPTIONS`.
     pub(crate) fn add_preflight_headers(&self, response: &mut HeaderMap) {
         if *self == Self::SameOrigin {
             return;

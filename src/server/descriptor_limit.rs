@@ -1,51 +1,55 @@
-//! How many connections the process's limit on descriptors leaves room for.
+//! The number of connections that the process's descriptor limit allows.
 //!
-//! Clients must not take the last descriptor: providers are asked, names looked up and state saved with what is left.
+//! Some descriptors are reserved: with none left, the program could neither call a provider nor
+//! look up a name nor save its state.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is kept for everything else: a quarter of the limit, within these bounds.
+/// Bounds of the reserve for everything except client connections. Between them it is a quarter of
+/// the limit.
 const MIN_RESERVED: u64 = 24;
 const MAX_RESERVED: u64 = 512;
 
-/// Taken for open at the start where the system does not tell.
+/// Assumed number of open descriptors at the start where `/proc` is not available.
 const ASSUMED_OPEN: u64 = 32;
 
-/// Raises the process's soft limit as far as it may, and gives the connections of `wanted` that fit.
-pub(crate) fn connection_limit(wanted: usize) -> usize {
+/// Raises the process's soft limit to its hard limit. Returns `max_connections`, or fewer if the
+/// limit allows fewer.
+pub(super) fn connection_limit(max_connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // A system that refuses leaves the limit that there is.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: maximum,
-                maximum,
-            },
-        );
+        let raised = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        // If the system refuses, the old limit still holds and is read below.
+        let _ = setrlimit(Resource::Nofile, raised);
     }
-    let Some(limit) = getrlimit(Resource::Nofile).current else {
-        return wanted;
+    let Some(descriptors) = getrlimit(Resource::Nofile).current else {
+        return max_connections;
     };
     let open = fs::read_dir("/proc/self/fd").map_or(ASSUMED_OPEN, |open| open.count() as u64);
-    let room = limit_connections(wanted, limit, open);
-    if room < wanted {
+    let connections = limit_connections(max_connections, descriptors, open);
+    if connections < max_connections {
         tracing::warn!(
-            room,
-            wanted,
-            limit,
-            "the limit on descriptors leaves room for fewer connections"
+            connections,
+            max_connections,
+            descriptors,
+            "connection limit lowered to fit the descriptor limit"
         );
     }
-    room
+    connections
 }
 
-fn limit_connections(wanted: usize, limit: u64, open: u64) -> usize {
-    let kept = (limit / 4).clamp(MIN_RESERVED, MAX_RESERVED);
-    let left = limit.saturating_sub(open).saturating_sub(kept).max(1);
-    wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
+fn limit_connections(max_connections: usize, descriptors: u64, open: u64) -> usize {
+    let reserved = (descriptors / 4).clamp(MIN_RESERVED, MAX_RESERVED);
+    let available = descriptors
+        .saturating_sub(open)
+        .saturating_sub(reserved)
+        .max(1);
+    max_connections.min(usize::try_from(available).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! Which content coding a client takes (RFC 9110 §12.5.3).
+//! Negotiation of the content coding by `Accept-Encoding` (RFC 9110 §12.5.3).
 
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
 use crate::render::ContentCoding;
 
-/// What a client takes, best first.
+/// The content codings that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EncodingChoice {
-    /// The coding that it likes best; none if it is content with the plain body.
-    pub(crate) coding: Option<ContentCoding>,
-    /// Whether it takes the plain body at all.
-    pub(crate) allows_identity: bool,
+pub(super) struct EncodingChoice {
+    /// The preferred coding; `None` if the client prefers the body without a coding.
+    pub(super) coding: Option<ContentCoding>,
+    /// Whether the client accepts a body without a coding.
+    pub(super) allows_identity: bool,
 }
 
-/// A coding's name on the wire.
-pub(crate) const fn coding_name(coding: ContentCoding) -> HeaderValue {
+/// The value of `Content-Encoding`.
+pub(super) const fn coding_name(coding: ContentCoding) -> HeaderValue {
     HeaderValue::from_static(match coding {
         ContentCoding::Brotli => "br",
         ContentCoding::Zstd => "zstd",
@@ -39,23 +39,25 @@ impl EncodingChoice {
         allows_identity: true,
     };
 
-    /// Reads all `Accept-Encoding` fields; elements that are no weighted coding are passed over.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+    /// Parses every `Accept-Encoding` field. Elements that are not a coding with a valid weight are
+    /// ignored.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let mut fields = headers.get_all(ACCEPT_ENCODING).iter().peekable();
         if fields.peek().is_none() {
             return Self::IDENTITY;
         }
-        let mut wishes = EncodingWeights::default();
+        let mut weights = EncodingWeights::default();
         fields
             .filter_map(|field| field.to_str().ok())
-            .for_each(|field| wishes.parse_field(field));
-        wishes.choose_encoding()
+            .for_each(|field| weights.parse_field(field));
+        weights.choose_encoding()
     }
 }
 
-/// Weights in thousandths, where they were told.
+/// The weights in the fields, in thousandths; `None` where a coding is not named.
 #[derive(Default)]
 struct EncodingWeights {
+    /// In the order of [`ContentCoding::ALL`].
     codings: [Option<u16>; 3],
     identity: Option<u16>,
     wildcard: Option<u16>,
@@ -73,34 +75,32 @@ impl EncodingWeights {
                 self.wildcard = Some(weight);
             } else if name.eq_ignore_ascii_case("identity") {
                 self.identity = Some(weight);
-            } else if let Some(at) = ContentCoding::ALL
+            } else if let Some(index) = ContentCoding::ALL
                 .into_iter()
                 .position(|coding| is_coding_name(coding, name))
             {
-                self.codings[at] = Some(weight);
+                self.codings[index] = Some(weight);
             }
         }
     }
 
     fn choose_encoding(&self) -> EncodingChoice {
-        let weight = |at: usize| self.codings[at].or(self.wildcard).unwrap_or(0);
-        // The first of the heaviest; a plain body is taken unless it is refused, but only liked if that is said.
-        let best = (0..3)
-            .rev()
-            .max_by_key(|at| weight(*at))
-            .filter(|at| weight(*at) > 0);
-        let plain = self.identity.or(self.wildcard) != Some(0);
+        let weight = |index: &usize| self.codings[*index].or(self.wildcard).unwrap_or(0);
+        // `max_by_key` returns the last maximum; reversed, equal weights prefer the server's order.
+        let best = (0..3).rev().max_by_key(weight).filter(|i| weight(i) > 0);
+        // `identity` is acceptable unless excluded, but preferred only with an explicit weight.
+        let allows_identity = self.identity.or(self.wildcard) != Some(0);
         let coding = best
-            .filter(|at| !plain || weight(*at) >= self.identity.unwrap_or(0))
-            .map(|at| ContentCoding::ALL[at]);
+            .filter(|index| !allows_identity || weight(index) >= self.identity.unwrap_or(0))
+            .map(|index| ContentCoding::ALL[index]);
         EncodingChoice {
             coding,
-            allows_identity: plain,
+            allows_identity,
         }
     }
 }
 
-/// `q=` and a number from 0 to 1 with at most three decimals.
+/// Parses `q=` and a number from 0 to 1 with at most three decimals, as thousandths.
 fn parse_weight(parameter: &str) -> Option<u16> {
     let text = parameter.trim_matches([' ', '\t']);
     let text = text
@@ -110,10 +110,10 @@ fn parse_weight(parameter: &str) -> Option<u16> {
     if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let part: u16 = format!("{fraction:0<3}").parse().ok()?;
+    let thousandths: u16 = format!("{fraction:0<3}").parse().ok()?;
     match whole {
-        "0" => Some(part),
-        "1" if part == 0 => Some(1000),
+        "0" => Some(thousandths),
+        "1" if thousandths == 0 => Some(1000),
         _ => None,
     }
 }
@@ -127,11 +127,8 @@ mod tests {
         for field in fields {
             headers.append(ACCEPT_ENCODING, HeaderValue::from_static(field));
         }
-        let EncodingChoice {
-            coding,
-            allows_identity: plain,
-        } = EncodingChoice::from_headers(&headers);
-        (coding, plain)
+        let choice = EncodingChoice::from_headers(&headers);
+        (choice.coding, choice.allows_identity)
     }
 
     #[test]

@@ -1,107 +1,113 @@
-//! What the HTTP library does not tell of a request's head, read off the raw bytes as they pass.
+//! Detects ambiguous framing (request smuggling) in the raw bytes of request heads.
 //!
-//! The library takes a bare LF for a line end, keeps one of two equal `Content-Length`s, and drops `Content-Length`
-//! beside `Transfer-Encoding`. A proxy in front may see two requests where we see one, so each of these is refused. It
-//! also cuts off a target's fragment, which no request may have. All bytes of a connection are heads: after a request
-//! with a body the connection is closed.
+//! hyper accepts a bare LF as a line end, keeps one of two equal `Content-Length` fields, and drops
+//! `Content-Length` beside `Transfer-Encoding`. A proxy in front of the server may see two requests
+//! in such bytes where hyper sees one, so each of them is rejected (RFC 9112 §11.2). hyper also
+//! removes a target's fragment, which no request may have. All bytes of a connection are heads: the
+//! connection closes after a request with a body.
 
 use memchr::memchr;
 
-/// What is wrong with a head's framing.
+/// A problem in the framing of a request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum FramingProblem {
+pub(super) enum FramingProblem {
     /// A line ends in LF without CR.
     BareLf = 1,
-    /// Several `Content-Length`, several `Transfer-Encoding`, or both.
+    /// More than one `Content-Length` or `Transfer-Encoding`, or both of them.
     AmbiguousLength = 2,
     /// The target has a fragment.
     TargetFragment = 3,
 }
 
-/// Longest beginning of a line that is looked at.
+/// Number of bytes kept of a line that spans several reads. Longer than the longest field name that
+/// matters.
 const MAX_PREFIX: usize = 32;
 
-/// Follows the lines of the heads of one connection, across any division into chunks.
+/// Scans the heads of one connection line by line, independent of how the bytes are split into
+/// reads.
 #[derive(Debug, Default)]
-pub(crate) struct FramingScanner {
-    /// Heads that have ended.
+pub(super) struct FramingScanner {
+    /// Number of complete heads.
     finished_heads: u32,
-    /// Lines of the head that has not ended.
+    /// Number of complete lines of the current head.
     lines_seen: u32,
     content_lengths: u8,
     transfer_encodings: u8,
     target: TargetScan,
-    /// A line whose end has not come.
+    /// The current line, if its end has not been read.
     partial_line: PartialLine,
 }
 
-/// What has been seen of the target in a head's first line.
+/// State of the request target in a head's first line.
 #[derive(Debug, Default)]
 struct TargetScan {
+    /// Whether the space before the target has been read.
     has_begun: bool,
     has_fragment: bool,
 }
 
+/// A line whose end has not been read.
 #[derive(Debug, Default)]
 struct PartialLine {
     prefix: [u8; MAX_PREFIX],
+    /// Length of the whole line so far, in bytes.
     length: usize,
     last_byte: u8,
 }
 
 impl FramingScanner {
-    /// Takes in the next bytes; gives the first fault in them and the number of the head (from 0) that has it.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Option<(u32, FramingProblem)> {
-        let mut fault = None;
+    /// Scans the next bytes. Returns the first problem in them and the number of its head (from 0).
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> Option<(u32, FramingProblem)> {
+        let mut first_problem = None;
         let mut rest = bytes;
         while let Some(end) = memchr(b'\n', rest) {
             let head = self.finished_heads;
             self.scan_target(&rest[..end]);
-            let found = if self.partial_line.length == 0 {
+            let problem = if self.partial_line.length == 0 {
                 self.check_line(&rest[..end], end, rest[..end].last().copied())
             } else {
                 self.partial_line.append_bytes(&rest[..end]);
                 let PartialLine {
                     prefix,
                     length,
-                    last_byte: last,
+                    last_byte,
                 } = std::mem::take(&mut self.partial_line);
-                self.check_line(&prefix[..length.min(MAX_PREFIX)], length, Some(last))
+                self.check_line(&prefix[..length.min(MAX_PREFIX)], length, Some(last_byte))
             };
-            fault = fault.or(found.map(|fault| (head, fault)));
+            first_problem = first_problem.or(problem.map(|problem| (head, problem)));
             rest = &rest[end + 1..];
         }
         self.scan_target(rest);
         self.partial_line.append_bytes(rest);
-        fault
+        first_problem
     }
 
-    /// Looks at a piece of a head's first line.
+    /// Searches a piece of a head's first line for a fragment.
     fn scan_target(&mut self, piece: &[u8]) {
         if self.lines_seen > 0 {
             return;
         }
-        let begin = if self.target.has_begun {
+        let target_start = if self.target.has_begun {
             Some(0)
         } else {
             memchr(b' ', piece)
         };
-        if let Some(begin) = begin {
+        if let Some(start) = target_start {
             self.target.has_begun = true;
-            self.target.has_fragment |= memchr(b'#', &piece[begin..]).is_some();
+            self.target.has_fragment |= memchr(b'#', &piece[start..]).is_some();
         }
     }
 
-    /// One line without its LF: how it begins, how long it is and how it ends.
+    /// Checks one line without its LF, given by its first bytes, its length and its last byte.
     fn check_line(
         &mut self,
-        begin: &[u8],
+        prefix: &[u8],
         length: usize,
-        last: Option<u8>,
+        last_byte: Option<u8>,
     ) -> Option<FramingProblem> {
         let target = std::mem::take(&mut self.target);
-        if last != Some(b'\r') {
+        if last_byte != Some(b'\r') {
             self.lines_seen += 1;
             return Some(FramingProblem::BareLf);
         }
@@ -109,12 +115,12 @@ impl FramingScanner {
             return self.end_head();
         }
         self.lines_seen += 1;
-        match begin[0] {
-            b'c' | b'C' if has_field_name(begin, b"content-length:") => {
-                self.content_lengths = self.content_lengths.saturating_add(1)
+        match prefix[0] {
+            b'c' | b'C' if has_field_name(prefix, b"content-length:") => {
+                self.content_lengths = self.content_lengths.saturating_add(1);
             }
-            b't' | b'T' if has_field_name(begin, b"transfer-encoding:") => {
-                self.transfer_encodings = self.transfer_encodings.saturating_add(1)
+            b't' | b'T' if has_field_name(prefix, b"transfer-encoding:") => {
+                self.transfer_encodings = self.transfer_encodings.saturating_add(1);
             }
             _ => {}
         }
@@ -123,31 +129,33 @@ impl FramingScanner {
             .then_some(FramingProblem::TargetFragment)
     }
 
-    /// Ends a head; empty lines before one are skipped, as the library does.
+    /// Ends a head. An empty line before a head is skipped, as hyper does (RFC 9112 §2.2).
     fn end_head(&mut self) -> Option<FramingProblem> {
         if self.lines_seen == 0 {
             return None;
         }
-        let twice = usize::from(self.content_lengths) + usize::from(self.transfer_encodings) > 1;
+        let lengths = usize::from(self.content_lengths) + usize::from(self.transfer_encodings);
         self.finished_heads = self.finished_heads.wrapping_add(1);
         (
             self.lines_seen,
             self.content_lengths,
             self.transfer_encodings,
         ) = (0, 0, 0);
-        twice.then_some(FramingProblem::AmbiguousLength)
+        (lengths > 1).then_some(FramingProblem::AmbiguousLength)
     }
 }
 
 impl PartialLine {
     fn append_bytes(&mut self, bytes: &[u8]) {
-        let Some(last) = bytes.last() else { return };
-        if let Some(room) = self.prefix.get_mut(self.length..) {
-            let take = room.len().min(bytes.len());
-            room[..take].copy_from_slice(&bytes[..take]);
+        let Some(last_byte) = bytes.last() else {
+            return;
+        };
+        if let Some(free) = self.prefix.get_mut(self.length..) {
+            let count = free.len().min(bytes.len());
+            free[..count].copy_from_slice(&bytes[..count]);
         }
         self.length += bytes.len();
-        self.last_byte = *last;
+        self.last_byte = *last_byte;
     }
 }
 
@@ -164,12 +172,12 @@ mod tests {
     }
 
     fn scan_by_byte(text: &str) -> Option<(u32, FramingProblem)> {
-        let mut lines = FramingScanner::default();
-        let mut faults = text
+        let mut scanner = FramingScanner::default();
+        let mut problems = text
             .as_bytes()
             .chunks(1)
-            .filter_map(|byte| lines.scan(byte));
-        faults.next()
+            .filter_map(|byte| scanner.scan(byte));
+        problems.next()
     }
 
     #[test]

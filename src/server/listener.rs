@@ -5,26 +5,28 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How many connections may wait in the kernel until they are accepted; it cuts this to its own limit.
+/// Maximum number of connections in the kernel's accept queue. The kernel lowers it to its own
+/// limit (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// A bound socket that already listens, so that a port in use is noticed before anything else starts.
+/// A bound, listening socket. It exists before any thread starts, so that a port in use is the
+/// first error.
 #[derive(Debug)]
 pub struct HttpListener(TcpListener);
 
 impl HttpListener {
-    /// Binds `address` and listens. Port 0 picks a free one. `side_by_side` (`SO_REUSEPORT`) lets a second program take
-    /// a part of the connections of the same port, so it is only for those who ask for it.
-    pub fn bind(address: SocketAddr, side_by_side: bool) -> io::Result<Self> {
+    /// Binds `address` and listens; port 0 selects a free port. With `reuse_port` (`SO_REUSEPORT`),
+    /// a second process may listen on the same port and takes a share of the connections.
+    pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
-        // A restart must not wait for connections of the old process to time out; on Linux this allows no second
-        // listener.
+        // A restart must not wait for the old process's connections in TIME_WAIT. On Linux this
+        // permits no second listener.
         socket.set_reuse_address(true)?;
-        if side_by_side {
+        if reuse_port {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
@@ -32,18 +34,18 @@ impl HttpListener {
         Self::from_std(socket.into())
     }
 
-    /// Takes over a socket that listens already, as handed over by a service manager.
+    /// Wraps a socket that listens already, for example one passed by a service manager.
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self(listener))
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
-    pub(crate) fn into_inner(self) -> TcpListener {
+    pub(super) fn into_inner(self) -> TcpListener {
         self.0
     }
 }
@@ -56,9 +58,9 @@ mod tests {
     fn port_in_use_is_an_error() {
         let first = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
         let address = first.local_address().unwrap();
-        let second = HttpListener::bind(address, false).unwrap_err();
-        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
-        let beside = HttpListener::bind(address, true).unwrap_err();
-        assert_eq!(beside.kind(), io::ErrorKind::AddrInUse);
+        for reuse_port in [false, true] {
+            let error = HttpListener::bind(address, reuse_port).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        }
     }
 }

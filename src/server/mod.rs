@@ -1,30 +1,39 @@
-//! The HTTP server: listening socket, connections, deadlines and the fast path of `GET /resumen`.
+//! The HTTP server: listener, acceptor, workers, connection deadlines, request validation and the
+//! fast path of `GET /resumen`.
+//!
+//! The server knows no routes: `app` passes the router of `api` and the [`ServerContext`] to
+//! [`HttpServer::start`].
+//!
+//! A connection's way: `listener` → `acceptor` → `worker` (`accept_queue`, deadlines) →
+//! `connection` → `fast_path`, then `service` (`validate`, the router) on hyper for the rest of the
+//! connection.
 
 mod accept_queue;
 mod acceptor;
+mod connection;
+mod connection_permit;
 mod connection_state;
 mod cors;
 mod descriptor_limit;
 mod encoding;
 mod fast_path;
 mod framing;
+mod http_server;
 mod listener;
-mod panic;
 mod problem;
-mod representation;
+mod response;
+mod server_context;
 mod service;
-mod small_response;
 mod socket;
 mod validate;
 mod worker;
+mod worker_state;
 
-pub use acceptor::HttpServer;
 pub(crate) use connection_state::ConnectionState;
-pub(crate) use cors::CorsPolicy;
+pub use http_server::HttpServer;
 pub use listener::HttpListener;
 pub(crate) use problem::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
-pub(crate) use representation::{
-    matches_etag, respond_with_rendering, select_form, set_content_encoding,
+pub(crate) use response::{
+    matches_etag, no_store_response, respond_with_rendering, select_form, set_content_encoding,
 };
-pub(crate) use small_response::no_store_response;
-pub(crate) use validate::is_host;
+pub use server_context::ServerContext;

@@ -1,40 +1,45 @@
-//! Refusals and failures as RFC 9457 problems.
+//! Problem responses (RFC 9457): the `application/problem+json` bodies of 4xx and 5xx responses.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use serde::Serialize;
 
-/// What every route allows.
+/// The methods of every route.
 pub(crate) const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
-/// The most characters of a client's text that an answer repeats.
+/// Maximum characters of a client's text that a problem repeats.
 const MAX_ECHOED_CHARS: usize = 80;
 
 const CONTENT_TYPE_OPTIONS: HeaderName = http::header::X_CONTENT_TYPE_OPTIONS;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $status:ident $code:literal $title:literal,)*) => {
-        /// What kinds of problems there are. Clients rely on the codes.
+        /// The kinds of problems. Their codes are stable: clients depend on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum ProblemKind { $($(#[$doc])* $kind,)* }
 
         impl ProblemKind {
-            /// Every kind there is.
+            /// Every kind.
             pub(crate) const ALL: &'static [Self] = &[$(Self::$kind,)*];
 
+            /// The status code of the response.
             pub(crate) fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)* }
             }
 
+            /// The value of `code`.
             pub(crate) fn code(self) -> &'static str {
                 match self { $(Self::$kind => $code,)* }
             }
 
+            /// The value of `title`.
             pub(crate) fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title,)* }
             }
@@ -43,41 +48,41 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A parameter's value is not what it must be.
+    /// The value of a query parameter is invalid.
     InvalidParameter = BAD_REQUEST "invalid_parameter" "A parameter's value is not valid",
-    /// There is no such parameter.
-    UnknownParameter = BAD_REQUEST "unknown_parameter" "There is no such parameter",
-    /// There is no such source.
-    UnknownSource = BAD_REQUEST "unknown_source" "There is no such source",
-    /// Two readers could see different requests in these bytes.
+    /// The query has a parameter that the route does not have.
+    UnknownParameter = BAD_REQUEST "unknown_parameter" "Unknown query parameter",
+    /// The query names a source that is not configured.
+    UnknownSource = BAD_REQUEST "unknown_source" "Unknown source",
+    /// A proxy could see another request in the same bytes.
     BadFraming = BAD_REQUEST "bad_framing" "The request's framing is ambiguous",
-    /// `Host` is missing, repeated, empty or no host.
+    /// `Host` is missing, repeated, empty or not a host.
     InvalidHost = BAD_REQUEST "invalid_host" "The Host field is not valid",
-    /// The request line names nothing that could be asked for.
+    /// The target of the request line is neither a path nor a URL.
     InvalidTarget = BAD_REQUEST "invalid_target" "The request's target is not valid",
-    /// A body where none has a meaning.
+    /// The request has a body, and its method allows none.
     UnexpectedBody = BAD_REQUEST "unexpected_body" "This request must not have a body",
     /// No route has this path.
-    NotFound = NOT_FOUND "not_found" "There is nothing at this path",
-    /// The route knows other methods only.
-    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "This method is not allowed here",
-    /// The client takes no form that there is.
+    NotFound = NOT_FOUND "not_found" "No resource at this path",
+    /// The route does not support the method.
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "Method not allowed",
+    /// The client accepts no available content coding.
     NotAcceptable = NOT_ACCEPTABLE "not_acceptable" "No acceptable encoding",
-    /// `Expect` asks for something else than `100-continue`.
-    ExpectationFailed = EXPECTATION_FAILED "expectation_failed" "The expectation cannot be met",
+    /// `Expect` has a value other than `100-continue`.
+    ExpectationFailed = EXPECTATION_FAILED "expectation_failed" "Unsupported expectation",
     /// A handler panicked.
-    Internal = INTERNAL_SERVER_ERROR "internal" "A bug in this service",
-    /// Nothing to serve yet.
+    Internal = INTERNAL_SERVER_ERROR "internal" "Internal error",
+    /// The first round has not ended and nothing was restored.
     NotReady = SERVICE_UNAVAILABLE "not_ready" "Not ready yet",
-    /// On its way out.
+    /// The server is draining.
     Draining = SERVICE_UNAVAILABLE "draining" "The service is stopping",
-    /// As many clients of the stream as there may be.
-    StreamFull = SERVICE_UNAVAILABLE "stream_full" "The stream has as many clients as it may have",
-    /// The refresher gives no sign of life.
-    Lifeless = SERVICE_UNAVAILABLE "refresher_stuck" "The refresher gives no sign of life",
+    /// The event stream has the maximum number of clients.
+    StreamFull = SERVICE_UNAVAILABLE "stream_full" "The event stream has its maximum number of clients",
+    /// The refresher's heartbeat has stopped.
+    RefresherStuck = SERVICE_UNAVAILABLE "refresher_stuck" "The background refresher is stuck",
 }
 
-/// One problem.
+/// A problem. Boxed, so that a `Result` with it stays small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProblemDetails(Box<ProblemMembers>);
 
@@ -89,11 +94,11 @@ struct ProblemMembers {
     got: Option<String>,
     expected: Option<String>,
     suggestion: Option<String>,
-    /// Whether the connection cannot be trusted any further.
+    /// Whether the connection closes after the response.
     must_close: bool,
 }
 
-/// The members on the wire, in this order.
+/// The members of the JSON object, in this order.
 #[derive(Serialize)]
 pub(crate) struct ProblemDto<'p> {
     r#type: String,
@@ -112,11 +117,11 @@ pub(crate) struct ProblemDto<'p> {
 }
 
 impl ProblemDetails {
+    /// A problem of this kind. `detail` says what is wrong with this request.
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
         Self(Box::new(ProblemMembers {
             kind,
-            detail,
+            detail: detail.into(),
             param: None,
             got: None,
             expected: None,
@@ -125,32 +130,32 @@ impl ProblemDetails {
         }))
     }
 
-    /// About this parameter.
+    /// Sets `param`: the parameter or field that is wrong.
     pub(crate) fn with_param(mut self, name: &str) -> Self {
         self.0.param = Some(truncate_echoed_text(name));
         self
     }
 
-    /// What the client sent.
+    /// Sets `got`: the text that the client sent.
     pub(crate) fn with_got(mut self, got: &str) -> Self {
         self.0.got = Some(truncate_echoed_text(got));
         self
     }
 
-    /// What would have been right.
+    /// Sets `expected`: what would be valid.
     pub(crate) fn with_expected(mut self, expected: impl Into<String>) -> Self {
         self.0.expected = Some(expected.into());
         self
     }
 
-    /// What was probably meant.
+    /// Sets `suggestion`: the nearest valid name.
     pub(crate) fn with_suggestion(mut self, suggestion: Option<&str>) -> Self {
         self.0.suggestion = suggestion.map(str::to_owned);
         self
     }
 
-    /// The connection ends with this answer.
-    pub(crate) fn with_connection_close(mut self) -> Self {
+    /// Closes the connection after the response: the rest of its bytes cannot be trusted.
+    pub(super) fn with_connection_close(mut self) -> Self {
         self.0.must_close = true;
         self
     }
@@ -160,7 +165,7 @@ impl ProblemDetails {
         self.0.kind
     }
 
-    /// The members as they are sent.
+    /// The members of the JSON object.
     pub(crate) fn to_dto(&self) -> ProblemDto<'_> {
         ProblemDto {
             r#type: format!("urn:resumen:problem:{}", self.0.kind.code()),
@@ -176,11 +181,12 @@ impl ProblemDetails {
     }
 
     fn to_json(&self) -> Vec<u8> {
-        // Texts and a number always make JSON.
+        // Serialising strings and a number cannot fail.
         serde_json::to_vec(&self.to_dto()).unwrap_or_default()
     }
 
-    pub(crate) fn to_response(&self) -> Response<Bytes> {
+    /// The response, with `Cache-Control: no-store`.
+    pub(super) fn to_response(&self) -> Response<Bytes> {
         let body = Bytes::from(self.to_json());
         let length = HeaderValue::from(body.len());
         let mut response = Response::new(body);
@@ -205,8 +211,20 @@ impl ProblemDetails {
 
 impl IntoResponse for ProblemDetails {
     fn into_response(self) -> axum::response::Response {
-        self.to_response().map(Full::new).into_response()
+        self.to_response().map(Body::from)
     }
+}
+
+/// The result of `work`, or an `internal` problem if it panics. The panic hook has logged the
+/// panic.
+///
+/// Unwind safety: handlers share only atomics, swapped snapshots, and data behind locks whose
+/// holders keep it consistent at every step.
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, ProblemDetails> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        let detail = "a bug in this service, recorded in its log; other requests are not affected";
+        ProblemDetails::new(ProblemKind::Internal, detail).with_connection_close()
+    })
 }
 
 fn truncate_echoed_text(text: &str) -> String {
@@ -224,7 +242,7 @@ mod tests {
     fn problem_has_contract_members() {
         let problem = ProblemDetails::new(
             ProblemKind::InvalidParameter,
-            "`timeout` is no number of seconds",
+            "`timeout` is not a number of seconds",
         )
         .with_param("timeout")
         .with_got("abc")
@@ -232,7 +250,7 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
         let expected = serde_json::json!({
             "type": "urn:resumen:problem:invalid_parameter", "title": "A parameter's value is not valid", "status": 400,
-            "detail": "`timeout` is no number of seconds", "code": "invalid_parameter", "param": "timeout",
+            "detail": "`timeout` is not a number of seconds", "code": "invalid_parameter", "param": "timeout",
             "got": "abc", "expected": "seconds",
         });
         assert_eq!(body, expected);

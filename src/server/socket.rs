@@ -1,4 +1,4 @@
-//! A client's socket, which tells its connection's state what passes.
+//! A client's socket. Reads and writes are recorded in the connection's state.
 
 use std::io;
 use std::pin::Pin;
@@ -13,83 +13,87 @@ use tokio::net::TcpStream;
 use super::connection_state::{ConnectionPhase, ConnectionState};
 use super::framing::FramingScanner;
 
-/// Bytes that we are ready to throw away meanwhile.
+/// Maximum bytes read and discarded while the connection closes.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// A client's socket that tells its connection's state what passes.
+/// Send buffer of an event stream, in bytes. The kernel doubles the value for its own bookkeeping.
+const SMALL_SEND_BUFFER: usize = 16 * 1024;
+
+/// A client's socket.
 #[derive(Debug)]
-pub(crate) struct ClientSocket {
+pub(super) struct ClientSocket {
     stream: TcpStream,
-    conn: Arc<ConnectionState>,
+    connection: Arc<ConnectionState>,
     framing_scanner: FramingScanner,
-    /// What was read before, for whoever reads next.
+    /// Bytes that the fast path read and did not answer. Returned before new bytes.
     replayed_bytes: Bytes,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(stream: TcpStream, conn: Arc<ConnectionState>) -> Self {
+    pub(super) fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
         Self {
             stream,
-            conn,
+            connection,
             framing_scanner: FramingScanner::default(),
             replayed_bytes: Bytes::new(),
         }
     }
 
-    /// Gives these bytes to whoever reads next, before what comes.
-    pub(crate) fn replay_bytes(&mut self, bytes: Vec<u8>) {
+    /// Makes the next reads return these bytes before new ones.
+    pub(super) fn replay_bytes(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.conn.begin_head();
+            self.connection.begin_head();
         }
         self.replayed_bytes = bytes.into();
     }
 
-    /// A request is being answered.
-    pub(crate) fn begin_response(&self) {
-        self.conn.begin_response();
+    /// Records that a response has begun.
+    pub(super) fn begin_response(&self) {
+        self.connection.begin_response();
     }
 
-    /// Reads past the lines' watch, which begins where the library does. `buf` may hold the beginning of a request.
-    pub(crate) fn poll_fill(
+    /// Reads without the framing check, which starts with hyper's first read. `buf` may hold the
+    /// first bytes of a request.
+    pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
+        let filled_before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
         match &poll {
-            Poll::Pending => self.conn.await_request(before > 0),
-            Poll::Ready(_) if buf.filled().len() > before => self.conn.record_received(),
+            Poll::Pending => self.connection.await_request(filled_before > 0),
+            Poll::Ready(_) if buf.filled().len() > filled_before => {
+                self.connection.record_received();
+            }
             Poll::Ready(_) => {}
         }
         poll
     }
 
-    /// Says that nothing more comes, then reads on for a while: closing a socket with unread bytes resets it, and a
-    /// reset can destroy our last answer on its way.
-    pub(crate) async fn close(mut self) {
-        self.conn.enter_phase(ConnectionPhase::Closing);
+    /// Shuts down the sending side, then reads and discards until the client closes. Closing a
+    /// socket with unread bytes resets the connection, and the reset can destroy the last response
+    /// in flight.
+    pub(super) async fn close(mut self) {
+        self.connection.enter_phase(ConnectionPhase::Closing);
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        let mut left = LINGER_BYTES;
-        let mut waste = [0; 2048];
-        while left > 0 {
-            match self.stream.read(&mut waste).await {
+        let mut remaining = LINGER_BYTES;
+        let mut discarded = [0; 2048];
+        while remaining > 0 {
+            match self.stream.read(&mut discarded).await {
                 Ok(0) | Err(_) => return,
-                Ok(count) => left = left.saturating_sub(count),
+                Ok(count) => remaining = remaining.saturating_sub(count),
             }
         }
     }
 
-    /// Writes outside of the library.
-    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes all of `bytes`, without a record in the connection's state.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 }
-
-/// What the kernel holds for a client of the stream, in bytes; it doubles this for its own use.
-const SMALL_SEND_BUFFER: usize = 16 * 1024;
 
 impl AsyncRead for ClientSocket {
     fn poll_read(
@@ -98,15 +102,16 @@ impl AsyncRead for ClientSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
+        let filled_before = buf.filled().len();
         if this.replayed_bytes.is_empty() {
             ready!(this.poll_fill(cx, buf))?;
         } else {
             let size = buf.remaining().min(this.replayed_bytes.len());
             buf.put_slice(&this.replayed_bytes.split_to(size));
         }
-        if let Some((head, fault)) = this.framing_scanner.scan(&buf.filled()[before..]) {
-            this.conn.record_problem(head, fault);
+        let new_bytes = &buf.filled()[filled_before..];
+        if let Some((head, problem)) = this.framing_scanner.scan(new_bytes) {
+            this.connection.record_problem(head, problem);
         }
         Poll::Ready(Ok(()))
     }
@@ -142,7 +147,7 @@ impl AsyncWrite for ClientSocket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
-        this.conn.record_flush();
+        this.connection.record_flush();
         Poll::Ready(Ok(()))
     }
 
@@ -153,16 +158,16 @@ impl AsyncWrite for ClientSocket {
 
 impl ClientSocket {
     fn apply_buffer_request(&self) {
-        if self.conn.take_small_buffer_request() {
-            // A kernel that refuses holds more; nothing else changes.
+        if self.connection.take_small_buffer_request() {
+            // On failure the buffer stays large, which only makes a slow client's events older.
             let _ = SockRef::from(&self.stream).set_send_buffer_size(SMALL_SEND_BUFFER);
         }
     }
 
     fn record_write(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &poll {
-            Poll::Pending => self.conn.record_stall(),
-            Poll::Ready(Ok(bytes)) => self.conn.record_written(*bytes),
+            Poll::Pending => self.connection.record_stall(),
+            Poll::Ready(Ok(bytes)) => self.connection.record_written(*bytes),
             Poll::Ready(Err(_)) => {}
         }
         poll

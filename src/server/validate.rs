@@ -1,7 +1,8 @@
-//! Requests that are refused before any route sees them, because two readers could understand them differently or
-//! because they ask for what is not done here.
+//! Rejects requests before routing: ambiguous framing, an invalid host or target, a body where none
+//! is allowed, and expectations or methods that the server does not support.
 //!
-//! What the library refuses by itself (syntax, sizes) does not come this far; `lines` sees what it does not tell.
+//! hyper has checked syntax and sizes already; `framing` has found the problems that hyper does not
+//! report.
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -10,14 +11,14 @@ use http::{HeaderValue, Method, Version};
 use super::framing::FramingProblem;
 use super::problem::{ProblemDetails, ProblemKind};
 
-/// Why this request is refused, if it is. `has_body` tells whether its framing announces one.
-pub(crate) fn validate_request(
+/// Validates a request. `has_body`: its framing announces a body.
+pub(super) fn validate_request(
     head: &Parts,
     has_body: bool,
-    fault: Option<FramingProblem>,
+    framing_problem: Option<FramingProblem>,
 ) -> Result<(), ProblemDetails> {
-    if let Some(fault) = fault {
-        return Err(describe_framing(fault));
+    if let Some(problem) = framing_problem {
+        return Err(describe_framing(problem));
     }
     check_host(head)?;
     check_target(head)?;
@@ -29,47 +30,47 @@ pub(crate) fn validate_request(
     if !head.headers.get_all(EXPECT).iter().all(is_met) {
         let problem = ProblemDetails::new(
             ProblemKind::ExpectationFailed,
-            "the only expectation that can be met is `100-continue`",
+            "the only supported expectation is `100-continue`",
         );
         return Err(problem.with_connection_close());
     }
     match head.method {
         Method::CONNECT => Err(ProblemDetails::new(
             ProblemKind::MethodNotAllowed,
-            "this is no proxy",
+            "the server is not a proxy",
         )
         .with_connection_close()),
         _ => Ok(()),
     }
 }
 
-fn describe_framing(fault: FramingProblem) -> ProblemDetails {
-    let (kind, detail) = match fault {
+fn describe_framing(problem: FramingProblem) -> ProblemDetails {
+    let (kind, detail) = match problem {
         FramingProblem::BareLf => (
             ProblemKind::BadFraming,
-            "a line of the request's head ends in LF without CR",
+            "a line of the request's head ends with LF without CR",
         ),
         FramingProblem::AmbiguousLength => (
             ProblemKind::BadFraming,
-            "Content-Length and Transfer-Encoding may come once, and only one of them",
+            "the request may have one Content-Length or one Transfer-Encoding, not both or several",
         ),
         FramingProblem::TargetFragment => (
             ProblemKind::InvalidTarget,
-            "a request's target has no fragment (`#`)",
+            "the request's target must not have a fragment (`#`)",
         ),
     };
     ProblemDetails::new(kind, detail).with_connection_close()
 }
 
-/// HTTP/1.1 wants exactly one; HTTP/1.0 may have none.
+/// HTTP/1.1 requires exactly one `Host`; HTTP/1.0 may have none (RFC 9112 §3.2).
 fn check_host(head: &Parts) -> Result<(), ProblemDetails> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let detail = match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host.as_bytes()) => return Ok(()),
         (None, _) if head.version == Version::HTTP_10 => return Ok(()),
-        (Some(_), None) => "its value is no host with an optional port",
-        (Some(_), Some(_)) => "it may come only once",
-        (None, _) => "it is missing",
+        (Some(_), None) => "the value is not a host with an optional port",
+        (Some(_), Some(_)) => "the field is repeated",
+        (None, _) => "the field is missing",
     };
     let problem = ProblemDetails::new(ProblemKind::InvalidHost, detail)
         .with_param("Host")
@@ -77,7 +78,8 @@ fn check_host(head: &Parts) -> Result<(), ProblemDetails> {
     Err(problem.with_connection_close())
 }
 
-/// A path, or a whole URL of ours; `authority` alone is for CONNECT only.
+/// The target must be a path or an absolute http(s) URL; an authority alone is for CONNECT only
+/// (RFC 9112 §3.2).
 fn check_target(head: &Parts) -> Result<(), ProblemDetails> {
     let Some(authority) = head.uri.authority() else {
         return Ok(());
@@ -86,7 +88,7 @@ fn check_target(head: &Parts) -> Result<(), ProblemDetails> {
         None if head.method == Method::CONNECT => return Ok(()),
         None => "the request's target is neither a path nor a URL",
         Some("http" | "https") if is_host(authority.as_str().as_bytes()) => return Ok(()),
-        Some("http" | "https") => "the URL's authority is no host with an optional port",
+        Some("http" | "https") => "the URL's authority is not a host with an optional port",
         Some(_) => "the URL's scheme is neither http nor https",
     };
     Err(ProblemDetails::new(ProblemKind::InvalidTarget, detail)
@@ -94,27 +96,27 @@ fn check_target(head: &Parts) -> Result<(), ProblemDetails> {
         .with_connection_close())
 }
 
-/// Other methods than these are refused anyway, with or without a body.
+/// GET, HEAD, OPTIONS and TRACE must not have a body. Other methods get a 405 with or without one.
 fn check_body(head: &Parts) -> Result<(), ProblemDetails> {
     if [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method) {
         return Err(ProblemDetails::new(
             ProblemKind::UnexpectedBody,
-            format!("{} takes no body here", head.method),
+            format!("a {} request must not have a body", head.method),
         )
         .with_connection_close());
     }
     Ok(())
 }
 
-/// `uri-host [ ":" port ]` of RFC 9110 §7.2, not empty.
-pub(crate) fn is_host(value: &[u8]) -> bool {
+/// Whether `value` is a non-empty `uri-host [ ":" port ]` (RFC 9110 §7.2).
+pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = if let [b'[', rest @ ..] = value {
         let Some(end) = rest.iter().position(|b| *b == b']') else {
             return false;
         };
-        let inside = &rest[..end];
-        if inside.is_empty()
-            || !inside
+        let address = &rest[..end];
+        if address.is_empty()
+            || !address
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || b":.".contains(b))
         {
@@ -125,15 +127,17 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
         let end = value.iter().position(|b| *b == b':').unwrap_or(value.len());
         (Some(&value[..end]), &value[end..])
     };
-    let named = host.is_none_or(|host| !host.is_empty() && host.iter().all(|b| is_name_byte(*b)));
-    let numbered = match port {
+    let is_valid_host =
+        host.is_none_or(|host| !host.is_empty() && host.iter().all(|b| is_name_byte(*b)));
+    let is_valid_port = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    named && numbered
+    is_valid_host && is_valid_port
 }
 
+/// Whether a `reg-name` may contain the byte (RFC 3986 §3.2.2).
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }

@@ -1,5 +1,6 @@
 //! The nearest of the names that there are.
 
+use percent_encoding::percent_decode_str;
 use strsim::osa_distance;
 
 /// Texts longer than this are not compared; nobody means a name by them.
@@ -39,8 +40,9 @@ pub(crate) fn find_nearest_path<'c>(
 }
 
 fn normalize_path(path: &str) -> String {
-    let decoded =
-        String::from_utf8_lossy(&crate::api::percent_decode_lossy(path)).to_ascii_lowercase();
+    let decoded = percent_decode_str(path)
+        .decode_utf8_lossy()
+        .to_ascii_lowercase();
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.trim_end_matches('\0').split('/') {
         match part {

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resumen::api::{AppState, AppStateParts, ProcessMetrics};
+use resumen::api::{AppState, AppStateParts, ROUTE_PATHS, router};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
 use resumen::extract::Extractor;
-use resumen::metrics::FetchMetrics;
+use resumen::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
 use resumen::process::Clock;
-use resumen::server::{HttpListener, HttpServer};
+use resumen::server::{HttpListener, HttpServer, ServerContext};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,20 +76,24 @@ impl TestServer {
         let engine = AppCore::build_on_demand(gear, sources, settings.default_timeout).unwrap();
         let listener = HttpListener::bind(settings.listen, false).unwrap();
         let address = listener.local_address().unwrap();
-        let site = AppState::new(AppStateParts {
+        let context = Arc::new(ServerContext::new(
             settings,
             clock,
-            cache: Arc::clone(&engine.cache),
+            Arc::clone(&engine.cache),
+            Arc::new(RequestMetrics::new(&ROUTE_PATHS)),
+            engine.supervisor.clone(),
+        ));
+        let state = AppState::new(AppStateParts {
+            server: Arc::clone(&context),
             live: Arc::clone(&engine.live),
             liveness_beat: Arc::clone(&engine.liveness_beat),
             fetch_metrics: Arc::new(FetchMetrics::default()),
             process_metrics: Arc::new(ProcessMetrics::new(clock.now(), "test")),
-            supervisor: engine.supervisor.clone(),
             was_restored: false,
             replica: None,
         });
         let drain = CancellationToken::new();
-        let server = HttpServer::start(listener, Arc::new(site), 2).unwrap();
+        let server = HttpServer::start(listener, context, &router(Arc::new(state)), 2).unwrap();
         let serving = runtime.spawn(server.run(drain.clone()));
         drop(guard);
         Self {

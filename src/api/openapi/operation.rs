@@ -1,4 +1,4 @@
-//! What is told of one route, and how it is written down.
+//! The description of one route, and its conversion to an `OpenAPI` path item.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,45 +7,45 @@ use serde_json::{Map, Value, json};
 
 use crate::server::{ProblemDetails, ProblemKind};
 
-use super::response_headers;
+use super::response_headers::{header_ref, header_refs};
 
-/// What of the configuration the document tells.
+/// The names and limits of the running configuration.
 pub(crate) struct DocumentContext<'c> {
-    /// The names of the panel's files.
+    /// Names of the panel's files.
     pub(crate) asset_names: Vec<&'static str>,
-    /// The names that `sources` takes, in the configuration's order.
+    /// Valid values of `sources`, in the order of the configuration.
     pub(crate) source_names: Vec<&'c str>,
-    /// The deadline of an answer without `timeout`.
+    /// Deadline of a request without `timeout`.
     pub(crate) default_timeout: Duration,
-    /// The largest `timeout`.
+    /// Maximum of `timeout`.
     pub(crate) max_timeout: Duration,
 }
 
-/// What `GET` does at one path. `HEAD` and `OPTIONS` follow from that.
+/// The `GET` operation of one path. `HEAD` and `OPTIONS` are derived from it.
 pub(crate) struct OperationSpec {
-    pub(crate) id: &'static str,
-    pub(crate) tag: &'static str,
-    pub(crate) summary: &'static str,
-    pub(crate) description: String,
-    /// The parts of the path.
-    pub(crate) path_parameters: Vec<Value>,
-    pub(crate) parameters: Vec<Value>,
-    pub(crate) responses: Vec<ResponseSpec>,
-    /// What may be refused here beside what any request may be refused for.
-    pub(crate) problems: Vec<ProblemKind>,
+    pub(super) id: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) description: String,
+    pub(super) path_parameters: Vec<Value>,
+    /// Query and header parameters.
+    pub(super) parameters: Vec<Value>,
+    pub(super) responses: Vec<ResponseSpec>,
+    /// Problems of this route, in addition to [`COMMON_PROBLEMS`].
+    pub(super) problems: Vec<ProblemKind>,
 }
 
-/// One answer that is no problem.
-pub(crate) struct ResponseSpec {
-    pub(crate) status: u16,
-    pub(crate) description: &'static str,
-    /// Beside those that every answer may have.
-    pub(crate) headers: Vec<&'static str>,
-    /// Media types, each with the schema of the body; none for an empty one.
-    pub(crate) content: Vec<(&'static str, Value)>,
+/// A response that is not a problem.
+pub(super) struct ResponseSpec {
+    pub(super) status: u16,
+    pub(super) description: &'static str,
+    /// Headers of this response, in addition to those that every response may have.
+    pub(super) headers: Vec<&'static str>,
+    /// Media types and the schema of each; empty for a response without a body.
+    pub(super) content: Vec<(&'static str, Value)>,
 }
 
-/// What any request may be refused for, whatever it asks for.
+/// Problems that any request can cause.
 const COMMON_PROBLEMS: [ProblemKind; 7] = [
     ProblemKind::BadFraming,
     ProblemKind::InvalidHost,
@@ -57,17 +57,17 @@ const COMMON_PROBLEMS: [ProblemKind; 7] = [
 ];
 
 impl OperationSpec {
-    /// The path's item: every method that it knows.
-    pub(crate) fn to_path_item(&self) -> Value {
+    /// The path item with the operations of `GET`, `HEAD` and `OPTIONS`.
+    pub(super) fn to_path_item(&self) -> Value {
         json!({"get": self.build_method("get", true), "head": self.build_method("head", false), "options": self.build_options()})
     }
 
     fn build_method(&self, method: &str, has_body: bool) -> Value {
         let mut responses = Map::new();
-        for answer in &self.responses {
+        for response in &self.responses {
             responses.insert(
-                answer.status.to_string(),
-                answer.to_response_object(has_body),
+                response.status.to_string(),
+                response.to_response_object(has_body),
             );
         }
         add_problem_responses(
@@ -75,6 +75,7 @@ impl OperationSpec {
             self.problems.iter().chain(&COMMON_PROBLEMS),
             has_body,
         );
+        // Operation identifiers must be unique within the document.
         let id = if method == "get" {
             self.id.to_owned()
         } else {
@@ -84,7 +85,7 @@ impl OperationSpec {
             "operationId": id, "tags": [self.tag], "summary": self.summary, "description": self.description,
         });
         if !has_body {
-            operation["summary"] = json!(format!("{} (the head of the answer only)", self.summary));
+            operation["summary"] = json!(format!("{} (headers only)", self.summary));
         }
         if !self.path_parameters.is_empty() || !self.parameters.is_empty() {
             operation["parameters"] = self
@@ -106,18 +107,18 @@ impl OperationSpec {
             "Access-Control-Allow-Headers",
             "Access-Control-Max-Age",
         ];
-        let description = "What may be done here. The CORS headers come if `server.cors_origins` allows an origin.";
-        let answer = ResponseSpec {
+        let response = ResponseSpec {
             status: 204,
-            description,
+            description: "The supported methods. The CORS headers are present if `server.cors_origins` is not empty.",
             headers,
             content: Vec::new(),
         };
-        responses.insert("204".into(), answer.to_response_object(false));
+        responses.insert("204".into(), response.to_response_object(false));
+        // `OPTIONS` reads no parameter, so the problems of the route do not apply.
         add_problem_responses(&mut responses, COMMON_PROBLEMS.iter(), true);
         let mut operation = json!({
             "operationId": format!("options-{}", self.id), "tags": [self.tag],
-            "summary": "Which methods there are, and the answer to a browser's preflight",
+            "summary": "The supported methods, and the response to a CORS preflight",
         });
         if !self.path_parameters.is_empty() {
             operation["parameters"] = self.path_parameters.iter().map(relax_parameter).collect();
@@ -127,43 +128,45 @@ impl OperationSpec {
     }
 }
 
-/// A part of the path of which it does not matter whether it leads to something.
-fn relax_parameter(part: &Value) -> Value {
-    let mut part = part.clone();
-    part["schema"] = json!({"type": "string"});
-    part
+/// A path parameter that accepts any text: `OPTIONS` does not check whether the resource exists.
+fn relax_parameter(parameter: &Value) -> Value {
+    let mut parameter = parameter.clone();
+    parameter["schema"] = json!({"type": "string"});
+    parameter
 }
 
 impl ResponseSpec {
     fn to_response_object(&self, has_body: bool) -> Value {
-        let mut response = json!({"description": self.description, "headers": response_headers::header_refs(&self.headers)});
+        let mut response =
+            json!({"description": self.description, "headers": header_refs(&self.headers)});
         if has_body && !self.content.is_empty() {
-            let media = self
+            let content = self
                 .content
                 .iter()
-                .map(|(media, schema)| ((*media).to_owned(), json!({"schema": schema})));
-            response["content"] = Value::Object(media.collect());
+                .map(|(media_type, schema)| ((*media_type).to_owned(), json!({"schema": schema})));
+            response["content"] = Value::Object(content.collect());
         }
         response
     }
 }
 
-/// Adds one response per status of these problems, and what the HTTP library refuses by itself. Those that are the same
-/// everywhere are told once.
+/// Adds one response per status code of these problems, and hyper's own 431. A response that is the
+/// same for every route is a reference to a shared component.
 fn add_problem_responses<'k>(
     responses: &mut Map<String, Value>,
     kinds: impl Iterator<Item = &'k ProblemKind> + Clone,
     has_body: bool,
 ) {
-    for (status, here) in group_by_status(kinds) {
-        let everywhere = here.iter().all(|kind| COMMON_PROBLEMS.contains(kind));
-        let response = if everywhere {
+    for (status, kinds) in group_by_status(kinds) {
+        let is_shared = kinds.iter().all(|kind| COMMON_PROBLEMS.contains(kind));
+        let response = if is_shared {
             shared_response_ref(status, has_body)
         } else {
-            build_problem_response(status, &here, has_body)
+            build_problem_response(status, &kinds, has_body)
         };
         responses.insert(status.to_string(), response);
     }
+    // hyper sends the 431 without a body for every method.
     responses.insert("431".into(), shared_response_ref(431, true));
     responses.sort_keys();
 }
@@ -172,12 +175,10 @@ fn group_by_status<'k>(
     kinds: impl Iterator<Item = &'k ProblemKind>,
 ) -> BTreeMap<u16, Vec<ProblemKind>> {
     let mut statuses = BTreeMap::<u16, Vec<ProblemKind>>::new();
-    kinds.for_each(|kind| {
-        statuses
-            .entry(kind.status().as_u16())
-            .or_default()
-            .push(*kind)
-    });
+    for kind in kinds {
+        let status = kind.status().as_u16();
+        statuses.entry(status).or_default().push(*kind);
+    }
     statuses
 }
 
@@ -193,24 +194,24 @@ fn shared_response_name(status: u16, has_body: bool) -> String {
     }
 }
 
-/// The responses that are the same everywhere, as components.
-pub(crate) fn build_shared_responses() -> Map<String, Value> {
-    let mut all = Map::new();
+/// The problem responses that every route shares, as components.
+pub(super) fn build_shared_responses() -> Map<String, Value> {
+    let mut components = Map::new();
     for (status, kinds) in group_by_status(COMMON_PROBLEMS.iter()) {
         for has_body in [true, false] {
-            all.insert(
+            components.insert(
                 shared_response_name(status, has_body),
                 build_problem_response(status, &kinds, has_body),
             );
         }
     }
-    let oversize = "The request's head is too large: more than 16 KiB or 64 fields. Without a body, and the \
-        connection ends.";
-    all.insert(
+    let too_large = "The request's head is too large: more than 16 KiB or 64 fields. The response has no body, and the \
+        connection closes.";
+    components.insert(
         shared_response_name(431, true),
-        json!({"description": oversize}),
+        json!({"description": too_large}),
     );
-    all
+    components
 }
 
 fn build_problem_response(status: u16, kinds: &[ProblemKind], has_body: bool) -> Value {
@@ -224,19 +225,18 @@ fn build_problem_response(status: u16, kinds: &[ProblemKind], has_body: bool) ->
     }
     if status == 405 {
         description
-            .push_str("\nOnly other methods than `GET`, `HEAD` and `OPTIONS` are answered so.\n");
+            .push_str("\nThe response to every method except `GET`, `HEAD` and `OPTIONS`.\n");
     }
-    let fields: &[&str] = if status == 405 {
+    let headers: &[&str] = if status == 405 {
         &["Cache-Control", "Allow"]
     } else {
         &["Cache-Control"]
     };
-    let mut response =
-        json!({"description": description, "headers": response_headers::header_refs(fields)});
+    let mut response = json!({"description": description, "headers": header_refs(headers)});
     if status == 400 {
-        // The library's own answer to a head that cannot be parsed has none of our fields.
-        response["headers"]["Cache-Control"] =
-            response_headers::header_ref("Refusal-Cache-Control");
+        // hyper's own response to a head that cannot be parsed has no `Cache-Control`, so here it
+        // is optional.
+        response["headers"]["Cache-Control"] = header_ref("Refusal-Cache-Control");
     }
     if has_body {
         let codes: Vec<&str> = kinds.iter().map(|kind| kind.code()).collect();

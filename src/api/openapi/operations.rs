@@ -1,4 +1,4 @@
-//! What each route does, in the order of the list of routes.
+//! The descriptions of the routes, in the order of `routes`.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::parameters;
 
 const JSON_TYPE: &str = "application/json";
 
-/// The fields of an answer of `/resumen` with a body, and of one without.
+/// Headers of a 200 of `/resumen`.
 const SUMMARY_HEADERS: [&str; 6] = [
     "ETag",
     "Cache-Control",
@@ -18,10 +18,12 @@ const SUMMARY_HEADERS: [&str; 6] = [
     "Content-Encoding",
     "Server-Timing",
 ];
+
+/// Headers of a 304 of `/resumen`.
 const NOT_MODIFIED_HEADERS: [&str; 4] =
     ["ETag", "Cache-Control", "CDN-Cache-Control", "Cache-Status"];
 
-/// The fields of the page and its files.
+/// Headers of the page and its files.
 const PANEL_HEADERS: [&str; 4] = [
     "Cache-Control",
     "Content-Encoding",
@@ -37,37 +39,36 @@ fn text_schema() -> Value {
     json!({"type": "string"})
 }
 
-/// An answer whose body is never kept.
+/// A 200 with `Cache-Control: no-store`.
 fn no_store_response(
     description: &'static str,
-    media: &'static str,
+    media_type: &'static str,
     schema: Value,
 ) -> ResponseSpec {
     ResponseSpec {
         status: 200,
         description,
         headers: vec!["Cache-Control"],
-        content: vec![(media, schema)],
+        content: vec![(media_type, schema)],
     }
 }
 
 fn not_modified_response(headers: &[&'static str]) -> ResponseSpec {
-    let description = "`If-None-Match` names the current version; there is no body.";
     ResponseSpec {
         status: 304,
-        description,
+        description: "`If-None-Match` contains the current version. No body.",
         headers: headers.to_vec(),
         content: Vec::new(),
     }
 }
 
-/// An operation that takes nothing, and is never refused for what it is.
+/// An operation without parameters and problems of its route.
 fn simple_operation(
     id: &'static str,
     tag: &'static str,
     summary: &'static str,
     description: &str,
-    answer: ResponseSpec,
+    response: ResponseSpec,
 ) -> OperationSpec {
     OperationSpec {
         id,
@@ -76,131 +77,124 @@ fn simple_operation(
         description: description.to_owned(),
         path_parameters: Vec::new(),
         parameters: Vec::new(),
-        responses: vec![answer],
+        responses: vec![response],
         problems: Vec::new(),
     }
 }
 
 /// `/`
 pub(crate) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
-    let headers = [&PANEL_HEADERS[..], &["ETag"]].concat();
     let page = ResponseSpec {
         status: 200,
         description: "The page.",
-        headers,
+        headers: [&PANEL_HEADERS[..], &["ETag"]].concat(),
         content: vec![("text/html", text_schema())],
     };
-    let same = not_modified_response(&[
+    let not_modified = not_modified_response(&[
         "ETag",
         "Cache-Control",
         "Content-Security-Policy",
         "Referrer-Policy",
     ]);
-    OperationSpec {
-        parameters: vec![parameters::if_none_match(), parameters::accept_encoding()],
-        problems: vec![ProblemKind::NotAcceptable],
-        responses: vec![page, same],
-        ..simple_operation(
-            "panel",
-            "panel",
-            "The panel, a page for people",
-            "Made to be left open on a wall.",
-            no_store_response("", JSON_TYPE, text_schema()),
-        )
-    }
+    let mut operation = simple_operation(
+        "panel",
+        "panel",
+        "The panel, a web page",
+        "A page that shows the values of all sources and updates itself.",
+        page,
+    );
+    operation.parameters = vec![parameters::if_none_match(), parameters::accept_encoding()];
+    operation.responses.push(not_modified);
+    operation.problems = vec![ProblemKind::NotAcceptable];
+    operation
 }
 
 /// `/panel/history.json`
 pub(crate) fn describe_panel_history(_: &DocumentContext<'_>) -> OperationSpec {
-    let headers = PANEL_HEADERS.to_vec();
-    let content = vec![(JSON_TYPE, schema_ref("History"))];
-    let answer = ResponseSpec {
+    let response = ResponseSpec {
         status: 200,
-        description: "Recent numbers, per source and path.",
-        headers,
-        content,
+        description: "Recent numbers by source and path.",
+        headers: PANEL_HEADERS.to_vec(),
+        content: vec![(JSON_TYPE, schema_ref("History"))],
     };
-    OperationSpec {
-        parameters: vec![parameters::accept_encoding()],
-        problems: vec![ProblemKind::NotAcceptable],
-        ..simple_operation(
-            "panel-history",
-            "panel",
-            "What the panel's lines begin with",
-            "The recent numbers in the sources' data, kept in memory and bounded. At most a second old.",
-            answer,
-        )
-    }
+    let mut operation = simple_operation(
+        "panel-history",
+        "panel",
+        "The points that the panel's charts begin with",
+        "The recent numbers in the sources' data. Kept in memory, bounded, and at most a second old.",
+        response,
+    );
+    operation.parameters = vec![parameters::accept_encoding()];
+    operation.problems = vec![ProblemKind::NotAcceptable];
+    operation
 }
 
 /// `/panel/{version}/{file}`
-pub(crate) fn describe_panel_asset(terms: &DocumentContext<'_>) -> OperationSpec {
-    let content = vec![
-        ("text/css", text_schema()),
-        ("text/javascript", text_schema()),
-    ];
-    let answer = ResponseSpec {
+pub(crate) fn describe_panel_asset(context: &DocumentContext<'_>) -> OperationSpec {
+    let response = ResponseSpec {
         status: 200,
         description: "The file.",
         headers: PANEL_HEADERS.to_vec(),
-        content,
-    };
-    let version = "The version of the page's files; another one than the current is answered with the current file.";
-    OperationSpec {
-        path_parameters: vec![
-            parameters::path_parameter("version", version, &text_schema()),
-            parameters::path_parameter(
-                "file",
-                "The file's name.",
-                &json!({"type": "string", "enum": terms.asset_names}),
-            ),
+        content: vec![
+            ("text/css", text_schema()),
+            ("text/javascript", text_schema()),
         ],
-        parameters: vec![parameters::accept_encoding()],
-        problems: vec![ProblemKind::NotFound, ProblemKind::NotAcceptable],
-        ..simple_operation(
-            "panel-file",
-            "panel",
-            "A file of the panel",
-            "The page names the files that there are.",
-            answer,
-        )
-    }
+    };
+    let version =
+        "Version of the panel's files; a request for another version gets the current file.";
+    let file_names = json!({"type": "string", "enum": context.asset_names});
+    let mut operation = simple_operation(
+        "panel-file",
+        "panel",
+        "A file of the panel",
+        "A style sheet or script that the page links to.",
+        response,
+    );
+    operation.path_parameters = vec![
+        parameters::path_parameter("version", version, &text_schema()),
+        parameters::path_parameter("file", "Name of the file.", &file_names),
+    ];
+    operation.parameters = vec![parameters::accept_encoding()];
+    operation.problems = vec![ProblemKind::NotFound, ProblemKind::NotAcceptable];
+    operation
 }
 
 /// `/resumen`
-pub(crate) fn describe_summary(terms: &DocumentContext<'_>) -> OperationSpec {
-    let content = vec![(JSON_TYPE, schema_ref("Summary"))];
-    let found = ResponseSpec {
+pub(crate) fn describe_summary(context: &DocumentContext<'_>) -> OperationSpec {
+    let summary = ResponseSpec {
         status: 200,
         description: "The summary.",
         headers: SUMMARY_HEADERS.to_vec(),
-        content,
+        content: vec![(JSON_TYPE, schema_ref("Summary"))],
     };
-    let description = "From memory, unless `fresh` or `max_age` asks for a live answer: then its sources are asked in \
-        parallel, and it is complete when all have answered or at the deadline, whichever is first; a source that fails \
-        or is late is answered from memory, with its age and the reason. At the very start, an answer from memory waits \
-        for the first round, at most `timeout`.";
-    OperationSpec {
-        id: "summary",
-        tag: "summary",
-        summary: "What the sources say",
-        description: description.to_owned(),
-        path_parameters: Vec::new(),
-        parameters: vec![
-            parameters::freshness(),
-            parameters::timeout(terms),
-            parameters::sources(terms),
-            parameters::if_none_match(),
-            parameters::accept_encoding(),
-        ],
-        responses: vec![found, not_modified_response(&NOT_MODIFIED_HEADERS)],
-        problems: vec![
-            ProblemKind::InvalidParameter,
-            ProblemKind::UnknownParameter,
-            ProblemKind::UnknownSource,
-            ProblemKind::NotAcceptable,
-        ],
-    }
+    let description = "From memory, unless `fresh` or `max_age` requests a live answer: then the sources are fetched in \
+        parallel, and the response is sent when all have finished or at the deadline, whichever is first; a source that \
+        fails or is late is answered from memory, with its age and the reason. Just after a start, a response from memory \
+        waits for the first attempts at the sources, at most `timeout`.";
+    let mut operation = simple_operation(
+        "summary",
+        "summary",
+        "The values of the sources",
+        description,
+        summary,
+    );
+    operation.parameters = vec![
+        parameters::freshness(),
+        parameters::timeout(context),
+        parameters::sources(context),
+        parameters::if_none_match(),
+        parameters::accept_encoding(),
+    ];
+    operation
+        .responses
+        .push(not_modified_response(&NOT_MODIFIED_HEADERS));
+    operation.problems = vec![
+        ProblemKind::InvalidParameter,
+        ProblemKind::UnknownParameter,
+        ProblemKind::UnknownSource,
+        ProblemKind::NotAcceptable,
+    ];
+    operation
 }
 
 /// `/resumen/stream`
@@ -210,109 +204,88 @@ pub(crate) fn describe_stream(_: &DocumentContext<'_>) -> OperationSpec {
         "type": "string", "description": "Server-Sent Events. The `data` of an event is a `Summary` in one line.",
         "examples": [example],
     });
-    let headers = vec!["Cache-Control", "X-Accel-Buffering"];
-    let content = vec![("text/event-stream", events)];
-    let answer = ResponseSpec {
+    let response = ResponseSpec {
         status: 200,
-        description: "Events, without an end.",
-        headers,
-        content,
+        description: "Events, until the client or the server stops.",
+        headers: vec!["Cache-Control", "X-Accel-Buffering"],
+        content: vec![("text/event-stream", events)],
     };
-    OperationSpec {
-        parameters: vec![parameters::last_event_id()],
-        problems: vec![ProblemKind::UnknownParameter, ProblemKind::StreamFull],
-        ..simple_operation(
-            "stream",
-            "summary",
-            "The summary now, and again after every change",
-            "One event at once, then one per change (`event: resumen`, `id:` the version, `data:` the summary in one \
-             line), a comment every 15 s, and `retry:` with when to come back. A client that is slower than the changes \
-             gets the newest version only; one that takes nothing for 10 s is dropped.",
-            answer,
-        )
-    }
+    let description = "One event at once, then one per change (`event: resumen`, `id:` the version, `data:` the summary in \
+        one line), a comment every 15 s, and `retry:` with the delay before a reconnect. A client that reads more slowly \
+        than the summary changes receives the newest version only; a client that reads nothing for 10 s is disconnected.";
+    let mut operation = simple_operation(
+        "stream",
+        "summary",
+        "The summary now, and again after every change",
+        description,
+        response,
+    );
+    operation.parameters = vec![parameters::last_event_id()];
+    operation.problems = vec![ProblemKind::UnknownParameter, ProblemKind::StreamFull];
+    operation
 }
 
 /// `/salud`
 pub(crate) fn describe_liveness(_: &DocumentContext<'_>) -> OperationSpec {
-    let about =
-        "Whatever the providers do. 503 if the refresher has given no sign of life for 10 s.";
-    let answer = no_store_response("It lives.", JSON_TYPE, schema_ref("Ok"));
-    OperationSpec {
-        problems: vec![ProblemKind::Lifeless],
-        ..simple_operation("alive", "health", "Does the service live", about, answer)
-    }
+    let description = "Independent of the providers. 503 if the refresher's last heartbeat is more than 10 s old.";
+    let response = no_store_response("The service is alive.", JSON_TYPE, schema_ref("Ok"));
+    let mut operation = simple_operation("alive", "health", "Liveness", description, response);
+    operation.problems = vec![ProblemKind::RefresherStuck];
+    operation
 }
 
 /// `/salud/listo`
 pub(crate) fn describe_readiness(_: &DocumentContext<'_>) -> OperationSpec {
-    let about =
-        "Once a first round has ended or a snapshot was restored, and until the service stops.";
-    let answer = no_store_response("It is ready.", JSON_TYPE, schema_ref("Ok"));
-    let problems = vec![ProblemKind::NotReady, ProblemKind::Draining];
-    OperationSpec {
-        problems,
-        ..simple_operation(
-            "ready",
-            "health",
-            "Is there something to serve",
-            about,
-            answer,
-        )
-    }
+    let description = "200 once the first attempts at all sources have finished, or readings were restored at the start; \
+        503 before that and while the service stops.";
+    let response = no_store_response("The service is ready.", JSON_TYPE, schema_ref("Ok"));
+    let mut operation = simple_operation("ready", "health", "Readiness", description, response);
+    operation.problems = vec![ProblemKind::NotReady, ProblemKind::Draining];
+    operation
 }
 
 /// `/salud/fuentes`
 pub(crate) fn describe_source_health(_: &DocumentContext<'_>) -> OperationSpec {
-    let about = "Per source and per provider: the verdict, the age, the last error and since when, failures in a row, and \
-        the next attempt. Always 200: the verdict is in the body.";
-    let answer = no_store_response(
-        "How each source is.",
+    let description = "Per source and per provider: status, age, latest error and when the failures began, consecutive \
+        failures, and the next attempt. The status code is always 200; the status is in the body.";
+    let response = no_store_response(
+        "The health report.",
         "application/health+json",
         schema_ref("Health"),
     );
-    let problems = vec![ProblemKind::UnknownParameter];
-    OperationSpec {
-        problems,
-        ..simple_operation(
-            "sources-health",
-            "health",
-            "How each source and provider is",
-            about,
-            answer,
-        )
-    }
+    let mut operation = simple_operation(
+        "sources-health",
+        "health",
+        "Health of each source and provider",
+        description,
+        response,
+    );
+    operation.problems = vec![ProblemKind::UnknownParameter];
+    operation
 }
 
 /// `/metrics`
 pub(crate) fn describe_metrics(_: &DocumentContext<'_>) -> OperationSpec {
-    let media = "text/plain; version=0.0.4; charset=utf-8";
-    let answer = no_store_response("The metrics.", media, text_schema());
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
     simple_operation(
         "metrics",
         "reference",
-        "For Prometheus",
+        "Metrics for Prometheus",
         "The text format of Prometheus, version 0.0.4.",
-        answer,
+        no_store_response("The metrics.", media_type, text_schema()),
     )
 }
 
 /// `/openapi.json`
 pub(crate) fn describe_openapi(_: &DocumentContext<'_>) -> OperationSpec {
-    let answer = no_store_response(
-        "An OpenAPI 3.1 document.",
-        JSON_TYPE,
-        json!({"type": "object"}),
+    let schema = json!({"type": "object"});
+    let mut operation = simple_operation(
+        "openapi",
+        "reference",
+        "This document",
+        "Generated by the running program.",
+        no_store_response("An OpenAPI 3.1 document.", JSON_TYPE, schema),
     );
-    let problems = vec![ProblemKind::UnknownParameter];
-    OperationSpec {
-        problems,
-        ..simple_operation(
-            "openapi",
-            "reference",
-            "This document",
-            "Made by the program for itself.",
-            answer,
-        )
-    }
+    operation.problems = vec![ProblemKind::UnknownParameter];
+    operation
 }

@@ -1,14 +1,15 @@
-//! Regular expressions for numbers of seconds, so that the document says exactly what is accepted.
+//! Regular expressions for numbers of seconds, so that the document accepts exactly what the query
+//! parser accepts.
 
 use std::time::Duration;
 
-/// Digits before the point, and after it.
+/// Maximum number of digits before the point, and after it.
 const MAX_DIGITS: usize = 9;
 
 /// Any number of seconds.
-pub(crate) const SECONDS_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
+pub(super) const SECONDS_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
 
-/// At most so many digits of a fraction, not all of them zero.
+/// Up to `digits` digits of a fraction, not all zero.
 fn nonzero_fraction(digits: usize) -> String {
     join_alternatives((0..digits).map(|zeros| {
         format!(
@@ -19,8 +20,8 @@ fn nonzero_fraction(digits: usize) -> String {
     }))
 }
 
-/// Seconds from just above 0 to `max`, in every way in which the number may be written.
-pub(crate) fn seconds_up_to(max: Duration) -> String {
+/// Seconds greater than 0 and up to `max`, in every notation that the query parser accepts.
+pub(super) fn seconds_up_to(max: Duration) -> String {
     let whole = max.as_secs().min(999_999_999);
     let digits = whole.to_string();
     let fraction = format!("{:09}", max.subsec_nanos());
@@ -29,72 +30,79 @@ pub(crate) fn seconds_up_to(max: Duration) -> String {
     } else {
         nonzero_fraction_up_to(&fraction)
     };
-    let mut ways = vec![format!(r"0{{1,{MAX_DIGITS}}}\.{below_one}")];
+    // Below 1.
+    let mut alternatives = vec![format!(r"0{{1,{MAX_DIGITS}}}\.{below_one}")];
+    // From 1 to below the whole part of `max`, with any fraction.
     if whole > 1 {
-        ways.push(format!(
+        alternatives.push(format!(
             r"{}(?:\.[0-9]{{1,{MAX_DIGITS}}})?",
             whole_number_below(&digits)
         ));
     }
+    // Exactly the whole part of `max`, with a fraction up to that of `max`.
     if whole > 0 {
-        ways.push(format!(
+        alternatives.push(format!(
             r"{}{digits}(?:\.{})?",
             leading_zeros(digits.len()),
             fraction_up_to(&fraction)
         ));
     }
-    format!("^{}$", join_alternatives(ways))
+    format!("^{}$", join_alternatives(alternatives))
 }
 
-/// Whole numbers from 1 to one less than this, with zeros before them.
+/// Whole numbers from 1 to `limit` − 1, with leading zeros.
 fn whole_number_below(limit: &str) -> String {
     let length = limit.len();
+    // Numbers with fewer digits, then those that share `index` digits with the limit and have a
+    // smaller digit after them.
     let shorter = (1..length).map(|n| format!("{}[1-9]{}", leading_zeros(n), exact_digits(n - 1)));
-    let same = limit.bytes().enumerate().filter_map(|(at, digit)| {
-        let lowest = if at == 0 { b'1' } else { b'0' };
+    let same_length = limit.bytes().enumerate().filter_map(|(index, digit)| {
+        let lowest = if index == 0 { b'1' } else { b'0' };
         let range = (digit > lowest).then(|| digit_range(lowest, digit - 1))?;
         Some(format!(
             "{}{}{range}{}",
             leading_zeros(length),
-            &limit[..at],
-            exact_digits(length - at - 1)
+            &limit[..index],
+            exact_digits(length - index - 1)
         ))
     });
-    join_alternatives(shorter.chain(same))
+    join_alternatives(shorter.chain(same_length))
 }
 
-/// One to nine digits that, after a point, are at most these nine.
+/// One to nine digits of a fraction that is at most `limit`, which has nine digits.
 fn fraction_up_to(limit: &str) -> String {
-    let smaller = limit.bytes().enumerate().filter(|(_, digit)| *digit > b'0');
-    let smaller = smaller.map(|(at, digit)| {
+    let nonzero = limit.bytes().enumerate().filter(|(_, digit)| *digit > b'0');
+    let smaller = nonzero.map(|(index, digit)| {
         format!(
             "{}{}{}",
-            &limit[..at],
+            &limit[..index],
             digit_range(b'0', digit - 1),
-            optional_digits(MAX_DIGITS - 1 - at)
+            optional_digits(MAX_DIGITS - 1 - index)
         )
     });
-    let beginnings = (1..=MAX_DIGITS).map(|n| limit[..n].to_owned());
-    join_alternatives(smaller.chain(beginnings))
+    // A prefix of the limit is not larger than the limit.
+    let prefixes = (1..=MAX_DIGITS).map(|n| limit[..n].to_owned());
+    join_alternatives(smaller.chain(prefixes))
 }
 
-/// The same, not all of them zero.
+/// One to nine digits of a fraction that is greater than 0 and at most `limit`, which has nine
+/// digits.
 fn nonzero_fraction_up_to(limit: &str) -> String {
     let Some(zeros) = limit.find(|digit| digit != '0') else {
         return fraction_up_to(limit);
     };
-    let (before, first) = (&limit[..zeros], limit.as_bytes()[zeros]);
-    let mut ways = Vec::new();
+    let (prefix, first_nonzero) = (&limit[..zeros], limit.as_bytes()[zeros]);
+    let mut alternatives = Vec::new();
     if zeros + 1 < MAX_DIGITS {
-        ways.push(format!(
-            "{before}0{}",
+        alternatives.push(format!(
+            "{prefix}0{}",
             nonzero_fraction(MAX_DIGITS - 1 - zeros)
         ));
     }
-    if first > b'1' {
-        ways.push(format!(
-            "{before}{}{}",
-            digit_range(b'1', first - 1),
+    if first_nonzero > b'1' {
+        alternatives.push(format!(
+            "{prefix}{}{}",
+            digit_range(b'1', first_nonzero - 1),
             optional_digits(MAX_DIGITS - 1 - zeros)
         ));
     }
@@ -103,19 +111,19 @@ fn nonzero_fraction_up_to(limit: &str) -> String {
         .enumerate()
         .skip(zeros + 1)
         .filter(|(_, digit)| *digit > b'0');
-    ways.extend(later.map(|(at, digit)| {
+    alternatives.extend(later.map(|(index, digit)| {
         format!(
             "{}{}{}",
-            &limit[..at],
+            &limit[..index],
             digit_range(b'0', digit - 1),
-            optional_digits(MAX_DIGITS - 1 - at)
+            optional_digits(MAX_DIGITS - 1 - index)
         )
     }));
-    ways.extend((zeros + 1..=MAX_DIGITS).map(|n| limit[..n].to_owned()));
-    join_alternatives(ways)
+    alternatives.extend((zeros + 1..=MAX_DIGITS).map(|n| limit[..n].to_owned()));
+    join_alternatives(alternatives)
 }
 
-/// The zeros that may stand before so many digits.
+/// The leading zeros that a number of `digits` digits may have.
 fn leading_zeros(digits: usize) -> String {
     match MAX_DIGITS - digits {
         0 => String::new(),
@@ -147,6 +155,9 @@ fn optional_digits(digits: usize) -> String {
     }
 }
 
-fn join_alternatives(ways: impl IntoIterator<Item = String>) -> String {
-    format!("(?:{})", ways.into_iter().collect::<Vec<_>>().join("|"))
+fn join_alternatives(alternatives: impl IntoIterator<Item = String>) -> String {
+    format!(
+        "(?:{})",
+        alternatives.into_iter().collect::<Vec<_>>().join("|")
+    )
 }

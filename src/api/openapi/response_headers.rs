@@ -1,13 +1,14 @@
-//! The fields of the answers' heads.
+//! Descriptions of the response headers.
 
 use serde_json::{Map, Value, json};
 
-/// What is told of one field.
+/// The description of one header.
 struct HeaderSpec {
     name: &'static str,
-    /// Whether it is always there, in the answers that name it.
+    /// Whether every response that lists the header has it.
     is_required: bool,
     description: &'static str,
+    /// Regular expression that the value matches.
     pattern: Option<&'static str>,
 }
 
@@ -33,7 +34,7 @@ const fn optional_header(name: &'static str, description: &'static str) -> Heade
     }
 }
 
-/// Fields that any answer may have.
+/// Headers that any response may have.
 const COMMON_HEADERS: [&str; 4] = [
     "X-Content-Type-Options",
     "X-Request-Id",
@@ -42,52 +43,48 @@ const COMMON_HEADERS: [&str; 4] = [
 ];
 
 const HEADER_SPECS: [HeaderSpec; 19] = [
-    required_header(
-        "Allow",
-        "^GET, HEAD, OPTIONS$",
-        "The methods that there are.",
-    ),
+    required_header("Allow", "^GET, HEAD, OPTIONS$", "The supported methods."),
     required_header(
         "Cache-Control",
         "^[ -~]+$",
-        "What browsers may keep. `no-store` for everything that has an age.",
+        "Whether a browser may cache the response. `no-store` for every response with data.",
     ),
     required_header(
         "Cache-Status",
         "^resumen; [ -~]+$",
         "RFC 9211. `hit` with the smallest ttl − age in whole seconds (negative \
-        when something is stale), `fwd=miss` without any reading, `fwd=request` on live answers, with `collapsed` when \
-        every flight was joined.",
+        when a source is stale), `fwd=miss` without any reading, `fwd=request` on live answers, with `collapsed` when \
+        every attempt was already in progress.",
     ),
     required_header(
         "ETag",
         "^W/\"[0-9a-f]{16}\"$",
-        "The version, for `If-None-Match`. Every new reading changes it; ages do not.",
+        "The version, for `If-None-Match`. Every new reading changes it; a greater age does not.",
     ),
     required_header(
         "Content-Security-Policy",
         "^default-src 'none'; [ -~]+$",
-        "What the page may do: only what is ours.",
+        "Restricts the page to this server's own files and endpoints.",
     ),
     required_header(
         "Referrer-Policy",
         "^no-referrer$",
-        "No other site learns where the panel is.",
+        "Hides the panel's address from other sites.",
     ),
     required_header(
         "X-Accel-Buffering",
         "^no$",
-        "Tells nginx and its kin to pass events on as they come.",
+        "Disables response buffering in nginx and compatible proxies.",
     ),
     optional_header(
         "Refusal-Cache-Control",
-        "`no-store`, unless the head could not be parsed at all.",
+        "`no-store`; absent if the head could not be parsed.",
     ),
     optional_header("X-Content-Type-Options", "`nosniff`"),
     optional_header(
         "CDN-Cache-Control",
         "RFC 9213, for shared caches: whole seconds until the next planned refresh of any \
-        source in the answer. None on live answers and when no source is ok.",
+        source in the response. Absent on live answers and when no source is ok.",
     ),
     optional_header(
         "Content-Encoding",
@@ -95,41 +92,41 @@ const HEADER_SPECS: [HeaderSpec; 19] = [
     ),
     optional_header(
         "Server-Timing",
-        "On live answers: how long each source was waited for, and why it gave nothing.",
+        "On live answers: the wait for each source, and the failure code if it has no new reading.",
     ),
     optional_header(
         "Vary",
-        "`Accept-Encoding` where there are several encodings, `Origin` where origins are configured.",
+        "`Accept-Encoding` if several codings are available, `Origin` if origins are configured.",
     ),
     optional_header(
         "X-Request-Id",
-        "The request's own if it had a short and visible one, else a new one; none without.",
+        "The request's `X-Request-Id` if it is short and visible ASCII, else a new one; absent if the request had none.",
     ),
     optional_header(
         "Access-Control-Allow-Origin",
-        "If `server.cors_origins` allows the request's origin.",
+        "Present if `server.cors_origins` allows the request's origin.",
     ),
     optional_header(
         "Access-Control-Expose-Headers",
-        "Beside `Access-Control-Allow-Origin`: what a page's script may read.",
+        "With `Access-Control-Allow-Origin`: the headers that a script may read.",
     ),
     optional_header(
         "Access-Control-Allow-Methods",
-        "In the answer to a preflight.",
+        "In the response to a preflight.",
     ),
     optional_header(
         "Access-Control-Allow-Headers",
-        "In the answer to a preflight.",
+        "In the response to a preflight.",
     ),
     optional_header(
         "Access-Control-Max-Age",
-        "In the answer to a preflight: seconds for which it may be kept.",
+        "In the response to a preflight: seconds for which it may be cached.",
     ),
 ];
 
-/// All of them, as components.
-pub(crate) fn header_components() -> Value {
-    let one = |header: &HeaderSpec| {
+/// Every header, as components.
+pub(super) fn header_components() -> Value {
+    let component = |header: &HeaderSpec| {
         let mut schema = json!({"type": "string"});
         if let Some(pattern) = header.pattern {
             schema["pattern"] = json!(pattern);
@@ -137,22 +134,23 @@ pub(crate) fn header_components() -> Value {
         let value = json!({"description": header.description, "required": header.is_required, "schema": schema});
         (header.name.to_owned(), value)
     };
-    Value::Object(HEADER_SPECS.iter().map(one).collect())
+    Value::Object(HEADER_SPECS.iter().map(component).collect())
 }
 
-/// References to these, and to those that any answer may have.
-pub(crate) fn header_refs(names: &[&str]) -> Value {
-    let own = names
+/// References to these headers and to those that any response may have.
+pub(super) fn header_refs(names: &[&str]) -> Value {
+    let all_names = names
         .iter()
         .chain(&COMMON_HEADERS)
         .chain(&["Access-Control-Expose-Headers"]);
     Value::Object(
-        own.map(|name| ((*name).to_owned(), header_ref(name)))
+        all_names
+            .map(|name| ((*name).to_owned(), header_ref(name)))
             .collect::<Map<String, Value>>(),
     )
 }
 
-/// A reference to one of them.
-pub(crate) fn header_ref(name: &str) -> Value {
+/// A reference to one header.
+pub(super) fn header_ref(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})
 }

@@ -1,12 +1,12 @@
-//! The bodies.
+//! Schemas of the response bodies.
 
 use serde_json::{Map, Value, json};
 
 use crate::domain::Code;
 use crate::server::ProblemKind;
 
-/// All of them, as components.
-pub(crate) fn schema_components() -> Value {
+/// Every schema, as components.
+pub(super) fn schema_components() -> Value {
     json!({
         "Summary": summary_schema(),
         "Result": {"oneOf": [schema_ref("Usable"), schema_ref("Missing")]},
@@ -52,20 +52,20 @@ fn text_schema(description: &str) -> Value {
 fn summary_schema() -> Value {
     let results = json!({
         "type": "object", "additionalProperties": schema_ref("Result"),
-        "description": "One per source, in the order of `sources`, else of the configuration, derived sources last.",
+        "description": "One result per source, in the order of `sources`, else of the configuration with derived sources last.",
     });
     let properties = json!({
-        "origen": {"enum": ["snapshot", "live"], "description": "From memory, or after asking for this request."},
-        "version": {"type": "string", "pattern": "^[0-9a-f]{16}$", "description": "A hash over what is told; ages and \
-            the texts of errors are not part of it."},
-        "generated_at": instant_schema("The instant as of which every `age_ms` is true; at most 25 ms after the answer."),
+        "origen": {"enum": ["snapshot", "live"], "description": "From memory, or fetched for this request."},
+        "version": {"type": "string", "pattern": "^[0-9a-f]{16}$", "description": "A hash over the results without their \
+            ages and error messages."},
+        "generated_at": instant_schema("The instant at which every `age_ms` is exact; at most 25 ms after the response."),
         "timeout_s": {"type": "number", "exclusiveMinimum": 0, "description": "The deadline that applied, in seconds."},
-        "complete": {"type": "boolean", "description": "Every source is ok, not stale, and did not fail last time."},
-        "asincronia": text_schema("Why this server waits asynchronously."),
-        "multithreading": text_schema("What its threads are for."),
+        "complete": {"type": "boolean", "description": "Every source is ok, not stale, and its latest attempt succeeded."},
+        "asincronia": text_schema("Why the server waits asynchronously."),
+        "multithreading": text_schema("What the server uses threads for."),
         "resultados": results,
     });
-    let all = [
+    let required = [
         "origen",
         "version",
         "generated_at",
@@ -75,20 +75,20 @@ fn summary_schema() -> Value {
         "multithreading",
         "resultados",
     ];
-    object_schema(properties, &all)
+    object_schema(properties, &required)
 }
 
-/// What both forms of a result may say.
+/// The properties of both forms of a result.
 fn common_result_properties() -> Map<String, Value> {
     let properties = json!({
-        "ms": {"type": "number", "minimum": 0, "description": "How long the latest finished attempt took; absent before \
-            the first one."},
-        "from": {"enum": ["snapshot", "live"], "description": "`live` when this request's round, or a flight that it \
-            joined, brought the reading."},
-        "error": text_schema("Why the latest attempt gave no reading."),
+        "ms": {"type": "number", "minimum": 0, "description": "Duration of the latest finished attempt in milliseconds; \
+            absent before the first one."},
+        "from": {"enum": ["snapshot", "live"], "description": "`live` if an attempt that this request started or \
+            joined gave the reading."},
+        "error": text_schema("Why the latest attempt failed."),
         "code": schema_ref("FailureCode"),
-        "failing_since": instant_schema("When the first failed attempt since the last success began."),
-        "attribution": text_schema("Whom to thank for the data."),
+        "failing_since": instant_schema("When the first failed attempt after the last success began."),
+        "attribution": text_schema("The attribution that the data's licence requires."),
     });
     if let Value::Object(properties) = properties {
         properties
@@ -102,16 +102,16 @@ fn usable_result_schema() -> Value {
         ("ok".to_owned(), json!({"const": true})),
         (
             "data".to_owned(),
-            json!({"not": {"type": "null"}, "description": "What the source's filter made of the answer."}),
+            json!({"not": {"type": "null"}, "description": "The output of the source's filter."}),
         ),
         (
             "provider".to_owned(),
-            name_schema("Who told it; a derived source's own name."),
+            name_schema("The provider of the reading; for a derived source, its own name."),
         ),
         (
             "fetched_at".to_owned(),
             instant_schema(
-                "When it was asked for; of a derived source, when its oldest input was.",
+                "When the request for the reading was sent; for a derived source, that of its oldest input.",
             ),
         ),
         (
@@ -120,7 +120,7 @@ fn usable_result_schema() -> Value {
         ),
         (
             "stale".to_owned(),
-            json!({"type": "boolean", "description": "Whether it is older than its ttl."}),
+            json!({"type": "boolean", "description": "Whether the reading is older than its ttl."}),
         ),
     ]);
     properties.append(&mut common_result_properties());
@@ -134,7 +134,7 @@ fn usable_result_schema() -> Value {
         "from",
     ];
     let mut schema = object_schema(Value::Object(properties), &required);
-    schema["description"] = json!("There is data, fresh or stale, and it may be used.");
+    schema["description"] = json!("There is data, fresh or stale.");
     schema["dependentRequired"] =
         json!({"error": ["code"], "code": ["error"], "failing_since": ["code"]});
     schema
@@ -144,33 +144,33 @@ fn missing_result_schema() -> Value {
     let mut properties = Map::from_iter([("ok".to_owned(), json!({"const": false}))]);
     properties.append(&mut common_result_properties());
     let mut schema = object_schema(Value::Object(properties), &["ok", "from", "error", "code"]);
-    schema["description"] = json!("There is no data that may be used.");
+    schema["description"] = json!("There is no data, or only data that is too old.");
     schema
 }
 
 fn failure_code_schema() -> Value {
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    json!({"type": "string", "enum": codes, "description": "A stable code. docs/errors.md tells cause and remedy of each."})
+    json!({"type": "string", "enum": codes, "description": "A stable code. docs/errors.md lists the cause and remedy of each."})
 }
 
 fn health_status_schema() -> Value {
     json!({"enum": ["pass", "warn", "fail"], "description": "`pass`: fresh, and the latest attempt succeeded. `warn`: \
-        usable, but stale or failing. `fail`: no data that may be used."})
+        usable, but stale or failing. `fail`: no usable data."})
 }
 
 fn health_schema() -> Value {
     let checks = json!({
-        "type": "object", "description": "By source; `store:redis` is what the replicas share, if they do.",
+        "type": "object", "description": "By source; `store:redis` is the store that replicas share, if one is configured.",
         "properties": {"store:redis": {"type": "array", "minItems": 1, "maxItems": 1, "items": schema_ref("SharingHealth")}},
         "additionalProperties": {"type": "array", "minItems": 1, "maxItems": 1, "items": schema_ref("SourceHealth")},
     });
     let properties = json!({
         "status": health_status_schema(),
-        "version": text_schema("The program's."),
-        "time": instant_schema("Now."),
-        "notes": {"type": "array", "items": {"type": "string"}, "description": "Which sources are not well, since when \
-            and why, the missing ones first, and last the providers that fail while another one answers; absent when \
-            all are well."},
+        "version": text_schema("Version of the program."),
+        "time": instant_schema("When the report was made."),
+        "notes": {"type": "array", "items": {"type": "string"}, "description": "Which sources fail, since when and why: missing \
+            sources first, then stale or failing ones, then failing providers of sources that another provider supplies. \
+            Absent if there are none."},
         "checks": checks,
     });
     object_schema(properties, &["status", "version", "time", "checks"])
@@ -181,19 +181,19 @@ fn source_health_schema() -> Value {
         "componentType": {"enum": ["source", "derived"]},
         "status": health_status_schema(),
         "freshness": {"enum": ["fresh", "stale", "missing"]},
-        "time": instant_schema("When the newest reading was asked for."),
-        "observedValue": count_schema("Its age."),
+        "time": instant_schema("When the request for the newest reading was sent."),
+        "observedValue": count_schema("Age of the newest reading."),
         "observedUnit": {"const": "ms"},
-        "provider": name_schema("Who told it."),
-        "ttl_ms": count_schema("How old a reading may be and still be fresh."),
-        "max_stale_ms": count_schema("How much older than that it may be used."),
+        "provider": name_schema("The provider of the reading."),
+        "ttl_ms": count_schema("Maximum age of a fresh reading."),
+        "max_stale_ms": count_schema("How much older than `ttl_ms` a usable reading may be."),
         "consecutive_failures": count_schema("Failed attempts since the last success."),
         "last_attempt": instant_schema("When the newest finished attempt began."),
-        "next_attempt": instant_schema("When the next one is planned; of a derived source, the soonest of its inputs."),
+        "next_attempt": instant_schema("When the next attempt is planned; for a derived source, the earliest of its inputs."),
         "output": text_schema("Why the latest attempt failed."),
         "code": schema_ref("FailureCode"),
-        "failing_since": instant_schema("When the first failed attempt since the last success began."),
-        "from": {"type": "array", "items": name_schema("An input."), "description": "Of a derived source."},
+        "failing_since": instant_schema("When the first failed attempt after the last success began."),
+        "from": {"type": "array", "items": name_schema("An input."), "description": "The inputs of a derived source."},
         "providers": {"type": "array", "items": schema_ref("ProviderHealth"), "description": "In order of preference."},
     });
     let required = [
@@ -215,31 +215,31 @@ fn replica_health_schema() -> Value {
     let properties = json!({
         "componentType": {"const": "datastore"},
         "status": {"enum": ["pass", "warn"]},
-        "role": {"enum": ["joining", "sharing", "alone"], "description": "Whether this replica shares."},
-        "replicas": count_schema("How many the store saw last, this one included; 0 if it was never reached."),
-        "leases_taken": count_schema("Leases that this replica took since its start."),
-        "leases_lost": count_schema("Those that were gone when their attempt ended."),
-        "outcomes_heard": count_schema("Attempts of others whose outcome was taken in."),
-        "clock_ahead_ms": {"type": "integer", "description": "By how much the store's clock is ahead of this replica's."},
-        "output": text_schema("Why it does not share."),
+        "role": {"enum": ["joining", "sharing", "alone"], "description": "Whether this replica shares readings with others."},
+        "replicas": count_schema("Replicas seen last in the store, including this one; 0 if it was never reached."),
+        "leases_taken": count_schema("Leases that this replica has acquired since its start."),
+        "leases_lost": count_schema("Leases that expired before their attempt ended."),
+        "outcomes_heard": count_schema("Outcomes of other replicas' attempts that were merged."),
+        "clock_ahead_ms": {"type": "integer", "description": "The store's clock minus this replica's clock, in milliseconds."},
+        "output": text_schema("Why readings are not shared."),
     });
     object_schema(properties, &["componentType", "status", "role", "replicas"])
 }
 
 fn provider_health_schema() -> Value {
     let properties = json!({
-        "provider": name_schema("Its name."),
-        "status": {"enum": ["pass", "warn", "fail", "unknown"], "description": "Of its latest request; `warn` if it was \
-            given up because another provider was faster, `unknown` if it was never asked."},
+        "provider": name_schema("Name of the provider."),
+        "status": {"enum": ["pass", "warn", "fail", "unknown"], "description": "Status of its latest request; `warn` if the \
+            request was cancelled because another provider was faster, `unknown` if there was none."},
         "time": instant_schema("When its latest finished request began."),
-        "ms": count_schema("How long that took."),
-        "output": text_schema("Why it failed, or was given up."),
+        "ms": count_schema("Duration of that request in milliseconds."),
+        "output": text_schema("Why the request failed or was cancelled."),
         "code": schema_ref("FailureCode"),
-        "failing_since": instant_schema("When its first failed request since its last success began."),
-        "consecutive_failures": count_schema("Its failed requests since its last success."),
-        "held_until": instant_schema("Until when it asked to be left alone (`Retry-After`)."),
-        "next_attempt": instant_schema("When it may be asked next: with the source's next attempt, or once it is not held. A \
-            provider that is not the first is asked only if those before it fail or are slow."),
+        "failing_since": instant_schema("When its first failed request after its last success began."),
+        "consecutive_failures": count_schema("Failed requests since its last success."),
+        "held_until": instant_schema("End of the pause that the provider requested with `Retry-After`."),
+        "next_attempt": instant_schema("When its next request is possible: at the source's next attempt, or after `held_until`. \
+            Providers after the first are called only if those before them fail or are slow."),
     });
     let mut schema = object_schema(properties, &["provider", "status", "consecutive_failures"]);
     schema["dependentRequired"] = json!({"code": ["output"]});
@@ -252,27 +252,27 @@ fn history_schema() -> Value {
         "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
     });
     let times = json!({"type": "array", "items": {"type": "integer"}, "description": "Milliseconds since the epoch."});
-    let track = object_schema(
+    let series = object_schema(
         json!({"times": times, "values": values}),
         &["times", "values"],
     );
-    json!({"type": "object", "description": "By source.", "additionalProperties": track})
+    json!({"type": "object", "description": "By source.", "additionalProperties": series})
 }
 
 fn problem_schema() -> Value {
     let codes: Vec<&str> = ProblemKind::ALL.iter().map(|kind| kind.code()).collect();
     let properties = json!({
         "type": {"type": "string", "format": "uri", "pattern": "^urn:resumen:problem:[a-z_]+$",
-            "description": "A name for the kind of problem: its `code`. It leads to no page; docs/errors.md tells \
-                cause and remedy of each."},
-        "title": text_schema("The kind of problem in words."),
+            "description": "A URN of the `code`, not the address of a page. docs/errors.md lists the cause \
+                and remedy of each."},
+        "title": text_schema("A short text for the kind of problem."),
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": text_schema("What happened this time."),
+        "detail": text_schema("What is wrong with this request."),
         "code": {"type": "string", "enum": codes},
-        "param": text_schema("The parameter that it is about."),
-        "got": text_schema("What was sent, at most 80 characters of it."),
-        "expected": text_schema("What would have been right."),
-        "suggestion": text_schema("What was probably meant."),
+        "param": text_schema("The parameter or field that is wrong."),
+        "got": text_schema("What was sent, at most 80 characters."),
+        "expected": text_schema("What would be valid."),
+        "suggestion": text_schema("The nearest valid name."),
     });
     let mut schema = object_schema(properties, &["type", "title", "status", "detail", "code"]);
     schema["description"] = json!("RFC 9457.");

@@ -1,17 +1,13 @@
-//! The table of parameters, row by row.
+//! Tests of the query parser.
 
 use std::sync::Arc;
 
 use crate::domain::{FreshnessPolicy, Source, SourceKind};
 
-use crate::api::query::*;
+use super::*;
 
 fn source_set() -> SourceSet {
     let source = |name| {
-        let shelf = FreshnessPolicy {
-            ttl: Duration::ZERO,
-            max_stale: Duration::ZERO,
-        };
         let kind = SourceKind::Derived {
             inputs: Vec::new(),
             extract: ".".into(),
@@ -19,7 +15,10 @@ fn source_set() -> SourceSet {
         Arc::new(Source {
             name: Name::new(name).unwrap(),
             kind,
-            freshness_policy: shelf,
+            freshness_policy: FreshnessPolicy {
+                ttl: Duration::ZERO,
+                max_stale: Duration::ZERO,
+            },
             attribution: None,
         })
     };
@@ -34,7 +33,7 @@ fn parse(raw: &str) -> Result<SummaryQuery, ProblemDetails> {
 fn rejected_kind(raw: &str) -> ProblemKind {
     match parse(raw) {
         Err(problem) => problem.kind(),
-        Ok(query) => panic!("{raw:?} is taken as {query:?}"),
+        Ok(query) => panic!("{raw:?} is parsed as {query:?}"),
     }
 }
 

@@ -1,35 +1,35 @@
-// What an answer of `/resumen` says, in the words of this page. Instants are milliseconds since 1970.
+// Parses a response of `/resumen` into the objects of this page. Instants are milliseconds since the epoch.
 
 import { parse } from "./json.js";
 
-/** Reads the text of an answer: when it was written, and what it tells of each source, in its order. */
+/** Parses the text of a response: its version, its time, and each source in order. */
 export function readAnswer(text) {
   const answer = parse(text);
   const sources = new Map();
-  for (const [name, told] of answer.get("resultados")) sources.set(name, readSource(told));
+  for (const [name, result] of answer.get("resultados")) sources.set(name, readSource(result));
   return { version: answer.get("version"), generatedAt: instant(answer.get("generated_at")), sources };
 }
 
-function readSource(told) {
-  const has = told.get("ok") === true;
+function readSource(result) {
+  const has = result.get("ok") === true;
   return {
     has,
-    data: told.get("data"),
-    provider: told.get("provider"),
-    fetchedAt: has ? instant(told.get("fetched_at")) : null,
-    stale: told.get("stale") === true,
-    ms: told.has("ms") ? Number(told.get("ms")) : null,
-    live: told.get("from") === "live",
-    error: told.get("error") ?? null,
-    code: told.get("code") ?? null,
-    since: told.has("failing_since") ? instant(told.get("failing_since")) : null,
-    attribution: told.get("attribution") ?? null,
-    // Only the health report knows.
+    data: result.get("data"),
+    provider: result.get("provider"),
+    fetchedAt: has ? instant(result.get("fetched_at")) : null,
+    stale: result.get("stale") === true,
+    ms: result.has("ms") ? Number(result.get("ms")) : null,
+    live: result.get("from") === "live",
+    error: result.get("error") ?? null,
+    code: result.get("code") ?? null,
+    since: result.has("failing_since") ? instant(result.get("failing_since")) : null,
+    attribution: result.get("attribution") ?? null,
+    // Set from the health report.
     hidden: null,
   };
 }
 
-/** fresh, stale, missing, or pending: missing because nothing has been tried yet. */
+/** `fresh`, `stale`, `missing` or `pending`. A pending source is missing because its first attempt has not finished. */
 export function freshness(source) {
   if (source.has) return source.stale ? "stale" : "fresh";
   return source.code === "pending" ? "pending" : "missing";
@@ -40,7 +40,7 @@ export function failing(source) {
   return source.code !== null && source.code !== "pending" && source.code !== "expired";
 }
 
-/** What is wrong with a source and since when: its own failure, else that of a provider that another one hides; or null. */
+/** The failure of a source, else that of a provider that another provider replaces; null if neither fails. */
 export function trouble(source) {
   return source.code !== null && source.code !== "pending" ? source : source.hidden;
 }

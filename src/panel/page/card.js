@@ -1,4 +1,4 @@
-// The card of one source. Its parts keep their places whatever the source tells: only texts and shapes change.
+// The card of one source. Its elements keep their places in every state: only texts and shapes change.
 
 import { failing, freshness, trouble } from "./answer.js";
 import { arrange, element, write } from "./dom.js";
@@ -10,15 +10,15 @@ import { clockTime, language, span, words } from "./words.js";
 
 const NUMBER = new Intl.NumberFormat(language, { maximumSignificantDigits: 8 });
 
-/** The width, in em, below which a value is not set larger; above which it gets a line of its own; or is broken. */
+/** Widths of a value, in em: a narrower value is not set larger, a wider one gets a separate line, the widest wraps. */
 const NARROWEST = 3.3;
 const WIDE = 7.5;
 const WIDEST = 20;
-/** How many digits of a tail are reckoned with; where there is no room for more the rest is cut off in sight. */
+/** Number of digits of a tail that the width counts. If there is less space, the rest is cut off with an ellipsis. */
 const TAIL = 3;
 
-/** Where the card of this source is to be found in the page. */
-export function place(name) {
+/** The `id` of the card of a source. */
+export function cardId(name) {
   return `card-${name}`;
 }
 
@@ -49,21 +49,21 @@ export class Card {
       this.trouble.element,
       element("footer", "", this.age, element("p", "from", this.provider, this.latency), this.next, this.credit),
     );
-    this.element.id = place(name);
-    // The verdict's links lead here.
+    this.element.id = cardId(name);
+    // The links of the summary line focus the card.
     this.element.tabIndex = -1;
     this.element.setAttribute("aria-labelledby", this.title.id);
   }
 
-  /** Shows what is known of the source, and the line of its recent numbers. */
+  /** Shows the state of the source and the chart of its recent numbers. */
   show(source, history) {
-    const known = this.#source;
+    const previous = this.#source;
     this.#source = source;
     this.#badge(source);
-    if (source.has && known?.fetchedAt !== source.fetchedAt) this.#fill(source, history);
+    if (source.has && previous?.fetchedAt !== source.fetchedAt) this.#fill(source, history);
     if (!source.has) this.#clear();
     this.trouble.show(trouble(source));
-    // A computed source answers for itself.
+    // The provider of a derived source is the source itself.
     const provider = source.provider === this.name ? "" : (source.provider ?? "");
     write(this.provider, provider);
     this.provider.title = provider;
@@ -71,12 +71,12 @@ export class Card {
     write(this.credit, source.attribution ?? "");
   }
 
-  /** Draws the lines again, from a history that has grown backwards. */
+  /** Draws the charts again, after older points were added to the history. */
   redraw(history) {
     for (const row of this.#rows.values()) row.draw(history.points(this.name, row.path));
   }
 
-  /** Moves what depends on the time alone. */
+  /** Updates the texts that depend on the current time. */
   tick(now) {
     const source = this.#source;
     if (!source) return;
@@ -85,12 +85,12 @@ export class Card {
     write(this.next, this.#asked ?? this.#countdown(now));
   }
 
-  /** When the source will be asked next; null where that is not known. */
+  /** Sets the time of the next attempt; null if it is not known. */
   plan(next) {
     this.#next = next;
   }
 
-  /** Tells how this source fares in a live round; null when the round is over. */
+  /** Shows the source's progress in a live round; null after the round. */
   asked(step) {
     this.#asked = step && words.round[step];
     this.element.dataset.round = step ?? "";
@@ -112,11 +112,11 @@ export class Card {
     const numbers = shown.filter((row) => row.kind === "number" && !wide(row));
     history.add(this.name, source.fetchedAt, shown);
     this.element.classList.toggle("alone", shown.length === 1);
-    // It only grows, so that a number that loses a digit does not make all others jump.
+    // The width only grows, so that a number that loses a digit does not resize all others.
     this.#widest = Math.max(this.#widest, ...numbers.map(width));
     this.element.style.setProperty("--width", Math.min(WIDEST, this.#widest).toFixed(2));
-    const known = this.#rows;
-    this.#rows = new Map(shown.map((row) => [row.path, known.get(row.path) ?? new Row(row.path)]));
+    const previous = this.#rows;
+    this.#rows = new Map(shown.map((row) => [row.path, previous.get(row.path) ?? new Row(row.path)]));
     for (const row of shown) this.#rows.get(row.path).show(row, history.points(this.name, row.path), wide(row));
     arrange(this.values, [...this.#rows.values()].map((row) => row.element));
     write(this.more, more > 0 ? words.more(more) : "");
@@ -170,7 +170,7 @@ class Row {
   }
 }
 
-/** Why the latest attempt failed, or a provider that another one hides, and since when; opens to its full length. */
+/** The failure of the source or of a provider that another provider replaces. Opens to its full length. */
 class Trouble {
   constructor() {
     this.code = element("span", "code");
@@ -179,21 +179,22 @@ class Trouble {
     this.element = element("details", "trouble", element("summary", "", this.code, " ", this.since, this.message));
   }
 
-  show(told) {
-    this.element.hidden = told === null;
-    if (told === null) this.element.open = false;
-    this.element.classList.toggle("failing", Boolean(told?.who));
-    write(this.code, told?.who ? `${told.who}: ${told.code}` : (told?.code ?? ""));
-    write(this.message, told?.error ?? "");
-    if (!told?.since) write(this.since, "");
+  show(failure) {
+    this.element.hidden = failure === null;
+    if (failure === null) this.element.open = false;
+    const provider = failure?.failingProvider;
+    this.element.classList.toggle("failing", Boolean(provider));
+    write(this.code, provider ? `${provider}: ${failure.code}` : (failure?.code ?? ""));
+    write(this.message, failure?.error ?? "");
+    if (!failure?.since) write(this.since, "");
   }
 
-  tick(told, now) {
-    if (told?.since) write(this.since, words.since(clockTime(told.since, now), span(now - told.since)));
+  tick(failure, now) {
+    if (failure?.since) write(this.since, words.since(clockTime(failure.since, now), span(now - failure.since)));
   }
 }
 
-/** How many em a value takes, so that the largest type that fits can be chosen. */
+/** The width of a value in em, from which CSS computes the largest type that fits. */
 function width(row) {
   const unit = row.unit ? 0.35 + ems(row.unit) * 0.4 : 0;
   return ems(row.text + row.power) + ems(row.tail.slice(0, TAIL)) * 0.6 + (row.tail.length > TAIL ? 0.5 : 0) + unit;

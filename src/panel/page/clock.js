@@ -1,10 +1,12 @@
-// The server's clock, seen from here. An age is the server's now minus `fetched_at`: this machine's clock may be an hour
-// off, and a body may have waited in a cache.
+// Estimates the server's clock. An age is the server's current time minus `fetched_at`: this machine's clock may be an
+// hour off, and a body may have been stored in a cache.
 //
-// Every sample is an instant at which the server's clock had already arrived when the sample did, so each one gives a
-// lower bound and the largest of them is the best. A body from a cache only gives a worse bound and is outvoted.
+// The server's clock had passed each sample when the sample arrived, so each sample gives a lower bound of the offset and
+// the largest one is the best. A body from a cache gives a smaller bound, which is ignored.
 
+/** Maximum age of a sample, in milliseconds. */
 const WINDOW = 10 * 60 * 1000;
+/** Smallest difference between the wall clock and the monotonic clock that counts as a jump, in milliseconds. */
 const STEP = 2000;
 
 export class ServerClock {
@@ -13,12 +15,12 @@ export class ServerClock {
   #slept = 0;
   #wall = Date.now() - performance.now();
 
-  /** The server's now. */
+  /** The server's current time. */
   now() {
     return this.#local() + this.#offset;
   }
 
-  /** Takes an instant that the server's clock had passed by now. */
+  /** Adds a sample: an instant that the server's clock has passed. */
   sample(instant) {
     if (!Number.isFinite(instant)) return;
     const at = this.#local();
@@ -28,17 +30,17 @@ export class ServerClock {
     this.#offset = Math.max(...this.#samples.map((sample) => sample.offset));
   }
 
-  /** Takes the head of an answer; `Age` tells how long it has been in caches. */
+  /** Adds a sample from response headers; `Age` is the time that the response has been in caches. */
   sampleHead(headers) {
     this.sample(Date.parse(headers.get("date")) + 1000 * Number(headers.get("age") ?? 0));
   }
 
-  /** Whether this machine slept, or its clock was moved, since the last question: then bounds are to be had anew. */
+  /** Whether this machine slept, or its clock was set, since the last call. If so, all samples are dropped. */
   jumped() {
     const wall = Date.now() - performance.now();
     const step = wall - this.#wall;
     if (Math.abs(step) < STEP) return false;
-    // The monotonic clock stands still while a machine sleeps. Rather an age too large than one too small.
+    // The monotonic clock stops while a machine sleeps. An overestimated age is better than an underestimated one.
     if (step > 0) this.#slept += step;
     this.#wall = wall;
     this.#samples = [];

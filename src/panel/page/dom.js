@@ -1,6 +1,6 @@
-// The two ways in which this page writes: elements with classes, and text that stays text.
+// Functions that change the page: elements with classes, and text. Text is never parsed as markup.
 
-/** An element with a class and children. */
+/** Creates an element with a class and children. */
 export function element(tag, className = "", ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -8,12 +8,12 @@ export function element(tag, className = "", ...children) {
   return made;
 }
 
-/** Writes a text only if it changed, so that nothing is laid out or read aloud for nothing. */
+/** Sets the text of a node if it differs: an unchanged text causes no layout and no announcement by a screen reader. */
 export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Puts `nodes` into `parent` in this order and takes out all others; those that are in place are not touched. */
+/** Makes `nodes` the children of `parent`, in this order. Nodes that are in place are not touched. */
 export function arrange(parent, nodes) {
   nodes.forEach((node, at) => {
     if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at] ?? null);

@@ -1,49 +1,49 @@
-// How snapshots arrive: pushed by the stream while there is one, asked for every few seconds while there is none.
+// Receives snapshots: from the event stream, or by polling while there is no stream.
 //
-// The stream is opened again by ourselves, not by the browser, after a pause that grows and differs from page to page, so
-// that a hundred walls do not come back in the same second.
+// This module reconnects the stream, not the browser: the delay grows and has jitter, so that many pages do not reconnect
+// in the same second.
 
 const STREAM = "resumen/stream";
 const SNAPSHOT = "resumen";
-/** Between two questions while there is no stream, in milliseconds. */
+/** Polling interval without a stream, in milliseconds, as all times below. */
 const POLL = 5000;
-/** How long a question may take. */
-const PATIENCE = 10_000;
-/** A stream that tells nothing for so long is checked with a question: its heartbeats cannot be seen from here. */
+/** Timeout of a poll. */
+const POLL_TIMEOUT = 10_000;
+/** A stream without an event for this long is checked with a poll: a page cannot see the stream's heartbeats. */
 const SILENCE = 30_000;
-/** How long the first event may take, and one that a question proved to be missing. */
-const GREETING = 2000;
-/** The longest pause before the stream is opened again. */
-const LONGEST = 30_000;
+/** Timeout of the first event, and of an event that a poll has shown to be missing. */
+const EVENT_TIMEOUT = 2000;
+/** Maximum delay before the stream is opened again. */
+const MAX_BACKOFF = 30_000;
 
 export class Feed {
   #clock;
-  #take;
-  #tell;
+  #onSnapshot;
+  #onLinkState;
   #source = null;
   #open = false;
   #failures = 0;
   #reopenAt = 0;
-  #askAt = performance.now() + GREETING;
-  #asking = false;
+  #pollAt = performance.now() + EVENT_TIMEOUT;
+  #polling = false;
   #version = null;
-  #heardAt = 0;
+  #eventAt = 0;
 
-  /** `take` gets the text of each snapshot, `tell` the link's state: `stream`, `polling` or `lost`. */
-  constructor(clock, take, tell) {
+  /** Calls `onSnapshot` with the text of each snapshot, `onLinkState` with `stream`, `polling` or `lost`. */
+  constructor(clock, onSnapshot, onLinkState) {
     this.#clock = clock;
-    this.#take = take;
-    this.#tell = tell;
-    addEventListener("online", () => this.#hurry());
-    addEventListener("visibilitychange", () => document.hidden || this.#hurry());
+    this.#onSnapshot = onSnapshot;
+    this.#onLinkState = onLinkState;
+    addEventListener("online", () => this.#retryNow());
+    addEventListener("visibilitychange", () => document.hidden || this.#retryNow());
   }
 
-  /** Does what is due; called every second. */
+  /** Reconnects and polls when it is time; called every second. */
   tick() {
-    if (this.#clock.jumped()) this.#hurry();
+    if (this.#clock.jumped()) this.#retryNow();
     const now = performance.now();
     if (!this.#source && now >= this.#reopenAt) this.#connect();
-    if (now >= this.#askAt) this.#ask();
+    if (now >= this.#pollAt) this.#poll();
   }
 
   #connect() {
@@ -52,13 +52,13 @@ export class Feed {
     source.onopen = () => {
       this.#open = true;
       this.#failures = 0;
-      this.#tell("stream");
+      this.#onLinkState("stream");
     };
     source.addEventListener("resumen", (event) => {
-      this.#heardAt = performance.now();
-      this.#askAt = this.#heardAt + SILENCE;
+      this.#eventAt = performance.now();
+      this.#pollAt = this.#eventAt + SILENCE;
       this.#version = event.lastEventId;
-      this.#take(event.data);
+      this.#onSnapshot(event.data);
     });
     source.onerror = () => this.#disconnect();
   }
@@ -67,47 +67,47 @@ export class Feed {
     this.#source?.close();
     this.#source = null;
     this.#open = false;
-    const pause = Math.min(LONGEST, 1000 * 2 ** this.#failures++);
+    const pause = Math.min(MAX_BACKOFF, 1000 * 2 ** this.#failures++);
     const now = performance.now();
     this.#reopenAt = now + pause * (0.5 + Math.random() / 2);
-    this.#askAt = Math.min(this.#askAt, now + 300 + Math.random() * 700);
+    this.#pollAt = Math.min(this.#pollAt, now + 300 + Math.random() * 700);
   }
 
-  async #ask() {
-    if (this.#asking) return;
-    this.#asking = true;
-    this.#askAt = performance.now() + POLL * (0.8 + Math.random() * 0.4);
+  async #poll() {
+    if (this.#polling) return;
+    this.#polling = true;
+    this.#pollAt = performance.now() + POLL * (0.8 + Math.random() * 0.4);
     try {
       const text = await this.#fetch();
       if (this.#open) this.#checkStream(text);
-      else this.#tell("polling");
-      this.#take(text);
+      else this.#onLinkState("polling");
+      this.#onSnapshot(text);
     } catch {
       if (this.#open) this.#disconnect();
-      this.#tell("lost");
+      this.#onLinkState("lost");
     } finally {
-      this.#asking = false;
+      this.#polling = false;
     }
   }
 
   async #fetch() {
-    const answer = await fetch(SNAPSHOT, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    const answer = await fetch(SNAPSHOT, { cache: "no-store", signal: AbortSignal.timeout(POLL_TIMEOUT) });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     this.#clock.sampleHead(answer.headers);
     return answer.text();
   }
 
-  /** A stream that has missed a version is dead, even if nobody has closed it; the event may just be on its way. */
+  /** Closes a stream that has missed the version in `text`. Waits first: the event may be in flight. */
   #checkStream(text) {
     const now = performance.now();
-    this.#askAt = now + SILENCE;
+    this.#pollAt = now + SILENCE;
     if (text.includes(`"version":"${this.#version}"`)) return;
-    setTimeout(() => this.#open && this.#heardAt < now && this.#disconnect(), GREETING);
+    setTimeout(() => this.#open && this.#eventAt < now && this.#disconnect(), EVENT_TIMEOUT);
   }
 
-  #hurry() {
+  #retryNow() {
     const now = performance.now();
     this.#reopenAt = Math.min(this.#reopenAt, now);
-    this.#askAt = Math.min(this.#askAt, now);
+    this.#pollAt = Math.min(this.#pollAt, now);
   }
 }

@@ -1,19 +1,19 @@
-// How the cards share the window: as many columns as let the type be largest, and type as large as lets all of them be
-// seen at once. On a phone, and where there are too many, the page scrolls instead.
+// Chooses the number of columns and the type size: the largest type with which every card is visible at once. On a
+// phone, and with too many cards, the page scrolls instead.
 
-/** A card that is comfortable: its width and height in rem. */
+/** Preferred width and height of a card, in rem. */
 const WIDTH = 22;
 const HEIGHT = 19;
-/** The least width of a card, in rem of the reader's own type size. */
+/** Minimum width of a card, in rem at the browser's type size. */
 const NARROW = 16;
-/** The smallest type, as a part of the reader's own, and the largest, as a part of the window's shorter side. */
+/** Minimum type size as a fraction of the browser's, and maximum as a fraction of the window's shorter side. */
 const LEAST = 0.94;
 const MOST = 0.032;
-/** Below this part of the reader's own size, values and margins give way before all type does. */
+/** Below this multiple of the browser's type size, values and margins shrink before all type does. */
 const AIRY = 1.3;
-/** What head and margins take of the window's height. */
+/** Fraction of the window's height that is left for the cards. */
 const CARDS = 0.87;
-/** How much smaller the type is tried each time that the page does not fit. */
+/** Factor of each reduction of the type size while the page does not fit. */
 const STEP = 0.95;
 
 export class Fit {
@@ -29,15 +29,15 @@ export class Fit {
     addEventListener("resize", () => this.check());
   }
 
-  /** Lays out anew if the window or the number of cards changed; else only makes room for what has grown. */
+  /** Lays out again if the window or the number of cards changed, else only shrinks a page that has grown. */
   check() {
     const count = this.#main.children.length;
     const seen = `${innerWidth} ${innerHeight} ${count}`;
     if (count === 0) return;
     if (this.#seen !== seen) this.#plan(count);
     this.#seen = seen;
-    // Type never grows again while people look on: a failure that comes and goes must not make the wall breathe.
-    while (!this.#scrolls && this.#over() && this.#give());
+    // Type never grows again without a new layout: a failure that comes and goes must not resize the page each time.
+    while (!this.#scrolls && this.#overflows() && this.#shrink());
   }
 
   #plan(count) {
@@ -48,8 +48,8 @@ export class Fit {
     spread([...this.#main.children], columns, (tracks) => this.#main.style.setProperty("--tracks", tracks));
   }
 
-  /** Gives up a little size, and once there is little left, air. Whether there was anything to give. */
-  #give() {
+  /** Reduces the type size, or the margins once the type is small. Returns whether a reduction was possible. */
+  #shrink() {
     const least = this.#reader * LEAST;
     const tight = "tight" in this.#root.dataset;
     if (!tight && this.#size < this.#reader * AIRY) this.#root.dataset.tight = "";
@@ -58,7 +58,7 @@ export class Fit {
     return true;
   }
 
-  #over() {
+  #overflows() {
     return this.#root.scrollHeight > innerHeight + 1;
   }
 
@@ -68,27 +68,27 @@ export class Fit {
   }
 }
 
-/** The number of columns that lets the type be largest; places left empty count against it. */
+/** The number of columns with the largest type; empty places in the last row count against it. */
 function best(count, reader) {
   const most = Math.max(1, Math.min(count, Math.floor(innerWidth / (NARROW * reader))));
-  let found = { worth: 0, columns: 1, size: 0 };
+  let chosen = { worth: 0, columns: 1, size: 0 };
   for (let columns = 1; columns <= most; columns++) {
     const rows = Math.ceil(count / columns);
     const room = Math.min(innerWidth / columns / WIDTH, (innerHeight * CARDS) / rows / HEIGHT);
     const size = Math.min(room, Math.min(innerWidth, innerHeight) * MOST);
     const worth = room * Math.sqrt(count / (columns * rows));
-    if (worth >= found.worth) found = { worth, columns, size };
+    if (worth >= chosen.worth) chosen = { worth, columns, size };
   }
-  // Where the page scrolls anyway, columns are what saves scrolling.
-  return found.size < reader * LEAST ? { columns: most, size: reader * LEAST } : found;
+  // If the page scrolls anyway, more columns mean less scrolling.
+  return chosen.size < reader * LEAST ? { columns: most, size: reader * LEAST } : chosen;
 }
 
-/** Gives each card its share of the tracks; the last row fills its line unless it would be mostly air. */
-function spread(cards, columns, tell) {
+/** Sets the number of grid tracks of each card. A last row that is at least half full fills the whole width. */
+function spread(cards, columns, setTracks) {
   const rest = cards.length % columns;
   const last = rest * 2 >= columns ? rest : columns;
   const tracks = (columns * last) / divisor(columns, last);
-  tell(tracks);
+  setTracks(tracks);
   cards.forEach((card, at) => {
     const share = rest > 0 && at >= cards.length - rest ? last : columns;
     card.style.gridColumn = `span ${tracks / share}`;

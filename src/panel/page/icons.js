@@ -1,8 +1,8 @@
-// The shapes of the states: each differs from the others without its colour.
+// The icons of the states. They differ in shape, not only in colour.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Paths in a box of 16 by 16. */
+/** SVG paths in a view box of 16 by 16. */
 export const SHAPES = {
   fresh: "M8 1.5a6.5 6.5 0 1 1 0 13a6.5 6.5 0 1 1 0-13z",
   stale: "M8 1.5 15 14H1z",
@@ -12,14 +12,14 @@ export const SHAPES = {
   pending: "M8 1.5a6.5 6.5 0 1 1 0 13a6.5 6.5 0 1 1 0-13zm0 2.5a4 4 0 1 0 0 8a4 4 0 1 0 0-8z",
 };
 
-/** An SVG element with these attributes. */
+/** Creates an SVG element with these attributes. */
 export function svg(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 }
 
-/** A shape beside its word; the word is what is read aloud. */
+/** The icon of a state. Hidden from screen readers, which read the text beside it. */
 export function icon(state) {
   const box = svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
   box.append(svg("path", { d: SHAPES[state], "fill-rule": "evenodd" }));

@@ -1,7 +1,7 @@
-// JSON as it was written. `JSON.parse` rounds every number to a double and moves members whose names look like integers
-// to the front; here a number keeps its digits and an object its order.
+// A JSON parser that keeps the digits of numbers and the order of members. `JSON.parse` rounds every number to a double
+// and moves members whose names look like integers to the front.
 
-/** A number as the provider wrote it. */
+/** A number with the digits of the text. */
 export class Digits {
   constructor(text) {
     this.text = text;
@@ -44,7 +44,7 @@ export function parse(text) {
     if (next()[1] !== mark) throw new SyntaxError(`expected ${mark} before character ${at}`);
   }
 
-  /** Calls `member` for each token that begins a member, until `end`. */
+  /** Calls `member` with the first token of each member, until the token `end`. */
   function members(end, member) {
     let token = next();
     while (token[1] !== end) {

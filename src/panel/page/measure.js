@@ -1,9 +1,9 @@
-// How wide a text will be, so that the largest type that fits can be chosen before anything is laid out.
+// Measures texts before layout, so that CSS can choose the largest type that fits.
 
 const SIZE = 100;
 let canvas = null;
 
-/** The width of `text` in em of the page's heavy type. All digits count alike: a change of value changes no size. */
+/** The width of `text` in em of the page's semibold type. All digits count as 0, so that a new value keeps its size. */
 export function ems(text) {
   canvas ??= prepare();
   return canvas.measureText(text.replace(/\d/g, "0")).width / SIZE;

@@ -1,4 +1,4 @@
-// The panel: snapshots in, cards out. Whatever a provider wrote is only ever set as text.
+// The panel: receives snapshots and updates the cards. Text from a provider is only set as text, never as markup.
 
 import { readAnswer } from "./answer.js";
 import { Card } from "./card.js";
@@ -19,29 +19,29 @@ const verdict = new Verdict();
 const upgrade = new Upgrade();
 const cards = new Map();
 const hidden = new Map();
-const plan = new Plan((name, next, broken) => {
+const plan = new Plan((name, next, failure) => {
   cards.get(name)?.plan(next);
-  hidden.set(name, broken);
+  hidden.set(name, failure);
   if (sources.has(name)) show(name, sources.get(name));
-}, judge);
-const feed = new Feed(clock, take, tell);
-const link = { state: null, since: null, heard: null };
-const place = (id) => document.getElementById(id);
-const fit = new Fit(place("cards"));
+}, showVerdict);
+const feed = new Feed(clock, onSnapshot, onLinkState);
+const link = { state: null, since: null, snapshotAt: null };
+const byId = (id) => document.getElementById(id);
+const fit = new Fit(byId("cards"));
 let sources = new Map();
 
-function take(text) {
+function onSnapshot(text) {
   const answer = readAnswer(text);
   clock.sample(answer.generatedAt);
-  link.heard = clock.now();
+  link.snapshotAt = clock.now();
   sources = answer.sources;
   for (const name of cards.keys()) if (!sources.has(name)) cards.delete(name);
   history.keep(sources);
   for (const name of hidden.keys()) if (!sources.has(name)) hidden.delete(name);
   for (const [name, source] of sources) show(name, source);
-  arrange(place("cards"), [...sources.keys()].map((name) => cards.get(name).element));
-  place("cards").removeAttribute("aria-busy");
-  judge();
+  arrange(byId("cards"), [...sources.keys()].map((name) => cards.get(name).element));
+  byId("cards").removeAttribute("aria-busy");
+  showVerdict();
   plan.changed();
   tickCards();
 }
@@ -52,47 +52,47 @@ function show(name, source) {
   cards.get(name).show(source, history);
 }
 
-function tell(state) {
+function onLinkState(state) {
   const before = link.state;
   if (state === before) return;
   if (state === "lost") {
     link.since = clock.now();
-    verdict.tell(words.news.lost);
+    verdict.announce(words.news.lost);
   } else if (before === "lost") {
-    verdict.tell(words.news.regained);
+    verdict.announce(words.news.regained);
   }
   if (before !== null && state === "stream") upgrade.check();
   link.state = state;
   document.body.dataset.link = state;
-  write(place("link"), state === "lost" ? words.lost(clockTime(link.since, clock.now())) : words[state]);
-  if (link.heard !== null) judge();
+  write(byId("link"), state === "lost" ? words.lost(clockTime(link.since, clock.now())) : words[state]);
+  if (link.snapshotAt !== null) showVerdict();
 }
 
-function judge() {
-  verdict.show(sources, clock.now(), link.state === "lost" ? link.heard : null);
+function showVerdict() {
+  verdict.show(sources, clock.now(), link.state === "lost" ? link.snapshotAt : null);
 }
 
 async function ask() {
-  const button = place("ask");
+  const button = byId("ask");
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
   write(button, words.asking);
   const names = [...cards.keys()];
-  const { live, held } = await round(names, (name, how, source) => {
+  const { live, held } = await round(names, (name, step, source) => {
     const card = cards.get(name);
-    if (how === "live" && newer(name, source)) {
+    if (step === "live" && newer(name, source)) {
       sources.set(name, source);
       show(name, source);
     }
-    card?.asked(how);
+    card?.asked(step);
   });
-  verdict.tell(words.news.round(live, names.length, held));
-  judge();
+  verdict.announce(words.news.round(live, names.length, held));
+  showVerdict();
   button.removeAttribute("aria-disabled");
   write(button, words.ask);
 }
 
-/** Whether a live answer brought what no snapshot has shown yet. */
+/** Whether the reading of a live answer is newer than the one shown. */
 function newer(name, source) {
   return sources.has(name) && source.fetchedAt > (sources.get(name).fetchedAt ?? 0);
 }
@@ -100,12 +100,12 @@ function newer(name, source) {
 function tickCards() {
   const now = clock.now();
   for (const card of cards.values()) card.tick(now);
-  write(place("time"), clockTime(now, now));
+  write(byId("time"), clockTime(now, now));
   fit.check();
   plan.tick();
 }
 
-async function remember() {
+async function loadHistory() {
   const answer = await fetch("panel/history.json", { cache: "no-store" });
   if (!answer.ok) return;
   history.load(await answer.json());
@@ -115,16 +115,16 @@ async function remember() {
 function tick() {
   feed.tick();
   tickCards();
-  // Just after the second turns, so that all ages step together.
+  // Scheduled just after a full second, so that all ages change together.
   setTimeout(tick, 1000 - (clock.now() % 1000) + 5);
 }
 
 document.documentElement.lang = language;
-place("cards").setAttribute("aria-busy", "true");
-place("verdict").append(element("li", "", words.loading));
-write(place("link"), words.connecting);
-write(place("ask"), words.ask);
-place("ask").addEventListener("click", ask);
-// Lines begin empty without it, and nothing else is missing.
-remember().catch(() => {});
+byId("cards").setAttribute("aria-busy", "true");
+byId("verdict").append(element("li", "", words.loading));
+write(byId("link"), words.connecting);
+write(byId("ask"), words.ask);
+byId("ask").addEventListener("click", ask);
+// Without the history, charts begin empty; nothing else depends on it.
+loadHistory().catch(() => {});
 tick();

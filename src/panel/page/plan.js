@@ -1,58 +1,60 @@
-// When each source will be asked next, and which of its providers fails though another one answers, from the server's own
-// health report; without it the page leaves that out.
+// Reads the server's health report: when the next attempt at each source is planned, and which provider fails while
+// another provider supplies its source. Without the report, the page leaves both out.
 
 import { instant } from "./answer.js";
 
 const REPORT = "salud/fuentes";
-/** At most one question in so many milliseconds. */
-const GENTLY = 5000;
-/** Between two questions while nothing changes. */
+/** Minimum time between two requests, in milliseconds, as all times below. */
+const MIN_INTERVAL = 5000;
+/** Time between two requests while no snapshot changes. */
 const IDLE = 60_000;
-/** A provider that another one hides is told of when it has failed for so long: now and then means nothing. */
-const LASTING = 30_000;
+/** A replaced provider is shown once it has failed for this long: a single failure means nothing. */
+const MIN_FAILING = 30_000;
 
 export class Plan {
-  #tell;
-  #told;
+  #onSource;
+  #onDone;
   #due = Infinity;
   #earliest = 0;
 
-  /** `tell(name, instant, hidden)` is told of each source, then `told()` that this was all. */
-  constructor(tell, told) {
-    this.#tell = tell;
-    this.#told = told;
+  /** Calls `onSource(name, nextAttempt, hiddenFailure)` for each source of a report, then `onDone()`. */
+  constructor(onSource, onDone) {
+    this.#onSource = onSource;
+    this.#onDone = onDone;
   }
 
-  /** A snapshot has changed, and plans with it. */
+  /** Schedules a request: the snapshot has changed, and with it the planned attempts. */
   changed() {
     this.#due = Math.min(this.#due, performance.now() + 500);
   }
 
-  /** Asks if it is time to. */
+  /** Requests the report if it is time. */
   tick() {
     const now = performance.now();
     if (document.hidden || now < this.#due || now < this.#earliest) return;
-    this.#earliest = now + GENTLY;
+    this.#earliest = now + MIN_INTERVAL;
     this.#due = now + IDLE;
-    this.#ask().catch(() => {});
+    this.#request().catch(() => {});
   }
 
-  async #ask() {
+  async #request() {
     const answer = await fetch(REPORT, { cache: "no-store" });
     if (!answer.ok) {
       this.#earliest = performance.now() + IDLE;
       return;
     }
     const { checks, time } = await answer.json();
-    for (const [name, [check]] of Object.entries(checks)) this.#tell(name, instant(check.next_attempt), hidden(check, time));
-    this.#told();
+    for (const [name, [check]] of Object.entries(checks)) this.#onSource(name, instant(check.next_attempt), hidden(check, time));
+    this.#onDone();
   }
 }
 
-/** The first provider that has failed for a while and is preferred to the one that answers, as trouble; null for none. */
+/** The failure of the first provider that has failed for a while and is preferred to the one in use; null for none. */
 function hidden(check, time) {
-  const lasting = ({ status, failing_since: since }) => status === "fail" && instant(time) - instant(since) >= LASTING;
-  const answering = check.providers?.findIndex(({ provider }) => provider === check.provider) ?? -1;
-  const found = check.providers?.slice(0, Math.max(0, answering)).find(lasting);
-  return found ? { who: found.provider, code: found.code, error: found.output, since: instant(found.failing_since) } : null;
+  const isLasting = ({ status, failing_since: since }) => status === "fail" && instant(time) - instant(since) >= MIN_FAILING;
+  const inUse = check.providers?.findIndex(({ provider }) => provider === check.provider) ?? -1;
+  const failed = check.providers?.slice(0, Math.max(0, inUse)).find(isLasting);
+  if (!failed) return null;
+  const since = instant(failed.failing_since);
+  return { failingProvider: failed.provider, code: failed.code, error: failed.output, since };
 }

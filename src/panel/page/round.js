@@ -1,48 +1,48 @@
-// A live round: each source is asked by itself, so that each arrives by itself.
+// A live round: one request per source, so that each card updates as soon as its source is fetched.
 
 import { failing, readAnswer } from "./answer.js";
 
-/** Browsers open six connections to one server and the stream has one of them. */
-const AT_ONCE = 5;
-/** How long a card tells how its source fared, in milliseconds. */
-const LINGER = 6000;
+/** Browsers open at most six connections to one server, and the event stream uses one of them. */
+const CONCURRENCY = 5;
+/** How long a card shows the result of its source, in milliseconds. */
+const SHOW_RESULT = 6000;
 
 /**
- * Asks for every source; `step(name, how, source)` is told of each. Resolves to how many arrived, and to how many had
- * been asked too short a time before.
+ * Fetches every source and calls `onStep(name, step, source)` for each. Resolves to the number of sources with a new
+ * reading, and of those that were not fetched because the last attempt was too recent.
  */
-export async function round(names, step) {
-  const open = [...names];
-  const fared = { live: 0, held: 0 };
-  for (const name of names) step(name, "asking");
+export async function round(names, onStep) {
+  const pending = [...names];
+  const counts = { live: 0, held: 0 };
+  for (const name of names) onStep(name, "asking");
 
   async function worker() {
-    for (let name = open.shift(); name; name = open.shift()) {
-      const { how, source } = await ask(name);
-      if (how in fared) fared[how] += 1;
-      step(name, how, source);
-      setTimeout(step, LINGER, name, null);
+    for (let name = pending.shift(); name; name = pending.shift()) {
+      const { step, source } = await fetchSource(name);
+      if (step in counts) counts[step] += 1;
+      onStep(name, step, source);
+      setTimeout(onStep, SHOW_RESULT, name, null);
     }
   }
 
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return fared;
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+  return counts;
 }
 
-async function ask(name) {
+async function fetchSource(name) {
   try {
     const answer = await fetch(`resumen?fresh=1&sources=${name}`, { cache: "no-store" });
-    if (!answer.ok) return { how: "lost" };
+    if (!answer.ok) return { step: "lost" };
     const source = readAnswer(await answer.text()).sources.get(name);
-    return { how: verdict(source), source };
+    return { step: classify(source), source };
   } catch {
-    return { how: "lost" };
+    return { step: "lost" };
   }
 }
 
-function verdict(source) {
+function classify(source) {
   if (source.live) return "live";
-  // Without `failing_since` the failure is of this request alone: it did not wait long enough.
+  // Without `failing_since`, the timeout is that of this request; the attempt itself goes on.
   if (source.code === "timeout" && source.since === null) return "late";
   return failing(source) ? "failed" : "held";
 }

@@ -1,24 +1,24 @@
-// The recent numbers of each value, and the line that shows them.
+// The history of each value, and the chart that shows it.
 
 import { svg } from "./icons.js";
 
-/** The most points of one value; the server holds as many. */
+/** Maximum number of points of one value; the server keeps as many. */
 const POINTS = 120;
 const WIDTH = 200;
 const HEIGHT = 40;
 
-/** The recent numbers of every source, bounded. */
+/** The recent numbers of every source. */
 export class History {
   #sources = new Map();
 
-  /** Takes what the server remembers: `{source: {times: […], values: {path: […]}}}`, gaps as null. */
-  load(remembered) {
-    for (const [name, { times, values }] of Object.entries(remembered)) {
+  /** Adds the server's history: `{source: {times: […], values: {path: […]}}}`, with null for a missing number. */
+  load(history) {
+    for (const [name, { times, values }] of Object.entries(history)) {
       for (const [path, numbers] of Object.entries(values)) this.#prepend(name, path, times, numbers);
     }
   }
 
-  /** Takes the numbers of one reading. */
+  /** Adds the numbers of one reading. */
   add(name, at, rows) {
     for (const row of rows) {
       if (row.kind !== "number" || !Number.isFinite(row.value)) continue;
@@ -29,7 +29,7 @@ export class History {
     }
   }
 
-  /** Forgets the sources that are not among `names`. */
+  /** Removes the sources that are not in `names`. */
   keep(names) {
     for (const name of this.#sources.keys()) if (!names.has(name)) this.#sources.delete(name);
   }
@@ -51,14 +51,14 @@ export class History {
   }
 }
 
-/** An empty line; `draw` fills it. */
+/** Creates an empty chart; `draw` fills it. */
 export function spark() {
   const box = svg("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   box.append(svg("path", { class: "area" }), svg("path", { class: "line" }), svg("path", { class: "dot" }));
   return box;
 }
 
-/** Draws points over their true times; the label tells what a reader of the line would see. */
+/** Draws points at their times. `label` is the text for screen readers. */
 export function draw(box, points, label) {
   const [area, line, dot] = box.children;
   const drawn = points.length > 1;
@@ -70,7 +70,7 @@ export function draw(box, points, label) {
   const [endX, endY] = places.at(-1);
   line.setAttribute("d", path);
   area.setAttribute("d", `${path}L${endX} ${HEIGHT}L${places[0][0]} ${HEIGHT}z`);
-  // A line of no length with round ends: a dot that stays round however the box is stretched.
+  // A line of length 0 with round caps is a dot that stays round when the view box is stretched.
   dot.setAttribute("d", `M${endX} ${endY}h0`);
   box.setAttribute("aria-label", label);
 }

@@ -1,12 +1,11 @@
-// A source's data as rows that people read: a label, a value with every digit it came with, and a unit where the name of
-// the key gives one away.
+// Converts a source's data into rows: a label, a value with all its digits, and a unit if the key's name contains one.
 
 import { Digits } from "./json.js";
 import { language, words } from "./words.js";
 
-/** The most rows of one card; a provider may send a megabyte. */
+/** Maximum number of rows of one card; a provider may send a megabyte. */
 const ROWS = 12;
-/** The most characters of one text. */
+/** Maximum number of characters of one text. */
 const TEXT = 400;
 
 const UNITS = new Map(Object.entries({
@@ -20,18 +19,18 @@ const CURRENCIES = new Set(
 
 const SEPARATORS = separators();
 
-/** The rows of `data`, and how many more there would be. */
+/** The rows of `data`, and the number of rows left out. */
 export function rows(data) {
-  const found = [];
-  collect(data, [], found);
-  const shown = found.slice(0, ROWS).map((leaf) => row(leaf, found.length === 1));
-  return { shown, more: found.length - shown.length };
+  const leaves = [];
+  collect(data, [], leaves);
+  const shown = leaves.slice(0, ROWS).map((leaf) => row(leaf, leaves.length === 1));
+  return { shown, more: leaves.length - shown.length };
 }
 
-function collect(value, path, found) {
+function collect(value, path, leaves) {
   const members = value instanceof Map ? [...value] : Array.isArray(value) ? value.map((v, i) => [String(i), v]) : [];
-  if (members.length === 0) found.push({ path, value });
-  for (const [key, member] of members) collect(member, [...path, key], found);
+  if (members.length === 0) leaves.push({ path, value });
+  for (const [key, member] of members) collect(member, [...path, key], leaves);
 }
 
 function row({ path, value }, alone) {
@@ -47,7 +46,7 @@ function name(path, numeric, alone) {
   return { label: [...under, ...(own ? [spaced(own)] : [])].join(" › "), unit };
 }
 
-/** What the end of a key says of the unit, and the rest of it. A lone currency is a unit, among others a label. */
+/** The unit at the end of a key, and the rest of the key. A currency alone is a unit for a single value, else a label. */
 function unitOf(key, alone) {
   const parts = key.split("_");
   for (const length of [2, 1]) {
@@ -72,13 +71,13 @@ function shape(value) {
 }
 
 /**
- * The digits as they came, grouped as the reader's language does. `tail` is what may be set smaller or be cut off,
- * `power` what must not be: an exponent.
+ * The digits of the text, grouped as usual in the reader's language. `tail` are decimals that may be set smaller or cut
+ * off; `power` is an exponent, which must stay visible.
  */
 function number(text) {
   const [, sign, whole, fraction, exponent] = /^(-?)(\d+)(?:\.(\d+))?(.*)$/.exec(text);
   const grouped = whole.length < 5 ? whole : whole.replace(/\B(?=(\d{3})+$)/g, SEPARATORS.group);
-  // What is beyond six digits is there, but does not shout.
+  // Decimals beyond six significant digits go into the tail.
   const loud = Math.max(2, 6 - whole.length);
   const decimals = fraction ? SEPARATORS.decimal + fraction.slice(0, loud) : "";
   const tail = (fraction ?? "").slice(loud);

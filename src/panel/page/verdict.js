@@ -1,17 +1,17 @@
-// How things stand as a whole: a sentence in the head, the title and the icon of the tab, and news for those who listen.
+// The summary line of the page: text in the header, title and icon of the tab, and announcements for screen readers.
 
 import { failing, freshness, trouble } from "./answer.js";
-import { place } from "./card.js";
+import { cardId } from "./card.js";
 import { element, write } from "./dom.js";
 import { SHAPES, icon } from "./icons.js";
 import { clockTime, words } from "./words.js";
 
 const ORDER = ["missing", "stale", "failing", "covered", "pending"];
 const COLOURS = { fresh: "#2f9e63", stale: "#d98e04", failing: "#d98e04", covered: "#2f9e63", missing: "#d6453d", pending: "#8b8b86" };
-/** Of each kind so many are named, and up to so many with their reason. */
+/** Maximum number of sources named per state, and maximum number with a reason. */
 const NAMED = 6;
 const EXPLAINED = 2;
-/** News are gathered for this long, so that a reader is not interrupted for each source. */
+/** Announcements are collected for this long, in milliseconds, so that each source does not interrupt the reader. */
 const GATHER = 2000;
 
 export class Verdict {
@@ -20,12 +20,12 @@ export class Verdict {
   #news = [];
   #timer = 0;
 
-  /** Shows how all `sources` stand. While the connection is lost, last heard at `lost`, nobody knows. */
+  /** Shows the state of all `sources`. `lost` is the time of the last snapshot if the connection is lost, else null. */
   show(sources, now, lost) {
     const groups = lost === null ? grouped(sources) : [];
     const worst = lost === null ? (groups[0]?.state ?? "fresh") : "missing";
-    const calm = lost === null ? (sources.size > 0 ? words.allFresh : words.nobody) : words.asOf(clockTime(lost, now));
-    const items = groups.length > 0 ? groups.map((group) => told(group, now)) : [[calm]];
+    const calm = lost === null ? (sources.size > 0 ? words.allFresh : words.noSources) : words.asOf(clockTime(lost, now));
+    const items = groups.length > 0 ? groups.map((group) => describe(group, now)) : [[calm]];
     this.#watch(sources);
     const key = JSON.stringify([worst, items]);
     if (this.#shown === key) return;
@@ -36,13 +36,13 @@ export class Verdict {
     document.querySelector('link[rel="icon"]').href = favicon(worst);
   }
 
-  /** Tells one piece of news, politely. */
-  tell(text) {
+  /** Announces a text to screen readers. */
+  announce(text) {
     this.#news.push(text);
-    this.#timer ||= setTimeout(() => this.#speak(), GATHER);
+    this.#timer ||= setTimeout(() => this.#flush(), GATHER);
   }
 
-  #speak() {
+  #flush() {
     this.#timer = 0;
     const news = this.#news.splice(0);
     write(document.getElementById("news"), news.length > 3 ? words.news.many(news.length) : news.join(". "));
@@ -50,45 +50,46 @@ export class Verdict {
 
   #watch(sources) {
     const before = this.#states;
-    this.#states = new Map([...sources].map(([name, source]) => [name, standing(source)]));
+    this.#states = new Map([...sources].map(([name, source]) => [name, stateOf(source)]));
     for (const [name, state] of this.#states) {
-      const known = before.get(name);
-      if (known === undefined || known === state || known === "pending") continue;
-      this.tell(state === "fresh" ? words.news.recovered(name) : words.news[state](name));
+      const previous = before.get(name);
+      if (previous === undefined || previous === state || previous === "pending") continue;
+      this.announce(state === "fresh" ? words.news.recovered(name) : words.news[state](name));
     }
   }
 }
 
-function standing(source) {
+function stateOf(source) {
   const state = freshness(source);
   if (state !== "fresh" || !trouble(source)) return state;
   return failing(source) ? "failing" : "covered";
 }
 
-/** The sources that are not well, each once, worst first. */
+/** The sources that are not fresh or have a failure, by state, worst first. */
 function grouped(sources) {
-  const groups = ORDER.map((state) => ({ state, found: [] }));
+  const groups = ORDER.map((state) => ({ state, members: [] }));
   for (const [name, source] of sources) {
-    groups.find((group) => group.state === standing(source))?.found.push({ name, source });
+    groups.find((group) => group.state === stateOf(source))?.members.push({ name, source });
   }
-  return groups.filter((group) => group.found.length > 0);
+  return groups.filter((group) => group.members.length > 0);
 }
 
-/** A group as texts and links: how many, and of the first ones who, why and since when. */
-function told({ state, found }, now) {
-  const parts = [`${tally(state, found.length)}:`];
-  for (const { name, source } of found.slice(0, NAMED)) {
-    parts.push({ name, why: found.length <= EXPLAINED ? why(source, now) : "" });
+/** A group as texts and links: its size, its first sources, and for a small group their failures. */
+function describe({ state, members }, now) {
+  const parts = [`${tally(state, members.length)}:`];
+  for (const { name, source } of members.slice(0, NAMED)) {
+    parts.push({ name, why: members.length <= EXPLAINED ? reason(source, now) : "" });
   }
-  if (found.length > NAMED) parts.push(words.more(found.length - NAMED));
+  if (members.length > NAMED) parts.push(words.more(members.length - NAMED));
   return parts;
 }
 
-function why(source, now) {
-  const told = trouble(source);
-  if (!told) return "";
-  const who = told.who ? `${told.who} ${told.code}` : told.code;
-  return told.since ? `${who} ${words.from(clockTime(told.since, now))}` : who;
+function reason(source, now) {
+  const failure = trouble(source);
+  if (!failure) return "";
+  const { failingProvider: provider, code, since } = failure;
+  const text = provider ? `${provider} ${code}` : code;
+  return since ? `${text} ${words.from(clockTime(since, now))}` : text;
 }
 
 function line(state, parts) {
@@ -101,17 +102,17 @@ function line(state, parts) {
   return made;
 }
 
-/** Shows other lines; whoever stood on a link stays on it. */
+/** Replaces the lines. Keyboard focus on a link is kept if the new lines contain the link. */
 function replace(lines) {
   const list = document.getElementById("verdict");
-  const held = list.contains(document.activeElement) ? document.activeElement.hash : null;
+  const focused = list.contains(document.activeElement) ? document.activeElement.hash : null;
   list.replaceChildren(...lines);
-  if (held) list.querySelector(`[href="${held}"]`)?.focus();
+  if (focused) list.querySelector(`[href="${focused}"]`)?.focus();
 }
 
 function link(name) {
   const made = element("a", "", name);
-  made.href = `#${place(name)}`;
+  made.href = `#${cardId(name)}`;
   return made;
 }
 
@@ -120,9 +121,9 @@ function tally(state, count) {
 }
 
 function title(groups) {
-  const found = groups.flatMap((group) => group.found);
-  if (found.length === 1) return `${found[0].name}: ${words[groups[0].state]}`;
-  return groups.map((group) => tally(group.state, group.found.length)).join(" · ");
+  const members = groups.flatMap((group) => group.members);
+  if (members.length === 1) return `${members[0].name}: ${words[groups[0].state]}`;
+  return groups.map((group) => tally(group.state, group.members.length)).join(" · ");
 }
 
 function favicon(state) {

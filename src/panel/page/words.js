@@ -1,4 +1,4 @@
-// What the page says, in Spanish and English, and how it tells times.
+// The texts of the page in Spanish and English, and the formats of times.
 
 const WORDS = {
   es: {
@@ -9,7 +9,7 @@ const WORDS = {
     stream: "en directo", polling: "cada 5 s", connecting: "conectando",
     lost: (since) => `sin conexión desde ${since}`,
     asOf: (at) => `Como estaba a las ${at}`,
-    allFresh: "Todo al día", nobody: "Sin fuentes", loading: "Cargando",
+    allFresh: "Todo al día", noSources: "Sin fuentes", loading: "Cargando",
     counts: { missing: ["sin datos", "sin datos"], stale: ["viejo", "viejos"], failing: ["falla", "fallan"],
       covered: ["con suplente", "con suplente"], pending: ["esperando", "esperando"] },
     ago: (span) => `hace ${span}`, none: "sin lectura",
@@ -31,7 +31,7 @@ const WORDS = {
     stream: "live", polling: "every 5 s", connecting: "connecting",
     lost: (since) => `no connection since ${since}`,
     asOf: (at) => `As it stood at ${at}`,
-    allFresh: "All fresh", nobody: "No sources", loading: "Loading",
+    allFresh: "All fresh", noSources: "No sources", loading: "Loading",
     counts: { missing: ["missing", "missing"], stale: ["stale", "stale"], failing: ["failing", "failing"],
       covered: ["on a fallback", "on a fallback"], pending: ["waiting", "waiting"] },
     ago: (span) => `${span} ago`, none: "no reading",
@@ -49,21 +49,21 @@ const WORDS = {
 
 const preferred = navigator.languages?.find((tag) => /^(es|en)\b/i.test(tag)) ?? "en";
 
-/** The reader's language tag, for numbers and times. */
+/** The language tag of the page, for numbers and times. */
 export const language = preferred;
-/** The texts in it. */
+/** The texts in this language. */
 export const words = WORDS[preferred.slice(0, 2).toLowerCase()];
 
 const CLOCK = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
 
-/** An instant as the wall clock shows it, with the day if that is another one. */
+/** An instant as hour and minute, with the date if it is more than 12 hours old. */
 export function clockTime(instant, now) {
   const time = CLOCK.format(instant);
   return now - instant < 12 * 3600e3 ? time : `${DAY.format(instant)} ${time}`;
 }
 
-/** A length of time in at most two units, rounded down. */
+/** A duration in at most two units, rounded down. */
 export function span(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
   if (s < 60) return `${s} s`;

@@ -1,48 +1,53 @@
-//! The heads that most clients send all day: exactly `GET /resumen HTTP/1.1`, one sound `Host`, and no field that could
-//! change what the request means. They are recognised on the raw bytes; whatever differs in the least is left to the
-//! library and the guards, which know everything.
+//! Parser for the request heads of the fast path: exactly `GET /resumen HTTP/1.1`, one valid
+//! `Host`, and no field that changes the meaning of the request. Any other head is unsupported and
+//! left to hyper and `validate`.
 
+use http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, ORIGIN};
+use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
-use crate::server::is_host;
+use crate::server::validate::is_host;
 
 const REQUEST_LINE: &[u8] = b"GET /resumen HTTP/1.1\r\n";
 
-/// A longer head, in bytes, is left to the library.
-pub(crate) const MAX_HEAD_LENGTH: usize = 8 * 1024;
+/// Maximum length of a supported head, in bytes.
+pub(super) const MAX_HEAD_LENGTH: usize = 8 * 1024;
 
-/// As many fields as the library takes.
+/// Maximum number of header fields; the same limit as hyper's.
 const MAX_FIELDS: usize = 64;
 
-/// What bytes begin with.
+/// Names of the [`RequestFields`], in the order of [`RequestFields::as_array`].
+const FIELD_NAMES: [HeaderName; 3] = [ACCEPT_ENCODING, IF_NONE_MATCH, ORIGIN];
+
+/// Result of parsing a head at the start of a buffer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ParseResult<'a> {
-    /// A plain request: its length in bytes, and what its answer depends on.
+pub(super) enum ParseResult<'a> {
+    /// A supported head: its length in bytes, and the fields that its response depends on.
     Complete(usize, RequestFields<'a>),
-    /// Perhaps a plain request, whose end has not come.
+    /// The beginning of a head that may be supported.
     Incomplete,
-    /// Anything else.
+    /// A head for hyper.
     Unsupported,
 }
 
-/// The values of the fields that the answer to a plain request depends on.
+/// The values of the fields that a response depends on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RequestFields<'a> {
+pub(super) struct RequestFields<'a> {
     /// `Accept-Encoding`
-    pub(crate) accept_encoding: Option<&'a [u8]>,
+    pub(super) accept_encoding: Option<&'a [u8]>,
     /// `If-None-Match`
-    pub(crate) if_none_match: Option<&'a [u8]>,
+    pub(super) if_none_match: Option<&'a [u8]>,
     /// `Origin`
-    pub(crate) origin: Option<&'a [u8]>,
+    pub(super) origin: Option<&'a [u8]>,
 }
 
-/// Whether `bytes` may begin with a plain request.
-pub(crate) fn has_request_line(bytes: &[u8]) -> bool {
+/// Whether `bytes` begin with the supported request line.
+pub(super) fn has_request_line(bytes: &[u8]) -> bool {
     bytes.starts_with(REQUEST_LINE)
 }
 
-/// What `bytes` begin with.
-pub(crate) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
+/// Parses the head at the start of `bytes`.
+pub(super) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
     let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {
         return if REQUEST_LINE.starts_with(bytes) {
             ParseResult::Incomplete
@@ -76,6 +81,25 @@ pub(crate) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
     }
 }
 
+impl<'a> RequestFields<'a> {
+    /// The values in the order of [`FIELD_NAMES`].
+    pub(super) fn as_array(&self) -> [Option<&'a [u8]>; 3] {
+        [self.accept_encoding, self.if_none_match, self.origin]
+    }
+
+    /// The fields as hyper would parse them; `None` if a value is not valid.
+    pub(super) fn to_header_map(self) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in FIELD_NAMES.into_iter().zip(self.as_array()) {
+            if let Some(value) = value {
+                headers.insert(name, HeaderValue::from_bytes(value).ok()?);
+            }
+        }
+        Some(headers)
+    }
+}
+
+/// State of parsing the header fields of one head.
 #[derive(Default)]
 struct FieldParser<'a> {
     field_count: usize,
@@ -84,14 +108,14 @@ struct FieldParser<'a> {
 }
 
 impl<'a> FieldParser<'a> {
-    /// None if the line is not of a kind that is known to be harmless.
+    /// Parses one line without its line end. `None` if the field is malformed or not supported.
     fn parse_field(&mut self, line: &'a [u8]) -> Option<()> {
         let colon = memchr(b':', line)?;
         let (name, value) = (&line[..colon], trim_whitespace(&line[colon + 1..]));
-        let sound =
+        let is_valid =
             !name.is_empty() && all_bytes(name, is_token_byte) && all_bytes(value, is_printable);
         self.field_count += 1;
-        if !sound || self.field_count > MAX_FIELDS {
+        if !is_valid || self.field_count > MAX_FIELDS {
             return None;
         }
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
@@ -104,6 +128,8 @@ impl<'a> FieldParser<'a> {
             15 if is(b"accept-encoding") => {
                 set_once(&mut self.request_fields.accept_encoding, value)
             }
+            // `Connection: close`, bodies, upgrades, expectations and request identifiers are
+            // hyper's.
             10 if is(b"connection") => value.eq_ignore_ascii_case(b"keep-alive").then_some(()),
             6 if is(b"expect") => None,
             7 if is(b"upgrade") => None,
@@ -115,12 +141,13 @@ impl<'a> FieldParser<'a> {
     }
 }
 
-/// A field that comes twice is a list, which is for others to put together.
+/// Sets the value of a field. `None` if the field is repeated: its values then form a list, which
+/// the fast path does not support.
 fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }
 
-/// Without the spaces and tabs around it; other white space is not allowed where these are.
+/// `value` without the spaces and tabs around it (`OWS` of RFC 9110 §5.6.3).
 fn trim_whitespace(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -128,17 +155,19 @@ fn trim_whitespace(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Without an early end, so that many bytes are looked at in one step.
-fn all_bytes(bytes: &[u8], is_fine: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |fine, byte| fine & is_fine(*byte))
+/// Whether every byte is valid. There is no early return, so that the compiler can vectorise the
+/// loop.
+fn all_bytes(bytes: &[u8], is_valid: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is_valid(*byte))
 }
 
-/// `token` of RFC 9110 §5.6.2, less the signs that no field's name has.
+/// Whether a field name may contain the byte: `token` of RFC 9110 §5.6.2 without the characters
+/// that no common name uses.
 fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_')
 }
 
-/// Bytes beyond ASCII are for the library to judge.
+/// Whether a field value may contain the byte. Values beyond ASCII are left to hyper.
 fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
@@ -156,19 +185,19 @@ mod tests {
         let fields = "host: a.example:8080\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
             Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
         let text = head_with_fields(fields);
-        let wishes = RequestFields {
+        let expected = RequestFields {
             accept_encoding: Some(b"gzip, br"),
             if_none_match: Some(b"W/\"1\""),
             origin: None,
         };
         assert_eq!(
             parse_head(text.as_bytes()),
-            ParseResult::Complete(text.len(), wishes)
+            ParseResult::Complete(text.len(), expected)
         );
         let twice = text.repeat(2);
         assert_eq!(
             parse_head(twice.as_bytes()),
-            ParseResult::Complete(text.len(), wishes)
+            ParseResult::Complete(text.len(), expected)
         );
     }
 

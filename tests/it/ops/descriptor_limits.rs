@@ -132,7 +132,7 @@ fn fd_exhaustion_is_logged_once() {
     };
     limit(few).unwrap();
     let mut waiting = connect_idle_clients(&address);
-    program.wait_for_stderr_line("cannot accept connections for now");
+    program.wait_for_stderr_line("accepting connections paused");
     let before = cpu_time_ms(&program);
     sleep(Duration::from_secs(3));
     let took = cpu_time_ms(&program) - before;

@@ -120,7 +120,7 @@ async fn won_race_reports_and_closes_losers() {
         [
             "slow",
             "warn",
-            "given up without an answer: another provider was faster",
+            "cancelled without an answer: another provider was faster",
         ],
         ["good", "pass", ""],
     ];

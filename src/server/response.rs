@@ -1,4 +1,8 @@
-//! A rendering as a response: coding, conditions, headers. The same code for every way to `/resumen`.
+//! Builds responses: conditional requests, content codings and headers. The fast path and the
+//! router use the same functions.
+
+use std::io::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
@@ -6,18 +10,20 @@ use http::header::{
     VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use httpdate::fmt_http_date;
 
+use crate::domain::Time;
 use crate::render::{EncodedBodies, LARGE_BODY_BYTES, Rendering};
 
-use super::encoding;
-use super::encoding::EncodingChoice;
+use super::encoding::{EncodingChoice, coding_name};
 use super::problem::{ProblemDetails, ProblemKind};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Answers a request with these headers.
+/// The response to a request with these headers: 200, 304 if a tag matches, or 406 if no coding is
+/// acceptable.
 pub(crate) fn respond_with_rendering(
     rendering: &Rendering,
     request: &HeaderMap,
@@ -26,7 +32,8 @@ pub(crate) fn respond_with_rendering(
         return not_modified_response(rendering);
     }
     let mut choice = EncodingChoice::from_headers(request);
-    // A live answer has a deadline, and nobody has compressed it before.
+    // A live answer is rendered for one request under a deadline, so compressing a large one could
+    // make it late.
     if rendering.server_timing.is_some()
         && rendering.body.len() > LARGE_BODY_BYTES
         && choice.allows_identity
@@ -35,15 +42,25 @@ pub(crate) fn respond_with_rendering(
     }
     match choose_form(&rendering.body, &rendering.encoded_bodies, choice) {
         Ok((body, coding)) => {
-            let mut response = full_response(rendering, body);
-            set_content_encoding(response.headers_mut(), coding);
+            let length = HeaderValue::from(body.len());
+            let mut response = Response::new(body);
+            let headers = response.headers_mut();
+            headers.reserve(12);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_LENGTH, length);
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            add_cache_headers(rendering, headers);
+            if let Some(timing) = &rendering.server_timing {
+                headers.insert(SERVER_TIMING, timing.clone());
+            }
+            set_content_encoding(headers, coding);
             response
         }
         Err(problem) => problem.to_response(),
     }
 }
 
-/// The form of `body` that a request takes, and the name of its coding.
+/// The form of `body` that a request accepts and the value of `Content-Encoding`, or a 406.
 pub(crate) fn select_form(
     body: &Bytes,
     forms: &EncodedBodies,
@@ -57,39 +74,24 @@ fn choose_form(
     forms: &EncodedBodies,
     choice: EncodingChoice,
 ) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
-    let coded = choice.coding.and_then(|coding| {
+    let encoded = choice.coding.and_then(|coding| {
         let form = forms.get_or_encode(coding, body, choice.allows_identity)?;
-        Some((form, Some(encoding::coding_name(coding))))
+        Some((form, Some(coding_name(coding))))
     });
-    coded
+    encoded
         .or_else(|| choice.allows_identity.then(|| (body.clone(), None)))
         .ok_or_else(|| {
             let expected = "gzip, br, zstd or identity";
-            let detail = "Accept-Encoding refuses every form of the answer";
+            let detail = "Accept-Encoding excludes every available coding";
             ProblemDetails::new(ProblemKind::NotAcceptable, detail).with_expected(expected)
         })
 }
 
-/// Says in which coding a body is.
+/// Sets `Content-Encoding`, unless the body has no coding.
 pub(crate) fn set_content_encoding(headers: &mut HeaderMap, coding: Option<HeaderValue>) {
     if let Some(coding) = coding {
         headers.insert(CONTENT_ENCODING, coding);
     }
-}
-
-fn full_response(rendering: &Rendering, body: Bytes) -> Response<Bytes> {
-    let length = HeaderValue::from(body.len());
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.reserve(12);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, length);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    add_cache_headers(rendering, headers);
-    if let Some(timing) = &rendering.server_timing {
-        headers.insert(SERVER_TIMING, timing.clone());
-    }
-    response
 }
 
 fn not_modified_response(rendering: &Rendering) -> Response<Bytes> {
@@ -99,7 +101,7 @@ fn not_modified_response(rendering: &Rendering) -> Response<Bytes> {
     response
 }
 
-/// What a 304 says as well.
+/// Adds the headers that a 200 and a 304 share (RFC 9110 §15.4.5).
 fn add_cache_headers(rendering: &Rendering, headers: &mut HeaderMap) {
     headers.insert(ETAG, rendering.etag.clone());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -110,38 +112,40 @@ fn add_cache_headers(rendering: &Rendering, headers: &mut HeaderMap) {
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
-/// Whether `If-None-Match` names this weak tag, by weak comparison. A field that is not well formed says nothing.
+/// Whether `If-None-Match` contains this weak tag, by weak comparison (RFC 9110 §13.1.2). A
+/// malformed field matches nothing.
 pub(crate) fn matches_etag(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let mut fields = request.get_all(IF_NONE_MATCH).iter().peekable();
     if fields.peek().is_none() {
         return false;
     }
-    let ours = etag
+    let opaque_tag = etag
         .as_bytes()
         .strip_prefix(b"W/")
         .unwrap_or(etag.as_bytes());
-    let mut found = false;
+    let mut is_match = false;
     for field in fields {
         let text = field.as_bytes().trim_ascii();
         if text == b"*" {
-            found = true;
+            is_match = true;
             continue;
         }
         let Some(tags) = parse_entity_tags(text) else {
             return false;
         };
-        found |= tags.contains(&ours);
+        is_match |= tags.contains(&opaque_tag);
     }
-    found
+    is_match
 }
 
-/// The opaque parts, quotes included, of a list of entity tags.
+/// Parses a list of entity tags. Returns their opaque parts with the quotes, or `None` if the list
+/// is malformed.
 fn parse_entity_tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut found = Vec::new();
+    let mut tags = Vec::new();
     loop {
         text = text.trim_ascii_start();
         let Some(first) = text.first() else {
-            return Some(found);
+            return Some(tags);
         };
         if *first == b',' {
             text = &text[1..];
@@ -156,12 +160,46 @@ fn parse_entity_tags(mut text: &[u8]) -> Option<Vec<&[u8]>> {
         {
             return None;
         }
-        found.push(&tag[..end + 2]);
+        tags.push(&tag[..end + 2]);
         text = inner[end + 1..].trim_ascii_start();
         if !matches!(text.first(), None | Some(b',')) {
             return None;
         }
     }
+}
+
+/// A 200 with this body and `Cache-Control: no-store`.
+pub(crate) fn no_store_response(
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> axum::response::Response {
+    let body = body.into();
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Serialises a response as HTTP/1.1, byte for byte as hyper does, with `date` in the `Date` field.
+pub(super) fn encode_response(response: &Response<Bytes>, date: Time) -> Vec<u8> {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut bytes = Vec::with_capacity(512 + response.body().len());
+    // Writing to a `Vec` cannot fail.
+    let _ = write!(bytes, "HTTP/1.1 {} {reason}\r\n", status.as_str());
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    let date = UNIX_EPOCH + Duration::from_millis(date.as_millis().max(0).unsigned_abs());
+    let _ = write!(bytes, "date: {}\r\n\r\n", fmt_http_date(date));
+    bytes.extend_from_slice(response.body());
+    bytes
 }
 
 #[cfg(test)]

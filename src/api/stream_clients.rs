@@ -1,0 +1,40 @@
+//! Counts and limits the clients of the event stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Number of clients of the event stream.
+#[derive(Debug, Default)]
+pub(super) struct StreamClients(Arc<AtomicUsize>);
+
+/// One client in the count, until it is dropped.
+pub(super) struct StreamPermit(Arc<AtomicUsize>);
+
+impl StreamClients {
+    /// Clients connected now.
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// A permit for one more client; `None` at the limit.
+    pub(super) fn try_acquire_permit(&self, max_connections: usize) -> Option<StreamPermit> {
+        let limit = max_stream_clients(max_connections);
+        self.0
+            .fetch_update(Relaxed, Relaxed, |count| {
+                (count < limit).then_some(count + 1)
+            })
+            .ok()
+            .map(|_| StreamPermit(Arc::clone(&self.0)))
+    }
+}
+
+/// Maximum number of clients: half of the connections, so that streams never use all of them.
+pub(super) fn max_stream_clients(max_connections: usize) -> usize {
+    (max_connections / 2).max(1)
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,155 @@
+//! Metrics of the state of each source, read from the snapshot.
+
+use crate::domain::{Freshness, Snapshot, SourceState, SourceView, Time};
+
+use super::encoder::{MetricType, MetricsEncoder, millis_to_seconds};
+use super::value_metrics::{ExtractedNumbers, collect_numbers};
+
+/// One source of the snapshot, as of the time of the page.
+struct ObservedSource<'s> {
+    state: &'s SourceState,
+    view: SourceView<'s>,
+    consecutive_failures: u32,
+}
+
+/// Returns a gauge's value for a source; `None` leaves the sample out.
+type GaugeValueFn = fn(&ObservedSource<'_>) -> Option<f64>;
+
+/// Suffix, help and value of each gauge `resumen_source_*`.
+const SOURCE_GAUGES: [(&str, &str, GaugeValueFn); 5] = [
+    ("up", "Whether the latest attempt succeeded.", |source| {
+        source.up_value()
+    }),
+    (
+        "stale",
+        "Whether the reading is older than its ttl, or missing.",
+        |source| {
+            Some(f64::from(u8::from(
+                source.view.freshness != Freshness::Fresh,
+            )))
+        },
+    ),
+    (
+        "last_success_timestamp_seconds",
+        "When the request for the newest reading was sent, since the epoch.",
+        |source| Some(seconds(source.state.reading.as_ref()?.fetched_at)),
+    ),
+    (
+        "last_attempt_timestamp_seconds",
+        "When the newest finished attempt began, since the epoch.",
+        |source| source.state.history.last_attempt.map(seconds),
+    ),
+    (
+        "consecutive_failures",
+        "Failed attempts since the last success.",
+        |source| Some(f64::from(source.consecutive_failures)),
+    ),
+];
+
+/// Writes the families that describe each source of `snapshot` at `now`.
+pub(crate) fn write_source_metrics(encoder: &mut MetricsEncoder, snapshot: &Snapshot, now: Time) {
+    let sources: Vec<ObservedSource<'_>> = snapshot
+        .source_states()
+        .iter()
+        .enumerate()
+        .map(|(index, state)| ObservedSource {
+            state,
+            view: snapshot.source_view(index, now),
+            consecutive_failures: snapshot.failure_count(index),
+        })
+        .collect();
+    for (suffix, help, value_of) in SOURCE_GAUGES {
+        let name = format!("resumen_source_{suffix}");
+        encoder.begin_family(&name, MetricType::Gauge, help);
+        for source in &sources {
+            if let Some(value) = value_of(source) {
+                encoder.write_sample(&name, &[("source", source.name())], value);
+            }
+        }
+    }
+    write_failing_providers(encoder, &sources);
+    write_values(encoder, &sources);
+    let newest_attempt = sources
+        .iter()
+        .filter_map(|source| source.state.history.last_attempt)
+        .max();
+    encoder.write_metric(
+        "resumen_snapshot_timestamp_seconds",
+        MetricType::Gauge,
+        "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.",
+        newest_attempt.map_or(0.0, seconds),
+    );
+}
+
+impl ObservedSource<'_> {
+    fn name(&self) -> &str {
+        self.state.source.name.as_str()
+    }
+
+    /// 1 if the latest attempt succeeded, 0 if it failed, `None` before the first one.
+    fn up_value(&self) -> Option<f64> {
+        // A derived source fails with its inputs, also before its first computation.
+        let was_attempted =
+            self.state.history.last_attempt.is_some() || self.consecutive_failures > 0;
+        let is_failing = match self.state.source.schedule() {
+            Some(_) => self.state.current_failure().is_some(),
+            None => self.view.failure.is_some(),
+        };
+        was_attempted.then(|| f64::from(u8::from(!is_failing)))
+    }
+}
+
+/// Writes one sample per provider that fails: when its failures began, and the code of the latest
+/// one.
+fn write_failing_providers(encoder: &mut MetricsEncoder, sources: &[ObservedSource<'_>]) {
+    let name = "resumen_provider_failing_since_timestamp_seconds";
+    encoder.begin_family(
+        name,
+        MetricType::Gauge,
+        "When the failures of a provider began, by the code of the latest one, since the epoch.",
+    );
+    for source in sources {
+        for (streak, failure) in source.state.failing_providers() {
+            let labels = [
+                ("source", source.name()),
+                ("provider", streak.provider.as_str()),
+                ("code", failure.code.as_str()),
+            ];
+            encoder.write_sample(name, &labels, seconds(streak.since));
+        }
+    }
+}
+
+/// Writes each number in the data of the fresh sources. A stale value must not be exported as
+/// current.
+fn write_values(encoder: &mut MetricsEncoder, sources: &[ObservedSource<'_>]) {
+    let fresh: Vec<(&str, ExtractedNumbers)> = sources
+        .iter()
+        .filter(|source| source.view.freshness == Freshness::Fresh)
+        .filter_map(|source| Some((source.name(), collect_numbers(source.view.reading?.data))))
+        .collect();
+    let name = "resumen_value";
+    encoder.begin_family(
+        name,
+        MetricType::Gauge,
+        "Each number in a source's data, while it is fresh.",
+    );
+    for (source, numbers) in &fresh {
+        for (path, number) in &numbers.by_path {
+            encoder.write_sample(name, &[("source", source), ("path", path)], number);
+        }
+    }
+    let name = "resumen_values_left_out";
+    encoder.begin_family(
+        name,
+        MetricType::Gauge,
+        "Numbers in a source's data that are not exported as resumen_value, while it is fresh.",
+    );
+    for (source, numbers) in &fresh {
+        encoder.write_sample(name, &[("source", source)], numbers.omitted_count);
+    }
+}
+
+fn seconds(time: Time) -> f64 {
+    millis_to_seconds(time.as_millis())
+}

@@ -1,0 +1,93 @@
+//! Serialised responses from one rendering, by the request fields that they depend on.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::render::Rendering;
+
+use super::parse::RequestFields;
+
+/// Maximum number of cached responses.
+const MAX_CACHED_RESPONSES: usize = 8;
+
+/// The cached responses of one rendering.
+#[derive(Default)]
+pub(super) struct ResponseCache {
+    rendering: Option<Arc<Rendering>>,
+    responses: Vec<CachedResponse>,
+    /// Index of the response that the next insertion replaces when the cache is full.
+    next_evicted: usize,
+}
+
+/// A serialised response.
+pub(super) struct CachedResponse {
+    /// The request head that it answered last. Clients repeat the same head, and comparing bytes is
+    /// cheaper than parsing.
+    pub(super) head: Vec<u8>,
+    /// The values of the [`RequestFields`] that it depends on.
+    pub(super) field_values: [Option<Box<[u8]>>; 3],
+    pub(super) status: StatusCode,
+    /// Head and body.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl ResponseCache {
+    /// Sets the rendering that responses are built from. A new rendering clears the cache.
+    pub(super) fn set_rendering(&mut self, rendering: Arc<Rendering>) {
+        let is_current = self
+            .rendering
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, &rendering));
+        if !is_current {
+            self.responses.clear();
+            self.rendering = Some(rendering);
+        }
+    }
+
+    /// The rendering that responses are built from.
+    pub(super) fn rendering(&self) -> Option<&Rendering> {
+        self.rendering.as_deref()
+    }
+
+    /// The index of a response whose last request head is repeated at the start of `input`.
+    pub(super) fn find_by_head(&self, input: &[u8]) -> Option<usize> {
+        self.responses
+            .iter()
+            .position(|response| input.starts_with(&response.head))
+    }
+
+    /// The index of the response to a request with these fields.
+    pub(super) fn find_by_fields(&self, fields: &RequestFields<'_>) -> Option<usize> {
+        let values = fields.as_array();
+        self.responses.iter().position(|response| {
+            let cached = response.field_values.iter();
+            cached.zip(values).all(|(a, b)| a.as_deref() == b)
+        })
+    }
+
+    /// The response at `index`.
+    pub(super) fn get(&self, index: usize) -> &CachedResponse {
+        &self.responses[index]
+    }
+
+    /// Sets the head that the response at `index` answered last, and returns the response.
+    pub(super) fn remember_head(&mut self, index: usize, head: &[u8]) -> &CachedResponse {
+        let response = &mut self.responses[index];
+        response.head.clear();
+        response.head.extend_from_slice(head);
+        response
+    }
+
+    /// Adds a response, in place of the oldest if the cache is full. Returns its index.
+    pub(super) fn insert(&mut self, response: CachedResponse) -> usize {
+        if self.responses.len() < MAX_CACHED_RESPONSES {
+            self.responses.push(response);
+            return self.responses.len() - 1;
+        }
+        let index = self.next_evicted;
+        self.next_evicted = (index + 1) % MAX_CACHED_RESPONSES;
+        self.responses[index] = response;
+        index
+    }
+}

@@ -1,0 +1,90 @@
+//! The state that the acceptor, the workers and the handlers share: settings, cache, metrics and
+//! lifecycle.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::aggregate::Cache;
+use crate::config::ServerSettings;
+use crate::metrics::RequestMetrics;
+use crate::process::{Clock, Supervisor};
+
+use super::cors::CorsPolicy;
+
+/// Shared state of the HTTP server.
+pub struct ServerContext {
+    pub(crate) settings: ServerSettings,
+    pub(crate) clock: Clock,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) request_metrics: Arc<RequestMetrics>,
+    /// Restarts the accept loop and the workers after a panic.
+    pub(crate) supervisor: Supervisor,
+    pub(crate) cors: CorsPolicy,
+    /// Whether every source has a reading or a finished attempt. Never reset: a source added later
+    /// is not waited for.
+    first_round_done: AtomicBool,
+    /// Set once, when the drain begins.
+    drain_started_at: OnceLock<Instant>,
+    drain_token: CancellationToken,
+}
+
+impl ServerContext {
+    /// The context of a server that has not begun to drain.
+    pub fn new(
+        settings: ServerSettings,
+        clock: Clock,
+        cache: Arc<Cache>,
+        request_metrics: Arc<RequestMetrics>,
+        supervisor: Supervisor,
+    ) -> Self {
+        Self {
+            cors: CorsPolicy::new(&settings.cors_origins),
+            settings,
+            clock,
+            cache,
+            request_metrics,
+            supervisor,
+            first_round_done: AtomicBool::new(false),
+            drain_started_at: OnceLock::new(),
+            drain_token: CancellationToken::new(),
+        }
+    }
+
+    /// Whether `/resumen` can be answered from the snapshot without waiting for the first attempts.
+    pub(crate) fn is_first_round_done(&self) -> bool {
+        if self.first_round_done.load(Relaxed) {
+            return true;
+        }
+        let snapshot = self.cache.snapshot();
+        let is_done = (0..snapshot.source_states().len()).all(|at| snapshot.is_ready_to_answer(at));
+        if is_done {
+            self.first_round_done.store(true, Relaxed);
+        }
+        is_done
+    }
+
+    /// Begins the drain: readiness fails, event streams end, and every response closes its
+    /// connection.
+    pub(super) fn start_drain(&self) {
+        self.drain_started_at.get_or_init(|| self.clock.instant());
+        self.drain_token.cancel();
+    }
+
+    /// Waits until the drain begins.
+    pub(crate) async fn wait_for_drain(&self) {
+        self.drain_token.cancelled().await;
+    }
+
+    /// Whether the drain has begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_started_at.get().is_some()
+    }
+
+    /// When the drain began; `None` before it.
+    pub(super) fn drain_started_at(&self) -> Option<Instant> {
+        self.drain_started_at.get().copied()
+    }
+}
