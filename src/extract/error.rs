@@ -78,9 +78,9 @@ mod tests {
     use crate::domain::SecretSet;
 
     fn quoted_message(quote: &str, secrets: &[&str]) -> String {
-        let secrets = SecretSet::new(secrets.iter().map(|s| (*s).to_owned()));
+        let secrets = SecretSet::new(secrets.iter().map(|secret| (*secret).to_owned()));
         ExtractError::with_quote(Code::NotJson, "bad", quote.as_bytes())
-            .into_failure(&secrets.into())
+            .into_failure(&Redactor::new(secrets))
             .message
             .to_string()
     }

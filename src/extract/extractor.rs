@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
@@ -22,7 +22,7 @@ use super::filters::FilterCache;
 use super::json;
 use super::limits::CancelFlag;
 use super::threads::{EvaluationThreads, Reuse};
-use crate::domain::{Code, Failure, JsonData, Name, Redactor, SecretSet};
+use crate::domain::{Code, Failure, JsonData, Name, Redactor};
 use crate::process::Deadline;
 use crate::text::format_duration;
 
@@ -35,7 +35,7 @@ pub struct Extractor {
     /// By source. It grows by the names of configurations only.
     slots: Arc<Mutex<HashMap<Name, Arc<EvaluationSlot>>>>,
     threads: Arc<EvaluationThreads>,
-    redactor: Arc<RwLock<Redactor>>,
+    redactor: Redactor,
     filters: Arc<Mutex<FilterCache>>,
     budget: EvaluationBudget,
 }
@@ -57,16 +57,12 @@ struct CancelOnDrop(CancelFlag);
 type EvaluationResult = Result<String, ExtractError>;
 
 impl Extractor {
-    /// An extractor that masks `secrets` in its messages.
-    pub fn new(secrets: SecretSet) -> Self {
-        let extractor = Self::default();
-        extractor.set_secrets(secrets);
-        extractor
-    }
-
-    /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
-    pub fn set_secrets(&self, secrets: SecretSet) {
-        self.redactor.write().replace_secrets(secrets);
+    /// Returns an extractor whose failure messages pass through `redactor`.
+    pub fn new(redactor: Redactor) -> Self {
+        Self {
+            redactor,
+            ..Self::default()
+        }
     }
 
     /// Takes over filters that are compiled already, instead of those that it had.
@@ -88,15 +84,14 @@ impl Extractor {
         payload: Bytes,
         by: Deadline,
     ) -> Result<JsonData, Failure> {
-        let answer = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
+        let result = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
             evaluate_payload(filter, &payload, &CancelFlag::default())
         } else {
             self.extract_on_thread(source, filter, payload, by).await
         };
-        answer.map(JsonData::from_checked).map_err(|complaint| {
-            let veil = self.redactor.read();
-            complaint.into_failure(&veil)
-        })
+        result
+            .map(JsonData::from_checked)
+            .map_err(|error| error.into_failure(&self.redactor))
     }
 
     async fn extract_on_thread(
@@ -232,6 +227,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::domain::SecretSet;
     use crate::process::Clock;
 
     /// Compares two values of 2^26 leaves in one step of jaq, which nobody can stop.
@@ -397,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn secrets_are_masked() {
         let secrets = SecretSet::new(["97123.450".to_owned()]);
-        let extractor = Extractor::new(secrets);
+        let extractor = Extractor::new(Redactor::new(secrets));
         let failure = extract(
             &extractor,
             "btc",

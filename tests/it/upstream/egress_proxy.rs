@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use resumen::domain::{Code, EgressProxy, Provider, SecretSet};
+use resumen::domain::{Code, EgressProxy, Provider, Redactor};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
 use tokio::io::copy_bidirectional;
@@ -33,7 +33,7 @@ fn provider_through_proxy(proxy: &str, url: &str) -> Provider {
 async fn fetch_once(provider: &Provider) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     let limit = Duration::from_millis(500);
-    HttpFetch::new(clock, SecretSet::default())
+    HttpFetch::new(clock, Redactor::default())
         .fetch(provider, clock.deadline(limit))
         .await
 }
