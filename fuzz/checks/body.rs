@@ -1,5 +1,5 @@
-//! A body through the filter `.`: an accepted body gives JSON with the same meaning; a rejected one is
-//! not JSON, has no data, or is nested too deeply.
+//! A body through the filter `.`: an accepted body gives JSON with the same meaning; a rejected one
+//! is not JSON, has no data, or is nested too deeply.
 
 use std::pin::pin;
 use std::sync::LazyLock;
@@ -20,8 +20,8 @@ static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
     (Extractor::default(), filter, name)
 });
 
-/// Extracts `body`. The identity filter runs inline on bodies of this size, so the future is ready at
-/// the first poll.
+/// Extracts `body`. The identity filter runs inline on bodies of this size, so the future is ready
+/// at the first poll.
 fn extract(body: &[u8]) -> Result<JsonData, Failure> {
     let (extractor, filter, name) = &*EXTRACTOR;
     let deadline = Clock::start().deadline(Duration::from_secs(1));
@@ -45,7 +45,8 @@ pub fn check(body: &[u8]) {
             assert_eq!(parsed, expected);
             assert!(!data.as_json().contains(['\n', '\r']));
         }
-        // serde_json rejects a lone surrogate, which the grammar allows; the reader replaces it by U+FFFD.
+        // serde_json rejects a lone surrogate, which the grammar allows; the reader replaces it by
+        // U+FFFD.
         (Ok(data), Err(_)) => assert!(data.as_json().contains('\u{FFFD}')),
         (Err(failure), Ok(value)) => match failure.code {
             Code::ExtractFailed => {

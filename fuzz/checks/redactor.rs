@@ -2,8 +2,8 @@
 
 use resumen::domain::SecretSet;
 
-/// Panics if the result for `bytes` is wrong. The input is a list of secrets, each followed by a newline,
-/// and a text.
+/// Panics if the result for `bytes` is wrong. The input is a list of secrets, each followed by a
+/// newline, and a text.
 pub fn check(bytes: &[u8]) {
     let input = String::from_utf8_lossy(bytes);
     let (values, text) = input.rsplit_once('\n').unwrap_or(("", &input));

@@ -1,11 +1,11 @@
-//! The parser of `Retry-After`: a delay is at most the maximum and never zero; whole seconds give their
-//! number.
+//! The parser of `Retry-After`: a delay is at most the maximum and never zero; whole seconds give
+//! their number.
 
 use resumen::domain::{MAX_RETRY_AFTER, Time};
 use resumen::fetch::parse_retry_after;
 
-/// Panics if the result for `bytes` is wrong. The input is a value, optionally followed by a newline and
-/// the `Date` of the response.
+/// Panics if the result for `bytes` is wrong. The input is a value, optionally followed by a
+/// newline and the `Date` of the response.
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (value, date) = text

@@ -55,8 +55,8 @@ impl AttemptHistory {
             .find(|attempt| attempt.provider == *provider)
     }
 
-    /// Returns this history with `outcome` added. `current_failure` is the source's failure after the
-    /// merge of that outcome, `None` if the source is healthy.
+    /// Returns this history with `outcome` added. `current_failure` is the source's failure after
+    /// the merge of that outcome, `None` if the source is healthy.
     pub(super) fn with_outcome(
         &self,
         outcome: &Outcome,
@@ -100,8 +100,8 @@ impl AttemptHistory {
             .collect();
     }
 
-    /// Returns the streaks after `attempts`: a success ends its provider's streak, a failure extends
-    /// it. An attempt that is superseded or older than the known one changes nothing.
+    /// Returns the streaks after `attempts`: a success ends its provider's streak, a failure
+    /// extends it. An attempt that is superseded or older than the known one changes nothing.
     fn updated_streaks(&self, attempts: &[ProviderAttempt]) -> Arc<[FailureStreak]> {
         let relevant: Vec<&ProviderAttempt> = attempts
             .iter()

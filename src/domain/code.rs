@@ -4,7 +4,8 @@ use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// Stable code of the cause of a failed attempt. Clients, metrics and alerts match its text.
+        /// Stable code of the cause of a failed attempt. Clients, metrics and alerts match its
+        /// text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
@@ -42,7 +43,8 @@ codes! {
     ConnectionClosed = "connection_closed",
     /// The response is not valid HTTP.
     HttpProtocol = "http_protocol",
-    /// The status is neither a success nor a redirect, or it is 206 or 304, which are never requested.
+    /// The status is neither a success nor a redirect, or it is 206 or 304, which are never
+    /// requested.
     HttpStatus = "http_status",
     /// The status is 429, or another 4xx or 5xx with `Retry-After`; or a `Retry-After` holds back
     /// every provider.
@@ -63,8 +65,8 @@ codes! {
     NotJson = "not_json",
     /// The body is nested deeper than the limit.
     JsonTooDeep = "json_too_deep",
-    /// The filter returned an error, no result, several results, `null`, or a value that JSON cannot
-    /// represent.
+    /// The filter returned an error, no result, several results, `null`, or a value that JSON
+    /// cannot represent.
     ExtractFailed = "extract_failed",
     /// The filter did not finish before the deadline.
     ExtractTimeout = "extract_timeout",

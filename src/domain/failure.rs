@@ -11,8 +11,8 @@ use super::timestamp::Time;
 pub struct Failure {
     /// Stable code, for clients and alerts.
     pub code: Code,
-    /// Message for people: the event, its phase, the limit, the remedy. It contains no URL, no header
-    /// value, and at most 120 escaped characters of a body.
+    /// Message for people: the event, its phase, the limit, the remedy. It contains no URL, no
+    /// header value, and at most 120 escaped characters of a body.
     pub message: Arc<str>,
 }
 
@@ -34,8 +34,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Failure of a whole attempt, dated by the start of that attempt. The order (by start, then code and
-/// message) is total, so merging does not depend on the order of arrival.
+/// Failure of a whole attempt, dated by the start of that attempt. The order (by start, then code
+/// and message) is total, so merging does not depend on the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailureRecord {
     /// Start of the attempt.

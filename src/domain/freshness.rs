@@ -36,8 +36,8 @@ pub struct FreshnessPolicy {
 }
 
 impl FreshnessPolicy {
-    /// Returns the freshness at `now` of a reading fetched at `fetched_at`. A reading from the future
-    /// has age zero.
+    /// Returns the freshness at `now` of a reading fetched at `fetched_at`. A reading from the
+    /// future has age zero.
     pub fn freshness_at(&self, fetched_at: Time, now: Time) -> Freshness {
         let age = now.since(fetched_at);
         if age <= self.ttl {

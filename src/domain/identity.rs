@@ -7,14 +7,14 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::source::Source;
 
 /// Digest of a source's name and `extract` filters and, for a derived source, of the identities of
-/// its inputs. A restart, a reload and another replica accept a reading only if its identity matches.
-/// Displayed as 32 hexadecimal digits.
+/// its inputs. A restart, a reload and another replica accept a reading only if its identity
+/// matches. Displayed as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SourceIdentity(u128);
 
 impl SourceIdentity {
-    /// Returns the digest of the source's own definition. For a derived source, [`Self::with_inputs`]
-    /// adds its inputs.
+    /// Returns the digest of the source's own definition. For a derived source,
+    /// [`Self::with_inputs`] adds its inputs.
     pub fn from_source(source: &Source) -> Self {
         let mut hasher = IdentityHasher::default();
         hasher.hash_text(source.name.as_str());

@@ -18,8 +18,8 @@ pub struct Provider {
     pub extract: Arc<str>,
 }
 
-/// HTTP request as configured. `Debug` prints the method and the host only, because URL, headers and
-/// body can contain secrets.
+/// HTTP request as configured. `Debug` prints the method and the host only, because URL, headers
+/// and body can contain secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ProviderRequest {
     /// URL with scheme `http` or `https` and a host.
@@ -30,7 +30,8 @@ pub struct ProviderRequest {
     pub headers: Vec<(Arc<str>, Arc<str>)>,
     /// Request body. Default: none.
     pub body: Option<Arc<str>>,
-    /// Whether a host name may resolve to a private, loopback or link-local address. Default: false.
+    /// Whether a host name may resolve to a private, loopback or link-local address. Default:
+    /// false.
     pub allow_private: bool,
     /// PEM text of certificate authorities to trust in addition to the public ones. Default: none.
     pub ca_pem: Option<Arc<str>>,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::name::Name;
 use super::timestamp::Time;
 
-/// One JSON value as compact text. Digits of numbers and order of members are those of the provider.
-/// Valid by RFC 8259 and within the depth limit. Cheap to clone.
+/// One JSON value as compact text. Digits of numbers and order of members are those of the
+/// provider. Valid by RFC 8259 and within the depth limit. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JsonData(Arc<str>);
 

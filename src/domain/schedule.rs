@@ -52,9 +52,9 @@ impl Schedule {
         self.next_for_replicas(1, Duration::ZERO, start, failures, chance, held_until)
     }
 
-    /// Returns the time of the next attempt for one of `replicas` that fetch independently. The pause
-    /// is multiplied by `replicas`, so that together they make as many calls as a single one, but is
-    /// short enough that a reading does not outlive `ttl` before the attempt finishes.
+    /// Returns the time of the next attempt for one of `replicas` that fetch independently. The
+    /// pause is multiplied by `replicas`, so that together they make as many calls as a single one,
+    /// but is short enough that a reading does not outlive `ttl` before the attempt finishes.
     pub fn next_for_replicas(
         &self,
         replicas: u32,
@@ -64,7 +64,8 @@ impl Schedule {
         chance: f64,
         held_until: Option<Time>,
     ) -> Time {
-        // 1.1 is the largest jitter: even the longest pause and the attempt after it fit into the ttl.
+        // 1.1 is the largest jitter: even the longest pause and the attempt after it fit into the
+        // ttl.
         let longest = ttl.saturating_sub(self.timeout).div_f64(1.1);
         let shared = self
             .pause_after(failures, 0.5)

@@ -16,8 +16,8 @@ use super::source_state::SourceState;
 use super::source_view::{CurrentReading, ShownFailure, SourceView};
 use super::timestamp::Time;
 
-/// Immutable state of all sources, replaced as a whole. A merge returns a new snapshot, which shares
-/// the unchanged states.
+/// Immutable state of all sources, replaced as a whole. A merge returns a new snapshot, which
+/// shares the unchanged states.
 ///
 /// A merge accepts an outcome or a record only if its [`SourceIdentity`] is that of the current
 /// definition: a reload may have removed the source or replaced its filters.
@@ -132,8 +132,8 @@ impl Snapshot {
         snapshot
     }
 
-    /// Returns this snapshot under another configuration. A source whose identity is unchanged keeps
-    /// its state. Any other source starts without a state, and responses do not wait for it.
+    /// Returns this snapshot under another configuration. A source whose identity is unchanged
+    /// keeps its state. Any other source starts without a state, and responses do not wait for it.
     #[must_use]
     pub fn with_source_set(&self, source_set: Arc<SourceSet>) -> Self {
         let source_states = source_set
@@ -164,8 +164,8 @@ impl Snapshot {
         self
     }
 
-    /// Returns this snapshot with every planned attempt planned anew by `plan`, which returns `None`
-    /// to keep the time. A planned time is never before the end of a `Retry-After`.
+    /// Returns this snapshot with every planned attempt planned anew by `plan`, which returns
+    /// `None` to keep the time. A planned time is never before the end of a `Retry-After`.
     #[must_use]
     pub fn replan_attempts(&self, plan: impl Fn(&SourceState) -> Option<Time>) -> Self {
         let mut snapshot = self.clone();
@@ -203,8 +203,8 @@ impl Snapshot {
             .collect()
     }
 
-    /// Returns whether a response need not wait for the source at `position`: an attempt finished, a
-    /// reading was restored, or a reload added the source.
+    /// Returns whether a response need not wait for the source at `position`: an attempt finished,
+    /// a reading was restored, or a reload added the source.
     pub fn is_ready_to_answer(&self, position: usize) -> bool {
         let state = &self.source_states[position];
         if !state.blocks_readiness || state.reading.is_some() || state.failure.is_some() {
@@ -280,8 +280,8 @@ impl Snapshot {
         })
     }
 
-    /// Returns the number of failed attempts since the last success of the source at `position`; for
-    /// a derived source, the maximum of its own and its inputs', since it fails with them.
+    /// Returns the number of failed attempts since the last success of the source at `position`;
+    /// for a derived source, the maximum of its own and its inputs', since it fails with them.
     pub fn failure_count(&self, position: usize) -> u32 {
         let state = &self.source_states[position];
         state
@@ -294,7 +294,8 @@ impl Snapshot {
     }
 
     /// Returns the versions (`fetched_at`) of every fetched source that the source at `position`
-    /// depends on, transitively; for a fetched source, its own. `None` if any of them has no reading.
+    /// depends on, transitively; for a fetched source, its own. `None` if any of them has no
+    /// reading.
     pub fn current_input_versions(&self, position: usize) -> Option<Vec<(Name, Time)>> {
         let state = &self.source_states[position];
         if !state.source.is_derived() {
@@ -311,7 +312,8 @@ impl Snapshot {
             } else {
                 &own
             };
-            // Two inputs may depend on different versions of one source; the older one decides the age.
+            // Two inputs may depend on different versions of one source; the older one decides the
+            // age.
             for (name, fetched_at) in input_versions {
                 let oldest = versions.entry(name.clone()).or_insert(*fetched_at);
                 *oldest = (*oldest).min(*fetched_at);
@@ -353,8 +355,8 @@ impl Snapshot {
         own.into_iter().chain(inputs)
     }
 
-    /// Returns the failure to show: that of the latest attempt, else that of an input, else the cause
-    /// of a missing reading.
+    /// Returns the failure to show: that of the latest attempt, else that of an input, else the
+    /// cause of a missing reading.
     fn shown_failure<'s>(
         &'s self,
         state: &'s SourceState,

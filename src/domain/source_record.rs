@@ -10,8 +10,8 @@ use super::reading::Reading;
 use super::schedule::MAX_RETRY_AFTER;
 use super::timestamp::Time;
 
-/// State of one source without its definition, for the state file and for other replicas. It contains
-/// no URL, header or secret.
+/// State of one source without its definition, for the state file and for other replicas. It
+/// contains no URL, header or secret.
 #[derive(Debug, Clone)]
 pub struct SourceRecord {
     /// Name of the source.
@@ -32,8 +32,9 @@ pub struct SourceRecord {
 }
 
 impl SourceRecord {
-    /// Returns the record with every time moved by `shift_ms` milliseconds to the clock of `now`. No
-    /// time is left after `now`, except the end of a `Retry-After`, at most [`MAX_RETRY_AFTER`] later.
+    /// Returns the record with every time moved by `shift_ms` milliseconds to the clock of `now`.
+    /// No time is left after `now`, except the end of a `Retry-After`, at most [`MAX_RETRY_AFTER`]
+    /// later.
     #[must_use]
     pub fn shift_clock(mut self, shift_ms: i64, now: Time) -> Self {
         let shift = |time: Time| Time::from_millis(time.as_millis().saturating_add(shift_ms));

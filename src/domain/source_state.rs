@@ -65,8 +65,8 @@ impl SourceState {
     }
 
     /// Returns the streak and the latest failure of each failing provider, in order of preference.
-    /// While one provider supplies readings, only those preferred to it are included: the others are
-    /// not called, so their last failures are not current.
+    /// While one provider supplies readings, only those preferred to it are included: the others
+    /// are not called, so their last failures are not current.
     pub fn failing_providers(&self) -> impl Iterator<Item = (&FailureStreak, &Failure)> {
         let supplier = self
             .reading
@@ -189,7 +189,8 @@ impl SourceState {
     }
 
     /// Returns this state with the record of another replica merged, and the resulting health
-    /// changes. The other replica's configuration may have other providers; their history is dropped.
+    /// changes. The other replica's configuration may have other providers; their history is
+    /// dropped.
     pub fn merge_remote(&self, record: &SourceRecord) -> (Self, HealthChanges) {
         let mut record = record.clone();
         record.history.retain_providers_of(&self.source);
@@ -207,9 +208,9 @@ impl SourceState {
             || self.history.last_attempt < record.history.last_attempt
     }
 
-    /// Returns this state under a new definition with the same identity. If the providers differ, the
-    /// next attempt is due now; if only the schedule differs, it is planned anew from the latest
-    /// attempt.
+    /// Returns this state under a new definition with the same identity. If the providers differ,
+    /// the next attempt is due now; if only the schedule differs, it is planned anew from the
+    /// latest attempt.
     #[must_use]
     pub(super) fn with_source(&self, source: &Arc<Source>) -> Self {
         let mut state = Self {

@@ -16,7 +16,8 @@ pub struct SourceView<'s> {
     pub freshness: Freshness,
     /// The reading; `None` if missing.
     pub reading: Option<CurrentReading<'s>>,
-    /// Failure of the latest attempt, or the cause of a missing reading. `None` if there is neither.
+    /// Failure of the latest attempt, or the cause of a missing reading. `None` if there is
+    /// neither.
     pub failure: Option<ShownFailure<'s>>,
     /// Duration of the latest finished attempt.
     pub last_duration: Option<Duration>,

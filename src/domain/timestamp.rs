@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Wall-clock time in whole milliseconds since the Unix epoch, the resolution of every time that the
-/// program outputs.
+/// Wall-clock time in whole milliseconds since the Unix epoch, the resolution of every time that
+/// the program outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(i64);
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::timestamp::Time;
 
-/// Shifts below this limit are zero: two clocks read one after the other on a busy machine differ by
-/// up to this many milliseconds.
+/// Shifts below this limit are zero: two clocks read one after the other on a busy machine differ
+/// by up to this many milliseconds.
 const CLOCK_NOISE_MS: i64 = 250;
 
 /// One moment as read from several clocks.

@@ -1,4 +1,5 @@
-//! Connections to providers: name lookup, address policy, TCP, proxy tunnel, TLS, under one deadline.
+//! Connections to providers: name lookup, address policy, TCP, proxy tunnel, TLS, under one
+//! deadline.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -62,8 +63,9 @@ impl Connector {
         ))
     }
 
-    /// Connects to the target, or to its proxy. The proxy comes from the operator, so its address is
-    /// allowed. It resolves the name of the target, so the policy can check only a literal address.
+    /// Connects to the target, or to its proxy. The proxy comes from the operator, so its address
+    /// is allowed. It resolves the name of the target, so the policy can check only a literal
+    /// address.
     async fn connect_tcp(
         &self,
         target: &ConnectTarget,

@@ -17,8 +17,8 @@ pub struct Payload(pub Bytes);
 pub struct FetchError {
     /// Cause of the failure, with secrets redacted.
     pub failure: Failure,
-    /// Time until the next request to the provider, from its `Retry-After`, at most 15 min. `None` if
-    /// it sent none.
+    /// Time until the next request to the provider, from its `Retry-After`, at most 15 min. `None`
+    /// if it sent none.
     pub retry_after: Option<Duration>,
 }
 
@@ -28,7 +28,8 @@ pub type FetchFuture<'f> = Pin<Box<dyn Future<Output = Result<Payload, FetchErro
 /// Sends requests to providers.
 pub trait Fetch: Send + Sync + 'static {
     /// Sends the request of `provider` and returns the payload by `deadline`, which covers name
-    /// lookup, connection, TLS, headers, body and decoding. Dropping the future cancels the request.
+    /// lookup, connection, TLS, headers, body and decoding. Dropping the future cancels the
+    /// request.
     fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f>;
 }
 

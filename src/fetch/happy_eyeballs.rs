@@ -1,6 +1,6 @@
-//! Happy Eyeballs (RFC 8305): connects to the first address that accepts. Address families alternate. The
-//! next address is started at once after a failure, or after a delay; the first connection is returned
-//! and the others are dropped.
+//! Happy Eyeballs (RFC 8305): connects to the first address that accepts. Address families
+//! alternate. The next address is started at once after a failure, or after a delay; the first
+//! connection is returned and the others are dropped.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -88,8 +88,8 @@ fn interleave_families(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     .take(MAX_ADDRESSES)
 }
 
-/// Returns the most specific failure: a refusal, which shows that the host is up, then a reset, then a
-/// timeout.
+/// Returns the most specific failure: a refusal, which shows that the host is up, then a reset,
+/// then a timeout.
 fn select_failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     let find = |kind| failed.iter().find(|(_, error)| error.kind() == kind);
     let others = if failed.len() > 1 {

@@ -1,5 +1,5 @@
-//! [`Fetch`] over HTTP/1.1: a pooled or new connection, a request, a response head and a body, under one
-//! deadline.
+//! [`Fetch`] over HTTP/1.1: a pooled or new connection, a request, a response head and a body,
+//! under one deadline.
 
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ struct ExchangeError {
 }
 
 impl HttpFetch {
-    /// Returns a client with the system's name resolver. Its failure messages pass through `redactor`.
+    /// Returns a client with the system's name resolver. Its failure messages pass through
+    /// `redactor`.
     pub fn new(clock: Clock, redactor: Redactor) -> Self {
         Self::with_resolver(clock, redactor, resolver::system_resolver())
     }
@@ -98,8 +99,8 @@ impl HttpFetch {
             {
                 Ok(payload) => return Ok(payload),
                 Err(failed) => {
-                    // A broken route affects all pooled connections. They are closed so that it does not
-                    // cost one attempt each.
+                    // A broken route affects all pooled connections. They are closed so that it
+                    // does not cost one attempt each.
                     self.pool.close_for_request(&provider.request);
                     if !failed.was_connection_dead {
                         return Err(failed.error);
@@ -116,8 +117,8 @@ impl HttpFetch {
             .map_err(|failed| failed.error)
     }
 
-    /// Sends the request over `connection` and reads the response. Afterwards the connection returns to
-    /// the pool, if the method allows its reuse.
+    /// Sends the request over `connection` and reads the response. Afterwards the connection
+    /// returns to the pool, if the method allows its reuse.
     async fn exchange_request(
         &self,
         mut connection: ProviderConnection,
@@ -194,8 +195,8 @@ impl HttpFetch {
         ))
     }
 
-    /// Returns the title of an error response's problem details, redacted, escaped and cut; `None` if
-    /// there are none or they do not arrive in time.
+    /// Returns the title of an error response's problem details, redacted, escaped and cut; `None`
+    /// if there are none or they do not arrive in time.
     async fn read_problem_title(
         &self,
         connection: &mut ProviderConnection,
@@ -237,8 +238,8 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Returns whether a response closes an idle connection (408 with `Connection: close`, RFC 9110, section
-/// 15.5.9) instead of responding to the request, which was sent at the same time.
+/// Returns whether a response closes an idle connection (408 with `Connection: close`, RFC 9110,
+/// section 15.5.9) instead of responding to the request, which was sent at the same time.
 fn is_idle_timeout_response(head: &Parts) -> bool {
     let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     head.status == StatusCode::REQUEST_TIMEOUT
@@ -246,8 +247,8 @@ fn is_idle_timeout_response(head: &Parts) -> bool {
         && !head.headers.contains_key(RETRY_AFTER)
 }
 
-/// Returns whether the request may be sent twice. Any other request uses a new connection, because it
-/// could not be repeated if a pooled one is dead.
+/// Returns whether the request may be sent twice. Any other request uses a new connection, because
+/// it could not be repeated if a pooled one is dead.
 fn has_safe_method(request: &Request<Full<Bytes>>) -> bool {
     matches!(request.method().as_str(), "GET" | "HEAD")
 }

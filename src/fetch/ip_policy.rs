@@ -1,10 +1,10 @@
-//! Address policy against server-side request forgery, applied to each address before it is connected
-//! to.
+//! Address policy against server-side request forgery, applied to each address before it is
+//! connected to.
 //!
-//! A literal address and `localhost` come from the operator and are allowed. The addresses of any other
-//! name come from DNS: they must be public, unless `allow_private` is set. Cloud metadata addresses are
-//! always blocked. An address that embeds an IPv4 address (mapped, translated, tunnelled) must also
-//! pass with the embedded one.
+//! A literal address and `localhost` come from the operator and are allowed. The addresses of any
+//! other name come from DNS: they must be public, unless `allow_private` is set. Cloud metadata
+//! addresses are always blocked. An address that embeds an IPv4 address (mapped, translated,
+//! tunnelled) must also pass with the embedded one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -50,8 +50,8 @@ fn blocked_reason_v4(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-/// Returns the reason why an IPv6 address is not public. Only `2000::/3` and the NAT64 prefix, with a
-/// public embedded address, are.
+/// Returns the reason why an IPv6 address is not public. Only `2000::/3` and the NAT64 prefix, with
+/// a public embedded address, are.
 fn blocked_reason_v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(reason) = embedded_ipv4_addresses(address).find_map(blocked_reason_v4) {
         return Some(reason);

@@ -1,11 +1,11 @@
 //! Requests to providers: the [`Fetch`] trait and its implementation over HTTP/1.1.
 //!
-//! A request has no retries except one on a pooled connection that was already dead. Redirects are not
-//! followed, responses are not cached, and nothing is logged.
+//! A request has no retries except one on a pooled connection that was already dead. Redirects are
+//! not followed, responses are not cached, and nothing is logged.
 //!
 //! [`HttpFetch`] uses hyper's client connection instead of a complete client for four reasons:
-//! - The code of a failure depends on its phase, so lookup, connect, TLS, head and body are separate
-//!   steps.
+//! - The code of a failure depends on its phase, so lookup, connect, TLS, head and body are
+//!   separate steps.
 //! - The size of a response head is limited.
 //! - The one retry depends on whether the connection was reused and whether a byte of the response
 //!   arrived.

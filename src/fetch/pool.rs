@@ -1,9 +1,9 @@
-//! Pool of idle connections, each kept for the request that it last carried. A connection enters the
-//! pool only after a response with valid framing.
+//! Pool of idle connections, each kept for the request that it last carried. A connection enters
+//! the pool only after a response with valid framing.
 //!
-//! The key is the request, not the server. An additional response that arrives while the next request
-//! is sent is indistinguishable from the response to that request. With this key it is at least a
-//! response to the same request, never the data of another source.
+//! The key is the request, not the server. An additional response that arrives while the next
+//! request is sent is indistinguishable from the response to that request. With this key it is at
+//! least a response to the same request, never the data of another source.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::upstream_connection::ProviderConnection;
 /// Maximum idle time of a connection.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 
-/// Maximum number of idle connections, which limits the open descriptors with thousands of sources. A
-/// new connection, even without TLS, costs a third of a call.
+/// Maximum number of idle connections, which limits the open descriptors with thousands of sources.
+/// A new connection, even without TLS, costs a third of a call.
 const MAX_IDLE_CONNECTIONS: usize = 512;
 
 /// Idle connections by request.
@@ -51,7 +51,8 @@ impl ConnectionPool {
         }
     }
 
-    /// Keeps `connection` for the next send of `request`, unless it is not reusable or the pool is full.
+    /// Keeps `connection` for the next send of `request`, unless it is not reusable or the pool is
+    /// full.
     pub(super) fn put_idle(
         &self,
         request: &ProviderRequest,

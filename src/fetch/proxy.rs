@@ -16,8 +16,8 @@ use super::throttle::ThrottledStream;
 use super::upstream_connection;
 use super::upstream_connection::MAX_HEAD_BYTES;
 
-/// Requests a tunnel to `authority` (`host:port`) from the proxy that `stream` is connected to. Returns
-/// the stream, which then reaches `authority`.
+/// Requests a tunnel to `authority` (`host:port`) from the proxy that `stream` is connected to.
+/// Returns the stream, which then reaches `authority`.
 pub(super) async fn open_tunnel(
     stream: ThrottledStream<TcpStream>,
     proxy: &Url,

@@ -56,8 +56,8 @@ fn try_build_request(
     Ok(built)
 }
 
-/// Returns the request target: origin-form, or absolute-form for a proxy (RFC 9112, section 3.2), without
-/// userinfo and fragment.
+/// Returns the request target: origin-form, or absolute-form for a proxy (RFC 9112, section 3.2),
+/// without userinfo and fragment.
 fn request_uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
     let path = &url[Position::BeforePath..Position::AfterQuery];
     let uri = if absolute {

@@ -1,9 +1,9 @@
 //! Name lookup with the system's resolver.
 //!
-//! A system lookup blocks a thread and cannot be cancelled. It therefore runs in a task, at most one per
-//! host at a time, and all requests to the host wait for it, each until its deadline. Results are not
-//! cached here: the system does that. A resolver that does not respond blocks at most
-//! [`MAX_CONCURRENT_LOOKUPS`] threads; a queued lookup without waiters is dropped.
+//! A system lookup blocks a thread and cannot be cancelled. It therefore runs in a task, at most
+//! one per host at a time, and all requests to the host wait for it, each until its deadline.
+//! Results are not cached here: the system does that. A resolver that does not respond blocks at
+//! most [`MAX_CONCURRENT_LOOKUPS`] threads; a queued lookup without waiters is dropped.
 
 use std::collections::HashMap;
 use std::io;

@@ -34,7 +34,8 @@ pub(super) struct BodyReader<'l> {
     chunk: Bytes,
     /// Number of received bytes, before decoding.
     counter: &'l ByteCounter,
-    /// Maximum number of received bytes. A regular encoder never exceeds it for a body within the limit.
+    /// Maximum number of received bytes. A regular encoder never exceeds it for a body within the
+    /// limit.
     max_wire_bytes: u64,
     end: Option<BodyEnd>,
 }
@@ -187,8 +188,8 @@ async fn read_plain(
     Ok(decoded.freeze())
 }
 
-/// Reads and decodes a compressed body, which must end with its framing. gzip and zstd may have several
-/// members.
+/// Reads and decodes a compressed body, which must end with its framing. gzip and zstd may have
+/// several members.
 async fn read_compressed(
     body: &mut BodyReader<'_>,
     coding: BodyCoding,

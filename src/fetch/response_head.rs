@@ -1,4 +1,5 @@
-//! Response heads: framing, status, content coding, and the failures of a connection without a head.
+//! Response heads: framing, status, content coding, and the failures of a connection without a
+//! head.
 
 use std::error::Error;
 use std::io;

@@ -7,10 +7,10 @@ use http::header::{DATE, RETRY_AFTER};
 
 use crate::domain::{MAX_RETRY_AFTER, Time};
 
-/// Returns the delay of `value`, a `Retry-After`: a number of seconds, or an HTTP date in one of its
-/// three formats. A date is relative to `date`, the `Date` of the response, so that the provider's clock
-/// may be wrong; without one, to `now`. The delay is at most [`MAX_RETRY_AFTER`]; `None` if it is zero
-/// or the value is invalid.
+/// Returns the delay of `value`, a `Retry-After`: a number of seconds, or an HTTP date in one of
+/// its three formats. A date is relative to `date`, the `Date` of the response, so that the
+/// provider's clock may be wrong; without one, to `now`. The delay is at most [`MAX_RETRY_AFTER`];
+/// `None` if it is zero or the value is invalid.
 pub fn parse_retry_after(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let value = value.trim();
     let delay = parse_seconds(value).or_else(|| parse_date_delay(value, date, now))?;

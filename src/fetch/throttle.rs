@@ -1,8 +1,8 @@
 //! A stream that counts received bytes and yields to the runtime after each burst.
 //!
 //! A provider can send data without end that produces no progress (informational heads, empty TLS
-//! records, chunks of one byte). The yield lets the deadline be checked between two bursts. The stream
-//! is used twice: below TLS, which consumes empty records, and above it.
+//! records, chunks of one byte). The yield lets the deadline be checked between two bursts. The
+//! stream is used twice: below TLS, which consumes empty records, and above it.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::ByteCounter;
 
-/// Maximum number of bytes read without a yield. Even as the smallest possible chunks they take about
-/// 1 ms to process.
+/// Maximum number of bytes read without a yield. Even as the smallest possible chunks they take
+/// about 1 ms to process.
 const MAX_BURST_BYTES: usize = 16 * 1024;
 
 /// A stream that yields after each burst of reads.

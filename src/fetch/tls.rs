@@ -1,4 +1,5 @@
-//! TLS with the public certificate authorities and those of `ca_file`. Verification cannot be disabled.
+//! TLS with the public certificate authorities and those of `ca_file`. Verification cannot be
+//! disabled.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,8 +29,8 @@ const MAX_CLIENT_CONFIGS: usize = 64;
 pub(super) struct TlsClient(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
 
 impl TlsClient {
-    /// Performs the TLS handshake with `host` over `stream`, trusting also the authorities in the PEM
-    /// text `ca`.
+    /// Performs the TLS handshake with `host` over `stream`, trusting also the authorities in the
+    /// PEM text `ca`.
     pub(super) async fn handshake(
         &self,
         stream: ThrottledStream<TcpStream>,
@@ -116,8 +117,8 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Returns the failure of a TLS error after the handshake. A TLS 1.3 server requests a client certificate
-/// only then.
+/// Returns the failure of a TLS error after the handshake. A TLS 1.3 server requests a client
+/// certificate only then.
 pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
     let what = match error {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {

@@ -1,5 +1,5 @@
-//! HTTP/1.1 connection to a provider. The request that uses it also polls it, so there is no background
-//! task, and dropping the connection closes it.
+//! HTTP/1.1 connection to a provider. The request that uses it also polls it, so there is no
+//! background task, and dropping the connection closes it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -20,8 +20,8 @@ use super::throttle::ThrottledStream;
 /// Maximum size of a response head, and of the read buffer of a body, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Maximum number of response headers: hyper's default, for which it does not allocate. It is not set
-/// explicitly, because hyper allocates for an explicit limit.
+/// Maximum number of response headers: hyper's default, for which it does not allocate. It is not
+/// set explicitly, because hyper allocates for an explicit limit.
 pub(super) const MAX_HEADERS: usize = 100;
 
 /// Stream below a connection: TCP or TLS.
@@ -77,15 +77,17 @@ impl ProviderConnection {
         poll_until_closed(&mut self.connection, cx);
     }
 
-    /// Returns whether the connection can send another request: the last response was read to its end,
-    /// keep-alive is allowed, and the provider has neither closed the connection nor sent further bytes.
+    /// Returns whether the connection can send another request: the last response was read to its
+    /// end, keep-alive is allowed, and the provider has neither closed the connection nor sent
+    /// further bytes.
     pub(super) fn is_idle(&mut self) -> bool {
         self.poll_connection(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }
 }
 
-/// Waits for `response` while `poll_connection` drives its connection and returns whether that closed.
+/// Waits for `response` while `poll_connection` drives its connection and returns whether that
+/// closed.
 pub(super) async fn drive_until_ready<T>(
     response: impl Future<Output = T>,
     mut poll_connection: impl FnMut(&mut Context<'_>) -> bool,
@@ -100,7 +102,8 @@ pub(super) async fn drive_until_ready<T>(
     .await
 }
 
-/// Polls the connection; returns whether it is closed. A closed one is dropped, with its descriptor.
+/// Polls the connection; returns whether it is closed. A closed one is dropped, with its
+/// descriptor.
 fn poll_until_closed(
     connection: &mut Option<Connection<ProviderIo, Full<Bytes>>>,
     cx: &mut Context<'_>,

@@ -11,8 +11,8 @@ use super::render_mode::{LiveSourceResult, RenderMode};
 use super::summary_body::SummaryRow;
 use super::version::SummaryVersion;
 
-/// Returns the value of `ETag`: weak, because the encodings of one version differ (RFC 9110, section
-/// 8.8.3).
+/// Returns the value of `ETag`: weak, because the encodings of one version differ (RFC 9110,
+/// section 8.8.3).
 pub(super) fn etag(version: SummaryVersion) -> HeaderValue {
     header_value(&format!("W/\"{version}\""))
 }
@@ -34,8 +34,8 @@ pub(super) fn cache_status(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> He
     }
 }
 
-/// Returns the value of `CDN-Cache-Control` (RFC 9213), valid until the next planned attempt at a source of
-/// the selection. `None` in live mode and if no source has a reading.
+/// Returns the value of `CDN-Cache-Control` (RFC 9213), valid until the next planned attempt at a
+/// source of the selection. `None` in live mode and if no source has a reading.
 pub(super) fn cdn_cache_control(
     mode: &RenderMode<'_>,
     snapshot: &Snapshot,
@@ -65,8 +65,8 @@ pub(super) fn cdn_cache_control(
     Some(header_value(&text))
 }
 
-/// Returns the value of `Server-Timing`: per source, the wait and the code of the failure. `None` if the
-/// request waited for no flight.
+/// Returns the value of `Server-Timing`: per source, the wait and the code of the failure. `None`
+/// if the request waited for no flight.
 pub(super) fn server_timing(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> Option<HeaderValue> {
     let RenderMode::Live { source_results, .. } = mode else {
         return None;
@@ -98,8 +98,8 @@ fn failure_code(result: &LiveSourceResult) -> Option<Code> {
     }
 }
 
-/// Returns `text` as a header value. Every text here consists of names, numbers and literals, which are
-/// valid.
+/// Returns `text` as a header value. Every text here consists of names, numbers and literals, which
+/// are valid.
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

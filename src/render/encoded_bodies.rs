@@ -68,8 +68,8 @@ impl ContentCoding {
 }
 
 impl EncodedBodies {
-    /// Returns `body` in `coding`; `body` must be the same at each call. `None` if the encoder fails, and
-    /// if `accepts_identity` is set while another thread is compressing.
+    /// Returns `body` in `coding`; `body` must be the same at each call. `None` if the encoder
+    /// fails, and if `accepts_identity` is set while another thread is compressing.
     pub fn get_or_encode(
         &self,
         coding: ContentCoding,

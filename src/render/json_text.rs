@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::domain::Time;
 
-/// Returns `time` by RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`. A time outside of the
-/// years −9999 to 9999 is clamped.
+/// Returns `time` by RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`. A time outside
+/// of the years −9999 to 9999 is clamped.
 pub fn format_rfc3339(time: Time) -> String {
     let range = jiff::Timestamp::MIN.as_millisecond()..=jiff::Timestamp::MAX.as_millisecond();
     let millis = time.as_millis().clamp(*range.start(), *range.end());

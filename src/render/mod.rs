@@ -1,5 +1,6 @@
-//! Rendering of a summary: from a snapshot and the current time to the body, its version, its headers,
-//! and the time until which they are valid. The names on the wire are defined here only. No I/O.
+//! Rendering of a summary: from a snapshot and the current time to the body, its version, its
+//! headers, and the time until which they are valid. The names on the wire are defined here only.
+//! No I/O.
 
 mod cache_headers;
 mod encoded_bodies;

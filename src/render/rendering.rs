@@ -15,8 +15,8 @@ use super::render_mode::{ReadingOrigin, RenderMode};
 use super::summary_body::{SummaryHeader, SummaryRow, write_summary};
 use super::version::{SummaryVersion, VersionHasher};
 
-/// Time for which a rendering is served. Ages are written as of its end, so they are never understated,
-/// and overstated by at most this time.
+/// Time for which a rendering is served. Ages are written as of its end, so they are never
+/// understated, and overstated by at most this time.
 const RENDERING_LIFETIME: Duration = Duration::from_millis(20);
 
 /// A rendered summary, shared by all requests until [`Self::valid_until`].
@@ -30,7 +30,8 @@ pub struct Rendering {
     pub generated_at: Time,
     /// Last instant at which the rendering may be served; equal to `generated_at`.
     pub valid_until: Time,
-    /// Last instant before the version changes by age alone. `None` if age changes nothing any more.
+    /// Last instant before the version changes by age alone. `None` if age changes nothing any
+    /// more.
     pub unchanged_until: Option<Time>,
     /// Whether every source is fresh and shows no failure.
     pub is_complete: bool,
@@ -59,7 +60,8 @@ pub fn render_summary(
         .iter()
         .filter_map(|position| snapshot.unchanged_until(*position, now))
         .min();
-    // Freshness must be true during the whole lifetime, so the lifetime ends before freshness changes.
+    // Freshness must be true during the whole lifetime, so the lifetime ends before freshness
+    // changes.
     let latest = now.plus(RENDERING_LIFETIME);
     let as_of = unchanged_until.map_or(latest, |until| until.min(latest));
     let rows: Vec<SummaryRow<'_>> = selection
@@ -127,8 +129,8 @@ fn summary_row<'a>(
     row
 }
 
-/// Returns the failure of the source `name` in a response that did not wait for the flight of `late`. The
-/// attempt itself goes on, so its health is unknown.
+/// Returns the failure of the source `name` in a response that did not wait for the flight of
+/// `late`. The attempt itself goes on, so its health is unknown.
 fn late_source_failure(late: &Name, name: &Name, timeout: Duration) -> ShownFailure<'static> {
     let input = if late == name {
         String::new()

@@ -1,5 +1,5 @@
-//! JSON body of a summary. It is written without serde: the data of a source is copied as JSON text, and no
-//! intermediate values are built.
+//! JSON body of a summary. It is written without serde: the data of a source is copied as JSON
+//! text, and no intermediate values are built.
 
 use std::io::Write;
 
@@ -9,11 +9,13 @@ use super::json_text::{format_rfc3339, write_json_string, write_millis, write_se
 use super::render_mode::{ReadingOrigin, RenderMode};
 use super::version::SummaryVersion;
 
-/// Text of the member `asincronia`, for clients of the original service: the reason for asynchronous I/O.
+/// Text of the member `asincronia`, for clients of the original service: the reason for
+/// asynchronous I/O.
 const ASINCRONIA: &str = "Las llamadas a los proveedores solo esperan a la red: unas pocas tareas asíncronas las hacen \
     avanzar todas a la vez, cada una con su tiempo límite, y ninguna respuesta espera a otra ni ocupa un hilo.";
 
-/// Text of the member `multithreading`, for clients of the original service: the purpose of the threads.
+/// Text of the member `multithreading`, for clients of the original service: the purpose of the
+/// threads.
 const MULTITHREADING: &str = "Los hilos son fijos y no crecen con la carga: unos sirven la instantánea ya escrita, \
     otros atienden a los proveedores, y los filtros, que sí usan la CPU, corren aparte para no frenar a ninguno.";
 

@@ -6,9 +6,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::{Name, SourceView};
 
-/// Hash over the sources of a summary, in order: name, `fetched_at`, data, provider, code and freshness.
-/// Replicas with the same snapshot have the same version; the release, the machine and the age do not
-/// change it. Displayed as 16 hexadecimal digits.
+/// Hash over the sources of a summary, in order: name, `fetched_at`, data, provider, code and
+/// freshness. Replicas with the same snapshot have the same version; the release, the machine and
+/// the age do not change it. Displayed as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SummaryVersion(u64);
 

@@ -2,8 +2,8 @@
 
 use std::panic::PanicHookInfo;
 
-/// Logs every panic of the process at level error. The code that catches a panic decides its effect: a
-/// failed flight, a restarted task.
+/// Logs every panic of the process at level error. The code that catches a panic decides its
+/// effect: a failed flight, a restarted task.
 pub(super) fn install() {
     std::panic::set_hook(Box::new(log_panic));
 }

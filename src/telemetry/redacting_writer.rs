@@ -23,16 +23,16 @@ impl<'w, M: MakeWriter<'w>> MakeWriter<'w> for RedactingMakeWriter<M> {
     }
 }
 
-/// Replaces secrets by `***` in each written line. The subscriber writes an event in one call, so no
-/// secret is split between two calls.
+/// Replaces secrets by `***` in each written line. The subscriber writes an event in one call, so
+/// no secret is split between two calls.
 pub(super) struct RedactingWriter<W> {
     redactor: Redactor,
     inner: W,
 }
 
 impl<W: Write> Write for RedactingWriter<W> {
-    /// Always succeeds: on an error the subscriber would print to standard error, which is the stream
-    /// that failed, and panic.
+    /// Always succeeds: on an error the subscriber would print to standard error, which is the
+    /// stream that failed, and panic.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = self.redactor.redact(&String::from_utf8_lossy(bytes));
         let _ = self.inner.write_all(line.as_bytes());

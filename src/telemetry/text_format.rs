@@ -116,7 +116,8 @@ fn write_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
-/// Writes `text` with control characters escaped: they could split the line or control the terminal.
+/// Writes `text` with control characters escaped: they could split the line or control the
+/// terminal.
 fn write_escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     for c in text.chars() {
         if c.is_control() {

@@ -1,8 +1,9 @@
 //! Encodings of a secret in foreign text: quoted, escaped, percent-encoded.
 //!
-//! Encoders differ in the characters that they escape, so a secret is recognised in two ways. Escapes
-//! that stand for one byte or character (`%2F`, `\u002f`, `&#x2F;`, `&amp;`) are decoded in the text,
-//! necessary or not. The few other encodings are applied to the secret, each as a pattern to search.
+//! Encoders differ in the characters that they escape, so a secret is recognised in two ways.
+//! Escapes that stand for one byte or character (`%2F`, `\u002f`, `&#x2F;`, `&amp;`) are decoded in
+//! the text, necessary or not. The few other encodings are applied to the secret, each as a pattern
+//! to search.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -31,8 +32,8 @@ pub(crate) struct DecodedText {
 }
 
 impl DecodedText {
-    /// Returns `text` decoded once, twice and so on, at most [`MAX_DECODE_PASSES`] times, as long as
-    /// a pass changes it.
+    /// Returns `text` decoded once, twice and so on, at most [`MAX_DECODE_PASSES`] times, as long
+    /// as a pass changes it.
     pub(crate) fn decode_passes(text: &str) -> impl Iterator<Item = Self> {
         let original = Self {
             bytes: text.as_bytes().to_vec(),
@@ -115,9 +116,9 @@ fn parse_escape(bytes: &[u8]) -> Option<(usize, EscapedUnit)> {
     }
 }
 
-/// Returns the encodings of `secret` that [`DecodedText`] does not decode: plain, `Debug` quotes, `Debug`
-/// quotes within quotes (a `Debug` field in a JSON log line), JSON escapes, and a form field. Most
-/// secrets are the same text in all of them.
+/// Returns the encodings of `secret` that [`DecodedText`] does not decode: plain, `Debug` quotes,
+/// `Debug` quotes within quotes (a `Debug` field in a JSON log line), JSON escapes, and a form
+/// field. Most secrets are the same text in all of them.
 pub(crate) fn secret_encodings(secret: String) -> Vec<String> {
     let quoted = quote_text(&secret);
     let json = escape_json(&secret, false);
@@ -147,7 +148,8 @@ fn quote_text(text: &str) -> String {
     quoted
 }
 
-/// Returns `text` escaped as in a JSON string, `/` included; with `ascii`, non-ASCII characters too.
+/// Returns `text` escaped as in a JSON string, `/` included; with `ascii`, non-ASCII characters
+/// too.
 fn escape_json(text: &str, ascii: bool) -> String {
     let mut json = String::with_capacity(text.len());
     for c in text.chars() {
