@@ -64,8 +64,7 @@ impl Schedule {
         chance: f64,
         held_until: Option<Time>,
     ) -> Time {
-        // 1.1 is the largest jitter: even the longest pause and the attempt after it fit into the
-        // ttl.
+        // 1.1 is the largest jitter: the longest pause and the next attempt fit into the ttl.
         let longest = ttl.saturating_sub(self.timeout).div_f64(1.1);
         let shared = self
             .pause_after(failures, 0.5)

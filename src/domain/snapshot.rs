@@ -312,8 +312,7 @@ impl Snapshot {
             } else {
                 &own
             };
-            // Two inputs may depend on different versions of one source; the older one decides the
-            // age.
+            // Two inputs can depend on different versions of one source; the older one counts.
             for (name, fetched_at) in input_versions {
                 let oldest = versions.entry(name.clone()).or_insert(*fetched_at);
                 *oldest = (*oldest).min(*fetched_at);

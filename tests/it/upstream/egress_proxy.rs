@@ -117,7 +117,7 @@ async fn refused_tunnel_is_connect_failure() {
         (
             &["head 407 | Content-Length: 0"],
             Code::ConnectFailed,
-            "(HTTP 407): it wants a user and a password in `proxy`",
+            "(HTTP 407): set a user and a password in `proxy`",
         ),
         (
             &["head 502 | Content-Length: 4", "send oops"],
