@@ -1,5 +1,5 @@
-//! A body on its way through the filter `.`: what comes out is JSON that means the same, and what is refused is none,
-//! or says nothing, or is too deep.
+//! A body through the filter `.`: an accepted body gives JSON with the same meaning; a rejected one
+//! is not JSON, has no data, or is nested too deeply.
 
 use std::pin::pin;
 use std::sync::LazyLock;
@@ -20,38 +20,40 @@ static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
     (Extractor::default(), filter, name)
 });
 
-/// Bodies of this size are handled in place, so the future is ready at once.
+/// Extracts `body`. The identity filter runs inline on bodies of this size, so the future is ready
+/// at the first poll.
 fn extract(body: &[u8]) -> Result<JsonData, Failure> {
     let (extractor, filter, name) = &*EXTRACTOR;
-    let by = Clock::start().deadline(Duration::from_secs(1));
-    let future = pin!(extractor.extract(name, filter, Bytes::copy_from_slice(body), by));
+    let deadline = Clock::start().deadline(Duration::from_secs(1));
+    let future = pin!(extractor.extract(name, filter, Bytes::copy_from_slice(body), deadline));
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
-        Poll::Pending => panic!("not in place"),
+        Poll::Pending => panic!("not inline"),
     }
 }
 
-/// Panics if anything is wrong with these bytes.
+/// Panics if the result for `body` is wrong.
 pub fn check(body: &[u8]) {
     if body.len() > 16 << 10 {
         return;
     }
     let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let judge = serde_json::from_slice::<Value>(json);
-    match (extract(body), judge) {
-        (Ok(data), Ok(judge)) => {
-            let again: Value = serde_json::from_str(data.as_json()).expect("JSON");
-            assert_eq!(again, judge);
+    let oracle = serde_json::from_slice::<Value>(json);
+    match (extract(body), oracle) {
+        (Ok(data), Ok(expected)) => {
+            let parsed: Value = serde_json::from_str(data.as_json()).expect("JSON");
+            assert_eq!(parsed, expected);
             assert!(!data.as_json().contains(['\n', '\r']));
         }
-        // Half a surrogate pair is JSON by its grammar; it comes out as U+FFFD.
+        // serde_json rejects a lone surrogate, which the grammar allows; the reader replaces it by
+        // U+FFFD.
         (Ok(data), Err(_)) => assert!(data.as_json().contains('\u{FFFD}')),
-        (Err(failure), Ok(judge)) => match failure.code {
+        (Err(failure), Ok(value)) => match failure.code {
             Code::ExtractFailed => {
-                let nulls = judge
+                let nulls = value
                     .as_object()
                     .is_some_and(|o| !o.is_empty() && o.values().all(Value::is_null));
-                assert!(judge.is_null() || nulls, "{failure}");
+                assert!(value.is_null() || nulls, "{failure}");
             }
             Code::JsonTooDeep => assert!(find_excess_depth(json, MAX_DEPTH).is_some()),
             _ => panic!("{failure}"),

@@ -1,4 +1,4 @@
-//! The depth guard against a parser: whatever `serde_json` reads, the guard finds exactly as deep.
+//! The depth limit: for any text that `serde_json` parses, the limit applies exactly at its depth.
 
 use resumen::extract::find_excess_depth;
 use serde_json::Value;
@@ -11,14 +11,14 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Panics if anything is wrong with these bytes.
+/// Panics if the result for `json` is wrong.
 pub fn check(json: &[u8]) {
     for limit in 0..4 {
-        if let Some(at) = find_excess_depth(json, limit) {
-            assert!(matches!(json[at], b'[' | b'{'));
+        if let Some(offset) = find_excess_depth(json, limit) {
+            assert!(matches!(json[offset], b'[' | b'{'));
         }
     }
-    // Members of one name hide each other in a `Value`, so it may be less deep than its text.
+    // Of duplicate members a `Value` keeps the last, so it can be less deep than its text.
     let Ok(value) = serde_json::from_slice::<Value>(json) else {
         return;
     };
@@ -26,9 +26,9 @@ pub fn check(json: &[u8]) {
     if depth > 0 {
         assert!(find_excess_depth(json, depth - 1).is_some());
     }
-    let again = serde_json::to_string(&value).expect("JSON");
+    let normalised = serde_json::to_string(&value).expect("JSON");
     assert!(
-        find_excess_depth(again.as_bytes(), depth).is_none(),
+        find_excess_depth(normalised.as_bytes(), depth).is_none(),
         "deeper than {depth}"
     );
 }

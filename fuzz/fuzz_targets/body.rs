@@ -1,4 +1,4 @@
-//! A body on its way; see `checks/body.rs`.
+//! Fuzz target: JSON body. The check is in `checks/body.rs`.
 
 #![no_main]
 

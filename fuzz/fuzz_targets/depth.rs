@@ -1,4 +1,4 @@
-//! The depth guard; see `checks/depth.rs`.
+//! Fuzz target: JSON depth limit. The check is in `checks/depth.rs`.
 
 #![no_main]
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use crate::config::Config;
+use crate::domain::Redactor;
 use crate::extract::Extractor;
-use crate::fetch::HttpFetch;
 use crate::metrics::ProcessMetrics;
 
 use super::core::AppCore;
@@ -16,8 +16,8 @@ use super::core::AppCore;
 pub struct ConfigReloader {
     pub(super) core: Arc<AppCore>,
     pub(super) process_metrics: Arc<ProcessMetrics>,
-    pub(super) fetch: Arc<HttpFetch>,
     pub(super) extractor: Extractor,
+    pub(super) redactor: Redactor,
 }
 
 impl ConfigReloader {
@@ -40,21 +40,15 @@ impl ConfigReloader {
         if !fixed.is_empty() {
             bail!("only a restart can change {}", fixed.join(", "));
         }
-        // Before the first request with a new secret can leave.
-        self.redact_secrets(new);
+        // Before the first request with a new secret can be sent.
+        self.redactor.replace_secrets(new.secrets.clone());
         self.extractor.set_filters(new.filters.clone());
         let adopted = self
             .core
             .replace_sources(&new.sources, new.server.default_timeout);
         if adopted.is_err() {
-            self.redact_secrets(old);
+            self.redactor.replace_secrets(old.secrets.clone());
         }
         adopted.context("failed to take over the sources")
-    }
-
-    /// Masks the secrets of `config` from now on, beside those masked last.
-    fn redact_secrets(&self, config: &Config) {
-        self.fetch.set_secrets(config.secrets.clone());
-        self.extractor.set_secrets(config.secrets.clone());
     }
 }

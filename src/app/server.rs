@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::aggregate::PersistErrorHook;
 use crate::api::{AppState, AppStateParts, ROUTE_PATHS, router};
 use crate::config::Config;
+use crate::domain::Redactor;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
@@ -51,6 +52,8 @@ pub struct ServiceOptions {
     pub clock: Clock,
     /// The commit that the program was built from, or nothing.
     pub revision: &'static str,
+    /// Redacts the secrets of the configuration; shared with the log.
+    pub redactor: Redactor,
 }
 
 /// A running service. Dropping it stops it at once; [`Service::stop`] drains it.
@@ -84,10 +87,10 @@ impl AppService {
     /// Starts to fetch and to serve.
     pub fn start(config: &Config, start: ServiceOptions) -> anyhow::Result<Self> {
         let start = ServiceOptions {
-            clock: synchronize_clock(config, start.clock)?,
+            clock: synchronize_clock(config, start.clock, &start.redactor)?,
             ..start
         };
-        let fetch = HttpFetch::new(start.clock, config.secrets.clone());
+        let fetch = HttpFetch::new(start.clock, start.redactor.clone());
         Self::with_fetch(config, start, fetch)
     }
 
@@ -101,6 +104,7 @@ impl AppService {
             listener,
             clock,
             revision,
+            redactor,
         } = start;
         let address = listener
             .local_address()
@@ -111,15 +115,14 @@ impl AppService {
             CancellationToken::new(),
             TaskTracker::new(),
         );
-        let fetch = Arc::new(fetch);
-        let extractor = Extractor::new(config.secrets.clone());
+        let extractor = Extractor::new(redactor.clone());
         extractor.set_filters(config.filters.clone());
         let fetches = Arc::new(FetchMetrics::default());
         let noted = Arc::clone(&fetches);
         let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
         let vitals = Arc::new(ProcessMetrics::new(clock.now(), revision));
         let gear = CoreDeps {
-            fetch: Arc::clone(&fetch) as Arc<dyn Fetch>,
+            fetch: Arc::new(fetch) as Arc<dyn Fetch>,
             extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
@@ -132,7 +135,7 @@ impl AppService {
                     make_store_failure_counter(&vitals, "file"),
                 )
             }),
-            shared_store: build_shared_store(config).map(|store| {
+            shared_store: build_shared_store(config, &redactor).map(|store| {
                 (
                     store as Arc<dyn SharedStore>,
                     make_store_failure_counter(&vitals, "redis"),
@@ -173,8 +176,8 @@ impl AppService {
             reloader: ConfigReloader {
                 core: Arc::clone(&engine),
                 process_metrics: vitals,
-                fetch,
                 extractor,
+                redactor,
             },
             core: engine,
             address,
@@ -249,15 +252,15 @@ fn make_store_failure_counter(vitals: &ProcessMetrics, store: &'static str) -> P
 }
 
 /// The store that replicas share.
-fn build_shared_store(config: &Config) -> Option<Arc<RedisStore>> {
+fn build_shared_store(config: &Config, redactor: &Redactor) -> Option<Arc<RedisStore>> {
     let url = config.store.redis.as_deref()?;
-    RedisStore::new(url, &config.store.redis_prefix, config.secrets.clone()).map(Arc::new)
+    RedisStore::new(url, &config.store.redis_prefix, redactor.clone()).map(Arc::new)
 }
 
 /// The clock set by that of the store that replicas share, if it answers at once: so all of them date a reading alike,
 /// whatever the clocks of their machines say. Otherwise the machine's own.
-fn synchronize_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
-    let Some(store) = build_shared_store(config) else {
+fn synchronize_clock(config: &Config, clock: Clock, redactor: &Redactor) -> anyhow::Result<Clock> {
+    let Some(store) = build_shared_store(config, redactor) else {
         return Ok(clock);
     };
     let runtime = Builder::new_current_thread()

@@ -28,7 +28,7 @@ const SIMULATOR_ADDRESS: &str = "127.0.0.1:8081";
 /// Serves the demonstration until a signal.
 pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let mask = terminal::init_logging(clock, None)?;
+    let redactor = terminal::init_logging(clock, None)?;
     let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("failed to listen for the simulator")?;
     let mut config = parse_demo_config(&providers)?;
@@ -36,10 +36,10 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
         .listen
         .and_then(|listen| listen.0)
         .unwrap_or(config.server.listen);
-    mask.replace_secrets(config.secrets.clone());
+    redactor.replace_secrets(config.secrets.clone());
     let signals = ProcessSignals::listen().context("failed to listen to signals")?;
     let listener = serve::bind_listener(config.server.listen, false)?;
-    let service = serve::start_service(&config, listener, clock)?;
+    let service = serve::start_service(&config, listener, clock, redactor)?;
     let runtime = serve::service_runtime(&service)?;
     let stop = CancellationToken::new();
     spawn_simulator(&runtime, providers, clock, &stop)?;

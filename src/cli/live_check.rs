@@ -12,7 +12,7 @@ use super::once_table::{Terminal, TextStyle};
 use super::terminal;
 use super::wrap::escape_control;
 use crate::config::Config;
-use crate::domain::{Failure, JsonData, Name, Provider, Schedule, SecretSet};
+use crate::domain::{Failure, JsonData, Name, Provider, Redactor, Schedule};
 use crate::extract::{Extractor, Filter};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
 use crate::process::Clock;
@@ -47,7 +47,8 @@ pub(crate) fn all_succeeded(probes: &[ProviderProbe]) -> bool {
 
 async fn run_probes(config: &Config) -> Vec<ProviderProbe> {
     let clock = Clock::start();
-    let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
+    let redactor = Redactor::new(config.secrets.clone());
+    let fetch = Arc::new(HttpFetch::new(clock, redactor.clone()));
     let mut asked = JoinSet::new();
     let fetched = config
         .sources
@@ -61,11 +62,11 @@ async fn run_probes(config: &Config) -> Vec<ProviderProbe> {
     });
     for (position, (source, provider, pace)) in each.enumerate() {
         let (fetch, source, provider) = (Arc::clone(&fetch), source.clone(), provider.clone());
-        let secrets = config.secrets.clone();
+        let redactor = redactor.clone();
         asked.spawn(async move {
             (
                 position,
-                probe_provider(&fetch, clock, source, provider, pace, secrets).await,
+                probe_provider(&fetch, clock, source, provider, pace, redactor).await,
             )
         });
     }
@@ -80,18 +81,18 @@ async fn probe_provider(
     source: Name,
     provider: Provider,
     pace: Schedule,
-    secrets: SecretSet,
+    redactor: Redactor,
 ) -> ProviderProbe {
     let (begun, deadline) = (clock.instant(), clock.deadline(pace.timeout));
     let fetched = fetch.fetch(&provider, deadline).await;
     let raw = fetched
         .as_ref()
         .ok()
-        .map(|Payload(bytes)| secrets.redact(&String::from_utf8_lossy(bytes)).into_owned());
+        .map(|Payload(bytes)| redactor.redact(&String::from_utf8_lossy(bytes)));
     let result = match (fetched, Filter::compile(&provider.extract)) {
         (Ok(Payload(bytes)), Ok(filter)) => {
             // One extractor for each: the turns of a source do not matter here.
-            Extractor::new(secrets)
+            Extractor::new(redactor)
                 .extract(&source, &filter, bytes, deadline)
                 .await
         }

@@ -20,7 +20,7 @@ use super::terminal::CommandError;
 use crate::aggregate::Cache;
 use crate::app::{AppCore, CoreDeps};
 use crate::config::Config;
-use crate::domain::{Name, Snapshot, SourceSet};
+use crate::domain::{Name, Redactor, Snapshot, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::process::Clock;
@@ -31,13 +31,13 @@ use crate::store::StateFile;
 pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
     // The answer tells every failure by itself.
-    let mask = terminal::init_logging(clock, Some("error"))?;
+    let redactor = terminal::init_logging(clock, Some("error"))?;
     let config = ConfigLocation::find(&arguments.configuration, None).require_config()?;
-    mask.replace_secrets(config.secrets.clone());
+    redactor.replace_secrets(config.secrets.clone());
     let timeout = arguments.timeout.unwrap_or(config.server.default_timeout);
     let runtime = terminal::build_small_runtime()?;
-    let fetch = HttpFetch::new(clock, config.secrets.clone());
-    let answer = runtime.block_on(run_live_request(fetch, &config, clock, timeout));
+    let fetch = HttpFetch::new(clock, redactor.clone());
+    let answer = runtime.block_on(run_live_request(fetch, redactor, &config, clock, timeout));
     // A name lookup cannot be cancelled; nobody waits for it any more.
     runtime.shutdown_background();
     let (answer, snapshot) = answer?;
@@ -56,6 +56,7 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
 
 async fn run_live_request(
     fetch: impl Fetch,
+    redactor: Redactor,
     config: &Config,
     clock: Clock,
     timeout: Duration,
@@ -63,7 +64,7 @@ async fn run_live_request(
     let stop = CancellationToken::new();
     let gear = CoreDeps {
         fetch: Arc::new(fetch),
-        extractor: Extractor::new(config.secrets.clone()),
+        extractor: Extractor::new(redactor),
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

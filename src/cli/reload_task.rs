@@ -11,13 +11,11 @@ use super::load_config::ConfigLocation;
 use crate::app::{AppService, ConfigReloader};
 use crate::config::{Config, ConfigError};
 use crate::process::ProcessSignals;
-use crate::telemetry::LogRedactor;
 
 /// What it takes to reload.
 struct ReloadTask {
     reloader: ConfigReloader,
     location: ConfigLocation,
-    log_redactor: LogRedactor,
     /// What is in force.
     config: Config,
     watcher: ConfigWatcher,
@@ -28,7 +26,6 @@ pub(crate) async fn reload_until_drain(
     signals: &ProcessSignals,
     service: &AppService,
     origin: ConfigLocation,
-    mask: LogRedactor,
     config: Config,
 ) {
     let (supervisor, watch) = (
@@ -38,7 +35,6 @@ pub(crate) async fn reload_until_drain(
     let reloading = ReloadTask {
         reloader: service.reloader(),
         location: origin,
-        log_redactor: mask,
         config,
         watcher: watch,
     };
@@ -100,11 +96,7 @@ impl ReloadTask {
     }
 
     fn apply_config(&mut self, new: Config) {
-        // Before the first request with a new secret can leave.
-        self.log_redactor.replace_secrets(new.secrets.clone());
         if let Err(error) = self.reloader.reload(&self.config, &new) {
-            self.log_redactor
-                .replace_secrets(self.config.secrets.clone());
             self.log_refusal(&format!("{error:#}"));
             return;
         }
@@ -126,6 +118,7 @@ mod tests {
 
     use super::*;
     use crate::app::ServiceOptions;
+    use crate::domain::Redactor;
     use crate::process::Clock;
     use crate::server::HttpListener;
 
@@ -154,6 +147,7 @@ mod tests {
             listener,
             clock: Clock::start(),
             revision: "",
+            redactor: Redactor::new(config.secrets.clone()),
         };
         let (service, signals) = (
             AppService::start(&config, start).unwrap(),
@@ -178,8 +172,7 @@ mod tests {
             }
             signals.drain.cancel();
         };
-        let reloading =
-            reload_until_drain(&signals, &service, origin, LogRedactor::default(), config);
+        let reloading = reload_until_drain(&signals, &service, origin, config);
         runtime.block_on(async { tokio::join!(reloading, steps) });
         service.stop(&signals.force_stop);
     }

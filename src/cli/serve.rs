@@ -16,7 +16,7 @@ use super::terminal;
 use super::terminal::CommandError;
 use crate::app::{AppService, ServiceOptions};
 use crate::config::{Config, format_duration};
-use crate::domain::{Name, Schedule, Source};
+use crate::domain::{Name, Redactor, Schedule, Source};
 use crate::process::Clock;
 use crate::process::ProcessSignals;
 use crate::server::HttpListener;
@@ -27,7 +27,7 @@ const MAX_LOGGED_SOURCES: usize = 30;
 /// Serves the configuration that was named.
 pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let mask = terminal::init_logging(clock, None)?;
+    let redactor = terminal::init_logging(clock, None)?;
     // Before any thread begins.
     let socket = inherit_listener()?;
     // Before anything that takes time, so that no signal finds nobody home.
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
         arguments.listen.and_then(|listen| listen.0),
     );
     let config = origin.require_config()?;
-    mask.replace_secrets(config.secrets.clone());
+    redactor.replace_secrets(config.secrets.clone());
     if signals.drain.is_cancelled() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,9 +45,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
         || bind_listener(config.server.listen, arguments.reuse_port),
         Ok,
     )?;
-    let service = start_service(&config, listener, clock)?;
+    let service = start_service(&config, listener, clock, redactor)?;
     service_runtime(&service)?.block_on(reload_task::reload_until_drain(
-        &signals, &service, origin, mask, config,
+        &signals, &service, origin, config,
     ));
     service.stop(&signals.force_stop);
     Ok(ExitCode::SUCCESS)
@@ -86,6 +86,7 @@ pub(super) fn start_service(
     config: &Config,
     listener: HttpListener,
     clock: Clock,
+    redactor: Redactor,
 ) -> anyhow::Result<AppService> {
     load_config::log_warnings(config);
     log_startup(config);
@@ -95,6 +96,7 @@ pub(super) fn start_service(
             listener,
             clock,
             revision: REVISION,
+            redactor,
         },
     )
 }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::domain::Redactor;
 use crate::process::Clock;
 use crate::telemetry;
-use crate::telemetry::{LogRedactor, LogSettings};
+use crate::telemetry::LogSettings;
 
 /// Why a command could not do its work.
 #[derive(Debug)]
@@ -49,16 +50,15 @@ pub(crate) fn supports_colour(stream: &impl IsTerminal) -> bool {
 }
 
 /// Starts the log. `quietly` is the filter of a command whose output tells everything by itself.
-pub(crate) fn init_logging(
-    clock: Clock,
-    quietly: Option<&str>,
-) -> Result<LogRedactor, CommandError> {
+pub(crate) fn init_logging(clock: Clock, quietly: Option<&str>) -> Result<Redactor, CommandError> {
     let filter = read_env_var("RESUMEN_LOG").filter(|text| !text.is_empty());
     let format = read_env_var("RESUMEN_LOG_FORMAT");
     let settings = LogSettings::parse(filter.as_deref().or(quietly), format.as_deref());
     let mut settings = settings.map_err(|error| CommandError::Usage(format!("error: {error}")))?;
     settings.colour = supports_colour(&io::stderr());
-    Ok(telemetry::install(&settings, clock))
+    let redactor = Redactor::default();
+    telemetry::install(&settings, clock, redactor.clone());
+    Ok(redactor)
 }
 
 /// A runtime for commands that have little to do.

@@ -1,9 +1,10 @@
-//! Addresses that no provider may have, whatever the configuration says.
+//! Cloud metadata addresses, which are blocked under every configuration, and the IPv4 addresses
+//! that an IPv6 address can carry.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where clouds hand out the machine's own credentials: link-local services of AWS (instances, ECS, EKS), Google,
-/// Azure, Oracle, Alibaba and whoever uses the same addresses.
+/// IPv4 addresses of metadata services, which serve a machine's credentials: AWS (EC2, ECS, EKS),
+/// Google, Azure, Oracle, Alibaba, and providers that share these addresses.
 const METADATA_V4: [Ipv4Addr; 6] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
@@ -13,13 +14,14 @@ const METADATA_V4: [Ipv4Addr; 6] = [
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
+/// IPv6 addresses of metadata services: AWS (EC2, EKS) and Google.
 const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
 
-/// Whether `ip` is a cloud's metadata service, in its own form or carried inside an IPv6 address.
+/// Returns whether `ip` is a cloud metadata address, directly or embedded in an IPv6 address.
 pub fn is_metadata_address(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => METADATA_V4.contains(&ip),
@@ -30,22 +32,25 @@ pub fn is_metadata_address(ip: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 addresses to which an IPv6 one may lead: compatible, mapped, NAT64, 6to4, ISATAP, and Teredo's two (its
-/// server, and its client inverted).
+/// Returns the IPv4 addresses embedded in `ip`, at most two: IPv4-compatible and IPv4-mapped
+/// (RFC 4291), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), ISATAP (RFC 5214), and the server and
+/// client of a Teredo address (RFC 4380), whose client address is stored inverted.
 pub fn embedded_ipv4_addresses(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
-    let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    let (one, other) = match ip.segments() {
+    let ipv4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    let (first, second) = match ip.segments() {
+        // `::` and `::1` have the prefix of an IPv4-compatible address but embed none.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => (None, None),
         [0, 0, 0, 0, 0 | 0xffff, 0 | 0xffff, high, low]
         | [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
         | [_, _, _, _, 0 | 0x200, 0x5efe, high, low]
-        | [0x2002, high, low, ..] => (Some(of(high, low)), None),
-        [0x2001, 0, high, low, _, _, inverted_high, inverted_low] => {
-            (Some(of(high, low)), Some(of(!inverted_high, !inverted_low)))
-        }
+        | [0x2002, high, low, ..] => (Some(ipv4(high, low)), None),
+        [0x2001, 0, high, low, _, _, inverted_high, inverted_low] => (
+            Some(ipv4(high, low)),
+            Some(ipv4(!inverted_high, !inverted_low)),
+        ),
         _ => (None, None),
     };
-    one.into_iter().chain(other)
+    first.into_iter().chain(second)
 }
 
 #[cfg(test)]
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn metadata_address_is_detected() {
-        for bad in [
+        for blocked in [
             "169.254.169.254",
             "100.100.100.200",
             "fd00:ec2::254",
@@ -67,9 +72,9 @@ mod tests {
             "2001:0:1:1::5601:5601",
             "fe80::5efe:169.254.169.254",
         ] {
-            assert!(is_metadata_address(bad.parse().unwrap()), "{bad}");
+            assert!(is_metadata_address(blocked.parse().unwrap()), "{blocked}");
         }
-        for good in [
+        for allowed in [
             "169.254.169.253",
             "127.0.0.1",
             "::1",
@@ -77,7 +82,7 @@ mod tests {
             "fd00:ec2::255",
             "::ffff:10.0.0.1",
         ] {
-            assert!(!is_metadata_address(good.parse().unwrap()), "{good}");
+            assert!(!is_metadata_address(allowed.parse().unwrap()), "{allowed}");
         }
     }
 }

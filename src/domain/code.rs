@@ -1,23 +1,24 @@
-//! The stable codes of failures.
+//! Stable codes of failures.
 
 use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// A stable code that says why an attempt gave no reading. Clients, metrics and alerts rely on the texts.
+        /// Stable code of the cause of a failed attempt. Clients, metrics and alerts match its
+        /// text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {
-            /// Every code there is.
+            /// All codes, in order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The code as it stands in answers, metrics and logs.
+            /// Returns the text of the code in responses, metrics and logs.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The code with this text.
+            /// Returns the code with this text; `None` if there is no such code.
             pub fn from_text(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
@@ -26,49 +27,52 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The name lookup failed, or the deadline passed in it.
+    /// The name lookup failed, or the deadline passed during it.
     DnsFailed = "dns_failed",
-    /// Nobody listens there.
+    /// The host refused the connection.
     ConnectRefused = "connect_refused",
-    /// The deadline passed while connecting or in the TLS handshake.
+    /// The deadline passed during the TCP connection or the TLS handshake.
     ConnectTimeout = "connect_timeout",
-    /// The connection could not be made for another reason.
+    /// The connection failed for another reason.
     ConnectFailed = "connect_failed",
-    /// The TLS handshake failed: certificate, name or version.
+    /// The TLS handshake failed: certificate, server name or protocol version.
     TlsFailed = "tls_failed",
-    /// The deadline passed later than connecting.
+    /// The deadline passed after the connection was made.
     Timeout = "timeout",
-    /// The connection ended before the answer's head did.
+    /// The connection closed before the end of the response head.
     ConnectionClosed = "connection_closed",
-    /// The answer is not HTTP.
+    /// The response is not valid HTTP.
     HttpProtocol = "http_protocol",
-    /// A status that is neither a success nor a redirect; 206 and 304 too, which no request here asks for.
+    /// The status is neither a success nor a redirect, or it is 206 or 304, which are never
+    /// requested.
     HttpStatus = "http_status",
-    /// 429, or another 4xx or 5xx with `Retry-After`; or every provider is held by one.
+    /// The status is 429, or another 4xx or 5xx with `Retry-After`; or a `Retry-After` holds back
+    /// every provider.
     RateLimited = "rate_limited",
-    /// A 3xx but 304; redirects are not followed.
+    /// The status is 3xx other than 304; redirects are not followed.
     RedirectBlocked = "redirect_blocked",
-    /// The address may not be connected to.
+    /// The address policy blocks the destination.
     DestinationBlocked = "destination_blocked",
-    /// More decoded bytes than `max_body`.
+    /// The decoded body is larger than `max_body`.
     BodyTooLarge = "body_too_large",
-    /// The body ended before its framing said so.
+    /// The body ended before the end that its framing declares.
     BodyTruncated = "body_truncated",
-    /// The content coding is damaged or not supported.
+    /// The content coding is corrupt or not supported.
     DecodeFailed = "decode_failed",
-    /// Success without a body.
+    /// The response is a success without a body.
     EmptyBody = "empty_body",
     /// The body is not JSON (RFC 8259).
     NotJson = "not_json",
-    /// The body nests deeper than the limit.
+    /// The body is nested deeper than the limit.
     JsonTooDeep = "json_too_deep",
-    /// The filter gave an error, no result, several, `null`, or what is not JSON.
+    /// The filter returned an error, no result, several results, `null`, or a value that JSON
+    /// cannot represent.
     ExtractFailed = "extract_failed",
-    /// The filter did not end in time.
+    /// The filter did not finish before the deadline.
     ExtractTimeout = "extract_timeout",
-    /// A bug of ours, contained in its flight.
+    /// The program panicked (a bug); the panic is contained in its flight.
     Panic = "panic",
-    /// No attempt has ended yet.
+    /// No attempt has finished yet.
     Pending = "pending",
     /// The reading is older than `ttl + max_stale` and no failure explains it.
     Expired = "expired",
@@ -90,6 +94,6 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(Code::from_text(code.as_str()), Some(*code));
         }
-        assert_eq!(Code::from_text("gone_fishing"), None);
+        assert_eq!(Code::from_text("no_such_code"), None);
     }
 }

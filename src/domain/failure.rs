@@ -1,4 +1,4 @@
-//! Why an attempt gave no reading.
+//! The cause of a failed attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 use super::code::Code;
 use super::timestamp::Time;
 
-/// A stable code and a clear message: what happened, in which phase, against which limit, what to do. The message
-/// holds no URL, no header value, and at most 120 escaped characters of a body.
+/// Cause of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Failure {
-    /// What clients and alerts rely on.
+    /// Stable code, for clients and alerts.
     pub code: Code,
-    /// What people read.
+    /// Message for people: the event, its phase, the limit, the remedy. It contains no URL, no
+    /// header value, and at most 120 escaped characters of a body.
     pub message: Arc<str>,
 }
 
 impl Failure {
-    /// A failure with its message.
+    /// Returns a failure with this code and message.
     pub fn new(code: Code, message: impl Into<Arc<str>>) -> Self {
         Self {
             code,
@@ -34,11 +34,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A failure of a whole attempt, with the instant at which that attempt began.
+/// Failure of a whole attempt, dated by the start of that attempt. The order (by start, then code
+/// and message) is total, so merging does not depend on the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailureRecord {
-    /// When the attempt began.
+    /// Start of the attempt.
     pub started_at: Time,
-    /// Why it gave no reading.
+    /// Cause of its failure.
     pub failure: Failure,
 }

@@ -1,22 +1,22 @@
-//! How old is too old: pure questions with the time passed in.
+//! Freshness of a reading by its age.
 
 use std::time::Duration;
 
-use super::timestamp::Time;
+use super::timestamp::{Time, saturating_millis};
 
-/// Whether a reading may be used, and how gladly. Ordered from best to worst.
+/// Freshness of a reading, ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Freshness {
-    /// age ≤ ttl
+    /// age ≤ `ttl`
     Fresh,
-    /// ttl < age ≤ ttl + `max_stale`
+    /// `ttl` < age ≤ `ttl` + `max_stale`
     Stale,
-    /// no reading, or an older one
+    /// No reading, or age > `ttl` + `max_stale`.
     Missing,
 }
 
 impl Freshness {
-    /// The word of the contract.
+    /// Returns the text of the state in responses and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -26,17 +26,18 @@ impl Freshness {
     }
 }
 
-/// The shelf life of a source's readings.
+/// Time limits that decide the freshness of a source's readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FreshnessPolicy {
-    /// How long a reading is fresh.
+    /// Age up to which a reading is fresh. Default: 2 × interval + timeout.
     pub ttl: Duration,
-    /// How long after that it may still be used.
+    /// Further age up to which a reading is served as stale. Default: 4 × interval, at least 1 h.
     pub max_stale: Duration,
 }
 
 impl FreshnessPolicy {
-    /// How fresh a reading of `fetched_at` is at `now`. One from the future counts as brand new.
+    /// Returns the freshness at `now` of a reading fetched at `fetched_at`. A reading from the
+    /// future has age zero.
     pub fn freshness_at(&self, fetched_at: Time, now: Time) -> Freshness {
         let age = now.since(fetched_at);
         if age <= self.ttl {
@@ -48,15 +49,12 @@ impl FreshnessPolicy {
         }
     }
 
-    /// Milliseconds of freshness left at `now` (ttl − age), negative once stale.
+    /// Returns `ttl` − age at `now`, in milliseconds; negative once the reading is stale.
     pub fn remaining_ms(&self, fetched_at: Time, now: Time) -> i64 {
-        let age = i64::try_from(now.since(fetched_at).as_millis()).unwrap_or(i64::MAX);
-        i64::try_from(self.ttl.as_millis())
-            .unwrap_or(i64::MAX)
-            .saturating_sub(age)
+        saturating_millis(self.ttl).saturating_sub(saturating_millis(now.since(fetched_at)))
     }
 
-    /// The last instant at which the judgement of `now` still holds; none once it is missing.
+    /// Returns the last instant with the same freshness as `now`; `None` if the reading is missing.
     pub fn unchanged_until(&self, fetched_at: Time, now: Time) -> Option<Time> {
         match self.freshness_at(fetched_at, now) {
             Freshness::Fresh => Some(fetched_at.plus(self.ttl)),
@@ -81,12 +79,12 @@ mod tests {
 
     #[test]
     fn freshness_bounds_are_inclusive() {
-        let judge = |ms| POLICY.freshness_at(at(0), Time::from_millis(ms));
-        assert_eq!(judge(10_000), Freshness::Fresh);
-        assert_eq!(judge(10_001), Freshness::Stale);
-        assert_eq!(judge(70_000), Freshness::Stale);
-        assert_eq!(judge(70_001), Freshness::Missing);
-        assert_eq!(judge(-5), Freshness::Fresh);
+        let freshness = |ms| POLICY.freshness_at(at(0), Time::from_millis(ms));
+        assert_eq!(freshness(10_000), Freshness::Fresh);
+        assert_eq!(freshness(10_001), Freshness::Stale);
+        assert_eq!(freshness(70_000), Freshness::Stale);
+        assert_eq!(freshness(70_001), Freshness::Missing);
+        assert_eq!(freshness(-5), Freshness::Fresh);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! To which source a reading belongs.
+//! Identity of a source definition.
 
 use std::fmt;
 
@@ -6,46 +6,46 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::source::Source;
 
-/// A digest of a source's name and `extract` texts, of a derived source's inputs too. A reading belongs to whoever has
-/// the same: restarts, reloads and replicas keep or take it by this and by nothing else. Shown as 32 hex digits.
+/// Digest of a source's name and `extract` filters and, for a derived source, of the identities of
+/// its inputs. A restart, a reload and another replica accept a reading only if its identity
+/// matches. Displayed as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SourceIdentity(u128);
 
 impl SourceIdentity {
-    /// The identity of a fetched source; of a derived one, what its own lines say, less its inputs' identities.
+    /// Returns the digest of the source's own definition. For a derived source,
+    /// [`Self::with_inputs`] adds its inputs.
     pub fn from_source(source: &Source) -> Self {
         let mut hasher = IdentityHasher::default();
         hasher.hash_text(source.name.as_str());
-        source
-            .inputs()
-            .iter()
-            .for_each(|input| hasher.hash_text(input.as_str()));
-        // Where the inputs end and the filters begin.
+        for input in source.inputs() {
+            hasher.hash_text(input.as_str());
+        }
+        // A source name is never empty, so an empty text separates the inputs from the filters.
         hasher.hash_text("");
-        source
-            .extract_filters()
-            .into_iter()
-            .for_each(|extract| hasher.hash_text(extract));
+        for extract in source.extract_filters() {
+            hasher.hash_text(extract);
+        }
         Self(hasher.0.digest128())
     }
 
-    /// This identity on top of those of a derived source's inputs.
+    /// Returns the identity of a derived source: this digest combined with those of its inputs.
     #[must_use]
     pub fn with_inputs(self, inputs: impl IntoIterator<Item = Self>) -> Self {
-        let all: Vec<u8> = std::iter::once(self)
+        let bytes: Vec<u8> = std::iter::once(self)
             .chain(inputs)
-            .flat_map(|one| one.0.to_le_bytes())
+            .flat_map(|identity| identity.0.to_le_bytes())
             .collect();
-        Self(xxh3_128(&all))
+        Self(xxh3_128(&bytes))
     }
 
-    /// The identity that is shown as `text`.
+    /// Parses the 32 hexadecimal digits of an identity; `None` for any other text.
     pub fn from_text(text: &str) -> Option<Self> {
-        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        u128::from_str_radix(text, 16)
-            .ok()
-            .filter(|_| hex)
-            .map(Self)
+        // `from_str_radix` alone would accept a sign and fewer digits.
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        u128::from_str_radix(text, 16).ok().map(Self)
     }
 }
 
@@ -55,11 +55,12 @@ impl fmt::Display for SourceIdentity {
     }
 }
 
+/// Incremental hash of a list of texts.
 #[derive(Default)]
 struct IdentityHasher(Xxh3);
 
 impl IdentityHasher {
-    /// Length first, so that no two lists of texts look alike.
+    /// Adds one text. The length prefix makes the encoding of a list of texts unambiguous.
     fn hash_text(&mut self, text: &str) {
         self.0.update(&(text.len() as u64).to_le_bytes());
         self.0.update(text.as_bytes());
@@ -77,14 +78,14 @@ mod tests {
             SourceIdentity::from_text(&identity.to_string()),
             Some(identity)
         );
-        for bad in [
+        for invalid in [
             "",
             "12",
             &"g".repeat(32),
             &format!("+{}", "1".repeat(31)),
             &"1".repeat(33),
         ] {
-            assert_eq!(SourceIdentity::from_text(bad), None, "{bad}");
+            assert_eq!(SourceIdentity::from_text(invalid), None, "{invalid}");
         }
     }
 }

@@ -1,44 +1,49 @@
-//! Floor 0: the words and the rules. Sources, providers, readings, failures, outcomes, freshness and snapshots, and
-//! how they merge.
+//! Core types and rules: sources, providers, readings, failures, freshness, snapshots and how they
+//! merge, schedules, and redaction of secrets.
 //!
-//! Imports nothing of the crate. Never waits, never reads a clock (`now` is passed in), never serialises.
+//! The functions are pure: the current time is a parameter, and nothing here waits, performs I/O or
+//! serialises. The exception is [`Redactor`], a shared handle.
 
 mod address;
+mod attempt_history;
 mod code;
 mod failure;
 mod freshness;
+mod health_change;
 mod identity;
 mod name;
 mod outcome;
 mod provider;
 mod reading;
 mod redact;
-mod saved_state;
 mod schedule;
 mod snapshot;
-mod snapshot_reload;
 mod source;
+mod source_record;
 mod source_set;
 mod source_state;
+mod source_view;
 mod timestamp;
 mod timestamps;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address};
+pub use attempt_history::{AttemptHistory, FailureStreak};
 pub use code::Code;
 pub use failure::{Failure, FailureRecord};
 pub use freshness::{Freshness, FreshnessPolicy};
+pub use health_change::{HealthChange, HealthChanges};
 pub use identity::SourceIdentity;
 pub use name::{Name, NameError};
-pub use outcome::{Outcome, ProviderAttempt, ProviderAttemptResult};
+pub use outcome::{DerivedComputation, Outcome, ProviderAttempt, ProviderAttemptResult};
 pub use provider::{EgressProxy, Provider, ProviderRequest};
 pub use reading::{JsonData, Reading};
 pub use redact::{Redactor, SecretSet};
-pub use saved_state::SourceRecord;
-pub use snapshot::{MergeResult, ShownFailure, Snapshot, SourceView};
-pub use source::{Schedule, Source, SourceKind};
+pub use schedule::{MAX_RETRY_AFTER, Schedule};
+pub use snapshot::{MergeResult, Snapshot};
+pub use source::{Source, SourceKind};
+pub use source_record::SourceRecord;
 pub use source_set::SourceSet;
-pub use source_state::{
-    AttemptHistory, DerivedComputation, FailureStreak, HealthChange, HealthChanges, SourceState,
-};
+pub use source_state::SourceState;
+pub use source_view::{CurrentReading, ShownFailure, SourceView};
 pub use timestamp::Time;
 pub use timestamps::{BootUptime, ClockTimestamps};

@@ -3,35 +3,36 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a source or of a provider: `[a-z0-9][a-z0-9_-]{0,63}`. Cheap to clone.
+/// Name of a source or a provider: `[a-z0-9][a-z0-9_-]{0,63}`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Why a text is no name.
+/// Error of [`Name::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The text has no characters.
+    /// The text is empty.
     #[error("a name cannot be empty")]
     Empty,
     /// The text is longer than [`Name::MAX`] characters.
     #[error("a name has at most 64 characters")]
     TooLong,
-    /// A character outside the alphabet, or `_` or `-` at the beginning.
+    /// The text has a character outside the alphabet, or starts with `_` or `-`.
     #[error("a name is made of a-z, 0-9, `_` and `-` and begins with a letter or a digit")]
     BadCharacter,
 }
 
 impl Name {
-    /// The most characters that a name may have.
+    /// Maximum number of characters.
     pub const MAX: usize = 64;
 
-    /// Checks `text` against the alphabet and the length.
+    /// Returns `text` as a name if it has the alphabet and the length of one.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let Some(first) = text.bytes().next() else {
             return Err(NameError::Empty);
         };
-        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        if !letter(first) || !text.bytes().all(|b| letter(b) || b == b'_' || b == b'-') {
+        let is_alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let is_allowed = |b: u8| is_alphanumeric(b) || b == b'_' || b == b'-';
+        if !is_alphanumeric(first) || !text.bytes().all(is_allowed) {
             return Err(NameError::BadCharacter);
         }
         if text.len() > Self::MAX {
@@ -40,7 +41,7 @@ impl Name {
         Ok(Self(text.into()))
     }
 
-    /// The name's text.
+    /// Returns the text of the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,10 +65,10 @@ mod tests {
 
     #[test]
     fn name_alphabet_is_enforced() {
-        for good in ["a", "0", "btc", "btc-usd_2", &"x".repeat(64)] {
-            assert!(Name::new(good).is_ok(), "{good}");
+        for valid in ["a", "0", "btc", "btc-usd_2", &"x".repeat(64)] {
+            assert!(Name::new(valid).is_ok(), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "",
             "_a",
             "-a",
@@ -79,7 +80,7 @@ mod tests {
             "💰",
             &"x".repeat(65),
         ] {
-            assert!(Name::new(bad).is_err(), "{bad}");
+            assert!(Name::new(invalid).is_err(), "{invalid}");
         }
     }
 }

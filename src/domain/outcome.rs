@@ -1,58 +1,74 @@
-//! What an attempt ended with.
+//! Outcomes: of an attempt at a fetched source, and of a computation of a derived one.
 
 use std::time::Duration;
 
 use super::failure::Failure;
 use super::identity::SourceIdentity;
 use super::name::Name;
-use super::reading::Reading;
+use super::reading::{JsonData, Reading};
 use super::timestamp::Time;
 
-/// The end of one attempt at one source.
+/// Outcome of one attempt at one fetched source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whose attempt it was.
+    /// Name of the source.
     pub source: Name,
-    /// To which definition of it the reading belongs: a reload may have changed the filters meanwhile.
+    /// Definition of the source that the attempt used; a reload may have replaced it since.
     pub identity: SourceIdentity,
-    /// When it began.
+    /// Start of the attempt.
     pub started_at: Time,
-    /// How long it took.
+    /// Duration of the attempt.
     pub duration: Duration,
-    /// The reading, or why there is none.
+    /// The reading, or the cause of the failure.
     pub result: Result<Reading, Failure>,
-    /// What happened at each provider that took part or was held back, in order of preference.
+    /// Attempts at the providers in order of preference, including providers held back by
+    /// `Retry-After`.
     pub provider_attempts: Vec<ProviderAttempt>,
 }
 
-/// What one provider did in one attempt.
+/// The part of one provider in one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderAttempt {
-    /// Who was asked.
+    /// Name of the provider.
     pub provider: Name,
-    /// When its request began.
+    /// Start of its request.
     pub started_at: Time,
-    /// How long it took.
+    /// Duration of its request.
     pub duration: Duration,
-    /// What became of it.
+    /// Result of its request.
     pub result: ProviderAttemptResult,
-    /// Until when it asked to be left alone (`Retry-After`).
+    /// End of its `Retry-After`; no request is sent to the provider before. `None` without one.
     pub retry_at: Option<Time>,
 }
 
-/// What became of one provider's request.
+/// Result of one provider's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderAttemptResult {
-    /// It gave the reading.
+    /// The provider supplied the reading.
     Succeeded,
-    /// It gave none.
+    /// The request failed.
     Failed(Failure),
-    /// It was given up, because another provider had answered first.
+    /// The request was cancelled because another provider had already supplied the reading.
     Superseded,
 }
 
+/// Outcome of one computation of a derived source.
+#[derive(Debug, Clone)]
+pub struct DerivedComputation {
+    /// Definition of the source that the computation used; a reload may have replaced it since.
+    pub identity: SourceIdentity,
+    /// Versions (`fetched_at`) of the fetched sources that the computation used.
+    pub input_versions: Vec<(Name, Time)>,
+    /// Time of the computation.
+    pub computed_at: Time,
+    /// Duration of the computation.
+    pub duration: Duration,
+    /// The data, or the cause of the failure.
+    pub result: Result<JsonData, Failure>,
+}
+
 impl ProviderAttempt {
-    /// Why it gave no reading; none when it did, or might have.
+    /// Returns the failure; `None` if the request succeeded or was superseded.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.result {
             ProviderAttemptResult::Failed(failure) => Some(failure),

@@ -1,4 +1,4 @@
-//! One upstream HTTP API that can supply a source.
+//! Providers: the upstream HTTP APIs of a source.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,39 +7,41 @@ use url::Url;
 
 use super::name::Name;
 
-/// A provider: what to ask it, and how to read its answer.
+/// One upstream HTTP API that can supply a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {
-    /// Its name; unique within the source. Default: the URL's host, made a name.
+    /// Name, unique within the source. Default: derived from the host of the URL.
     pub name: Name,
-    /// What is sent.
+    /// Request to send.
     pub request: ProviderRequest,
-    /// The jq filter that turns its answer into the source's data. Default: `.`
+    /// jq filter that turns the response body into the data of the source. Default: `.`.
     pub extract: Arc<str>,
 }
 
-/// A request as the configuration states it. Its `Debug` shows neither URL, header values nor body.
+/// HTTP request as configured. `Debug` prints the method and the host only, because URL, headers
+/// and body can contain secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ProviderRequest {
-    /// `http` or `https`, with a host; userinfo and query may hold secrets.
+    /// URL with scheme `http` or `https` and a host.
     pub url: Url,
-    /// A token of RFC 9110. Default: `GET`.
+    /// Method: a token (RFC 9110). Default: `GET`.
     pub method: Arc<str>,
-    /// Names and values in the order of the configuration, checked against RFC 9110.
+    /// Header names and values in configured order, valid by RFC 9110.
     pub headers: Vec<(Arc<str>, Arc<str>)>,
-    /// Sent as it is; none by default.
+    /// Request body. Default: none.
     pub body: Option<Arc<str>>,
-    /// Whether a host *name* may resolve to a private, loopback or link-local address. Default: false.
+    /// Whether a host name may resolve to a private, loopback or link-local address. Default:
+    /// false.
     pub allow_private: bool,
-    /// PEM text of certificate authorities trusted beside the public ones.
+    /// PEM text of certificate authorities to trust in addition to the public ones. Default: none.
     pub ca_pem: Option<Arc<str>>,
-    /// The egress proxy, if any.
+    /// HTTP proxy for the request. Default: none.
     pub proxy: Option<EgressProxy>,
-    /// The most decoded bytes of an answer's body. Default: 1 MiB.
+    /// Maximum size of the decoded response body, in bytes. Default: 1 MiB.
     pub max_body: u64,
 }
 
-/// An HTTP proxy through which requests leave (`http://[user:password@]host:port`).
+/// URL of an HTTP proxy for outgoing requests: `http://[user:password@]host:port`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EgressProxy(pub Url);
 

@@ -1,35 +1,35 @@
-//! What a provider told.
+//! Data that a provider supplied.
 
 use std::sync::Arc;
 
 use super::name::Name;
 use super::timestamp::Time;
 
-/// One JSON value as compact text, digits and order of members kept as the provider gave them. Whoever makes one has
-/// checked it against RFC 8259 and the depth limit; cheap to clone.
+/// One JSON value as compact text. Digits of numbers and order of members are those of the
+/// provider. Valid by RFC 8259 and within the depth limit. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JsonData(Arc<str>);
 
 impl JsonData {
-    /// Takes a text that is known to be one valid JSON value on one line.
+    /// Wraps `json`, which must be one valid JSON value on one line.
     pub fn from_checked(json: impl Into<Arc<str>>) -> Self {
         Self(json.into())
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn as_json(&self) -> &str {
         &self.0
     }
 }
 
-/// Data extracted from one successful answer. The order (later first sent wins, then provider and data) is total, so
-/// that merging never depends on who came first.
+/// Data extracted from one successful response. The order (by `fetched_at`, then provider and data)
+/// is total, so merging does not depend on the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reading {
-    /// When the request was sent that brought the data.
+    /// Time at which the request was sent. For a derived source, that of its oldest input.
     pub fetched_at: Time,
-    /// Who answered.
+    /// Name of the provider. For a derived source, its own name.
     pub provider: Name,
-    /// What was extracted.
+    /// Extracted data.
     pub data: JsonData,
 }

@@ -1,29 +1,47 @@
-//! When a source is asked again.
+//! Times of the attempts at a source.
 
 use std::time::Duration;
 
-use super::source::Schedule;
 use super::timestamp::Time;
 
-/// The first pause after a failure; it doubles with each further one.
+/// Longest time for which a `Retry-After` holds back a provider.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// Pause after the first failure; it doubles with each further consecutive failure.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 
+/// Pace and time limit of the attempts at a fetched source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Time between the starts of two scheduled attempts, before jitter. Default: 15 s.
+    pub interval: Duration,
+    /// Time limit of one attempt, from name lookup to extracted data. Default: 4 s; at most the
+    /// interval.
+    pub timeout: Duration,
+    /// Minimum time between the starts of two flights, scheduled or live. Default: interval / 10,
+    /// from 1 s to 1 min.
+    pub min_interval: Duration,
+    /// Delay after which the next provider is started beside one that has not responded. Default:
+    /// `None`, the next provider is started only after a failure.
+    pub hedge_after: Option<Duration>,
+}
+
 impl Schedule {
-    /// How long after the start of an attempt the next one is due: the interval, or after the `failures`-th failure in
-    /// a row `min(interval, 5 s · 2ⁿ⁻¹)`. `chance` is a random number from 0 to 1 that spreads it over ±10 %.
+    /// Returns the time from the start of an attempt to the start of the next one: the interval, or
+    /// after `failures` consecutive failures `min(interval, 5 s · 2ⁿ⁻¹)`. `chance`, a random number
+    /// from 0 to 1, spreads it over ±10 %.
     pub fn pause_after(&self, failures: u32, chance: f64) -> Duration {
-        let doublings = failures.saturating_sub(1).min(24);
+        if failures == 0 {
+            return with_jitter(self.interval, chance);
+        }
+        // 24 doublings exceed any interval and keep the multiplication within `Duration`.
+        let doublings = (failures - 1).min(24);
         let backoff = INITIAL_BACKOFF * (1 << doublings);
-        let pause = if failures == 0 {
-            self.interval
-        } else {
-            backoff.min(self.interval)
-        };
-        pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
+        with_jitter(backoff.min(self.interval), chance)
     }
 
-    /// When the next attempt is due after one that began at `start`: never before `min_interval` has passed, nor
-    /// before `held_until`.
+    /// Returns the time of the next attempt after one that began at `start`: not before
+    /// `min_interval` has passed, nor before `held_until`.
     pub fn next_attempt(
         &self,
         start: Time,
@@ -34,8 +52,9 @@ impl Schedule {
         self.next_for_replicas(1, Duration::ZERO, start, failures, chance, held_until)
     }
 
-    /// The same for one of `replicas` that each ask by themselves: the pause is that many times as long, so that
-    /// together they ask as often as one would, but never so long that a reading outlives `ttl` by it.
+    /// Returns the time of the next attempt for one of `replicas` that fetch independently. The
+    /// pause is multiplied by `replicas`, so that together they make as many calls as a single one,
+    /// but is short enough that a reading does not outlive `ttl` before the attempt finishes.
     pub fn next_for_replicas(
         &self,
         replicas: u32,
@@ -45,17 +64,23 @@ impl Schedule {
         chance: f64,
         held_until: Option<Time>,
     ) -> Time {
-        let one = self.pause_after(failures, chance);
-        // Less the jitter, so that even the longest pause and the attempt after it fit into the ttl.
-        let most = ttl.saturating_sub(self.timeout).div_f64(1.1);
-        let pause = self
+        // 1.1 is the largest jitter: the longest pause and the next attempt fit into the ttl.
+        let longest = ttl.saturating_sub(self.timeout).div_f64(1.1);
+        let shared = self
             .pause_after(failures, 0.5)
             .saturating_mul(replicas)
-            .min(most);
-        let pause = pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0)).max(one);
-        let due = start.plus(pause.max(self.min_interval));
+            .min(longest);
+        let pause = with_jitter(shared, chance)
+            .max(self.pause_after(failures, chance))
+            .max(self.min_interval);
+        let due = start.plus(pause);
         held_until.map_or(due, |held| due.max(held))
     }
+}
+
+/// Returns `pause` multiplied by 0.9 to 1.1, linear in `chance`.
+fn with_jitter(pause: Duration, chance: f64) -> Duration {
+    pause.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

@@ -1,443 +1,393 @@
-//! The newest reading and the newest failure of every source; immutable; swapped as a whole.
+//! Immutable state of all sources.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::code::Code;
 use super::freshness::Freshness;
+use super::health_change::HealthChanges;
 use super::identity::SourceIdentity;
 use super::name::Name;
-use super::outcome::Outcome;
-use super::reading::JsonData;
-use super::saved_state::SourceRecord;
-use super::source::Source;
+use super::outcome::{DerivedComputation, Outcome};
+use super::source_record::SourceRecord;
 use super::source_set::SourceSet;
-use super::source_state::{DerivedComputation, HealthChanges, SourceState};
+use super::source_state::SourceState;
+use super::source_view::{CurrentReading, ShownFailure, SourceView};
 use super::timestamp::Time;
 
-/// What is known of every source. Cheap to clone; a merge copies one pointer per source.
+/// Immutable state of all sources, replaced as a whole. A merge returns a new snapshot, which
+/// shares the unchanged states.
+///
+/// A merge accepts an outcome or a record only if its [`SourceIdentity`] is that of the current
+/// definition: a reload may have removed the source or replaced its filters.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     source_set: Arc<SourceSet>,
+    /// One state per source, in the order of `source_set`.
     source_states: Vec<Arc<SourceState>>,
 }
 
-/// A snapshot with an outcome in it, and what that changed.
+/// Result of a merge into a snapshot.
 #[derive(Debug)]
 pub struct MergeResult {
     /// The new snapshot.
     pub snapshot: Snapshot,
-    /// What changed about the source's health.
+    /// Changes of the health of the source.
     pub health_changes: HealthChanges,
-    /// Whether the outcome belonged to somebody.
+    /// Whether the identity matched; if not, the snapshot is unchanged.
     pub was_merged: bool,
 }
 
-/// What an answer says of one source at one instant.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceView<'s> {
-    /// Fresh, stale or missing.
-    pub freshness: Freshness,
-    /// The reading, unless missing.
-    pub reading: Option<CurrentReading<'s>>,
-    /// Why the latest attempt failed, or why the reading is missing.
-    pub failure: Option<ShownFailure<'s>>,
-    /// How long the latest finished attempt took.
-    pub last_duration: Option<Duration>,
-    /// Milliseconds of freshness left (ttl − age), negative once stale; none when missing.
-    pub remaining_ms: Option<i64>,
-}
-
-/// A reading as an answer shows it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CurrentReading<'s> {
-    /// The data.
-    pub data: &'s JsonData,
-    /// Who told it; a derived source's own name.
-    pub provider: &'s Name,
-    /// When it was asked; of a derived source, when its oldest input was.
-    pub fetched_at: Time,
-}
-
-/// What an answer says of a failure.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ShownFailure<'s> {
-    /// The stable code.
-    pub code: Code,
-    /// The message; of a derived source it names the input.
-    pub message: Cow<'s, str>,
-    /// When it began, if attempts fail.
-    pub failing_since: Option<Time>,
-}
-
-impl SourceView<'_> {
-    /// Whether there is a reading that is past its ttl.
-    pub fn is_stale(&self) -> bool {
-        self.freshness == Freshness::Stale
-    }
-}
-
 impl Snapshot {
-    /// A snapshot that knows nothing yet.
-    pub fn new(roster: Arc<SourceSet>) -> Self {
-        let entries = roster
+    /// Returns the snapshot before the first attempts.
+    pub fn new(source_set: Arc<SourceSet>) -> Self {
+        let source_states = source_set
             .sources()
             .iter()
-            .map(|s| Arc::new(SourceState::new(Arc::clone(s), true)))
+            .map(|source| Arc::new(SourceState::new(Arc::clone(source), true)))
             .collect();
         Self {
-            source_set: roster,
-            source_states: entries,
+            source_set,
+            source_states,
         }
     }
 
-    /// The sources that it speaks of.
+    /// Returns the definitions of the sources.
     pub fn source_set(&self) -> &Arc<SourceSet> {
         &self.source_set
     }
 
-    /// What is known of each source, in the roster's order.
+    /// Returns the state of each source, in the order of the source set.
     pub fn source_states(&self) -> &[Arc<SourceState>] {
         &self.source_states
     }
 
-    /// What is known of the source of this name.
+    /// Returns the state of the source of this name.
     pub fn source_state(&self, name: &str) -> Option<&Arc<SourceState>> {
-        self.source_set
-            .position(name)
-            .map(|i| &self.source_states[i])
+        let position = self.source_set.position(name)?;
+        Some(&self.source_states[position])
     }
 
-    /// This snapshot with an outcome merged in, newest wins; unchanged if it belongs to nobody here, as does one that was
-    /// extracted by a filter that a reload has replaced.
+    /// Returns this snapshot with `outcome` merged.
     #[must_use]
     pub fn merge_outcome(&self, outcome: &Outcome) -> MergeResult {
+        self.merge_state(&outcome.source, outcome.identity, |state| {
+            state.merge_outcome(outcome)
+        })
+    }
+
+    /// Returns this snapshot with the record of another replica merged.
+    #[must_use]
+    pub fn merge_remote(&self, record: &SourceRecord) -> MergeResult {
+        self.merge_state(&record.name, record.identity, |state| {
+            state.merge_remote(record)
+        })
+    }
+
+    fn merge_state(
+        &self,
+        name: &Name,
+        identity: SourceIdentity,
+        merge: impl FnOnce(&SourceState) -> (SourceState, HealthChanges),
+    ) -> MergeResult {
         let mut snapshot = self.clone();
-        let Some(at) = self.index_of(&outcome.source, outcome.identity) else {
+        let Some(position) = self.position_of(name, identity) else {
             return MergeResult {
                 snapshot,
                 health_changes: HealthChanges::default(),
                 was_merged: false,
             };
         };
-        let (entry, turns) = self.source_states[at].merge_outcome(outcome);
-        snapshot.source_states[at] = Arc::new(entry);
+        let (state, health_changes) = merge(&self.source_states[position]);
+        snapshot.source_states[position] = Arc::new(state);
         MergeResult {
             snapshot,
-            health_changes: turns,
+            health_changes,
             was_merged: true,
         }
     }
 
-    /// This snapshot with what was kept of its sources, newest wins; what belongs to nobody here is left out.
+    /// Returns this snapshot with saved records merged.
     #[must_use]
-    pub fn restore(&self, kept: &[SourceRecord]) -> Self {
+    pub fn restore(&self, records: &[SourceRecord]) -> Self {
         let mut snapshot = self.clone();
-        for saved in kept {
-            if let Some(at) = self.index_of(&saved.name, saved.identity) {
-                snapshot.source_states[at] = Arc::new(snapshot.source_states[at].restore(saved));
+        for record in records {
+            if let Some(position) = self.position_of(&record.name, record.identity) {
+                let state = &mut snapshot.source_states[position];
+                *state = Arc::new(state.restore(record));
             }
         }
         snapshot
     }
 
-    /// This snapshot with what another replica knows of a source, newest wins; unchanged if it belongs to nobody here.
+    /// Returns this snapshot with `computation` as the latest one of the derived source `name`.
     #[must_use]
-    pub fn merge_remote(&self, saved: &SourceRecord) -> MergeResult {
+    pub fn with_computation(&self, name: &Name, computation: &DerivedComputation) -> Self {
         let mut snapshot = self.clone();
-        let Some(at) = self.index_of(&saved.name, saved.identity) else {
-            return MergeResult {
-                snapshot,
-                health_changes: HealthChanges::default(),
-                was_merged: false,
-            };
-        };
-        let (entry, turns) = self.source_states[at].merge_remote(saved);
-        snapshot.source_states[at] = Arc::new(entry);
-        MergeResult {
-            snapshot,
-            health_changes: turns,
-            was_merged: true,
-        }
-    }
-
-    /// Whether another replica knows something of a source that is new here, or that this one has no plan for yet.
-    pub fn has_news(&self, saved: &SourceRecord) -> bool {
-        let home = self
-            .index_of(&saved.name, saved.identity)
-            .map(|at| &self.source_states[at]);
-        home.is_some_and(|entry| entry.history.next_attempt.is_none() || entry.has_news(saved))
-    }
-
-    /// This snapshot with every attempt that is planned planned anew; a plan never hastens what a provider forbade.
-    #[must_use]
-    pub fn replan_attempts(&self, plan: impl Fn(&SourceState) -> Option<Time>) -> Self {
-        let mut snapshot = self.clone();
-        for slot in snapshot
-            .source_states
-            .iter_mut()
-            .filter(|entry| entry.history.next_attempt.is_some())
-        {
-            let mut entry = SourceState::clone(slot);
-            entry.history.next_attempt = plan(&entry).or(entry.history.next_attempt);
-            *slot = Arc::new(entry.clamp_to_retry_after());
+        if let Some(position) = self.position_of(name, computation.identity) {
+            let state = &mut snapshot.source_states[position];
+            *state = Arc::new(state.with_computation(computation));
         }
         snapshot
     }
 
-    /// What is to be kept of the source of this name.
-    pub fn source_record(&self, name: &Name) -> Option<SourceRecord> {
-        let at = self.source_set.position(name.as_str())?;
-        SourceRecord::from_state(&self.source_states[at], self.source_set.identity(at))
-    }
-
-    /// What is to be kept of its sources.
-    pub fn source_records(&self) -> Vec<SourceRecord> {
-        let saved = |(at, entry): (usize, &Arc<SourceState>)| {
-            SourceRecord::from_state(entry, self.source_set.identity(at))
-        };
-        self.source_states
+    /// Returns this snapshot under another configuration. A source whose identity is unchanged
+    /// keeps its state. Any other source starts without a state, and responses do not wait for it.
+    #[must_use]
+    pub fn with_source_set(&self, source_set: Arc<SourceSet>) -> Self {
+        let source_states = source_set
+            .sources()
             .iter()
             .enumerate()
-            .filter_map(saved)
-            .collect()
+            .map(|(position, source)| {
+                let known = self.position_of(&source.name, source_set.identity(position));
+                Arc::new(match known {
+                    Some(known) => self.source_states[known].with_source(source),
+                    None => SourceState::new(Arc::clone(source), false),
+                })
+            })
+            .collect();
+        Self {
+            source_set,
+            source_states,
+        }
     }
 
-    fn index_of(&self, name: &Name, identity: SourceIdentity) -> Option<usize> {
-        self.source_set
-            .position(name.as_str())
-            .filter(|at| self.source_set.identity(*at) == identity)
-    }
-
-    /// This snapshot with the next attempt at a source planned.
+    /// Returns this snapshot with the next attempt at the source `name` planned for `next`.
     #[must_use]
     pub fn with_next_attempt(mut self, name: &Name, next: Option<Time>) -> Self {
-        if let Some(at) = self.source_set.position(name.as_str()) {
-            let mut entry = SourceState::clone(&self.source_states[at]);
-            entry.history.next_attempt = next;
-            self.source_states[at] = Arc::new(entry);
+        if let Some(position) = self.source_set.position(name.as_str()) {
+            let state = Arc::make_mut(&mut self.source_states[position]);
+            state.history.next_attempt = next;
         }
         self
     }
 
-    /// This snapshot with a derived source computed anew; unchanged if a reload has made it another one meanwhile.
+    /// Returns this snapshot with every planned attempt planned anew by `plan`, which returns
+    /// `None` to keep the time. A planned time is never before the end of a `Retry-After`.
     #[must_use]
-    pub fn with_computation(&self, name: &Name, derivation: &DerivedComputation) -> Self {
+    pub fn replan_attempts(&self, plan: impl Fn(&SourceState) -> Option<Time>) -> Self {
         let mut snapshot = self.clone();
-        if let Some(at) = self.index_of(name, derivation.identity) {
-            snapshot.source_states[at] =
-                Arc::new(self.source_states[at].with_computation(name, derivation));
+        for shared in &mut snapshot.source_states {
+            if shared.history.next_attempt.is_none() {
+                continue;
+            }
+            let mut state = SourceState::clone(shared);
+            state.history.next_attempt = plan(&state).or(state.history.next_attempt);
+            *shared = Arc::new(state.clamp_to_retry_after());
         }
         snapshot
     }
 
-    /// What is known, under another configuration: a source keeps it as long as its identity is the same; new ones begin
-    /// with nothing and nobody waits for them.
-    #[must_use]
-    pub fn with_source_set(&self, roster: Arc<SourceSet>) -> Self {
-        let entry = |(at, source): (usize, &Arc<Source>)| match self
-            .index_of(&source.name, roster.identity(at))
-        {
-            Some(known) => self.source_states[known].with_source(source),
-            None => SourceState::new(Arc::clone(source), false),
-        };
-        let entries = roster
-            .sources()
+    /// Returns whether the record of another replica has news for this snapshot, or whether the
+    /// source has no planned attempt yet.
+    pub fn has_news(&self, record: &SourceRecord) -> bool {
+        self.position_of(&record.name, record.identity)
+            .map(|position| &self.source_states[position])
+            .is_some_and(|state| state.history.next_attempt.is_none() || state.has_news(record))
+    }
+
+    /// Returns the record of the source `name`; `None` if there is nothing to keep.
+    pub fn source_record(&self, name: &Name) -> Option<SourceRecord> {
+        let position = self.source_set.position(name.as_str())?;
+        self.source_states[position].to_record(self.source_set.identity(position))
+    }
+
+    /// Returns the records of all sources that have something to keep.
+    pub fn source_records(&self) -> Vec<SourceRecord> {
+        self.source_states
             .iter()
             .enumerate()
-            .map(|each| Arc::new(entry(each)))
-            .collect();
-        Self {
-            source_set: roster,
-            source_states: entries,
-        }
+            .filter_map(|(position, state)| state.to_record(self.source_set.identity(position)))
+            .collect()
     }
 
-    /// Whether nothing is left to wait for before this source can be answered: an attempt ended, or a reading was
-    /// restored, or a reload added it.
+    /// Returns whether a response need not wait for the source at `position`: an attempt finished,
+    /// a reading was restored, or a reload added the source.
     pub fn is_ready_to_answer(&self, position: usize) -> bool {
-        let entry = &self.source_states[position];
-        if !entry.blocks_readiness || entry.reading.is_some() || entry.failure.is_some() {
+        let state = &self.source_states[position];
+        if !state.blocks_readiness || state.reading.is_some() || state.failure.is_some() {
             return true;
         }
-        let hopeless = |input: &Name| match self.source_set.position(input.as_str()) {
-            Some(at) => self.is_ready_to_answer(at) && self.source_states[at].reading.is_none(),
-            None => true,
-        };
-        entry.source.inputs().iter().any(hopeless)
+        // A derived source is not computed while an input has no reading; waiting for its first
+        // computation is pointless once such an input has finished its first attempt.
+        state.source.inputs().iter().any(|input| {
+            self.source_set
+                .position(input.as_str())
+                .is_none_or(|input| {
+                    self.is_ready_to_answer(input) && self.source_states[input].reading.is_none()
+                })
+        })
     }
 
-    /// What an answer says of the source at `position`.
+    /// Returns the view of the source at `position` at the time `now`.
     pub fn source_view(&self, position: usize, now: Time) -> SourceView<'_> {
-        let entry = &self.source_states[position];
-        let freshness = self.source_freshness(entry, now);
-        let usable = entry
+        let state = &self.source_states[position];
+        let freshness = self
+            .freshness_inputs(state)
+            .map(|(input, at)| input.source.freshness_policy.freshness_at(at, now))
+            .max()
+            .unwrap_or(Freshness::Missing);
+        let reading = state
             .reading
             .as_ref()
-            .filter(|_| freshness != Freshness::Missing);
-        let reading = usable.map(|r| CurrentReading {
-            data: &r.data,
-            provider: &r.provider,
-            fetched_at: r.fetched_at,
-        });
-        let error = self.shown_failure(entry, freshness, now);
-        let left = reading.and_then(|_| {
-            self.freshness_inputs(entry)
+            .filter(|_| freshness != Freshness::Missing)
+            .map(|reading| CurrentReading {
+                data: &reading.data,
+                provider: &reading.provider,
+                fetched_at: reading.fetched_at,
+            });
+        let remaining_ms = reading.and_then(|_| {
+            self.freshness_inputs(state)
                 .map(|(input, at)| input.source.freshness_policy.remaining_ms(at, now))
                 .min()
         });
         SourceView {
             freshness,
             reading,
-            failure: error,
-            last_duration: entry.history.last_duration,
-            remaining_ms: left,
+            failure: self.shown_failure(state, freshness, now),
+            last_duration: state.history.last_duration,
+            remaining_ms,
         }
     }
 
-    /// When the source at `position` will be asked next; of a derived source, the soonest of its inputs.
+    /// Returns the last instant with the same freshness and failure as `now` for the source at
+    /// `position` and its inputs, if nothing is merged. `None` if age changes nothing any more.
+    pub fn unchanged_until(&self, position: usize, now: Time) -> Option<Time> {
+        let state = &self.source_states[position];
+        state.reading.as_ref()?;
+        let own = self
+            .freshness_inputs(state)
+            .filter_map(|(input, at)| input.source.freshness_policy.unchanged_until(at, now));
+        // An input's expiry changes the shown failure even while the derived reading stays usable.
+        let inputs =
+            state.source.inputs().iter().filter_map(|name| {
+                self.unchanged_until(self.source_set.position(name.as_str())?, now)
+            });
+        own.chain(inputs).min()
+    }
+
+    /// Returns the planned time of the next attempt at the source at `position`; for a derived
+    /// source, the earliest of its inputs.
     pub fn next_attempt(&self, position: usize) -> Option<Time> {
-        let entry = &self.source_states[position];
-        let of = |name: &Name| self.next_attempt(self.source_set.position(name.as_str())?);
-        entry
-            .history
-            .next_attempt
-            .or_else(|| entry.source.inputs().iter().filter_map(of).min())
+        let state = &self.source_states[position];
+        state.history.next_attempt.or_else(|| {
+            let inputs = state.source.inputs().iter();
+            inputs
+                .filter_map(|name| self.next_attempt(self.source_set.position(name.as_str())?))
+                .min()
+        })
     }
 
-    /// The readings of fetched sources on which the reading of the source at `position` rests, were it made now: its
-    /// own, or those below a derived source's inputs. None while one of them has no reading.
-    pub fn current_input_versions(&self, position: usize) -> Option<Vec<(Name, Time)>> {
-        let entry = &self.source_states[position];
-        if entry.source.schedule().is_some() {
-            return Some(vec![(
-                entry.source.name.clone(),
-                entry.reading.as_ref()?.fetched_at,
-            )]);
-        }
-        let mut stamps = std::collections::BTreeMap::new();
-        for name in entry.source.inputs() {
-            let input = &self.source_states[self.source_set.position(name.as_str())?];
-            let reading = input.reading.as_ref()?;
-            let own = [(name.clone(), reading.fetched_at)];
-            let below: &[(Name, Time)] = if input.source.schedule().is_some() {
-                &own
-            } else {
-                &input.reading_input_versions
-            };
-            for (leaf, at) in below {
-                let oldest = stamps.entry(leaf.clone()).or_insert(*at);
-                *oldest = (*oldest).min(*at);
-            }
-        }
-        Some(stamps.into_iter().collect())
-    }
-
-    /// Whether a derived source was computed from what its inputs tell now, or cannot be.
-    pub fn is_derived_current(&self, position: usize) -> bool {
-        let entry = &self.source_states[position];
-        entry.source.schedule().is_some()
-            || self
-                .current_input_versions(position)
-                .is_none_or(|footing| *footing == *entry.latest_input_versions)
-    }
-
-    /// Failed attempts since the last success of the source at `position`; of a derived source the most of its own and its
-    /// inputs': what it cannot be computed from makes it fail as often.
+    /// Returns the number of failed attempts since the last success of the source at `position`;
+    /// for a derived source, the maximum of its own and its inputs', since it fails with them.
     pub fn failure_count(&self, position: usize) -> u32 {
-        let entry = &self.source_states[position];
-        let of_input = |name: &Name| {
-            self.source_set
-                .position(name.as_str())
-                .map_or(0, |at| self.failure_count(at))
-        };
-        entry
+        let state = &self.source_states[position];
+        state
             .source
             .inputs()
             .iter()
-            .map(of_input)
-            .fold(entry.history.failure_count, u32::max)
+            .filter_map(|name| self.source_set.position(name.as_str()))
+            .map(|input| self.failure_count(input))
+            .fold(state.history.failure_count, u32::max)
     }
 
-    /// The last instant at which every state of `now` still holds; none if nothing will change by age alone.
-    pub fn unchanged_until(&self, position: usize, now: Time) -> Option<Time> {
-        let entry = &self.source_states[position];
-        entry.reading.as_ref()?;
-        let own = self
-            .freshness_inputs(entry)
-            .filter_map(|(input, at)| input.source.freshness_policy.unchanged_until(at, now));
-        let of_input =
-            |name: &Name| self.unchanged_until(self.source_set.position(name.as_str())?, now);
-        own.chain(entry.source.inputs().iter().filter_map(of_input))
-            .min()
+    /// Returns the versions (`fetched_at`) of every fetched source that the source at `position`
+    /// depends on, transitively; for a fetched source, its own. `None` if any of them has no
+    /// reading.
+    pub fn current_input_versions(&self, position: usize) -> Option<Vec<(Name, Time)>> {
+        let state = &self.source_states[position];
+        if !state.source.is_derived() {
+            let fetched_at = state.reading.as_ref()?.fetched_at;
+            return Some(vec![(state.source.name.clone(), fetched_at)]);
+        }
+        let mut versions = BTreeMap::new();
+        for name in state.source.inputs() {
+            let input = self.source_state(name.as_str())?;
+            let reading = input.reading.as_ref()?;
+            let own = [(name.clone(), reading.fetched_at)];
+            let input_versions: &[(Name, Time)] = if input.source.is_derived() {
+                &input.reading_input_versions
+            } else {
+                &own
+            };
+            // Two inputs can depend on different versions of one source; the older one counts.
+            for (name, fetched_at) in input_versions {
+                let oldest = versions.entry(name.clone()).or_insert(*fetched_at);
+                *oldest = (*oldest).min(*fetched_at);
+            }
+        }
+        Some(versions.into_iter().collect())
     }
 
-    fn source_freshness(&self, entry: &SourceState, now: Time) -> Freshness {
-        self.freshness_inputs(entry)
-            .map(|(input, at)| input.source.freshness_policy.freshness_at(at, now))
-            .max()
-            .unwrap_or(Freshness::Missing)
+    /// Returns whether the latest computation of the source at `position` used the current versions
+    /// of its inputs. True for a fetched source, and while an input has no reading.
+    pub fn is_derived_current(&self, position: usize) -> bool {
+        let state = &self.source_states[position];
+        !state.source.is_derived()
+            || self
+                .current_input_versions(position)
+                .is_none_or(|versions| *versions == *state.latest_input_versions)
     }
 
-    /// The fetched sources and instants on which the reading of `entry` rests.
+    fn position_of(&self, name: &Name, identity: SourceIdentity) -> Option<usize> {
+        let position = self.source_set.position(name.as_str())?;
+        (self.source_set.identity(position) == identity).then_some(position)
+    }
+
+    /// Returns the fetched sources behind the reading of `state`, each with its `fetched_at`: the
+    /// source itself, or the inputs of a derived source.
     fn freshness_inputs<'s>(
         &'s self,
-        entry: &'s SourceState,
+        state: &'s SourceState,
     ) -> impl Iterator<Item = (&'s SourceState, Time)> {
-        let fetched = entry.source.schedule().is_some();
-        let own = entry
+        let own = state
             .reading
             .as_ref()
-            .filter(|_| fetched)
-            .map(|r| (entry, r.fetched_at));
-        let below = entry
+            .filter(|_| !state.source.is_derived())
+            .map(|reading| (state, reading.fetched_at));
+        let inputs = state
             .reading_input_versions
             .iter()
             .filter_map(|(name, at)| Some((&**self.source_state(name.as_str())?, *at)));
-        own.into_iter().chain(below)
+        own.into_iter().chain(inputs)
     }
 
+    /// Returns the failure to show: that of the latest attempt, else that of an input, else the
+    /// cause of a missing reading.
     fn shown_failure<'s>(
         &'s self,
-        entry: &'s SourceState,
+        state: &'s SourceState,
         freshness: Freshness,
         now: Time,
     ) -> Option<ShownFailure<'s>> {
-        if let Some(lapse) = entry.current_failure() {
+        if let Some(record) = state.current_failure() {
             return Some(ShownFailure {
-                code: lapse.failure.code,
-                message: Cow::Borrowed(&lapse.failure.message),
-                failing_since: Some(entry.history.failing_since.unwrap_or(lapse.started_at)),
+                code: record.failure.code,
+                message: Cow::Borrowed(&record.failure.message),
+                failing_since: Some(state.history.failing_since.unwrap_or(record.started_at)),
             });
         }
-        if let Some(trouble) = self.input_failure(entry, now) {
-            return Some(trouble);
+        for name in state.source.inputs() {
+            let position = self.source_set.position(name.as_str());
+            if let Some(failure) = position.and_then(|input| self.source_view(input, now).failure) {
+                let message = Cow::Owned(format!("input `{name}`: {}", failure.message));
+                return Some(ShownFailure { message, ..failure });
+            }
         }
-        let unexplained = |code, message| {
-            Some(ShownFailure {
-                code,
-                message: Cow::Borrowed(message),
-                failing_since: None,
-            })
-        };
-        match (freshness, &entry.reading) {
-            (Freshness::Missing, None) => unexplained(Code::Pending, "no attempt has ended yet"),
-            (Freshness::Missing, Some(_)) => unexplained(
+        let (code, message) = match (freshness, &state.reading) {
+            (Freshness::Missing, None) => (Code::Pending, "no attempt has ended yet"),
+            (Freshness::Missing, Some(_)) => (
                 Code::Expired,
                 "the last reading is older than ttl + max_stale",
             ),
-            _ => None,
-        }
-    }
-
-    fn input_failure<'s>(&'s self, entry: &'s SourceState, now: Time) -> Option<ShownFailure<'s>> {
-        entry.source.inputs().iter().find_map(|name| {
-            let input = self
-                .source_view(self.source_set.position(name.as_str())?, now)
-                .failure?;
-            let message = Cow::Owned(format!("input `{name}`: {}", input.message));
-            Some(ShownFailure { message, ..input })
+            _ => return None,
+        };
+        Some(ShownFailure {
+            code,
+            message: Cow::Borrowed(message),
+            failing_since: None,
         })
     }
 }

@@ -1,60 +1,47 @@
-//! One named value of the summary.
+//! Sources: the named values of the summary.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::freshness::FreshnessPolicy;
 use super::name::Name;
 use super::provider::Provider;
+use super::schedule::Schedule;
 
-/// A source as the configuration defines it: what dashboards read.
+/// Definition of a source, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What it is called in answers.
+    /// Name of the source in requests and responses.
     pub name: Name,
-    /// Where its data comes from.
+    /// Origin of its data.
     pub kind: SourceKind,
-    /// How long its readings live. A derived source has none of its own: it is as stale as its inputs; its shelf is
-    /// the widest of theirs.
+    /// Freshness limits of its readings. A derived source is as stale as its stalest input; its own
+    /// policy has the widest limits of its inputs and does not decide its freshness.
     pub freshness_policy: FreshnessPolicy,
-    /// Credit that must be shown beside the data.
+    /// Credit to show beside the data. Default: none.
     pub attribution: Option<Arc<str>>,
 }
 
-/// Where a source's data comes from.
+/// Origin of a source's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
     /// Fetched from providers.
     Fetched {
-        /// In order of preference; at least one; names unique.
+        /// Providers in order of preference: at least one, with unique names.
         providers: Vec<Provider>,
-        /// When they are asked.
+        /// Times of the attempts.
         schedule: Schedule,
     },
-    /// Computed from other sources at each swap that touches one.
+    /// Computed from other sources, again after each change of an input.
     Derived {
-        /// The inputs, by name; fetched or derived, without circles.
+        /// Names of the inputs, fetched or derived, without cycles.
         inputs: Vec<Name>,
-        /// A jq filter over an object with one member per input.
+        /// jq filter over an object with one member per input.
         extract: Arc<str>,
     },
 }
 
-/// When and how long the providers of a source are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
-    /// Between the starts of two scheduled attempts, before ±10 % jitter. Default: 15 s.
-    pub interval: Duration,
-    /// The total of one attempt. Default: 4 s; never more than the interval.
-    pub timeout: Duration,
-    /// The least time between the starts of two flights, from whatever side.
-    pub min_interval: Duration,
-    /// Start the next provider this long after the one before, if it has not answered; none: only after a failure.
-    pub hedge_after: Option<Duration>,
-}
-
 impl Source {
-    /// The providers; empty for a derived source.
+    /// Returns the providers; empty for a derived source.
     pub fn providers(&self) -> &[Provider] {
         match &self.kind {
             SourceKind::Fetched { providers, .. } => providers,
@@ -62,34 +49,45 @@ impl Source {
         }
     }
 
-    /// The pace; none for a derived source.
+    /// Returns whether the source has a provider of this name.
+    pub fn has_provider(&self, name: &Name) -> bool {
+        self.providers()
+            .iter()
+            .any(|provider| provider.name == *name)
+    }
+
+    /// Returns the schedule; `None` for a derived source.
     pub fn schedule(&self) -> Option<&Schedule> {
         match &self.kind {
-            SourceKind::Fetched { schedule: pace, .. } => Some(pace),
+            SourceKind::Fetched { schedule, .. } => Some(schedule),
             SourceKind::Derived { .. } => None,
         }
     }
 
-    /// The inputs; empty for a fetched source.
+    /// Returns whether the source is computed from other sources.
+    pub fn is_derived(&self) -> bool {
+        matches!(self.kind, SourceKind::Derived { .. })
+    }
+
+    /// Returns the names of the inputs; empty for a fetched source.
     pub fn inputs(&self) -> &[Name] {
         match &self.kind {
             SourceKind::Fetched { .. } => &[],
-            SourceKind::Derived { inputs: from, .. } => from,
+            SourceKind::Derived { inputs, .. } => inputs,
         }
     }
 
-    /// The texts that, with the name, decide whether a reading belongs to this source: a restart, a reload and a
-    /// replica keep readings as long as these are the same. Sorted, each once: neither the order nor the number of
-    /// providers matters.
+    /// Returns the `extract` filters, sorted and without duplicates. They are part of the source's
+    /// identity, which therefore does not depend on the order and the number of providers.
     pub fn extract_filters(&self) -> Vec<&str> {
-        let mut texts: Vec<&str> = match &self.kind {
+        let mut filters: Vec<&str> = match &self.kind {
             SourceKind::Fetched { providers, .. } => {
                 providers.iter().map(|p| &*p.extract).collect()
             }
             SourceKind::Derived { extract, .. } => vec![extract],
         };
-        texts.sort_unstable();
-        texts.dedup();
-        texts
+        filters.sort_unstable();
+        filters.dedup();
+        filters
     }
 }

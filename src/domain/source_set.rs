@@ -1,4 +1,4 @@
-//! Which sources there are.
+//! The sources of a configuration.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::identity::SourceIdentity;
 use super::name::Name;
 use super::source::Source;
 
-/// The sources of a configuration in its order (fetched ones, then derived ones), found by name.
+/// Sources in configured order, fetched sources before derived ones, with an index by name.
 #[derive(Debug, Default)]
 pub struct SourceSet {
     sources: Vec<Arc<Source>>,
@@ -16,49 +16,49 @@ pub struct SourceSet {
 }
 
 impl SourceSet {
-    /// A roster of sources with different names.
+    /// Returns the set of `sources`, whose names must be unique.
     pub fn new(sources: Vec<Arc<Source>>) -> Self {
         let index = sources
             .iter()
             .enumerate()
-            .map(|(i, s)| (s.name.clone(), i))
+            .map(|(position, source)| (source.name.clone(), position))
             .collect();
-        let mut roster = Self {
+        let mut set = Self {
             sources,
             identities: Vec::new(),
             index,
         };
-        roster.identities = (0..roster.sources.len())
-            .map(|at| roster.compute_identity(at, 0))
+        set.identities = (0..set.sources.len())
+            .map(|position| set.compute_identity(position, 0))
             .collect();
-        roster
+        set
     }
 
-    /// The sources, in order.
+    /// Returns the sources, in order.
     pub fn sources(&self) -> &[Arc<Source>] {
         &self.sources
     }
 
-    /// Where the source of this name stands.
+    /// Returns the position of the source of this name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
 
-    /// The source of this name.
+    /// Returns the source of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Source>> {
-        self.position(name).map(|i| &self.sources[i])
+        self.position(name).map(|position| &self.sources[position])
     }
 
-    /// To whom the readings of the source at `position` belong. A derived source's is made of its inputs' too: what was
-    /// computed from other readings is another value.
+    /// Returns the identity of the source at `position`. That of a derived source includes the
+    /// identities of its inputs, because other inputs make another value.
     pub fn identity(&self, position: usize) -> SourceIdentity {
         self.identities[position]
     }
 
-    /// The configuration refuses circles; should there be one, it ends at the bottom of the longest chain.
     fn compute_identity(&self, position: usize, depth: usize) -> SourceIdentity {
         let source = &self.sources[position];
         let own = SourceIdentity::from_source(source);
+        // Validation rejects cycles of inputs; the depth limit bounds the recursion without it.
         if source.inputs().is_empty() || depth >= self.sources.len() {
             return own;
         }

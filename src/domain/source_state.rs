@@ -1,106 +1,45 @@
-//! What is known of one source: the newest reading, the newest failure, and diagnostics beside them.
+//! State of one source.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::attempt_history::{AttemptHistory, FailureStreak};
 use super::failure::{Failure, FailureRecord};
+use super::health_change::{HealthChange, HealthChanges};
 use super::identity::SourceIdentity;
 use super::name::Name;
-use super::outcome::{Outcome, ProviderAttempt, ProviderAttemptResult};
-use super::reading::{JsonData, Reading};
+use super::outcome::{DerivedComputation, Outcome, ProviderAttempt, ProviderAttemptResult};
+use super::reading::Reading;
 use super::source::Source;
+use super::source_record::SourceRecord;
 use super::timestamp::Time;
 
-/// The state of one source within a snapshot. Reading and failure are two maxima over everything ever merged, so the
-/// order, repetition and lateness of outcomes do not matter.
+/// State of one source within a snapshot.
+///
+/// Reading and failure are the maxima of everything merged so far, so outcomes may arrive in any
+/// order, late, or more than once.
 #[derive(Debug, Clone)]
 pub struct SourceState {
-    /// The definition.
+    /// Definition of the source.
     pub source: Arc<Source>,
-    /// The reading with the latest `fetched_at`.
+    /// Reading with the latest `fetched_at`.
     pub reading: Option<Arc<Reading>>,
-    /// The failure with the latest `at`. It counts only while it is newer than the reading. Of a derived source: the
-    /// latest computation's, none if that succeeded.
+    /// Failure with the latest `started_at`; current only while it is newer than the reading. For a
+    /// derived source: failure of the latest computation, `None` if that succeeded.
     pub failure: Option<Arc<FailureRecord>>,
-    /// Of a derived source's reading: which readings of which fetched sources went into it.
+    /// For a derived source: versions (`fetched_at`) of the fetched sources behind its reading.
     pub reading_input_versions: Arc<[(Name, Time)]>,
-    /// Of a derived source: which readings went into the latest computation, failed or not.
+    /// For a derived source: versions used by the latest computation, successful or not.
     pub latest_input_versions: Arc<[(Name, Time)]>,
-    /// Diagnostics, outside of the merge laws and of the version.
+    /// Diagnostics of the latest attempts.
     pub history: AttemptHistory,
-    /// Whether a first answer waits for this source's first attempt. False for one that a reload added.
+    /// Whether the first response waits for the first attempt. False for a source that a reload
+    /// added.
     pub blocks_readiness: bool,
 }
 
-/// How the latest attempts went.
-#[derive(Debug, Clone, Default)]
-pub struct AttemptHistory {
-    /// When the newest finished attempt began.
-    pub last_attempt: Option<Time>,
-    /// How long it took.
-    pub last_duration: Option<Duration>,
-    /// When the first failed attempt since the last success began.
-    pub failing_since: Option<Time>,
-    /// Failed attempts since the last success.
-    pub failure_count: u32,
-    /// When the next attempt is planned.
-    pub next_attempt: Option<Time>,
-    /// Per provider, what it did last.
-    pub provider_attempts: Arc<[ProviderAttempt]>,
-    /// The providers whose latest requests failed.
-    pub failure_streaks: Arc<[FailureStreak]>,
-}
-
-/// A provider's failures since it last gave a reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailureStreak {
-    /// Whose.
-    pub provider: Name,
-    /// When the first of them began.
-    pub since: Time,
-    /// How many there are.
-    pub failure_count: u32,
-}
-
-/// One computation of a derived source.
-#[derive(Debug, Clone)]
-pub struct DerivedComputation {
-    /// Of which definition: a reload may have changed the filters meanwhile.
-    pub identity: SourceIdentity,
-    /// Which readings went into it, by fetched source.
-    pub input_versions: Vec<(Name, Time)>,
-    /// When it was computed.
-    pub computed_at: Time,
-    /// How long it took.
-    pub duration: Duration,
-    /// The data, or why there is none.
-    pub result: Result<JsonData, Failure>,
-}
-
-/// What an outcome changed about the health of a source or of one of its providers; what is worth a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HealthChange {
-    /// As healthy or as ill as before.
-    #[default]
-    Unchanged,
-    /// The first failure after a success, or the first attempt of all.
-    Failed,
-    /// The first success after failures; how long they lasted.
-    Recovered(Duration),
-}
-
-/// What an outcome changed about a source's health.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HealthChanges {
-    /// The source's own.
-    pub source: HealthChange,
-    /// Those of its providers, if it has several: one that fails is hidden by the next.
-    pub providers: Vec<(Name, HealthChange)>,
-}
-
 impl SourceState {
-    /// An entry about which nothing is known yet.
-    pub fn new(source: Arc<Source>, awaited: bool) -> Self {
+    /// Returns the state before the first attempt.
+    pub fn new(source: Arc<Source>, blocks_readiness: bool) -> Self {
         Self {
             source,
             reading: None,
@@ -108,43 +47,45 @@ impl SourceState {
             reading_input_versions: Arc::default(),
             latest_input_versions: Arc::default(),
             history: AttemptHistory::default(),
-            blocks_readiness: awaited,
+            blocks_readiness,
         }
     }
 
-    /// The latest failure, while it is newer than the reading.
+    /// Returns the latest failure if it is newer than the reading.
     pub fn current_failure(&self) -> Option<&FailureRecord> {
-        let lapse = self.failure.as_deref()?;
-        let derived = self.source.schedule().is_none();
-        let newer = self
-            .reading
-            .as_ref()
-            .is_none_or(|reading| derived || lapse.started_at > reading.fetched_at);
-        newer.then_some(lapse)
+        let record = self.failure.as_deref()?;
+        // A derived reading is dated by its oldest input, so the dates are not comparable; a
+        // successful computation removes the failure instead.
+        let is_current = self.source.is_derived()
+            || self
+                .reading
+                .as_ref()
+                .is_none_or(|reading| record.started_at > reading.fetched_at);
+        is_current.then_some(record)
     }
 
-    /// The providers that fail, in order of preference: since when, and why at last. While one answers, those that are
-    /// preferred to it: nobody asks the others, and what they did when they were asked says nothing of now.
+    /// Returns the streak and the latest failure of each failing provider, in order of preference.
+    /// While one provider supplies readings, only those preferred to it are included: the others
+    /// are not called, so their last failures are not current.
     pub fn failing_providers(&self) -> impl Iterator<Item = (&FailureStreak, &Failure)> {
-        let answering = self
+        let supplier = self
             .reading
             .as_deref()
             .filter(|_| self.current_failure().is_none())
             .map(|reading| &reading.provider);
-        let preferred = self
-            .source
+        self.source
             .providers()
             .iter()
-            .take_while(move |one| Some(&one.name) != answering);
-        preferred.filter_map(|provider| {
-            Some((
-                self.history.failure_streak(&provider.name)?,
-                self.history.latest_attempt(&provider.name)?.failure()?,
-            ))
-        })
+            .take_while(move |provider| Some(&provider.name) != supplier)
+            .filter_map(|provider| {
+                let streak = self.history.failure_streak(&provider.name)?;
+                let failure = self.history.latest_attempt(&provider.name)?.failure()?;
+                Some((streak, failure))
+            })
     }
 
-    /// This entry with an outcome merged in, newest wins, and what that changed.
+    /// Returns this state with `outcome` merged, the newest reading and failure kept, and the
+    /// resulting health changes.
     pub fn merge_outcome(&self, outcome: &Outcome) -> (Self, HealthChanges) {
         let mut merged = self.clone();
         match &outcome.result {
@@ -154,76 +95,170 @@ impl SourceState {
                 }
             }
             Err(failure) => {
-                let lapse = FailureRecord {
+                let record = FailureRecord {
                     started_at: outcome.started_at,
                     failure: failure.clone(),
                 };
-                if self.failure.as_deref().is_none_or(|known| *known < lapse) {
-                    merged.failure = Some(Arc::new(lapse));
+                if self.failure.as_deref().is_none_or(|known| *known < record) {
+                    merged.failure = Some(Arc::new(record));
                 }
             }
         }
         merged.history = self.history.with_outcome(outcome, merged.current_failure());
-        let turns = self.health_changes(&merged, outcome.started_at);
-        (merged, turns)
+        let changes = self.health_changes(&merged, outcome.started_at);
+        (merged, changes)
     }
 
-    /// This entry with a newer computation of a derived source.
+    /// Returns the state of a derived source after `computation`.
     #[must_use]
-    pub fn with_computation(&self, name: &Name, derivation: &DerivedComputation) -> Self {
-        let mut derived = Self {
-            latest_input_versions: derivation.input_versions.clone().into(),
-            ..self.clone()
-        };
-        let oldest = derivation
-            .input_versions
-            .iter()
-            .map(|(_, at)| *at)
-            .min()
-            .unwrap_or(derivation.computed_at);
-        match &derivation.result {
+    pub(super) fn with_computation(&self, computation: &DerivedComputation) -> Self {
+        let mut derived = self.clone();
+        derived.latest_input_versions = computation.input_versions.clone().into();
+        match &computation.result {
             Ok(data) => {
-                let reading = Reading {
-                    fetched_at: oldest,
-                    provider: name.clone(),
+                let oldest_input = computation
+                    .input_versions
+                    .iter()
+                    .map(|(_, fetched_at)| *fetched_at)
+                    .min();
+                derived.reading = Some(Arc::new(Reading {
+                    fetched_at: oldest_input.unwrap_or(computation.computed_at),
+                    provider: self.source.name.clone(),
                     data: data.clone(),
-                };
-                derived.reading = Some(Arc::new(reading));
+                }));
                 derived.reading_input_versions = Arc::clone(&derived.latest_input_versions);
                 derived.failure = None;
             }
             Err(failure) => {
-                let lapse = FailureRecord {
-                    started_at: derivation.computed_at,
+                derived.failure = Some(Arc::new(FailureRecord {
+                    started_at: computation.computed_at,
                     failure: failure.clone(),
-                };
-                derived.failure = Some(Arc::new(lapse));
+                }));
             }
         }
-        let failing = derivation.result.is_err();
-        derived.history.last_attempt = Some(derivation.computed_at);
-        derived.history.last_duration = Some(derivation.duration);
-        derived.history.failure_count = if failing {
-            self.history.failure_count.saturating_add(1)
+        let history = &mut derived.history;
+        history.last_attempt = Some(computation.computed_at);
+        history.last_duration = Some(computation.duration);
+        if computation.result.is_ok() {
+            (history.failing_since, history.failure_count) = (None, 0);
         } else {
-            0
-        };
-        derived.history.failing_since =
-            failing.then(|| self.history.failing_since.unwrap_or(derivation.computed_at));
+            history.failing_since.get_or_insert(computation.computed_at);
+            history.failure_count = history.failure_count.saturating_add(1);
+        }
         derived
     }
 
-    /// What became of its health by a merge of what began at `at`.
-    pub(crate) fn health_changes(&self, merged: &Self, at: Time) -> HealthChanges {
+    /// Returns the part of this state that survives a restart; `None` if there is nothing to keep.
+    pub fn to_record(&self, identity: SourceIdentity) -> Option<SourceRecord> {
+        if self.history.last_attempt.is_none() && self.reading.is_none() {
+            return None;
+        }
+        Some(SourceRecord {
+            name: self.source.name.clone(),
+            identity,
+            reading: self.reading.clone(),
+            failure: self.failure.clone(),
+            reading_input_versions: Arc::clone(&self.reading_input_versions),
+            latest_input_versions: Arc::clone(&self.latest_input_versions),
+            history: AttemptHistory {
+                next_attempt: None,
+                ..self.history.clone()
+            },
+        })
+    }
+
+    /// Returns this state with a saved record merged, the newest reading, failure and history kept.
+    #[must_use]
+    pub fn restore(&self, record: &SourceRecord) -> Self {
+        let mut restored = self.clone();
+        if restored.reading < record.reading {
+            restored.reading.clone_from(&record.reading);
+            restored.reading_input_versions = Arc::clone(&record.reading_input_versions);
+        }
+        if restored.failure < record.failure {
+            restored.failure.clone_from(&record.failure);
+        }
+        if restored.history.last_attempt < record.history.last_attempt {
+            restored.history = AttemptHistory {
+                next_attempt: restored.history.next_attempt,
+                ..record.history.clone()
+            };
+            restored.latest_input_versions = Arc::clone(&record.latest_input_versions);
+        }
+        restored.clamp_to_retry_after()
+    }
+
+    /// Returns this state with the record of another replica merged, and the resulting health
+    /// changes. The other replica's configuration may have other providers; their history is
+    /// dropped.
+    pub fn merge_remote(&self, record: &SourceRecord) -> (Self, HealthChanges) {
+        let mut record = record.clone();
+        record.history.retain_providers_of(&self.source);
+        let merged = self.restore(&record);
+        let attempt = record.history.last_attempt.unwrap_or_default();
+        let changes = self.health_changes(&merged, attempt);
+        (merged, changes)
+    }
+
+    /// Returns whether the record of another replica has a reading, a failure or an attempt newer
+    /// than those of this state.
+    pub fn has_news(&self, record: &SourceRecord) -> bool {
+        self.reading < record.reading
+            || self.failure < record.failure
+            || self.history.last_attempt < record.history.last_attempt
+    }
+
+    /// Returns this state under a new definition with the same identity. If the providers differ,
+    /// the next attempt is due now; if only the schedule differs, it is planned anew from the
+    /// latest attempt.
+    #[must_use]
+    pub(super) fn with_source(&self, source: &Arc<Source>) -> Self {
+        let mut state = Self {
+            source: Arc::clone(source),
+            ..self.clone()
+        };
+        if self.source.providers() != source.providers() {
+            state.history.next_attempt = None;
+            state.history.retain_providers_of(source);
+        } else if self.source.schedule() != source.schedule() {
+            state.history.next_attempt =
+                self.history
+                    .last_attempt
+                    .zip(source.schedule())
+                    .map(|(last, schedule)| {
+                        schedule.next_attempt(last, self.history.failure_count, 0.5, None)
+                    });
+        }
+        state.clamp_to_retry_after()
+    }
+
+    /// Returns this state with its next attempt moved to the first end of a `Retry-After`, if every
+    /// provider has one and the attempt is planned before it.
+    #[must_use]
+    pub(super) fn clamp_to_retry_after(mut self) -> Self {
+        let first_end = self
+            .source
+            .providers()
+            .iter()
+            .map(|provider| self.history.latest_attempt(&provider.name)?.retry_at)
+            .collect::<Option<Vec<Time>>>()
+            .and_then(|ends| ends.into_iter().min());
+        self.history.next_attempt = self.history.next_attempt.max(first_end);
+        self
+    }
+
+    /// Returns the health changes from this state to `merged`, which includes an attempt that began
+    /// at `attempt`.
+    fn health_changes(&self, merged: &Self, attempt: Time) -> HealthChanges {
         let source = match (self.current_failure(), merged.current_failure()) {
             (None, Some(_)) => HealthChange::Failed,
-            (Some(lapse), None) => HealthChange::Recovered(
-                at.since(self.history.failing_since.unwrap_or(lapse.started_at)),
-            ),
+            (Some(record), None) => {
+                let since = self.history.failing_since.unwrap_or(record.started_at);
+                HealthChange::Recovered(attempt.since(since))
+            }
             _ => HealthChange::Unchanged,
         };
-        let several = self.source.providers().len() > 1;
-        let providers = if several {
+        let providers = if self.source.providers().len() > 1 {
             self.provider_health_changes(merged)
         } else {
             Vec::new()
@@ -231,131 +266,32 @@ impl SourceState {
         HealthChanges { source, providers }
     }
 
-    /// Which providers are [broken](Self::broken) in `merged` and were not before, and which have given a reading again.
+    /// Returns the providers that are [failing](Self::failing_providers) in `merged` and were not
+    /// before, and those whose streak a success has ended.
     fn provider_health_changes(&self, merged: &Self) -> Vec<(Name, HealthChange)> {
-        let is_broken = |entry: &Self, name: &Name| {
-            entry
+        let is_failing = |state: &Self, name: &Name| {
+            state
                 .failing_providers()
                 .any(|(streak, _)| streak.provider == *name)
         };
-        let turn = |name: &Name| match (
-            self.history.failure_streak(name),
-            merged.history.latest_attempt(name),
-        ) {
-            _ if is_broken(merged, name) => {
-                (!is_broken(self, name)).then_some(HealthChange::Failed)
+        let change = |name: &Name| {
+            if is_failing(merged, name) {
+                return (!is_failing(self, name)).then_some(HealthChange::Failed);
             }
-            (
-                Some(streak),
-                Some(ProviderAttempt {
-                    started_at: at,
+            let streak = self.history.failure_streak(name)?;
+            match merged.history.latest_attempt(name)? {
+                ProviderAttempt {
+                    started_at,
                     result: ProviderAttemptResult::Succeeded,
                     ..
-                }),
-            ) => Some(HealthChange::Recovered(at.since(streak.since))),
-            _ => None,
+                } => Some(HealthChange::Recovered(started_at.since(streak.since))),
+                _ => None,
+            }
         };
         self.source
             .providers()
             .iter()
-            .filter_map(|one| Some((one.name.clone(), turn(&one.name)?)))
+            .filter_map(|provider| Some((provider.name.clone(), change(&provider.name)?)))
             .collect()
     }
-}
-
-impl AttemptHistory {
-    fn with_outcome(&self, outcome: &Outcome, failing: Option<&FailureRecord>) -> Self {
-        let newest = self
-            .last_attempt
-            .is_none_or(|last| outcome.started_at >= last);
-        let mut next = self.clone();
-        if newest {
-            next.last_attempt = Some(outcome.started_at);
-            next.last_duration = Some(outcome.duration);
-        }
-        next.failure_streaks = self.updated_streaks(&outcome.provider_attempts);
-        next.provider_attempts =
-            merge_provider_attempts(&self.provider_attempts, &outcome.provider_attempts);
-        match failing {
-            None => (next.failing_since, next.failure_count) = (None, 0),
-            Some(lapse) => {
-                next.failing_since = Some(self.failing_since.unwrap_or(lapse.started_at));
-                let counts = newest && outcome.result.is_err();
-                next.failure_count = self.failure_count.saturating_add(u32::from(counts));
-            }
-        }
-        next
-    }
-}
-
-impl AttemptHistory {
-    /// The streak of the provider of this name.
-    pub fn failure_streak(&self, provider: &Name) -> Option<&FailureStreak> {
-        self.failure_streaks
-            .iter()
-            .find(|streak| streak.provider == *provider)
-    }
-
-    /// What the provider of this name did last.
-    fn latest_attempt(&self, provider: &Name) -> Option<&ProviderAttempt> {
-        self.provider_attempts
-            .iter()
-            .find(|one| one.provider == *provider)
-    }
-
-    /// A success ends a provider's streak, a failure lengthens it; what came late or was given up changes nothing.
-    fn updated_streaks(&self, more: &[ProviderAttempt]) -> Arc<[FailureStreak]> {
-        let newest = |new: &&ProviderAttempt| {
-            !self
-                .provider_attempts
-                .iter()
-                .any(|old| old.provider == new.provider && old.started_at > new.started_at)
-        };
-        let more: Vec<&ProviderAttempt> = more
-            .iter()
-            .filter(newest)
-            .filter(|one| one.result != ProviderAttemptResult::Superseded)
-            .collect();
-        if self.failure_streaks.is_empty() && more.iter().all(|one| one.failure().is_none()) {
-            return Arc::clone(&self.failure_streaks);
-        }
-        let others = self
-            .failure_streaks
-            .iter()
-            .filter(|old| !more.iter().any(|new| new.provider == old.provider));
-        let longer = more
-            .iter()
-            .filter(|new| new.failure().is_some())
-            .map(|new| {
-                let known = self.failure_streak(&new.provider);
-                let (since, before) = known.map_or((new.started_at, 0), |known| {
-                    (known.since, known.failure_count)
-                });
-                FailureStreak {
-                    provider: new.provider.clone(),
-                    since,
-                    failure_count: before.saturating_add(1),
-                }
-            });
-        others.cloned().chain(longer).collect()
-    }
-}
-
-/// The newer of each provider's tries, in the order of first appearance.
-fn merge_provider_attempts(
-    known: &Arc<[ProviderAttempt]>,
-    more: &[ProviderAttempt],
-) -> Arc<[ProviderAttempt]> {
-    if more.is_empty() {
-        return Arc::clone(known);
-    }
-    let mut tries = known.to_vec();
-    for new in more {
-        match tries.iter_mut().find(|old| old.provider == new.provider) {
-            Some(old) if old.started_at <= new.started_at => *old = new.clone(),
-            Some(_) => {}
-            None => tries.push(new.clone()),
-        }
-    }
-    tries.into()
 }

@@ -1,43 +1,44 @@
-//! One instant on the wall clock.
+//! Wall-clock time in milliseconds.
 
 use std::time::Duration;
 
-/// An instant in whole milliseconds since 1970-01-01T00:00:00Z, the resolution of every timestamp that leaves the
-/// program.
+/// Wall-clock time in whole milliseconds since the Unix epoch, the resolution of every time that
+/// the program outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(i64);
 
 impl Time {
-    /// An instant `millis` milliseconds after the Unix epoch.
+    /// Returns the time `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// How long ago `earlier` was; zero if it lies in the future.
+    /// Returns the duration from `earlier` to this time; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
-    /// This instant moved into the future, saturating; `by` is rounded down to milliseconds.
+    /// Returns this time plus `by` rounded down to milliseconds, saturating.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(saturating_millis(by)))
     }
 
-    /// This instant moved into the past, saturating; `by` is rounded down to milliseconds.
+    /// Returns this time minus `by` rounded down to milliseconds, saturating.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(saturating_millis(by)))
     }
 }
 
-fn saturating_millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+/// Returns `duration` in milliseconds, at most `i64::MAX`.
+pub(super) fn saturating_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,58 +1,57 @@
-//! One instant as every clock of the machine told it, so that a later run can tell how long ago it was.
+//! One moment as read from several clocks, and the shift between the clocks of two runs.
 
 use std::time::Duration;
 
 use super::timestamp::Time;
 
-/// The noise of reading two clocks one after the other on a busy machine; smaller differences move nothing.
+/// Shifts below this limit are zero: two clocks read one after the other on a busy machine differ
+/// by up to this many milliseconds.
 const CLOCK_NOISE_MS: i64 = 250;
 
-/// One instant, on several clocks.
+/// One moment as read from several clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClockTimestamps {
-    /// On the program's own clock, which dates all it knows: wall time at its start and what has passed since.
+    /// Time of the program's clock, which dates all its data: the wall-clock time at the start plus
+    /// the time elapsed since.
     pub program_time: Time,
-    /// On the machine's wall clock, which may have been set since the program began.
+    /// Time of the machine's wall clock, which may have been set since the start of the program.
     pub wall_time: Time,
-    /// On the clock that nobody sets and that counts while the machine sleeps, if there is one.
+    /// Time since the boot of the machine. `None` if the system has no clock for it.
     pub boot_uptime: Option<BootUptime>,
 }
 
-/// How long a machine has been up.
+/// Time since the boot of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootUptime {
-    /// Which time it was started; another one means that `up` began anew.
+    /// Identifier of the boot. Uptimes are comparable only within one boot.
     pub boot_id: String,
-    /// Since then, sleep included.
+    /// Time since that boot, including the time that the machine slept.
     pub uptime: Duration,
 }
 
 impl ClockTimestamps {
-    /// By how many milliseconds the instants of the run that ended at `self` must be moved to stand where they belong on
-    /// the clock of the run that reads them at `now`.
+    /// Returns the milliseconds to add to the times of the run that ended at `self` to obtain times
+    /// of the run that reads them at `now`.
     ///
-    /// On the same boot of a machine that is known exactly, whatever happened to its wall clock. Otherwise the wall
-    /// clock is all there is, less what it was set by during the former run; should it even stand before the end of that
-    /// run, no time at all is taken to have passed between the two. So ages are never understated as far as can be known:
-    /// by no more than the former run's absence, and only after a wall clock that was set back during it.
+    /// Within one boot the uptimes give the exact shift regardless of changes of the wall clock.
+    /// Otherwise the shift is the adjustment of the wall clock during the former run; if the wall
+    /// clock is now before the end of that run, no time is assumed to have passed in between. So an
+    /// age is understated at most by the time between the runs, and only if the wall clock was set
+    /// back during it.
     pub fn clock_shift_ms(&self, now: &Self) -> i64 {
-        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let shift = match (&self.boot_uptime, &now.boot_uptime) {
-            (Some(then), Some(boot))
-                if then.boot_id == boot.boot_id && then.uptime <= boot.uptime =>
-            {
-                let ended = now
-                    .program_time
-                    .as_millis()
-                    .saturating_sub(millis(boot.uptime.saturating_sub(then.uptime)));
-                ended.saturating_sub(self.program_time.as_millis())
-            }
-            _ => self
-                .wall_time
-                .min(now.program_time)
-                .as_millis()
-                .saturating_sub(self.program_time.as_millis()),
+        let same_boot = self
+            .boot_uptime
+            .as_ref()
+            .zip(now.boot_uptime.as_ref())
+            .filter(|(then, now)| then.boot_id == now.boot_id && then.uptime <= now.uptime);
+        // The end of the former run on the clock of this run.
+        let ended = match same_boot {
+            Some((then, now_boot)) => now.program_time.minus(now_boot.uptime - then.uptime),
+            None => self.wall_time.min(now.program_time),
         };
+        let shift = ended
+            .as_millis()
+            .saturating_sub(self.program_time.as_millis());
         if shift.abs() < CLOCK_NOISE_MS {
             0
         } else {
@@ -67,13 +66,13 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    fn timestamps(at: i64, wall: i64, boot: &str, up: i64) -> ClockTimestamps {
+    fn timestamps(program: i64, wall: i64, boot_id: &str, uptime: i64) -> ClockTimestamps {
         let boot = BootUptime {
-            boot_id: boot.into(),
-            uptime: Duration::from_millis(up.unsigned_abs()),
+            boot_id: boot_id.into(),
+            uptime: Duration::from_millis(uptime.unsigned_abs()),
         };
         ClockTimestamps {
-            program_time: Time::from_millis(at),
+            program_time: Time::from_millis(program),
             wall_time: Time::from_millis(wall),
             boot_uptime: Some(boot),
         }

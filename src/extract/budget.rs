@@ -1,4 +1,4 @@
-//! How much of large bodies is evaluated together.
+//! Memory budget of concurrent evaluations.
 
 use std::sync::Arc;
 
@@ -6,19 +6,23 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 
 use super::error::ExtractError;
-use super::extractor::MAX_INLINE_BYTES;
 use crate::domain::Code;
 use crate::process::Deadline;
 use crate::text::format_duration;
 
-/// Larger bodies than [`IN_PLACE`] are evaluated together up to this size, in bytes: as values they take up to fifty
-/// times their text (`[{},{},…`), and sixty-four sources may have one each.
+/// Maximum size of a body that needs no permit, in bytes. The identity filter runs on it inline:
+/// the evaluation takes less time than starting a thread.
+pub(super) const MAX_INLINE_BYTES: usize = 32 << 10;
+
+/// Total size of the larger bodies that are evaluated concurrently, in bytes. A parsed body can
+/// take 50 times its size (`[{},{},…`), and 64 sources can have one at the same time.
 const REGULAR_BYTES: usize = 2 << 20;
 
-/// The same for those who have waited for half their attempt: filters that hang must not keep everybody out.
+/// Additional size for evaluations that have waited for half of their time limit, in bytes: filters
+/// that do not end must not block all others.
 const RESERVE_BYTES: usize = 4 << 20;
 
-/// What is left of [`ROOM`] and of [`SPARE`].
+/// Remaining parts of [`REGULAR_BYTES`] and [`RESERVE_BYTES`]. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct EvaluationBudget {
     regular: Arc<Semaphore>,
@@ -35,39 +39,37 @@ impl Default for EvaluationBudget {
 }
 
 impl EvaluationBudget {
-    /// Takes room for a body of `bytes`; none if it needs none. Whoever waits for an evaluation holds its room, so none is
-    /// lost with a thread.
+    /// Waits for a permit for a body of `bytes` until the deadline; `None` if it needs no permit.
+    /// The waiting request holds the permit, not the thread, so an abandoned evaluation does not
+    /// keep it.
     pub(crate) async fn acquire_permit(
         &self,
         bytes: usize,
-        by: Deadline,
+        deadline: Deadline,
     ) -> Result<Option<SemaphorePermit<'_>>, ExtractError> {
         if bytes <= MAX_INLINE_BYTES {
             return Ok(None);
         }
-        let wanted = bytes.min(REGULAR_BYTES) as u32;
-        if let Ok(Ok(room)) =
-            timeout_at(by.at - by.limit / 2, self.regular.acquire_many(wanted)).await
-        {
-            return Ok(Some(room));
+        let permits = bytes.min(REGULAR_BYTES) as u32;
+        let half_time = deadline.at - deadline.limit / 2;
+        if let Ok(Ok(permit)) = timeout_at(half_time, self.regular.acquire_many(permits)).await {
+            return Ok(Some(permit));
         }
-        match timeout_at(by.at, self.reserve.acquire_many(wanted)).await {
-            Ok(Ok(room)) => Ok(Some(room)),
-            _ => Err(budget_exhausted_error(by)),
+        match timeout_at(deadline.at, self.reserve.acquire_many(permits)).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => Err(budget_exhausted_error(deadline)),
         }
     }
 }
 
-fn budget_exhausted_error(by: Deadline) -> ExtractError {
-    let (limit, room) = (
-        format_duration(by.limit),
-        (REGULAR_BYTES + RESERVE_BYTES) >> 20,
-    );
-    let what = format!(
-        "no turn for the filter within the attempt's {limit}: other sources' large bodies take the {room} MiB that are \
+fn budget_exhausted_error(deadline: Deadline) -> ExtractError {
+    let limit = format_duration(deadline.limit);
+    let budget = (REGULAR_BYTES + RESERVE_BYTES) >> 20;
+    let message = format!(
+        "no turn for the filter within the attempt's {limit}: other sources' large bodies take the {budget} MiB that are \
          evaluated together; ask for less, or less often"
     );
-    ExtractError::new(Code::ExtractTimeout, what)
+    ExtractError::new(Code::ExtractTimeout, message)
 }
 
 #[cfg(test)]
@@ -80,37 +82,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn budget_limits_large_bodies() {
-        let (room, clock) = (EvaluationBudget::default(), Clock::start());
-        let by = clock.deadline(Duration::from_secs(8));
+        let (budget, clock) = (EvaluationBudget::default(), Clock::start());
+        let deadline = clock.deadline(Duration::from_secs(8));
         let small = [
-            room.acquire_permit(MAX_INLINE_BYTES, by).await,
-            room.acquire_permit(1, by).await,
+            budget.acquire_permit(MAX_INLINE_BYTES, deadline).await,
+            budget.acquire_permit(1, deadline).await,
         ];
-        assert!(small.into_iter().all(|taken| taken.unwrap().is_none()));
-        let begun = clock.time_point();
-        let first = room.acquire_permit(usize::MAX, by).await.unwrap();
-        assert!(clock.elapsed_since(begun).is_zero());
-        let spare = [
-            room.acquire_permit(REGULAR_BYTES, by).await,
-            room.acquire_permit(REGULAR_BYTES, by).await,
+        assert!(small.into_iter().all(|permit| permit.unwrap().is_none()));
+        let start = clock.time_point();
+        let first = budget.acquire_permit(usize::MAX, deadline).await.unwrap();
+        assert!(clock.elapsed_since(start).is_zero());
+        let reserve = [
+            budget.acquire_permit(REGULAR_BYTES, deadline).await,
+            budget.acquire_permit(REGULAR_BYTES, deadline).await,
         ];
-        assert_eq!(clock.elapsed_since(begun), Duration::from_secs(4));
+        assert_eq!(clock.elapsed_since(start), Duration::from_secs(4));
         assert_eq!(
-            room.acquire_permit(MAX_INLINE_BYTES + 1, by)
+            budget
+                .acquire_permit(MAX_INLINE_BYTES + 1, deadline)
                 .await
                 .unwrap_err()
                 .into_failure(&Redactor::default())
                 .code,
             Code::ExtractTimeout
         );
-        assert_eq!(clock.elapsed_since(begun), Duration::from_secs(8));
+        assert_eq!(clock.elapsed_since(start), Duration::from_secs(8));
         drop(first);
         assert!(
-            room.acquire_permit(REGULAR_BYTES, by)
+            budget
+                .acquire_permit(REGULAR_BYTES, deadline)
                 .await
                 .unwrap()
                 .is_some()
         );
-        drop(spare);
+        drop(reserve);
     }
 }

@@ -1,5 +1,5 @@
-//! Functions of our own that filters call: the watch, arithmetic and text within limits, `range`, and strict readers
-//! of JSON and of numbers.
+//! The program's native functions for filters: checks of the limits, arithmetic and text within the
+//! limits, `range`, and strict parsers of JSON and of numbers.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -20,49 +20,51 @@ use super::writer::{JsonWriteError, write_json};
 
 type FilterOutputs<'a> = BoxIter<'a, ValX<'a, Val>>;
 
-/// What a value takes that is read from text, at most, by byte of that text (`[{},{},…`).
+/// Maximum size of a parsed value per byte of its text (`[{},{},…`), in bytes.
 const PARSED_BYTES_PER_BYTE: usize = 40;
-/// What a string takes that is cut out of another one, at most.
+/// Maximum size of a string that is a slice of another one, without its text, in bytes.
 pub(crate) const SUBSTRING_BYTES: usize = 64;
-/// The most bytes of an error that `catch` sees.
+/// Maximum size of an error that `catch` receives, in bytes.
 const MAX_CAUGHT_ERROR_BYTES: usize = 1 << 16;
 
-/// A function that looks at what passes through it, in whatever way it passes: as a value, with its path, or updated.
-macro_rules! watch {
-    ($name:literal, $look:path, $step:path) => {
+/// An identity function that checks its input with `$check`, or with `$path_check` when paths are
+/// evaluated.
+macro_rules! checkpoint {
+    ($name:literal, $check:path, $path_check:path) => {
         (
             $name,
             v(0),
             Native::<LimitedData>::new(|cv| {
-                $look(cv.0.data().limits, &cv.1);
+                $check(cv.0.data().limits, &cv.1);
                 box_once(Ok(cv.1))
             })
             .with_paths(|cv| {
-                $step(cv.0.data().limits, &cv.1.0);
+                $path_check(cv.0.data().limits, &cv.1.0);
                 box_once(Ok(cv.1))
             })
             .with_update(|cv, change| {
-                $look(cv.0.data().limits, &cv.1);
+                $check(cv.0.data().limits, &cv.1);
                 change(cv.1)
             }),
         )
     };
 }
 
-/// All of them. Those whose names begin with `__` are put in by [`crate::extract::instrument`]; no filter may call them itself.
+/// Returns all functions. A filter cannot call those whose names begin with `__`; `instrument`
+/// inserts calls of them.
 pub(crate) fn native_functions() -> Vec<Fun<LimitedData>> {
     vec![
-        watch!(
+        checkpoint!(
             "__pass",
             EvaluationLimits::check_passed,
             EvaluationLimits::check_passed
         ),
-        watch!(
+        checkpoint!(
             "__keep",
             EvaluationLimits::check_element,
             EvaluationLimits::check_element
         ),
-        watch!(
+        checkpoint!(
             "__round",
             EvaluationLimits::check_round,
             EvaluationLimits::check_path_step
@@ -108,7 +110,8 @@ pub(crate) fn native_functions() -> Vec<Fun<LimitedData>> {
     ]
 }
 
-/// `.`; where a path through it is updated, an object in place of `null`, as in jq: `.a.b = 1` makes what is missing.
+/// An identity function that replaces `null` by an empty object in an update, as in jq, where `.a.b
+/// = 1` creates missing objects.
 fn create_missing_object() -> Native<LimitedData> {
     Native::<LimitedData>::new(|cv| box_once(Ok(cv.1)))
         .with_paths(|cv| box_once(Ok(cv.1)))
@@ -121,14 +124,15 @@ fn create_missing_object() -> Native<LimitedData> {
         })
 }
 
-/// `left op right`; numbers beyond what a double holds exactly are calculated with as doubles.
+/// Returns `left op right`. A number that a double does not represent exactly is rounded to a
+/// double.
 fn calculate(mut cv: Cv<'_, LimitedData>, op: Math) -> FilterOutputs<'_> {
     let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
-    let meter = cv.0.data().limits;
-    // Once nobody else holds the left side, it grows in place.
+    let limits = cv.0.data().limits;
+    // If the left operand has no other owner, jaq extends it in place.
     drop(cv);
-    meter.check_limits();
-    meter.charge_bytes(result_cost(&left, op, &right, meter.remaining_bytes()));
+    limits.check_limits();
+    limits.charge_bytes(result_cost(&left, op, &right, limits.remaining_bytes()));
     bome(match (left, right) {
         (left @ Val::Num(_), right @ Val::Num(_)) => {
             op.run(to_double(left), to_double(right)).map(to_double)
@@ -137,8 +141,9 @@ fn calculate(mut cv: Cv<'_, LimitedData>, op: Math) -> FilterOutputs<'_> {
     })
 }
 
-/// The most bytes that the result takes beyond its operands; if that is more than `most`, some number that is too.
-fn result_cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
+/// Returns the maximum memory of the result beyond its operands, in bytes; any number above
+/// `max_bytes` if it exceeds that.
+fn result_cost(left: &Val, op: Math, right: &Val, max_bytes: usize) -> usize {
     let copied = match left {
         Val::TStr(text) | Val::BStr(text) if text.is_unique() => 0,
         Val::Arr(items) if Rc::strong_count(items) == 1 => 0,
@@ -162,20 +167,21 @@ fn result_cost(left: &Val, op: Math, right: &Val, most: usize) -> usize {
             };
             (marks + 1).saturating_mul(SUBSTRING_BYTES)
         }
-        (Val::Obj(left), Math::Mul, Val::Obj(right)) => merge_cost(left, right, most),
+        (Val::Obj(left), Math::Mul, Val::Obj(right)) => merge_cost(left, right, max_bytes),
         _ => copied + shallow_bytes(right),
     }
 }
 
-/// What merging `right` into `left` takes, counted to little more than `most`: members of both are merged in turn, and
-/// what is shared is copied first, with whatever it holds.
-fn merge_cost(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
+/// Returns the memory to merge `right` into `left`, in bytes; the count stops above `max_bytes`.
+/// Members of both are merged recursively, and a shared object is copied first, with all objects
+/// below it.
+fn merge_cost(left: &Rc<Map>, right: &Rc<Map>, max_bytes: usize) -> usize {
     let mut open = vec![(left, right, false)];
     let mut bytes = 0_usize;
     while let Some((left, right, copied)) = open.pop() {
         let copied = copied || Rc::strong_count(left) > 1;
         bytes += (if copied { left.len() } else { 0 } + right.len()) * MEMBER_BYTES;
-        if bytes > most {
+        if bytes > max_bytes {
             break;
         }
         open.extend(
@@ -191,12 +197,12 @@ fn merge_cost(left: &Rc<Map>, right: &Rc<Map>, most: usize) -> usize {
 }
 
 fn to_double(value: Val) -> Val {
-    let beyond = match &value {
+    let is_inexact = match &value {
         Val::Num(Num::Int(i)) => i.unsigned_abs() as u64 > MAX_EXACT_INTEGER,
         Val::Num(Num::BigInt(_)) => true,
         _ => false,
     };
-    if beyond {
+    if is_inexact {
         value.as_f64().map_or(value, Val::from)
     } else {
         value
@@ -205,25 +211,25 @@ fn to_double(value: Val) -> Val {
 
 fn range(mut cv: Cv<'_, LimitedData>) -> FilterOutputs<'_> {
     let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
-    let meter = cv.0.data().limits;
+    let limits = cv.0.data().limits;
     if let Some(other) = [&from, &to, &by]
         .into_iter()
         .find(|v| !matches!(v, Val::Num(_)))
     {
         return bome(Err(Error::typ(other.clone(), "number")));
     }
-    let way = by.cmp(&Val::from(0_usize));
+    let direction = by.cmp(&Val::from(0_usize));
     let mut next = Some(from);
     Box::new(std::iter::from_fn(move || {
-        meter.check_limits();
-        let now = next.take()?;
-        let inside = match way {
-            Ordering::Greater => now < to,
-            Ordering::Less => now > to,
-            Ordering::Equal => now != to,
+        limits.check_limits();
+        let current = next.take()?;
+        let is_inside = match direction {
+            Ordering::Greater => current < to,
+            Ordering::Less => current > to,
+            Ordering::Equal => current != to,
         };
-        next = (now.clone() + by.clone()).ok();
-        inside.then_some(Ok(now))
+        next = (current.clone() + by.clone()).ok();
+        is_inside.then_some(Ok(current))
     }))
 }
 
@@ -233,32 +239,32 @@ fn to_number(value: Val) -> ValR {
         Val::TStr(text) => std::str::from_utf8(text).unwrap_or_default().trim(),
         _ => "",
     };
-    let numeric = !text.is_empty()
+    let is_numeric = !text.is_empty()
         && text
             .bytes()
             .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    if numeric && check_strict(text).is_ok() {
+    if is_numeric && check_strict(text).is_ok() {
         return Ok(reader::number_value(text));
     }
-    // `+1`, `.5`, `007`: no JSON, but what people write.
+    // `+1`, `.5` and `007` are not JSON but common.
     match text.parse::<f64>() {
-        Ok(f) if numeric && f.is_finite() => Ok(Val::from(f)),
+        Ok(f) if is_numeric && f.is_finite() => Ok(Val::from(f)),
         _ => Err(Error::typ(value, "number")),
     }
 }
 
 fn to_json(cv: &Cv<'_, LimitedData>) -> ValR {
-    let meter = cv.0.data().limits;
-    match write_json(&cv.1, meter.remaining_bytes()) {
+    let limits = cv.0.data().limits;
+    match write_json(&cv.1, limits.remaining_bytes()) {
         Ok(text) => {
-            meter.charge_bytes(text.len());
+            limits.charge_bytes(text.len());
             Ok(Val::utf8_str(text))
         }
         Err(JsonWriteError::TooLarge) => {
-            meter.charge_bytes(usize::MAX);
+            limits.charge_bytes(usize::MAX);
             Ok(Val::Null)
         }
-        Err(flaw) => Err(Error::str(format_args!("cannot write {flaw} as JSON"))),
+        Err(error) => Err(Error::str(format_args!("cannot write {error} as JSON"))),
     }
 }
 
@@ -276,11 +282,11 @@ fn from_json(cv: &Cv<'_, LimitedData>) -> ValR {
             "cannot read as JSON: more than {MAX_DEPTH} levels"
         )));
     }
-    check_strict(text).map_err(|flaw| Error::str(format_args!("cannot read as JSON: {flaw}")))?;
+    check_strict(text).map_err(|error| Error::str(format_args!("cannot read as JSON: {error}")))?;
     Ok(reader::read_json(bytes))
 }
 
-/// `try body catch catch`, which sees what an error says in bounded length.
+/// Runs `try body catch handler`; the handler receives an error of limited size.
 fn try_catch(mut cv: Cv<'_, LimitedData>) -> FilterOutputs<'_> {
     let (catch, catch_context) = cv.0.pop_fun();
     let (body, context) = cv.0.pop_fun();
@@ -292,7 +298,7 @@ fn try_catch(mut cv: Cv<'_, LimitedData>) -> FilterOutputs<'_> {
         }
         match outputs.as_mut()?.next()? {
             Ok(output) => Some(Ok(output)),
-            Err(thrown) => match Exn::get_err(thrown) {
+            Err(exception) => match Exn::get_err(exception) {
                 Err(other) => Some(Err(other)),
                 Ok(error) => {
                     outputs = None;
@@ -307,36 +313,38 @@ fn try_catch(mut cv: Cv<'_, LimitedData>) -> FilterOutputs<'_> {
     }))
 }
 
-/// `body?`, which drops an error; jaq's own writes it out first, however long that takes.
+/// Runs `body?`, which drops an error. jaq's version formats the error first, which can take very
+/// long.
 fn stop_at_error<'a, T: 'a>(
     outputs: BoxIter<'a, ValX<'a, T, Val>>,
 ) -> BoxIter<'a, ValX<'a, T, Val>> {
     let output = |output: ValX<'a, T, Val>| match output {
         Ok(output) => Some(Ok(output)),
-        Err(thrown) => Exn::get_err(thrown).err().map(Err),
+        Err(exception) => Exn::get_err(exception).err().map(Err),
     };
     Box::new(outputs.map_while(output).fuse())
 }
 
-/// What an error carries, as a value.
+/// Returns the value of an error, or the beginning of its text if that is too long.
 fn error_value(error: Error) -> Val {
     match format_error(&error, MAX_CAUGHT_ERROR_BYTES) {
         (_, true) => error.into_val(),
-        (beginning, false) => Val::utf8_str(beginning),
+        (start, false) => Val::utf8_str(start),
     }
 }
 
-/// What `error` says, cut to `limit` bytes, and whether that is all. An error may hold values that would take for ever
-/// to write.
+/// Returns the text of `error`, cut to `limit` bytes, and whether it is complete. An error can
+/// contain values whose complete text would take too long to write.
 pub(crate) fn format_error(error: &Error, limit: usize) -> (String, bool) {
-    let mut told = BoundedText {
+    let mut out = BoundedText {
         text: String::new(),
         limit,
     };
-    let all = write!(told, "{error}").is_ok();
-    (told.text, all)
+    let is_complete = write!(out, "{error}").is_ok();
+    (out.text, is_complete)
 }
 
+/// A text that fails to grow beyond `limit` bytes.
 struct BoundedText {
     text: String,
     limit: usize,
@@ -344,8 +352,8 @@ struct BoundedText {
 
 impl std::fmt::Write for BoundedText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self.limit - self.text.len();
-        let cut = (0..=text.len().min(room))
+        let remaining = self.limit - self.text.len();
+        let cut = (0..=text.len().min(remaining))
             .rev()
             .find(|cut| text.is_char_boundary(*cut))
             .unwrap_or(0);

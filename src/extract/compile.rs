@@ -1,4 +1,5 @@
-//! A filter's text → a program under watch, or what is wrong with the text and where.
+//! Compilation of the text of a filter to an instrumented program, or to an error with its
+//! position.
 
 use std::ops::Range;
 
@@ -8,18 +9,20 @@ use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
 use jaq_core::load::parse::{self, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 
-use super::filter::{Filter, FilterError, FilterProgram};
+use super::limits::LimitedData;
 use super::threads::run_on_deep_stack;
 use super::{instrument, library};
 
-/// The most levels of `[ ]`, `{ }` and `( )` in a text.
+/// Maximum size of the text of a filter, in bytes.
+pub(super) const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Maximum depth of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
-/// How similar a name must be to be suggested, from 0 to 1.
+/// Minimum similarity of a suggested name, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
-/// The most characters of the text that a message repeats.
+/// Maximum number of characters of the text that a message quotes.
 const MAX_SHOWN_CHARS: usize = 40;
 
-/// What jq has and filters here do not, with the reason.
+/// Names of jq that are not allowed, with the reason.
 const REFUSED_NAMES: &[(&[&str], &str)] = &[
     (&["halt", "halt_error"], "a filter cannot end the program"),
     (
@@ -40,45 +43,54 @@ const REFUSED_NAMES: &[(&[&str], &str)] = &[
     ),
     (
         &["$__prog_args", "$__loc__", "modulemeta", "get_search_list"],
-        "a filter is not a program of its own",
+        "a filter has neither arguments nor modules",
     ),
 ];
 
-/// Texts up to here are compiled on any stack, in bytes; a thread takes as long as they do.
+/// Maximum size of a text that is compiled on the current stack, in bytes. Starting a thread takes
+/// as long as compiling such a text.
 const MAX_SHALLOW_TEXT_BYTES: usize = 256;
 
-/// Compiles `text`. Parsers and compilers recurse, so long texts are compiled on a stack that is deep enough for any.
+/// A compiled program of jaq.
+pub(super) type FilterProgram = jaq_core::Filter<LimitedData>;
+
+/// Error in the text of a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FilterError {
+    /// Description of the error, as a lowercase fragment.
+    pub message: String,
+    /// Byte range of the error in the text; may be empty, at the end of the text.
+    pub span: Range<usize>,
+}
+
+/// Compiles `text`. The parser and the compiler recurse, so a long text is compiled on a deep
+/// stack.
 pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> {
-    if text.len() > Filter::MAX_TEXT_BYTES {
+    if text.len() > MAX_TEXT_BYTES {
         return Err(error_at(
             text,
             &text[..0],
-            format!("a filter has at most {} bytes", Filter::MAX_TEXT_BYTES),
+            format!("a filter has at most {} bytes", MAX_TEXT_BYTES),
         ));
     }
     if text.len() <= MAX_SHALLOW_TEXT_BYTES {
         return compile_text(text);
     }
-    let built = run_on_deep_stack("compile", || compile_text(text));
-    built.unwrap_or_else(|why| {
-        Err(error_at(
-            text,
-            &text[..0],
-            format!("cannot be compiled: {why}"),
-        ))
+    run_on_deep_stack("compile", || compile_text(text)).unwrap_or_else(|reason| {
+        let message = format!("cannot be compiled: {reason}");
+        Err(error_at(text, &text[..0], message))
     })
 }
 
 fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
-    let broken = |_| {
-        error_at(
-            text,
-            &text[..0],
-            "the library of filters does not load".into(),
-        )
+    let library_error = || {
+        let message = "the library of filters does not load".into();
+        error_at(text, &text[..0], message)
     };
     let term = parse_term(text)?;
-    // The text becomes a definition beside the library's, under a name that it does not know itself.
+    // The filter is compiled as one more definition. Its name does not occur in the text, so the
+    // filter cannot call itself.
     let name = unused_name(text);
     let body = instrument::instrument_tail(term);
     let (defs, funs) = library::reachable_library(&body);
@@ -94,17 +106,16 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
     };
     let modules = Loader::new(defs.into_iter().chain([root]))
         .load(&arena, main)
-        .map_err(broken)?;
+        .map_err(|_| library_error())?;
     let compiled = Compiler::default().with_funs(funs).compile(modules);
     compiled.map_err(|errors| {
         let first = errors
             .iter()
             .flat_map(|(_, undefined)| undefined)
             .min_by_key(|(name, _)| span_of(text, name).start);
-        first.map_or_else(
-            || broken(Vec::new()),
-            |(name, kind)| unknown_name_error(text, name, kind),
-        )
+        first.map_or_else(library_error, |(name, kind)| {
+            unknown_name_error(text, name, kind)
+        })
     })
 }
 
@@ -119,23 +130,23 @@ fn unused_name(text: &str) -> String {
 fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {
     let tokens = Lexer::new(text)
         .lex()
-        .map_err(|errors| first_error(errors, |flaw| lex_error(text, flaw)))?;
+        .map_err(|errors| first_error(errors, |error| lex_error(text, error)))?;
     check_allowed(text, &tokens, 0)?;
     Parser::new(&tokens)
         .parse(Parser::term)
-        .map_err(|errors| first_error(errors, |flaw| parse_error(text, flaw)))
+        .map_err(|errors| first_error(errors, |error| parse_error(text, error)))
 }
 
-/// The error that stands first in the text.
-fn first_error<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
-    let told = errors
+/// Returns the first error in the order of the text.
+fn first_error<E>(errors: Vec<E>, convert: impl Fn(E) -> FilterError) -> FilterError {
+    errors
         .into_iter()
-        .map(told)
-        .min_by_key(|error| error.span.start);
-    told.unwrap_or_else(|| FilterError {
-        message: "syntax error".into(),
-        span: 0..0,
-    })
+        .map(convert)
+        .min_by_key(|error| error.span.start)
+        .unwrap_or_else(|| FilterError {
+            message: "syntax error".into(),
+            span: 0..0,
+        })
 }
 
 fn lex_error<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> FilterError {
@@ -155,7 +166,7 @@ fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>)
     let found = Token::opt_as_str(found, text);
     let message = match expected {
         parse::Expect::Nothing => format!("unexpected {}", quote_found(found)),
-        parse::Expect::Just(word) => format!("expected `{word}`, found {}", quote_found(found)),
+        parse::Expect::Just(token) => format!("expected `{token}`, found {}", quote_found(found)),
         expected => format!(
             "expected {}, found {}",
             expected.as_str(),
@@ -165,19 +176,19 @@ fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>)
     error_at(text, found, message)
 }
 
-/// Refuses what is jq but not allowed here, and texts that nest too deeply.
+/// Rejects constructs of jq that are not allowed, and a text that is nested too deeply.
 fn check_allowed<'t>(
     text: &'t str,
     tokens: &[Token<&'t str>],
     depth: usize,
 ) -> Result<(), FilterError> {
-    for (position, Token(word, token)) in tokens.iter().enumerate() {
+    for (position, Token(span, token)) in tokens.iter().enumerate() {
         let next = tokens.get(position + 1).map(|Token(_, token)| token);
-        match (*word, token, next) {
+        match (*span, token, next) {
             ("def", Tok::Word, Some(Tok::Word | Tok::Fmt)) => {
                 return Err(error_at(
                     text,
-                    word,
+                    span,
                     "`def` is not allowed: a definition could call itself for ever".into(),
                 ));
             }
@@ -185,14 +196,14 @@ fn check_allowed<'t>(
             | ("module", Tok::Word, Some(Tok::Block(_))) => {
                 return Err(error_at(
                     text,
-                    word,
-                    format!("`{word}` is not allowed: a filter has no modules"),
+                    span,
+                    format!("`{span}` is not allowed: a filter has no modules"),
                 ));
             }
             (_, Tok::Block(_), _) if depth == MAX_NESTING => {
                 return Err(error_at(
                     text,
-                    &word[..1],
+                    &span[..1],
                     format!("a filter nests at most {MAX_NESTING} levels"),
                 ));
             }
@@ -254,7 +265,8 @@ fn error_at(text: &str, at: &str, message: String) -> FilterError {
     }
 }
 
-/// Where `part` stands in `text`; the beginning if it is not from there.
+/// Returns the byte range of `part` in `text`; an empty range at the start if `part` is no slice of
+/// it.
 fn span_of(text: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     if start.saturating_add(part.len()) <= text.len() {

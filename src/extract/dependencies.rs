@@ -1,7 +1,6 @@
-//! Which definitions of the library a filter can reach.
-//!
-//! Compiling the whole library takes milliseconds and each program would keep a copy of it; a configuration may have
-//! ten thousand filters, most of which call one or two functions.
+//! Definitions of the library that a filter depends on. Only these are compiled: the whole library
+//! takes milliseconds to compile, each program would contain a copy, and a configuration can have
+//! 10,000 filters.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +8,13 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Part, Path};
 
-/// For each name of the library, the names that its definitions call, whatever their number of arguments.
+/// Names that the definitions of each name call. Definitions of one name with different numbers of
+/// arguments are not distinguished.
 #[derive(Debug)]
 pub(crate) struct CallGraph(HashMap<&'static str, Vec<&'static str>>);
 
 impl CallGraph {
-    /// What calls what among `definitions`.
+    /// Returns the calls between `definitions`.
     pub(crate) fn new(definitions: &[Def<&'static str>]) -> Self {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
@@ -25,35 +25,36 @@ impl CallGraph {
         Self(calls)
     }
 
-    /// The names that `term` calls, and that those call, and so on.
+    /// Returns the names that `term` calls, transitively.
     pub(crate) fn reachable_names<'s>(&self, term: &Term<&'s str>) -> HashSet<&'s str>
     where
         'static: 's,
     {
         let mut open: Vec<&'s str> = Vec::new();
         visit_calls(term, &mut |name| open.push(name));
-        let mut reached = HashSet::new();
+        let mut reachable = HashSet::new();
         while let Some(name) = open.pop() {
-            if reached.insert(name) {
+            if reachable.insert(name) {
                 open.extend(self.0.get(name).into_iter().flatten().copied());
             }
         }
-        reached
+        reachable
     }
 }
 
-/// Tells every name that is called in `term`, formats like `@csv` included.
-fn visit_calls<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
+/// Calls `visit` with every name that `term` calls, including formats such as `@csv`.
+fn visit_calls<'s>(term: &Term<&'s str>, visit: &mut dyn FnMut(&'s str)) {
     let mut open = vec![term];
     while let Some(term) = open.pop() {
         match term {
-            Term::Call(name, _) | Term::Str(Some(name), _) => tell(name),
+            Term::Call(name, _) | Term::Str(Some(name), _) => visit(name),
             _ => {}
         }
         push_parts(term, &mut open);
     }
 }
 
+/// Pushes the direct parts of `term` to `open`.
 fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
     match term {
         Term::Id
@@ -107,6 +108,7 @@ fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>
     }
 }
 
+/// Pushes the terms in `pattern` to `open`.
 fn push_pattern<'t, 's>(pattern: &'t Pattern<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
     let mut patterns = vec![pattern];
     while let Some(pattern) = patterns.pop() {

@@ -1,15 +1,14 @@
-//! Why there is no data, before it becomes a [`Failure`]: what is quoted from a provider is still raw here, so that
-//! secrets are masked in the whole text before it is cut, never in a part of it.
+//! Errors of an extraction, with an unmodified quote of the body or of the filter's error.
+//! Redaction comes before cutting: a secret that is cut would not be recognised.
 
 use crate::domain::{Code, Failure, Redactor};
 
-/// The most escaped characters of a body that a message shows.
+/// Maximum number of escaped characters of a quote.
 const MAX_QUOTE_CHARS: usize = 120;
-/// Where a quote is cut before it is masked and escaped, in bytes: far more than a message shows, and longer than any
-/// secret, since one that is cut is not recognised.
+/// Maximum size of a quote before redaction, in bytes: longer than any secret.
 const MAX_RAW_QUOTE_BYTES: usize = 256 << 10;
 
-/// A failure in the making.
+/// Error of an extraction; [`Self::into_failure`] makes it a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExtractError {
     code: Code,
@@ -18,56 +17,56 @@ pub(crate) struct ExtractError {
 }
 
 impl ExtractError {
-    /// A complaint that quotes nothing from outside.
-    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+    /// Returns an error without a quote.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: what.into(),
+            message: message.into(),
             quote: None,
         }
     }
 
-    /// With words from outside at its end.
-    pub(crate) fn with_quote(code: Code, what: impl Into<String>, quote: &[u8]) -> Self {
+    /// Returns an error whose message ends with `quote`, a foreign text.
+    pub(crate) fn with_quote(code: Code, message: impl Into<String>, quote: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(&quote[..quote.len().min(MAX_RAW_QUOTE_BYTES)]);
         Self {
             code,
-            message: what.into(),
+            message: message.into(),
             quote: Some(raw.into_owned()),
         }
     }
 
-    /// The failure, secrets masked, the quote escaped and cut.
-    pub(crate) fn into_failure(self, veil: &Redactor) -> Failure {
+    /// Returns the failure with secrets redacted and the quote escaped and cut.
+    pub(crate) fn into_failure(self, redactor: &Redactor) -> Failure {
         let Some(quote) = self.quote else {
-            return Failure::new(self.code, veil.redact(&self.message));
+            return Failure::new(self.code, redactor.redact(&self.message));
         };
         let message = format!(
             "{}: {}",
-            veil.redact(&self.message),
-            escape_quote(&veil.redact(&quote))
+            redactor.redact(&self.message),
+            escape_quote(&redactor.redact(&quote))
         );
         Failure::new(self.code, message)
     }
 }
 
-/// `text` on one line, with whatever is not printable escaped, at most [`MAX_QUOTE`] characters.
+/// Returns `text` on one line with non-printable characters escaped, cut to [`MAX_QUOTE_CHARS`].
 fn escape_quote(text: &str) -> String {
     let mut out = String::new();
-    let mut used = 0;
+    let mut count = 0;
     for c in text.trim().chars() {
-        let shown: String = if matches!(c, '"' | '\'') {
+        let escaped: String = if matches!(c, '"' | '\'') {
             c.into()
         } else {
             c.escape_debug().collect()
         };
-        let width = shown.chars().count();
-        if used + width >= MAX_QUOTE_CHARS {
+        let length = escaped.chars().count();
+        if count + length >= MAX_QUOTE_CHARS {
             out.push('…');
             break;
         }
-        used += width;
-        out.push_str(&shown);
+        count += length;
+        out.push_str(&escaped);
     }
     out
 }
@@ -78,9 +77,9 @@ mod tests {
     use crate::domain::SecretSet;
 
     fn quoted_message(quote: &str, secrets: &[&str]) -> String {
-        let secrets = SecretSet::new(secrets.iter().map(|s| (*s).to_owned()));
+        let secrets = SecretSet::new(secrets.iter().map(|secret| (*secret).to_owned()));
         ExtractError::with_quote(Code::NotJson, "bad", quote.as_bytes())
-            .into_failure(&secrets.into())
+            .into_failure(&Redactor::new(secrets))
             .message
             .to_string()
     }
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn longest_secret_is_masked() {
+    fn longest_secret_is_redacted() {
         let secret = format!("token-{}", "0123456789".repeat(6_500));
         assert_eq!(
             quoted_message(&format!("<{secret}>"), &[&secret]),
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_at_the_cut_is_masked() {
+    fn secret_at_the_cut_is_redacted() {
         let quote = format!("{}token-0123456789", "x".repeat(MAX_QUOTE_CHARS - 8));
         assert!(!quoted_message(&quote, &["token-0123456789"]).contains("token"));
     }

@@ -1,8 +1,10 @@
-//! Who runs filters: off the async threads, one evaluation per source at a time, each under its attempt's deadline.
+//! Extraction of data from response bodies: filters run on separate threads, one evaluation at a
+//! time per source, under the deadline of the attempt.
 //!
-//! A thread cannot be stopped from outside. An evaluation whose time is over is asked to stop, and does so at its next
-//! step; one that is lost inside of a single step (a comparison of enormous values, say) keeps its thread, and every
-//! later attempt of that source fails at once until it comes back. So a source can lose one thread at most.
+//! A thread cannot be stopped from outside. At its deadline an evaluation is cancelled and stops at
+//! its next step. If a single step takes long (a comparison of very large values), the evaluation
+//! is abandoned: it keeps its thread, and later attempts of that source fail at once until it ends.
+//! So a source can occupy at most one thread.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -11,92 +13,90 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
-use super::budget::EvaluationBudget;
+use super::budget::{EvaluationBudget, MAX_INLINE_BYTES};
+use super::compile::FilterError;
 use super::error::ExtractError;
-use super::filter::{Filter, FilterError};
-use super::filters::FilterCache;
+use super::filter::Filter;
+use super::filter_cache::FilterCache;
 use super::json;
 use super::limits::CancelFlag;
 use super::threads::{EvaluationThreads, Reuse};
-use crate::domain::{Code, Failure, JsonData, Name, Redactor, SecretSet};
+use crate::domain::{Code, Failure, JsonData, Name, Redactor};
 use crate::process::Deadline;
 use crate::text::format_duration;
 
-/// The largest body that `.` handles in place: there is nothing to run, and it takes less time than a thread does.
-pub(super) const MAX_INLINE_BYTES: usize = 32 << 10;
+/// Quoted for a panic without a message.
+const NO_PANIC_MESSAGE: &str = "no message";
 
-/// Runs filters off the async threads, one per source at a time. Cheap to clone; clones share turns and secrets.
+/// Runs filters over response bodies. Cheap to clone; clones share all state.
 #[derive(Debug, Clone, Default)]
 pub struct Extractor {
-    /// By source. It grows by the names of configurations only.
+    /// One slot per source. Source names come from configurations only, so the map stays small.
     slots: Arc<Mutex<HashMap<Name, Arc<EvaluationSlot>>>>,
     threads: Arc<EvaluationThreads>,
-    redactor: Arc<RwLock<Redactor>>,
+    redactor: Redactor,
     filters: Arc<Mutex<FilterCache>>,
     budget: EvaluationBudget,
 }
 
-/// The turns of one source.
+/// Evaluation slot of one source.
 #[derive(Debug)]
 struct EvaluationSlot {
-    /// One permit; it is held by the thread that evaluates, not by whoever waits for it.
+    /// One permit, held by the evaluating thread, not by the request that waits for it.
     permit: Arc<Semaphore>,
-    /// Which evaluation has the turn, counted from 1.
+    /// Number of the latest evaluation, counted from 1.
     current_evaluation: AtomicU64,
-    /// Which one was last given up.
+    /// Number of the evaluation that was last abandoned; 0 if none was.
     abandoned: AtomicU64,
 }
 
-/// Asks an evaluation to stop when nobody waits for it any more.
+/// Cancels an evaluation when its waiting request is dropped.
 struct CancelOnDrop(CancelFlag);
 
 type EvaluationResult = Result<String, ExtractError>;
 
 impl Extractor {
-    /// An extractor that masks `secrets` in its messages.
-    pub fn new(secrets: SecretSet) -> Self {
-        let extractor = Self::default();
-        extractor.set_secrets(secrets);
-        extractor
+    /// Returns an extractor whose failure messages pass through `redactor`.
+    pub fn new(redactor: Redactor) -> Self {
+        Self {
+            redactor,
+            ..Self::default()
+        }
     }
 
-    /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
-    pub fn set_secrets(&self, secrets: SecretSet) {
-        self.redactor.write().replace_secrets(secrets);
-    }
-
-    /// Takes over filters that are compiled already, instead of those that it had.
+    /// Replaces the compiled filters.
     pub fn set_filters(&self, filters: FilterCache) {
         *self.filters.lock() = filters;
     }
 
-    /// The filter of this text; compiled now, unless it is known.
+    /// Returns the filter of `text`, compiled now if it is not known.
     pub fn compile_filter(&self, text: &str) -> Result<Filter, FilterError> {
         self.filters.lock().get_or_compile(text)
     }
 
-    /// Checks `payload` strictly (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result, by `deadline`.
-    /// It takes as long as the turn of `source` and the filter take; a dropped future stops the filter.
+    /// Checks `payload` (UTF-8, depth, RFC 8259), runs `filter` over it and checks the result,
+    /// until `deadline`. Waits for an earlier evaluation of `source`. Dropping the future cancels
+    /// the filter.
     pub async fn extract(
         &self,
         source: &Name,
         filter: &Filter,
         payload: Bytes,
-        by: Deadline,
+        deadline: Deadline,
     ) -> Result<JsonData, Failure> {
-        let answer = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
+        let result = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
             evaluate_payload(filter, &payload, &CancelFlag::default())
         } else {
-            self.extract_on_thread(source, filter, payload, by).await
+            self.extract_on_thread(source, filter, payload, deadline)
+                .await
         };
-        answer.map(JsonData::from_checked).map_err(|complaint| {
-            let veil = self.redactor.read();
-            complaint.into_failure(&veil)
-        })
+        result
+            .map(JsonData::from_checked)
+            .map_err(|error| error.into_failure(&self.redactor))
     }
 
     async fn extract_on_thread(
@@ -104,61 +104,61 @@ impl Extractor {
         source: &Name,
         filter: &Filter,
         payload: Bytes,
-        by: Deadline,
+        deadline: Deadline,
     ) -> EvaluationResult {
-        let lane = self.source_slot(source);
-        if lane.is_abandoned() {
+        let slot = self.source_slot(source);
+        if slot.is_abandoned() {
             return Err(still_running_error());
         }
-        let turn = timeout_at(by.at, Arc::clone(&lane.permit).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(lane.abandon(lane.current_evaluation.load(Ordering::Acquire), by));
+        let permit = timeout_at(deadline.at, Arc::clone(&slot.permit).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            let running = slot.current_evaluation.load(Ordering::Acquire);
+            return Err(slot.abandon(running, deadline));
         };
-        let _room = self.budget.acquire_permit(payload.len(), by).await?;
-        let ticket = lane.current_evaluation.fetch_add(1, Ordering::AcqRel) + 1;
-        let stop = CancelFlag::default();
-        let _waiting = CancelOnDrop(stop.clone());
-        let answer = self.start_evaluation(turn, filter.clone(), payload, stop)?;
-        match timeout_at(by.at, answer).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(panic_error("without a word"))),
-            Err(_) => Err(lane.abandon(ticket, by)),
+        let _memory = self.budget.acquire_permit(payload.len(), deadline).await?;
+        let evaluation = slot.current_evaluation.fetch_add(1, Ordering::AcqRel) + 1;
+        let cancel = CancelFlag::default();
+        let _guard = CancelOnDrop(cancel.clone());
+        let result = self.start_evaluation(permit, filter.clone(), payload, cancel)?;
+        match timeout_at(deadline.at, result).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(panic_error(NO_PANIC_MESSAGE))),
+            Err(_) => Err(slot.abandon(evaluation, deadline)),
         }
     }
 
-    /// Evaluates on a thread, which gives `turn` back when it is done.
+    /// Starts the evaluation on a thread, which releases `permit` at the end.
     fn start_evaluation(
         &self,
-        turn: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         filter: Filter,
         payload: Bytes,
-        stop: CancelFlag,
+        cancel: CancelFlag,
     ) -> Result<oneshot::Receiver<EvaluationResult>, ExtractError> {
-        let (give, answer) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let work = move || {
-            let outcome = evaluate_payload(&filter, &payload, &stop);
-            let keep = if outcome.is_ok() {
+            let result = evaluate_payload(&filter, &payload, &cancel);
+            let reuse = if result.is_ok() {
                 Reuse::Yes
             } else {
                 Reuse::No
             };
-            drop(turn);
-            // Nobody may be waiting any more.
-            let _ = give.send(outcome);
-            keep
+            // Before the result is sent, so that the next attempt does not find the slot occupied.
+            drop(permit);
+            // The receiver is gone if the request was dropped.
+            let _ = sender.send(result);
+            reuse
         };
-        let started = self.threads.run(work);
-        started.map_err(|error| {
+        self.threads.run(work).map_err(|error| {
             ExtractError::new(
                 Code::ExtractFailed,
                 format!("no thread for the filter: {error}"),
             )
         })?;
-        Ok(answer)
+        Ok(receiver)
     }
 
     fn source_slot(&self, source: &Name) -> Arc<EvaluationSlot> {
-        let mut lanes = self.slots.lock();
-        Arc::clone(lanes.entry(source.clone()).or_default())
+        Arc::clone(self.slots.lock().entry(source.clone()).or_default())
     }
 }
 
@@ -173,21 +173,22 @@ impl Default for EvaluationSlot {
 }
 
 impl EvaluationSlot {
-    /// Whether the evaluation that has the turn was given up.
+    /// Returns whether the running evaluation was abandoned.
     fn is_abandoned(&self) -> bool {
-        let lost = self.abandoned.load(Ordering::Acquire);
-        lost != 0
-            && lost == self.current_evaluation.load(Ordering::Acquire)
+        let abandoned = self.abandoned.load(Ordering::Acquire);
+        abandoned != 0
+            && abandoned == self.current_evaluation.load(Ordering::Acquire)
             && self.permit.available_permits() == 0
     }
 
-    fn abandon(&self, ticket: u64, by: Deadline) -> ExtractError {
-        self.abandoned.fetch_max(ticket, Ordering::AcqRel);
+    /// Marks `evaluation` as abandoned and returns the error of its request.
+    fn abandon(&self, evaluation: u64, deadline: Deadline) -> ExtractError {
+        self.abandoned.fetch_max(evaluation, Ordering::AcqRel);
         ExtractError::new(
             Code::ExtractTimeout,
             format!(
                 "the filter did not end within the attempt's {}",
-                format_duration(by.limit)
+                format_duration(deadline.limit)
             ),
         )
     }
@@ -199,30 +200,30 @@ impl Drop for CancelOnDrop {
     }
 }
 
-fn evaluate_payload(filter: &Filter, payload: &Bytes, stop: &CancelFlag) -> EvaluationResult {
+fn evaluate_payload(filter: &Filter, payload: &Bytes, cancel: &CancelFlag) -> EvaluationResult {
     let run =
-        || json::check_json(payload).and_then(|range| filter.run(&payload.slice(range), stop));
+        || json::check_json(payload).and_then(|range| filter.run(&payload.slice(range), cancel));
     catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|thrown| Err(panic_error(panic_message(&*thrown))))
+        .unwrap_or_else(|panic| Err(panic_error(panic_message(&*panic))))
 }
 
-fn panic_message(thrown: &(dyn Any + Send)) -> &str {
-    let text = thrown.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| thrown.downcast_ref::<&str>().copied())
-        .unwrap_or("without a word")
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or(NO_PANIC_MESSAGE)
 }
 
-fn panic_error(said: &str) -> ExtractError {
+fn panic_error(message: &str) -> ExtractError {
     ExtractError::with_quote(
         Code::Panic,
         "a bug of ours, contained: the extraction panicked",
-        said.as_bytes(),
+        message.as_bytes(),
     )
 }
 
 fn still_running_error() -> ExtractError {
-    let what = "an earlier evaluation of this source's filter has not ended yet; the filter is too expensive";
-    ExtractError::new(Code::ExtractTimeout, what)
+    let message = "an earlier evaluation of this source's filter has not ended yet; the filter is too expensive";
+    ExtractError::new(Code::ExtractTimeout, message)
 }
 
 #[cfg(test)]
@@ -232,9 +233,10 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::domain::SecretSet;
     use crate::process::Clock;
 
-    /// Compares two values of 2^26 leaves in one step of jaq, which nobody can stop.
+    /// Compares two values of 2^26 leaves in one step of jaq, which cannot be cancelled.
     const UNINTERRUPTIBLE_FILTER: &str =
         "[1, 1] | map(reduce range(26) as $i (.; [., .])) | .[0] == .[1]";
 
@@ -253,22 +255,22 @@ mod tests {
 
     async fn wait_until_recovered(extractor: &Extractor, source: &str) {
         let clock = Clock::start();
-        let patience = clock.deadline(Duration::from_secs(60));
+        let limit = clock.deadline(Duration::from_secs(60));
         while extract(extractor, source, "{usd}", Duration::from_secs(9))
             .await
             .is_err()
         {
             assert!(
-                clock.instant() < patience.at,
-                "still lost after {:?}",
-                patience.limit
+                clock.instant() < limit.at,
+                "still abandoned after {:?}",
+                limit.limit
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    fn elapsed_since(began: Instant) -> Duration {
-        Clock::start().instant().saturating_duration_since(began)
+    fn elapsed_since(start: Instant) -> Duration {
+        Clock::start().instant().saturating_duration_since(start)
     }
 
     #[tokio::test]
@@ -284,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn endless_filter_stops_at_deadline() {
-        let (extractor, began) = (Extractor::default(), Clock::start().instant());
+        let (extractor, start) = (Extractor::default(), Clock::start().instant());
         let failure = extract(
             &extractor,
             "btc",
@@ -299,9 +301,9 @@ mod tests {
             "the filter did not end within the attempt's 80 ms"
         );
         assert!(
-            elapsed_since(began) < Duration::from_millis(80 + 200),
+            elapsed_since(start) < Duration::from_millis(80 + 200),
             "{:?}",
-            elapsed_since(began)
+            elapsed_since(start)
         );
         wait_until_recovered(&extractor, "btc").await;
     }
@@ -318,16 +320,16 @@ mod tests {
         .await
         .unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
-        let began = Clock::start().instant();
+        let start = Clock::start().instant();
         let failure = extract(&extractor, "btc", "{usd}", Duration::from_secs(9))
             .await
             .unwrap_err();
         assert_eq!(failure.code, Code::ExtractTimeout);
         assert!(failure.message.contains("has not ended yet"), "{failure}");
         assert!(
-            elapsed_since(began) < Duration::from_millis(200),
+            elapsed_since(start) < Duration::from_millis(200),
             "{:?}",
-            elapsed_since(began)
+            elapsed_since(start)
         );
         assert!(
             extract(&extractor, "usd", "{usd}", Duration::from_secs(9))
@@ -346,8 +348,8 @@ mod tests {
             "last(repeat(.))",
             Duration::from_secs(99),
         );
-        let left = tokio::time::timeout(Duration::from_millis(50), forever).await;
-        assert!(left.is_err());
+        let dropped = tokio::time::timeout(Duration::from_millis(50), forever).await;
+        assert!(dropped.is_err());
         assert!(
             extract(&extractor, "btc", "{usd}", Duration::from_secs(9))
                 .await
@@ -358,7 +360,7 @@ mod tests {
     #[tokio::test]
     async fn evaluations_of_source_serialise() {
         let extractor = Extractor::default();
-        let one = || {
+        let evaluation = || {
             extract(
                 &extractor,
                 "btc",
@@ -366,14 +368,14 @@ mod tests {
                 Duration::from_secs(30),
             )
         };
-        let (first, second, third) = tokio::join!(one(), one(), one());
+        let (first, second, third) = tokio::join!(evaluation(), evaluation(), evaluation());
         assert_eq!(first, second);
         assert_eq!(third.unwrap().as_json(), "{\"usd\":19999}");
-        let lane = extractor.source_slot(&Name::new("btc").unwrap());
-        assert_eq!(lane.current_evaluation.load(Ordering::Relaxed), 3);
+        let slot = extractor.source_slot(&Name::new("btc").unwrap());
+        assert_eq!(slot.current_evaluation.load(Ordering::Relaxed), 3);
     }
 
-    /// An overflow in jaq, which release builds do not look for.
+    /// Causes an integer overflow in jaq, which only debug builds detect.
     #[cfg(debug_assertions)]
     #[tokio::test]
     async fn filter_panic_is_contained() {
@@ -395,9 +397,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn secrets_are_masked() {
+    async fn secrets_are_redacted() {
         let secrets = SecretSet::new(["97123.450".to_owned()]);
-        let extractor = Extractor::new(secrets);
+        let extractor = Extractor::new(Redactor::new(secrets));
         let failure = extract(
             &extractor,
             "btc",

@@ -1,4 +1,4 @@
-//! A filter: compiled once from its text, run over any number of payloads.
+//! Compiled jq filters.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
 use super::builtins::format_error;
-use super::compile::compile_program;
+use super::compile::{self, FilterError, FilterProgram, compile_program};
 use super::depth::MAX_DEPTH;
 use super::error::ExtractError;
 use super::limits::{
@@ -19,37 +19,25 @@ use super::reader::read_json;
 use super::writer::{JsonWriteError, write_json};
 use crate::domain::Code;
 
-/// The most bytes of JSON that a filter may give, unless it was given more.
+/// Maximum size of a result, in bytes, unless the input is larger.
 const MAX_RESULT_BYTES: usize = 1 << 20;
-/// The most bytes of a filter's own error that are looked at.
+/// Maximum number of bytes to format of an error that a filter raises.
 const MAX_ERROR_BYTES: usize = 4096;
-
-/// A program as the library of filters runs it.
-pub(super) type FilterProgram = jaq_core::Filter<LimitedData>;
 
 /// A compiled jq filter. Cheap to clone.
 #[derive(Clone)]
 pub struct Filter {
     text: Arc<str>,
-    /// None for `.`, which needs no program.
+    /// `None` for the identity filter `.`.
     program: Option<Arc<FilterProgram>>,
 }
 
-/// Why a filter's text is no filter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct FilterError {
-    /// What is wrong, as a lowercase fragment.
-    pub message: String,
-    /// Where, in bytes of the text; may be empty, at its end.
-    pub span: std::ops::Range<usize>,
-}
-
 impl Filter {
-    /// The most bytes that a filter's text may have.
-    pub const MAX_TEXT_BYTES: usize = 64 << 10;
+    /// Maximum size of the text of a filter, in bytes.
+    pub const MAX_TEXT_BYTES: usize = compile::MAX_TEXT_BYTES;
 
-    /// Compiles `text` with the harmless native functions only. Takes about a millisecond.
+    /// Compiles `text`, which may call only functions without access to the outside. Takes about 1
+    /// ms.
     pub fn compile(text: &str) -> Result<Self, FilterError> {
         let program = if text.trim() == "." {
             None
@@ -62,39 +50,40 @@ impl Filter {
         })
     }
 
-    /// The text it was compiled from.
+    /// Returns the text of the filter.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is `.`, which runs nothing.
+    /// Returns whether the filter is the identity `.`.
     pub(super) fn is_identity(&self) -> bool {
         self.program.is_none()
     }
 
-    /// Runs over `json`, which has been checked, until `stop`. Must not be called on a small stack unless it is `.`.
-    pub(super) fn run(&self, json: &Bytes, stop: &CancelFlag) -> Result<String, ExtractError> {
-        self.run_with_memory_limit(json, stop, MAX_EVALUATION_BYTES)
+    /// Runs the filter over `json`, which must be valid JSON, until `cancel` is set. Unless the
+    /// filter is the identity, the thread must have a deep stack.
+    pub(super) fn run(&self, json: &Bytes, cancel: &CancelFlag) -> Result<String, ExtractError> {
+        self.run_with_memory_limit(json, cancel, MAX_EVALUATION_BYTES)
     }
 
-    /// The same with another limit of memory, in bytes.
+    /// Runs the filter like [`Self::run`] with another memory limit, in bytes.
     pub(super) fn run_with_memory_limit(
         &self,
         json: &Bytes,
-        stop: &CancelFlag,
-        memory: usize,
+        cancel: &CancelFlag,
+        max_bytes: usize,
     ) -> Result<String, ExtractError> {
         let input = read_json(json);
-        let limit = json.len().max(MAX_RESULT_BYTES);
+        let max_result = json.len().max(MAX_RESULT_BYTES);
         let Some(program) = &self.program else {
-            return write_checked(&input, limit);
+            return write_checked(&input, max_result);
         };
-        let meter = EvaluationLimits::new(stop, memory, json.len());
+        let limits = EvaluationLimits::new(cancel, max_bytes, json.len());
         let run = || {
-            evaluate_program(program, input, &meter)
-                .and_then(|output| write_checked(&output, limit))
+            evaluate_program(program, input, &limits)
+                .and_then(|output| write_checked(&output, max_result))
         };
-        catch_abort(run).unwrap_or_else(|halted| Err(error_from_abort(halted)))
+        catch_abort(run).unwrap_or_else(|abort| Err(error_from_abort(abort)))
     }
 }
 
@@ -104,15 +93,16 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// The one output of `program`; an error of a filter may repeat without end, so the first one is the last.
+/// Returns the only output of `program`. Evaluation stops at the first error, because a filter can
+/// raise errors without end.
 fn evaluate_program(
     program: &FilterProgram,
     input: Val,
-    meter: &EvaluationLimits,
+    limits: &EvaluationLimits,
 ) -> Result<Val, ExtractError> {
     let context = EvaluationContext {
         lut: &program.lut,
-        limits: meter,
+        limits,
     };
     let mut outputs = program
         .id
@@ -126,24 +116,25 @@ fn evaluate_program(
         Some(Ok(_)) => Err(extract_failed(
             "the filter gave several results; wrap them in [ ] or take the first(…)",
         )),
-        Some(Err(thrown)) => Err(error_from_exception(thrown)),
+        Some(Err(exception)) => Err(error_from_exception(exception)),
     }
 }
 
-fn error_from_exception(thrown: jaq_core::Exn<'_, Val>) -> ExtractError {
-    let Ok(error) = thrown.get_err() else {
+fn error_from_exception(exception: jaq_core::Exn<'_, Val>) -> ExtractError {
+    let Ok(error) = exception.get_err() else {
         return extract_failed("the filter ended by a jump out of itself");
     };
-    let (text, all) = format_error(&error, MAX_ERROR_BYTES);
-    let text = match (all, all.then(|| error.into_val())) {
-        (true, Some(Val::TStr(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
+    let (text, is_complete) = format_error(&error, MAX_ERROR_BYTES);
+    // A string is shown without quotes. A value is large if its text is incomplete.
+    let text = match is_complete.then(|| error.into_val()) {
+        Some(Val::TStr(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
         _ => text,
     };
     ExtractError::with_quote(Code::ExtractFailed, "the filter's error", text.as_bytes())
 }
 
-/// `output` as JSON, if it is some and says something.
-fn write_checked(output: &Val, limit: usize) -> Result<String, ExtractError> {
+/// Returns `output` as JSON of at most `max_bytes`; an error if it contains no data.
+fn write_checked(output: &Val, max_bytes: usize) -> Result<String, ExtractError> {
     match output {
         Val::Null => return Err(extract_failed("the filter gave null")),
         Val::Obj(members)
@@ -153,19 +144,19 @@ fn write_checked(output: &Val, limit: usize) -> Result<String, ExtractError> {
         }
         _ => {}
     }
-    write_json(output, limit).map_err(|flaw| match flaw {
+    write_json(output, max_bytes).map_err(|error| match error {
         JsonWriteError::TooLarge => {
-            extract_failed(format!("the filter gave more than {limit} bytes"))
+            extract_failed(format!("the filter gave more than {max_bytes} bytes"))
         }
         JsonWriteError::TooDeep => {
             extract_failed(format!("the filter gave more than {MAX_DEPTH} levels"))
         }
-        flaw => extract_failed(format!("the filter gave what JSON cannot hold: {flaw}")),
+        error => extract_failed(format!("the filter gave what JSON cannot hold: {error}")),
     })
 }
 
-fn error_from_abort(halted: EvaluationAbort) -> ExtractError {
-    match halted {
+fn error_from_abort(abort: EvaluationAbort) -> ExtractError {
+    match abort {
         EvaluationAbort::Cancelled => {
             ExtractError::new(Code::ExtractTimeout, "the filter was stopped")
         }
@@ -175,6 +166,6 @@ fn error_from_abort(halted: EvaluationAbort) -> ExtractError {
     }
 }
 
-fn extract_failed(what: impl Into<String>) -> ExtractError {
-    ExtractError::new(Code::ExtractFailed, what)
+fn extract_failed(message: impl Into<String>) -> ExtractError {
+    ExtractError::new(Code::ExtractFailed, message)
 }

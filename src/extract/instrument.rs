@@ -1,10 +1,13 @@
-//! Puts the watch into the text of a filter, after it is parsed and before it is compiled.
+//! Instrumentation of a filter: inserts checks of the limits into the parsed filter before it is
+//! compiled.
 //!
-//! Every operand, that is every part whose outputs another part consumes, passes its outputs through `__pass`; what
-//! becomes an element goes through `__keep`, what goes around a loop through `__round`; arithmetic and everything that
-//! makes text of a value goes to functions that know the limits. The last part of a sequence is left as it is: there
-//! jaq recognises a loop by its call of itself. So whatever repeats passes the watch, because without definitions of
-//! their own (`def` is refused) filters can only repeat by what the library repeats, and that is rewritten too.
+//! The outputs of every operand, a part whose outputs another part consumes, pass through `__pass`.
+//! A value that becomes an element passes through `__keep`, the value of a loop through `__round`.
+//! Arithmetic and conversions to text become calls of functions that check the limits. The last
+//! part of a sequence is unchanged, because jaq recognises tail calls there.
+//!
+//! Every repetition passes a check: filters cannot define functions (`def` is not allowed), so they
+//! repeat only through functions of the library, which is instrumented too.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
@@ -13,10 +16,11 @@ use jaq_core::path::{Part, Path};
 
 type FilterTerm<'s> = Term<&'s str>;
 
-/// The name under which [`update`] binds the right side of `+=` and its like. No filter can spell it.
+/// Variable for the right side of `+=` and other updates; a filter cannot use the name, which has a
+/// space.
 const OPERAND_VARIABLE: &str = "$ operand";
 
-/// A definition of the library under watch.
+/// Instruments a definition of the library.
 pub(crate) fn instrument_definition(def: Def<&str>) -> Def<&str> {
     Def {
         body: instrument_tail(def.body),
@@ -24,7 +28,7 @@ pub(crate) fn instrument_definition(def: Def<&str>) -> Def<&str> {
     }
 }
 
-/// A part whose outputs are those of the whole.
+/// Instruments a part whose outputs are the outputs of the whole.
 pub(crate) fn instrument_tail(term: FilterTerm<'_>) -> FilterTerm<'_> {
     match term {
         Term::Str(format, parts) => instrument_string(format, parts),
@@ -70,7 +74,7 @@ pub(crate) fn instrument_tail(term: FilterTerm<'_>) -> FilterTerm<'_> {
     }
 }
 
-/// A part whose outputs are consumed by another one.
+/// Instruments a part whose outputs another part consumes.
 fn instrument_operand(term: FilterTerm<'_>) -> FilterTerm<'_> {
     if has_one_output(&term) {
         instrument_tail(term)
@@ -79,7 +83,8 @@ fn instrument_operand(term: FilterTerm<'_>) -> FilterTerm<'_> {
     }
 }
 
-/// Whether a part has one output that costs nothing, so that the watch need not see it.
+/// Returns whether a part has exactly one output that needs no memory, so that a check is
+/// unnecessary.
 fn has_one_output(term: &FilterTerm<'_>) -> bool {
     match term {
         Term::Id | Term::Num(_) | Term::Var(_) | Term::Arr(None) => true,
@@ -95,8 +100,8 @@ fn has_one_output(term: &FilterTerm<'_>) -> bool {
     }
 }
 
-fn pipe_through<'s>(watch: &'static str, term: FilterTerm<'s>) -> FilterTerm<'s> {
-    pipe(term, None, Term::Call(watch, Vec::new()))
+fn pipe_through<'s>(check: &'static str, term: FilterTerm<'s>) -> FilterTerm<'s> {
+    pipe(term, None, Term::Call(check, Vec::new()))
 }
 
 fn pipe<'s>(
@@ -144,7 +149,8 @@ fn instrument_binary<'s>(
     Term::BinOp(boxed(left), op, boxed(right))
 }
 
-/// What an assignment changes. Names lead through `__object`, since jaq makes no objects where there are none.
+/// Instruments the path of an assignment. A member access passes through `__object`, because jaq
+/// does not create missing objects.
 fn instrument_assigned_path(path: FilterTerm<'_>) -> FilterTerm<'_> {
     match path {
         Term::Path(term, Path(parts)) => {
@@ -172,7 +178,7 @@ fn instrument_assigned_path(path: FilterTerm<'_>) -> FilterTerm<'_> {
     }
 }
 
-/// `path += value` is `value as $operand | path |= . + $operand`.
+/// Rewrites `path += value` to `value as $operand | path |= . + $operand`.
 fn instrument_update<'s>(
     path: FilterTerm<'s>,
     math: Math,
@@ -223,7 +229,7 @@ fn instrument_member<'s>(
 ) -> (FilterTerm<'s>, Option<FilterTerm<'s>>) {
     match value {
         Some(value) => (instrument_operand(name), Some(instrument_operand(value))),
-        // `{a}` and `{$a}` mean something by their shape.
+        // `{a}` and `{$a}` are shorthands, recognised by their syntax, so they stay unchanged.
         None => (instrument_tail(name), None),
     }
 }

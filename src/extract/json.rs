@@ -1,6 +1,5 @@
-//! Whether a body is JSON, strictly: UTF-8, at most [`MAX_DEPTH`] levels, one value of RFC 8259 and nothing after it.
-//!
-//! The filter's own reader takes more than JSON (NaN, comments, bytes), so nothing reaches it that has not passed here.
+//! Check of a body: UTF-8, at most [`MAX_DEPTH`] levels, exactly one JSON value (RFC 8259). Every
+//! body passes it before it is parsed.
 
 use serde::de::IgnoredAny;
 
@@ -8,46 +7,48 @@ use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::error::ExtractError;
 use crate::domain::Code;
 
-/// What some writers put before UTF-8 text. RFC 8259 lets readers skip it.
+/// Byte order mark of UTF-8. RFC 8259, section 8.1, allows a parser to skip it.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// Where in `body` the one JSON value stands, as a range of bytes without a byte order mark.
+/// Returns the byte range of the JSON value in `body`, without a byte order mark.
 pub(super) fn check_json(body: &[u8]) -> Result<std::ops::Range<usize>, ExtractError> {
     let start = if body.starts_with(BOM) { BOM.len() } else { 0 };
     let bytes = &body[start..];
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        let what = if bytes.is_empty() {
+        let message = if bytes.is_empty() {
             "the answer has no body"
         } else {
             "the body is nothing but white space"
         };
-        return Err(ExtractError::new(Code::EmptyBody, what));
+        return Err(ExtractError::new(Code::EmptyBody, message));
     }
-    if let Some(at) = find_excess_depth(bytes, MAX_DEPTH) {
-        let what = format!(
+    // Before the parser, which recurses.
+    if let Some(offset) = find_excess_depth(bytes, MAX_DEPTH) {
+        let message = format!(
             "the body nests deeper than {MAX_DEPTH} levels at {}",
-            describe_position(bytes, at)
+            describe_position(bytes, offset)
         );
-        return Err(ExtractError::new(Code::JsonTooDeep, what));
+        return Err(ExtractError::new(Code::JsonTooDeep, message));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let flaw = format!(
+        let message = format!(
             "not UTF-8 at {}",
             describe_position(bytes, error.valid_up_to())
         );
         if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
             return ExtractError::new(
                 Code::NotJson,
-                flaw + "; the body begins like UTF-16, and JSON is UTF-8",
+                message + "; the body begins like UTF-16, and JSON is UTF-8",
             );
         }
-        not_json_error(bytes, &flaw)
+        not_json_error(bytes, &message)
     })?;
-    check_strict(text).map_err(|flaw| not_json_error(bytes, &flaw))?;
+    check_strict(text).map_err(|message| not_json_error(bytes, &message))?;
     Ok(start..body.len())
 }
 
-/// Whether `text` is one JSON value; else what is wrong with it and where. The depth is not looked at.
+/// Checks that `text` is one JSON value, of any depth; returns the error and its position
+/// otherwise.
 pub(super) fn check_strict(text: &str) -> Result<(), String> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
         return Ok(());
@@ -62,31 +63,36 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
         .filter(|b| !is_continuation(*b))
         .count()
         .max(1);
-    let mut what = error.to_string();
-    what.truncate(what.find(" at line ").unwrap_or(what.len()));
+    // serde_json counts columns in bytes; the message counts characters.
+    let mut message = error.to_string();
+    message.truncate(message.find(" at line ").unwrap_or(message.len()));
     Err(format!(
-        "{what} at line {}, column {column}",
+        "{message} at line {}, column {column}",
         error.line().max(1)
     ))
 }
 
-fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
+fn not_json_error(bytes: &[u8], message: &str) -> ExtractError {
     if bytes.trim_ascii_start().starts_with(b"<") {
         let hint = "body begins with '<': a login page or a proxy's error?";
-        return ExtractError::with_quote(Code::NotJson, format!("{flaw}; {hint} It begins"), bytes);
+        return ExtractError::with_quote(
+            Code::NotJson,
+            format!("{message}; {hint} It begins"),
+            bytes,
+        );
     }
-    ExtractError::with_quote(Code::NotJson, format!("{flaw}; the body begins"), bytes)
+    ExtractError::with_quote(Code::NotJson, format!("{message}; the body begins"), bytes)
 }
 
-/// `line 3, column 7` of a byte; columns count characters.
-fn describe_position(bytes: &[u8], at: usize) -> String {
-    let before = &bytes[..at];
+/// Returns the position of an offset, `line 3, column 7`; columns count characters.
+fn describe_position(bytes: &[u8], offset: usize) -> String {
+    let before = &bytes[..offset];
     let line = before.split(|b| *b == b'\n').count();
-    let begin = before
+    let line_start = before
         .iter()
         .rposition(|b| *b == b'\n')
         .map_or(0, |newline| newline + 1);
-    let column = before[begin..]
+    let column = before[line_start..]
         .iter()
         .filter(|b| !is_continuation(**b))
         .count()
@@ -208,14 +214,14 @@ mod tests {
     proptest! {
         #[test]
         fn json_check_agrees_with_serde(body in r#"[\[\]{}",:0-9.eE+\-tfn aulrse\\]{0,12}"#) {
-            let judge = serde_json::from_str::<serde_json::Value>(&body);
-            let verdict = check_json(body.as_bytes());
-            prop_assert_eq!(verdict.is_ok(), judge.is_ok(), "{:?} {:?}", verdict, judge);
+            let expected = serde_json::from_str::<serde_json::Value>(&body);
+            let checked = check_json(body.as_bytes());
+            prop_assert_eq!(checked.is_ok(), expected.is_ok(), "{:?} {:?}", checked, expected);
         }
 
         #[test]
         fn json_check_never_panics(body: Vec<u8>) {
-            let _ = check_json(&body).map_err(|complaint| complaint.into_failure(&Redactor::default()));
+            let _ = check_json(&body).map_err(|error| error.into_failure(&Redactor::default()));
         }
     }
 }

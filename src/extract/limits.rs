@@ -1,9 +1,9 @@
-//! The watch over a running filter: nothing in jaq can be interrupted or bounded from outside, so [`crate::extract::instrument`]
-//! puts calls of the functions here between the steps of every filter. They look whether somebody waits for the end,
-//! and count what is piled up in memory.
+//! Limits of a running filter. jaq can neither be interrupted nor limited from outside, so
+//! `instrument` inserts calls of the checks here between the steps of every filter. They test for
+//! cancellation and count the allocated memory.
 //!
-//! What is found wrong unwinds the stack up to [`watched`] instead of being an error of jq: `?`, `//` and `try` catch
-//! errors, and a filter could go on for ever with every one of them.
+//! A violation unwinds the stack up to [`catch_abort`]. It is no error of jq, because a filter
+//! could catch that with `?`, `//` or `try` and go on.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,63 +16,66 @@ use jaq_json::Val;
 
 use super::threads::STACK_BYTES;
 
-/// The most bytes that one evaluation may pile up, beside [`PER_BYTE`] for each byte of its body: built strings, elements
-/// and members, counted and never given back.
+/// Maximum memory of one evaluation, in bytes, plus [`EXTRA_BYTES_PER_BODY_BYTE`]. It counts all
+/// strings, elements and members that are built; freed memory is not subtracted.
 pub(crate) const MAX_EVALUATION_BYTES: usize = 64 << 20;
-/// What each byte of the body adds to it.
+/// Additional bytes for each byte of the body.
 const EXTRA_BYTES_PER_BODY_BYTE: usize = 64;
-/// The most levels that a value may have inside of a filter. Jaq frees, compares and walks values by recursion.
+/// Maximum depth of a value within a filter. jaq frees, compares and traverses values by recursion.
 const MAX_LEVELS: usize = 1000;
-/// The most stack that an evaluation may take, in bytes: half of what there is, so that no single step needs the rest.
+/// Maximum stack of an evaluation, in bytes: half of the stack, which leaves the other half for a
+/// single step.
 const MAX_STACK_BYTES: usize = STACK_BYTES / 2;
-/// How many rounds of a loop pass between two looks at how deep its value is, and the most values looked at.
+/// Number of loop rounds between two checks of the depth of the value.
 const ROUNDS_PER_DEPTH_CHECK: u32 = 256;
+/// Maximum number of values that a depth check visits.
 const MAX_VISITED_VALUES: usize = 1 << 12;
 
-/// What an element of an array, and a member of an object with its name and its place in the table, take at least.
+/// Minimum size of an array element, in bytes.
 const ELEMENT_BYTES: usize = size_of::<Val>();
+/// Minimum size of an object member with its name and its table entry, in bytes.
 pub(crate) const MEMBER_BYTES: usize = 4 * size_of::<Val>();
 
-/// What a step of a path takes.
+/// Size of a path step, in bytes.
 const PATH_STEP_BYTES: usize = 64;
 
-/// A request to stop, from whoever waits for an evaluation. Cheap to clone.
+/// Cancellation flag of an evaluation. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CancelFlag(Arc<AtomicBool>);
 
-/// Why an evaluation was given up half-way.
+/// Cause of the abort of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EvaluationAbort {
-    /// Nobody waits any more.
+    /// The evaluation was cancelled.
     Cancelled,
-    /// More than it may pile up.
+    /// The memory limit was exceeded.
     Memory,
-    /// More than [`MAX_LEVELS`].
+    /// A value is deeper than [`MAX_LEVELS`].
     Depth,
-    /// More than [`MAX_STACK`].
+    /// The stack is larger than [`MAX_STACK_BYTES`].
     Stack,
 }
 
-/// What one evaluation has used up.
+/// Limits of one evaluation, and the use so far.
 #[derive(Debug)]
 pub(crate) struct EvaluationLimits {
     cancel: CancelFlag,
-    /// Where the stack was at its beginning.
+    /// Address on the stack at the start of the evaluation.
     stack_start: usize,
     max_bytes: usize,
     used_bytes: Cell<usize>,
     rounds: Cell<u32>,
 }
 
-/// What filters run over: values of jaq, and a meter that our functions reach.
+/// Data type of filters: values of jaq, and the limits for native functions.
 pub(crate) struct LimitedData;
 
-/// What every function of a running filter can reach.
+/// Context of the functions of a running filter.
 #[derive(Clone, Copy)]
 pub(crate) struct EvaluationContext<'a> {
-    /// The compiled filter.
+    /// Lookup table of the compiled filter.
     pub(crate) lut: &'a Lut<LimitedData>,
-    /// The watch over it.
+    /// Limits of the evaluation.
     pub(crate) limits: &'a EvaluationLimits,
 }
 
@@ -88,39 +91,39 @@ impl<'a> HasLut<'a, LimitedData> for EvaluationContext<'a> {
 }
 
 impl CancelFlag {
-    /// Asks for the end.
+    /// Cancels the evaluation.
     pub(crate) fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 impl EvaluationLimits {
-    /// A fresh one, which looks at `stop` and allows `most` bytes beside those that a body of `body` bytes may take. The
-    /// evaluation must be on this thread.
-    pub(crate) fn new(stop: &CancelFlag, most: usize, body: usize) -> Self {
-        let max = most.saturating_add(body.saturating_mul(EXTRA_BYTES_PER_BODY_BYTE));
+    /// Returns the limits of an evaluation of a body of `body_bytes`, which must run on this
+    /// thread.
+    pub(crate) fn new(cancel: &CancelFlag, max_bytes: usize, body_bytes: usize) -> Self {
+        let extra_bytes = body_bytes.saturating_mul(EXTRA_BYTES_PER_BODY_BYTE);
         Self {
-            cancel: stop.clone(),
+            cancel: cancel.clone(),
             stack_start: stack_address(),
-            max_bytes: max,
+            max_bytes: max_bytes.saturating_add(extra_bytes),
             used_bytes: Cell::new(0),
             rounds: Cell::new(0),
         }
     }
 
-    /// A value on its way from one step to the next.
+    /// Checks a value that is passed from one step to the next.
     pub(crate) fn check_passed(&self, value: &Val) {
         self.check_limits();
         self.charge_bytes(unshared_bytes(value));
     }
 
-    /// A value that becomes an element of an array.
+    /// Checks a value that becomes an element of an array.
     pub(crate) fn check_element(&self, value: &Val) {
         self.check_limits();
         self.charge_bytes(ELEMENT_BYTES + unshared_bytes(value));
     }
 
-    /// The value of a loop after a round.
+    /// Checks the value of a loop after a round.
     pub(crate) fn check_round(&self, value: &Val) {
         self.check_limits();
         if shallow_bytes(value) > self.max_bytes {
@@ -134,13 +137,13 @@ impl EvaluationLimits {
         }
     }
 
-    /// The same of a value with its path, which may be a step longer.
+    /// Checks the value of a loop after a round that may have extended its path by a step.
     pub(crate) fn check_path_step(&self, value: &Val) {
         self.check_round(value);
         self.charge_bytes(PATH_STEP_BYTES);
     }
 
-    /// Counts `bytes` before they are taken.
+    /// Counts `bytes` before they are allocated.
     pub(crate) fn charge_bytes(&self, bytes: usize) {
         let used = self.used_bytes.get().saturating_add(bytes);
         if used > self.max_bytes {
@@ -149,13 +152,13 @@ impl EvaluationLimits {
         self.used_bytes.set(used);
     }
 
-    /// What may still be taken, in bytes.
+    /// Returns the number of bytes that may still be allocated.
     pub(crate) fn remaining_bytes(&self) -> usize {
         self.max_bytes - self.used_bytes.get()
     }
 
-    /// Whether somebody still waits, and whether there is stack left: what jaq updates along an endless path (`repeat(.)
-    /// |= .`) it does by recursion.
+    /// Checks the cancellation and the stack: jaq recurses in an update along an endless path
+    /// (`repeat(.) |= .`).
     pub(crate) fn check_limits(&self) {
         if self.cancel.0.load(Ordering::Relaxed) {
             abort_evaluation(EvaluationAbort::Cancelled);
@@ -166,28 +169,28 @@ impl EvaluationLimits {
     }
 }
 
-/// Runs `work`, which may be halted. A panic that is none of ours goes on.
+/// Runs `work` and catches an abort of its evaluation. Other panics continue to unwind.
 pub(crate) fn catch_abort<T>(work: impl FnOnce() -> T) -> Result<T, EvaluationAbort> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|thrown| {
-        match thrown.downcast::<EvaluationAbort>() {
-            Ok(halted) => *halted,
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        match payload.downcast::<EvaluationAbort>() {
+            Ok(abort) => *abort,
             Err(panic) => resume_unwind(panic),
         }
     })
 }
 
-fn abort_evaluation(why: EvaluationAbort) -> ! {
-    // Unlike `panic!` it tells nobody: this is no bug.
-    resume_unwind(Box::new(why))
+fn abort_evaluation(cause: EvaluationAbort) -> ! {
+    // Unlike `panic!`, this does not call the panic hook, which would log a bug.
+    resume_unwind(Box::new(cause))
 }
 
-/// An address on the stack of whoever asks.
+/// Returns an address on the current stack.
 fn stack_address() -> usize {
-    let mark = 0_u8;
-    std::ptr::from_ref(std::hint::black_box(&mark)).addr()
+    let local = 0_u8;
+    std::ptr::from_ref(std::hint::black_box(&local)).addr()
 }
 
-/// The bytes of `value` itself, not of what it holds.
+/// Returns the size of `value` without its elements, in bytes.
 pub(crate) fn shallow_bytes(value: &Val) -> usize {
     match value {
         Val::TStr(text) | Val::BStr(text) => text.len(),
@@ -197,7 +200,8 @@ pub(crate) fn shallow_bytes(value: &Val) -> usize {
     }
 }
 
-/// The same, but nothing for an array or object that somebody else holds too: it has been counted.
+/// Returns the size of `value` without its elements, in bytes; 0 for a shared array or object,
+/// which was counted before.
 pub(crate) fn unshared_bytes(value: &Val) -> usize {
     match value {
         Val::Arr(items) if Arc::strong_count(items) > 1 => 0,
@@ -206,8 +210,8 @@ pub(crate) fn unshared_bytes(value: &Val) -> usize {
     }
 }
 
-/// Whether `value` has more than [`MAX_LEVELS`], as far as a bounded search tells. It goes down first, so it finds a
-/// long chain however wide the rest is.
+/// Returns whether a bounded search finds a value deeper than [`MAX_LEVELS`]. The search is
+/// depth-first, so it finds a long chain in a wide value.
 fn is_deep(value: &Val) -> bool {
     let mut open = vec![(value, 0)];
     for _ in 0..MAX_VISITED_VALUES {
@@ -258,36 +262,39 @@ mod tests {
 
     #[test]
     fn shared_value_is_counted_once() {
-        let meter = EvaluationLimits::new(&CancelFlag::default(), MAX_EVALUATION_BYTES, 0);
+        let limits = EvaluationLimits::new(&CancelFlag::default(), MAX_EVALUATION_BYTES, 0);
         let array: Val = std::iter::repeat_n(Val::Null, 1000).collect();
-        meter.check_passed(&array);
+        limits.check_passed(&array);
         assert_eq!(
-            meter.remaining_bytes(),
+            limits.remaining_bytes(),
             MAX_EVALUATION_BYTES - 1000 * ELEMENT_BYTES
         );
         let _other = array.clone();
-        meter.check_passed(&array);
+        limits.check_passed(&array);
         assert_eq!(
-            meter.remaining_bytes(),
+            limits.remaining_bytes(),
             MAX_EVALUATION_BYTES - 1000 * ELEMENT_BYTES
         );
     }
 
     #[test]
     fn aborts_differ_from_panics() {
-        let stop = CancelFlag::default();
-        let meter = EvaluationLimits::new(&stop, MAX_EVALUATION_BYTES, 1);
-        assert_eq!(catch_abort(|| meter.check_limits()), Ok(()));
+        let cancel = CancelFlag::default();
+        let limits = EvaluationLimits::new(&cancel, MAX_EVALUATION_BYTES, 1);
+        assert_eq!(catch_abort(|| limits.check_limits()), Ok(()));
         assert_eq!(
-            catch_abort(|| meter.charge_bytes(MAX_EVALUATION_BYTES + EXTRA_BYTES_PER_BODY_BYTE + 1)),
+            catch_abort(
+                || limits.charge_bytes(MAX_EVALUATION_BYTES + EXTRA_BYTES_PER_BODY_BYTE + 1)
+            ),
             Err(EvaluationAbort::Memory)
         );
-        stop.cancel();
+        cancel.cancel();
         assert_eq!(
-            catch_abort(|| meter.check_limits()),
+            catch_abort(|| limits.check_limits()),
             Err(EvaluationAbort::Cancelled)
         );
-        let thrown = catch_unwind(|| catch_abort(|| resume_unwind(Box::new("a bug")))).unwrap_err();
-        assert_eq!(thrown.downcast_ref::<&str>(), Some(&"a bug"));
+        let payload =
+            catch_unwind(|| catch_abort(|| resume_unwind(Box::new("a bug")))).unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"a bug"));
     }
 }

@@ -1,15 +1,20 @@
-//! Floor 1: bytes → JSON → jq → data, within depth and size limits.
+//! Extraction: from the bytes of a response body to JSON, through a jq filter, to the data of a
+//! source, within limits of time, memory and depth. No I/O.
 //!
-//! Imports `domain` and `clock`. Does no I/O.
+//! Steps of an extraction:
+//! 1. `json` checks the body: UTF-8, at most [`MAX_DEPTH`] levels, JSON by RFC 8259.
+//! 2. `reader` parses it; numbers keep their digits.
+//! 3. `filter` runs the jq program under the `limits`.
+//! 4. `writer` writes the result, if JSON can represent it.
 //!
-//! A body passes, in this order: `json` (UTF-8, [`MAX_DEPTH`] levels, RFC 8259, nothing else), `reader` (numbers keep
-//! their digits), the filter under `watch`, and `writer`, which writes nothing that is not JSON. The filter is jq
-//! by jaq, which trusts its filters: it can call the environment, end the process, never end, exhaust memory and the
-//! stack. `library` leaves out what reaches outside, `rewrite` puts the watch between all steps, `extractor` gives each
-//! evaluation a thread with a deep stack, a deadline and the only turn of its source, `room` a share of what all may take.
+//! jaq, the jq implementation, trusts its filters: they can read the environment, exit the process,
+//! run forever, and exhaust memory or stack. Three modules prevent that: `library` omits the
+//! functions with access to the outside, `instrument` inserts a check of the limits between all
+//! steps of a filter, and `extractor` runs each evaluation on a thread with a deep stack, under a
+//! deadline, one at a time per source.
 //!
-//! Bounded are: time, by the deadline, as far as a single step of jaq ends; memory, by what an evaluation piles up in
-//! all (64 MiB and 64 times the body), as far as a single step takes no more than a small multiple of its operands; levels of nesting.
+//! Limits: the deadline, as far as each single step of jaq ends; 64 MiB plus 64 times the body for
+//! everything that an evaluation allocates in total; the depth of values.
 
 mod budget;
 mod builtins;
@@ -19,19 +24,20 @@ mod depth;
 mod error;
 mod extractor;
 mod filter;
-mod filters;
+mod filter_cache;
 mod instrument;
 mod json;
 mod library;
 mod limits;
 mod reader;
-mod regexes;
+mod regex_functions;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod writer;
 
+pub use compile::FilterError;
 pub use depth::{MAX_DEPTH, find_excess_depth};
 pub use extractor::Extractor;
-pub use filter::{Filter, FilterError};
-pub use filters::FilterCache;
+pub use filter::Filter;
+pub use filter_cache::FilterCache;

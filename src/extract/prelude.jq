@@ -1,23 +1,23 @@
-# What the library of filters has in place of jaq's own, or beyond it.
+# Definitions that replace those of jaq or extend its library.
 
-# Loops, each round under watch. `repeat` is jq's, which begins with its input.
+# Loops that check the limits in each round. `repeat` is that of jq, whose first output is its input.
 def repeat(f): def rec: ., (f | __round | rec); rec;
 def recurse(f): def rec: ., (f | __round | rec); rec;
 def while(cond; update): def rec: if cond then ., (update | __round | rec) else empty end; rec;
 def until(cond; update): def rec: if cond then . else update | __round | rec end; rec;
 
-# A path as long as a text would make a value as deep.
+# A path of n steps creates a value of n levels, so its length is limited.
 def getpath($path):
   if ($path | length) > 1000 then error("a path of more than 1000 steps")
   else reduce $path[] as $p (.; __object | .[$p]) end;
 
-# jaq's own write all of what is no time into their error, however long that takes.
+# The functions of jaq write an invalid time into their error regardless of its size.
 def __time: if isarray | not then . elif .[:6] | length == 6 and all(isnumber) then .[:6]
   else error("cannot convert this array to time") end;
 def mktime: __time | __mktime;
 def strftime($format): __time | __strftime($format);
 
-# From here on beyond jaq's. jq's `from_entries` also takes `k`, `v`, `name` and the like.
+# Additions to the library of jaq. As in jq, `from_entries` also accepts `k`, `v`, `name` and similar keys.
 def from_entries:
   reduce .[] as $x ({}; . + {
     ($x | if type == "object" then if has("key") then .key elif has("k") then .k elif has("name") then .name

@@ -1,5 +1,6 @@
-//! Threads with a stack that is deep enough for whatever a filter may recurse into. The memory is only reserved; what is
-//! never reached is never taken. Starting one takes ten times as long as an ordinary evaluation, so a few are kept.
+//! Threads with a deep stack for the recursion of filters. The stack is only reserved: the system
+//! commits the pages that are used. Starting a thread takes ten times as long as a typical
+//! evaluation, so a few idle threads are reused.
 
 use std::io;
 use std::sync::mpsc::{Sender, channel};
@@ -8,31 +9,31 @@ use std::thread::{self, Builder};
 
 use parking_lot::Mutex;
 
-/// Bytes of stack.
+/// Size of the stack, in bytes.
 pub(super) const STACK_BYTES: usize = 512 << 20;
-/// How many threads may wait for work.
+/// Maximum number of idle threads.
 const MAX_IDLE_THREADS: usize = 2;
 
-/// Work, and whether its thread may be kept afterwards.
+/// Work for a thread; returns whether the thread may be reused.
 type EvaluationJob = Box<dyn FnOnce() -> Reuse + Send>;
 
-/// What becomes of a thread after its work.
+/// Whether a thread may be reused after its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reuse {
-    /// It may wait for more.
+    /// The thread waits for more work.
     Yes,
-    /// It ends, and gives back the stack that the work has taken.
+    /// The thread ends, which frees the stack that the work committed.
     No,
 }
 
-/// The threads that evaluate. They end when nobody holds this any more, each after its work.
+/// Pool of evaluation threads. When the pool is dropped, each thread ends after its work.
 #[derive(Debug, Default)]
 pub(super) struct EvaluationThreads {
     idle: Mutex<Vec<Sender<EvaluationJob>>>,
 }
 
 impl EvaluationThreads {
-    /// Does `work` on a thread that waits for some, else on a new one.
+    /// Runs `work` on an idle thread, or on a new one if there is none.
     pub(super) fn run(
         self: &Arc<Self>,
         work: impl FnOnce() -> Reuse + Send + 'static,
@@ -42,7 +43,7 @@ impl EvaluationThreads {
         match idle {
             Some(thread) => thread
                 .send(job)
-                .or_else(|refused| self.start_thread(refused.0)),
+                .or_else(|unsent| self.start_thread(unsent.0)),
             None => self.start_thread(job),
         }
     }
@@ -53,14 +54,14 @@ impl EvaluationThreads {
         Ok(())
     }
 
-    /// Takes a thread that has nothing to do; false if there are enough.
+    /// Adds `thread` to the idle ones; returns false if there are enough.
     fn return_thread(&self, thread: Sender<EvaluationJob>) -> bool {
         let mut idle = self.idle.lock();
-        let wanted = idle.len() < MAX_IDLE_THREADS;
-        if wanted {
+        let has_space = idle.len() < MAX_IDLE_THREADS;
+        if has_space {
             idle.push(thread);
         }
-        wanted
+        has_space
     }
 }
 
@@ -68,15 +69,16 @@ fn run_jobs(threads: &Weak<EvaluationThreads>, first: EvaluationJob) {
     let mut next = Some(first);
     while let Some(job) = next {
         let (sender, jobs) = channel();
-        let kept = job() == Reuse::Yes
+        let is_reused = job() == Reuse::Yes
             && threads
                 .upgrade()
                 .is_some_and(|threads| threads.return_thread(sender));
-        next = if kept { jobs.recv().ok() } else { None };
+        next = if is_reused { jobs.recv().ok() } else { None };
     }
 }
 
-/// Does `work` on a deep stack while the caller waits; an error says why there was no thread, or that `work` panicked.
+/// Runs `work` on a thread with a deep stack and waits for it. An error means that the thread did
+/// not start or that `work` panicked.
 pub(super) fn run_on_deep_stack<T: Send>(
     name: &str,
     work: impl FnOnce() -> T + Send,
@@ -102,14 +104,14 @@ mod tests {
 
     use super::*;
 
-    fn run_and_get_id(threads: &Arc<EvaluationThreads>, keep: Reuse) -> ThreadId {
-        let (tell, told) = channel();
+    fn run_and_get_id(threads: &Arc<EvaluationThreads>, reuse: Reuse) -> ThreadId {
+        let (sender, receiver) = channel();
         let work = move || {
-            tell.send(thread::current().id()).unwrap();
-            keep
+            sender.send(thread::current().id()).unwrap();
+            reuse
         };
         threads.run(work).unwrap();
-        told.recv().unwrap()
+        receiver.recv().unwrap()
     }
 
     fn idle_count(threads: &EvaluationThreads) -> usize {
@@ -138,18 +140,18 @@ mod tests {
     #[test]
     fn idle_threads_are_limited() {
         let threads: Arc<EvaluationThreads> = Arc::default();
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let all_run = Arc::new(std::sync::Barrier::new(8));
         for _ in 0..8 {
-            let (tell, all_run) = (tell.clone(), Arc::clone(&all_run));
+            let (sender, all_run) = (sender.clone(), Arc::clone(&all_run));
             let work = move || {
                 all_run.wait();
-                tell.send(thread::current().id()).unwrap();
+                sender.send(thread::current().id()).unwrap();
                 Reuse::Yes
             };
             threads.run(work).unwrap();
         }
-        assert_eq!(told.iter().take(8).collect::<HashSet<_>>().len(), 8);
+        assert_eq!(receiver.iter().take(8).collect::<HashSet<_>>().len(), 8);
         wait_for_idle_count(&threads, MAX_IDLE_THREADS);
     }
 }

@@ -1,4 +1,5 @@
-//! The values that filters give → JSON text, strictly and on one line; no number that only passed through has changed.
+//! Writer from the values of filters to JSON text on one line. A number without arithmetic keeps
+//! its digits.
 
 use std::fmt::Write as _;
 
@@ -7,27 +8,27 @@ use jaq_json::{Map, Num, Val};
 use super::depth::MAX_DEPTH;
 use super::json::check_strict;
 
-/// Why a value cannot be written.
+/// Error of a value that cannot be written as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JsonWriteError {
-    /// More text than allowed.
+    /// The text is longer than the limit.
     #[error("too much text")]
     TooLarge,
-    /// More levels than [`MAX_DEPTH`].
+    /// The value is deeper than [`MAX_DEPTH`].
     #[error("more than {MAX_DEPTH} levels")]
     TooDeep,
-    /// NaN or an infinity.
+    /// The number is NaN or infinite.
     #[error("a number that JSON cannot write (NaN or infinite)")]
     NotFinite,
-    /// An object with a name that is no string.
+    /// The name of a member is not a string.
     #[error("an object whose names are not all strings")]
     NonStringName,
-    /// A string of bytes that are no text.
+    /// The string is not UTF-8.
     #[error("bytes that are no text")]
     InvalidText,
 }
 
-/// Writes `value` as JSON on one line, in at most `limit` bytes.
+/// Returns `value` as JSON on one line, at most `limit` bytes.
 pub(super) fn write_json(value: &Val, limit: usize) -> Result<String, JsonWriteError> {
     let mut writer = JsonWriter {
         out: String::new(),
@@ -88,13 +89,13 @@ impl JsonWriter {
         }
     }
 
-    /// The shortest text that reads as the same double; whole ones without a fraction.
+    /// Writes the shortest text that parses to the same double, a whole number without a fraction.
     fn write_float(&mut self, f: f64) -> Result<(), JsonWriteError> {
         if !f.is_finite() {
             return Err(JsonWriteError::NotFinite);
         }
-        let plain = f == 0.0 || (1e-5..1e17).contains(&f.abs());
-        self.write_text(&if plain {
+        let is_plain = f == 0.0 || (1e-5..1e17).contains(&f.abs());
+        self.write_text(&if is_plain {
             f.to_string()
         } else {
             format!("{f:e}")
@@ -105,13 +106,13 @@ impl JsonWriter {
         let text = std::str::from_utf8(bytes).map_err(|_| JsonWriteError::InvalidText)?;
         self.write_text("\"")?;
         let mut rest = text;
-        while let Some(at) = rest
+        while let Some(offset) = rest
             .bytes()
             .position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F))
         {
-            self.write_text(&rest[..at])?;
-            self.write_escape(rest.as_bytes()[at])?;
-            rest = &rest[at + 1..];
+            self.write_text(&rest[..offset])?;
+            self.write_escape(rest.as_bytes()[offset])?;
+            rest = &rest[offset + 1..];
         }
         self.write_text(rest)?;
         self.write_text("\"")
@@ -125,6 +126,7 @@ impl JsonWriter {
             b'\r' => self.write_text("\\r"),
             b'\t' => self.write_text("\\t"),
             other => {
+                // The empty text checks the limit.
                 let _ = write!(self.out, "\\u{other:04x}");
                 self.write_text("")
             }

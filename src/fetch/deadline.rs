@@ -1,4 +1,4 @@
-//! The phases of an attempt and the one deadline over all of them.
+//! Phases of a request, under one deadline.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,44 +11,45 @@ use crate::domain::{Code, Failure};
 use crate::process::Deadline;
 use crate::text::format_duration;
 
-/// What an attempt was doing when its deadline passed.
+/// Phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FetchPhase {
-    /// Looking up the host's name.
+pub(super) enum FetchPhase {
+    /// Name lookup.
     Lookup,
-    /// Connecting.
+    /// TCP connection.
     Connect,
-    /// Asking the proxy for a tunnel.
+    /// CONNECT request to the proxy.
     Tunnel,
-    /// Shaking hands over TLS.
+    /// TLS handshake.
     Tls,
-    /// Sending the request and waiting for the end of the answer's headers.
+    /// From the request to the end of the response headers.
     Head,
-    /// Reading and decoding the answer's body.
+    /// Response body, including decoding.
     Body,
 }
 
-/// Bytes that have come, counted while they stream.
+/// Number of bytes received so far.
 #[derive(Debug, Default)]
-pub(crate) struct ByteCounter(AtomicU64);
+pub(super) struct ByteCounter(AtomicU64);
 
-/// Gives `work` until the deadline. When it passes, the failure tells `phase`, the limit and how many bytes had come.
-pub(crate) async fn run_until_deadline<T>(
+/// Runs `work` until the deadline. After it, the failure states `phase`, the limit and the bytes of
+/// `counter`.
+pub(super) async fn run_until_deadline<T>(
     deadline: Deadline,
     phase: FetchPhase,
-    meter: &ByteCounter,
+    counter: &ByteCounter,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = pin!(work);
-    let mut alarm = pin!(sleep_until(deadline.at));
+    let mut timer = pin!(sleep_until(deadline.at));
     poll_fn(|cx| {
         if let Poll::Ready(ended) = work.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        // The alarm wakes who waits; who is kept busy, as by a flood, may never see it ring.
-        let late = alarm.as_mut().poll(cx).is_ready() || deadline.has_passed();
+        // The timer alone does not fire while a flood of data keeps the task busy.
+        let late = timer.as_mut().poll(cx).is_ready() || deadline.has_passed();
         if late {
-            Poll::Ready(Err(phase.timeout_failure(deadline, meter.bytes())))
+            Poll::Ready(Err(phase.timeout_failure(deadline, counter.bytes())))
         } else {
             Poll::Pending
         }
@@ -94,18 +95,18 @@ impl FetchPhase {
 }
 
 impl ByteCounter {
-    /// Counts `more` bytes.
-    pub(crate) fn add_bytes(&self, more: usize) {
-        self.0.fetch_add(more as u64, Ordering::Relaxed);
+    /// Adds `count` bytes.
+    pub(super) fn add_bytes(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Counts from nothing again.
-    pub(crate) fn reset(&self) {
+    /// Sets the number to zero.
+    pub(super) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// How many bytes have come.
-    pub(crate) fn bytes(&self) -> u64 {
+    /// Returns the number of bytes received.
+    pub(super) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -121,12 +122,12 @@ mod tests {
     async fn timeout_message_names_the_phase() {
         let late = async |phase, bytes| {
             let deadline = Clock::start().deadline(Duration::from_secs(1));
-            let meter = ByteCounter::default();
-            meter.add_bytes(bytes);
+            let counter = ByteCounter::default();
+            counter.add_bytes(bytes);
             run_until_deadline(
                 deadline,
                 phase,
-                &meter,
+                &counter,
                 std::future::pending::<Result<(), _>>(),
             )
             .await

@@ -1,5 +1,6 @@
-//! Connecting to the first address that answers (RFC 8305): families take turns, a failure starts the next address at
-//! once, silence starts it a little later, the first connection wins and the others are dropped.
+//! Happy Eyeballs (RFC 8305): connects to the first address that accepts. Address families
+//! alternate. The next address is started at once after a failure, or after a delay; the first
+//! connection is returned and the others are dropped.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,25 +14,25 @@ use tokio::net::TcpStream;
 
 use crate::domain::{Code, Failure};
 
-/// More addresses of one name than this are not tried.
+/// Maximum number of addresses to try.
 const MAX_ADDRESSES: usize = 16;
 
-/// How long an address may be silent before the next is tried beside it, at most.
+/// Maximum delay before the next address is tried in parallel (RFC 8305, section 5).
 const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 type ConnectAttempt = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
 
-/// Connects to one of `addresses`, trying each within `left`.
-pub(crate) async fn connect_first(
+/// Connects to one of `addresses`; `remaining` is the time until the deadline.
+pub(super) async fn connect_first(
     addresses: &[IpAddr],
     port: u16,
-    left: Duration,
+    remaining: Duration,
 ) -> Result<TcpStream, Failure> {
     let mut waiting: VecDeque<SocketAddr> = interleave_families(addresses)
         .map(|ip| SocketAddr::new(ip, port))
         .collect();
-    // With little time left, the last address still gets half of it.
-    let patience = CONNECTION_ATTEMPT_DELAY.min(left / (2 * waiting.len().max(1) as u32));
+    // Shorter near the deadline, so that the last address still has half of the remaining time.
+    let delay = CONNECTION_ATTEMPT_DELAY.min(remaining / (2 * waiting.len().max(1) as u32));
     let mut running: Vec<ConnectAttempt> = Vec::new();
     let mut failed: Vec<(SocketAddr, io::Error)> = Vec::new();
     loop {
@@ -46,23 +47,23 @@ pub(crate) async fn connect_first(
         let ended = if waiting.is_empty() {
             Ok(next.await)
         } else {
-            tokio::time::timeout(patience, next).await
+            tokio::time::timeout(delay, next).await
         };
         match ended {
             Ok((_, Ok(stream))) => {
-                // Requests are small and whole; waiting to fill a packet only delays them.
+                // A request is written in one piece; Nagle's algorithm would only delay it.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
             Ok((address, Err(error))) => failed.push((address, error)),
-            Err(_silence) => {}
+            Err(_elapsed) => {}
         }
     }
 }
 
-/// The first of the running attempts to end.
+/// Waits for the first of the running attempts to finish, and removes it.
 async fn first_finished(running: &mut Vec<ConnectAttempt>) -> (SocketAddr, io::Result<TcpStream>) {
-    let mut one = pin!(poll_fn(|cx: &mut Context<'_>| {
+    let mut first = pin!(poll_fn(|cx: &mut Context<'_>| {
         for index in 0..running.len() {
             if let Poll::Ready(ended) = running[index].as_mut().poll(cx) {
                 drop(running.swap_remove(index));
@@ -71,44 +72,45 @@ async fn first_finished(running: &mut Vec<ConnectAttempt>) -> (SocketAddr, io::R
         }
         Poll::Pending
     }));
-    one.as_mut().await
+    first.as_mut().await
 }
 
-/// Both families by turns, the lookup's first address first.
+/// Returns the addresses with alternating families, the first one first.
 fn interleave_families(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (mut one, mut other): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
+    let (mut next, mut after): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses
         .iter()
         .partition(|address| address.is_ipv6() == first_is_v6);
     std::iter::from_fn(move || {
-        std::mem::swap(&mut one, &mut other);
-        other.pop_front().or_else(|| one.pop_front())
+        std::mem::swap(&mut next, &mut after);
+        after.pop_front().or_else(|| next.pop_front())
     })
     .take(MAX_ADDRESSES)
 }
 
-/// The most telling of the failures: a refusal shows that the host is there.
+/// Returns the most specific failure: a refusal, which shows that the host is up, then a reset,
+/// then a timeout.
 fn select_failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
-    let of = |kind| failed.iter().find(|(_, error)| error.kind() == kind);
+    let find = |kind| failed.iter().find(|(_, error)| error.kind() == kind);
     let others = if failed.len() > 1 {
         format!(" (the best of {} addresses)", failed.len())
     } else {
         String::new()
     };
-    if let Some((address, _)) = of(io::ErrorKind::ConnectionRefused) {
+    if let Some((address, _)) = find(io::ErrorKind::ConnectionRefused) {
         return Failure::new(
             Code::ConnectRefused,
             format!("{address} refused the connection{others}"),
         );
     }
-    // A port that nobody listens on refuses; a reset comes from one who had accepted, before we looked.
-    if let Some((address, _)) = of(io::ErrorKind::ConnectionReset) {
+    // A closed port refuses. A reset comes from a host that had accepted the connection.
+    if let Some((address, _)) = find(io::ErrorKind::ConnectionReset) {
         let what = format!(
             "the connection broke (connection reset) as soon as {address} had accepted it{others}"
         );
         return Failure::new(Code::ConnectionClosed, what);
     }
-    if let Some((address, _)) = of(io::ErrorKind::TimedOut) {
+    if let Some((address, _)) = find(io::ErrorKind::TimedOut) {
         return Failure::new(
             Code::ConnectTimeout,
             format!("{address} did not answer while connecting{others}"),
@@ -126,7 +128,7 @@ fn select_failure(failed: &[(SocketAddr, io::Error)]) -> Failure {
     )
 }
 
-/// The system's words, without its number.
+/// Returns the text of a system error without its number.
 fn system_reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error")

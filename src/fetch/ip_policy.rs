@@ -1,36 +1,37 @@
-//! Where a request may go. Pure; asked with the very address that is about to be connected to.
+//! Address policy against server-side request forgery, applied to each address before it is
+//! connected to.
 //!
-//! What the operator wrote as an address, and `localhost`, is the operator's own word. What a name resolves to is
-//! somebody else's: it may only be an address of the public Internet, unless `allow_private` is set. Addresses that hand
-//! out a cloud machine's credentials are never connected to. An address that carries another one inside (mapped,
-//! translated, tunnelled) is judged by that one too.
+//! A literal address and `localhost` come from the operator and are allowed. The addresses of any
+//! other name come from DNS: they must be public, unless `allow_private` is set. Cloud metadata
+//! addresses are always blocked. An address that embeds an IPv4 address (mapped, translated,
+//! tunnelled) must also pass with the embedded one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::domain::{embedded_ipv4_addresses, is_metadata_address};
 
-/// Who says that an address may be connected to.
+/// Origin of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AddressOrigin {
-    /// The configuration: a literal address, `localhost`, or `allow_private = true`.
+pub(super) enum AddressOrigin {
+    /// The configuration: a literal address, `localhost`, or any name with `allow_private = true`.
     Configured,
     /// A name lookup.
     Resolved,
 }
 
-/// What is wrong with connecting to `address` on the word of `word`; none if nothing is.
-pub(crate) fn blocked_reason(address: IpAddr, word: AddressOrigin) -> Option<&'static str> {
+/// Returns the reason to block `address`; `None` if it is allowed.
+pub(super) fn blocked_reason(address: IpAddr, origin: AddressOrigin) -> Option<&'static str> {
     if is_metadata_address(address) {
         return Some("a cloud metadata address");
     }
-    match (word, address) {
+    match (origin, address) {
         (AddressOrigin::Configured, _) => None,
         (AddressOrigin::Resolved, IpAddr::V4(address)) => blocked_reason_v4(address),
         (AddressOrigin::Resolved, IpAddr::V6(address)) => blocked_reason_v6(address),
     }
 }
 
-/// What makes an IPv4 address another thing than one of the public Internet.
+/// Returns the reason why an IPv4 address is not public, by the IANA special-purpose registry.
 fn blocked_reason_v4(address: Ipv4Addr) -> Option<&'static str> {
     match address.octets() {
         [127, ..] => Some("a loopback address"),
@@ -49,10 +50,11 @@ fn blocked_reason_v4(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-/// The same for IPv6, where only `2000::/3` is of the public Internet, and NAT64's prefix by what it carries.
+/// Returns the reason why an IPv6 address is not public. Only `2000::/3` and the NAT64 prefix, with
+/// a public embedded address, are.
 fn blocked_reason_v6(address: Ipv6Addr) -> Option<&'static str> {
-    if let Some(objection) = embedded_ipv4_addresses(address).find_map(blocked_reason_v4) {
-        return Some(objection);
+    if let Some(reason) = embedded_ipv4_addresses(address).find_map(blocked_reason_v4) {
+        return Some(reason);
     }
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("an unspecified address"),
@@ -99,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(resolved_reason(public), None, "{public}");
         }
-        for refused in [
+        for blocked in [
             "127.0.0.1",
             "127.255.255.255",
             "10.0.0.1",
@@ -152,7 +154,7 @@ mod tests {
             "::ffff:0:10.0.0.1",
             "64:ff9b:0:0:0:1:808:808",
         ] {
-            assert!(resolved_reason(refused).is_some(), "{refused}");
+            assert!(resolved_reason(blocked).is_some(), "{blocked}");
         }
     }
 
@@ -172,9 +174,9 @@ mod tests {
             "fe80::5efe:169.254.169.254",
             "::ffff:0:169.254.169.254",
         ] {
-            for word in [AddressOrigin::Configured, AddressOrigin::Resolved] {
-                let objection = blocked_reason(address.parse().unwrap(), word);
-                assert_eq!(objection, Some("a cloud metadata address"), "{address}");
+            for origin in [AddressOrigin::Configured, AddressOrigin::Resolved] {
+                let reason = blocked_reason(address.parse().unwrap(), origin);
+                assert_eq!(reason, Some("a cloud metadata address"), "{address}");
             }
         }
     }
@@ -204,15 +206,15 @@ mod tests {
             let inner = Ipv4Addr::from(bits);
             let special = inner.is_private() || inner.is_loopback() || inner.is_link_local() || inner.is_multicast()
                 || inner.is_broadcast() || inner.is_documentation() || inner.is_unspecified();
-            let refused = blocked_reason(inner.into(), AddressOrigin::Resolved).is_some();
-            prop_assert!(refused || !special);
+            let is_blocked = blocked_reason(inner.into(), AddressOrigin::Resolved).is_some();
+            prop_assert!(is_blocked || !special);
             let [high, low] = [(bits >> 16) as u16, bits as u16];
             let wrappings = [
                 Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
                 Ipv6Addr::new(0x2002, high, low, other[3], other[4], other[5], other[6], other[7]),
             ];
             for wrapped in wrappings {
-                prop_assert_eq!(blocked_reason(wrapped.into(), AddressOrigin::Resolved).is_some(), refused, "{}", wrapped);
+                prop_assert_eq!(blocked_reason(wrapped.into(), AddressOrigin::Resolved).is_some(), is_blocked, "{}", wrapped);
             }
             prop_assert!(blocked_reason(inner.to_ipv6_mapped().into(), AddressOrigin::Resolved).is_some());
             let public = other[0] & 0xe000 == 0x2000 || other[0] == 0x64;

@@ -1,26 +1,34 @@
-//! Floor 2: one request to one provider. The port, and its implementation over HTTP.
+//! Requests to providers: the [`Fetch`] trait and its implementation over HTTP/1.1.
 //!
-//! Imports `domain` and `clock`. It never retries beyond a connection that was already dead, never caches, never
-//! follows a redirect, never logs, and knows nothing of sources' schedules.
+//! A request has no retries except one on a pooled connection that was already dead. Redirects are
+//! not followed, responses are not cached, and nothing is logged.
 //!
-//! It stands on hyper's client connection, not on a ready-made client: a failure's code tells the phase in which it
-//! happened, so lookup, connecting, TLS, head and body must be seen apart; the size of a head must be bounded; whether a
-//! connection was reused, and whether any byte of an answer had come, decides the one free retry; and the address that
-//! is judged must be the very address that is connected to. HTTP/1.1 only, so that one request is one connection and
-//! dropping the future ends both: no task outlives a request, except a name lookup, which cannot be cancelled.
+//! [`HttpFetch`] uses hyper's client connection instead of a complete client for four reasons:
+//! - The code of a failure depends on its phase, so lookup, connect, TLS, head and body are
+//!   separate steps.
+//! - The size of a response head is limited.
+//! - The one retry depends on whether the connection was reused and whether a byte of the response
+//!   arrived.
+//! - The address policy must check the very address that is connected to.
 //!
-//! `http` is one attempt from request to payload. Below it, in the order of an attempt: `request`, `pool`, `connect`
-//! (`lookup`, `guard`, `eyeballs`, `paced`, `proxy`, `tls`), `link` (one connection), `head`, `body`. `retry_after`, `guard` and
-//! `text` are pure.
+//! With HTTP/1.1, one request uses one connection, and dropping the future closes it. Only a name
+//! lookup outlives its request: it cannot be cancelled.
+//!
+//! Order of a request: `request` (build), `pool` (reuse), `connector` with `resolver`, `ip_policy`,
+//! `happy_eyeballs`, `proxy` and `tls` (connect), `upstream_connection` with `throttle` (send),
+//! `response_head` and `response_body` (read). `deadline` limits each phase.
 
+mod connect_target;
 mod connector;
+mod credentials;
 mod deadline;
+mod fetch_trait;
 mod happy_eyeballs;
 mod http_fetch;
 mod ip_policy;
+mod message_text;
 mod pool;
 mod proxy;
-mod quoted;
 mod request;
 mod resolver;
 mod response_body;
@@ -30,37 +38,7 @@ mod throttle;
 mod tls;
 mod upstream_connection;
 
+pub use fetch_trait::{Fetch, FetchError, FetchFuture, Payload};
 pub use http_fetch::HttpFetch;
 pub use resolver::ResolveFn;
-pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
-
-use std::pin::Pin;
-use std::time::Duration;
-
-use bytes::Bytes;
-
-use crate::domain::{Failure, Provider};
-use crate::process::Deadline;
-
-/// A body, decoded, within the provider's `max_body`, not yet looked into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload(pub Bytes);
-
-/// Why a request gave no payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchError {
-    /// The code and the message, secrets masked.
-    pub failure: Failure,
-    /// How long the provider asks to be left alone; 15 minutes at most.
-    pub retry_after: Option<Duration>,
-}
-
-/// A request in progress, as [`Fetch::fetch`] returns it.
-pub type FetchFuture<'f> = Pin<Box<dyn Future<Output = Result<Payload, FetchError>> + Send + 'f>>;
-
-/// Asks a provider once.
-pub trait Fetch: Send + Sync + 'static {
-    /// Asks `provider` and gives its payload, or why there is none, by `deadline` (name lookup, connection, TLS,
-    /// headers, body and decoding included). Dropping the future cancels the request.
-    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f>;
-}
+pub use retry_after::parse_retry_after;

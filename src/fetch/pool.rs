@@ -1,8 +1,9 @@
-//! Connections at rest, each ready for the same request again. They are only put here after clean framing.
+//! Pool of idle connections, each kept for the request that it last carried. A connection enters
+//! the pool only after a response with valid framing.
 //!
-//! The same request, not the same server: a server that answers once more, unasked, just as the next request is on its
-//! way, is taken to answer that one. Nobody can tell from the outside; but then it is at least an answer to what was
-//! asked, and never one source's data, asked with its credentials, in another source's place.
+//! The key is the request, not the server. An additional response that arrives while the next
+//! request is sent is indistinguishable from the response to that request. With this key it is at
+//! least a response to the same request, never the data of another source.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,14 +15,14 @@ use crate::domain::ProviderRequest;
 
 use super::upstream_connection::ProviderConnection;
 
-/// At rest for longer than this, a connection is closed.
+/// Maximum idle time of a connection.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 
-/// At rest in all, so that thousands of sources do not hold thousands of descriptors. A new connection costs a third of a
-/// call even where it needs no TLS.
+/// Maximum number of idle connections, which limits the open descriptors with thousands of sources.
+/// A new connection, even without TLS, costs a third of a call.
 const MAX_IDLE_CONNECTIONS: usize = 512;
 
-/// The connections at rest.
+/// Idle connections by request.
 #[derive(Default)]
 pub(super) struct ConnectionPool(Mutex<IdleConnections>);
 
@@ -33,7 +34,7 @@ struct IdleConnections {
 }
 
 impl ConnectionPool {
-    /// The connection that `request` went over last, if it is still alive.
+    /// Takes an idle connection that last carried `request` and is still open.
     pub(super) fn take_idle(
         &self,
         request: &ProviderRequest,
@@ -42,22 +43,23 @@ impl ConnectionPool {
         let mut idle = self.0.lock();
         idle.close_expired(now);
         loop {
-            let (since, mut link) = idle.connections.get_mut(request)?.pop()?;
+            let (since, mut connection) = idle.connections.get_mut(request)?.pop()?;
             idle.count -= 1;
-            if now.saturating_duration_since(since) < MAX_IDLE_TIME && link.is_idle() {
-                return Some(link);
+            if now.saturating_duration_since(since) < MAX_IDLE_TIME && connection.is_idle() {
+                return Some(connection);
             }
         }
     }
 
-    /// Keeps `link` for the next time that `request` is sent, unless it cannot take one or there are enough.
+    /// Keeps `connection` for the next send of `request`, unless it is not reusable or the pool is
+    /// full.
     pub(super) fn put_idle(
         &self,
         request: &ProviderRequest,
-        mut link: ProviderConnection,
+        mut connection: ProviderConnection,
         now: Instant,
     ) {
-        if !link.is_idle() {
+        if !connection.is_idle() {
             return;
         }
         let mut idle = self.0.lock();
@@ -66,24 +68,23 @@ impl ConnectionPool {
             idle.connections
                 .entry(request.clone())
                 .or_default()
-                .push((now, link));
+                .push((now, connection));
             idle.count += 1;
         }
     }
 
-    /// Closes what rests for `request`.
+    /// Closes the idle connections of `request`.
     pub(super) fn close_for_request(&self, request: &ProviderRequest) {
         let mut idle = self.0.lock();
         idle.count -= idle
             .connections
             .remove(request)
-            .map_or(0, |links| links.len());
+            .map_or(0, |connections| connections.len());
     }
 }
 
 impl IdleConnections {
-    /// Closes what the other side has closed or what has rested too long; looks at most twice per [`IDLE`], whoever
-    /// comes by.
+    /// Drops connections that are closed or idle for too long, at most twice per [`MAX_IDLE_TIME`].
     fn close_expired(&mut self, now: Instant) {
         if self
             .last_swept
@@ -92,11 +93,11 @@ impl IdleConnections {
             return;
         }
         self.last_swept = Some(now);
-        self.connections.retain(|_, links| {
-            links.retain_mut(|(since, link)| {
-                now.saturating_duration_since(*since) < MAX_IDLE_TIME && link.is_idle()
+        self.connections.retain(|_, connections| {
+            connections.retain_mut(|(since, connection)| {
+                now.saturating_duration_since(*since) < MAX_IDLE_TIME && connection.is_idle()
             });
-            !links.is_empty()
+            !connections.is_empty()
         });
         self.count = self.connections.values().map(Vec::len).sum();
     }

@@ -1,7 +1,7 @@
-//! The egress proxy: tunnels for `https`, credentials for both schemes.
+//! Tunnels through the HTTP proxy (CONNECT), for `https` providers.
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
@@ -11,17 +11,13 @@ use url::Url;
 
 use crate::domain::{Code, Failure};
 
-use super::request::basic_credentials;
+use super::credentials::basic_credentials;
 use super::throttle::ThrottledStream;
 use super::upstream_connection;
 use super::upstream_connection::MAX_HEAD_BYTES;
 
-/// The `Proxy-Authorization` of a proxy's URL, if it has a user.
-pub(super) fn proxy_authorization(proxy: &Url) -> Option<HeaderValue> {
-    basic_credentials(proxy.username(), proxy.password())
-}
-
-/// Asks the proxy at the other end of `stream` for a tunnel to `authority` (`host:port`).
+/// Requests a tunnel to `authority` (`host:port`) from the proxy that `stream` is connected to.
+/// Returns the stream, which then reaches `authority`.
 pub(super) async fn open_tunnel(
     stream: ThrottledStream<TcpStream>,
     proxy: &Url,
@@ -34,16 +30,17 @@ pub(super) async fn open_tunnel(
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
         .map_err(|_| connect_failure("the proxy broke off the connection"))?;
-    let answer = upstream_connection::drive_until_ready(sender.send_request(request), |cx| {
+    let response = upstream_connection::drive_until_ready(sender.send_request(request), |cx| {
         connection.poll_without_shutdown(cx).is_ready()
     })
     .await;
-    let status = answer
+    let status = response
         .map_err(|error| connect_failure(format!("the proxy gave no tunnel: {error}")))?
         .status();
     if !status.is_success() {
         return Err(tunnel_refused_failure(status));
     }
+    // Bytes read ahead would be lost to the TLS handshake, and a proxy has none to send before it.
     let parts = connection.into_parts();
     if !parts.read_buf.is_empty() {
         return Err(connect_failure(
@@ -61,7 +58,7 @@ fn build_connect_request(
         .method(Method::CONNECT)
         .uri(authority.parse::<Uri>()?)
         .header(HOST, authority);
-    if let Some(credentials) = proxy_authorization(proxy) {
+    if let Some(credentials) = basic_credentials(proxy) {
         request = request.header(PROXY_AUTHORIZATION, credentials);
     }
     request.body(Empty::new())
@@ -69,7 +66,7 @@ fn build_connect_request(
 
 fn tunnel_refused_failure(status: StatusCode) -> Failure {
     let remedy = match status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => ": it wants a user and a password in `proxy`",
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => ": set a user and a password in `proxy`",
         _ => "",
     };
     connect_failure(format!(

@@ -1,7 +1,5 @@
-//! From the configuration's request to the one that is sent.
+//! HTTP requests from configured ones.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -9,26 +7,24 @@ use http::header::{
 };
 use http::{Method, Request, Uri};
 use http_body_util::Full;
-use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use crate::domain;
-use crate::domain::{Code, Failure};
+use crate::domain::{Code, Failure, ProviderRequest};
 
-use super::connector::ConnectTarget;
-use super::proxy;
+use super::connect_target::ConnectTarget;
+use super::credentials::basic_credentials;
 
 const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
-/// The request that is sent to `target`. What the configuration's `headers` state wins over everything.
+/// Returns the request to send to `target`. Configured headers override the default ones.
 pub(super) fn build_request(
-    request: &domain::ProviderRequest,
+    request: &ProviderRequest,
     target: &ConnectTarget,
 ) -> Result<Request<Full<Bytes>>, Failure> {
     try_build_request(request, target).map_err(|_| unwritable_request())
 }
 
-/// The failure of a request that no valid configuration has.
+/// Returns the failure of a request that HTTP/1.1 cannot represent; validation excludes it.
 pub(super) fn unwritable_request() -> Failure {
     Failure::new(
         Code::HttpProtocol,
@@ -36,22 +32,8 @@ pub(super) fn unwritable_request() -> Failure {
     )
 }
 
-/// `Basic` credentials, percent-encoded in a URL.
-pub(super) fn basic_credentials(user: &str, password: Option<&str>) -> Option<HeaderValue> {
-    if user.is_empty() && password.is_none() {
-        return None;
-    }
-    let mut credentials: Vec<u8> = percent_decode_str(user).collect();
-    credentials.push(b':');
-    credentials.extend(percent_decode_str(password.unwrap_or_default()));
-    let mut value =
-        HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&credentials))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 fn try_build_request(
-    request: &domain::ProviderRequest,
+    request: &ProviderRequest,
     target: &ConnectTarget,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
     let url = &request.url;
@@ -61,20 +43,21 @@ fn try_build_request(
         .as_ref()
         .map(|body| Bytes::copy_from_slice(body.as_bytes()))
         .unwrap_or_default();
-    let mut written = Request::new(Full::new(body));
-    *written.method_mut() = Method::from_bytes(request.method.as_bytes())?;
-    *written.uri_mut() = request_uri(url, plain_proxy.is_some())?;
-    *written.headers_mut() = request_headers(request)?;
-    if let Some(credentials) = plain_proxy.and_then(proxy::proxy_authorization) {
-        written
+    let mut built = Request::new(Full::new(body));
+    *built.method_mut() = Method::from_bytes(request.method.as_bytes())?;
+    *built.uri_mut() = request_uri(url, plain_proxy.is_some())?;
+    *built.headers_mut() = request_headers(request)?;
+    if let Some(credentials) = plain_proxy.and_then(basic_credentials) {
+        built
             .headers_mut()
             .entry(PROXY_AUTHORIZATION)
             .or_insert(credentials);
     }
-    Ok(written)
+    Ok(built)
 }
 
-/// Origin-form, or for a plain proxy absolute-form; never userinfo or fragment.
+/// Returns the request target: origin-form, or absolute-form for a proxy (RFC 9112, section 3.2),
+/// without userinfo and fragment.
 fn request_uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
     let path = &url[Position::BeforePath..Position::AfterQuery];
     let uri = if absolute {
@@ -85,7 +68,7 @@ fn request_uri(url: &Url, absolute: bool) -> Result<Uri, http::Error> {
     Ok(uri.parse::<Uri>()?)
 }
 
-fn request_headers(request: &domain::ProviderRequest) -> Result<HeaderMap, http::Error> {
+fn request_headers(request: &ProviderRequest) -> Result<HeaderMap, http::Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
         headers.append(
@@ -103,13 +86,13 @@ fn request_headers(request: &domain::ProviderRequest) -> Result<HeaderMap, http:
     if request.body.is_some() {
         default(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if let Some(credentials) = basic_credentials(request.url.username(), request.url.password()) {
+    if let Some(credentials) = basic_credentials(&request.url) {
         default(AUTHORIZATION, credentials);
     }
     Ok(headers)
 }
 
-/// The host, with the port if it is not the scheme's own.
+/// Returns the host, with the port if it is not the default of the scheme.
 fn host_and_port(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
 }

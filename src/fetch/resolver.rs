@@ -1,9 +1,9 @@
-//! Names to addresses, by the system's resolver.
+//! Name lookup with the system's resolver.
 //!
-//! The system's lookup blocks a thread and cannot be cancelled. So it runs beside the request that wanted it, at most
-//! one per host at a time; everybody who wants the same host waits for the same lookup, each with a deadline of its own.
-//! Nothing is remembered once it has ended: the system and its resolver do that better. A resolver that is down holds
-//! [`AT_ONCE`] threads at most; lookups that nobody waits for by the time they get their turn are left out.
+//! A system lookup blocks a thread and cannot be cancelled. It therefore runs in a task, at most
+//! one per host at a time, and all requests to the host wait for it, each until its deadline.
+//! Results are not cached here: the system does that. A resolver that does not respond blocks at
+//! most [`MAX_CONCURRENT_LOOKUPS`] threads; a queued lookup without waiters is dropped.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,10 +17,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{Code, Failure};
 
-/// Lookups at once, of different hosts; whatever else needs a blocking thread finds one.
+/// Maximum number of concurrent lookups. It leaves blocking threads for other work.
 const MAX_CONCURRENT_LOOKUPS: usize = 64;
 
-/// Asks for the addresses of a host.
+/// Resolves a host name to its addresses.
 pub type ResolveFn = Arc<
     dyn Fn(Arc<str>) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync,
 >;
@@ -29,9 +29,9 @@ type AddressResult = Result<Arc<[IpAddr]>, Failure>;
 
 type PendingLookup = watch::Receiver<Option<AddressResult>>;
 
-/// The lookups in progress.
+/// Lookups in progress, by host.
 #[derive(Clone)]
-pub(crate) struct NameResolver {
+pub(super) struct NameResolver {
     resolve: ResolveFn,
     in_progress: Arc<Mutex<HashMap<Arc<str>, PendingLookup>>>,
     permits: Arc<Semaphore>,
@@ -39,21 +39,21 @@ pub(crate) struct NameResolver {
 }
 
 impl NameResolver {
-    /// Lookups that `ask`.
-    pub(crate) fn new(ask: ResolveFn) -> Self {
+    /// Returns a resolver that performs lookups with `resolve`.
+    pub(super) fn new(resolve: ResolveFn) -> Self {
         Self {
-            resolve: ask,
+            resolve,
             in_progress: Arc::default(),
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS)),
             tasks: TaskTracker::new(),
         }
     }
 
-    /// The addresses of `host`, at least one, in the order in which they are to be tried.
-    pub(crate) async fn resolve_host(&self, host: &str) -> AddressResult {
-        let mut found = self.join_lookup(host);
-        match found.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(found)) => found.clone(),
+    /// Returns the addresses of `host`, at least one, in order of preference.
+    pub(super) async fn resolve_host(&self, host: &str) -> AddressResult {
+        let mut lookup = self.join_lookup(host);
+        match lookup.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(result)) => result.clone(),
             _ => Err(Failure::new(
                 Code::DnsFailed,
                 "the name lookup ended without an answer",
@@ -61,44 +61,46 @@ impl NameResolver {
         }
     }
 
-    /// The lookup of `host` that is running, or a new one.
+    /// Returns the running lookup of `host`, or starts one.
     fn join_lookup(&self, host: &str) -> PendingLookup {
-        let mut running = self.in_progress.lock();
-        if let Some(found) = running.get(host) {
-            return found.clone();
+        let mut in_progress = self.in_progress.lock();
+        if let Some(lookup) = in_progress.get(host) {
+            return lookup.clone();
         }
         let host: Arc<str> = host.into();
-        let (tell, found) = watch::channel(None);
-        running.insert(Arc::clone(&host), found.clone());
-        let lookup = self.clone();
+        let (sender, lookup) = watch::channel(None);
+        in_progress.insert(Arc::clone(&host), lookup.clone());
+        let resolver = self.clone();
         self.tasks.spawn(async move {
-            let _turn = lookup.permits.acquire().await;
-            if lookup.cancel_if_unwanted(&host, &tell) {
+            let _permit = resolver.permits.acquire().await;
+            if resolver.cancel_if_unwanted(&host, &sender) {
                 return;
             }
-            let ended = LookupGuard {
-                resolver: &lookup,
+            let guard = LookupGuard {
+                resolver: &resolver,
                 host: &host,
             };
-            let answer = (lookup.resolve)(Arc::clone(&host)).await;
-            drop(ended);
-            tell.send_replace(Some(convert_answer(answer)));
+            let result = (resolver.resolve)(Arc::clone(&host)).await;
+            // Removed before its waiters wake, so that their next lookup starts anew.
+            drop(guard);
+            sender.send_replace(Some(convert_result(result)));
         });
-        found
+        lookup
     }
 
-    /// Whether nobody but the list waits for `host`; then it is taken off the list, so that the next to come starts anew.
+    /// Removes the lookup of `host` if it has no waiters, that is if the map has the only receiver;
+    /// returns whether it did.
     fn cancel_if_unwanted(
         &self,
         host: &Arc<str>,
-        tell: &watch::Sender<Option<AddressResult>>,
+        sender: &watch::Sender<Option<AddressResult>>,
     ) -> bool {
-        let mut running = self.in_progress.lock();
-        tell.receiver_count() == 1 && running.remove(host).is_some()
+        let mut in_progress = self.in_progress.lock();
+        sender.receiver_count() == 1 && in_progress.remove(host).is_some()
     }
 }
 
-/// Takes a lookup off the list when it ends, also by a panic.
+/// Removes a lookup from the map when it ends, even by a panic.
 struct LookupGuard<'l> {
     resolver: &'l NameResolver,
     host: &'l Arc<str>,
@@ -110,18 +112,18 @@ impl Drop for LookupGuard<'_> {
     }
 }
 
-/// Asks the system's resolver.
-pub(crate) fn system_resolver() -> ResolveFn {
+/// Returns the system's resolver.
+pub(super) fn system_resolver() -> ResolveFn {
     Arc::new(|host| {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((&*host, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
+            let addresses = tokio::net::lookup_host((&*host, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
         })
     })
 }
 
-fn convert_answer(answer: io::Result<Vec<IpAddr>>) -> AddressResult {
-    match answer {
+fn convert_result(result: io::Result<Vec<IpAddr>>) -> AddressResult {
+    match result {
         Ok(addresses) if addresses.is_empty() => {
             Err(Failure::new(Code::DnsFailed, "the name has no address"))
         }
@@ -133,7 +135,7 @@ fn convert_answer(answer: io::Result<Vec<IpAddr>>) -> AddressResult {
     }
 }
 
-/// The resolver's own words, without the system call's.
+/// Returns the resolver's part of the error text, without the name of the system call.
 fn resolver_reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit(": ").next().unwrap_or_default().to_lowercase()
@@ -151,7 +153,7 @@ mod tests {
     fn counting_resolver(delay: Duration) -> (ResolveFn, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
-        let ask: ResolveFn = Arc::new(move |host: Arc<str>| {
+        let resolve: ResolveFn = Arc::new(move |host: Arc<str>| {
             counter.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 tokio::time::sleep(delay).await;
@@ -162,34 +164,35 @@ mod tests {
                 }
             })
         });
-        (ask, count)
+        (resolve, count)
     }
 
     #[tokio::test(start_paused = true)]
     async fn lookup_is_shared_per_host() {
-        let (ask, count) = counting_resolver(Duration::from_secs(10));
-        let lookup = NameResolver::new(ask);
+        let (resolve, count) = counting_resolver(Duration::from_secs(10));
+        let resolver = NameResolver::new(resolve);
         for _ in 0..5 {
             assert!(
-                timeout(Duration::from_secs(1), lookup.resolve_host("slow"))
+                timeout(Duration::from_secs(1), resolver.resolve_host("slow"))
                     .await
                     .is_err()
             );
         }
-        let (one, two) = tokio::join!(lookup.resolve_host("slow"), lookup.resolve_host("slow"));
-        assert_eq!((one.unwrap().len(), two.unwrap().len()), (1, 1));
+        let (first, second) =
+            tokio::join!(resolver.resolve_host("slow"), resolver.resolve_host("slow"));
+        assert_eq!((first.unwrap().len(), second.unwrap().len()), (1, 1));
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        lookup.resolve_host("slow").await.unwrap();
+        resolver.resolve_host("slow").await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn lookup_panic_fails_its_waiters() {
-        let (ask, count) = counting_resolver(Duration::ZERO);
-        let lookup = NameResolver::new(ask);
+        let (resolve, count) = counting_resolver(Duration::ZERO);
+        let resolver = NameResolver::new(resolve);
         for round in 1..=2 {
             assert_eq!(
-                lookup.resolve_host("bug").await.unwrap_err().code,
+                resolver.resolve_host("bug").await.unwrap_err().code,
                 Code::DnsFailed
             );
             assert_eq!(count.load(Ordering::Relaxed), round);
@@ -198,12 +201,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn concurrent_lookups_are_limited() {
-        let (ask, count) = counting_resolver(Duration::from_secs(100));
-        let lookup = NameResolver::new(ask);
+        let (resolve, count) = counting_resolver(Duration::from_secs(100));
+        let resolver = NameResolver::new(resolve);
         let hosts: Vec<String> = (0..200).map(|n| format!("host-{n}")).collect();
         for host in &hosts {
             assert!(
-                timeout(Duration::from_millis(1), lookup.resolve_host(host))
+                timeout(Duration::from_millis(1), resolver.resolve_host(host))
                     .await
                     .is_err()
             );
@@ -211,9 +214,9 @@ mod tests {
         assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS);
         tokio::time::sleep(Duration::from_secs(200)).await;
         assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS);
-        lookup.resolve_host("host-199").await.unwrap();
+        resolver.resolve_host("host-199").await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), MAX_CONCURRENT_LOOKUPS + 1);
-        assert!(lookup.in_progress.lock().is_empty());
+        assert!(resolver.in_progress.lock().is_empty());
     }
 
     #[test]
@@ -221,11 +224,11 @@ mod tests {
         let error =
             io::Error::other("failed to lookup address information: Name or service not known");
         assert_eq!(
-            &*convert_answer(Err(error)).unwrap_err().message,
+            &*convert_result(Err(error)).unwrap_err().message,
             "the name lookup failed: name or service not known"
         );
         assert_eq!(
-            &*convert_answer(Ok(vec![])).unwrap_err().message,
+            &*convert_result(Ok(vec![])).unwrap_err().message,
             "the name has no address"
         );
     }

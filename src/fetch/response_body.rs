@@ -1,4 +1,4 @@
-//! An answer's body: read to the end of its framing, undone of its coding, never more than the limit.
+//! Response bodies: read to the end of the framing and decoded, up to a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -13,93 +13,96 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf}
 use crate::domain::{Code, Failure};
 
 use super::deadline::ByteCounter;
-use super::quoted;
-use super::response_head;
-use super::response_head::BodyCoding;
+use super::message_text;
+use super::response_head::{self, BodyCoding};
 use super::upstream_connection::ProviderConnection;
 
-/// Decoded bytes asked for at a time; between two such pieces the deadline is looked at.
+/// Number of decoded bytes read at a time; the deadline is checked between two reads.
 const READ_CHUNK_BYTES: usize = 16 * 1024;
 
-/// zstd's window, as a power of two; RFC 9659 sets 8 MiB for content codings.
+/// Maximum zstd window as a power of two: 8 MiB (RFC 9659).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A body on its way, with the connection that it comes over.
-pub(crate) struct BodyReader<'l> {
+/// Bytes that a content coding may add to a small body.
+const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
+
+/// A body and its connection, which must be polled while the body is read.
+pub(super) struct BodyReader<'l> {
     connection: &'l mut ProviderConnection,
     body: Incoming,
-    /// Come but not yet taken.
+    /// Received bytes that are not consumed yet.
     chunk: Bytes,
-    /// What has come in all.
+    /// Number of received bytes, before decoding.
     counter: &'l ByteCounter,
-    /// No coding makes a body longer than this without intent.
+    /// Maximum number of received bytes. A regular encoder never exceeds it for a body within the
+    /// limit.
     max_wire_bytes: u64,
     end: Option<BodyEnd>,
 }
 
-/// Why no more comes.
+/// End of a body.
 enum BodyEnd {
-    /// The end of the framing.
+    /// The body is complete by its framing.
     Complete,
-    /// The limit was passed.
+    /// The body exceeds the limit.
     TooLarge,
-    /// The connection or the framing broke.
+    /// The connection or the framing failed.
     Failed(hyper::Error),
 }
 
 impl<'l> BodyReader<'l> {
-    /// `body` over `link`, counted by `meter`, for a limit of `limit` decoded bytes.
-    pub(crate) fn new(
-        link: &'l mut ProviderConnection,
+    /// Returns a reader of `body` with a limit of `limit` decoded bytes.
+    pub(super) fn new(
+        connection: &'l mut ProviderConnection,
         body: Incoming,
-        meter: &'l ByteCounter,
+        counter: &'l ByteCounter,
         limit: u64,
     ) -> Self {
-        meter.reset();
-        let most = limit
+        counter.reset();
+        let max_wire_bytes = limit
             .saturating_add(limit / 16)
             .saturating_add(CODING_HEADROOM_BYTES);
         Self {
-            connection: link,
+            connection,
             body,
             chunk: Bytes::new(),
-            counter: meter,
-            max_wire_bytes: most,
+            counter,
+            max_wire_bytes,
             end: None,
         }
     }
 
-    /// The whole body, decoded. Refused from its announced length where that tells.
-    pub(crate) async fn read_decoded(
+    /// Reads and decodes the whole body. Fails at once if its declared length exceeds the limit.
+    pub(super) async fn read_decoded(
         mut self,
         coding: Option<BodyCoding>,
         limit: u64,
     ) -> Result<Bytes, Failure> {
-        let announced = self.body.size_hint().exact();
-        let most = if coding.is_some() {
+        let declared = self.body.size_hint().exact();
+        let max_declared = if coding.is_some() {
             self.max_wire_bytes
         } else {
             limit
         };
-        if announced.is_some_and(|announced| announced > most) {
+        if declared.is_some_and(|declared| declared > max_declared) {
             return Err(too_large_failure(limit));
         }
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
             return Err(empty_failure());
         }
         let read = match coding {
-            None => read_plain(&mut self, limit, announced).await,
+            None => read_plain(&mut self, limit, declared).await,
             Some(coding) => read_compressed(&mut self, coding, limit).await,
         };
-        let whole = read.map_err(|error| self.read_failure(&error, limit))?;
-        if whole.is_empty() {
+        let decoded = read.map_err(|error| self.read_failure(&error, limit))?;
+        if decoded.is_empty() {
             Err(empty_failure())
         } else {
-            Ok(whole)
+            Ok(decoded)
         }
     }
 
-    /// What stopped the reading: the framing, the limit, or else the decoder.
+    /// Returns the failure behind a read error: of the framing, of the limit, or of the decoder.
     fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
         match &self.end {
             Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
@@ -134,16 +137,14 @@ impl<'l> BodyReader<'l> {
     }
 }
 
-const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
-
 impl AsyncBufRead for BodyReader<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         while this.chunk.is_empty() && this.end.is_none() {
             match ready!(this.poll_chunk(cx)) {
-                Ok(Some(piece)) => {
-                    this.counter.add_bytes(piece.len());
-                    this.chunk = piece;
+                Ok(Some(chunk)) => {
+                    this.counter.add_bytes(chunk.len());
+                    this.chunk = chunk;
                     this.end =
                         (this.counter.bytes() > this.max_wire_bytes).then_some(BodyEnd::TooLarge);
                 }
@@ -157,8 +158,8 @@ impl AsyncBufRead for BodyReader<'_> {
         }
     }
 
-    fn consume(self: Pin<&mut Self>, taken: usize) {
-        self.get_mut().chunk.advance(taken);
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().chunk.advance(count);
     }
 }
 
@@ -168,75 +169,80 @@ impl AsyncRead for BodyReader<'_> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let piece = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let taken = piece.len().min(buf.remaining());
-        buf.put_slice(&piece[..taken]);
-        self.consume(taken);
+        let chunk = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let count = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..count]);
+        self.consume(count);
         Poll::Ready(Ok(()))
     }
 }
 
-/// Everything of a plain body.
+/// Reads a plain body.
 async fn read_plain(
-    wire: &mut BodyReader<'_>,
+    body: &mut BodyReader<'_>,
     limit: u64,
-    announced: Option<u64>,
+    declared: Option<u64>,
 ) -> io::Result<Bytes> {
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default() as usize);
-    read_to_limit(wire, limit, &mut whole).await?;
-    Ok(whole.freeze())
+    let mut decoded = BytesMut::with_capacity(declared.unwrap_or_default() as usize);
+    read_to_limit(body, limit, &mut decoded).await?;
+    Ok(decoded.freeze())
 }
 
-/// Everything of a compressed body, which must end where its framing does. Gzip and zstd may come in several members.
+/// Reads and decodes a compressed body, which must end with its framing. gzip and zstd may have
+/// several members.
 async fn read_compressed(
-    wire: &mut BodyReader<'_>,
+    body: &mut BodyReader<'_>,
     coding: BodyCoding,
     limit: u64,
 ) -> io::Result<Bytes> {
-    let mut whole = BytesMut::new();
-    let mut source = &mut *wire;
+    let mut decoded = BytesMut::new();
+    let mut source = &mut *body;
     match coding {
         BodyCoding::Gzip => {
             let mut decoder = GzipDecoder::new(&mut source);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut whole).await?;
+            read_to_limit(&mut decoder, limit, &mut decoded).await?;
         }
         BodyCoding::Brotli => {
-            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut decoded).await?
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut source, &window);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut whole).await?;
+            read_to_limit(&mut decoder, limit, &mut decoded).await?;
         }
     }
-    if wire.fill_buf().await?.is_empty() {
-        Ok(whole.freeze())
+    if body.fill_buf().await?.is_empty() {
+        Ok(decoded.freeze())
     } else {
         Err(io::ErrorKind::InvalidData.into())
     }
 }
 
 async fn read_to_limit(
-    from: &mut (dyn AsyncRead + Send + Unpin),
+    reader: &mut (dyn AsyncRead + Send + Unpin),
     limit: u64,
-    whole: &mut BytesMut,
+    decoded: &mut BytesMut,
 ) -> io::Result<()> {
     loop {
-        // A decoder may give megabytes for one packet: let the deadline be looked at in between.
+        // One packet can decode to megabytes; the budget lets the deadline be checked meanwhile.
         tokio::task::coop::consume_budget().await;
-        whole.reserve(READ_CHUNK_BYTES);
-        if from.read_buf(&mut whole.limit(READ_CHUNK_BYTES)).await? == 0 {
+        decoded.reserve(READ_CHUNK_BYTES);
+        if reader
+            .read_buf(&mut decoded.limit(READ_CHUNK_BYTES))
+            .await?
+            == 0
+        {
             return Ok(());
         }
-        if whole.len() as u64 > limit {
+        if decoded.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
 }
 
-/// The failure of a body that broke after `bytes`: an end that came too early is told apart from a connection that broke.
+/// Returns the failure of a body that failed after `bytes`: truncated, or a broken connection.
 fn truncated_failure(error: &hyper::Error, bytes: u64) -> Failure {
     match response_head::io_error(error).map(io::Error::kind) {
         Some(io::ErrorKind::UnexpectedEof) => Failure::new(
@@ -256,7 +262,7 @@ fn too_large_failure(limit: u64) -> Failure {
         Code::BodyTooLarge,
         format!(
             "the body is over the limit of {} (`max_body`)",
-            quoted::format_size(limit)
+            message_text::format_size(limit)
         ),
     )
 }

@@ -1,63 +1,59 @@
-//! What an answer's head says: whether its framing is beyond doubt, whether its status promises a body, and what has
-//! gone wrong when there is no head at all.
+//! Response heads: framing, status, content coding, and the failures of a connection without a
+//! head.
 
 use std::error::Error;
 use std::io;
 
-use crate::domain::{Code, Failure, Time};
-use crate::text::format_duration;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{StatusCode, Version};
 
-use super::upstream_connection::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::{quoted, retry_after, tls};
-use crate::fetch::FetchError;
+use crate::domain::{Code, Failure, Time};
+use crate::text::format_duration;
 
-/// The one coding that a body may have on its way.
+use super::fetch_trait::FetchError;
+use super::upstream_connection::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::{message_text, retry_after, tls};
+
+/// Content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyCoding {
-    /// RFC 1952
+pub(super) enum BodyCoding {
+    /// gzip (RFC 1952).
     Gzip,
-    /// RFC 7932
+    /// Brotli (RFC 7932).
     Brotli,
-    /// RFC 8878, windows up to 8 MiB (RFC 9659)
+    /// Zstandard (RFC 8878), with windows up to 8 MiB (RFC 9659).
     Zstd,
 }
 
-/// Refuses a head whose framing two readers could understand in two ways.
-pub(crate) fn check_framing(head: &Parts) -> Result<(), Failure> {
+/// Rejects a head with ambiguous framing (RFC 9112, section 6).
+pub(super) fn check_framing(head: &Parts) -> Result<(), Failure> {
     let headers = &head.headers;
-    let doubt = |what: &str| {
-        Err(Failure::new(
-            Code::HttpProtocol,
-            format!("the answer is not valid HTTP/1: {what}"),
-        ))
-    };
+    let invalid = |what: &str| Err(invalid_http_failure(what));
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|length| length.as_bytes().contains(&b',')) {
-        return doubt("several Content-Lengths");
+        return invalid("several Content-Lengths");
     }
     let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
     if codings > 0 && length.is_some() {
-        return doubt("both Content-Length and Transfer-Encoding");
+        return invalid("both Content-Length and Transfer-Encoding");
     }
     let chunked = headers
         .get(TRANSFER_ENCODING)
         .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     if codings > 0 && (codings > 1 || !chunked || head.version != Version::HTTP_11) {
-        return doubt("a Transfer-Encoding other than chunked");
+        return invalid("a Transfer-Encoding other than chunked");
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return doubt("it switches protocols unasked");
+        return invalid("it switches protocols unasked");
     }
     Ok(())
 }
 
-/// Why the status promises no whole body, if it does not.
-pub(crate) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
-    let (code, why) = match status.as_u16() {
+/// Returns the failure of a status without a complete body; `None` for a success with one.
+pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
+    let (code, detail) = match status.as_u16() {
         204 | 205 => (Code::EmptyBody, ": an answer without a body"),
         206 => (Code::HttpStatus, ": a part of a body is no answer"),
         200..=299 => return None,
@@ -73,12 +69,12 @@ pub(crate) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<
         400..=599 if headers.contains_key(RETRY_AFTER) => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),
     };
-    Some(Failure::new(code, status_line(status) + why))
+    Some(Failure::new(code, status_line(status) + detail))
 }
 
-/// `failure` with what the body's problem details say, already escaped, and with how long the provider asks to be left
-/// alone.
-pub(crate) fn build_fetch_error(
+/// Returns `failure` with the escaped `title` of the problem details and with the delay of the
+/// `Retry-After` headers.
+pub(super) fn build_fetch_error(
     failure: &Failure,
     title: Option<&str>,
     headers: &HeaderMap,
@@ -89,19 +85,22 @@ pub(crate) fn build_fetch_error(
         .unwrap_or_default();
     let retry_after = retry_after::longest_retry_after(headers, now)
         .filter(|_| failure.code == Code::RateLimited);
-    let hold = retry_after
-        .map(|hold| format!("; left alone for {}", format_duration(hold)))
+    let held_back = retry_after
+        .map(|delay| format!("; left alone for {}", format_duration(delay)))
         .unwrap_or_default();
     FetchError {
-        failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)),
+        failure: Failure::new(
+            failure.code,
+            format!("{}{title}{held_back}", failure.message),
+        ),
         retry_after,
     }
 }
 
-/// The coding of the body; none for a plain one.
-pub(crate) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCoding>, Failure> {
+/// Returns the content coding of the body; `None` for a plain one.
+pub(super) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCoding>, Failure> {
     let failed = |message| Err(Failure::new(Code::DecodeFailed, message));
-    let mut found = None;
+    let mut coding = None;
     for value in headers.get_all(CONTENT_ENCODING) {
         for token in value
             .to_str()
@@ -109,34 +108,34 @@ pub(crate) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCod
             .split(',')
             .map(|token| token.trim().to_ascii_lowercase())
         {
-            let coding = match token.as_str() {
+            let next = match token.as_str() {
                 "" | "identity" => continue,
                 "gzip" | "x-gzip" => BodyCoding::Gzip,
                 "br" => BodyCoding::Brotli,
                 "zstd" => BodyCoding::Zstd,
                 _ => return failed("the content coding is none of gzip, br and zstd"),
             };
-            if found.replace(coding).is_some() {
+            if coding.replace(next).is_some() {
                 return failed("the body has several content codings; at most one is undone");
             }
         }
     }
-    Ok(found)
+    Ok(coding)
 }
 
-/// Why there is no head, after `bytes` of an answer.
-pub(crate) fn head_failure(error: &hyper::Error, bytes: u64) -> Failure {
+/// Returns the failure of a connection that ended after `bytes` of a response head.
+pub(super) fn head_failure(error: &hyper::Error, bytes: u64) -> Failure {
     connection_failure("an answer", error, bytes)
 }
 
-/// Why there is no more of `part`, after `bytes` of it.
-pub(crate) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
+/// Returns the failure of a connection that ended after `bytes` of `part` of a response.
+pub(super) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
     let io = io_error(error);
     if let Some(error) = io.and_then(tls::tls_error) {
         return tls::post_handshake_failure(error);
     }
     if error.is_parse_too_large() {
-        let limit = quoted::format_size(MAX_HEAD_BYTES as u64);
+        let limit = message_text::format_size(MAX_HEAD_BYTES as u64);
         let what = format!(
             "its head is over the limit of {limit} or {MAX_HEADERS} headers, or its Content-Length over any"
         );
@@ -164,8 +163,8 @@ pub(crate) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -
     }
 }
 
-/// The stream's own error behind one of HTTP.
-pub(crate) fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+/// Returns the I/O error that caused `error`.
+pub(super) fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     error.source()?.downcast_ref()
 }
 
@@ -177,15 +176,15 @@ fn invalid_http_failure(what: &str) -> Failure {
 }
 
 fn closed_failure(what: &str, part: &str, bytes: u64) -> Failure {
-    let when = if bytes == 0 {
+    let progress = if bytes == 0 {
         format!("before any byte of {part}")
     } else {
         format!("after {bytes} bytes of {part}")
     };
-    Failure::new(Code::ConnectionClosed, format!("{what} {when}"))
+    Failure::new(Code::ConnectionClosed, format!("{what} {progress}"))
 }
 
-/// `HTTP 503 Service Unavailable`, with the RFC's reason, not the provider's.
+/// Returns `HTTP 503 Service Unavailable`, with the standard reason, not that of the response.
 fn status_line(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("HTTP {} {reason}", status.as_str()),

@@ -1,25 +1,23 @@
-//! How long a provider asks to be left alone. Pure.
+//! The `Retry-After` header (RFC 9110, section 10.2.3).
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-use crate::domain::Time;
+use crate::domain::{MAX_RETRY_AFTER, Time};
 
-/// No provider is left alone for longer than this, whatever it says.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
-
-/// How long `value`, a `Retry-After`, asks to wait: seconds, or a date in one of HTTP's three forms, seen from `date`
-/// (the answer's own `Date`, so that a provider's clock may be a day off) or else from `now`. None when it asks for
-/// nothing or says nothing that can be understood; [`LONGEST_HOLD`] at most.
+/// Returns the delay of `value`, a `Retry-After`: a number of seconds, or an HTTP date in one of
+/// its three formats. A date is relative to `date`, the `Date` of the response, so that the
+/// provider's clock may be wrong; without one, to `now`. The delay is at most [`MAX_RETRY_AFTER`];
+/// `None` if it is zero or the value is invalid.
 pub fn parse_retry_after(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let value = value.trim();
-    let asked = parse_seconds(value).or_else(|| parse_date_delay(value, date, now))?;
-    Some(asked.min(MAX_RETRY_AFTER)).filter(|hold| !hold.is_zero())
+    let delay = parse_seconds(value).or_else(|| parse_date_delay(value, date, now))?;
+    Some(delay.min(MAX_RETRY_AFTER)).filter(|delay| !delay.is_zero())
 }
 
-/// The longest hold that an answer's head asks for.
+/// Returns the longest delay of all `Retry-After` headers of a response.
 pub(super) fn longest_retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     headers
@@ -29,7 +27,7 @@ pub(super) fn longest_retry_after(headers: &HeaderMap, now: Time) -> Option<Dura
         .max()
 }
 
-/// Whole seconds, as the RFC has them, or decimal ones, as some servers send them.
+/// Parses seconds: whole ones by the RFC, or decimal ones, which some servers send, rounded up.
 fn parse_seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -37,8 +35,8 @@ fn parse_seconds(value: &str) -> Option<Duration> {
         return None;
     }
     let whole = whole.parse().unwrap_or(u64::MAX);
-    let some_more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
-    Some(Duration::from_secs(whole.saturating_add(some_more)))
+    let round_up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    Some(Duration::from_secs(whole.saturating_add(round_up)))
 }
 
 fn parse_date_delay(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
@@ -63,7 +61,7 @@ mod tests {
     const NOW: Time = Time::from_millis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
 
     fn retry_after_secs(value: &str, date: Option<&str>) -> Option<u64> {
-        parse_retry_after(value, date, NOW).map(|hold| hold.as_secs())
+        parse_retry_after(value, date, NOW).map(|delay| delay.as_secs())
     }
 
     #[test]
@@ -81,12 +79,12 @@ mod tests {
     #[test]
     fn date_is_relative_to_response() {
         let own = Some("Tue, 01 Jan 2030 00:00:00 GMT");
-        for later in [
+        for date in [
             "Tue, 01 Jan 2030 00:00:30 GMT",
             "Tuesday, 01-Jan-30 00:00:30 GMT",
             "Tue Jan  1 00:00:30 2030",
         ] {
-            assert_eq!(retry_after_secs(later, own), Some(30), "{later}");
+            assert_eq!(retry_after_secs(date, own), Some(30), "{date}");
         }
         assert_eq!(
             retry_after_secs("Sun, 06 Nov 1994 08:50:37 GMT", None),
@@ -116,8 +114,8 @@ mod tests {
     proptest! {
         #[test]
         fn retry_after_is_always_in_range(value in "\\PC{0,40}", date in "\\PC{0,40}", now in any::<i64>()) {
-            let held = parse_retry_after(&value, Some(&date), Time::from_millis(now));
-            prop_assert!(held.is_none_or(|held| held <= MAX_RETRY_AFTER && !held.is_zero()));
+            let delay = parse_retry_after(&value, Some(&date), Time::from_millis(now));
+            prop_assert!(delay.is_none_or(|delay| delay <= MAX_RETRY_AFTER && !delay.is_zero()));
         }
     }
 }

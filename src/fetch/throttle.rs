@@ -1,6 +1,8 @@
-//! A stream that counts what comes over it and lets others have a turn: whatever a provider sends without end
-//! (informational heads, empty TLS records, chunks of one byte), the layers above handle one burst of it, and then the
-//! deadline is looked at. It stands below TLS, where a flood of records is seen, and above it, where an answer is.
+//! A stream that counts received bytes and yields to the runtime after each burst.
+//!
+//! A provider can send data without end that produces no progress (informational heads, empty TLS
+//! records, chunks of one byte). The yield lets the deadline be checked between two bursts. The
+//! stream is used twice: below TLS, which consumes empty records, and above it.
 
 use std::io;
 use std::pin::Pin;
@@ -11,22 +13,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::ByteCounter;
 
-/// Bytes that may be read in a row; the smallest things to be made of them take about a millisecond.
+/// Maximum number of bytes read without a yield. Even as the smallest possible chunks they take
+/// about 1 ms to process.
 const MAX_BURST_BYTES: usize = 16 * 1024;
 
-/// A paced stream.
-pub(crate) struct ThrottledStream<S> {
+/// A stream that yields after each burst of reads.
+pub(super) struct ThrottledStream<S> {
     stream: S,
     counter: Arc<ByteCounter>,
     burst_bytes: usize,
 }
 
 impl<S> ThrottledStream<S> {
-    /// Paces `stream`, and counts in `meter` what is read from it.
-    pub(crate) fn new(stream: S, meter: Arc<ByteCounter>) -> Self {
+    /// Wraps `stream`; `counter` counts the bytes read from it.
+    pub(super) fn new(stream: S, counter: Arc<ByteCounter>) -> Self {
         Self {
             stream,
-            counter: meter,
+            counter,
             burst_bytes: 0,
         }
     }
@@ -43,16 +46,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for ThrottledStream<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let room = buf.remaining().min(MAX_BURST_BYTES - self.burst_bytes);
-        let mut burst = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let limit = buf.remaining().min(MAX_BURST_BYTES - self.burst_bytes);
+        let mut burst = ReadBuf::new(buf.initialize_unfilled_to(limit));
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut burst);
-        let more = burst.filled().len();
-        buf.advance(more);
-        self.counter.add_bytes(more);
+        let count = burst.filled().len();
+        buf.advance(count);
+        self.counter.add_bytes(count);
+        // A read that waits yields by itself and ends the burst.
         self.burst_bytes = if read.is_pending() {
             0
         } else {
-            self.burst_bytes + more
+            self.burst_bytes + count
         };
         read
     }

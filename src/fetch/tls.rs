@@ -1,4 +1,5 @@
-//! TLS by rustls: the public authorities, and those of `ca_file` beside them. There is no key that turns checks off.
+//! TLS with the public certificate authorities and those of `ca_file`. Verification cannot be
+//! disabled.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,15 +21,16 @@ use crate::domain::{Code, Failure};
 
 use super::throttle::ThrottledStream;
 
-/// Sets of authorities kept at most.
+/// Maximum number of cached client configurations.
 const MAX_CLIENT_CONFIGS: usize = 64;
 
-/// One client configuration per set of authorities; each keeps the sessions that may be resumed.
+/// Client configurations by the PEM text of additional authorities. Each caches sessions to resume.
 #[derive(Default)]
 pub(super) struct TlsClient(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
 
 impl TlsClient {
-    /// Shakes hands with `host` over `stream`, trusting the authorities in the PEM text `ca` too.
+    /// Performs the TLS handshake with `host` over `stream`, trusting also the authorities in the
+    /// PEM text `ca`.
     pub(super) async fn handshake(
         &self,
         stream: ThrottledStream<TcpStream>,
@@ -49,7 +51,7 @@ impl TlsClient {
             return Ok(Arc::clone(config));
         }
         let config = Arc::new(build_client_config(ca.map(AsRef::as_ref))?);
-        // Reloads may bring ever other authorities; what is still in use is soon built again.
+        // Reloads can add authorities without end. Configurations in use are soon built again.
         if configs.len() >= MAX_CLIENT_CONFIGS {
             configs.clear();
         }
@@ -82,7 +84,7 @@ fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
     let name = match host {
         Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
         Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
-        // The trailing dot of a full name is no part of the name in a certificate.
+        // A certificate has the name without the trailing dot of a fully qualified one.
         Host::Domain(name) => {
             ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| {
                 Failure::new(
@@ -95,7 +97,7 @@ fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
     Ok(name)
 }
 
-/// The failure behind an error of a handshake.
+/// Returns the failure of a handshake error.
 fn handshake_failure(error: &io::Error) -> Failure {
     if let Some(error) = tls_error(error) {
         return tls_failure(error);
@@ -110,13 +112,13 @@ fn handshake_failure(error: &io::Error) -> Failure {
     )
 }
 
-/// The error of TLS inside an error of a stream, if that is what it is.
+/// Returns the TLS error that caused an I/O error.
 pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The failure behind an error of TLS once hands have been shaken. Only then does TLS 1.3 tell that it wants a
-/// certificate of the client.
+/// Returns the failure of a TLS error after the handshake. A TLS 1.3 server requests a client
+/// certificate only then.
 pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
     let what = match error {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
@@ -130,7 +132,7 @@ pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
     Failure::new(Code::TlsFailed, what)
 }
 
-/// The failure behind an error of TLS as hands are shaken.
+/// Returns the failure of a TLS error in the handshake.
 fn tls_failure(error: &TlsError) -> Failure {
     let message = match error {
         TlsError::InvalidCertificate(error) => certificate_message(error),

@@ -1,4 +1,5 @@
-//! One connection to one provider, driven by the request that uses it. No task of its own: dropping it closes it.
+//! HTTP/1.1 connection to a provider. The request that uses it also polls it, so there is no
+//! background task, and dropping the connection closes it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,33 +12,38 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connector;
 use super::deadline::ByteCounter;
 use super::throttle::ThrottledStream;
 
-/// The most bytes of an answer's head, and of the read buffer behind a body.
-pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Maximum size of a response head, and of the read buffer of a body, in bytes.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// The most headers of an answer: hyper's own limit, which it keeps without an allocation as long as nobody sets it.
-pub(crate) const MAX_HEADERS: usize = 100;
+/// Maximum number of response headers: hyper's default, for which it does not allocate. It is not
+/// set explicitly, because hyper allocates for an explicit limit.
+pub(super) const MAX_HEADERS: usize = 100;
 
-/// A connection, and what came over it since the last request was begun.
-pub(crate) struct ProviderConnection {
+/// Stream below a connection: TCP or TLS.
+pub(super) trait ConnectionStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ConnectionStream for S {}
+
+/// Connection to a provider, with a counter of the bytes received since the last request.
+pub(super) struct ProviderConnection {
     sender: SendRequest<Full<Bytes>>,
+    /// `None` once closed.
     connection: Option<Connection<ProviderIo, Full<Bytes>>>,
     counter: Arc<ByteCounter>,
 }
 
-type ProviderIo = TokioIo<ThrottledStream<Box<dyn connector::ConnectionStream>>>;
+type ProviderIo = TokioIo<ThrottledStream<Box<dyn ConnectionStream>>>;
 
 impl ProviderConnection {
-    /// HTTP/1 over `stream`.
-    pub(crate) async fn open(
-        stream: Box<dyn connector::ConnectionStream>,
-    ) -> Result<Self, hyper::Error> {
-        let meter = Arc::<ByteCounter>::default();
-        let io = TokioIo::new(ThrottledStream::new(stream, Arc::clone(&meter)));
+    /// Starts HTTP/1.1 over `stream`.
+    pub(super) async fn open(stream: Box<dyn ConnectionStream>) -> Result<Self, hyper::Error> {
+        let counter = Arc::<ByteCounter>::default();
+        let io = TokioIo::new(ThrottledStream::new(stream, Arc::clone(&counter)));
         let (sender, connection) = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_header_size(MAX_HEAD_BYTES)
@@ -46,54 +52,58 @@ impl ProviderConnection {
         Ok(Self {
             sender,
             connection: Some(connection),
-            counter: meter,
+            counter,
         })
     }
 
-    /// The counter of what has come since the request was begun.
-    pub(crate) fn counter(&self) -> Arc<ByteCounter> {
+    /// Returns the counter of the bytes received since the last request.
+    pub(super) fn counter(&self) -> Arc<ByteCounter> {
         Arc::clone(&self.counter)
     }
 
-    /// Sends `request` and waits for the answer's head.
-    pub(crate) async fn send_request(
+    /// Sends `request` and waits for the response head.
+    pub(super) async fn send_request(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, hyper::Error> {
         self.counter.reset();
-        let answer = self.sender.send_request(request);
+        let response = self.sender.send_request(request);
         let connection = &mut self.connection;
-        drive_until_ready(answer, |cx| poll_until_closed(connection, cx)).await
+        drive_until_ready(response, |cx| poll_until_closed(connection, cx)).await
     }
 
-    /// Lets the connection do what it can now; its errors reach whoever waits for the answer or its body.
-    pub(crate) fn poll_connection(&mut self, cx: &mut Context<'_>) {
+    /// Polls the connection once. Its errors are returned to the response future or the body.
+    pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) {
         poll_until_closed(&mut self.connection, cx);
     }
 
-    /// Whether another request may be sent: the last answer has been read to its end, the provider allows it, and it
-    /// has neither closed the connection nor sent anything unasked.
-    pub(crate) fn is_idle(&mut self) -> bool {
+    /// Returns whether the connection can send another request: the last response was read to its
+    /// end, keep-alive is allowed, and the provider has neither closed the connection nor sent
+    /// further bytes.
+    pub(super) fn is_idle(&mut self) -> bool {
         self.poll_connection(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }
 }
 
-/// Waits for `answer` while `advance` moves the connection on which it comes.
-pub(crate) async fn drive_until_ready<T>(
-    answer: impl Future<Output = T>,
-    mut advance: impl FnMut(&mut Context<'_>) -> bool,
+/// Waits for `response` while `poll_connection` drives its connection and returns whether that
+/// closed.
+pub(super) async fn drive_until_ready<T>(
+    response: impl Future<Output = T>,
+    mut poll_connection: impl FnMut(&mut Context<'_>) -> bool,
 ) -> T {
-    let mut answer = pin!(answer);
-    let mut over = false;
+    let mut response = pin!(response);
+    let mut is_closed = false;
     poll_fn(|cx| {
-        over = over || advance(cx);
-        answer.as_mut().poll(cx)
+        // A future must not be polled again after it is ready.
+        is_closed = is_closed || poll_connection(cx);
+        response.as_mut().poll(cx)
     })
     .await
 }
 
-/// Whether the connection is over. One that is over is dropped at once, and its descriptor with it.
+/// Polls the connection; returns whether it is closed. A closed one is dropped, with its
+/// descriptor.
 fn poll_until_closed(
     connection: &mut Option<Connection<ProviderIo, Full<Bytes>>>,
     cx: &mut Context<'_>,

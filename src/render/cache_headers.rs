@@ -1,83 +1,79 @@
-//! The header values that depend on what an answer holds.
+//! Values of the response headers that depend on the content of a summary.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::domain::{Snapshot, Time};
+use crate::domain::{Code, Snapshot, Time};
 
-use super::live_note::LiveSourceResult;
-use super::rendering::RenderMode;
+use super::render_mode::{LiveSourceResult, RenderMode};
 use super::summary_body::SummaryRow;
 use super::version::SummaryVersion;
 
-/// `ETag`: weak, since encodings of the same version differ (RFC 9110 §8.8.3).
-pub(crate) fn etag(version: SummaryVersion) -> HeaderValue {
+/// Returns the value of `ETag`: weak, because the encodings of one version differ (RFC 9110,
+/// section 8.8.3).
+pub(super) fn etag(version: SummaryVersion) -> HeaderValue {
     header_value(&format!("W/\"{version}\""))
 }
 
-/// `Cache-Status` (RFC 9211).
-pub(crate) fn cache_status(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> HeaderValue {
-    if let RenderMode::Live {
-        is_collapsed: collapsed,
-        ..
-    } = mode
-    {
-        return HeaderValue::from_static(match collapsed {
-            true => "resumen; fwd=request; collapsed",
-            false => "resumen; fwd=request",
+/// Returns the value of `Cache-Status` (RFC 9211).
+pub(super) fn cache_status(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> HeaderValue {
+    if let RenderMode::Live { is_collapsed, .. } = mode {
+        return HeaderValue::from_static(if *is_collapsed {
+            "resumen; fwd=request; collapsed"
+        } else {
+            "resumen; fwd=request"
         });
     }
     match rows.iter().filter_map(|row| row.view.remaining_ms).min() {
-        Some(left) => header_value(&format!("resumen; hit; ttl={}", left.div_euclid(1000))),
+        Some(remaining) => {
+            header_value(&format!("resumen; hit; ttl={}", remaining.div_euclid(1000)))
+        }
         None => HeaderValue::from_static("resumen; fwd=miss"),
     }
 }
 
-/// `CDN-Cache-Control` (RFC 9213): until the next planned refresh of any source of the answer. None on live answers and
-/// when no source is ok.
-pub(crate) fn cdn_cache_control(
+/// Returns the value of `CDN-Cache-Control` (RFC 9213), valid until the next planned attempt at a
+/// source of the selection. `None` in live mode and if no source has a reading.
+pub(super) fn cdn_cache_control(
     mode: &RenderMode<'_>,
     snapshot: &Snapshot,
     selection: &[usize],
     rows: &[SummaryRow<'_>],
     as_of: Time,
 ) -> Option<HeaderValue> {
-    if matches!(mode, RenderMode::Live { .. }) || !rows.iter().any(|row| row.view.reading.is_some())
-    {
+    let has_reading = rows.iter().any(|row| row.view.reading.is_some());
+    if matches!(mode, RenderMode::Live { .. }) || !has_reading {
         return None;
     }
     let next = selection
         .iter()
-        .filter_map(|at| snapshot.next_attempt(*at))
+        .filter_map(|position| snapshot.next_attempt(*position))
         .min();
-    let fresh = next.map_or(0, |next| next.since(as_of).as_secs());
-    let revalidate = fresh.max(1);
-    let grace = rows
+    let max_age = next.map_or(0, |next| next.since(as_of).as_secs());
+    let revalidate = max_age.max(1);
+    let if_error = rows
         .iter()
         .map(|row| row.source_state.source.freshness_policy.max_stale)
         .min()
         .unwrap_or(Duration::ZERO)
         .as_secs();
     let text = format!(
-        "public, max-age={fresh}, stale-while-revalidate={revalidate}, stale-if-error={grace}"
+        "public, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={if_error}"
     );
     Some(header_value(&text))
 }
 
-/// `Server-Timing`: what this request waited for, and why a flight gave nothing. None if it waited for nothing.
-pub(crate) fn server_timing(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> Option<HeaderValue> {
-    let RenderMode::Live {
-        source_results: notes,
-        ..
-    } = mode
-    else {
+/// Returns the value of `Server-Timing`: per source, the wait and the code of the failure. `None`
+/// if the request waited for no flight.
+pub(super) fn server_timing(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> Option<HeaderValue> {
+    let RenderMode::Live { source_results, .. } = mode else {
         return None;
     };
     let mut text = String::new();
-    for (row, note) in rows.iter().zip(*notes) {
-        let Some(waited) = note.wait_duration else {
+    for (row, result) in rows.iter().zip(*source_results) {
+        let Some(waited) = result.wait_duration else {
             continue;
         };
         let comma = if text.is_empty() { "" } else { ", " };
@@ -87,21 +83,23 @@ pub(crate) fn server_timing(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> O
             "{comma}{};dur={millis:.1}",
             row.source_state.source.name
         );
-        if let Some(code) = failure_reason(note) {
+        if let Some(code) = failure_code(result) {
             let _ = write!(text, ";desc=\"{code}\"");
         }
     }
     (!text.is_empty()).then(|| header_value(&text))
 }
 
-fn failure_reason(note: &LiveSourceResult) -> Option<&'static str> {
-    match (&note.late_source, note.failure_code) {
-        (Some(_), _) => Some("timeout"),
-        (None, failed) => failed.map(crate::domain::Code::as_str),
+fn failure_code(result: &LiveSourceResult) -> Option<Code> {
+    if result.late_source.is_some() {
+        Some(Code::Timeout)
+    } else {
+        result.failure_code
     }
 }
 
-/// Every text here is made of names, numbers and our own words.
+/// Returns `text` as a header value. Every text here consists of names, numbers and literals, which
+/// are valid.
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

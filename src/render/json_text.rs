@@ -1,11 +1,12 @@
-//! Small pieces of JSON text.
+//! Parts of JSON text: times, strings and numbers.
 
 use std::io::Write;
 use std::time::Duration;
 
 use crate::domain::Time;
 
-/// An instant as RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`.
+/// Returns `time` by RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`. A time outside
+/// of the years −9999 to 9999 is clamped.
 pub fn format_rfc3339(time: Time) -> String {
     let range = jiff::Timestamp::MIN.as_millisecond()..=jiff::Timestamp::MAX.as_millisecond();
     let millis = time.as_millis().clamp(*range.start(), *range.end());
@@ -15,19 +16,19 @@ pub fn format_rfc3339(time: Time) -> String {
 
 /// Writes `text` as a JSON string, quotes included.
 pub(super) fn write_json_string(out: &mut Vec<u8>, text: &str) {
-    // Writing into memory cannot fail.
+    // Writing to a `Vec` cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
 
 /// Writes a JSON number of milliseconds with three decimals.
-pub(crate) fn write_millis(out: &mut Vec<u8>, span: Duration) {
-    let micros = span.as_micros();
+pub(super) fn write_millis(out: &mut Vec<u8>, duration: Duration) {
+    let micros = duration.as_micros();
     let _ = write!(out, "{}.{:03}", micros / 1000, micros % 1000);
 }
 
 /// Writes a JSON number of seconds with at least one decimal.
-pub(crate) fn write_seconds(out: &mut Vec<u8>, span: Duration) {
-    let _ = write!(out, "{:?}", span.as_secs_f64());
+pub(super) fn write_seconds(out: &mut Vec<u8>, duration: Duration) {
+    let _ = write!(out, "{:?}", duration.as_secs_f64());
 }
 
 #[cfg(test)]

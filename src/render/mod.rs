@@ -1,17 +1,17 @@
-//! Floor 1: (snapshot, now) → body, version, headers, and until when they are true.
-//!
-//! Imports `domain`. The only owner of the wire names. Does no I/O.
+//! Rendering of a summary: from a snapshot and the current time to the body, its version, its
+//! headers, and the time until which they are valid. The names on the wire are defined here only.
+//! No I/O.
 
 mod cache_headers;
-mod compressed;
+mod encoded_bodies;
 mod json_text;
-mod live_note;
+mod render_mode;
 mod rendering;
 mod summary_body;
 mod version;
 
-pub use compressed::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
+pub use encoded_bodies::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
 pub use json_text::format_rfc3339;
-pub use live_note::{LiveSourceResult, ReadingOrigin};
-pub use rendering::{RenderMode, Rendering, render_summary};
+pub use render_mode::{LiveSourceResult, ReadingOrigin, RenderMode};
+pub use rendering::{Rendering, render_summary};
 pub use version::SummaryVersion;

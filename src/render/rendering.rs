@@ -1,4 +1,4 @@
-//! An answer's bytes, and until when they are true.
+//! A rendered summary.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,74 +6,47 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::domain::{Code, Freshness, ShownFailure, Snapshot, Time};
+use crate::domain::{Code, Freshness, Name, ShownFailure, Snapshot, Time};
 use crate::text::format_duration;
 
-use super::compressed::EncodedBodies;
-use super::live_note::{LiveSourceResult, ReadingOrigin};
-use super::summary_body;
-use super::summary_body::{SummaryHeader, SummaryRow};
-use super::version::SummaryVersion;
-use super::{cache_headers, version};
+use super::cache_headers;
+use super::encoded_bodies::EncodedBodies;
+use super::render_mode::{ReadingOrigin, RenderMode};
+use super::summary_body::{SummaryHeader, SummaryRow, write_summary};
+use super::version::{SummaryVersion, VersionHasher};
 
-/// How long a rendering may be served. Ages are written as of its end, so they are never understated, and at most this
-/// much overstated; the contract allows 25 ms.
+/// Time for which a rendering is served. Ages are written as of its end, so they are never
+/// understated, and overstated by at most this time.
 const RENDERING_LIFETIME: Duration = Duration::from_millis(20);
 
-/// How an answer came about.
-#[derive(Debug, Clone, Copy)]
-pub enum RenderMode<'a> {
-    /// Read from the snapshot.
-    Snapshot {
-        /// The deadline for the first round.
-        timeout: Duration,
-    },
-    /// After a fan-out for this request.
-    Live {
-        /// The request's deadline.
-        timeout: Duration,
-        /// What the round did, one for each source of the selection.
-        source_results: &'a [LiveSourceResult],
-        /// Whether every flight was joined rather than started.
-        is_collapsed: bool,
-    },
-}
-
-/// One rendered answer. Shared by every request that it is true for.
+/// A rendered summary, shared by all requests until [`Self::valid_until`].
 #[derive(Debug)]
 pub struct Rendering {
-    /// The JSON text.
+    /// JSON text.
     pub body: Bytes,
-    /// The hash over what it tells.
+    /// Hash over the content; see [`SummaryVersion`].
     pub version: SummaryVersion,
-    /// The instant as of which its ages are written.
+    /// Time as of which ages are written.
     pub generated_at: Time,
-    /// The last instant at which it may be served; the same as `generated_at`.
+    /// Last instant at which the rendering may be served; equal to `generated_at`.
     pub valid_until: Time,
-    /// The last instant before its version changes by age alone; none if it never does.
+    /// Last instant before the version changes by age alone. `None` if age changes nothing any
+    /// more.
     pub unchanged_until: Option<Time>,
-    /// Whether every source is ok, not stale, and did not fail last time.
+    /// Whether every source is fresh and shows no failure.
     pub is_complete: bool,
-    /// Whether every source is ok.
+    /// Whether every source has a fresh or stale reading.
     pub is_all_ok: bool,
-    /// `ETag`
+    /// Value of `ETag`.
     pub etag: HeaderValue,
-    /// `Cache-Status`
+    /// Value of `Cache-Status`.
     pub cache_status: HeaderValue,
-    /// `CDN-Cache-Control`
+    /// Value of `CDN-Cache-Control`, if the response has one.
     pub cdn_cache_control: Option<HeaderValue>,
-    /// `Server-Timing`
+    /// Value of `Server-Timing`, if the response has one.
     pub server_timing: Option<HeaderValue>,
-    /// The body in content codings, as far as somebody asked for them.
+    /// The body in other encodings, each made when it is first requested.
     pub encoded_bodies: EncodedBodies,
-}
-
-impl RenderMode<'_> {
-    pub(super) fn timeout(&self) -> Duration {
-        match self {
-            Self::Snapshot { timeout } | Self::Live { timeout, .. } => *timeout,
-        }
-    }
 }
 
 /// Renders the sources at the positions of `selection`, in that order.
@@ -83,36 +56,39 @@ pub fn render_summary(
     mode: &RenderMode<'_>,
     now: Time,
 ) -> Rendering {
-    let changes_after = selection
+    let unchanged_until = selection
         .iter()
-        .filter_map(|at| snapshot.unchanged_until(*at, now))
+        .filter_map(|position| snapshot.unchanged_until(*position, now))
         .min();
-    let as_of = changes_after.map_or(now.plus(RENDERING_LIFETIME), |edge| {
-        edge.min(now.plus(RENDERING_LIFETIME))
-    });
-    let rows: Vec<SummaryRow<'_>> = (0..selection.len())
-        .map(|i| source_row(snapshot, selection[i], mode, i, as_of))
+    // Freshness must be true during the whole lifetime, so the lifetime ends before freshness
+    // changes.
+    let latest = now.plus(RENDERING_LIFETIME);
+    let as_of = unchanged_until.map_or(latest, |until| until.min(latest));
+    let rows: Vec<SummaryRow<'_>> = selection
+        .iter()
+        .enumerate()
+        .map(|(index, position)| summary_row(snapshot, *position, mode, index, as_of))
         .collect();
-    let mut hasher = version::VersionHasher::default();
+    let mut hasher = VersionHasher::default();
     for row in &rows {
         hasher.add_source(&row.source_state.source.name, &row.view);
     }
     let version = hasher.finish();
-    let complete = rows
+    let is_complete = rows
         .iter()
         .all(|row| row.view.freshness == Freshness::Fresh && row.view.failure.is_none());
-    let head = SummaryHeader {
+    let header = SummaryHeader {
         version,
         generated_at: as_of,
-        is_complete: complete,
+        is_complete,
     };
     Rendering {
-        body: summary_body::write_summary(&head, mode, &rows).into(),
+        body: write_summary(&header, mode, &rows).into(),
         version,
         generated_at: as_of,
         valid_until: as_of,
-        unchanged_until: changes_after,
-        is_complete: complete,
+        unchanged_until,
+        is_complete,
         is_all_ok: rows.iter().all(|row| row.view.reading.is_some()),
         etag: cache_headers::etag(version),
         cache_status: cache_headers::cache_status(mode, &rows),
@@ -124,42 +100,38 @@ pub fn render_summary(
     }
 }
 
-fn source_row<'a>(
+/// Returns the source at `position` as of `as_of`, with the result of the live round at `index`.
+fn summary_row<'a>(
     snapshot: &'a Snapshot,
     position: usize,
     mode: &RenderMode<'_>,
     index: usize,
     as_of: Time,
 ) -> SummaryRow<'a> {
-    let entry = &snapshot.source_states()[position];
-    let mut state = snapshot.source_view(position, as_of);
-    let mut origin = ReadingOrigin::Snapshot;
+    let mut row = SummaryRow {
+        source_state: &snapshot.source_states()[position],
+        view: snapshot.source_view(position, as_of),
+        origin: ReadingOrigin::Snapshot,
+    };
     if let RenderMode::Live {
         timeout,
-        source_results: notes,
+        source_results,
         ..
     } = mode
-        && let Some(note) = notes.get(index)
+        && let Some(result) = source_results.get(index)
     {
-        origin = note.origin;
-        if let Some(late) = &note.late_source {
-            state.failure = Some(late_source_failure(
-                late.as_str(),
-                entry.source.name.as_str(),
-                *timeout,
-            ));
+        row.origin = result.origin;
+        if let Some(late) = &result.late_source {
+            let name = &row.source_state.source.name;
+            row.view.failure = Some(late_source_failure(late, name, *timeout));
         }
     }
-    SummaryRow {
-        source_state: entry,
-        view: state,
-        origin,
-    }
+    row
 }
 
-/// The failure of a source that was not back when this request's deadline passed; it says nothing of the attempt, which
-/// goes on.
-fn late_source_failure(late: &str, name: &str, timeout: Duration) -> ShownFailure<'static> {
+/// Returns the failure of the source `name` in a response that did not wait for the flight of
+/// `late`. The attempt itself goes on, so its health is unknown.
+fn late_source_failure(late: &Name, name: &Name, timeout: Duration) -> ShownFailure<'static> {
     let input = if late == name {
         String::new()
     } else {

@@ -1,4 +1,4 @@
-//! The version of an answer: the same for everyone who knows the same.
+//! Version of a summary.
 
 use std::fmt;
 
@@ -6,8 +6,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::{Name, SourceView};
 
-/// A hash over the sources of an answer, in order: name, `fetched_at`, `data`, `provider`, `code`, and
-/// fresh/stale/missing. It does not change with the release, the machine or the age. Shown as 16 hex digits.
+/// Hash over the sources of a summary, in order: name, `fetched_at`, data, provider, code and
+/// freshness. Replicas with the same snapshot have the same version; the release, the machine and
+/// the age do not change it. Displayed as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SummaryVersion(u64);
 
@@ -17,14 +18,14 @@ impl fmt::Display for SummaryVersion {
     }
 }
 
-/// Takes in one source after another.
+/// Incremental hash of the sources of a summary.
 #[derive(Default)]
 pub(super) struct VersionHasher(Xxh3);
 
 impl VersionHasher {
-    pub(super) fn add_source(&mut self, name: &Name, state: &SourceView<'_>) {
+    pub(super) fn add_source(&mut self, name: &Name, view: &SourceView<'_>) {
         self.hash_text(name.as_str());
-        match &state.reading {
+        match &view.reading {
             Some(reading) => {
                 self.0.update(&reading.fetched_at.as_millis().to_le_bytes());
                 self.hash_text(reading.data.as_json());
@@ -32,15 +33,15 @@ impl VersionHasher {
             }
             None => self.hash_text(""),
         }
-        self.hash_text(state.failure.as_ref().map_or("", |e| e.code.as_str()));
-        self.hash_text(state.freshness.as_str());
+        self.hash_text(view.failure.as_ref().map_or("", |f| f.code.as_str()));
+        self.hash_text(view.freshness.as_str());
     }
 
     pub(super) fn finish(&self) -> SummaryVersion {
         SummaryVersion(self.0.digest())
     }
 
-    /// Length first, so that no two lists of texts look alike.
+    /// Adds one text. The length prefix makes the encoding of a list of texts unambiguous.
     fn hash_text(&mut self, text: &str) {
         self.0.update(&(text.len() as u64).to_le_bytes());
         self.0.update(text.as_bytes());

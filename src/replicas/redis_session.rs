@@ -8,7 +8,7 @@ use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::domain::{SecretSet, SourceIdentity, Time};
+use crate::domain::{Redactor, SourceIdentity, Time};
 
 use super::codec::MAX_STORED_STATE_BYTES;
 use super::protocol::{REPLICA_EXPIRY, SourceLease, StoreKeys};
@@ -28,7 +28,7 @@ pub(crate) struct RedisSession {
     pub(crate) keys: StoreKeys,
     pub(crate) scripts: Arc<LuaScripts>,
     pub(crate) address: RedisAddress,
-    pub(crate) secrets: SecretSet,
+    pub(crate) redactor: Redactor,
     /// Few operations are under way at once: the others wait without a limit of their own, until one fails. A thousand
     /// sources due at once would otherwise use up each other's time.
     pub(crate) permits: Mutex<Arc<Semaphore>>,
@@ -46,7 +46,7 @@ impl RedisSession {
         };
         let mut connection = self.connection.multiplexed.clone();
         let asked = timeout(OPERATION_TIMEOUT, script.invoke_async(&mut connection)).await;
-        let value = map_redis_reply(&self.address, &self.secrets, what, asked)
+        let value = map_redis_reply(&self.address, &self.redactor, what, asked)
             .inspect_err(|_| self.close_permits())?;
         self.connection.read_budget.reset_budget();
         Ok(value)
@@ -67,7 +67,7 @@ impl RedisSession {
 
     fn operation_error(&self, what: &str, why: &str) -> SharedStoreError {
         let message = format!("{what}: Redis at {}: {why}", self.address);
-        SharedStoreError(self.secrets.redact(&message).into())
+        SharedStoreError(self.redactor.redact(&message).into())
     }
 
     fn unexpected_reply_error(&self, what: &str) -> SharedStoreError {

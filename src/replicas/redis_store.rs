@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::domain::SecretSet;
+use crate::domain::Redactor;
 use crate::process::Clock;
 use crate::text::format_duration;
 
@@ -45,7 +45,7 @@ pub struct RedisStore {
     connection_info: RedisConnectionInfo,
     keys: StoreKeys,
     scripts: Arc<LuaScripts>,
-    secrets: SecretSet,
+    redactor: Redactor,
 }
 
 /// A connection, the task that drives it, and what may still come over it.
@@ -56,15 +56,15 @@ pub(super) struct RedisConnection {
 }
 
 impl RedisStore {
-    /// The Redis at a URL that the configuration has checked; keys begin with `prefix`, messages never hold `secrets`.
-    pub fn new(url: &str, prefix: &str, secrets: SecretSet) -> Option<Self> {
+    /// The Redis at a URL that the configuration has checked; keys begin with `prefix`, messages pass through `redactor`.
+    pub fn new(url: &str, prefix: &str, redactor: Redactor) -> Option<Self> {
         let (address, info) = redis_address::parse_redis_url(url)?;
         Some(Self {
             address,
             connection_info: info,
             keys: StoreKeys::new(prefix),
             scripts: Arc::new(LuaScripts::new()),
-            secrets,
+            redactor,
         })
     }
 
@@ -142,7 +142,7 @@ impl RedisStore {
             keys: self.keys.clone(),
             scripts: Arc::clone(&self.scripts),
             address: self.address.clone(),
-            secrets: self.secrets.clone(),
+            redactor: self.redactor.clone(),
             permits: Mutex::new(Arc::new(Semaphore::new(MAX_CONCURRENT_OPERATIONS))),
         };
         Ok(OpenedSession {
@@ -156,7 +156,7 @@ impl RedisStore {
         what: &str,
         result: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<T, SharedStoreError> {
-        map_redis_reply(&self.address, &self.secrets, what, result)
+        map_redis_reply(&self.address, &self.redactor, what, result)
     }
 }
 
@@ -169,7 +169,7 @@ impl SharedStore for RedisStore {
 /// What became of a call of Redis, as people read it.
 pub(super) fn map_redis_reply<T>(
     address: &RedisAddress,
-    secrets: &SecretSet,
+    redactor: &Redactor,
     what: &str,
     result: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
 ) -> Result<T, SharedStoreError> {
@@ -179,7 +179,7 @@ pub(super) fn map_redis_reply<T>(
         Err(_) => format!("no answer within {}", format_duration(OPERATION_TIMEOUT)),
     };
     let message = format!("{what}: Redis at {address}: {why}");
-    Err(SharedStoreError(secrets.redact(&message).into()))
+    Err(SharedStoreError(redactor.redact(&message).into()))
 }
 
 /// The beginning of what somebody else says, made harmless.

@@ -1,48 +1,48 @@
-//! What to log, and how: `RESUMEN_LOG` and `RESUMEN_LOG_FORMAT`.
+//! Settings of the log: the environment variables `RESUMEN_LOG` and `RESUMEN_LOG_FORMAT`.
 
 use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-/// What to log, and how.
+/// Settings of the log.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// Which events. Default: `info` and worse
+    /// Minimum level of events, per target. Default: `info`.
     pub filter: Targets,
-    /// How a line looks. Default: text
+    /// Format of a line. Default: text.
     pub format: LogFormat,
-    /// Whether text has ANSI colours. Default: no
+    /// Whether text lines have ANSI colours. Default: false.
     pub colour: bool,
 }
 
-/// How a line looks.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why a text is no setting.
+/// Error in the value of an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogSettingsError {
-    /// A level that there is not.
+    /// The level does not exist.
     #[error(
-        "RESUMEN_LOG: {0:?} is no level; a filter is a level (off, error, warn, info, debug, trace) or target=level, several separated by commas, such as info,resumen::http=debug"
+        "RESUMEN_LOG: {0:?} is not a level; expected off, error, warn, info, debug, trace or target=level, several separated by commas, such as info,resumen::server=debug"
     )]
     UnknownLevel(String),
-    /// `=level`
-    #[error("RESUMEN_LOG: a target is missing before the `=` of {0:?}")]
+    /// A directive has no target before the `=`.
+    #[error("RESUMEN_LOG: {0:?} has no target before the `=`")]
     MissingTarget(String),
-    /// Neither text nor json.
-    #[error("RESUMEN_LOG_FORMAT: {0:?} is no format; it is text or json")]
+    /// The format is neither text nor json.
+    #[error("RESUMEN_LOG_FORMAT: {0:?} is not a format; expected text or json")]
     UnknownFormat(String),
 }
 
 impl LogSettings {
-    /// Reads the two variables; unset and empty ones give the defaults.
+    /// Parses the values of the two variables; an unset or empty one gives the default.
     pub fn parse(filter: Option<&str>, format: Option<&str>) -> Result<Self, LogSettingsError> {
         let format = match format.unwrap_or_default() {
             "" | "text" => LogFormat::Text,
@@ -57,7 +57,8 @@ impl LogSettings {
     }
 }
 
-/// Stricter than the filter's own parser, which takes a misspelt level for the name of a target and logs nothing.
+/// Parses a comma-separated list of `level` and `target=level`. `Targets` has a parser of the same
+/// syntax, but it reads a misspelt level as a target and then logs nothing.
 fn parse_targets(text: &str) -> Result<Targets, LogSettingsError> {
     let mut targets = Targets::new().with_default(LevelFilter::INFO);
     for directive in text.split(',').map(str::trim).filter(|d| !d.is_empty()) {
@@ -72,12 +73,12 @@ fn parse_targets(text: &str) -> Result<Targets, LogSettingsError> {
     Ok(targets)
 }
 
+/// Parses the name of a level. `LevelFilter` also accepts numbers and the empty text.
 fn parse_level(name: &str) -> Result<LevelFilter, LogSettingsError> {
-    let number = name.starts_with(|c: char| c.is_ascii_digit());
-    let known = LevelFilter::from_str(name)
+    LevelFilter::from_str(name)
         .ok()
-        .filter(|_| !number && !name.is_empty());
-    known.ok_or_else(|| LogSettingsError::UnknownLevel(name.to_owned()))
+        .filter(|_| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .ok_or_else(|| LogSettingsError::UnknownLevel(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -95,15 +96,15 @@ mod tests {
         assert!(parse_filter("").would_enable("resumen", &Level::INFO));
         assert!(!parse_filter("").would_enable("resumen", &Level::DEBUG));
         assert!(!parse_filter("off").would_enable("resumen", &Level::ERROR));
-        let one_room = parse_filter("warn, resumen::http=trace");
-        assert!(one_room.would_enable("resumen::http::front", &Level::TRACE));
-        assert!(!one_room.would_enable("resumen::cache", &Level::INFO));
-        assert!(parse_filter("resumen::http=debug").would_enable("resumen::cache", &Level::INFO));
+        let mixed = parse_filter("warn, resumen::server=trace");
+        assert!(mixed.would_enable("resumen::server::worker", &Level::TRACE));
+        assert!(!mixed.would_enable("resumen::cache", &Level::INFO));
+        assert!(parse_filter("resumen::server=debug").would_enable("resumen::cache", &Level::INFO));
     }
 
     #[test]
     fn invalid_settings_are_refused() {
-        for bad in [
+        for invalid in [
             "loud",
             "resumen=loud",
             "info,,x",
@@ -112,8 +113,10 @@ mod tests {
             "3",
             "resumen=7",
         ] {
-            let error = LogSettings::parse(Some(bad), None).unwrap_err().to_string();
-            assert!(error.starts_with("RESUMEN_LOG: "), "{bad}: {error}");
+            let error = LogSettings::parse(Some(invalid), None)
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with("RESUMEN_LOG: "), "{invalid}: {error}");
         }
         assert!(
             LogSettings::parse(None, Some("xml"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use resumen::app::{AppService, ServiceOptions};
 use resumen::config::{Config, parse};
+use resumen::domain::Redactor;
 use resumen::fetch::HttpFetch;
 use resumen::process::Clock;
 use resumen::server::HttpListener;
@@ -71,6 +72,7 @@ impl TestApp {
                 listener,
                 clock: Clock::start(),
                 revision: "",
+                redactor: Redactor::new(config.secrets.clone()),
             },
         )
         .unwrap();
@@ -87,6 +89,7 @@ impl TestApp {
             listener,
             clock: Clock::start(),
             revision: "",
+            redactor: Redactor::new(config.secrets.clone()),
         };
         let service = AppService::with_fetch(config, start, fetch).unwrap();
         Self {

@@ -1,16 +1,17 @@
-//! How a secret may look where others have written it: quoted, escaped, encoded. Pure.
+//! Encodings of a secret in foreign text: quoted, escaped, percent-encoded.
 //!
-//! Writers differ in what they escape, so there are two ways to find it. Escapes that spell out a byte or a character
-//! (`%2F`, `\u002f`, `&#x2F;`, `&amp;`) are undone in the text, whoever wrote them and whether they were needed. The others
-//! are few, and written into the secret.
+//! Encoders differ in the characters that they escape, so a secret is recognised in two ways.
+//! Escapes that stand for one byte or character (`%2F`, `\u002f`, `&#x2F;`, `&amp;`) are decoded in
+//! the text, necessary or not. The few other encodings are applied to the secret, each as a pattern
+//! to search.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// How often a text is decoded: what was encoded twice has `%25` in it.
+/// Maximum number of decoding passes, for text that is encoded more than once (`%252F`).
 const MAX_DECODE_PASSES: usize = 3;
 
-/// The characters that HTML has names for and that somebody must escape.
+/// Named references of the characters that HTML escapes.
 const HTML_ENTITIES: [(&[u8], u8); 5] = [
     (b"amp", b'&'),
     (b"lt", b'<'),
@@ -19,44 +20,45 @@ const HTML_ENTITIES: [(&[u8], u8); 5] = [
     (b"apos", b'\''),
 ];
 
-/// The most bytes between `&` and `;`.
+/// Maximum number of bytes between `&` and `;`.
 const MAX_ENTITY_BYTES: usize = 10;
 
-/// A text with its escapes undone.
+/// A text with its escapes decoded.
 pub(crate) struct DecodedText {
-    /// What it says.
+    /// Decoded text.
     pub(crate) bytes: Vec<u8>,
-    /// Where each byte stands in the text, and where the text ends.
+    /// Offset in the original text of each decoded byte, and at the end the length of that text.
     original_offsets: Vec<usize>,
 }
 
 impl DecodedText {
-    /// `text` decoded once, twice, and so on, while that changes anything.
+    /// Returns `text` decoded once, twice and so on, at most [`MAX_DECODE_PASSES`] times, as long
+    /// as a pass changes it.
     pub(crate) fn decode_passes(text: &str) -> impl Iterator<Item = Self> {
-        let bare = Self {
+        let original = Self {
             bytes: text.as_bytes().to_vec(),
             original_offsets: (0..=text.len()).collect(),
         };
-        std::iter::successors(bare.decode_once(), Self::decode_once).take(MAX_DECODE_PASSES)
+        std::iter::successors(original.decode_once(), Self::decode_once).take(MAX_DECODE_PASSES)
     }
 
-    /// Where in the text `range` of the bytes stands.
+    /// Returns the range of the original text that was decoded to `range` of the bytes.
     pub(crate) fn original_range(&self, range: &Range<usize>) -> Range<usize> {
         self.original_offsets[range.start]..self.original_offsets[range.end]
     }
 
-    /// This with one layer of escapes undone; none if there are no escapes.
+    /// Returns the text with one layer of escapes decoded; `None` if there is no escape.
     fn decode_once(&self) -> Option<Self> {
         let mut decoded = Self {
             bytes: Vec::new(),
             original_offsets: Vec::new(),
         };
-        let mut at = 0;
-        while at < self.bytes.len() {
-            let rest = &self.bytes[at..];
-            let (length, char) = parse_escape(rest).unwrap_or((1, EscapedUnit::Byte(rest[0])));
+        let mut position = 0;
+        while position < self.bytes.len() {
+            let rest = &self.bytes[position..];
+            let (length, unit) = parse_escape(rest).unwrap_or((1, EscapedUnit::Byte(rest[0])));
             let mut utf8 = [0; 4];
-            let bytes = match char {
+            let bytes = match unit {
                 EscapedUnit::Byte(byte) => {
                     utf8[0] = byte;
                     &utf8[..1]
@@ -66,21 +68,23 @@ impl DecodedText {
             decoded.bytes.extend_from_slice(bytes);
             decoded
                 .original_offsets
-                .extend(bytes.iter().map(|_| self.original_offsets[at]));
-            at += length;
+                .extend(bytes.iter().map(|_| self.original_offsets[position]));
+            position += length;
         }
-        decoded.original_offsets.push(self.original_offsets[at]);
+        decoded
+            .original_offsets
+            .push(self.original_offsets[position]);
         (decoded.bytes.len() < self.bytes.len()).then_some(decoded)
     }
 }
 
-/// What an escape stands for.
+/// Value of an escape.
 enum EscapedUnit {
     Byte(u8),
     Char(char),
 }
 
-/// The escape at the beginning of `bytes`, and its length.
+/// Parses the escape at the start of `bytes`; returns its length and its value.
 fn parse_escape(bytes: &[u8]) -> Option<(usize, EscapedUnit)> {
     let hex = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits)
@@ -101,36 +105,37 @@ fn parse_escape(bytes: &[u8]) -> Option<(usize, EscapedUnit)> {
                 .iter()
                 .take(MAX_ENTITY_BYTES)
                 .position(|byte| *byte == b';')?;
-            let code = match &rest[..end] {
+            let code_point = match &rest[..end] {
                 [b'#', b'x' | b'X', digits @ ..] => hex(digits)?,
                 [b'#', digits @ ..] => std::str::from_utf8(digits).ok()?.parse().ok()?,
                 name => u32::from(HTML_ENTITIES.iter().find(|(known, _)| *known == name)?.1),
             };
-            Some((end + 2, EscapedUnit::Char(char::from_u32(code)?)))
+            Some((end + 2, EscapedUnit::Char(char::from_u32(code_point)?)))
         }
         _ => None,
     }
 }
 
-/// Every form of `secret` that is looked for beside what [`Layer`] undoes: as it is; inside a quoted text, and inside
-/// one quoted again (a `Debug` field in a JSON line); as writers of JSON escape it; as a form's field. Most secrets look
-/// the same in all.
+/// Returns the encodings of `secret` that [`DecodedText`] does not decode: plain, `Debug` quotes,
+/// `Debug` quotes within quotes (a `Debug` field in a JSON log line), JSON escapes, and a form
+/// field. Most secrets are the same text in all of them.
 pub(crate) fn secret_encodings(secret: String) -> Vec<String> {
-    let once = quote_text(&secret);
-    let [short, long] = [false, true].map(|ascii| escape_json(&secret, ascii));
-    let (twice, plus) = (quote_text(&once), secret.replace(' ', "+"));
+    let quoted = quote_text(&secret);
+    let json = escape_json(&secret, false);
+    let ascii_json = escape_json(&secret, true);
     vec![
-        quote_text(&short),
-        quote_text(&long),
-        short,
-        long,
-        once,
-        twice,
-        plus,
+        quote_text(&quoted),
+        quoted,
+        quote_text(&json),
+        json,
+        quote_text(&ascii_json),
+        ascii_json,
+        secret.replace(' ', "+"),
         secret,
     ]
 }
 
+/// Returns `text` with quotes, backslashes and control characters escaped as in a `Debug` string.
 fn quote_text(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     for c in text.chars() {
@@ -143,7 +148,8 @@ fn quote_text(text: &str) -> String {
     quoted
 }
 
-/// As those write JSON who escape `/`, and with `ascii` whatever is not ASCII too.
+/// Returns `text` escaped as in a JSON string, `/` included; with `ascii`, non-ASCII characters
+/// too.
 fn escape_json(text: &str, ascii: bool) -> String {
     let mut json = String::with_capacity(text.len());
     for c in text.chars() {
@@ -166,17 +172,17 @@ mod tests {
 
     #[test]
     fn plain_secret_has_one_encoding() {
-        let forms = secret_encodings("abc-DEF_123.~".into());
+        let encodings = secret_encodings("abc-DEF_123.~".into());
         assert!(
-            forms.iter().all(|form| form == "abc-DEF_123.~"),
-            "{forms:?}"
+            encodings.iter().all(|one| one == "abc-DEF_123.~"),
+            "{encodings:?}"
         );
     }
 
     #[test]
     fn special_secret_has_all_encodings() {
-        let forms = secret_encodings("k/\"é' &+{1}\\".into());
-        for form in [
+        let encodings = secret_encodings("k/\"é' &+{1}\\".into());
+        for expected in [
             r#"k/\"é' &+{1}\\"#,
             r#"k\/\"é' &+{1}\\"#,
             r#"k\/\"\u00e9' &+{1}\\"#,
@@ -184,8 +190,8 @@ mod tests {
             "k/\"é'+&+{1}\\",
         ] {
             assert!(
-                forms.iter().any(|known| known == form),
-                "{form} is not in {forms:#?}"
+                encodings.iter().any(|one| one == expected),
+                "{expected} is not in {encodings:#?}"
             );
         }
     }
@@ -193,17 +199,17 @@ mod tests {
     #[test]
     fn decoding_maps_original_offsets() {
         let text = "á%c3%A9\\u00e9%2525%zz%4";
-        let layers: Vec<DecodedText> = DecodedText::decode_passes(text).collect();
-        let read: Vec<_> = layers
+        let passes: Vec<DecodedText> = DecodedText::decode_passes(text).collect();
+        let decoded: Vec<_> = passes
             .iter()
-            .map(|layer| String::from_utf8_lossy(&layer.bytes))
+            .map(|pass| String::from_utf8_lossy(&pass.bytes))
             .collect();
-        assert_eq!(read, ["áéé%25%zz%4", "áéé%%zz%4"]);
+        assert_eq!(decoded, ["áéé%25%zz%4", "áéé%%zz%4"]);
         assert_eq!(
-            &text[layers[1].original_range(&(2..7))],
+            &text[passes[1].original_range(&(2..7))],
             "%c3%A9\\u00e9%2525"
         );
-        assert_eq!(layers[1].original_range(&(7..12)), 19..text.len());
-        assert_eq!(DecodedText::decode_passes("nothing to undo").count(), 0);
+        assert_eq!(passes[1].original_range(&(7..12)), 19..text.len());
+        assert_eq!(DecodedText::decode_passes("nothing to decode").count(), 0);
     }
 }

@@ -1,8 +1,10 @@
-//! What the language of filters has, and what it has not.
+//! The filter language: what it supports, and what it rejects.
 
 use super::{compile_error, run_ok};
+use crate::extract::filter::Filter;
+use crate::extract::library::callable_names;
 
-/// Filter, body, result.
+/// Filter, body, expected result.
 const CASES: &[(&str, &str, &str)] = &[
     ("[.[] | select(. > 1)] | length", "[1,2,3]", "2"),
     (
@@ -224,5 +226,27 @@ fn compile_error_has_a_span() {
             (message.to_owned(), at.to_owned()),
             "{filter}"
         );
+    }
+}
+
+/// The call graph visits jaq's terms by itself: every name must still resolve with it.
+#[test]
+fn every_callable_name_compiles() {
+    for (name, arities) in callable_names() {
+        for arity in arities {
+            let args = vec!["."; arity].join("; ");
+            let text = if arity == 0 {
+                name.to_owned()
+            } else {
+                format!("{name}({args})")
+            };
+            let text = if name.starts_with('@') {
+                format!("{name} \"\\(.)\"")
+            } else {
+                text
+            };
+            let compiled = Filter::compile(&text);
+            assert!(compiled.is_ok(), "{text}: {compiled:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Filters that never end, explode, or would crash.
+//! Filters that do not end, exhaust memory, or could crash jaq.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use bytes::Bytes;
 
 use super::{compile_error, into_failure, run_error, run_ok};
 use crate::domain::{Code, Failure};
-use crate::extract::Filter;
+use crate::extract::filter::Filter;
 use crate::extract::limits::CancelFlag;
 use crate::extract::threads::run_on_deep_stack;
 
-/// Less than there is in earnest, so that what explodes does so soon.
+/// Smaller than the real limit, so that the tests are fast.
 const SMALL_LIMIT_BYTES: usize = 1 << 20;
 
-/// What a filter fails with that is asked to stop after a moment.
+/// Returns the failure of a filter that is cancelled after 50 ms.
 fn run_until_stopped(filter: &str) -> Failure {
     let filter = Filter::compile(filter).unwrap();
-    let stop = CancelFlag::default();
-    let asking = stop.clone();
-    let ask = std::thread::spawn(move || {
+    let cancel = CancelFlag::default();
+    let clone = cancel.clone();
+    let canceller = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(50));
-        asking.cancel();
+        clone.cancel();
     });
     let body = Bytes::from_static(b"[1,2,3,4,5,6,7,8,9]");
-    let failure = run_on_deep_stack("test", || filter.run(&body, &stop))
+    let failure = run_on_deep_stack("test", || filter.run(&body, &cancel))
         .unwrap()
         .map_err(into_failure)
         .unwrap_err();
-    ask.join().unwrap();
+    canceller.join().unwrap();
     failure
 }
 

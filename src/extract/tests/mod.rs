@@ -1,4 +1,4 @@
-//! The whole way of a body through a filter.
+//! Bodies through filters, from the check to the result.
 
 mod language;
 mod limits;
@@ -12,18 +12,18 @@ use super::limits::CancelFlag;
 use super::threads::run_on_deep_stack;
 use crate::domain::{Code, Failure, Redactor};
 
-fn into_failure(complaint: ExtractError) -> Failure {
-    complaint.into_failure(&Redactor::default())
+fn into_failure(error: ExtractError) -> Failure {
+    error.into_failure(&Redactor::default())
 }
 
 fn run_filter(filter: &str, body: &str) -> Result<String, Failure> {
     let filter = Filter::compile(filter).unwrap_or_else(|error| panic!("{filter}: {error:?}"));
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let way = || {
+    let run = || {
         json::check_json(&body)
             .and_then(|range| filter.run(&body.slice(range), &CancelFlag::default()))
     };
-    run_on_deep_stack("test", way)
+    run_on_deep_stack("test", run)
         .unwrap()
         .map_err(into_failure)
 }

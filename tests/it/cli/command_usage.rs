@@ -34,7 +34,7 @@ fn invalid_log_settings_exit_with_2() {
     let ended = run_program(&simulate, &[("RESUMEN_LOG", "loud")]);
     assert_eq!(ended.exit_code, Some(2));
     assert!(
-        ended.stderr.contains("\"loud\" is no level") && ended.stderr.contains("debug"),
+        ended.stderr.contains("\"loud\" is not a level") && ended.stderr.contains("debug"),
         "{}",
         ended.stderr
     );

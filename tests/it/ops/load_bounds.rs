@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use resumen::domain::{Name, SecretSet};
+use resumen::domain::{Name, Redactor};
 use resumen::fetch::{Fetch as _, HttpFetch};
 use resumen::process::Clock;
 use tokio::runtime::{Handle, Runtime};
@@ -255,7 +255,7 @@ async fn child_runs_every_fault_three_times() {
             let clock = Clock::start();
             let fetch = HttpFetch::with_resolver(
                 clock,
-                SecretSet::default(),
+                Redactor::default(),
                 lookup_result(&scenario.lookup),
             );
             let deadline = clock.deadline(Duration::from_millis(100));

@@ -9,10 +9,10 @@ use fastrand::Rng;
 mod body;
 #[path = "../../../fuzz/checks/depth.rs"]
 mod depth;
-#[path = "../../../fuzz/checks/hold.rs"]
-mod hold;
-#[path = "../../../fuzz/checks/mask.rs"]
-mod mask;
+#[path = "../../../fuzz/checks/redactor.rs"]
+mod redactor;
+#[path = "../../../fuzz/checks/retry_after.rs"]
+mod retry_after;
 
 /// Mutations of each run.
 const MUTATION_ROUNDS: usize = 5_000;
@@ -86,10 +86,10 @@ fn fuzz_body_roundtrip() {
 
 #[test]
 fn fuzz_retry_after() {
-    run_fuzz_target("hold", hold::check);
+    run_fuzz_target("retry_after", retry_after::check);
 }
 
 #[test]
 fn fuzz_redactor() {
-    run_fuzz_target("mask", mask::check);
+    run_fuzz_target("redactor", redactor::check);
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use resumen::domain::SecretSet;
+use resumen::domain::{Redactor, SecretSet};
 use resumen::process::Clock;
 use resumen::telemetry::{LogSettings, install};
 use rustix::process::Signal;
@@ -267,8 +267,9 @@ fn panic_message_contains_no_secret() {
 #[test]
 #[ignore = "panics; only in the process that the other test makes"]
 fn child_panics_with_secret() {
-    let mask = install(&LogSettings::parse(None, None).unwrap(), Clock::start());
-    mask.replace_secrets(SecretSet::new(["pa\"nic-canary".to_owned()]));
+    let redactor = Redactor::new(SecretSet::new(["pa\"nic-canary".to_owned()]));
+    let settings = LogSettings::parse(None, None).unwrap();
+    install(&settings, Clock::start(), redactor);
     let caught =
         std::panic::catch_unwind(|| panic!("the key is pa\"nic-canary and goes no further"));
     assert!(caught.is_err());

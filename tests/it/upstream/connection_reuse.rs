@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::domain::{Code, Provider, SecretSet};
+use resumen::domain::{Code, Provider, Redactor};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ impl ReuseClient {
         let provider = default_provider_at(&format!("http://{}/", server.address));
         Self {
             clock,
-            fetch: HttpFetch::new(clock, SecretSet::default()),
+            fetch: HttpFetch::new(clock, Redactor::default()),
             provider,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use resumen::domain::{Code, EgressProxy, Provider, SecretSet};
+use resumen::domain::{Code, EgressProxy, Provider, Redactor};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
 use tokio::io::copy_bidirectional;
@@ -33,7 +33,7 @@ fn provider_through_proxy(proxy: &str, url: &str) -> Provider {
 async fn fetch_once(provider: &Provider) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     let limit = Duration::from_millis(500);
-    HttpFetch::new(clock, SecretSet::default())
+    HttpFetch::new(clock, Redactor::default())
         .fetch(provider, clock.deadline(limit))
         .await
 }
@@ -117,7 +117,7 @@ async fn refused_tunnel_is_connect_failure() {
         (
             &["head 407 | Content-Length: 0"],
             Code::ConnectFailed,
-            "(HTTP 407): it wants a user and a password in `proxy`",
+            "(HTTP 407): set a user and a password in `proxy`",
         ),
         (
             &["head 502 | Content-Length: 4", "send oops"],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use resumen::domain::{Code, SecretSet};
+use resumen::domain::{Code, Redactor};
 use resumen::fetch::{Fetch, HttpFetch};
 use resumen::process::Clock;
 use tokio::sync::Semaphore;
@@ -59,7 +59,7 @@ async fn measure_overruns(
             let (scenario, server) = &*fault;
             let fetch = HttpFetch::with_resolver(
                 clock,
-                SecretSet::default(),
+                Redactor::default(),
                 lookup_result(&scenario.lookup),
             );
             let provider = scenario_provider(scenario, server);
@@ -105,7 +105,7 @@ async fn hostile_bodies_use_little_memory() {
         );
     }
     let clock = Clock::start();
-    let fetch = Arc::new(HttpFetch::new(clock, SecretSet::default()));
+    let fetch = Arc::new(HttpFetch::new(clock, Redactor::default()));
     let before = resident_bytes();
     let (stop, peak) = (
         Arc::new(AtomicBool::new(false)),

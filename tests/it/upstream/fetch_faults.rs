@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resumen::domain::{Provider, SecretSet};
+use resumen::domain::{Provider, Redactor};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload, ResolveFn};
 use resumen::process::Clock;
 use tokio::task::JoinSet;
@@ -49,7 +49,7 @@ async fn check_scenario(scenario: &FaultScenario) -> Result<(), String> {
     let server = scenario.start_provider().await;
     let clock = Clock::start();
     let fetch =
-        HttpFetch::with_resolver(clock, SecretSet::default(), lookup_result(&scenario.lookup));
+        HttpFetch::with_resolver(clock, Redactor::default(), lookup_result(&scenario.lookup));
     let provider = scenario_provider(scenario, &server);
     let began = clock.instant();
     let ended = fetch

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use resumen::domain::{Code, Failure, SecretSet};
+use resumen::domain::{Code, Failure, Redactor};
 use resumen::fetch::{Fetch, HttpFetch};
 use resumen::process::Clock;
 
@@ -136,7 +136,7 @@ async fn child_fetches_in_network_namespace() {
 async fn fetch_failure(url: &str) -> Failure {
     let clock = Clock::start();
     let provider = default_provider_at(url);
-    HttpFetch::new(clock, SecretSet::default())
+    HttpFetch::new(clock, Redactor::default())
         .fetch(&provider, clock.deadline(LIMIT))
         .await
         .unwrap_err()

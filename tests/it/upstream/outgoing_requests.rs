@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use resumen::domain::{Provider, SecretSet};
+use resumen::domain::{Provider, Redactor, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
 
@@ -24,7 +24,7 @@ async fn fetch_with_secrets(
     secrets: SecretSet,
 ) -> Result<Payload, FetchError> {
     let clock = Clock::start();
-    HttpFetch::new(clock, secrets)
+    HttpFetch::new(clock, Redactor::new(secrets))
         .fetch(provider, clock.deadline(Duration::from_secs(2)))
         .await
 }
@@ -165,9 +165,11 @@ async fn old_secrets_are_redacted() {
     ])
     .await;
     let clock = Clock::start();
-    let fetch = HttpFetch::new(clock, SecretSet::new(["oldest-secret".to_owned()]));
-    fetch.set_secrets(SecretSet::new(["old-secret".to_owned()]));
-    fetch.set_secrets(SecretSet::new(["new-secret".to_owned()]));
+    let redactor = Redactor::default();
+    let fetch = HttpFetch::new(clock, redactor.clone());
+    for secret in ["oldest-secret", "old-secret", "new-secret"] {
+        redactor.replace_secrets(SecretSet::new([secret.to_owned()]));
+    }
     let provider = default_provider_at(&format!("http://{}/", server.address));
     let error = fetch
         .fetch(&provider, clock.deadline(Duration::from_secs(2)))

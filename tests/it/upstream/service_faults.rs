@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use resumen::config::Config;
-use resumen::domain::{FreshnessPolicy, Name, Schedule, SecretSet, Source, SourceKind};
+use resumen::domain::{FreshnessPolicy, Name, Redactor, Schedule, Source, SourceKind};
 use resumen::fetch::{HttpFetch, ResolveFn};
 use resumen::process::Clock;
 use serde_json::Value;
@@ -62,7 +62,7 @@ impl FaultTrial {
         config.server.max_timeout = Duration::from_secs(60);
         let fetch = HttpFetch::with_resolver(
             Clock::start(),
-            SecretSet::default(),
+            Redactor::default(),
             scenario_resolver(&faults),
         );
         Self {

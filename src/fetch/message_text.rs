@@ -1,10 +1,10 @@
-//! Texts of messages: sizes as people write them, foreign text made harmless.
+//! Parts of failure messages: sizes, and quotes of foreign text.
 
-/// The most characters of a body in a message, escaped.
-pub(crate) const MAX_QUOTE_CHARS: usize = 120;
+/// Maximum number of characters of a quote, after escaping.
+pub(super) const MAX_QUOTE_CHARS: usize = 120;
 
-/// A size in the largest binary unit that states it whole: `1 MiB`, `1500 bytes`.
-pub(crate) fn format_size(bytes: u64) -> String {
+/// Returns a size in the largest binary unit that divides it: `1 MiB`, `1500 bytes`.
+pub(super) fn format_size(bytes: u64) -> String {
     for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
         if bytes >= unit && bytes.is_multiple_of(unit) {
             return format!("{} {name}", bytes / unit);
@@ -13,16 +13,16 @@ pub(crate) fn format_size(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
-/// At most [`QUOTE`] characters of foreign text, with everything that is not plainly printable escaped.
-pub(crate) fn quote_escaped(foreign: &str) -> String {
+/// Returns `foreign` with quotes and non-printable characters escaped, cut to [`MAX_QUOTE_CHARS`].
+pub(super) fn quote_escaped(foreign: &str) -> String {
     let mut quoted = String::new();
     let mut left = MAX_QUOTE_CHARS;
-    for piece in foreign.chars().map(char::escape_debug) {
-        if piece.len() > left {
+    for escaped in foreign.chars().map(char::escape_debug) {
+        if escaped.len() > left {
             return quoted + "…";
         }
-        left -= piece.len();
-        quoted.extend(piece);
+        left -= escaped.len();
+        quoted.extend(escaped);
     }
     quoted
 }

@@ -1,4 +1,4 @@
-//! A body in the codings that clients ask for, each made once.
+//! The body of a rendering in other encodings, each made at most once.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::version::SummaryVersion;
 
-/// Larger bodies, in bytes, take longer to be compressed than an answer may be late.
+/// Size of a body, in bytes, above which its compression would delay a response too long.
 pub const LARGE_BODY_BYTES: usize = 128 << 10;
 
-/// A content coding, in the order in which we like them.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentCoding {
     /// Brotli (RFC 7932).
@@ -22,29 +22,32 @@ pub enum ContentCoding {
     Gzip,
 }
 
-/// The coded forms of one body.
+/// Encodings of one body: content codings, and a server-sent event.
 #[derive(Debug, Default)]
 pub struct EncodedBodies {
-    bodies: [EncodedBody; 3],
-    event_bytes: OnceLock<Bytes>,
+    /// Indexed by [`ContentCoding`].
+    compressed: [CompressedBody; 3],
+    event: OnceLock<Bytes>,
 }
 
 #[derive(Debug, Default)]
-struct EncodedBody {
-    has_started: AtomicBool,
-    encoded_bytes: OnceLock<Bytes>,
+struct CompressedBody {
+    is_started: AtomicBool,
+    bytes: OnceLock<Bytes>,
 }
 
 impl ContentCoding {
-    /// All of them, best first.
+    /// All codings in order of preference.
     pub const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
-    /// Encodes at a fast level, and the fastest if it is [`LARGE`]: a body lives for milliseconds. None if the encoder fails, which it does not in memory.
-    fn compress_body(self, body: &[u8]) -> Option<Vec<u8>> {
+    /// Compresses `body`. The level is low, because a body is served only for milliseconds, and the
+    /// lowest for a large body. `None` if the encoder fails, which does not happen in memory.
+    fn compress(self, body: &[u8]) -> Option<Vec<u8>> {
         let out = Vec::with_capacity(body.len() / 2 + 64);
         let level = if body.len() > LARGE_BODY_BYTES { 1 } else { 4 };
         match self {
             Self::Brotli => {
+                // The smallest window that covers the body: the encoder allocates by its size.
                 let window = (body.len().max(1024) as u32)
                     .next_power_of_two()
                     .ilog2()
@@ -65,40 +68,34 @@ impl ContentCoding {
 }
 
 impl EncodedBodies {
-    /// `body`, always the same, in this coding. None while another thread is at it and the plain body will do.
+    /// Returns `body` in `coding`; `body` must be the same at each call. `None` if the encoder
+    /// fails, and if `accepts_identity` is set while another thread is compressing.
     pub fn get_or_encode(
         &self,
         coding: ContentCoding,
         body: &[u8],
-        plain_will_do: bool,
+        accepts_identity: bool,
     ) -> Option<Bytes> {
-        let form = &self.bodies[coding as usize];
-        if let Some(done) = form.encoded_bytes.get() {
-            return Some(done.clone());
+        let compressed = &self.compressed[coding as usize];
+        if let Some(bytes) = compressed.bytes.get() {
+            return Some(bytes.clone());
         }
-        if form.has_started.swap(true, Relaxed) && plain_will_do {
+        if compressed.is_started.swap(true, Relaxed) && accepts_identity {
             return None;
         }
-        let made = form
-            .encoded_bytes
-            .get_or_init(|| coding.compress_body(body).unwrap_or_default().into());
-        Some(made.clone()).filter(|made| !made.is_empty())
+        let bytes = compressed
+            .bytes
+            .get_or_init(|| coding.compress(body).unwrap_or_default().into());
+        Some(bytes.clone()).filter(|bytes| !bytes.is_empty())
     }
-}
 
-impl EncodedBodies {
-    /// `body`, always the same and of one line, as a Server-Sent Event.
+    /// Returns `body` as a server-sent event; `body` must be on one line and the same at each call.
     pub fn get_or_write_event(&self, body: &[u8], version: SummaryVersion) -> Bytes {
         let write = || {
-            [
-                format!("event: resumen\nid: {version}\ndata: ").as_bytes(),
-                body,
-                b"\n\n",
-            ]
-            .concat()
-            .into()
+            let head = format!("event: resumen\nid: {version}\ndata: ");
+            [head.as_bytes(), body, b"\n\n"].concat().into()
         };
-        self.event_bytes.get_or_init(write).clone()
+        self.event.get_or_init(write).clone()
     }
 }
 
@@ -111,31 +108,31 @@ mod tests {
     #[test]
     fn encoded_body_round_trips() {
         let body = r#"{"resultados":{"btc":{"ok":true}}}"#.repeat(100);
-        let forms = EncodedBodies::default();
-        let made = |coding| forms.get_or_encode(coding, body.as_bytes(), true).unwrap();
+        let bodies = EncodedBodies::default();
+        let encode = |coding| bodies.get_or_encode(coding, body.as_bytes(), true).unwrap();
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&*made(ContentCoding::Gzip))
+        flate2::read::GzDecoder::new(&*encode(ContentCoding::Gzip))
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, body);
         text.clear();
-        brotli::Decompressor::new(&*made(ContentCoding::Brotli), 4096)
+        brotli::Decompressor::new(&*encode(ContentCoding::Brotli), 4096)
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, body);
         assert_eq!(
-            zstd::decode_all(&*made(ContentCoding::Zstd)).unwrap(),
+            zstd::decode_all(&*encode(ContentCoding::Zstd)).unwrap(),
             body.as_bytes()
         );
     }
 
     #[test]
     fn body_is_encoded_once() {
-        let forms = EncodedBodies::default();
-        let first = forms
+        let bodies = EncodedBodies::default();
+        let first = bodies
             .get_or_encode(ContentCoding::Gzip, b"body", true)
             .unwrap();
-        let second = forms
+        let second = bodies
             .get_or_encode(ContentCoding::Gzip, b"body", true)
             .unwrap();
         assert_eq!(first.as_ptr(), second.as_ptr());
@@ -143,16 +140,16 @@ mod tests {
 
     #[test]
     fn concurrent_encode_is_skipped() {
-        let forms = EncodedBodies::default();
-        forms.bodies[ContentCoding::Gzip as usize]
-            .has_started
+        let bodies = EncodedBodies::default();
+        bodies.compressed[ContentCoding::Gzip as usize]
+            .is_started
             .store(true, Relaxed);
         assert_eq!(
-            forms.get_or_encode(ContentCoding::Gzip, b"body", true),
+            bodies.get_or_encode(ContentCoding::Gzip, b"body", true),
             None
         );
         assert!(
-            forms
+            bodies
                 .get_or_encode(ContentCoding::Gzip, b"body", false)
                 .is_some()
         );

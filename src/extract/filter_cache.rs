@@ -1,22 +1,23 @@
-//! Filters by their texts, each compiled once: many sources have the same one, and whoever checks a text and whoever runs
-//! it need the same program.
+//! Cache of compiled filters by text. Many sources have the same filter, and validation and
+//! extraction use the same program.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use super::filter::{Filter, FilterError};
+use super::compile::FilterError;
+use super::filter::Filter;
 
-/// From this many texts on they are compiled on as many threads as there are processors.
+/// Minimum number of texts to compile on one thread per processor.
 const MIN_PARALLEL_TEXTS: usize = 64;
 
-/// What became of each text. It grows by what is asked for.
+/// Compiled filters, or compile errors, by text.
 #[derive(Debug, Clone, Default)]
 pub struct FilterCache(HashMap<Arc<str>, Result<Filter, FilterError>>);
 
 impl FilterCache {
-    /// Compiles these texts.
+    /// Compiles `texts`.
     pub fn compile_all<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
         let texts: HashSet<&str> = texts.into_iter().collect();
         let texts: Vec<&str> = texts.into_iter().collect();
@@ -25,21 +26,21 @@ impl FilterCache {
         }
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         thread::scope(|scope| {
-            let shares = texts.chunks(texts.len().div_ceil(threads));
-            let shares: Vec<_> = shares
-                .map(|share| scope.spawn(move || compile_each(share)))
+            let workers: Vec<_> = texts
+                .chunks(texts.len().div_ceil(threads))
+                .map(|chunk| scope.spawn(move || compile_each(chunk)))
                 .collect();
-            // What a panic left out is compiled by whoever asks for it.
+            // The texts of a thread that panicked are compiled on first use.
             Self(
-                shares
+                workers
                     .into_iter()
-                    .flat_map(|share| share.join().unwrap_or_default())
+                    .flat_map(|worker| worker.join().unwrap_or_default())
                     .collect(),
             )
         })
     }
 
-    /// The filter of this text; compiled now, unless it is known.
+    /// Returns the filter of `text`, compiled now if it is not in the cache.
     pub fn get_or_compile(&mut self, text: &str) -> Result<Filter, FilterError> {
         if let Some(known) = self.0.get(text) {
             return known.clone();

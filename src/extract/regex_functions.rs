@@ -1,6 +1,6 @@
-//! The three functions of regular expressions that jaq's library builds on. They are ours because jaq's make everything
-//! of every match before anybody can look, a kilobyte for each: `gsub(",";"")` over a body of commas took a thousand
-//! times the body. Each match is charged here before it is made.
+//! Functions of regular expressions, on which jaq's library builds. They replace jaq's functions,
+//! which build all matches, 1 KB each, without a check of the limits: `gsub(",";"")` on a body of
+//! commas needed 1,000 times the size of the body. Here each match is counted before it is built.
 
 use bytes::Bytes;
 use jaq_core::native::{Fun, bome, run, v};
@@ -12,19 +12,20 @@ use regex_bites::bytes::{Captures, Regex, RegexBuilder};
 use super::builtins::SUBSTRING_BYTES;
 use super::limits::{EvaluationLimits, LimitedData};
 
-/// What a group of a match takes, in bytes: an object of four members.
+/// Size of a group of a match, an object of four members, in bytes.
 const GROUP_BYTES: usize = 640;
-/// The longest regular expression, in bytes; compiling one takes some hundred times as much.
+/// Maximum size of a regular expression, in bytes. Compiling it needs some hundred times as much.
 const MAX_REGEX_BYTES: usize = 64 << 10;
 
-/// What is to be told: the texts between matches, the matches.
+/// Parts to return: the texts between matches, the matches, or both.
 #[derive(Clone, Copy)]
 struct MatchSelection {
     include_between: bool,
     include_matches: bool,
 }
 
-/// `matches`, `split_matches` and `split_`, of a regular expression and flags.
+/// Returns the functions `matches`, `split_matches` and `split_`, each with a regular expression
+/// and flags.
 pub(super) fn regex_functions() -> [Fun<LimitedData>; 3] {
     [
         run(("matches", v(2), |cv| {
@@ -57,8 +58,8 @@ pub(super) fn regex_functions() -> [Fun<LimitedData>; 3] {
     ]
 }
 
-/// Texts, and matches as arrays of their groups, in their order.
-fn find_matches(mut cv: Cv<'_, LimitedData>, wanted: MatchSelection) -> ValR {
+/// Returns the selected parts in order, a match as the array of its groups.
+fn find_matches(mut cv: Cv<'_, LimitedData>, selection: MatchSelection) -> ValR {
     let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
     let flags = utf8_text(&flags)?;
     let regex = compile_regex(utf8_text(&regex)?, flags)?;
@@ -71,7 +72,9 @@ fn find_matches(mut cv: Cv<'_, LimitedData>, wanted: MatchSelection) -> ValR {
         .capture_names()
         .map(|name| name.map(string_value))
         .collect();
-    let (mut found, mut end, mut place) = (Vec::new(), 0, (0, 0));
+    // The start of the last match is kept in bytes and in characters, so that each part of the text
+    // is counted once.
+    let (mut parts, mut end, mut start) = (Vec::new(), 0, (0, 0));
     for captures in regex.captures_iter(input.text) {
         let Some(whole) = captures
             .get(0)
@@ -80,29 +83,29 @@ fn find_matches(mut cv: Cv<'_, LimitedData>, wanted: MatchSelection) -> ValR {
             continue;
         };
         input.limits.check_limits();
-        if wanted.include_between {
+        if selection.include_between {
             input.limits.charge_bytes(SUBSTRING_BYTES);
-            found.push(input.value.as_sub_str(&input.text[end..whole.start()]));
+            parts.push(input.value.as_sub_str(&input.text[end..whole.start()]));
             end = whole.end();
         }
-        if wanted.include_matches {
-            place = (
+        if selection.include_matches {
+            start = (
                 whole.start(),
-                place.1 + count_chars(&input.text[place.0..whole.start()]),
+                start.1 + count_chars(&input.text[start.0..whole.start()]),
             );
-            found.push(input.match_groups(&captures, &names, place)?);
+            parts.push(input.match_groups(&captures, &names, start)?);
         }
         if !flags.contains('g') {
             break;
         }
     }
-    if wanted.include_between {
-        found.push(input.value.as_sub_str(&input.text[end..]));
+    if selection.include_between {
+        parts.push(input.value.as_sub_str(&input.text[end..]));
     }
-    Ok(found.into_iter().collect())
+    Ok(parts.into_iter().collect())
 }
 
-/// What is searched.
+/// Text to search.
 struct RegexInput<'i> {
     value: &'i Val,
     text: &'i [u8],
@@ -110,12 +113,12 @@ struct RegexInput<'i> {
 }
 
 impl RegexInput<'_> {
-    /// The groups of a match that begins at `place`, in bytes and in characters.
+    /// Returns the groups of a match; `start` is its offset in bytes and in characters.
     fn match_groups(
         &self,
         captures: &Captures<'_>,
         names: &[Option<Val>],
-        place: (usize, usize),
+        start: (usize, usize),
     ) -> ValR {
         self.limits.charge_bytes(captures.len() * GROUP_BYTES);
         let groups = captures
@@ -126,7 +129,7 @@ impl RegexInput<'_> {
             let fields = [
                 (
                     "offset",
-                    Val::from(place.1 + count_chars(&self.text[place.0..group.start()])),
+                    Val::from(start.1 + count_chars(&self.text[start.0..group.start()])),
                 ),
                 ("length", Val::from(count_chars(group.as_bytes()))),
                 ("string", self.value.as_sub_str(group.as_bytes())),
@@ -174,5 +177,5 @@ fn compile_regex(regex: &str, flags: &str) -> Result<Regex, Error> {
         .ignore_whitespace(flags.contains('x'));
     builder
         .build()
-        .map_err(|flaw| Error::str(format_args!("invalid regex: {flaw}")))
+        .map_err(|error| Error::str(format_args!("invalid regex: {error}")))
 }

@@ -1,33 +1,22 @@
-//! A log line for people: time, level, message, fields.
+//! Log lines as text: time, level, message, fields.
 
 use std::fmt;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime as _;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::process::Clock;
+use super::log_timer::LogTimer;
 
-/// The time of a line: RFC 3339 in UTC with milliseconds.
-#[derive(Clone, Copy)]
-pub(crate) struct LogTimer(pub(crate) Clock);
-
-impl LogTimer {
-    pub(crate) fn write_timestamp(self, out: &mut impl fmt::Write) -> fmt::Result {
-        let now = jiff::Timestamp::from_millisecond(self.0.now().as_millis())
-            .unwrap_or(jiff::Timestamp::MAX);
-        write!(out, "{now:.3}")
-    }
-}
-
-/// Writes `2026-11-22T06:55:10.734Z WARN  source starts to fail source=btc code=timeout`.
-pub(crate) struct TextFormat {
-    /// Whose time it is.
-    pub(crate) timer: LogTimer,
+/// Writes lines such as `2026-11-22T06:55:10.734Z WARN  source failed source=btc code=timeout`.
+pub(super) struct TextFormat {
+    /// Writes the time of the line.
+    pub(super) timer: LogTimer,
     /// Whether to use ANSI colours.
-    pub(crate) colour: bool,
+    pub(super) colour: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for TextFormat
@@ -41,13 +30,14 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        self.write_coloured(&mut out, "2", |out| self.timer.write_timestamp(out))?;
+        self.write_coloured(&mut out, "2", |out| self.timer.format_time(out))?;
         out.write_char(' ')?;
         let level = event.metadata().level();
         self.write_coloured(&mut out, level_colour_code(*level), |out| {
             write!(out, "{level}")
         })?;
         write!(out, "{:width$}", "", width = 6 - level.as_str().len())?;
+        // Events of this program need no target; those of a dependency do.
         let target = event.metadata().target();
         if !target.starts_with(env!("CARGO_PKG_NAME")) {
             write!(out, "{target}: ")?;
@@ -89,7 +79,8 @@ fn level_colour_code(level: Level) -> &'static str {
     }
 }
 
-/// An event taken apart: the message goes first, wherever it stands.
+/// Message and fields of an event. The macros of `tracing` record the message as one more field, in
+/// any position.
 #[derive(Default)]
 struct LogEventParts {
     message: String,
@@ -115,7 +106,7 @@ impl LogEventParts {
     }
 }
 
-/// As it is, if it can be told apart from what follows; else in quotes.
+/// Writes `text`, in quotes if it is empty or contains white space or quotes.
 fn write_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"') {
         return write_escaped(out, text);
@@ -125,7 +116,8 @@ fn write_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
-/// Control characters would break the line or drive the terminal.
+/// Writes `text` with control characters escaped: they could split the line or control the
+/// terminal.
 fn write_escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     for c in text.chars() {
         if c.is_control() {
