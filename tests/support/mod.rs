@@ -13,6 +13,8 @@ pub mod redis_server;
 pub mod replica_cluster;
 pub mod scripted_fetch;
 pub mod simulated_store;
+pub mod source_file;
+pub mod source_tree;
 pub mod test_app;
 pub mod test_browser;
 pub mod test_server;
