@@ -1,4 +1,4 @@
-//! Every page: links lead somewhere, and what looks like a configuration is one. Recipes have a test of their own.
+//! All documents: links resolve and configuration examples are valid. `recipe_docs` tests the recipes.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ fn documentation_pages() -> Vec<String> {
         .collect()
 }
 
-/// The targets of `[…](target)` that are no URLs.
+/// The targets of links to files.
 fn link_targets(text: &str) -> Vec<&str> {
     let after = text
         .split("](")
@@ -71,27 +71,27 @@ fn documentation_examples_are_valid() {
     {
         for text in markdown_sections(name)
             .iter()
-            .flat_map(|part| part.blocks_in_language("toml"))
+            .flat_map(|section| section.blocks_in_language("toml"))
         {
-            // An excerpt about something else needs a source beside it.
+            // An excerpt without sources is not a complete configuration.
             let text = if text.contains("[sources.") {
                 text.to_owned()
             } else {
                 format!("{text}\n{MINIMAL_SOURCE}")
             };
-            let read = resumen::config::parse(
+            let parsed = resumen::config::parse(
                 Path::new("docs/x.toml"),
                 text.as_bytes(),
                 &test_environment,
             );
-            read.unwrap_or_else(|report| panic!("{name}: {report}"));
+            parsed.unwrap_or_else(|report| panic!("{name}: {report}"));
             examples += 1;
         }
     }
     assert!(examples > 1, "{examples}");
 }
 
-/// What an example may expect to be set.
+/// The variables that examples use.
 fn test_environment(name: &str) -> Option<String> {
     name.ends_with("_PASSWORD").then(|| "example".to_owned())
 }

@@ -1,4 +1,4 @@
-//! `docs/errors.md` lists every code.
+//! `docs/errors.md` lists every failure code and every problem code.
 
 use resumen::domain::Code;
 use serde_json::Value;
@@ -7,9 +7,10 @@ use crate::support::markdown::{assert_lists_exactly, code_spans, markdown_sectio
 use crate::support::test_app::TestApp;
 
 fn rows_below(heading: &str) -> Vec<Vec<String>> {
-    let parts = markdown_sections("errors.md");
-    let part = parts.iter().find(|part| part.heading == heading);
-    part.unwrap_or_else(|| panic!("docs/errors.md has no part `{heading}`"))
+    let sections = markdown_sections("errors.md");
+    let section = sections.iter().find(|section| section.heading == heading);
+    section
+        .unwrap_or_else(|| panic!("docs/errors.md has no section `{heading}`"))
         .table_rows()
 }
 
@@ -54,7 +55,7 @@ fn problem_codes_are_documented() {
     assert_lists_exactly("docs/errors.md", &listed, &known);
 }
 
-/// Code and status of each example of a problem.
+/// Collects the code and status of each problem in the examples.
 fn collect_codes(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     if let (Some(code), Some(status), Some(_)) = (
         value["code"].as_str(),

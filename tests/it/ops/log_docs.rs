@@ -1,4 +1,4 @@
-//! `docs/logging.md` lists every line that the log may have.
+//! `docs/logging.md` lists every log event of the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use crate::support::markdown::{assert_lists_exactly, code_spans, markdown_sections};
 
-/// A line of the log as a row of the document says it: level, message, fields.
+/// A log event as a row of the document: level, message, fields.
 fn format_event(level: &str, message: &str, fields: &[String]) -> String {
     format!("{level} `{message}` [{}]", fields.join(", "))
 }
 
-/// The events in a source text, less its tests.
+/// The log events in a source file, without its tests.
 fn scan_log_events(text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let mut found = Vec::new();
     for level in ["trace", "debug", "info", "warn", "error"] {
         let call = format!("{level}!(");
         for (at, _) in text.match_indices(&call) {
-            let inside_a_name =
+            let is_part_of_name =
                 text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
-            if inside_a_name {
+            if is_part_of_name {
                 continue;
             }
             let (mut message, mut fields) = (String::new(), Vec::new());
@@ -36,7 +36,7 @@ fn scan_log_events(text: &str) -> Vec<String> {
     found
 }
 
-/// The name of a field: before its `=`, or the variable itself.
+/// The name of a field: the text before `=`, or the variable.
 fn field_name(argument: &str) -> String {
     argument
         .split(" = ")

@@ -1,4 +1,4 @@
-//! `docs/metrics.md` lists what `/metrics` answers.
+//! `docs/metrics.md` lists every metric family of `/metrics`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::support::fake_provider::FakeProvider;
 use crate::support::markdown::{assert_lists_exactly, code_spans};
 use crate::support::test_app::{TestApp, source_tables};
 
-/// Each family of a page as a row of the document says it: name, type, labels.
+/// The families of a page as rows of the document: name, type, labels.
 fn metric_families(page: &str) -> BTreeSet<String> {
     let mut families: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
     for line in page.lines() {
@@ -51,16 +51,16 @@ fn documented_metrics_match() {
     );
     let text = source_tables(&[("good", good.url()), ("bad", bad.url())])
         + "[derived.twice]\nfrom = [\"good\"]\nextract = '.good.n * 2'\n";
-    // Nobody is there; the families of sharing are.
+    // The families of replicas exist without a connection to Redis.
     let text = text.replace(
         "path = \"\"",
         "path = \"\"\nredis = \"redis://127.0.0.1:1\"",
     );
-    let served = TestApp::start(&text);
-    served.wait_for_json("/resumen", |answer| {
-        answer["resultados"]["twice"]["ok"] == true
+    let app = TestApp::start(&text);
+    app.wait_for_json("/resumen", |response| {
+        response["resultados"]["twice"]["ok"] == true
     });
-    let page = String::from_utf8(served.get("/metrics").body).unwrap();
+    let page = app.get("/metrics").body;
     let rows = crate::support::markdown::markdown_sections("metrics.md")
         .iter()
         .flat_map(crate::support::markdown::MarkdownSection::table_rows)

@@ -1,4 +1,4 @@
-//! Secrets, hostile input and the threat model.
+//! Secrets, malicious input and the threat model.
 
 pub mod fuzz_targets;
 pub mod reverse_proxies;

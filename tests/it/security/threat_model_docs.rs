@@ -1,4 +1,4 @@
-//! `docs/threat-model.md`: what it names as proof exists.
+//! `docs/threat-model.md`: the files that it names as proofs exist.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use crate::support::markdown::markdown_sections;
 
 #[test]
 fn threat_model_proofs_exist() {
-    let parts = markdown_sections("threat-model.md");
-    let threats = parts
+    let sections = markdown_sections("threat-model.md");
+    let threats = sections
         .iter()
-        .find(|part| part.heading == "What is done")
+        .find(|section| section.heading == "What is done")
         .unwrap()
         .table_rows();
     assert!(threats.len() > 15);
@@ -19,7 +19,7 @@ fn threat_model_proofs_exist() {
         for proof in proofs {
             assert!(
                 Path::new(proof).exists(),
-                "{proof}, which is to prove: {}",
+                "{proof} is missing, the proof of: {}",
                 row[1]
             );
         }
