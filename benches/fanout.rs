@@ -11,9 +11,15 @@
     reason = "a benchmark prints, and may stop at what it did not expect"
 )]
 
+#[path = "../tests/support/http_reply.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+mod http_reply;
 #[path = "../tests/support/test_app.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
 mod test_app;
+#[path = "../tests/support/wait.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+mod wait;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read as _, Write as _};

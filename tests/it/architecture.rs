@@ -1,183 +1,192 @@
-//! The house stands: imports point down only, and each dependency is named where it belongs.
+//! Rules of the source tree: import direction, cycles, type names, closures, dependencies and file
+//! sizes.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The floor of each module (see `src/lib.rs`). What has none may be used from anywhere and uses only what it names.
-const MODULE_LAYERS: &[(&str, u8)] = &[
-    ("domain", 0),
-    ("clock", 0),
-    ("extract", 1),
-    ("render", 1),
-    ("config", 2),
-    ("fetch", 2),
-    ("store", 2),
-    ("fleet", 3),
-    ("flight", 3),
-    ("cache", 3),
-    ("refresh", 4),
-    ("live", 4),
-    ("derive", 4),
-    ("save", 4),
-    ("share", 4),
-    ("http", 4),
-    ("app", 5),
-    ("simulator", 4),
-    ("shutdown", 0),
-    ("supervise", 1),
-    ("telemetry", 1),
-    ("priority", 0),
-    ("cli", 6),
-    ("main", 7),
-    ("lib", 7),
+use crate::support::source_tree::SourceTree;
+
+/// The folders of `src`, lowest first. A folder imports from lower lines only; folders on one line
+/// do not import each other.
+const LAYERS: &[&[&str]] = &[
+    &["text"],
+    &["domain"],
+    &["process"],
+    &["metrics", "extract", "render", "store", "telemetry"],
+    &["fetch", "auth", "config"],
+    &["aggregate"],
+    &["replicas", "server"],
+    &["panel"],
+    &["api"],
+    &["simulator"],
+    &["app"],
+    &["cli"],
+    &["main.rs", "lib.rs"],
 ];
 
-/// Arrows within a floor that are meant.
-const ALLOWED_SAME_LAYER_IMPORTS: &[(&str, &str)] = &[
-    ("clock", "domain"),
-    ("flight", "fleet"),
-    ("http", "live"),
-    ("http", "refresh"),
-    ("http", "save"),
-];
-
-/// Which modules may name a dependency.
+/// The folders or files that may name a dependency.
 const DEPENDENCY_OWNERS: &[(&str, &[&str])] = &[
-    ("arc_swap", &["cache"]),
+    ("reqwest", &["fetch"]),
+    ("axum", &["server", "api", "app", "simulator"]),
+    ("hyper", &["fetch", "server", "api", "app", "simulator"]),
+    ("redis", &["replicas"]),
+    ("arc_swap", &["aggregate/cache.rs"]),
     ("jaq_core", &["extract"]),
     ("jaq_json", &["extract"]),
     ("jaq_std", &["extract"]),
-    ("axum", &["http", "app", "simulator"]),
-    ("clap", &["cli", "main"]),
-    ("redis", &["store"]),
     ("toml", &["config"]),
     ("annotate_snippets", &["config"]),
-    ("tokio_rustls", &["fetch", "config", "store"]),
-    ("httpdate", &["fetch", "http"]),
+    ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
 ];
 
-struct SourceModule {
-    path: PathBuf,
-    name: String,
-    text: String,
+/// The files that read a clock: `process_stats` reads the CPU time, which is no time of day.
+const CLOCK_OWNERS: &[&str] = &["process/clock.rs", "metrics/process_stats.rs"];
+
+/// The calls that read a clock.
+const CLOCK_CALLS: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "clock_gettime",
+];
+
+/// The files that may hold a boxed closure: tests replace the lookup of the resolver, and the jobs
+/// of the evaluation threads are private to their file.
+const CLOSURE_OWNERS: &[&str] = &["fetch/resolver.rs", "extract/threads.rs"];
+
+const MAX_FILE_LINES: usize = 400;
+
+/// The place of a folder in `LAYERS`.
+fn layer_of(folder: &str) -> usize {
+    let known = LAYERS.iter().position(|layer| layer.contains(&folder));
+    known.unwrap_or_else(|| panic!("src/{folder} is missing in LAYERS (tests/it/architecture.rs)"))
 }
 
-fn load_modules() -> Vec<SourceModule> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut open = vec![src.clone()];
-    let mut found = Vec::new();
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                let inner = path.strip_prefix(&src).unwrap();
-                let first = inner
-                    .components()
-                    .next()
-                    .unwrap()
-                    .as_os_str()
-                    .to_str()
-                    .unwrap();
-                let name = first.trim_end_matches(".rs").to_string();
-                let text = fs::read_to_string(&path).unwrap();
-                found.push(SourceModule {
-                    path: inner.to_path_buf(),
-                    name,
-                    text,
-                });
-            }
-        }
-    }
-    found
-}
-
-fn layer_of(name: &str) -> u8 {
-    let known = MODULE_LAYERS.iter().find(|(module, _)| *module == name);
-    known
-        .unwrap_or_else(|| {
-            panic!("module `{name}` has no floor: give it one in tests/it/layers.rs")
-        })
-        .1
-}
-
-/// The first names after `crate::` in code, comments left out.
-fn crate_imports(text: &str) -> Vec<String> {
-    let code: String = text
-        .lines()
-        .map(|l| l.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n");
-    let after = |(at, door): (usize, &str)| {
-        let rest = &code[at + door.len()..];
-        rest.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect::<String>()
-    };
-    code.match_indices("crate::")
-        .map(after)
-        .filter(|name| name.starts_with(char::is_lowercase))
-        .collect()
+fn assert_none(violations: impl IntoIterator<Item = String>, advice: &str) {
+    let listed: BTreeSet<String> = violations.into_iter().collect();
+    let lines = Vec::from_iter(listed).join("\n");
+    assert!(lines.is_empty(), "{advice}\n{lines}");
 }
 
 #[test]
-fn imports_point_down_only() {
-    let mut wrong = Vec::new();
-    for module in load_modules() {
-        let from = layer_of(&module.name);
-        for name in crate_imports(&module.text) {
-            if !MODULE_LAYERS.iter().any(|(known, _)| *known == name) {
-                continue; // a macro or a function of the crate's root
-            }
-            let sideways =
-                ALLOWED_SAME_LAYER_IMPORTS.contains(&(module.name.as_str(), name.as_str()));
-            if name != module.name && layer_of(&name) >= from && !sideways {
-                wrong.push(format!("{} imports `{name}`", module.path.display()));
-            }
-        }
-    }
+fn imports_point_down() {
+    let tree = SourceTree::load();
+    let arrows = tree.arrows();
     assert!(
-        wrong.is_empty(),
-        "arrows that point up or sideways:\n{}",
-        wrong.join("\n")
+        arrows.len() > tree.files.len(),
+        "too few imports are resolved: see tests/support/source_tree.rs"
+    );
+    let upward = arrows.iter().filter(|arrow| {
+        let from = tree.files[arrow.from].folder();
+        let to = tree.files[arrow.to].folder();
+        from != to && layer_of(from) <= layer_of(to)
+    });
+    assert_none(
+        upward.map(|arrow| tree.describe(arrow)),
+        "Imports between folders that point up or sideways in LAYERS: move the name to the lower \
+         folder, or pass a value or a trait of the lower folder:",
     );
 }
 
 #[test]
-fn dependencies_stay_in_their_modules() {
-    let mut wrong = Vec::new();
-    for module in load_modules() {
-        for (dependency, owners) in DEPENDENCY_OWNERS {
-            let code = module
-                .text
-                .lines()
-                .map(|l| l.split("//").next().unwrap_or_default());
-            let named = code
-                .into_iter()
-                .any(|line| line.contains(&format!("{dependency}::")));
-            if named && !owners.contains(&module.name.as_str()) {
-                wrong.push(format!("{} names `{dependency}`", module.path.display()));
-            }
-        }
-    }
-    assert!(
-        wrong.is_empty(),
-        "dependencies out of place:\n{}",
-        wrong.join("\n")
+fn files_form_no_cycle() {
+    assert_none(
+        SourceTree::load().describe_cycles(),
+        "Files that import each other: move the shared name to the lower file, or to a new file \
+         below both:",
     );
 }
 
 #[test]
-fn files_stay_small() {
-    let long: Vec<String> = load_modules()
+fn type_names_are_unique() {
+    let tree = SourceTree::load();
+    let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for file in &tree.files {
+        for (name, keyword) in &file.definitions {
+            if ["struct", "enum", "trait", "type", "union"].contains(&&**keyword) {
+                places.entry(name).or_default().push(&file.path);
+            }
+        }
+    }
+    let shared = places.iter().filter(|(_, files)| files.len() > 1);
+    assert_none(
+        shared.map(|(name, files)| format!("{name}: {}", files.join(", "))),
+        "Types of different files that share a name: rename all but one after their roles:",
+    );
+}
+
+#[test]
+fn modules_share_no_boxed_closures() {
+    let tree = SourceTree::load();
+    let checked = tree
+        .files
         .iter()
-        .filter(|m| m.text.lines().count() > 350)
-        .map(|m| format!("{}: {} lines", m.path.display(), m.text.lines().count()))
-        .collect();
-    assert!(
-        long.is_empty(),
-        "is each of these one room or two?\n{}",
-        long.join("\n")
+        .filter(|file| !CLOSURE_OWNERS.contains(&&*file.path));
+    let lines = checked.flat_map(|file| {
+        let describe = move |line| format!("{}:{line}", file.path);
+        file.boxed_closure_lines.iter().map(describe)
+    });
+    assert_none(
+        lines,
+        "Boxed closures (`Arc|Box|Rc<dyn Fn…>`): pass the value that the closure captures, or \
+         return a value:",
+    );
+}
+
+#[test]
+fn dependencies_stay_in_their_folders() {
+    let tree = SourceTree::load();
+    let misplaced = tree.external_paths().filter_map(|(file, path, line)| {
+        let is_named = |(name, _): &&(&str, &[&str])| *name == path[0];
+        let (name, owners) = DEPENDENCY_OWNERS.iter().find(is_named)?;
+        let is_owned = owners.contains(&file.folder()) || owners.contains(&&*file.path);
+        let owners = owners.join(", ");
+        (!is_owned).then(|| format!("{}:{line} names {name} (only for {owners})", file.path))
+    });
+    assert_none(
+        misplaced,
+        "Dependencies named outside of their folders: call the owning folder instead:",
+    );
+}
+
+#[test]
+fn clocks_are_read_in_one_place() {
+    let tree = SourceTree::load();
+    let reads = tree.external_paths().filter_map(|(file, path, line)| {
+        let path = path.join("::");
+        let is_read = CLOCK_CALLS.iter().any(|call| path.ends_with(call));
+        let is_owner = CLOCK_OWNERS.contains(&&*file.path);
+        (is_read && !is_owner).then(|| format!("{}:{line} {path}", file.path))
+    });
+    assert_none(
+        reads,
+        "Clocks read outside of process/clock.rs: take a `Clock`, or a time as an argument:",
+    );
+}
+
+#[test]
+fn only_the_roots_stand_in_src() {
+    let tree = SourceTree::load();
+    let is_loose =
+        |path: &&String| !path.contains('/') && !["main.rs", "lib.rs"].contains(&&***path);
+    let paths = tree.files.iter().map(|file| &file.path);
+    assert_none(
+        paths.filter(is_loose).cloned(),
+        "Files directly in src: move them into the folder of their concept:",
+    );
+}
+
+#[test]
+fn files_stay_short() {
+    let tree = SourceTree::load();
+    let long = tree
+        .files
+        .iter()
+        .filter(|file| file.line_count > MAX_FILE_LINES);
+    assert_none(
+        long.map(|file| format!("{}: {} lines", file.path, file.line_count)),
+        "Files over 400 lines: split them by concept:",
     );
 }

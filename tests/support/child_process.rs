@@ -1,41 +1,89 @@
-//! The built program as a process of its own, driven like a person would: arguments, signals, what it prints.
+//! Child processes: every program that a test starts ends with the test, whether it passes or
+//! panics.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use resumen::process::Clock;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
+    waitpgid,
+};
 
-/// What a test waits for at most, on a machine with other things to do.
-pub(crate) const PROCESS_TIMEOUT: Duration = Duration::from_secs(20);
+use super::wait::WAIT_LIMIT;
 
-/// A running program. Dropping it kills it.
-pub(crate) struct TestProcess {
-    child: Child,
+/// Maximum run time of a test that runs in a child process.
+const CHILD_TEST_LIMIT: Duration = Duration::from_secs(300);
+
+/// A child process that leads a process group. Dropping the guard kills the whole group and waits
+/// until no process of it is left.
+pub struct ProcessGroup {
+    leader: Child,
+}
+
+impl ProcessGroup {
+    pub fn spawn(command: &mut Command) -> Self {
+        // A worker whose master dies becomes a child of this process, and `drop` can wait for it.
+        set_child_subreaper(Some(getpid())).unwrap();
+        let leader = command.process_group(0).spawn();
+        let leader = leader.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { leader }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.leader)
+    }
+
+    /// Sends a signal to the leader alone.
+    pub fn send_signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub fn has_exited(&mut self) -> bool {
+        self.leader.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        let group = self.pid();
+        // Fails if every process of the group has ended.
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.leader.wait();
+        let clock = Clock::start();
+        let end = clock.instant() + WAIT_LIMIT;
+        while !matches!(waitpgid(group, WaitOptions::NOHANG), Err(Errno::CHILD)) {
+            // A second panic would abort the process before the other guards are dropped.
+            if clock.instant() > end && !std::thread::panicking() {
+                panic!("processes of group {group:?} are left");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A running program whose output the test reads by lines.
+pub struct TestProcess {
+    group: ProcessGroup,
     stdout_lines: Receiver<String>,
     stderr_lines: Receiver<String>,
 }
 
-/// How a program ended.
+/// The output of a program that has ended, as far as the test had not read it.
 #[derive(Debug)]
-pub(crate) struct ProcessOutput {
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct ProcessOutput {
+    /// `None` if a signal ended the program.
+    pub exit_code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-/// An HTTP answer.
-#[derive(Debug)]
-pub(crate) struct HttpReply {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-/// The program with these arguments in a folder of its own choice, none of our own variables set but `variables`.
-pub(crate) fn program_command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+/// `resumen` with these arguments. The environment has no `RESUMEN_*` variable but `variables`.
+pub fn program_command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resumen"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RESUMEN_") || name == "NO_COLOR" {
@@ -43,55 +91,95 @@ pub(crate) fn program_command(arguments: &[&str], variables: &[(&str, &str)]) ->
         }
     }
     command.args(arguments).envs(variables.iter().copied());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null());
     command
 }
 
-/// Runs the program to its end.
-pub(crate) fn run_program(arguments: &[&str], variables: &[(&str, &str)]) -> ProcessOutput {
+/// The command as the last arguments of another program: `faketime -f +1h COMMAND`.
+pub fn command_through(starter: &[&str], command: &Command) -> Command {
+    let [program, options @ ..] = starter else {
+        panic!("no program")
+    };
+    let mut whole = Command::new(program);
+    whole
+        .args(options)
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => whole.env(name, value),
+            None => whole.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        whole.current_dir(folder);
+    }
+    whole.stdin(Stdio::null());
+    whole
+}
+
+/// Runs `resumen` to its end.
+pub fn run_program(arguments: &[&str], variables: &[(&str, &str)]) -> ProcessOutput {
     TestProcess::start(&mut program_command(arguments, variables)).wait_for_exit()
 }
 
+/// This test binary with one of its ignored tests.
+pub fn ignored_test_command(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", test]);
+    command
+}
+
+/// Runs a command of `ignored_test_command` and returns its output. Panics unless the test passed.
+pub fn run_ignored_test(command: &mut Command) -> String {
+    let output = TestProcess::start(command).wait_for_exit_within(CHILD_TEST_LIMIT);
+    let text = output.stdout + &output.stderr;
+    assert!(
+        output.exit_code == Some(0) && text.contains("1 passed"),
+        "{text}"
+    );
+    text
+}
+
 impl TestProcess {
-    pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let out = spawn_line_reader(child.stdout.take().unwrap());
-        let err = spawn_line_reader(child.stderr.take().unwrap());
+    pub fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = ProcessGroup::spawn(command);
+        let stdout_lines = spawn_line_reader(group.leader.stdout.take().unwrap());
+        let stderr_lines = spawn_line_reader(group.leader.stderr.take().unwrap());
         Self {
-            child,
-            stdout_lines: out,
-            stderr_lines: err,
+            group,
+            stdout_lines,
+            stderr_lines,
         }
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+    pub fn pid(&self) -> u32 {
+        self.group.leader.id()
     }
 
-    /// The first line of its output, from here on, that holds `needle`.
-    pub(crate) fn wait_for_stdout_line(&self, needle: &str) -> String {
-        wait_for_line(&self.stdout_lines, needle)
+    /// The next line of standard output that contains `needle`. Panics if none comes in time.
+    pub fn wait_for_stdout_line(&self, needle: &str) -> String {
+        find_line(&self.stdout_lines, needle).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The first line of its log, from here on, that holds `needle`.
-    pub(crate) fn wait_for_stderr_line(&self, needle: &str) -> String {
-        wait_for_line(&self.stderr_lines, needle)
+    /// The same, with an error that holds the lines before the program ended or the limit passed.
+    pub fn try_wait_for_stdout_line(&self, needle: &str) -> Result<String, String> {
+        find_line(&self.stdout_lines, needle)
     }
 
-    pub(crate) fn send_signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    /// The next line of standard error that contains `needle`. Panics if none comes in time.
+    pub fn wait_for_stderr_line(&self, needle: &str) -> String {
+        find_line(&self.stderr_lines, needle).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn send_signal(&self, signal: Signal) {
+        self.group.send_signal(signal);
     }
 
-    /// Sends the signal again and again until its log has a line that holds `needle`.
-    pub(crate) fn signal_until_line(&self, signal: Signal, needle: &str) {
-        for _ in 0..PROCESS_TIMEOUT.as_millis() / 100 {
+    /// Sends the signal repeatedly until standard error has a line that contains `needle`.
+    pub fn signal_until_line(&self, signal: Signal, needle: &str) {
+        for _ in 0..WAIT_LIMIT.as_millis() / 100 {
             self.send_signal(signal);
             match self.stderr_lines.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) if line.contains(needle) => return,
@@ -101,62 +189,28 @@ impl TestProcess {
         panic!("no line with {needle:?}");
     }
 
-    /// What it printed from here to its end, and its exit code.
-    pub(crate) fn wait_for_exit(mut self) -> ProcessOutput {
-        let (out, err) = (
-            remaining_output(&self.stdout_lines),
-            remaining_output(&self.stderr_lines),
-        );
-        let code = self.child.wait().unwrap().code();
+    pub fn wait_for_exit(self) -> ProcessOutput {
+        self.wait_for_exit_within(WAIT_LIMIT)
+    }
+
+    fn wait_for_exit_within(mut self, limit: Duration) -> ProcessOutput {
+        let stdout = remaining_output(&self.stdout_lines, limit);
+        let stderr = remaining_output(&self.stderr_lines, limit);
         ProcessOutput {
-            exit_code: code,
-            stdout: out,
-            stderr: err,
+            exit_code: self.group.leader.wait().unwrap().code(),
+            stdout,
+            stderr,
         }
     }
 }
 
-impl Drop for TestProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// `http://127.0.0.1:1234` in a line that the program printed.
-pub(crate) fn base_url(line: &str) -> String {
+/// `http://127.0.0.1:1234` in a line that a program printed.
+pub fn base_url(line: &str) -> String {
     let url = &line[line.find("http://").expect("a URL")..];
-    url.split(|c: char| c.is_whitespace() || c == '\'')
-        .next()
-        .unwrap()
+    let end = url.find(|c: char| c.is_whitespace() || c == '\'');
+    url[..end.unwrap_or(url.len())]
         .trim_end_matches('/')
         .to_owned()
-}
-
-/// One GET on a connection of its own.
-pub(crate) fn http_get(base: &str, target: &str) -> HttpReply {
-    let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
-    stream.set_read_timeout(Some(PROCESS_TIMEOUT)).unwrap();
-    write!(
-        stream,
-        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut bytes = Vec::new();
-    // A connection that breaks is an answer too: what came before is what there is.
-    let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_default();
-    HttpReply {
-        status,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
 }
 
 fn spawn_line_reader(from: impl Read + Send + 'static) -> Receiver<String> {
@@ -164,35 +218,56 @@ fn spawn_line_reader(from: impl Read + Send + 'static) -> Receiver<String> {
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
-        while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let text = String::from_utf8_lossy(&line).into_owned();
+        while from
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            // The program blocks on a full pipe, so lines are read even if the test has gone.
+            let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
             line.clear();
-            if sender.send(text).is_err() {
-                return;
-            }
         }
     });
     receiver
 }
 
-fn wait_for_line(lines: &Receiver<String>, needle: &str) -> String {
+fn find_line(lines: &Receiver<String>, needle: &str) -> Result<String, String> {
     let mut seen = String::new();
     loop {
-        match lines.recv_timeout(PROCESS_TIMEOUT) {
-            Ok(line) if line.contains(needle) => return line,
+        match lines.recv_timeout(WAIT_LIMIT) {
+            Ok(line) if line.contains(needle) => return Ok(line),
             Ok(line) => seen.push_str(&line),
-            Err(error) => panic!("no line with {needle:?} ({error}); there were:\n{seen}"),
+            Err(error) => return Err(format!("no line with {needle:?} ({error}) in:\n{seen}")),
         }
     }
 }
 
-fn remaining_output(lines: &Receiver<String>) -> String {
+fn remaining_output(lines: &Receiver<String>, limit: Duration) -> String {
     let mut text = String::new();
     loop {
-        match lines.recv_timeout(PROCESS_TIMEOUT) {
+        match lines.recv_timeout(limit) {
             Ok(line) => text.push_str(&line),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return text,
+            Err(RecvTimeoutError::Disconnected) => return text,
             Err(error) => panic!("the program does not end ({error}); it printed:\n{text}"),
+        }
+    }
+}
+
+#[test]
+fn dropped_process_ends_its_group() {
+    for panics in [false, true] {
+        let mut pids: Vec<u32> = Vec::new();
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "sleep 1000 & echo $!; wait"]);
+            let shell = TestProcess::start(&mut command);
+            let background = shell.wait_for_stdout_line("");
+            pids = vec![shell.pid(), background.trim().parse().unwrap()];
+            assert!(!panics, "a test fails while both processes run");
+        }));
+        assert_eq!((ended.is_err(), pids.len()), (panics, 2));
+        for pid in pids {
+            let is_left = std::path::Path::new(&format!("/proc/{pid}")).exists();
+            assert!(!is_left, "process {pid} is left");
         }
     }
 }

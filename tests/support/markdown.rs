@@ -1,31 +1,31 @@
-//! The documents, held to what they speak of: examples are run, tables are compared, links lead somewhere.
+//! The Markdown files of `docs` by sections, tables and code blocks.
 
 use std::collections::BTreeSet;
 
-/// A part of a document below one heading.
+/// The part of a document below one heading.
 pub struct MarkdownSection {
     pub heading: String,
     pub text: String,
     pub blocks: Vec<CodeBlock>,
 }
 
-/// A fenced block.
+/// A fenced code block.
 pub struct CodeBlock {
     /// `toml`, `json`, `sh`, …
     pub language: String,
     pub text: String,
 }
 
-/// The parts of a document in `docs/`, whatever the level of their headings.
+/// The sections of a document in `docs/`, without nesting.
 pub fn markdown_sections(name: &str) -> Vec<MarkdownSection> {
     let document = std::fs::read_to_string(format!("docs/{name}")).unwrap();
-    let mut parts: Vec<MarkdownSection> = Vec::new();
+    let mut sections: Vec<MarkdownSection> = Vec::new();
     let mut open: Option<CodeBlock> = None;
     for line in document.lines() {
-        // Blocks within lists are indented as a whole.
+        // Code blocks in lists are indented.
         if let Some(language) = line.trim_start().strip_prefix("```") {
             match open.take() {
-                Some(block) => parts.last_mut().unwrap().blocks.push(block),
+                Some(block) => sections.last_mut().unwrap().blocks.push(block),
                 None => {
                     open = Some(CodeBlock {
                         language: language.to_owned(),
@@ -38,22 +38,22 @@ pub fn markdown_sections(name: &str) -> Vec<MarkdownSection> {
             block.text.push('\n');
         } else if let Some(heading) = line.strip_prefix('#') {
             let heading = heading.trim_start_matches('#').trim().to_owned();
-            parts.push(MarkdownSection {
+            sections.push(MarkdownSection {
                 heading,
                 text: String::new(),
                 blocks: Vec::new(),
             });
-        } else if let Some(part) = parts.last_mut() {
-            part.text.push_str(line);
-            part.text.push('\n');
+        } else if let Some(section) = sections.last_mut() {
+            section.text.push_str(line);
+            section.text.push('\n');
         }
     }
-    assert!(open.is_none(), "{name}: a block is never closed");
-    parts
+    assert!(open.is_none(), "{name}: a code block has no end");
+    sections
 }
 
 impl MarkdownSection {
-    /// The texts of its blocks in this language.
+    /// The code blocks in this language.
     pub fn blocks_in_language(&self, language: &str) -> Vec<&str> {
         self.blocks
             .iter()
@@ -62,7 +62,7 @@ impl MarkdownSection {
             .collect()
     }
 
-    /// The cells of the rows of its tables, headings and rulers left out.
+    /// The cells of its tables, without their headings.
     pub fn table_rows(&self) -> Vec<Vec<String>> {
         let lines = self.text.lines().filter(|line| line.starts_with('|'));
         let rows = lines.map(|line| {
@@ -73,7 +73,7 @@ impl MarkdownSection {
         });
         let mut kept = Vec::new();
         for row in rows {
-            // A ruler says that the row before it was a heading.
+            // The row above a ruler is the heading.
             if row.iter().all(|cell| cell.starts_with("--")) {
                 kept.pop();
             } else {
@@ -83,7 +83,7 @@ impl MarkdownSection {
         kept
     }
 
-    /// How links call its heading.
+    /// The anchor of the heading in links.
     pub fn heading_anchor(&self) -> String {
         let heading = self.heading.to_lowercase().replace(' ', "-");
         heading
@@ -93,28 +93,29 @@ impl MarkdownSection {
     }
 }
 
-/// What stands between ticks in a cell.
+/// The texts between backticks in a cell.
 pub fn code_spans(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// Fails unless a document lists exactly what there is.
+/// Fails unless a document lists exactly the known items.
 #[track_caller]
 pub fn assert_lists_exactly(document: &str, listed: &BTreeSet<String>, known: &BTreeSet<String>) {
-    let lines = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> String {
-        one.difference(other)
+    let missing_in = |listed: &BTreeSet<String>, wanted: &BTreeSet<String>| -> String {
+        wanted
+            .difference(listed)
             .map(|line| format!("\n  {line}"))
             .collect::<Vec<_>>()
             .concat()
     };
-    let (missing, gone) = (lines(known, listed), lines(listed, known));
+    let (missing, unknown) = (missing_in(listed, known), missing_in(known, listed));
     assert!(
         missing.is_empty(),
-        "{document} lacks a row for:{missing}\nand lists what does not exist:{gone}"
+        "{document} lacks a row for:{missing}\nand lists unknown items:{unknown}"
     );
     assert!(
-        gone.is_empty(),
-        "{document} lists what does not exist:{gone}"
+        unknown.is_empty(),
+        "{document} lists unknown items:{unknown}"
     );
     assert!(!known.is_empty());
 }

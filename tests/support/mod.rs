@@ -1,61 +1,56 @@
-//! What integration tests stand on.
+//! Helpers of the integration tests.
 
 pub mod child_process;
-pub mod echo_provider;
 pub mod fake_provider;
-pub mod faulty_provider;
+pub mod http_reply;
 pub mod markdown;
 pub mod monitoring_files;
+pub mod network_namespace;
 pub mod openapi_document;
 pub mod polling_clients;
+pub mod process_usage;
 pub mod raw_client;
 pub mod redis_server;
 pub mod replica_cluster;
+pub mod requirements;
 pub mod scripted_fetch;
+pub mod service_process;
 pub mod simulated_store;
+pub mod source_file;
+pub mod source_tree;
 pub mod test_app;
 pub mod test_browser;
 pub mod test_server;
+pub mod wait;
 
 use std::path::Path;
-use std::time::Duration;
 
-use resumen::domain::{Name, Provider, ProviderRequest};
+use resumen::domain::Provider;
 use resumen::store::{StateFile, StateFileError};
 
-/// A state file that this process may write.
+use scripted_fetch::test_provider;
+use wait::wait_for;
+
+/// A state file whose write lock this process holds.
 pub fn open_claimed_state_file(path: &Path) -> StateFile {
     let file = StateFile::new(path);
     claim_with_retry(&file);
     file
 }
 
-/// Waits until this process may write the file: one that another test starts meanwhile holds a copy of every lock until
-/// it has become another program.
+/// Acquires the write lock of `file`. Child processes that other tests start inherit every lock and
+/// hold it until they execute their program.
 pub fn claim_with_retry(file: &StateFile) {
-    for _ in 0..500 {
-        match file.acquire_write_lock() {
-            Err(StateFileError::Busy(_)) => std::thread::sleep(Duration::from_millis(10)),
-            other => return assert!(other.unwrap()),
-        }
-    }
-    panic!("somebody keeps the lock of {}", file.path().display());
+    let is_new = wait_for("the write lock", || match file.acquire_write_lock() {
+        Err(StateFileError::Busy(_)) => None,
+        other => Some(other.unwrap()),
+    });
+    assert!(is_new);
 }
 
-/// A provider at `url` with every default.
+/// A provider at `url` with default settings.
 pub fn default_provider_at(url: &str) -> Provider {
-    Provider {
-        name: Name::new("provider").unwrap(),
-        extract: ".".into(),
-        request: ProviderRequest {
-            url: url.parse().unwrap(),
-            method: "GET".into(),
-            headers: Vec::new(),
-            body: None,
-            allow_private: false,
-            ca_pem: None,
-            proxy: None,
-            max_body: 1 << 20,
-        },
-    }
+    let mut provider = test_provider("provider");
+    provider.request.url = url.parse().unwrap();
+    provider
 }

@@ -1,4 +1,4 @@
-//! The document that the service gives of itself, and whether an answer is as it says.
+//! The `OpenAPI` document of the service, and a check of responses against it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,12 +9,11 @@ use super::raw_client::RawResponse;
 
 const DOCUMENT_URI: &str = "mem:///openapi.json";
 
-/// Fields that belong to the connection and the message, not to the answer.
+/// Headers of the connection, which the document does not describe.
 const HOP_BY_HOP_HEADERS: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
 
 /// An `OpenAPI` document.
 pub struct OpenApiDocument {
-    /// As it came.
     pub value: Value,
     schemas: Schemas,
     compiler: Compiler,
@@ -22,8 +21,7 @@ pub struct OpenApiDocument {
 }
 
 impl OpenApiDocument {
-    /// This document. Objects of its schemas are taken to have no members but those that are described, so that nothing
-    /// undescribed goes unseen.
+    /// Compiles the schemas of a document. Members that a schema does not describe are errors.
     pub fn new(value: Value) -> Self {
         let mut closed = value.clone();
         closed["components"]["schemas"]
@@ -42,7 +40,7 @@ impl OpenApiDocument {
         }
     }
 
-    /// Every path, in order.
+    /// All paths, in order.
     pub fn paths(&self) -> Vec<&str> {
         self.value["paths"]
             .as_object()
@@ -52,7 +50,7 @@ impl OpenApiDocument {
             .collect()
     }
 
-    /// The path's pattern that a target belongs to.
+    /// The pattern of a path that matches the target.
     pub fn matching_path(&self, target: &str) -> Option<String> {
         let path = target.split('?').next().unwrap();
         let exact = self.paths().into_iter().find(|known| *known == path);
@@ -66,7 +64,7 @@ impl OpenApiDocument {
             .map(str::to_owned)
     }
 
-    /// The statuses that are described for `GET`, `HEAD` or `OPTIONS` at a path.
+    /// The statuses that the document describes for a method in lower case at a path.
     pub fn statuses(&self, path: &str, method: &str) -> BTreeSet<u16> {
         let responses = self.value["paths"][path][method]["responses"]
             .as_object()
@@ -77,14 +75,14 @@ impl OpenApiDocument {
             .collect()
     }
 
-    /// What is wrong about an answer, by the description of `method` at the path of this pattern.
+    /// Checks a response against the description of `method` at `path`.
     pub fn check_operation(
         &mut self,
         path: &str,
         method: &str,
-        answer: &RawResponse,
+        response: &RawResponse,
     ) -> Result<(), String> {
-        let status = answer.status.to_string();
+        let status = response.status.to_string();
         let mut tokens = ["paths", path, method, "responses", &status]
             .map(str::to_owned)
             .to_vec();
@@ -95,32 +93,32 @@ impl OpenApiDocument {
         if let Some(place) = reference {
             tokens = place.split('/').skip(1).map(str::to_owned).collect();
         }
-        self.check_response(&tokens, answer)
+        self.check_response(&tokens, response)
     }
 
-    /// What is wrong about an answer, by the response that stands at these keys.
+    /// Checks a response against the description at these keys.
     pub fn check_response(
         &mut self,
         tokens: &[String],
-        answer: &RawResponse,
+        response: &RawResponse,
     ) -> Result<(), String> {
-        let response = self
+        let described = self
             .value
             .pointer(&json_pointer(tokens))
-            .ok_or(format!("status {} is not described", answer.status))?;
-        self.check_response_headers(response, answer)?;
-        let Some(content) = response.get("content") else {
-            return if answer.body.is_empty() {
+            .ok_or(format!("status {} is not described", response.status))?;
+        self.check_response_headers(described, response)?;
+        let Some(content) = described.get("content") else {
+            return if response.body.is_empty() {
                 Ok(())
             } else {
                 Err("a body is not described".into())
             };
         };
-        // A head that cannot be parsed: the one answer that may have a body or not.
-        if answer.body.is_empty() && answer.status == 400 {
+        // Only the response to a malformed head may have a body or not.
+        if response.body.is_empty() && response.status == 400 {
             return Ok(());
         }
-        let media = answer
+        let media = response
             .header("content-type")
             .ok_or("no Content-Type")?
             .to_owned();
@@ -132,19 +130,19 @@ impl OpenApiDocument {
             .find(known)
             .ok_or(format!("{media} is not described"))?
             .clone();
-        if answer.header("content-encoding").is_some() {
+        if response.header("content-encoding").is_some() {
             return Ok(());
         }
         let body = if media.contains("json") {
-            serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?
+            serde_json::from_slice(&response.body).map_err(|error| error.to_string())?
         } else {
-            Value::String(String::from_utf8_lossy(&answer.body).into_owned())
+            Value::String(String::from_utf8_lossy(&response.body).into_owned())
         };
         let tokens = [tokens, &["content".into(), key, "schema".into()]].concat();
         self.validate(&json_pointer(&tokens), &body)
     }
 
-    /// What is wrong about a value, by the schema at this pointer.
+    /// Checks a value against the schema at this pointer.
     pub fn validate(&mut self, pointer: &str, value: &Value) -> Result<(), String> {
         let compiled = self.compiled.entry(pointer.to_owned()).or_insert_with(|| {
             let place = format!("{DOCUMENT_URI}#{pointer}");
@@ -157,14 +155,18 @@ impl OpenApiDocument {
             .map_err(|error| format!("{error:#}\nin {value:#}"))
     }
 
-    fn check_response_headers(&self, response: &Value, answer: &RawResponse) -> Result<(), String> {
+    fn check_response_headers(
+        &self,
+        description: &Value,
+        response: &RawResponse,
+    ) -> Result<(), String> {
         let empty = json!({});
-        let described = response
+        let described = description
             .get("headers")
             .unwrap_or(&empty)
             .as_object()
             .unwrap();
-        for (name, _) in &answer.headers {
+        for (name, _) in &response.headers {
             let ours = !HOP_BY_HOP_HEADERS.contains(&&**name) && name != "content-type";
             if ours
                 && !described
@@ -180,7 +182,7 @@ impl OpenApiDocument {
                 .value
                 .pointer(place)
                 .unwrap_or_else(|| panic!("{place} leads nowhere"));
-            if header["required"] == true && answer.header(&name.to_ascii_lowercase()).is_none() {
+            if header["required"] == true && response.header(&name.to_ascii_lowercase()).is_none() {
                 return Err(format!("header {name} is missing"));
             }
         }
@@ -188,7 +190,7 @@ impl OpenApiDocument {
     }
 }
 
-/// No members but those that are described.
+/// Rejects members that a schema does not describe.
 fn forbid_additional_properties(schema: &mut Value) {
     if let Value::Object(members) = schema {
         members.values_mut().for_each(forbid_additional_properties);

@@ -1,56 +1,54 @@
-//! A client over a raw socket: what is sent is exactly what the test says, and what comes back is read strictly.
+//! An HTTP client on a raw socket: it sends exactly the bytes of the test and parses responses
+//! strictly.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a test waits for what must come.
+/// Time limit of a read or write.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection.
 pub struct RawHttpClient {
     stream: TcpStream,
-    /// Bytes that have come and belong to no answer yet.
+    /// Bytes received after the last response.
     unread_bytes: Vec<u8>,
 }
 
-/// A status, and names in lower case with their values.
+/// A status, and headers with names in lower case.
 pub type RawResponseHead = (u16, Vec<(String, String)>);
 
-/// One answer.
+/// One response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawResponse {
-    /// The status.
     pub status: u16,
-    /// Names in lower case, in the order in which they came.
+    /// Names in lower case, in the order of the response.
     pub headers: Vec<(String, String)>,
-    /// The body as it came.
+    /// Without decoding.
     pub body: Vec<u8>,
 }
 
 impl RawResponse {
-    /// The value of a header that comes at most once.
+    /// The value of a header. Panics if the response has it twice.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "`{name}` comes twice in {self:?}");
+        assert!(values.next().is_none(), "`{name}` is repeated in {self:?}");
         value
     }
 
-    /// The body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
     }
 
-    /// Names of all headers, but for those that change by themselves.
+    /// The names of all headers but `date`.
     pub fn header_names(&self) -> Vec<&str> {
         self.headers
             .iter()
@@ -61,7 +59,6 @@ impl RawResponse {
 }
 
 impl RawHttpClient {
-    /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -73,7 +70,7 @@ impl RawHttpClient {
         }
     }
 
-    /// Sends these bytes; the server may have closed meanwhile.
+    /// Sends these bytes. The server may have closed the connection.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Err(error)
@@ -88,7 +85,8 @@ impl RawHttpClient {
         }
     }
 
-    /// Sends of these bytes what the server takes within a short while; false once it has ended the connection.
+    /// Sends as many of these bytes as the server accepts within 50 ms; returns `false` once the
+    /// server has closed the connection.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream
             .set_write_timeout(Some(Duration::from_millis(50)))
@@ -98,12 +96,12 @@ impl RawHttpClient {
         !matches!(sent, Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
-    /// Says that nothing more comes.
+    /// Sends FIN.
     pub fn shutdown_write(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Asks for a path as a well-behaved client does; `headers` are whole lines without their end.
+    /// Sends a request and reads its response. `headers` are lines without CRLF.
     #[track_caller]
     pub fn send_request(&mut self, method: &str, target: &str, headers: &[&str]) -> RawResponse {
         let lines = [&["Host: test"], headers].concat().join("\r\n");
@@ -111,53 +109,52 @@ impl RawHttpClient {
         self.read_response(method)
     }
 
-    /// `GET`
     #[track_caller]
     pub fn get(&mut self, target: &str) -> RawResponse {
         self.send_request("GET", target, &[])
     }
 
-    /// The next answer, to a request of this method.
+    /// Reads the response to a request with this method.
     #[track_caller]
     pub fn read_response(&mut self, method: &str) -> RawResponse {
         self.try_read_response(method)
-            .expect("the connection ended without an answer")
+            .expect("the connection ended without a response")
     }
 
-    /// The next answer, or none if the connection ends before one begins.
+    /// The same; `None` if the connection ends before the response.
     #[track_caller]
     pub fn try_read_response(&mut self, method: &str) -> Option<RawResponse> {
         let (status, headers) = self.try_read_head()?;
-        let mut answer = RawResponse {
+        let mut response = RawResponse {
             status,
             headers,
             body: Vec::new(),
         };
-        let bodyless = method == "HEAD" || status == 204 || status == 304;
-        let length = answer
+        let is_bodyless = method == "HEAD" || status == 204 || status == 304;
+        let length = response
             .header("content-length")
             .map(|text| text.parse::<usize>().unwrap());
-        if !bodyless {
-            let length = length.expect("an answer without Content-Length");
+        if !is_bodyless {
+            let length = length.expect("a response without Content-Length");
             while self.unread_bytes.len() < length {
                 assert!(self.read_more(), "the connection ended in a body");
             }
-            answer.body = self.unread_bytes.drain(..length).collect();
+            response.body = self.unread_bytes.drain(..length).collect();
         }
-        Some(answer)
+        Some(response)
     }
 
-    /// Every answer until the connection ends, which it must.
+    /// Reads responses until the server closes the connection.
     #[track_caller]
     pub fn read_responses_to_end(&mut self, method: &str) -> Vec<RawResponse> {
         std::iter::from_fn(|| self.try_read_response(method)).collect()
     }
 
-    /// Whether the server has ended the connection, waiting at most that long.
+    /// Whether the server closes the connection within `limit`.
     pub fn is_closed_within(&mut self, limit: Duration) -> bool {
         self.stream.set_read_timeout(Some(limit)).unwrap();
         let mut byte = [0];
-        let ended = match self.stream.read(&mut byte) {
+        let is_closed = match self.stream.read(&mut byte) {
             Ok(0) => true,
             Ok(_) => {
                 self.unread_bytes.push(byte[0]);
@@ -166,17 +163,17 @@ impl RawHttpClient {
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         };
         self.stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
-        ended
+        is_closed
     }
 
-    /// The head of an answer whose body has no end.
+    /// Reads the head of a response whose body is endless.
     #[track_caller]
     pub fn read_head(&mut self) -> RawResponseHead {
         self.try_read_head()
-            .expect("the connection ended without an answer")
+            .expect("the connection ended without a response")
     }
 
-    /// The next chunk of a body; none at its end, or at that of the connection.
+    /// Reads the next chunk of a body. `None` at the end of the body or of the connection.
     #[track_caller]
     pub fn read_chunk(&mut self) -> Option<Vec<u8>> {
         let line = self.read_through(b"\r\n")?;
@@ -193,7 +190,7 @@ impl RawHttpClient {
         Some(chunk).filter(|chunk| !chunk.is_empty())
     }
 
-    /// Reads on, whatever it is; how many bytes came.
+    /// Reads and discards bytes; returns their number, 0 at the end of the connection.
     pub fn read_byte_count(&mut self) -> usize {
         self.unread_bytes.clear();
         if self.read_more() {
@@ -210,7 +207,7 @@ impl RawHttpClient {
         ))
     }
 
-    /// What comes up to the end of this mark; none if the connection ends before anything does.
+    /// Reads up to the end of `mark`. `None` if the connection ends before the first byte.
     fn read_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
         let end = loop {
             if let Some(at) = find_subslice(&self.unread_bytes, mark) {
@@ -237,7 +234,7 @@ impl RawHttpClient {
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => panic!(
-                "nothing came: {error}; so far {:?}",
+                "read: {error}; after {:?}",
                 String::from_utf8_lossy(&self.unread_bytes)
             ),
         }

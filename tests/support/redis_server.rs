@@ -1,153 +1,103 @@
-//! A real Redis on a free port, to be stopped, started again and asked.
+//! A real Redis on a free port, which a test can stop and start again.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use resumen::process::Clock;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// How long it may take to start.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(20);
+use super::child_process::ProcessGroup;
+use super::requirements::require_program;
+use super::wait::{WAIT_LIMIT, wait_until};
 
-/// A Redis that keeps nothing on the disk.
+/// A Redis without persistence.
 pub struct RedisServer {
-    /// Where it listens.
     pub address: SocketAddr,
     folder: TempDir,
     options: Vec<String>,
-    child: Option<Child>,
+    process: Option<ProcessGroup>,
 }
 
 impl RedisServer {
-    #[allow(
-        clippy::print_stderr,
-        reason = "whoever reads the output of the tests is to know"
-    )]
-    /// Starts one. None if there is none on this machine, which fails under `RESUMEN_REQUIRE_ALL=1`.
+    /// Starts Redis with these options. `None` if it is not installed.
     pub fn start(options: &[&str]) -> Option<Self> {
-        if Command::new("redis-server")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_err()
-        {
-            #[allow(
-                clippy::disallowed_methods,
-                reason = "a switch of the tests, not of the program"
-            )]
-            let required = std::env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
-            assert!(!required, "redis-server is not installed");
-            eprintln!("left out: redis-server is not installed");
-            return None;
-        }
-        Some(Self::start_at(free_address(), options))
+        require_program("redis-server").then(|| Self::start_at(unused_address(), options))
     }
 
-    /// Starts one at this address.
     pub fn start_at(address: SocketAddr, options: &[&str]) -> Self {
         let options = options.iter().map(ToString::to_string).collect();
         let mut redis = Self {
             address,
             folder: tempfile::tempdir().unwrap(),
             options,
-            child: None,
+            process: None,
         };
         redis.restart();
         redis
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// Starts it again, empty.
+    /// Starts an empty Redis at the same address.
     pub fn restart(&mut self) {
-        let (port, host) = (
-            self.address.port().to_string(),
-            self.address.ip().to_string(),
-        );
+        let port = self.address.port().to_string();
+        let host = self.address.ip().to_string();
         let mut command = Command::new("redis-server");
-        command.args([
-            "--port",
-            &port,
-            "--bind",
-            &host,
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
         command
+            .args(["--port", &port, "--bind", &host])
+            .args(["--save", "", "--appendonly", "no"])
             .args(["--unixsocket", "redis.sock", "--protected-mode", "no"])
-            .args(&self.options);
-        command
+            .args(&self.options)
             .current_dir(&self.folder)
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null());
-        self.child = Some(command.spawn().unwrap());
-        let clock = Clock::start();
-        let by = clock.instant() + REDIS_TIMEOUT;
-        while self.try_execute(&["PING"]).is_none() {
-            assert!(clock.instant() < by, "redis-server does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            .stderr(Stdio::null());
+        self.process = Some(ProcessGroup::spawn(&mut command));
+        wait_until("redis-server answers", || {
+            self.try_execute(&["PING"]).is_some()
+        });
     }
 
-    /// Kills it.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
     }
 
-    /// Sends it a signal.
     pub fn send_signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        self.process.as_ref().unwrap().send_signal(signal);
     }
 
-    /// Its socket file.
-    pub fn socket_path(&self) -> std::path::PathBuf {
+    pub fn socket_path(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
-    /// The raw answer to a command.
+    /// The raw reply to a command.
     pub fn execute(&self, words: &[&str]) -> String {
         self.try_execute(words).unwrap()
     }
 
     fn try_execute(&self, words: &[&str]) -> Option<String> {
         let mut stream = TcpStream::connect(self.address).ok()?;
-        stream.set_read_timeout(Some(REDIS_TIMEOUT)).ok()?;
+        stream.set_read_timeout(Some(WAIT_LIMIT)).ok()?;
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
             let _ = write!(request, "${}\r\n{word}\r\n", word.len());
         }
         request.push_str("*1\r\n$4\r\nQUIT\r\n");
         stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.strip_suffix("+OK\r\n").map(ToString::to_string)
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).ok()?;
+        let reply = String::from_utf8_lossy(&reply).into_owned();
+        reply.strip_suffix("+OK\r\n").map(ToString::to_string)
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// An address that nobody listens at.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+/// An address of 127.0.0.1 that no program listens at.
+pub fn unused_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
 }

@@ -1,98 +1,59 @@
-//! Real replicas: the program, several times, on one Redis.
+//! Several replicas of the service as child processes that share one Redis.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::{JoinHandle, spawn};
-use std::time::Duration;
 
-use resumen::process::Clock;
-use serde_json::Value;
-use tempfile::TempDir;
+use super::child_process::command_through;
+use super::fake_provider::FakeProvider;
+use super::redis_server::RedisServer;
+use super::service_process::{ServiceFolder, ServiceProcess};
+use super::wait::{wait_for, wait_until};
 
-use super::child_process::{PROCESS_TIMEOUT, TestProcess, http_get, program_command};
+/// The keys of a source whose readings become stale after 4.9 s.
+pub const SCHEDULE_KEYS: &str = "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"";
 
-/// What all replicas of a fleet are configured with.
+/// The configuration of all replicas.
 pub struct ReplicaCluster {
-    folder: TempDir,
-}
-
-/// One of them.
-pub struct TestReplica {
-    /// The process.
-    pub process: TestProcess,
-    /// Where it listens.
-    pub base_url: String,
+    folder: ServiceFolder,
 }
 
 impl ReplicaCluster {
-    /// Replicas that share by the Redis at `url` under `prefix`, with these sources.
-    pub fn new(url: &str, prefix: &str, sources: &str) -> Self {
-        let text = format!(
+    /// Replicas with these sources that share the Redis at `redis_url` under the prefix `fleet`.
+    pub fn new(redis_url: &str, sources: &str) -> Self {
+        Self::with_prefix(redis_url, "fleet", sources)
+    }
+
+    pub fn with_prefix(redis_url: &str, prefix: &str, sources: &str) -> Self {
+        let folder = ServiceFolder::new(&format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n\
-             [store]\npath = \"\"\nredis = \"{url}\"\nredis_prefix = \"{prefix}\"\n{sources}"
-        );
-        let fleet = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        fs::write(fleet.folder.path().join("resumen.toml"), text).unwrap();
-        fleet
+             [store]\npath = \"\"\nredis = \"{redis_url}\"\nredis_prefix = \"{prefix}\"\n{sources}"
+        ));
+        Self { folder }
     }
 
-    /// Replicas launched from now on listen at all addresses of their machine.
+    /// Replicas that start from now on listen at all addresses.
     pub fn bind_all_addresses(&self) {
-        let path = self.folder.path().join("resumen.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replace("127.0.0.1:0", "0.0.0.0:0")).unwrap();
+        let text = fs::read_to_string(self.folder.config_path()).unwrap();
+        self.folder
+            .write_config(&text.replace("127.0.0.1:0", "0.0.0.0:0"));
     }
 
-    /// One more replica.
-    pub fn start_replica(&self) -> TestReplica {
-        self.start_replica_through(&[], &[])
+    pub fn start_replica(&self) -> ServiceProcess {
+        ServiceProcess::start(&mut self.folder.command("serve", &[]))
     }
 
-    /// One more, started by another program (`faketime …`), with these variables.
-    pub fn start_replica_through(
-        &self,
-        starter: &[&str],
-        variables: &[(&str, &str)],
-    ) -> TestReplica {
-        let mut own = program_command(&["serve", "--config", "resumen.toml"], variables);
-        if let [first, rest @ ..] = starter {
-            let program = own.get_program().to_owned();
-            let mut other = std::process::Command::new(first);
-            other
-                .args(rest)
-                .arg(program)
-                .args(["serve", "--config", "resumen.toml"]);
-            other.envs(variables.iter().copied());
-            other.stdin(std::process::Stdio::null());
-            other
-                .stdout(std::process::Stdio::piped())
-                .stderr(std::process::Stdio::piped());
-            own = other;
-        }
-        own.current_dir(&self.folder);
-        let program = TestProcess::start(&mut own);
-        let line = program.wait_for_stderr_line("listens");
-        let address = line
-            .split("address=")
-            .nth(1)
-            .unwrap()
-            .split(' ')
-            .next()
-            .unwrap();
-        let address = address.replace("0.0.0.0", "127.0.0.1");
-        TestReplica {
-            base_url: format!("http://{address}"),
-            process: program,
-        }
+    pub fn start_replica_with(&self, variables: &[(&str, &str)]) -> ServiceProcess {
+        ServiceProcess::start(&mut self.folder.command("serve", variables))
     }
 
-    /// That many, all of which see each other.
-    pub fn start_replicas(&self, count: usize) -> Vec<TestReplica> {
-        let replicas: Vec<TestReplica> = (0..count).map(|_| self.start_replica()).collect();
+    /// Starts a replica through another program: `faketime -f +1h`.
+    pub fn start_replica_through(&self, starter: &[&str]) -> ServiceProcess {
+        let command = self.folder.command("serve", &[]);
+        ServiceProcess::start(&mut command_through(starter, &command))
+    }
+
+    /// Starts `count` replicas and waits until they see each other.
+    pub fn start_replicas(&self, count: usize) -> Vec<ServiceProcess> {
+        let replicas: Vec<_> = (0..count).map(|_| self.start_replica()).collect();
         for replica in &replicas {
             replica.wait_for_metric("resumen_fleet_replicas", |seen| seen > count as f64 - 0.5);
         }
@@ -100,107 +61,59 @@ impl ReplicaCluster {
     }
 }
 
-impl TestReplica {
-    /// The same, asked at another address of its machine.
-    pub fn with_host(self, host: &str) -> Self {
-        let port = self.base_url.rsplit(':').next().unwrap();
-        Self {
-            base_url: format!("http://{host}:{port}"),
-            process: self.process,
-        }
+/// A Redis, and replicas whose source `a` answers `{"n":1}`.
+pub struct ClusterFixture {
+    pub redis: RedisServer,
+    pub provider: FakeProvider,
+    pub cluster: ReplicaCluster,
+}
+
+impl ClusterFixture {
+    /// Starts Redis and the provider. `a` has these `keys`. `None` if Redis is not installed.
+    pub fn start(keys: &str) -> Option<Self> {
+        let redis = RedisServer::start(&[])?;
+        let provider = FakeProvider::with_json(r#"{"n":1}"#);
+        let cluster = ReplicaCluster::new(&redis.url(), &shared_source_config(&provider, keys));
+        Some(Self {
+            redis,
+            provider,
+            cluster,
+        })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.base_url.trim_start_matches("http://").parse().unwrap()
-    }
-
-    /// The value of a series of `/metrics`, named with its labels.
-    pub fn metric_value(&self, series: &str) -> f64 {
-        let page = http_get(&self.base_url, "/metrics").body;
-        let line = page
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {series} in\n{page}"))
-            .parse()
-            .unwrap()
-    }
-
-    /// Waits until a series has a value that pleases.
-    pub fn wait_for_metric(&self, series: &str, pleases: impl Fn(f64) -> bool) {
-        wait_for(series, || pleases(self.metric_value(series)));
-    }
-
-    /// The JSON at `path`.
-    pub fn get_json(&self, path: &str) -> Value {
-        let answer = http_get(&self.base_url, path);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        serde_json::from_str(&answer.body).unwrap()
-    }
-
-    /// What `/resumen` says of the source `a`.
-    pub fn source_a(&self) -> Value {
-        self.get_json("/resumen")["resultados"]["a"].take()
-    }
-
-    /// How long ago the reading of `a` was asked for, in milliseconds.
-    pub fn age_of_a(&self) -> i64 {
-        self.source_a()["age_ms"].as_i64().unwrap()
+    /// The Redis key of the stored state of `a`, once it exists.
+    pub fn stored_state_key(&self) -> String {
+        wait_for("a stored state", || {
+            let keys = self.redis.execute(&["KEYS", "fleet:*:letter"]);
+            let key = keys.lines().find(|line| line.ends_with(":letter"));
+            key.map(str::to_owned)
+        })
     }
 }
 
-/// A client that polls a replica ten times a second and wants good and fresh data every time.
-pub struct FreshnessPoller {
-    stop: Arc<AtomicBool>,
-    client: JoinHandle<Result<PollSummary, String>>,
+/// A source `a` with this provider and these keys.
+pub fn shared_source_config(provider: &FakeProvider, keys: &str) -> String {
+    format!("[sources.a]\nurl = \"{}\"\n{keys}\n", provider.url())
 }
 
-/// What it saw.
-#[derive(Debug, Default)]
-pub struct PollSummary {
-    /// How many answers.
-    pub responses: usize,
-    /// The greatest age of `a`, in milliseconds.
-    pub oldest: i64,
+pub fn is_sharing(replica: &ServiceProcess) -> bool {
+    replica.metric("resumen_fleet_sharing") > 0.5
 }
 
-impl FreshnessPoller {
-    /// Polls until it is called off.
-    pub fn new(replica: &TestReplica) -> Self {
-        let (stop, base) = (Arc::<AtomicBool>::default(), replica.base_url.clone());
-        let until = Arc::clone(&stop);
-        let client = spawn(move || {
-            let mut polled = PollSummary::default();
-            while !until.load(Relaxed) {
-                let answer = http_get(&base, "/resumen");
-                let body: Value = serde_json::from_str(&answer.body)
-                    .map_err(|error| format!("{error}: {answer:?}"))?;
-                let a = &body["resultados"]["a"];
-                if answer.status != 200 || a["ok"] != true || a["stale"] != false {
-                    return Err(format!("{answer:?}"));
-                }
-                polled.responses += 1;
-                polled.oldest = polled.oldest.max(a["age_ms"].as_i64().unwrap_or(i64::MAX));
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Ok(polled)
-        });
-        Self { stop, client }
-    }
-
-    /// Calls it off; what it saw, or the first answer that was not good.
-    pub fn stop_and_summarise(self) -> PollSummary {
-        self.stop.store(true, Relaxed);
-        self.client.join().unwrap().unwrap()
-    }
+/// Waits until every replica has a reading of `a`.
+pub fn wait_for_readings(replicas: &[ServiceProcess]) {
+    wait_until("a reading of every replica", || {
+        replicas
+            .iter()
+            .all(|replica| replica.source_a()["ok"] == true)
+    });
 }
 
-/// Waits until `done`.
-pub fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let clock = Clock::start();
-    let by = clock.instant() + PROCESS_TIMEOUT * 2;
-    while !done() {
-        assert!(clock.instant() < by, "it never came: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+/// Waits until the reading of `a` is `{"n": n}` at every replica.
+pub fn wait_for_value(replicas: &[ServiceProcess], n: usize) {
+    wait_until("the newest reading at every replica", || {
+        replicas
+            .iter()
+            .all(|replica| replica.source_a()["data"]["n"] == n)
+    });
 }

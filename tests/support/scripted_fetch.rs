@@ -1,4 +1,4 @@
-//! Providers that follow a script instead of a network, for tests under paused time.
+//! A `Fetch` in memory whose providers follow scripts, for tests under paused time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,24 +19,23 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What a provider does with one call.
+/// The result of one call.
 #[derive(Debug, Clone)]
 pub enum ScriptedAction {
-    /// Answers this JSON after that long.
+    /// Returns this JSON after a delay.
     Respond(&'static str, Duration),
-    /// Fails with this code after that long.
+    /// Fails with this code after a delay.
     Fail(Code, Duration),
-    /// Answers 429 and wants to be left alone that long.
+    /// Fails with `rate_limited` and this `Retry-After`.
     RateLimit(Duration),
-    /// Says nothing until the deadline.
+    /// Fails at the deadline.
     TimeOut,
-    /// Has a bug.
     Panic,
 }
 
 type ActionScript = Box<dyn Fn(usize) -> ScriptedAction + Send + Sync>;
 
-/// Providers by name; each call is noted with its instant.
+/// Providers by name. Each call is recorded.
 #[derive(Default)]
 pub struct ScriptedFetch {
     scripts: Mutex<HashMap<String, ActionScript>>,
@@ -45,19 +44,19 @@ pub struct ScriptedFetch {
 }
 
 impl ScriptedFetch {
-    /// Sets what the provider of this name does at its n-th call.
+    /// Sets the action of a provider by the number of the call, from 0.
     pub fn set_script(
         &self,
         provider: &str,
-        act: impl Fn(usize) -> ScriptedAction + Send + Sync + 'static,
+        action: impl Fn(usize) -> ScriptedAction + Send + Sync + 'static,
     ) {
         self.scripts
             .lock()
             .unwrap()
-            .insert(provider.into(), Box::new(act));
+            .insert(provider.into(), Box::new(action));
     }
 
-    /// When the provider of this name was called.
+    /// The times of all calls of a provider.
     pub fn call_times(&self, provider: &str) -> Vec<Instant> {
         self.calls
             .lock()
@@ -68,12 +67,13 @@ impl ScriptedFetch {
             .collect()
     }
 
-    /// Whose calls were dropped before they ended.
+    /// The providers whose calls were dropped before their end.
     pub fn cancelled_calls(&self) -> Vec<String> {
         self.cancelled.lock().unwrap().clone()
     }
 }
 
+/// Adds the provider to the list unless the call has ended.
 struct RecordCancelled(Option<(String, Arc<Mutex<Vec<String>>>)>);
 
 impl Drop for RecordCancelled {
@@ -88,51 +88,52 @@ impl Fetch for ScriptedFetch {
     fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
         Box::pin(async move {
             let name = provider.name.to_string();
-            let act = {
+            let action = {
                 let mut calls = self.calls.lock().unwrap();
                 let number = calls.iter().filter(|(known, _)| *known == name).count();
                 #[allow(
                     clippy::disallowed_methods,
-                    reason = "the instant of a call is what the test asks for"
+                    reason = "tests compare the times of calls under paused time"
                 )]
                 calls.push((name.clone(), Instant::now()));
                 self.scripts.lock().unwrap()[&name](number)
             };
-            let mut dropped = RecordCancelled(Some((name, Arc::clone(&self.cancelled))));
+            let mut on_drop = RecordCancelled(Some((name, Arc::clone(&self.cancelled))));
             let fail = |code, retry_after| {
                 Err(FetchError {
                     failure: Failure::new(code, "scripted"),
                     retry_after,
                 })
             };
-            let result = match act {
-                ScriptedAction::Respond(json, after) => {
-                    sleep(after).await;
+            let result = match action {
+                ScriptedAction::Respond(json, delay) => {
+                    sleep(delay).await;
                     Ok(Payload(Bytes::from_static(json.as_bytes())))
                 }
-                ScriptedAction::Fail(code, after) => {
-                    sleep(after).await;
+                ScriptedAction::Fail(code, delay) => {
+                    sleep(delay).await;
                     fail(code, None)
                 }
-                ScriptedAction::RateLimit(span) => fail(Code::RateLimited, Some(span)),
+                ScriptedAction::RateLimit(retry_after) => {
+                    fail(Code::RateLimited, Some(retry_after))
+                }
                 ScriptedAction::TimeOut => {
                     sleep_until(deadline.at).await;
                     fail(Code::Timeout, None)
                 }
                 ScriptedAction::Panic => panic!("scripted panic"),
             };
-            dropped.0 = None;
+            on_drop.0 = None;
             result
         })
     }
 }
 
-/// A name.
 pub fn test_name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// A pace of 15 s with a timeout of 4 s and a least interval of 1 s.
+/// An interval of 15 s, a timeout of 4 s, and a `min_interval` of 1 s.
 pub fn test_schedule() -> Schedule {
     let seconds = Duration::from_secs;
     Schedule {
@@ -143,7 +144,7 @@ pub fn test_schedule() -> Schedule {
     }
 }
 
-/// A provider whose filter is `.`
+/// A provider with the filter `.`
 pub fn test_provider(text: &str) -> Provider {
     let request = ProviderRequest {
         url: "http://127.0.0.1:1/".parse().unwrap(),
@@ -162,10 +163,10 @@ pub fn test_provider(text: &str) -> Provider {
     }
 }
 
-/// A source of these providers.
-pub fn test_source(text: &str, providers: &[&str], pace: Schedule) -> Arc<Source> {
-    let shelf = FreshnessPolicy {
-        ttl: pace.interval * 2 + pace.timeout,
+/// A source with these providers.
+pub fn test_source(text: &str, providers: &[&str], schedule: Schedule) -> Arc<Source> {
+    let freshness_policy = FreshnessPolicy {
+        ttl: schedule.interval * 2 + schedule.timeout,
         max_stale: Duration::from_secs(3600),
     };
     let providers = providers.iter().map(|p| test_provider(p)).collect();
@@ -173,100 +174,98 @@ pub fn test_source(text: &str, providers: &[&str], pace: Schedule) -> Arc<Source
         name: test_name(text),
         kind: SourceKind::Fetched {
             providers,
-            schedule: pace,
+            schedule,
         },
-        freshness_policy: shelf,
+        freshness_policy,
         attribution: None,
     })
 }
 
-/// A source derived from others.
-pub fn test_derived_source(text: &str, from: &[&str], filter: &str) -> Arc<Source> {
-    let shelf = FreshnessPolicy {
+/// A derived source with these inputs.
+pub fn test_derived_source(text: &str, inputs: &[&str], filter: &str) -> Arc<Source> {
+    let freshness_policy = FreshnessPolicy {
         ttl: Duration::from_secs(34),
         max_stale: Duration::from_secs(3600),
     };
     let kind = SourceKind::Derived {
-        inputs: from.iter().map(|n| test_name(n)).collect(),
+        inputs: inputs.iter().map(|input| test_name(input)).collect(),
         extract: filter.into(),
     };
     Arc::new(Source {
         name: test_name(text),
         kind,
-        freshness_policy: shelf,
+        freshness_policy,
         attribution: None,
     })
 }
 
-/// An engine over scripted providers on the test's own runtime.
+/// The core of the service over a [`ScriptedFetch`], on the runtime of the test.
 pub struct TestCore {
-    /// The providers.
-    pub providers: Arc<ScriptedFetch>,
-    /// What is tested.
+    pub fetch: Arc<ScriptedFetch>,
     pub core: AppCore,
 }
 
 impl TestCore {
-    /// An engine that fetches for live rounds only.
-    pub fn idle(sources: &[Arc<Source>], providers: ScriptedFetch) -> Self {
-        let (gear, providers) = core_deps(providers);
+    /// A core without a scheduler: only live requests call the providers.
+    pub fn idle(sources: &[Arc<Source>], fetch: ScriptedFetch) -> Self {
+        let (deps, fetch) = core_deps(fetch);
         Self {
-            core: AppCore::build_on_demand(gear, sources, Duration::from_secs(4)).unwrap(),
-            providers,
+            core: AppCore::build_on_demand(deps, sources, Duration::from_secs(4)).unwrap(),
+            fetch,
         }
     }
 
-    /// An engine that runs its schedule.
-    pub fn start(sources: &[Arc<Source>], providers: ScriptedFetch) -> Self {
-        let (gear, providers) = core_deps(providers);
+    /// A core with its scheduler.
+    pub fn start(sources: &[Arc<Source>], fetch: ScriptedFetch) -> Self {
+        let (deps, fetch) = core_deps(fetch);
         Self {
-            core: AppCore::start(gear, sources, Duration::from_secs(4)).unwrap(),
-            providers,
+            core: AppCore::start(deps, sources, Duration::from_secs(4)).unwrap(),
+            fetch,
         }
     }
 
-    /// One of several replicas that share `store`, on this clock, until `stop`.
+    /// One of several replicas that share `store`; it runs until `stop` is cancelled.
     pub fn start_replica(
         sources: &[Arc<Source>],
-        providers: &Arc<ScriptedFetch>,
+        fetch: &Arc<ScriptedFetch>,
         clock: Clock,
         store: Arc<dyn SharedStore>,
         stop: CancellationToken,
     ) -> Self {
-        let gear = CoreDeps {
-            fetch: Arc::<ScriptedFetch>::clone(providers),
+        let deps = CoreDeps {
+            fetch: Arc::<ScriptedFetch>::clone(fetch),
             clock,
             stop,
             shared_store: Some((store, Arc::new(|| {}))),
             ..core_deps(ScriptedFetch::default()).0
         };
-        let engine = AppCore::start(gear, sources, Duration::from_secs(4)).unwrap();
+        let core = AppCore::start(deps, sources, Duration::from_secs(4)).unwrap();
         Self {
-            core: engine,
-            providers: Arc::clone(providers),
+            core,
+            fetch: Arc::clone(fetch),
         }
     }
 
-    /// A live round over these sources, as the JSON of its answer.
+    /// The JSON of a live request for these sources.
     pub async fn live_results(&self, names: &[&str], timeout: Duration) -> Value {
-        let names: Vec<Name> = names.iter().map(|n| test_name(n)).collect();
-        let round = self
+        let names: Vec<Name> = names.iter().map(|name| test_name(name)).collect();
+        let live = self
             .core
             .live
             .fetch_sources(&names, Duration::ZERO, self.core.clock.deadline(timeout))
             .await;
         let mode = resumen::render::RenderMode::Live {
             timeout,
-            source_results: &round.notes,
-            is_collapsed: round.was_collapsed,
+            source_results: &live.notes,
+            is_collapsed: live.was_collapsed,
         };
         let now = self.core.clock.now();
         let rendering =
-            resumen::render::render_summary(&round.snapshot, &round.positions, &mode, now);
+            resumen::render::render_summary(&live.snapshot, &live.positions, &mode, now);
         serde_json::from_slice(&rendering.body).unwrap()
     }
 
-    /// The whole snapshot, as the JSON of its answer.
+    /// The JSON of the current snapshot.
     pub fn current_results(&self) -> Value {
         serde_json::from_slice(
             &self
@@ -279,10 +278,10 @@ impl TestCore {
     }
 }
 
-fn core_deps(providers: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
-    let providers = Arc::new(providers);
-    let gear = CoreDeps {
-        fetch: Arc::<ScriptedFetch>::clone(&providers),
+pub fn core_deps(fetch: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
+    let fetch = Arc::new(fetch);
+    let deps = CoreDeps {
+        fetch: Arc::<ScriptedFetch>::clone(&fetch),
         extractor: Extractor::default(),
         clock: Clock::start(),
         runtime: Handle::current(),
@@ -292,5 +291,5 @@ fn core_deps(providers: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
         state_file: None,
         shared_store: None,
     };
-    (gear, providers)
+    (deps, fetch)
 }

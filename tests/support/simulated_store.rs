@@ -1,4 +1,5 @@
-//! The store that replicas share, simulated under paused time: slow, deaf, cut off or emptied when a test says so.
+//! A simulation of the store that replicas share, for tests under paused time. A test can stop it,
+//! empty it, or cut its links.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -15,10 +16,10 @@ use resumen::replicas::{
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
-/// As long as an operation takes at most before it counts as failed.
+/// Time after which an operation without a reply fails.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The store.
+/// A store in memory.
 pub struct SimulatedStore {
     clock: Clock,
     state: Mutex<SimulatedStoreState>,
@@ -28,34 +29,33 @@ pub struct SimulatedStore {
 
 #[derive(Default)]
 struct SimulatedStoreState {
-    /// Text and when it expires.
+    /// The text of each lease and its expiry.
     leases: HashMap<SourceIdentity, (String, Time)>,
     stored_states: HashMap<SourceIdentity, (Time, Vec<u8>)>,
     replicas: HashMap<String, Time>,
     listeners: Vec<(Arc<SimulatedLink>, UnboundedSender<Notification>)>,
 }
 
-/// What connects one replica to the store.
+/// The network between one replica and the store.
 #[derive(Default)]
 pub struct SimulatedLink {
     is_cut: AtomicBool,
 }
 
-/// The store as one replica sees it.
+/// A connection of one replica.
 pub struct SimulatedConnection {
     store: Arc<SimulatedStore>,
     link: Arc<SimulatedLink>,
 }
 
 impl SimulatedLink {
-    /// Cuts it, or mends it.
-    pub fn set_cut(&self, cut: bool) {
-        self.is_cut.store(cut, SeqCst);
+    pub fn set_cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, SeqCst);
     }
 }
 
 impl SimulatedStore {
-    /// An empty store on this clock.
+    /// An empty store with this clock.
     pub fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
@@ -65,26 +65,25 @@ impl SimulatedStore {
         })
     }
 
-    /// The store as a replica at the end of this cable sees it.
-    pub fn connect(self: &Arc<Self>, cable: &Arc<SimulatedLink>) -> Arc<SimulatedConnection> {
+    /// A connection over this link.
+    pub fn connect(self: &Arc<Self>, link: &Arc<SimulatedLink>) -> Arc<SimulatedConnection> {
         Arc::new(SimulatedConnection {
             store: Arc::clone(self),
-            link: Arc::clone(cable),
+            link: Arc::clone(link),
         })
     }
 
-    /// Stops it, or starts it again; connections end with it.
-    pub fn set_down(&self, down: bool) {
-        self.is_down.store(down, SeqCst);
+    /// Stops or starts the store. Its connections end.
+    pub fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, SeqCst);
         self.state.lock().unwrap().listeners.clear();
     }
 
-    /// How many answers were lost although the store was there.
+    /// Number of operations whose reply was lost while the store was up.
     pub fn lost_reply_count(&self) -> usize {
         self.lost_replies.load(SeqCst)
     }
 
-    /// Forgets everything.
     pub fn delete_everything(&self) {
         let mut state = self.state.lock().unwrap();
         *state = SimulatedStoreState {
@@ -97,21 +96,21 @@ impl SimulatedStore {
         state: &mut SimulatedStoreState,
         identity: SourceIdentity,
         token: &str,
-        landed: bool,
+        has_state: bool,
     ) {
-        let notice = Notification {
+        let notification = Notification {
             identity,
             token: token.to_owned(),
-            has_state: landed,
+            has_state,
         };
         state
             .listeners
-            .retain(|(cable, to)| cable.is_cut.load(SeqCst) || to.send(notice.clone()).is_ok());
+            .retain(|(link, to)| link.is_cut.load(SeqCst) || to.send(notification.clone()).is_ok());
     }
 }
 
 impl SimulatedStoreState {
-    /// The lease that is held at `now`, and until when.
+    /// The lease at `now` with its expiry.
     fn current_lease(&self, identity: SourceIdentity, now: Time) -> Option<(SourceLease, Time)> {
         let (text, until) = self.leases.get(&identity)?;
         SourceLease::parse(text)
@@ -121,24 +120,27 @@ impl SimulatedStoreState {
 }
 
 impl SimulatedConnection {
-    /// An operation: takes a moment, or fails if nobody answers. Sometimes it is done and only the answer is lost.
+    /// Runs an operation with a random latency. It fails while the store is unreachable, and sometimes
+    /// only its reply is lost.
     async fn run_operation<T>(
         &self,
         work: impl FnOnce(&mut SimulatedStoreState, Time) -> T,
     ) -> Result<T, SharedStoreError> {
         sleep(Duration::from_micros(fastrand::u64(50..5_000))).await;
-        let lost = fastrand::u32(..2_000) == 0;
-        self.store.lost_replies.fetch_add(usize::from(lost), SeqCst);
-        let lost = lost || self.is_unreachable();
-        let done = (!self.is_unreachable()).then(|| {
+        let is_lost = fastrand::u32(..2_000) == 0;
+        self.store
+            .lost_replies
+            .fetch_add(usize::from(is_lost), SeqCst);
+        let is_lost = is_lost || self.is_unreachable();
+        let result = (!self.is_unreachable()).then(|| {
             work(
                 &mut self.store.state.lock().unwrap(),
                 self.store.clock.now(),
             )
         });
         sleep(Duration::from_micros(fastrand::u64(50..5_000))).await;
-        match done.filter(|_| !lost) {
-            Some(done) => Ok(done),
+        match result.filter(|_| !is_lost) {
+            Some(result) => Ok(result),
             None if self.store.is_down.load(SeqCst) => {
                 Err(SharedStoreError("reach it: it is down".into()))
             }
@@ -157,9 +159,9 @@ impl SimulatedConnection {
 impl SharedStore for SimulatedConnection {
     fn open_session(&self) -> StoreFuture<'_, OpenedSession> {
         Box::pin(async {
-            let (sender, notices) = unbounded_channel();
-            let cable = Arc::clone(&self.link);
-            self.run_operation(move |state, _| state.listeners.push((cable, sender)))
+            let (sender, notifications) = unbounded_channel();
+            let link = Arc::clone(&self.link);
+            self.run_operation(move |state, _| state.listeners.push((link, sender)))
                 .await?;
             let session = Self {
                 store: Arc::clone(&self.store),
@@ -167,73 +169,76 @@ impl SharedStore for SimulatedConnection {
             };
             Ok(OpenedSession {
                 session: Arc::new(session),
-                notifications: notices,
+                notifications,
             })
         })
     }
 }
 
 impl SharedSession for SimulatedConnection {
-    fn acquire_lease<'s>(&'s self, wish: &'s AcquireRequest) -> StoreFuture<'s, AcquireResponse> {
+    fn acquire_lease<'s>(
+        &'s self,
+        request: &'s AcquireRequest,
+    ) -> StoreFuture<'s, AcquireResponse> {
         Box::pin(self.run_operation(|state, now| {
-            let letter = state
+            let newer_state = state
                 .stored_states
-                .get(&wish.identity)
-                .filter(|(stamp, _)| Some(*stamp) > wish.known_attempt);
-            let letter = letter.map(|(_, bytes)| StoredState::Bytes(bytes.clone()));
-            match (state.current_lease(wish.identity, now), letter) {
-                (Some((lease, until)), letter) => AcquireResponse::Held {
+                .get(&request.identity)
+                .filter(|(started_at, _)| Some(*started_at) > request.known_attempt);
+            let newer_state = newer_state.map(|(_, bytes)| StoredState::Bytes(bytes.clone()));
+            match (state.current_lease(request.identity, now), newer_state) {
+                (Some((lease, until)), newer_state) => AcquireResponse::Held {
                     lease,
                     remaining: until.since(now),
-                    newer_state: letter,
+                    newer_state,
                 },
-                (None, Some(letter)) if wish.prefers_newer_state => {
-                    AcquireResponse::NewerState(letter)
+                (None, Some(state)) if request.prefers_newer_state => {
+                    AcquireResponse::NewerState(state)
                 }
                 _ => {
-                    let text = format!("flying {} {}", wish.token, now.as_millis());
+                    let text = format!("flying {} {}", request.token, now.as_millis());
                     state
                         .leases
-                        .insert(wish.identity, (text, now.plus(wish.lease_duration)));
+                        .insert(request.identity, (text, now.plus(request.lease_duration)));
                     AcquireResponse::Granted
                 }
             }
         }))
     }
 
-    fn publish_state<'s>(&'s self, landing: &'s LeaseRelease) -> StoreFuture<'s, bool> {
+    fn publish_state<'s>(&'s self, release: &'s LeaseRelease) -> StoreFuture<'s, bool> {
         Box::pin(self.run_operation(|state, now| {
             let LeaseRelease {
                 identity,
                 token,
-                started_at: stamp,
-                encoded_state: letter,
+                started_at,
+                encoded_state,
                 min_interval,
                 ..
-            } = landing;
+            } = release;
             let held = state.current_lease(*identity, now);
-            let mine = held
+            let is_holder = held
                 .as_ref()
                 .is_some_and(|(lease, _)| lease.token == *token);
-            let newer = state
+            let is_newer = state
                 .stored_states
                 .get(identity)
-                .is_none_or(|(known, _)| known < stamp);
-            if newer {
+                .is_none_or(|(known, _)| known < started_at);
+            if is_newer {
                 state
                     .stored_states
-                    .insert(*identity, (*stamp, letter.clone()));
+                    .insert(*identity, (*started_at, encoded_state.clone()));
             }
-            if mine || held.is_none() {
-                let text = format!("landed {token} {}", stamp.as_millis());
+            if is_holder || held.is_none() {
+                let text = format!("landed {token} {}", started_at.as_millis());
                 state
                     .leases
-                    .insert(*identity, (text, stamp.plus(*min_interval)));
+                    .insert(*identity, (text, started_at.plus(*min_interval)));
             }
-            if mine || newer {
+            if is_holder || is_newer {
                 SimulatedStore::notify_listeners(state, *identity, token, true);
             }
-            mine
+            is_holder
         }))
     }
 
@@ -258,13 +263,13 @@ impl SharedSession for SimulatedConnection {
         identities: &'s [SourceIdentity],
     ) -> StoreFuture<'s, Vec<Option<StoredState>>> {
         Box::pin(self.run_operation(|state, _| {
-            let letter = |identity| {
+            let stored = |identity| {
                 state
                     .stored_states
                     .get(identity)
                     .map(|(_, bytes)| StoredState::Bytes(bytes.clone()))
             };
-            identities.iter().map(letter).collect()
+            identities.iter().map(stored).collect()
         }))
     }
 
@@ -274,10 +279,9 @@ impl SharedSession for SimulatedConnection {
             state
                 .replicas
                 .retain(|_, seen| now.since(*seen) <= REPLICA_EXPIRY);
-            let replicas = u32::try_from(state.replicas.len()).unwrap();
             HeartbeatReply {
                 store_time_us: now.as_millis() * 1000,
-                live_replicas: replicas,
+                live_replicas: u32::try_from(state.replicas.len()).unwrap(),
             }
         }))
     }

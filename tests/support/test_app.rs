@@ -1,9 +1,7 @@
-//! The whole service on a free port, as the tests that look from outside need it.
+//! The whole service in this process, on a free port.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use resumen::app::{AppService, ServiceOptions};
 use resumen::config::{Config, parse};
@@ -13,155 +11,84 @@ use resumen::process::Clock;
 use resumen::server::HttpListener;
 use serde_json::Value;
 
-/// How long a test waits for what must come soon.
-pub const WAIT_LIMIT: Duration = Duration::from_secs(10);
+use super::http_reply::{HttpReply, http_get, send_request};
+use super::wait::wait_for;
 
 /// A running service, stopped when dropped.
 pub struct TestApp {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// The service itself.
     pub service: AppService,
 }
 
-/// An answer as a client sees it.
-#[derive(Debug)]
-pub struct TestResponse {
-    /// The status.
-    pub status: u16,
-    /// The head, lower-cased names kept as they came.
-    pub head: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-/// A valid configuration, or its problems as a panic.
+/// Parses a configuration. Panics with its problems.
 pub fn parse_test_config(text: &str) -> Config {
-    parse(Path::new("resumen.toml"), text.as_bytes(), &|_| None)
-        .unwrap_or_else(|report| panic!("{report}"))
+    let parsed = parse(Path::new("resumen.toml"), text.as_bytes(), &|_| None);
+    parsed.unwrap_or_else(|report| panic!("{report}"))
 }
 
-/// A configuration of fetched sources without a state file: name and URL of each.
-pub fn source_tables(list: &[(&str, String)]) -> String {
-    let one = |(name, url): &(&str, String)| format!("[sources.{name}]\nurl = \"{url}\"\n");
-    let all: String = list.iter().map(one).collect();
-    format!("[store]\npath = \"\"\n{all}")
+/// A configuration without a state file whose sources have these names and URLs.
+pub fn source_tables(sources: &[(&str, String)]) -> String {
+    let table = |(name, url): &(&str, String)| format!("[sources.{name}]\nurl = \"{url}\"\n");
+    let tables: String = sources.iter().map(table).collect();
+    format!("[store]\npath = \"\"\n{tables}")
 }
 
 impl TestApp {
-    /// Starts what `text` configures, on a free port of 127.0.0.1.
+    /// Starts the service with this configuration text on a free port of 127.0.0.1.
     pub fn start(text: &str) -> Self {
         Self::start_with_config(&parse_test_config(text))
     }
 
-    /// Starts what `text` configures, at this address.
     pub fn start_at(address: SocketAddr, text: &str) -> Self {
-        Self::start_on(address, &parse_test_config(text))
+        Self::start_on(address, &parse_test_config(text), None)
     }
 
-    /// Starts this configuration, on a free port of 127.0.0.1.
     pub fn start_with_config(config: &Config) -> Self {
-        Self::start_on(([127, 0, 0, 1], 0).into(), config)
+        Self::start_on(([127, 0, 0, 1], 0).into(), config, None)
     }
 
-    fn start_on(address: SocketAddr, config: &Config) -> Self {
-        let listener = HttpListener::bind(address, false).unwrap();
-        let service = AppService::start(
-            config,
-            ServiceOptions {
-                listener,
-                clock: Clock::start(),
-                revision: "",
-                redactor: Redactor::new(config.secrets.clone()),
-            },
-        )
-        .unwrap();
-        Self {
-            address: service.address(),
-            service,
-        }
-    }
-
-    /// Starts this configuration with this way of asking providers.
+    /// Starts the service with another HTTP client for providers.
     pub fn start_with_fetch(config: &Config, fetch: HttpFetch) -> Self {
-        let listener = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let start = ServiceOptions {
-            listener,
+        Self::start_on(([127, 0, 0, 1], 0).into(), config, Some(fetch))
+    }
+
+    fn start_on(address: SocketAddr, config: &Config, fetch: Option<HttpFetch>) -> Self {
+        let options = ServiceOptions {
+            listener: HttpListener::bind(address, false).unwrap(),
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),
         };
-        let service = AppService::with_fetch(config, start, fetch).unwrap();
+        let service = match fetch {
+            Some(fetch) => AppService::with_fetch(config, options, fetch),
+            None => AppService::start(config, options),
+        };
+        let service = service.unwrap();
         Self {
             address: service.address(),
             service,
         }
     }
 
-    /// One request on a connection of its own.
-    pub fn get(&self, path: &str) -> TestResponse {
-        self.send_raw(&format!(
-            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
-        ))
+    /// Sends a GET on a new connection.
+    pub fn get(&self, target: &str) -> HttpReply {
+        http_get(&self.address.to_string(), target)
     }
 
-    /// These bytes on a connection of their own; the answer to its end.
-    pub fn send_raw(&self, request: &str) -> TestResponse {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(WAIT_LIMIT * 4)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        TestResponse::parse_bytes(&bytes)
+    /// Sends these bytes on a new connection and reads until the server closes.
+    pub fn send_raw(&self, request: &str) -> HttpReply {
+        send_request(&self.address.to_string(), request)
     }
 
-    /// The body of `path`, as JSON.
-    pub fn get_json(&self, path: &str) -> Value {
-        let reply = self.get(path);
-        serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
+    #[track_caller]
+    pub fn get_json(&self, target: &str) -> Value {
+        self.get(target).json()
     }
 
-    /// The first answer of `path` that pleases `wanted`.
-    pub fn wait_for_json(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let clock = Clock::start();
-        let by = clock.instant() + WAIT_LIMIT;
-        loop {
-            let answer = self.get_json(path);
-            if wanted(&answer) {
-                return answer;
-            }
-            assert!(clock.instant() < by, "never came: {answer:#}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl TestResponse {
-    fn parse_bytes(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(bytes)));
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .unwrap();
-        Self {
-            status,
-            head,
-            body: bytes[end + 4..].to_vec(),
-        }
-    }
-
-    /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self
-            .head
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(": "));
-        lines
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+    /// Requests `target` until the JSON of its response is wanted, and returns it.
+    pub fn wait_for_json(&self, target: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_for(target, || {
+            Some(self.get_json(target)).filter(|json| is_wanted(json))
+        })
     }
 }

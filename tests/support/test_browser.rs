@@ -1,59 +1,46 @@
-//! A real browser, driven by `WebDriver`: what a person would see of a page.
+//! A headless Chromium, driven by `WebDriver`.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use resumen::process::Clock;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use url::{ParseError, Url};
 
-use super::test_app::WAIT_LIMIT;
+use super::child_process::TestProcess;
+use super::requirements::require_program;
+use super::wait::WAIT_LIMIT;
 
-/// Debian's chromium-driver.
-const CHROMEDRIVER_PATH: &str = "/usr/bin/chromedriver";
-
-/// Browsers take turns: several at once on a small machine make each other late.
+/// Only one browser runs at a time: several slow each other down on a small machine.
 static BROWSER_LOCK: Mutex<()> = Mutex::new(());
 
-/// A browser with a profile of its own, closed when dropped.
+/// A browser with an empty profile, closed when dropped.
 pub struct TestBrowser {
     client: Option<Client>,
     runtime: Runtime,
-    driver: Child,
+    _driver: TestProcess,
     _profile: TempDir,
     _browser_lock: MutexGuard<'static, ()>,
 }
 
 impl TestBrowser {
-    /// A browser of a reader of this language. None, and a word of it, where there is no driver, unless the environment
-    /// says `RESUMEN_REQUIRE_ALL=1`.
-    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    /// Opens a browser whose user prefers this language. `None` if it is not installed.
     pub fn open(language: &str) -> Option<Self> {
-        if !Path::new(CHROMEDRIVER_PATH).exists() {
-            let required =
-                std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-            assert!(
-                !required,
-                "{CHROMEDRIVER_PATH} is missing (Debian's chromium-driver)"
-            );
-            eprintln!("skipped: {CHROMEDRIVER_PATH} is missing (Debian's chromium-driver)");
+        if !require_program("chromedriver") {
             return None;
         }
-        let turn = BROWSER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that picks a port of IPv4 that is taken under IPv6 ends at once.
+        let lock = BROWSER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        // The driver exits if its port is free under IPv4 and taken under IPv6.
         let (driver, port) = (0..5)
             .find_map(|_| start_driver())
-            .expect("the driver does not start");
+            .expect("chromedriver does not start");
         let address = format!("http://127.0.0.1:{port}");
         let profile = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -61,47 +48,56 @@ impl TestBrowser {
             .build()
             .unwrap();
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(
-            serde_json::from_value(build_capabilities(profile.path(), language)).unwrap(),
-        );
+        let capabilities = build_capabilities(profile.path(), language);
+        builder.capabilities(serde_json::from_value(capabilities).unwrap());
         let client = runtime.block_on(builder.connect(&address)).unwrap();
         Some(Self {
             client: Some(client),
             runtime,
-            driver,
+            _driver: driver,
             _profile: profile,
-            _browser_lock: turn,
+            _browser_lock: lock,
         })
     }
 
-    /// Loads a page.
     pub fn goto(&self, url: &str) {
         self.runtime.block_on(self.client().goto(url)).unwrap();
     }
 
-    /// What this script returns.
+    /// Returns what the script returns.
     pub fn execute_script(&self, script: &str) -> Value {
-        self.runtime
-            .block_on(self.client().execute(script, Vec::new()))
-            .unwrap()
+        let executed = self.client().execute(script, Vec::new());
+        self.runtime.block_on(executed).unwrap()
     }
 
-    /// What this expression is, once it is neither false nor nothing.
+    /// Waits until the expression is neither `false` nor `null`, and returns its value.
     pub fn wait_for_expression(&self, expression: &str) -> Value {
         let clock = Clock::start();
-        let by = clock.instant() + WAIT_LIMIT * 2;
+        let end = clock.instant() + WAIT_LIMIT;
         loop {
             let value = self.execute_script(&format!("return ({expression})"));
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;
             }
+            let is_late = clock.instant() > end;
             assert!(
-                clock.instant() < by,
-                "never came: {expression}\nthe page: {}",
+                !is_late,
+                "not true: {expression}\nthe page: {}",
                 self.describe_page()
             );
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The texts of the elements that match the selector.
+    pub fn texts(&self, selector: &str) -> Value {
+        self.execute_script(&format!("return {}", texts_script(selector)))
+    }
+
+    /// Waits until one of the elements that match the selector has this text.
+    pub fn wait_for_text(&self, selector: &str, text: &str) {
+        let texts = texts_script(selector);
+        self.wait_for_expression(&format!("{texts}.includes({})", json!(text)));
     }
 
     /// Clicks the first element that this selector finds.
@@ -111,7 +107,7 @@ impl TestBrowser {
         self.runtime.block_on(clicked).unwrap();
     }
 
-    /// Runs a script in every page from now on, before any of its own.
+    /// Runs a script in every page from now on, before the scripts of the page.
     pub fn add_script_to_new_pages(&self, script: &str) {
         self.send_devtools_command(
             "Page.addScriptToEvaluateOnNewDocument",
@@ -119,14 +115,14 @@ impl TestBrowser {
         );
     }
 
-    /// Gives the page a window of this size, in pixels.
+    /// Sets the size of the window in pixels.
     pub fn set_window_size(&self, width: u32, height: u32) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.send_devtools_command("Emulation.setDeviceMetricsOverride", size);
     }
 
-    /// Makes the reader one who prefers this: `("prefers-color-scheme", "dark")`.
+    /// Sets a media feature: `("prefers-color-scheme", "dark")`.
     pub fn emulate_media_feature(&self, feature: &str, value: &str) {
         self.send_devtools_command(
             "Emulation.setEmulatedMedia",
@@ -134,7 +130,6 @@ impl TestBrowser {
         );
     }
 
-    /// Presses the tabulator key.
     pub fn press_tab_key(&self) {
         for kind in ["rawKeyDown", "keyUp"] {
             let key =
@@ -168,12 +163,15 @@ impl Drop for TestBrowser {
         if let Some(client) = self.client.take() {
             let _ = self.runtime.block_on(client.close());
         }
-        let _ = kill_process_group(Pid::from_child(&self.driver), Signal::KILL);
-        let _ = self.driver.wait();
     }
 }
 
-/// A command of the browser's own protocol, which the driver passes on.
+fn texts_script(selector: &str) -> String {
+    let elements = format!("document.querySelectorAll({})", json!(selector));
+    format!("[...{elements}].map((element) => element.textContent)")
+}
+
+/// A command of the Chrome DevTools Protocol.
 #[derive(Debug)]
 struct DevtoolsCommand(&'static str, Value);
 
@@ -193,37 +191,15 @@ impl WebDriverCompatibleCommand for DevtoolsCommand {
     }
 }
 
-/// A driver that listens, and its port; none if it ended before it did.
-fn start_driver() -> Option<(Child, u16)> {
-    let mut command = Command::new(CHROMEDRIVER_PATH);
-    command
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0);
-    let mut driver = command.spawn().unwrap();
-    let heard = watch_driver_port(driver.stdout.take().unwrap()).recv_timeout(WAIT_LIMIT);
-    if heard.is_err() {
-        let _ = driver.kill();
-        let _ = driver.wait();
-    }
-    heard.ok().map(|port| (driver, port))
-}
-
-/// The port that the driver tells. Its log is read to its end: a driver that cannot write stops.
-fn watch_driver_port(log: ChildStdout) -> Receiver<u16> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(log).lines().map_while(Result::ok) {
-            if let Some((_, port)) = line
-                .trim_end_matches('.')
-                .rsplit_once("successfully on port ")
-            {
-                let _ = sender.send(port.parse().unwrap());
-            }
-        }
-    });
-    receiver
+/// Starts a driver; returns it with its port. `None` if it exits before it listens.
+fn start_driver() -> Option<(TestProcess, u16)> {
+    let mut command = Command::new("chromedriver");
+    let driver = TestProcess::start(command.arg("--port=0").stdin(Stdio::null()));
+    let line = driver
+        .try_wait_for_stdout_line("successfully on port ")
+        .ok()?;
+    let (_, port) = line.trim_end().trim_end_matches('.').rsplit_once(' ')?;
+    Some((driver, port.parse().ok()?))
 }
 
 fn build_capabilities(profile: &Path, language: &str) -> Value {

@@ -1,4 +1,5 @@
-//! The real server on a free port of the loopback, over a snapshot that the test fills, and raw clients.
+//! The HTTP server on a free port of 127.0.0.1. The test publishes its readings; the scheduler does
+//! not run.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::raw_client::RawHttpClient;
 use super::scripted_fetch::{ScriptedFetch, test_name};
 
-/// Settings of a server on the loopback, all defaults but for the port.
+/// The default settings with a free port of 127.0.0.1.
 pub fn default_server_settings() -> config::ServerSettings {
     let seconds = Duration::from_secs;
     config::ServerSettings {
@@ -37,11 +38,9 @@ pub fn default_server_settings() -> config::ServerSettings {
 
 /// A running server.
 pub struct TestServer {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// What it serves.
     pub core: AppCore,
-    /// Cancelled to stop it.
+    /// Starts the drain when cancelled.
     pub drain: CancellationToken,
     runtime: Runtime,
     serving: Option<JoinHandle<()>>,
@@ -49,11 +48,11 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Serves these sources, which nobody fetches but for live requests, on two threads.
+    /// Serves these sources on two threads. Only live requests call the providers.
     pub fn start(
         settings: config::ServerSettings,
         sources: &[Arc<Source>],
-        providers: ScriptedFetch,
+        fetch: ScriptedFetch,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -61,8 +60,8 @@ impl TestServer {
             .build()
             .unwrap();
         let clock = Clock::start();
-        let gear = CoreDeps {
-            fetch: Arc::new(providers),
+        let deps = CoreDeps {
+            fetch: Arc::new(fetch),
             extractor: Extractor::default(),
             clock,
             runtime: runtime.handle().clone(),
@@ -73,20 +72,20 @@ impl TestServer {
             shared_store: None,
         };
         let guard = runtime.enter();
-        let engine = AppCore::build_on_demand(gear, sources, settings.default_timeout).unwrap();
+        let core = AppCore::build_on_demand(deps, sources, settings.default_timeout).unwrap();
         let listener = HttpListener::bind(settings.listen, false).unwrap();
         let address = listener.local_address().unwrap();
         let context = Arc::new(ServerContext::new(
             settings,
             clock,
-            Arc::clone(&engine.cache),
+            Arc::clone(&core.cache),
             Arc::new(RequestMetrics::new(&ROUTE_PATHS)),
-            engine.supervisor.clone(),
+            core.supervisor.clone(),
         ));
         let state = AppState::new(AppStateParts {
             server: Arc::clone(&context),
-            live: Arc::clone(&engine.live),
-            liveness_beat: Arc::clone(&engine.liveness_beat),
+            live: Arc::clone(&core.live),
+            liveness_beat: Arc::clone(&core.liveness_beat),
             fetch_metrics: Arc::new(FetchMetrics::default()),
             process_metrics: Arc::new(ProcessMetrics::new(clock.now(), "test")),
             was_restored: false,
@@ -98,7 +97,7 @@ impl TestServer {
         drop(guard);
         Self {
             address,
-            core: engine,
+            core,
             drain,
             runtime,
             serving: Some(serving),
@@ -106,14 +105,13 @@ impl TestServer {
         }
     }
 
-    /// A client of it.
     pub fn connect_client(&self) -> RawHttpClient {
         RawHttpClient::connect(self.address)
     }
 
-    /// Publishes a reading that was asked for just now, later than everything published before.
+    /// Publishes a reading that is newer than every result before.
     pub fn publish_reading(&self, source: &str, json: &str) {
-        let at = self.next_instant();
+        let at = self.next_time();
         let reading = Reading {
             fetched_at: at,
             provider: test_name("provider"),
@@ -122,17 +120,13 @@ impl TestServer {
         self.publish_result(source, at, Ok(reading));
     }
 
-    /// Publishes a failure that began just now, later than everything published before.
+    /// Publishes a failure that is newer than every result before.
     pub fn publish_failure(&self, source: &str, code: Code, message: &str) {
-        self.publish_result(
-            source,
-            self.next_instant(),
-            Err(Failure::new(code, message)),
-        );
+        self.publish_result(source, self.next_time(), Err(Failure::new(code, message)));
     }
 
-    /// Now, once a millisecond has passed since the last time.
-    fn next_instant(&self) -> Time {
+    /// The current time, at least a millisecond after the time before.
+    fn next_time(&self) -> Time {
         let mut last = self.last_published_at.lock().unwrap();
         let now = std::iter::repeat_with(|| self.core.clock.now())
             .find(|now| now > &*last)
@@ -151,12 +145,11 @@ impl TestServer {
                 .unwrap()
                 .source,
         );
-        let took = Duration::from_millis(84);
         let outcome = Outcome {
             source: test_name(source),
             identity,
             started_at: at,
-            duration: took,
+            duration: Duration::from_millis(84),
             result,
             provider_attempts: Vec::new(),
         };
@@ -165,10 +158,10 @@ impl TestServer {
             .publish(&outcome, |_| Some(at.plus(Duration::from_secs(15))));
     }
 
-    /// Stops it and waits until it has stopped; how long that took.
+    /// Starts the drain and waits for its end. Returns its duration, or `None` after `limit`.
     pub fn stop(&mut self, limit: Duration) -> Option<Duration> {
         let clock = self.core.clock;
-        let begun = clock.time_point();
+        let start = clock.time_point();
         self.drain.cancel();
         let serving = self.serving.take().unwrap();
         let ended = self
@@ -176,7 +169,7 @@ impl TestServer {
             .block_on(async { tokio::time::timeout(limit, serving).await });
         ended.ok().map(|result| {
             result.unwrap();
-            clock.elapsed_since(begun)
+            clock.elapsed_since(start)
         })
     }
 }

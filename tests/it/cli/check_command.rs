@@ -1,15 +1,16 @@
-//! `check` as a process: what it prints where, and its exit code.
+//! The command `check`: output and exit code.
 
 use serde_json::Value;
 
 use crate::support::child_process::run_program;
 use crate::support::fake_provider::FakeProvider;
+use crate::support::service_process::ServiceFolder;
 
 #[test]
 fn check_summarises_default_config() {
-    let ended = run_program(&["check"], &[]);
-    assert_eq!((ended.exit_code, ended.stderr.as_str()), (Some(0), ""));
-    let lines: Vec<String> = ended
+    let output = run_program(&["check"], &[]);
+    assert_eq!((output.exit_code, output.stderr.as_str()), (Some(0), ""));
+    let lines: Vec<String> = output
         .stdout
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -25,14 +26,14 @@ fn check_summarises_default_config() {
         assert!(
             lines.iter().any(|known| known == line),
             "{line} is not in\n{}",
-            ended.stdout
+            output.stdout
         );
     }
 }
 
 #[test]
 fn check_prints_json() {
-    let ended = run_program(
+    let output = run_program(
         &[
             "check",
             "--format",
@@ -46,16 +47,20 @@ fn check_prints_json() {
             ("EMPTY", ""),
         ],
     );
-    assert_eq!((ended.exit_code, ended.stderr.as_str()), (Some(0), ""));
-    assert!(!ended.stdout.contains("hidden-secret"), "{}", ended.stdout);
-    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(found["valid"], true);
+    assert_eq!((output.exit_code, output.stderr.as_str()), (Some(0), ""));
+    assert!(
+        !output.stdout.contains("hidden-secret"),
+        "{}",
+        output.stdout
+    );
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(report["valid"], true);
     assert_eq!(
-        found["sources"][0]["providers"][0]["calls_per_day"]["at_most"],
+        report["sources"][0]["providers"][0]["calls_per_day"]["at_most"],
         Value::Null
     );
-    assert_eq!(found["sources"][2]["from"][0], "sum");
-    let origins = found["origins"].as_array().unwrap();
+    assert_eq!(report["sources"][2]["from"][0], "sum");
+    let origins = report["origins"].as_array().unwrap();
     assert_eq!(origins.len(), 2);
     assert_eq!(origins[0]["origin"], "https://api.example.org");
     assert_eq!(origins[0]["calls_per_day"]["scheduled"], 86_400 / 3 + 24);
@@ -63,26 +68,26 @@ fn check_prints_json() {
 
 #[test]
 fn invalid_config_exits_with_2() {
-    let bad = "tests/config/invalid/warnings_beside_errors.toml";
-    let ended = run_program(&["check", "--config", bad], &[]);
-    assert_eq!((ended.exit_code, ended.stdout.as_str()), (Some(2), ""));
+    let path = "tests/config/invalid/warnings_beside_errors.toml";
+    let output = run_program(&["check", "--config", path], &[]);
+    assert_eq!((output.exit_code, output.stdout.as_str()), (Some(2), ""));
     assert!(
-        ended
+        output
             .stderr
             .trim_end()
             .ends_with("1 error, 1 warning; nothing was started"),
         "{}",
-        ended.stderr
+        output.stderr
     );
 
-    let ended = run_program(&["check", "--format", "json", "--config", bad], &[]);
-    assert_eq!((ended.exit_code, ended.stderr.as_str()), (Some(2), ""));
-    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let output = run_program(&["check", "--format", "json", "--config", path], &[]);
+    assert_eq!((output.exit_code, output.stderr.as_str()), (Some(2), ""));
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
-        (&found["valid"], &found["sources"]),
+        (&report["valid"], &report["sources"]),
         (&Value::Bool(false), &Value::Null)
     );
-    let problem = &found["problems"][1];
+    let problem = &report["problems"][1];
     assert_eq!(
         (problem["line"].as_u64(), problem["column"].as_u64()),
         (Some(5), Some(1))
@@ -93,24 +98,19 @@ fn invalid_config_exits_with_2() {
 
 #[test]
 fn piped_output_escapes_control_characters() {
-    let stub = FakeProvider::with_json("{\"a\": \"\u{9b}31m\u{202e}\"}");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("resumen.toml");
-    std::fs::write(&path, format!("[sources.a]\nurl = \"{}\"\n", stub.url())).unwrap();
-    let ended = run_program(
-        &["check", "--live", "--config", path.to_str().unwrap()],
-        &[],
-    );
-    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+    let provider = FakeProvider::with_json("{\"a\": \"\u{9b}31m\u{202e}\"}");
+    let folder = ServiceFolder::new(&format!("[sources.a]\nurl = \"{}\"\n", provider.url()));
+    let output = folder.run("check", &["--live"]);
+    assert_eq!(output.exit_code, Some(0), "{}", output.stderr);
     assert_eq!(
-        ended.stdout.matches(r#""\u{9b}31m\u{202e}""#).count(),
+        output.stdout.matches(r#""\u{9b}31m\u{202e}""#).count(),
         2,
         "raw and extracted: {}",
-        ended.stdout
+        output.stdout
     );
     assert!(
-        !ended.stdout.contains(['\u{9b}', '\u{202e}']),
+        !output.stdout.contains(['\u{9b}', '\u{202e}']),
         "{}",
-        ended.stdout
+        output.stdout
     );
 }

@@ -1,10 +1,10 @@
-//! The commands as processes: exit codes, messages, signals.
+//! Exit codes and messages of all commands, and the simulator.
 
 use rustix::process::Signal;
 
-use crate::support::child_process::{
-    TestProcess, base_url, http_get, program_command, run_program,
-};
+use crate::support::child_process::run_program;
+use crate::support::http_reply::http_get;
+use crate::support::service_process::start_simulator;
 
 #[test]
 fn usage_error_exits_with_2() {
@@ -18,12 +18,17 @@ fn usage_error_exits_with_2() {
         &["healthcheck", "--url", "https://localhost"],
         &["--config", "x.toml", "demo"],
     ] {
-        let ended = run_program(arguments, &[]);
-        assert_eq!(ended.exit_code, Some(2), "{arguments:?}: {}", ended.stderr);
-        assert!(
-            ended.stderr.starts_with("error: ") && ended.stdout.is_empty(),
+        let output = run_program(arguments, &[]);
+        assert_eq!(
+            output.exit_code,
+            Some(2),
             "{arguments:?}: {}",
-            ended.stderr
+            output.stderr
+        );
+        assert!(
+            output.stderr.starts_with("error: ") && output.stdout.is_empty(),
+            "{arguments:?}: {}",
+            output.stderr
         );
     }
 }
@@ -31,26 +36,26 @@ fn usage_error_exits_with_2() {
 #[test]
 fn invalid_log_settings_exit_with_2() {
     let simulate = ["simulate", "--listen", "127.0.0.1:0"];
-    let ended = run_program(&simulate, &[("RESUMEN_LOG", "loud")]);
-    assert_eq!(ended.exit_code, Some(2));
+    let output = run_program(&simulate, &[("RESUMEN_LOG", "loud")]);
+    assert_eq!(output.exit_code, Some(2));
     assert!(
-        ended.stderr.contains("\"loud\" is not a level") && ended.stderr.contains("debug"),
+        output.stderr.contains("\"loud\" is not a level") && output.stderr.contains("debug"),
         "{}",
-        ended.stderr
+        output.stderr
     );
-    let ended = run_program(&simulate, &[("RESUMEN_LOG_FORMAT", "xml")]);
+    let output = run_program(&simulate, &[("RESUMEN_LOG_FORMAT", "xml")]);
     assert_eq!(
-        (ended.exit_code, ended.stderr.contains("text or json")),
+        (output.exit_code, output.stderr.contains("text or json")),
         (Some(2), true),
         "{}",
-        ended.stderr
+        output.stderr
     );
 }
 
 #[test]
 fn help_exits_with_0() {
-    let ended = run_program(&["--help"], &[]);
-    assert_eq!(ended.exit_code, Some(0));
+    let output = run_program(&["--help"], &[]);
+    assert_eq!(output.exit_code, Some(0));
     for word in [
         "Examples:",
         "RESUMEN_LOG",
@@ -61,7 +66,7 @@ fn help_exits_with_0() {
         "check",
         "healthcheck",
     ] {
-        assert!(ended.stdout.contains(word), "{word}:\n{}", ended.stdout);
+        assert!(output.stdout.contains(word), "{word}:\n{}", output.stdout);
     }
     let version = run_program(&["--version"], &[]);
     assert_eq!(version.exit_code, Some(0));
@@ -77,10 +82,10 @@ fn help_exits_with_0() {
 #[test]
 fn completions_and_man_page_list_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ended = run_program(&["completions", shell], &[]);
-        assert_eq!(ended.exit_code, Some(0));
+        let output = run_program(&["completions", shell], &[]);
+        assert_eq!(output.exit_code, Some(0));
         assert!(
-            ended.stdout.contains("healthcheck") && ended.stdout.contains("listen"),
+            output.stdout.contains("healthcheck") && output.stdout.contains("listen"),
             "{shell}"
         );
     }
@@ -108,11 +113,7 @@ fn health_check_reports_cause() {
         refused.stderr
     );
 
-    let simulator = TestProcess::start(&mut program_command(
-        &["simulate", "--listen", "127.0.0.1:0"],
-        &[],
-    ));
-    let base = base_url(&simulator.wait_for_stdout_line("simulated providers on"));
+    let (_simulator, base) = start_simulator();
     let wrong = run_program(
         &[
             "healthcheck",
@@ -140,38 +141,34 @@ fn health_check_reports_cause() {
         "{}",
         slow.stderr
     );
-    let fine = run_program(&["healthcheck", "--url", &format!("{base}/btc")], &[]);
+    let healthy = run_program(&["healthcheck", "--url", &format!("{base}/btc")], &[]);
     assert_eq!(
-        (fine.exit_code, fine.stdout.starts_with("ok: ")),
+        (healthy.exit_code, healthy.stdout.starts_with("ok: ")),
         (Some(0), true),
-        "{fine:?}"
+        "{healthy:?}"
     );
 }
 
 #[test]
 fn simulator_varies_values_and_faults() {
-    let simulator = TestProcess::start(&mut program_command(
-        &["simulate", "--listen", "127.0.0.1:0"],
-        &[],
-    ));
-    let base = base_url(&simulator.wait_for_stdout_line("simulated providers on"));
+    let (_simulator, base) = start_simulator();
     let list = http_get(&base, "/").body;
     for path in ["/btc", "/clima", "/usd"] {
         assert!(list.contains(path));
-        let answer = http_get(&base, path);
-        assert_eq!(answer.status, 200);
+        let reply = http_get(&base, path);
+        assert_eq!(reply.status, 200);
         assert!(
-            serde_json::from_str::<serde_json::Value>(&answer.body).is_ok(),
+            serde_json::from_str::<serde_json::Value>(&reply.body).is_ok(),
             "{}",
-            answer.body
+            reply.body
         );
     }
     assert_eq!(http_get(&base, "/btc?status=503").status, 503);
-    let held = http_get(&base, "/clima?retry_after=30");
+    let rate_limited = http_get(&base, "/clima?retry_after=30");
     assert!(
-        held.status == 429 && held.head.contains("retry-after: 30"),
+        rate_limited.status == 429 && rate_limited.head.contains("retry-after: 30"),
         "{}",
-        held.head
+        rate_limited.head
     );
     assert!(
         http_get(&base, "/usd?body=html")
@@ -179,11 +176,13 @@ fn simulator_varies_values_and_faults() {
             .starts_with("<!DOCTYPE html>")
     );
     assert_eq!(http_get(&base, "/usd?close=head").head, "");
-    let cut = http_get(&base, "/btc?body=truncated");
+    let truncated = http_get(&base, "/btc?body=truncated");
     assert!(
-        cut.status == 200 && cut.body.starts_with("{\"data\"") && !cut.body.ends_with('}'),
+        truncated.status == 200
+            && truncated.body.starts_with("{\"data\"")
+            && !truncated.body.ends_with('}'),
         "{}",
-        cut.body
+        truncated.body
     );
     let dripped = http_get(&base, "/btc?drip=1ms").body;
     assert!(dripped.ends_with("\"USD\"}}"), "{dripped}");
@@ -199,11 +198,7 @@ fn simulator_varies_values_and_faults() {
 #[test]
 fn signals_stop_simulator() {
     for signal in [Signal::TERM, Signal::INT] {
-        let simulator = TestProcess::start(&mut program_command(
-            &["simulate", "--listen", "127.0.0.1:0"],
-            &[],
-        ));
-        let base = base_url(&simulator.wait_for_stdout_line("simulated providers on"));
+        let (simulator, base) = start_simulator();
         let waiting = std::net::TcpStream::connect(&base[7..]).unwrap();
         std::io::Write::write_all(
             &mut &waiting,
@@ -211,23 +206,23 @@ fn signals_stop_simulator() {
         )
         .unwrap();
         simulator.send_signal(signal);
-        let ended = simulator.wait_for_exit();
-        assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
-        assert!(ended.stderr.contains("stops"), "{}", ended.stderr);
+        let output = simulator.wait_for_exit();
+        assert_eq!(output.exit_code, Some(0), "{}", output.stderr);
+        assert!(output.stderr.contains("stops"), "{}", output.stderr);
     }
 }
 
 #[test]
 fn port_in_use_exits_with_1() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let ended = run_program(&["simulate", "--listen", &address], &[]);
-    assert_eq!(ended.exit_code, Some(1));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output = run_program(&["simulate", "--listen", &address], &[]);
+    assert_eq!(output.exit_code, Some(1));
     assert!(
-        ended
+        output
             .stderr
             .contains(&format!("failed to listen on {address}")),
         "{}",
-        ended.stderr
+        output.stderr
     );
 }

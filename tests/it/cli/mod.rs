@@ -1,5 +1,6 @@
-//! The commands as child processes.
+//! The commands of the program as child processes: output, exit codes and signals.
 
 pub mod check_command;
 pub mod command_usage;
+pub mod once_command;
 pub mod serve_command;

@@ -1,4 +1,5 @@
-//! What a valid configuration means: inheritance, defaults, names, secrets, what a reload may change.
+//! The meaning of valid configurations: inheritance, defaults, names, secrets, and keys that need a
+//! restart.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use resumen::config::Config;
 use resumen::domain::{Source, is_metadata_address};
 
 fn parse_valid(text: &str) -> Config {
-    let loaded = config::parse(
+    let parsed = config::parse(
         Path::new("resumen.toml"),
         text.as_bytes(),
         &crate::config::test_environment,
     );
-    loaded.unwrap_or_else(|report| panic!("{report}"))
+    parsed.unwrap_or_else(|report| panic!("{report}"))
 }
 
 fn reference_config() -> Config {
@@ -37,9 +38,9 @@ fn seconds(seconds: u64) -> Duration {
 fn source_overrides_defaults() {
     let config = reference_config();
     let (one, two) = (source(&config, "one"), source(&config, "two"));
-    let pace = one.schedule().unwrap();
+    let schedule = one.schedule().unwrap();
     assert_eq!(
-        (pace.interval, pace.timeout, pace.min_interval),
+        (schedule.interval, schedule.timeout, schedule.min_interval),
         (seconds(3), seconds(3), Duration::ZERO)
     );
     assert_eq!(
@@ -55,16 +56,16 @@ fn source_overrides_defaults() {
         ),
         (1 << 30, false, true)
     );
-    let pace = two.schedule().unwrap();
+    let schedule = two.schedule().unwrap();
     assert_eq!(
-        (pace.interval, pace.timeout, pace.min_interval),
+        (schedule.interval, schedule.timeout, schedule.min_interval),
         (seconds(3600), seconds(3600), seconds(2))
     );
     assert_eq!(
         (
             two.freshness_policy.ttl,
             two.freshness_policy.max_stale,
-            pace.hedge_after
+            schedule.hedge_after
         ),
         (seconds(60), Duration::ZERO, Some(seconds(0)))
     );
@@ -103,11 +104,11 @@ fn provider_inherits_source() {
     assert_eq!(extracts, [".of_source", ".of_provider", ".of_source"]);
     let header = |provider: usize, name: &str| {
         let headers = &providers[provider].request.headers;
-        let mut found = headers
+        let mut matching = headers
             .iter()
             .filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        let value = found.next().map(|(_, value)| value.to_string());
-        assert!(found.next().is_none());
+        let value = matching.next().map(|(_, value)| value.to_string());
+        assert!(matching.next().is_none());
         value.unwrap()
     };
     assert_eq!(header(0, "Authorization"), "of the provider");
@@ -126,18 +127,18 @@ fn interval_sets_defaults() {
         let config = parse_valid(&format!(
             "[sources.a]\nurl = 'http://localhost'\ninterval = '{interval}s'"
         ));
-        let (pace, shelf) = (
+        let (schedule, freshness_policy) = (
             config.sources[0].schedule().unwrap(),
             config.sources[0].freshness_policy,
         );
-        assert_eq!(pace.timeout, seconds(interval.min(4)));
+        assert_eq!(schedule.timeout, seconds(interval.min(4)));
         assert_eq!(
-            (shelf.ttl, shelf.max_stale),
+            (freshness_policy.ttl, freshness_policy.max_stale),
             (seconds(ttl), seconds(max_stale)),
             "{interval}"
         );
         assert_eq!(
-            pace.min_interval,
+            schedule.min_interval,
             Duration::from_millis(min_interval),
             "{interval}"
         );
@@ -239,9 +240,9 @@ fn every_secret_is_registered() {
                 headers = { Authorization = 'Bearer header-secret', Cookie = 'sid=cookie-secret; x=1' }\nproxy = 'http://p:proxy-secret@proxy'\n\
                 [store]\nredis = 'redis://:redis-secret@localhost'\n[defaults]\ntimeout = '${UNSET:-1s}'\nproxy = 'http://${TOKEN}:x@proxy'\n";
     let config = parse_valid(text);
-    let hidden = "us%65r-name user-name pass%20word query%2Dsecret query-secret second+secret second_secret header-secret \
+    let secrets = "us%65r-name user-name pass%20word query%2Dsecret query-secret second+secret second_secret header-secret \
                   cookie-secret proxy-secret redis-secret hidden-secret-token dXNlci1uYW1lOnBhc3Mgd29yZA==";
-    for secret in hidden.split(' ') {
+    for secret in secrets.split(' ') {
         let secret = secret.replace('_', " ");
         assert_eq!(
             config.secrets.redact(&format!("<{secret}>")),
@@ -249,8 +250,8 @@ fn every_secret_is_registered() {
             "{secret}"
         );
     }
-    for open in ["localhost", "Bearer", "https://", "/p?key=", "short=1"] {
-        assert_eq!(config.secrets.redact(open), open);
+    for public in ["localhost", "Bearer", "https://", "/p?key=", "short=1"] {
+        assert_eq!(config.secrets.redact(public), public);
     }
 }
 
@@ -303,10 +304,10 @@ fn reload_lists_restart_keys() {
         ))
     };
     let old = text("", "");
-    let needs =
+    let restart_keys =
         |server: &str, store: &str| old.keys_needing_restart(&text(server, store)).join(" ");
-    assert_eq!(needs("", ""), "");
-    assert_eq!(needs("[defaults]\ninterval = '1s'", ""), "");
+    assert_eq!(restart_keys("", ""), "");
+    assert_eq!(restart_keys("[defaults]\ninterval = '1s'", ""), "");
     for (key, value) in [
         ("listen", "'0.0.0.0:1'"),
         ("default_timeout", "'1s'"),
@@ -318,13 +319,13 @@ fn reload_lists_restart_keys() {
         ("cors_origins", "['*']"),
     ] {
         assert_eq!(
-            needs(&format!("[server]\n{key} = {value}"), ""),
+            restart_keys(&format!("[server]\n{key} = {value}"), ""),
             format!("server.{key}")
         );
     }
     let store = "[store]\npath = ''\nredis = 'redis://h'\nredis_prefix = 'x'";
     assert_eq!(
-        needs("", store),
+        restart_keys("", store),
         "store.path store.redis store.redis_prefix"
     );
     assert_ne!(old.fingerprints, text("# changed", "").fingerprints);

@@ -44,13 +44,13 @@ fn code_span(cell: &str) -> &str {
 fn sections() -> Vec<MarkdownSection> {
     let sections: Vec<_> = markdown_sections("configuration.md")
         .into_iter()
-        .filter(|part| part.heading.starts_with("`["))
+        .filter(|section| section.heading.starts_with("`["))
         .collect();
     assert_eq!(sections.len(), 6);
     assert!(
         sections
             .iter()
-            .map(|part| part.table_rows().len())
+            .map(|section| section.table_rows().len())
             .sum::<usize>()
             > 30
     );
@@ -68,9 +68,9 @@ fn temp_config_folder() -> tempfile::TempDir {
 #[test]
 fn configuration_examples_are_valid() {
     let folder = temp_config_folder();
-    for part in sections() {
-        for row in part.table_rows() {
-            let text = config_with_line(&part.heading, code_span(&row[0]));
+    for section in sections() {
+        for row in section.table_rows() {
+            let text = config_with_line(&section.heading, code_span(&row[0]));
             load_text(folder.path(), &text).unwrap_or_else(|report| panic!("{report}"));
         }
     }
@@ -79,19 +79,19 @@ fn configuration_examples_are_valid() {
 #[test]
 fn documented_errors_match() {
     let folder = temp_config_folder();
-    for part in sections() {
-        for row in part.table_rows() {
+    for section in sections() {
+        for row in section.table_rows() {
             let (mistake, message) = row[4]
                 .split_once(" → ")
                 .unwrap_or_else(|| panic!("{row:?}"));
-            let told = match load_text(
+            let report = match load_text(
                 folder.path(),
-                &config_with_line(&part.heading, code_span(mistake)),
+                &config_with_line(&section.heading, code_span(mistake)),
             ) {
                 Err(report) => report.to_string(),
                 Ok(config) => format!("{:?}", config.warnings),
             };
-            assert!(told.contains(message), "{mistake} gives\n{told}");
+            assert!(report.contains(message), "{mistake} gives\n{report}");
         }
     }
 }
@@ -99,51 +99,52 @@ fn documented_errors_match() {
 #[test]
 fn documented_units_parse() {
     let folder = temp_config_folder();
-    let parts = markdown_sections("configuration.md");
-    let forms = parts
+    let sections = markdown_sections("configuration.md");
+    let units = sections
         .iter()
-        .find(|part| part.heading == "Forms")
+        .find(|section| section.heading == "Forms")
         .unwrap()
         .table_rows();
-    for (at, key) in [(0, "ttl"), (1, "max_body")] {
-        let all = |cell: &str| {
+    for (row, key) in [(0, "ttl"), (1, "max_body")] {
+        let code_spans = |cell: &str| {
             cell.split('`')
                 .skip(1)
                 .step_by(2)
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         };
-        let valid = |value: &String| {
+        let is_valid = |value: &String| {
             load_text(
                 folder.path(),
                 &config_with_line("`[defaults]`", &format!("{key} = {value}")),
             )
             .is_ok()
         };
-        let (written, not) = (all(&forms[at][1]), all(&forms[at][2]));
-        assert!(written.len() > 5 && not.len() > 1);
-        assert!(written.iter().all(valid), "{written:?}");
-        assert!(!not.iter().any(valid), "{not:?}");
+        let (valid_values, invalid_values) =
+            (code_spans(&units[row][1]), code_spans(&units[row][2]));
+        assert!(valid_values.len() > 5 && invalid_values.len() > 1);
+        assert!(valid_values.iter().all(is_valid), "{valid_values:?}");
+        assert!(!invalid_values.iter().any(is_valid), "{invalid_values:?}");
     }
 }
 
 #[test]
 fn documented_warnings_match() {
     let folder = temp_config_folder();
-    let parts = markdown_sections("configuration.md");
-    let unwise = parts
+    let sections = markdown_sections("configuration.md");
+    let risky = sections
         .iter()
-        .find(|part| part.heading.starts_with("What is allowed"))
+        .find(|section| section.heading.starts_with("What is allowed"))
         .unwrap();
-    for row in unwise.table_rows() {
+    for row in risky.table_rows() {
         let config = load_text(folder.path(), &config_with_line("", code_span(&row[0])))
             .unwrap_or_else(|report| panic!("{report}"));
-        let told: Vec<_> = config
+        let report: Vec<_> = config
             .warnings
             .iter()
             .map(|warning| warning.message.as_str())
             .collect();
-        assert_eq!(told, [row[1].as_str()], "{}", row[0]);
+        assert_eq!(report, [row[1].as_str()], "{}", row[0]);
     }
 }
 
@@ -151,16 +152,17 @@ fn documented_warnings_match() {
 fn restart_keys_match_docs() {
     let folder = temp_config_folder();
     let old = load_text(folder.path(), MINIMAL_SOURCE).unwrap();
-    for part in sections() {
-        for row in part.table_rows() {
+    for section in sections() {
+        for row in section.table_rows() {
             let example = code_span(&row[0]);
-            let new = load_text(folder.path(), &config_with_line(&part.heading, example)).unwrap();
-            let section = part.heading.trim_matches(['`', '[', ']']);
+            let new =
+                load_text(folder.path(), &config_with_line(&section.heading, example)).unwrap();
+            let section = section.heading.trim_matches(['`', '[', ']']);
             let key = format!("{section}.{}", example.split(' ').next().unwrap());
-            let said = matches!(section, "server" | "store");
+            let needs_restart = matches!(section, "server" | "store");
             assert_eq!(
                 old.keys_needing_restart(&new).contains(&key.as_str()),
-                said,
+                needs_restart,
                 "{key}"
             );
         }

@@ -1,4 +1,4 @@
-//! The filters of the default configuration over answers in the shapes that its providers are known to give.
+//! The filters of the default configuration on recorded responses of its providers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,9 +14,9 @@ async fn run_filter(
     payload: impl Into<Bytes>,
 ) -> Result<String, Failure> {
     let filter = Filter::compile(filter).unwrap();
-    let by = Clock::start().deadline(Duration::from_secs(20));
+    let deadline = Clock::start().deadline(Duration::from_secs(20));
     let data = Extractor::default()
-        .extract(name, &filter, payload.into(), by)
+        .extract(name, &filter, payload.into(), deadline)
         .await?;
     Ok(data.as_json().to_owned())
 }
@@ -56,8 +56,8 @@ async fn default_filters_extract_responses() {
 async fn kraken_error_with_200_is_failure() {
     let config = crate::config::load(Path::new("config/resumen.toml")).unwrap();
     let btc = &config.sources[0];
-    let answer = r#"{"error":["EGeneral:Too many requests","EService:Busy"]}"#;
-    let failure = run_filter(&btc.name, &btc.providers()[1].extract, answer)
+    let response = r#"{"error":["EGeneral:Too many requests","EService:Busy"]}"#;
+    let failure = run_filter(&btc.name, &btc.providers()[1].extract, response)
         .await
         .unwrap_err();
     assert!(

@@ -80,7 +80,7 @@ fn documentation_examples_are_valid() {
     {
         for text in markdown_sections(name)
             .iter()
-            .flat_map(|part| part.blocks_in_language("toml"))
+            .flat_map(|section| section.blocks_in_language("toml"))
         {
             // A configuration needs at least one source.
             let text = if text.contains("[sources.") {
@@ -88,12 +88,12 @@ fn documentation_examples_are_valid() {
             } else {
                 format!("{text}\n{MINIMAL_SOURCE}")
             };
-            let read = resumen::config::parse(
+            let parsed = resumen::config::parse(
                 Path::new("docs/x.toml"),
                 text.as_bytes(),
                 &test_environment,
             );
-            read.unwrap_or_else(|report| panic!("{name}: {report}"));
+            parsed.unwrap_or_else(|report| panic!("{name}: {report}"));
             examples += 1;
         }
     }

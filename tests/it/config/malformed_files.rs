@@ -1,4 +1,4 @@
-//! Files that are no configuration at all, secret files that are none, and texts of every kind.
+//! Malformed configurations and secret files, special files, and random texts.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -81,7 +81,7 @@ fn missing_file_error_lists_paths() {
 fn unreadable_file_is_reported() {
     let (_folder, path) = write_config("x");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
-    // Whoever runs the tests as root may read everything.
+    // Root can read every file.
     if std::fs::read(&path).is_err() {
         assert_eq!(
             load_error(&path),
@@ -96,7 +96,7 @@ fn byte_order_mark_is_ignored() {
     assert_eq!(config::load(&path, &|_| None).unwrap().sources.len(), 1);
 }
 
-/// A configuration beside a secret file, and that file.
+/// Loads a configuration that refers to a secret file with this content and mode.
 fn load_with_secret(content: &[u8], mode: u32) -> (TempDir, Result<Config, ConfigError>) {
     let text = "[sources.a]\nurl = \"http://localhost\"\nheaders = { X-Key = \"${file:key}\" }\n";
     let (folder, path) = write_config(text);
@@ -168,9 +168,9 @@ fn ten_thousand_sources_load_quickly() {
         );
         let _ = writeln!(bad, "[sources.s{n}]\nurl = \"{url}\"\nintervall = \"5s\"");
     }
-    let from = 9_999;
-    // In the worst order: each one before its input.
-    for n in (0..from).rev() {
+    let count = 9_999;
+    // The worst order: each source precedes its input.
+    for n in (0..count).rev() {
         let _ = writeln!(
             good,
             "[derived.d{n}]\nfrom = [\"{}\"]",
@@ -182,22 +182,22 @@ fn ten_thousand_sources_load_quickly() {
         );
     }
     let before = processor_time();
-    assert_eq!(load_text(&good).unwrap().sources.len(), 10_000 + from);
+    assert_eq!(load_text(&good).unwrap().sources.len(), 10_000 + count);
     let report = load_text(&bad).unwrap_err();
     assert_eq!(report.count(Severity::Error), 10_000);
     assert!(!report.to_string().contains("password-"));
-    // Without optimisation; a program that starts needs a tenth of it.
-    let spent = processor_time().saturating_sub(before);
-    assert!(spent < Duration::from_secs(20), "{spent:?}");
+    // A release build takes a tenth of the time.
+    let duration = processor_time().saturating_sub(before);
+    assert!(duration < Duration::from_secs(20), "{duration:?}");
 }
 
-/// What this thread has had of the processor: other tests and other programs do not count.
+/// The CPU time of this thread, without other tests.
 fn processor_time() -> Duration {
-    let spent = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+    let duration = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(duration.tv_sec as u64, duration.tv_nsec as u32)
 }
 
-/// Pieces that a configuration is made of, and some that none is.
+/// Fragments of configurations, and random text.
 fn config_fragment() -> impl Strategy<Value = String> {
     let known = [
         "[sources.a]\n",
@@ -276,7 +276,7 @@ proptest! {
         prop_assert!(loaded.is_err());
     }
 
-    /// Every cut and every changed byte of a whole file.
+    /// Truncations and changed bytes of a complete configuration.
     #[test]
     fn damaged_config_never_panics(at in 0usize..1300, byte in any::<u8>(), cut in any::<bool>()) {
         let mut bytes = std::fs::read("tests/config/valid/every_key.toml").unwrap();

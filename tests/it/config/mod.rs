@@ -1,4 +1,4 @@
-//! The configuration as its users meet it: whole files in, whole messages out.
+//! The configuration: complete files and their messages, defaults, and the documents about them.
 
 pub mod config_semantics;
 pub mod configuration_docs;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use resumen::config;
 use resumen::config::{Config, ConfigError};
 
-/// The environment of every file here. No message may show a value of it.
+/// The environment of all configurations here. No message may contain a value of it.
 fn test_environment(name: &str) -> Option<String> {
     match name {
         "SET" => Some("hidden-secret value".into()),
@@ -59,8 +59,8 @@ fn invalid_files_give_expected_messages() {
     }
 }
 
-/// They can never be connected to, in whatever form they are written; the file is valid all the same, so that one bad
-/// source does not take the others along.
+/// The service never connects to these addresses. They are warnings rather than errors, so that the
+/// other sources of the file work.
 #[test]
 fn metadata_addresses_give_warnings() {
     let config = load(Path::new("tests/config/valid/metadata_addresses.toml")).unwrap();
@@ -110,23 +110,24 @@ fn default_config_is_clean() {
     assert_eq!(names, ["btc", "clima", "usd", "btc_ars"]);
 }
 
-/// The default configuration with everything in it that is commented out.
+/// Removes the comment marks of all keys in the default configuration.
 #[test]
 fn commented_reference_keys_are_valid() {
     let text = std::fs::read_to_string("config/resumen.toml").unwrap();
     let uncommented = |line: &str| {
-        let inner = line.strip_prefix("# ")?;
-        let key = inner.split(" = ").next()?;
-        let word = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        ((word && inner.contains(" = ")) || inner == "[sources.example]").then(|| inner.to_owned())
+        let content = line.strip_prefix("# ")?;
+        let key = content.split(" = ").next()?;
+        let is_key = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        ((is_key && content.contains(" = ")) || content == "[sources.example]")
+            .then(|| content.to_owned())
     };
-    let whole: Vec<_> = text
+    let lines: Vec<_> = text
         .lines()
         .map(|line| uncommented(line).unwrap_or_else(|| line.to_owned()))
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.toml");
-    std::fs::write(&path, whole.join("\n")).unwrap();
+    std::fs::write(&path, lines.join("\n")).unwrap();
     std::fs::create_dir(folder.path().join("secrets")).unwrap();
     write_private(
         &folder.path().join("secrets/example.token"),

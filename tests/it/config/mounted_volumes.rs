@@ -1,4 +1,5 @@
-//! The configuration and its secrets mounted as Kubernetes does it: folders of links behind a link that is swapped.
+//! A configuration and its secrets in Kubernetes volumes: files are symbolic links into a folder that
+//! is replaced as a whole.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,12 +7,13 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::persistence::restart_survival::{listening_url, socket_address, wait_until};
-use crate::support::child_process::{TestProcess, http_get, program_command};
+use crate::support::child_process::program_command;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::polling_clients::PollingClients;
+use crate::support::service_process::ServiceProcess;
+use crate::support::wait::wait_until;
 
-/// A volume: `names` are links into `..data`, which is a link to one of its versions.
+/// A volume. Its files are links into `..data`, which is a link to the current version.
 struct MountedVolume<'f> {
     root: &'f Path,
     versions: usize,
@@ -28,7 +30,7 @@ impl<'f> MountedVolume<'f> {
         volume
     }
 
-    /// All files at once are others; the version before is gone.
+    /// Replaces all files at once and removes the version before.
     fn swap_files(&mut self, files: &[(&str, &str)]) {
         let version = |n: usize| format!("..2026_11_{n}");
         self.versions += 1;
@@ -40,7 +42,7 @@ impl<'f> MountedVolume<'f> {
         let draft = self.root.join("..data_tmp");
         symlink(version(self.versions), &draft).unwrap();
         fs::rename(draft, self.root.join("..data")).unwrap();
-        // The first has none before it.
+        // Fails for the first version.
         let _ = fs::remove_dir_all(self.root.join(version(self.versions - 1)));
     }
 }
@@ -55,11 +57,9 @@ fn config_text(sources: &[&str]) -> String {
     )
 }
 
-fn start_process(folder: &Path) -> (TestProcess, String) {
+fn serve(folder: &Path) -> ServiceProcess {
     let arguments = ["serve", "--config", "config/resumen.toml"];
-    let program = TestProcess::start(program_command(&arguments, &[]).current_dir(folder));
-    let base = listening_url(&program);
-    (program, base)
+    ServiceProcess::start(program_command(&arguments, &[]).current_dir(folder))
 }
 
 #[test]
@@ -69,35 +69,35 @@ fn swapped_secret_reloads_without_signal() {
     let (config, secret) = (folder.path().join("config"), folder.path().join("secret"));
     MountedVolume::mount(&config, &[("resumen.toml", &config_text(&["a"]))]);
     let mut secret = MountedVolume::mount(&secret, &[("url", &format!("{}\n", old.url()))]);
-    let (program, base) = start_process(folder.path());
-    assert!(http_get(&base, "/resumen").body.contains("\"data\":1"));
+    let service = serve(folder.path());
+    assert!(service.get("/resumen").body.contains("\"data\":1"));
     secret.swap_files(&[("url", "half an address")]);
-    program.wait_for_stderr_line("the configuration was refused");
-    assert!(
-        http_get(&base, "/metrics")
-            .body
-            .contains("resumen_config_last_reload_successful 0")
+    service.wait_for_log("the configuration was refused");
+    assert_eq!(
+        service.metric("resumen_config_last_reload_successful") as u8,
+        0
     );
     secret.swap_files(&[("url", &new.url())]);
-    program.wait_for_stderr_line("the configuration was taken over");
-    wait_until(|| http_get(&base, "/resumen").body.contains("\"data\":2"));
-    assert!(
-        http_get(&base, "/metrics")
-            .body
-            .contains("resumen_config_last_reload_successful 1")
+    service.wait_for_log("the configuration was taken over");
+    wait_until("the new value", || {
+        service.get("/resumen").body.contains("\"data\":2")
+    });
+    assert_eq!(
+        service.metric("resumen_config_last_reload_successful") as u8,
+        1
     );
 }
 
 #[test]
 fn last_swapped_file_wins() {
     let folder = tempfile::tempdir().unwrap();
-    let stub = FakeProvider::with_json("1");
+    let provider = FakeProvider::with_json("1");
     let (config, secret) = (folder.path().join("config"), folder.path().join("secret"));
     let mut config = MountedVolume::mount(&config, &[("resumen.toml", &config_text(&["a"]))]);
-    MountedVolume::mount(&secret, &[("url", &stub.url())]);
-    let (program, base) = start_process(folder.path());
-    http_get(&base, "/resumen");
-    let crowd = PollingClients::new(2, socket_address(&base), "/resumen", true);
+    MountedVolume::mount(&secret, &[("url", &provider.url())]);
+    let service = serve(folder.path());
+    service.get("/resumen");
+    let clients = PollingClients::new(2, service.address(), "/resumen", true);
     for n in 0..100 {
         let name = format!("s{n}");
         let text = if n % 2 == 0 {
@@ -106,18 +106,19 @@ fn last_swapped_file_wins() {
             config_text(&["a", &name])[..90].to_owned()
         };
         config.swap_files(&[("resumen.toml", &text)]);
-        program.send_signal(Signal::HUP);
+        service.send_signal(Signal::HUP);
     }
     config.swap_files(&[("resumen.toml", &config_text(&["a", "last"]))]);
-    wait_until(|| {
-        http_get(&base, "/resumen")
+    wait_until("the last source", || {
+        service
+            .get("/resumen")
             .body
             .contains("\"last\":{\"ok\":true")
     });
-    crowd.stop_and_count().unwrap();
-    program.send_signal(Signal::HUP);
-    program.send_signal(Signal::TERM);
-    program.send_signal(Signal::HUP);
-    let ended = program.wait_for_exit();
-    assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
+    clients.stop_and_count().unwrap();
+    service.send_signal(Signal::HUP);
+    service.send_signal(Signal::TERM);
+    service.send_signal(Signal::HUP);
+    let output = service.process.wait_for_exit();
+    assert_eq!(output.exit_code, Some(0), "{}", output.stderr);
 }

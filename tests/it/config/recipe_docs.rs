@@ -23,14 +23,14 @@ struct DocumentedRecipe {
 
 fn load_recipes() -> Vec<DocumentedRecipe> {
     let mut recipes = Vec::new();
-    for part in markdown_sections("recipes.md") {
-        let blocks: Vec<String> = part
+    for section in markdown_sections("recipes.md") {
+        let blocks: Vec<String> = section
             .blocks_in_language("toml")
             .into_iter()
             .map(str::to_owned)
             .collect();
-        let several = blocks.len() > 1;
-        for (at, block) in blocks.into_iter().enumerate() {
+        let has_several = blocks.len() > 1;
+        for (index, block) in blocks.into_iter().enumerate() {
             let header = block.lines().find(|line| line.starts_with('[')).unwrap();
             let name = header
                 .trim_matches(['[', ']'])
@@ -38,24 +38,24 @@ fn load_recipes() -> Vec<DocumentedRecipe> {
                 .nth(1)
                 .unwrap()
                 .to_owned();
-            // In a section with several blocks, each block has one provider: one answer and one result.
-            let json = part.blocks_in_language("json").into_iter().map(|text| {
+            // In a section with several blocks, each has one response and one result.
+            let json = section.blocks_in_language("json").into_iter().map(|text| {
                 crate::support::markdown::CodeBlock {
                     language: "json".into(),
                     text: text.into(),
                 }
             });
-            let own = if several {
-                json.skip(2 * at).take(2).collect()
+            let blocks_of_recipe = if has_several {
+                json.skip(2 * index).take(2).collect()
             } else {
                 json.collect()
             };
-            let (heading, text) = (part.heading.clone(), part.text.clone());
+            let (heading, text) = (section.heading.clone(), section.text.clone());
             recipes.push(DocumentedRecipe {
                 section: MarkdownSection {
                     heading,
                     text,
-                    blocks: own,
+                    blocks: blocks_of_recipe,
                 },
                 block,
                 name,
@@ -68,16 +68,16 @@ fn load_recipes() -> Vec<DocumentedRecipe> {
 /// Loads a configuration from a folder that has every file of `${file:…}`.
 fn load_recipe(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
-    for after in text.split("${file:").skip(1) {
-        let path = folder.path().join(after.split('}').next().unwrap());
+    for rest in text.split("${file:").skip(1) {
+        let path = folder.path().join(rest.split('}').next().unwrap());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let private = std::fs::OpenOptions::new()
+        let file = std::fs::OpenOptions::new()
             .create(true)
             .write(true)
             .truncate(true)
             .mode(0o600)
             .open(path);
-        std::io::Write::write_all(&mut private.unwrap(), b"an-example-key").unwrap();
+        std::io::Write::write_all(&mut file.unwrap(), b"an-example-key").unwrap();
     }
     let config = parse(
         &folder.path().join("resumen.toml"),
@@ -116,9 +116,9 @@ fn filters(source: &Source) -> Vec<&str> {
 
 #[test]
 fn recipes_give_no_warnings() {
-    let whole = load_all_recipes();
-    assert_eq!(whole.warnings, []);
-    assert!(whole.sources.len() > 25, "{}", whole.sources.len());
+    let config = load_all_recipes();
+    assert_eq!(config.warnings, []);
+    assert!(config.sources.len() > 25, "{}", config.sources.len());
     for recipe in load_recipes()
         .iter()
         .filter(|recipe| !recipe.block.starts_with("[derived."))
@@ -142,21 +142,21 @@ async fn recipe_filters_give_documented_values() {
         assert_eq!(
             json.len(),
             2 * filters.len(),
-            "{}: an answer and a result for each provider",
+            "{}: a response and a result for each provider",
             recipe.name
         );
         for (filter, pair) in filters.into_iter().zip(json.chunks(2)) {
             let compiled = Filter::compile(filter).unwrap();
-            let by = clock.deadline(Duration::from_secs(20));
+            let deadline = clock.deadline(Duration::from_secs(20));
             let data = extractor
-                .extract(&source.name, &compiled, pair[0].to_owned().into(), by)
+                .extract(&source.name, &compiled, pair[0].to_owned().into(), deadline)
                 .await;
             let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", recipe.name));
-            let (got, expected): (Value, Value) = (
+            let (result, expected): (Value, Value) = (
                 serde_json::from_str(data.as_json()).unwrap(),
                 serde_json::from_str(pair[1]).unwrap(),
             );
-            assert_eq!(got, expected, "{}: {filter}", recipe.name);
+            assert_eq!(result, expected, "{}: {filter}", recipe.name);
         }
     }
 }
@@ -176,13 +176,13 @@ fn recipe_table_matches_recipes() {
             row[0],
             format!("[`{name}`](#{})", recipe.section.heading_anchor())
         );
-        let pace = source(&config, name).schedule().unwrap();
-        assert_eq!(row[2], format_duration(pace.interval), "{name}");
+        let schedule = source(&config, name).schedule().unwrap();
+        assert_eq!(row[2], format_duration(schedule.interval), "{name}");
         let calls = |span: Duration| ONE_DAY.as_millis() / span.as_millis();
-        assert_eq!(row[3], calls(pace.interval).to_string(), "{name}");
+        assert_eq!(row[3], calls(schedule.interval).to_string(), "{name}");
         if let Ok(allowed) = row[4].parse::<u128>() {
             assert!(
-                calls(pace.min_interval) <= allowed,
+                calls(schedule.min_interval) <= allowed,
                 "{name}: live requests can exceed the allowed calls"
             );
         } else {
@@ -211,10 +211,10 @@ fn recipes_state_limit_and_date() {
         .iter()
         .filter(|recipe| !recipe.section.heading.starts_with("Two recipes"))
     {
-        for said in ["- **Limits**: ", "- **Held**: "] {
+        for label in ["- **Limits**: ", "- **Held**: "] {
             assert!(
-                recipe.section.text.contains(said),
-                "{} does not say {said}",
+                recipe.section.text.contains(label),
+                "{} lacks {label}",
                 recipe.name
             );
         }

@@ -7,9 +7,10 @@ use crate::support::markdown::{assert_lists_exactly, code_spans, markdown_sectio
 use crate::support::test_app::TestApp;
 
 fn rows_below(heading: &str) -> Vec<Vec<String>> {
-    let parts = markdown_sections("errors.md");
-    let part = parts.iter().find(|part| part.heading == heading);
-    part.unwrap_or_else(|| panic!("docs/errors.md has no part `{heading}`"))
+    let sections = markdown_sections("errors.md");
+    let section = sections.iter().find(|section| section.heading == heading);
+    section
+        .unwrap_or_else(|| panic!("docs/errors.md has no section `{heading}`"))
         .table_rows()
 }
 

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::http::{publish_readings, server_with_readings, start_server};
 use crate::support::fake_provider::FakeProvider;
+use crate::support::process_usage::metric_value;
 use crate::support::raw_client::RawHttpClient;
 use crate::support::scripted_fetch::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
 use crate::support::test_app::TestApp;
 use crate::support::test_server::{TestServer, default_server_settings};
 
-fn open_stream(stand: &TestServer) -> RawHttpClient {
-    let mut client = stand.connect_client();
+fn open_stream(server: &TestServer) -> RawHttpClient {
+    let mut client = server.connect_client();
     client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\nLast-Event-ID: old\r\n\r\n");
     let (status, headers) = client.read_head();
     assert_eq!(status, 200);
@@ -25,11 +26,11 @@ fn open_stream(stand: &TestServer) -> RawHttpClient {
     client
 }
 
-/// The next word, which must be when to come back.
+/// Reads the next chunk, which must be a `retry` field.
 #[track_caller]
 fn read_retry(client: &mut RawHttpClient) {
-    let word = String::from_utf8(client.read_chunk().expect("a word")).unwrap();
-    let millis: u64 = word
+    let field = String::from_utf8(client.read_chunk().expect("a chunk")).unwrap();
+    let millis: u64 = field
         .strip_prefix("retry: ")
         .and_then(|text| text.strip_suffix("\n\n"))
         .unwrap()
@@ -38,7 +39,7 @@ fn read_retry(client: &mut RawHttpClient) {
     assert!((2000..=4000).contains(&millis), "{millis}");
 }
 
-/// The next event's id and data.
+/// Reads the next event; returns its id and data.
 #[track_caller]
 fn read_event(client: &mut RawHttpClient) -> (String, Value) {
     let text = String::from_utf8(client.read_chunk().expect("an event")).unwrap();
@@ -59,16 +60,16 @@ fn read_event(client: &mut RawHttpClient) -> (String, Value) {
 
 #[test]
 fn stream_sends_snapshot_then_changes() {
-    let stand = server_with_readings();
-    let mut client = open_stream(&stand);
+    let server = server_with_readings();
+    let mut client = open_stream(&server);
     let (first, body) = read_event(&mut client);
     assert_eq!(body["version"], first);
     assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 97123.45}));
-    stand.publish_reading("btc", r#"{"usd":1}"#);
+    server.publish_reading("btc", r#"{"usd":1}"#);
     let (second, body) = read_event(&mut client);
     assert_ne!(first, second);
     assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 1}));
-    stand.publish_failure("usd", Code::Timeout, "late");
+    server.publish_failure("usd", Code::Timeout, "late");
     assert_eq!(
         read_event(&mut client).1["resultados"]["usd"]["code"],
         "timeout"
@@ -77,71 +78,67 @@ fn stream_sends_snapshot_then_changes() {
 
 #[test]
 fn staleness_sends_event() {
-    let moment = Duration::from_millis(300);
-    let short = Schedule {
-        interval: moment / 3,
-        timeout: moment / 3,
+    let schedule = Schedule {
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_millis(100),
         ..test_schedule()
     };
-    let stand = TestServer::start(
+    let server = TestServer::start(
         default_server_settings(),
-        &[test_source("a", &["provider"], short)],
+        &[test_source("a", &["provider"], schedule)],
         ScriptedFetch::default(),
     );
-    stand.publish_reading("a", "1");
-    let mut client = open_stream(&stand);
+    server.publish_reading("a", "1");
+    let mut client = open_stream(&server);
     assert_eq!(read_event(&mut client).1["resultados"]["a"]["stale"], false);
     assert_eq!(read_event(&mut client).1["resultados"]["a"]["stale"], true);
 }
 
 #[test]
 fn drain_sends_retry_and_ends_stream() {
-    let mut stand = server_with_readings();
-    let mut client = open_stream(&stand);
+    let mut server = server_with_readings();
+    let mut client = open_stream(&server);
     read_event(&mut client);
-    stand.drain.cancel();
+    server.drain.cancel();
     read_retry(&mut client);
     assert_eq!(client.read_chunk(), None);
-    assert!(stand.stop(Duration::from_secs(2)).is_some());
+    assert!(server.stop(Duration::from_secs(2)).is_some());
 }
 
 #[test]
 fn slow_stream_client_is_closed() {
-    let impatient = resumen::config::ServerSettings {
+    let settings = resumen::config::ServerSettings {
         idle_timeout: Duration::from_millis(400),
         ..default_server_settings()
     };
-    let stand = start_server(impatient);
-    publish_readings(&stand);
-    let mut deaf = open_stream(&stand);
-    let mut other = open_stream(&stand);
+    let server = start_server(settings);
+    publish_readings(&server);
+    let mut non_reading = open_stream(&server);
+    let mut other = open_stream(&server);
     read_event(&mut other);
-    assert_eq!(stream_client_count(&stand), 2);
+    assert_eq!(stream_client_count(&server), 2);
     let filler = "x".repeat(500_000);
-    let ended = (0..200).any(|n| {
-        stand.publish_reading("btc", &format!(r#"{{"n":{n},"filler":"{filler}"}}"#));
+    let is_closed = (0..200).any(|n| {
+        server.publish_reading("btc", &format!(r#"{{"n":{n},"filler":"{filler}"}}"#));
         let newest = std::iter::repeat_with(|| read_event(&mut other).1)
             .find(|body| body["resultados"]["btc"]["data"]["n"] == n);
         assert!(newest.is_some());
-        stream_client_count(&stand) < 2
+        stream_client_count(&server) < 2
     });
-    assert!(ended, "still there");
-    let mut left = 0;
-    while deaf.read_byte_count() > 0 {
-        left += 1;
-    }
-    assert!(left < 10_000);
+    assert!(is_closed, "the connection is open");
+    // The server closed the connection, so the client reads what its kernel received and then the end.
+    while non_reading.read_byte_count() > 0 {}
 }
 
 #[test]
 fn streams_are_capped_at_half() {
-    let stand = start_server(resumen::config::ServerSettings {
+    let server = start_server(resumen::config::ServerSettings {
         max_connections: 4,
         ..default_server_settings()
     });
-    publish_readings(&stand);
-    let (mut one, _two) = (open_stream(&stand), open_stream(&stand));
-    let refused = stand.connect_client().get("/resumen/stream");
+    publish_readings(&server);
+    let (mut one, _two) = (open_stream(&server), open_stream(&server));
+    let refused = server.connect_client().get("/resumen/stream");
     assert_eq!(
         (refused.status, &refused.json()["code"]),
         (503, &json!("stream_full"))
@@ -155,38 +152,34 @@ fn streams_are_capped_at_half() {
         refused.text()
     );
     assert_eq!(
-        stand.connect_client().get("/resumen").status,
+        server.connect_client().get("/resumen").status,
         200,
-        "others are served"
+        "other requests are served"
     );
     read_event(&mut one);
     drop(one);
-    // Who is gone is noticed when something is written to it.
-    let found = (0..1000).any(|n| {
-        stand.publish_reading("btc", &n.to_string());
+    // The server detects a closed stream by its next write.
+    let is_open = (0..1000).any(|n| {
+        server.publish_reading("btc", &n.to_string());
         std::thread::sleep(Duration::from_millis(5));
-        stand
+        server
             .connect_client()
             .send_request("HEAD", "/resumen/stream", &[])
             .status
             == 200
     });
-    assert!(found, "a place that was given up is never given to another");
+    assert!(is_open, "the permit of the closed stream is not released");
 }
 
-fn stream_client_count(stand: &TestServer) -> usize {
-    let page = stand.connect_client().get("/metrics");
-    let line = page
-        .text()
-        .lines()
-        .find_map(|line| line.strip_prefix("resumen_stream_clients "));
-    line.unwrap().parse().unwrap()
+fn stream_client_count(server: &TestServer) -> usize {
+    let page = server.connect_client().get("/metrics");
+    metric_value(page.text(), "resumen_stream_clients").unwrap() as usize
 }
 
 #[test]
 fn stream_rejects_parameters() {
-    let stand = server_with_readings();
-    let mut client = stand.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     assert_eq!(
         client.get("/resumen/stream?sources=btc").json()["code"],
         "unknown_parameter"
@@ -201,75 +194,62 @@ fn stream_rejects_parameters() {
 
 #[test]
 fn health_lists_hidden_failure() {
-    let (bad, good) = (FakeProvider::with_json("0"), FakeProvider::with_json("1"));
-    bad.update_response(|answer| answer.status = "503 Service Unavailable");
-    let provider = |name, stub: &FakeProvider| {
-        format!(
-            "[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{}\"\n",
-            stub.url()
-        )
+    let bad = FakeProvider::with_status("503 Service Unavailable");
+    let good = FakeProvider::with_json("1");
+    let table = |name, provider: &FakeProvider| {
+        let url = provider.url();
+        format!("[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{url}\"\n")
     };
-    let quick = "[defaults]\ninterval = \"50ms\"\ntimeout = \"50ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
-    let text = format!(
-        "[store]\npath = \"\"\n{quick}{}{}",
-        provider("preferred", &bad),
-        provider("other", &good)
-    );
-    let served = TestApp::start(&text);
-    served.wait_for_json("/resumen", |answer| {
-        answer["resultados"]["usd"]["provider"] == "other"
-    });
-    let report = served.get_json("/salud/fuentes");
+    let defaults =
+        "interval = \"50ms\"\ntimeout = \"50ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
+    let app = TestApp::start(&format!(
+        "[store]\npath = \"\"\n[defaults]\n{defaults}{}{}",
+        table("preferred", &bad),
+        table("other", &good)
+    ));
+    let wait_for = |key: &str, value: &str| {
+        app.wait_for_json("/resumen", |response| {
+            response["resultados"]["usd"][key] == value
+        })
+    };
+    wait_for("provider", "other");
+    let report = app.get_json("/salud/fuentes");
     assert_eq!(report["status"], "pass");
     let note = report["notes"][0].as_str().unwrap();
-    assert!(
-        note.starts_with("usd: pass (fresh): provider preferred: http_status since 2"),
-        "{note}"
-    );
+    let start = "usd: pass (fresh): provider preferred: http_status since 2";
+    assert!(note.starts_with(start), "{note}");
     assert!(note.ends_with("Z: HTTP 503 Service Unavailable"), "{note}");
-    let page = String::from_utf8(served.get("/metrics").body).unwrap();
-    let series = "resumen_provider_failing_since_timestamp_seconds{source=\"usd\",provider=\"preferred\",code=\"http_status\"} ";
-    let since = page
-        .lines()
-        .find_map(|line| line.strip_prefix(series))
-        .unwrap_or_else(|| panic!("{page}"));
-    assert!(since.parse::<f64>().unwrap() > 1.6e9);
-    assert_eq!(
-        page.matches("resumen_provider_failing_since_timestamp_seconds{")
-            .count(),
-        1
-    );
+    let page = app.get("/metrics").body;
+    let family = "resumen_provider_failing_since_timestamp_seconds{";
+    let labels = "source=\"usd\",provider=\"preferred\",code=\"http_status\"}";
+    let since = metric_value(&page, &format!("{family}{labels}"));
+    assert!(since.is_some_and(|since| since > 1.6e9), "{page}");
+    assert_eq!(page.matches(family).count(), 1);
 
-    good.update_response(|answer| answer.status = "404 Not Found");
-    served.wait_for_json("/resumen", |answer| {
-        answer["resultados"]["usd"]["code"] == "http_status"
-    });
+    good.set_status("404 Not Found");
+    wait_for("code", "http_status");
     bad.set_json("2");
-    served.wait_for_json("/resumen", |answer| {
-        answer["resultados"]["usd"]["provider"] == "preferred"
-    });
+    wait_for("provider", "preferred");
+    let notes = app.get_json("/salud/fuentes")["notes"].take();
     assert_eq!(
-        served.get_json("/salud/fuentes")["notes"],
+        notes,
         Value::Null,
-        "nobody knows how the other one is by now"
+        "the other provider was not called since"
     );
-    let page = String::from_utf8(served.get("/metrics").body).unwrap();
-    assert!(
-        !page.contains("resumen_provider_failing_since_timestamp_seconds{"),
-        "{page}"
-    );
+    let page = app.get("/metrics").body;
+    assert!(!page.contains(family), "{page}");
 }
 
 #[test]
 fn health_lists_sources() {
-    let stand = server_with_readings();
-    stand.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
-    let answer = stand.connect_client().get("/salud/fuentes");
+    let server = server_with_readings();
+    server.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let response = server.connect_client().get("/salud/fuentes");
     assert_eq!(
-        (answer.status, answer.header("content-type")),
+        (response.status, response.header("content-type")),
         (200, Some("application/health+json"))
     );
-    let body = answer.json();
+    let body = response.json();
     assert_eq!(body["status"], "warn");
     let (btc, usd) = (&body["checks"]["btc"][0], &body["checks"]["usd"][0]);
     assert_eq!(
@@ -303,35 +283,35 @@ fn health_lists_sources() {
 
 #[test]
 fn health_lists_each_provider() {
-    let providers = ScriptedFetch::default();
-    providers.set_script("first", |_| {
+    let fetch = ScriptedFetch::default();
+    fetch.set_script("first", |_| {
         ScriptedAction::RateLimit(Duration::from_secs(600))
     });
-    providers.set_script("second", |call| match call {
+    fetch.set_script("second", |call| match call {
         0 => ScriptedAction::Fail(Code::HttpStatus, Duration::ZERO),
         _ => ScriptedAction::Respond("1", Duration::ZERO),
     });
-    let often = Schedule {
+    let schedule = Schedule {
         min_interval: Duration::ZERO,
         ..test_schedule()
     };
-    let stand = TestServer::start(
+    let server = TestServer::start(
         default_server_settings(),
-        &[test_source("a", &["first", "second", "third"], often)],
+        &[test_source("a", &["first", "second", "third"], schedule)],
         {
-            providers.set_script("third", |call| {
+            fetch.set_script("third", |call| {
                 ScriptedAction::Fail([Code::Timeout, Code::NotJson][call.min(1)], Duration::ZERO)
             });
-            providers
+            fetch
         },
     );
-    let mut client = stand.connect_client();
-    let mut round = || {
+    let mut client = server.connect_client();
+    let mut request_live = || {
         assert_eq!(client.get("/resumen?fresh=1").status, 200);
         client.get("/salud/fuentes?_=1").json()["checks"]["a"][0].clone()
     };
-    let (one, two) = (round(), round());
-    let told = |check: &Value, at: usize| {
+    let (one, two) = (request_live(), request_live());
+    let reported = |check: &Value, at: usize| {
         let provider = &check["providers"][at];
         let text = |key: &str| provider[key].as_str().unwrap_or("-").to_owned();
         (
@@ -344,19 +324,19 @@ fn health_lists_each_provider() {
     let row = |name: &str, status: &str, code: &str, failures| {
         (name.into(), status.into(), code.into(), failures)
     };
-    assert_eq!(told(&one, 0), row("first", "fail", "rate_limited", 1));
-    assert_eq!(told(&one, 1), row("second", "fail", "http_status", 1));
-    assert_eq!(told(&one, 2), row("third", "fail", "timeout", 1));
+    assert_eq!(reported(&one, 0), row("first", "fail", "rate_limited", 1));
+    assert_eq!(reported(&one, 1), row("second", "fail", "http_status", 1));
+    assert_eq!(reported(&one, 2), row("third", "fail", "timeout", 1));
     assert_eq!(
-        told(&two, 0),
+        reported(&two, 0),
         row("first", "fail", "rate_limited", 1),
-        "held, so it was not asked again"
+        "held back"
     );
-    assert_eq!(told(&two, 1), row("second", "pass", "-", 0));
+    assert_eq!(reported(&two, 1), row("second", "pass", "-", 0));
     assert_eq!(
-        told(&two, 2),
+        reported(&two, 2),
         row("third", "fail", "timeout", 1),
-        "not needed"
+        "not called"
     );
     let first = &two["providers"][0];
     assert_eq!(first["held_until"], first["next_attempt"]);

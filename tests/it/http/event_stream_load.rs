@@ -1,7 +1,8 @@
-//! Two thousand clients of the stream, a tenth of which take nothing: what each costs, and how late the others are told.
+//! A measurement of two thousand clients of the event stream, of which a tenth does not read: memory
+//! per client and delay of the events.
 //!
 //! ```sh
-//! CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --test it stream_crowd -- --ignored --nocapture
+//! CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --test it event_stream_load -- --ignored --nocapture
 //! ```
 
 use std::io::Write;
@@ -14,53 +15,54 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use crate::support::child_process::{TestProcess, program_command};
 use crate::support::fake_provider::FakeProvider;
-use crate::support::raw_client::RawHttpClient;
+use crate::support::process_usage::resident_kib;
+use crate::support::service_process::{ServiceFolder, ServiceProcess};
+use crate::support::wait::wait_until;
 
 const READING_CLIENTS: usize = 1800;
 const NON_READING_CLIENTS: usize = 200;
 const ROUND_COUNT: usize = 60;
-const STREAM_REQUEST: &[u8] = b"GET /resumen/stream HTTP/1.1\r\nHost: crowd\r\n\r\n";
+const STREAM_REQUEST: &[u8] = b"GET /resumen/stream HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// When each round began, and how late each client heard of it.
+/// The start of each round, and the delays of its events.
 #[derive(Default)]
 struct DeliveryDelays {
     round_starts: Vec<Instant>,
     delays: Vec<Duration>,
 }
 
-/// Hears the stream to its end, noting when each round arrives.
-async fn read_stream(address: SocketAddr, clock: Clock, ledger: Arc<Mutex<DeliveryDelays>>) {
+/// Reads the stream to its end and records the delay of each round.
+async fn read_stream(address: SocketAddr, clock: Clock, delays: Arc<Mutex<DeliveryDelays>>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(STREAM_REQUEST).await.unwrap();
-    let (mut heard, mut tail) = (0, Vec::new());
+    let (mut newest, mut tail) = (0, Vec::new());
     let mut chunk = vec![0; 16 * 1024];
     while let Ok(count) = stream.read(&mut chunk).await {
         if count == 0 {
             return;
         }
         tail.extend_from_slice(&chunk[..count]);
-        if let Some(round) = newest_round(&tail).filter(|round| *round > heard) {
-            heard = round;
-            let mut ledger = ledger.lock().unwrap();
-            let late = clock.instant() - ledger.round_starts[round - 1];
-            ledger.delays.push(late);
+        if let Some(round) = newest_round(&tail).filter(|round| *round > newest) {
+            newest = round;
+            let mut delays = delays.lock().unwrap();
+            let delay = clock.instant() - delays.round_starts[round - 1];
+            delays.delays.push(delay);
         }
         tail.drain(..tail.len().saturating_sub(32));
     }
 }
 
-/// The number of the last round that these bytes tell whole.
+/// The number of the last complete round in these bytes.
 fn newest_round(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes);
     text.rsplit("\"round\":")
         .find_map(|rest| rest.split_once(',')?.0.parse().ok())
 }
 
-/// A client that asks and then takes nothing.
+/// A client that sends a request and does not read.
 fn connect_non_reading(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -69,119 +71,64 @@ fn connect_non_reading(address: SocketAddr) -> Socket {
     socket
 }
 
-fn resident_kib(program: &TestProcess) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.split_whitespace()
-        .next()
-        .unwrap()
-        .parse::<usize>()
-        .unwrap()
-        * 1024
-}
-
-fn stream_client_count(address: SocketAddr) -> usize {
-    let page = RawHttpClient::connect(address).get("/metrics");
-    page.text()
-        .lines()
-        .find_map(|line| line.strip_prefix("resumen_stream_clients "))
-        .unwrap()
-        .parse()
-        .unwrap()
-}
-
-async fn wait_for_async(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..1200 {
-        if holds() {
-            return;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    panic!("never: {what}");
+fn stream_client_count(service: &ServiceProcess) -> usize {
+    service.metric("resumen_stream_clients") as usize
 }
 
 #[test]
 #[ignore = "a measurement: it takes half a minute and 4,000 descriptors"]
 #[allow(clippy::print_stdout, reason = "a measurement")]
 fn slow_stream_clients_delay_no_other() {
-    let stub = FakeProvider::with_json(r#"{"round":0,"filler":""}"#);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("resumen.toml");
-    let config = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\ninterval = \"1h\"\n\
-         min_interval = \"1ms\"\n",
-        stub.url()
-    );
-    std::fs::write(&file, config).unwrap();
-    let program = TestProcess::start(&mut program_command(
-        &["--config", file.to_str().unwrap()],
-        &[],
+    let provider = FakeProvider::with_json(r#"{"round":0,"filler":""}"#);
+    let folder = ServiceFolder::new(&format!(
+        "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\ninterval = \"1h\"\nmin_interval = \"1ms\"\n",
+        provider.url()
     ));
-    let line = program.wait_for_stderr_line("listens");
-    let address: SocketAddr = line
-        .split("address=")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let (clock, ledger) = (
-        Clock::start(),
-        Arc::new(Mutex::new(DeliveryDelays::default())),
-    );
+    let service = folder.serve();
+    let address = service.address();
+    let clock = Clock::start();
+    let delays = Arc::new(Mutex::new(DeliveryDelays::default()));
     let filler = "x".repeat(4000);
-    let round = |n: usize| {
-        stub.set_json(&format!(r#"{{"round":{n},"filler":"{filler}"}}"#));
-        ledger.lock().unwrap().round_starts.push(clock.instant());
-        assert_eq!(
-            RawHttpClient::connect(address)
-                .get("/resumen?fresh=1")
-                .status,
-            200
-        );
+    let publish_round = |n: usize| {
+        provider.set_json(&format!(r#"{{"round":{n},"filler":"{filler}"}}"#));
+        delays.lock().unwrap().round_starts.push(clock.instant());
+        assert_eq!(service.get("/resumen?fresh=1").status, 200);
     };
-    round(1);
-    let before = resident_kib(&program);
+    publish_round(1);
+    let before = resident_kib(service.process.pid());
     let runtime = Runtime::new().unwrap();
-    let _deaf: Vec<Socket> = (0..NON_READING_CLIENTS)
+    let _non_reading: Vec<Socket> = (0..NON_READING_CLIENTS)
         .map(|_| connect_non_reading(address))
         .collect();
     for _ in 0..READING_CLIENTS {
-        runtime.spawn(read_stream(address, clock, Arc::clone(&ledger)));
+        runtime.spawn(read_stream(address, clock, Arc::clone(&delays)));
     }
-    runtime.block_on(wait_for_async("all are there", || {
-        stream_client_count(address) == READING_CLIENTS + NON_READING_CLIENTS
-    }));
-    ledger.lock().unwrap().delays.clear();
+    let all_clients = READING_CLIENTS + NON_READING_CLIENTS;
+    wait_until("all streams are open", || {
+        stream_client_count(&service) == all_clients
+    });
+    delays.lock().unwrap().delays.clear();
     for n in 2..ROUND_COUNT {
-        round(n);
+        publish_round(n);
         std::thread::sleep(Duration::from_millis(100));
     }
-    let each = (resident_kib(&program) - before) / (READING_CLIENTS + NON_READING_CLIENTS);
-    let there = stream_client_count(address);
-    let mut delays = std::mem::take(&mut ledger.lock().unwrap().delays);
-    delays.sort();
-    let at = |share: f64| delays[(delays.len() as f64 * share) as usize];
-    let (p50, p99, max) = (at(0.5), at(0.99), delays[delays.len() - 1]);
+    let bytes = (resident_kib(service.process.pid()) - before) * 1024 / all_clients;
+    let open = stream_client_count(&service);
+    let mut measured = std::mem::take(&mut delays.lock().unwrap().delays);
+    measured.sort();
+    let at = |share: f64| measured[(measured.len() as f64 * share) as usize];
+    let (p50, p99, max) = (at(0.5), at(0.99), measured[measured.len() - 1]);
     println!(
-        "{there} clients: {each} bytes each; {} events, p50 {p50:?}, p99 {p99:?}, max {max:?}",
-        delays.len()
+        "{open} clients: {bytes} bytes each; {} events, p50 {p50:?}, p99 {p99:?}, max {max:?}",
+        measured.len()
     );
-    runtime.block_on(wait_for_async("the deaf are dropped", || {
-        let rounds = ledger.lock().unwrap().round_starts.len();
-        round(rounds + 1);
-        stream_client_count(address) == READING_CLIENTS
-    }));
-    assert!(each < 32 * 1024, "{each} bytes each");
-    assert!(
-        delays.len() >= READING_CLIENTS * (ROUND_COUNT - 2) / 2,
-        "{} events",
-        delays.len()
-    );
+    wait_until("the clients that do not read are closed", || {
+        let rounds = delays.lock().unwrap().round_starts.len();
+        publish_round(rounds + 1);
+        stream_client_count(&service) == READING_CLIENTS
+    });
+    assert!(bytes < 32 * 1024, "{bytes} bytes each");
+    let min_events = READING_CLIENTS * (ROUND_COUNT - 2) / 2;
+    assert!(measured.len() >= min_events, "{} events", measured.len());
     assert!(p99 < Duration::from_millis(100), "p99 {p99:?}");
 }

@@ -1,12 +1,13 @@
-//! The short way of plain requests gives what the library would have written, byte for byte.
+//! The fast path sends the same bytes as hyper.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::support::fake_provider::FakeProvider;
-use crate::support::test_app::{TestApp, WAIT_LIMIT, source_tables};
+use crate::support::test_app::{TestApp, source_tables};
+use crate::support::wait::WAIT_LIMIT;
 
-/// Fields of plain requests, `{etag}` for the tag of the answer; and its status.
+/// Headers of plain requests and the status of their responses. `{etag}` is the tag of the response.
 const REQUEST_FIELDS: [(&str, &str); 16] = [
     ("", "200"),
     ("Accept-Encoding: gzip\r\n", "200"),
@@ -43,8 +44,8 @@ const REQUEST_FIELDS: [(&str, &str); 16] = [
 
 const CORS_ORIGINS: [&str; 3] = ["[]", r#"["*"]"#, r#"["https://a.example"]"#];
 
-/// Other ways to the same answer, after what comes before the request: by the library's front, which alone passes over
-/// an empty line; by the routes, which alone see a parameter; and without the body.
+/// Requests for the same response off the fast path: only hyper skips an empty line before a request
+/// (the first element), and only the router accepts a parameter.
 const REQUEST_LINES: [(&str, &str, &str); 4] = [
     ("\r\n", "GET", "/resumen"),
     ("", "GET", "/resumen?_=1"),
@@ -52,19 +53,19 @@ const REQUEST_LINES: [(&str, &str, &str); 4] = [
     ("", "HEAD", "/resumen?_=1"),
 ];
 
-/// Two answers on one connection, the first by the short way. Of one to HEAD, and of the one that it is compared with,
-/// only the head.
+/// Sends two requests on one connection, of which the first takes the fast path, and returns their
+/// responses; for HEAD, both without their bodies.
 fn request_by_both_paths(
-    served: &TestApp,
+    app: &TestApp,
     fields: &str,
-    (before, method, target): (&str, &str, &str),
+    (prefix, method, target): (&str, &str, &str),
 ) -> (String, String) {
     let tail = format!("HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
-    let mut stream = TcpStream::connect(served.address).unwrap();
+    let mut stream = TcpStream::connect(app.address).unwrap();
     stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
     write!(
         stream,
-        "GET /resumen {tail}{before}{method} {target} {tail}"
+        "GET /resumen {tail}{prefix}{method} {target} {tail}"
     )
     .unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -72,44 +73,44 @@ fn request_by_both_paths(
     stream.read_to_end(&mut bytes).unwrap();
     let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
     let second = text.rfind("HTTP/1.1 ").unwrap();
-    let (mut short, other) = (without_date(&text[..second]), without_date(&text[second..]));
+    let (mut fast, slow) = (without_date(&text[..second]), without_date(&text[second..]));
     if method == "HEAD" {
-        assert!(other.ends_with("\r\n\r\n"), "{other}");
-        short.truncate(short.find("\r\n\r\n").unwrap() + 4);
+        assert!(slow.ends_with("\r\n\r\n"), "{slow}");
+        fast.truncate(fast.find("\r\n\r\n").unwrap() + 4);
     }
-    (short, other)
+    (fast, slow)
 }
 
-/// The machine's clock may move on between two answers; that there is a date, and where, is compared.
-fn without_date(answer: &str) -> String {
-    let begin = answer.find("\r\ndate: ").unwrap() + 8;
-    let end = begin + answer[begin..].find("\r\n").unwrap();
-    assert_eq!(end - begin, "Sun, 06 Nov 1994 08:49:37 GMT".len());
-    format!("{}{}", &answer[..begin], &answer[end..])
+/// Removes the value of `date`, which may differ between two responses.
+fn without_date(response: &str) -> String {
+    let start = response.find("\r\ndate: ").unwrap() + 8;
+    let end = start + response[start..].find("\r\n").unwrap();
+    assert_eq!(end - start, "Sun, 06 Nov 1994 08:49:37 GMT".len());
+    format!("{}{}", &response[..start], &response[end..])
 }
 
 #[test]
 fn fast_path_matches_hyper_bytes() {
-    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let provider = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
     for origins in CORS_ORIGINS {
-        let text = source_tables(&[("btc", stub.url())]);
-        let served = TestApp::start(&format!("[server]\ncors_origins = {origins}\n{text}"));
-        let etag = served.get("/resumen").header("etag").unwrap().to_owned();
+        let text = source_tables(&[("btc", provider.url())]);
+        let app = TestApp::start(&format!("[server]\ncors_origins = {origins}\n{text}"));
+        let etag = app.get("/resumen").header("etag").unwrap().to_owned();
         for (fields, status) in REQUEST_FIELDS {
             let fields = fields.replace("{etag}", &etag);
-            for way in REQUEST_LINES {
-                // A rendering lives for some milliseconds, and two answers may be of two.
+            for line in REQUEST_LINES {
+                // A rendering is valid for 20 ms: two responses may have different ones.
                 let same = (0..100).find_map(|_| {
-                    let (short, other) = request_by_both_paths(&served, &fields, way);
-                    (short == other).then_some(short)
+                    let (fast, slow) = request_by_both_paths(&app, &fields, line);
+                    (fast == slow).then_some(fast)
                 });
-                let (short, other) = request_by_both_paths(&served, &fields, way);
-                let answer = same
-                    .unwrap_or_else(|| panic!("{origins} {fields:?} {way:?}\n{short}\n{other}"));
+                let (fast, slow) = request_by_both_paths(&app, &fields, line);
+                let response =
+                    same.unwrap_or_else(|| panic!("{origins} {fields:?} {line:?}\n{fast}\n{slow}"));
                 assert_eq!(
-                    answer.split(' ').nth(1),
+                    response.split(' ').nth(1),
                     Some(status),
-                    "{fields:?}: {answer}"
+                    "{fields:?}: {response}"
                 );
             }
         }
@@ -118,16 +119,16 @@ fn fast_path_matches_hyper_bytes() {
 
 #[test]
 fn split_requests_are_answered_in_order() {
-    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
-    let served = TestApp::start(&source_tables(&[("btc", stub.url())]));
-    served.get("/resumen");
+    let provider = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let app = TestApp::start(&source_tables(&[("btc", provider.url())]));
+    app.get("/resumen");
     let plain = "GET /resumen HTTP/1.1\r\nHost: test\r\nAccept: */*\r\n\r\n";
     let text = format!(
         "{}GET /salud HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
         plain.repeat(300)
     );
     for size in [1, 7, 64, 1000, 100_000] {
-        let mut stream = TcpStream::connect(served.address).unwrap();
+        let mut stream = TcpStream::connect(app.address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         let mut writer = stream.try_clone().unwrap();
@@ -137,14 +138,17 @@ fn split_requests_are_answered_in_order() {
                 .chunks(size)
                 .try_for_each(|piece| writer.write_all(piece))
         });
-        let mut answers = String::new();
-        stream.read_to_string(&mut answers).unwrap();
+        let mut responses = String::new();
+        stream.read_to_string(&mut responses).unwrap();
         writing.join().unwrap().unwrap();
         assert_eq!(
-            answers.matches("HTTP/1.1 200 OK\r\n").count(),
+            responses.matches("HTTP/1.1 200 OK\r\n").count(),
             301,
             "pieces of {size}"
         );
-        assert!(answers.ends_with(r#"{"status":"ok"}"#), "pieces of {size}");
+        assert!(
+            responses.ends_with(r#"{"status":"ok"}"#),
+            "pieces of {size}"
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! Requests that a client could send, most of them sound and some of them not, several on one connection.
+//! Random requests, several on one connection: most are valid, some are malformed.
 
 use fastrand::Rng;
 
-/// What a field's line may be, `{etag}` being the snapshot's.
+/// Valid header lines. `{etag}` is the tag of the snapshot.
 const SOUND_FIELDS: [&str; 56] = [
     "Accept: */*",
     "Accept-Encoding: gzip",
@@ -62,7 +62,7 @@ const SOUND_FIELDS: [&str; 56] = [
     "X-Spaces: \t a \t b \t ",
 ];
 
-/// Lines after which nothing is trusted, or that change what the others mean.
+/// Header lines that are malformed or change the framing of the request.
 const TRAP_FRAGMENTS: [&str; 36] = [
     "Content-Length: 5",
     "Content-Length: +5",
@@ -165,7 +165,7 @@ const ODD_TARGETS: [&str; 16] = [
 
 const MUTATION_BYTES: &[u8] = b"\r\n\0\t :;,/?#%&=@[]\"'+-_.0159aAzZ*\x0b\x0c\x7f\x80\xe9\xff";
 
-/// Makes the bytes of one connection after another.
+/// Generates the bytes of connections.
 pub struct RequestGenerator {
     rng: Rng,
     etag: String,
@@ -173,7 +173,7 @@ pub struct RequestGenerator {
 }
 
 impl RequestGenerator {
-    /// `corpus` are requests to begin from.
+    /// Some requests start from those in `corpus`.
     pub fn new(seed: u64, etag: &str, corpus: Vec<Vec<u8>>) -> Self {
         Self {
             rng: Rng::with_seed(seed),
@@ -182,7 +182,7 @@ impl RequestGenerator {
         }
     }
 
-    /// What a client sends on one connection.
+    /// The bytes of one connection.
     pub fn generate_connection(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for _ in 0..self.rng.usize(0..24) {
@@ -198,12 +198,12 @@ impl RequestGenerator {
             self.generate_valid()
         };
         bytes.extend(last);
-        // Who is still there is answered this one, and only then.
+        // The server answers this request only if it has not closed the connection.
         bytes.extend_from_slice(b"GET /salud/listo HTTP/1.1\r\nHost: last\r\n\r\n");
         bytes
     }
 
-    /// Where the bytes are divided as they are sent.
+    /// The ends of the pieces in which the bytes are sent.
     pub fn generate_cuts(&mut self, length: usize) -> Vec<usize> {
         let count = match self.rng.u8(0..16) {
             0 => 8,
@@ -218,7 +218,7 @@ impl RequestGenerator {
         cuts
     }
 
-    /// A request that keeps its connection, whatever its answer.
+    /// A request after which the connection stays open.
     fn generate_valid(&mut self) -> Vec<u8> {
         let method = if self.rng.u8(0..5) == 0 {
             self.pick_from(&REQUEST_METHODS)
@@ -236,7 +236,7 @@ impl RequestGenerator {
         ];
         for _ in 0..self.rng.usize(0..6) {
             let line = self.pick_from(&SOUND_FIELDS).replace("{etag}", &self.etag);
-            // A second one of these two is no longer sound.
+            // A repeated header of these is malformed.
             let is_single = ["Content-Length", "Expect"]
                 .iter()
                 .any(|name| line.starts_with(name));
@@ -247,7 +247,7 @@ impl RequestGenerator {
         format!("{}\r\n\r\n", lines.join("\r\n")).into_bytes()
     }
 
-    /// A request that may be anything.
+    /// A request that may be malformed.
     fn generate_malformed(&mut self) -> Vec<u8> {
         let mut bytes = match self.rng.u8(0..8) {
             0..4 => self.generate_trapped(),
@@ -263,7 +263,7 @@ impl RequestGenerator {
     fn pick_from_corpus(&mut self) -> Vec<u8> {
         loop {
             let at = self.rng.usize(..self.corpus.len());
-            // The long ones would take most of the time.
+            // Long requests would take most of the time.
             if self.corpus[at].len() < 4096 || self.rng.u8(0..40) == 0 {
                 return self.corpus[at].clone();
             }
@@ -298,8 +298,8 @@ impl RequestGenerator {
                 }
                 2 => lines[at] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
                 _ => {
-                    let trap = self.pick_from(&TRAP_FRAGMENTS);
-                    lines.insert(at, format!("{trap}\r\n").into_bytes());
+                    let fragment = self.pick_from(&TRAP_FRAGMENTS);
+                    lines.insert(at, format!("{fragment}\r\n").into_bytes());
                 }
             }
         }

@@ -1,32 +1,33 @@
-//! The answer that a request must get, by the contract.
+//! The oracle: the response to a request by the contract of the service.
 
+use super::fuzz_headers::{accepts_json, is_host, parse_entity_tags};
 use super::fuzz_parser::ParsedRequestHead;
 
-/// What must come.
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The expected response.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Default)]
 pub struct ExpectedResponse {
-    /// One of these statuses.
+    /// The possible statuses.
     pub statuses: Vec<u16>,
     /// The code of the problem.
     pub code: Option<&'static str>,
-    /// Whether the connection ends with it.
+    /// Whether the server then closes the connection.
     pub closes_connection: bool,
-    /// Whether its body may differ from one time to the next.
+    /// Whether the body may differ between two requests.
     pub is_volatile: bool,
-    /// Whether the answer has no body, since it is to HEAD.
+    /// Whether the response has no body because the method is HEAD.
     pub is_bodiless: bool,
-    /// Whether it never ends.
+    /// Whether the body is endless.
     pub is_endless: bool,
 }
 
-/// What the oracle knows of the service that it tests.
+/// Computes expected responses.
 pub struct ResponseOracle {
     /// The entity tag of the whole snapshot.
     pub etag: String,
 }
 
-/// The routes, but for the panel's files.
+/// The routes, without the files of the panel.
 const KNOWN_ROUTES: [&str; 8] = [
     "/",
     "/resumen",
@@ -43,7 +44,7 @@ const KNOWN_SOURCES: [&str; 3] = ["btc", "clima", "usd"];
 type ExpectedProblem = (u16, &'static str);
 
 impl ResponseOracle {
-    /// What this request must get.
+    /// The expected response to a request.
     pub fn expected_response(&self, head: &ParsedRequestHead) -> ExpectedResponse {
         let base = ExpectedResponse {
             is_bodiless: head.method == "HEAD",
@@ -108,13 +109,15 @@ impl ResponseOracle {
     }
 
     fn expect_resumen(&self, head: &ParsedRequestHead) -> ExpectedResponse {
-        let question = match parse_query(head.uri.query().unwrap_or_default()) {
-            Ok(question) => question,
+        let query_parameters = match parse_query(head.uri.query().unwrap_or_default()) {
+            Ok(query_parameters) => query_parameters,
             Err(problem) => return expect_problem(problem),
         };
-        let is_whole = question.sources.is_none_or(|names| names == KNOWN_SOURCES);
+        let is_whole = query_parameters
+            .sources
+            .is_none_or(|names| names == KNOWN_SOURCES);
         let base = ExpectedResponse {
-            is_volatile: question.is_live,
+            is_volatile: query_parameters.is_live,
             ..ExpectedResponse::default()
         };
         if self.is_etag_match(head, is_whole) {
@@ -133,19 +136,19 @@ impl ResponseOracle {
     }
 
     fn is_etag_match(&self, head: &ParsedRequestHead, is_whole: bool) -> bool {
-        let ours = self.etag.trim_start_matches("W/").as_bytes();
-        let mut found = false;
+        let current = self.etag.trim_start_matches("W/").as_bytes();
+        let mut is_match = false;
         for value in head.values("if-none-match") {
             if value == b"*" {
-                found = true;
+                is_match = true;
             } else {
                 let Some(tags) = parse_entity_tags(value) else {
                     return false;
                 };
-                found |= is_whole && tags.iter().any(|tag| tag == ours);
+                is_match |= is_whole && tags.iter().any(|tag| tag == current);
             }
         }
-        found
+        is_match
     }
 }
 
@@ -164,16 +167,16 @@ fn expect_problem((status, code): ExpectedProblem) -> ExpectedResponse {
     }
 }
 
-/// `{version}/{file}`, neither empty.
+/// `{version}/{file}`, both not empty.
 fn is_panel_asset(rest: &str) -> bool {
     rest.split_once('/').is_some_and(|(version, file)| {
         !version.is_empty() && !file.is_empty() && !file.contains('/')
     })
 }
 
-/// Whether the connection ends after an answer that does not want it to.
+/// Whether the request makes the server close the connection.
 fn closes_connection(head: &ParsedRequestHead) -> bool {
-    let has = |word: &str| {
+    let has_token = |word: &str| {
         let mut values = head
             .values("connection")
             .filter_map(|value| std::str::from_utf8(value).ok());
@@ -184,14 +187,14 @@ fn closes_connection(head: &ParsedRequestHead) -> bool {
                     .any(|one| one.trim().eq_ignore_ascii_case(word))
         })
     };
-    head.has_body || has("close") || (head.is_http10 && !has("keep-alive"))
+    head.has_body || has_token("close") || (head.is_http10 && !has_token("keep-alive"))
 }
 
-/// What is refused before any route, and ends the connection.
+/// A problem that is detected before the routing and closes the connection.
 fn early_problem(head: &ParsedRequestHead) -> Option<ExpectedProblem> {
     let count = |name| head.values(name).count();
     if head.has_bare_lf || count("content-length") + count("transfer-encoding") > 1 {
-        // Whichever comes first is named.
+        // The code depends on the first detected problem.
         return Some((400, if head.has_fragment { "" } else { "bad_framing" }));
     }
     if head.has_fragment {
@@ -207,13 +210,13 @@ fn early_problem(head: &ParsedRequestHead) -> Option<ExpectedProblem> {
         return Some((400, "invalid_host"));
     }
     if let Some(authority) = head.uri.authority() {
-        let is_ours = match head.uri.scheme_str() {
+        let is_valid = match head.uri.scheme_str() {
             None => head.method == "CONNECT",
             Some(scheme) => {
                 ["http", "https"].contains(&scheme) && is_host(authority.as_str().as_bytes())
             }
         };
-        if !is_ours {
+        if !is_valid {
             return Some((400, "invalid_target"));
         }
     }
@@ -229,29 +232,7 @@ fn early_problem(head: &ParsedRequestHead) -> Option<ExpectedProblem> {
     (head.method == "CONNECT").then_some((405, "method_not_allowed"))
 }
 
-/// `uri-host [ ":" port ]`
-fn is_host(value: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(value) else {
-        return false;
-    };
-    let is_address = |c: char| c.is_ascii_alphanumeric() || ":.".contains(c);
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=".contains(c);
-    let (is_sound, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((inside, port)) = rest.split_once(']') else {
-            return false;
-        };
-        (!inside.is_empty() && inside.chars().all(is_address), port)
-    } else {
-        let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-        (!host.is_empty() && host.chars().all(is_name), port)
-    };
-    let is_port = port.strip_prefix(':').map_or(port.is_empty(), |digits| {
-        digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit())
-    });
-    is_sound && is_port
-}
-
-/// What the query of `/resumen` asks for.
+/// The query of `/resumen`.
 struct ResumenQuery {
     is_live: bool,
     sources: Option<Vec<String>>,
@@ -260,7 +241,7 @@ struct ResumenQuery {
 fn parse_query(query: &str) -> Result<ResumenQuery, ExpectedProblem> {
     let invalid = Err((400, "invalid_parameter"));
     let mut seen: Vec<String> = Vec::new();
-    let mut question = ResumenQuery {
+    let mut query_parameters = ResumenQuery {
         is_live: false,
         sources: None,
     };
@@ -280,13 +261,13 @@ fn parse_query(query: &str) -> Result<ResumenQuery, ExpectedProblem> {
             return invalid;
         };
         match &*name {
-            "fresh" if ["1", "true"].contains(&&*value) => question.is_live = true,
+            "fresh" if ["1", "true"].contains(&&*value) => query_parameters.is_live = true,
             "fresh" if ["0", "false"].contains(&&*value) => {}
-            "max_age" if is_seconds(&value) => question.is_live = true,
+            "max_age" if is_seconds(&value) => query_parameters.is_live = true,
             "timeout"
                 if is_seconds(&value) && (1e-9..=30.0).contains(&value.parse::<f64>().unwrap()) => {
             }
-            "sources" => question.sources = Some(parse_source_names(&value)?),
+            "sources" => query_parameters.sources = Some(parse_source_names(&value)?),
             _ => return invalid,
         }
         seen.push(name);
@@ -294,7 +275,7 @@ fn parse_query(query: &str) -> Result<ResumenQuery, ExpectedProblem> {
     let both = ["fresh", "max_age"]
         .iter()
         .all(|name| seen.iter().any(|known| known == name));
-    if both { invalid } else { Ok(question) }
+    if both { invalid } else { Ok(query_parameters) }
 }
 
 fn parse_source_names(value: &str) -> Result<Vec<String>, ExpectedProblem> {
@@ -331,92 +312,4 @@ fn percent_decode(text: &str) -> Option<String> {
         });
     }
     String::from_utf8(out).ok()
-}
-
-/// The opaque parts of a list of entity tags; none if it is no such list.
-fn parse_entity_tags(value: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut tags = Vec::new();
-    let mut rest = value;
-    loop {
-        rest = rest.trim_ascii_start();
-        match rest {
-            [] => return Some(tags),
-            [b',', tail @ ..] => {
-                rest = tail;
-                continue;
-            }
-            _ => {}
-        }
-        let tag = rest
-            .strip_prefix(b"W/")
-            .unwrap_or(rest)
-            .strip_prefix(b"\"")?;
-        let end = tag.iter().position(|byte| *byte == b'"')?;
-        if tag[..end].iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
-            return None;
-        }
-        tags.push([b"\"", &tag[..end], b"\""].concat());
-        rest = tag[end + 1..].trim_ascii_start();
-        if !rest.is_empty() && rest[0] != b',' {
-            return None;
-        }
-    }
-}
-
-/// Whether some form of the body is acceptable (RFC 9110 §12.5.3).
-fn accepts_json(head: &ParsedRequestHead) -> bool {
-    let mut weights: Vec<(String, bool)> = Vec::new();
-    for value in head
-        .values("accept-encoding")
-        .filter_map(|value| std::str::from_utf8(value).ok())
-    {
-        if !value
-            .bytes()
-            .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
-        {
-            continue;
-        }
-        for element in value.split(',') {
-            let (name, weight) = element.split_once(';').unwrap_or((element, "q=1"));
-            let name = name.trim_matches([' ', '\t']).to_ascii_lowercase();
-            let Some(is_wanted) = is_weight_positive(weight.trim_matches([' ', '\t'])) else {
-                continue;
-            };
-            let name = if name == "x-gzip" {
-                "gzip".into()
-            } else {
-                name
-            };
-            weights.retain(|(known, _)| *known != name);
-            weights.push((name, is_wanted));
-        }
-    }
-    let told = |name: &str| {
-        weights
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, is_wanted)| *is_wanted)
-    };
-    let any = told("*");
-    let is_plain_fine = told("identity").or(any).unwrap_or(true);
-    is_plain_fine
-        || ["gzip", "br", "zstd"]
-            .iter()
-            .any(|coding| told(coding).or(any).unwrap_or(false))
-}
-
-/// Whether a weight is more than nothing; none if it is no weight.
-fn is_weight_positive(text: &str) -> Option<bool> {
-    let number = text
-        .strip_prefix("q=")
-        .or_else(|| text.strip_prefix("Q="))?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if !["0", "1"].contains(&whole)
-        || fraction.len() > 3
-        || !fraction.bytes().all(|b| b.is_ascii_digit())
-    {
-        return None;
-    }
-    let is_part = fraction.bytes().any(|b| b != b'0');
-    (whole == "0" || !is_part).then_some(whole == "1" || is_part)
 }

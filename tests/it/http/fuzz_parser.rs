@@ -1,47 +1,45 @@
-//! A second reader of requests, slow and by the letter: what a stream of bytes holds, written without a look at how the
-//! service reads it.
+//! A second request parser for the oracle, written from the RFCs and independent of the service.
 
 use ::http::Uri;
 
-/// The most fields of a head.
+/// Maximum number of header fields.
 const MAX_FIELDS: usize = 64;
 
-/// Heads of this many bytes fit; of [`TOO_LONG`] and more they do not; between the two it depends on how the bytes come.
+/// Heads up to the first size are accepted and from the second size rejected. Between the two it depends
+/// on the division of the bytes into reads.
 pub const FITTING_HEAD_SIZE: usize = 15 * 1024;
 pub const OVERSIZED_HEAD_SIZE: usize = 40 * 1024;
 
-/// What the bytes begin with.
+/// The first item in a stream of bytes.
 #[derive(Debug)]
 pub enum ParsedInput {
-    /// Nothing, or empty lines only.
+    /// No bytes, or empty lines only.
     Empty,
-    /// A head whose end does not come.
+    /// A head without an end.
     Incomplete,
-    /// A head whose length makes it a matter of luck.
+    /// A head that may be accepted or rejected because of its size.
     Ambiguous,
-    /// Something that is no request; one of these statuses answers it.
+    /// A malformed head. The response has one of these statuses.
     Malformed(&'static [u16]),
-    /// A request.
     Request(Box<ParsedRequestHead>),
 }
 
-/// A request's head.
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The head of a request.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug)]
 pub struct ParsedRequestHead {
     pub method: String,
     pub uri: Uri,
-    /// Whether it is of HTTP/1.0.
     pub is_http10: bool,
-    /// Names in lower case, values without the spaces around them.
+    /// Names in lower case, and trimmed values.
     pub fields: Vec<(String, Vec<u8>)>,
-    /// Whether a line of it ends in a bare LF.
+    /// Whether a line ends in a bare LF.
     pub has_bare_lf: bool,
-    /// Whether its target has a fragment.
+    /// Whether the target has a fragment.
     pub has_fragment: bool,
     /// Whether a body follows.
     pub has_body: bool,
-    /// Its length, empty lines before it included.
+    /// In bytes, with the empty lines before it.
     pub length: usize,
 }
 
@@ -54,7 +52,7 @@ impl ParsedRequestHead {
     }
 }
 
-/// What `bytes` begin with.
+/// Parses the first item in `bytes`.
 pub fn parse_input(bytes: &[u8]) -> ParsedInput {
     let mut has_bare_lf = false;
     let mut at = 0;
@@ -93,7 +91,7 @@ pub fn parse_input(bytes: &[u8]) -> ParsedInput {
     }
 }
 
-/// The lines of a head, its empty last one included, without their LF. None if it does not end.
+/// The lines of a head without LF, up to the empty line. `None` without an empty line.
 fn split_lines(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut lines = Vec::new();
     let mut rest = bytes;
@@ -127,7 +125,7 @@ fn parse_head(lines: &[&[u8]]) -> Result<ParsedRequestHead, ExpectedStatuses> {
     if std::str::from_utf8(target).is_err() {
         return Err(BAD_REQUEST);
     }
-    let is_old = match version {
+    let is_http10 = match version {
         b"HTTP/1.0" => true,
         b"HTTP/1.1" => false,
         _ => return Err(BAD_REQUEST),
@@ -141,11 +139,11 @@ fn parse_head(lines: &[&[u8]]) -> Result<ParsedRequestHead, ExpectedStatuses> {
         fields.push(field);
     }
     let uri = Uri::try_from(target).map_err(|_| BAD_REQUEST)?;
-    let has_body = parse_body_framing(&fields, is_old)?;
+    let has_body = parse_body_framing(&fields, is_http10)?;
     Ok(ParsedRequestHead {
         method: String::from_utf8_lossy(method).into_owned(),
         uri,
-        is_http10: is_old,
+        is_http10,
         fields,
         has_fragment: target.contains(&b'#'),
         has_body,
@@ -162,33 +160,33 @@ fn parse_field(line: &[u8]) -> Option<(String, Vec<u8>)> {
         return None;
     }
     let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
-    let begin = value
+    let start = value
         .iter()
         .position(|byte| !is_space(byte))
         .unwrap_or(value.len());
     let end = value
         .iter()
         .rposition(|byte| !is_space(byte))
-        .map_or(begin, |last| last + 1);
-    let value = value[begin..end].to_vec();
+        .map_or(start, |last| last + 1);
+    let value = value[start..end].to_vec();
     Some((String::from_utf8_lossy(name).to_ascii_lowercase(), value))
 }
 
-/// `token` of RFC 9110 §5.6.2.
+/// A `token` of RFC 9110 §5.6.2.
 fn is_field_name(text: &[u8]) -> bool {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(is_token)
 }
 
-/// Whether a body follows these fields.
+/// Whether a body follows these headers (RFC 9112 §6).
 fn parse_body_framing(
     fields: &[(String, Vec<u8>)],
-    is_old: bool,
+    is_http10: bool,
 ) -> Result<bool, ExpectedStatuses> {
     let (mut chunked, mut coded, mut length) = (false, false, None);
     for (name, value) in fields {
         match name.as_str() {
-            "transfer-encoding" if is_old => return Err(BAD_REQUEST),
+            "transfer-encoding" if is_http10 => return Err(BAD_REQUEST),
             "transfer-encoding" => {
                 let last = value
                     .rsplit(|byte| *byte == b',')
@@ -198,7 +196,7 @@ fn parse_body_framing(
                 chunked = is_text && last.trim_ascii().eq_ignore_ascii_case(b"chunked");
                 coded = true;
             }
-            // Beside Transfer-Encoding it is refused anyway, whatever it says.
+            // The server rejects it beside Transfer-Encoding in any case.
             "content-length" if !coded => {
                 let digits = std::str::from_utf8(value)
                     .ok()

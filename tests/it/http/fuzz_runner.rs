@@ -1,4 +1,4 @@
-//! Sends what was made up, reads what comes, and compares.
+//! A client that sends generated requests and compares the responses with the oracle.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,26 +10,25 @@ use super::fuzz_generator::RequestGenerator;
 use super::fuzz_oracle::{ExpectedResponse, ResponseOracle};
 use super::fuzz_parser::{ParsedInput, parse_input};
 
-/// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit of a response.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often two answers may be of two renderings before they are called different.
-const MAX_TRIES: usize = 200;
+/// Maximum number of attempts to get two responses with the same rendering.
+const MAX_ATTEMPTS: usize = 200;
 
-/// What was done.
+/// Counters of a run.
 #[derive(Debug, Default)]
 pub struct FuzzTally {
-    /// Requests that were sent, those that cannot be read included.
+    /// Requests with a response, malformed ones included.
     pub requests: u64,
-    /// Connections that they came on.
     pub connections: u64,
-    /// Connections that were compared between the two ways.
+    /// Connections whose bytes were compared between the fast path and hyper.
     pub compared_connections: u64,
-    /// Answers by status.
+    /// Responses by status.
     pub statuses: BTreeMap<u16, u64>,
 }
 
-/// One client that asks for ever.
+/// One client.
 pub struct FuzzRunner {
     address: SocketAddr,
     generator: RequestGenerator,
@@ -37,37 +36,33 @@ pub struct FuzzRunner {
     tally: FuzzTally,
 }
 
-/// One answer.
+/// One response.
 #[derive(Debug, PartialEq, Eq)]
 struct FuzzResponse {
     status: u16,
-    /// Lines of its head, but for the date's value.
+    /// The header lines, without the value of `date`.
     head: Vec<String>,
     body: Vec<u8>,
 }
 
-/// What must come on a connection.
+/// The expected responses of a connection.
 struct ExpectedResponses {
     expected: Vec<ExpectedResponse>,
-    /// What may come beyond: one answer of these statuses, or none.
+    /// The statuses of one more response that is optional.
     optional_statuses: &'static [u16],
 }
 
 impl FuzzRunner {
-    pub fn new(
-        address: SocketAddr,
-        generator: RequestGenerator,
-        knowledge: ResponseOracle,
-    ) -> Self {
+    pub fn new(address: SocketAddr, generator: RequestGenerator, oracle: ResponseOracle) -> Self {
         Self {
             address,
             generator,
-            oracle: knowledge,
+            oracle,
             tally: FuzzTally::default(),
         }
     }
 
-    /// Asks until that is enough.
+    /// Sends connections until `is_enough`.
     pub fn run_until(mut self, is_enough: impl Fn(&FuzzTally) -> bool) -> FuzzTally {
         while !is_enough(&self.tally) {
             let bytes = self.generator.generate_connection();
@@ -80,43 +75,43 @@ impl FuzzRunner {
 
     fn run_connection(&mut self, bytes: &[u8], plan: &ExpectedResponses) {
         let cuts = self.generator.generate_cuts(bytes.len());
-        let answers = self.send_split(bytes, &cuts, plan);
-        assert_expected(bytes, plan, &answers);
+        let responses = self.send_split(bytes, &cuts, plan);
+        assert_expected(bytes, plan, &responses);
         self.tally.connections += 1;
-        self.tally.requests += answers.len() as u64;
-        for answer in &answers {
-            *self.tally.statuses.entry(answer.status).or_default() += 1;
+        self.tally.requests += responses.len() as u64;
+        for response in &responses {
+            *self.tally.statuses.entry(response.status).or_default() += 1;
         }
         if bytes.starts_with(b"GET /resumen HTTP/1.1\r\n") {
-            self.compare_paths(bytes, &cuts, plan, answers);
+            self.compare_paths(bytes, &cuts, plan, responses);
         }
     }
 
-    /// Asks once more, with an empty line before, which only the library passes over.
+    /// Sends the connection again after an empty line, which only hyper skips.
     fn compare_paths(
         &mut self,
         bytes: &[u8],
         cuts: &[usize],
         plan: &ExpectedResponses,
-        mut short: Vec<FuzzResponse>,
+        mut fast: Vec<FuzzResponse>,
     ) {
         let whole = [b"\r\n", bytes].concat();
-        for attempt in 1..=MAX_TRIES {
-            let long = self.send_split(&whole, &[whole.len()], plan);
-            let difference = find_difference(plan, &short, &long);
+        for attempt in 1..=MAX_ATTEMPTS {
+            let slow = self.send_split(&whole, &[whole.len()], plan);
+            let difference = find_difference(plan, &fast, &slow);
             let Some(difference) = difference else { break };
             assert!(
-                attempt < MAX_TRIES,
-                "the two ways differ: {difference}\n{}",
+                attempt < MAX_ATTEMPTS,
+                "the fast path and hyper differ: {difference}\n{}",
                 bytes.escape_ascii()
             );
-            // A rendering lives for some milliseconds, and two answers may be of two.
-            short = self.send_split(bytes, cuts, plan);
+            // A rendering is valid for 20 ms: two responses may have different ones.
+            fast = self.send_split(bytes, cuts, plan);
         }
         self.tally.compared_connections += 1;
     }
 
-    /// What must come; none if that is a matter of luck, or would never end.
+    /// The expected responses. `None` if they depend on timing or are endless.
     fn plan_responses(&self, bytes: &[u8]) -> Option<ExpectedResponses> {
         let mut plan = ExpectedResponses {
             expected: Vec::new(),
@@ -132,12 +127,12 @@ impl FuzzRunner {
                     return Some(plan);
                 }
                 ParsedInput::Malformed(statuses) => {
-                    let broken = ExpectedResponse {
+                    let malformed = ExpectedResponse {
                         statuses: statuses.to_vec(),
                         closes_connection: true,
                         ..ExpectedResponse::default()
                     };
-                    plan.expected.push(broken);
+                    plan.expected.push(malformed);
                     return Some(plan);
                 }
                 ParsedInput::Request(head) => {
@@ -164,37 +159,40 @@ impl FuzzRunner {
     ) -> Vec<FuzzResponse> {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut begin = 0;
+        stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+        let mut start = 0;
         for end in cuts {
-            // The service may have closed already.
-            let _ = stream.write_all(&bytes[begin..*end]);
-            begin = *end;
+            // The server may have closed the connection.
+            let _ = stream.write_all(&bytes[start..*end]);
+            start = *end;
         }
         let _ = stream.shutdown(Shutdown::Write);
-        let mut got = Vec::with_capacity(16 * 1024);
-        match stream.read_to_end(&mut got) {
+        let mut received = Vec::with_capacity(16 * 1024);
+        match stream.read_to_end(&mut received) {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => {
                 panic!("{error}\n{}", bytes.escape_ascii())
             }
             _ => {}
         }
-        parse_responses(&got, plan).unwrap_or_else(|error| {
+        parse_responses(&received, plan).unwrap_or_else(|error| {
             panic!(
-                "{error}\nasked: {}\ngot: {}",
+                "{error}\nsent: {}\nreceived: {}",
                 bytes.escape_ascii(),
-                got.escape_ascii()
+                received.escape_ascii()
             );
         })
     }
 }
 
-/// Reads the answers strictly.
-fn parse_responses(mut got: &[u8], plan: &ExpectedResponses) -> Result<Vec<FuzzResponse>, String> {
-    let mut answers = Vec::new();
-    while !got.is_empty() {
-        let end = memchr::memmem::find(got, b"\r\n\r\n").ok_or("a head without an end")?;
-        let text = std::str::from_utf8(&got[..end]).map_err(|_| "a head that is no text")?;
+/// Parses responses strictly.
+fn parse_responses(
+    mut received: &[u8],
+    plan: &ExpectedResponses,
+) -> Result<Vec<FuzzResponse>, String> {
+    let mut responses = Vec::new();
+    while !received.is_empty() {
+        let end = memchr::memmem::find(received, b"\r\n\r\n").ok_or("a head without an end")?;
+        let text = std::str::from_utf8(&received[..end]).map_err(|_| "a head that is not text")?;
         let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1."));
         let status = status
@@ -211,8 +209,8 @@ fn parse_responses(mut got: &[u8], plan: &ExpectedResponses) -> Result<Vec<FuzzR
                 .into()
             })
             .collect();
-        got = &got[end + 4..];
-        let expected = plan.expected.get(answers.len());
+        received = &received[end + 4..];
+        let expected = plan.expected.get(responses.len());
         let is_bodiless =
             expected.is_some_and(|expected| expected.is_bodiless) || [204, 304].contains(&status);
         let length = head
@@ -225,94 +223,99 @@ fn parse_responses(mut got: &[u8], plan: &ExpectedResponses) -> Result<Vec<FuzzR
                 .and_then(|text| text.parse().ok())
                 .ok_or("no length")?
         };
-        let body = got.get(..length).ok_or("a body that is cut off")?.to_vec();
-        got = &got[length..];
-        answers.push(FuzzResponse { status, head, body });
+        let body = received
+            .get(..length)
+            .ok_or("a body that is cut off")?
+            .to_vec();
+        received = &received[length..];
+        responses.push(FuzzResponse { status, head, body });
     }
-    Ok(answers)
+    Ok(responses)
 }
 
-/// Stops the test if these are not the answers that must come.
-fn assert_expected(bytes: &[u8], plan: &ExpectedResponses, answers: &[FuzzResponse]) {
+/// Panics unless the responses are the expected ones.
+fn assert_expected(bytes: &[u8], plan: &ExpectedResponses, responses: &[FuzzResponse]) {
     let fail = |what: &str| {
-        let got: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        let received: Vec<u16> = responses.iter().map(|response| response.status).collect();
         let expected: Vec<_> = plan
             .expected
             .iter()
-            .map(|one| (&one.statuses, one.code, one.closes_connection))
+            .map(|first| (&first.statuses, first.code, first.closes_connection))
             .collect();
         panic!(
-            "{what}\nexpected: {expected:?} {:?}\ngot: {got:?}\n{}",
+            "{what}\nexpected: {expected:?} {:?}\ngot: {received:?}\n{}",
             plan.optional_statuses,
             bytes.escape_ascii()
         );
     };
-    if answers.len() < plan.expected.len() {
-        fail("an answer is missing");
+    if responses.len() < plan.expected.len() {
+        fail("a response is missing");
     }
-    for (answer, expected) in answers.iter().zip(&plan.expected) {
-        if !expected.statuses.contains(&answer.status) {
-            fail("another status");
+    for (response, expected) in responses.iter().zip(&plan.expected) {
+        if !expected.statuses.contains(&response.status) {
+            fail("unexpected status");
         }
-        if let Some(why) = find_flaw(answer, expected) {
-            fail(&format!("{why}: {answer:?}"));
+        if let Some(flaw) = find_flaw(response, expected) {
+            fail(&format!("{flaw}: {response:?}"));
         }
     }
-    match &answers[plan.expected.len()..] {
+    match &responses[plan.expected.len()..] {
         [] => {}
-        [one] if plan.optional_statuses.contains(&one.status) => {}
-        _ => fail("an answer too many"),
+        [first] if plan.optional_statuses.contains(&first.status) => {}
+        _ => fail("one response too many"),
     }
 }
 
-fn find_flaw(answer: &FuzzResponse, expected: &ExpectedResponse) -> Option<&'static str> {
-    let has = |line: &str| answer.head.iter().any(|known| known == line);
-    if answer.status >= 400 && !answer.body.is_empty() {
+fn find_flaw(response: &FuzzResponse, expected: &ExpectedResponse) -> Option<&'static str> {
+    let has = |line: &str| response.head.iter().any(|known| known == line);
+    if response.status >= 400 && !response.body.is_empty() {
         if !has("content-type: application/problem+json") || !has("cache-control: no-store") {
-            return Some("a refusal that is no problem");
+            return Some("an error without a problem body");
         }
         let code = expected.code.map(|code| format!("\"code\":\"{code}"));
-        if code.is_some_and(|code| memchr::memmem::find(&answer.body, code.as_bytes()).is_none()) {
-            return Some("another code");
+        if code.is_some_and(|code| memchr::memmem::find(&response.body, code.as_bytes()).is_none())
+        {
+            return Some("unexpected code");
         }
-    } else if answer.status >= 400 && expected.code.is_some() && !expected.is_bodiless {
-        return Some("a refusal without a word");
+    } else if response.status >= 400 && expected.code.is_some() && !expected.is_bodiless {
+        return Some("an error without a body");
     }
     if !has("date") {
         return Some("no date");
     }
     (has("connection: close") && !expected.closes_connection)
-        .then_some("a goodbye without a reason")
+        .then_some("an unexpected `Connection: close`")
 }
 
-/// What differs between the answers of the two ways.
+/// The first difference between the responses of the two paths.
 fn find_difference(
     plan: &ExpectedResponses,
-    short: &[FuzzResponse],
-    long: &[FuzzResponse],
+    fast: &[FuzzResponse],
+    slow: &[FuzzResponse],
 ) -> Option<String> {
-    let mut pairs = short.iter().zip(long).zip(&plan.expected);
-    let differs = |((one, two), expected): &((&FuzzResponse, &FuzzResponse), &ExpectedResponse)| {
-        if expected.is_volatile {
-            one.status != two.status
-        } else {
-            one.status != two.status || !is_equivalent(one, two)
-        }
-    };
+    let mut pairs = fast.iter().zip(slow).zip(&plan.expected);
+    let differs =
+        |((first, second), expected): &((&FuzzResponse, &FuzzResponse), &ExpectedResponse)| {
+            if expected.is_volatile {
+                first.status != second.status
+            } else {
+                first.status != second.status || !is_equivalent(first, second)
+            }
+        };
     pairs
         .find(differs)
-        .map(|((one, two), _)| format!("{one:?}\n{two:?}"))
+        .map(|((first, second), _)| format!("{first:?}\n{second:?}"))
 }
 
-/// Whether all is equal but for an identifier that was made up.
-fn is_equivalent(one: &FuzzResponse, two: &FuzzResponse) -> bool {
+/// Whether two responses are equal but for a generated request id.
+fn is_equivalent(first: &FuzzResponse, second: &FuzzResponse) -> bool {
     let is_id = |line: &String| line.starts_with("x-request-id: ");
-    let heads = one
+    let heads = first
         .head
         .iter()
-        .zip(&two.head)
+        .zip(&second.head)
         .all(|(a, b)| a == b || (is_id(a) && is_id(b)));
-    heads && one.head.len() == two.head.len() && one.body == two.body
+    heads && first.head.len() == second.head.len() && first.body == second.body
 }
 
 impl FuzzTally {
@@ -338,7 +341,7 @@ impl fmt::Display for FuzzTally {
         } = self;
         write!(
             f,
-            "{requests} requests on {connections} connections, {compared} of which by both ways: {statuses:?}"
+            "{requests} requests on {connections} connections, {compared} of them over both paths: {statuses:?}"
         )
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP side as clients see it, over real sockets.
+//! The HTTP interface over real sockets.
 
 pub mod connection_limits;
 pub mod error_docs;
@@ -6,11 +6,13 @@ pub mod event_stream;
 pub mod event_stream_load;
 pub mod fast_path_equivalence;
 pub mod fuzz_generator;
+pub mod fuzz_headers;
 pub mod fuzz_oracle;
 pub mod fuzz_parser;
 pub mod fuzz_runner;
 pub mod handler_panics;
 pub mod openapi_conformance;
+pub mod panel_assets;
 pub mod panel_browser;
 pub mod panel_layout;
 pub mod request_corpus;
@@ -23,11 +25,11 @@ pub mod slow_clients;
 use crate::support::scripted_fetch::{ScriptedFetch, test_schedule, test_source};
 use crate::support::test_server::{TestServer, default_server_settings};
 
-/// A server whose three sources have readings, one of them failing since.
+/// A server whose three sources have readings.
 pub fn server_with_readings() -> TestServer {
-    let served = server_without_readings();
-    publish_readings(&served);
-    served
+    let server = server_without_readings();
+    publish_readings(&server);
+    server
 }
 
 pub fn server_without_readings() -> TestServer {
@@ -40,8 +42,8 @@ pub fn start_server(settings: resumen::config::ServerSettings) -> TestServer {
     TestServer::start(settings, &sources, ScriptedFetch::default())
 }
 
-pub fn publish_readings(served: &TestServer) {
-    served.publish_reading("btc", r#"{"usd":97123.45}"#);
-    served.publish_reading("clima", r#"{"temperatura_c":21.3}"#);
-    served.publish_reading("usd", r#"{"ARS":1043.50,"EUR":0.92}"#);
+pub fn publish_readings(server: &TestServer) {
+    server.publish_reading("btc", r#"{"usd":97123.45}"#);
+    server.publish_reading("clima", r#"{"temperatura_c":21.3}"#);
+    server.publish_reading("usd", r#"{"ARS":1043.50,"EUR":0.92}"#);
 }

@@ -1,4 +1,4 @@
-//! `/openapi.json` holds what it says.
+//! The responses of the service match `/openapi.json`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,22 +11,23 @@ use crate::http::{
     default_server_settings, server_with_readings, server_without_readings, start_server,
 };
 use crate::support::openapi_document::OpenApiDocument;
+use crate::support::raw_client::RawResponse;
 use crate::support::scripted_fetch::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
 use crate::support::test_server::TestServer;
 
-fn fetch_document(stand: &TestServer) -> OpenApiDocument {
-    let answer = stand.connect_client().get("/openapi.json");
+fn fetch_document(server: &TestServer) -> OpenApiDocument {
+    let response = server.connect_client().get("/openapi.json");
     assert_eq!(
-        (answer.status, answer.header("content-type")),
+        (response.status, response.header("content-type")),
         (200, Some("application/json"))
     );
-    OpenApiDocument::new(answer.json())
+    OpenApiDocument::new(response.json())
 }
 
 #[test]
 fn openapi_lists_exactly_the_routes() {
-    let stand = server_with_readings();
-    let page = stand.connect_client().get("/metrics");
+    let server = server_with_readings();
+    let page = server.connect_client().get("/metrics");
     let label = |line: &str| {
         let rest = line.strip_prefix("resumen_http_requests_total{route=\"")?;
         Some(rest.split_once('"')?.0.to_owned())
@@ -34,7 +35,7 @@ fn openapi_lists_exactly_the_routes() {
     let mut routes: Vec<String> = page.text().lines().filter_map(label).collect();
     routes.dedup();
     assert_eq!(routes.pop().as_deref(), Some("other"));
-    assert_eq!(fetch_document(&stand).paths(), routes);
+    assert_eq!(fetch_document(&server).paths(), routes);
 }
 
 #[test]
@@ -42,19 +43,19 @@ fn openapi_uses_every_problem() {
     let document = fetch_document(&server_with_readings());
     let known =
         document.value["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
-    let mut told = BTreeSet::new();
-    collect_codes(&document.value["paths"], &mut told);
-    collect_codes(&document.value["components"]["responses"], &mut told);
+    let mut used = BTreeSet::new();
+    collect_codes(&document.value["paths"], &mut used);
+    collect_codes(&document.value["components"]["responses"], &mut used);
     for code in known.as_array().unwrap() {
         let code = code.as_str().unwrap();
         assert!(
-            told.contains(code),
-            "no operation of src/http/openapi/operations.rs, nor ANYWHERE in operation.rs, has `{code}`"
+            used.contains(code),
+            "no operation in `/openapi.json` has the code `{code}`"
         );
     }
 }
 
-/// The codes that the responses below `value` allow.
+/// Collects the codes that the responses below `value` allow.
 fn collect_codes(value: &Value, found: &mut BTreeSet<String>) {
     if let Some(codes) = value
         .pointer("/properties/code/enum")
@@ -81,7 +82,7 @@ fn openapi_lists_failure_codes() {
     );
 }
 
-/// Requests that a client can send on a healthy server: method, target and fields.
+/// Requests to a healthy server: method, target and headers.
 const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
     (
         "GET",
@@ -95,7 +96,7 @@ const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
     ),
     ("GET", "/resumen?fresh=yes", &[]),
     ("GET", "/resumen?colour=red", &[]),
-    ("GET", "/resumen?sources=nobody", &[]),
+    ("GET", "/resumen?sources=unknown", &[]),
     ("GET", "/resumen?fresh=1&max_age=1", &[]),
     ("GET", "/resumen/stream?x", &[]),
     ("GET", "/salud/fuentes?x", &[]),
@@ -109,7 +110,7 @@ const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/panel/0123456789abcdef/none.js", &[]),
 ];
 
-/// Fields that any request may have, each with what it is refused for.
+/// Headers of requests; most of them cause a problem.
 const HEADER_VARIANTS: &[&[&str]] = &[
     &[],
     &["If-None-Match: *"],
@@ -122,22 +123,22 @@ const HEADER_VARIANTS: &[&[&str]] = &[
 
 #[test]
 fn responses_match_openapi() {
-    let providers = ScriptedFetch::default();
-    providers.set_script("provider", |_| ScriptedAction::Respond("1", Duration::ZERO));
+    let fetch = ScriptedFetch::default();
+    fetch.set_script("provider", |_| ScriptedAction::Respond("1", Duration::ZERO));
     let sources =
         ["btc", "clima", "usd"].map(|name| test_source(name, &["provider"], test_schedule()));
     let cors_origins = vec!["https://a.example".into()];
-    let stand = TestServer::start(
+    let server = TestServer::start(
         ServerSettings {
             cors_origins,
             ..default_server_settings()
         },
         &sources,
-        providers,
+        fetch,
     );
-    crate::http::publish_readings(&stand);
-    stand.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
-    let mut document = fetch_document(&stand);
+    crate::http::publish_readings(&server);
+    server.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let mut document = fetch_document(&server);
     let paths: Vec<String> = document
         .paths()
         .iter()
@@ -147,55 +148,57 @@ fn responses_match_openapi() {
         path.replace("{version}", "0123456789abcdef")
             .replace("{file}", "card.js")
     };
-    let mut wrong = Vec::new();
+    let mut mismatches = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut try_one = |method: &str, target: &str, fields: &[&str]| {
+    let mut try_request = |method: &str, target: &str, headers: &[&str]| {
         let path = document.matching_path(target).unwrap();
-        // What is told of other methods stands with GET.
-        let told = if ["HEAD", "OPTIONS"].contains(&method) {
+        // The document describes other methods with GET.
+        let described_method = if ["HEAD", "OPTIONS"].contains(&method) {
             method.to_ascii_lowercase()
         } else {
             "get".into()
         };
         if method == "GET"
             && path == "/resumen/stream"
-            && fields.is_empty()
+            && headers.is_empty()
             && !target.contains('?')
         {
-            return; // It has no end; `stream` looks at it.
+            return; // Its body is endless; `event_stream` tests it.
         }
-        let answer = stand.connect_client().send_request(method, target, fields);
-        if let Err(error) = document.check_operation(&path, &told, &answer) {
-            wrong.push(format!(
-                "{method} {target} {fields:?} -> {}: {error}",
-                answer.status
+        let response = server
+            .connect_client()
+            .send_request(method, target, headers);
+        if let Err(error) = document.check_operation(&path, &described_method, &response) {
+            mismatches.push(format!(
+                "{method} {target} {headers:?} -> {}: {error}",
+                response.status
             ));
         }
-        seen.insert((path, told, answer.status));
+        seen.insert((path, described_method, response.status));
     };
     for path in &paths {
-        let fields = HEADER_VARIANTS
+        let headers = HEADER_VARIANTS
             .iter()
             .filter(|_| path != "/resumen/stream")
             .chain(&HEADER_VARIANTS[3..6]);
-        for fields in fields {
+        for headers in headers {
             for method in ["GET", "HEAD", "OPTIONS", "POST"] {
-                try_one(method, &concrete(path), fields);
+                try_request(method, &concrete(path), headers);
             }
         }
-        let many = vec!["X: y"; 70];
+        let many_headers = vec!["X: y"; 70];
         for method in ["GET", "HEAD", "OPTIONS"] {
-            try_one(method, &concrete(path), &many);
+            try_request(method, &concrete(path), &many_headers);
         }
         for method in ["HEAD", "OPTIONS"] {
-            try_one(method, &concrete(path), &[]);
+            try_request(method, &concrete(path), &[]);
         }
     }
-    for (method, target, fields) in DESCRIBED_REQUESTS {
-        try_one(method, target, fields);
-        try_one("HEAD", target, fields);
+    for (method, target, headers) in DESCRIBED_REQUESTS {
+        try_request(method, target, headers);
+        try_request("HEAD", target, headers);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
     let unseen: Vec<_> = paths
         .iter()
         .flat_map(|path| ["get", "head", "options"].map(|method| (path, method)))
@@ -208,61 +211,57 @@ fn responses_match_openapi() {
         .filter(|(path, method, status)| {
             !seen.contains(&(path.clone(), (*method).to_owned(), *status))
         })
-        // Seen by the tests below and in `mishaps`; 405 is told to other methods, and stands with each.
+        // Other tests cause 5xx; 405 is described with GET but sent for other methods.
         .filter(|(path, _, status)| {
             !(*status >= 500 || *status == 405 || path == "/resumen/stream" && *status == 200)
         })
         .collect();
-    assert!(
-        unseen.is_empty(),
-        "described, but never answered: {unseen:?}"
-    );
+    assert!(unseen.is_empty(), "described but never sent: {unseen:?}");
 }
 
 #[test]
 fn event_stream_matches_openapi() {
-    let stand = server_with_readings();
-    let mut document = fetch_document(&stand);
-    let mut client = stand.connect_client();
+    let server = server_with_readings();
+    let mut document = fetch_document(&server);
+    let mut client = server.connect_client();
     client.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     let (status, headers) = client.read_head();
-    let body = b"x".to_vec();
-    let answer = crate::support::raw_client::RawResponse {
+    let response = RawResponse {
         status,
         headers,
-        body,
+        body: b"x".to_vec(),
     };
     document
-        .check_operation("/resumen/stream", "get", &answer)
+        .check_operation("/resumen/stream", "get", &response)
         .unwrap();
 }
 
 #[test]
 fn unknown_path_matches_openapi() {
-    let stand = server_with_readings();
-    let mut document = fetch_document(&stand);
-    let answer = stand.connect_client().get("/resume");
-    let place = ["components", "responses", "NotFound"].map(str::to_owned);
-    document.check_response(&place, &answer).unwrap();
+    let server = server_with_readings();
+    let mut document = fetch_document(&server);
+    let response = server.connect_client().get("/resume");
+    let keys = ["components", "responses", "NotFound"].map(str::to_owned);
+    document.check_response(&keys, &response).unwrap();
 }
 
 #[test]
 fn unready_response_matches_openapi() {
-    let stand = server_without_readings();
-    let mut document = fetch_document(&stand);
-    let mut look = |path: &str, status: u16| {
-        let answer = stand.connect_client().get(path);
-        assert_eq!(answer.status, status, "{path}");
+    let server = server_without_readings();
+    let mut document = fetch_document(&server);
+    let mut check = |path: &str, status: u16| {
+        let response = server.connect_client().get(path);
+        assert_eq!(response.status, status, "{path}");
         let pattern = document.matching_path(path).unwrap();
         document
-            .check_operation(&pattern, "get", &answer)
+            .check_operation(&pattern, "get", &response)
             .unwrap_or_else(|error| panic!("{path}: {error}"));
     };
-    look("/salud/listo", 503);
-    look("/resumen?timeout=0.01", 200);
-    look("/salud/fuentes", 200);
-    look("/metrics", 200);
-    look("/panel/history.json", 200);
+    check("/salud/listo", 503);
+    check("/resumen?timeout=0.01", 200);
+    check("/salud/fuentes", 200);
+    check("/metrics", 200);
+    check("/panel/history.json", 200);
 }
 
 #[test]
@@ -270,12 +269,12 @@ fn timeout_pattern_is_exact() {
     let texts = timeout_samples();
     for max in [30_000, 1_000, 2_500, 250, 7, 100_000, 3_600_050] {
         let max = Duration::from_millis(max);
-        let stand = start_server(ServerSettings {
+        let server = start_server(ServerSettings {
             max_timeout: max,
             ..default_server_settings()
         });
-        crate::http::publish_readings(&stand);
-        let mut document = fetch_document(&stand);
+        crate::http::publish_readings(&server);
+        let mut document = fetch_document(&server);
         let parameters = &document.value["paths"]["/resumen"]["get"]["parameters"];
         let at = parameters
             .as_array()
@@ -284,7 +283,7 @@ fn timeout_pattern_is_exact() {
             .position(|one| one["name"] == "timeout")
             .unwrap();
         let schema = format!("/paths/~1resumen/get/parameters/{at}/schema");
-        let mut client = stand.connect_client();
+        let mut client = server.connect_client();
         for text in &texts {
             let accepted = client.get(&format!("/resumen?timeout={text}")).status == 200;
             let described = document.validate(&schema, &json!(text)).is_ok();
@@ -293,7 +292,7 @@ fn timeout_pattern_is_exact() {
     }
 }
 
-/// Numbers around every edge, in many spellings.
+/// Numbers around every limit, in many spellings.
 fn timeout_samples() -> Vec<String> {
     let wholes = [
         "", "0", "00", "1", "2", "3", "7", "9", "10", "19", "29", "30", "31", "030", "99", "100",

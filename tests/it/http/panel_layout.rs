@@ -1,4 +1,5 @@
-//! How the panel looks and is used: it fits its window, can be read, and needs no mouse.
+//! The layout of the panel in a real browser: window sizes, contrast and keyboard. Needs
+//! `chromedriver`.
 
 use serde_json::{Value, json};
 
@@ -6,32 +7,40 @@ use crate::support::fake_provider::FakeProvider;
 use crate::support::test_app::TestApp;
 use crate::support::test_browser::TestBrowser;
 
-/// Sources `s0`… of `count`, each at `stub`, and one of the name `broken`, at a provider that fails.
-fn start_with_sources(count: usize, stub: &FakeProvider) -> TestApp {
-    let failing = FakeProvider::with_json("0");
-    failing.update_response(|answer| answer.status = "503 Service Unavailable");
-    let one = |at| {
-        format!(
-            "[sources.s{at}]\nurl = \"{}\"\nattribution = \"thanks to {at}\"\n",
-            stub.url()
-        )
-    };
-    let sources: String = (0..count).map(one).collect();
-    TestApp::start(&format!(
-        "[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n",
-        failing.url()
-    ))
+/// A service with sources `s0`, `s1`, … that have this JSON, and a source `broken` that fails.
+struct PanelFixture {
+    app: TestApp,
+    _providers: [FakeProvider; 2],
 }
 
-fn open_panel(served: &TestApp, browser: &TestBrowser, cards: usize) {
-    browser.goto(&format!("http://{}/", served.address));
-    let told = "document.querySelectorAll(\".card:is([data-state='fresh'], [data-state='missing'])\").length";
-    browser.wait_for_expression(&format!("{told} === {cards}"));
-    // What the page does once a second has been done since.
+impl PanelFixture {
+    fn start(count: usize, json: &str) -> Self {
+        let good = FakeProvider::with_json(json);
+        let failing = FakeProvider::with_status("503 Service Unavailable");
+        let url = good.url();
+        let table =
+            |n| format!("[sources.s{n}]\nurl = \"{url}\"\nattribution = \"thanks to {n}\"\n");
+        let sources: String = (0..count).map(table).collect();
+        let app = TestApp::start(&format!(
+            "[store]\npath = \"\"\n{sources}[sources.broken]\nurl = \"{}\"\n",
+            failing.url()
+        ));
+        Self {
+            app,
+            _providers: [good, failing],
+        }
+    }
+}
+
+fn open_panel(app: &TestApp, browser: &TestBrowser, cards: usize) {
+    browser.goto(&format!("http://{}/", app.address));
+    let shown = "document.querySelectorAll(\".card:is([data-state='fresh'], [data-state='missing'])\").length";
+    browser.wait_for_expression(&format!("{shown} === {cards}"));
+    // The page computes this text once a second.
     browser.wait_for_expression("document.querySelector('.next').textContent !== ''");
 }
 
-/// What is cut off, or stands outside of the window.
+/// The elements whose text is cut off or that are outside of the window.
 const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *')].filter((one) => {
     const { left, right, width } = one.getBoundingClientRect();
     const cut = getComputedStyle(one).overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1;
@@ -43,7 +52,6 @@ fn cards_fit_the_window() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
     for (count, width, height) in [
         (1, 1920, 1080),
         (5, 1366, 768),
@@ -51,9 +59,9 @@ fn cards_fit_the_window() {
         (12, 1920, 1080),
         (40, 3840, 2160),
     ] {
-        let served = start_with_sources(count - 1, &stub);
+        let fixture = PanelFixture::start(count - 1, r#"{"usd": 97123.45}"#);
         browser.set_window_size(width, height);
-        open_panel(&served, &browser, count);
+        open_panel(&fixture.app, &browser, count);
         let page = browser.execute_script("return document.documentElement.scrollHeight");
         assert!(
             page.as_u64().unwrap() <= height.into(),
@@ -78,12 +86,12 @@ fn phone_shows_failures_first() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = FakeProvider::with_json(
+    let fixture = PanelFixture::start(
+        12,
         r#"{"a": {"long name of a value_usd": 12345678.901234}, "b": "https://example.com/a/b"}"#,
     );
-    let served = start_with_sources(12, &stub);
     browser.set_window_size(390, 844);
-    open_panel(&served, &browser, 13);
+    open_panel(&fixture.app, &browser, 13);
     assert_eq!(
         browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
         json!([])
@@ -110,11 +118,12 @@ fn exponent_is_never_truncated() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub =
-        FakeProvider::with_json("1.2345678901234567890123456789012345678901234567890123456789e28");
-    let served = start_with_sources(1, &stub);
+    let fixture = PanelFixture::start(
+        1,
+        "1.2345678901234567890123456789012345678901234567890123456789e28",
+    );
     browser.set_window_size(390, 844);
-    open_panel(&served, &browser, 2);
+    open_panel(&fixture.app, &browser, 2);
     let parts = "return [...document.querySelector('.number .number').children].map((part) => part.textContent)";
     let parts = browser.execute_script(parts);
     let whole: String = parts
@@ -127,13 +136,13 @@ fn exponent_is_never_truncated() {
         whole.starts_with("1.2345678901234567890") && whole.contains('e'),
         "{parts}"
     );
-    let cut = |part: &str| {
+    let is_cut = |part: &str| {
         format!(
             "(({part}) => {part}.scrollWidth > {part}.clientWidth + 1)(document.querySelector('.{part}'))"
         )
     };
     assert_eq!(
-        browser.execute_script(&format!("return [{}, {}]", cut("tail"), cut("power"))),
+        browser.execute_script(&format!("return [{}, {}]", is_cut("tail"), is_cut("power"))),
         json!([true, false])
     );
     assert_eq!(
@@ -143,7 +152,7 @@ fn exponent_is_never_truncated() {
     assert_eq!(
         browser.execute_script("return document.querySelector('dd').title"),
         json!(whole),
-        "in full on asking"
+        "the title has the whole text"
     );
 }
 
@@ -153,16 +162,16 @@ fn long_key_stays_in_its_row() {
         return;
     };
     let key = "key ".repeat(80);
-    let stub = FakeProvider::with_json(
+    let fixture = PanelFixture::start(
+        11,
         &json!({key.as_str(): 1, "another": 2, "k".repeat(300): 3}).to_string(),
     );
-    let served = start_with_sources(11, &stub);
     browser.set_window_size(1920, 1080);
-    open_panel(&served, &browser, 12);
-    let over = "return [...document.querySelectorAll('.card')].flatMap((card) => {
+    open_panel(&fixture.app, &browser, 12);
+    let overlapping_script = "return [...document.querySelectorAll('.card')].flatMap((card) => {
         const labels = [...card.querySelectorAll('dt')].map((label) => label.getBoundingClientRect());
         return labels.slice(1).filter((label, at) => label.top < labels[at].bottom).map(() => card.id) })";
-    assert_eq!(browser.execute_script(over), json!([]));
+    assert_eq!(browser.execute_script(overlapping_script), json!([]));
     assert_eq!(
         browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
         json!([])
@@ -170,11 +179,11 @@ fn long_key_stays_in_its_row() {
     assert_eq!(
         browser.execute_script("return document.querySelector('dt').title"),
         json!(key),
-        "in full on asking"
+        "the title has the whole text"
     );
 }
 
-/// The texts whose colour differs too little from what is behind them, by the measure of WCAG 2.2 AA (4.5 to 1).
+/// The texts whose contrast to their background is below 4.5 to 1 (WCAG 2.2 AA).
 const LOW_CONTRAST_SCRIPT: &str = "
     const parts = (colour) => {
         const numbers = colour.match(/[\\d.]+/g).map(Number);
@@ -201,28 +210,26 @@ fn text_contrast_meets_wcag() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = FakeProvider::with_json(r#"{"usd": 97123.4567, "nothing": null}"#);
-    let served = start_with_sources(3, &stub);
-    let page = format!("http://{}/", served.address);
-    open_panel(&served, &browser, 4);
-    let mut grounds = Vec::new();
-    let mut look = |theme: &str| {
+    let fixture = PanelFixture::start(3, r#"{"usd": 97123.4567, "nothing": null}"#);
+    open_panel(&fixture.app, &browser, 4);
+    let mut backgrounds = Vec::new();
+    let mut check_contrast = |theme: &str| {
         browser.emulate_media_feature("prefers-color-scheme", theme);
         assert_eq!(
             browser.execute_script(LOW_CONTRAST_SCRIPT),
             json!([]),
             "{theme}"
         );
-        grounds
+        backgrounds
             .push(browser.execute_script("return getComputedStyle(document.body).backgroundColor"));
     };
-    look("light");
-    look("dark");
-    drop(served);
+    check_contrast("light");
+    check_contrast("dark");
+    drop(fixture);
     browser.wait_for_expression("document.body.dataset.link === 'lost'");
-    look("light");
-    look("dark");
-    assert_ne!(grounds[0], grounds[1], "{page}");
+    check_contrast("light");
+    check_contrast("dark");
+    assert_ne!(backgrounds[0], backgrounds[1]);
 }
 
 #[test]
@@ -230,9 +237,8 @@ fn panel_is_keyboard_accessible() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let stub = FakeProvider::with_json("1");
-    let served = start_with_sources(1, &stub);
-    open_panel(&served, &browser, 2);
+    let fixture = PanelFixture::start(1, "1");
+    open_panel(&fixture.app, &browser, 2);
     let focused = "const one = document.activeElement; const style = getComputedStyle(one);
         return [one.tagName, one.textContent.slice(0, 7), style.outlineStyle, parseFloat(style.outlineWidth) >= 2]";
     for expected in [
@@ -243,19 +249,22 @@ fn panel_is_keyboard_accessible() {
         browser.press_tab_key();
         assert_eq!(browser.execute_script(focused), expected);
     }
-    let landmarks = "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
+    let landmarks_script = "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
     assert_eq!(
-        browser.execute_script(landmarks),
+        browser.execute_script(landmarks_script),
         json!(["HEADER", "H1", "MAIN", "H2", "H2"])
     );
-    let named = "return [...document.querySelectorAll('article')].map((one) => \
+    let names_script = "return [...document.querySelectorAll('article')].map((one) => \
         document.getElementById(one.getAttribute('aria-labelledby')).textContent)";
-    assert_eq!(browser.execute_script(named), json!(["s0", "broken"]));
-    let live = "return [...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((one) => one.id)";
     assert_eq!(
-        browser.execute_script(live),
+        browser.execute_script(names_script),
+        json!(["s0", "broken"])
+    );
+    let live_script = "return [...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((one) => one.id)";
+    assert_eq!(
+        browser.execute_script(live_script),
         json!(["news"]),
-        "one place speaks, not each age that ticks"
+        "only one element is announced"
     );
 }
 
@@ -264,18 +273,18 @@ fn reduced_motion_is_respected() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let slow = FakeProvider::with_json("1");
-    let served = TestApp::start(&format!(
+    let provider = FakeProvider::with_json("1");
+    let app = TestApp::start(&format!(
         "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\nmin_interval = \"1ms\"\n",
-        slow.url()
+        provider.url()
     ));
-    open_panel(&served, &browser, 1);
-    let moves = "return parseFloat(getComputedStyle(document.querySelector('.card'), '::before').transitionDuration)";
+    open_panel(&app, &browser, 1);
+    let duration_script = "return parseFloat(getComputedStyle(document.querySelector('.card'), '::before').transitionDuration)";
     for (preference, seconds) in [("no-preference", 4), ("reduce", 0)] {
         browser.emulate_media_feature("prefers-reduced-motion", preference);
         browser.execute_script("document.querySelector('.card').dataset.round = 'asking'");
         assert_eq!(
-            browser.execute_script(moves),
+            browser.execute_script(duration_script),
             json!(seconds),
             "{preference}"
         );

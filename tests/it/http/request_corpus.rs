@@ -1,9 +1,9 @@
-//! Requests as raw bytes, one file each in `tests/corpus/requests`, with the answers that they must get.
+//! Requests as raw bytes with their expected responses, one file each in `tests/corpus/requests`.
 //!
-//! A file begins with what it is about and what is expected:
-//! `expect:` the statuses in order, then `open` or `close` for the connection afterwards; `code:` of the last problem;
-//! `method:` if it is not GET. After a line `---` come the bytes: line ends of the file mean nothing, `\r \n \t \0 \\`
-//! and `\xHH` are what they are in Rust, and `\{TEXT*N}` is TEXT N times.
+//! A file begins with a description and the expectation:
+//! `expect:` the statuses in order, then `open` or `close` for the connection afterwards; `code:` of the
+//! last problem; `method:` if it is not GET. After a line `---` follow the bytes: line ends of the file
+//! are ignored, `\r \n \t \0 \\` and `\xHH` are escapes as in Rust, and `\{TEXT*N}` is TEXT N times.
 
 use std::fs;
 use std::path::Path;
@@ -11,22 +11,21 @@ use std::path::Path;
 use crate::http::server_with_readings;
 use crate::support::raw_client::RawHttpClient;
 
-/// One file.
+/// The case of one file.
 #[derive(Debug)]
 pub struct CorpusCase {
-    /// The answers that must come.
+    /// The expected statuses.
     pub statuses: Vec<u16>,
-    /// Whether the connection ends after them.
+    /// Whether the server then closes the connection.
     pub closes: bool,
-    /// The code of the last one's problem.
+    /// The code of the last problem.
     pub code: Option<String>,
-    /// The method of what is asked.
     pub method: String,
-    /// What is sent.
+    /// The bytes to send.
     pub bytes: Vec<u8>,
 }
 
-/// All files by name.
+/// All cases by file name.
 pub fn load_cases() -> Vec<(String, CorpusCase)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
     let read = |path: &Path| {
@@ -51,8 +50,8 @@ fn parse_case(text: &str) -> CorpusCase {
             .map(|value| value.trim().to_owned())
     };
     let expect = value("expect:").expect("a line `expect:`");
-    let words: Vec<&str> = expect.split(' ').collect();
-    let (last, statuses) = words.split_last().unwrap();
+    let parts: Vec<&str> = expect.split(' ').collect();
+    let (last, statuses) = parts.split_last().unwrap();
     assert!(["open", "close"].contains(last), "{expect}");
     CorpusCase {
         statuses: statuses.iter().map(|word| word.parse().unwrap()).collect(),
@@ -77,7 +76,7 @@ fn unescape(raw: &str) -> Vec<u8> {
     bytes
 }
 
-/// Takes one escape after its backslash; gives what follows.
+/// Reads one escape after its backslash; returns the text after it.
 fn escape<'r>(rest: &'r str, bytes: &mut Vec<u8>) -> &'r str {
     let simple = [
         ('r', b'\r'),
@@ -106,7 +105,7 @@ fn escape<'r>(rest: &'r str, bytes: &mut Vec<u8>) -> &'r str {
 
 fn run_case(case: &CorpusCase, client: &mut RawHttpClient) -> Result<(), String> {
     client.send(&case.bytes);
-    let answers = if case.closes {
+    let responses = if case.closes {
         client.read_responses_to_end(&case.method)
     } else {
         case.statuses
@@ -114,32 +113,32 @@ fn run_case(case: &CorpusCase, client: &mut RawHttpClient) -> Result<(), String>
             .map(|_| client.read_response(&case.method))
             .collect()
     };
-    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    let statuses: Vec<u16> = responses.iter().map(|response| response.status).collect();
     if statuses != case.statuses {
         return Err(format!(
-            "answers {statuses:?}, expected {:?}",
+            "statuses {statuses:?}, expected {:?}",
             case.statuses
         ));
     }
     if let Some(code) = &case.code {
-        let body = answers.last().unwrap().json();
+        let body = responses.last().unwrap().json();
         if body["code"] != **code {
             return Err(format!("code {}, expected {code}", body["code"]));
         }
     }
-    for answer in answers
+    for response in responses
         .iter()
-        .filter(|answer| answer.status >= 400 && !answer.body.is_empty())
+        .filter(|response| response.status >= 400 && !response.body.is_empty())
     {
-        let kind = answer.header("content-type");
+        let kind = response.header("content-type");
         if kind != Some("application/problem+json")
-            || answer.header("cache-control") != Some("no-store")
+            || response.header("cache-control") != Some("no-store")
         {
-            return Err(format!("no problem: {answer:?}"));
+            return Err(format!("not a problem: {response:?}"));
         }
     }
-    let alive = case.closes || client.get("/salud/listo").text() == r#"{"status":"ok"}"#;
-    if alive {
+    let is_served = case.closes || client.get("/salud/listo").text() == r#"{"status":"ok"}"#;
+    if is_served {
         Ok(())
     } else {
         Err("the connection does not serve the next request".into())
@@ -148,25 +147,25 @@ fn run_case(case: &CorpusCase, client: &mut RawHttpClient) -> Result<(), String>
 
 #[test]
 fn corpus_requests_get_expected_status() {
-    let served = server_with_readings();
-    let mut wrong = Vec::new();
+    let server = server_with_readings();
+    let mut differences = Vec::new();
     let cases = load_cases();
     for (name, case) in &cases {
-        let mut client = served.connect_client();
+        let mut client = server.connect_client();
         let result =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_case(case, &mut client)));
         let result =
             result.unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
         if let Err(error) = result {
-            wrong.push(format!("{name}: {error}"));
+            differences.push(format!("{name}: {error}"));
         }
     }
     assert!(
-        wrong.is_empty(),
+        differences.is_empty(),
         "{} of {}:\n{}",
-        wrong.len(),
+        differences.len(),
         cases.len(),
-        wrong.join("\n")
+        differences.join("\n")
     );
     assert!(cases.len() > 150, "{}", cases.len());
 }

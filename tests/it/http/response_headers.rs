@@ -1,4 +1,4 @@
-//! Bodies, headers, conditions and codings of `/resumen` and its neighbours.
+//! Bodies, headers, conditional requests and encodings of `/resumen` and other routes.
 
 use std::io::Read;
 
@@ -8,29 +8,29 @@ use serde_json::{Value, json};
 use crate::http::{server_with_readings, server_without_readings};
 use crate::support::raw_client::{RawHttpClient, RawResponse};
 
-/// The same answer twice, so that neither age nor date can differ: asked until both are of the same rendering.
+/// Sends two requests until both responses have the same date and rendering.
 fn request_twice(
-    ask: impl Fn(&mut RawHttpClient, usize) -> RawResponse,
+    send: impl Fn(&mut RawHttpClient, usize) -> RawResponse,
     client: &mut RawHttpClient,
 ) -> (RawResponse, RawResponse) {
-    let stamp = |answer: &RawResponse| {
+    let date_and_body = |response: &RawResponse| {
         (
-            answer.header("date").map(str::to_owned),
-            answer.text().to_owned(),
+            response.header("date").map(str::to_owned),
+            response.text().to_owned(),
         )
     };
     for _ in 0..1000 {
-        let pair = (ask(client, 0), ask(client, 1));
-        if stamp(&pair.0) == stamp(&pair.1) {
+        let pair = (send(client, 0), send(client, 1));
+        if date_and_body(&pair.0) == date_and_body(&pair.1) {
             return pair;
         }
     }
-    panic!("two answers of one rendering never came");
+    panic!("no two responses of one rendering");
 }
 
 #[test]
 fn service_and_router_bytes_match() {
-    let served = server_with_readings();
+    let server = server_with_readings();
     let requests: [&[&str]; 6] = [
         &[],
         &["If-None-Match: \"x\""],
@@ -43,60 +43,60 @@ fn service_and_router_bytes_match() {
             "If-Modified-Since: garbage",
         ],
     ];
-    let mut client = served.connect_client();
+    let mut client = server.connect_client();
     for headers in requests {
-        // The parameter is ignored, but sends the request down the routes.
-        let ask = |client: &mut RawHttpClient, n: usize| {
+        // The parameter is ignored, but only the router accepts it.
+        let send = |client: &mut RawHttpClient, n: usize| {
             client.send_request("GET", ["/resumen", "/resumen?_=1"][n], headers)
         };
-        let (front, routed) = request_twice(ask, &mut client);
-        assert_eq!(front, routed, "{headers:?}");
+        let (fast, routed) = request_twice(send, &mut client);
+        assert_eq!(fast, routed, "{headers:?}");
         let head = |client: &mut RawHttpClient, n: usize| {
             client.send_request("HEAD", ["/resumen", "/resumen?_=1"][n], headers)
         };
-        let (front, routed) = request_twice(head, &mut client);
-        assert_eq!(front.header_names(), routed.header_names(), "{headers:?}");
-        assert_eq!(front.status, routed.status);
+        let (fast, routed) = request_twice(head, &mut client);
+        assert_eq!(fast.header_names(), routed.header_names(), "{headers:?}");
+        assert_eq!(fast.status, routed.status);
     }
 }
 
 #[test]
 fn snapshot_response_has_all_headers() {
-    let served = server_with_readings();
-    served.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
-    let answer = served.connect_client().get("/resumen");
-    assert_eq!(answer.status, 200);
-    let body = answer.json();
+    let server = server_with_readings();
+    server.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
+    let response = server.connect_client().get("/resumen");
+    assert_eq!(response.status, 200);
+    let body = response.json();
     assert_eq!(body["origen"], "snapshot");
     assert_eq!(body["timeout_s"], json!(4.0));
     assert_eq!(body["resultados"]["btc"]["data"], json!({"usd": 97123.45}));
     assert_eq!(body["resultados"]["usd"]["code"], "http_status");
     let version = body["version"].as_str().unwrap();
-    assert_eq!(answer.header("etag"), Some(&*format!("W/\"{version}\"")));
-    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("etag"), Some(&*format!("W/\"{version}\"")));
+    assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(
-        answer.header("content-length"),
-        Some(&*answer.body.len().to_string())
+        response.header("content-length"),
+        Some(&*response.body.len().to_string())
     );
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
     assert!(
-        answer
+        response
             .header("cache-status")
             .unwrap()
             .starts_with("resumen; hit; ttl="),
-        "{answer:?}"
+        "{response:?}"
     );
-    let cdn = answer.header("cdn-cache-control").unwrap();
+    let cdn = response.header("cdn-cache-control").unwrap();
     assert!(cdn.starts_with("public, max-age=1"), "{cdn}");
-    assert_eq!(answer.header("server-timing"), None);
+    assert_eq!(response.header("server-timing"), None);
 }
 
 #[test]
 fn head_matches_get_headers() {
-    let served = server_with_readings();
-    let mut client = served.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     for path in [
         "/resumen",
         "/resumen?sources=usd,btc",
@@ -121,15 +121,15 @@ fn head_matches_get_headers() {
 
 #[test]
 fn unchanged_etag_gives_304() {
-    let served = server_with_readings();
-    let mut client = served.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     let first = client.get("/resumen");
     let etag = first.header("etag").unwrap();
     for path in ["/resumen", "/resumen?_x"] {
         for method in ["GET", "HEAD"] {
-            let same =
+            let unchanged =
                 client.send_request(method, path, &[&format!("If-None-Match: \"a\", {etag}")]);
-            assert_eq!((same.status, same.body.len()), (304, 0));
+            assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
             let expected = [
                 "etag",
                 "cache-control",
@@ -137,11 +137,11 @@ fn unchanged_etag_gives_304() {
                 "cache-status",
                 "vary",
             ];
-            assert_eq!(same.header_names(), expected);
+            assert_eq!(unchanged.header_names(), expected);
         }
     }
-    served.publish_reading("btc", r#"{"usd":97123.45}"#);
-    // Every new reading is a new version, even one with the same data, if it was asked for at another instant.
+    server.publish_reading("btc", r#"{"usd":97123.45}"#);
+    // A new reading with the same data is a new version if its `fetched_at` differs.
     let changed = client.send_request("GET", "/resumen", &[&format!("If-None-Match: {etag}")]);
     let new = changed.json()["resultados"]["btc"]["fetched_at"]
         != first.json()["resultados"]["btc"]["fetched_at"];
@@ -150,23 +150,23 @@ fn unchanged_etag_gives_304() {
 
 #[test]
 fn encodings_give_same_body() {
-    let served = server_with_readings();
-    let mut client = served.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     let plain = client.get("/resumen").json();
     for path in ["/resumen", "/resumen?_", "/resumen?sources=btc,clima,usd"] {
         for coding in ["gzip", "br", "zstd"] {
-            let answer = client.send_request(
+            let response = client.send_request(
                 "GET",
                 path,
                 &[&format!("Accept-Encoding: {coding}, identity;q=0")],
             );
-            assert_eq!(answer.header("content-encoding"), Some(coding), "{path}");
+            assert_eq!(response.header("content-encoding"), Some(coding), "{path}");
             assert_eq!(
-                answer.header("content-length"),
-                Some(&*answer.body.len().to_string())
+                response.header("content-length"),
+                Some(&*response.body.len().to_string())
             );
-            assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
-            let decoded: Value = serde_json::from_slice(&decode(coding, &answer.body)).unwrap();
+            assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+            let decoded: Value = serde_json::from_slice(&decode(coding, &response.body)).unwrap();
             assert_eq!(decoded["version"], plain["version"]);
             assert_eq!(
                 decoded["resultados"]["usd"]["data"],
@@ -200,11 +200,11 @@ fn decode(coding: &str, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn selected_sources_keep_order() {
-    let served = server_with_readings();
-    let answer = served
+    let server = server_with_readings();
+    let response = server
         .connect_client()
         .get("/resumen?sources=usd,btc&timeout=0.5");
-    let body = answer.json();
+    let body = response.json();
     let names: Vec<&str> = body["resultados"]
         .as_object()
         .unwrap()
@@ -217,34 +217,37 @@ fn selected_sources_keep_order() {
 
 #[test]
 fn first_wait_is_bounded() {
-    let served = server_without_readings();
-    served.publish_reading("btc", "1");
-    let mut client = served.connect_client();
+    let server = server_without_readings();
+    server.publish_reading("btc", "1");
+    let mut client = server.connect_client();
     assert_eq!(client.get("/salud/listo").json()["code"], "not_ready");
     let one = client.get("/resumen?sources=btc&timeout=9").json();
     assert_eq!(one["resultados"]["btc"]["ok"], true);
     let pending = client.get("/resumen?timeout=0.05").json();
     assert_eq!(pending["resultados"]["clima"]["code"], "pending");
     client.send("GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n");
-    served.publish_reading("clima", "2");
-    served.publish_failure("usd", Code::ConnectRefused, "nobody listens");
-    let waited = client.read_response("GET").json();
-    assert_eq!(waited["resultados"]["clima"]["ok"], true);
-    assert_eq!(waited["resultados"]["usd"]["code"], "connect_refused");
+    server.publish_reading("clima", "2");
+    server.publish_failure("usd", Code::ConnectRefused, "no listener");
+    let complete = client.read_response("GET").json();
+    assert_eq!(complete["resultados"]["clima"]["ok"], true);
+    assert_eq!(complete["resultados"]["usd"]["code"], "connect_refused");
     assert_eq!(client.get("/salud/listo").json(), json!({"status": "ok"}));
 }
 
 #[test]
 fn liveness_body_is_exact() {
-    let answer = server_with_readings().connect_client().get("/salud");
-    assert_eq!((answer.status, answer.text()), (200, r#"{"status":"ok"}"#));
-    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let response = server_with_readings().connect_client().get("/salud");
+    assert_eq!(
+        (response.status, response.text()),
+        (200, r#"{"status":"ok"}"#)
+    );
+    assert_eq!(response.header("content-type"), Some("application/json"));
 }
 
 #[test]
 fn problem_states_got_and_expected() {
-    let served = server_with_readings();
-    let mut client = served.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     let problem = client.get("/resumen?fresh=1&timeout=31");
     assert_eq!(problem.status, 400);
     assert_eq!(
@@ -262,16 +265,16 @@ fn problem_states_got_and_expected() {
         "btc"
     );
     assert_eq!(client.get("/RESUMEN").json()["suggestion"], "/resumen");
-    let put = client.send_request("DELETE", "/salud", &[]);
+    let delete = client.send_request("DELETE", "/salud", &[]);
     assert_eq!(
-        (put.status, put.header("allow")),
+        (delete.status, delete.header("allow")),
         (405, Some("GET, HEAD, OPTIONS"))
     );
 }
 
 #[test]
 fn other_headers_are_ignored() {
-    let served = server_with_readings();
+    let server = server_with_readings();
     let fields = [
         "X-Forwarded-Host: evil",
         "X-Forwarded-For: 1.2.3.4",
@@ -306,9 +309,9 @@ fn other_headers_are_ignored() {
         "Range: bytes=0-1",
         "TE: gzip",
     ];
-    let mut client = served.connect_client();
+    let mut client = server.connect_client();
     for field in fields {
-        let ask = |client: &mut RawHttpClient, n: usize| {
+        let send = |client: &mut RawHttpClient, n: usize| {
             client.send_request(
                 "GET",
                 "/resumen",
@@ -319,15 +322,15 @@ fn other_headers_are_ignored() {
                 },
             )
         };
-        let (bare, with) = request_twice(ask, &mut client);
-        assert_eq!(bare, with, "{field}");
+        let (plain, changed) = request_twice(send, &mut client);
+        assert_eq!(plain, changed, "{field}");
     }
 }
 
 #[test]
 fn safe_request_id_is_echoed() {
-    let served = server_with_readings();
-    let mut client = served.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     let mut id = |sent: &str| {
         client
             .send_request("GET", "/resumen", &[&format!("X-Request-Id: {sent}")])

@@ -1,6 +1,5 @@
-//! Clients by the hundred and by the thousand that mean no good. Each of these prints what it saw.
+//! Hundreds and thousands of slow clients. Each test prints its measurements.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,16 +9,21 @@ use resumen::process::Clock;
 use rustix::io::ioctl_fionread;
 
 use crate::http::{publish_readings, server_with_readings, start_server};
+use crate::support::process_usage::{metric_value, resident_kib};
 use crate::support::raw_client::RawHttpClient;
 use crate::support::test_server::{TestServer, default_server_settings};
+use crate::support::wait::wait_until;
 
-/// How many there are, and when they have to be gone.
+/// The number of clients and the time limit for closing them.
 struct SlowClientLoad {
-    /// Of each kind: silent, one byte of a head at a time, half a head and no more.
+    /// Number of silent clients, of clients that send a head byte by byte, and of clients that send half
+    /// a head.
     clients_per_kind: usize,
-    /// Clients that ask for thousands of answers and take none. The kernel keeps some MiB for each.
+    /// Number of clients that send thousands of requests and read no response. The kernel buffers some
+    /// MiB for each.
     non_reading_clients: usize,
-    /// Within this everybody is gone, from connecting on or since the last byte that it took.
+    /// Time from the connection, or from the last byte that the client's kernel accepted, until the
+    /// server has closed it.
     close_limit: Duration,
 }
 
@@ -29,27 +33,17 @@ fn connect_nonblocking(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn resident_kib() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+fn own_resident_kib() -> usize {
+    resident_kib(std::process::id())
 }
 
 fn open_connections(client: &mut RawHttpClient) -> usize {
     let page = client.get("/metrics");
-    page.text()
-        .lines()
-        .find_map(|line| line.strip_prefix("resumen_http_connections "))
-        .unwrap()
-        .parse()
-        .unwrap()
+    metric_value(page.text(), "resumen_http_connections").unwrap() as usize
 }
 
 #[test]
-#[ignore = "takes 20 s, 10,100 descriptors and half a GiB of the kernel's memory; prints figures"]
+#[ignore = "takes 20 s, 10,100 descriptors and 512 MiB of kernel memory; prints measurements"]
 fn five_thousand_slow_clients_are_closed() {
     assert_slow_clients_are_closed(
         &server_with_readings(),
@@ -63,115 +57,116 @@ fn five_thousand_slow_clients_are_closed() {
 
 #[test]
 fn some_slow_clients_are_closed() {
-    let patience = Duration::from_secs(2);
-    let impatient = start_server(config::ServerSettings {
-        header_timeout: patience,
-        idle_timeout: patience,
+    let timeout = Duration::from_secs(2);
+    let server = start_server(config::ServerSettings {
+        header_timeout: timeout,
+        idle_timeout: timeout,
         ..default_server_settings()
     });
-    publish_readings(&impatient);
+    publish_readings(&server);
     assert_slow_clients_are_closed(
-        &impatient,
+        &server,
         &SlowClientLoad {
             clients_per_kind: 40,
             non_reading_clients: 4,
-            close_limit: patience * 3,
+            close_limit: timeout * 3,
         },
     );
 }
 
-#[allow(clippy::print_stderr, reason = "the figures are what it is for")]
-fn assert_slow_clients_are_closed(served: &TestServer, size: &SlowClientLoad) {
+#[allow(clippy::print_stderr, reason = "prints measurements")]
+fn assert_slow_clients_are_closed(server: &TestServer, load: &SlowClientLoad) {
     let clock = Clock::start();
-    let mut good = served.connect_client();
-    good.get("/resumen");
-    let before = resident_kib();
-    let mut crowd = SlowClients::connect_all(served.address, size);
-    // Those who said that they send no more are gone already.
-    let begun = clock.time_point();
-    while open_connections(&mut good)
-        < 3 * size.clients_per_kind - size.clients_per_kind / 2 + size.non_reading_clients + 1
+    let mut client = server.connect_client();
+    client.get("/resumen");
+    let before = own_resident_kib();
+    let mut clients = SlowClients::connect_all(server.address, load);
+    // The server closes clients that sent FIN in the middle of a head at once.
+    let start = clock.time_point();
+    while open_connections(&mut client)
+        < 3 * load.clients_per_kind - load.clients_per_kind / 2 + load.non_reading_clients + 1
     {
         assert!(
-            clock.elapsed_since(begun) < size.close_limit,
-            "they do not come in"
+            clock.elapsed_since(start) < load.close_limit,
+            "the clients are not accepted"
         );
     }
-    let held = resident_kib().saturating_sub(before);
-    let (mut answers, mut slowest, mut silent_gone, mut deaf_since) =
-        (0, Duration::ZERO, None, begun);
+    let growth = own_resident_kib().saturating_sub(before);
+    let (mut responses, mut slowest, mut silent_closed, mut last_accepted) =
+        (0, Duration::ZERO, None, start);
     loop {
-        if crowd.send_next_bytes() {
-            deaf_since = clock.time_point();
+        if clients.send_next_bytes() {
+            last_accepted = clock.time_point();
         }
         for _ in 0..50 {
-            let asked = clock.time_point();
-            assert_eq!(good.get("/resumen").status, 200);
-            slowest = slowest.max(clock.elapsed_since(asked));
-            answers += 1;
+            let sent_at = clock.time_point();
+            assert_eq!(client.get("/resumen").status, 200);
+            slowest = slowest.max(clock.elapsed_since(sent_at));
+            responses += 1;
         }
-        let open = open_connections(&mut good);
-        if open <= size.non_reading_clients + 1 && silent_gone.is_none() {
-            silent_gone = Some(clock.elapsed_since(begun));
+        let open = open_connections(&mut client);
+        if open <= load.non_reading_clients + 1 && silent_closed.is_none() {
+            silent_closed = Some(clock.elapsed_since(start));
         }
         if open == 1 {
             break;
         }
         assert!(
-            silent_gone.is_some() || clock.elapsed_since(begun) < size.close_limit,
-            "{open} are still there"
+            silent_closed.is_some() || clock.elapsed_since(start) < load.close_limit,
+            "{open} connections are open"
         );
         assert!(
-            clock.elapsed_since(deaf_since) < size.close_limit,
-            "{open} are still there"
+            clock.elapsed_since(last_accepted) < load.close_limit,
+            "{open} connections are open"
         );
     }
-    let gone = clock.elapsed_since(deaf_since);
+    let closed = clock.elapsed_since(last_accepted);
     assert!(
-        crowd
+        clients
             .silent
             .iter_mut()
             .all(|stream| !matches!(stream.read(&mut [0; 16]), Ok(1..)))
     );
-    let kib = held as f64 / (3 * size.clients_per_kind + size.non_reading_clients) as f64;
+    let kib = growth as f64 / (3 * load.clients_per_kind + load.non_reading_clients) as f64;
     eprintln!(
-        "{} silent and slow clients gone after {silent_gone:?}, {} that take nothing {gone:?} after the last byte that \
-         their kernel took; {kib:.1} KiB each; meanwhile {answers} answers, the slowest after {slowest:?}",
-        3 * size.clients_per_kind,
-        size.non_reading_clients
+        "{} silent and slow clients closed after {silent_closed:?}, {} non-reading ones {closed:?} after the \
+         last byte that their kernel accepted; {kib:.1} KiB each; meanwhile {responses} responses, the \
+         slowest after {slowest:?}",
+        3 * load.clients_per_kind,
+        load.non_reading_clients
     );
 }
 
 struct SlowClients {
     silent: Vec<TcpStream>,
     dripping: Vec<TcpStream>,
-    /// Kept open.
     _half_heads: Vec<TcpStream>,
-    /// With the bytes that wait for each to read them.
+    /// Each with the number of bytes in its receive buffer.
     non_reading: Vec<(TcpStream, u64)>,
     request: String,
 }
 
 impl SlowClients {
-    fn connect_all(address: SocketAddr, size: &SlowClientLoad) -> Self {
-        let many = |count| {
+    fn connect_all(address: SocketAddr, load: &SlowClientLoad) -> Self {
+        let connect = |count| {
             (0..count)
                 .map(|_| connect_nonblocking(address))
                 .collect::<Vec<_>>()
         };
-        let (silent, dripping, mut halves) = (
-            many(size.clients_per_kind),
-            many(size.clients_per_kind),
-            many(size.clients_per_kind),
+        let (silent, dripping, mut half_heads) = (
+            connect(load.clients_per_kind),
+            connect(load.clients_per_kind),
+            connect(load.clients_per_kind),
         );
-        for half in &mut halves {
-            half.write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n")
+        for client in &mut half_heads {
+            client
+                .write_all(b"GET /resumen HTTP/1.1\r\nHost: a\r\n")
                 .unwrap();
         }
-        for half in halves.iter().step_by(2) {
-            half.shutdown(Shutdown::Write).unwrap();
+        for client in half_heads.iter().step_by(2) {
+            client.shutdown(Shutdown::Write).unwrap();
         }
-        let deaf = many(size.non_reading_clients)
+        let non_reading = connect(load.non_reading_clients)
             .into_iter()
             .map(|stream| (stream, 0))
             .collect();
@@ -179,17 +174,17 @@ impl SlowClients {
         Self {
             silent,
             dripping,
-            _half_heads: halves,
-            non_reading: deaf,
+            _half_heads: half_heads,
+            non_reading,
             request,
         }
     }
 
-    /// Everybody does what they do once more. Tells whether more has come for somebody who does not read: until nothing
-    /// more fits, the service cannot know.
+    /// Sends the next bytes of every client. Returns whether the kernel accepted more bytes for a
+    /// non-reading client: only a full buffer blocks the server.
     fn send_next_bytes(&mut self) -> bool {
         for client in &mut self.dripping {
-            // The service may have ended it.
+            // The server may have closed the connection.
             let _ = client.write(b"G");
         }
         let mut more = false;
@@ -203,26 +198,28 @@ impl SlowClients {
     }
 }
 
-/// What unfinished heads cost the service, beside what they weigh.
+/// Unfinished heads cost little more memory than their bytes.
 #[test]
-#[allow(clippy::print_stderr, reason = "the figure is worth a line")]
+#[allow(clippy::print_stderr, reason = "prints a measurement")]
 fn partial_heads_use_bounded_memory() {
-    let served = server_with_readings();
+    let server = server_with_readings();
     let head = format!("GET /resumen?_={} HTTP/1.1\r\nX: ", "x".repeat(8 * 1024));
-    served.connect_client().get("/resumen");
-    let before = resident_kib();
-    let mut clients: Vec<_> = (0..400).map(|_| served.connect_client()).collect();
+    server.connect_client().get("/resumen");
+    let before = own_resident_kib();
+    let mut clients: Vec<_> = (0..400).map(|_| server.connect_client()).collect();
     for client in &mut clients {
         client.send(&head);
     }
-    let mut good = served.connect_client();
-    while open_connections(&mut good) < clients.len() + 1 {}
+    let mut client = server.connect_client();
+    wait_until("all clients are accepted", || {
+        open_connections(&mut client) > clients.len()
+    });
     for _ in 0..200 {
-        good.get("/resumen");
+        client.get("/resumen");
     }
-    let growth = resident_kib().saturating_sub(before);
+    let growth = own_resident_kib().saturating_sub(before);
     let sent = clients.len() * head.len() / 1024;
-    eprintln!("{sent} KiB of unfinished heads hold {growth} KiB");
-    // Other tests run in this process; they hold little beside this.
-    assert!(growth < 10 * sent, "{sent} KiB hold {growth} KiB");
+    eprintln!("{sent} KiB of unfinished heads use {growth} KiB");
+    // Other tests run in this process; they use little memory.
+    assert!(growth < 10 * sent, "{sent} KiB use {growth} KiB");
 }

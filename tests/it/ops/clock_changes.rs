@@ -1,47 +1,33 @@
-//! The machine's clock is set by an hour while the program runs, and between two runs: ages stay true, and nobody is asked
-//! for it.
-//!
-//! Needs Debian's `faketime`. Where it is missing, this is skipped and says so; `RESUMEN_REQUIRE_ALL=1` makes that a
-//! failure.
+//! Steps of the wall clock by an hour, while the program runs and between two runs: ages stay true, and
+//! no provider is called. Needs `faketime`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use resumen::process::Clock;
-use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::persistence::restart_survival::{ServiceFixture, listening_url};
-use crate::support::child_process::{TestProcess, http_get};
+use crate::support::requirements::require;
+use crate::support::service_process::{ServiceFixture, ServiceProcess};
 
-/// The library that comes between a program and its wall clock, and lets all others through.
-#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
+/// The library that changes the wall clock of a program.
 fn find_faketime_library() -> Option<PathBuf> {
-    let folders = [
-        "/usr/lib/x86_64-linux-gnu/faketime",
-        "/usr/lib/aarch64-linux-gnu/faketime",
-    ];
-    let found = folders
-        .iter()
-        .map(|folder| Path::new(folder).join("libfaketimeMT.so.1"))
-        .find(|path| path.exists());
-    let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(found.is_some() || !required, "faketime is missing");
-    if found.is_none() {
-        println!("skipped: faketime is missing");
-    }
+    let folders = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
+    let path = |folder| PathBuf::from(format!("/usr/lib/{folder}/faketime/libfaketimeMT.so.1"));
+    let found = folders.into_iter().map(path).find(|path| path.exists());
+    require("faketime", found.is_some());
     found
 }
 
-/// A stage whose program believes another wall clock.
+/// A service whose wall clock the test sets.
 struct SteppedClock {
     fixture: ServiceFixture,
     library: PathBuf,
 }
 
 impl SteppedClock {
-    /// Sets the program's wall clock so many seconds off.
+    /// Sets the offset of the wall clock.
     fn set_offset(&self, seconds: i64) {
         let draft = self.fixture.folder.path().join("offset.draft");
         fs::write(&draft, format!("{seconds:+}")).unwrap();
@@ -52,37 +38,29 @@ impl SteppedClock {
         self.fixture.folder.path().join("offset")
     }
 
-    fn start(&self) -> (TestProcess, String) {
-        let mut command = self.fixture.build_command();
+    fn start(&self) -> ServiceProcess {
+        let mut command = self.fixture.command();
         command
             .env("LD_PRELOAD", &self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", self.offset_file());
-        command
+            .env("FAKETIME_TIMESTAMP_FILE", self.offset_file())
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        let program = TestProcess::start(&mut command);
-        let base = listening_url(&program);
-        (program, base)
+        ServiceProcess::start(&mut command)
     }
 }
 
-fn age_of_a(base: &str) -> Duration {
-    let body: Value = serde_json::from_str(&http_get(base, "/resumen").body).unwrap();
-    let a = &body["resultados"]["a"];
-    assert_eq!(
-        (&a["ok"], &a["stale"]),
-        (&true.into(), &false.into()),
-        "{a}"
-    );
+fn age_of_a(service: &ServiceProcess) -> Duration {
+    let a = service.source_a();
+    let is_fresh = a["ok"] == true && a["stale"] == false;
+    assert!(is_fresh, "{a}");
     Duration::from_millis(a["age_ms"].as_u64().unwrap())
 }
 
-/// By how many seconds the program's wall clock was ahead of its own when it saved last.
-fn clock_offset_seconds(stage: &ServiceFixture) -> i64 {
-    let text = fs::read_to_string(stage.state_path()).unwrap();
-    let taken: Value = serde_json::from_str(&text).unwrap();
+/// The difference between the wall clock and the program's clock at the last save.
+fn clock_offset_seconds(fixture: &ServiceFixture) -> i64 {
+    let saved: Value = serde_json::from_str(&fixture.saved_state()).unwrap();
     let read = |clock: &str| {
-        taken["state"]["taken"][clock]
+        saved["state"]["taken"][clock]
             .as_str()
             .unwrap()
             .parse::<jiff::Timestamp>()
@@ -100,40 +78,36 @@ fn assert_ages_stay_true(seconds: i64) {
         library,
     };
     stepped.set_offset(0);
-    let (program, base) = stepped.start();
-    let (clock, before) = (Clock::start(), age_of_a(&base));
-    let begun = clock.time_point();
-    let is_true = |age: Duration| {
-        let passed = clock.elapsed_since(begun);
+    let service = stepped.start();
+    let (clock, before) = (Clock::start(), age_of_a(&service));
+    let start = clock.time_point();
+    let assert_true_age = |age: Duration| {
+        let max = before + clock.elapsed_since(start) + Duration::from_millis(50);
         assert!(
-            age >= before && age <= before + passed + Duration::from_millis(50),
-            "{before:?} + {passed:?}: {age:?}"
+            (before..=max).contains(&age),
+            "{age:?} is not in {before:?} to {max:?}"
         );
     };
     stepped.fixture.wait_until_saved("0.10");
     stepped.set_offset(seconds);
-    // Longer than between two looks of the refresher.
-    while clock.elapsed_since(begun) < Duration::from_millis(2500) {
-        is_true(age_of_a(&base));
+    // Longer than the interval at which the refresher reads the clock.
+    while clock.elapsed_since(start) < Duration::from_millis(2500) {
+        assert_true_age(age_of_a(&service));
     }
     assert_eq!(
         stepped.fixture.provider.call_count(),
         1,
-        "nobody was asked for it"
+        "no call because of the step"
     );
-    program.send_signal(Signal::TERM);
-    assert_eq!(program.wait_for_exit().exit_code, Some(0));
-    assert!(
-        (clock_offset_seconds(&stepped.fixture) - seconds).abs() < 5,
-        "it was set"
-    );
+    service.stop();
+    let offset = clock_offset_seconds(&stepped.fixture);
+    assert!((offset - seconds).abs() < 5, "the offset is {offset} s");
     stepped.fixture.fail_provider();
     for offset in [seconds, 0] {
         stepped.set_offset(offset);
-        let (program, base) = stepped.start();
-        is_true(age_of_a(&base));
-        program.send_signal(Signal::TERM);
-        program.wait_for_exit();
+        let service = stepped.start();
+        assert_true_age(age_of_a(&service));
+        service.stop();
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is shipped for machines: the image, the compose stack, the systemd units, the Kubernetes manifest. Here they are
-//! read and checked; `python3 tests/stack` brings the stack up for real.
+//! The deployment files: image, Compose stack, systemd units and Kubernetes manifest. `python3 tests/stack`
+//! runs the stack.
 
 use std::fs;
 use std::path::Path;
@@ -9,16 +9,18 @@ use resumen::config;
 use resumen::config::Config;
 use yaml_rust2::{Yaml, YamlLoader};
 
+use crate::support::requirements::require_program;
+
 const COMPOSE: &str = "docker-compose.yml";
 const MANIFEST: &str = "config/deploy/kubernetes.yaml";
 const SERVICE: &str = "config/deploy/resumen.service";
 
-/// All documents of a file, with `<<` filled in.
+/// All documents of a YAML file.
 fn load_yaml(path: &str) -> Vec<Yaml> {
     YamlLoader::load_from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The configuration of a text, whose secrets' files lie in `secrets` instead of where the container has them.
+/// Parses a configuration whose secret files are in `secrets` instead of `mounted`.
 fn load_mounted_config(path: &str, text: &str, mounted: &str, secrets: &str) -> Config {
     let text = text.replace(mounted, secrets);
     let parsed = config::parse(Path::new(path), text.as_bytes(), &|_| None);
@@ -34,8 +36,8 @@ fn stack_configs_call_only_the_simulator() {
     ] {
         let text = fs::read_to_string(path).unwrap();
         let config = load_mounted_config(path, &text, "/run/secrets", secrets.to_str().unwrap());
-        let asked = config.sources.iter().flat_map(|source| source.providers());
-        let hosts: Vec<_> = asked
+        let providers = config.sources.iter().flat_map(|source| source.providers());
+        let hosts: Vec<_> = providers
             .map(|provider| provider.request.url.host_str().unwrap().to_owned())
             .collect();
         assert!(
@@ -52,11 +54,11 @@ fn stack_configs_call_only_the_simulator() {
 
 #[test]
 fn valkey_accepts_replica_password() {
-    let read =
+    let read_secret =
         |name: &str| fs::read_to_string(Path::new("config/compose/secrets").join(name)).unwrap();
-    let digest = sha256(read("valkey_password").trim_end());
+    let digest = sha256(read_secret("valkey_password").trim_end());
     assert!(
-        read("valkey_users.acl").contains(&format!("#{digest}")),
+        read_secret("valkey_users.acl").contains(&format!("#{digest}")),
         "no user has the digest {digest}"
     );
 }
@@ -74,12 +76,12 @@ fn stack_services_are_confined_and_healthy() {
     let stack = &load_yaml(COMPOSE)[0];
     for (name, service) in stack["services"].as_hash().unwrap() {
         let name = name.as_str().unwrap();
-        let has =
+        let value_of =
             |key: &str| find_key(service, key).unwrap_or_else(|| panic!("{name} has no {key}"));
-        assert_eq!(has("read_only").as_bool(), Some(true), "{name}");
-        assert_eq!(has("cap_drop")[0].as_str(), Some("ALL"), "{name}");
+        assert_eq!(value_of("read_only").as_bool(), Some(true), "{name}");
+        assert_eq!(value_of("cap_drop")[0].as_str(), Some("ALL"), "{name}");
         assert_eq!(
-            has("security_opt")[0].as_str(),
+            value_of("security_opt")[0].as_str(),
             Some("no-new-privileges:true"),
             "{name}"
         );
@@ -91,9 +93,9 @@ fn stack_services_are_confined_and_healthy() {
             "logging",
             "networks",
         ] {
-            has(key);
+            value_of(key);
         }
-        let image = has("image").as_str().unwrap();
+        let image = value_of("image").as_str().unwrap();
         let pinned = image
             .rsplit_once(':')
             .is_some_and(|(_, tag)| tag.contains('.'));
@@ -110,24 +112,24 @@ fn stack_services_are_confined_and_healthy() {
                 port.as_str()
                     .unwrap()
                     .starts_with("${RESUMEN_BIND:-127.0.0.1}:"),
-                "{name} is open to the world"
+                "{name} listens on every interface"
             );
         }
-        for (on, how) in find_key(service, "depends_on")
+        for (dependency, condition) in find_key(service, "depends_on")
             .and_then(Yaml::as_hash)
             .into_iter()
             .flatten()
         {
             assert_eq!(
-                how["condition"].as_str(),
+                condition["condition"].as_str(),
                 Some("service_healthy"),
-                "{name} on {on:?}"
+                "{name} on {dependency:?}"
             );
         }
     }
 }
 
-/// A key of a mapping, or of what is merged into it.
+/// The value of a key in a mapping, or in the mapping that `<<` merges.
 fn find_key<'y>(mapping: &'y Yaml, key: &str) -> Option<&'y Yaml> {
     match &mapping[key] {
         Yaml::BadValue => Some(&mapping["<<"])
@@ -145,10 +147,10 @@ fn stack_ports_are_unique() {
     let mut ports: Vec<_> = ports
         .map(|port| port.as_str().unwrap().split(":-").nth(2).unwrap())
         .collect();
-    let all = ports.len();
+    let count = ports.len();
     ports.sort_unstable();
     ports.dedup();
-    assert!(all >= 5 && ports.len() == all, "{ports:?}");
+    assert!(count >= 5 && ports.len() == count, "{ports:?}");
 }
 
 #[test]
@@ -159,7 +161,7 @@ fn image_has_every_cargo_file() {
         let name = bench["name"].as_str().unwrap();
         assert!(
             dockerfile.contains(&format!("benches/{name}")),
-            "the Dockerfile makes no stub of the bench {name}"
+            "the Dockerfile has no stub of the bench {name}"
         );
     }
 }
@@ -167,22 +169,22 @@ fn image_has_every_cargo_file() {
 #[test]
 fn kubernetes_probes_and_security_context() {
     let documents = load_yaml(MANIFEST);
-    let of = |kind: &str| {
+    let document = |kind: &str| {
         documents
             .iter()
             .find(|one| one["kind"].as_str() == Some(kind))
             .unwrap()
     };
-    let pod = &of("Deployment")["spec"]["template"]["spec"];
+    let pod = &document("Deployment")["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
-    let asked = |probe: &str| {
+    let probe_path = |probe: &str| {
         container[probe]["httpGet"]["path"]
             .as_str()
             .unwrap_or_default()
             .to_owned()
     };
     assert_eq!(
-        (asked("livenessProbe"), asked("readinessProbe")),
+        (probe_path("livenessProbe"), probe_path("readinessProbe")),
         ("/salud".into(), "/salud/listo".into())
     );
     let grace = container["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -195,10 +197,19 @@ fn kubernetes_probes_and_security_context() {
     );
     assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
     assert_eq!(pod["automountServiceAccountToken"].as_bool(), Some(false));
-    let rights = &container["securityContext"];
-    assert_eq!(rights["readOnlyRootFilesystem"].as_bool(), Some(true));
-    assert_eq!(rights["allowPrivilegeEscalation"].as_bool(), Some(false));
-    assert_eq!(rights["capabilities"]["drop"][0].as_str(), Some("ALL"));
+    let security_context = &container["securityContext"];
+    assert_eq!(
+        security_context["readOnlyRootFilesystem"].as_bool(),
+        Some(true)
+    );
+    assert_eq!(
+        security_context["allowPrivilegeEscalation"].as_bool(),
+        Some(false)
+    );
+    assert_eq!(
+        security_context["capabilities"]["drop"][0].as_str(),
+        Some("ALL")
+    );
     for mount in container["volumeMounts"].as_vec().unwrap() {
         assert!(
             mount["subPath"].is_badvalue(),
@@ -207,8 +218,8 @@ fn kubernetes_probes_and_security_context() {
     }
     for kind in ["Service", "PodDisruptionBudget", "Deployment"] {
         assert!(
-            contains_value(&of(kind)["spec"]["selector"], "resumen"),
-            "{kind} selects something else"
+            contains_value(&document(kind)["spec"]["selector"], "resumen"),
+            "{kind} has another selector"
         );
     }
 }
@@ -223,24 +234,27 @@ fn contains_value(mapping: &Yaml, value: &str) -> bool {
 #[test]
 fn manifest_config_is_valid() {
     let documents = load_yaml(MANIFEST);
-    let of = |kind: &str| {
+    let document = |kind: &str| {
         documents
             .iter()
             .find(|one| one["kind"].as_str() == Some(kind))
             .unwrap()
     };
     let folder = tempfile::tempdir().unwrap();
-    for (name, value) in of("Secret")["stringData"].as_hash().unwrap() {
+    for (name, value) in document("Secret")["stringData"].as_hash().unwrap() {
         fs::write(
             folder.path().join(name.as_str().unwrap()),
             value.as_str().unwrap(),
         )
         .unwrap();
     }
-    let text = of("ConfigMap")["data"]["resumen.toml"].as_str().unwrap();
-    let mounts = of("Deployment")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
-        .as_vec()
+    let text = document("ConfigMap")["data"]["resumen.toml"]
+        .as_str()
         .unwrap();
+    let mounts =
+        document("Deployment")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+            .as_vec()
+            .unwrap();
     let secrets = mounts
         .iter()
         .find(|mount| mount["name"].as_str() == Some("secrets"))
@@ -251,16 +265,16 @@ fn manifest_config_is_valid() {
         secrets["mountPath"].as_str().unwrap(),
         folder.path().to_str().unwrap(),
     );
-    assert_eq!(config.store.redis, None, "an empty URL is none");
+    assert_eq!(config.store.redis, None, "an empty URL means no Redis");
     assert_eq!(config.sources.len(), 2);
-    // What is commented out there is valid, too.
-    let all = text
+    // The commented-out keys are valid as well.
+    let uncommented = text
         .replace("# [", "[")
         .replace("# url", "url")
         .replace("# headers", "headers");
     let config = load_mounted_config(
         MANIFEST,
-        &all,
+        &uncommented,
         secrets["mountPath"].as_str().unwrap(),
         folder.path().to_str().unwrap(),
     );
@@ -268,16 +282,8 @@ fn manifest_config_is_valid() {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn systemd_units_pass_analysis() {
-    if !Command::new("systemd-analyze")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success())
-    {
-        let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-        assert!(!required, "systemd-analyze is missing (Debian's systemd)");
-        eprintln!("skipped: systemd-analyze is missing (Debian's systemd)");
+    if !require_program("systemd-analyze") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -296,13 +302,13 @@ fn systemd_units_pass_analysis() {
             .current_dir(&folder)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        let report = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        said
+        assert!(output.status.success(), "{report}");
+        report
     };
-    let said = analyze(&["verify", "./resumen.service", "./resumen.socket"]);
-    assert!(!said.contains("resumen."), "{said}");
+    let report = analyze(&["verify", "./resumen.service", "./resumen.socket"]);
+    assert!(!report.contains("resumen."), "{report}");
     analyze(&[
         "security",
         "--offline=yes",

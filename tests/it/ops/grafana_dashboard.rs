@@ -1,4 +1,4 @@
-//! The dashboard and its provisioning, by what Grafana needs to find in them.
+//! The Grafana dashboard and its provisioning files.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::monitoring_files::{DASHBOARD_FILE, load_yaml};
 
-/// Kinds of panels that every Grafana has.
+/// Types of panels without plugins.
 const PANEL_TYPES: [&str; 4] = ["row", "stat", "timeseries", "state-timeline"];
 
 fn load_dashboard() -> Value {
@@ -33,7 +33,7 @@ fn dashboard_panels_do_not_overlap() {
         (text_at(&dashboard, "uid"), text_at(&dashboard, "title")),
         ("resumen", "resumen")
     );
-    let (mut ids, mut taken) = (HashSet::new(), HashSet::new());
+    let (mut ids, mut cells) = (HashSet::new(), HashSet::new());
     for panel in list_at(&dashboard, "panels") {
         let title = text_at(panel, "title");
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
@@ -43,7 +43,7 @@ fn dashboard_panels_do_not_overlap() {
         for (x, y) in (at("x")..at("x") + at("w"))
             .flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
         {
-            assert!(taken.insert((x, y)), "{title} lies on another panel");
+            assert!(cells.insert((x, y)), "{title} overlaps another panel");
         }
     }
 }
@@ -58,9 +58,9 @@ fn panels_use_selected_datasource() {
             "${datasource}",
             "{title}"
         );
-        let mut letters = HashSet::new();
+        let mut ref_ids = HashSet::new();
         for target in list_at(&panel, "targets") {
-            assert!(letters.insert(text_at(target, "refId")), "{title}");
+            assert!(ref_ids.insert(text_at(target, "refId")), "{title}");
             assert_eq!(
                 text_at(&target["datasource"], "uid"),
                 "${datasource}",
@@ -71,7 +71,7 @@ fn panels_use_selected_datasource() {
                 "{title}"
             );
         }
-        assert!(!letters.is_empty(), "{title}");
+        assert!(!ref_ids.is_empty(), "{title}");
     }
 }
 
@@ -83,16 +83,16 @@ fn dashboard_variables_are_defined() {
         .iter()
         .map(|variable| text_at(variable, "name"))
         .collect();
-    let written = std::fs::read_to_string(DASHBOARD_FILE).unwrap();
+    let text = std::fs::read_to_string(DASHBOARD_FILE).unwrap();
     let mut used = HashSet::new();
-    for after in written.split('$').skip(1) {
-        let name = after.trim_start_matches('{');
+    for rest in text.split('$').skip(1) {
+        let name = rest.trim_start_matches('{');
         let end = name
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .unwrap_or(name.len());
         used.insert(&name[..end]);
     }
-    // Grafana's own begin with two underscores.
+    // Names of Grafana begin with two underscores.
     used.retain(|name| !name.starts_with("__"));
     assert_eq!(used, defined);
 }
@@ -105,12 +105,12 @@ fn provisioned_datasource_matches_dashboard() {
     assert_eq!(source["type"].as_str(), Some("prometheus"));
     assert_eq!(source["url"].as_str(), Some("http://prometheus:9090"));
     let dashboard = load_dashboard();
-    let chosen = list_at(&dashboard["templating"], "list")
+    let variable = list_at(&dashboard["templating"], "list")
         .iter()
         .find(|variable| text_at(variable, "type") == "datasource");
     assert_eq!(
         source["uid"].as_str(),
-        chosen.unwrap()["current"]["value"].as_str()
+        variable.unwrap()["current"]["value"].as_str()
     );
 
     let dashboards = load_yaml("config/grafana/provisioning/dashboards/resumen.yml");

@@ -1,76 +1,56 @@
-//! Bounds of the whole service as figures:
+//! Measurements of the whole service under load and faults:
 //! `cargo test --release --test it bounds -- --ignored --nocapture --test-threads=1`.
 
 use std::fs;
 use std::io::{BufReader, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 
 use resumen::domain::{Name, Redactor};
 use resumen::fetch::{Fetch as _, HttpFetch};
 use resumen::process::Clock;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::support::faulty_provider;
-use crate::support::faulty_provider::fault_script::FaultScript;
-use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
-use crate::support::test_app::{TestApp, WAIT_LIMIT};
+use crate::support::child_process::{ignored_test_command, run_ignored_test};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::fault_scenario::{FaultScenario, load_scenarios};
+use crate::support::test_app::TestApp;
+use crate::support::wait::wait_until_async;
 use crate::upstream::fetch_faults::{lookup_result, scenario_provider};
 
-/// Live requests at the same time.
+/// Number of concurrent live requests.
 const LIVE_CLIENTS: usize = 10_000;
 
-/// Sources that fail in the worst ways, or are healthy.
+/// Number of sources.
 const SOURCE_COUNT: usize = 64;
 
-/// Slices of each kind, by turns, so that whatever else the machine does falls on both.
+/// Number of slices with healthy and with failing sources, which alternate so that other load affects
+/// both.
 const SLICE_COUNT: usize = 6;
 
-fn provider_runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
-    FaultyProvider::start(FaultPlan {
-        scripts: vec![FaultScript::parse(script)],
-        tls: None,
-        prelude: None,
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints a figure"]
+#[ignore = "a measurement"]
 async fn live_burst_makes_one_call_per_source() {
-    let mut servers = Vec::new();
-    for _ in 0..3 {
-        servers.push(start_scripted_provider(&["sleep 2s", "json {}", "again"]).await);
-    }
-    let source = |(n, server): (usize, &FaultyProvider)| {
-        format!(
-            "[sources.s{n}]\nurl = \"http://{}/\"\ninterval = \"1h\"\ntimeout = \"1m\"\n",
-            server.address
-        )
+    let script = ["sleep 2s", "json {}", "again"];
+    let providers = [(); 3].map(|()| FakeProvider::with_script(&script));
+    let table = |(n, provider): (usize, &FakeProvider)| {
+        let url = provider.url();
+        format!("[sources.s{n}]\nurl = \"{url}\"\ninterval = \"1h\"\ntimeout = \"1m\"\n")
     };
-    let sources: String = servers.iter().enumerate().map(source).collect();
-    let served = TestApp::start(&format!("[store]\npath = \"\"\n{sources}"));
+    let sources: String = providers.iter().enumerate().map(table).collect();
+    let app = TestApp::start(&format!("[store]\npath = \"\"\n{sources}"));
     let names: Vec<Name> = (0..3)
         .map(|n| Name::new(format!("s{n}").as_str()).unwrap())
         .collect();
-    let mut crowd = JoinSet::new();
+    let mut requests = JoinSet::new();
     for _ in 0..LIVE_CLIENTS {
         let (live, clock, names) = (
-            served.service.core.live.clone(),
-            served.service.core.clock,
+            app.service.core.live.clone(),
+            app.service.core.clock,
             names.clone(),
         );
-        crowd.spawn(async move {
+        requests.spawn(async move {
             live.fetch_sources(
                 &names,
                 Duration::ZERO,
@@ -79,23 +59,20 @@ async fn live_burst_makes_one_call_per_source() {
             .await
         });
     }
-    let answers = crowd.join_all().await;
-    assert!(answers.iter().all(|answer| {
-        answer
+    let results = requests.join_all().await;
+    assert!(results.iter().all(|result| {
+        result
             .snapshot
             .source_states()
             .iter()
             .all(|entry| entry.reading.is_some())
     }));
-    let calls: Vec<usize> = servers
-        .iter()
-        .map(|server| server.counters.request_heads().len())
-        .collect();
+    let calls: Vec<usize> = providers.iter().map(FakeProvider::call_count).collect();
     println!("{LIVE_CLIENTS} concurrent live requests for 3 sources: {calls:?} upstream calls");
     assert_eq!(calls, [1, 1, 1]);
 }
 
-/// The worst that providers do, each to a sixteenth of the sources.
+/// Scripts that cost the service the most, each for a quarter of the sources.
 const WORST_SCRIPTS: [&[&str]; 4] = [
     &[
         "head 200 | Content-Encoding: gzip",
@@ -111,28 +88,28 @@ const WORST_SCRIPTS: [&[&str]; 4] = [
 
 const HEALTHY_SCRIPTS: [&[&str]; 4] = [&["json {\"n\":1}", "again"]; 4];
 
-/// What reading the snapshot costs in one slice.
+/// The cost of reading the snapshot in one slice.
 #[derive(Debug, Clone, Copy)]
 struct ReadCost {
-    /// Nanoseconds of the serving threads' processor time per read.
+    /// CPU time of the worker threads per request.
     cpu_nanos: u64,
-    /// Nanoseconds that a read took, the slowest of a hundred.
+    /// The 99th percentile of the response time.
     p99_nanos: u64,
 }
 
 #[test]
-#[ignore = "takes a minute; prints figures"]
+#[ignore = "a measurement: takes a minute"]
 fn failing_sources_do_not_slow_readers() {
     let (mut healthy, mut failing) = (Vec::new(), Vec::new());
     for _ in 0..SLICE_COUNT {
-        healthy.push(measure_slice(&HEALTHY_SCRIPTS));
-        failing.push(measure_slice(&WORST_SCRIPTS));
+        healthy.push(measure_slice(HEALTHY_SCRIPTS));
+        failing.push(measure_slice(WORST_SCRIPTS));
     }
-    let ratio = |of: fn(&ReadCost) -> u64| median(&failing, of) / median(&healthy, of);
-    let micros = |slices: &[ReadCost], of: fn(&ReadCost) -> u64| median(slices, of) / 1e3;
+    let ratio = |value: fn(&ReadCost) -> u64| median(&failing, value) / median(&healthy, value);
+    let micros = |slices: &[ReadCost], value: fn(&ReadCost) -> u64| median(slices, value) / 1e3;
     println!(
-        "a cached read while {SOURCE_COUNT} sources fail in the worst ways, and while all are healthy (medians of {SLICE_COUNT} slices by turns):\n\
-         serving threads' CPU {:.1} µs against {:.1} µs ({:.2} ×), p99 {:.0} µs against {:.0} µs ({:.2} ×)",
+        "a cached read while {SOURCE_COUNT} sources fail, and while all are healthy (medians of {SLICE_COUNT} slices):\n\
+         CPU of the worker threads {:.1} µs against {:.1} µs ({:.2} ×), p99 {:.0} µs against {:.0} µs ({:.2} ×)",
         micros(&failing, |s| s.cpu_nanos),
         micros(&healthy, |s| s.cpu_nanos),
         ratio(|s| s.cpu_nanos),
@@ -143,49 +120,37 @@ fn failing_sources_do_not_slow_readers() {
     assert!(ratio(|s| s.cpu_nanos) < 1.5);
 }
 
-fn median(slices: &[ReadCost], of: fn(&ReadCost) -> u64) -> f64 {
-    let mut values: Vec<u64> = slices.iter().map(of).collect();
+fn median(slices: &[ReadCost], value: fn(&ReadCost) -> u64) -> f64 {
+    let mut values: Vec<u64> = slices.iter().map(value).collect();
     values.sort_unstable();
     values[values.len() / 2] as f64
 }
 
-/// Two seconds of reading one after the other from a service of its own.
-fn measure_slice(scripts: &[&[&str]; 4]) -> ReadCost {
-    let runtime = provider_runtime();
-    let servers: Vec<FaultyProvider> = runtime.block_on(async {
-        let mut servers = Vec::new();
-        for script in scripts {
-            servers.push(start_scripted_provider(script).await);
-        }
-        servers
-    });
-    let source = |n: usize| {
-        format!(
-            "[sources.s{n}]\nurl = \"http://{}/\"\n",
-            servers[n % 4].address
-        )
-    };
-    let sources: String = (0..SOURCE_COUNT).map(source).collect();
+/// Sends requests to a new service for two seconds, one after the other.
+fn measure_slice(scripts: [&[&str]; 4]) -> ReadCost {
+    let providers = scripts.map(FakeProvider::with_script);
+    let table = |n: usize| format!("[sources.s{n}]\nurl = \"{}\"\n", providers[n % 4].url());
+    let sources: String = (0..SOURCE_COUNT).map(table).collect();
     let defaults = "[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\nttl = \"1m\"\n";
-    let served = TestApp::start(&format!("[store]\npath = \"\"\n{defaults}{sources}"));
-    served.get("/resumen");
-    let mut stream = TcpStream::connect(served.address).unwrap();
+    let app = TestApp::start(&format!("[store]\npath = \"\"\n{defaults}{sources}"));
+    app.get("/resumen");
+    let mut stream = TcpStream::connect(app.address).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (clock, cpu) = (Clock::start(), worker_cpu_nanos());
-    let (begun, mut took) = (clock.time_point(), Vec::new());
-    while clock.elapsed_since(begun) < Duration::from_secs(2) {
-        let asked = clock.time_point();
+    let (start, mut durations) = (clock.time_point(), Vec::new());
+    while clock.elapsed_since(start) < Duration::from_secs(2) {
+        let sent_at = clock.time_point();
         stream
             .write_all(b"GET /resumen HTTP/1.1\r\nHost: reader\r\n\r\n")
             .unwrap();
         read_snapshot(&mut reader);
-        took.push(clock.elapsed_since(asked).as_nanos() as u64);
+        durations.push(clock.elapsed_since(sent_at).as_nanos() as u64);
     }
-    took.sort_unstable();
+    durations.sort_unstable();
     ReadCost {
-        cpu_nanos: (worker_cpu_nanos() - cpu) / took.len() as u64,
-        p99_nanos: took[took.len() * 99 / 100],
+        cpu_nanos: (worker_cpu_nanos() - cpu) / durations.len() as u64,
+        p99_nanos: durations[durations.len() * 99 / 100],
     }
 }
 
@@ -202,12 +167,12 @@ fn read_snapshot(reader: &mut impl std::io::BufRead) {
     reader.read_exact(&mut body).unwrap();
 }
 
-/// Nanoseconds of processor time that the serving threads of this process have had.
+/// CPU time of the worker threads of this process.
 fn worker_cpu_nanos() -> u64 {
     let tasks = fs::read_dir("/proc/self/task")
         .unwrap()
         .map(|task| task.unwrap().path());
-    let serves = tasks.filter(|task| {
+    let workers = tasks.filter(|task| {
         fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("serve"))
     });
     let time = |task: std::path::PathBuf| {
@@ -217,38 +182,24 @@ fn worker_cpu_nanos() -> u64 {
             .and_then(|nanos| nanos.parse::<u64>().ok())
             .unwrap_or_default()
     };
-    serves.map(time).sum()
+    workers.map(time).sum()
 }
 
-/// Counts are of the whole process, so this one has a process of its own.
+/// Tasks and descriptors are counted per process, so the test runs in a child process.
 #[test]
 fn faults_leak_no_task_or_descriptor() {
-    let inner = [
-        "--ignored",
-        "--exact",
-        "--nocapture",
-        "ops::load_bounds::child_runs_every_fault_three_times",
-    ];
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(inner)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let test = "ops::load_bounds::child_runs_every_fault_three_times";
+    run_ignored_test(&mut ignored_test_command(test));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "in a process of its own, which the test above makes; prints figures"]
+#[ignore = "runs in a child process of faults_leak_no_task_or_descriptor"]
 async fn child_runs_every_fault_three_times() {
-    let mut faults = Vec::new();
-    for scenario in faulty_provider::load_scenarios() {
-        let server = scenario.start_provider().await;
-        faults.push((scenario, server));
-    }
+    let start = |scenario: FaultScenario| {
+        let provider = scenario.start_provider();
+        (scenario, provider)
+    };
+    let faults: Vec<_> = load_scenarios().into_iter().map(start).collect();
     let before = count_tasks_and_descriptors();
     for _ in 0..3 {
         for (scenario, server) in &faults {
@@ -264,18 +215,16 @@ async fn child_runs_every_fault_three_times() {
                 .await;
         }
     }
-    // Providers notice a little later that their client has gone; a lookup that never ends is one task by design.
+    // A provider detects a closed connection with a delay. A lookup that never ends keeps its task.
     let silent = faults
         .iter()
         .filter(|(scenario, _)| scenario.lookup.never_resolves())
         .count();
-    let all_gone = |now: (usize, usize)| now.0 <= before.0 + 3 * silent && now.1 <= before.1;
-    let wait = async {
-        while !all_gone(count_tasks_and_descriptors()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let gone = tokio::time::timeout(WAIT_LIMIT, wait).await;
+    wait_until_async("the end of all tasks and connections", || {
+        let (tasks, descriptors) = count_tasks_and_descriptors();
+        tasks <= before.0 + 3 * silent && descriptors <= before.1
+    })
+    .await;
     let after = count_tasks_and_descriptors();
     println!(
         "after {} attempts: {} tasks (before: {}, {silent} lookups never end), {} descriptors (before: {})",
@@ -285,7 +234,6 @@ async fn child_runs_every_fault_three_times() {
         after.1,
         before.1
     );
-    assert!(gone.is_ok());
 }
 
 /// Tasks of this runtime, and descriptors of the process.

@@ -18,9 +18,9 @@ fn scan_log_events(text: &str) -> Vec<String> {
     for level in ["trace", "debug", "info", "warn", "error"] {
         let call = format!("{level}!(");
         for (at, _) in text.match_indices(&call) {
-            let inside_a_name =
+            let is_part_of_name =
                 text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
-            if inside_a_name {
+            if is_part_of_name {
                 continue;
             }
             let (mut message, mut fields) = (String::new(), Vec::new());

@@ -56,11 +56,11 @@ fn documented_metrics_match() {
         "path = \"\"",
         "path = \"\"\nredis = \"redis://127.0.0.1:1\"",
     );
-    let served = TestApp::start(&text);
-    served.wait_for_json("/resumen", |answer| {
-        answer["resultados"]["twice"]["ok"] == true
+    let app = TestApp::start(&text);
+    app.wait_for_json("/resumen", |response| {
+        response["resultados"]["twice"]["ok"] == true
     });
-    let page = String::from_utf8(served.get("/metrics").body).unwrap();
+    let page = app.get("/metrics").body;
     let rows = crate::support::markdown::markdown_sections("metrics.md")
         .iter()
         .flat_map(crate::support::markdown::MarkdownSection::table_rows)

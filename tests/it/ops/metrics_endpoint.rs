@@ -1,21 +1,22 @@
-//! `/metrics` as a scraper sees it.
+//! The content of `/metrics`.
+
+use std::time::Duration;
+
+use resumen::domain::{Code, Schedule};
 
 use crate::http::server_with_readings;
+use crate::support::process_usage::metric_value;
+use crate::support::requirements::require_program;
 use crate::support::scripted_fetch::{
     ScriptedFetch, test_derived_source, test_schedule, test_source,
 };
 use crate::support::test_server::{TestServer, default_server_settings};
-
-fn metric_value(page: &str, series: &str) -> Option<f64> {
-    page.lines()
-        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
-        .map(|text| text.parse().unwrap())
-}
+use crate::support::wait::wait_until;
 
 #[test]
 fn responses_count_by_route_and_class() {
-    let served = server_with_readings();
-    let mut client = served.connect_client();
+    let server = server_with_readings();
+    let mut client = server.connect_client();
     for path in [
         "/resumen",
         "/resumen?_=1",
@@ -56,45 +57,45 @@ fn responses_count_by_route_and_class() {
 
 #[test]
 fn every_response_is_counted() {
-    let served = server_with_readings();
-    let etag = served
+    let server = server_with_readings();
+    let etag = server
         .connect_client()
         .get("/resumen")
         .header("etag")
         .unwrap()
         .to_owned();
     let head = "GET /resumen HTTP/1.1\r\nHost: a\r\n";
-    let closing = [
-        // By the short way, many at once.
+    let connections = [
+        // Pipelined requests on the fast path.
         format!(
             "{}{head}Connection: close\r\n\r\n",
             format!("{head}\r\n").repeat(50)
         ),
-        // Unchanged, on the short way and on the library's.
+        // 304 on the fast path and from hyper.
         format!(
             "{head}If-None-Match: {etag}\r\n\r\n{head}If-None-Match: {etag}\r\nConnection: close\r\n\r\n"
         ),
-        // Refused by the library itself: syntax, size, and what is not HTTP/1 at all.
+        // Rejected by hyper: malformed, too large, not HTTP/1.
         "nonsense\r\n\r\n".into(),
         format!("{head}X: {}\r\n\r\n", "y".repeat(70_000)),
         format!("{head}{}\r\n", "X: y\r\n".repeat(200)),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
-        // Refused by a guard, which closes.
+        // Rejected by the validation, which closes the connection.
         format!("{head}Content-Length: 1\r\n\r\nx"),
     ];
-    let sent: Vec<u16> = closing
+    let sent: Vec<u16> = connections
         .iter()
         .flat_map(|bytes| {
-            let mut client = served.connect_client();
+            let mut client = server.connect_client();
             client.send(bytes);
             client
                 .read_responses_to_end("GET")
                 .into_iter()
-                .map(|answer| answer.status)
+                .map(|response| response.status)
         })
         .collect();
     assert_eq!(sent.len(), 51 + 2 + 5, "{sent:?}");
-    let page = served.connect_client().get("/metrics");
+    let page = server.connect_client().get("/metrics");
     let page = page.text();
     let requests = |route, class| {
         metric_value(
@@ -118,9 +119,9 @@ fn every_response_is_counted() {
 
 #[test]
 fn source_metrics_are_exported() {
-    let served = server_with_readings();
-    served.publish_failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
-    let page = served.connect_client().get("/metrics");
+    let server = server_with_readings();
+    server.publish_failure("usd", Code::HttpStatus, "HTTP 503");
+    let page = server.connect_client().get("/metrics");
     let page = page.text();
     assert_eq!(
         metric_value(page, "resumen_source_up{source=\"btc\"}"),
@@ -143,35 +144,35 @@ fn derived_failures_count_with_inputs() {
         test_source("usd", &["provider"], test_schedule()),
         test_derived_source("eur", &["usd"], ".usd"),
     ];
-    let stand = TestServer::start(
+    let server = TestServer::start(
         default_server_settings(),
         &sources,
         ScriptedFetch::default(),
     );
     assert_eq!(
         metric_value(
-            stand.connect_client().get("/metrics").text(),
+            server.connect_client().get("/metrics").text(),
             "resumen_source_up{source=\"eur\"}"
         ),
         None
     );
-    stand.publish_failure("usd", resumen::domain::Code::HttpStatus, "HTTP 503");
-    let page = stand.connect_client().get("/metrics");
+    server.publish_failure("usd", Code::HttpStatus, "HTTP 503");
+    let page = server.connect_client().get("/metrics");
     for source in ["usd", "eur"] {
-        let shown = |family| {
+        let value = |family| {
             metric_value(
                 page.text(),
                 &format!("resumen_source_{family}{{source=\"{source}\"}}"),
             )
         };
         assert_eq!(
-            (shown("up"), shown("consecutive_failures")),
+            (value("up"), value("consecutive_failures")),
             (Some(0.0), Some(1.0)),
             "{source}"
         );
     }
     let health: serde_json::Value =
-        serde_json::from_slice(&stand.connect_client().get("/salud/fuentes").body).unwrap();
+        serde_json::from_slice(&server.connect_client().get("/salud/fuentes").body).unwrap();
     assert_eq!(
         health["checks"]["eur"][0]["consecutive_failures"], 1,
         "{health}"
@@ -181,12 +182,12 @@ fn derived_failures_count_with_inputs() {
 #[test]
 fn metric_families_are_declared_once() {
     let page = server_with_readings().connect_client().get("/metrics");
-    let mut announced = std::collections::HashSet::new();
+    let mut declared = std::collections::HashSet::new();
     for line in page.text().lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             assert!(
-                announced.insert(rest.split(' ').next().unwrap().to_owned()),
-                "{rest} comes twice"
+                declared.insert(rest.split(' ').next().unwrap().to_owned()),
+                "{rest} is repeated"
             );
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
@@ -194,73 +195,56 @@ fn metric_families_are_declared_once() {
                 .iter()
                 .find_map(|suffix| name.strip_suffix(suffix))
                 .unwrap_or(name);
-            assert!(
-                announced.contains(name) || announced.contains(base),
-                "{line}"
-            );
+            assert!(declared.contains(name) || declared.contains(base), "{line}");
         }
     }
 }
 
 #[test]
 fn promtool_accepts_metrics() {
-    let Ok(mut promtool) = std::process::Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-    else {
-        return panic_if_promtool_missing();
-    };
-    let stand = server_with_readings();
-    stand.publish_reading(
-        "btc",
-        r#"{"a.b":1,"a":{"b":2},"q\"\\\n":3,"huge":1e400,"e":-1.5E+3}"#,
-    );
-    let page = stand.connect_client().get("/metrics");
-    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), &page.body).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && told.is_empty(),
-        "{told}\n{}",
-        page.text()
-    );
-}
-
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn panic_if_promtool_missing() {
-    let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(!required, "promtool is missing (Debian's prometheus)");
-    eprintln!("skipped: promtool is missing (Debian's prometheus)");
+    if !require_program("promtool") {
+        return;
+    }
+    let server = server_with_readings();
+    let data = r#"{"a.b":1,"a":{"b":2},"q\"\\\n":3,"huge":1e400,"e":-1.5E+3}"#;
+    server.publish_reading("btc", data);
+    let page = server.connect_client().get("/metrics");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics");
+    std::fs::write(&path, &page.body).unwrap();
+    let mut command = std::process::Command::new("promtool");
+    command.args(["check", "metrics"]);
+    let output = command
+        .stdin(std::fs::File::open(path).unwrap())
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stderr);
+    let is_accepted = output.status.success() && report.is_empty();
+    assert!(is_accepted, "{report}\n{}", page.text());
 }
 
 #[test]
 fn stale_value_is_not_exported() {
-    let moment = std::time::Duration::from_millis(300);
-    let short = resumen::domain::Schedule {
-        interval: moment / 3,
-        timeout: moment / 3,
+    let schedule = Schedule {
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_millis(100),
         ..test_schedule()
     };
-    let stand = TestServer::start(
+    let server = TestServer::start(
         default_server_settings(),
-        &[test_source("a", &["provider"], short)],
+        &[test_source("a", &["provider"], schedule)],
         ScriptedFetch::default(),
     );
-    stand.publish_reading("a", "1");
+    server.publish_reading("a", "1");
     let series = "resumen_value{source=\"a\",path=\"\"}";
     assert_eq!(
-        metric_value(stand.connect_client().get("/metrics").text(), series),
+        metric_value(server.connect_client().get("/metrics").text(), series),
         Some(1.0)
     );
-    let gone = (0..1000).any(|_| {
-        std::thread::sleep(moment / 30);
-        metric_value(stand.connect_client().get("/metrics").text(), series).is_none()
+    wait_until("the end of a stale value", || {
+        metric_value(server.connect_client().get("/metrics").text(), series).is_none()
     });
-    assert!(gone, "a stale value is exported");
-    let page = stand.connect_client().get("/metrics");
+    let page = server.connect_client().get("/metrics");
     assert_eq!(
         metric_value(page.text(), "resumen_source_stale{source=\"a\"}"),
         Some(1.0)

@@ -1,4 +1,4 @@
-//! Operating the service: metrics, logs, resource use, supervision and deployment files.
+//! Operation: metrics, logs, resource use, supervision and deployment files.
 
 pub mod clock_changes;
 pub mod deployment_files;

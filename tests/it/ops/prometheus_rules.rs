@@ -1,8 +1,8 @@
-//! `promtool` over the files, and a Prometheus that scrapes the service and evaluates every query of them.
+//! Prometheus rules and dashboard queries, checked by `promtool` and by a real Prometheus that scrapes the
+//! service.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,32 +12,33 @@ use resumen::process::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::child_process::{PROCESS_TIMEOUT, TestProcess};
+use crate::support::child_process::TestProcess;
 use crate::support::fake_provider::FakeProvider;
+use crate::support::http_reply::http_get;
+use crate::support::requirements::require_program;
 use crate::support::test_app::{TestApp, source_tables};
+use crate::support::wait::WAIT_LIMIT;
 
-use crate::support::monitoring_files::{
-    RULES_FILE, dashboard_panels, is_installed, load_yaml, metric_names,
-};
+use crate::support::monitoring_files::{RULES_FILE, dashboard_panels, load_yaml, metric_names};
 
 const PROMETHEUS_CONFIG: &str = "config/prometheus/prometheus.yml";
 const ALERT_TESTS: &str = "tests/prometheus/alerts.test.yml";
 const MONITORING_PAGE: &str = "docs/monitoring.md";
 
-/// What the configuration says to do for a service on this machine.
+/// The line of the configuration that a service on this machine replaces.
 const DNS_DISCOVERY_CONFIG: &str =
     "dns_sd_configs: [{ names: [resumen], type: A, port: 8080, refresh_interval: 10s }]\n";
 
 fn run_promtool(arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+    let report = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{report}");
 }
 
 #[test]
 fn promtool_accepts_config_and_rules() {
-    if is_installed("promtool") {
+    if require_program("promtool") {
         run_promtool(&["check", "config", PROMETHEUS_CONFIG]);
         run_promtool(&["check", "rules", "--lint-fatal", RULES_FILE]);
     }
@@ -45,19 +46,19 @@ fn promtool_accepts_config_and_rules() {
 
 #[test]
 fn alerts_fire_only_when_due() {
-    if is_installed("promtool") {
+    if require_program("promtool") {
         run_promtool(&["test", "rules", ALERT_TESTS]);
     }
     let cases = fs::read_to_string(ALERT_TESTS).unwrap();
     for alert in documented_alerts() {
         assert!(
             cases.contains(&format!("\"{alert}\"")),
-            "no case makes {alert} speak"
+            "no test makes {alert} fire"
         );
     }
 }
 
-/// The names of all alerts; each says what is the matter, how bad it is, and what to do, and stands in the document.
+/// The names of all alerts. Each has a summary, a description, a severity and a row in the document.
 fn documented_alerts() -> Vec<String> {
     let file = load_yaml(RULES_FILE);
     let document = fs::read_to_string(MONITORING_PAGE).unwrap();
@@ -92,7 +93,7 @@ fn documented_alerts() -> Vec<String> {
     alerts
 }
 
-/// A Prometheus with the shipped configuration, but for its pace and its target.
+/// A Prometheus with the shipped configuration, but with another interval and target.
 struct PrometheusServer {
     address: SocketAddr,
     _process: TestProcess,
@@ -130,21 +131,14 @@ impl PrometheusServer {
         }
     }
 
-    /// What its API says to a GET.
+    /// The data of an API response.
     fn query_api(&self, target: &str) -> Value {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PROCESS_TIMEOUT)).unwrap();
-        write!(stream, "GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        let answer: Value =
-            serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
-        assert_eq!(answer["status"], "success", "{target}: {answer}");
-        answer["data"].clone()
+        let mut reply = http_get(&self.address.to_string(), target).json();
+        assert_eq!(reply["status"], "success", "{target}: {reply}");
+        reply["data"].take()
     }
 
-    /// Whether the expression has a value that is a number.
+    /// Whether the expression has a numeric value.
     fn has_data(&self, expression: &str) -> bool {
         let target = format!(
             "/api/v1/query?query={}",
@@ -159,7 +153,7 @@ impl PrometheusServer {
         result.as_array().unwrap().iter().any(number)
     }
 
-    /// Every rule as it stands.
+    /// All rules with their states.
     fn loaded_rules(&self) -> Vec<Value> {
         let groups = self.query_api("/api/v1/rules")["groups"].clone();
         let groups = groups.as_array().unwrap().iter();
@@ -169,7 +163,7 @@ impl PrometheusServer {
     }
 }
 
-/// On a free port, which its log tells.
+/// Prometheus on a free port, which it logs.
 fn prometheus_command(configuration: &Path) -> Command {
     let mut command = Command::new("prometheus");
     let data = configuration.with_file_name("data");
@@ -177,61 +171,58 @@ fn prometheus_command(configuration: &Path) -> Command {
         .arg(format!("--config.file={}", configuration.display()))
         .arg(format!("--storage.tsdb.path={}", data.display()))
         .arg("--web.listen-address=127.0.0.1:0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stdin(Stdio::null());
     command
 }
 
-/// A service with something of everything: a source that answers, one that fails, one that is derived.
-fn start_service() -> (TestApp, FakeProvider) {
+/// A service with a good, a failing and a derived source.
+fn start_service() -> (TestApp, [FakeProvider; 2]) {
     let good = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
-    let bad = FakeProvider::with_json("{}");
-    bad.update_response(|answer| answer.status = "503 Service Unavailable");
-    let url = |stub: &FakeProvider| format!("http://{}/", stub.address);
-    let pace = "[defaults]\ninterval = \"500ms\"\ntimeout = \"400ms\"\nmin_interval = \"0s\"\n";
-    let fetched = source_tables(&[("btc", url(&good)), ("usd", url(&bad))]);
+    let bad = FakeProvider::with_status("503 Service Unavailable");
+    let defaults = "[defaults]\ninterval = \"500ms\"\ntimeout = \"400ms\"\nmin_interval = \"0s\"\n";
+    let fetched = source_tables(&[("btc", good.url()), ("usd", bad.url())]);
     let derived = "[derived.half]\nfrom = [\"btc\"]\nextract = \"{usd: (.btc.usd / 2)}\"\n";
-    (TestApp::start(&format!("{pace}{fetched}{derived}")), bad)
+    let app = TestApp::start(&format!("{defaults}{fetched}{derived}"));
+    (app, [good, bad])
 }
 
-/// Waits until nothing is left of `open`; polls the service meanwhile, so that there are requests to count.
-fn wait_until_empty(served: &TestApp, mut open: impl FnMut() -> Vec<String>) {
+/// Sends requests to the service until `missing` is empty.
+fn wait_until_empty(app: &TestApp, mut missing: impl FnMut() -> Vec<String>) {
     let clock = Clock::start();
-    let by = clock.instant() + 3 * PROCESS_TIMEOUT;
+    let end = clock.instant() + 2 * WAIT_LIMIT;
     loop {
-        served.get("/resumen");
-        let left = open();
-        if left.is_empty() {
+        app.get("/resumen");
+        let missing = missing();
+        if missing.is_empty() {
             return;
         }
-        assert!(clock.instant() < by, "no data: {left:#?}");
+        assert!(clock.instant() < end, "no data: {missing:#?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
 #[test]
 fn dashboard_and_alert_queries_have_data() {
-    if !is_installed("prometheus") {
+    if !require_program("prometheus") {
         return;
     }
-    let (served, _bad) = start_service();
-    let prometheus = PrometheusServer::start_scraping(served.address);
+    let (app, _providers) = start_service();
+    let prometheus = PrometheusServer::start_scraping(app.address);
 
-    let shown = dashboard_panels()
+    let queries = dashboard_panels()
         .iter()
         .flat_map(panel_queries)
         .collect::<Vec<_>>();
-    assert!(shown.len() > 20, "{shown:?}");
-    wait_until_empty(&served, || {
-        shown
+    assert!(queries.len() > 20, "{queries:?}");
+    wait_until_empty(&app, || {
+        queries
             .iter()
             .filter(|query| !prometheus.has_data(query))
             .cloned()
             .collect()
     });
 
-    wait_until_empty(&served, || {
+    wait_until_empty(&app, || {
         let rules = prometheus
             .loaded_rules()
             .into_iter()
@@ -239,13 +230,14 @@ fn dashboard_and_alert_queries_have_data() {
         rules.map(|rule| rule.to_string()).collect()
     });
     let rules = prometheus.loaded_rules();
-    let used: Vec<String> = rules
+    let names: Vec<String> = rules
         .iter()
         .flat_map(|rule| metric_names(rule["query"].as_str().unwrap()))
         .collect();
-    assert!(used.len() > 15, "{used:?}");
-    wait_until_empty(&served, || {
-        used.iter()
+    assert!(names.len() > 15, "{names:?}");
+    wait_until_empty(&app, || {
+        names
+            .iter()
             .filter(|name| !prometheus.has_data(&format!("count({name})")))
             .cloned()
             .collect()
@@ -264,7 +256,7 @@ fn dashboard_and_alert_queries_have_data() {
     }
 }
 
-/// A panel's queries with Grafana's variables filled in.
+/// The queries of a panel with values for the variables of Grafana.
 fn panel_queries(panel: &Value) -> Vec<String> {
     let targets = panel["targets"].as_array().unwrap().iter();
     let filled = targets.map(|target| {

@@ -1,4 +1,4 @@
-//! Each long task is made to panic in turn: it is started again, counted, and what it does goes on.
+//! Supervision: a background task that panics is restarted and counted, and its work continues.
 
 use std::fs;
 use std::net::TcpStream;
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use resumen::config::Config;
 
-use crate::persistence::restart_survival::wait_until;
 use crate::support::fake_provider::FakeProvider;
+use crate::support::process_usage::metric_value;
 use crate::support::raw_client::RawHttpClient;
 use crate::support::scripted_fetch::{ScriptedFetch, test_schedule, test_source};
 use crate::support::test_app::{TestApp, parse_test_config};
 use crate::support::test_server::{TestServer, default_server_settings};
+use crate::support::wait::wait_until;
 
-/// Two sources, one of them asked all the time, a derived one, and a state file.
-fn start_supervised_app(stub: &FakeProvider, folder: &tempfile::TempDir) -> TestApp {
-    let url = stub.url();
+/// A source with an interval of one second, a derived source, and a state file.
+fn start_supervised_app(provider: &FakeProvider, folder: &tempfile::TempDir) -> TestApp {
+    let url = provider.url();
     let state = folder.path().join("resumen.json");
     let text = format!(
         "[store]\npath = \"{}\"\n[sources.a]\nurl = \"{url}\"\ninterval = \"1s\"\n\
@@ -26,71 +27,69 @@ fn start_supervised_app(stub: &FakeProvider, folder: &tempfile::TempDir) -> Test
     TestApp::start_with_config(&config)
 }
 
-fn restart_count(served: &TestApp, task: &str) -> u64 {
-    let page = String::from_utf8(served.get("/metrics").body).unwrap();
-    let name = format!("resumen_task_restarts_total{{task=\"{task}\"}} ");
-    let line = page.lines().find_map(|line| line.strip_prefix(&name));
-    line.unwrap_or_else(|| panic!("no {name}:\n{page}"))
-        .parse()
-        .unwrap()
+fn restart_count(app: &TestApp, task: &str) -> u64 {
+    let series = format!("resumen_task_restarts_total{{task=\"{task}\"}}");
+    metric_value(&app.get("/metrics").body, &series).unwrap() as u64
 }
 
-/// Makes a task panic, and waits until it is back.
-fn panic_task(served: &TestApp, task: &'static str) {
-    assert_eq!(restart_count(served, task), 0);
-    served.service.core.supervisor.trigger_panic(task);
-    wait_until(|| restart_count(served, task) == 1);
+/// Makes a task panic and waits for its restart.
+fn panic_task(app: &TestApp, task: &'static str) {
+    assert_eq!(restart_count(app, task), 0);
+    app.service.core.supervisor.trigger_panic(task);
+    wait_until("the restart", || restart_count(app, task) == 1);
 }
 
 #[test]
 fn panicked_refresher_keeps_schedule() {
-    let (stub, folder) = (
-        FakeProvider::with_json(r#"{"n":1}"#),
-        tempfile::tempdir().unwrap(),
-    );
-    let served = start_supervised_app(&stub, &folder);
-    panic_task(&served, "refresher");
-    let calls = stub.call_count();
-    wait_until(|| stub.call_count() > calls + 1);
-    assert_eq!(served.get("/salud").status, 200);
+    let provider = FakeProvider::with_json(r#"{"n":1}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let app = start_supervised_app(&provider, &folder);
+    panic_task(&app, "refresher");
+    let calls = provider.call_count();
+    wait_until("calls", || provider.call_count() > calls + 1);
+    assert_eq!(app.get("/salud").status, 200);
 }
 
 #[test]
 fn hung_refresher_notifies_supervisor() {
-    // Nobody refreshes here.
-    let stand = TestServer::start(
+    // The test server has no refresher.
+    let server = TestServer::start(
         default_server_settings(),
         &[test_source("a", &["p"], test_schedule())],
         ScriptedFetch::default(),
     );
-    let begun = stand.core.clock.time_point();
-    let mut client = stand.connect_client();
+    let start = server.core.clock.time_point();
+    let mut client = server.connect_client();
     assert_eq!(client.get("/salud").text(), r#"{"status":"ok"}"#);
-    wait_until(|| stand.connect_client().get("/salud").status != 200);
-    let answer = stand.connect_client().get("/salud");
+    wait_until("the failed liveness", || {
+        server.connect_client().get("/salud").status != 200
+    });
+    let response = server.connect_client().get("/salud");
     assert_eq!(
-        (answer.status, &answer.json()["code"]),
+        (response.status, &response.json()["code"]),
         (503, &"refresher_stuck".into())
     );
     assert!(
-        stand.core.clock.elapsed_since(begun) > Duration::from_secs(9),
-        "the last sign was before that"
+        server.core.clock.elapsed_since(start) > Duration::from_secs(9),
+        "the last beat was 10 s before"
     );
 }
 
 #[test]
 fn panicked_persister_and_deriver_restart() {
-    let (stub, folder) = (
-        FakeProvider::with_json(r#"{"n":1}"#),
-        tempfile::tempdir().unwrap(),
-    );
-    let served = start_supervised_app(&stub, &folder);
-    served.wait_for_json("/resumen", |answer| answer["resultados"]["d"]["data"] == 1);
-    panic_task(&served, "saver");
-    panic_task(&served, "deriver");
-    stub.set_json(r#"{"n":22}"#);
-    served.wait_for_json("/resumen", |answer| answer["resultados"]["d"]["data"] == 22);
-    wait_until(|| {
+    let provider = FakeProvider::with_json(r#"{"n":1}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let app = start_supervised_app(&provider, &folder);
+    app.wait_for_json("/resumen", |response| {
+        response["resultados"]["d"]["data"] == 1
+    });
+    panic_task(&app, "saver");
+    panic_task(&app, "deriver");
+    provider.set_json(r#"{"n":22}"#);
+    app.wait_for_json("/resumen", |response| {
+        response["resultados"]["d"]["data"] == 22
+    });
+    wait_until("the saved value", || {
         fs::read_to_string(folder.path().join("resumen.json"))
             .is_ok_and(|text| text.contains(r#"{"n":22}"#))
     });
@@ -98,43 +97,40 @@ fn panicked_persister_and_deriver_restart() {
 
 #[test]
 fn panicked_acceptor_refuses_no_client() {
-    let (stub, folder) = (
-        FakeProvider::with_json(r#"{"n":1}"#),
-        tempfile::tempdir().unwrap(),
-    );
-    let served = start_supervised_app(&stub, &folder);
-    let mut kept = RawHttpClient::connect(served.address);
-    assert_eq!(kept.get("/salud").status, 200);
-    panic_task(&served, "accept loop");
-    assert_eq!(kept.get("/salud").status, 200);
-    assert_eq!(served.get("/resumen").status, 200);
+    let provider = FakeProvider::with_json(r#"{"n":1}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let app = start_supervised_app(&provider, &folder);
+    let mut clients = RawHttpClient::connect(app.address);
+    assert_eq!(clients.get("/salud").status, 200);
+    panic_task(&app, "accept loop");
+    assert_eq!(clients.get("/salud").status, 200);
+    assert_eq!(app.get("/resumen").status, 200);
 }
 
 #[test]
 fn panicked_worker_keeps_connections() {
-    let (stub, folder) = (
-        FakeProvider::with_json(r#"{"n":1}"#),
-        tempfile::tempdir().unwrap(),
-    );
-    let served = start_supervised_app(&stub, &folder);
-    // Connections go to whichever thread has fewest, so each has some of them.
-    let mut kept: Vec<RawHttpClient> = (0..16)
-        .map(|_| RawHttpClient::connect(served.address))
+    let provider = FakeProvider::with_json(r#"{"n":1}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let app = start_supervised_app(&provider, &folder);
+    // New connections go to the thread with the fewest, so that each thread has some.
+    let mut clients: Vec<RawHttpClient> = (0..16)
+        .map(|_| RawHttpClient::connect(app.address))
         .collect();
     assert!(
-        kept.iter_mut()
+        clients
+            .iter_mut()
             .all(|client| client.get("/salud").status == 200)
     );
-    panic_task(&served, "serving thread");
+    panic_task(&app, "serving thread");
     assert!(
-        kept.iter_mut()
+        clients
+            .iter_mut()
             .all(|client| client.get("/salud").status == 200)
     );
-    assert!((0..16).all(|_| served.get("/resumen").status == 200));
-    let address = served.address;
-    drop(kept);
-    served
-        .service
+    assert!((0..16).all(|_| app.get("/resumen").status == 200));
+    let address = app.address;
+    drop(clients);
+    app.service
         .stop(&tokio_util::sync::CancellationToken::new());
-    assert!(TcpStream::connect(address).is_err(), "it still ends");
+    assert!(TcpStream::connect(address).is_err(), "the service stops");
 }

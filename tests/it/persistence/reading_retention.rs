@@ -1,4 +1,4 @@
-//! What a reload and a restart keep: readings belong to a source's name and filters, and to nothing else.
+//! Readings across reloads and restarts: a reading belongs to the name and the filters of its source.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,31 +14,31 @@ use crate::support::scripted_fetch::test_name;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn provider(called: &str, extract: &str) -> Provider {
+fn provider(name: &str, extract: &str) -> Provider {
     Provider {
         extract: extract.into(),
-        ..scripted_fetch::test_provider(called)
+        ..scripted_fetch::test_provider(name)
     }
 }
 
-fn fetched_source(called: &str, providers: Vec<Provider>, interval: Duration) -> Arc<Source> {
-    let pace = Schedule {
+fn fetched_source(name: &str, providers: Vec<Provider>, interval: Duration) -> Arc<Source> {
+    let schedule = Schedule {
         interval,
         timeout: SECOND,
         min_interval: SECOND,
         hedge_after: None,
     };
-    let shelf = FreshnessPolicy {
+    let freshness_policy = FreshnessPolicy {
         ttl: 30 * SECOND,
         max_stale: 3600 * SECOND,
     };
     Arc::new(Source {
-        name: test_name(called),
+        name: test_name(name),
         kind: SourceKind::Fetched {
             providers,
-            schedule: pace,
+            schedule,
         },
-        freshness_policy: shelf,
+        freshness_policy,
         attribution: None,
     })
 }
@@ -47,19 +47,19 @@ fn source_a(extract: &str) -> Arc<Source> {
     fetched_source("a", vec![provider("p", extract)], 60 * SECOND)
 }
 
-fn derived_source(from: &str) -> Arc<Source> {
+fn derived_source(input: &str) -> Arc<Source> {
     let kind = SourceKind::Derived {
-        inputs: vec![test_name(from)],
+        inputs: vec![test_name(input)],
         extract: ".a".into(),
     };
-    let shelf = FreshnessPolicy {
+    let freshness_policy = FreshnessPolicy {
         ttl: 30 * SECOND,
         max_stale: 3600 * SECOND,
     };
     Arc::new(Source {
         name: test_name("d"),
         kind,
-        freshness_policy: shelf,
+        freshness_policy,
         attribution: None,
     })
 }
@@ -72,9 +72,9 @@ fn time_at(seconds: i64) -> Time {
     Time::from_millis(seconds * 1000)
 }
 
-fn success_outcome(source: &Source, when: Time) -> Outcome {
+fn success_outcome(source: &Source, at: Time) -> Outcome {
     let reading = Reading {
-        fetched_at: when,
+        fetched_at: at,
         provider: test_name("p"),
         data: JsonData::from_checked("0.10"),
     };
@@ -82,14 +82,14 @@ fn success_outcome(source: &Source, when: Time) -> Outcome {
     Outcome {
         source: source.name.clone(),
         identity,
-        started_at: when,
+        started_at: at,
         duration: SECOND,
         result: Ok(reading),
         provider_attempts: Vec::new(),
     }
 }
 
-/// `a` read at 100 s and planned for 160 s.
+/// `a` has a reading of 100 s, and its next attempt is at 160 s.
 fn snapshot_with_reading() -> Snapshot {
     let source = source_a(".");
     let read = Snapshot::new(source_set(std::slice::from_ref(&source)))
@@ -115,7 +115,7 @@ fn timing_change_keeps_reading() {
     assert_eq!(
         snapshot_after_reload(&[source_a(".")]).next_attempt(0),
         Some(time_at(160)),
-        "nothing changed, so the plan stands"
+        "without a change the next attempt stays"
     );
 }
 
@@ -146,8 +146,8 @@ fn filter_change_drops_reading() {
 #[test]
 fn old_filter_result_is_ignored() {
     let snapshot = snapshot_after_reload(&[source_a(".x")]);
-    let late = snapshot.merge_outcome(&success_outcome(&source_a("."), time_at(102)));
-    assert!(!late.was_merged && !has_reading(&late.snapshot));
+    let merged = snapshot.merge_outcome(&success_outcome(&source_a("."), time_at(102)));
+    assert!(!merged.was_merged && !has_reading(&merged.snapshot));
     assert!(
         snapshot
             .merge_outcome(&success_outcome(&source_a(".x"), time_at(102)))
@@ -159,14 +159,14 @@ fn old_filter_result_is_ignored() {
 fn input_filter_change_drops_derived() {
     let sources = |extract| [source_a(extract), derived_source("a")];
     let before = snapshot_with_reading().with_source_set(source_set(&sources(".")));
-    let derivation = DerivedComputation {
+    let computation = DerivedComputation {
         identity: before.source_set().identity(1),
         input_versions: before.current_input_versions(1).unwrap(),
         computed_at: time_at(101),
         duration: SECOND,
         result: Ok(JsonData::from_checked("1")),
     };
-    let computed = before.with_computation(&test_name("d"), &derivation);
+    let computed = before.with_computation(&test_name("d"), &computation);
     assert!(computed.is_derived_current(1));
     assert!(
         computed
@@ -179,11 +179,11 @@ fn input_filter_change_drops_derived() {
     assert!(after.source_states()[1].reading.is_none());
     assert!(
         after
-            .with_computation(&test_name("d"), &derivation)
+            .with_computation(&test_name("d"), &computation)
             .source_states()[1]
             .reading
             .is_none(),
-        "computed by the old one"
+        "the computation used the old filter"
     );
 }
 
@@ -195,49 +195,45 @@ fn restart_keeps_schedule() {
         ..success_outcome(&source_a("."), time_at(160))
     };
     let before = snapshot_with_reading().merge_outcome(&failed).snapshot;
-    let kept: Vec<_> = before
+    let records: Vec<_> = before
         .source_records()
         .into_iter()
         .map(|saved| saved.shift_clock(0, time_at(200)))
         .collect();
-    let after = Snapshot::new(source_set(&[source_a(".")])).restore(&kept);
+    let after = Snapshot::new(source_set(&[source_a(".")])).restore(&records);
     assert_eq!(
         after.source_view(0, time_at(200)),
         before.source_view(0, time_at(200))
     );
     assert_eq!(after.source_states()[0].history.failure_count, 1);
     assert!(after.is_ready_to_answer(0));
-    assert_eq!(
-        after.next_attempt(0),
-        None,
-        "a start begins with attempts at all sources"
-    );
+    assert_eq!(after.next_attempt(0), None, "a start attempts all sources");
     assert!(
-        !has_reading(&Snapshot::new(source_set(&[source_a(".x")])).restore(&kept)),
+        !has_reading(&Snapshot::new(source_set(&[source_a(".x")])).restore(&records)),
         "another filter"
     );
 }
 
 #[test]
 fn restore_keeps_newer_reading() {
-    let kept = snapshot_with_reading().source_records();
+    let records = snapshot_with_reading().source_records();
     let newer = snapshot_with_reading()
         .merge_outcome(&success_outcome(&source_a("."), time_at(150)))
         .snapshot;
     assert_eq!(
-        newer.restore(&kept).source_view(0, time_at(200)),
+        newer.restore(&records).source_view(0, time_at(200)),
         newer.source_view(0, time_at(200))
     );
 }
 
 #[test]
 fn future_reading_is_rejected() {
-    let kept: Vec<_> = snapshot_with_reading()
+    let records: Vec<_> = snapshot_with_reading()
         .source_records()
         .into_iter()
         .map(|saved| saved.shift_clock(0, time_at(50)))
         .collect();
-    let after = Snapshot::new(source_set(&[source_a(".")])).restore(&kept);
+    let after = Snapshot::new(source_set(&[source_a(".")])).restore(&records);
     assert_eq!(
         after.source_states()[0]
             .reading
@@ -254,35 +250,35 @@ fn future_reading_is_rejected() {
 
 #[test]
 fn retry_after_survives_restart() {
-    let held = |until| {
+    let next_attempt_after = |retry_at| {
         let failure = Failure::new(Code::RateLimited, "slow down");
-        let one = ProviderAttempt {
+        let attempt = ProviderAttempt {
             provider: test_name("p"),
             started_at: time_at(160),
             duration: SECOND,
             result: ProviderAttemptResult::Failed(failure.clone()),
-            retry_at: Some(until),
+            retry_at: Some(retry_at),
         };
         let failed = Outcome {
             result: Err(failure),
-            provider_attempts: vec![one],
+            provider_attempts: vec![attempt],
             ..success_outcome(&source_a("."), time_at(160))
         };
         let before = Snapshot::new(source_set(&[source_a(".")]))
             .merge_outcome(&failed)
             .snapshot;
-        let kept: Vec<_> = before
+        let records: Vec<_> = before
             .source_records()
             .into_iter()
             .map(|saved| saved.shift_clock(0, time_at(200)))
             .collect();
         Snapshot::new(source_set(&[source_a(".")]))
-            .restore(&kept)
+            .restore(&records)
             .next_attempt(0)
     };
-    assert_eq!(held(time_at(400)), Some(time_at(400)));
+    assert_eq!(next_attempt_after(time_at(400)), Some(time_at(400)));
     assert_eq!(
-        held(time_at(99_999)),
+        next_attempt_after(time_at(99_999)),
         Some(time_at(200 + 15 * 60)),
         "15 minutes at most"
     );

@@ -1,4 +1,4 @@
-//! The state file: what is saved comes back, and nothing but that ever does.
+//! The state file: format, generations, locks and damaged files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,23 +29,23 @@ fn time_at(millis: i64) -> Time {
     Time::from_millis(1_795_330_510_000 + millis)
 }
 
-/// A state that has everything, taken at this moment.
+/// A state with every field, taken at this time.
 fn state_taken_at(taken: Time) -> StateFileContent {
     let failure = Failure::new(Code::RateLimited, "HTTP 429 \"slow\ndown\"");
-    let one = ProviderAttempt {
+    let attempt = ProviderAttempt {
         provider: name("p"),
         started_at: time_at(20),
         duration: Duration::from_micros(84_213),
         result: ProviderAttemptResult::Failed(failure.clone()),
         retry_at: Some(time_at(99_000)),
     };
-    let trail = AttemptHistory {
+    let history = AttemptHistory {
         last_attempt: Some(time_at(20)),
         last_duration: Some(Duration::from_micros(84_213)),
         failing_since: Some(time_at(15)),
         failure_count: 2,
         next_attempt: None,
-        provider_attempts: Arc::new([one]),
+        provider_attempts: Arc::new([attempt]),
         failure_streaks: Arc::new([FailureStreak {
             provider: name("p"),
             since: time_at(15),
@@ -66,7 +66,7 @@ fn state_taken_at(taken: Time) -> StateFileContent {
         })),
         reading_input_versions: Arc::new([(name("a"), time_at(1))]),
         latest_input_versions: Arc::new([(name("a"), time_at(2))]),
-        history: trail,
+        history,
     };
     let empty = SourceRecord {
         name: name("usd"),
@@ -107,7 +107,7 @@ fn file_names(folder: &TempDir) -> Vec<String> {
     names
 }
 
-/// A folder with a state file of two generations, taken at 1 and at 2.
+/// A folder with a state file of two generations, taken at 1 ms and at 2 ms.
 fn save_two_generations() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.json");
@@ -135,11 +135,7 @@ fn saved_numbers_roundtrip() {
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains(SAMPLE_DATA), "{text}");
     serde_json::from_str::<serde_json::Value>(&text).unwrap();
-    assert_eq!(
-        text.lines().count(),
-        5,
-        "one line per source, so that a person can read it: {text}"
-    );
+    assert_eq!(text.lines().count(), 5, "one line per source: {text}");
 }
 
 #[test]
@@ -188,7 +184,7 @@ fn newest_generation_is_read() {
     assert_eq!(
         restored_generation(&path),
         (None, vec![]),
-        "nothing is said of a first start"
+        "a first start has no warning"
     );
 }
 
@@ -203,16 +199,16 @@ fn corrupt_file_is_set_aside() {
         warnings.len() == 1 && warnings[0].contains("damaged") && warnings[0].contains("set aside"),
         "{warnings:?}"
     );
-    let left = file_names(&folder);
-    let aside = left
+    let names = file_names(&folder);
+    let damaged = names
         .iter()
         .find(|name| name.starts_with("resumen.json.damaged-"))
         .unwrap();
     assert_eq!(
-        fs::read(folder.path().join(aside)).unwrap(),
+        fs::read(folder.path().join(damaged)).unwrap(),
         whole[..whole.len() / 2]
     );
-    assert!(!left.contains(&"resumen.json".into()), "{left:?}");
+    assert!(!names.contains(&"resumen.json".into()), "{names:?}");
 }
 
 #[test]
@@ -235,7 +231,10 @@ fn newer_release_file_is_kept() {
 fn only_one_process_writes() {
     let (folder, path) = save_two_generations();
     let first = open_claimed_state_file(&path);
-    assert!(!first.acquire_write_lock().unwrap(), "it has it already");
+    assert!(
+        !first.acquire_write_lock().unwrap(),
+        "the lock is held already"
+    );
     let second = StateFile::new(&path);
     assert!(matches!(
         second.acquire_write_lock().unwrap_err(),
@@ -252,17 +251,17 @@ fn only_one_process_writes() {
             .content
             .map(|state| state.taken_at.program_time),
         Some(time_at(1)),
-        "it may read"
+        "a reader needs no lock"
     );
     assert!(
         file_names(&folder).contains(&"resumen.json".into()),
-        "but moves nothing"
+        "a reader moves no file"
     );
     drop(first);
     claim_with_retry(&second);
     assert!(
         !second.acquire_write_lock().unwrap(),
-        "when the first ends, the second takes over"
+        "the second process acquires the released lock"
     );
 }
 
@@ -338,7 +337,7 @@ fn removed_folder_releases_lock() {
             first.save(&state_taken_at(time_at(3))).unwrap_err(),
             StateFileError::Busy(_)
         ),
-        "only one of them writes"
+        "the lock of the removed folder is void"
     );
     second.save(&state_taken_at(time_at(4))).unwrap();
     drop(second);
@@ -369,21 +368,21 @@ fn named_pipes_do_not_block() {
     ));
     let other = folder.path().join("other.json");
     make(&other.with_extension("json.lock")).unwrap();
-    let refused = StateFile::new(&other).acquire_write_lock().unwrap_err();
-    assert!(refused.to_string().contains("other.json.lock"), "{refused}");
+    let error = StateFile::new(&other).acquire_write_lock().unwrap_err();
+    assert!(error.to_string().contains("other.json.lock"), "{error}");
 }
 
 #[test]
 fn ten_thousand_sources_are_restored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resumen.json");
-    let one = state_taken_at(time_at(1)).source_records[0].clone();
-    let named = |n: usize| SourceRecord {
+    let first = state_taken_at(time_at(1)).source_records[0].clone();
+    let record = |n: usize| SourceRecord {
         name: name(&format!("s{n}")),
-        ..one.clone()
+        ..first.clone()
     };
     let many = StateFileContent {
-        source_records: (0..10_000).map(named).collect(),
+        source_records: (0..10_000).map(record).collect(),
         ..state_taken_at(time_at(1))
     };
     open_claimed_state_file(&path).save(&many).unwrap();
@@ -409,7 +408,7 @@ fn unknown_fields_are_ignored() {
     assert_eq!(read.source_records.len(), 2);
     assert!(
         read.source_records[0].reading.is_some() && read.source_records[0].failure.is_none(),
-        "a code that is not known yet"
+        "the code is unknown to this release"
     );
 }
 
@@ -421,20 +420,20 @@ fn restored_ages_use_own_clock() {
         wall_time: time_at(60_030),
         boot_uptime: None,
     };
-    let seen = before.clone().into_records_at(&later);
-    assert_eq!(seen[0].reading.as_ref().unwrap().fetched_at, time_at(10));
+    let records = before.clone().into_records_at(&later);
+    assert_eq!(records[0].reading.as_ref().unwrap().fetched_at, time_at(10));
     let set_back = ClockTimestamps {
         program_time: time_at(-3_600_000),
         wall_time: time_at(-3_600_000),
         boot_uptime: None,
     };
-    let seen = before.into_records_at(&set_back);
+    let records = before.into_records_at(&set_back);
     let age = set_back
         .program_time
-        .since(seen[0].reading.as_ref().unwrap().fetched_at);
+        .since(records[0].reading.as_ref().unwrap().fetched_at);
     assert_eq!(
         age,
         Duration::from_millis(20),
-        "as old as when it was saved, not brand new"
+        "the age is at least the age at the save"
     );
 }

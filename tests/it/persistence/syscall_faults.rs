@@ -1,7 +1,5 @@
-//! A save that stops or fails at any of its system calls leaves a whole generation behind.
-//!
-//! Needs `strace`. Where it is missing or not permitted, this is skipped and says so; `RESUMEN_REQUIRE_ALL=1` makes that
-//! a failure.
+//! A save that is killed or fails at any of its system calls leaves a complete generation. Needs
+//! `strace` and the permission to trace.
 
 use std::env;
 use std::path::Path;
@@ -10,13 +8,15 @@ use std::process::{Command, Output};
 use resumen::domain::{ClockTimestamps, Time};
 use resumen::store::StateFileContent;
 
+use crate::support::child_process::{command_through, ignored_test_command};
 use crate::support::open_claimed_state_file;
+use crate::support::requirements::require;
 
-/// The variable by which the process under `strace` is told to save, and where.
+/// The variable with the path for `child_saves_once`.
 const SAVE_PATH_VARIABLE: &str = "RESUMEN_TEST_SAVE_HERE";
 
-fn state_at(taken: i64) -> StateFileContent {
-    let at = Time::from_millis(taken);
+fn state_at(generation: i64) -> StateFileContent {
+    let at = Time::from_millis(generation);
     StateFileContent {
         taken_at: ClockTimestamps {
             program_time: at,
@@ -27,9 +27,9 @@ fn state_at(taken: i64) -> StateFileContent {
     }
 }
 
-/// Not a test: what runs under `strace`. Its exit tells whether the save claimed to have worked.
+/// Fails if the save returns an error.
 #[test]
-#[ignore = "run by the others of this file, in a process of its own"]
+#[ignore = "runs under strace, started by the other tests of this file"]
 fn child_saves_once() {
     let Some(path) = env::var_os(SAVE_PATH_VARIABLE) else {
         return;
@@ -39,27 +39,23 @@ fn child_saves_once() {
         .unwrap();
 }
 
-/// Saves generation 3 over 1 and 2 under `strace` with these options; sees only the calls that touch the files.
+/// Saves generation 3 over 1 and 2 under `strace` with these options. Only calls with a path of the
+/// state file are traced.
 fn save_under_strace(folder: &Path, options: &[&str]) -> Output {
     let path = folder.join("resumen.json");
-    let mut command = Command::new("strace");
-    command
-        .args(["-f", "-qq"])
-        .args(options)
-        .arg("-P")
-        .arg(folder);
-    for end in ["", ".tmp", ".previous", ".lock"] {
-        command.arg("-P").arg(format!("{}{end}", path.display()));
+    let mut strace = vec!["strace".to_owned(), "-f".into(), "-qq".into()];
+    strace.extend(options.iter().map(ToString::to_string));
+    let files = ["", ".tmp", ".previous", ".lock"].map(|end| format!("{}{end}", path.display()));
+    for traced in [folder.display().to_string()].into_iter().chain(files) {
+        strace.extend(["-P".to_owned(), traced]);
     }
-    command.arg(env::current_exe().unwrap()).args([
-        "--exact",
-        "--ignored",
-        "persistence::syscall_faults::child_saves_once",
-    ]);
+    let strace: Vec<&str> = strace.iter().map(String::as_str).collect();
+    let test = ignored_test_command("persistence::syscall_faults::child_saves_once");
+    let mut command = command_through(&strace, &test);
     command.env(SAVE_PATH_VARIABLE, &path).output().unwrap()
 }
 
-/// The system calls of a save: each with how many of its name came up to it, itself included.
+/// The system calls of a save, each with its number among the calls of its name, from 1.
 fn count_save_syscalls() -> Vec<(String, usize)> {
     let folder = save_two_generations();
     let output = save_under_strace(folder.path(), &[]);
@@ -81,11 +77,11 @@ fn count_save_syscalls() -> Vec<(String, usize)> {
 fn save_two_generations() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let file = open_claimed_state_file(&folder.path().join("resumen.json"));
-    (1..3).for_each(|taken| file.save(&state_at(taken)).unwrap());
+    (1..3).for_each(|generation| file.save(&state_at(generation)).unwrap());
     folder
 }
 
-/// Which generation a start after that finds.
+/// The generation that a start restores, and its warnings.
 fn restored_generation(folder: &Path) -> (Option<i64>, Vec<String>) {
     let file = open_claimed_state_file(&folder.join("resumen.json"));
     let loaded = file.load();
@@ -97,27 +93,18 @@ fn restored_generation(folder: &Path) -> (Option<i64>, Vec<String>) {
     )
 }
 
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn is_strace_available() -> bool {
     let probe = Command::new("strace")
         .args(["-f", "-qq", "-e", "inject=all:error=EIO:when=60000", "true"])
         .output();
     let works = probe.is_ok_and(|output| output.status.success());
-    let required = env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(works || !required, "strace is missing or not permitted");
-    if !works {
-        eprintln!("skipped: strace is missing or not permitted");
-    }
-    works
+    require("strace with the permission to trace", works)
 }
 
-/// Lets every system call of a save suffer this in turn.
+/// Injects the fault at every system call of a save in turn.
 fn inject_at_every_syscall(fault: &str) {
     let calls = count_save_syscalls();
-    assert!(
-        calls.len() >= 10,
-        "are the paths still those of a save? {calls:?}"
-    );
+    assert!(calls.len() >= 10, "too few traced calls: {calls:?}");
     for (name, number) in calls {
         let folder = save_two_generations();
         let output = save_under_strace(
@@ -125,17 +112,17 @@ fn inject_at_every_syscall(fault: &str) {
             &["-e", &format!("inject={name}:{fault}:when={number}")],
         );
         let trace = String::from_utf8_lossy(&output.stderr).into_owned();
-        let hit = trace.contains("(INJECTED)") || trace.contains("killed by SIGKILL");
-        assert!(hit, "nothing happened at {name} {number}:\n{trace}");
-        let (taken, warnings) = restored_generation(folder.path());
-        let saved = output.status.success();
+        let is_injected = trace.contains("(INJECTED)") || trace.contains("killed by SIGKILL");
+        assert!(is_injected, "no injection at {name} {number}:\n{trace}");
+        let (generation, warnings) = restored_generation(folder.path());
+        let is_saved = output.status.success();
         assert!(
             warnings.is_empty(),
             "{fault} at {name} {number}: {warnings:?}\n{trace}"
         );
         assert!(
-            taken == Some(3) || (taken == Some(2) && !saved),
-            "{fault} at {name} {number}: {taken:?}\n{trace}"
+            generation == Some(3) || (generation == Some(2) && !is_saved),
+            "{fault} at {name} {number}: {generation:?}\n{trace}"
         );
         open_claimed_state_file(&folder.path().join("resumen.json"))
             .save(&state_at(4))

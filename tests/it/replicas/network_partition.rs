@@ -1,157 +1,103 @@
-//! A replica that is cut off from Redis but not from its readers, in network namespaces of their own: the outer test
-//! makes them and runs the inner one in the first. Without root, `ip netns` and `redis-server` it is left out, unless
-//! `RESUMEN_REQUIRE_ALL=1`.
+//! A replica that loses Redis and keeps its clients: two network namespaces with one link for
+//! clients and providers and one for Redis. Needs root, `ip netns` and `redis-server`.
 
-use std::process::Command;
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
-use super::replica_sharing::shared_source_config;
 use crate::support::fake_provider::FakeProvider;
+use crate::support::network_namespace::{NetworkNamespace, run_ip};
+use crate::support::polling_clients::FreshnessPoller;
 use crate::support::redis_server::RedisServer;
-use crate::support::replica_cluster::{FreshnessPoller, ReplicaCluster, wait_for};
+use crate::support::replica_cluster::{ReplicaCluster, shared_source_config};
+use crate::support::requirements::require_program;
+use crate::support::wait::wait_until;
 
-/// Where the second namespace finds the first: one link for readers and providers, one for Redis.
-const PROVIDER_ADDRESS: &str = "192.0.2.1";
-const REDIS_ADDRESS: &str = "198.51.100.1";
+/// Addresses of the first namespace on the two links.
+const PROVIDER_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const REDIS_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
-/// Namespaces, removed in the end.
-struct LinkedNamespaces(Vec<String>);
+/// The variable with the name of the second namespace.
+const SECOND_NAMESPACE: &str = "TEST_SECOND_NAMESPACE";
 
-impl LinkedNamespaces {
-    fn new() -> Option<Self> {
-        let names = ["hub", "rim"].map(|end| format!("resumen-{end}-{}", std::process::id()));
-        let mut networks = Self(Vec::new());
-        for name in names {
-            if !run_ip(&["netns", "add", &name]) {
-                return None;
-            }
-            networks.0.push(name);
-        }
-        Some(networks)
+/// Connects two namespaces by the devices `NAME-1` and `NAME-2`.
+fn add_link(name: &str, first: (&NetworkNamespace, &str), second: (&NetworkNamespace, &str)) {
+    let (device, peer) = (format!("{name}-1"), format!("{name}-2"));
+    let kind = [
+        "type",
+        "veth",
+        "peer",
+        "name",
+        &peer,
+        "netns",
+        &second.0.name,
+    ];
+    first
+        .0
+        .run_ip_inside(&[&["link", "add", &device], &kind[..]].concat());
+    for ((namespace, address), device) in [(first, device), (second, peer)] {
+        namespace.run_ip_inside(&["address", "add", address, "dev", &device]);
+        namespace.run_ip_inside(&["link", "set", &device, "up"]);
     }
-
-    /// A cable between the two.
-    fn add_link(&self, link: &str, here: &str, there: &str) {
-        let [hub, rim] = &self.0[..] else {
-            panic!("two namespaces")
-        };
-        let (near, far) = (format!("{link}-hub"), format!("{link}-rim"));
-        let steps: [&[&str]; 5] = [
-            &[
-                "-n", hub, "link", "add", &near, "type", "veth", "peer", "name", &far, "netns", rim,
-            ],
-            &["-n", hub, "address", "add", here, "dev", &near],
-            &["-n", rim, "address", "add", there, "dev", &far],
-            &["-n", hub, "link", "set", &near, "up"],
-            &["-n", rim, "link", "set", &far, "up"],
-        ];
-        for step in steps {
-            assert!(run_ip(step), "ip {step:?}");
-        }
-    }
-}
-
-impl Drop for LinkedNamespaces {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            run_ip(&["netns", "delete", name]);
-        }
-    }
-}
-
-fn run_ip(arguments: &[&str]) -> bool {
-    Command::new("ip")
-        .args(arguments)
-        .output()
-        .is_ok_and(|output| output.status.success())
 }
 
 #[test]
 fn partitioned_replica_keeps_serving() {
-    let Some(networks) = LinkedNamespaces::new() else {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a switch of the tests, not of the program"
-        )]
-        let required = std::env::var("RESUMEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
-        assert!(!required, "no network namespace can be made");
-        println!("left out: no network namespace can be made (needs root and `ip netns`)");
+    if !require_program("redis-server") {
+        return;
+    }
+    let Some(first) = NetworkNamespace::create("first") else {
         return;
     };
-    for name in &networks.0 {
-        assert!(run_ip(&["-n", name, "link", "set", "lo", "up"]));
-    }
-    networks.add_link("readers", &format!("{PROVIDER_ADDRESS}/24"), "192.0.2.2/24");
-    networks.add_link("redis", &format!("{REDIS_ADDRESS}/24"), "198.51.100.2/24");
-    let [hub, rim] = &networks.0[..] else {
-        panic!("two namespaces")
-    };
-    let tests = std::env::current_exe().unwrap();
-    let inner = [
-        "--ignored",
-        "--exact",
+    let second = NetworkNamespace::create("second").unwrap();
+    let (provider, redis) = (
+        format!("{PROVIDER_ADDRESS}/24"),
+        format!("{REDIS_ADDRESS}/24"),
+    );
+    add_link("clients", (&first, &provider), (&second, "192.0.2.2/24"));
+    add_link("redis", (&first, &redis), (&second, "198.51.100.2/24"));
+    first.run_test_inside(
         "replicas::network_partition::child_runs_partition",
-        "--nocapture",
-    ];
-    let mut command = Command::new("ip");
-    command
-        .args(["netns", "exec", hub])
-        .arg(tests)
-        .args(inner)
-        .env("TEST_OTHER_NAMESPACE", rim);
-    let output = command.output().unwrap();
-    let said = [&output.stdout[..], &output.stderr]
-        .map(String::from_utf8_lossy)
-        .concat();
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
+        &[(SECOND_NAMESPACE, &second.name)],
     );
 }
 
 #[test]
-#[ignore = "only in the namespace that the other test makes"]
+#[ignore = "runs in the namespace that partitioned_replica_keeps_serving creates"]
 fn child_runs_partition() {
-    let Some(rim) = std::env::var_os("TEST_OTHER_NAMESPACE") else {
+    let Some(second) = std::env::var_os(SECOND_NAMESPACE) else {
         return;
     };
-    let rim = rim.to_str().unwrap();
-    let redis = RedisServer::start_at(
-        (REDIS_ADDRESS.parse::<std::net::IpAddr>().unwrap(), 6379).into(),
-        &[],
-    );
-    let stub = FakeProvider::with_json_at(PROVIDER_ADDRESS, r#"{"n":1}"#);
-    let pace =
+    let redis = RedisServer::start_at((REDIS_ADDRESS, 6379).into(), &[]);
+    let provider = FakeProvider::with_json_at(PROVIDER_ADDRESS, r#"{"n":1}"#);
+    let keys =
         "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"\nallow_private = true";
-    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &shared_source_config(&stub, pace));
-    fleet.bind_all_addresses();
-    let near = fleet.start_replica();
-    let far = fleet.start_replica_through(&["ip", "netns", "exec", rim], &[]);
-    let far = far.with_host("192.0.2.2");
+    let cluster = ReplicaCluster::new(&redis.url(), &shared_source_config(&provider, keys));
+    cluster.bind_all_addresses();
+    let near = cluster.start_replica();
+    let mut far = cluster.start_replica_through(&["ip", "netns", "exec", second.to_str().unwrap()]);
+    far.base_url = far.base_url.replace("127.0.0.1", "192.0.2.2");
     for replica in [&near, &far] {
         replica.wait_for_metric("resumen_fleet_replicas", |seen| seen > 1.5);
     }
-    wait_for("a first reading", || {
+    wait_until("a reading of both replicas", || {
         near.source_a()["ok"] == true && far.source_a()["ok"] == true
     });
     let pollers = [&near, &far].map(FreshnessPoller::new);
-    assert!(run_ip(&["link", "set", "redis-hub", "down"]));
-    far.process
-        .wait_for_stderr_line("this replica goes on alone");
-    let calls = stub.call_count();
-    wait_for("calls from both sides", || stub.call_count() >= calls + 4);
+    assert!(run_ip(&["link", "set", "redis-1", "down"]));
+    far.wait_for_log("this replica goes on alone");
+    let calls = provider.call_count();
+    wait_until("calls of both replicas", || {
+        provider.call_count() >= calls + 4
+    });
     near.wait_for_metric("resumen_fleet_replicas", |seen| seen < 1.5);
-    assert!(near.metric_value("resumen_fleet_sharing") > 0.5);
-    assert!(run_ip(&["link", "set", "redis-hub", "up"]));
-    far.process
-        .wait_for_stderr_line("calls and readings are shared again");
+    assert!(near.metric("resumen_fleet_sharing") > 0.5);
+    assert!(run_ip(&["link", "set", "redis-1", "up"]));
+    far.wait_for_log("calls and readings are shared again");
     near.wait_for_metric("resumen_fleet_replicas", |seen| seen > 1.5);
-    stub.set_json(r#"{"n":2}"#);
-    wait_for("the same newest reading", || {
+    provider.set_json(r#"{"n":2}"#);
+    wait_until("the same newest reading", || {
         let (near, far) = (near.source_a(), far.source_a());
         near["data"]["n"] == 2 && near["fetched_at"] == far["fetched_at"]
     });
-    std::thread::sleep(Duration::from_millis(300));
     for poller in pollers {
         poller.stop_and_summarise();
     }

@@ -1,27 +1,31 @@
-//! Several real replicas on one real Redis: together they call a provider as often as one would, and what one learns
-//! all know. Without `redis-server` these are left out, unless `RESUMEN_REQUIRE_ALL=1`.
+//! Several replicas on one Redis: together they call a provider as often as one replica, and each
+//! reading reaches all of them. Needs `redis-server`.
 
 use std::time::Duration;
 
 use resumen::process::Clock;
 
-use crate::support::child_process::http_get;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::polling_clients::PollingClients;
 use crate::support::redis_server::RedisServer;
-use crate::support::replica_cluster::{ReplicaCluster, TestReplica, wait_for};
+use crate::support::replica_cluster::{
+    ClusterFixture, ReplicaCluster, shared_source_config, wait_for_readings, wait_for_value,
+};
+use crate::support::service_process::ServiceProcess;
+use crate::support::wait::wait_until;
 
-/// A source `a` at this stub.
-pub(crate) fn shared_source_config(stub: &FakeProvider, rest: &str) -> String {
-    format!("[sources.a]\nurl = \"{}\"\n{rest}\n", stub.url())
+/// Number of failed Redis operations of all replicas. Each may have caused one more call.
+fn store_error_count(replicas: &[ServiceProcess]) -> f64 {
+    let series = "resumen_store_errors_total{store=\"redis\"}";
+    replicas.iter().map(|replica| replica.metric(series)).sum()
 }
 
-/// Operations of Redis that failed at any of them: each may have cost a call.
-fn store_error_count(replicas: &[TestReplica]) -> f64 {
-    replicas
-        .iter()
-        .map(|replica| replica.metric_value("resumen_store_errors_total{store=\"redis\"}"))
-        .sum()
+fn wait_for_code(replicas: &[ServiceProcess], code: &str) {
+    wait_until(code, || {
+        replicas
+            .iter()
+            .all(|replica| replica.source_a()["code"] == code)
+    });
 }
 
 #[test]
@@ -30,215 +34,168 @@ fn ten_replicas_call_like_one() {
         return;
     };
     let clock = Clock::start();
-    let fleets: Vec<_> = [1, 3, 10]
-        .into_iter()
-        .map(|size: usize| {
-            let stub = FakeProvider::with_json(r#"{"n":1}"#);
-            let rest = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"";
-            let fleet = ReplicaCluster::new(
-                &redis.url(),
-                &format!("fleet{size}"),
-                &shared_source_config(&stub, rest),
-            );
-            let replicas = fleet.start_replicas(size);
-            (size, stub, fleet, replicas)
-        })
-        .collect();
-    let before: Vec<_> = fleets
-        .iter()
-        .map(|(_, stub, ..)| (stub.call_count(), clock.instant()))
-        .collect();
+    let keys = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"";
+    let start = |size: usize| {
+        let provider = FakeProvider::with_json(r#"{"n":1}"#);
+        let sources = shared_source_config(&provider, keys);
+        let prefix = format!("fleet{size}");
+        let cluster = ReplicaCluster::with_prefix(&redis.url(), &prefix, &sources);
+        let replicas = cluster.start_replicas(size);
+        (provider, cluster, replicas)
+    };
+    let clusters = [1, 3, 10].map(start);
+    let starts = clusters
+        .each_ref()
+        .map(|(provider, ..)| (provider.call_count(), clock.instant()));
     std::thread::sleep(Duration::from_secs(6));
-    for ((size, stub, _, replicas), (calls, begun)) in fleets.iter().zip(before) {
-        let intervals = (clock.instant() - begun).as_secs_f64();
-        let calls = (stub.call_count() - calls) as f64;
+    for ((provider, _, replicas), (calls, start)) in clusters.iter().zip(starts) {
+        let intervals = (clock.instant() - start).as_secs_f64();
+        let calls = (provider.call_count() - calls) as f64;
         let slack = 2.0 + store_error_count(replicas);
-        println!("{size} replicas: {calls} calls in {intervals:.1} intervals");
-        assert!(
-            calls <= intervals / 0.9 + slack,
-            "{size} replicas: {calls} calls in {intervals} intervals"
+        let summary = format!(
+            "{} replicas: {calls} calls in {intervals:.1} s",
+            replicas.len()
         );
-        assert!(
-            calls >= intervals / 1.1 - 3.0,
-            "{size} replicas: {calls} calls in {intervals} intervals"
-        );
-        let taken: f64 = replicas
-            .iter()
-            .map(|r| r.metric_value("resumen_fleet_leases_taken_total"))
-            .sum();
-        assert!(taken >= calls - slack, "{taken} leases for {calls} calls");
+        println!("{summary}");
+        assert!(calls <= intervals / 0.9 + slack, "{summary}");
+        assert!(calls >= intervals / 1.1 - 3.0, "{summary}");
+        let leases = |replica: &ServiceProcess| replica.metric("resumen_fleet_leases_taken_total");
+        let leases: f64 = replicas.iter().map(leases).sum();
+        assert!(leases >= calls - slack, "{leases} leases for {calls} calls");
     }
 }
 
 #[test]
 fn replicas_share_readings_and_versions() {
-    let Some(redis) = RedisServer::start(&[]) else {
+    let keys = "interval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"1ms\"";
+    let Some(fixture) = ClusterFixture::start(keys) else {
         return;
     };
-    let stub = FakeProvider::with_json(r#"{"n":1}"#);
-    let rest = "interval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"1ms\"";
-    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &shared_source_config(&stub, rest));
-    let replicas = fleet.start_replicas(3);
-    wait_for("a first reading", || {
-        replicas
-            .iter()
-            .all(|replica| replica.source_a()["ok"] == true)
-    });
-    let calls = stub.call_count();
+    let provider = &fixture.provider;
+    let replicas = fixture.cluster.start_replicas(3);
+    wait_for_readings(&replicas);
+    let calls = provider.call_count();
     for n in 2..5 {
-        stub.set_json(&format!("{{\"n\":{n}}}"));
-        let live = replicas[n % 3].get_json("/resumen?fresh=1");
-        assert_eq!(live["resultados"]["a"]["data"]["n"], n);
-        assert_eq!(live["resultados"]["a"]["from"], "live");
-        wait_for("the reading everywhere", || {
-            replicas
-                .iter()
-                .all(|replica| replica.source_a()["data"]["n"] == n)
-        });
-        let versions: Vec<_> = replicas
-            .iter()
-            .map(|replica| replica.get_json("/resumen")["version"].clone())
-            .collect();
-        assert!(
-            versions.iter().all(|version| *version == versions[0]),
-            "{versions:?}"
-        );
+        provider.set_json(&format!("{{\"n\":{n}}}"));
+        let live = replicas[n % 3].results("/resumen?fresh=1")["a"].take();
+        assert_eq!(live["data"]["n"], n);
+        assert_eq!(live["from"], "live");
+        wait_for_value(&replicas, n);
+        let version = |replica: &ServiceProcess| replica.get_json("/resumen")["version"].take();
+        let mut versions: Vec<_> = replicas.iter().map(version).collect();
+        versions.dedup();
+        assert_eq!(versions.len(), 1, "{versions:?}");
     }
-    assert_eq!(stub.call_count(), calls + 3);
+    assert_eq!(provider.call_count(), calls + 3);
 
-    // A failure counts for all: each tells it once, and a replica that comes later knows it without a call.
-    stub.update_response(|answer| answer.status = "503 Service Unavailable");
-    let live = replicas[0].get_json("/resumen?fresh=1");
-    assert_eq!(live["resultados"]["a"]["code"], "http_status");
-    wait_for("the failure everywhere", || {
-        replicas
-            .iter()
-            .all(|replica| replica.source_a()["code"] == "http_status")
-    });
-    replicas[1]
-        .process
-        .wait_for_stderr_line("source began to fail, says another replica");
-    let calls = stub.call_count();
-    let late = fleet.start_replica();
-    wait_for("the failure at the newcomer", || {
-        late.source_a()["code"] == "http_status"
-    });
-    assert_eq!(late.source_a()["data"]["n"], 4);
-    assert_eq!(
-        late.source_a()["failing_since"],
-        replicas[0].source_a()["failing_since"]
-    );
+    // A failure counts for all replicas: each logs it, and a new replica shows it without a call.
+    provider.set_status("503 Service Unavailable");
+    let live = replicas[0].results("/resumen?fresh=1");
+    assert_eq!(live["a"]["code"], "http_status");
+    wait_for_code(&replicas, "http_status");
+    replicas[1].wait_for_log("source began to fail, says another replica");
+    let calls = provider.call_count();
+    let late = [fixture.cluster.start_replica()];
+    wait_for_code(&late, "http_status");
+    let a = late[0].source_a();
+    assert_eq!(a["data"]["n"], 4);
+    assert_eq!(a["failing_since"], replicas[0].source_a()["failing_since"]);
+    // One more call may be a scheduled retry.
     assert!(
-        stub.call_count() <= calls + 1,
-        "the newcomer asked nobody; a retry of the fleet may have come"
+        provider.call_count() <= calls + 1,
+        "the new replica called the provider"
     );
 }
 
 #[test]
 fn replicas_share_min_interval() {
-    let Some(redis) = RedisServer::start(&[]) else {
+    let keys = "interval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"500ms\"";
+    let Some(fixture) = ClusterFixture::start(keys) else {
         return;
     };
-    let stub = FakeProvider::with_json(r#"{"n":1}"#);
-    let rest = "interval = \"1h\"\ntimeout = \"5s\"\nmin_interval = \"500ms\"";
-    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &shared_source_config(&stub, rest));
-    let replicas = fleet.start_replicas(3);
+    let replicas = fixture.cluster.start_replicas(3);
     let clock = Clock::start();
-    let (before, begun) = (stub.call_count(), clock.instant());
-    let crowds: Vec<_> = replicas
-        .iter()
-        .map(|replica| PollingClients::new(2, replica.address(), "/resumen?fresh=1", true))
-        .collect();
+    let (before, start) = (fixture.provider.call_count(), clock.instant());
+    let poll = |replica: &ServiceProcess| {
+        PollingClients::new(2, replica.address(), "/resumen?fresh=1", true)
+    };
+    let clients: Vec<_> = replicas.iter().map(poll).collect();
     std::thread::sleep(Duration::from_secs(4));
-    let answers: usize = crowds
+    let responses = clients
         .into_iter()
-        .map(|crowd| crowd.stop_and_count().unwrap())
-        .sum();
-    let (calls, spaces) = (
-        (stub.call_count() - before) as f64,
-        (clock.instant() - begun).as_secs_f64() / 0.5,
-    );
-    println!("{answers} answers, {calls} calls in {spaces:.1} least intervals");
+        .map(|clients| clients.stop_and_count().unwrap());
+    let responses: usize = responses.sum();
+    let calls = (fixture.provider.call_count() - before) as f64;
+    let intervals = (clock.instant() - start).as_secs_f64() / 0.5;
+    println!("{responses} responses, {calls} calls in {intervals:.1} times `min_interval`");
     assert!(
-        calls <= spaces + 1.0 + store_error_count(&replicas),
-        "{calls} calls in {spaces} least intervals"
+        calls <= intervals + 1.0 + store_error_count(&replicas),
+        "{calls} in {intervals}"
     );
-    assert!(calls >= 3.0, "{calls} calls in {spaces} least intervals");
+    assert!(calls >= 3.0, "{calls} in {intervals}");
 }
 
 #[test]
 fn replicas_share_retry_after() {
-    let Some(redis) = RedisServer::start(&[]) else {
+    let keys = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"10ms\"";
+    let Some(fixture) = ClusterFixture::start(keys) else {
         return;
     };
-    let stub = FakeProvider::with_json("{}");
-    stub.update_response(|answer| {
-        answer.status = "429 Too Many Requests";
-        answer.headers = "retry-after: 60\r\n".into();
+    let provider = &fixture.provider;
+    provider.update_response(|response| {
+        response.status = "429 Too Many Requests";
+        response.headers = "retry-after: 60\r\n".into();
     });
-    let rest = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"10ms\"";
-    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &shared_source_config(&stub, rest));
-    let replicas = fleet.start_replicas(3);
-    wait_for("the hold everywhere", || {
-        replicas
-            .iter()
-            .all(|replica| replica.source_a()["code"] == "rate_limited")
-    });
-    let calls = stub.call_count();
+    let replicas = fixture.cluster.start_replicas(3);
+    wait_for_code(&replicas, "rate_limited");
+    let calls = provider.call_count();
     for replica in replicas.iter().cycle().take(9) {
-        assert_eq!(http_get(&replica.base_url, "/resumen?fresh=1").status, 200);
+        assert_eq!(replica.get("/resumen?fresh=1").status, 200);
     }
+    // Two intervals without a call.
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(stub.call_count(), calls);
+    assert_eq!(provider.call_count(), calls);
     assert!(
         calls <= 1 + store_error_count(&replicas) as usize,
         "{calls}"
     );
 }
 
-/// What `INFO` says of Redis after `key`.
+/// The value of a key in a section of Redis' `INFO`.
 fn redis_info(redis: &RedisServer, section: &str, key: &str) -> f64 {
     let page = redis.execute(&["INFO", section]);
-    let line = page
-        .lines()
-        .find_map(|line| line.strip_prefix(key))
-        .unwrap_or_else(|| panic!("no {key} in {page}"));
-    line.split(',').next().unwrap().trim().parse().unwrap()
+    let value = page.lines().find_map(|line| line.strip_prefix(key));
+    let value = value.unwrap_or_else(|| panic!("no {key} in {page}"));
+    value.split(',').next().unwrap().trim().parse().unwrap()
 }
 
 #[test]
-#[ignore = "a measurement: `cargo test --test it what_sharing_costs -- --ignored --nocapture`"]
+#[ignore = "a measurement: `cargo test --test it cost_of_sharing -- --ignored --nocapture`"]
 fn redis_cost_of_sharing_is_bounded() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let stub = FakeProvider::with_json(r#"{"usd":97123.45}"#);
-    let one = |n: usize| {
-        let url = stub.url();
+    let provider = FakeProvider::with_json(r#"{"usd":97123.45}"#);
+    let url = provider.url();
+    let table = |n: usize| {
         format!("[sources.s{n}]\nurl = \"{url}\"\ninterval = \"2s\"\ntimeout = \"1900ms\"\n")
     };
-    let sources: Vec<String> = (0..200).map(one).collect();
-    let fleet = ReplicaCluster::new(&redis.url(), "fleet", &sources.concat());
-    let replicas = fleet.start_replicas(3);
+    let sources: String = (0..200).map(table).collect();
+    let cluster = ReplicaCluster::new(&redis.url(), &sources);
+    let replicas = cluster.start_replicas(3);
     std::thread::sleep(Duration::from_secs(3));
-    let cpu =
+    let cpu_seconds =
         || redis_info(&redis, "cpu", "used_cpu_user:") + redis_info(&redis, "cpu", "used_cpu_sys:");
     redis.execute(&["CONFIG", "RESETSTAT"]);
     let clock = Clock::start();
-    let (before, calls, begun) = (cpu(), stub.call_count(), clock.instant());
+    let (cpu, calls, start) = (cpu_seconds(), provider.call_count(), clock.instant());
     std::thread::sleep(Duration::from_secs(20));
-    let (used, calls) = (cpu() - before, (stub.call_count() - calls) as f64);
-    let seconds = (clock.instant() - begun).as_secs_f64();
-    let scripts = redis_info(&redis, "commandstats", "cmdstat_evalsha:calls=");
-    println!(
-        "{calls} fetches in {seconds:.1} s by 3 replicas: {:.2} scripts a fetch",
-        scripts / calls
-    );
-    println!(
-        "Redis: {:.0} µs of CPU a fetch, {:.1} % of one CPU",
-        used * 1e6 / calls,
-        used * 100.0 / seconds
-    );
+    let (used, calls) = (cpu_seconds() - cpu, (provider.call_count() - calls) as f64);
+    let seconds = (clock.instant() - start).as_secs_f64();
+    let scripts = redis_info(&redis, "commandstats", "cmdstat_evalsha:calls=") / calls;
+    println!("{calls} fetches in {seconds:.1} s by 3 replicas: {scripts:.2} scripts per fetch");
+    let (per_fetch, share) = (used * 1e6 / calls, used * 100.0 / seconds);
+    println!("Redis: {per_fetch:.0} µs of CPU per fetch, {share:.1} % of one CPU");
     println!("{} operations failed", store_error_count(&replicas));
 }
 
@@ -247,23 +204,18 @@ fn documented_acl_suffices() {
     let Some(redis) = RedisServer::start(&[]) else {
         return;
     };
-    let page =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/replicas.md")).unwrap();
-    let rights = page
-        .split("```")
-        .find(|block| block.trim_start().starts_with("ACL SETUSER"))
-        .unwrap();
-    let words: Vec<&str> = rights.split_whitespace().collect();
-    assert!(
-        redis.execute(&words).starts_with("+OK"),
-        "{}",
-        redis.execute(&words)
-    );
-    let stub = FakeProvider::with_json(r#"{"n":1}"#);
+    let page = std::fs::read_to_string("docs/replicas.md").unwrap();
+    let is_acl = |block: &&str| block.trim_start().starts_with("ACL SETUSER");
+    let command = page.split("```").find(is_acl).unwrap();
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let reply = redis.execute(&words);
+    assert!(reply.starts_with("+OK"), "{reply}");
+    let provider = FakeProvider::with_json(r#"{"n":1}"#);
     let url = format!("redis://resumen:PASSWORD@{}", redis.address);
-    let rest = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"10ms\"";
-    let fleet = ReplicaCluster::new(&url, "resumen", &shared_source_config(&stub, rest));
-    let replicas = fleet.start_replicas(2);
+    let keys = "interval = \"1s\"\ntimeout = \"900ms\"\nmin_interval = \"10ms\"";
+    let sources = shared_source_config(&provider, keys);
+    let cluster = ReplicaCluster::with_prefix(&url, "resumen", &sources);
+    let replicas = cluster.start_replicas(2);
     for replica in &replicas {
         replica.wait_for_metric("resumen_fleet_leases_taken_total", |taken| taken > 1.5);
         replica.wait_for_metric("resumen_fleet_outcomes_heard_total", |heard| heard > 1.5);

@@ -1,4 +1,4 @@
-//! Short runs of the fuzz targets: every file of their corpora, and mutations of them. `RESUMEN_FUZZ_SEED` repeats one.
+//! Short runs of the fuzz targets on their corpora and on mutations. `RESUMEN_FUZZ_SEED` repeats a run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,10 +14,10 @@ mod redactor;
 #[path = "../../../fuzz/checks/retry_after.rs"]
 mod retry_after;
 
-/// Mutations of each run.
+/// Number of mutations in a run.
 const MUTATION_ROUNDS: usize = 5_000;
 
-/// What is put into texts: the words of the languages that are read.
+/// Words of the parsed formats, which mutations insert.
 const MUTATION_WORDS: &[&str] = &[
     "[", "]", "{", "}", "\"", "\\", "\n", ":", ",", "0", "9", "-", ".", "e", "null", "true", "GMT",
     "Sun, ", " 1994 ", "%2F", "&amp;", "\\u0000", "\\ud800", "\u{feff}", "ñ", "abcdefgh", "*", " ",
@@ -38,9 +38,9 @@ fn run_fuzz_target(target: &str, check: fn(&[u8])) {
     let seed = std::env::var_os("RESUMEN_FUZZ_SEED")
         .and_then(|seed| seed.into_string().ok()?.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    let mut dice = Rng::with_seed(seed);
+    let mut rng = Rng::with_seed(seed);
     for _ in 0..MUTATION_ROUNDS {
-        let bytes = mutate_input(&corpus, &mut dice);
+        let bytes = mutate_input(&corpus, &mut rng);
         let checked = catch_unwind(AssertUnwindSafe(|| check(&bytes)));
         assert!(
             checked.is_ok(),
@@ -50,24 +50,24 @@ fn run_fuzz_target(target: &str, check: fn(&[u8])) {
     }
 }
 
-/// One of the corpus, with a few bytes and words changed, put in, cut out, repeated, or joined to another's.
-fn mutate_input(corpus: &[Vec<u8>], dice: &mut Rng) -> Vec<u8> {
-    let mut bytes = corpus[dice.usize(..corpus.len())].clone();
-    for _ in 0..dice.usize(1..6) {
-        let at = dice.usize(..=bytes.len());
-        let end = at + dice.usize(..=(bytes.len() - at).min(12));
-        match dice.u8(..5) {
+/// A file of the corpus with some bytes or words inserted, removed, replaced, repeated or appended.
+fn mutate_input(corpus: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = corpus[rng.usize(..corpus.len())].clone();
+    for _ in 0..rng.usize(1..6) {
+        let at = rng.usize(..=bytes.len());
+        let end = at + rng.usize(..=(bytes.len() - at).min(12));
+        match rng.u8(..5) {
             0 => drop(bytes.splice(
                 at..at,
-                MUTATION_WORDS[dice.usize(..MUTATION_WORDS.len())].bytes(),
+                MUTATION_WORDS[rng.usize(..MUTATION_WORDS.len())].bytes(),
             )),
             1 => drop(bytes.drain(at..end)),
             2 => drop(bytes.splice(
                 at..end,
-                (0..end - at).map(|_| dice.u8(..)).collect::<Vec<_>>(),
+                (0..end - at).map(|_| rng.u8(..)).collect::<Vec<_>>(),
             )),
             3 => bytes.extend_from_within(at..end),
-            _ => bytes.extend_from_slice(&corpus[dice.usize(..corpus.len())]),
+            _ => bytes.extend_from_slice(&corpus[rng.usize(..corpus.len())]),
         }
         bytes.truncate(4096);
     }

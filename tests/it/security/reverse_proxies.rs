@@ -1,26 +1,27 @@
-//! Behind Debian's nginx and haproxy, with every request on as few connections to us as the proxy can: whatever a
-//! client sends, proxy and service see the same requests in the same bytes, and no answer reaches another client.
-//!
-//! A proxy that is missing is said and skipped; `RESUMEN_REQUIRE_ALL=1` makes that a failure.
+//! Request smuggling behind nginx and haproxy, which reuse few connections to the service: proxy and
+//! service see the same requests in the same bytes, and no response reaches another client.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use resumen::process::Clock;
 use tempfile::TempDir;
 
 use crate::http::request_corpus;
+use crate::support::child_process::ProcessGroup;
 use crate::support::fake_provider::FakeProvider;
-use crate::support::test_app::{TestApp, WAIT_LIMIT, source_tables};
+use crate::support::redis_server::unused_address;
+use crate::support::requirements::require_program;
+use crate::support::test_app::{TestApp, source_tables};
+use crate::support::wait::wait_until;
 
-/// Longer than a proxy waits for the rest of a request.
+/// Read timeout, longer than the timeouts of the proxies.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Heads that a front and a back could divide differently, before a body that would then be a request.
+/// Headers that proxy and service could frame differently. The body after them contains a request.
 const SMUGGLING_REQUESTS: [&str; 17] = [
     "Content-Length: {n}",
     "Content-Length: {n}\r\nTransfer-Encoding: chunked",
@@ -41,25 +42,22 @@ const SMUGGLING_REQUESTS: [&str; 17] = [
     "Expect: 100-continue\r\nContent-Length: {n}",
 ];
 
-/// A proxy in front of a service, killed when dropped.
+/// A proxy in front of a service.
 struct ReverseProxy {
     address: SocketAddr,
-    child: Child,
+    process: ProcessGroup,
     folder: TempDir,
 }
 
 impl ReverseProxy {
-    /// Starts `program` with a configuration in a folder of its own.
+    /// Starts `program` with a configuration in a temporary folder.
     fn start(
         program: &str,
         configure: impl Fn(&Path, SocketAddr) -> String,
         options: &[&str],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = unused_address();
         let file = folder.path().join("proxy.conf");
         fs::write(&file, configure(folder.path(), address)).unwrap();
         let log = fs::File::options()
@@ -72,23 +70,17 @@ impl ReverseProxy {
             .args(options)
             .arg(&file)
             .current_dir(folder.path())
-            .stdin(Stdio::null());
-        let child = command
+            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .stderr(log);
         let mut proxy = Self {
             address,
-            child,
+            process: ProcessGroup::spawn(&mut command),
             folder,
         };
         wait_until("the proxy listens", || {
-            assert!(
-                proxy.child.try_wait().unwrap().is_none(),
-                "{program} ended: {}",
-                proxy.read_log()
-            );
+            let has_exited = proxy.process.has_exited();
+            assert!(!has_exited, "{program} has exited: {}", proxy.read_log());
             TcpStream::connect(address).is_ok()
         });
         proxy
@@ -98,7 +90,7 @@ impl ReverseProxy {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// How many requests it has passed on, by its own log.
+    /// The number of requests that the proxy has forwarded, from its log.
     fn forwarded_count(&self) -> usize {
         self.read_log()
             .lines()
@@ -106,128 +98,95 @@ impl ReverseProxy {
             .count()
     }
 
-    /// What comes for these bytes, until the proxy ends the connection.
+    /// Sends these bytes and reads until the proxy closes.
     fn send_raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PROXY_TIMEOUT)).unwrap();
-        // It may have closed already.
+        // The proxy may have closed the connection.
         let _ = stream.write_all(bytes);
-        let mut got = Vec::new();
-        match stream.read_to_end(&mut got) {
+        let mut received = Vec::new();
+        match stream.read_to_end(&mut received) {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => {
                 panic!("{error}: {}", bytes.escape_ascii())
             }
             _ => {}
         }
         let _ = stream.shutdown(Shutdown::Both);
-        got.iter().map(|byte| char::from(*byte)).collect()
+        received.iter().map(|byte| char::from(*byte)).collect()
     }
 }
 
-impl Drop for ReverseProxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let clock = Clock::start();
-    let by = clock.instant() + WAIT_LIMIT * 2;
-    while !is_so() {
-        assert!(clock.instant() < by, "{what}: never");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Whether the program is there; otherwise says so.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn is_installed(program: &str) -> bool {
-    let is_there = Command::new(program)
-        .arg("-v")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(
-        is_there || !required,
-        "{program} is missing (Debian's package of that name)"
-    );
-    if !is_there {
-        eprintln!("skipped: {program} is missing (Debian's package of that name)");
-    }
-    is_there
-}
-
-/// What attackers send: the corpus, and requests with a second one hidden in their bodies.
+/// The request corpus, and requests with a second request in their bodies.
 fn smuggling_attempts() -> Vec<(String, Vec<u8>)> {
-    let mut attacks: Vec<_> = request_corpus::load_cases()
+    let mut requests: Vec<_> = request_corpus::load_cases()
         .into_iter()
         .map(|(name, case)| (name, case.bytes))
         .collect();
-    let hidden = "GET /salud HTTP/1.1\r\nHost: a\r\nX-Request-Id: smuggled\r\n\r\n";
+    let smuggled = "GET /salud HTTP/1.1\r\nHost: a\r\nX-Request-Id: smuggled\r\n\r\n";
     for method in ["GET", "POST"] {
         for fields in SMUGGLING_REQUESTS {
             for body in [
-                hidden.to_owned(),
-                format!("0\r\n\r\n{hidden}"),
-                format!("1\r\nx\r\n0\r\n\r\n{hidden}"),
+                smuggled.to_owned(),
+                format!("0\r\n\r\n{smuggled}"),
+                format!("1\r\nx\r\n0\r\n\r\n{smuggled}"),
             ] {
                 let fields = fields.replace("{n}", &body.len().to_string());
                 let bytes =
                     format!("{method} /resumen HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
-                attacks.push((format!("{method} {fields:?}"), bytes.into_bytes()));
+                requests.push((format!("{method} {fields:?}"), bytes.into_bytes()));
             }
         }
     }
-    attacks
+    requests
 }
 
-/// After each attack others come by the same proxy, each of whom must get the answer to its own question.
-fn assert_responses_are_not_mixed(served: &TestApp, proxy: &ReverseProxy) {
+/// Sends each attack and then requests of other clients through the same proxy. Each must get its own
+/// response.
+fn assert_responses_are_not_mixed(app: &TestApp, proxy: &ReverseProxy) {
     let last = b"GET /salud/listo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let mut wrong = Vec::new();
+    let mut mismatches = Vec::new();
     for (number, (name, attack)) in smuggling_attempts().into_iter().enumerate() {
-        let answers = proxy.send_raw(&[&attack, &last[..]].concat());
+        let responses = proxy.send_raw(&[&attack, &last[..]].concat());
         let failed = ["500", "502", "503", "504"]
             .into_iter()
-            .find(|code| answers.contains(&format!("HTTP/1.1 {code} ")));
+            .find(|code| responses.contains(&format!("HTTP/1.1 {code} ")));
         if let Some(code) = failed {
-            wrong.push(format!("{name}: {code}"));
+            mismatches.push(format!("{name}: {code}"));
         }
         for (path, mark) in [
             ("/resumen?_m=1", r#""origen":"snapshot""#),
             ("/salud", r#"{"status":"ok"}"#),
         ] {
             let id = format!("victim-{number}");
-            let question = format!(
+            let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: v\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
             );
-            let answer = proxy.send_raw(question.as_bytes());
-            let is_own = answer
+            let response = proxy.send_raw(request.as_bytes());
+            let is_own = response
                 .to_ascii_lowercase()
                 .contains(&format!("\r\nx-request-id: {id}\r\n"));
-            let is_one = answer.matches("HTTP/1.1 ").count() == 1;
-            if !is_own || !is_one || !answer.starts_with("HTTP/1.1 200 ") || !answer.contains(mark)
+            let is_one = response.matches("HTTP/1.1 ").count() == 1;
+            if !is_own
+                || !is_one
+                || !response.starts_with("HTTP/1.1 200 ")
+                || !response.contains(mark)
             {
-                wrong.push(format!("{name}: {path} was answered {answer:?}"));
+                mismatches.push(format!("{name}: {path} got {response:?}"));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Each request that the proxy believes to have passed on was one request to us, and there were no others.
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
+    // The service received exactly the requests that the proxy forwarded.
     wait_until("proxy and service count the same", || {
-        proxy.forwarded_count() == answered_count(served)
+        proxy.forwarded_count() == answered_count(app)
     });
 }
 
-/// How many answers the service has given, but for those to this question.
-fn answered_count(served: &TestApp) -> usize {
-    let page = served.get("/metrics");
-    let page = String::from_utf8_lossy(&page.body).into_owned();
+/// The number of responses of the service, without those of `/metrics`.
+fn answered_count(app: &TestApp) -> usize {
+    let page = app.get("/metrics");
     let counts = page
+        .body
         .lines()
         .filter(|line| line.starts_with("resumen_http_requests_total{"));
     let others = counts.filter(|line| !line.contains("route=\"/metrics\""));
@@ -237,40 +196,40 @@ fn answered_count(served: &TestApp) -> usize {
 }
 
 fn start_service() -> (FakeProvider, TestApp) {
-    let stub = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
-    let served = TestApp::start(&source_tables(&[("btc", stub.url())]));
-    (stub, served)
+    let provider = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let app = TestApp::start(&source_tables(&[("btc", provider.url())]));
+    (provider, app)
 }
 
 #[test]
 fn nginx_sees_same_requests() {
-    if !is_installed("nginx") {
+    if !require_program("nginx") {
         return;
     }
-    let (_stub, served) = start_service();
+    let (_provider, app) = start_service();
     let proxy = ReverseProxy::start(
         "nginx",
-        |folder, address| nginx_config(folder, address, served.address),
+        |folder, address| nginx_config(folder, address, app.address),
         &["-p", ".", "-c"],
     );
-    assert_responses_are_not_mixed(&served, &proxy);
+    assert_responses_are_not_mixed(&app, &proxy);
 }
 
 #[test]
 fn haproxy_sees_same_requests() {
-    if !is_installed("haproxy") {
+    if !require_program("haproxy") {
         return;
     }
-    let (_stub, served) = start_service();
+    let (_provider, app) = start_service();
     let proxy = ReverseProxy::start(
         "haproxy",
-        |_, address| haproxy_config(address, served.address),
+        |_, address| haproxy_config(address, app.address),
         &["-db", "-f"],
     );
-    assert_responses_are_not_mixed(&served, &proxy);
+    assert_responses_are_not_mixed(&app, &proxy);
 }
 
-/// As lenient as it can be made, and with one idle connection to us for all clients.
+/// Accepts as many malformed requests as nginx can, and keeps one idle connection to the service.
 fn nginx_config(folder: &Path, address: SocketAddr, service: SocketAddr) -> String {
     let folder = folder.display();
     format!(

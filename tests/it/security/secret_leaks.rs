@@ -1,11 +1,11 @@
-//! Secrets stay where they are: canaries in every place of a configuration that may hold one, providers that tell
-//! everything they are sent, and nothing of it in whatever the program says, at its most talkative.
+//! Secrets do not leak: a configuration has a canary in every place that can hold a secret, providers echo
+//! every request, and no output of the program contains a canary, with the log level `trace`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,29 +14,30 @@ use resumen::process::Clock;
 use resumen::telemetry::{LogSettings, install};
 use rustix::process::Signal;
 
-use crate::persistence::restart_survival::wait_until;
-use crate::support::child_process::{TestProcess, http_get, program_command};
-use crate::support::echo_provider;
-use crate::support::echo_provider::ECHO_PLACES;
-use crate::support::faulty_provider::FaultyProvider;
+use crate::support::child_process::{TestProcess, ignored_test_command, run_ignored_test};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::echo::ECHO_PLACES;
+use crate::support::service_process::{ServiceFolder, ServiceProcess};
+use crate::support::test_app::{TestApp, parse_test_config, source_tables};
+use crate::support::wait::wait_until;
 
-/// In every secret below, so that one word finds them all, whole or in part, in any encoding that keeps letters.
+/// A part of every secret, which encodings that keep letters do not change.
 const CANARY_WORD: &str = "canary";
 
-/// Secrets that look different wherever they are escaped or encoded, one for each place and generation.
+/// A configuration with a different secret for each place and generation. The secrets have characters
+/// that formats escape or encode.
 struct SecretFixture {
-    folder: tempfile::TempDir,
-    provider: std::net::SocketAddr,
-    closed: FaultyProvider,
+    folder: ServiceFolder,
+    provider: FakeProvider,
+    closed: FakeProvider,
 }
 
 impl SecretFixture {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         Self {
-            folder,
-            provider: echo_provider::start_echo_provider(),
-            closed: FaultyProvider::with_closed_port(),
+            folder: ServiceFolder::new(""),
+            provider: FakeProvider::echoing(),
+            closed: FakeProvider::with_closed_port(),
         }
     }
 
@@ -47,9 +48,8 @@ impl SecretFixture {
             format!("g{generation}/canary \"file\" &\\<1>\n"),
         )
         .unwrap();
-        let draft = self.folder.path().join("draft");
-        fs::write(&draft, self.config_text(generation) + more).unwrap();
-        fs::rename(draft, self.folder.path().join("resumen.toml")).unwrap();
+        self.folder
+            .write_config(&(self.config_text(generation) + more));
     }
 
     fn config_text(&self, generation: &str) -> String {
@@ -71,7 +71,7 @@ impl SecretFixture {
              proxy = \"http://proxy-canary:proxy-{generation}-canary-word@{closed}\"\n\
              [sources.refused]\nurl = \"http://{userinfo}@{closed}/${{KEY}}?key=refused-canary\"\n\
              [sources.panics]\nurl = \"http://{}/data\"\nextract = '[2020, 127, 1, 0, 0, 0] | mktime'\n",
-            self.provider
+            self.provider.address
         )
     }
 
@@ -81,7 +81,7 @@ impl SecretFixture {
         } else {
             "."
         };
-        let provider = self.provider;
+        let provider = self.provider.address;
         format!(
             "[sources.{place}]\nmethod = \"POST\"\nextract = '{extract}'\n\
              url = \"http://{userinfo}@{provider}/{place}?key=qu-{generation}%2Fcanary+%C3%A9'&env=${{KEY}}\"\n\
@@ -90,62 +90,55 @@ impl SecretFixture {
         )
     }
 
-    fn build_command(&self, arguments: &[&str], format: &str) -> Command {
+    /// A command of the program with the secret variables.
+    fn command(&self, command: &str, log_format: &str) -> Command {
         let variables = [
             ("KEY", "en+vir/canary?'é{}"),
             ("BODY", "bo/dy canary 'é&"),
             ("RESUMEN_LOG", "trace"),
-            ("RESUMEN_LOG_FORMAT", format),
+            ("RESUMEN_LOG_FORMAT", log_format),
         ];
-        let mut command = program_command(arguments, &variables);
-        command.current_dir(self.folder.path());
-        command
+        self.folder.command(command, &variables)
     }
 
-    /// Runs a command to its end: everything that it prints.
-    fn run_and_collect(&self, arguments: &[&str], code: i32) -> String {
-        let ended = TestProcess::start(&mut self.build_command(arguments, "text")).wait_for_exit();
-        assert_eq!(ended.exit_code, Some(code), "{ended:?}");
-        ended.stdout + &ended.stderr
+    /// Runs a command to its end and returns its output.
+    fn run(&self, command: &str, options: &[&str], exit_code: i32) -> String {
+        let mut command = self.command(command, "text");
+        let output = TestProcess::start(command.args(options)).wait_for_exit();
+        assert_eq!(output.exit_code, Some(exit_code), "{output:?}");
+        output.stdout + &output.stderr
     }
 }
 
-/// Nothing of a secret is in `text`, and that text is not empty.
-fn assert_clean(what: &str, text: &str) {
-    assert!(!text.is_empty(), "{what} is empty");
-    let line = text
-        .lines()
-        .find(|line| line.to_lowercase().contains(CANARY_WORD));
-    assert!(line.is_none(), "{what} tells a secret: {line:?}");
+/// Asserts that `text` is not empty and contains no secret.
+fn assert_clean(name: &str, text: &str) {
+    assert!(!text.is_empty(), "{name} is empty");
+    let mut lines = text.lines();
+    let leak = lines.find(|line| line.to_lowercase().contains(CANARY_WORD));
+    assert!(leak.is_none(), "{name} contains a secret: {leak:?}");
     for generation in ["one", "two"] {
         let plain = format!("us{generation}-canary/name:pa {generation}-canary\"word");
-        assert!(
-            !text.contains(&STANDARD.encode(plain)),
-            "{what} tells Basic credentials"
-        );
+        let has_credentials = text.contains(&STANDARD.encode(plain));
+        assert!(!has_credentials, "{name} contains Basic credentials");
     }
 }
 
 /// The first event of the stream.
-fn read_first_event(base: &str) -> String {
-    let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
-    write!(
-        stream,
-        "GET /resumen/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    )
-    .unwrap();
+fn read_first_event(service: &ServiceProcess) -> String {
+    let mut stream = TcpStream::connect(service.address()).unwrap();
+    let request = "GET /resumen/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
     lines.find(|line| line.starts_with("data:")).unwrap()
 }
 
-fn scan_every_output(base: &str, folder: &Path, sources: usize) {
-    let live = http_get(base, "/resumen?fresh=1&timeout=9").body;
-    assert_eq!(live.matches("\"ms\":").count(), sources, "{live}");
-    assert!(
-        live.matches("***").count() >= 4,
-        "the providers did tell: {live}"
-    );
-    assert_clean("a live answer", &live);
+fn scan_every_output(service: &ServiceProcess, folder: &Path) {
+    let live = service.get("/resumen?fresh=1&timeout=9").body;
+    let source_count = ECHO_PLACES.len() + 3;
+    assert_eq!(live.matches("\"ms\":").count(), source_count, "{live}");
+    let redacted = live.matches("***").count();
+    assert!(redacted >= 4, "the providers sent the secrets: {live}");
+    assert_clean("a live response", &live);
     for path in [
         "/resumen",
         "/salud/fuentes",
@@ -153,54 +146,48 @@ fn scan_every_output(base: &str, folder: &Path, sources: usize) {
         "/",
         "/salud",
         "/openapi.json",
-        "/resumen?sources=nobody",
+        "/resumen?sources=unknown",
     ] {
-        let answer = http_get(base, path);
-        assert_clean(path, &(answer.head + &answer.body));
+        let reply = service.get(path);
+        assert_clean(path, &(reply.head + &reply.body));
     }
-    assert_clean("the stream", &read_first_event(base));
-    wait_until(|| folder.join("state.json").exists());
-    assert_clean(
-        "the state file",
-        &fs::read_to_string(folder.join("state.json")).unwrap(),
-    );
+    assert_clean("the stream", &read_first_event(service));
+    wait_until("the state file", || folder.join("state.json").exists());
+    let state = fs::read_to_string(folder.join("state.json")).unwrap();
+    assert_clean("the state file", &state);
 }
 
-fn assert_service_is_clean(format: &str) {
-    let nest = SecretFixture::new();
-    let sources = ECHO_PLACES.len() + 3;
-    nest.write("one", "");
-    let program =
-        TestProcess::start(&mut nest.build_command(&["serve", "--config", "resumen.toml"], format));
-    let line = program.wait_for_stderr_line("listens");
-    let address = line.split("127.0.0.1:").nth(1).unwrap();
-    let port: String = address.chars().take_while(char::is_ascii_digit).collect();
-    let base = format!("http://127.0.0.1:{port}");
-    scan_every_output(&base, nest.folder.path(), sources);
+/// An invalid source with a secret in each part.
+const INVALID_SOURCE: &str = "[sources.bad]\nurl = \"htp://us:bad-canary@x/?k=bad-canary\"\n\
+                              headers = { X = \"bad-canary\\n\" }\n";
 
-    nest.write("two", "");
-    let mut log = line;
-    program.send_signal(Signal::HUP);
-    log += &program.wait_for_stderr_line("was taken over");
-    scan_every_output(&base, nest.folder.path(), sources);
+fn assert_service_is_clean(log_format: &str) {
+    let fixture = SecretFixture::new();
+    let folder = fixture.folder.path();
+    fixture.write("one", "");
+    let process = TestProcess::start(&mut fixture.command("serve", log_format));
+    let mut log = process.wait_for_stderr_line("listens");
+    let port = log.split("127.0.0.1:").nth(1).unwrap();
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let base_url = format!("http://127.0.0.1:{port}");
+    let service = ServiceProcess { process, base_url };
+    scan_every_output(&service, folder);
 
-    nest.write(
-        "one",
-        "[sources.bad]\nurl = \"htp://us:bad-canary@x/?k=bad-canary\"\nheaders = { X = \"bad-canary\\n\" }\n",
-    );
-    program.send_signal(Signal::HUP);
-    log += &program.wait_for_stderr_line("was refused");
-    scan_every_output(&base, nest.folder.path(), sources);
+    fixture.write("two", "");
+    service.send_signal(Signal::HUP);
+    log += &service.wait_for_log("was taken over");
+    scan_every_output(&service, folder);
 
-    program.send_signal(Signal::TERM);
-    let ended = program.wait_for_exit();
-    assert_eq!(ended.exit_code, Some(0));
-    assert_clean("the log", &(log + &ended.stderr));
-    assert!(ended.stdout.is_empty());
-    assert_clean(
-        "the last state",
-        &fs::read_to_string(nest.folder.path().join("state.json")).unwrap(),
-    );
+    fixture.write("one", INVALID_SOURCE);
+    service.send_signal(Signal::HUP);
+    log += &service.wait_for_log("was refused");
+    scan_every_output(&service, folder);
+
+    let output = service.stop();
+    assert_clean("the log", &(log + &output.stderr));
+    assert!(output.stdout.is_empty());
+    let state = fs::read_to_string(folder.join("state.json")).unwrap();
+    assert_clean("the last state", &state);
 }
 
 #[test]
@@ -215,57 +202,71 @@ fn json_logs_contain_no_secret() {
 
 #[test]
 fn commands_print_no_secret() {
-    let nest = SecretFixture::new();
-    nest.write("one", "");
-    for (arguments, code) in [
-        (&["check"][..], 0),
-        (&["check", "--format", "json"], 0),
-        (&["check", "--live"], 1),
-        (&["check", "--live", "--format", "json"], 1),
-        (&["once", "--format", "json"], 1),
-        (&["once", "--format", "table"], 1),
-    ] {
-        let (verb, options) = arguments.split_first().unwrap();
-        let arguments = [&[*verb, "--config", "resumen.toml"], options].concat();
-        assert_clean(
-            &format!("{arguments:?}"),
-            &nest.run_and_collect(&arguments, code),
-        );
+    let fixture = SecretFixture::new();
+    fixture.write("one", "");
+    let commands: [(&str, &[&str], i32); 6] = [
+        ("check", &[], 0),
+        ("check", &["--format", "json"], 0),
+        ("check", &["--live"], 1),
+        ("check", &["--live", "--format", "json"], 1),
+        ("once", &["--format", "json"], 1),
+        ("once", &["--format", "table"], 1),
+    ];
+    for (command, options, exit_code) in commands {
+        let output = fixture.run(command, options, exit_code);
+        assert_clean(&format!("{command} {options:?}"), &output);
     }
-    nest.write(
-        "one",
-        "[sources.bad]\nurl = \"htp://us:bad-canary@x/?k=bad-canary\"\nheaders = { X = \"bad-canary\\n\" }\n",
-    );
+    fixture.write("one", INVALID_SOURCE);
     for format in ["text", "json"] {
-        let arguments = ["check", "--config", "resumen.toml", "--format", format];
-        assert_clean("a refusal", &nest.run_and_collect(&arguments, 2));
+        let output = fixture.run("check", &["--format", format], 2);
+        assert_clean("a failed check", &output);
     }
+}
+
+#[test]
+fn reload_redacts_old_and_new_secrets() {
+    let html = FakeProvider::with_json("<p>token-0123456789 token-9876543210</p>");
+    let json = FakeProvider::with_json(r#"{"e":"token-0123456789"}"#);
+    let config = |token: &str| {
+        let html = source_tables(&[("html", html.url())]);
+        let header = format!("headers = {{ Authorization = \"Bearer {token}\" }}");
+        let url = json.url();
+        parse_test_config(&format!(
+            "{html}{header}\nmin_interval = \"1ms\"\n\
+             [sources.failing]\nurl = \"{url}\"\nextract = 'error(.e)'\n\
+             [sources.good]\nurl = \"{url}\"\n\
+             [derived.computed]\nfrom = [\"good\"]\nextract = 'error(.good.e)'\n"
+        ))
+    };
+    let (old, new) = (config("token-0123456789"), config("token-9876543210"));
+    let app = TestApp::start_with_config(&old);
+    let response = app.wait_for_json("/resumen", |response| {
+        response["resultados"]["computed"]["code"] == "extract_failed"
+    });
+    for name in ["html", "failing", "computed"] {
+        let error = response["resultados"][name]["error"].as_str().unwrap();
+        let is_redacted = error.contains("***") && !error.contains("token-0123456789");
+        assert!(is_redacted, "{name}: {error}");
+    }
+    app.service.reloader().reload(&old, &new).unwrap();
+    let is_redacted = |error: &str| error.contains("*** ***") && !error.contains("token");
+    app.wait_for_json("/resumen?fresh=1", |response| {
+        let error = response["resultados"]["html"]["error"].as_str();
+        error.is_some_and(is_redacted)
+    });
 }
 
 #[test]
 fn panic_message_contains_no_secret() {
-    let tests = std::env::current_exe().unwrap();
-    let inner = [
-        "--ignored",
-        "--exact",
-        "--nocapture",
-        "security::secret_leaks::child_panics_with_secret",
-    ];
-    let output = Command::new(tests)
-        .args(inner)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        said.contains("panic: the key is *** and goes no further"),
-        "{said}"
-    );
-    assert_clean("a panic", &said);
+    let test = "security::secret_leaks::child_panics_with_secret";
+    let output = run_ignored_test(&mut ignored_test_command(test));
+    let message = "panic: the key is *** and goes no further";
+    assert!(output.contains(message), "{output}");
+    assert_clean("a panic", &output);
 }
 
 #[test]
-#[ignore = "panics; only in the process that the other test makes"]
+#[ignore = "installs a logger; runs in a child process of panic_message_contains_no_secret"]
 fn child_panics_with_secret() {
     let redactor = Redactor::new(SecretSet::new(["pa\"nic-canary".to_owned()]));
     let settings = LogSettings::parse(None, None).unwrap();

@@ -1,4 +1,5 @@
-//! Newest wins: the order, repetition and lateness of outcomes never matter, and a failure never removes a reading.
+//! Merging of outcomes: order, repetition and delay do not change the result, and a failure never
+//! removes a reading.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +17,10 @@ fn source(text: &str) -> Arc<Source> {
     scripted_fetch::test_source(text, &["p"], scripted_fetch::test_schedule())
 }
 
-fn outcome_of(of: &str, at: Time, result: Result<Reading, Failure>) -> Outcome {
-    let identity = SourceIdentity::from_source(&source(of));
+fn outcome_of(name: &str, at: Time, result: Result<Reading, Failure>) -> Outcome {
+    let identity = SourceIdentity::from_source(&source(name));
     Outcome {
-        source: test_name(of),
+        source: test_name(name),
         identity,
         started_at: at,
         duration: Duration::ZERO,
@@ -33,7 +34,7 @@ fn empty_snapshot() -> Snapshot {
 }
 
 fn outcome_strategy() -> impl Strategy<Value = Outcome> {
-    let source = prop_oneof![Just("a"), Just("b"), Just("nobody")];
+    let source = prop_oneof![Just("a"), Just("b"), Just("unknown")];
     (source, 0..50i64, 0..3u8, any::<bool>()).prop_map(|(source, at, kind, ok)| {
         let at = Time::from_millis(at);
         let data = JsonData::from_checked(kind.to_string());
@@ -58,22 +59,22 @@ fn merge_all(outcomes: &[Outcome]) -> Snapshot {
     })
 }
 
-/// What the merge laws speak of: the two maxima of one source, and whether the failure counts.
+/// What the merge laws compare: the two maxima of one source, and whether the failure is current.
 type SourceMaxima = (Option<Reading>, Option<(Time, Failure)>, bool);
 
 fn source_maxima(snapshot: &Snapshot) -> Vec<SourceMaxima> {
-    let of = |entry: &Arc<SourceState>| {
-        let lapse = entry
+    let maxima = |entry: &Arc<SourceState>| {
+        let record = entry
             .failure
             .as_deref()
-            .map(|lapse| (lapse.started_at, lapse.failure.clone()));
+            .map(|record| (record.started_at, record.failure.clone()));
         (
             entry.reading.as_deref().cloned(),
-            lapse,
+            record,
             entry.current_failure().is_some(),
         )
     };
-    snapshot.source_states().iter().map(of).collect()
+    snapshot.source_states().iter().map(maxima).collect()
 }
 
 proptest! {
@@ -85,10 +86,10 @@ proptest! {
     }
 
     #[test]
-    fn merge_is_idempotent(outcomes in prop::collection::vec(outcome_strategy(), 0..12), again in any::<prop::sample::Index>()) {
+    fn merge_is_idempotent(outcomes in prop::collection::vec(outcome_strategy(), 0..12), repeated in any::<prop::sample::Index>()) {
         let mut twice = outcomes.clone();
         if !outcomes.is_empty() {
-            twice.push(again.get(&outcomes).clone());
+            twice.push(repeated.get(&outcomes).clone());
         }
         prop_assert_eq!(source_maxima(&merge_all(&outcomes)), source_maxima(&merge_all(&twice)));
     }
@@ -106,17 +107,17 @@ proptest! {
     #[test]
     fn failing_since_streak_start(oks in prop::collection::vec(any::<bool>(), 1..20)) {
         let mut snapshot = empty_snapshot();
-        let mut since = None;
-        let mut row = 0;
+        let mut failing_since = None;
+        let mut failure_count = 0;
         for (at, ok) in (1i64..).zip(oks) {
             let at = Time::from_millis(at * 10);
             let reading = Reading { fetched_at: at, provider: test_name("p"), data: JsonData::from_checked("1") };
             let result = if ok { Ok(reading) } else { Err(Failure::new(Code::Timeout, "no")) };
             let outcome = outcome_of("a", at, result);
             snapshot = snapshot.merge_outcome(&outcome).snapshot;
-            (since, row) = if ok { (None, 0) } else { (since.or(Some(at)), row + 1) };
-            let trail = &snapshot.source_states()[0].history;
-            prop_assert_eq!((trail.failing_since, trail.failure_count), (since, row));
+            (failing_since, failure_count) = if ok { (None, 0) } else { (failing_since.or(Some(at)), failure_count + 1) };
+            let history = &snapshot.source_states()[0].history;
+            prop_assert_eq!((history.failing_since, history.failure_count), (failing_since, failure_count));
         }
     }
 }
@@ -129,27 +130,27 @@ fn only_age_removes_reading() {
         data: JsonData::from_checked("1"),
     };
     let ok = outcome_of("a", reading.fetched_at, Ok(reading));
-    let late = Time::from_millis(10);
+    let later = Time::from_millis(10);
     let failed = Outcome {
-        started_at: late,
+        started_at: later,
         result: Err(Failure::new(Code::NotJson, "no")),
         ..ok.clone()
     };
     let snapshot = merge_all(&[ok, failed]);
-    let state = |seconds: i64| snapshot.source_view(0, Time::from_millis(seconds * 1000));
-    assert_eq!(state(1).freshness, Freshness::Fresh);
-    assert_eq!(state(1).failure.unwrap().code, Code::NotJson);
-    assert_eq!(state(100).freshness, Freshness::Stale);
-    assert!(state(100).reading.is_some());
-    let gone = state(4000);
-    assert!(gone.reading.is_none());
+    let view = |seconds: i64| snapshot.source_view(0, Time::from_millis(seconds * 1000));
+    assert_eq!(view(1).freshness, Freshness::Fresh);
+    assert_eq!(view(1).failure.unwrap().code, Code::NotJson);
+    assert_eq!(view(100).freshness, Freshness::Stale);
+    assert!(view(100).reading.is_some());
+    let expired = view(4000);
+    assert!(expired.reading.is_none());
     assert_eq!(
-        gone.failure.unwrap().code,
+        expired.failure.unwrap().code,
         Code::NotJson,
-        "a failure's own code goes before `expired`"
+        "the code of the failure, not `expired`"
     );
     assert_eq!(
-        snapshot.source_view(1, late).failure.unwrap().code,
+        snapshot.source_view(1, later).failure.unwrap().code,
         Code::Pending
     );
 }

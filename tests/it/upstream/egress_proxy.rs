@@ -5,26 +5,15 @@ use std::time::Duration;
 use resumen::domain::{Code, EgressProxy, Provider, Redactor};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 use crate::support::default_provider_at;
-use crate::support::faulty_provider::fault_script::FaultScript;
-use crate::support::faulty_provider::test_certificates::{CertificateKind, test_ca_pem};
-use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::test_certificates::test_ca_pem;
 
-async fn start_scripted_proxy(script: &[&str], tls: Option<CertificateKind>) -> FaultyProvider {
-    FaultyProvider::start(FaultPlan {
-        scripts: vec![FaultScript::parse(script)],
-        tls,
-        prelude: None,
-    })
-    .await
-}
-
-fn provider_through_proxy(proxy: &str, url: &str) -> Provider {
+/// A provider at `url` behind `proxy`. `userinfo` is `USER:PASSWORD@` or empty.
+fn provider_through_proxy(proxy: &FakeProvider, userinfo: &str, url: &str) -> Provider {
     let mut provider = default_provider_at(url);
+    let proxy = format!("http://{userinfo}{}", proxy.address);
     provider.request.proxy = Some(EgressProxy(proxy.parse().unwrap()));
     provider.request.ca_pem = Some(test_ca_pem().into());
     provider
@@ -32,21 +21,18 @@ fn provider_through_proxy(proxy: &str, url: &str) -> Provider {
 
 async fn fetch_once(provider: &Provider) -> Result<Payload, FetchError> {
     let clock = Clock::start();
-    let limit = Duration::from_millis(500);
-    HttpFetch::new(clock, Redactor::default())
-        .fetch(provider, clock.deadline(limit))
-        .await
+    let deadline = clock.deadline(Duration::from_millis(500));
+    let fetch = HttpFetch::new(clock, Redactor::default());
+    fetch.fetch(provider, deadline).await
 }
 
 #[tokio::test]
 async fn plain_request_uses_absolute_form() {
-    let proxy = start_scripted_proxy(&["json {}"], None).await;
-    let provider = provider_through_proxy(
-        &format!("http://me:pass@{}", proxy.address),
-        "http://user@far.test/path?q=1",
-    );
+    let proxy = FakeProvider::with_script(&["json {}"]);
+    let url = "http://user@far.test/path?q=1";
+    let provider = provider_through_proxy(&proxy, "me:pass@", url);
     fetch_once(&provider).await.unwrap();
-    let head = proxy.counters.request_heads().remove(0);
+    let head = proxy.request_heads().remove(0);
     assert!(
         head.starts_with("GET http://far.test/path?q=1 HTTP/1.1\r\n"),
         "{head}"
@@ -65,50 +51,17 @@ async fn plain_request_uses_absolute_form() {
 
 #[tokio::test]
 async fn tls_uses_connect_tunnel() {
-    let target = start_scripted_proxy(
-        &["json {\"far\":true}", "again"],
-        Some(CertificateKind::Good),
-    )
-    .await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = listener.local_addr().unwrap();
-    let far = target.address;
-    let mut tunnels = JoinSet::new();
-    tunnels.spawn(async move {
-        let (mut near, _) = listener.accept().await.unwrap();
-        let head = read_head(&mut near).await;
-        near.try_write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            .unwrap();
-        let _ = copy_bidirectional(&mut near, &mut TcpStream::connect(far).await.unwrap()).await;
-        assert!(
-            head.starts_with("CONNECT secure.test:444 HTTP/1.1\r\n"),
-            "{head}"
-        );
-        assert!(
-            head.contains("proxy-authorization: Basic bWU6cGFzcw=="),
-            "{head}"
-        );
-    });
-    let provider = provider_through_proxy(
-        &format!("http://me:pass@{proxy}"),
-        "https://secure.test:444/",
-    );
+    let target = FakeProvider::with_tls(&["json {\"far\":true}", "again"]);
+    let proxy = FakeProvider::with_script(&[&format!("tunnel {}", target.address)]);
+    let provider = provider_through_proxy(&proxy, "me:pass@", "https://secure.test:444/");
     assert_eq!(fetch_once(&provider).await.unwrap().0, "{\"far\":true}");
-    let head = target.counters.request_heads().remove(0);
-    assert!(
-        head.starts_with("GET / HTTP/1.1\r\n") && !head.to_lowercase().contains("proxy"),
-        "{head}"
-    );
-    tunnels.join_next().await.unwrap().unwrap();
-}
-
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.readable().await.unwrap();
-        let _ = stream.try_read_buf(&mut head);
-    }
-    String::from_utf8(head).unwrap()
+    let connect = proxy.request_heads().remove(0);
+    let is_connect = connect.starts_with("CONNECT secure.test:444 HTTP/1.1\r\n");
+    let credentials = "proxy-authorization: Basic bWU6cGFzcw==";
+    assert!(is_connect && connect.contains(credentials), "{connect}");
+    let head = target.request_heads().remove(0);
+    let is_get = head.starts_with("GET / HTTP/1.1\r\n");
+    assert!(is_get && !head.to_lowercase().contains("proxy"), "{head}");
 }
 
 #[tokio::test]
@@ -147,14 +100,9 @@ async fn refused_tunnel_is_connect_failure() {
         ),
     ];
     for (script, code, says) in cases {
-        let proxy = start_scripted_proxy(script, None).await;
-        let failure = fetch_once(&provider_through_proxy(
-            &format!("http://{}", proxy.address),
-            "https://far.test/",
-        ))
-        .await
-        .unwrap_err()
-        .failure;
+        let proxy = FakeProvider::with_script(script);
+        let provider = provider_through_proxy(&proxy, "", "https://far.test/");
+        let failure = fetch_once(&provider).await.unwrap_err().failure;
         assert_eq!(failure.code, code, "{failure}");
         assert!(failure.message.contains(says), "{failure}");
     }
@@ -162,14 +110,9 @@ async fn refused_tunnel_is_connect_failure() {
 
 #[tokio::test]
 async fn absent_proxy_has_its_own_message() {
-    let proxy = FaultyProvider::with_closed_port();
-    let failure = fetch_once(&provider_through_proxy(
-        &format!("http://{}", proxy.address),
-        "http://far.test/",
-    ))
-    .await
-    .unwrap_err()
-    .failure;
+    let proxy = FakeProvider::with_closed_port();
+    let provider = provider_through_proxy(&proxy, "", "http://far.test/");
+    let failure = fetch_once(&provider).await.unwrap_err().failure;
     assert_eq!(failure.code, Code::ConnectRefused);
     assert!(
         failure.message.starts_with("on the way to the proxy: "),
@@ -179,19 +122,14 @@ async fn absent_proxy_has_its_own_message() {
 
 #[tokio::test]
 async fn proxied_metadata_address_is_blocked() {
-    let proxy = start_scripted_proxy(&["json {}"], None).await;
+    let proxy = FakeProvider::with_script(&["json {}"]);
     for url in [
         "http://169.254.169.254/latest",
         "https://[::ffff:a9fe:a9fe]/",
     ] {
-        let failure = fetch_once(&provider_through_proxy(
-            &format!("http://{}", proxy.address),
-            url,
-        ))
-        .await
-        .unwrap_err()
-        .failure;
+        let provider = provider_through_proxy(&proxy, "", url);
+        let failure = fetch_once(&provider).await.unwrap_err().failure;
         assert_eq!(failure.code, Code::DestinationBlocked, "{failure}");
     }
-    assert_eq!(proxy.counters.connection_count(), 0);
+    assert_eq!(proxy.connection_count(), 0);
 }

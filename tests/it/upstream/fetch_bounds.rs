@@ -1,7 +1,8 @@
-//! Bounds of the fetch as figures: `cargo test --release --test it bounds -- --ignored --nocapture --test-threads=1`.
+//! Measurements of the fetch under faults:
+//! `cargo test --release --test it bounds -- --ignored --nocapture --test-threads=1`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use resumen::domain::{Code, Redactor};
@@ -12,51 +13,51 @@ use tokio::task::JoinSet;
 
 use super::fetch_faults::{lookup_result, scenario_provider};
 use crate::support::default_provider_at;
-use crate::support::faulty_provider;
-use crate::support::faulty_provider::fault_scenario::FaultScenario;
-use crate::support::faulty_provider::fault_script::FaultScript;
-use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::fault_scenario::{FaultScenario, load_scenarios};
+use crate::support::process_usage::resident_kib;
 
-/// By how much attempts passed their deadlines, over every fault and timeouts from 50 ms to 5 s.
+/// Measures how far attempts overrun their deadlines, over every scenario and timeouts from 50 ms to
+/// 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute; prints figures"]
 async fn deadline_overrun_is_small() {
     let mut faults = Vec::new();
-    for scenario in faulty_provider::load_scenarios() {
-        let server = scenario.start_provider().await;
+    for scenario in load_scenarios() {
+        let server = scenario.start_provider();
         faults.push(Arc::new((scenario, server)));
     }
-    let mut over: Vec<Duration> = Vec::new();
+    let mut overruns: Vec<Duration> = Vec::new();
     for (millis, rounds) in [(50, 10), (100, 10), (250, 5), (1_000, 2), (5_000, 1)] {
         for _ in 0..rounds {
-            over.extend(measure_overruns(&faults, Duration::from_millis(millis)).await);
+            overruns.extend(measure_overruns(&faults, Duration::from_millis(millis)).await);
         }
     }
-    over.sort_unstable();
-    let at = |part: usize| over[(over.len() - 1) * part / 1000];
-    let most = at(1000);
+    overruns.sort_unstable();
+    let at = |part: usize| overruns[(overruns.len() - 1) * part / 1000];
+    let max = at(1000);
     println!(
-        "{} attempts: deadline overrun p50 {:?}, p99 {:?}, p99.9 {:?}, max {most:?}",
-        over.len(),
+        "{} attempts: deadline overrun p50 {:?}, p99 {:?}, p99.9 {:?}, max {max:?}",
+        overruns.len(),
         at(500),
         at(990),
         at(999)
     );
-    assert!(at(999) <= Duration::from_millis(25) && most <= Duration::from_millis(100));
+    assert!(at(999) <= Duration::from_millis(25) && max <= Duration::from_millis(100));
 }
 
-/// Meets every fault once, sixteen at a time.
+/// Fetches from every scenario once, sixteen at a time.
 async fn measure_overruns(
-    faults: &[Arc<(FaultScenario, FaultyProvider)>],
+    faults: &[Arc<(FaultScenario, FakeProvider)>],
     limit: Duration,
 ) -> Vec<Duration> {
-    let turns = Arc::new(Semaphore::new(16));
+    let permits = Arc::new(Semaphore::new(16));
     let clock = Clock::start();
-    let meet = |fault: Arc<(FaultScenario, FaultyProvider)>| {
-        let turns = Arc::clone(&turns);
+    let fetch_once = |scenario_server: Arc<(FaultScenario, FakeProvider)>| {
+        let permits = Arc::clone(&permits);
         async move {
-            let _turn = turns.acquire().await.unwrap();
-            let (scenario, server) = &*fault;
+            let _permit = permits.acquire().await.unwrap();
+            let (scenario, server) = &*scenario_server;
             let fetch = HttpFetch::with_resolver(
                 clock,
                 Redactor::default(),
@@ -71,13 +72,14 @@ async fn measure_overruns(
     faults
         .iter()
         .cloned()
-        .map(meet)
+        .map(fetch_once)
         .collect::<JoinSet<_>>()
         .join_all()
         .await
 }
 
-/// What 64 requests at once add to resident memory when every provider sends a bomb or a body without end.
+/// Measures the memory of 64 concurrent requests whose providers send compression bombs or endless
+/// bodies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes seconds; prints figures"]
 async fn hostile_bodies_use_little_memory() {
@@ -93,29 +95,19 @@ async fn hostile_bodies_use_little_memory() {
         ],
         &["head 200", "flood times 8192 11111111"],
     ];
-    let mut servers = Vec::new();
-    for script in scripts {
-        servers.push(
-            FaultyProvider::start(FaultPlan {
-                scripts: vec![FaultScript::parse(script)],
-                tls: None,
-                prelude: None,
-            })
-            .await,
-        );
-    }
+    let servers = scripts.map(FakeProvider::with_script);
     let clock = Clock::start();
     let fetch = Arc::new(HttpFetch::new(clock, Redactor::default()));
-    let before = resident_bytes();
+    let before = resident_kib(std::process::id());
     let (stop, peak) = (
         Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(before)),
+        Arc::new(AtomicUsize::new(before)),
     );
     let sampler = std::thread::spawn({
         let (stop, peak) = (Arc::clone(&stop), Arc::clone(&peak));
         move || {
             while !stop.load(Ordering::Relaxed) {
-                peak.fetch_max(resident_bytes(), Ordering::Relaxed);
+                peak.fetch_max(resident_kib(std::process::id()), Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -125,7 +117,7 @@ async fn hostile_bodies_use_little_memory() {
         for n in 0..64 {
             let (fetch, provider) = (
                 Arc::clone(&fetch),
-                default_provider_at(&format!("http://{}/", servers[n % 4].address)),
+                default_provider_at(&servers[n % 4].url()),
             );
             running.spawn(async move {
                 fetch
@@ -133,21 +125,18 @@ async fn hostile_bodies_use_little_memory() {
                     .await
             });
         }
-        while let Some(ended) = running.join_next().await {
-            assert_eq!(ended.unwrap().unwrap_err().failure.code, Code::BodyTooLarge);
+        while let Some(result) = running.join_next().await {
+            assert_eq!(
+                result.unwrap().unwrap_err().failure.code,
+                Code::BodyTooLarge
+            );
         }
     }
     stop.store(true, Ordering::Relaxed);
     sampler.join().unwrap();
-    let added = (peak.load(Ordering::Relaxed) - before) >> 20;
+    let added = (peak.load(Ordering::Relaxed) - before) >> 10;
     println!(
-        "64 hostile bodies at a limit of 1 MiB: {added} MiB more resident memory, the fault servers' own included"
+        "64 hostile bodies at a limit of 1 MiB: {added} MiB more resident memory, with the fake providers"
     );
     assert!(added < 96);
-}
-
-/// Resident memory of this process in bytes.
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }

@@ -1,4 +1,4 @@
-//! Every fault of a provider, against the fetch itself.
+//! Every fault scenario against `HttpFetch`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,85 +9,82 @@ use resumen::process::Clock;
 use tokio::task::JoinSet;
 
 use crate::support::default_provider_at;
-use crate::support::faulty_provider;
-use crate::support::faulty_provider::FaultyProvider;
-use crate::support::faulty_provider::fault_scenario::{FaultScenario, ScenarioLookup};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::fault_scenario::{
+    FaultScenario, ScenarioLookup, load_scenarios,
+};
+use crate::support::fake_provider::test_certificates::test_ca_pem;
 
-/// What a busy machine may add to a deadline in a test; the figures themselves are measured elsewhere.
+/// Overrun of a deadline that a busy machine may cause. `fetch_bounds` measures the real figures.
 const SLACK: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fetch_reports_fault_codes() {
-    let mut waiting = faulty_provider::load_scenarios().into_iter();
+    let mut remaining = load_scenarios().into_iter();
     let mut running = JoinSet::new();
-    let mut wrong = Vec::new();
+    let mut differences = Vec::new();
     loop {
         while running.len() < 8
-            && let Some(scenario) = waiting.next()
+            && let Some(scenario) = remaining.next()
         {
             running.spawn(async move {
                 check_scenario(&scenario)
                     .await
-                    .map_err(|why| format!("{}: {why}", scenario.name))
+                    .map_err(|difference| format!("{}: {difference}", scenario.name))
             });
         }
         match running.join_next().await {
-            Some(judged) => wrong.extend(judged.unwrap().err()),
+            Some(checked) => differences.extend(checked.unwrap().err()),
             None => break,
         }
     }
     assert!(
-        wrong.is_empty(),
-        "{} scenarios went wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
+        differences.is_empty(),
+        "{} scenarios differ:\n{}",
+        differences.len(),
+        differences.join("\n")
     );
 }
 
-/// Plays one scenario and says what did not come as it should.
+/// Plays one scenario; returns the first difference from the expected result.
 async fn check_scenario(scenario: &FaultScenario) -> Result<(), String> {
-    let server = scenario.start_provider().await;
+    let server = scenario.start_provider();
     let clock = Clock::start();
     let fetch =
         HttpFetch::with_resolver(clock, Redactor::default(), lookup_result(&scenario.lookup));
     let provider = scenario_provider(scenario, &server);
-    let began = clock.instant();
-    let ended = fetch
+    let start = clock.instant();
+    let result = fetch
         .fetch(&provider, clock.deadline(scenario.timeout()))
         .await;
-    let took = began.elapsed();
-    if took > scenario.timeout() + SLACK {
-        return Err(format!("took {took:?}"));
+    let duration = start.elapsed();
+    if duration > scenario.timeout() + SLACK {
+        return Err(format!("took {duration:?}"));
     }
-    check_outcome(scenario, &ended)?;
-    let counted = |what: &str, expected: Option<u64>, seen: u64| match expected {
+    check_outcome(scenario, &result)?;
+    let compare = |what: &str, expected: Option<usize>, seen: usize| match expected {
         Some(expected) if expected != seen => Err(format!("{seen} {what}, not {expected}")),
         _ => Ok(()),
     };
-    counted(
+    compare(
         "connections",
         scenario.connections,
-        server.counters.connection_count(),
+        server.connection_count(),
     )?;
-    counted(
-        "requests",
-        scenario.requests,
-        server.counters.request_heads().len() as u64,
-    )?;
+    compare("requests", scenario.requests, server.call_count())?;
     match scenario.sent {
-        Some(most) if server.counters.sent_byte_count() > most => Err(format!(
-            "it could send {} bytes",
-            server.counters.sent_byte_count()
-        )),
+        Some(max) if server.sent_byte_count() > max => {
+            Err(format!("sent {} bytes", server.sent_byte_count()))
+        }
         _ => Ok(()),
     }
 }
 
 fn check_outcome(
     scenario: &FaultScenario,
-    ended: &Result<Payload, FetchError>,
+    result: &Result<Payload, FetchError>,
 ) -> Result<(), String> {
-    match ended {
+    match result {
         Ok(Payload(body)) if scenario.is_fetch_successful() => {
             let body = String::from_utf8_lossy(body);
             let wanted = scenario.data.as_deref().unwrap_or(&body);
@@ -114,12 +111,12 @@ fn check_outcome(
     }
 }
 
-pub fn scenario_provider(scenario: &FaultScenario, server: &FaultyProvider) -> Provider {
+pub fn scenario_provider(scenario: &FaultScenario, server: &FakeProvider) -> Provider {
     let mut provider = default_provider_at(&scenario.url(server));
     let request = &mut provider.request;
     request.method = scenario.method.as_deref().unwrap_or("GET").into();
     request.allow_private = scenario.allow_private;
-    request.ca_pem = scenario.ca.then(|| faulty_provider::test_ca_pem().into());
+    request.ca_pem = scenario.ca.then(|| test_ca_pem().into());
     request.max_body = scenario.max_body.unwrap_or(request.max_body);
     provider
 }

@@ -1,4 +1,4 @@
-//! What a provider sees of a request, and what a message never shows.
+//! The bytes of a request to a provider, and the redaction of its secrets in messages.
 
 use std::time::Duration;
 
@@ -7,17 +7,7 @@ use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
 
 use crate::support::default_provider_at;
-use crate::support::faulty_provider::fault_script::FaultScript;
-use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
-
-async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
-    FaultyProvider::start(FaultPlan {
-        scripts: vec![FaultScript::parse(script)],
-        tls: None,
-        prelude: None,
-    })
-    .await
-}
+use crate::support::fake_provider::FakeProvider;
 
 async fn fetch_with_secrets(
     provider: &Provider,
@@ -29,9 +19,9 @@ async fn fetch_with_secrets(
         .await
 }
 
-/// The head that the server got for `provider`, its lines sorted but the first.
+/// The request that a changed provider receives: its request line and its sorted headers.
 async fn received_head(change: impl FnOnce(&mut Provider)) -> Vec<String> {
-    let server = start_scripted_provider(&["json {}"]).await;
+    let server = FakeProvider::with_script(&["json {}"]);
     let port = server.address.port();
     let mut provider =
         default_provider_at(&format!("http://127.0.0.1:{port}/a%20b?q=1&r=%2F#part"));
@@ -40,7 +30,6 @@ async fn received_head(change: impl FnOnce(&mut Provider)) -> Vec<String> {
         .await
         .unwrap();
     let head = server
-        .counters
         .request_heads()
         .remove(0)
         .replace(&port.to_string(), "PORT");
@@ -125,7 +114,7 @@ async fn echoed_secret_is_redacted() {
     .map(str::to_owned);
     let filler = "x".repeat(110);
     let title = format!("canary-query canary\\\\\"quoted\\\\\"value {filler} canary-head");
-    let endings: [&[&str]; 5] = [
+    let scripts: [&[&str]; 5] = [
         &[
             "head 500 | Content-Type: application/problem+json",
             &format!("send {{\"title\":\"{title}\"}}"),
@@ -140,8 +129,8 @@ async fn echoed_secret_is_redacted() {
             "send {}",
         ],
     ];
-    for script in endings {
-        let server = start_scripted_provider(script).await;
+    for script in scripts {
+        let server = FakeProvider::with_script(script);
         let url = format!(
             "http://canary-user:canary-word@{}/?key=canary-query",
             server.address
@@ -159,18 +148,17 @@ async fn echoed_secret_is_redacted() {
 
 #[tokio::test]
 async fn old_secrets_are_redacted() {
-    let server = start_scripted_provider(&[
+    let server = FakeProvider::with_script(&[
         "head 500 | Content-Type: application/problem+json",
         "send {\"title\":\"oldest-secret old-secret new-secret\"}",
-    ])
-    .await;
+    ]);
     let clock = Clock::start();
     let redactor = Redactor::default();
     let fetch = HttpFetch::new(clock, redactor.clone());
     for secret in ["oldest-secret", "old-secret", "new-secret"] {
         redactor.replace_secrets(SecretSet::new([secret.to_owned()]));
     }
-    let provider = default_provider_at(&format!("http://{}/", server.address));
+    let provider = default_provider_at(&server.url());
     let error = fetch
         .fetch(&provider, clock.deadline(Duration::from_secs(2)))
         .await

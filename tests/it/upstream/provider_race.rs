@@ -1,37 +1,26 @@
-//! A race on real sockets: what each loser had to say.
-
-use std::time::Duration;
+//! A race of providers on real sockets: the reported attempts of the losers.
 
 use serde_json::Value;
 
-use crate::support::faulty_provider::fault_script::FaultScript;
-use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
+use crate::support::fake_provider::FakeProvider;
 use crate::support::test_app::TestApp;
-
-async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
-    FaultyProvider::start(FaultPlan {
-        scripts: vec![FaultScript::parse(script)],
-        tls: None,
-        prelude: None,
-    })
-    .await
-}
+use crate::support::wait::wait_until;
 
 fn race_source_config(hedge: &str, providers: &[(&str, String)]) -> String {
     let head = format!(
         "[store]\npath = \"\"\n[sources.a]\ninterval = \"1h\"\ntimeout = \"600ms\"\nmin_interval = \"1s\"\nhedge_after = \"{hedge}\"\n"
     );
-    let each = |(name, url): &(&str, String)| {
+    let table = |(name, url): &(&str, String)| {
         format!("[[sources.a.providers]]\nname = \"{name}\"\nurl = \"{url}\"\n")
     };
-    head + &providers.iter().map(each).collect::<String>()
+    head + &providers.iter().map(table).collect::<String>()
 }
 
-/// The providers' part of `/salud/fuentes`: name, status, and code or else output.
-fn reported_attempts(served: &TestApp) -> Vec<[String; 3]> {
-    let report = served.get_json("/salud/fuentes");
+/// The providers in `/salud/fuentes`: name, status, and code or output.
+fn reported_attempts(app: &TestApp) -> Vec<[String; 3]> {
+    let report = app.get_json("/salud/fuentes");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let one = |p: &Value| {
+    let attempt = |p: &Value| {
         [
             text(&p["provider"]),
             text(&p["status"]),
@@ -42,34 +31,36 @@ fn reported_attempts(served: &TestApp) -> Vec<[String; 3]> {
         .as_array()
         .unwrap()
         .iter()
-        .map(one)
+        .map(attempt)
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failed_race_names_each_timeout_phase() {
+#[test]
+fn failed_race_names_each_timeout_phase() {
     let (hole, closed) = (
-        FaultyProvider::with_unanswered_syn(),
-        FaultyProvider::with_closed_port(),
+        FakeProvider::with_unanswered_syn(),
+        FakeProvider::with_closed_port(),
     );
-    let tls = start_scripted_provider(&["greet", "stall"]).await;
-    let head = start_scripted_provider(&["stall"]).await;
-    let body =
-        start_scripted_provider(&["head 200 | Content-Length: 9", "send [1,", "stall"]).await;
+    let tls = FakeProvider::with_script(&["greet", "stall"]);
+    let head = FakeProvider::with_script(&["stall"]);
+    let body = FakeProvider::with_script(&["head 200 | Content-Length: 9", "send [1,", "stall"]);
     let text = race_source_config(
         "50ms",
         &[
-            ("hole", format!("http://{}/", hole.address)),
-            ("closed", format!("http://{}/", closed.address)),
+            ("hole", hole.url()),
+            ("closed", closed.url()),
             ("tls", format!("https://{}/", tls.address)),
-            ("head", format!("http://{}/", head.address)),
-            ("body", format!("http://{}/", body.address)),
+            ("head", head.url()),
+            ("body", body.url()),
         ],
     );
-    let served = TestApp::start(&text);
-    let answer = tokio::task::block_in_place(|| served.get_json("/resumen?fresh=1&timeout=10"));
-    let a = &answer["resultados"]["a"];
-    assert_eq!(a["code"], "connect_timeout", "the most preferred one's");
+    let app = TestApp::start(&text);
+    let response = app.get_json("/resumen?fresh=1&timeout=10");
+    let a = &response["resultados"]["a"];
+    assert_eq!(
+        a["code"], "connect_timeout",
+        "the code of the preferred provider"
+    );
     let error = a["error"].as_str().unwrap();
     for part in [
         "hole: no answer within 600 ms (connecting); ",
@@ -88,33 +79,33 @@ async fn failed_race_names_each_timeout_phase() {
         "timeout",
         "timeout",
     ];
-    let told = tokio::task::block_in_place(|| reported_attempts(&served));
+    let reported = reported_attempts(&app);
     assert_eq!(
-        told.iter().map(|one| one[2].as_str()).collect::<Vec<_>>(),
+        reported
+            .iter()
+            .map(|attempt| attempt[2].as_str())
+            .collect::<Vec<_>>(),
         codes
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn won_race_reports_and_closes_losers() {
-    let failing = start_scripted_provider(&["head 503 | Content-Length: 0"]).await;
-    let slow = start_scripted_provider(&["stall"]).await;
-    let good = start_scripted_provider(&["json [1]", "again"]).await;
-    let url = |server: &FaultyProvider| format!("http://{}/", server.address);
-    let served = TestApp::start(&race_source_config(
+#[test]
+fn won_race_reports_and_closes_losers() {
+    let failing = FakeProvider::with_script(&["head 503 | Content-Length: 0"]);
+    let slow = FakeProvider::with_script(&["stall"]);
+    let good = FakeProvider::with_script(&["json [1]", "again"]);
+    let app = TestApp::start(&race_source_config(
         "50ms",
         &[
-            ("failing", url(&failing)),
-            ("slow", url(&slow)),
-            ("good", url(&good)),
+            ("failing", failing.url()),
+            ("slow", slow.url()),
+            ("good", good.url()),
         ],
     ));
-    let told = tokio::task::block_in_place(|| {
-        served.wait_for_json("/resumen", |answer| {
-            answer["resultados"]["a"]["provider"] == "good"
-        });
-        reported_attempts(&served)
+    app.wait_for_json("/resumen", |response| {
+        response["resultados"]["a"]["provider"] == "good"
     });
+    let reported = reported_attempts(&app);
     let expected = [
         ["failing", "fail", "http_status"],
         [
@@ -124,10 +115,9 @@ async fn won_race_reports_and_closes_losers() {
         ],
         ["good", "pass", ""],
     ];
-    assert_eq!(told, expected.map(|one| one.map(str::to_owned)));
-    let metrics =
-        tokio::task::block_in_place(|| String::from_utf8(served.get("/metrics").body).unwrap());
-    // Successes are counted from zero on; what has happened is more than that.
+    assert_eq!(reported, expected.map(|attempt| attempt.map(str::to_owned)));
+    let metrics = app.get("/metrics").body;
+    // The series of successes exist from the start, with the value 0.
     let fetches = metrics
         .lines()
         .filter(|line| line.starts_with("resumen_source_fetches_total{"));
@@ -135,13 +125,9 @@ async fn won_race_reports_and_closes_losers() {
     assert_eq!(
         counted.len(),
         2,
-        "an outrun request is no result: {counted:?}"
+        "a superseded attempt is not counted: {counted:?}"
     );
-    for _ in 0..500 {
-        if slow.counters.open_connection_count() == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the loser's connection is still open");
+    wait_until("the loser's connection is closed", || {
+        slow.open_connection_count() == 0
+    });
 }

@@ -1,5 +1,5 @@
-//! Every fault of a provider against the whole service, all at once, in three situations: the first round of a service
-//! that has nothing, a live request, and the schedule of one that has last-good data.
+//! Every fault scenario against the whole service, all at once: at the first attempt, in a live request,
+//! and on schedule with last-good data.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,46 +10,38 @@ use resumen::domain::{FreshnessPolicy, Name, Redactor, Schedule, Source, SourceK
 use resumen::fetch::{HttpFetch, ResolveFn};
 use resumen::process::Clock;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use super::fetch_faults::{lookup_result, scenario_provider};
-use crate::support::faulty_provider;
-use crate::support::faulty_provider::FaultyProvider;
-use crate::support::faulty_provider::fault_scenario::FaultScenario;
-use crate::support::faulty_provider::fault_script::FaultScript;
+use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::fault_scenario::{FaultScenario, load_scenarios};
+use crate::support::fake_provider::script::ProviderScript;
 use crate::support::test_app::{TestApp, parse_test_config};
 
-/// Between two attempts of a source; longer than any of the table's timeouts.
+/// The interval of all sources, longer than the timeout of any scenario.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// One trial at a time: each is a whole service with every fault at once.
+/// Only one trial runs at a time: each is a service with every fault at once.
 fn lock_trials() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A service whose sources meet one fault each, beside a healthy one.
+/// A service with one source for each scenario and a healthy one.
 struct FaultTrial {
     app: TestApp,
-    faults: Vec<(String, FaultScenario, FaultyProvider)>,
-    _providers: Runtime,
+    faults: Vec<(String, FaultScenario, FakeProvider)>,
 }
 
 impl FaultTrial {
-    /// Starts the table; with `good`, each provider that can answer at all does so until it is turned.
-    fn start(good: bool) -> Self {
-        let providers = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let prelude = || good.then(|| FaultScript::parse(&["json {\"good\":true}"]));
+    /// Starts every scenario. With `has_prelude`, providers answer soundly until the prelude ends.
+    fn start(has_prelude: bool) -> Self {
+        let prelude = || has_prelude.then(|| ProviderScript::parse(&["json {\"good\":true}"]));
         let healthy = toml::from_str::<FaultScenario>(
             "name = \"healthy\"\nanswer = ['json {\"n\":1}', 'again']\ndata = '{\"n\":1}'",
         );
-        let table = std::iter::once(healthy.unwrap()).chain(faulty_provider::load_scenarios());
+        let table = std::iter::once(healthy.unwrap()).chain(load_scenarios());
         let start = |(n, scenario): (usize, FaultScenario)| {
-            let server = providers.block_on(scenario.start_provider_after(prelude()));
+            let server = scenario.start_provider_after(prelude());
             (format!("fault-{n}"), scenario, server)
         };
         let faults: Vec<_> = table.enumerate().map(start).collect();
@@ -68,91 +60,89 @@ impl FaultTrial {
         Self {
             app: TestApp::start_with_fetch(&config, fetch),
             faults,
-            _providers: providers,
         }
     }
 
-    /// Every source's part of an answer, once all of them please.
+    /// Requests `path` until the result of every source passes the check.
     fn wait_for_every_source(
         &self,
         path: &str,
-        pleases: fn(&FaultScenario, &Value) -> Result<(), String>,
+        check: fn(&FaultScenario, &Value) -> Result<(), String>,
     ) {
-        let mut wrong = Vec::new();
+        let mut mismatches = Vec::new();
         for _ in 0..100 {
-            let answer = self.app.get_json(path);
-            wrong = self.list_mismatches(&answer, pleases);
-            if wrong.is_empty() {
+            let response = self.app.get_json(path);
+            mismatches = self.list_mismatches(&response, check);
+            if mismatches.is_empty() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!(
-            "{} faults went wrong in {path}:\n{}",
-            wrong.len(),
-            wrong.join("\n")
+            "{} scenarios differ in {path}:\n{}",
+            mismatches.len(),
+            mismatches.join("\n")
         );
     }
 
     fn list_mismatches(
         &self,
-        answer: &Value,
-        pleases: fn(&FaultScenario, &Value) -> Result<(), String>,
+        response: &Value,
+        check: fn(&FaultScenario, &Value) -> Result<(), String>,
     ) -> Vec<String> {
-        let judge = |(name, scenario, _): &(String, FaultScenario, FaultyProvider)| {
-            let source = &answer["resultados"][name];
-            pleases(scenario, source)
-                .err()
-                .map(|why| format!("{}: {why} in {source}", scenario.name))
+        let mismatch = |(name, scenario, _): &(String, FaultScenario, FakeProvider)| {
+            let source = &response["resultados"][name];
+            let error = check(scenario, source).err()?;
+            Some(format!("{}: {error} in {source}", scenario.name))
         };
-        self.faults.iter().filter_map(judge).collect()
+        self.faults.iter().filter_map(mismatch).collect()
     }
 }
 
 #[test]
 fn cold_start_reports_fault_codes() {
-    let _alone = lock_trials();
-    let cold = || {
+    let _lock = lock_trials();
+    let start_cold = || {
         let trial = FaultTrial::start(false);
-        let answer = trial.app.get_json("/resumen?timeout=30");
-        trial.list_mismatches(&answer, expect_failure_without_data)
+        let response = trial.app.get_json("/resumen?timeout=30");
+        trial.list_mismatches(&response, expect_failure_without_data)
     };
-    // A first round happens once; on a machine busy with other tests, providers that play hundreds of scripts at once may
-    // themselves be late. So each fault must come right in one of a few first rounds.
+    // A service has one first attempt. Hundreds of scripts at once may be late on a busy machine, so
+    // each scenario must pass in one of several starts.
     let fault = |line: &String| line.split(':').next().map(str::to_owned);
-    let mut wrong = cold();
+    let mut mismatches = start_cold();
     for _ in 0..5 {
-        if wrong.is_empty() {
+        if mismatches.is_empty() {
             return;
         }
-        let again: Vec<_> = cold().iter().map(fault).collect();
-        wrong.retain(|line| again.contains(&fault(line)));
+        let repeated: Vec<_> = start_cold().iter().map(fault).collect();
+        mismatches.retain(|line| repeated.contains(&fault(line)));
     }
     assert!(
-        wrong.is_empty(),
-        "{} faults went wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
+        mismatches.is_empty(),
+        "{} scenarios differ:\n{}",
+        mismatches.len(),
+        mismatches.join("\n")
     );
 }
 
 #[test]
 fn live_response_reports_fault_codes() {
-    let _alone = lock_trials();
+    let _lock = lock_trials();
     FaultTrial::start(false)
         .wait_for_every_source("/resumen?fresh=1&timeout=30", expect_failure_without_data);
 }
 
 #[test]
 fn faults_keep_last_good_data() {
-    let _alone = lock_trials();
+    let _lock = lock_trials();
     let trial = FaultTrial::start(true);
     trial.wait_for_every_source("/resumen", |scenario, source| {
-        let good = source["data"]["good"] == true || !scenario.can_answer_prelude();
-        if good {
+        let is_good = source["data"]["good"] == true || !scenario.can_answer_prelude();
+        if is_good {
             Ok(())
         } else {
-            Err("not good yet".into())
+            Err("no sound response yet".into())
         }
     });
     trial
@@ -172,7 +162,7 @@ fn expect_failure_without_data(scenario: &FaultScenario, source: &Value) -> Resu
     }
 }
 
-/// The fault is told, and what was good before it is still there.
+/// The failure is the scenario's, and the last-good data is still there.
 fn expect_failure_with_data(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
     check_failure(scenario, source)?;
     match scenario.code {
@@ -187,16 +177,16 @@ fn expect_failure_with_data(scenario: &FaultScenario, source: &Value) -> Result<
     }
 }
 
-/// The code and the message are the scenario's.
+/// Compares the code and the message.
 fn check_failure(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
     let message = source["error"].as_str().unwrap_or_default();
     if source["code"].as_str() != scenario.code.as_deref() {
         return Err("wrong code".into());
     }
     match scenario.says.iter().find(|part| !message.contains(*part)) {
-        Some(part) => Err(format!("the message does not say {part}")),
+        Some(part) => Err(format!("the message lacks {part}")),
         None if scenario.hides.iter().any(|part| message.contains(part)) => {
-            Err("the message says too much".into())
+            Err("the message has a hidden text".into())
         }
         None => Ok(()),
     }
@@ -219,31 +209,31 @@ fn check_data(scenario: &FaultScenario, source: &Value) -> Result<(), String> {
     }
 }
 
-fn fault_source(name: &str, scenario: &FaultScenario, server: &FaultyProvider) -> Arc<Source> {
-    let pace = Schedule {
+fn fault_source(name: &str, scenario: &FaultScenario, server: &FakeProvider) -> Arc<Source> {
+    let schedule = Schedule {
         interval: INTERVAL,
         timeout: scenario.timeout(),
         min_interval: Duration::from_millis(1),
         hedge_after: None,
     };
-    let shelf = FreshnessPolicy {
+    let freshness_policy = FreshnessPolicy {
         ttl: Duration::from_secs(600),
         max_stale: Duration::from_secs(3600),
     };
     let kind = SourceKind::Fetched {
         providers: vec![scenario_provider(scenario, server)],
-        schedule: pace,
+        schedule,
     };
     Arc::new(Source {
         name: Name::new(name).unwrap(),
         kind,
-        freshness_policy: shelf,
+        freshness_policy,
         attribution: None,
     })
 }
 
-/// Each host's lookup, as its scenario has it.
-fn scenario_resolver(faults: &[(String, FaultScenario, FaultyProvider)]) -> ResolveFn {
+/// Resolves each host as its scenario says.
+fn scenario_resolver(faults: &[(String, FaultScenario, FakeProvider)]) -> ResolveFn {
     let by_host: HashMap<String, ResolveFn> = faults
         .iter()
         .map(|(_, scenario, _)| (scenario.host.clone(), lookup_result(&scenario.lookup)))

@@ -1,60 +1,18 @@
-//! A provider that tells everything it was sent to everybody, in every place of an answer.
+//! Responses that contain the whole request: they show whether a secret of the request can leak.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 
-/// The places in which it tells; the first part of the path chooses.
+/// The parts of a response that can hold the request. The first segment of the path chooses one.
 pub const ECHO_PLACES: &[&str] = &[
     "data", "problem", "reason", "status", "head", "header", "html", "jsonp", "text", "filter",
     "redirect", "coding", "chunk", "early", "deep", "many", "retry",
 ];
 
-/// Listens on a free port of 127.0.0.1; it ends with the test's process.
-pub fn start_echo_provider() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve_echo(stream));
-        }
-    });
-    address
-}
-
-fn serve_echo(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut asked = Vec::new();
-    let mut piece = [0; 4096];
-    let whole = |asked: &[u8]| {
-        let text = String::from_utf8_lossy(asked).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
-            .unwrap_or(0);
-        (body.len() >= length).then(|| text.clone())
-    };
-    let asked = loop {
-        let read = stream.read(&mut piece)?;
-        if read == 0 {
-            return Ok(());
-        }
-        asked.extend_from_slice(&piece[..read]);
-        if let Some(text) = whole(&asked) {
-            break text;
-        }
-    };
-    let place = asked.split(['/', '?']).nth(1).unwrap_or_default();
-    stream.write_all(&build_echo_response(place, &asked))?;
-    stream.shutdown(std::net::Shutdown::Write)?;
-    while stream.read(&mut piece)? > 0 {}
-    Ok(())
-}
-
-/// An answer that holds all of `asked` in that place.
-fn build_echo_response(place: &str, asked: &str) -> Vec<u8> {
-    let line = asked.replace(['\r', '\n'], " ");
-    let json = serde_json::to_string(asked).unwrap();
+/// The response to `request`, which holds the request in the place that its path names.
+pub(super) fn build_echo_response(request: &str) -> Vec<u8> {
+    let place = request.split(['/', '?']).nth(1).unwrap_or_default();
+    let line = request.replace(['\r', '\n'], " ");
+    let json = serde_json::to_string(request).unwrap();
     let escaped = escape_markup_in_json(&json);
     let text = match place {
         "problem" => {
@@ -91,17 +49,17 @@ fn build_echo_response(place: &str, asked: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// JSON as writers have it who escape `/` and whatever is not ASCII.
+/// JSON as some encoders write it: `/` and characters outside of ASCII are escaped.
 fn escape_markup_in_json(json: &str) -> String {
-    let mut cautious = String::new();
+    let mut escaped = String::new();
     for c in json.replace('/', "\\/").chars() {
         if c.is_ascii() {
-            cautious.push(c);
+            escaped.push(c);
         } else {
             c.encode_utf16(&mut [0; 2])
                 .iter()
-                .for_each(|unit| write!(cautious, "\\u{unit:04x}").unwrap());
+                .for_each(|unit| write!(escaped, "\\u{unit:04x}").unwrap());
         }
     }
-    cautious
+    escaped
 }

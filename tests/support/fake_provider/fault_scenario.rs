@@ -1,47 +1,48 @@
-//! Scenarios as data: what a provider does, how it is asked, and what must come of it.
+//! Fault scenarios of `tests/corpus/faults`: what a provider does, the request, and the expected
+//! failure.
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::fault_script::FaultScript;
+use super::script::ProviderScript;
 use super::test_certificates::CertificateKind;
-use super::{FaultPlan, FaultyProvider, fault_script};
+use super::{FakeProvider, ProviderPlan, script};
 
-/// One row of the table of faults.
+/// One scenario.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "columns of a table, not states of a thing"
+    reason = "columns of a table, not states of one object"
 )]
 pub struct FaultScenario {
-    /// What happens, in words; unique.
+    /// A unique description.
     pub name: String,
-    /// What the provider plays on its first connection, and on later ones unless `later` is given.
+    /// The script of the first connection, and of later ones unless `later` is given.
     #[serde(default)]
     answer: Vec<String>,
-    /// What it plays on later connections.
+    /// The script of later connections.
     later: Option<Vec<String>>,
-    /// TLS with this kind of certificate.
+    /// The certificate for TLS. Default: plain TCP.
     pub tls: Option<CertificateKind>,
-    /// Asked over TLS although the provider speaks plainly.
+    /// The URL is `https`, although the provider speaks plain TCP.
     #[serde(default)]
     https: bool,
-    /// Nobody listens, or nobody answers a SYN.
+    /// The port accepts no connection.
     port: Option<UnreachablePort>,
 
     /// The host in the URL. Default: 127.0.0.1
     #[serde(default = "default_host")]
     pub host: String,
-    /// What the lookup of that host gives. Default: 127.0.0.1
+    /// The result of the lookup of that host. Default: 127.0.0.1
     #[serde(default = "ScenarioLookup::default_lookup")]
     pub lookup: ScenarioLookup,
     /// `allow_private`
     #[serde(default)]
     pub allow_private: bool,
-    /// Whether the test authority is in `ca_file`.
+    /// Whether `ca_file` has the test authority.
     #[serde(default)]
     pub ca: bool,
     /// Default: GET
@@ -51,29 +52,29 @@ pub struct FaultScenario {
     /// `max_body` in bytes. Default: 1 MiB
     pub max_body: Option<u64>,
 
-    /// The code of the source's failure; none if there is none.
+    /// The code of the source's failure. Default: no failure.
     pub code: Option<String>,
-    /// The failure is the extraction's: the fetch succeeds.
+    /// The fetch succeeds and the extraction fails.
     #[serde(default)]
     extraction: bool,
-    /// Each is part of the message.
+    /// Parts of the message.
     #[serde(default)]
     pub says: Vec<String>,
-    /// None is part of the message.
+    /// Texts that the message must not contain.
     #[serde(default)]
     pub hides: Vec<String>,
-    /// The body that is given on, if there is no failure of the fetch.
+    /// The body that a successful fetch returns.
     pub data: Option<String>,
-    /// The source's data as the service shows it. Default: `data`
+    /// The source's data in responses. Default: `data`
     pub shown: Option<String>,
-    /// Seconds for which the provider is left alone.
+    /// Seconds until the provider may be called again.
     pub hold: Option<u64>,
-    /// Connections that the provider saw.
-    pub connections: Option<u64>,
-    /// Requests that the provider saw.
-    pub requests: Option<u64>,
-    /// The most bytes that the provider managed to send.
-    pub sent: Option<u64>,
+    /// Expected number of connections.
+    pub connections: Option<usize>,
+    /// Expected number of requests.
+    pub requests: Option<usize>,
+    /// Maximum number of bytes that the provider can send.
+    pub sent: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -83,13 +84,12 @@ enum UnreachablePort {
     BlackHole,
 }
 
-/// What a name lookup does.
+/// The result of a name lookup.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum ScenarioLookup {
-    /// It finds these.
     Finds(Vec<std::net::IpAddr>),
-    /// It never ends (`silent`), or ends in these words.
+    /// An error message, or `silent` for a lookup that never ends.
     Word(String),
 }
 
@@ -99,7 +99,7 @@ struct ScenarioFile {
     fault: Vec<FaultScenario>,
 }
 
-/// Every scenario of `tests/corpus/faults`, by file name and order in the file.
+/// All scenarios, in the order of files and lines.
 pub fn load_scenarios() -> Vec<FaultScenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/faults");
     let mut files: Vec<_> = std::fs::read_dir(folder)
@@ -117,50 +117,47 @@ pub fn load_scenarios() -> Vec<FaultScenario> {
 }
 
 impl FaultScenario {
-    /// Starts the provider.
-    pub async fn start_provider(&self) -> FaultyProvider {
-        self.start_provider_after(None).await
+    pub fn start_provider(&self) -> FakeProvider {
+        self.start_provider_after(None)
     }
 
-    /// Starts the provider; each connection plays `prelude`, if there is one, until the server is turned.
-    pub async fn start_provider_after(&self, prelude: Option<FaultScript>) -> FaultyProvider {
+    /// Starts the provider with a prelude.
+    pub fn start_provider_after(&self, prelude: Option<ProviderScript>) -> FakeProvider {
         match self.port {
-            Some(UnreachablePort::Closed) => FaultyProvider::with_closed_port(),
-            Some(UnreachablePort::BlackHole) => FaultyProvider::with_unanswered_syn(),
+            Some(UnreachablePort::Closed) => FakeProvider::with_closed_port(),
+            Some(UnreachablePort::BlackHole) => FakeProvider::with_unanswered_syn(),
             None => {
                 let lists = std::iter::once(&self.answer).chain(&self.later);
-                let scripts = lists.map(|lines| FaultScript::parse(lines)).collect();
-                FaultyProvider::start(FaultPlan {
+                let scripts = lists.map(|lines| ProviderScript::parse(lines)).collect();
+                FakeProvider::start(ProviderPlan {
                     scripts,
                     tls: self.tls,
                     prelude,
                 })
-                .await
             }
         }
     }
 
-    /// Where the provider is asked.
-    pub fn url(&self, server: &FaultyProvider) -> String {
+    pub fn url(&self, provider: &FakeProvider) -> String {
         let scheme = if self.https || self.tls.is_some() {
             "https"
         } else {
             "http"
         };
-        format!("{scheme}://{}:{}/value", self.host, server.address.port())
+        format!("{scheme}://{}:{}/value", self.host, provider.address.port())
     }
 
-    /// The deadline of an attempt.
+    /// The time limit of an attempt.
     pub fn timeout(&self) -> Duration {
         self.timeout
             .as_deref()
-            .map_or(Duration::from_secs(2), fault_script::parse_script_duration)
+            .map_or(Duration::from_secs(2), script::parse_script_duration)
     }
 
-    /// Whether the provider would be heard if it answered soundly: not if nobody gets through to it, or trusts it, or if
-    /// it is asked for no body.
+    /// Whether a sound response of the provider reaches the source: not if the connection fails, or
+    /// if the response has no body.
     pub fn can_answer_prelude(&self) -> bool {
-        let deaf = [
+        let unreachable = [
             "dns_failed",
             "connect_refused",
             "connect_timeout",
@@ -168,23 +165,22 @@ impl FaultScenario {
             "tls_failed",
             "destination_blocked",
         ];
-        let plain = !self.https || self.tls.is_some();
-        plain
-            && self.method.is_none()
-            && !self
-                .code
-                .as_deref()
-                .is_some_and(|code| deaf.contains(&code))
+        let fails_to_connect = self
+            .code
+            .as_deref()
+            .is_some_and(|code| unreachable.contains(&code));
+        let speaks_same = !self.https || self.tls.is_some();
+        speaks_same && self.method.is_none() && !fails_to_connect
     }
 
-    /// Whether the fetch itself succeeds, whatever the extraction says to the body.
+    /// Whether the fetch succeeds, with or without the extraction.
     pub fn is_fetch_successful(&self) -> bool {
         self.code.is_none() || self.extraction
     }
 }
 
 impl ScenarioLookup {
-    /// Whether it never ends.
+    /// Whether the lookup never ends.
     pub fn never_resolves(&self) -> bool {
         matches!(self, Self::Word(word) if word == "silent")
     }

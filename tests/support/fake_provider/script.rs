@@ -1,74 +1,70 @@
 //! The language of scripts. A script is a list of steps, played once per request on a connection:
 //!
-//! | step | does |
+//! | step | effect |
 //! |---|---|
+//! | `respond` | sends the provider's current [`FakeResponse`](super::FakeResponse) |
 //! | `send BYTES` | sends |
 //! | `head 200 \| Name: value \| …` | sends a status line and headers |
-//! | `json TEXT` | sends a whole 200 answer with that body |
-//! | `chunk BYTES`, `last chunk` | send one chunk, and the end of a chunked body |
-//! | `bare BYTES` | sends as it is what TLS should have wrapped |
-//! | `drip 100ms BYTES` | sends byte by byte, one per pause |
-//! | `flood BYTES` | sends again and again, until the client goes |
-//! | `sleep 50ms` · `stall` | waits · waits until the client goes |
+//! | `json TEXT` | sends a complete 200 response with this body |
+//! | `chunk BYTES`, `last chunk` | sends one chunk, or the end of a chunked body |
+//! | `bare BYTES` | sends plain bytes on a TLS connection |
+//! | `drip 100ms BYTES` | sends byte by byte, with a pause after each |
+//! | `flood BYTES` | sends repeatedly until the client disconnects |
+//! | `echo` | sends the request back, in the part of the response that its path names |
+//! | `tunnel ADDRESS` | answers a CONNECT and forwards bytes to and from `ADDRESS` |
+//! | `sleep 50ms` · `stall` | waits · waits until the client disconnects |
 //! | `await` | waits for the next request on this connection |
-//! | `again` | the same, and begins anew |
-//! | `close` · `cut` · `reset` | ends with FIN (and TLS's goodbye) · FIN without goodbye · RST |
-//! | `greet` | as the first step: do not wait for a request |
+//! | `again` | waits for the next request and starts over |
+//! | `close` · `cut` · `reset` | ends with FIN (after TLS's `close_notify`) · FIN without it · RST |
+//! | `greet` | as the first step: the script does not wait for a request |
 //!
-//! The end of a script closes. `BYTES` is text with `\r \n \0 \\ \xHH`, or an expression: `gzip BYTES`, `br BYTES`,
-//! `zstd BYTES`, `times N BYTES`, `zeros N`, `cut N BYTES` (without its last N bytes), `corrupt N BYTES` (its Nth byte
-//! inverted).
+//! The end of a script closes. `BYTES` is text with `\r \n \0 \\ \xHH`, or an expression: `gzip BYTES`,
+//! `br BYTES`, `zstd BYTES`, `times N BYTES`, `zeros N`, `cut N BYTES` (without its last N bytes),
+//! `corrupt N BYTES` (with its Nth byte inverted).
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What one connection does.
+/// The script of one connection.
 #[derive(Debug, Clone, Default)]
-pub struct FaultScript {
-    /// Whether it begins without waiting for a request.
+pub struct ProviderScript {
+    /// Whether the steps begin without a request.
     pub sends_before_request: bool,
-    /// In order, once per request.
-    pub steps: Vec<FaultStep>,
+    pub steps: Vec<ScriptStep>,
 }
 
 /// One step of a script.
 #[derive(Debug, Clone)]
-pub enum FaultStep {
-    /// Sends bytes.
+pub enum ScriptStep {
+    Respond,
     Send(Vec<u8>),
-    /// Sends bytes past TLS.
+    /// Sends bytes below TLS.
     SendPlaintext(Vec<u8>),
-    /// Sends bytes one by one, each after a pause.
     SendSlowly(Duration, Vec<u8>),
-    /// Sends bytes until the client goes.
     SendForever(Vec<u8>),
-    /// Waits.
+    Echo,
+    Tunnel(SocketAddr),
     Sleep(Duration),
-    /// Waits until the client goes.
     WaitForDisconnect,
-    /// Waits for the next request.
     AwaitRequest,
-    /// Waits for the next request and begins anew.
+    /// Waits for the next request and starts over.
     Restart,
-    /// Ends the connection in order.
     Close,
-    /// Ends the connection without TLS's goodbye.
+    /// Closes without TLS's `close_notify`.
     CloseAbruptly,
-    /// Ends the connection with an RST.
     Reset,
 }
 
-impl FaultScript {
-    /// Reads a script; panics at a mistake, since scripts are part of the tests.
+impl ProviderScript {
+    /// Reads a script. Panics at a mistake.
     pub fn parse<S: AsRef<str>>(lines: &[S]) -> Self {
         let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
-        let greets = lines.first() == Some(&"greet");
+        let sends_before_request = lines.first() == Some(&"greet");
+        let steps = &lines[usize::from(sends_before_request)..];
         Self {
-            sends_before_request: greets,
-            steps: lines[usize::from(greets)..]
-                .iter()
-                .map(|line| parse_step(line))
-                .collect(),
+            sends_before_request,
+            steps: steps.iter().map(|line| parse_step(line)).collect(),
         }
     }
 }
@@ -78,7 +74,7 @@ pub fn parse_script_duration(text: &str) -> Duration {
     let number = |digits: &str| {
         digits
             .parse()
-            .unwrap_or_else(|_| panic!("no duration: {text}"))
+            .unwrap_or_else(|_| panic!("invalid duration: {text}"))
     };
     match text.strip_suffix("ms") {
         Some(digits) => Duration::from_millis(number(digits)),
@@ -86,15 +82,18 @@ pub fn parse_script_duration(text: &str) -> Duration {
     }
 }
 
-fn parse_step(line: &str) -> FaultStep {
+fn parse_step(line: &str) -> ScriptStep {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
-        "send" => FaultStep::Send(evaluate_bytes(rest)),
-        "bare" => FaultStep::SendPlaintext(evaluate_bytes(rest)),
-        "head" => FaultStep::Send(build_head(rest)),
+        "respond" => ScriptStep::Respond,
+        "echo" => ScriptStep::Echo,
+        "tunnel" => ScriptStep::Tunnel(rest.parse().unwrap()),
+        "send" => ScriptStep::Send(evaluate_bytes(rest)),
+        "bare" => ScriptStep::SendPlaintext(evaluate_bytes(rest)),
+        "head" => ScriptStep::Send(build_head(rest)),
         "json" => {
             let length = format!("Content-Length: {}", rest.len());
-            FaultStep::Send(
+            ScriptStep::Send(
                 [
                     build_head(&format!("200 | Content-Type: application/json | {length}")),
                     rest.into(),
@@ -104,22 +103,24 @@ fn parse_step(line: &str) -> FaultStep {
         }
         "chunk" => {
             let chunk = evaluate_bytes(rest);
-            FaultStep::Send([format!("{:x}\r\n", chunk.len()).as_bytes(), &chunk, b"\r\n"].concat())
+            ScriptStep::Send(
+                [format!("{:x}\r\n", chunk.len()).as_bytes(), &chunk, b"\r\n"].concat(),
+            )
         }
-        "last" => FaultStep::Send(b"0\r\n\r\n".to_vec()),
+        "last" => ScriptStep::Send(b"0\r\n\r\n".to_vec()),
         "drip" => {
             let (pause, rest) = rest.split_once(' ').unwrap();
-            FaultStep::SendSlowly(parse_script_duration(pause), evaluate_bytes(rest))
+            ScriptStep::SendSlowly(parse_script_duration(pause), evaluate_bytes(rest))
         }
-        "flood" => FaultStep::SendForever(evaluate_bytes(rest)),
-        "sleep" => FaultStep::Sleep(parse_script_duration(rest)),
-        "stall" => FaultStep::WaitForDisconnect,
-        "await" => FaultStep::AwaitRequest,
-        "again" => FaultStep::Restart,
-        "close" => FaultStep::Close,
-        "cut" => FaultStep::CloseAbruptly,
-        "reset" => FaultStep::Reset,
-        _ => panic!("no step of a script: {line}"),
+        "flood" => ScriptStep::SendForever(evaluate_bytes(rest)),
+        "sleep" => ScriptStep::Sleep(parse_script_duration(rest)),
+        "stall" => ScriptStep::WaitForDisconnect,
+        "await" => ScriptStep::AwaitRequest,
+        "again" => ScriptStep::Restart,
+        "close" => ScriptStep::Close,
+        "cut" => ScriptStep::CloseAbruptly,
+        "reset" => ScriptStep::Reset,
+        _ => panic!("unknown step: {line}"),
     }
 }
 
@@ -145,7 +146,7 @@ fn evaluate_bytes(expression: &str) -> Vec<u8> {
         (
             count
                 .parse::<usize>()
-                .unwrap_or_else(|_| panic!("no count: {expression}")),
+                .unwrap_or_else(|_| panic!("invalid count: {expression}")),
             rest,
         )
     };

@@ -1,4 +1,4 @@
-//! Certificates of each kind, all for `localhost`, `secure.test` and 127.0.0.1 unless their fault says otherwise.
+//! Certificates of each kind. All but `WrongName` are for `localhost`, `secure.test` and 127.0.0.1.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,28 +7,28 @@ use serde::Deserialize;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What is wrong with a certificate.
+/// The fault of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CertificateKind {
-    /// Nothing, for those who trust [`authority_pem`].
+    /// No fault: signed by the authority of [`test_ca_pem`].
     Good,
-    /// Signed by that authority, long ago.
+    /// Signed by the authority; the end of its validity has passed.
     Expired,
-    /// Signed by that authority, for a day to come.
+    /// Signed by the authority; its validity has not begun.
     Future,
-    /// Signed by that authority, for another host.
+    /// Signed by the authority, for another host.
     WrongName,
     /// Signed by its own key.
     SelfSigned,
 }
 
-/// The authority of the good, the expired and the misnamed.
+/// The authority of all certificates but `SelfSigned`.
 pub fn test_ca_pem() -> String {
     test_ca().pem()
 }
 
-/// A server's side of TLS with such a certificate.
+/// A TLS server with a certificate of this kind.
 pub fn tls_server_config(kind: CertificateKind) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let names = if kind == CertificateKind::WrongName {

@@ -1,0 +1,55 @@
+//! One HTTP request on a new connection, and its response as text.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use super::wait::WAIT_LIMIT;
+
+/// A response. If the connection breaks, it holds what arrived before; `status` is 0 without a head.
+#[derive(Debug)]
+pub struct HttpReply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+/// Sends a GET to `base` (`http://ADDRESS` or `ADDRESS`) and reads until the server closes.
+pub fn http_get(base: &str, target: &str) -> HttpReply {
+    let fields = "Host: localhost\r\nConnection: close";
+    send_request(base, &format!("GET {target} HTTP/1.1\r\n{fields}\r\n\r\n"))
+}
+
+/// Sends these bytes and reads until the server closes.
+pub fn send_request(base: &str, request: &str) -> HttpReply {
+    let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(WAIT_LIMIT * 2)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    // A reset ends the response like a close; what arrived before it is the reply.
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    HttpReply {
+        status: status.unwrap_or_default(),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+impl HttpReply {
+    /// The value of the first header with this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = fields.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}

@@ -1,0 +1,42 @@
+//! What a process uses, from `/proc` and its `/metrics`.
+
+use std::fs;
+
+use super::http_reply::http_get;
+
+/// Resources that a process holds.
+#[derive(Debug, Clone, Copy)]
+pub struct ResourceUsage {
+    pub resident_kib: usize,
+    pub descriptors: usize,
+    pub threads: usize,
+    /// Tokio tasks, from `resumen_tasks`.
+    pub tasks: usize,
+}
+
+/// Resources of the service `pid` that listens at `base`.
+pub fn measure_usage(pid: u32, base: &str) -> ResourceUsage {
+    let count = |list: &str| fs::read_dir(format!("/proc/{pid}/{list}")).unwrap().count();
+    ResourceUsage {
+        resident_kib: resident_kib(pid),
+        descriptors: count("fd"),
+        threads: count("task"),
+        tasks: metric_value(&http_get(base, "/metrics").body, "resumen_tasks").unwrap() as usize,
+    }
+}
+
+/// Resident memory of a process.
+pub fn resident_kib(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let value = value.unwrap().trim().trim_end_matches(" kB");
+    value.parse().unwrap()
+}
+
+/// The value of a series, named with its labels, on a page of `/metrics`.
+pub fn metric_value(page: &str, series: &str) -> Option<f64> {
+    let after_name = |line: &'_ str| Some(line.strip_prefix(series)?.strip_prefix(' ')?.to_owned());
+    page.lines()
+        .find_map(after_name)
+        .map(|text| text.parse().unwrap())
+}
