@@ -284,7 +284,7 @@ impl Snapshot {
     }
 
     /// Returns the number of failed attempts since the last success of the source at `position`;
-    /// for a derived source, the maximum of its own and its inputs', since it fails with them.
+    /// for a derived source, the maximum over the source and its inputs, since it fails with them.
     pub fn failure_count(&self, position: usize) -> u32 {
         let state = &self.source_states[position];
         state
