@@ -66,6 +66,7 @@ impl AttemptHistory {
             .last_attempt
             .is_none_or(|last| outcome.started_at >= last);
         let mut next = self.clone();
+        // A late outcome can change reading and failure, but not the data of the newest attempt.
         if is_newest {
             next.last_attempt = Some(outcome.started_at);
             next.last_duration = Some(outcome.duration);

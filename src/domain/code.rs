@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+// One list defines the variants, their texts, `ALL` and the parser, so they cannot disagree.
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
         /// Stable code of the cause of a failed attempt. Clients, metrics and alerts match its

@@ -70,6 +70,7 @@ impl Schedule {
             .pause_after(failures, 0.5)
             .saturating_mul(replicas)
             .min(longest);
+        // Never shorter than the pause of a single replica, even if the ttl is short.
         let pause = with_jitter(shared, chance)
             .max(self.pause_after(failures, chance))
             .max(self.min_interval);

@@ -142,6 +142,7 @@ impl Snapshot {
             .enumerate()
             .map(|(position, source)| {
                 let known = self.position_of(&source.name, source_set.identity(position));
+                // A new source must not delay responses that need no wait before the reload.
                 Arc::new(match known {
                     Some(known) => self.source_states[known].with_source(source),
                     None => SourceState::new(Arc::clone(source), false),
@@ -170,6 +171,7 @@ impl Snapshot {
     pub fn replan_attempts(&self, plan: impl Fn(&SourceState) -> Option<Time>) -> Self {
         let mut snapshot = self.clone();
         for shared in &mut snapshot.source_states {
+            // Without a planned time the attempt is due now; a plan would delay it.
             if shared.history.next_attempt.is_none() {
                 continue;
             }
@@ -229,6 +231,7 @@ impl Snapshot {
             .map(|(input, at)| input.source.freshness_policy.freshness_at(at, now))
             .max()
             .unwrap_or(Freshness::Missing);
+        // A missing reading is hidden, not removed: a reload can set longer limits.
         let reading = state
             .reading
             .as_ref()
@@ -281,7 +284,7 @@ impl Snapshot {
     }
 
     /// Returns the number of failed attempts since the last success of the source at `position`;
-    /// for a derived source, the maximum of its own and its inputs', since it fails with them.
+    /// for a derived source, the maximum over the source and its inputs, since it fails with them.
     pub fn failure_count(&self, position: usize) -> u32 {
         let state = &self.source_states[position];
         state
@@ -366,6 +369,7 @@ impl Snapshot {
             return Some(ShownFailure {
                 code: record.failure.code,
                 message: Cow::Borrowed(&record.failure.message),
+                // A restored record can have a failure without the start of the streak.
                 failing_since: Some(state.history.failing_since.unwrap_or(record.started_at)),
             });
         }

@@ -58,6 +58,7 @@ impl SourceRecord {
         history.failing_since = history.failing_since.map(shift_past);
         for attempt in Arc::make_mut(&mut history.provider_attempts) {
             attempt.started_at = shift_past(attempt.started_at);
+            // The only time that may be in the future.
             attempt.retry_at = attempt
                 .retry_at
                 .map(|until| shift(until).min(now.plus(MAX_RETRY_AFTER)));

@@ -88,6 +88,7 @@ impl SourceState {
     /// resulting health changes.
     pub fn merge_outcome(&self, outcome: &Outcome) -> (Self, HealthChanges) {
         let mut merged = self.clone();
+        // `<` keeps the known one of two equal values, so a repeated outcome changes nothing.
         match &outcome.result {
             Ok(reading) => {
                 if self.reading.as_deref().is_none_or(|known| known < reading) {
@@ -104,6 +105,7 @@ impl SourceState {
                 }
             }
         }
+        // After the failure is merged, because the history depends on whether it is current.
         merged.history = self.history.with_outcome(outcome, merged.current_failure());
         let changes = self.health_changes(&merged, outcome.started_at);
         (merged, changes)
@@ -113,6 +115,8 @@ impl SourceState {
     #[must_use]
     pub(super) fn with_computation(&self, computation: &DerivedComputation) -> Self {
         let mut derived = self.clone();
+        // Also after a failure: a computation with the same inputs must not be repeated without
+        // end.
         derived.latest_input_versions = computation.input_versions.clone().into();
         match &computation.result {
             Ok(data) => {
@@ -171,6 +175,7 @@ impl SourceState {
     #[must_use]
     pub fn restore(&self, record: &SourceRecord) -> Self {
         let mut restored = self.clone();
+        // `None` is less than any value, so the record supplies the values that this state lacks.
         if restored.reading < record.reading {
             restored.reading.clone_from(&record.reading);
             restored.reading_input_versions = Arc::clone(&record.reading_input_versions);
@@ -221,13 +226,11 @@ impl SourceState {
             state.history.next_attempt = None;
             state.history.retain_providers_of(source);
         } else if self.source.schedule() != source.schedule() {
-            state.history.next_attempt =
-                self.history
-                    .last_attempt
-                    .zip(source.schedule())
-                    .map(|(last, schedule)| {
-                        schedule.next_attempt(last, self.history.failure_count, 0.5, None)
-                    });
+            let (last, failures) = (self.history.last_attempt, self.history.failure_count);
+            // 0.5 is no jitter: the latest attempt, from which the time counts, had its own.
+            state.history.next_attempt = last
+                .zip(source.schedule())
+                .map(|(last, schedule)| schedule.next_attempt(last, failures, 0.5, None));
         }
         state.clamp_to_retry_after()
     }
@@ -236,6 +239,7 @@ impl SourceState {
     /// provider has one and the attempt is planned before it.
     #[must_use]
     pub(super) fn clamp_to_retry_after(mut self) -> Self {
+        // `None` if one provider is not held back: the attempt can use it.
         let first_end = self
             .source
             .providers()
@@ -243,6 +247,7 @@ impl SourceState {
             .map(|provider| self.history.latest_attempt(&provider.name)?.retry_at)
             .collect::<Option<Vec<Time>>>()
             .and_then(|ends| ends.into_iter().min());
+        // `None`, an attempt that is due now, is less than any time.
         self.history.next_attempt = self.history.next_attempt.max(first_end);
         self
     }

@@ -46,7 +46,9 @@ impl ClockTimestamps {
             .filter(|(then, now)| then.boot_id == now.boot_id && then.uptime <= now.uptime);
         // The end of the former run on the clock of this run.
         let ended = match same_boot {
-            Some((then, now_boot)) => now.program_time.minus(now_boot.uptime - then.uptime),
+            Some((then, now_boot)) => now
+                .program_time
+                .minus(now_boot.uptime.saturating_sub(then.uptime)),
             None => self.wall_time.min(now.program_time),
         };
         let shift = ended

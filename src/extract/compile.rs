@@ -68,11 +68,8 @@ pub struct FilterError {
 /// stack.
 pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> {
     if text.len() > MAX_TEXT_BYTES {
-        return Err(error_at(
-            text,
-            &text[..0],
-            format!("a filter has at most {} bytes", MAX_TEXT_BYTES),
-        ));
+        let message = format!("a filter has at most {MAX_TEXT_BYTES} bytes");
+        return Err(error_at(text, &text[..0], message));
     }
     if text.len() <= MAX_SHALLOW_TEXT_BYTES {
         return compile_text(text);

@@ -10,16 +10,17 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout_at;
 
 use super::budget::{EvaluationBudget, MAX_INLINE_BYTES};
 use super::compile::FilterError;
 use super::error::ExtractError;
+use super::evaluation_slot::EvaluationSlot;
 use super::filter::Filter;
 use super::filter_cache::FilterCache;
 use super::json;
@@ -27,7 +28,6 @@ use super::limits::CancelFlag;
 use super::threads::{EvaluationThreads, Reuse};
 use crate::domain::{Code, Failure, JsonData, Name, Redactor};
 use crate::process::Deadline;
-use crate::text::format_duration;
 
 /// Quoted for a panic without a message.
 const NO_PANIC_MESSAGE: &str = "no message";
@@ -41,17 +41,6 @@ pub struct Extractor {
     redactor: Redactor,
     filters: Arc<Mutex<FilterCache>>,
     budget: EvaluationBudget,
-}
-
-/// Evaluation slot of one source.
-#[derive(Debug)]
-struct EvaluationSlot {
-    /// One permit, held by the evaluating thread, not by the request that waits for it.
-    permit: Arc<Semaphore>,
-    /// Number of the latest evaluation, counted from 1.
-    current_evaluation: AtomicU64,
-    /// Number of the evaluation that was last abandoned; 0 if none was.
-    abandoned: AtomicU64,
 }
 
 /// Cancels an evaluation when its waiting request is dropped.
@@ -159,38 +148,6 @@ impl Extractor {
 
     fn source_slot(&self, source: &Name) -> Arc<EvaluationSlot> {
         Arc::clone(self.slots.lock().entry(source.clone()).or_default())
-    }
-}
-
-impl Default for EvaluationSlot {
-    fn default() -> Self {
-        Self {
-            permit: Arc::new(Semaphore::new(1)),
-            current_evaluation: AtomicU64::new(0),
-            abandoned: AtomicU64::new(0),
-        }
-    }
-}
-
-impl EvaluationSlot {
-    /// Returns whether the running evaluation was abandoned.
-    fn is_abandoned(&self) -> bool {
-        let abandoned = self.abandoned.load(Ordering::Acquire);
-        abandoned != 0
-            && abandoned == self.current_evaluation.load(Ordering::Acquire)
-            && self.permit.available_permits() == 0
-    }
-
-    /// Marks `evaluation` as abandoned and returns the error of its request.
-    fn abandon(&self, evaluation: u64, deadline: Deadline) -> ExtractError {
-        self.abandoned.fetch_max(evaluation, Ordering::AcqRel);
-        ExtractError::new(
-            Code::ExtractTimeout,
-            format!(
-                "the filter did not end within the attempt's {}",
-                format_duration(deadline.limit)
-            ),
-        )
     }
 }
 

@@ -22,6 +22,7 @@ mod compile;
 mod dependencies;
 mod depth;
 mod error;
+mod evaluation_slot;
 mod extractor;
 mod filter;
 mod filter_cache;

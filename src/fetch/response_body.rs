@@ -94,11 +94,11 @@ impl<'l> BodyReader<'l> {
             None => read_plain(&mut self, limit, declared).await,
             Some(coding) => read_compressed(&mut self, coding, limit).await,
         };
-        let decoded = read.map_err(|error| self.read_failure(&error, limit))?;
-        if decoded.is_empty() {
+        let content = read.map_err(|error| self.read_failure(&error, limit))?;
+        if content.is_empty() {
             Err(empty_failure())
         } else {
-            Ok(decoded)
+            Ok(content)
         }
     }
 
@@ -183,9 +183,9 @@ async fn read_plain(
     limit: u64,
     declared: Option<u64>,
 ) -> io::Result<Bytes> {
-    let mut decoded = BytesMut::with_capacity(declared.unwrap_or_default() as usize);
-    read_to_limit(body, limit, &mut decoded).await?;
-    Ok(decoded.freeze())
+    let mut content = BytesMut::with_capacity(declared.unwrap_or_default() as usize);
+    read_to_limit(body, limit, &mut content).await?;
+    Ok(content.freeze())
 }
 
 /// Reads and decodes a compressed body, which must end with its framing. gzip and zstd may have
@@ -195,26 +195,26 @@ async fn read_compressed(
     coding: BodyCoding,
     limit: u64,
 ) -> io::Result<Bytes> {
-    let mut decoded = BytesMut::new();
+    let mut content = BytesMut::new();
     let mut source = &mut *body;
     match coding {
         BodyCoding::Gzip => {
             let mut decoder = GzipDecoder::new(&mut source);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut decoded).await?;
+            read_to_limit(&mut decoder, limit, &mut content).await?;
         }
         BodyCoding::Brotli => {
-            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut decoded).await?
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut content).await?;
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut source, &window);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut decoded).await?;
+            read_to_limit(&mut decoder, limit, &mut content).await?;
         }
     }
     if body.fill_buf().await?.is_empty() {
-        Ok(decoded.freeze())
+        Ok(content.freeze())
     } else {
         Err(io::ErrorKind::InvalidData.into())
     }
@@ -223,20 +223,20 @@ async fn read_compressed(
 async fn read_to_limit(
     reader: &mut (dyn AsyncRead + Send + Unpin),
     limit: u64,
-    decoded: &mut BytesMut,
+    content: &mut BytesMut,
 ) -> io::Result<()> {
     loop {
         // One packet can decode to megabytes; the budget lets the deadline be checked meanwhile.
         tokio::task::coop::consume_budget().await;
-        decoded.reserve(READ_CHUNK_BYTES);
+        content.reserve(READ_CHUNK_BYTES);
         if reader
-            .read_buf(&mut decoded.limit(READ_CHUNK_BYTES))
+            .read_buf(&mut content.limit(READ_CHUNK_BYTES))
             .await?
             == 0
         {
             return Ok(());
         }
-        if decoded.len() as u64 > limit {
+        if content.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }

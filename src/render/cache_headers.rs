@@ -27,6 +27,7 @@ pub(super) fn cache_status(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> He
         });
     }
     match rows.iter().filter_map(|row| row.view.remaining_ms).min() {
+        // Rounded down, so the value is negative as soon as a source is stale.
         Some(remaining) => {
             header_value(&format!("resumen; hit; ttl={}", remaining.div_euclid(1000)))
         }
@@ -52,6 +53,7 @@ pub(super) fn cdn_cache_control(
         .filter_map(|position| snapshot.next_attempt(*position))
         .min();
     let max_age = next.map_or(0, |next| next.since(as_of).as_secs());
+    // At least 1 s, in which caches serve the old summary while they fetch the next one.
     let revalidate = max_age.max(1);
     let if_error = rows
         .iter()

@@ -80,12 +80,14 @@ impl EncodedBodies {
         if let Some(bytes) = compressed.bytes.get() {
             return Some(bytes.clone());
         }
+        // Relaxed: the flag only avoids duplicate work; `OnceLock` publishes the bytes.
         if compressed.is_started.swap(true, Relaxed) && accepts_identity {
             return None;
         }
         let bytes = compressed
             .bytes
             .get_or_init(|| coding.compress(body).unwrap_or_default().into());
+        // Empty bytes record a failure of the encoder, so that it is not tried again.
         Some(bytes.clone()).filter(|bytes| !bytes.is_empty())
     }
 

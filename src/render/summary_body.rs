@@ -41,6 +41,7 @@ pub(super) fn write_summary(
 ) -> Vec<u8> {
     // Typical sizes of the header and of a row.
     let mut out = Vec::with_capacity(768 + rows.len() * 320);
+    // The Spanish names are those of the original service. Writing to a `Vec` cannot fail.
     let origen = match mode {
         RenderMode::Snapshot { .. } => ReadingOrigin::Snapshot,
         RenderMode::Live { .. } => ReadingOrigin::Live,

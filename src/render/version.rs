@@ -27,6 +27,7 @@ impl VersionHasher {
         self.hash_text(name.as_str());
         match &view.reading {
             Some(reading) => {
+                // A fixed byte order: replicas on different machines must compute the same hash.
                 self.0.update(&reading.fetched_at.as_millis().to_le_bytes());
                 self.hash_text(reading.data.as_json());
                 self.hash_text(reading.provider.as_str());

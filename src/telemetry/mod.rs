@@ -1,10 +1,8 @@
 //! Logs: one line per event on standard error, as text or JSON, with every secret redacted.
 //!
-//! Every line, that of a panic included, passes through [`RedactingWriter`], so redaction does not
+//! Every line, that of a panic included, passes through `RedactingWriter`, so redaction does not
 //! depend on the code that logs. Lines are dated by the program's clock, like the responses. Spans
 //! are not used and not printed: an event carries all its fields.
-//!
-//! [`RedactingWriter`]: redacting_writer::RedactingWriter
 
 mod log_timer;
 mod panic_hook;

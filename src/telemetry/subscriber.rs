@@ -35,6 +35,7 @@ fn build_subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // Boxed, because the subscribers of the two formats have different types.
     let timer = LogTimer(clock);
     let filter = settings.filter.clone();
     let layer = fmt::layer().with_writer(writer);
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn text_line_has_all_parts() {
         let line = capture_log("text", false, || {
-            tracing::warn!(source = "btc", ms = 12, "source failed")
+            tracing::warn!(source = "btc", ms = 12, "source failed");
         });
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn event_is_always_one_line() {
         let line = capture_log("text", false, || {
-            tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines")
+            tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines");
         });
         assert!(
             line.ends_with("INFO  two\\nlines error=\"a\\n\\\"b\\\" \\u{1b}[31m\" empty=\"\"\n"),
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn json_lines_are_objects() {
         let line = capture_log("json", false, || {
-            tracing::info!(source = "btc", "source recovered")
+            tracing::info!(source = "btc", "source recovered");
         });
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(

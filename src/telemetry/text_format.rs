@@ -36,6 +36,7 @@ where
         self.write_coloured(&mut out, level_colour_code(*level), |out| {
             write!(out, "{level}")
         })?;
+        // Level names have up to five characters; the padding aligns the messages.
         write!(out, "{:width$}", "", width = 6 - level.as_str().len())?;
         // Events of this program need no target; those of a dependency do.
         let target = event.metadata().target();
@@ -121,9 +122,9 @@ fn write_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
 fn write_escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     for c in text.chars() {
         if c.is_control() {
-            write!(out, "{}", c.escape_debug())?
+            write!(out, "{}", c.escape_debug())?;
         } else {
-            out.write_char(c)?
+            out.write_char(c)?;
         }
     }
     Ok(())

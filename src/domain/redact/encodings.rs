@@ -74,6 +74,7 @@ impl DecodedText {
         decoded
             .original_offsets
             .push(self.original_offsets[position]);
+        // Every escape is longer than its value, so an equal length means that there was none.
         (decoded.bytes.len() < self.bytes.len()).then_some(decoded)
     }
 }
@@ -156,6 +157,7 @@ fn escape_json(text: &str, ascii: bool) -> String {
         match c {
             '"' | '\\' | '/' => json.extend(['\\', c]),
             c if c.is_control() || (ascii && !c.is_ascii()) => {
+                // JSON escapes UTF-16 units: a character above U+FFFF is a surrogate pair.
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     let _ = write!(json, "\\u{unit:04x}");
                 }

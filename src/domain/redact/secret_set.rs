@@ -30,6 +30,7 @@ impl SecretSet {
         if patterns.is_empty() {
             return Self::default();
         }
+        // Case-insensitive, because foreign encoders change the case, as of hexadecimal digits.
         // Building fails only above about 2 GB of patterns; a configuration has a few MB at most.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
