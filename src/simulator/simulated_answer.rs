@@ -1,4 +1,4 @@
-//! From a request to its answer: the endpoint's JSON, with what the query asks to go wrong.
+//! Builds the response to a request: the endpoint's JSON with the requested faults.
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,45 +19,41 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Answers one request; an error means that the connection is to be closed without an answer.
+/// Builds the response to one request. An error closes the connection without a response.
 pub(crate) async fn answer_request<B>(
     request: Request<B>,
     clock: Clock,
     started: Time,
 ) -> io::Result<Response<ScriptedBody>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = problem_response(
+        let (status, detail) = (
             StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "only GET and HEAD",
-            json!({}),
+            "only GET and HEAD are allowed",
         );
-        refused
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(refused);
+        let mut response = problem_response(status, "method_not_allowed", detail, json!({}));
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, allowed);
+        return Ok(response);
     }
     let path = request.uri().path();
     if path == "/" {
-        return Ok(build_response(
-            StatusCode::OK,
-            TEXT,
-            ScriptedBody::from_bytes(list_endpoints()),
-        ));
+        let list = ScriptedBody::from_bytes(list_endpoints());
+        return Ok(build_response(StatusCode::OK, TEXT, list));
     }
-    let Some(endpoint) = ENDPOINTS.iter().find(|e| e.path == path) else {
-        let known: Vec<_> = ENDPOINTS.iter().map(|e| e.path).collect();
+    let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == path) else {
+        let known: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+        let more = json!({"got": path, "known": known});
         let detail = "no such simulated provider";
         return Ok(problem_response(
             StatusCode::NOT_FOUND,
             "not_found",
             detail,
-            json!({"got": path, "known": known}),
+            more,
         ));
     };
     match FaultSettings::parse_query(request.uri().query().unwrap_or_default()) {
         Ok(faults) => respond_with_faults(endpoint, faults, clock, started).await,
-        Err(refusal) => Ok(query_error_response(&refusal)),
+        Err(error) => Ok(query_error_response(&error)),
     }
 }
 
@@ -73,89 +69,70 @@ async fn respond_with_faults(
     if faults.close_point == Some(ClosePoint::Head) {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    let mut response = build_fault_response(&faults, &(endpoint.build_answer)(clock.now()));
-    for (name, value) in [
-        (RETRY_AFTER, faults.retry_after),
-        (LOCATION, faults.location),
-    ] {
-        if let Some(value) = value {
-            response.headers_mut().insert(name, value);
+    let json = (endpoint.build_answer)(clock.now()).to_string();
+    let status = faults.status.unwrap_or(StatusCode::OK);
+    let (content_type, mut body) = match faults.body_fault {
+        Some(fault) => fault_body(fault, json),
+        None if status == StatusCode::OK => (JSON, ScriptedBody::from_bytes(json)),
+        None => {
+            let detail = "this status was requested";
+            let problem = problem_json(status, "simulated", detail, json!({}));
+            (PROBLEM_JSON, ScriptedBody::from_bytes(problem))
         }
+    };
+    if faults.close_point == Some(ClosePoint::Body) {
+        body = body.with_truncation();
+    }
+    if let Some(interval) = faults.byte_interval {
+        body = body.with_byte_interval(interval);
+    }
+    let mut response = build_response(status, content_type, body);
+    if let Some(value) = faults.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, value);
+    }
+    if let Some(value) = faults.location {
+        response.headers_mut().insert(LOCATION, value);
     }
     Ok(response)
 }
 
-fn build_fault_response(faults: &FaultSettings, good: &Value) -> Response<ScriptedBody> {
-    let status = faults.status.unwrap_or(StatusCode::OK);
-    let (kind, mut script) = match faults.body_fault {
-        None if status == StatusCode::OK => (JSON, ScriptedBody::from_bytes(good.to_string())),
-        None => {
-            let detail = "this status was asked for";
-            (
-                PROBLEM_JSON,
-                ScriptedBody::from_bytes(problem_json(status, "simulated", detail, json!({}))),
-            )
-        }
-        Some(body) => fault_body(body, good),
-    };
-    if faults.close_point == Some(ClosePoint::Body) {
-        script = script.with_truncation();
-    }
-    if let Some(pause) = faults.byte_interval {
-        script = script.with_byte_interval(pause);
-    }
-    build_response(status, kind, script)
-}
-
-fn fault_body(body: BodyFault, good: &Value) -> (HeaderValue, ScriptedBody) {
+fn fault_body(fault: BodyFault, json: String) -> (HeaderValue, ScriptedBody) {
     const LOGIN_PAGE: &str =
         "<!DOCTYPE html>\n<title>Log in</title>\n<p>Please log in to use this network.</p>\n";
-    match body {
-        BodyFault::Html => (HTML, ScriptedBody::from_bytes(LOGIN_PAGE)),
-        BodyFault::Empty => (JSON, ScriptedBody::from_bytes("")),
-        BodyFault::Truncated => (
-            JSON,
-            ScriptedBody::from_bytes(good.to_string()).with_truncation(),
-        ),
-        BodyFault::Huge => (
-            JSON,
-            ScriptedBody::from_repeated(vec![b'1'; 64 * 1024], 16 * 1024),
-        ),
-        BodyFault::Garbage => (
-            JSON,
-            ScriptedBody::from_bytes(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..]),
-        ),
-        BodyFault::Deep => (
-            JSON,
-            ScriptedBody::from_bytes("[".repeat(30_000) + &"]".repeat(30_000)),
-        ),
-        BodyFault::Null => (JSON, ScriptedBody::from_bytes("null")),
+    let body = match fault {
+        BodyFault::Html => return (HTML, ScriptedBody::from_bytes(LOGIN_PAGE)),
+        BodyFault::Empty => ScriptedBody::from_bytes(""),
+        BodyFault::Truncated => ScriptedBody::from_bytes(json).with_truncation(),
+        BodyFault::Huge => ScriptedBody::from_repeated(vec![b'1'; 64 * 1024], 16 * 1024),
+        BodyFault::Garbage => ScriptedBody::from_bytes(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..]),
+        BodyFault::Deep => ScriptedBody::from_bytes("[".repeat(30_000) + &"]".repeat(30_000)),
+        BodyFault::Null => ScriptedBody::from_bytes("null"),
         BodyFault::ErrorObject => {
-            let error =
-                json!({"success": false, "error": {"code": 101, "type": "missing_access_key"}});
-            (JSON, ScriptedBody::from_bytes(error.to_string()))
+            let error = json!({"code": 101, "type": "missing_access_key"});
+            ScriptedBody::from_bytes(json!({"success": false, "error": error}).to_string())
         }
-    }
+    };
+    (JSON, body)
 }
 
-fn query_error_response(refusal: &FaultQueryError) -> Response<ScriptedBody> {
+fn query_error_response(error: &FaultQueryError) -> Response<ScriptedBody> {
     let FaultQueryError {
         param,
         got,
         expected,
-    } = refusal;
-    if let Some(expected) = expected {
+    } = error;
+    let (code, detail, more) = if let Some(expected) = expected {
         let detail = format!("`{param}` takes {expected}");
         let more = json!({"param": param, "got": got, "expected": expected});
-        return problem_response(StatusCode::BAD_REQUEST, "invalid_parameter", &detail, more);
-    }
-    let known: Vec<_> = FAULT_PARAMETERS.iter().map(|p| p.name).collect();
-    let detail = format!(
-        "there is no parameter `{param}`; there are {}",
-        known.join(", ")
-    );
-    let more = json!({"param": param, "got": got, "known": known});
-    problem_response(StatusCode::BAD_REQUEST, "unknown_parameter", &detail, more)
+        ("invalid_parameter", detail, more)
+    } else {
+        let known: Vec<_> = FAULT_PARAMETERS.iter().map(|known| known.name).collect();
+        let names = known.join(", ");
+        let detail = format!("there is no parameter `{param}`; there are {names}");
+        let more = json!({"param": param, "got": got, "known": known});
+        ("unknown_parameter", detail, more)
+    };
+    problem_response(StatusCode::BAD_REQUEST, code, &detail, more)
 }
 
 fn problem_response(
@@ -164,11 +141,8 @@ fn problem_response(
     detail: &str,
     more: Value,
 ) -> Response<ScriptedBody> {
-    build_response(
-        status,
-        PROBLEM_JSON,
-        ScriptedBody::from_bytes(problem_json(status, code, detail, more)),
-    )
+    let problem = problem_json(status, code, detail, more);
+    build_response(status, PROBLEM_JSON, ScriptedBody::from_bytes(problem))
 }
 
 fn problem_json(status: StatusCode, code: &str, detail: &str, more: Value) -> String {
@@ -184,30 +158,34 @@ fn problem_json(status: StatusCode, code: &str, detail: &str, more: Value) -> St
 
 fn build_response(
     status: StatusCode,
-    kind: HeaderValue,
-    script: ScriptedBody,
+    content_type: HeaderValue,
+    body: ScriptedBody,
 ) -> Response<ScriptedBody> {
-    let mut response = Response::new(script);
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
-/// What there is and what it takes, for people.
+/// Returns the text of `GET /`: every endpoint and every fault parameter.
 fn list_endpoints() -> String {
-    let mut text = String::from("Simulated providers: their values move with time.\n\n");
-    for endpoint in ENDPOINTS {
-        let _ = writeln!(text, "  {:<15} {}", endpoint.path, endpoint.description);
+    let mut text = String::from("Simulated providers. Their values change over time.\n\n");
+    for SimulatedEndpoint {
+        path, description, ..
+    } in ENDPOINTS
+    {
+        let _ = writeln!(text, "  {path:<15} {description}");
     }
     text.push_str(
-        "\nTheir query makes them fail, such as /btc?delay=250ms&status=503&fail=0.2\n\n",
+        "\nQuery parameters inject faults, such as /btc?delay=250ms&status=503&fail=0.2\n\n",
     );
     for parameter in FAULT_PARAMETERS {
         let _ = writeln!(
             text,
-            "  {:<12} {}\n{:15}{}",
-            parameter.name, parameter.accepted_values, "", parameter.description
+            "  {:<12} {}",
+            parameter.name, parameter.accepted_values
         );
+        let _ = writeln!(text, "{:15}{}", "", parameter.description);
     }
     text
 }

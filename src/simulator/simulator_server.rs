@@ -1,4 +1,4 @@
-//! The simulator's accept loop.
+//! The accept loop of the simulated providers.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::simulated_answer::answer_request;
 use crate::domain::Time;
 use crate::process::Clock;
 
-/// After accepting failed (no descriptors are left), so that the loop does not spin.
+/// Pause after a failed accept, so that the loop does not spin while no file descriptor is free.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves the simulated providers on `listener` until `stop` is cancelled; connections end with it.
+/// Serves the simulated providers on `listener` until `stop` is cancelled, which also closes the open connections.
 pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken) {
     let started = clock.now();
     let connections = TaskTracker::new();
@@ -42,7 +42,7 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
 
 async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
     let service = service_fn(move |request| {
-        tracing::debug!(method = %request.method(), uri = %request.uri(), "asked");
+        tracing::debug!(method = %request.method(), uri = %request.uri(), "request received");
         answer_request(request, clock, started)
     });
     let served = http1::Builder::new()
@@ -50,6 +50,6 @@ async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "connection ended early");
+        tracing::debug!(%error, "connection closed early");
     }
 }
