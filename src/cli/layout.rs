@@ -1,99 +1,79 @@
-//! Text for terminals: harmless, folded or cut to a width, and times as people say them.
+//! Layout of text for a terminal: tables without borders, wrapped and cut lines, by `comfy_table`.
 
-use std::fmt::Write as _;
+use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use super::terminal::{Terminal, TextStyle};
 
-/// What providers tell must not drive the terminal: control and direction characters are escaped.
-pub(crate) fn escape_control(text: &str) -> String {
-    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
-    let escape = |c: char| {
-        if c.is_control() || direction(c) {
-            c.escape_unicode().to_string()
-        } else {
-            c.to_string()
+/// Text for one terminal, built line by line.
+pub(super) struct TerminalText {
+    /// The terminal that the text is laid out for.
+    pub(super) terminal: Terminal,
+    /// The lines so far.
+    pub(super) text: String,
+}
+
+impl TerminalText {
+    /// Returns an empty text.
+    pub(super) fn new(terminal: Terminal) -> Self {
+        Self {
+            terminal,
+            text: String::new(),
         }
-    };
-    text.chars().map(escape).collect()
-}
-
-/// `text` in at most `room` columns; what is cut off is marked.
-pub(crate) fn truncate_to_width(text: &str, room: usize) -> String {
-    if text.width() <= room {
-        return text.to_owned();
     }
-    let kept = prefix_within_width(text, room.saturating_sub(1));
-    format!("{kept}…")
-}
 
-/// `text` in lines of at most `room` columns, broken between words; within one only where it is longer than a line.
-pub(crate) fn wrap_text(text: &str, room: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for piece in text.split(' ').flat_map(|word| split_word(word, room)) {
-        if !line.is_empty() && line.width() + 1 + piece.width() > room {
-            lines.push(std::mem::take(&mut line));
+    /// Appends a line as it is.
+    pub(super) fn push_line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// Appends `text` in this style, wrapped behind `indent` spaces; nothing if it is empty.
+    pub(super) fn push_wrapped(&mut self, style: TextStyle, indent: u16, text: &str) {
+        for line in wrap_lines(text, indent, self.terminal.width) {
+            self.push_line(&self.terminal.apply_style(style, &line));
         }
-        let space = if line.is_empty() { "" } else { " " };
-        let _ = write!(line, "{space}{piece}");
-    }
-    lines.push(line);
-    lines
-}
-
-/// A word in pieces that fit; all but the last fill their line.
-fn split_word(word: &str, room: usize) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = word;
-    while rest.width() > room {
-        // A character wider than the room must not keep us here for ever.
-        let first = rest.chars().next().map_or(0, char::len_utf8);
-        let (piece, after) = rest.split_at(prefix_within_width(rest, room).len().max(first));
-        pieces.push(piece);
-        rest = after;
-    }
-    if !rest.is_empty() || pieces.is_empty() {
-        pieces.push(rest);
-    }
-    pieces
-}
-
-/// As much of the beginning of `text` as takes at most `room` columns.
-fn prefix_within_width(text: &str, room: usize) -> &str {
-    let mut left = room;
-    let mut end = 0;
-    for (at, c) in text.char_indices() {
-        let width = c.width().unwrap_or_default();
-        if width > left {
-            break;
-        }
-        left -= width;
-        end = at + c.len_utf8();
-    }
-    &text[..end]
-}
-
-/// An age as people say it: the two largest units at most.
-pub(crate) fn format_age(ms: u64) -> String {
-    let seconds = ms / 1000;
-    match seconds {
-        0..10 => format!("{}.{} s", seconds, ms % 1000 / 100),
-        10..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
 }
 
-/// An instant of the answer, in seconds, without the day if that is the answer's own: `06:48:10Z`.
-pub(crate) fn format_instant(at: &str, answered: &str) -> String {
-    let seconds = at
-        .split_once('.')
-        .map_or_else(|| at.to_owned(), |(whole, _)| format!("{whole}Z"));
-    match (seconds.split_once('T'), answered.split_once('T')) {
-        (Some((day, time)), Some((today, _))) if day == today => time.to_owned(),
-        _ => seconds,
+/// Returns an empty table without borders. Columns are as wide as their content and two spaces apart.
+pub(super) fn borderless_table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
+    table
+}
+
+/// Returns `text` wrapped between words, in lines of at most `width` columns that each begin with `indent` spaces.
+pub(super) fn wrap_lines(text: &str, indent: u16, width: Option<u16>) -> Vec<String> {
+    let table = single_cell(text, indent, width);
+    table.trim_fmt().lines().map(str::to_owned).collect()
+}
+
+/// Returns `text` behind `indent` spaces, cut to `width` columns with `…` at the end.
+pub(super) fn truncate_line(text: &str, indent: u16, width: Option<u16>) -> String {
+    let mut table = single_cell(text, indent, width);
+    // A delimiter that occurs nowhere: the text is cut at the last column instead of after a word.
+    table.set_delimiter('\0');
+    if let Some(row) = table.row_mut(0) {
+        row.max_height(1);
+    }
+    table.trim_fmt()
+}
+
+fn single_cell(text: &str, indent: u16, width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).add_row([text]);
+    if let Some(width) = width {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((indent, 0));
+    }
+    table
 }
 
 #[cfg(test)]
@@ -101,53 +81,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_have_at_most_two_units() {
-        let spans = [0, 823, 9_999, 59_999, 1_020_834, 11_000_000, 200_000_000].map(format_age);
-        assert_eq!(
-            spans,
-            [
-                "0.0 s",
-                "0.8 s",
-                "9.9 s",
-                "59 s",
-                "17 min 0 s",
-                "3 h 3 min",
-                "2 d 7 h"
-            ]
-        );
-    }
-
-    #[test]
-    fn instants_of_today_omit_date() {
-        let answered = "2026-11-22T06:55:10.734Z";
-        assert_eq!(
-            format_instant("2026-11-22T06:48:10.102Z", answered),
-            "06:48:10Z"
-        );
-        assert_eq!(
-            format_instant("2026-11-21T23:59:59.999Z", answered),
-            "2026-11-21T23:59:59Z"
-        );
-    }
-
-    #[test]
-    fn control_characters_are_escaped() {
-        assert_eq!(
-            escape_control("a\u{1b}[2Jb\u{202e}c\u{61c}"),
-            "a\\u{1b}[2Jb\\u{202e}c\\u{61c}"
-        );
-    }
-
-    #[test]
     fn text_wraps_between_words() {
-        assert_eq!(wrap_text("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap_text("a 東京東京 b", 5), ["a", "東京", "東京", "b"]);
-        assert_eq!(wrap_text("abcdefgh", 3), ["abc", "def", "gh"]);
-        assert_eq!(wrap_text("", 3), [""]);
-        assert_eq!(wrap_text("東東", 1), ["東", "東"]);
+        let wrap = |text, width| wrap_lines(text, 0, Some(width));
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("a 東京東京 b", 5), ["a 東", "京東", "京 b"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("東東", 1), ["東", "東"]);
+        assert!(wrap("", 3).is_empty());
+        assert_eq!(wrap_lines("one two", 2, Some(6)), ["  one", "  two"]);
+        assert_eq!(wrap_lines("one two", 2, None), ["  one two"]);
+    }
+
+    #[test]
+    fn cut_text_ends_in_ellipsis() {
+        let cut = |text, width| truncate_line(text, 0, Some(width));
         assert_eq!(
-            (truncate_to_width("東京東", 4), truncate_to_width("東京", 4)),
+            (cut("東京東", 4), cut("東京", 4)),
             ("東…".into(), "東京".into())
         );
+        assert_eq!(cut("one two three", 9), "one two …");
     }
 }
