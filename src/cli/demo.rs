@@ -80,6 +80,7 @@ fn format_welcome(base: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Provider;
 
     #[test]
     fn demo_calls_only_its_simulator() {
@@ -88,12 +89,8 @@ mod tests {
         let config = parse_demo_config(&providers).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.store.path, None);
-        let asked = config.sources.iter().flat_map(|source| source.providers());
-        assert!(
-            asked
-                .map(|p| &p.request.url)
-                .all(|url| url.port() == Some(port)),
-            "{config:?}"
-        );
+        let mut providers = config.sources.iter().flat_map(|source| source.providers());
+        let is_simulated = |provider: &Provider| provider.request.url.port() == Some(port);
+        assert!(providers.all(is_simulated), "{config:?}");
     }
 }

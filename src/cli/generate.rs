@@ -28,7 +28,7 @@ pub(super) fn print_man_page() -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Renders one page for the program and all its commands; clap_mangen alone would render one page per command.
+/// Renders one page for the program and all its commands; `clap_mangen` alone would render one page per command.
 fn render_man_page() -> io::Result<Vec<u8>> {
     let mut command = CliArguments::command();
     command.build();

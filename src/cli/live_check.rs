@@ -44,7 +44,7 @@ pub(super) struct ProviderProbe {
 }
 
 /// What every call needs.
-struct Prober {
+struct ProbeContext {
     fetch: HttpFetch,
     clock: Clock,
     secrets: SecretSet,
@@ -54,7 +54,7 @@ struct Prober {
 /// of the configuration.
 pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
     let clock = Clock::start();
-    let prober = Arc::new(Prober {
+    let context = Arc::new(ProbeContext {
         fetch: HttpFetch::new(clock, config.secrets.clone()),
         clock,
         secrets: config.secrets.clone(),
@@ -69,8 +69,8 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
             };
             for provider in source.providers() {
                 let (source, provider) = (source.name.clone(), provider.clone());
-                let (prober, timeout) = (Arc::clone(&prober), schedule.timeout);
-                let probe = async move { prober.probe(source, provider, timeout).await };
+                let (context, timeout) = (Arc::clone(&context), schedule.timeout);
+                let probe = async move { context.probe(source, provider, timeout).await };
                 tasks.push(tracker.spawn(probe));
             }
         }
@@ -85,7 +85,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
     probes
 }
 
-impl Prober {
+impl ProbeContext {
     async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
         let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
         let fetched = self.fetch.fetch(&provider, deadline).await;

@@ -86,18 +86,18 @@ async fn run_live_request(
     let sources = config.sources.iter();
     let names: Vec<Name> = sources.map(|source| source.name.clone()).collect();
     let deadline = clock.deadline(timeout);
-    let answer = tokio::select! {
+    let result = tokio::select! {
         biased;
-        answer = core.live.fetch_sources(&names, Duration::ZERO, deadline) => answer,
+        result = core.live.fetch_sources(&names, Duration::ZERO, deadline) => result,
         never = show_progress(&core.cache) => match never {},
     };
     let mode = RenderMode::Live {
         timeout,
-        source_results: &answer.notes,
-        is_collapsed: answer.was_collapsed,
+        source_results: &result.notes,
+        is_collapsed: result.was_collapsed,
     };
-    let rendering = render_summary(&answer.snapshot, &answer.positions, &mode, clock.now());
-    Ok((rendering, answer.snapshot))
+    let rendering = render_summary(&result.snapshot, &result.positions, &mode, clock.now());
+    Ok((rendering, result.snapshot))
 }
 
 /// Shows the sources without an outcome on standard error, if that is a terminal. The line is erased on drop.

@@ -6,7 +6,7 @@
 mod fault_script;
 mod faults;
 mod moving_values;
-mod simulated_answer;
+mod simulated_response;
 mod simulator_server;
 
 pub use simulator_server::serve;

@@ -11,7 +11,7 @@ pub(crate) struct SimulatedEndpoint {
     /// What the response contains and which API it resembles, as text for the list.
     pub(crate) description: &'static str,
     /// Returns the JSON of the response at an instant.
-    pub(crate) build_answer: fn(Time) -> Value,
+    pub(crate) build_json: fn(Time) -> Value,
 }
 
 /// Every endpoint, in the order of the list.
@@ -19,27 +19,27 @@ pub(crate) const ENDPOINTS: &[SimulatedEndpoint] = &[
     SimulatedEndpoint {
         path: "/btc",
         description: "Bitcoin in dollars, like Coinbase's spot price",
-        build_answer: coinbase_spot,
+        build_json: coinbase_spot,
     },
     SimulatedEndpoint {
         path: "/clima",
         description: "weather in Buenos Aires, like Open-Meteo's current values",
-        build_answer: open_meteo,
+        build_json: open_meteo,
     },
     SimulatedEndpoint {
         path: "/usd",
         description: "euros and pesos for a dollar, like Frankfurter's rates",
-        build_answer: frankfurter,
+        build_json: frankfurter,
     },
     SimulatedEndpoint {
         path: "/btc/kraken",
         description: "Bitcoin in dollars, like Kraken's ticker",
-        build_answer: kraken,
+        build_json: kraken,
     },
     SimulatedEndpoint {
         path: "/usd/coinbase",
         description: "currencies for a dollar, like Coinbase's rates",
-        build_answer: coinbase_rates,
+        build_json: coinbase_rates,
     },
 ];
 

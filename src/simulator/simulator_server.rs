@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::simulated_answer::answer_request;
+use super::simulated_response::respond;
 use crate::domain::Time;
 use crate::process::Clock;
 
@@ -43,7 +43,7 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
 async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
     let service = service_fn(move |request| {
         tracing::debug!(method = %request.method(), uri = %request.uri(), "request received");
-        answer_request(request, clock, started)
+        respond(request, clock, started)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

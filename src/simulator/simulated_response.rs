@@ -20,7 +20,7 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Builds the response to one request. An error closes the connection without a response.
-pub(crate) async fn answer_request<B>(
+pub(crate) async fn respond<B>(
     request: Request<B>,
     clock: Clock,
     started: Time,
@@ -69,7 +69,7 @@ async fn respond_with_faults(
     if faults.close_point == Some(ClosePoint::Head) {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    let json = (endpoint.build_answer)(clock.now()).to_string();
+    let json = (endpoint.build_json)(clock.now()).to_string();
     let status = faults.status.unwrap_or(StatusCode::OK);
     let (content_type, mut body) = match faults.body_fault {
         Some(fault) => fault_body(fault, json),
