@@ -229,6 +229,7 @@ fn parse_timeout_seconds(text: &str) -> Result<Duration, String> {
     let is_number =
         |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    // The digits are checked because `f64` also parses signs, exponents, `inf` and `NaN`.
     text.parse()
         .ok()
         .filter(|_| is_number(whole) && is_number(fraction))
@@ -239,6 +240,7 @@ fn parse_timeout_seconds(text: &str) -> Result<Duration, String> {
 
 fn parse_http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok();
+    // No `https`: the health check runs beside the service, behind the proxy that terminates TLS.
     url.filter(|url| url.scheme() == "http" && url.has_host())
         .ok_or_else(|| "expected a URL such as http://127.0.0.1:8080/salud".to_owned())
 }

@@ -37,6 +37,7 @@ pub(super) fn estimate_provider_calls(schedule: &Schedule, rank: usize) -> CallE
     CallEstimate {
         scheduled: if rank == 0 { scheduled } else { 0 },
         if_others_fail: scheduled,
+        // Live requests start attempts as often as `min_interval` allows.
         at_most: intervals_per_day(schedule.min_interval),
     }
 }
@@ -44,6 +45,7 @@ pub(super) fn estimate_provider_calls(schedule: &Schedule, rank: usize) -> CallE
 /// Estimates the calls to each origin, in the order of the configuration.
 pub(super) fn estimate_origin_calls(sources: &[Arc<Source>]) -> Vec<OriginCalls> {
     let mut origins: Vec<OriginCalls> = Vec::new();
+    // A map, because thousands of sources may have as many origins.
     let mut positions = HashMap::new();
     for source in sources {
         let SourceKind::Fetched {

@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> 
             Ok(exit_code(live_check::all_succeeded(&probes)))
         }
         CheckFormat::Json => {
+            // An invalid configuration is a finding here, so it goes to standard output like a valid one.
             let loaded = location.read_config();
             let mut findings = findings_json(&location.path.display().to_string(), &loaded);
             let mut code = ExitCode::from(2);

@@ -33,6 +33,7 @@ impl CommandError {
             Self::Usage(text) => (text, 2),
             Self::Runtime(error) => (format!("error: {error:#}"), 1),
         };
+        // A closed standard error leaves the exit code as the only report.
         let _ = writeln!(io::stderr(), "{}", text.trim_end());
         ExitCode::from(code)
     }

@@ -26,6 +26,7 @@ const SIMULATOR_ADDRESS: &str = "127.0.0.1:8081";
 pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
     let log_redactor = command::init_logging(clock, None)?;
+    // Port 0: the simulator's port must not collide with a running `resumen simulate`.
     let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("failed to listen for the simulator")?;
     providers

@@ -31,6 +31,7 @@ pub(super) fn print_man_page() -> Result<ExitCode, CommandError> {
 /// Renders one page for the program and all its commands; `clap_mangen` alone would render one page per command.
 fn render_man_page() -> io::Result<Vec<u8>> {
     let mut command = CliArguments::command();
+    // Propagates global settings and adds `--help` to the subcommands, as parsing would.
     command.build();
     let mut page = Vec::new();
     let man = Man::new(command.clone());
@@ -48,6 +49,7 @@ fn render_man_page() -> io::Result<Vec<u8>> {
         section.control("SH", [subcommand.get_name().to_uppercase().as_str()]);
         section.text([roman(format!("{about}."))]).control("PP", []);
         section.to_writer(&mut page)?;
+        // The options follow in the section of the command, without a heading.
         let mut options = Vec::new();
         Man::new(subcommand.clone()).render_options_section(&mut options)?;
         let options = String::from_utf8_lossy(&options).replace(".SH OPTIONS\n", "");

@@ -69,6 +69,7 @@ fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
 }
 
 async fn check_health(url: &Url) -> anyhow::Result<()> {
+    // A URL has an IPv6 address in brackets, the resolver takes it without.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port))
@@ -76,6 +77,7 @@ async fn check_health(url: &Url) -> anyhow::Result<()> {
         .context("failed to connect")?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.context("failed to start HTTP")?;
+    // The connection's task does the I/O of `sender`; it ends with this function.
     let _connection = AbortOnDropHandle::new(TaskTracker::new().spawn(connection));
     let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
         .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
@@ -97,6 +99,7 @@ async fn check_health(url: &Url) -> anyhow::Result<()> {
     let body = body.map(Collected::to_bytes).unwrap_or_default();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     if let Some(detail) = problem["detail"].as_str() {
+        // The response may come from another program than expected: its text is shortened and escaped.
         let detail: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
         bail!("HTTP {status}: {}", detail.escape_debug());
     }

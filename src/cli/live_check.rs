@@ -74,6 +74,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
                 tasks.push(tracker.spawn(probe));
             }
         }
+        // In the order of the configuration, although the calls run concurrently.
         let mut probes = Vec::new();
         for task in tasks {
             probes.push(task.await.context("the call to a provider panicked")?);
@@ -182,6 +183,7 @@ fn pretty_json(text: &str) -> String {
 }
 
 fn format_side_by_side(titles: [&str; 2], texts: [&str; 2], width: u16) -> String {
+    // The separator ` │ ` takes three columns.
     let column_width = width.saturating_sub(INDENT + 3) / 2;
     let mut table = Table::new();
     if column_width < MIN_COLUMN_WIDTH {

@@ -87,6 +87,7 @@ async fn run_live_request(
     let names: Vec<Name> = sources.map(|source| source.name.clone()).collect();
     let deadline = clock.deadline(timeout);
     let result = tokio::select! {
+        // The fetches are polled first: a complete result is not delayed by another progress line.
         biased;
         result = core.live.fetch_sources(&names, Duration::ZERO, deadline) => result,
         never = show_progress(&core.cache) => match never {},
@@ -137,6 +138,7 @@ fn progress_line(snapshot: &Snapshot) -> String {
 
 /// Returns the snapshot in the state file of the configuration; an empty one without a readable file.
 fn load_previous_snapshot(config: &Config, clock: Clock) -> Snapshot {
+    // The file is only read: a running service may own it.
     let path = config.store.path.as_deref();
     let content = path.and_then(|path| StateFile::new(path).load().content);
     let records = content.map(|content| content.into_records_at(&clock.timestamps()));

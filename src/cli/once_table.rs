@@ -47,6 +47,7 @@ pub(super) fn render_table(terminal: Terminal, body: &Value) -> String {
 fn layout_rows(terminal: Terminal, rows: &[ResultRow]) -> Option<Table> {
     let mut table = borderless_table(HEADINGS);
     for row in rows {
+        // One line per row, so that the lines can be paired with the rows again.
         table.add_row(Row::from(&row.cells).max_height(1).clone());
     }
     for (index, column) in table.column_iter_mut().enumerate() {

@@ -51,6 +51,7 @@ pub(super) async fn reload_until_drain(
 impl ReloadTask {
     async fn run(&mut self, signals: &ProcessSignals) {
         loop {
+            // Two steps: a SIGHUP or a change during a reload starts the next one instead of cancelling it.
             tokio::select! {
                 () = signals.drain.cancelled() => return,
                 () = signals.reload.notified() => {}
@@ -75,6 +76,7 @@ impl ReloadTask {
             }
             Ok(Err(error)) => {
                 log_problems(&error.problems);
+                // The invalid content counts as seen: the same problems are not logged at every poll.
                 self.watcher = ConfigWatcher::new(error.fingerprints);
                 self.reloader.record_refusal();
                 self.log_refusal("the file has errors");

@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
     let location = ConfigLocation::find(&arguments.configuration, listen);
     let config = location.require_config()?;
     log_redactor.replace_secrets(config.secrets.clone());
+    // A signal during the reading: nothing has been started, so there is nothing to drain.
     if signals.drain.is_cancelled() {
         return Ok(ExitCode::SUCCESS);
     }

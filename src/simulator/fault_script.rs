@@ -55,6 +55,7 @@ impl ScriptedBody {
 
     /// Keeps the first half of the body and announces all of it.
     pub(crate) fn with_truncation(mut self) -> Self {
+        // `content_length` stays: only by it can the client detect the truncation.
         let mut remaining = (self.content_length / 2) as usize;
         for chunk in &mut self.chunks {
             chunk.truncate(remaining);
@@ -99,10 +100,12 @@ impl Body for ScriptedBody {
             .flush_timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH_DELAY)));
         ready!(timer.as_mut().poll(cx));
+        // hyper aborts the connection at an error of the body.
         Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }
 
     fn is_end_stream(&self) -> bool {
+        // Without the second condition, hyper would end a truncated body without polling for the error.
         self.chunks.is_empty() && !self.is_truncated
     }
 

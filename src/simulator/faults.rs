@@ -176,6 +176,7 @@ impl FaultSettings {
         let is_drawn = self.fail_share.is_none_or(|share| chance < share);
         let is_due = self.outage.is_none_or(|outage| outage.is_active(uptime));
         if !(is_drawn && is_due) {
+            // Pauses are no faults: they apply to every response.
             return Self {
                 delay: self.delay,
                 jitter: self.jitter,

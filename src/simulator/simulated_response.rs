@@ -64,6 +64,7 @@ async fn respond_with_faults(
     started: Time,
 ) -> io::Result<Response<ScriptedBody>> {
     let faults = faults.apply_triggers(clock.now().since(started), fastrand::f64());
+    // The pauses come first: a closed connection or an error status is delayed like any response.
     let jitter = fastrand::u64(0..=faults.jitter.as_millis() as u64);
     tokio::time::sleep(faults.delay + Duration::from_millis(jitter)).await;
     if faults.close_point == Some(ClosePoint::Head) {
@@ -103,6 +104,7 @@ fn fault_body(fault: BodyFault, json: String) -> (HeaderValue, ScriptedBody) {
         BodyFault::Html => return (HTML, ScriptedBody::from_bytes(LOGIN_PAGE)),
         BodyFault::Empty => ScriptedBody::from_bytes(""),
         BodyFault::Truncated => ScriptedBody::from_bytes(json).with_truncation(),
+        // One gigabyte from a shared buffer of 64 KiB.
         BodyFault::Huge => ScriptedBody::from_repeated(vec![b'1'; 64 * 1024], 16 * 1024),
         BodyFault::Garbage => ScriptedBody::from_bytes(&b"\xff\xfe{\"data\": \xc3\x28}\x00"[..]),
         BodyFault::Deep => ScriptedBody::from_bytes("[".repeat(30_000) + &"]".repeat(30_000)),

@@ -36,6 +36,7 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
             }
         }
     }
+    // `wait` returns only after `close`; the connections end by `stop`.
     connections.close();
     connections.wait().await;
 }
