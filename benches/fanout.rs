@@ -1,21 +1,25 @@
-//! What a live answer costs over its slowest provider, for 3 to 300 sources: the whole service on loopback, its
-//! providers in a process of their own, each answer a fixed time late.
+//! Overhead of a live request over its slowest provider, for 3 to 300 sources: the complete service on loopback, with
+//! providers in a separate process that respond after a fixed delay.
 //!
 //! `cargo bench --bench fanout`
 //!
-//! Overhead is what a client waits beyond that time, the providers' own work included. Processor time is that of the
-//! service's process. Beside the original design, and on cores of its own: `python3 benches/peers fanout`.
+//! Overhead is the latency of a client beyond that delay, including the work of the providers. CPU time is that of the
+//! service's process. `python3 benches/peers fanout` compares it with the original design, with the load on another core.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a benchmark prints, and may stop at what it did not expect"
+    reason = "a benchmark prints its results and panics on errors"
 )]
 
 #[path = "../tests/support/http_reply.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
 mod http_reply;
 #[path = "../tests/support/test_app.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a test module, of which a benchmark uses a part"
+)]
 mod test_app;
 #[path = "../tests/support/wait.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
@@ -31,25 +35,27 @@ use resumen::process::Clock;
 use test_app::TestApp;
 use tokio_util::sync::CancellationToken;
 
-/// How late each provider answers.
+/// Delay of each provider.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// Fan-outs that are measured, after some that fill the pool of connections.
+/// Number of measured fan-outs.
 const ROUNDS: usize = 60;
+
+/// Number of fan-outs before the measurement, which fill the connection pool.
 const WARM_UP: usize = 3;
 
-/// The argument with which this program is a process of providers.
+/// Argument that makes this program serve the providers.
 const PROVIDERS: &str = "--providers";
 
-/// A tick of processor time in milliseconds, on every Linux that Rust runs on.
-const TICK: u64 = 10;
+/// Unit of the CPU time in `/proc/self/stat`, in milliseconds: `USER_HZ` is 100 on Linux.
+const TICK_MS: u64 = 10;
 
 fn main() {
     if std::env::args().any(|argument| argument == PROVIDERS) {
-        return provide();
+        return serve_providers();
     }
-    let (mut child, address) = providers();
-    println!("{ROUNDS} fan-outs each, providers answer after {DELAY:?}\n");
+    let (mut child, address) = spawn_providers();
+    println!("{ROUNDS} fan-outs each, providers respond after {DELAY:?}\n");
     println!(
         "| sources | median overhead | p90 | CPU per upstream call |\n| --: | --: | --: | --: |"
     );
@@ -65,8 +71,8 @@ fn main() {
     child.wait().unwrap();
 }
 
-/// Providers until killed; says where they listen.
-fn provide() {
+/// Serves the providers until the process is killed; prints their address.
+fn serve_providers() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -78,7 +84,7 @@ fn provide() {
     });
 }
 
-fn providers() -> (Child, String) {
+fn spawn_providers() -> (Child, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let mut child = command
         .arg(PROVIDERS)
@@ -92,7 +98,7 @@ fn providers() -> (Child, String) {
     (child, line.trim().to_owned())
 }
 
-/// The overhead of each fan-out, and the processor time of all.
+/// Returns the overhead of each fan-out, and the CPU time of all.
 fn measure(address: &str, sources: usize) -> (Vec<Duration>, Duration) {
     let mut text =
         "[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n".to_owned();
@@ -104,21 +110,21 @@ fn measure(address: &str, sources: usize) -> (Vec<Duration>, Duration) {
         )
         .unwrap();
     }
-    let served = TestApp::start(&text);
+    let app = TestApp::start(&text);
     let clock = Clock::start();
-    let mut stream = BufReader::new(TcpStream::connect(served.address).unwrap());
-    (0..WARM_UP).for_each(|_| ask(&mut stream, sources));
-    let before = processor_time();
+    let mut stream = BufReader::new(TcpStream::connect(app.address).unwrap());
+    (0..WARM_UP).for_each(|_| request_summary(&mut stream, sources));
+    let before = cpu_time();
     let overheads = (0..ROUNDS).map(|_| {
-        let begun = clock.time_point();
-        ask(&mut stream, sources);
-        clock.elapsed_since(begun).saturating_sub(DELAY)
+        let started = clock.time_point();
+        request_summary(&mut stream, sources);
+        clock.elapsed_since(started).saturating_sub(DELAY)
     });
-    (overheads.collect(), processor_time().saturating_sub(before))
+    (overheads.collect(), cpu_time().saturating_sub(before))
 }
 
-/// One live answer, complete.
-fn ask(stream: &mut BufReader<TcpStream>, sources: usize) {
+/// Sends a live request and reads the response. Panics unless every source is live.
+fn request_summary(stream: &mut BufReader<TcpStream>, sources: usize) {
     stream
         .get_mut()
         .write_all(b"GET /resumen?fresh=1 HTTP/1.1\r\nHost: bench\r\n\r\n")
@@ -139,8 +145,8 @@ fn ask(stream: &mut BufReader<TcpStream>, sources: usize) {
     assert_eq!(body.matches(r#""from":"live""#).count(), sources, "{body}");
 }
 
-/// Of all threads of this process, those that ended included.
-fn processor_time() -> Duration {
+/// Returns the CPU time of all threads of this process, including those that ended.
+fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat
         .rsplit_once(')')
@@ -149,5 +155,5 @@ fn processor_time() -> Duration {
         .split_whitespace()
         .collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * TICK)
+    Duration::from_millis(ticks * TICK_MS)
 }

@@ -1,13 +1,14 @@
-//! What a publication costs: an outcome merged in, and the whole snapshot rendered, for 3 to 3,000 sources.
+//! Cost of publishing an outcome and of rendering the snapshot, for 3 to 3,000 sources.
 //!
 //! `cargo bench --bench publish`
-#![allow(
-    clippy::unwrap_used,
-    reason = "a benchmark may stop at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, reason = "a benchmark panics on errors")]
 
 #[path = "../tests/support/scripted_fetch.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a test module, of which a benchmark uses a part"
+)]
 mod scripted_fetch;
 
 use std::sync::Arc;
@@ -32,7 +33,6 @@ fn outcome(source: usize, at: i64) -> Outcome {
         provider: scripted_fetch::test_name("p"),
         data,
     };
-    let took = Duration::from_micros(84_213);
     let source = scripted_fetch::test_source(
         &format!("s{source}"),
         &["p"],
@@ -43,25 +43,25 @@ fn outcome(source: usize, at: i64) -> Outcome {
         source: source.name.clone(),
         identity,
         started_at: at,
-        duration: took,
+        duration: Duration::from_micros(84_213),
         result: Ok(reading),
         provider_attempts: Vec::new(),
     }
 }
 
 fn snapshot(sources: usize) -> Snapshot {
-    let roster = (0..sources)
+    let source_set = (0..sources)
         .map(|n| {
             scripted_fetch::test_source(&format!("s{n}"), &["p"], scripted_fetch::test_schedule())
         })
         .collect();
-    let empty = Snapshot::new(Arc::new(SourceSet::new(roster)));
+    let empty = Snapshot::new(Arc::new(SourceSet::new(source_set)));
     (0..sources).fold(empty, |snapshot, n| {
         snapshot.merge_outcome(&outcome(n, 1)).snapshot
     })
 }
 
-/// Merge, plan, swap.
+/// Merges an outcome into the snapshot, plans the next attempt, and swaps the snapshot.
 #[divan::bench(args = SOURCES)]
 fn publish(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
@@ -72,7 +72,7 @@ fn publish(bencher: Bencher<'_, '_>, sources: usize) {
     });
 }
 
-/// The whole body with its version and headers.
+/// Renders the body with its version and headers.
 #[divan::bench(args = SOURCES)]
 fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
     let snapshot = snapshot(sources);
@@ -90,7 +90,7 @@ fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
     });
 }
 
-/// What the first reader after a publication pays for everybody: both of the above.
+/// Publishes and renders: the cost of the first request after a publication.
 #[divan::bench(args = SOURCES)]
 fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
@@ -102,7 +102,7 @@ fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
     });
 }
 
-/// What every other reader pays.
+/// Reads the current rendering: the cost of every other request.
 #[divan::bench(args = SOURCES)]
 fn read(bencher: Bencher<'_, '_>, sources: usize) {
     let cache = Cache::new(snapshot(sources), Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! The program: everything is in the library, so that tests and benchmarks reach it.
+//! The program `resumen`. All code is in the library, where tests and benchmarks can use it.
 
 fn main() -> std::process::ExitCode {
     resumen::cli::main()

@@ -1,13 +1,13 @@
-"""Benchmarks beside the peers, all on loopback, all bounded in time.
+"""Benchmarks of the service and of comparable servers on loopback, with bounded durations.
 
     python3 benches/peers                 serving, about two minutes
     python3 benches/peers --full          serving, about ten minutes
-    python3 benches/peers fanout          live fan-outs of 3, 30 and 300 sources, beside the original design
+    python3 benches/peers fanout          live fan-outs of 3, 30 and 300 sources, compared with the original design
     python3 benches/peers overload        goodput at five times the capacity
-    python3 benches/peers --install …     installs what is missing first (apt-get, pip), which needs root and a network
+    python3 benches/peers --install …     installs missing programs first (apt-get, pip); needs root and a network
 
-It measures `target/release/resumen`; build that first: `cargo build --release`, and `cargo build --release --example bare`
-for a loop that reads no request and answers all the same: what is left of the kernel's work when the server does nothing.
+The measured program is `target/release/resumen`, built by `cargo build --release`. `cargo build --release --example bare`
+builds a server that responds without reading the request: the cost of the kernel alone.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import fanout
 import machine
 import overload
 import serving
-from servers import Bench, missing
+from servers import Bench, missing_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / "target/peers-venv"
@@ -31,8 +31,8 @@ def main():
     arguments = parse()
     if not arguments.binary.exists():
         sys.exit(f"{arguments.binary} is missing: run `cargo build --release` first")
-    provide(arguments.install)
-    machine.prepare()
+    install_missing(arguments.install)
+    machine.prepare_driver()
     with tempfile.TemporaryDirectory(prefix="resumen-peers-") as folder:
         with Bench(Path(folder), arguments.binary, VENV) as bench:
             {"serving": serving, "fanout": fanout, "overload": overload}[arguments.what].run(
@@ -42,27 +42,28 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="serving", choices=["serving", "fanout", "overload"])
-    parser.add_argument("--full", action="store_true", help="more and longer rounds")
-    parser.add_argument("--rounds", type=int, help="slices of each server in each scenario")
-    parser.add_argument("--only", help="only scenarios whose name holds this")
-    parser.add_argument("--peers", help="only these servers, with commas: " + ", ".join(serving.EVERYONE))
-    parser.add_argument("--connections", type=int, default=10_000, help="max_connections of the service, for overload")
-    parser.add_argument("--patience", type=float, default=10, help="seconds until a client gives up, for overload")
-    parser.add_argument("--install", action="store_true", help="install what is missing")
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/resumen", help="what to measure")
+    parser.add_argument("--full", action="store_true", help="more scenarios and longer runs")
+    parser.add_argument("--rounds", type=int, help="slices per server and scenario")
+    parser.add_argument("--only", help="only scenarios whose name contains this")
+    parser.add_argument("--peers", help="only these servers, separated by commas: " + ", ".join(serving.ALL_SERVERS))
+    parser.add_argument("--connections", type=int, default=10_000, help="server.max_connections, for overload")
+    parser.add_argument("--patience", type=float, default=10, help="client timeout in seconds, for overload")
+    parser.add_argument("--install", action="store_true", help="install missing programs")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/resumen", help="program to measure")
     return parser.parse_args()
 
 
-def provide(install):
-    packages = missing()
-    python = (VENV / "bin/python").exists()
-    if (packages or not python) and not install:
-        wanted = packages + ([] if python else [f"{AIOHTTP} in {VENV}"])
-        sys.exit(f"missing: {', '.join(wanted)}\nrun again with --install, or install them yourself")
+def install_missing(install):
+    """Installs missing programs; without `install`, exits with their names."""
+    packages = missing_packages()
+    has_venv = (VENV / "bin/python").exists()
+    if (packages or not has_venv) and not install:
+        missing = packages + ([] if has_venv else [f"{AIOHTTP} in {VENV}"])
+        sys.exit(f"missing: {', '.join(missing)}\nrun again with --install, or install them first")
     if packages:
         print("apt-get install", *packages, file=sys.stderr)
         subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *packages], check=True, stdout=sys.stderr)
-    if not python:
+    if not has_venv:
         print("pip install", AIOHTTP, "in", VENV, file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         subprocess.run([VENV / "bin/pip", "install", "-q", AIOHTTP], check=True, stdout=sys.stderr)

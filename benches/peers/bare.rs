@@ -1,7 +1,7 @@
-//! The least that a server can do: one thread and one set of sockets; no request is read, no clock, no deadline kept.
-//! Whatever comes is answered with the same bytes. What another server costs beyond this is what it does.
+//! A minimal server as a baseline: one thread, one epoll set, no parser, no clock, no deadlines. It sends the same bytes
+//! after every read.
 //!
-//! `bare ADDRESS FILE` answers what is in the file.
+//! `bare ADDRESS FILE` sends the content of the file.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
+/// Event token of the listener; that of a client is its file descriptor.
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> io::Result<()> {
@@ -18,12 +19,12 @@ fn main() -> io::Result<()> {
         .collect::<Vec<_>>()
         .try_into()
         .expect("bare ADDRESS FILE");
-    let answer = std::fs::read(file)?;
+    let response = std::fs::read(file)?;
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
-    let set = epoll::create(CreateFlags::CLOEXEC)?;
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(
-        &set,
+        &epoll,
         &listener,
         EventData::new_u64(LISTENER),
         EventFlags::IN,
@@ -32,35 +33,35 @@ fn main() -> io::Result<()> {
     let (mut events, mut input) = (Vec::with_capacity(512), vec![0; 16 * 1024]);
     loop {
         events.clear();
-        epoll::wait(&set, spare_capacity(&mut events), None)?;
+        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
         for event in &events {
-            let place = { event.data }.u64();
-            if place == LISTENER {
+            let token = { event.data }.u64();
+            if token == LISTENER {
                 let (client, _) = listener.accept()?;
                 client.set_nodelay(true)?;
                 client.set_nonblocking(true)?;
-                let place = client.as_raw_fd() as usize;
+                let index = client.as_raw_fd() as usize;
                 epoll::add(
-                    &set,
+                    &epoll,
                     &client,
-                    EventData::new_u64(place as u64),
+                    EventData::new_u64(index as u64),
                     EventFlags::IN,
                 )?;
-                clients.resize_with(clients.len().max(place + 1), || None);
-                clients[place] = Some(client);
-            } else if !respond(clients[place as usize].as_mut(), &mut input, &answer) {
-                clients[place as usize] = None;
+                clients.resize_with(clients.len().max(index + 1), || None);
+                clients[index] = Some(client);
+            } else if !respond(clients[token as usize].as_mut(), &mut input, &response) {
+                clients[token as usize] = None;
             }
         }
     }
 }
 
-/// Whether the client is still there.
-fn respond(client: Option<&mut TcpStream>, input: &mut [u8], answer: &[u8]) -> bool {
+/// Sends the response after a read. Returns whether the connection is still open.
+fn respond(client: Option<&mut TcpStream>, input: &mut [u8], response: &[u8]) -> bool {
     let Some(client) = client else { return false };
     match client.read(input) {
         Ok(0) => false,
-        Ok(_) => client.write_all(answer).is_ok(),
+        Ok(_) => client.write_all(response).is_ok(),
         Err(error) => error.kind() == ErrorKind::WouldBlock,
     }
 }

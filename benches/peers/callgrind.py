@@ -1,4 +1,4 @@
-"""Instructions per request, counted by valgrind: free of noise, but user space only."""
+"""Instructions per request, counted by valgrind: without noise, but in user space only."""
 
 import contextlib
 import re
@@ -13,13 +13,13 @@ from servers import NGINX_CACHE_HTTP, SOURCES
 
 FEW, MANY = 500, 2500
 
-# What is done once per rendering, at most every 20 ms, and not per request. Under valgrind, which is some fifty times
-# slower, that would be every few requests.
-RARE = ["resumen::render::rendering::render", "resumen::http::representation::respond"]
+# Functions that run once per rendering, at most every 20 ms. Under valgrind, which is about fifty times slower, that would
+# be every few requests; their instructions are subtracted.
+PER_RENDERING = ["resumen::render::rendering::render_summary", "resumen::server::representation::respond_with_rendering"]
 
 
-def ask(port, path, headers, count):
-    """Requests one after the other on one connection."""
+def send_requests(port, path, headers, count):
+    """Sends `count` requests on one connection, one after the other."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), 60) as stream:
@@ -27,62 +27,66 @@ def ask(port, path, headers, count):
             stream.sendall(request)
             data = stream.recv(65536)
             head, _, body = data.partition(b"\r\n\r\n")
-            left = int(header(head.decode("latin-1"), "content-length")) - len(body)
-            while left > 0:
-                left -= len(stream.recv(65536))
+            remaining = int(header(head.decode("latin-1"), "content-length")) - len(body)
+            while remaining > 0:
+                remaining -= len(stream.recv(65536))
 
 
-def end(run, port):
-    """Ends it as a user would. A signal that comes just before it sleeps is noticed when something wakes it."""
+def terminate(process, port):
+    """Sends SIGTERM and waits. Connections wake a server that received the signal just before it went to sleep."""
     time.sleep(0.5)
-    run.child.terminate()
+    process.child.terminate()
     for _ in range(60):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.child.wait(1)
+            process.child.wait(1)
             return
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
-    raise SystemExit(f"{run.command} does not end")
+    raise SystemExit(f"{process.command} does not terminate")
 
 
-def count(folder, name, command, port, path, headers, requests):
-    """Instructions of a whole run with so many requests, and the rare ones among them."""
+def count_instructions(folder, name, command, port, path, headers, requests):
+    """Returns the instructions of a run with `requests` requests, and those of PER_RENDERING among them."""
     out = folder / f"callgrind.{name}.{requests}"
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    with Process(tool + [str(word) for word in command], log=folder / f"{name}.valgrind.log").listens(port, 120) as run:
-        ask(port, path, {}, 20)
+    process = Process(tool + [str(word) for word in command], log=folder / f"{name}.valgrind.log")
+    with process.wait_until_listening(port, 120):
+        send_requests(port, path, {}, 20)
         time.sleep(0.5)
-        ask(port, path, headers, requests)
-        end(run, port)
-    said = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", out], capture_output=True, text=True)
-    total = re.search(r"^\s*([\d,]+).*PROGRAM TOTALS", said.stdout, re.M)
-    number = lambda found: int(found[1].replace(",", "")) if found else 0
-    rare = sum(number(re.search(rf"^\s*([\d,]+).*:{name}\b", said.stdout, re.M)) for name in RARE)
-    return number(total), rare
+        send_requests(port, path, headers, requests)
+        terminate(process, port)
+    annotate = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", out]
+    report = subprocess.run(annotate, capture_output=True, text=True).stdout
+    number = lambda match: int(match[1].replace(",", "")) if match else 0
+    total = number(re.search(r"^\s*([\d,]+).*PROGRAM TOTALS", report, re.M))
+    rendering = sum(number(re.search(rf"^\s*([\d,]+).*:{name}\b", report, re.M)) for name in PER_RENDERING)
+    return total, rendering
 
 
 def instructions(bench):
-    """Name → instructions per request, for one-process servers."""
+    """Returns name → instructions per request of each single-process server."""
     if not shutil.which("valgrind"):
         return {}
     results = {}
-    for name, command, port, path in subjects(bench):
+    for name, command, port, path in single_process_servers(bench):
         for kind, headers in [("", {}), (", browser", BROWSER)]:
-            (few, drawn), (many, redrawn) = (
-                count(bench.folder, name, command, port, path, headers, requests) for requests in (FEW, MANY))
-            results[name + kind] = (many - few - (redrawn - drawn)) / (MANY - FEW)
+            (few, few_rendering), (many, many_rendering) = (
+                count_instructions(bench.folder, name, command, port, path, headers, requests) for requests in (FEW, MANY))
+            # The difference of two runs: start and stop cancel out.
+            results[name + kind] = (many - few - (many_rendering - few_rendering)) / (MANY - FEW)
     return results
 
 
-def subjects(bench):
+def single_process_servers(bench):
+    """Yields name, command, port and path of each server."""
     port = free_port()
     text = SOURCES.format(port=port, provider=bench.get("provider").port, pace='interval = "1h"\ntimeout = "20s"',
                           connections=100)
     path = bench.write("callgrind.toml", text)
     yield "resumen", [bench.binary, "serve", "--config", path], port, "/resumen"
     if bench.bare.exists():
-        answer, port = bench.get("bare").process.command[-1], free_port()
-        yield "no-parse loop", [bench.bare, f"127.0.0.1:{port}", answer], port, "/resumen"
+        response, port = bench.get("bare").process.command[-1], free_port()
+        yield "no-parse loop", [bench.bare, f"127.0.0.1:{port}", response], port, "/resumen"
     for name, server, http in [("nginx return", bench.constant(), ""), ("nginx proxy_cache", bench.caching(), NGINX_CACHE_HTTP)]:
         port, command = bench.nginx_command(f"callgrind {name}", server, http, "master_process off;")
         yield name, command, port, "/resumen"

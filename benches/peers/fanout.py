@@ -1,5 +1,5 @@
-"""What a live fan-out costs over its slowest provider, beside the original design. The providers are the program's own
-simulator, each answer 100 ms late, on the load's core."""
+"""Overhead of a live fan-out over its slowest provider, compared with the original design. The providers are the program's
+simulator on the core of the load; each response is delayed by 100 ms."""
 
 import sys
 import time
@@ -25,41 +25,41 @@ timeout = "10s"
 
 
 def simulator(bench):
-    if "simulator" not in bench.made:
+    if "simulator" not in bench.servers:
         port = free_port()
         command = [bench.binary, "simulate", "--listen", f"127.0.0.1:{port}"]
-        bench.made["simulator"] = bench.start("simulator", command, port, core=LOAD_CORE)
-    return bench.made["simulator"]
+        bench.servers["simulator"] = bench.start("simulator", command, port, core=LOAD_CORE)
+    return bench.servers["simulator"]
 
 
-def ours(bench, sources):
+def start_resumen(bench, sources):
     port, url = free_port(), f"http://127.0.0.1:{simulator(bench).port}/btc?delay={DELAY * 1000:.0f}ms"
     text = CONFIG.format(port=port) + "".join(f'[sources.s{number}]\nurl = "{url}"\n' for number in range(sources))
     path = bench.write(f"fanout-{sources}.toml", text)
     return bench.start(f"resumen with {sources}", [bench.binary, "serve", "--config", path], port), "/resumen?fresh=1"
 
 
-def original(bench, sources):
+def start_original(bench, sources):
     port, url = free_port(), f"http://127.0.0.1:{simulator(bench).port}/btc?delay={DELAY * 1000:.0f}ms"
     command = [bench.venv / "bin/python", HERE / "original.py", port, *[url] * sources]
     return bench.start(f"original with {sources}", command, port), "/resumen"
 
 
 def measure(server, path, rounds):
-    """Overheads in seconds, and processor seconds in all."""
+    """Returns the overheads in seconds, sorted, and the CPU seconds of all rounds."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     overheads, before = [], 0
-    for number in range(-3, rounds):  # the first ones warm the pool
+    for number in range(-3, rounds):  # the first three fill the connection pool
         if number == 0:
             before = cpu_seconds(server.pids())
-        begun = time.perf_counter()
+        started = time.perf_counter()
         connection.request("GET", path)
         response = connection.getresponse()
         body = response.read()
-        took = time.perf_counter() - begun
+        elapsed = time.perf_counter() - started
         assert response.status == 200 and b'"ok":false' not in body.replace(b" ", b""), body[:2000]
         if number >= 0:
-            overheads.append(took - DELAY)
+            overheads.append(elapsed - DELAY)
     cpu = cpu_seconds(server.pids()) - before
     connection.close()
     return sorted(overheads), cpu
@@ -67,14 +67,14 @@ def measure(server, path, rounds):
 
 def run(bench, arguments):
     rounds = arguments.rounds or (100 if arguments.full else 25)
-    print(f"{rounds} fan-outs of each, providers answer after {DELAY * 1000:.0f} ms.\n")
+    print(f"{rounds} fan-outs each, providers respond after {DELAY * 1000:.0f} ms.\n")
     print(line(["", "sources", "median overhead", "p90", "CPU per upstream call"]))
     print(line(["---", "--:", "--:", "--:", "--:"]), flush=True)
     overheads, _ = measure(simulator(bench), f"/btc?delay={DELAY * 1000:.0f}ms", rounds)
-    print(line(["a provider, asked directly", "1", f"{median(overheads) * 1000:.2f} ms",
+    print(line(["a provider, called directly", "1", f"{median(overheads) * 1000:.2f} ms",
                 f"{overheads[int(len(overheads) * 0.9)] * 1000:.2f} ms", ""]), flush=True)
     for sources in (3, 30, 300):
-        for name, start in (("resumen", ours), ("original", original)):
+        for name, start in (("resumen", start_resumen), ("original", start_original)):
             server, path = start(bench, sources)
             overheads, cpu = measure(server, path, rounds)
             server.process.stop()

@@ -1,4 +1,4 @@
-"""Load by wrk, and connections that do nothing."""
+"""Load by wrk, single requests, and idle connections."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from machine import Core, SERVER_CORE, cpu_seconds
+from machine import SERVER_CORE, CoreUsage, cpu_seconds
 
 HERE = Path(__file__).parent
 
@@ -28,16 +28,16 @@ BROWSER = {
 
 @dataclass
 class Load:
-    """What clients do."""
+    """The requests of the clients."""
 
     connections: int
     headers: dict = field(default_factory=dict)
-    depth: int = 1  # requests written at once on a connection; wrk's latencies mean nothing beyond 1
+    depth: int = 1  # pipelined requests per connection; wrk's latencies are valid only for 1
 
 
 @dataclass
 class Slice:
-    """One second of it."""
+    """The result of one second of load."""
 
     requests: int
     errors: int
@@ -46,31 +46,31 @@ class Slice:
     p50: float  # milliseconds
     p99: float
     p999: float
-    steal: float  # share of the server's core that the host took
-    foreign: float  # share of the server's core that other processes took
+    steal: float  # share of the server's core that the hypervisor used
+    other: float  # share of the server's core that other processes used
 
 
 def run(port, path, load, pids, seconds=1):
-    """One slice."""
+    """Measures one slice."""
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "5s", "-s", HERE / "report.lua"]
     for name, value in load.headers.items():
         command += ["-H", f"{name}: {value}"]
     command += [f"http://127.0.0.1:{port}{path}", "--", str(load.depth)]
-    core, before = Core(SERVER_CORE), cpu_seconds(pids)
-    said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 20)
+    core, before = CoreUsage(SERVER_CORE), cpu_seconds(pids)
+    output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 20)
     cpu = cpu_seconds(pids) - before
     busy, steal = core.shares()
-    found = re.search(r"^RESULT (.*)$", said.stdout, re.M)
-    if not found:
-        raise SystemExit(f"wrk failed: {said.stdout}{said.stderr}")
-    told = json.loads(found[1])
-    wall = told["us"] / 1e6
-    return Slice(told["requests"], told["errors"], cpu, wall, told["p50"] / 1e3, told["p99"] / 1e3, told["p999"] / 1e3,
-                 steal, max(0.0, busy - cpu / wall))
+    match = re.search(r"^RESULT (.*)$", output.stdout, re.M)
+    if not match:
+        raise SystemExit(f"wrk failed: {output.stdout}{output.stderr}")
+    result = json.loads(match[1])
+    seconds = result["us"] / 1e6
+    return Slice(result["requests"], result["errors"], cpu, seconds, result["p50"] / 1e3, result["p99"] / 1e3,
+                 result["p999"] / 1e3, steal, max(0.0, busy - cpu / seconds))
 
 
 def fetch(port, path, headers=None):
-    """One answer as it comes: status, head, body."""
+    """Returns status, head and body of one response, without decoding."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     with socket.create_connection(("127.0.0.1", port), 10) as stream:
         stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Connection: close\r\n\r\n".encode())
@@ -80,30 +80,30 @@ def fetch(port, path, headers=None):
 
 
 def header(head, name):
-    found = re.search(rf"^{name}:[ \t]*(.*?)\r?$", head, re.M | re.I)
-    return found[1] if found else None
+    match = re.search(rf"^{name}:[ \t]*(.*?)\r?$", head, re.M | re.I)
+    return match[1] if match else None
 
 
-def idle(port, path, count):
-    """Connections that were answered once and stay open."""
+def open_idle(port, path, count):
+    """Opens connections that stay open after one response each."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-    held = []
+    streams = []
     for _ in range(count):
         stream = socket.create_connection(("127.0.0.1", port), 30)
         stream.sendall(request)
-        held.append(stream)
-        if len(held) % 256 == 0:
-            answered(held[-256:])
-    answered(held[len(held) - len(held) % 256:])
-    return held
+        streams.append(stream)
+        if len(streams) % 256 == 0:
+            read_responses(streams[-256:])
+    read_responses(streams[len(streams) - len(streams) % 256:])
+    return streams
 
 
-def answered(streams):
+def read_responses(streams):
     for stream in streams:
         data = stream.recv(65536)
         if not data.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(f"an idle connection was answered {data[:80]!r}")
+            raise SystemExit(f"an idle connection got {data[:80]!r}")
         head, _, body = data.partition(b"\r\n\r\n")
-        left = int(header(head.decode("latin-1"), "content-length") or 0) - len(body)
-        while left > 0 and (more := stream.recv(65536)):
-            left -= len(more)
+        remaining = int(header(head.decode("latin-1"), "content-length") or 0) - len(body)
+        while remaining > 0 and (more := stream.recv(65536)):
+            remaining -= len(more)

@@ -1,4 +1,4 @@
-"""What the kernel tells: processor time, memory, steal; and processes that are ours to stop."""
+"""CPU time, memory and steal as the kernel reports them, and child processes."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, LOAD_CORE = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 
 
-def prepare():
-    """The driver and all load on one core, and room for 10,000 connections."""
+def prepare_driver():
+    """Pins the driver and the load to one core and raises the limit of open files for 10,000 connections."""
     os.sched_setaffinity(0, {LOAD_CORE})
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -26,27 +26,27 @@ def free_port():
 
 
 def _stat(pid):
-    """The fields of /proc/PID/stat after the name, which may hold spaces."""
+    """Returns the fields of /proc/PID/stat after the name, which may contain spaces."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()
 
 
-def family(pid):
-    """A process and all its descendants."""
-    parents = {}
+def process_tree(pid):
+    """Returns the ids of a process and all its descendants."""
+    children = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            parents.setdefault(int(_stat(entry)[1]), []).append(int(entry))
-    found, todo = [], [pid]
-    while todo:
-        one = todo.pop()
-        found.append(one)
-        todo += parents.get(one, [])
+            children.setdefault(int(_stat(entry)[1]), []).append(int(entry))
+    found, pending = [], [pid]
+    while pending:
+        process = pending.pop()
+        found.append(process)
+        pending += children.get(process, [])
     return found
 
 
 def cpu_seconds(pids):
-    """User and system time of all of them."""
+    """Returns the user and system time of all these processes."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def cpu_seconds(pids):
 
 
 def memory_bytes(pids):
-    """Proportional share of resident memory, so that shared pages count once; the high mark of each as well."""
+    """Returns the proportional set size, in which shared pages count once, and the sum of the peak resident sizes."""
     now = peak = 0
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup") as file:
@@ -66,15 +66,11 @@ def memory_bytes(pids):
     return now, peak
 
 
-def threads(pid):
-    return len(os.listdir(f"/proc/{pid}/task"))
-
-
-class Core:
-    """What one core did since this was made."""
+class CoreUsage:
+    """Usage of one core since the creation of this object."""
 
     def __init__(self, core):
-        self.core, self.begun, self.before = core, time.monotonic(), self._read(core)
+        self.core, self.started, self.before = core, time.monotonic(), self._read(core)
 
     @staticmethod
     def _read(core):
@@ -84,24 +80,24 @@ class Core:
         return user + nice + system + irq + soft, steal
 
     def shares(self):
-        """Busy and stolen shares of the time since then."""
-        passed = max(time.monotonic() - self.begun, 1e-9)
+        """Returns the busy and the stolen share of the time."""
+        elapsed = max(time.monotonic() - self.started, 1e-9)
         now = self._read(self.core)
-        return tuple((n - b) / passed for n, b in zip(now, self.before))
+        return tuple((after - before) / elapsed for after, before in zip(now, self.before))
 
 
 class Process:
-    """A child on a core of its own choosing, stopped by its id when the block ends."""
+    """A child process that is pinned to one core and stopped at the end of the `with` block."""
 
     def __init__(self, command, core=SERVER_CORE, log=None, nice=0, env=None):
-        def settle():
+        def configure_child():
             os.sched_setaffinity(0, {core})
             os.nice(nice)
 
         out = open(log, "ab") if log else subprocess.DEVNULL
         self.child = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            preexec_fn=settle, start_new_session=True, env={**os.environ, **(env or {})},
+            preexec_fn=configure_child, start_new_session=True, env={**os.environ, **(env or {})},
         )
         self.command, self.log = command, log
 
@@ -110,20 +106,20 @@ class Process:
         return self.child.pid
 
     def pids(self):
-        return family(self.child.pid)
+        return process_tree(self.child.pid)
 
-    def listens(self, port, within=20):
-        """Waits until it accepts connections."""
-        end = time.monotonic() + within
-        while time.monotonic() < end:
+    def wait_until_listening(self, port, timeout=20):
+        """Waits until the process accepts connections."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
             if self.child.poll() is not None:
                 break
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 return self
             time.sleep(0.02)
-        said = open(self.log, errors="replace").read()[-2000:] if self.log else ""
+        output = open(self.log, errors="replace").read()[-2000:] if self.log else ""
         self.stop()
-        raise SystemExit(f"{self.command[0]} did not come up on port {port}\n{said}")
+        raise SystemExit(f"{self.command[0]} does not listen on port {port}\n{output}")
 
     def stop(self):
         for pid in reversed(self.pids()):

@@ -1,5 +1,5 @@
-"""The design that this service replaces, written anew as a baseline: aiohttp, a session and a task per provider for
-every request, all of them gathered. Its ways are kept on purpose, the slow ones too.
+"""The design that this service replaces, reimplemented as a baseline: aiohttp, a new session per request, one task per
+provider, all gathered. Its inefficiencies are kept on purpose.
 
     python3 original.py PORT URL…
 """
@@ -14,22 +14,22 @@ from aiohttp import web
 URLS = {f"p{number}": url for number, url in enumerate(sys.argv[2:])}
 
 
-async def ask(session, name, url):
-    begun = time.perf_counter()
+async def fetch(session, name, url):
+    started = time.perf_counter()
     try:
         async with session.get(url) as response:
             response.raise_for_status()
             data = await response.json()
-        return name, {"ok": True, "data": data, "ms": (time.perf_counter() - begun) * 1000}
-    except Exception as error:  # any failure is told in the answer
-        return name, {"ok": False, "error": str(error), "ms": (time.perf_counter() - begun) * 1000}
+        return name, {"ok": True, "data": data, "ms": (time.perf_counter() - started) * 1000}
+    except Exception as error:  # the response contains any error
+        return name, {"ok": False, "error": str(error), "ms": (time.perf_counter() - started) * 1000}
 
 
 async def resumen(request):
     limit = float(request.query.get("timeout", 4))
     timeout = aiohttp.ClientTimeout(total=limit)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        tasks = [asyncio.create_task(ask(session, name, url)) for name, url in URLS.items()]
+        tasks = [asyncio.create_task(fetch(session, name, url)) for name, url in URLS.items()]
         results = await asyncio.gather(*tasks)
     return web.json_response({
         "origen": "aiohttp",

@@ -1,11 +1,11 @@
-"""Goodput when five times as many requests come as can be answered, whether `/salud` answers meanwhile, and how soon
-all is well again.
+"""Goodput at five times as many requests as the server can answer, the latency of `/salud` meanwhile, and the time until
+recovery.
 
-The load core could never ask five times what the server's core can answer. So the server is stopped most of the time
-(SIGSTOP, SIGCONT), which leaves it a few hundredths of its core: a very small machine. Clients are dashboards
-that ask on a schedule, each on its kept connection, one question at a time; one that is not answered within its patience
-gives up, closes and connects again. Only answers within that patience count. The peak is that of as many clients that ask
-less often: any server pays more for a request the more connections there are, since the kernel does.
+The core of the load could not send five times what the server's core can answer. The server is therefore stopped most of
+the time (SIGSTOP, SIGCONT), which leaves it a few hundredths of its core. A client polls on a fixed schedule, on one
+keep-alive connection, one request at a time. After a timeout (`--patience`) it closes the connection and connects again.
+Only responses within the timeout count. The peak is the goodput for the same number of clients at a lower rate: the
+cost of a request grows with the number of connections for any server, because of the kernel.
 """
 
 import errno
@@ -19,52 +19,52 @@ from contextlib import suppress
 from load import fetch
 from machine import LOAD_CORE, Process
 
-PERIOD = 0.25  # between two questions of a client
+PERIOD = 0.25  # seconds between two requests of a client
 REQUEST = b"GET /resumen HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 END = b"}}"
-RUNS, STOPS = 0.002, 0.058  # seconds, in turn
-MOST = 8000  # clients; more than these could not ask on time either
-WELL = 0.5  # an answer within this many seconds is a good one, on such a machine
+RUN_SECONDS, STOP_SECONDS = 0.002, 0.058  # duty cycle of the throttled server
+MAX_CLIENTS = 8000  # the driver cannot keep the schedule of more
+RECOVERED_SECONDS = 0.5  # a response within this time counts as recovery of the throttled server
 
 
 class Client:
-    """One dashboard."""
+    """A client that polls on one connection."""
 
-    __slots__ = ("stream", "due", "asked", "tail", "connected")
+    __slots__ = ("stream", "due", "sent_at", "connected")
 
     def __init__(self, due):
-        self.stream, self.due, self.asked, self.tail, self.connected = None, due, None, b"", False
+        self.stream, self.due, self.sent_at, self.connected = None, due, None, False
 
 
-class Crowd:
-    """Many of them."""
+class ClientGroup:
+    """Clients whose requests are spread evenly over the period."""
 
-    def __init__(self, port, count, patience, period=PERIOD):
-        now, self.patience, self.period = time.monotonic(), patience, period
+    def __init__(self, port, count, timeout, period=PERIOD):
+        now, self.timeout, self.period = time.monotonic(), timeout, period
         self.port, self.selector = port, selectors.EpollSelector()
         self.clients = [Client(now + period * number / count) for number in range(count)]
-        self.good = self.given_up = self.late = 0
-        self.waits = []
+        self.good = self.timed_out = 0
+        self.latencies = []
 
     def run(self, seconds):
-        """Answers in time, per second."""
-        end = begun = time.monotonic()
-        end += seconds
+        """Sends for `seconds`. Returns the responses within the timeout, per second."""
+        started = time.monotonic()
+        end = started + seconds
         good = self.good
         while (now := time.monotonic()) < end:
             for key, _ in self.selector.select(0.001):
-                self.readable(key.data, now)
+                self.receive(key.data, now)
             for client in self.clients:
-                if client.asked is None:
+                if client.sent_at is None:
                     if client.due <= now:
-                        self.ask(client, now)
-                elif now - client.asked > self.patience:
-                    self.given_up += 1
+                        self.send(client, now)
+                elif now - client.sent_at > self.timeout:
+                    self.timed_out += 1
                     self.close(client)
-        return (self.good - good) / (time.monotonic() - begun)
+        return (self.good - good) / (time.monotonic() - started)
 
-    def ask(self, client, now):
-        client.asked, client.due = now, max(client.due + self.period, now)
+    def send(self, client, now):
+        client.sent_at, client.due = now, max(client.due + self.period, now)
         try:
             if client.stream is None:
                 client.stream = socket.socket()
@@ -77,7 +77,7 @@ class Crowd:
         except OSError:
             self.close(client)
 
-    def readable(self, client, now):
+    def receive(self, client, now):
         if client.stream is None:
             return
         try:
@@ -93,17 +93,17 @@ class Crowd:
             return
         if not data:
             self.close(client)
-        elif data.endswith(END) and client.asked is not None:
+        elif data.endswith(END) and client.sent_at is not None:
             self.good += 1
-            self.waits.append(now - client.asked)
-            client.asked = None
+            self.latencies.append(now - client.sent_at)
+            client.sent_at = None
 
     def close(self, client):
         if client.stream is not None:
             with suppress(KeyError, ValueError):
                 self.selector.unregister(client.stream)
             client.stream.close()
-        client.stream, client.asked, client.connected = None, None, False
+        client.stream, client.sent_at, client.connected = None, None, False
 
     def stop(self):
         for client in self.clients:
@@ -111,63 +111,63 @@ class Crowd:
         self.selector.close()
 
 
-def capacity(port, patience):
-    """The most answers per second over crowds of growing size, and the size: grown until nothing is gained."""
+def capacity(port, timeout):
+    """Returns the highest goodput over growing numbers of clients, and that number. Stops when the goodput falls."""
     best = (0, 0)
     for size in (100, 200, 400, 800, 1200, 1600, 2400, 3200, 4800, 6400):
-        crowd = Crowd(port, size, patience)
-        crowd.run(1)
-        found = (crowd.run(4), size)
-        crowd.stop()
+        group = ClientGroup(port, size, timeout)
+        group.run(1)
+        found = (group.run(4), size)
+        group.stop()
         if found[0] < best[0]:
             break
         best = found
     return best
 
 
-def peak(port, count, patience):
-    """The most answers per second for so many clients that ask less often."""
+def peak(port, count, timeout):
+    """Returns the highest goodput of `count` clients at lower rates."""
     best = 0
     for times in (6, 5, 4, 3):
-        crowd = Crowd(port, count, patience, PERIOD * times)
-        crowd.run(2 * PERIOD * times)
-        best = max(best, crowd.run(4))
-        crowd.stop()
+        group = ClientGroup(port, count, timeout, PERIOD * times)
+        group.run(2 * PERIOD * times)
+        best = max(best, group.run(4))
+        group.stop()
     return best
 
 
 class Probe(threading.Thread):
-    """Asks a path ten times a second on new connections."""
+    """Requests a path ten times per second, each on a new connection."""
 
     def __init__(self, port, path):
         super().__init__(daemon=True)
-        self.port, self.path, self.ended, self.took = port, path, threading.Event(), []
+        self.port, self.path, self.ended, self.latencies = port, path, threading.Event(), []
         self.start()
 
     def run(self):
         while not self.ended.wait(0.1):
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 assert fetch(self.port, self.path)[0] == 200
-                self.took.append(time.monotonic() - begun)
+                self.latencies.append(time.monotonic() - started)
             except OSError:
-                self.took.append(float("inf"))
+                self.latencies.append(float("inf"))
 
     def stop(self):
         self.ended.set()
         self.join()
-        return sorted(self.took)
+        return sorted(self.latencies)
 
 
 def recovery(port):
-    """Seconds until an answer comes in good time again; None if not soon."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < 10:
-        asked = time.monotonic()
+    """Returns the seconds until a fast response; None after 10 s."""
+    started = time.monotonic()
+    while time.monotonic() - started < 10:
+        sent_at = time.monotonic()
         with suppress(OSError):
             fetch(port, "/resumen")
-        if time.monotonic() - asked < WELL:
-            return time.monotonic() - begun
+        if time.monotonic() - sent_at < RECOVERED_SECONDS:
+            return time.monotonic() - started
     return None
 
 
@@ -184,33 +184,33 @@ except BaseException:
 
 
 def throttle(pid):
-    """A process that lets that one run now and then."""
+    """Starts a process that alternately stops and continues the process `pid`."""
     return Process([sys.executable, "-c", "import signal; signal.signal(signal.SIGTERM, signal.default_int_handler)"
-                    + THROTTLE, pid, RUNS, STOPS], core=LOAD_CORE)
+                    + THROTTLE, pid, RUN_SECONDS, STOP_SECONDS], core=LOAD_CORE)
 
 
 def run(bench, arguments):
     if arguments.peers:
-        server, probed = bench.get(arguments.peers), "/resumen"
+        server, probe_path = bench.get(arguments.peers), "/resumen"
     else:
-        server, probed = bench.resumen("resumen", 'interval = "1h"', arguments.connections), "/salud"
+        server, probe_path = bench.resumen("resumen", 'interval = "1h"', arguments.connections), "/salud"
     with throttle(server.process.pids()[-1]):
-        alone, size = capacity(server.port, arguments.patience)
-        count = min(int(alone * 5 * PERIOD), MOST)
+        capacity_rate, size = capacity(server.port, arguments.patience)
+        count = min(int(capacity_rate * 5 * PERIOD), MAX_CLIENTS)
         best = peak(server.port, count, arguments.patience)
-        crowd = Crowd(server.port, count, arguments.patience, count / best / 5)
-        probe = Probe(server.port, probed)
-        crowd.run(2)
-        crowd.waits.clear()
-        good = crowd.run(30 if arguments.full else 10)
-        took, waits = probe.stop(), sorted(crowd.waits) or [float("inf")]
-        crowd.stop()
+        group = ClientGroup(server.port, count, arguments.patience, count / best / 5)
+        probe = Probe(server.port, probe_path)
+        group.run(2)
+        group.latencies.clear()
+        good = group.run(30 if arguments.full else 10)
+        probe_latencies, latencies = probe.stop(), sorted(group.latencies) or [float("inf")]
+        group.stop()
         recovered = recovery(server.port)
-    print(f"at most {alone:,.0f} answers/s, for {size} clients, and {best:,.0f} for {count:,} that ask less often")
-    print(f"asked for five times that by these: {good:,.0f} answers/s in time, {good / best:.0%} of "
-          f"the peak; half within {waits[len(waits) // 2]:.2f} s; {crowd.given_up} questions given up")
-    print(f"{probed} meanwhile, on new connections: {len(took)} answers, half within {took[len(took) // 2] * 1000:.0f} ms, "
-          f"all within {took[-1] * 1000:.0f} ms")
-    print(f"well again after {recovered:.2f} s" if recovered is not None else "not well again within 10 s")
+    print(f"capacity: {capacity_rate:,.0f} responses/s for {size} clients; {best:,.0f} for {count:,} at a lower rate")
+    print(f"at five times that rate: {good:,.0f} responses/s in time, {good / best:.0%} of the peak; median latency "
+          f"{latencies[len(latencies) // 2]:.2f} s; {group.timed_out} requests timed out")
+    print(f"{probe_path} meanwhile, on new connections: {len(probe_latencies)} responses, median "
+          f"{probe_latencies[len(probe_latencies) // 2] * 1000:.0f} ms, maximum {probe_latencies[-1] * 1000:.0f} ms")
+    print(f"recovered after {recovered:.2f} s" if recovered is not None else "not recovered within 10 s")
     if good < 0.9 * best or recovered is None or recovered > 2:
-        sys.exit("overload hurts: below 90 % of the peak, or no recovery within 2 s")
+        sys.exit("failed: goodput below 90 % of the peak, or no recovery within 2 s")

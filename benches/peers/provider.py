@@ -1,4 +1,4 @@
-"""A provider that answers the same JSON to everything, on one core with the load.
+"""A provider that responds to every request with constant JSON; runs on the core of the load.
 
     python3 provider.py PORT
 """
@@ -13,8 +13,8 @@ BODIES = [
 ]
 
 
-def answer(path):
-    """The body belongs to the last digit of the path."""
+def response(path):
+    """Returns the response; the last digit of the path selects the body."""
     body = BODIES[int(path[-1:] or b"0") % len(BODIES) if path[-1:].isdigit() else 0]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
     return head + body
@@ -22,12 +22,12 @@ def answer(path):
 
 class Provider(asyncio.Protocol):
     def connection_made(self, transport):
-        self.transport, self.rest = transport, b""
+        self.transport, self.buffer = transport, b""
 
     def data_received(self, data):
-        *heads, self.rest = (self.rest + data).split(b"\r\n\r\n")
+        *heads, self.buffer = (self.buffer + data).split(b"\r\n\r\n")
         for head in heads:
-            self.transport.write(answer(head.split(b" ", 2)[1]))
+            self.transport.write(response(head.split(b" ", 2)[1]))
 
 
 async def main():

@@ -1,4 +1,4 @@
--- Told by wrk when a slice ends, for the driver to read. The argument is how many requests are written at once.
+-- Prints the result of a wrk run for the driver. The argument is the number of pipelined requests.
 function init(args)
   local depth = tonumber(args[1]) or 1
   if depth > 1 then

@@ -1,20 +1,20 @@
-"""Slices as a Markdown table."""
+"""Measured slices as a Markdown table."""
 
 from statistics import median
 
 
-def verdict(slices):
-    """What one server's slices say together."""
-    requests = sum(one.requests for one in slices)
-    seconds = sum(one.seconds for one in slices)
+def summarize(slices):
+    """Returns the sums and medians of the slices of entry server."""
+    requests = sum(entry.requests for entry in slices)
+    seconds = sum(entry.seconds for entry in slices)
     return {
-        "cpu": sum(one.cpu for one in slices) / max(requests, 1) * 1e6,
+        "cpu": sum(entry.cpu for entry in slices) / max(requests, 1) * 1e6,
         "rate": requests / max(seconds, 1e-9),
-        "p50": median(one.p50 for one in slices),
-        "p99": median(one.p99 for one in slices),
-        "p999": median(one.p999 for one in slices),
-        "errors": sum(one.errors for one in slices),
-        "foreign": sum(one.foreign * one.seconds for one in slices) / max(seconds, 1e-9),
+        "p50": median(entry.p50 for entry in slices),
+        "p99": median(entry.p99 for entry in slices),
+        "p999": median(entry.p999 for entry in slices),
+        "errors": sum(entry.errors for entry in slices),
+        "other": sum(entry.other * entry.seconds for entry in slices) / max(seconds, 1e-9),
         "slices": len(slices),
     }
 
@@ -27,15 +27,15 @@ def line(cells):
 
 
 def table(results, unit, timed=True):
-    """`results`: name → slices. `unit` is the name that the ratios are against. `timed`: whether the latencies count."""
+    """Renders `results`, name → slices. `unit` is the name with ratio 1. `timed`: whether the latencies are valid."""
     rows = [line(HEADS), line(["---"] + ["--:"] * (len(HEADS) - 1))]
-    verdicts = {name: verdict(slices) for name, slices in results.items() if slices}
-    base = verdicts.get(unit, {}).get("cpu")
-    for name, one in verdicts.items():
-        ratio = f"{one['cpu'] / base:.2f}" if base else ""
+    summaries = {name: summarize(slices) for name, slices in results.items() if slices}
+    base = summaries.get(unit, {}).get("cpu")
+    for name, entry in summaries.items():
+        ratio = f"{entry['cpu'] / base:.2f}" if base else ""
         rows.append(line([
-            name, f"{one['cpu']:.2f} µs", ratio, f"{one['rate']:,.0f}",
-            *(f"{one[key]:.2f} ms" if timed else "–" for key in ("p50", "p99", "p999")),
-            str(one["errors"]), f"{one['foreign']:.0%}",
+            name, f"{entry['cpu']:.2f} µs", ratio, f"{entry['rate']:,.0f}",
+            *(f"{entry[key]:.2f} ms" if timed else "–" for key in ("p50", "p99", "p999")),
+            str(entry["errors"]), f"{entry['other']:.0%}",
         ]))
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""The servers that are compared. Each runs on one core, on a port of its own of 127.0.0.1."""
+"""The compared servers. Each runs on one core and on a separate port of 127.0.0.1."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ NGINX_CACHE_SERVER = """
       proxy_cache c;
       proxy_cache_valid 200 1d;
     }}
-"""  # Accept-Encoding is passed on, and Vary keeps the forms apart
+"""  # Accept-Encoding is forwarded, and Vary separates the encodings
 
 HAPROXY = """
 global
@@ -96,37 +96,38 @@ sub vcl_backend_response {{ set beresp.ttl = 1d; set beresp.do_gzip = true; }}
 """
 
 
-def missing():
-    """Programs that have to be installed first, by their Debian package."""
+def missing_packages():
+    """Returns the Debian packages of the programs that are not installed."""
     programs = {"wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish"}
-    return [package for program, package in programs.items() if not where(program)]
+    return [package for program, package in programs.items() if not find_program(program)]
 
 
-def where(program):
-    """Daemons live where only root's path leads."""
+def find_program(program):
+    """Returns the path of a program, also in the sbin folders, which are often only in the PATH of root."""
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin")
 
 
 class Server:
-    """One of them, running."""
+    """A running server."""
 
-    def __init__(self, name, command, port, path="/resumen", within=20, folder=None, core=None):
+    def __init__(self, name, command, port, path="/resumen", timeout=20, folder=None, core=None):
         self.name, self.port, self.path = name, port, path
         log = folder / f"{name.replace(' ', '-').replace('/', '')}.log"
-        self.process = Process(command, SERVER_CORE if core is None else core, log).listens(port, within)
+        self.process = Process(command, SERVER_CORE if core is None else core, log).wait_until_listening(port, timeout)
 
     def pids(self):
         return self.process.pids()
 
 
 class Bench:
-    """Starts what is asked for and stops all of it at the end."""
+    """Starts servers on demand and stops all of them at the end."""
 
     def __init__(self, folder, binary, venv):
         self.folder, self.binary, self.venv = folder, binary, venv
         self.bare = binary.parent / "examples/bare"
         self.running = []
-        self.made = {}
+        self.servers = {}
+        self._sample = None
 
     def __enter__(self):
         return self
@@ -136,10 +137,10 @@ class Bench:
             server.process.stop()
 
     def get(self, kind):
-        """The running server of this kind, started on first use."""
-        if kind not in self.made:
-            self.made[kind] = getattr(self, f"_{kind}")()
-        return self.made[kind]
+        """Returns the server of this kind; starts it at the first call."""
+        if kind not in self.servers:
+            self.servers[kind] = getattr(self, f"_{kind}")()
+        return self.servers[kind]
 
     def start(self, name, command, port, **keywords):
         server = Server(name, command, port, folder=self.folder, **keywords)
@@ -167,37 +168,37 @@ class Bench:
         return self.resumen("resumen", 'interval = "1h"')
 
     def _bare(self):
-        port, answer = free_port(), self.folder / "answer"
+        port, response = free_port(), self.folder / "response"
         with socket.create_connection(("127.0.0.1", self.get("ours").port), 10) as stream:
             stream.sendall(b"GET /resumen HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            answer.write_bytes(stream.recv(65536))
-        return self.start("no-parse loop", [self.bare, f"127.0.0.1:{port}", answer], port)
+            response.write_bytes(stream.recv(65536))
+        return self.start("no-parse loop", [self.bare, f"127.0.0.1:{port}", response], port)
 
     def _storm(self):
         pace = 'interval = "30ms"\nmin_interval = "1ms"\ntimeout = "30ms"\nttl = "10s"'
         return self.resumen("resumen, swapping", pace)
 
     def sample(self):
-        """One answer of ours: what the others serve too."""
-        if "sample" not in self.made:
+        """Returns content type and body of a response of the service; the other servers serve the same."""
+        if self._sample is None:
             _, head, body = fetch(self.get("ours").port, "/resumen")
-            self.made["sample"] = header(head, "content-type"), body.decode()
-        return self.made["sample"]
+            self._sample = header(head, "content-type"), body.decode()
+        return self._sample
 
     def constant(self, headers=""):
         kind, body = self.sample()
-        assert "$" not in body, "nginx would read a variable"
+        assert "$" not in body, "nginx would expand a variable"
         quoted = body.replace("\\", "\\\\").replace("'", "\\'")
         return f"default_type {kind}; {headers} location = /resumen {{ return 200 '{quoted}'; }}"
 
     def nginx_command(self, name, server, http="", mode=""):
-        """Its port and command; with `master_process off;` it is a single process."""
+        """Returns port and command of an nginx; the mode `master_process off;` makes it a single process."""
         port, folder = free_port(), self.folder / name.replace(" ", "-")
         folder.mkdir(exist_ok=True)
-        user = "user root;" if os.geteuid() == 0 else ""  # else its workers may not write into our folder
+        user = "user root;" if os.geteuid() == 0 else ""  # otherwise the workers cannot write into the folder
         values = {"folder": folder, "port": port, "mode": mode, "user": user}
         path = self.write(f"{folder.name}.conf", NGINX.format(http=http.format(folder=folder), server=server, **values))
-        return port, [where("nginx"), "-c", path, "-p", folder]
+        return port, [find_program("nginx"), "-c", path, "-p", folder]
 
     def nginx(self, name, server, http="", core=None):
         port, command = self.nginx_command(name, server, http)
@@ -207,7 +208,7 @@ class Bench:
         return self.nginx("nginx return", self.constant())
 
     def _origin(self):
-        """What the caches stand in front of: nginx again, on the load's core; it is asked a few times in all."""
+        """The origin of the caches: an nginx on the core of the load, which gets only a few requests."""
         fields = 'add_header ETag W/"5d0c3f1a9be24467"; add_header Cache-Control "public, max-age=86400";'
         gzip = "gzip on; gzip_types *; gzip_vary on; gzip_proxied any;"
         return self.nginx("origin", self.constant(fields), http=gzip, core=LOAD_CORE)
@@ -221,14 +222,14 @@ class Bench:
     def _haproxy(self):
         port = free_port()
         path = self.write("haproxy.cfg", HAPROXY.format(port=port, origin=self.get("origin").port))
-        return self.start("haproxy cache", [where("haproxy"), "-db", "-f", path], port)
+        return self.start("haproxy cache", [find_program("haproxy"), "-db", "-f", path], port)
 
     def _varnish(self):
         port = free_port()
         path = self.write("varnish.vcl", VARNISH.format(origin=self.get("origin").port))
-        command = [where("varnishd"), "-j", "none", "-n", self.folder / "varnish", "-F", "-a", f"127.0.0.1:{port}",
+        command = [find_program("varnishd"), "-j", "none", "-n", self.folder / "varnish", "-F", "-a", f"127.0.0.1:{port}",
                    "-f", path, "-s", "malloc,64m", "-p", "thread_pools=1", "-p", "thread_pool_max=10000"]
-        return self.start("Varnish", command, port, within=60)
+        return self.start("Varnish", command, port, timeout=60)
 
     def _original(self):
         port, provider = free_port(), self.get("provider").port
@@ -237,7 +238,7 @@ class Bench:
         return self.start("original", command, port)
 
     def _original_constant(self):
-        """The original without its providers: what its framework costs by itself."""
+        """The original design without calls to providers: the cost of its framework."""
         server = self.get("original")
         twin = object.__new__(Server)
         twin.__dict__ = {**server.__dict__, "name": "original, /salud alone", "path": "/salud"}

@@ -1,8 +1,8 @@
-"""How far it goes: from one box to a million requests a second, with and without a CDN in front.
+"""A model of the capacity, from one machine to a million requests per second, with and without a CDN.
 
-    python3 benches/scaling                 the tables of docs/scaling.md; less than a minute, the same each time
-    python3 benches/scaling --check         the model beside the real service and a real cache (Varnish)
-    python3 benches/scaling --help          what it assumes, to be replaced by your own figures
+    python3 benches/scaling                 prints the tables of docs/scaling.md; deterministic, less than a minute
+    python3 benches/scaling --check         compares the model with the service, Varnish and Redis
+    python3 benches/scaling --help          lists the assumptions, which are options
 """
 
 import argparse
@@ -18,15 +18,15 @@ def main():
     if arguments.check:
         check.run(arguments.binary)
         return
-    for table in (tables.calls, tables.crowd, tables.caches, tables.cost):
+    for table in (tables.calls, tables.without_cdn, tables.behind_cdn, tables.cost):
         table(assumed)
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="compare with the real thing; needs Varnish")
-    parser.add_argument("--binary", default="target/release/resumen", help="the service that --check measures")
-    Assumptions.offer(parser)
+    parser.add_argument("--check", action="store_true", help="compare with measurements; needs Varnish and Redis")
+    parser.add_argument("--binary", default="target/release/resumen", help="program that --check measures")
+    Assumptions.add_options(parser)
     return parser.parse_args()
 
 

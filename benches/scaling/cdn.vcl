@@ -1,7 +1,7 @@
 vcl 4.1;
 import std;
 
-# What a CDN does with CDN-Cache-Control (RFC 9213): fresh for max-age, then stale-while-revalidate.
+# Interprets CDN-Cache-Control (RFC 9213) like a CDN: fresh for max-age, then stale-while-revalidate.
 backend service { .host = "127.0.0.1"; .port = "PORT"; }
 
 sub vcl_backend_response {

@@ -1,5 +1,5 @@
-"""The model beside the real thing: the service on its simulated providers, alone, behind Varnish as a CDN's cache, and as
-several replicas on Redis."""
+"""Compares the model with measurements of the service on simulated providers: alone, behind Varnish as the cache of a CDN,
+and as replicas on Redis."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ from origin import Origin, Source
 from tables import table
 
 INTERVAL, LATENCY, SOURCES = 2.0, 0.3, 3
-LEAST = 1        # seconds for which the cache keeps a copy at least
-RATE = 40        # requests a second, at random
-SECONDS = 60     # of each measurement
+MIN_TTL = 1      # minimum lifetime of a copy in the cache, in seconds
+RATE = 40        # requests per second, at random instants
+SECONDS = 60     # duration of each measurement
 REPLICAS = 3
-RTT = 0.05       # between the cache and the service
-MODELLED = 2000  # seconds
+RTT = 0.05       # round-trip time between the cache and the service, in seconds
+MODELLED = 2000  # simulated seconds of the model
 
 CONFIGURATION = """
 [server]
@@ -36,30 +36,30 @@ timeout = "1s"
 """
 SOURCE = """
 [sources.s{number}]
-url = "http://127.0.0.1:{providers}/btc?delay={least}ms&jitter={more}ms"
+url = "http://127.0.0.1:{providers}/btc?delay={delay}ms&jitter={jitter}ms"
 """
 
 
 def run(binary):
-    """Measures, models, and prints both."""
+    """Prints the measured and the modelled figures."""
     for program, package in (("varnishd", "varnish"), ("redis-server", "redis-server")):
         if not shutil.which(program):
             sys.exit(f"{program} is missing: apt-get install {package}")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resumen-scaling-")))
-        providers, redis, port, far, cache, *replicas = client.free_ports(5 + REPLICAS)
+        providers, redis, port, proxy, cache, *replicas = client.free_ports(5 + REPLICAS)
         stack.enter_context(client.process(binary, "simulate", "--listen", f"127.0.0.1:{providers}"))
-        with serving(binary, folder, providers, [port]), varnish(folder, far, cache):
-            rows = asyncio.run(compare(port, far, cache))
+        with serving(binary, folder, providers, [port]), varnish(folder, proxy, cache):
+            rows = asyncio.run(measure_cache(port, proxy, cache))
         with client.process("redis-server", "--port", str(redis), "--save", "", "--dir", str(folder)):
             with serving(binary, folder, providers, replicas, f"redis://127.0.0.1:{redis}"):
-                rows += asyncio.run(share(replicas, redis))
+                rows += asyncio.run(measure_replicas(replicas, redis))
         table(f"{SOURCES} sources every {INTERVAL:.0f} s, {RATE} requests a second for {SECONDS} s", ["", "measured", "model"], rows)
 
 
 @contextlib.contextmanager
 def serving(binary, folder, providers, ports, redis=""):
-    """The service, once for each port."""
+    """Runs one service per port."""
     with contextlib.ExitStack() as stack:
         for port in ports:
             path = folder / f"{port}.toml"
@@ -68,24 +68,25 @@ def serving(binary, folder, providers, ports, redis=""):
         yield
 
 
-def varnish(folder, far, cache):
-    """Varnish as a CDN's cache."""
-    text = (Path(__file__).parent / "cdn.vcl").read_text().replace("PORT", str(far)).replace("LEAST", str(LEAST))
+def varnish(folder, proxy, cache):
+    """Returns the process of Varnish on the port `cache`, with the upstream port `proxy`."""
+    text = (Path(__file__).parent / "cdn.vcl").read_text().replace("PORT", str(proxy)).replace("LEAST", str(MIN_TTL))
     (folder / "cdn.vcl").write_text(text)
     return client.process("varnishd", "-F", "-j", "none", "-a", f"127.0.0.1:{cache}", "-f", str(folder / "cdn.vcl"),
                           "-n", str(folder / "varnish"), "-s", "malloc,16m")
 
 
 def configuration(port, providers, redis):
-    least, more = int(LATENCY * 500), int(LATENCY * 1000)
-    each = (SOURCE.format(number=n, providers=providers, least=least, more=more) for n in range(SOURCES))
+    # The mean latency of a provider is LATENCY.
+    delay, jitter = int(LATENCY * 500), int(LATENCY * 1000)
+    each = (SOURCE.format(number=n, providers=providers, delay=delay, jitter=jitter) for n in range(SOURCES))
     return CONFIGURATION.format(port=port, interval=int(INTERVAL), redis=redis) + "".join(each)
 
 
-async def share(ports, redis):
-    """Counts what several replicas call, and what Redis does, without any client."""
+async def measure_replicas(ports, redis):
+    """Returns the rows for replicas without clients: calls to providers and scripts of Redis."""
     for port in (*ports, redis):
-        await client.listening(port)
+        await client.wait_until_listening(port)
     await asyncio.sleep(3 * INTERVAL)
     sources = [Source(INTERVAL, LATENCY)] * SOURCES
 
@@ -102,34 +103,34 @@ async def share(ports, redis):
             for name, rate, model in zip(names, rates, models, strict=True)]
 
 
-async def compare(port, far, cache):
-    """Prints what was measured beside what the model says."""
-    await client.listening(port)
-    await client.listening(cache)
-    delayed = await client.delay(far, port, RTT / 2)
+async def measure_cache(port, proxy, cache):
+    """Returns the rows for the service alone and behind the cache."""
+    await client.wait_until_listening(port)
+    await client.wait_until_listening(cache)
+    delayed = await client.start_delay_proxy(proxy, port, RTT / 2)
     await asyncio.sleep(3 * INTERVAL)
     origin = Origin([Source(INTERVAL, LATENCY)] * SOURCES, MODELLED, seed=3)
-    edge = Edge(origin, RATE, RTT, MODELLED, seed=4, least=LEAST)
+    edge = Edge(origin, RATE, RTT, MODELLED, seed=4, min_ttl=MIN_TTL)
     rows = []
-    for name, where, model, asked in (("the service", port, origin, RATE), ("behind a cache", cache, edge, edge.asked)):
+    for name, where, model, upstream_rate in (("the service", port, origin, RATE), ("behind a cache", cache, edge, edge.upstream_rate)):
         before = await client.counts(port)
         start = time.monotonic()
-        seen = sorted(await poll(where))
-        took = time.monotonic() - start
+        measured = sorted(await poll(where))
+        elapsed = time.monotonic() - start
         calls, requests = (now - then for now, then in zip(await client.counts(port), before, strict=True))
-        said = ages(model, 0, MODELLED, seed=5)
+        modelled = ages(model, 0, MODELLED, seed=5)
         rows += [
-            [f"{name}: calls to providers a second", f"{calls / took:.2f}", f"{origin.calls():.2f}"],
-            [f"{name}: requests a second that reach it", f"{requests / took:.1f}", f"{asked:.1f}"],
-            [f"{name}: age p50", f"{percentile(seen, 0.5):.2f} s", f"{percentile(said, 0.5):.2f} s"],
-            [f"{name}: age p99", f"{percentile(seen, 0.99):.2f} s", f"{percentile(said, 0.99):.2f} s"],
+            [f"{name}: calls to providers a second", f"{calls / elapsed:.2f}", f"{origin.calls():.2f}"],
+            [f"{name}: requests a second that reach it", f"{requests / elapsed:.1f}", f"{upstream_rate:.1f}"],
+            [f"{name}: age p50", f"{percentile(measured, 0.5):.2f} s", f"{percentile(modelled, 0.5):.2f} s"],
+            [f"{name}: age p99", f"{percentile(measured, 0.99):.2f} s", f"{percentile(modelled, 0.99):.2f} s"],
         ]
     delayed.close()
     return rows
 
 
 async def poll(port):
-    """Asks at random instants; the ages that the clients saw, in seconds."""
+    """Sends requests at random instants. Returns the ages that the clients saw, in seconds."""
     draw, tasks, end = random.Random(6), [], time.monotonic() + SECONDS
     due = time.monotonic()
     while (due := due + draw.expovariate(RATE)) < end:

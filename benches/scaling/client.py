@@ -1,4 +1,4 @@
-"""Processes, connections and questions of the check."""
+"""Processes, connections and requests of --check."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from datetime import datetime
 
 @contextlib.contextmanager
 def process(*command):
-    """A program for as long as it is needed."""
+    """Runs a program during the `with` block."""
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield running
@@ -22,43 +22,43 @@ def process(*command):
 
 
 def free_ports(count):
-    """Ports that nobody uses now."""
-    with contextlib.ExitStack() as open_ones:
-        probes = [open_ones.enter_context(socket.socket()) for _ in range(count)]
+    """Returns unused ports."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
 
 
-async def listening(port):
-    """Waits until somebody listens there."""
+async def wait_until_listening(port):
+    """Waits until a program listens on `port`."""
     for _ in range(200):
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             return writer.close()
         await asyncio.sleep(0.1)
-    raise TimeoutError(f"nobody listens on port {port}")
+    raise TimeoutError(f"no program listens on port {port}")
 
 
 async def get(port, path):
-    """The body of a 200."""
+    """Returns the body of a response with status 200."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     if head.split(b" ", 2)[1:2] != [b"200"]:
-        raise ConnectionError(f"{path} answered {head[:60]!r}")
+        raise ConnectionError(f"{path} returned {head[:60]!r}")
     return body
 
 
 async def age(port, source):
-    """How old a source's value is when the answer is here: what a panel shows."""
+    """Returns the age of a source's reading at the arrival of the response, in seconds."""
     result = json.loads(await get(port, "/resumen"))["resultados"][source]
     return time.time() - datetime.fromisoformat(result["fetched_at"].replace("Z", "+00:00")).timestamp()
 
 
 async def counts(port):
-    """Calls to providers and requests for /resumen so far, by the service's own metrics."""
+    """Returns the numbers of calls to providers and of requests for /resumen, from the service's metrics."""
     metrics = (await get(port, "/metrics")).decode()
     def total(series):
         return sum(float(value) for value in re.findall(rf"^{series}.* (\S+)$", metrics, re.MULTILINE))
@@ -66,7 +66,7 @@ async def counts(port):
 
 
 async def redis_counts(port):
-    """Scripts that Redis has run so far."""
+    """Returns the number of scripts that Redis has run."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"INFO commandstats\r\n")
     size = int((await reader.readline())[1:])
@@ -75,8 +75,8 @@ async def redis_counts(port):
     return (sum(int(calls) for calls in re.findall(r"^cmdstat_evalsha:calls=(\d+)", stats, re.MULTILINE)),)
 
 
-async def delay(port, target, seconds):
-    """Passes connections on, `seconds` later in either direction."""
+async def start_delay_proxy(port, target, seconds):
+    """Starts a TCP proxy that delays data by `seconds` in each direction."""
     async def one_way(reader, writer):
         with contextlib.suppress(OSError):
             while block := await reader.read(65536):

@@ -1,28 +1,29 @@
-"""Several replicas on one Redis: whom they call, and what Redis has to do for that (docs/replicas.md has the protocol)."""
+"""Replicas on one Redis: their calls to providers and the load of Redis (docs/replicas.md describes the protocol)."""
 
 from origin import JITTER
 
-BEATS = 1  # signs of life of each replica a second
+HEARTBEATS = 1  # heartbeats per replica and second
 
 
-def hasty(replicas):
-    """The fleet's interval as a share of the configured one: whoever's jitter is the shortest goes first."""
+def interval_factor(replicas):
+    """Returns the effective interval as a share of the configured one: the replica with the shortest jitter is first."""
     return 1 - JITTER + 2 * JITTER / (replicas + 1)
 
 
 def flights(sources, replicas):
-    """Attempts a second, of all replicas together."""
-    return sum(1 / source.interval for source in sources) / hasty(replicas)
+    """Returns the attempts per second of all replicas together."""
+    return sum(1 / source.interval for source in sources) / interval_factor(replicas)
 
 
 def commands(sources, replicas):
-    """Scripts that Redis runs a second: signs of life; for each attempt the lease, the landing, and all others reading what
-    it brought; and the lease once more for each that was due before it landed."""
+    """Returns the scripts that Redis runs per second: heartbeats; per attempt, one to acquire the lease, one to publish the
+    outcome, and one per other replica that reads it; and one more request for the lease by each replica whose attempt was
+    due before the outcome was published."""
     late = sum(min(1, source.latency / (2 * JITTER * source.interval)) / source.interval for source in sources)
     attempts = flights(sources, replicas)
-    return replicas * BEATS + attempts * (2 + replicas - 1) + late / hasty(replicas) * (replicas - 1)
+    return replicas * HEARTBEATS + attempts * (2 + replicas - 1) + late / interval_factor(replicas) * (replicas - 1)
 
 
 def messages(sources, replicas):
-    """Notices that Redis sends a second: one to each replica for each attempt."""
+    """Returns the notifications that Redis sends per second: one per replica and attempt."""
     return flights(sources, replicas) * replicas

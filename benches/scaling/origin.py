@@ -1,4 +1,4 @@
-"""The service as others see it: which reading of each source it holds at an instant, and how long a cache may keep that."""
+"""A simulated service: the readings of its responses at any instant, and their cache lifetimes."""
 
 import bisect
 import random
@@ -9,7 +9,7 @@ JITTER = 0.1  # of the interval, either way
 
 @dataclass(frozen=True)
 class Source:
-    """A source of the configuration, and how long its providers take."""
+    """A source: its interval and the latency of its providers, in seconds."""
 
     interval: float
     latency: float = 0.2
@@ -17,12 +17,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Copy:
-    """One answer: when it was written, for how long it is fresh, how long it may be served while it is asked for anew."""
+    """One response: the time of its creation, max-age, and stale-while-revalidate, in seconds."""
 
     written: float
     max_age: float
     revalidate: float
-    fetched: tuple  # per source, when its reading was asked for
+    fetched: tuple  # per source, the start of the attempt that gave the reading
 
     @property
     def expires(self):
@@ -30,37 +30,37 @@ class Copy:
 
 
 class Origin:
-    """A timeline of every source: attempts start an interval after one another, with jitter, and land after a while."""
+    """The attempts of every source: they start at the interval with jitter, and complete after the latency."""
 
     def __init__(self, sources, duration, seed):
         self.sources, self.duration = sources, duration
         draw = random.Random(seed)
-        self._landings = [timeline(source, duration, draw) for source in sources]
+        self._attempts = [simulate_attempts(source, duration, draw) for source in sources]
 
     def at(self, now):
-        """The answer that is given at an instant, as render/headers.rs makes it."""
-        newest = [landings[bisect.bisect_right(landings, (now, float("inf"))) - 1] for landings in self._landings]
-        left = max(0.0, min(planned for _, _, planned in newest) - now)
-        whole = float(int(left))
-        return Copy(now, whole, max(whole, 1.0), tuple(started for _, started, _ in newest))
+        """Returns the response at an instant, with the lifetimes of src/render/cache_headers.rs."""
+        newest = [attempts[bisect.bisect_right(attempts, (now, float("inf"))) - 1] for attempts in self._attempts]
+        remaining = max(0.0, min(planned for _, _, planned in newest) - now)
+        max_age = float(int(remaining))
+        return Copy(now, max_age, max(max_age, 1.0), tuple(started for _, started, _ in newest))
 
     def share_of_zero(self, seed, samples=5_000):
-        """The share of the time in which the next refresh is less than a second away, or under way: max-age is 0."""
+        """Returns the share of time with max-age=0: the next refresh is less than a second away or in progress."""
         draw = random.Random(seed)
         return sum(self.at(draw.uniform(0, self.duration)).max_age == 0 for _ in range(samples)) / samples
 
     def calls(self):
-        """Calls to providers a second, if all replicas together make those of one."""
-        return sum(len(landings) for landings in self._landings) / self.duration
+        """Returns the calls to providers per second of one replica, or of replicas that share calls."""
+        return sum(len(attempts) for attempts in self._attempts) / self.duration
 
 
-def timeline(source, duration, draw):
-    """(landed, started, next planned start) of each attempt, from well before the start on."""
+def simulate_attempts(source, duration, draw):
+    """Returns (completion, start, planned start of the next) of each attempt, beginning before time 0."""
     started = -source.interval * draw.random() - source.interval
-    landings = []
+    attempts = []
     while started < duration:
-        landed = started + source.latency * draw.uniform(0.5, 1.5)
+        completed = started + source.latency * draw.uniform(0.5, 1.5)
         planned = started + source.interval * draw.uniform(1 - JITTER, 1 + JITTER)
-        landings.append((landed, started, planned))
+        attempts.append((completed, started, planned))
         started = planned
-    return landings
+    return attempts

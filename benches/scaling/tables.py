@@ -5,8 +5,8 @@ from edge import Edge, ages, percentile
 from origin import Origin, Source
 
 DURATION = 300.0  # simulated seconds
-SAMPLED = 3       # caches that are simulated, for all that there are
-CROWDS = [100, 1_000, 10_000, 100_000, 1_000_000]
+SAMPLED = 3       # simulated caches, as a sample of all
+REQUEST_RATES = [100, 1_000, 10_000, 100_000, 1_000_000]
 CONFIGURATIONS = {
     "3 sources: 15 s, 5 min, 1 h": [Source(15), Source(300), Source(3600)],
     "3 sources at 2 s": [Source(2)] * 3,
@@ -16,7 +16,7 @@ CONFIGURATIONS = {
 
 
 def calls(assumed):
-    """Calls to providers, and what Redis does for that."""
+    """Prints the calls to providers and the load of Redis."""
     rows = []
     for name, sources in CONFIGURATIONS.items():
         for replicas in (1, 3, 10, 100):
@@ -27,10 +27,10 @@ def calls(assumed):
           ["sources", "replicas", "calls, each alone", "calls, sharing", "scripts run by Redis", "messages sent by Redis"], rows)
 
 
-def crowd(assumed):
-    """What all requests cost if there is no CDN, and which limit is met first by one replica."""
+def without_cdn(assumed):
+    """Prints the resources for all requests without a CDN, and the limit that a replica reaches first."""
     rows = []
-    for rate in CROWDS:
+    for rate in REQUEST_RATES:
         processors = rate * assumed.cpu / 1e6 / assumed.busy
         needs = {
             "processors": processors / assumed.cores,
@@ -38,16 +38,16 @@ def crowd(assumed):
             "network": rate * assumed.answer * 8 / 1e9 / assumed.network,
         }
         first = max(needs, key=needs.get)
-        open_ones = rate * assumed.period
-        rows.append([f"{rate:,}", f"{open_ones:,.0f}", f"{open_ones * assumed.idle / 1024:,.0f} MiB", f"{processors:.2f}",
-                     f"{rate * assumed.answer * 8 / 1e9:.3f}", *(whole(needs[n]) for n in needs), first])
+        connections = rate * assumed.period
+        rows.append([f"{rate:,}", f"{connections:,.0f}", f"{connections * assumed.idle / 1024:,.0f} MiB", f"{processors:.2f}",
+                     f"{rate * assumed.answer * 8 / 1e9:.3f}", *(round_up(needs[n]) for n in needs), first])
     table("Without a CDN: what a crowd takes, and how many replicas by which limit",
           ["requests/s", "connections", "their memory", "processors", "Gbit/s", "replicas by processors", "by connections",
            "by network", "first limit"], rows)
 
 
-def caches(assumed):
-    """What is left of the crowd behind caches, and how old a value is for clients."""
+def behind_cdn(assumed):
+    """Prints the requests that reach the service behind caches, and the ages of values for clients."""
     rows = []
     for name, sources in list(CONFIGURATIONS.items())[:3]:
         origin = Origin(sources, DURATION, seed=1)
@@ -55,24 +55,24 @@ def caches(assumed):
         rows.append([name, "any", "none", "all", *spread(ages(origin, 0, DURATION, seed=2))])
         for rate in (10_000, 1_000_000):
             rows.append([name, f"{rate:,}", "do not keep max-age=0", f"{rate * share:,.0f}", "–", "–"])
-            for way, served, asked in ways(origin, rate, assumed):
-                rows.append([name, f"{rate:,}", way, f"{asked:,.1f}", *spread(ages(served, 0, DURATION, seed=2))])
+            for setup, served, upstream_rate in cache_setups(origin, rate, assumed):
+                rows.append([name, f"{rate:,}", setup, f"{upstream_rate:,.1f}", *spread(ages(served, 0, DURATION, seed=2))])
     table(f"Behind a CDN of {assumed.pops} caches",
           ["sources", "requests/s", "the caches", "requests/s to the service", "age p50", "age p99"], rows)
 
 
-def ways(origin, rate, assumed):
-    """Caches as RFC 5861 has it; the same that keep everything for a second at least; and all of them behind one (a shield)."""
+def cache_setups(origin, rate, assumed):
+    """Yields caches by RFC 5861, caches with a minimum lifetime of 1 s, and the latter behind one more cache (a shield)."""
     each = rate / assumed.pops
 
-    def edges(upstream, count, least):
-        return [Edge(upstream, each, assumed.rtt, DURATION, seed, least) for seed in range(count)]
+    def edges(upstream, count, min_ttl):
+        return [Edge(upstream, each, assumed.rtt, DURATION, seed, min_ttl) for seed in range(count)]
 
-    for way, least in (("ask anew in the background", 0), ("keep 1 s at least", 1)):
-        some = edges(origin, SAMPLED, least)
-        yield way, some[0], sum(edge.asked for edge in some) / SAMPLED * assumed.pops
-    shield = Edge(origin, rate, assumed.rtt, DURATION, 9, least=1)
-    yield "keep 1 s at least, behind one", edges(shield, 1, 1)[0], shield.asked
+    for setup, min_ttl in (("ask anew in the background", 0), ("keep 1 s at least", 1)):
+        sample = edges(origin, SAMPLED, min_ttl)
+        yield setup, sample[0], sum(edge.upstream_rate for edge in sample) / SAMPLED * assumed.pops
+    shield = Edge(origin, rate, assumed.rtt, DURATION, 9, min_ttl=1)
+    yield "keep 1 s at least, behind one", edges(shield, 1, 1)[0], shield.upstream_rate
 
 
 def spread(ordered):
@@ -80,8 +80,8 @@ def spread(ordered):
 
 
 def cost(assumed):
-    """What a million requests cost."""
-    seconds = assumed.cpu  # µs of one request are the seconds of a million
+    """Prints the cost of a million requests."""
+    seconds = assumed.cpu  # µs per request = seconds per million requests
     cpu = seconds / assumed.busy / 3600 * assumed.hour
     sent = assumed.answer * 1e6 / 1e9
     table("What a million requests cost", ["", "amount", "dollars"], [
@@ -90,12 +90,12 @@ def cost(assumed):
     ])
 
 
-def whole(number):
+def round_up(number):
     return f"{max(1, -(-number // 1)):,.0f}"
 
 
 def table(title, head, rows):
-    """Prints Markdown."""
+    """Prints a table as Markdown."""
     print(f"\n#### {title}\n\n| {' | '.join(head)} |\n| {' | '.join(['---'] + ['--:'] * (len(head) - 1))} |")
     for row in rows:
         print(f"| {' | '.join(str(cell) for cell in row)} |")

@@ -1,8 +1,8 @@
-//! What the program understands, as the parser, its help, the completions and the man page tell it.
+//! The command line: commands, options and help. Completions and the manual page are generated from it.
 
 #![allow(
     clippy::doc_markdown,
-    reason = "these comments are the help, which is read in a terminal"
+    reason = "the doc comments are help texts for a terminal"
 )]
 
 use std::ffi::OsString;
@@ -17,13 +17,13 @@ use url::Url;
 
 use crate::config::parse_listen;
 
-/// The commit that the program was built from, if the build was told it (`RESUMEN_REVISION`), else nothing.
+/// The commit of the build, from the variable `RESUMEN_REVISION` of the build; empty if that is unset.
 pub(super) const REVISION: &str = match option_env!("RESUMEN_REVISION") {
     Some(revision) => revision,
     None => "",
 };
 
-/// The version, and the revision if it is known.
+/// The version for `--version`, with the revision if it is known.
 static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
     "" => env!("CARGO_PKG_VERSION").to_owned(),
     revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
@@ -31,28 +31,28 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
 
 const AFTER_HELP: &str = "\
 Examples:
-  resumen demo                          see it work: no network, no configuration
-  resumen check --config my.toml        is my configuration right, and how many calls does it cost?
-  resumen once --config my.toml         ask every source once, show a table
-  resumen --config my.toml              serve it on port 8080
-  curl localhost:8080/resumen           what dashboards read
-  curl 'localhost:8080/resumen?fresh=1' ask the providers now
+  resumen demo                          try it: needs no network and no configuration
+  resumen check --config my.toml        validate the configuration and count its calls
+  resumen once --config my.toml         fetch every source once and print a table
+  resumen --config my.toml              serve on port 8080
+  curl localhost:8080/resumen           the summary, from memory
+  curl 'localhost:8080/resumen?fresh=1' the summary, fetched for this request
 
 Environment:
-  RESUMEN_CONFIG      the configuration file, unless --config is given
-  RESUMEN_LISTEN      where to listen, unless --listen is given
-  RESUMEN_LOG         off, error, warn, info, debug or trace; target=level; several with commas
+  RESUMEN_CONFIG      configuration file, overridden by --config
+  RESUMEN_LISTEN      listening address, overridden by --listen
+  RESUMEN_LOG         off, error, warn, info, debug or trace; target=level; several separated by commas
   RESUMEN_LOG_FORMAT  text or json [text]
-  NO_COLOR            no colours, even on a terminal
+  NO_COLOR            if not empty, no colours
 
-Signals: SIGTERM and SIGINT drain and stop, a second one ends at once; SIGHUP reloads, as does a change of the file or
-of one that it names.
-Exit codes: 0 fine, 1 failed at run time, 2 bad usage or configuration.";
+Signals: SIGTERM and SIGINT drain and stop, a second one stops at once. SIGHUP reloads the configuration, as does a
+change of the file or of a file that it names.
+Exit codes: 0 success, 1 failure at run time, 2 bad usage or configuration.";
 
 /// One fast, honest answer from many slow, unreliable APIs.
 ///
-/// Asks the providers of every source in the background, keeps the last good readings with their ages, and answers
-/// many dashboards from memory. Without a command it serves.
+/// Fetches every source from its providers in the background, keeps the last good readings with their ages, and serves
+/// dashboards from memory. Without a command, it serves.
 #[derive(Debug, Parser)]
 #[command(name = "resumen", version = VERSION.as_str(), after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -64,43 +64,43 @@ pub(super) struct CliArguments {
 }
 
 impl CliArguments {
-    /// The command, `serve` if none was named.
+    /// Returns the command; `serve` by default.
     pub(super) fn into_command(self) -> CliCommand {
         self.command.unwrap_or(CliCommand::Serve(self.serve))
     }
 }
 
-/// What the program can do.
+/// A command with its options.
 #[derive(Debug, Subcommand)]
 pub(super) enum CliCommand {
     /// Run the service (the default)
     Serve(ServeArguments),
-    /// Run the service against simulated providers: no network, no configuration
+    /// Run the service against simulated providers, without network or configuration
     Demo(DemoArguments),
-    /// Run only the simulated providers: moving values, faults on request
+    /// Run only the simulated providers, with changing values and faults on request
     #[command(
         after_help = "Example:\n  resumen simulate & curl 'http://127.0.0.1:8081/btc?delay=250ms&fail=0.2'\n\n\
-        GET / lists what there is and every fault that a query can ask for."
+        GET / lists the endpoints and the fault parameters."
     )]
     Simulate(SimulateArguments),
-    /// Ask every source once and print the answer
+    /// Fetch every source once and print the summary
     #[command(after_help = "Exit code: 0 if every source is ok, 1 otherwise.\n\n\
         Examples:\n  resumen once\n  resumen once --timeout 2.5 --format json | jq .resultados.btc")]
     Once(OnceArguments),
-    /// Validate the configuration and tell the calls per day that each provider will see
+    /// Validate the configuration and print the calls per day to each provider
     #[command(after_help = "Opens no socket unless --live is given.\n\n\
         Exit code: 0 if the configuration is valid, 2 if not, 1 if a provider failed with --live.")]
     Check(CheckArguments),
-    /// Ask a running service whether it lives; for container health checks
+    /// Check that a running service is alive; for container health checks
     #[command(
-        after_help = "Exit code: 0 if it does, 1 if not, after at most 3 seconds.\n\n\
+        after_help = "Exit code: 0 if it is, 1 if not, after at most 3 seconds.\n\n\
         Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"resumen\", \"healthcheck\"]"
     )]
     Healthcheck(HealthcheckArguments),
-    /// Print completions for a shell
+    /// Print the completion script of a shell
     #[command(after_help = "Example:\n  resumen completions bash > /etc/bash_completion.d/resumen")]
     Completions {
-        /// Which shell
+        /// Shell to complete in
         shell: Shell,
     },
     /// Print the manual page
@@ -108,10 +108,10 @@ pub(super) enum CliCommand {
     Man,
 }
 
-/// Which configuration.
+/// The option `--config`
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArguments {
-    /// The configuration [default: config/resumen.toml, else /etc/resumen/resumen.toml]
+    /// Configuration file [default: config/resumen.toml, else /etc/resumen/resumen.toml]
     #[arg(
         long,
         value_name = "PATH",
@@ -121,102 +121,99 @@ pub(super) struct ConfigArguments {
     config: Option<OsString>,
 }
 
-/// `serve`
+/// The options of `serve`
 #[derive(Debug, Args)]
 pub(super) struct ServeArguments {
     #[command(flatten)]
     pub(super) configuration: ConfigArguments,
-    /// Where to listen; wins over the configuration; port 0 picks a free one
+    /// Address to listen on, overrides the configuration; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen)]
     pub(super) listen: Option<ListenArgument>,
-    /// Share the port with another program that was started with this too; while both run, each gets a part of the
-    /// connections
+    /// Share the port with other processes that were started with this option; the kernel distributes the connections
     #[arg(long)]
     pub(super) reuse_port: bool,
 }
 
-/// `demo`
+/// The options of `demo`
 #[derive(Debug, Args)]
 pub(super) struct DemoArguments {
-    /// Where to listen; port 0 picks a free one [default: 127.0.0.1:8080]
+    /// Address to listen on; port 0 selects a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen)]
     pub(super) listen: Option<ListenArgument>,
 }
 
-/// `simulate`
+/// The options of `simulate`
 #[derive(Debug, Args)]
 pub(super) struct SimulateArguments {
-    /// Where to listen; port 0 picks a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = parse_listen)]
     pub(super) listen: SocketAddr,
 }
 
-/// `once`
+/// The options of `once`
 #[derive(Debug, Args)]
 pub(super) struct OnceArguments {
     #[command(flatten)]
     pub(super) configuration: ConfigArguments,
-    /// Wait at most this long, such as 4 or 2.5 [default: server.default_timeout]
+    /// Maximum time to wait, such as 4 or 2.5 [default: server.default_timeout]
     #[arg(long, value_name = "SECONDS", value_parser = parse_timeout_seconds)]
     pub(super) timeout: Option<Duration>,
-    /// How to print it [default: table on a terminal, else json]
+    /// Output format [default: table on a terminal, else json]
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<OnceFormat>,
 }
 
-/// How `once` prints its answer.
+/// The output format of `once`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnceFormat {
-    /// For people
+    /// Table for a terminal
     Table,
-    /// As the service answers
+    /// The body of GET /resumen
     Json,
 }
 
-/// `check`
+/// The options of `check`
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
     #[command(flatten)]
     pub(super) configuration: ConfigArguments,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) format: CheckFormat,
-    /// Also fetch each provider once and show its raw and its extracted answer
+    /// Also fetch each provider once and show its raw body and the extracted data
     #[arg(long)]
     pub(super) live: bool,
 }
 
-/// How `check` prints its findings.
+/// The output format of `check`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum CheckFormat {
-    /// For people
+    /// Tables for a terminal
     Text,
-    /// For programs
+    /// One JSON object
     Json,
 }
 
-/// `healthcheck`
+/// The options of `healthcheck`
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArguments {
-    /// What to ask [default: /salud on the port of RESUMEN_LISTEN, else on port 8080, of this machine]
+    /// URL to fetch [default: /salud on this machine, on the port of RESUMEN_LISTEN, else 8080]
     #[arg(long, value_name = "URL", value_parser = parse_http_url)]
     pub(super) url: Option<Url>,
-    /// Where the service listens, if not asked by its URL
+    /// Address that the service listens on, instead of its URL
     #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen, conflicts_with = "url")]
     pub(super) listen: Option<ListenArgument>,
 }
 
-/// An address to listen on. Empty means not given: compose files pass variables on that nobody has set.
+/// A listening address. `None` if the text is empty: a compose file passes an unset variable on as an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ListenArgument(pub(super) Option<SocketAddr>);
 
 impl ConfigArguments {
-    /// The file that was named, if any. An empty name means none.
+    /// Returns the path of `--config`; `None` if it is missing or empty.
     pub(super) fn path(&self) -> Option<PathBuf> {
-        self.config
-            .as_ref()
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
+        let path = self.config.as_ref().filter(|path| !path.is_empty());
+        path.map(PathBuf::from)
     }
 }
 
@@ -227,23 +224,25 @@ fn parse_optional_listen(text: &str) -> Result<ListenArgument, String> {
     parse_listen(text).map(|address| ListenArgument(Some(address)))
 }
 
-/// The seconds of the query parameter `timeout`.
+/// Parses seconds in the syntax of the query parameter `timeout`.
 fn parse_timeout_seconds(text: &str) -> Result<Duration, String> {
-    let part =
+    let is_number =
         |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let seconds = text.parse().ok().filter(|_| part(whole) && part(fraction));
-    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration
-        .filter(|d| !d.is_zero())
-        .ok_or_else(|| "seconds above 0 are needed such as 4 or 2.5".to_owned())
+    // The digits are checked because `f64` also parses signs, exponents, `inf` and `NaN`.
+    text.parse()
+        .ok()
+        .filter(|_| is_number(whole) && is_number(fraction))
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "expected seconds above 0, such as 4 or 2.5".to_owned())
 }
 
 fn parse_http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text)
-        .ok()
-        .filter(|url| url.scheme() == "http" && url.has_host());
-    url.ok_or_else(|| "a URL is needed such as http://127.0.0.1:8080/salud".to_owned())
+    let url = Url::parse(text).ok();
+    // No `https`: the health check runs beside the service, behind the proxy that terminates TLS.
+    url.filter(|url| url.scheme() == "http" && url.has_host())
+        .ok_or_else(|| "expected a URL such as http://127.0.0.1:8080/salud".to_owned())
 }
 
 #[cfg(test)]

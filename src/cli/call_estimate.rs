@@ -1,62 +1,70 @@
-//! How many calls a day a configuration costs its providers.
+//! Estimate of the calls per day that a configuration makes to its providers.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::domain::{Schedule, Source, SourceKind};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Calls a day, rounded up. A free retry on a connection that was already dead is not counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CallEstimate {
+/// Calls per day, rounded up. The free retry after a dead pooled connection is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct CallEstimate {
     /// By the schedule, while the first provider of each source answers in time.
-    pub(crate) scheduled: u64,
-    /// By the schedule, when every provider before this one fails or is slow.
-    pub(crate) if_others_fail: u64,
-    /// With live requests as fast as they come; none: no bound, for `min_interval` is zero.
-    pub(crate) at_most: Option<u64>,
+    pub(super) scheduled: u64,
+    /// By the schedule, while every provider before this one fails or is slow.
+    pub(super) if_others_fail: u64,
+    /// Upper bound with live requests. `None` if `min_interval` is zero: there is no bound.
+    pub(super) at_most: Option<u64>,
 }
 
-/// The calls to everything at one scheme, host and port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OriginCalls {
-    /// `https://api.example.org`
-    pub(crate) origin: String,
-    /// Of every source together.
-    pub(crate) calls: CallEstimate,
+/// The calls to one scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct OriginCalls {
+    /// Origin of the URLs, such as `https://api.example.org`.
+    pub(super) origin: String,
+    /// Sum over all sources.
+    pub(super) calls_per_day: CallEstimate,
 }
 
-/// What the provider at `rank` in the order of preference sees of one source.
-pub(crate) fn estimate_provider_calls(pace: &Schedule, rank: usize) -> CallEstimate {
-    let scheduled = intervals_per_day(pace.interval.max(pace.min_interval)).unwrap_or(0);
+/// Estimates the calls of one source to its provider at `rank` in the order of preference.
+pub(super) fn estimate_provider_calls(schedule: &Schedule, rank: usize) -> CallEstimate {
+    let pause = schedule.interval.max(schedule.min_interval);
+    let scheduled = intervals_per_day(pause).unwrap_or(0);
     CallEstimate {
         scheduled: if rank == 0 { scheduled } else { 0 },
         if_others_fail: scheduled,
-        at_most: intervals_per_day(pace.min_interval),
+        // Live requests start attempts as often as `min_interval` allows.
+        at_most: intervals_per_day(schedule.min_interval),
     }
 }
 
-/// What each origin sees of all sources, in the order of the configuration.
-pub(crate) fn estimate_origin_calls<'s>(
-    sources: impl IntoIterator<Item = &'s Source>,
-) -> Vec<OriginCalls> {
+/// Estimates the calls to each origin, in the order of the configuration.
+pub(super) fn estimate_origin_calls(sources: &[Arc<Source>]) -> Vec<OriginCalls> {
     let mut origins: Vec<OriginCalls> = Vec::new();
-    let mut place = std::collections::HashMap::new();
+    // A map, because thousands of sources may have as many origins.
+    let mut positions = HashMap::new();
     for source in sources {
         let SourceKind::Fetched {
             providers,
-            schedule: pace,
+            schedule,
         } = &source.kind
         else {
             continue;
         };
         for (rank, provider) in providers.iter().enumerate() {
             let origin = provider.request.url.origin().ascii_serialization();
-            let calls = estimate_provider_calls(pace, rank);
-            let index = *place.entry(origin.clone()).or_insert(origins.len());
-            match origins.get_mut(index) {
-                Some(known) => known.calls = known.calls.add_calls(calls),
-                None => origins.push(OriginCalls { origin, calls }),
+            let calls_per_day = estimate_provider_calls(schedule, rank);
+            let position = *positions.entry(origin.clone()).or_insert(origins.len());
+            match origins.get_mut(position) {
+                Some(known) => known.calls_per_day = known.calls_per_day.add_calls(calls_per_day),
+                None => origins.push(OriginCalls {
+                    origin,
+                    calls_per_day,
+                }),
             }
         }
     }
@@ -65,21 +73,19 @@ pub(crate) fn estimate_origin_calls<'s>(
 
 impl CallEstimate {
     fn add_calls(self, other: Self) -> Self {
+        let at_most = self.at_most.zip(other.at_most);
         Self {
             scheduled: self.scheduled.saturating_add(other.scheduled),
             if_others_fail: self.if_others_fail.saturating_add(other.if_others_fail),
-            at_most: self
-                .at_most
-                .zip(other.at_most)
-                .map(|(one, more)| one.saturating_add(more)),
+            at_most: at_most.map(|(one, other)| one.saturating_add(other)),
         }
     }
 }
 
-/// How often `span` fits into a day, rounded up; none if it is nothing.
-fn intervals_per_day(span: Duration) -> Option<u64> {
-    let span = span.as_millis();
-    (span > 0).then(|| u64::try_from(DAY.as_millis().div_ceil(span)).unwrap_or(u64::MAX))
+/// Returns how often `interval` fits into a day, rounded up; `None` if it is zero.
+fn intervals_per_day(interval: Duration) -> Option<u64> {
+    let millis = interval.as_millis();
+    (millis > 0).then(|| u64::try_from(DAY.as_millis().div_ceil(millis)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

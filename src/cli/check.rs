@@ -1,214 +1,151 @@
-//! `check`: every problem of a configuration, or what it means and how many calls a day it costs.
+//! `check`: prints every problem of a configuration, or its sources and the calls per day that they make.
 //!
-//! Opens no socket, unless it is to ask each provider once (`--live`).
+//! No socket is opened, except with `--live`.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::arguments::{CheckArguments, CheckFormat};
-use super::call_estimate;
-use super::call_estimate::CallEstimate;
-use super::live_check;
-use super::live_check::ProviderProbe;
+use super::call_estimate::{CallEstimate, estimate_origin_calls, estimate_provider_calls};
+use super::command::{CommandError, exit_code};
+use super::layout::borderless_table;
+use super::live_check::{self, ProviderProbe};
 use super::load_config::ConfigLocation;
-use super::once_table::Terminal;
-use super::terminal;
-use super::terminal::CommandError;
+use super::terminal::{Terminal, print_stdout};
 use crate::config::{Config, ConfigError, ConfigProblem, format_duration};
-use crate::domain::{Name, Provider, Schedule, Source, SourceKind};
+use crate::domain::{Name, Provider, Source, SourceKind};
 
-/// Tells what it finds on standard output; as text, problems go to standard error.
+/// Prints the findings to standard output. In text format, problems go to standard error.
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> {
-    let origin = ConfigLocation::find(&arguments.configuration, None);
+    let location = ConfigLocation::find(&arguments.configuration, None);
     match arguments.format {
         CheckFormat::Text => {
-            let config = origin.require_config()?;
-            let probes = probe_if_requested(arguments, &config)?;
-            let canvas = Terminal::from_stream(&std::io::stdout());
-            terminal::print_stdout(
-                format_text(&config, canvas.has_colour)
-                    + &live_check::format_probes(&probes, canvas),
-            )?;
-            Ok(probes_exit_code(&probes))
+            let config = location.require_config()?;
+            let probes = run_probes(arguments, &config)?;
+            let terminal = Terminal::from_stream(&std::io::stdout());
+            let findings = format_findings(&config, terminal.has_colour);
+            print_stdout(findings + &live_check::format_probes(&probes, terminal))?;
+            Ok(exit_code(live_check::all_succeeded(&probes)))
         }
         CheckFormat::Json => {
-            let loaded = origin.read_config();
-            let probes = loaded.as_ref().map_or(Ok(Vec::new()), |config| {
-                probe_if_requested(arguments, config)
-            })?;
-            let file = origin.path.display().to_string();
-            let mut findings = build_findings(&file, &loaded);
-            if arguments.live && loaded.is_ok() {
-                findings["live"] = live_check::probes_json(&probes);
+            // An invalid configuration is a finding here, so it goes to standard output like a valid one.
+            let loaded = location.read_config();
+            let mut findings = findings_json(&location.path.display().to_string(), &loaded);
+            let mut code = ExitCode::from(2);
+            if let Ok(config) = &loaded {
+                let probes = run_probes(arguments, config)?;
+                if arguments.live {
+                    findings["live"] = live_check::probes_json(&probes);
+                }
+                code = exit_code(live_check::all_succeeded(&probes));
             }
-            terminal::print_stdout(format!("{findings:#}\n"))?;
-            Ok(if loaded.is_ok() {
-                probes_exit_code(&probes)
-            } else {
-                ExitCode::from(2)
-            })
+            print_stdout(format!("{findings:#}\n"))?;
+            Ok(code)
         }
     }
 }
 
-/// What each provider answers now, if that was asked for.
-fn probe_if_requested(
-    arguments: &CheckArguments,
-    config: &Config,
-) -> anyhow::Result<Vec<ProviderProbe>> {
-    if arguments.live {
-        live_check::probe_all(config)
-    } else {
-        Ok(Vec::new())
-    }
+/// Calls every provider if `--live` is given.
+fn run_probes(arguments: &CheckArguments, config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
+    let probes = arguments.live.then(|| live_check::probe_all(config));
+    Ok(probes.transpose()?.unwrap_or_default())
 }
 
-fn probes_exit_code(probes: &[ProviderProbe]) -> ExitCode {
-    if live_check::all_succeeded(probes) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
-/// The findings for people.
-fn format_text(config: &Config, colour: bool) -> String {
-    let mut text = String::new();
+fn format_findings(config: &Config, colour: bool) -> String {
+    let mut out = String::new();
     for warning in &config.warnings {
-        let _ = writeln!(text, "{}\n", warning.render_text(colour));
+        let _ = writeln!(out, "{}\n", warning.render_text(colour));
     }
-    let derived = config
-        .sources
-        .iter()
-        .filter(|source| source.schedule().is_none())
-        .count();
-    let fetched = config.sources.len() - derived;
-    let _ = writeln!(
-        text,
-        "{} is valid: {fetched} sources, {derived} derived\n",
-        config.path.display()
-    );
-    text.push_str(&format_columns(&source_rows(config), false));
-    text.push('\n');
-    text.push_str(&format_columns(&call_rows(config), true));
-    text
+    let (path, sources) = (config.path.display(), config.sources.iter());
+    let fetched = sources.filter_map(|source| source.schedule()).count();
+    let derived = config.sources.len() - fetched;
+    let counts = format!("{fetched} sources, {derived} derived");
+    let _ = writeln!(out, "{path} is valid: {counts}\n");
+    let _ = writeln!(out, "{}\n", source_table(config).trim_fmt());
+    let _ = writeln!(out, "{}", call_table(config).trim_fmt());
+    out
 }
 
-fn source_rows(config: &Config) -> Vec<Vec<String>> {
-    let head = [
+fn source_table(config: &Config) -> Table {
+    let mut table = borderless_table([
         "SOURCE",
         "INTERVAL",
         "TIMEOUT",
         "FRESH",
         "THEN STALE",
         "PROVIDERS",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    ]);
     for source in &config.sources {
-        let names = match &source.kind {
-            SourceKind::Fetched { providers, .. } => providers
-                .iter()
-                .map(|one| one.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", then "),
-            SourceKind::Derived { inputs: from, .. } => {
-                format!(
-                    "computed from {}",
-                    from.iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                )
+        let origin = match &source.kind {
+            SourceKind::Fetched { providers, .. } => {
+                join_names(providers.iter().map(|provider| &provider.name), ", then ")
+            }
+            SourceKind::Derived { inputs, .. } => {
+                format!("computed from {}", join_names(inputs, ", "))
             }
         };
-        let pace = |pick: fn(&Schedule) -> Duration| {
-            source
-                .schedule()
-                .map(pick)
-                .map(format_duration)
-                .unwrap_or_default()
-        };
-        let [ttl, max_stale] = [
-            source.freshness_policy.ttl,
-            source.freshness_policy.max_stale,
-        ]
-        .map(format_duration);
-        rows.push(vec![
+        let schedule = source.schedule();
+        let interval = schedule.map(|schedule| format_duration(schedule.interval));
+        let timeout = schedule.map(|schedule| format_duration(schedule.timeout));
+        table.add_row([
             source.name.to_string(),
-            pace(|pace| pace.interval),
-            pace(|pace| pace.timeout),
-            ttl,
-            max_stale,
-            names,
+            interval.unwrap_or_default(),
+            timeout.unwrap_or_default(),
+            format_duration(source.freshness_policy.ttl),
+            format_duration(source.freshness_policy.max_stale),
+            origin,
         ]);
     }
-    rows
+    table
 }
 
-fn call_rows(config: &Config) -> Vec<Vec<String>> {
-    let head = [
+fn join_names<'n>(names: impl IntoIterator<Item = &'n Name>, separator: &str) -> String {
+    let names: Vec<&str> = names.into_iter().map(Name::as_str).collect();
+    names.join(separator)
+}
+
+fn call_table(config: &Config) -> Table {
+    let mut table = borderless_table([
         "CALLS A DAY",
         "SCHEDULED",
         "IF OTHERS FAIL",
         "AT MOST, LIVE",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let mut row = |name: String, calls: CallEstimate| {
-        let most = calls
-            .at_most
-            .map_or_else(|| "no bound".to_owned(), |most| most.to_string());
-        rows.push(vec![
+    ]);
+    let mut add_row = |name: String, calls: CallEstimate| {
+        let at_most = calls.at_most.map(|calls| calls.to_string());
+        table.add_row([
             name,
             calls.scheduled.to_string(),
             calls.if_others_fail.to_string(),
-            most,
+            at_most.unwrap_or_else(|| "no bound".to_owned()),
         ]);
     };
     for source in &config.sources {
-        let Some(pace) = source.schedule() else {
+        let Some(schedule) = source.schedule() else {
             continue;
         };
         for (rank, provider) in source.providers().iter().enumerate() {
-            row(
-                format!("{}, {}", source.name, provider.name),
-                call_estimate::estimate_provider_calls(pace, rank),
-            );
+            let name = format!("{}, {}", source.name, provider.name);
+            add_row(name, estimate_provider_calls(schedule, rank));
         }
     }
-    for origin in call_estimate::estimate_origin_calls(iter_sources(config)) {
-        row(format!("{} in all", origin.origin), origin.calls);
+    for origin in estimate_origin_calls(&config.sources) {
+        add_row(format!("{} in all", origin.origin), origin.calls_per_day);
     }
-    rows
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
 }
 
-/// Rows as columns as wide as they must be; all but the first to the right if they are `numbers`.
-fn format_columns(rows: &[Vec<String>], numbers: bool) -> String {
-    let wide = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(wide).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = if numbers && column > 0 {
-                write!(line, "{cell:>width$}  ")
-            } else {
-                write!(line, "{cell:width$}  ")
-            };
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// The findings for programs.
-fn build_findings(file: &str, loaded: &Result<Config, ConfigError>) -> Value {
+fn findings_json(file: &str, loaded: &Result<Config, ConfigError>) -> Value {
     let problems = match loaded {
         Ok(config) => &config.warnings,
-        Err(report) => &report.problems,
+        Err(error) => &error.problems,
     };
     let mut findings = json!({
         "file": file,
@@ -216,59 +153,53 @@ fn build_findings(file: &str, loaded: &Result<Config, ConfigError>) -> Value {
         "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
     });
     if let Ok(config) = loaded {
-        let origins = call_estimate::estimate_origin_calls(iter_sources(config));
-        let origin = |one: &call_estimate::OriginCalls| json!({"origin": one.origin, "calls_per_day": calls_json(one.calls)});
-        findings["sources"] = iter_sources(config).map(source_json).collect();
-        findings["origins"] = origins.iter().map(origin).collect();
+        let sources = config.sources.iter();
+        findings["sources"] = sources.map(|source| source_json(source)).collect();
+        findings["origins"] = json!(estimate_origin_calls(&config.sources));
     }
     findings
 }
 
 fn problem_json(problem: &ConfigProblem) -> Value {
+    let location = problem.location.as_ref();
     json!({
         "severity": problem.severity.as_str(),
         "file": &*problem.file,
-        "line": problem.location.as_ref().map(|place| place.line),
-        "column": problem.location.as_ref().map(|place| place.column),
+        "line": location.map(|location| location.line),
+        "column": location.map(|location| location.column),
         "message": problem.message,
         "help": problem.help,
     })
 }
 
 fn source_json(source: &Source) -> Value {
-    let seconds = |span: Duration| span.as_secs_f64();
     let mut value = json!({
         "name": source.name.as_str(),
-        "ttl_s": seconds(source.freshness_policy.ttl),
-        "max_stale_s": seconds(source.freshness_policy.max_stale),
+        "ttl_s": source.freshness_policy.ttl.as_secs_f64(),
+        "max_stale_s": source.freshness_policy.max_stale.as_secs_f64(),
     });
     match &source.kind {
-        SourceKind::Derived { inputs: from, .. } => {
-            value["from"] = from.iter().map(Name::as_str).collect()
+        SourceKind::Derived { inputs, .. } => {
+            value["from"] = inputs.iter().map(Name::as_str).collect();
         }
         SourceKind::Fetched {
             providers,
-            schedule: pace,
+            schedule,
         } => {
-            value["interval_s"] = seconds(pace.interval).into();
-            value["timeout_s"] = seconds(pace.timeout).into();
-            value["min_interval_s"] = seconds(pace.min_interval).into();
-            value["hedge_after_s"] = pace.hedge_after.map(seconds).into();
-            let provider = |(rank, one): (usize, &Provider)| {
-                let origin = one.request.url.origin().ascii_serialization();
-                let calls = calls_json(call_estimate::estimate_provider_calls(pace, rank));
-                json!({"name": one.name.as_str(), "origin": origin, "calls_per_day": calls})
+            value["interval_s"] = json!(schedule.interval.as_secs_f64());
+            value["timeout_s"] = json!(schedule.timeout.as_secs_f64());
+            value["min_interval_s"] = json!(schedule.min_interval.as_secs_f64());
+            value["hedge_after_s"] =
+                json!(schedule.hedge_after.as_ref().map(Duration::as_secs_f64));
+            let provider_json = |(rank, provider): (usize, &Provider)| {
+                json!({
+                    "name": provider.name.as_str(),
+                    "origin": provider.request.url.origin().ascii_serialization(),
+                    "calls_per_day": estimate_provider_calls(schedule, rank),
+                })
             };
-            value["providers"] = providers.iter().enumerate().map(provider).collect();
+            value["providers"] = providers.iter().enumerate().map(provider_json).collect();
         }
     }
     value
-}
-
-fn calls_json(calls: CallEstimate) -> Value {
-    json!({"scheduled": calls.scheduled, "if_others_fail": calls.if_others_fail, "at_most": calls.at_most})
-}
-
-fn iter_sources(config: &Config) -> impl Iterator<Item = &Source> {
-    config.sources.iter().map(|source| &**source)
 }

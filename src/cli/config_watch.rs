@@ -1,5 +1,4 @@
-//! Tells when a file that the configuration was read from has changed, be it the file itself, a secret or a certificate:
-//! rewritten, replaced, or reached by another link.
+//! Detects a change of the files that the configuration was read from: rewritten, replaced, or linked elsewhere.
 
 use std::time::Duration;
 
@@ -7,60 +6,48 @@ use tracing::warn;
 
 use crate::config::FileFingerprints;
 
-/// Between two looks. A change is told at the second look that finds it, so that a file that is still being written is
-/// left alone until it rests.
+/// Time between two reads of the files. A change is reported at the second read that finds the same content, so that a
+/// file is not reloaded while an editor still writes it.
 const POLL_INTERVAL: Duration = Duration::from_millis(1500);
 
-/// Files that are looked at now and then.
+/// Polls the configuration file and the files that it names.
 #[derive(Debug)]
-pub(crate) struct ConfigWatcher {
-    /// What was told last.
+pub(super) struct ConfigWatcher {
+    /// Fingerprints that were reported last.
     reported: FileFingerprints,
-    /// What the last look found.
+    /// Fingerprints at the previous read.
     previous: FileFingerprints,
 }
 
 impl ConfigWatcher {
-    /// Watches these files from this content on.
-    pub(crate) fn new(seen: FileFingerprints) -> Self {
+    /// Watches these files for content other than `loaded`.
+    pub(super) fn new(loaded: FileFingerprints) -> Self {
         Self {
-            previous: seen.clone(),
-            reported: seen,
+            previous: loaded.clone(),
+            reported: loaded,
         }
     }
 
-    /// From now on these files matter.
-    pub(crate) fn replace_files(&mut self, seen: FileFingerprints) {
-        *self = Self::new(seen);
-    }
-
-    /// Waits until a file has another content, and rests.
-    pub(crate) async fn wait_for_change(&mut self) {
+    /// Waits until a file has other content and is no longer being written.
+    pub(super) async fn wait_for_change(&mut self) {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
-            let Some(now) = read_fingerprints(&self.reported).await else {
-                continue;
-            };
-            // What was lost at an earlier look has been told.
-            for (file, error) in self.previous.missing(&now) {
+            let files = self.reported.clone();
+            // On a blocking thread: a network file system may hang. An error is a panic, which is logged where it
+            // happens; the next poll tries again.
+            let read = tokio::task::spawn_blocking(move || files.read_current()).await;
+            let Ok(current) = read else { continue };
+            for (file, error) in self.previous.missing(&current) {
                 let file = file.display();
-                warn!(%file, error, "a file of the configuration cannot be read; what it held goes on");
+                warn!(%file, error, "configuration file unreadable; its last content stays in effect");
             }
-            let changed = self.reported.update(&now, &self.previous);
-            self.previous = now;
+            let changed = self.reported.update(&current, &self.previous);
+            self.previous = current;
             if changed {
                 return;
             }
         }
     }
-}
-
-/// A file system may hang; whoever waits must not. None after a panic; the log has it.
-async fn read_fingerprints(files: &FileFingerprints) -> Option<FileFingerprints> {
-    let files = files.clone();
-    tokio::task::spawn_blocking(move || files.read_current())
-        .await
-        .ok()
 }
 
 #[cfg(test)]
@@ -72,19 +59,20 @@ mod tests {
     use super::*;
     use crate::config;
 
-    /// Looks every 1.5 s of a clock that runs ahead while nothing happens.
-    async fn detects_change(watch: &mut ConfigWatcher) -> bool {
-        tokio::time::timeout(Duration::from_secs(5), watch.wait_for_change())
+    /// Whether a change is reported within three polls. The paused clock advances while the runtime is idle.
+    async fn detects_change(watcher: &mut ConfigWatcher) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), watcher.wait_for_change())
             .await
             .is_ok()
     }
 
-    /// A watch of the configuration at this path, be it good or bad.
+    /// Returns a watcher of the configuration at `path`, valid or not.
     fn watch_config(path: &Path) -> ConfigWatcher {
-        let read = config::load(path, &|_| None);
-        ConfigWatcher::new(
-            read.map_or_else(|report| report.fingerprints, |config| config.fingerprints),
-        )
+        let fingerprints = match config::load(path, &|_| None) {
+            Ok(config) => config.fingerprints,
+            Err(error) => error.fingerprints,
+        };
+        ConfigWatcher::new(fingerprints)
     }
 
     fn swap_symlink(link: &Path, target: &Path) {
@@ -100,13 +88,13 @@ mod tests {
         fs::write(&first, "1").unwrap();
         fs::write(&second, "2").unwrap();
         symlink(&first, &link).unwrap();
-        let mut watch = watch_config(&link);
-        assert!(!detects_change(&mut watch).await);
+        let mut watcher = watch_config(&link);
+        assert!(!detects_change(&mut watcher).await);
         fs::write(&first, "3").unwrap();
-        assert!(detects_change(&mut watch).await);
-        assert!(!detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
+        assert!(!detects_change(&mut watcher).await);
         swap_symlink(&link, &second);
-        assert!(detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -114,10 +102,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["a", "b"].map(|name| folder.path().join(name));
         fs::write(&path, "1").unwrap();
-        let mut watch = watch_config(&path);
+        let mut watcher = watch_config(&path);
         fs::write(&other, "1").unwrap();
         fs::rename(&other, &path).unwrap();
-        assert!(!detects_change(&mut watch).await);
+        assert!(!detects_change(&mut watcher).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,7 +114,7 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "1").unwrap();
         let age = fs::metadata(&path).unwrap().modified().unwrap();
-        let mut watch = watch_config(&path);
+        let mut watcher = watch_config(&path);
         fs::write(&path, "2").unwrap();
         fs::File::options()
             .write(true)
@@ -134,7 +122,7 @@ mod tests {
             .unwrap()
             .set_modified(age)
             .unwrap();
-        assert!(detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -142,16 +130,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "1").unwrap();
-        let mut watch = watch_config(&path);
+        let mut watcher = watch_config(&path);
         fs::remove_file(&path).unwrap();
-        assert!(!detects_change(&mut watch).await);
+        assert!(!detects_change(&mut watcher).await);
         fs::write(&path, "1").unwrap();
-        assert!(!detects_change(&mut watch).await);
+        assert!(!detects_change(&mut watcher).await);
         fs::write(&path, "22").unwrap();
-        assert!(detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
     }
 
-    /// Folders as Kubernetes mounts them: what is read is a link to a link that is swapped.
+    /// Kubernetes mounts a volume as links through `..data`, a link that it replaces at an update.
     #[tokio::test(start_paused = true)]
     async fn swapped_links_are_watched() {
         let folder = tempfile::tempdir().unwrap();
@@ -171,13 +159,13 @@ mod tests {
             "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n",
         )
         .unwrap();
-        let mut watch = watch_config(&path);
-        assert!(!detects_change(&mut watch).await);
+        let mut watcher = watch_config(&path);
+        assert!(!detects_change(&mut watcher).await);
         swap_symlink(&root.join("..data"), Path::new("v2"));
-        assert!(detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
         fs::write(root.join("v2/ca.pem"), "v3").unwrap();
-        assert!(detects_change(&mut watch).await);
-        assert!(!detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
+        assert!(!detects_change(&mut watcher).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -185,10 +173,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resumen.toml");
         fs::write(&path, "[sources.a]\nurl = \"http://x/?k=${file:key}\"\n").unwrap();
-        let mut watch = watch_config(&path);
-        assert!(!detects_change(&mut watch).await);
+        let mut watcher = watch_config(&path);
+        assert!(!detects_change(&mut watcher).await);
         fs::write(folder.path().join("key"), "sesame").unwrap();
-        assert!(detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "0").unwrap();
-        let mut watch = watch_config(&path);
+        let mut watcher = watch_config(&path);
         let writing = async {
             for n in 0..20 {
                 fs::write(&path, format!("half {n}")).unwrap();
@@ -204,9 +192,9 @@ mod tests {
             }
         };
         tokio::select! {
-            () = watch.wait_for_change() => panic!("it was still being written"),
+            () = watcher.wait_for_change() => panic!("a change was reported while the file was being written"),
             () = writing => {}
         }
-        assert!(detects_change(&mut watch).await);
+        assert!(detects_change(&mut watcher).await);
     }
 }

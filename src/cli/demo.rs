@@ -1,70 +1,59 @@
-//! `demo`: the service against its own simulated providers, in one process.
+//! `demo`: runs the service against simulated providers in the same process, without network or configuration.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::DemoArguments;
+use super::command::{self, CommandError};
 use super::serve;
-use super::terminal;
-use super::terminal::CommandError;
-use crate::config;
-use crate::config::Config;
-use crate::process::Clock;
-use crate::process::ProcessSignals;
+use super::terminal::print_stdout;
+use crate::config::{self, Config};
+use crate::process::{Clock, ProcessSignals};
 use crate::simulator;
 
-/// What is served: a file like any other, but for the address of the providers.
+/// The configuration of the demonstration, with [`SIMULATOR_ADDRESS`] in its URLs.
 const DEMO_CONFIG: &str = include_str!("../../config/demo.toml");
 
-/// Where that file supposes the providers.
+/// Address in [`DEMO_CONFIG`] that is replaced by the simulator's.
 const SIMULATOR_ADDRESS: &str = "127.0.0.1:8081";
 
 /// Serves the demonstration until a signal.
 pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let redactor = terminal::init_logging(clock, None)?;
+    let redactor = command::init_logging(clock, None)?;
+    // Port 0: the simulator's port must not collide with a running `resumen simulate`.
     let providers = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("failed to listen for the simulator")?;
+    providers
+        .set_nonblocking(true)
+        .context("failed to configure the simulator's socket")?;
     let mut config = parse_demo_config(&providers)?;
-    config.server.listen = arguments
-        .listen
-        .and_then(|listen| listen.0)
-        .unwrap_or(config.server.listen);
+    let listen = arguments.listen.and_then(|listen| listen.0);
+    config.server.listen = listen.unwrap_or(config.server.listen);
     redactor.replace_secrets(config.secrets.clone());
-    let signals = ProcessSignals::listen().context("failed to listen to signals")?;
+    let signals = ProcessSignals::listen().context("failed to install the signal handlers")?;
     let listener = serve::bind_listener(config.server.listen, false)?;
     let service = serve::start_service(&config, listener, clock, redactor)?;
     let runtime = serve::service_runtime(&service)?;
     let stop = CancellationToken::new();
-    spawn_simulator(&runtime, providers, clock, &stop)?;
-    terminal::print_stdout(format_welcome(&format!("http://{}", service.address())))?;
-    runtime.block_on(signals.drain.cancelled());
+    runtime.block_on(async {
+        // The first attempts connected before this: their connections wait in the backlog.
+        let providers = tokio::net::TcpListener::from_std(providers)
+            .context("failed to register the simulator's socket")?;
+        TaskTracker::new().spawn(simulator::serve(providers, clock, stop.clone()));
+        print_stdout(format_welcome(&format!("http://{}", service.address())))?;
+        signals.drain.cancelled().await;
+        anyhow::Ok(())
+    })?;
     service.stop(&signals.force_stop);
+    // After the service: requests to the simulator may still run until then.
     stop.cancel();
     Ok(ExitCode::SUCCESS)
-}
-
-/// Serves the simulated providers beside the flights. Who asked before waits in the socket's queue.
-fn spawn_simulator(
-    runtime: &Handle,
-    socket: TcpListener,
-    clock: Clock,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let _runtime = runtime.enter();
-    socket
-        .set_nonblocking(true)
-        .context("failed to prepare the simulator's socket")?;
-    let listener = tokio::net::TcpListener::from_std(socket)
-        .context("failed to adopt the simulator's socket")?;
-    TaskTracker::new().spawn(simulator::serve(listener, clock, stop.clone()));
-    Ok(())
 }
 
 fn parse_demo_config(providers: &TcpListener) -> Result<Config, CommandError> {
@@ -72,28 +61,27 @@ fn parse_demo_config(providers: &TcpListener) -> Result<Config, CommandError> {
         .local_addr()
         .context("failed to read the simulator's address")?;
     let text = DEMO_CONFIG.replace(SIMULATOR_ADDRESS, &address.to_string());
-    let parsed = config::parse(
-        Path::new("config/demo.toml"),
-        text.as_bytes(),
-        &terminal::read_env_var,
-    );
-    parsed.map_err(|report| CommandError::Usage(report.render_text(false)))
+    let path = Path::new("config/demo.toml");
+    config::parse(path, text.as_bytes(), &command::read_env_var)
+        .map_err(|error| CommandError::Usage(error.render_text(false)))
 }
 
 fn format_welcome(base: &str) -> String {
     format!(
         "resumen's demonstration is on {base}\n\n  \
-         {base}/                            the panel, for people\n  \
-         curl {base}/resumen                what dashboards read, from memory\n  \
-         curl '{base}/resumen?fresh=1'      asks the providers now\n  \
-         curl {base}/metrics                what Prometheus reads\n\n\
-         `viento` fails for the last 30 s of every 90 s: watch it go stale, missing, and come back. Ctrl-C ends.\n\n"
+         {base}/                            the panel in a browser\n  \
+         curl {base}/resumen                the summary, from memory\n  \
+         curl '{base}/resumen?fresh=1'      the summary, fetched for this request\n  \
+         curl {base}/metrics                metrics for Prometheus\n\n\
+         `viento` fails in the last 30 s of every 90 s: it becomes stale, then missing, and recovers. \
+         Ctrl-C stops the demonstration.\n\n"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Provider;
 
     #[test]
     fn demo_calls_only_its_simulator() {
@@ -102,12 +90,8 @@ mod tests {
         let config = parse_demo_config(&providers).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.store.path, None);
-        let asked = config.sources.iter().flat_map(|source| source.providers());
-        assert!(
-            asked
-                .map(|p| &p.request.url)
-                .all(|url| url.port() == Some(port)),
-            "{config:?}"
-        );
+        let mut providers = config.sources.iter().flat_map(|source| source.providers());
+        let is_simulated = |provider: &Provider| provider.request.url.port() == Some(port);
+        assert!(providers.all(is_simulated), "{config:?}");
     }
 }

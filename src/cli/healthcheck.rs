@@ -1,58 +1,52 @@
-//! `healthcheck`: one question to a running service, for container health checks.
+//! `healthcheck`: sends one request to a running service, for container health checks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::{Position, Url};
 
 use super::arguments::HealthcheckArguments;
-use super::terminal;
-use super::terminal::CommandError;
+use super::command::{self, CommandError};
+use super::terminal::print_stdout;
 
-/// The total: a service that needs longer is not healthy.
+/// Time limit for connecting, the request and the response together.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The most of an answer that is read.
+/// Maximum size of the body of an error response.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Asks once.
+/// Maximum number of characters of a problem's detail in the error.
+const MAX_DETAIL_CHARS: usize = 200;
+
+/// Sends one request. Returns an error unless the response is 200.
 pub(super) fn run(arguments: &HealthcheckArguments) -> Result<ExitCode, CommandError> {
     let url = match &arguments.url {
         Some(url) => with_default_path(url.clone()),
         None => local_health_url(arguments.listen.and_then(|listen| listen.0))?,
     };
-    let shown = format!(
-        "http://{}{}",
-        &url[Position::BeforeHost..Position::AfterPort],
-        url.path()
-    );
-    let asked = terminal::build_small_runtime()?
-        .block_on(async { tokio::time::timeout(TOTAL_TIMEOUT, check_health(&url)).await });
-    match asked {
-        Ok(Ok(())) => terminal::print_stdout(format!("ok: {shown}\n"))?,
-        Ok(Err(error)) => return Err(error.context(format!("{shown} is not healthy")).into()),
-        Err(_) => {
-            return Err(anyhow::anyhow!(
-                "{shown} is not healthy: no answer within {} s",
-                TOTAL_TIMEOUT.as_secs()
-            )
-            .into());
-        }
-    }
+    // Without user, password and query: those may be secrets.
+    let authority = &url[Position::BeforeHost..Position::AfterPort];
+    let shown = format!("http://{authority}{}", url.path());
+    command::build_small_runtime()?
+        .block_on(async { timeout(TOTAL_TIMEOUT, check_health(&url)).await })
+        .unwrap_or_else(|_| Err(anyhow!("no answer within {} s", TOTAL_TIMEOUT.as_secs())))
+        .with_context(|| format!("{shown} is not healthy"))?;
+    print_stdout(format!("ok: {shown}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// `/salud` unless the URL names another path.
+/// Sets the path to `/salud` if the URL has none.
 fn with_default_path(mut url: Url) -> Url {
     if url.path() == "/" {
         url.set_path("/salud");
@@ -60,7 +54,7 @@ fn with_default_path(mut url: Url) -> Url {
     url
 }
 
-/// `/salud` of a service of this machine that listens there; on all addresses means on loopback too.
+/// Returns the URL of `/salud` of the service on this machine that listens on `listen`, by default port 8080.
 fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
     let mut address = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     match address.ip() {
@@ -69,56 +63,47 @@ fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
         _ => {}
     }
     if address.port() == 0 {
-        bail!("port 0 says nothing about where the service listens; give --url");
+        bail!("port 0 is not the port that the service listens on; give --url");
     }
-    Url::parse(&format!("http://{address}/salud")).context("failed to make a URL of the address")
+    Url::parse(&format!("http://{address}/salud")).context("failed to build the URL")
 }
 
 async fn check_health(url: &Url) -> anyhow::Result<()> {
+    // A URL has an IPv6 address in brackets, the resolver takes it without.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port))
         .await
         .context("failed to connect")?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .context("failed to speak HTTP")?;
+    let handshake = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.context("failed to start HTTP")?;
+    // The connection's task does the I/O of `sender`; it ends with this function.
     let _connection = AbortOnDropHandle::new(TaskTracker::new().spawn(connection));
     let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
         .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
         .header(USER_AGENT, concat!("resumen/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())
-        .context("failed to make the request")?;
-    let answer = sender
+        .context("failed to build the request")?;
+    let response = sender
         .send_request(request)
         .await
-        .context("failed to get an answer")?;
-    let status = answer.status();
+        .context("failed to get a response")?;
+    let status = response.status();
     if status == StatusCode::OK {
         return Ok(());
     }
-    let body = Limited::new(answer.into_body(), MAX_BODY_BYTES)
+    let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
         .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes);
-    bail!("HTTP {status}{}", problem_detail(&body.unwrap_or_default()))
-}
-
-/// What a problem document tells, escaped.
-fn problem_detail(body: &[u8]) -> String {
-    let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let detail = problem
-        .as_ref()
-        .and_then(|problem| problem.get("detail")?.as_str());
-    detail
-        .map(|text| {
-            format!(
-                ": {}",
-                text.chars().take(200).collect::<String>().escape_debug()
-            )
-        })
-        .unwrap_or_default()
+        .await;
+    let body = body.map(Collected::to_bytes).unwrap_or_default();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(detail) = problem["detail"].as_str() {
+        // The response may come from another program than expected: its text is shortened and escaped.
+        let detail: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
+        bail!("HTTP {status}: {}", detail.escape_debug());
+    }
+    bail!("HTTP {status}")
 }
 
 #[cfg(test)]

@@ -1,182 +1,157 @@
-//! `check --live`: each provider asked once, its answer as it came beside what the filter makes of it.
+//! `check --live`: fetches every provider once and shows its raw body and the extracted data.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use comfy_table::{ColumnConstraint, ContentLineStyle, Table, TableStyle, Width};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
-use super::columns::format_two_columns;
-use super::once_table::{Terminal, TextStyle};
-use super::terminal;
-use super::wrap::escape_control;
+use super::command;
+use super::layout::wrap_lines;
+use super::terminal::{Terminal, TextStyle, escape_control};
 use crate::config::Config;
-use crate::domain::{Failure, JsonData, Name, Provider, Redactor, Schedule};
+use crate::domain::{Code, Failure, JsonData, Name, Provider, Redactor};
 use crate::extract::{Extractor, Filter};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
 use crate::process::Clock;
 use crate::text::format_duration;
 
-/// The most characters of a raw answer that are shown.
+/// Maximum number of characters of a raw body on one line.
 const MAX_RAW_CHARS: usize = 2000;
 
-/// What came of asking one provider.
-pub(crate) struct ProviderProbe {
+/// Maximum number of lines of each text on a terminal.
+const MAX_TEXT_LINES: usize = 24;
+
+/// Minimum width of one of two columns; on a narrower terminal the texts are stacked.
+const MIN_COLUMN_WIDTH: u16 = 30;
+
+/// Indentation below the line of a provider.
+const INDENT: u16 = 2;
+
+const COLUMN_STYLE: ContentLineStyle = ContentLineStyle::none().junction('│');
+
+/// The outcome of one call to one provider.
+pub(super) struct ProviderProbe {
     source: Name,
     provider: Name,
     elapsed: Duration,
-    /// The body, if one came; secrets masked.
+    /// The body with secrets redacted; `None` if the call failed before the end of the body.
     raw_body: Option<String>,
     result: Result<JsonData, Failure>,
 }
 
-/// Asks every provider of every source at once, each under its source's timeout. In the configuration's order.
-pub(crate) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
-    let runtime = terminal::build_small_runtime()?;
-    let probes = runtime.block_on(run_probes(config));
-    // A name lookup cannot be cancelled; nobody waits for it any more.
+/// What every call needs.
+struct ProbeContext {
+    fetch: HttpFetch,
+    clock: Clock,
+    redactor: Redactor,
+}
+
+/// Calls every provider of every source concurrently, each under its source's timeout. Returns the outcomes in the order
+/// of the configuration.
+pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
+    let clock = Clock::start();
+    let redactor = Redactor::new(config.secrets.clone());
+    let context = Arc::new(ProbeContext {
+        fetch: HttpFetch::new(clock, redactor.clone()),
+        clock,
+        redactor,
+    });
+    let runtime = command::build_small_runtime()?;
+    let probes = runtime.block_on(async {
+        let tracker = TaskTracker::new();
+        let mut tasks = Vec::new();
+        for source in &config.sources {
+            let Some(schedule) = source.schedule() else {
+                continue;
+            };
+            for provider in source.providers() {
+                let (source, provider) = (source.name.clone(), provider.clone());
+                let (context, timeout) = (Arc::clone(&context), schedule.timeout);
+                let probe = async move { context.probe(source, provider, timeout).await };
+                tasks.push(tracker.spawn(probe));
+            }
+        }
+        // In the order of the configuration, although the calls run concurrently.
+        let mut probes = Vec::new();
+        for task in tasks {
+            probes.push(task.await.context("the call to a provider panicked")?);
+        }
+        anyhow::Ok(probes)
+    });
+    // A blocking name lookup cannot be cancelled, and dropping the runtime would wait for it.
     runtime.shutdown_background();
-    Ok(probes)
+    probes
+}
+
+impl ProbeContext {
+    async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
+        let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
+        let fetched = self.fetch.fetch(&provider, deadline).await;
+        let raw_body = fetched.as_ref().ok().map(|Payload(bytes)| {
+            let text = String::from_utf8_lossy(bytes);
+            self.redactor.redact(&text)
+        });
+        let result = match (fetched, Filter::compile(&provider.extract)) {
+            (Ok(Payload(bytes)), Ok(filter)) => {
+                // A separate extractor: one extractor evaluates the filters of a source one after the other.
+                let extractor = Extractor::new(self.redactor.clone());
+                extractor.extract(&source, &filter, bytes, deadline).await
+            }
+            (Err(error), _) => Err(error.failure),
+            (_, Err(error)) => Err(Failure::new(Code::ExtractFailed, error.message)),
+        };
+        ProviderProbe {
+            source,
+            provider: provider.name,
+            elapsed: self.clock.instant().saturating_duration_since(started),
+            raw_body,
+            result,
+        }
+    }
 }
 
 /// Whether every provider gave data.
-pub(crate) fn all_succeeded(probes: &[ProviderProbe]) -> bool {
+pub(super) fn all_succeeded(probes: &[ProviderProbe]) -> bool {
     probes.iter().all(|probe| probe.result.is_ok())
 }
 
-async fn run_probes(config: &Config) -> Vec<ProviderProbe> {
-    let clock = Clock::start();
-    let redactor = Redactor::new(config.secrets.clone());
-    let fetch = Arc::new(HttpFetch::new(clock, redactor.clone()));
-    let mut asked = JoinSet::new();
-    let fetched = config
-        .sources
-        .iter()
-        .filter_map(|source| Some((source, *source.schedule()?)));
-    let each = fetched.flat_map(|(source, pace)| {
-        source
-            .providers()
-            .iter()
-            .map(move |p| (&source.name, p, pace))
-    });
-    for (position, (source, provider, pace)) in each.enumerate() {
-        let (fetch, source, provider) = (Arc::clone(&fetch), source.clone(), provider.clone());
-        let redactor = redactor.clone();
-        asked.spawn(async move {
-            (
-                position,
-                probe_provider(&fetch, clock, source, provider, pace, redactor).await,
-            )
-        });
-    }
-    let mut probes = asked.join_all().await;
-    probes.sort_by_key(|(position, _)| *position);
-    probes.into_iter().map(|(_, probe)| probe).collect()
-}
-
-async fn probe_provider(
-    fetch: &HttpFetch,
-    clock: Clock,
-    source: Name,
-    provider: Provider,
-    pace: Schedule,
-    redactor: Redactor,
-) -> ProviderProbe {
-    let (begun, deadline) = (clock.instant(), clock.deadline(pace.timeout));
-    let fetched = fetch.fetch(&provider, deadline).await;
-    let raw = fetched
-        .as_ref()
-        .ok()
-        .map(|Payload(bytes)| redactor.redact(&String::from_utf8_lossy(bytes)));
-    let result = match (fetched, Filter::compile(&provider.extract)) {
-        (Ok(Payload(bytes)), Ok(filter)) => {
-            // One extractor for each: the turns of a source do not matter here.
-            Extractor::new(redactor)
-                .extract(&source, &filter, bytes, deadline)
-                .await
-        }
-        (Err(error), _) => Err(error.failure),
-        (_, Err(error)) => Err(Failure::new(
-            crate::domain::Code::ExtractFailed,
-            error.message,
-        )),
-    };
-    ProviderProbe {
-        source,
-        provider: provider.name,
-        elapsed: clock.instant().saturating_duration_since(begun),
-        raw_body: raw,
-        result,
-    }
-}
-
-fn format_raw_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_RAW_CHARS) {
-        Some((end, _)) => format!("{}…", escape_control(&line[..end])),
-        None => escape_control(&line),
-    }
-}
-
-/// For people: on a terminal both answers laid out beside each other, elsewhere each in a line that can be searched.
-pub(crate) fn format_probes(probes: &[ProviderProbe], canvas: Terminal) -> String {
-    let mut text = String::new();
+/// Renders the outcomes as text: on a terminal pretty-printed side by side, elsewhere one line per text.
+pub(super) fn format_probes(probes: &[ProviderProbe], terminal: Terminal) -> String {
+    let mut out = String::new();
     for probe in probes {
-        let (state, hue) = if probe.result.is_ok() {
-            ("ok", TextStyle::Success)
-        } else {
-            ("failed", TextStyle::Error)
+        let (state, style) = match probe.result {
+            Ok(_) => ("ok", TextStyle::Success),
+            Err(_) => ("failed", TextStyle::Error),
         };
-        let took = format_duration(Duration::from_millis(probe.elapsed.as_millis() as u64));
-        let name = canvas.apply_style(
-            TextStyle::Bold,
-            &format!("{}, {}", probe.source, probe.provider),
-        );
-        let _ = writeln!(
-            text,
-            "\n{name}: {} in {took}",
-            canvas.apply_style(hue, state)
-        );
-        let raw = probe.raw_body.as_deref().unwrap_or("nothing came");
-        let (head, made) = match &probe.result {
+        let name = format!("{}, {}", probe.source, probe.provider);
+        let name = terminal.apply_style(TextStyle::Bold, &name);
+        let state = terminal.apply_style(style, state);
+        let elapsed = Duration::from_millis(probe.elapsed.as_millis() as u64);
+        let _ = writeln!(out, "\n{name}: {state} in {}", format_duration(elapsed));
+        let raw = probe.raw_body.as_deref().unwrap_or("no body");
+        let (title, result) = match &probe.result {
             Ok(data) => ("EXTRACTED", data.as_json().to_owned()),
             Err(failure) => ("FAILED", format!("{}: {}", failure.code, failure.message)),
         };
-        match canvas.width {
-            Some(width) => {
-                text += &format_two_columns(
-                    ["RAW", &pretty_json(raw)],
-                    [head, &pretty_json(&made)],
-                    width,
-                )
-            }
-            None => {
-                let _ = writeln!(
-                    text,
-                    "  {:10} {}\n  {:10} {}",
-                    "raw",
-                    format_raw_line(raw),
-                    head.to_lowercase(),
-                    escape_control(&made)
-                );
-            }
+        if let Some(width) = terminal.width {
+            let texts = [&pretty_json(raw), &pretty_json(&result)];
+            out += &format_side_by_side(["RAW", title], texts.map(String::as_str), width);
+        } else {
+            let title = title.to_lowercase();
+            let _ = writeln!(out, "  {:10} {}", "raw", format_raw_line(raw));
+            let _ = writeln!(out, "  {title:10} {}", escape_control(&result));
         }
     }
-    text
+    out
 }
 
-/// JSON with a line for each member; other text as it is.
-fn pretty_json(text: &str) -> String {
-    let value = serde_json::from_str::<Value>(text).ok();
-    value
-        .and_then(|value| serde_json::to_string_pretty(&value).ok())
-        .unwrap_or_else(|| text.to_owned())
-}
-
-/// For programs.
-pub(crate) fn probes_json(probes: &[ProviderProbe]) -> Value {
-    let one = |probe: &ProviderProbe| {
+/// Returns the outcomes for `check --format json`.
+pub(super) fn probes_json(probes: &[ProviderProbe]) -> Value {
+    let probe_json = |probe: &ProviderProbe| {
         let (data, failure) = (probe.result.as_ref().ok(), probe.result.as_ref().err());
         json!({
             "source": probe.source.as_str(),
@@ -189,5 +164,105 @@ pub(crate) fn probes_json(probes: &[ProviderProbe]) -> Value {
             "error": failure.map(|failure| &*failure.message),
         })
     };
-    probes.iter().map(one).collect()
+    probes.iter().map(probe_json).collect()
+}
+
+/// Returns the beginning of a body on one line, runs of white space collapsed.
+fn format_raw_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_RAW_CHARS) {
+        Some((end, _)) => format!("{}…", escape_control(&line[..end])),
+        None => escape_control(&line),
+    }
+}
+
+/// Returns JSON with one member per line; other text unchanged.
+fn pretty_json(text: &str) -> String {
+    let value = serde_json::from_str::<Value>(text).ok();
+    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value).ok());
+    pretty.unwrap_or_else(|| text.to_owned())
+}
+
+fn format_side_by_side(titles: [&str; 2], texts: [&str; 2], width: u16) -> String {
+    // The separator ` │ ` takes three columns.
+    let column_width = width.saturating_sub(INDENT + 3) / 2;
+    let mut table = Table::new();
+    if column_width < MIN_COLUMN_WIDTH {
+        table.load_style(TableStyle::new());
+        for (title, text) in titles.into_iter().zip(texts) {
+            table.add_rows([[title], [&wrap_text(text, width - INDENT)]]);
+        }
+    } else {
+        table.load_style(TableStyle::new().content_lines(COLUMN_STYLE));
+        table
+            .add_row(titles)
+            .add_row(texts.map(|text| wrap_text(text, column_width)));
+        if let Some(left) = table.column_mut(0) {
+            let padded_width = Width::Fixed(INDENT + column_width + 1);
+            left.set_constraint(ColumnConstraint::Absolute(padded_width));
+        }
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding(if index == 0 { (INDENT, 1) } else { (1, 0) });
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// Returns the first lines of `text`, each wrapped behind its own indentation.
+fn wrap_text(text: &str, width: u16) -> String {
+    let wrap_line = |line: &str| {
+        // A body without line breaks may be a megabyte long: only what can be shown is wrapped.
+        let max_chars = usize::from(width) * MAX_TEXT_LINES;
+        let line: String = line.chars().take(max_chars).collect();
+        let content = line.trim_start_matches(' ');
+        let indent = (line.len() - content.len()).min(usize::from(width / 2));
+        wrap_lines(&escape_control(content), indent as u16, Some(width))
+    };
+    let lines = text.lines().flat_map(wrap_line);
+    let mut lines: Vec<String> = lines.take(MAX_TEXT_LINES + 1).collect();
+    if lines.len() > MAX_TEXT_LINES {
+        lines.truncate(MAX_TEXT_LINES - 1);
+        lines.push("… and more, see --format json".to_owned());
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    const RAW: &str = "{\n  \"data\": {\n    \"amount\": \"97123.45\",\n    \"wo\": \"東京東京東京東京東京東京東京東京\"\n  }\n}";
+    const DATA: &str = "{\n  \"usd\": 97123.45\n}";
+
+    #[test]
+    fn texts_fill_two_columns() {
+        let text = format_side_by_side(["RAW", "EXTRACTED"], [RAW, DATA], 68);
+        insta::assert_snapshot!(text, @r#"
+          RAW                             │ EXTRACTED
+          {                               │ {
+            "data": {                     │   "usd": 97123.45
+              "amount": "97123.45",       │ }
+              "wo": "東京東京東京東京東京 │
+              東京東京東京"               │
+            }                             │
+          }                               │
+        "#);
+        assert!(text.lines().all(|line| line.width() <= 68), "{text}");
+    }
+
+    #[test]
+    fn narrow_columns_are_stacked() {
+        let long = "1\n".repeat(30);
+        let text = format_side_by_side(["RAW", "EXTRACTED"], [&long, DATA], 40);
+        assert!(
+            text.contains("  1\n  … and more, see --format json\n  EXTRACTED\n  {\n"),
+            "{text}"
+        );
+        assert_eq!(text.matches("  1\n").count(), MAX_TEXT_LINES - 1, "{text}");
+        let flood = "x".repeat(1 << 20);
+        let flood = format_side_by_side(["RAW", "FAILED"], [&flood, ""], 80);
+        assert_eq!(flood.lines().count(), MAX_TEXT_LINES + 1, "{flood}");
+    }
 }

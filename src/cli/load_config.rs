@@ -1,68 +1,50 @@
-//! Where a command's configuration comes from: the arguments, the environment, the usual places.
+//! Finds and reads the configuration file of a command.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tracing::{error, warn};
 
 use super::arguments::ConfigArguments;
-use super::terminal;
-use super::terminal::CommandError;
-use crate::config;
-use crate::config::{Config, ConfigError, Severity};
+use super::command::{CommandError, read_env_var};
+use super::terminal::supports_colour;
+use crate::config::{self, Config, ConfigError, ConfigProblem, Severity};
 
-/// A file, and what wins over it. It can be read again and again.
+/// The configuration file and the option that overrides one of its keys.
 #[derive(Debug, Clone)]
-pub(crate) struct ConfigLocation {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Where to listen, whatever the file says.
-    listen: Option<SocketAddr>,
+pub(super) struct ConfigLocation {
+    /// Path of the file.
+    pub(super) path: PathBuf,
+    /// Overrides `server.listen`.
+    pub(super) listen: Option<SocketAddr>,
 }
 
 impl ConfigLocation {
-    /// The file that was named, or the one in a usual place.
-    pub(crate) fn find(arguments: &ConfigArguments, listen: Option<SocketAddr>) -> Self {
-        Self {
-            path: config::find_path(arguments.path().as_deref(), &terminal::read_env_var),
-            listen,
-        }
+    /// Returns the file of `--config`, or the first default location with a file.
+    pub(super) fn find(arguments: &ConfigArguments, listen: Option<SocketAddr>) -> Self {
+        let path = config::find_path(arguments.path().as_deref(), &read_env_var);
+        Self { path, listen }
     }
 
-    /// This file, wherever it says to listen.
-    #[cfg(test)]
-    pub(crate) fn from_path(path: &std::path::Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            listen: None,
-        }
-    }
-
-    /// Reads and checks the file as it is now.
-    pub(crate) fn read_config(&self) -> Result<Config, ConfigError> {
-        let mut config = config::load(&self.path, &terminal::read_env_var)?;
+    /// Reads and validates the file.
+    pub(super) fn read_config(&self) -> Result<Config, ConfigError> {
+        let mut config = config::load(&self.path, &read_env_var)?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         Ok(config)
     }
 
-    /// Reads it for a command that cannot do without; every problem is told where people look.
-    pub(crate) fn require_config(&self) -> Result<Config, CommandError> {
-        self.read_config().map_err(|report| {
-            CommandError::Usage(report.render_text(terminal::supports_colour(&std::io::stderr())))
-        })
+    /// Reads the file like [`Self::read_config`]. The error lists every problem, rendered for standard error.
+    pub(super) fn require_config(&self) -> Result<Config, CommandError> {
+        let colour = supports_colour(&io::stderr());
+        let config = self.read_config();
+        config.map_err(|error| CommandError::Usage(error.render_text(colour)))
     }
 }
 
-/// One line of the log for each thing that is allowed but unwise.
-pub(crate) fn log_warnings(config: &Config) {
-    for problem in &config.warnings {
-        warn!("{problem}");
-    }
-}
-
-/// One line of the log for each problem of a file that was refused.
-pub(crate) fn log_problems(report: &ConfigError) {
-    for problem in &report.problems {
+/// Logs each problem of a configuration at its severity.
+pub(super) fn log_problems(problems: &[ConfigProblem]) {
+    for problem in problems {
         match problem.severity {
             Severity::Error => error!("{problem}"),
             Severity::Warning => warn!("{problem}"),

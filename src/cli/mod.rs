@@ -1,49 +1,44 @@
-//! Floor 6: arguments in, exit code out.
+//! The command line: parses the arguments, runs one command, returns its exit code.
 //!
-//! Imports everything below; nothing imports it. A command decides nothing about sources or freshness: it builds what
-//! it needs, waits, shows, and says how it went by its exit code: 0 fine, 1 failed at run time, 2 bad usage or
-//! configuration.
+//! Exit codes: 0 success, 1 failure at run time, 2 bad usage or configuration.
 
 mod arguments;
 mod call_estimate;
 mod check;
-mod columns;
+mod command;
 mod config_watch;
 mod demo;
 mod generate;
 mod healthcheck;
+mod layout;
 mod live_check;
 mod load_config;
 mod once;
+mod once_row;
 mod once_table;
 mod reload_task;
 mod serve;
 mod simulate;
 mod terminal;
-mod wrap;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use self::arguments::{CliArguments, CliCommand};
-use self::terminal::CommandError;
+use self::command::CommandError;
 
-/// Runs the command that the process was started with, to its exit code.
+/// Runs the command in the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
     let arguments = match CliArguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(refused) => {
-            // Help and version are such errors too, and go to standard output; a closed one is nobody's business.
-            let _ = refused.print();
-            return ExitCode::from(if refused.use_stderr() { 2 } else { 0 });
+        Err(error) => {
+            // `--help` and `--version` are errors too, printed to standard output with exit code 0.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    dispatch_command(arguments).unwrap_or_else(CommandError::report_exit_code)
-}
-
-fn dispatch_command(arguments: CliArguments) -> Result<ExitCode, CommandError> {
-    match arguments.into_command() {
+    let result = match arguments.into_command() {
         CliCommand::Serve(arguments) => serve::run(&arguments),
         CliCommand::Demo(arguments) => demo::run(&arguments),
         CliCommand::Once(arguments) => once::run(&arguments),
@@ -52,5 +47,6 @@ fn dispatch_command(arguments: CliArguments) -> Result<ExitCode, CommandError> {
         CliCommand::Completions { shell } => generate::print_completions(shell),
         CliCommand::Man => generate::print_man_page(),
         CliCommand::Check(arguments) => check::run(&arguments),
-    }
+    };
+    result.unwrap_or_else(CommandError::report_exit_code)
 }

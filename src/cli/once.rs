@@ -1,6 +1,9 @@
-//! `once`: one fan-out to standard output, without sockets to listen on. Of the state file it only reads since when what
-//! fails has been failing: by itself it would know of no failure but its own.
+//! `once`: makes one live request without a server and prints the response.
+//!
+//! For the table, the previous snapshot is read from the state file: it has the time since when a source has been
+//! failing, which a single attempt cannot know.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,92 +16,94 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arguments::{OnceArguments, OnceFormat};
+use super::command::{self, CommandError, exit_code};
 use super::load_config::ConfigLocation;
-use super::once_table::{HIDDEN_FAILURES_KEY, Terminal};
-use super::terminal;
-use super::terminal::CommandError;
+use super::once_row::HIDDEN_FAILURES_KEY;
+use super::once_table::render_table;
+use super::terminal::{Terminal, print_stdout};
 use crate::aggregate::Cache;
 use crate::app::{AppCore, CoreDeps};
 use crate::config::Config;
 use crate::domain::{Name, Redactor, Snapshot, SourceSet};
 use crate::extract::Extractor;
-use crate::fetch::{Fetch, HttpFetch};
+use crate::fetch::HttpFetch;
 use crate::process::Clock;
 use crate::render::{RenderMode, Rendering, format_rfc3339, render_summary};
 use crate::store::StateFile;
 
-/// Asks every source once.
+/// Fetches every source once. The exit code is 0 if every source is ok.
 pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    // The answer tells every failure by itself.
-    let redactor = terminal::init_logging(clock, Some("error"))?;
+    // `error`: the output already has every failure that would be logged as a warning.
+    let redactor = command::init_logging(clock, Some("error"))?;
     let config = ConfigLocation::find(&arguments.configuration, None).require_config()?;
     redactor.replace_secrets(config.secrets.clone());
     let timeout = arguments.timeout.unwrap_or(config.server.default_timeout);
-    let runtime = terminal::build_small_runtime()?;
-    let fetch = HttpFetch::new(clock, redactor.clone());
-    let answer = runtime.block_on(run_live_request(fetch, redactor, &config, clock, timeout));
-    // A name lookup cannot be cancelled; nobody waits for it any more.
+    let runtime = command::build_small_runtime()?;
+    let result = runtime.block_on(run_live_request(&config, redactor, clock, timeout));
+    // A blocking name lookup cannot be cancelled, and dropping the runtime would wait for it.
     runtime.shutdown_background();
-    let (answer, snapshot) = answer?;
-    terminal::print_stdout(match arguments.format.unwrap_or_else(default_format) {
-        OnceFormat::Json => [&answer.body[..], b"\n"].concat(),
+    let (rendering, snapshot) = result?;
+    let default_format = || {
+        if io::stdout().is_terminal() {
+            OnceFormat::Table
+        } else {
+            OnceFormat::Json
+        }
+    };
+    print_stdout(match arguments.format.unwrap_or_else(default_format) {
+        OnceFormat::Json => [&rendering.body[..], b"\n"].concat(),
         OnceFormat::Table => {
-            format_table(&answer, &snapshot, &load_previous_snapshot(&config, clock))?.into_bytes()
+            let previous = load_previous_snapshot(&config, clock);
+            let mut body: Value =
+                serde_json::from_slice(&rendering.body).context("failed to parse the summary")?;
+            add_failure_history(&mut body, &rendering, &snapshot, &previous);
+            render_table(Terminal::from_stream(&io::stdout()), &body).into_bytes()
         }
     })?;
-    Ok(if answer.is_all_ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(rendering.is_all_ok))
 }
 
 async fn run_live_request(
-    fetch: impl Fetch,
-    redactor: Redactor,
     config: &Config,
+    redactor: Redactor,
     clock: Clock,
     timeout: Duration,
 ) -> anyhow::Result<(Rendering, Arc<Snapshot>)> {
     let stop = CancellationToken::new();
-    let gear = CoreDeps {
-        fetch: Arc::new(fetch),
+    let _stop_on_return = stop.clone().drop_guard();
+    let deps = CoreDeps {
+        fetch: Arc::new(HttpFetch::new(clock, redactor.clone())),
         extractor: Extractor::new(redactor),
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
-        stop: stop.clone(),
+        stop,
         outcome_observer: Arc::new(|_| {}),
         state_file: None,
         shared_store: None,
     };
-    let _stop = stop.drop_guard();
-    let engine = AppCore::build_on_demand(gear, &config.sources, timeout)?;
-    let names: Vec<Name> = config
-        .sources
-        .iter()
-        .map(|source| source.name.clone())
-        .collect();
-    let gathering = engine
-        .live
-        .fetch_sources(&names, Duration::ZERO, clock.deadline(timeout));
-    let gathered = tokio::select! {
+    let core = AppCore::build_on_demand(deps, &config.sources, timeout)?;
+    let sources = config.sources.iter();
+    let names: Vec<Name> = sources.map(|source| source.name.clone()).collect();
+    let deadline = clock.deadline(timeout);
+    let result = tokio::select! {
+        // The fetches are polled first: a complete result is not delayed by another progress line.
         biased;
-        gathered = gathering => gathered,
-        never = show_progress(&engine.cache) => match never {},
+        result = core.live.fetch_sources(&names, Duration::ZERO, deadline) => result,
+        never = show_progress(&core.cache) => match never {},
     };
     let mode = RenderMode::Live {
         timeout,
-        source_results: &gathered.notes,
-        is_collapsed: gathered.was_collapsed,
+        source_results: &result.notes,
+        is_collapsed: result.was_collapsed,
     };
-    let answer = render_summary(&gathered.snapshot, &gathered.positions, &mode, clock.now());
-    Ok((answer, gathered.snapshot))
+    let rendering = render_summary(&result.snapshot, &result.positions, &mode, clock.now());
+    Ok((rendering, result.snapshot))
 }
 
-/// Tells on a terminal who is still waited for, until it is dropped; then the line is gone.
-async fn show_progress(cache: &Cache) -> std::convert::Infallible {
+/// Shows the sources without an outcome on standard error, if that is a terminal. The line is erased on drop.
+async fn show_progress(cache: &Cache) -> Infallible {
     struct EraseLineOnDrop;
     impl Drop for EraseLineOnDrop {
         fn drop(&mut self) {
@@ -112,10 +117,9 @@ async fn show_progress(cache: &Cache) -> std::convert::Infallible {
     let mut changes = cache.subscribe();
     loop {
         let line = progress_line(&cache.snapshot());
-        let room = terminal::terminal_width(&io::stderr())
-            .unwrap_or(80)
-            .saturating_sub(1);
-        let line: String = line.chars().take(room).collect();
+        let width = Terminal::from_stream(&io::stderr()).width.unwrap_or(80);
+        // One column less than the terminal: a full line would wrap, and the next update erases only one line.
+        let line: String = line.chars().take(usize::from(width) - 1).collect();
         let _ = write!(io::stderr(), "\r\u{1b}[K{line}");
         if changes.changed().await.is_err() {
             return std::future::pending().await;
@@ -124,62 +128,55 @@ async fn show_progress(cache: &Cache) -> std::convert::Infallible {
 }
 
 fn progress_line(snapshot: &Snapshot) -> String {
-    let entries = snapshot.source_states();
-    let open: Vec<&str> = entries
+    let states = snapshot.source_states();
+    let pending = states
         .iter()
-        .filter(|entry| entry.history.last_attempt.is_none())
-        .map(|entry| entry.source.name.as_str())
-        .collect();
-    let ended = entries.len() - open.len();
-    format!(
-        "{ended} of {} answered; waiting for {}",
-        entries.len(),
-        open.join(", ")
-    )
+        .filter(|state| state.history.last_attempt.is_none());
+    let pending: Vec<&str> = pending.map(|state| state.source.name.as_str()).collect();
+    let (done, total) = (states.len() - pending.len(), states.len());
+    format!("{done} of {total} done; waiting for {}", pending.join(", "))
 }
 
-fn default_format() -> OnceFormat {
-    if io::stdout().is_terminal() {
-        OnceFormat::Table
-    } else {
-        OnceFormat::Json
-    }
-}
-
-/// What a service of this configuration told its state file last, if it has one that can be read.
+/// Returns the snapshot in the state file of the configuration; an empty one without a readable file.
 fn load_previous_snapshot(config: &Config, clock: Clock) -> Snapshot {
-    let state = config
-        .store
-        .path
-        .as_deref()
-        .and_then(|path| StateFile::new(path).load().content);
-    let kept = state
-        .map(|state| state.into_records_at(&clock.timestamps()))
-        .unwrap_or_default();
-    Snapshot::new(Arc::new(SourceSet::new(config.sources.clone()))).restore(&kept)
+    // The file is only read: a running service may own it.
+    let path = config.store.path.as_deref();
+    let content = path.and_then(|path| StateFile::new(path).load().content);
+    let records = content.map(|content| content.into_records_at(&clock.timestamps()));
+    let sources = SourceSet::new(config.sources.clone());
+    Snapshot::new(Arc::new(sources)).restore(&records.unwrap_or_default())
 }
 
-fn format_table(answer: &Rendering, now: &Snapshot, before: &Snapshot) -> anyhow::Result<String> {
-    let mut body: Value =
-        serde_json::from_slice(&answer.body).context("failed to read the answer")?;
-    for (at, entry) in now.source_states().iter().enumerate() {
-        let Some(result) = body["resultados"].get_mut(entry.source.name.as_str()) else {
+/// Sets `failing_since` of each failure to that of the previous snapshot, and adds the failures of providers that an ok
+/// result does not show.
+fn add_failure_history(
+    body: &mut Value,
+    rendering: &Rendering,
+    snapshot: &Snapshot,
+    previous: &Snapshot,
+) {
+    for (position, state) in snapshot.source_states().iter().enumerate() {
+        let Some(result) = body["resultados"].get_mut(state.source.name.as_str()) else {
             continue;
         };
-        let since = before
-            .source_view(at, answer.generated_at)
-            .failure
-            .and_then(|trouble| trouble.failing_since);
-        if let Some(told) = result.get_mut("failing_since") {
-            *told = json!(since.map(format_rfc3339));
-        } else {
-            let hidden = entry.failing_providers().map(|(streak, failure)| {
-                let since = before.source_states()[at].history.failure_streak(&streak.provider).map(|streak| format_rfc3339(streak.since));
-                let (provider, code) = (streak.provider.as_str(), failure.code.as_str());
-                json!({"provider": provider, "code": code, "failing_since": since, "error": &*failure.message})
-            });
-            result[HIDDEN_FAILURES_KEY] = hidden.collect();
+        if let Some(failing_since) = result.get_mut("failing_since") {
+            let view = previous.source_view(position, rendering.generated_at);
+            let since = view.failure.and_then(|failure| failure.failing_since);
+            *failing_since = json!(since.map(format_rfc3339));
+            continue;
         }
+        let history = &previous.source_states()[position].history;
+        let hidden = state.failing_providers().map(|(streak, failure)| {
+            let since = history
+                .failure_streak(&streak.provider)
+                .map(|streak| streak.since);
+            json!({
+                "provider": streak.provider.as_str(),
+                "code": failure.code.as_str(),
+                "failing_since": since.map(format_rfc3339),
+                "error": &*failure.message,
+            })
+        });
+        result[HIDDEN_FAILURES_KEY] = hidden.collect();
     }
-    Ok(Terminal::from_stream(&io::stdout()).render_answer(&body))
 }

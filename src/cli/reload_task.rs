@@ -1,4 +1,4 @@
-//! The service's configuration while it runs: read again at each SIGHUP and whenever a file of it changes.
+//! Reloads the configuration of a running service, at SIGHUP and when a file of it changes.
 
 use std::sync::Arc;
 
@@ -6,44 +6,39 @@ use tokio::sync::Mutex;
 use tracing::{error, info};
 
 use super::config_watch::ConfigWatcher;
-use super::load_config;
-use super::load_config::ConfigLocation;
+use super::load_config::{ConfigLocation, log_problems};
 use crate::app::{AppService, ConfigReloader};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::process::ProcessSignals;
 
-/// What it takes to reload.
 struct ReloadTask {
     reloader: ConfigReloader,
     location: ConfigLocation,
-    /// What is in force.
+    /// The configuration in effect.
     config: Config,
     watcher: ConfigWatcher,
 }
 
-/// Reloads when asked to, until the drain.
-pub(crate) async fn reload_until_drain(
+/// Runs the supervised reload task until the drain. `config` is the configuration that the service was started with.
+pub(super) async fn reload_until_drain(
     signals: &ProcessSignals,
     service: &AppService,
-    origin: ConfigLocation,
+    location: ConfigLocation,
     config: Config,
 ) {
-    let (supervisor, watch) = (
-        &service.core.supervisor,
-        ConfigWatcher::new(config.fingerprints.clone()),
-    );
-    let reloading = ReloadTask {
+    let watcher = ConfigWatcher::new(config.fingerprints.clone());
+    // In a mutex, because a task that is restarted after a panic continues with this state.
+    let task = Arc::new(Mutex::new(ReloadTask {
         reloader: service.reloader(),
-        location: origin,
+        location,
         config,
-        watcher: watch,
-    };
-    // A mutex, so that one that is started again finds the state of the one before.
-    let reloading = Arc::new(Mutex::new(reloading));
+        watcher,
+    }));
     let run = || {
-        let (reloading, signals) = (Arc::clone(&reloading), signals.clone());
-        async move { reloading.lock().await.run(&signals).await }
+        let (task, signals) = (Arc::clone(&task), signals.clone());
+        async move { task.lock().await.run(&signals).await }
     };
+    let supervisor = &service.core.supervisor;
     supervisor
         .supervise_until("reloader", &signals.drain, run)
         .await;
@@ -52,47 +47,41 @@ pub(crate) async fn reload_until_drain(
 impl ReloadTask {
     async fn run(&mut self, signals: &ProcessSignals) {
         loop {
-            let reloaded = async {
-                tokio::select! {
-                    () = signals.reload.notified() => {}
-                    () = self.watcher.wait_for_change() => {}
-                }
-                self.reload_config().await;
-            };
+            // Two steps: a SIGHUP or a change during a reload starts the next one instead of cancelling it.
             tokio::select! {
                 () = signals.drain.cancelled() => return,
-                () = reloaded => {}
+                () = signals.reload.notified() => {}
+                () = self.watcher.wait_for_change() => {}
+            }
+            tokio::select! {
+                () = signals.drain.cancelled() => return,
+                () = self.reload_config() => {}
             }
         }
     }
 
-    /// Takes over the file as it is now, all of it or none of it.
+    /// Reads the file and applies all of it, or none of it if it has errors.
     async fn reload_config(&mut self) {
-        match self.read_config().await {
-            Some(Ok(new)) => {
-                self.watcher.replace_files(new.fingerprints.clone());
-                self.apply_config(new);
+        let location = self.location.clone();
+        // On a blocking thread: a disk may hang, and a panic of the parser costs only this reload.
+        let read = tokio::task::spawn_blocking(move || location.read_config()).await;
+        match read {
+            Ok(Ok(config)) => {
+                self.watcher = ConfigWatcher::new(config.fingerprints.clone());
+                self.apply_config(config);
             }
-            Some(Err(report)) => {
-                load_config::log_problems(&report);
-                self.watcher.replace_files(report.fingerprints);
+            Ok(Err(error)) => {
+                log_problems(&error.problems);
+                // The invalid content counts as seen: the same problems are not logged at every poll.
+                self.watcher = ConfigWatcher::new(error.fingerprints);
                 self.reloader.record_refusal();
-                self.log_refusal("it has errors");
+                self.log_refusal("the file has errors");
             }
-            None => {
+            Err(_) => {
                 self.reloader.record_refusal();
-                self.log_refusal("reading it failed by a bug of ours");
+                self.log_refusal("the reader panicked, which is a bug");
             }
         }
-    }
-
-    /// Reads the file where a disk that hangs, or a bug of ours that some text brings out, costs this reload only. None
-    /// after a panic; the log has it.
-    async fn read_config(&self) -> Option<Result<Config, ConfigError>> {
-        let origin = self.location.clone();
-        tokio::task::spawn_blocking(move || origin.read_config())
-            .await
-            .ok()
     }
 
     fn apply_config(&mut self, new: Config) {
@@ -100,13 +89,13 @@ impl ReloadTask {
             self.log_refusal(&format!("{error:#}"));
             return;
         }
-        load_config::log_warnings(&new);
-        info!(config = %new.path.display(), sources = new.sources.len(), "the configuration was taken over");
+        log_problems(&new.warnings);
+        info!(config = %new.path.display(), sources = new.sources.len(), "configuration reloaded");
         self.config = new;
     }
 
-    fn log_refusal(&self, why: &str) {
-        error!(config = %self.location.path.display(), error = why, "the configuration was refused; the old one goes on");
+    fn log_refusal(&self, error: &str) {
+        error!(config = %self.location.path.display(), error, "configuration reload failed; the previous configuration stays in effect");
     }
 }
 
@@ -123,12 +112,12 @@ mod tests {
     use crate::server::HttpListener;
 
     fn write_config(path: &Path, sources: &[&str]) {
-        let one = |name: &&str| format!("[sources.{name}]\nurl = \"http://127.0.0.1:9/\"\n");
-        let text: String = sources.iter().map(one).collect();
+        let section = |name: &&str| format!("[sources.{name}]\nurl = \"http://127.0.0.1:9/\"\n");
+        let text: String = sources.iter().map(section).collect();
         fs::write(path, format!("[store]\npath = ''\n{text}")).unwrap();
     }
 
-    /// Waits until this many sources are served.
+    /// Waits until the snapshot has this many sources.
     async fn wait_for_sources(service: &AppService, sources: usize) {
         while service.core.cache.snapshot().source_states().len() != sources {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -140,17 +129,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resumen.toml");
         write_config(&path, &["a"]);
-        let origin = ConfigLocation::from_path(&path);
-        let config = origin.read_config().unwrap();
+        let location = ConfigLocation {
+            path: path.clone(),
+            listen: None,
+        };
+        let config = location.read_config().unwrap();
         let listener = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let start = ServiceOptions {
+        let options = ServiceOptions {
             listener,
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),
         };
         let (service, signals) = (
-            AppService::start(&config, start).unwrap(),
+            AppService::start(&config, options).unwrap(),
             ProcessSignals::default(),
         );
         let runtime = service.runtime().unwrap().clone();
@@ -172,7 +164,7 @@ mod tests {
             }
             signals.drain.cancel();
         };
-        let reloading = reload_until_drain(&signals, &service, origin, config);
+        let reloading = reload_until_drain(&signals, &service, location, config);
         runtime.block_on(async { tokio::join!(reloading, steps) });
         service.stop(&signals.force_stop);
     }

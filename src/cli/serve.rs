@@ -1,4 +1,4 @@
-//! `serve`: the service until a signal.
+//! `serve`: runs the service until a signal.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -9,148 +9,133 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::arguments::{REVISION, ServeArguments};
-use super::load_config;
-use super::load_config::ConfigLocation;
+use super::call_estimate::estimate_provider_calls;
+use super::command::{self, CommandError};
+use super::load_config::{ConfigLocation, log_problems};
 use super::reload_task;
-use super::terminal;
-use super::terminal::CommandError;
 use crate::app::{AppService, ServiceOptions};
 use crate::config::{Config, format_duration};
 use crate::domain::{Name, Redactor, Schedule, Source};
-use crate::process::Clock;
-use crate::process::ProcessSignals;
+use crate::process::{Clock, ProcessSignals};
 use crate::server::HttpListener;
 
-/// More sources than this are not listed one by one at the start.
+/// Maximum number of sources that are logged one by one at the start.
 const MAX_LOGGED_SOURCES: usize = 30;
 
-/// Serves the configuration that was named.
+/// Runs the service with the configuration file of the arguments.
 pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let redactor = terminal::init_logging(clock, None)?;
-    // Before any thread begins.
-    let socket = inherit_listener()?;
-    // Before anything that takes time, so that no signal finds nobody home.
-    let signals = ProcessSignals::listen().context("failed to listen to signals")?;
-    let origin = ConfigLocation::find(
-        &arguments.configuration,
-        arguments.listen.and_then(|listen| listen.0),
-    );
-    let config = origin.require_config()?;
+    let redactor = command::init_logging(clock, None)?;
+    // While the process has one thread: reading `LISTEN_FDS` changes the environment.
+    let inherited = inherit_listener()?;
+    // Before the slow steps: until then a signal kills the process without a drain.
+    let signals = ProcessSignals::listen().context("failed to install the signal handlers")?;
+    let listen = arguments.listen.and_then(|listen| listen.0);
+    let location = ConfigLocation::find(&arguments.configuration, listen);
+    let config = location.require_config()?;
     redactor.replace_secrets(config.secrets.clone());
+    // A signal during the reading: nothing has been started, so there is nothing to drain.
     if signals.drain.is_cancelled() {
         return Ok(ExitCode::SUCCESS);
     }
-    let listener = socket.map_or_else(
-        || bind_listener(config.server.listen, arguments.reuse_port),
-        Ok,
-    )?;
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => bind_listener(config.server.listen, arguments.reuse_port)?,
+    };
     let service = start_service(&config, listener, clock, redactor)?;
     service_runtime(&service)?.block_on(reload_task::reload_until_drain(
-        &signals, &service, origin, config,
+        &signals, &service, location, config,
     ));
     service.stop(&signals.force_stop);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The socket that a service manager listens on for this program (`LISTEN_FDS`), if it does. While one program ends and
-/// the next begins, clients wait in its queue.
+/// Returns the listening socket that the service manager passed in `LISTEN_FDS`, if any. It stays open across restarts,
+/// so that clients wait in its backlog meanwhile.
 fn inherit_listener() -> anyhow::Result<Option<HttpListener>> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
         warn!(
             sockets = sockets.len(),
-            "only the first of the sockets that were handed over is used"
+            "only the first inherited socket is used"
         );
     }
-    let socket = sockets
-        .take_tcp_listener(0)
-        .context("failed to take over the socket of LISTEN_FDS")?;
+    let socket = sockets.take_tcp_listener(0);
     socket
-        .map(HttpListener::from_std)
-        .transpose()
-        .context("failed to take over the socket of LISTEN_FDS")
+        .and_then(|socket| socket.map(HttpListener::from_std).transpose())
+        .context("failed to use the inherited socket of LISTEN_FDS")
 }
 
-/// Listens on `address`.
-pub(super) fn bind_listener(
-    address: SocketAddr,
-    side_by_side: bool,
-) -> anyhow::Result<HttpListener> {
-    HttpListener::bind(address, side_by_side)
+/// Listens on `address`. With `reuse_port`, several processes share the port (`SO_REUSEPORT`).
+pub(super) fn bind_listener(address: SocketAddr, reuse_port: bool) -> anyhow::Result<HttpListener> {
+    HttpListener::bind(address, reuse_port)
         .with_context(|| format!("failed to listen on {address}"))
 }
 
-/// Starts the service of a configuration, and tells what it will do.
+/// Logs the configuration and starts its service.
 pub(super) fn start_service(
     config: &Config,
     listener: HttpListener,
     clock: Clock,
     redactor: Redactor,
 ) -> anyhow::Result<AppService> {
-    load_config::log_warnings(config);
+    log_problems(&config.warnings);
     log_startup(config);
-    AppService::start(
-        config,
-        ServiceOptions {
-            listener,
-            clock,
-            revision: REVISION,
-            redactor,
-        },
-    )
+    let options = ServiceOptions {
+        listener,
+        clock,
+        revision: REVISION,
+        redactor,
+    };
+    AppService::start(config, options)
 }
 
-/// Where a command waits for its service.
+/// Returns the runtime on which a command waits while its service runs.
 pub(super) fn service_runtime(service: &AppService) -> anyhow::Result<Handle> {
-    service
-        .runtime()
-        .cloned()
-        .context("the service has stopped")
+    let runtime = service.runtime().cloned();
+    runtime.context("the service has stopped")
 }
 
-/// What will be asked, how often, and how many calls that makes.
 fn log_startup(config: &Config) {
     let (config_path, sources) = (config.path.display(), config.sources.len());
-    let calls: u64 = config
-        .sources
-        .iter()
-        .filter_map(|source| source.schedule())
-        .map(calls_per_day)
-        .sum();
-    info!(version = env!("CARGO_PKG_VERSION"), config = %config_path, sources, calls_per_day = calls, "starts");
+    let schedules = config.sources.iter().filter_map(|source| source.schedule());
+    let calls_per_day: u64 = schedules.map(calls_per_day).sum();
+    info!(version = env!("CARGO_PKG_VERSION"), config = %config_path, sources, calls_per_day, "starting");
     for source in config.sources.iter().take(MAX_LOGGED_SOURCES) {
         log_source(source);
     }
     if sources > MAX_LOGGED_SOURCES {
-        info!(more = sources - MAX_LOGGED_SOURCES, "and more sources");
+        info!(
+            more = sources - MAX_LOGGED_SOURCES,
+            "more sources configured"
+        );
     }
 }
 
 fn log_source(source: &Source) {
     let name = source.name.as_str();
-    let Some(pace) = source.schedule() else {
+    let Some(schedule) = source.schedule() else {
         let from: Vec<&str> = source.inputs().iter().map(Name::as_str).collect();
-        info!(source = name, from = from.join(","), "computes");
+        info!(
+            source = name,
+            from = from.join(","),
+            "derived source configured"
+        );
         return;
     };
-    let providers: Vec<&str> = source
-        .providers()
-        .iter()
-        .map(|provider| provider.name.as_str())
-        .collect();
+    let providers = source.providers().iter();
+    let providers: Vec<&str> = providers.map(|provider| provider.name.as_str()).collect();
     info!(
         source = name,
         providers = providers.join(","),
-        interval = format_duration(pace.interval),
-        timeout = format_duration(pace.timeout),
-        calls_per_day = calls_per_day(pace),
-        "asks"
+        interval = format_duration(schedule.interval),
+        timeout = format_duration(schedule.timeout),
+        calls_per_day = calls_per_day(schedule),
+        "source configured"
     );
 }
 
-/// By the schedule, while nothing fails.
-fn calls_per_day(pace: &Schedule) -> u64 {
-    const DAY: f64 = 86_400.0;
-    (DAY / pace.interval.as_secs_f64()).round() as u64
+/// Returns the calls to the first provider by the schedule, while no call fails.
+fn calls_per_day(schedule: &Schedule) -> u64 {
+    estimate_provider_calls(schedule, 0).scheduled
 }

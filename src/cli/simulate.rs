@@ -1,4 +1,4 @@
-//! `simulate`: the simulated providers by themselves.
+//! `simulate`: runs only the simulated providers, until a signal.
 
 use std::process::ExitCode;
 
@@ -6,37 +6,34 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use super::arguments::SimulateArguments;
-use super::terminal;
-use super::terminal::CommandError;
-use crate::process::Clock;
-use crate::process::ProcessSignals;
+use super::command::{self, CommandError};
+use super::terminal::print_stdout;
+use crate::process::{Clock, ProcessSignals};
 use crate::simulator;
 
-/// Serves until a signal.
+/// Serves the simulated providers on the address of the arguments.
 pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitCode, CommandError> {
     let clock = Clock::start();
-    let _mask = terminal::init_logging(clock, None)?;
-    terminal::build_small_runtime()?.block_on(serve_providers(arguments, clock))?;
+    command::init_logging(clock, None)?;
+    command::build_small_runtime()?.block_on(serve_providers(arguments, clock))?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn serve_providers(arguments: &SimulateArguments, clock: Clock) -> anyhow::Result<()> {
-    let signals = ProcessSignals::listen().context("failed to listen to signals")?;
-    let wanted = arguments.listen;
-    let listener = TcpListener::bind(wanted)
+    let signals = ProcessSignals::listen().context("failed to install the signal handlers")?;
+    let address = arguments.listen;
+    let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("failed to listen on {wanted}"))?;
-    let base = format!(
-        "http://{}",
-        listener
-            .local_addr()
-            .context("failed to read the address")?
-    );
-    terminal::print_stdout(format!(
+        .with_context(|| format!("failed to listen on {address}"))?;
+    let address = listener
+        .local_addr()
+        .context("failed to read the listening address")?;
+    let base = format!("http://{address}");
+    print_stdout(format!(
         "simulated providers on {base}\n\n  \
-         curl {base}/                            what there is, and every fault\n  \
-         curl {base}/btc                         a moving value\n  \
-         curl '{base}/btc?delay=250ms&fail=0.2'  a slow one that fails now and then\n\n"
+         curl {base}/                            lists the endpoints and the fault parameters\n  \
+         curl {base}/btc                         a value that changes over time\n  \
+         curl '{base}/btc?delay=250ms&fail=0.2'  the same, slow and with one failure in five\n\n"
     ))?;
     simulator::serve(listener, clock, signals.drain).await;
     Ok(())

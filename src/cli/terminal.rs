@@ -1,76 +1,79 @@
-//! What a command needs of the process: its terminal, its environment, its log, a runtime, and a way to fail.
+//! The terminal of a command: width, colours, escaped control characters, standard output.
 
-use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
+use std::env;
+use std::io::{self, IsTerminal, Write as _};
+use std::os::fd::AsFd;
 
 use anyhow::Context as _;
-use tokio::runtime::{Builder, Runtime};
 
-use crate::domain::Redactor;
-use crate::process::Clock;
-use crate::telemetry;
-use crate::telemetry::LogSettings;
+/// Width in columns that a narrower terminal is treated as having.
+const MIN_WIDTH: u16 = 20;
 
-/// Why a command could not do its work.
-#[derive(Debug)]
-pub(crate) enum CommandError {
-    /// Bad usage or configuration, told in full; exit code 2.
-    Usage(String),
-    /// Something at run time; exit code 1.
-    Runtime(anyhow::Error),
+/// How text is laid out on one output stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terminal {
+    /// Width in columns. `None` if the stream is no terminal or has no known size: no line is then wrapped or cut.
+    pub(super) width: Option<u16>,
+    /// Whether ANSI colours are used.
+    pub(super) has_colour: bool,
 }
 
-impl From<anyhow::Error> for CommandError {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Runtime(error)
+/// An ANSI text style; the discriminant is its SGR parameter.
+#[derive(Clone, Copy)]
+pub(super) enum TextStyle {
+    Success = 32,
+    Warning = 33,
+    Error = 31,
+    Dim = 2,
+    Bold = 1,
+}
+
+impl Terminal {
+    /// Returns the width and the colour support of `stream`.
+    pub(super) fn from_stream(stream: &(impl IsTerminal + AsFd)) -> Self {
+        let size = rustix::termios::tcgetwinsize(stream).ok();
+        Self {
+            width: size
+                .filter(|size| size.ws_col > 0)
+                .map(|size| size.ws_col.max(MIN_WIDTH)),
+            has_colour: supports_colour(stream),
+        }
+    }
+
+    /// Returns `text` in this style, or unchanged without colours.
+    pub(super) fn apply_style(self, style: TextStyle, text: &str) -> String {
+        if self.has_colour && !text.is_empty() {
+            format!("\u{1b}[{}m{text}\u{1b}[0m", style as u8)
+        } else {
+            text.to_owned()
+        }
     }
 }
 
-impl CommandError {
-    /// Tells it on standard error, and gives its exit code.
-    pub(crate) fn report_exit_code(self) -> ExitCode {
-        let (text, code) = match self {
-            Self::Usage(text) => (text, 2),
-            Self::Runtime(error) => (format!("error: {error:#}"), 1),
-        };
-        let _ = writeln!(io::stderr(), "{}", text.trim_end());
-        ExitCode::from(code)
+/// Whether `stream` is a terminal with colours: `NO_COLOR` is unset or empty and `TERM` is not `dumb`.
+pub(super) fn supports_colour(stream: &impl IsTerminal) -> bool {
+    let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !no_colour && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns `text` with control and bidirectional formatting characters escaped, so that a provider's text cannot
+/// control the terminal.
+pub(super) fn escape_control(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+        {
+            escaped.extend(c.escape_unicode());
+        } else {
+            escaped.push(c);
+        }
     }
+    escaped
 }
 
-/// One variable of the environment; one that is not UTF-8 is as good as unset.
-pub(crate) fn read_env_var(name: &str) -> Option<String> {
-    std::env::var_os(name)?.into_string().ok()
-}
-
-/// Whether to paint what goes to this stream.
-pub(crate) fn supports_colour(stream: &impl IsTerminal) -> bool {
-    let forbidden = read_env_var("NO_COLOR").is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !forbidden && read_env_var("TERM").as_deref() != Some("dumb")
-}
-
-/// Starts the log. `quietly` is the filter of a command whose output tells everything by itself.
-pub(crate) fn init_logging(clock: Clock, quietly: Option<&str>) -> Result<Redactor, CommandError> {
-    let filter = read_env_var("RESUMEN_LOG").filter(|text| !text.is_empty());
-    let format = read_env_var("RESUMEN_LOG_FORMAT");
-    let settings = LogSettings::parse(filter.as_deref().or(quietly), format.as_deref());
-    let mut settings = settings.map_err(|error| CommandError::Usage(format!("error: {error}")))?;
-    settings.colour = supports_colour(&io::stderr());
-    let redactor = Redactor::default();
-    telemetry::install(&settings, clock, redactor.clone());
-    Ok(redactor)
-}
-
-/// A runtime for commands that have little to do.
-pub(crate) fn build_small_runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")
-}
-
-/// Prints for whoever asked; a reader that has gone (`| head`) is no failure.
-pub(crate) fn print_stdout(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+/// Writes `text` to standard output. A reader that closed the pipe (`| head`) is no error.
+pub(super) fn print_stdout(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -80,8 +83,15 @@ pub(crate) fn print_stdout(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     }
 }
 
-/// The columns of a terminal; none if it is no terminal, or does not say.
-pub(crate) fn terminal_width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(
+            escape_control("a\u{1b}[2Jb\u{202e}c\u{61c}"),
+            "a\\u{1b}[2Jb\\u{202e}c\\u{61c}"
+        );
+    }
 }

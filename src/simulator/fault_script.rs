@@ -1,4 +1,4 @@
-//! A body that comes whole, byte by byte, over and over, or not to its end.
+//! A response body that is sent at once, repeated, byte by byte, or truncated.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,76 +10,71 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-/// What is sent, and how.
+/// Time between the last chunk of a truncated body and the abort. An abort discards what the buffers still hold; this
+/// is long enough for loopback.
+const FLUSH_DELAY: Duration = Duration::from_millis(20);
+
+/// A body that follows a script of faults.
 pub(crate) struct ScriptedBody {
     chunks: VecDeque<Bytes>,
-    /// What the head announces.
+    /// Value of `Content-Length`, also if the body is truncated.
     content_length: u64,
     chunk_delay: Option<ChunkDelay>,
-    /// Whether the connection breaks once the pieces are sent.
+    /// Whether the connection is aborted after the last chunk.
     is_truncated: bool,
-    /// Until what was sent has left the buffers: a connection that breaks takes them with it.
+    /// Runs for [`FLUSH_DELAY`] after the last chunk of a truncated body.
     flush_timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Long enough for loopback.
-const FLUSH_DELAY: Duration = Duration::from_millis(20);
-
-/// Between two pieces.
+/// The pause before each chunk.
 struct ChunkDelay {
     duration: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl ScriptedBody {
-    /// All of it at once.
+    /// Returns a body that is sent at once.
     pub(crate) fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self::from_repeated(bytes, 1)
     }
 
-    /// The same bytes over and over.
+    /// Returns a body of the same bytes, `times` times.
     pub(crate) fn from_repeated(bytes: impl Into<Bytes>, times: usize) -> Self {
         let bytes: Bytes = bytes.into();
-        let length = (bytes.len() * times) as u64;
-        let pieces = std::iter::repeat_n(bytes, times)
-            .filter(|piece| !piece.is_empty())
-            .collect();
+        let content_length = (bytes.len() * times) as u64;
+        let mut chunks: VecDeque<Bytes> = std::iter::repeat_n(bytes, times).collect();
+        chunks.retain(|chunk| !chunk.is_empty());
         Self {
-            chunks: pieces,
-            content_length: length,
+            chunks,
+            content_length,
             chunk_delay: None,
             is_truncated: false,
             flush_timer: None,
         }
     }
 
-    /// Only the first half, though the head announces all of it.
+    /// Keeps the first half of the body and announces all of it.
     pub(crate) fn with_truncation(mut self) -> Self {
-        let mut left = (self.content_length / 2) as usize;
-        for piece in &mut self.chunks {
-            piece.truncate(left);
-            left -= piece.len();
+        // `content_length` stays: only by it can the client detect the truncation.
+        let mut remaining = (self.content_length / 2) as usize;
+        for chunk in &mut self.chunks {
+            chunk.truncate(remaining);
+            remaining -= chunk.len();
         }
-        self.chunks.retain(|piece| !piece.is_empty());
-        Self {
-            is_truncated: true,
-            ..self
-        }
+        self.chunks.retain(|chunk| !chunk.is_empty());
+        self.is_truncated = true;
+        self
     }
 
-    /// One byte at a time, `pause` before each.
-    pub(crate) fn with_byte_interval(self, pause: Duration) -> Self {
-        let byte = |piece: Bytes| (0..piece.len()).map(move |at| piece.slice(at..=at));
-        let pieces = self.chunks.into_iter().flat_map(byte).collect();
-        let pause = ChunkDelay {
-            duration: pause,
-            timer: Box::pin(tokio::time::sleep(pause)),
-        };
-        Self {
-            chunks: pieces,
-            chunk_delay: Some(pause),
-            ..self
-        }
+    /// Splits the body into single bytes with a pause of `interval` before each.
+    pub(crate) fn with_byte_interval(mut self, interval: Duration) -> Self {
+        let bytes = |chunk: Bytes| (0..chunk.len()).map(move |at| chunk.slice(at..=at));
+        self.chunks = self.chunks.into_iter().flat_map(bytes).collect();
+        self.chunk_delay = Some(ChunkDelay {
+            duration: interval,
+            timer: Box::pin(tokio::time::sleep(interval)),
+        });
+        self
     }
 }
 
@@ -91,24 +86,26 @@ impl Body for ScriptedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(pause) = &mut self.chunk_delay {
-            ready!(pause.timer.as_mut().poll(cx));
-            pause.timer = Box::pin(tokio::time::sleep(pause.duration));
+        if let Some(delay) = &mut self.chunk_delay {
+            ready!(delay.timer.as_mut().poll(cx));
+            delay.timer = Box::pin(tokio::time::sleep(delay.duration));
         }
-        if let Some(piece) = self.chunks.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        if let Some(chunk) = self.chunks.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         if !self.is_truncated {
             return Poll::Ready(None);
         }
-        let flushing = self
+        let timer = self
             .flush_timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH_DELAY)));
-        ready!(flushing.as_mut().poll(cx));
+        ready!(timer.as_mut().poll(cx));
+        // hyper aborts the connection at an error of the body.
         Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }
 
     fn is_end_stream(&self) -> bool {
+        // Without the second condition, hyper would end a truncated body without polling for the error.
         self.chunks.is_empty() && !self.is_truncated
     }
 

@@ -1,54 +1,57 @@
-//! What goes wrong on request: the query of a simulated endpoint.
+//! Faults that the query of a simulated endpoint requests.
 
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use url::form_urlencoded;
 
-/// One parameter of the query: what it is called, what it takes, what it does.
+/// One parameter of the query.
 pub(super) struct FaultParameter {
     pub(super) name: &'static str,
+    /// Accepted values, as text for the list and for errors.
     pub(super) accepted_values: &'static str,
+    /// Effect, as text for the list.
     pub(super) description: &'static str,
+    /// Parses a value into the settings; `None` if it is not accepted.
     set_value: fn(&mut FaultSettings, &str) -> Option<()>,
 }
 
-/// All of them, in the order of the list.
+/// Every parameter, in the order of the list.
 pub(super) const FAULT_PARAMETERS: &[FaultParameter] = &[
     FaultParameter {
         name: "delay",
         accepted_values: "a duration such as 250ms",
-        description: "waits this long before every answer",
+        description: "waits this long before every response",
         set_value: |faults, text| parse_duration(text).map(|d| faults.delay = d),
     },
     FaultParameter {
         name: "jitter",
         accepted_values: "a duration such as 100ms",
-        description: "waits up to this much longer, at random",
+        description: "waits a random time up to this in addition",
         set_value: |faults, text| parse_duration(text).map(|d| faults.jitter = d),
     },
     FaultParameter {
         name: "fail",
         accepted_values: "a share from 0 to 1",
-        description: "the faults below befall only this share of the answers, at random; alone it means status=503",
+        description: "applies the faults below to this share of the responses, at random; status=503 without another fault",
         set_value: |faults, text| parse_share(text).map(|s| faults.fail_share = Some(s)),
     },
     FaultParameter {
         name: "outage",
         accepted_values: "two durations such as 20s/60s",
-        description: "the faults below befall only the last 20 s of every 60 s since the start; alone it means status=503",
+        description: "applies the faults below in the last 20 s of every 60 s since the start; status=503 without another fault",
         set_value: |faults, text| parse_outage(text).map(|o| faults.outage = Some(o)),
     },
     FaultParameter {
         name: "status",
         accepted_values: "a status from 200 to 599",
-        description: "answers with it",
+        description: "responds with this status",
         set_value: |faults, text| parse_status(text).map(|s| faults.status = Some(s)),
     },
     FaultParameter {
         name: "retry_after",
-        accepted_values: "seconds or a date, or anything that a header may hold",
-        description: "sends it as Retry-After; without a status, with 429",
+        accepted_values: "seconds, a date, or any valid header value",
+        description: "sends this as Retry-After; with status 429 unless status is given",
         set_value: |faults, text| {
             HeaderValue::from_str(text)
                 .ok()
@@ -58,7 +61,7 @@ pub(super) const FAULT_PARAMETERS: &[FaultParameter] = &[
     FaultParameter {
         name: "location",
         accepted_values: "a URL",
-        description: "sends it as Location; without a status, with 302",
+        description: "sends this as Location; with status 302 unless status is given",
         set_value: |faults, text| {
             HeaderValue::from_str(text)
                 .ok()
@@ -68,56 +71,56 @@ pub(super) const FAULT_PARAMETERS: &[FaultParameter] = &[
     FaultParameter {
         name: "body",
         accepted_values: "html, empty, truncated, huge, garbage, deep, null or refusal",
-        description: "a login page, nothing, half of it, a gigabyte, no UTF-8, 30,000 brackets, null, {\"success\":false}",
+        description: "a login page, an empty body, half of the body, a gigabyte, invalid UTF-8, 30,000 brackets, null, {\"success\":false}",
         set_value: |faults, text| BodyFault::from_name(text).map(|b| faults.body_fault = Some(b)),
     },
     FaultParameter {
         name: "drip",
         accepted_values: "a duration such as 100ms",
-        description: "sends the body one byte at a time, this far apart",
+        description: "sends the body one byte at a time, with this pause",
         set_value: |faults, text| parse_duration(text).map(|d| faults.byte_interval = Some(d)),
     },
     FaultParameter {
         name: "close",
         accepted_values: "head or body",
-        description: "closes the connection instead of a head, or in the middle of the body",
+        description: "closes the connection before the head, or in the middle of the body",
         set_value: |faults, text| ClosePoint::from_name(text).map(|c| faults.close_point = Some(c)),
     },
 ];
 
-/// What one request asks to go wrong.
+/// The faults of one request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct FaultSettings {
-    /// Before every answer.
+    /// Pause before every response.
     pub(super) delay: Duration,
-    /// On top of it, at most.
+    /// Maximum of the random pause in addition to `delay`.
     pub(super) jitter: Duration,
-    /// The share of answers that the rest befalls.
+    /// Share of the responses with the faults below, from 0 to 1. Default: all.
     fail_share: Option<f64>,
-    /// When the rest befalls them.
+    /// Time of the faults below. Default: always.
     outage: Option<OutageWindow>,
-    /// Instead of 200.
+    /// Status. Default: 200.
     pub(super) status: Option<StatusCode>,
-    /// A header.
+    /// Value of `Retry-After`.
     pub(super) retry_after: Option<HeaderValue>,
-    /// A header.
+    /// Value of `Location`.
     pub(super) location: Option<HeaderValue>,
-    /// Instead of the JSON.
+    /// Replaces the JSON of the endpoint.
     pub(super) body_fault: Option<BodyFault>,
-    /// Between two bytes of the body.
+    /// Pause between two bytes of the body.
     pub(super) byte_interval: Option<Duration>,
-    /// Where the connection ends.
+    /// Where the connection is closed.
     pub(super) close_point: Option<ClosePoint>,
 }
 
-/// The last part of every period.
+/// The last `duration` of every `period` since the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct OutageWindow {
     duration: Duration,
     period: Duration,
 }
 
-/// What stands in for the JSON.
+/// A body that replaces the JSON of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyFault {
     Html,
@@ -130,24 +133,24 @@ pub(super) enum BodyFault {
     ErrorObject,
 }
 
-/// Where the connection ends.
+/// Where the connection is closed: instead of the head, or in the middle of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClosePoint {
     Head,
     Body,
 }
 
-/// Why a query is refused.
+/// An unknown parameter or a value that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FaultQueryError {
     pub(super) param: String,
     pub(super) got: String,
-    /// What the parameter takes; none if there is no such parameter.
+    /// Accepted values; `None` if the parameter is unknown.
     pub(super) expected: Option<&'static str>,
 }
 
 impl FaultSettings {
-    /// Reads a query.
+    /// Parses a query. Returns an error at the first parameter that is unknown or has a bad value.
     pub(super) fn parse_query(query: &str) -> Result<Self, FaultQueryError> {
         let mut faults = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -167,41 +170,44 @@ impl FaultSettings {
         Ok(faults)
     }
 
-    /// What befalls one answer, `since` the simulator's start, with `chance` drawn from 0 to 1: all of it, or only the
-    /// waiting.
-    pub(super) fn apply_triggers(self, since: Duration, chance: f64) -> Self {
-        let unlucky = self.fail_share.is_none_or(|share| chance < share);
-        let out = self.outage.is_none_or(|outage| outage.is_active(since));
-        if !(unlucky && out) {
+    /// Returns the faults of one response: all of them, or only the pauses. `uptime` is the time since the simulator's
+    /// start, `chance` a random number from 0 to 1.
+    pub(super) fn apply_triggers(self, uptime: Duration, chance: f64) -> Self {
+        let is_drawn = self.fail_share.is_none_or(|share| chance < share);
+        let is_due = self.outage.is_none_or(|outage| outage.is_active(uptime));
+        if !(is_drawn && is_due) {
+            // Pauses are no faults: they apply to every response.
             return Self {
                 delay: self.delay,
                 jitter: self.jitter,
                 ..Self::default()
             };
         }
-        let bare = self.status.is_none()
-            && self.body_fault.is_none()
-            && self.close_point.is_none()
-            && self.byte_interval.is_none();
-        let implied = match () {
-            () if self.retry_after.is_some() => Some(StatusCode::TOO_MANY_REQUESTS),
-            () if self.location.is_some() => Some(StatusCode::FOUND),
-            () if bare && (self.fail_share.is_some() || self.outage.is_some()) => {
-                Some(StatusCode::SERVICE_UNAVAILABLE)
-            }
-            () => None,
+        let has_fault = self.status.is_some()
+            || self.body_fault.is_some()
+            || self.close_point.is_some()
+            || self.byte_interval.is_some();
+        let has_trigger = self.fail_share.is_some() || self.outage.is_some();
+        let implied_status = if self.retry_after.is_some() {
+            Some(StatusCode::TOO_MANY_REQUESTS)
+        } else if self.location.is_some() {
+            Some(StatusCode::FOUND)
+        } else if has_trigger && !has_fault {
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        } else {
+            None
         };
         Self {
-            status: self.status.or(implied),
+            status: self.status.or(implied_status),
             ..self
         }
     }
 }
 
 impl OutageWindow {
-    fn is_active(self, since: Duration) -> bool {
-        let into = Duration::from_millis((since.as_millis() % self.period.as_millis()) as u64);
-        into + self.duration >= self.period
+    fn is_active(self, uptime: Duration) -> bool {
+        let elapsed = Duration::from_millis((uptime.as_millis() % self.period.as_millis()) as u64);
+        elapsed + self.duration >= self.period
     }
 }
 
@@ -231,7 +237,7 @@ impl ClosePoint {
     }
 }
 
-/// At most an hour: a longer wait is a slip of the finger.
+/// Parses a duration of at most an hour; a longer one is taken for a typing error.
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -254,10 +260,10 @@ fn parse_share(text: &str) -> Option<f64> {
 }
 
 fn parse_outage(text: &str) -> Option<OutageWindow> {
-    let (lasts, every) = text.split_once('/')?;
+    let (duration, period) = text.split_once('/')?;
     let outage = OutageWindow {
-        duration: parse_duration(lasts)?,
-        period: parse_duration(every)?,
+        duration: parse_duration(duration)?,
+        period: parse_duration(period)?,
     };
     (!outage.period.is_zero() && outage.duration <= outage.period).then_some(outage)
 }
@@ -272,10 +278,10 @@ fn parse_status(text: &str) -> Option<StatusCode> {
 mod tests {
     use super::*;
 
-    fn active_faults(query: &str, since: u64, chance: f64) -> FaultSettings {
+    fn active_faults(query: &str, uptime: u64, chance: f64) -> FaultSettings {
         FaultSettings::parse_query(query)
             .unwrap()
-            .apply_triggers(Duration::from_secs(since), chance)
+            .apply_triggers(Duration::from_secs(uptime), chance)
     }
 
     #[test]
@@ -333,9 +339,9 @@ mod tests {
         );
         assert_eq!(active_faults("fail=0.2", 0, 0.2).status, None);
         assert_eq!(active_faults("fail=0", 0, 0.0).status, None);
-        let lucky = active_faults("fail=0.2&delay=1s&body=html", 0, 0.9);
+        let spared = active_faults("fail=0.2&delay=1s&body=html", 0, 0.9);
         assert_eq!(
-            (lucky.delay, lucky.body_fault),
+            (spared.delay, spared.body_fault),
             (Duration::from_secs(1), None)
         );
         assert_eq!(active_faults("fail=0.2&body=html", 0, 0.1).status, None);
@@ -343,9 +349,13 @@ mod tests {
 
     #[test]
     fn outage_ends_each_period() {
-        let down = |since| active_faults("outage=20s/60s", since, 0.5).status.is_some();
+        let is_down = |uptime| {
+            active_faults("outage=20s/60s", uptime, 0.5)
+                .status
+                .is_some()
+        };
         assert_eq!(
-            [0, 39, 40, 59, 60, 100].map(down),
+            [0, 39, 40, 59, 60, 100].map(is_down),
             [false, false, true, true, false, true]
         );
     }

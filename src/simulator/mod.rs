@@ -1,13 +1,12 @@
-//! Simulated providers: a small HTTP server whose answers look like those of real APIs, move with time, and fail on
-//! request.
+//! Simulated providers: an HTTP server whose responses have the shape of real APIs, change over time, and fail on request.
 //!
-//! Imports `clock` and `domain` (the time). It shares nothing with the service that asks it, so that `demo` exercises real sockets, and it
-//! keeps no state: an answer is a function of the time and of the query.
+//! The simulator keeps no state: a response is a function of the time and of the query. It shares no code with the
+//! fetching side, so that `demo` exercises real sockets.
 
 mod fault_script;
 mod faults;
 mod moving_values;
-mod simulated_answer;
+mod simulated_response;
 mod simulator_server;
 
 pub use simulator_server::serve;

@@ -1,45 +1,45 @@
-//! Values that look real and move smoothly: sums of slow and quick waves over the time of day.
+//! The endpoints and their values: sums of sine waves over the time of day, so that values change without jumps.
 
 use serde_json::{Value, json};
 
 use crate::domain::Time;
 
-/// One simulated endpoint.
+/// A simulated endpoint.
 pub(crate) struct SimulatedEndpoint {
-    /// Its path.
+    /// Path of the URL.
     pub(crate) path: &'static str,
-    /// Whose answers its own look like.
+    /// What the response contains and which API it resembles, as text for the list.
     pub(crate) description: &'static str,
-    /// Its answer at an instant.
-    pub(crate) build_answer: fn(Time) -> Value,
+    /// Returns the JSON of the response at an instant.
+    pub(crate) build_json: fn(Time) -> Value,
 }
 
-/// All of them, in the order of the list.
+/// Every endpoint, in the order of the list.
 pub(crate) const ENDPOINTS: &[SimulatedEndpoint] = &[
     SimulatedEndpoint {
         path: "/btc",
         description: "Bitcoin in dollars, like Coinbase's spot price",
-        build_answer: coinbase_spot,
+        build_json: coinbase_spot,
     },
     SimulatedEndpoint {
         path: "/clima",
         description: "weather in Buenos Aires, like Open-Meteo's current values",
-        build_answer: open_meteo,
+        build_json: open_meteo,
     },
     SimulatedEndpoint {
         path: "/usd",
         description: "euros and pesos for a dollar, like Frankfurter's rates",
-        build_answer: frankfurter,
+        build_json: frankfurter,
     },
     SimulatedEndpoint {
         path: "/btc/kraken",
         description: "Bitcoin in dollars, like Kraken's ticker",
-        build_answer: kraken,
+        build_json: kraken,
     },
     SimulatedEndpoint {
         path: "/usd/coinbase",
         description: "currencies for a dollar, like Coinbase's rates",
-        build_answer: coinbase_rates,
+        build_json: coinbase_rates,
     },
 ];
 
@@ -92,13 +92,11 @@ fn btc(at: Time) -> f64 {
         + 4.0 * sine_wave(at, 11.0)
 }
 
-/// Coldest before dawn, warmest in the afternoon, in local time (UTC−3).
+/// Returns degrees Celsius, with the minimum at 03:00 and the maximum at 15:00 local time (UTC−3).
 fn temperature(at: Time) -> f64 {
-    const NINE_HOURS: i64 = 9 * 3600 * 1000;
-    let day = sine_wave(
-        Time::from_millis(at.as_millis() - NINE_HOURS - 3 * 3600 * 1000),
-        86_400.0,
-    );
+    const TWELVE_HOURS: i64 = 12 * 3600 * 1000;
+    // The wave rises through its mean at 09:00 local time, which is 12:00 UTC.
+    let day = sine_wave(Time::from_millis(at.as_millis() - TWELVE_HOURS), 86_400.0);
     18.5 + 5.5 * day + 0.9 * sine_wave(at, 613.0) + 0.2 * sine_wave(at, 53.0)
 }
 
@@ -114,7 +112,8 @@ fn pesos(at: Time) -> f64 {
     1_412.0 + 16.0 * sine_wave(at, 65_537.0) + 0.8 * sine_wave(at, 151.0)
 }
 
-/// A sine of this period in seconds. The phase is taken in whole milliseconds, where nothing is lost to rounding.
+/// Returns a sine with a period in seconds. The phase is computed in whole milliseconds: a time in floating-point seconds
+/// would be rounded.
 fn sine_wave(at: Time, period: f64) -> f64 {
     let period = (period * 1000.0) as i64;
     let phase = at.as_millis().rem_euclid(period) as f64 / period as f64;
@@ -137,15 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_have_real_shapes() {
-        assert!(
-            coinbase_spot(NOON)["data"]["amount"]
-                .as_str()
-                .unwrap()
-                .parse::<f64>()
-                .unwrap()
-                > 90_000.0
-        );
+    fn responses_have_real_shapes() {
+        let spot = coinbase_spot(NOON);
+        let amount: f64 = spot["data"]["amount"].as_str().unwrap().parse().unwrap();
+        assert!(amount > 90_000.0);
         assert!(kraken(NOON)["result"]["XXBTZUSD"]["c"][0].is_string());
         assert!(open_meteo(NOON)["current"]["temperature_2m"].is_number());
         assert_eq!(
@@ -160,16 +154,11 @@ mod tests {
     #[test]
     fn values_move_without_jumps() {
         for second in 0..3_600 {
-            let (now, then) = (
-                btc(noon_plus_seconds(second)),
-                btc(noon_plus_seconds(second + 1)),
-            );
-            assert!((now - then).abs() < 10.0, "{now} {then}");
+            let [now, next] = [second, second + 1].map(noon_plus_seconds);
+            assert!((btc(now) - btc(next)).abs() < 10.0, "{second}");
             assert!(
-                (temperature(noon_plus_seconds(second))
-                    - temperature(noon_plus_seconds(second + 1)))
-                .abs()
-                    < 0.1
+                (temperature(now) - temperature(next)).abs() < 0.1,
+                "{second}"
             );
         }
         assert!((btc(NOON) - btc(noon_plus_seconds(30))).abs() > 0.01);

@@ -1,4 +1,4 @@
-//! The simulator's accept loop.
+//! The accept loop of the simulated providers.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::simulated_answer::answer_request;
+use super::simulated_response::respond;
 use crate::domain::Time;
 use crate::process::Clock;
 
-/// After accepting failed (no descriptors are left), so that the loop does not spin.
+/// Pause after a failed accept, so that the loop does not spin while no file descriptor is free.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves the simulated providers on `listener` until `stop` is cancelled; connections end with it.
+/// Serves the simulated providers on `listener` until `stop` is cancelled, which also closes the open connections.
 pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken) {
     let started = clock.now();
     let connections = TaskTracker::new();
@@ -36,20 +36,21 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
             }
         }
     }
+    // `wait` returns only after `close`; the connections end by `stop`.
     connections.close();
     connections.wait().await;
 }
 
 async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
     let service = service_fn(move |request| {
-        tracing::debug!(method = %request.method(), uri = %request.uri(), "asked");
-        answer_request(request, clock, started)
+        tracing::debug!(method = %request.method(), uri = %request.uri(), "request received");
+        respond(request, clock, started)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "connection ended early");
+        tracing::debug!(%error, "connection closed early");
     }
 }

@@ -102,7 +102,7 @@ class Stack:
         for line in docker("logs", self.containers("simulate")[0], both=True).splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                if entry["message"] == "asked" and entry["uri"].split("?")[0] == path:
+                if entry["message"] == "request received" and entry["uri"].split("?")[0] == path:
                     count += since <= seconds(entry["timestamp"]) < until
         return count
 

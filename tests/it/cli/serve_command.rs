@@ -84,13 +84,13 @@ fn start_logs_providers_and_intervals() {
     fixture.write_sources(&[("btc", "/btc"), ("clima", "/clima")]);
     let variables = [("RESUMEN_LOG_FORMAT", "json")];
     let program = TestProcess::start(&mut fixture.folder.serve_command(&variables));
-    let start: Value = serde_json::from_str(&program.wait_for_stderr_line("\"starts\"")).unwrap();
+    let start: Value = serde_json::from_str(&program.wait_for_stderr_line("\"starting\"")).unwrap();
     assert_eq!(
         (&start["sources"], &start["calls_per_day"]),
         (&2.into(), &48.into()),
         "{start}"
     );
-    let source: Value = serde_json::from_str(&program.wait_for_stderr_line("\"asks\"")).unwrap();
+    let source: Value = serde_json::from_str(&program.wait_for_stderr_line("\"source configured\"")).unwrap();
     assert_eq!(
         (&source["source"], &source["interval"]),
         (&"btc".into(), &"1h".into()),
@@ -108,7 +108,7 @@ fn reload_is_atomic() {
 
     fixture.write_sources(&[("btc", "/btc?status=503"), ("clima", "/clima")]);
     service.send_signal(Signal::HUP);
-    service.wait_for_log("the configuration was taken over");
+    service.wait_for_log("configuration reloaded");
     let after = service.results("/resumen");
     assert_eq!(
         after.as_object().unwrap().keys().collect::<Vec<_>>(),
@@ -124,7 +124,7 @@ fn reload_is_atomic() {
         .write_config("[sources.btc]\nurl = \"nonsense\"\n");
     service.send_signal(Signal::HUP);
     service.wait_for_log("resumen.toml:2:");
-    service.wait_for_log("the configuration was refused; the old one goes on");
+    service.wait_for_log("configuration reload failed; the previous configuration stays in effect");
     assert_eq!(service.results("/resumen").as_object().unwrap().len(), 2);
 
     fixture.folder.write_config(&format!(
@@ -145,7 +145,7 @@ fn changed_file_reloads_without_signal() {
     fixture.write_sources(&[("btc", "/btc")]);
     let service = fixture.serve();
     fixture.write_sources(&[("btc", "/btc"), ("usd", "/usd")]);
-    service.wait_for_log("the configuration was taken over");
+    service.wait_for_log("configuration reloaded");
     assert!(service.results("/resumen").get("usd").is_some());
 }
 

@@ -72,13 +72,13 @@ fn swapped_secret_reloads_without_signal() {
     let service = serve(folder.path());
     assert!(service.get("/resumen").body.contains("\"data\":1"));
     secret.swap_files(&[("url", "half an address")]);
-    service.wait_for_log("the configuration was refused");
+    service.wait_for_log("configuration reload failed");
     assert_eq!(
         service.metric("resumen_config_last_reload_successful") as u8,
         0
     );
     secret.swap_files(&[("url", &new.url())]);
-    service.wait_for_log("the configuration was taken over");
+    service.wait_for_log("configuration reloaded");
     wait_until("the new value", || {
         service.get("/resumen").body.contains("\"data\":2")
     });

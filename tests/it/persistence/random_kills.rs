@@ -64,7 +64,7 @@ fn stop_during_start_exits_cleanly() {
         let output = process.wait_for_exit();
         // A signal ends the process before it has installed its handlers.
         assert!(matches!(output.exit_code, Some(0) | None), "{output:?}");
-        let has_started = output.stderr.contains("starts");
+        let has_started = output.stderr.contains("starting");
         assert!(output.exit_code.is_some() || !has_started, "{output:?}");
     }
     assert_eq!(fixture.start().source_a()["data"], before["data"]);

@@ -150,9 +150,9 @@ fn run_reloads(count: usize) {
         fixture.write_config(if is_valid { &valid } else { invalid });
         service.send_signal(Signal::HUP);
         service.wait_for_log(if is_valid {
-            "was taken over"
+            "configuration reloaded"
         } else {
-            "was refused"
+            "configuration reload failed"
         });
     }
     clients.wait_for_responses(20);
@@ -187,7 +187,7 @@ fn reload_keeps_provider_connections() {
     for n in 0..3 {
         fixture.write_config(&format!("[sources.b{n}]\nurl = \"http://127.0.0.1:9/\"\n"));
         service.send_signal(Signal::HUP);
-        service.wait_for_log("was taken over");
+        service.wait_for_log("configuration reloaded");
         let calls = fixture.provider.call_count();
         wait_until("a live reading", || {
             service.results("/resumen?fresh=1")["a"]["from"] == "live"

@@ -175,12 +175,12 @@ fn assert_service_is_clean(log_format: &str) {
 
     fixture.write("two", "");
     service.send_signal(Signal::HUP);
-    log += &service.wait_for_log("was taken over");
+    log += &service.wait_for_log("configuration reloaded");
     scan_every_output(&service, folder);
 
     fixture.write("one", INVALID_SOURCE);
     service.send_signal(Signal::HUP);
-    log += &service.wait_for_log("was refused");
+    log += &service.wait_for_log("configuration reload failed");
     scan_every_output(&service, folder);
 
     let output = service.stop();
