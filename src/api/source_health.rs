@@ -12,8 +12,8 @@ use crate::domain::{
     Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
     SourceView as Known, Time,
 };
-use crate::render::format_rfc3339;
 use crate::replicas::{ReplicaMode, ReplicaStatus};
+use crate::text::format_rfc3339;
 
 use super::query;
 use super::state::AppState;

@@ -24,8 +24,9 @@ use crate::domain::{Name, Snapshot, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::process::Clock;
-use crate::render::{RenderMode, Rendering, format_rfc3339, render_summary};
+use crate::render::{RenderMode, Rendering, render_summary};
 use crate::store::StateFile;
+use crate::text::format_rfc3339;
 
 /// Asks every source once.
 pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {

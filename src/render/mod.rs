@@ -11,7 +11,6 @@ mod summary_body;
 mod version;
 
 pub use compressed::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
-pub use json_text::format_rfc3339;
 pub use live_note::{LiveSourceResult, ReadingOrigin};
 pub use rendering::{RenderMode, Rendering, render_summary};
 pub use version::SummaryVersion;
