@@ -10,6 +10,7 @@ mod redis_connection;
 mod redis_scripts;
 mod redis_session;
 mod redis_store;
+mod redis_stream;
 mod replica;
 mod shared_store;
 mod status;
