@@ -2,7 +2,7 @@
 //! the code's own lists, so that no request can add a series.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -14,19 +14,20 @@ use crate::replicas::{ReplicaMode, ReplicaStatus};
 use super::routes::ROUTE_LABELS;
 use super::state::AppState;
 use crate::metrics::DURATION_BOUNDS_US;
+use crate::metrics::StoreErrorCounter;
 use crate::metrics::{MetricType, MetricsEncoder};
 use crate::metrics::{fetch_metrics, process_stats};
 use crate::server::no_store_response;
-
-/// The stores that can fail.
-const STORE_NAMES: [&str; 2] = ["file", "redis"];
 
 /// What the rest of the program tells of itself. Written by whoever it happens to, read by `/metrics`.
 #[derive(Debug)]
 pub struct ProcessMetrics {
     /// The commit that this program was built from, or nothing.
     pub revision: &'static str,
-    store_errors: [AtomicU64; STORE_NAMES.len()],
+    /// Failed operations of the state file.
+    pub file_errors: StoreErrorCounter,
+    /// Failed operations of the store that replicas share.
+    pub redis_errors: StoreErrorCounter,
     did_reload_succeed: AtomicBool,
     last_reload_at: AtomicI64,
 }
@@ -36,16 +37,10 @@ impl ProcessMetrics {
     pub fn new(now: Time, revision: &'static str) -> Self {
         Self {
             revision,
-            store_errors: Default::default(),
+            file_errors: StoreErrorCounter::default(),
+            redis_errors: StoreErrorCounter::default(),
             did_reload_succeed: AtomicBool::new(true),
             last_reload_at: AtomicI64::new(now.as_millis()),
-        }
-    }
-
-    /// An operation of a store (`file` or `redis`) failed.
-    pub fn record_store_error(&self, store: &str) {
-        if let Some(at) = STORE_NAMES.into_iter().position(|known| known == store) {
-            self.store_errors[at].fetch_add(1, Relaxed);
         }
     }
 
@@ -213,8 +208,11 @@ fn write_process_metrics(page: &mut MetricsEncoder, vitals: &ProcessMetrics) {
         MetricType::Counter,
         "Operations of a store that failed.",
     );
-    for (store, count) in STORE_NAMES.into_iter().zip(&vitals.store_errors) {
-        page.write_sample(errors, &[("store", store)], count.load(Relaxed));
+    for (store, errors_of) in [
+        ("file", &vitals.file_errors),
+        ("redis", &vitals.redis_errors),
+    ] {
+        page.write_sample(errors, &[("store", store)], errors_of.count());
     }
     let succeeded = u8::from(vitals.did_reload_succeed.load(Relaxed));
     let help = "Whether the configuration was taken when it was last read.";

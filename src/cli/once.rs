@@ -69,7 +69,7 @@ async fn run_live_request(
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: stop.clone(),
-        outcome_observer: Arc::new(|_| {}),
+        fetch_metrics: Arc::default(),
         state_file: None,
         shared_store: None,
     };

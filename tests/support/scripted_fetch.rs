@@ -11,6 +11,7 @@ use resumen::domain::{
 };
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchError, FetchFuture, Payload};
+use resumen::metrics::StoreErrorCounter;
 use resumen::process::{Clock, Deadline};
 use resumen::replicas::SharedStore;
 use serde_json::Value;
@@ -237,7 +238,7 @@ impl TestCore {
             fetch: Arc::<ScriptedFetch>::clone(providers),
             clock,
             stop,
-            shared_store: Some((store, Arc::new(|| {}))),
+            shared_store: Some((store, StoreErrorCounter::default())),
             ..core_deps(ScriptedFetch::default()).0
         };
         let engine = AppCore::start(gear, sources, Duration::from_secs(4)).unwrap();
@@ -288,7 +289,7 @@ fn core_deps(providers: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
-        outcome_observer: Arc::new(|_| {}),
+        fetch_metrics: Arc::default(),
         state_file: None,
         shared_store: None,
     };

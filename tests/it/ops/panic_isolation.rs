@@ -1,14 +1,15 @@
 //! A bug of ours stays where it is: in its flight, its task, its request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use resumen::aggregate::Cache;
-use resumen::aggregate::{Flights, PreparedSource};
-use resumen::aggregate::{LivenessBeat, Refresher};
-use resumen::app::{AppCore, CoreDeps};
-use resumen::domain::{Snapshot, Source, SourceSet};
+use resumen::aggregate::{
+    Cache, CompletionHandler, CoordinatorFuture, Flights, LeaseDecision, LeaseHandle, LeaseReply,
+    LeaseRequest, LiveFetcher, LivenessBeat, PreparedSource, Refresher, RemoteAttempt,
+    ReplicaCoordinator,
+};
+use resumen::domain::{Snapshot, Source, SourceRecord, SourceSet, Time};
 use resumen::extract::Extractor;
 use resumen::process::Clock;
 use tokio::runtime::Handle;
@@ -32,66 +33,112 @@ fn responding_fetch() -> ScriptedFetch {
     providers
 }
 
-fn core_deps(providers: Arc<ScriptedFetch>) -> CoreDeps {
-    CoreDeps {
-        fetch: providers,
-        extractor: Extractor::default(),
-        clock: Clock::start(),
-        runtime: Handle::current(),
-        tracker: TaskTracker::new(),
-        stop: CancellationToken::new(),
-        outcome_observer: Arc::new(|_| {}),
-        state_file: None,
-        shared_store: None,
+/// A refresher and what it works with.
+struct RefresherFixture {
+    refresher: Refresher,
+    liveness: Arc<LivenessBeat>,
+    flights: Flights,
+    cache: Arc<Cache>,
+    clock: Clock,
+}
+
+fn build_refresher(
+    sources: &[Arc<Source>],
+    providers: Arc<ScriptedFetch>,
+    replicas: Option<Arc<dyn ReplicaCoordinator>>,
+) -> RefresherFixture {
+    let clock = Clock::start();
+    let source_set = Arc::new(SourceSet::new(sources.to_vec()));
+    let cache = Arc::new(Cache::new(
+        Snapshot::new(source_set),
+        Duration::from_secs(4),
+    ));
+    let (sender, commands) = unbounded_channel();
+    let flights = Flights::new(
+        providers,
+        Extractor::default(),
+        clock,
+        CompletionHandler::new(Arc::clone(&cache), sender, Arc::default(), replicas),
+        Handle::current(),
+        TaskTracker::new(),
+        CancellationToken::new(),
+    );
+    let prepared = sources
+        .iter()
+        .filter_map(|source| PreparedSource::new(source, &Extractor::default()).unwrap());
+    flights.replace_sources(prepared.collect(), &cache.snapshot());
+    let liveness = Arc::new(LivenessBeat::new(clock));
+    RefresherFixture {
+        refresher: Refresher::new(
+            flights.clone(),
+            Arc::clone(&cache),
+            clock,
+            Arc::clone(&liveness),
+            commands,
+        ),
+        liveness,
+        flights,
+        cache,
+        clock,
     }
 }
 
-/// A refresher over flights that plan nothing: whatever it asks for, it asks for by itself.
-fn start_refresher(sources: &[Arc<Source>], providers: Arc<ScriptedFetch>) -> Refresher {
-    let gear = core_deps(providers);
-    let landing = Arc::new(|_, _| None);
-    let flights = Flights::new(
-        gear.fetch,
-        gear.extractor,
-        gear.clock,
-        landing,
-        gear.runtime,
-        gear.tracker,
-        gear.stop,
-        None,
-    );
-    let crews = sources
-        .iter()
-        .filter_map(|source| PreparedSource::new(source, &Extractor::default()).unwrap());
-    flights.replace_sources(crews.collect(), |_| None);
-    let cache = Arc::new(Cache::new(
-        Snapshot::new(Arc::new(SourceSet::new(sources.to_vec()))),
-        Duration::from_secs(4),
-    ));
-    Refresher {
-        flights,
-        cache,
-        clock: gear.clock,
-        liveness: Arc::new(LivenessBeat::new(gear.clock)),
+/// Grants every lease; panics when the first attempt is planned.
+#[derive(Default)]
+struct PanickingCoordinator {
+    plans: AtomicU32,
+}
+
+impl ReplicaCoordinator for PanickingCoordinator {
+    fn independent_replicas(&self) -> u32 {
+        assert!(self.plans.fetch_add(1, Ordering::SeqCst) > 0, "planted");
+        1
+    }
+
+    fn request_lease<'c>(&'c self, _: LeaseRequest<'c>) -> CoordinatorFuture<'c, LeaseReply> {
+        Box::pin(async {
+            LeaseReply {
+                decision: LeaseDecision::Proceed(None),
+                newer_state: None,
+            }
+        })
+    }
+
+    fn wait_for_outcome<'c>(&'c self, _: &'c RemoteAttempt) -> CoordinatorFuture<'c, Option<Time>> {
+        Box::pin(async { None })
+    }
+
+    fn publish_and_release<'c>(
+        &'c self,
+        _: Option<LeaseHandle>,
+        _: SourceRecord,
+        _: &'c Source,
+    ) -> CoordinatorFuture<'c, ()> {
+        Box::pin(async {})
+    }
+
+    fn release_lease(&self, _: LeaseHandle) -> CoordinatorFuture<'_, ()> {
+        Box::pin(async {})
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn liveness_reports_hung_refresher() {
-    let refresher = start_refresher(
+    let fixture = build_refresher(
         &[test_source("a", &["p"], test_schedule())],
         Arc::new(responding_fetch()),
+        None,
     );
-    let (_orders, mut inbox) = unbounded_channel();
+    let liveness = &fixture.liveness;
     let stop = CancellationToken::new();
-    let mut running = Box::pin(refresher.run(&mut inbox, &stop));
+    let mut running = Box::pin(fixture.refresher.run(&stop));
     let run = tokio::time::timeout(Duration::from_secs(30), &mut running).await;
-    assert!(run.is_err() && refresher.liveness.since_last_beat() <= Duration::from_secs(1));
-    // Nobody polls it: it hangs.
+    assert!(run.is_err() && liveness.since_last_beat() <= Duration::from_secs(1));
+    // The future is not polled, which looks like a refresher that hangs.
     sleep(Duration::from_secs(12)).await;
-    assert!(refresher.liveness.since_last_beat() > Duration::from_secs(10));
+    assert!(liveness.since_last_beat() > Duration::from_secs(10));
     let run = tokio::time::timeout(Duration::from_secs(2), &mut running).await;
-    assert!(run.is_err() && refresher.liveness.since_last_beat() <= Duration::from_secs(1));
+    assert!(run.is_err() && liveness.since_last_beat() <= Duration::from_secs(1));
 }
 
 #[test]
@@ -134,34 +181,32 @@ fn hung_refresher_fails_liveness_only() {
 
 #[tokio::test(start_paused = true)]
 async fn completion_panic_wakes_waiters() {
-    let providers = Arc::new(responding_fetch());
-    let bugs = Arc::new(AtomicUsize::new(0));
-    let planted = Arc::clone(&bugs);
-    let witness =
-        Arc::new(move |_: &_| assert!(planted.fetch_add(1, Ordering::SeqCst) > 0, "planted"));
-    let gear = CoreDeps {
-        outcome_observer: witness,
-        ..core_deps(Arc::clone(&providers))
-    };
-    let engine = AppCore::start(
-        gear,
+    let replicas = Arc::new(PanickingCoordinator::default());
+    let coordinator: Arc<dyn ReplicaCoordinator> = Arc::<PanickingCoordinator>::clone(&replicas);
+    let RefresherFixture {
+        refresher,
+        flights,
+        cache,
+        clock,
+        ..
+    } = build_refresher(
         &[test_source("a", &["p"], test_schedule())],
-        Duration::from_secs(4),
-    )
-    .unwrap();
-    let names = [crate::support::scripted_fetch::test_name("a")];
-    let waiting = engine.live.fetch_sources(
-        &names,
-        Duration::ZERO,
-        engine.clock.deadline(Duration::from_secs(4)),
+        Arc::new(responding_fetch()),
+        Some(coordinator),
     );
+    TaskTracker::new().spawn(async move { refresher.run(&CancellationToken::new()).await });
+    let live = LiveFetcher::new(flights, Arc::clone(&cache), clock);
+    let names = [crate::support::scripted_fetch::test_name("a")];
+    let deadline = clock.deadline(Duration::from_secs(4));
+    let result = live.fetch_sources(&names, Duration::ZERO, deadline).await;
     assert!(
-        waiting.await.notes[0].late_source.is_none(),
+        result.notes[0].late_source.is_none(),
         "the waiter was woken"
     );
     sleep(Duration::from_secs(60)).await;
-    assert!(bugs.load(Ordering::SeqCst) >= 3, "{bugs:?}");
-    assert!(engine.cache.snapshot().source_states()[0].reading.is_some());
+    let plans = replicas.plans.load(Ordering::SeqCst);
+    assert!(plans >= 3, "{plans}");
+    assert!(cache.snapshot().source_states()[0].reading.is_some());
 }
 
 /// An overflow in jaq, which release builds do not look for.
