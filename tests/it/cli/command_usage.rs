@@ -213,7 +213,7 @@ fn signals_stop_simulator() {
         simulator.send_signal(signal);
         let ended = simulator.wait_for_exit();
         assert_eq!(ended.exit_code, Some(0), "{}", ended.stderr);
-        assert!(ended.stderr.contains("stops"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("stopping"), "{}", ended.stderr);
     }
 }
 

@@ -212,7 +212,7 @@ fn second_process_takes_over_state_file() {
     second.wait_for_stderr_line("listens");
     first.send_signal(Signal::TERM);
     assert_eq!(first.wait_for_exit().exit_code, Some(0));
-    second.wait_for_stderr_line("readings are saved again");
+    second.wait_for_stderr_line("saving readings again");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn unwritable_state_is_logged_once() {
     )
     .unwrap();
     let program = TestProcess::start(&mut stage.build_command());
-    program.wait_for_stderr_line("readings would not survive a restart for now: failed to create");
+    program.wait_for_stderr_line("readings would not survive a restart: failed to create");
     let base = listening_url(&program);
     get_source_a(&base, "/resumen");
     wait_until(|| {
@@ -406,7 +406,7 @@ fn stalled_clients_do_not_block_shutdown() {
             .parse::<jiff::Timestamp>()
             .unwrap()
     };
-    let took = logged("INFO  stopped").duration_since(logged("INFO  stops "));
+    let took = logged("INFO  stopped").duration_since(logged("INFO  stopping "));
     assert!(took.as_millis() <= 2200, "{took:?}\n{}", ended.stderr);
     assert!(
         fs::read_to_string(stage.state_path())

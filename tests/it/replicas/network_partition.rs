@@ -137,14 +137,13 @@ fn child_runs_partition() {
     let pollers = [&near, &far].map(FreshnessPoller::new);
     assert!(run_ip(&["link", "set", "redis-hub", "down"]));
     far.process
-        .wait_for_stderr_line("this replica goes on alone");
+        .wait_for_stderr_line("shared store disconnected");
     let calls = stub.call_count();
     wait_for("calls from both sides", || stub.call_count() >= calls + 4);
     near.wait_for_metric("resumen_fleet_replicas", |seen| seen < 1.5);
     assert!(near.metric_value("resumen_fleet_sharing") > 0.5);
     assert!(run_ip(&["link", "set", "redis-hub", "up"]));
-    far.process
-        .wait_for_stderr_line("calls and readings are shared again");
+    far.process.wait_for_stderr_line("shared store reconnected");
     near.wait_for_metric("resumen_fleet_replicas", |seen| seen > 1.5);
     stub.set_json(r#"{"n":2}"#);
     wait_for("the same newest reading", || {

@@ -18,8 +18,8 @@ use crate::support::replica_cluster::{FreshnessPoller, ReplicaCluster, TestRepli
 /// Stale after 4.9 s.
 const SCHEDULE_CONFIG: &str = "interval = \"2s\"\ntimeout = \"900ms\"\nmin_interval = \"300ms\"";
 
-const STANDALONE_MESSAGE: &str = "this replica goes on alone";
-const SHARING_RESUMED_MESSAGE: &str = "calls and readings are shared again";
+const STANDALONE_MESSAGE: &str = "shared store disconnected";
+const SHARING_RESUMED_MESSAGE: &str = "shared store reconnected";
 
 /// What listens where Redis was, and is none.
 struct GarbageServer {
@@ -535,7 +535,9 @@ fn mixed_formats_interoperate() {
             "the older ones go on by themselves: {oldest} ms"
         );
     }
-    let said = replicas[0].process.wait_for_stderr_line("is not used");
+    let said = replicas[0]
+        .process
+        .wait_for_stderr_line("state of another replica not used");
     assert!(
         said.contains("it has version 2 of the format and this release reads version 1"),
         "{said}"
@@ -577,9 +579,7 @@ fn skewed_clock_does_not_win_merge() {
         translates.get_json("/salud/fuentes")["checks"]["store:redis"][0]["role"] == "alone"
     });
     redis.restart();
-    translates
-        .process
-        .wait_for_stderr_line("instants are translated");
+    translates.process.wait_for_stderr_line("translating times");
     let set = off("+1h");
     let right = fleet.start_replica();
     let replicas = [right, set, translates];

@@ -117,7 +117,7 @@ fn replicas_share_readings_and_versions() {
     });
     replicas[1]
         .process
-        .wait_for_stderr_line("source began to fail, says another replica");
+        .wait_for_stderr_line("source failed at another replica");
     let calls = stub.call_count();
     let late = fleet.start_replica();
     wait_for("the failure at the newcomer", || {
