@@ -69,6 +69,8 @@ impl Cache {
         {
             return Arc::clone(rendering);
         }
+        // Concurrent readers may render at the same time. The results are equal, and waiting for one
+        // another would cost more.
         let rendering = published.render(&published.all_positions, published.timeout, now);
         published.rendering.store(Some(Arc::clone(&rendering)));
         rendering
@@ -128,6 +130,7 @@ impl Cache {
         record: &SourceRecord,
         plan: impl FnOnce(&SourceState) -> Option<Time>,
     ) -> Option<HealthChanges> {
+        // Without the write lock: most states that other replicas publish are known here already.
         if !self.snapshot().has_news(record) {
             return None;
         }
@@ -173,6 +176,7 @@ impl Cache {
                 return snapshot;
             }
             changes = Some(health_changes);
+            // In the same swap, so that no reader sees an outcome without the plan that follows.
             let next_attempt = snapshot
                 .source_state(source.as_str())
                 .and_then(|state| plan(state));
@@ -188,6 +192,7 @@ impl Cache {
     fn update(&self, change: impl FnOnce(&PublishedSnapshot) -> PublishedSnapshot) {
         let _guard = self.write_lock.lock();
         let old = self.published.load_full();
+        // Stored before the subscribers wake, which read the snapshot then.
         self.published.store(Arc::new(change(&old)));
         self.changes.send_modify(|count| *count += 1);
     }

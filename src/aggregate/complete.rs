@@ -55,8 +55,10 @@ impl CompletionHandler {
         let changes = self
             .cache
             .publish(outcome, |state| self.plan_next_attempt(state, retry_at));
+        // Counted even if a reload has removed the source: its providers were called.
         self.fetch_metrics.record_outcome(outcome);
         log_outcome(&changes?, outcome);
+        // The state rather than the outcome: it may contain a newer reading of another replica.
         self.replicas()?;
         self.cache.snapshot().source_record(&outcome.source)
     }

@@ -51,7 +51,8 @@ pub struct LeaseRequest<'c> {
     pub schedule: Schedule,
     /// When the newest attempt known here began. A scheduled attempt is superseded by a newer one.
     pub newest_attempt: Option<Time>,
-    /// Whether a live request waits for the attempt, which then needs data of its own time.
+    /// Whether a live request waits for the attempt: then an outcome from before the request is not
+    /// enough.
     pub is_urgent: &'c AtomicBool,
 }
 
@@ -67,7 +68,7 @@ pub struct LeaseReply {
 /// What a flight does after a lease request.
 #[derive(Debug)]
 pub enum LeaseDecision {
-    /// Call the providers, under this lease if the shared store could be asked.
+    /// Call the providers, with this lease if the shared store is reachable.
     Proceed(Option<LeaseHandle>),
     /// Do not call them: the newer state replaces a scheduled attempt.
     Superseded,
@@ -84,7 +85,7 @@ pub enum LeaseDecision {
 pub struct LeaseHandle {
     /// The source.
     pub identity: SourceIdentity,
-    /// The attempt, as the shared store knows it.
+    /// Identifies the attempt in the shared store.
     pub token: String,
     /// Whether the store granted the lease. `false`: its reply was lost, and with it the grant, if
     /// there was one.
@@ -96,7 +97,7 @@ pub struct LeaseHandle {
 pub struct RemoteAttempt {
     /// The source.
     pub identity: SourceIdentity,
-    /// The attempt, as the shared store knows it.
+    /// Identifies the attempt in the shared store.
     pub token: String,
     /// When its lease ends at the latest.
     pub lease_end: Instant,

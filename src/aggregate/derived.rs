@@ -46,11 +46,12 @@ impl DerivedTask {
         let mut changes = self.cache.subscribe();
         let mut running = Vec::new();
         loop {
+            // Before the snapshot is read, so that a publication in between causes another round.
             changes.mark_unchanged();
             self.start_computations(&mut running);
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                result = changes.changed() => if result.is_err() { return },
                 () = wait_first_finished(&mut running), if !running.is_empty() => {}
             }
         }
@@ -88,6 +89,8 @@ impl DerivedTask {
         let SourceKind::Derived { inputs, extract } = &source.kind else {
             return;
         };
+        // Without a reading of every input there is nothing to compute. The answer then shows the
+        // failure of the input.
         let Some(input_versions) = snapshot.current_input_versions(position) else {
             return;
         };

@@ -87,19 +87,18 @@ impl Flights {
     }
 
     /// Replaces the sources. A source that stays keeps its slot and its flight. Flights of sources
-    /// that are gone, or whose identity changed, are aborted. A new slot starts from what `snapshot`
-    /// knows of earlier attempts.
+    /// that are gone, or whose identity changed, are aborted. A new slot starts from the
+    /// earlier attempts in `snapshot`.
     pub fn replace_sources(&self, sources: Vec<PreparedSource>, snapshot: &Snapshot) {
         let mut slots = self.inner.slots.lock();
         let mut old = std::mem::take(&mut *slots);
         for prepared in sources {
             let name = prepared.source.name.clone();
-            let slot = match old.remove(&name) {
-                Some(slot) => slot.with_definition(prepared),
-                None => {
-                    let state = snapshot.source_state(name.as_str());
-                    SourceSlot::new(prepared, state.map(|state| &**state))
-                }
+            let slot = if let Some(slot) = old.remove(&name) {
+                slot.with_definition(prepared)
+            } else {
+                let state = snapshot.source_state(name.as_str());
+                SourceSlot::new(prepared, state.map(|state| &**state))
             };
             slots.insert(name, slot);
         }
@@ -119,6 +118,7 @@ impl Flights {
     /// replica instead of an attempt.
     pub fn request_scheduled(&self, name: &Name) -> FlightStatus {
         let inner = &self.inner;
+        // The shutdown waits for the tasks in the tracker and must not meet new ones.
         if inner.stop.is_cancelled() {
             return FlightStatus::Unavailable;
         }
@@ -143,6 +143,7 @@ impl Flights {
             flight: flight.clone(),
             previous_reported: slot.register_flight(&flight),
         };
+        // The lock serialises all requests: tasks are spawned after it is released.
         drop(slots);
         self.start_flight(request);
         FlightStatus::InFlight {
@@ -284,6 +285,7 @@ impl FlightsInner {
                 LeaseDecision::Retry => {}
             }
         }
+        // The store contradicts itself; a source must not depend on it.
         true
     }
 
@@ -306,6 +308,7 @@ impl FlightsInner {
 
     fn complete_local(&self, outcome: &Outcome) -> Option<SourceRecord> {
         let now = self.deps.clock.now();
+        // The lock of the slots is never held together with the write lock of the cache.
         let retry_at = {
             let mut slots = self.slots.lock();
             slots.get_mut(&outcome.source).and_then(|slot| {

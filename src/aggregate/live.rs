@@ -77,6 +77,8 @@ impl LiveFetcher {
             .collect();
         self.wait_for_flights(&mut pending, deadline).await;
         let has_flights = pending.iter().any(|source| source.flight.is_some());
+        // Derived sources are computed after the completion of their inputs. With a late input, the
+        // deadline has passed.
         if has_flights && pending.iter().all(|source| !source.is_late) {
             self.wait_for_derived(names, deadline).await;
         }
@@ -129,7 +131,7 @@ impl LiveFetcher {
         }
     }
 
-    /// Waits for the flights one after the other: each knows when it completed, so that the order of
+    /// Waits for one flight after the other. A flight records when it completed, so that the order of
     /// the waits does not matter.
     async fn wait_for_flights(&self, pending: &mut [PendingSource], deadline: Deadline) {
         let started = self.clock.instant();
@@ -159,8 +161,8 @@ impl LiveFetcher {
                 .all(|position| snapshot.is_derived_current(position))
         };
         while !are_current() {
-            let changed = timeout_at(deadline.at, changes.changed()).await;
-            if !matches!(changed, Ok(Ok(()))) {
+            let result = timeout_at(deadline.at, changes.changed()).await;
+            if !matches!(result, Ok(Ok(()))) {
                 return;
             }
         }
@@ -208,6 +210,7 @@ fn build_note(
     let is_computed = state.reading.is_some()
         && state.current_failure().is_none()
         && snapshot.is_derived_current(position);
+    // A derived source is live if one input is and the computation has used it.
     let is_live = has_new_reading && (is_fetched || is_computed);
     let has_ended = sources
         .iter()

@@ -70,9 +70,10 @@ impl Persister {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = changes.changed(), if is_saved => if changed.is_err() { return },
+                result = changes.changed(), if is_saved => if result.is_err() { return },
                 () = sleep(RETRY_DELAY), if !is_saved => {}
             }
+            // Before the save, so that a publication during it causes another one.
             changes.mark_unchanged();
             is_saved = self.save_now().await;
             tokio::select! {

@@ -19,8 +19,8 @@ pub struct PreparedSource {
 }
 
 impl PreparedSource {
-    /// Compiles the filters of a fetched source; `None` for a derived one. Filters that `extractor`
-    /// knows are not compiled again.
+    /// Compiles the filters of a fetched source; `None` for a derived one. A filter that
+    /// `extractor` has compiled before is reused.
     pub fn new(source: &Arc<Source>, extractor: &Extractor) -> Result<Option<Self>, FilterError> {
         let SourceKind::Fetched {
             providers,

@@ -163,6 +163,7 @@ impl ProviderRace<'_> {
     fn start_next(&mut self) {
         self.next_start_at = None;
         let now = self.deps.clock.time_point();
+        // A call at the deadline could only fail, and would count against the provider.
         if now.instant >= self.deadline.at {
             return;
         }
@@ -254,6 +255,7 @@ async fn wait_first_ended(
     running: &mut Vec<RunningRequest<'_>>,
 ) -> (usize, TimePoint, ProviderResult) {
     poll_fn(|cx| {
+        // In the order of their start: of two requests that have ended, the preferred one wins.
         for index in 0..running.len() {
             let future = &mut running[index].future;
             let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {

@@ -104,6 +104,7 @@ impl Refresher {
     /// cancelled.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut commands = self.commands.lock().await;
+        // Empty after a restart too: the snapshot has all plans.
         let mut due = DueQueue {
             queue: DelayQueue::new(),
             timer_keys: HashMap::new(),
@@ -143,6 +144,7 @@ impl Refresher {
             .source_state(source.as_str())
             .and_then(|state| state.source.schedule())
         else {
+            // A reload has removed the source or made it derived.
             return;
         };
         let delay = match self.flights.request_scheduled(source) {

@@ -153,6 +153,7 @@ impl SourceSlot {
     pub(super) fn record_remote(&mut self, record: &SourceRecord) {
         let last_attempt = record.history.last_attempt;
         self.newest_attempt = self.newest_attempt.max(last_attempt);
+        // Published states may arrive late: an older attempt moves nothing.
         if self.last_start <= last_attempt {
             self.last_start = last_attempt;
             self.record_provider_attempts(&record.history.provider_attempts, last_attempt);

@@ -100,8 +100,10 @@ impl AppCore {
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<()> {
+        // The only step that can fail, before any change.
         let prepared = prepare_sources(sources, &self.extractor)?;
         let source_set = Arc::new(SourceSet::new(sources.to_vec()));
+        // The cache first: the outcome of a new flight must find its source there.
         self.cache.replace_sources(source_set, timeout);
         self.flights
             .replace_sources(prepared, &self.cache.snapshot());

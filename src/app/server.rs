@@ -120,24 +120,10 @@ impl AppService {
         // Spawn: the core, then the server that reads from it.
         let core = AppCore::start(deps, &config.sources, config.server.default_timeout)?;
         let core = Arc::new(core);
-        let state = Arc::new(AppState::new(AppStateParts {
-            settings: config.server.clone(),
-            clock,
-            cache: Arc::clone(&core.cache),
-            live: Arc::clone(&core.live),
-            liveness_beat: Arc::clone(&core.liveness_beat),
-            fetch_metrics,
-            process_metrics: Arc::clone(&process_metrics),
-            supervisor: core.supervisor.clone(),
-            was_restored: core.was_restored,
-            replica: core.replica.clone(),
-        }));
-        let recorded = Arc::clone(&state);
-        core.supervisor.spawn_task("panel history", move |stop| {
-            let state = Arc::clone(&recorded);
-            async move { state.record_history(&stop).await }
-        });
+        let state = build_app_state(config, &core, fetch_metrics, Arc::clone(&process_metrics));
+        spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
+        // The reactor of this runtime watches the listener.
         let server = {
             let _guard = runtime.enter();
             HttpServer::start(listener, state, threads)
@@ -234,13 +220,41 @@ fn build_flight_runtime() -> anyhow::Result<Runtime> {
         .context("failed to start the runtime of flights")
 }
 
+fn build_app_state(
+    config: &Config,
+    core: &AppCore,
+    fetch_metrics: Arc<FetchMetrics>,
+    process_metrics: Arc<ProcessMetrics>,
+) -> Arc<AppState> {
+    Arc::new(AppState::new(AppStateParts {
+        settings: config.server.clone(),
+        clock: core.clock,
+        cache: Arc::clone(&core.cache),
+        live: Arc::clone(&core.live),
+        liveness_beat: Arc::clone(&core.liveness_beat),
+        fetch_metrics,
+        process_metrics,
+        supervisor: core.supervisor.clone(),
+        was_restored: core.was_restored,
+        replica: core.replica.clone(),
+    }))
+}
+
+fn spawn_history_task(core: &AppCore, state: &Arc<AppState>) {
+    let state = Arc::clone(state);
+    core.supervisor.spawn_task("panel history", move |stop| {
+        let state = Arc::clone(&state);
+        async move { state.record_history(&stop).await }
+    });
+}
+
 fn build_shared_store(config: &Config) -> Option<RedisStore> {
     let url = config.store.redis.as_deref()?;
     RedisStore::new(url, &config.store.redis_prefix, config.secrets.clone())
 }
 
 /// Returns the clock set to the time of the store that replicas share, so that all replicas date a
-/// reading alike, whatever the clocks of their machines say. Returns the machine's time if the store
+/// reading alike even if the clocks of their machines differ. Returns the machine's time if the store
 /// does not answer in [`STORE_CLOCK_TIMEOUT`].
 fn synchronize_clock(config: &Config, clock: Clock) -> anyhow::Result<Clock> {
     let Some(store) = build_shared_store(config) else {

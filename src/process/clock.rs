@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::domain::{BootUptime, ClockTimestamps, Time};
 
-/// Shorter suspensions cannot be told from the noise of reading two clocks one after the other.
+/// Shorter suspensions are indistinguishable from the noise of reading two clocks one after the
+/// other.
 const MIN_SUSPEND_MS: i64 = 100;
 
 /// A clock that never steps. Cheap to copy.

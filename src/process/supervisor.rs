@@ -134,7 +134,7 @@ impl Supervisor {
         loop {
             let started = self.clock.time_point();
             let result: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(task.run_until_panic_request(run()))
+                runtime.block_on(task.run_until_panic_request(run()));
             }));
             if result.is_ok() {
                 return;

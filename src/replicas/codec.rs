@@ -4,7 +4,7 @@
 //! resumen/1 1763794510734 6c78e0e3bd51d358d01e758642b85fb8 {"name":"btc","identity":"…","reading":{…},…}
 //! ```
 //!
-//! The second word tells when the newest attempt began, in milliseconds on the store's clock. Its
+//! The second field is the time at which the newest attempt began, in milliseconds on the store's clock. Its
 //! place is the same in every version, so that an older release recognises a newer state even if it
 //! cannot read it. The checksum covers all bytes after it.
 

@@ -66,12 +66,7 @@ impl ReplicaCoordinator for LocalReplica {
 
 impl LocalReplica {
     async fn acquire_lease(&self, request: LeaseRequest<'_>) -> LeaseReply {
-        let LeaseRequest {
-            identity,
-            schedule,
-            newest_attempt,
-            is_urgent,
-        } = request;
+        let (identity, schedule) = (request.identity, request.schedule);
         // Subscribed before the request, so that the end of the attempt that holds the lease is not
         // missed.
         let next_end = self.notifier.subscribe(identity);
@@ -85,8 +80,8 @@ impl LocalReplica {
             identity,
             token: self.create_token(),
             lease_duration: lease_duration(&schedule),
-            known_attempt: newest_attempt.map(|at| self.to_store_time(at)),
-            prefers_newer_state: !is_urgent.load(Relaxed),
+            known_attempt: request.newest_attempt.map(|at| self.to_store_time(at)),
+            prefers_newer_state: !request.is_urgent.load(Relaxed),
         };
         let mut response = session.acquire_lease(&acquire).await;
         let mut newer_state = None;
@@ -98,29 +93,28 @@ impl LocalReplica {
                 response = session.acquire_lease(&acquire).await;
             }
         }
+        let handle = |token, is_confirmed| LeaseHandle {
+            identity,
+            token,
+            is_confirmed,
+        };
         let decision = match response {
             Err(error) => {
+                // The store may have granted the lease although its reply is lost.
                 self.disconnect(Some(&session), &error);
-                LeaseDecision::Proceed(Some(LeaseHandle {
-                    identity,
-                    token: acquire.token,
-                    is_confirmed: false,
-                }))
+                LeaseDecision::Proceed(Some(handle(acquire.token, false)))
             }
             Ok(AcquireResponse::Granted) => {
                 self.leases_acquired.fetch_add(1, Relaxed);
-                LeaseDecision::Proceed(Some(LeaseHandle {
-                    identity,
-                    token: acquire.token,
-                    is_confirmed: true,
-                }))
+                LeaseDecision::Proceed(Some(handle(acquire.token, true)))
             }
-            // A live request that has joined since needs data of its own time.
-            Ok(AcquireResponse::NewerState(_)) if is_urgent.load(Relaxed) => LeaseDecision::Retry,
-            Ok(AcquireResponse::NewerState(_)) => match newer_state {
-                Some(_) => LeaseDecision::Superseded,
-                None => LeaseDecision::Retry,
-            },
+            // For a live request that has joined since, an outcome from before it is not enough.
+            Ok(AcquireResponse::NewerState(_))
+                if newer_state.is_none() || request.is_urgent.load(Relaxed) =>
+            {
+                LeaseDecision::Retry
+            }
+            Ok(AcquireResponse::NewerState(_)) => LeaseDecision::Superseded,
             Ok(AcquireResponse::Held {
                 lease,
                 remaining,
@@ -161,6 +155,7 @@ impl LocalReplica {
         };
         match session.publish_state(&release).await {
             Ok(was_held) => {
+                // An unconfirmed lease was perhaps never held.
                 if lease.is_some_and(|lease| lease.is_confirmed) && !was_held {
                     self.leases_lost.fetch_add(1, Relaxed);
                     debug!(identity = %release.identity, "lease expired before its attempt ended");
@@ -178,6 +173,7 @@ impl LocalReplica {
         source: &Source,
     ) -> Option<LeaseRelease> {
         let record = self.to_store_times(record);
+        // Without a state the release still starts the cooldown of `min_interval`.
         let encoded_state = encode_stored_state(&record).unwrap_or_default();
         let release = LeaseRelease {
             identity: record.identity,

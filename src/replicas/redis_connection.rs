@@ -62,6 +62,7 @@ impl RedisEndpoint {
                 .and_then(|message| Notification::parse(message.get_payload_bytes()));
             notification.map_or(Ok(()), |notification| notifications.send(notification))
         };
+        // `run` limits the time of each operation.
         let config = AsyncConnectionConfig::new()
             .set_push_sender(forward)
             .set_response_timeout(None);

@@ -65,6 +65,7 @@ impl RedisSession {
             .run(operation, script.invoke_async(&mut connection))
             .await
             .inspect_err(|_| self.fail_waiting_operations())?;
+        // Redis replied as expected, so that no other program listens at its address.
         self.connection.read_budget.reset();
         Ok(value)
     }

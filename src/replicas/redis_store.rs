@@ -52,6 +52,7 @@ impl RedisStore {
             let query = command.query_async::<(i64, i64)>(&mut connection.multiplexed);
             let (seconds, micros) = self.endpoint.run("read the time", query).await?;
             let duration = clock.elapsed_since(before);
+            // The server read its clock at about half of the round trip.
             let middle = before.time.plus(duration / 2).as_millis();
             let offset_ms = seconds
                 .saturating_mul(1000)
@@ -73,6 +74,7 @@ impl SharedStore for RedisStore {
             let channel = self.keys.notifications_channel();
             let subscribe = connection.multiplexed.subscribe(channel);
             self.endpoint.run("subscribe", subscribe).await?;
+            // Subscribed before the first command, so that no notification is missed.
             let session = RedisSession::new(
                 connection,
                 self.keys.clone(),

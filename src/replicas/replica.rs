@@ -117,6 +117,7 @@ impl LocalReplica {
     /// Uses this session from now on; returns whether the replica was standalone before.
     pub(super) fn attach_session(&self, session: Arc<dyn SharedSession>) -> bool {
         let was_standalone = self.is_standalone.swap(false, Relaxed);
+        // Wakes the operations that wait for the first session.
         self.connection
             .send_replace(StoreConnection::Connected(session));
         was_standalone

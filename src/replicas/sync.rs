@@ -65,6 +65,7 @@ impl ReplicaSync {
             let Err(error) = self.run_session().await else {
                 continue;
             };
+            // Logged and planned once, not at every further attempt to connect.
             if !self.replica.set_standalone() {
                 let replicas = self.replica.independent_replicas();
                 warn!(replicas, %error, "shared store disconnected, continuing without other replicas");
@@ -128,6 +129,7 @@ impl ReplicaSync {
             notifications,
         } = self.store.open_session().await?;
         let opened_at = self.clock.instant();
+        // The heartbeat first: it measures the clock offset by which states are translated.
         self.send_heartbeat(&session, opened_at).await?;
         let newer_local = self.pull_states(&session).await?;
         Ok(OpenSession {
@@ -220,6 +222,7 @@ impl ReplicaSync {
         notifications: &mut Vec<Notification>,
     ) -> Result<(), SharedStoreError> {
         let known = fetched_identities(self.cache.snapshot().source_set());
+        // Other replicas may have sources that this configuration does not have.
         notifications.retain(|notification| {
             !self.replica.is_own_token(&notification.token)
                 && known.contains(&notification.identity)

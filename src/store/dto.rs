@@ -147,6 +147,7 @@ impl<'t> SourceRecordDto<'t> {
             providers: history
                 .provider_attempts
                 .iter()
+                // The format has no member for a cancelled request, which says nothing of its provider.
                 .filter(|attempt| attempt.result != ProviderAttemptResult::Superseded)
                 .map(|attempt| {
                     ProviderAttemptDto::new(attempt, history.failure_streak(&attempt.provider))
@@ -158,6 +159,7 @@ impl<'t> SourceRecordDto<'t> {
     /// Returns `None` if the name, the identity or an input version is invalid: without them the
     /// record belongs to no source.
     pub(crate) fn into_record(self) -> Option<SourceRecord> {
+        // Borrows `providers` before the attempts consume it.
         let failure_streaks = self
             .providers
             .iter()

@@ -117,6 +117,7 @@ impl StateFile {
         {
             return Ok(false);
         }
+        // Closes the lock file of a folder that was removed.
         *write_lock = None;
         self.create_folder()?;
         // Opening a pipe without `O_NONBLOCK` would wait for a reader.
@@ -175,6 +176,7 @@ impl StateFile {
         self.acquire_write_lock()?;
         let next = self.path_with_suffix(TEMPORARY_SUFFIX);
         self.write_file(&next, &encode_state_file(state))?;
+        // Between the two renames only the previous generation exists, which `load` reads too.
         match fs::symlink_metadata(&self.path) {
             Ok(now) if !now.is_file() => return Err(StateFileError::NotAFile(self.path.clone())),
             Ok(_) => fs::rename(&self.path, self.path_with_suffix(PREVIOUS_SUFFIX))
@@ -183,6 +185,7 @@ impl StateFile {
             Err(error) => return Err(io_error("look at", &self.path)(error)),
         }
         fs::rename(&next, &self.path).map_err(io_error("rename", &next))?;
+        // Without this flush a power failure may undo the renames.
         let folder = self.folder();
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
         flushed
@@ -211,6 +214,7 @@ impl StateFile {
     /// Renames a file that cannot be used; returns the line for the log.
     fn quarantine_file(&self, path: &Path, text: &[u8], error: &StateFormatError) -> String {
         let shown = path.display();
+        // Another process writes the file and may be replacing it just now.
         if self.write_lock.lock().is_none() {
             return format!("the state file {shown} is not used: {error}");
         }
