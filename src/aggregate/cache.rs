@@ -1,8 +1,8 @@
-//! Floor 3: the one cell that holds the snapshot.
+//! The cache: an immutable snapshot of all sources with its rendered bytes, swapped as a whole.
 //!
-//! Imports `domain` and `render`. `publish` (and its kin for derived sources, stores and reloads) is the only way in, `current`,
-//! `snapshot` and `subscribe` the only ways out. Never reads a clock. Readers never wait: writers take turns among
-//! themselves, and whoever finds the rendering out of date renders it again.
+//! Readers never wait and the cache reads no clock. Writers (`publish`, `merge_restored`,
+//! `replace_sources` and the like) exclude each other. A reader that finds a rendering expired
+//! renders again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,28 +17,31 @@ use crate::domain::{
 };
 use crate::render::{RenderMode, Rendering, render_summary};
 
-/// The snapshot and its rendering, swapped as a whole.
+/// The newest snapshot and its renderings.
 #[derive(Debug)]
 pub struct Cache {
     published: ArcSwap<PublishedSnapshot>,
     write_lock: Mutex<()>,
+    /// Counts publications.
     changes: watch::Sender<u64>,
 }
 
-/// Selections whose renderings are kept at once. Clients may ask for any of the many that there are.
+/// Maximum number of renderings of selections that are kept. Clients may request any combination of
+/// sources.
 const MAX_SELECTIONS: usize = 16;
 
-/// One immutable snapshot, the latest rendering of the whole of it, and those of parts that were asked for.
+/// One snapshot, the latest rendering of all its sources, and the latest ones of selections.
 #[derive(Debug)]
 struct PublishedSnapshot {
     snapshot: Arc<Snapshot>,
     all_positions: Vec<usize>,
+    /// The `timeout_s` of answers to requests without `timeout=`.
     timeout: Duration,
     rendering: ArcSwapOption<Rendering>,
     selections: ArcSwap<Vec<Arc<SelectionRendering>>>,
 }
 
-/// The rendering of some sources, or of all under another deadline.
+/// The rendering of some sources, or of all with another timeout.
 #[derive(Debug)]
 struct SelectionRendering {
     positions: Vec<usize>,
@@ -47,74 +50,71 @@ struct SelectionRendering {
 }
 
 impl Cache {
-    /// A cell with a first snapshot. `timeout` is what answers without `timeout=` state as theirs.
+    /// Returns a cache with a first snapshot. `timeout` is the `timeout_s` of answers to requests
+    /// without `timeout=`.
     pub fn new(snapshot: Snapshot, timeout: Duration) -> Self {
-        let cell = ArcSwap::from_pointee(PublishedSnapshot::new(snapshot, timeout));
         Self {
-            published: cell,
+            published: ArcSwap::from_pointee(PublishedSnapshot::new(snapshot, timeout)),
             write_lock: Mutex::new(()),
             changes: watch::Sender::new(0),
         }
     }
 
-    /// The whole snapshot as an answer that is true at `now`. Renders at most once per few milliseconds and thread.
+    /// Returns a rendering of all sources that is valid at `now`. Renders at most once per lifetime
+    /// of a rendering and concurrent reader.
     pub fn current_rendering(&self, now: Time) -> Arc<Rendering> {
-        let publication = self.published.load();
-        if let Some(rendering) = &*publication.rendering.load()
+        let published = self.published.load();
+        if let Some(rendering) = &*published.rendering.load()
             && now <= rendering.valid_until
         {
             return Arc::clone(rendering);
         }
-        let mode = RenderMode::Snapshot {
-            timeout: publication.timeout,
-        };
-        let rendering = Arc::new(render_summary(
-            &publication.snapshot,
-            &publication.all_positions,
-            &mode,
-            now,
-        ));
-        publication.rendering.store(Some(Arc::clone(&rendering)));
+        // Concurrent readers may render at the same time. The results are equal, and waiting for one
+        // another would cost more.
+        let rendering = published.render(&published.all_positions, published.timeout, now);
+        published.rendering.store(Some(Arc::clone(&rendering)));
         rendering
     }
 
-    /// The sources of these names in this order, or all of them, as an answer under this deadline, or the usual one, that
-    /// is true at `now`. A name that nobody has any more is left out. The latest few are kept, so that whoever polls a
-    /// part of the snapshot costs as little as who polls all of it.
+    /// Returns a rendering that is valid at `now`: of the sources with these names in this order, or
+    /// of all; with this timeout, or the default one. A name without a source is left out. The
+    /// latest renderings are kept, so that polling a selection costs no more than polling all
+    /// sources.
     pub fn selected_rendering(
         &self,
         names: Option<&[Name]>,
         timeout: Option<Duration>,
         now: Time,
     ) -> Arc<Rendering> {
-        let publication = self.published.load();
-        let timeout = timeout.unwrap_or(publication.timeout);
+        let published = self.published.load();
+        let timeout = timeout.unwrap_or(published.timeout);
         match names {
-            None if timeout == publication.timeout => self.current_rendering(now),
-            None => publication.render_selection(publication.all_positions.clone(), timeout, now),
+            None if timeout == published.timeout => self.current_rendering(now),
+            None => published.render_selection(published.all_positions.clone(), timeout, now),
             Some(names) => {
-                let roster = publication.snapshot.source_set();
+                let source_set = published.snapshot.source_set();
                 let positions = names
                     .iter()
-                    .filter_map(|name| roster.position(name.as_str()))
+                    .filter_map(|name| source_set.position(name.as_str()))
                     .collect();
-                publication.render_selection(positions, timeout, now)
+                published.render_selection(positions, timeout, now)
             }
         }
     }
 
-    /// What is known.
+    /// Returns the newest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.published.load().snapshot)
     }
 
-    /// A counter that grows with every publication.
+    /// Returns a receiver that changes with every publication.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Merges an outcome in, newest wins. `plan` is told what is then known of the source and says when it will be
-    /// asked next. None if the outcome belongs to nobody here any more.
+    /// Merges an outcome, newest wins. `plan` receives the merged state of the source and returns
+    /// when the next attempt is due. Returns the changes of health, or `None` if the source does not
+    /// exist any more.
     pub fn publish(
         &self,
         outcome: &Outcome,
@@ -123,41 +123,40 @@ impl Cache {
         self.merge_and_plan(&outcome.source, |old| old.merge_outcome(outcome), plan)
     }
 
-    /// Merges in what another replica knows of a source, newest wins, and plans as [`Cache::publish`] does. None if there
-    /// is nothing new in it.
+    /// Merges the state that another replica published, newest wins, and plans like
+    /// [`Cache::publish`]. Returns `None` if the state brings nothing new.
     pub fn publish_remote(
         &self,
-        saved: &SourceRecord,
+        record: &SourceRecord,
         plan: impl FnOnce(&SourceState) -> Option<Time>,
     ) -> Option<HealthChanges> {
-        if !self.snapshot().has_news(saved) {
+        // Without the write lock: most states that other replicas publish are known here already.
+        if !self.snapshot().has_news(record) {
             return None;
         }
-        self.merge_and_plan(&saved.name, |old| old.merge_remote(saved), plan)
+        self.merge_and_plan(&record.name, |old| old.merge_remote(record), plan)
     }
 
-    /// Plans the next attempt at every source anew.
+    /// Plans the next attempt of every source again.
     pub fn replan_sources(&self, plan: impl Fn(&SourceState) -> Option<Time>) {
         self.update_snapshot(|old| old.replan_attempts(plan));
     }
 
-    /// Takes a computation of a derived source.
-    pub fn publish_derived(&self, name: &Name, derivation: &DerivedComputation) {
-        self.update_snapshot(|old| old.with_computation(name, derivation));
+    /// Publishes the result of a computation of a derived source.
+    pub fn publish_derived(&self, name: &Name, computation: &DerivedComputation) {
+        self.update_snapshot(|old| old.with_computation(name, computation));
     }
 
-    /// Takes what was kept of an earlier run or by another one, newest wins.
-    pub fn merge_restored(&self, kept: &[SourceRecord]) {
-        self.update_snapshot(|old| old.restore(kept));
+    /// Merges the states that a state file held, newest wins.
+    pub fn merge_restored(&self, records: &[SourceRecord]) {
+        self.update_snapshot(|old| old.restore(records));
     }
 
-    /// Takes over another configuration's sources; what is known of those that stay the same is kept.
-    pub fn replace_sources(&self, roster: Arc<SourceSet>, timeout: Duration) {
-        let _turn = self.write_lock.lock();
-        let snapshot = self.snapshot().with_source_set(roster);
-        self.published
-            .store(Arc::new(PublishedSnapshot::new(snapshot, timeout)));
-        self.changes.send_modify(|count| *count += 1);
+    /// Replaces the sources after a reload. A source with the same identity keeps its state.
+    pub fn replace_sources(&self, source_set: Arc<SourceSet>, timeout: Duration) {
+        self.update(|old| {
+            PublishedSnapshot::new(old.snapshot.with_source_set(source_set), timeout)
+        });
     }
 
     fn merge_and_plan(
@@ -166,47 +165,53 @@ impl Cache {
         merge: impl FnOnce(&Snapshot) -> MergeResult,
         plan: impl FnOnce(&SourceState) -> Option<Time>,
     ) -> Option<HealthChanges> {
-        let mut turns = None;
+        let mut changes = None;
         self.update_snapshot(|old| {
             let MergeResult {
                 snapshot,
-                health_changes: turned,
-                was_merged: taken,
+                health_changes,
+                was_merged,
             } = merge(old);
-            if !taken {
+            if !was_merged {
                 return snapshot;
             }
-            turns = Some(turned);
-            let next = snapshot
+            changes = Some(health_changes);
+            // In the same swap, so that no reader sees an outcome without the plan that follows.
+            let next_attempt = snapshot
                 .source_state(source.as_str())
-                .and_then(|entry| plan(entry));
-            snapshot.with_next_attempt(source, next)
+                .and_then(|state| plan(state));
+            snapshot.with_next_attempt(source, next_attempt)
         });
-        turns
+        changes
     }
 
     fn update_snapshot(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
-        let _turn = self.write_lock.lock();
+        self.update(|old| PublishedSnapshot::new(change(&old.snapshot), old.timeout));
+    }
+
+    fn update(&self, change: impl FnOnce(&PublishedSnapshot) -> PublishedSnapshot) {
+        let _guard = self.write_lock.lock();
         let old = self.published.load_full();
-        self.published.store(Arc::new(PublishedSnapshot::new(
-            change(&old.snapshot),
-            old.timeout,
-        )));
+        // Stored before the subscribers wake, which read the snapshot then.
+        self.published.store(Arc::new(change(&old)));
         self.changes.send_modify(|count| *count += 1);
     }
 }
 
 impl PublishedSnapshot {
     fn new(snapshot: Snapshot, timeout: Duration) -> Self {
-        let everything = (0..snapshot.source_states().len()).collect();
-        let (rendering, selections) = (ArcSwapOption::empty(), ArcSwap::default());
         Self {
+            all_positions: (0..snapshot.source_states().len()).collect(),
             snapshot: Arc::new(snapshot),
-            all_positions: everything,
             timeout,
-            rendering,
-            selections,
+            rendering: ArcSwapOption::empty(),
+            selections: ArcSwap::default(),
         }
+    }
+
+    fn render(&self, positions: &[usize], timeout: Duration, now: Time) -> Arc<Rendering> {
+        let mode = RenderMode::Snapshot { timeout };
+        Arc::new(render_summary(&self.snapshot, positions, &mode, now))
     }
 
     fn render_selection(
@@ -215,35 +220,28 @@ impl PublishedSnapshot {
         timeout: Duration,
         now: Time,
     ) -> Arc<Rendering> {
-        let kept = self.selections.load();
-        let mut same = kept
+        let known = self.selections.load();
+        let is_valid =
+            |selection: &&Arc<SelectionRendering>| now <= selection.rendering.valid_until;
+        if let Some(selection) = known
             .iter()
-            .filter(|one| one.timeout == timeout && one.positions == positions);
-        if let Some(valid) = same.find(|one| now <= one.rendering.valid_until) {
-            return Arc::clone(&valid.rendering);
+            .filter(is_valid)
+            .find(|selection| selection.timeout == timeout && selection.positions == positions)
+        {
+            return Arc::clone(&selection.rendering);
         }
-        let rendering = Arc::new(render_summary(
-            &self.snapshot,
-            &positions,
-            &RenderMode::Snapshot { timeout },
-            now,
-        ));
-        let selection = SelectionRendering {
+        let rendering = self.render(&positions, timeout, now);
+        let mut selections: Vec<_> = known.iter().filter(is_valid).cloned().collect();
+        if selections.len() >= MAX_SELECTIONS {
+            selections.remove(0);
+        }
+        selections.push(Arc::new(SelectionRendering {
             positions,
             timeout,
             rendering: Arc::clone(&rendering),
-        };
-        // Of two that come at once one is forgotten, and rendered again if it is asked for again.
-        let mut all: Vec<_> = kept
-            .iter()
-            .filter(|one| now <= one.rendering.valid_until)
-            .cloned()
-            .collect();
-        if all.len() >= MAX_SELECTIONS {
-            all.remove(0);
-        }
-        all.push(Arc::new(selection));
-        self.selections.store(Arc::new(all));
+        }));
+        // Of two concurrent stores one is lost, and its selection is rendered again on demand.
+        self.selections.store(Arc::new(selections));
         rendering
     }
 }
@@ -258,57 +256,49 @@ mod tests {
     fn cache_with_sources(names: &[&str]) -> (Cache, Vec<Name>) {
         let names: Vec<_> = names.iter().map(|text| Name::new(text).unwrap()).collect();
         let source = |name: &Name| {
-            let shelf = FreshnessPolicy {
-                ttl: Duration::ZERO,
-                max_stale: Duration::ZERO,
-            };
-            let kind = SourceKind::Derived {
-                inputs: Vec::new(),
-                extract: ".".into(),
-            };
             Arc::new(Source {
                 name: name.clone(),
-                kind,
-                freshness_policy: shelf,
+                kind: SourceKind::Derived {
+                    inputs: Vec::new(),
+                    extract: ".".into(),
+                },
+                freshness_policy: FreshnessPolicy {
+                    ttl: Duration::ZERO,
+                    max_stale: Duration::ZERO,
+                },
                 attribution: None,
             })
         };
-        let roster = Arc::new(SourceSet::new(names.iter().map(source).collect()));
-        (
-            Cache::new(Snapshot::new(roster), Duration::from_secs(4)),
-            names,
-        )
+        let source_set = Arc::new(SourceSet::new(names.iter().map(source).collect()));
+        let cache = Cache::new(Snapshot::new(source_set), Duration::from_secs(4));
+        (cache, names)
     }
 
     #[test]
     fn valid_selection_is_reused() {
         let (cache, names) = cache_with_sources(&["a", "b"]);
-        let ask =
+        let render =
             |names: &[Name], timeout, now| cache.selected_rendering(Some(names), timeout, now);
-        let first = ask(&names[..1], None, NOW);
-        assert!(Arc::ptr_eq(
-            &first,
-            &ask(&names[..1], None, first.valid_until)
-        ));
-        assert!(!Arc::ptr_eq(
-            &first,
-            &ask(
-                &names[..1],
-                None,
-                first.valid_until.plus(Duration::from_millis(1))
-            )
-        ));
-        assert_ne!(first.version, ask(&names[1..], None, NOW).version);
-        let long = ask(&names[..1], Some(Duration::from_secs(9)), NOW);
+        let first = render(&names[..1], None, NOW);
+        let same = render(&names[..1], None, first.valid_until);
+        assert!(Arc::ptr_eq(&first, &same));
+        let expired = first.valid_until.plus(Duration::from_millis(1));
+        let next = render(&names[..1], None, expired);
+        assert!(!Arc::ptr_eq(&first, &next));
+        assert_ne!(first.version, render(&names[1..], None, NOW).version);
+        let long = render(&names[..1], Some(Duration::from_secs(9)), NOW);
         assert!(!Arc::ptr_eq(&first, &long) && first.body != long.body);
-        assert!(Arc::ptr_eq(
-            &cache.current_rendering(NOW),
-            &cache.selected_rendering(None, None, NOW)
-        ));
-        assert!(Arc::ptr_eq(
-            &cache.current_rendering(NOW),
-            &cache.selected_rendering(None, Some(Duration::from_secs(4)), NOW)
-        ));
+    }
+
+    #[test]
+    fn default_selection_is_current_rendering() {
+        let (cache, _) = cache_with_sources(&["a", "b"]);
+        for timeout in [None, Some(Duration::from_secs(4))] {
+            assert!(Arc::ptr_eq(
+                &cache.current_rendering(NOW),
+                &cache.selected_rendering(None, timeout, NOW)
+            ));
+        }
     }
 
     #[test]

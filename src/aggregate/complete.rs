@@ -1,113 +1,151 @@
-//! What becomes of the end of an attempt, here or at another replica: it is published, the next attempt is planned, and a
-//! change of health is told.
+//! The completion of an attempt: publish the outcome, plan the next attempt, count, log, notify.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use super::cache::Cache;
-use super::flights::{Completion, OnComplete};
-use super::refresh::RefreshCommand;
 use crate::domain::{
     HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time,
 };
-use crate::replicas::LocalReplica;
+use crate::metrics::FetchMetrics;
 
-/// What becomes of an arrival: it is published, the next attempt is planned, a change of health is told.
-pub(crate) fn make_completion_handler(
+use super::cache::Cache;
+use super::coordinator::ReplicaCoordinator;
+use super::refresh_command::RefreshCommand;
+
+/// Publishes the outcomes of this replica's flights and the states of other replicas.
+pub struct CompletionHandler {
     cache: Arc<Cache>,
-    orders: UnboundedSender<RefreshCommand>,
-    witness: Arc<dyn Fn(&Outcome) + Send + Sync>,
-    fleet: Option<Arc<LocalReplica>>,
-) -> OnComplete {
-    Arc::new(move |arrival: Completion, held_until: Option<Time>| {
-        let alone = fleet
-            .as_ref()
-            .map_or(1, |fleet| fleet.independent_replicas());
-        let plan = |entry: &SourceState| plan_next_attempt(entry, alone, held_until);
-        let (source, taken) = match arrival {
-            Completion::Local(outcome) => {
-                witness(&outcome);
-                let turns = cache.publish(&outcome, plan)?;
-                log_outcome(&turns, &outcome);
-                (outcome.source, true)
-            }
-            Completion::Remote(saved) => {
-                let turns = cache.publish_remote(&saved, plan)?;
-                log_remote_outcome(&turns, &saved);
-                (saved.name, false)
-            }
-            Completion::Cancelled(name) => (name, false),
-        };
-        let known = if taken && fleet.is_some() {
-            cache.snapshot().source_record(&source)
-        } else {
-            None
-        };
-        // The refresher is gone only when the program stops.
-        let _ = orders.send(RefreshCommand::AttemptPlanned(source));
-        known
-    })
+    refresher: UnboundedSender<RefreshCommand>,
+    fetch_metrics: Arc<FetchMetrics>,
+    replicas: Option<Arc<dyn ReplicaCoordinator>>,
 }
 
-/// When a source is to be asked next by one of `alone` replicas that each ask by themselves.
-fn plan_next_attempt(entry: &SourceState, alone: u32, held_until: Option<Time>) -> Option<Time> {
-    let (start, failures) = (entry.history.last_attempt?, entry.history.failure_count);
-    let ttl = entry.source.freshness_policy.ttl;
-    entry.source.schedule().map(|pace| {
-        pace.next_for_replicas(alone, ttl, start, failures, fastrand::f64(), held_until)
-    })
+impl CompletionHandler {
+    /// Returns a handler that publishes into `cache`, sends plans to `refresher` and counts attempts
+    /// in `fetch_metrics`. `replicas` is `None` if this is the only replica.
+    pub fn new(
+        cache: Arc<Cache>,
+        refresher: UnboundedSender<RefreshCommand>,
+        fetch_metrics: Arc<FetchMetrics>,
+        replicas: Option<Arc<dyn ReplicaCoordinator>>,
+    ) -> Self {
+        Self {
+            cache,
+            refresher,
+            fetch_metrics,
+            replicas,
+        }
+    }
+
+    /// Returns the interface to the other replicas.
+    pub(super) fn replicas(&self) -> Option<&dyn ReplicaCoordinator> {
+        self.replicas.as_deref()
+    }
+
+    /// Completes an attempt of this replica. Called once per outcome, before its waiters wake.
+    /// `retry_at` is set when every provider sent `Retry-After`. Returns the state to publish to the
+    /// other replicas, if there are any and the source still exists.
+    pub(super) fn complete_flight(
+        &self,
+        outcome: &Outcome,
+        retry_at: Option<Time>,
+    ) -> Option<SourceRecord> {
+        let changes = self
+            .cache
+            .publish(outcome, |state| self.plan_next_attempt(state, retry_at));
+        // Counted even if a reload has removed the source: its providers were called.
+        self.fetch_metrics.record_outcome(outcome);
+        log_outcome(&changes?, outcome);
+        // The state rather than the outcome: it may contain a newer reading of another replica.
+        self.replicas()?;
+        self.cache.snapshot().source_record(&outcome.source)
+    }
+
+    /// Takes over the state that another replica published, if it is newer.
+    pub(super) fn complete_remote(&self, record: &SourceRecord, retry_at: Option<Time>) {
+        let changes = self
+            .cache
+            .publish_remote(record, |state| self.plan_next_attempt(state, retry_at));
+        if let Some(changes) = changes {
+            log_remote_outcome(&changes, record);
+        }
+    }
+
+    /// Completes an attempt that ended without an outcome. The plan in the snapshot stays.
+    pub(super) fn complete_without_outcome(&self, source: &Name) {
+        self.notify_refresher(RefreshCommand::PlanUnchanged(source.clone()));
+    }
+
+    /// Plans the next attempts of all sources again, after the number of independent replicas
+    /// changed.
+    pub(super) fn replan_sources(&self) {
+        self.cache
+            .replan_sources(|state| self.next_attempt(state, None));
+        self.notify_refresher(RefreshCommand::SourcesChanged);
+    }
+
+    /// Plans the next attempt and sends the plan to the refresher. Called under the write lock of
+    /// the cache, so that the refresher receives plans, and changes of the configuration between
+    /// them, in the order in which the snapshot takes them.
+    fn plan_next_attempt(&self, state: &SourceState, retry_at: Option<Time>) -> Option<Time> {
+        let at = self.next_attempt(state, retry_at)?;
+        self.notify_refresher(RefreshCommand::Planned {
+            source: state.source.name.clone(),
+            at,
+        });
+        Some(at)
+    }
+
+    fn next_attempt(&self, state: &SourceState, retry_at: Option<Time>) -> Option<Time> {
+        let schedule = state.source.schedule()?;
+        let independent_replicas = self
+            .replicas()
+            .map_or(1, ReplicaCoordinator::independent_replicas);
+        Some(schedule.next_for_replicas(
+            independent_replicas,
+            state.source.freshness_policy.ttl,
+            state.history.last_attempt?,
+            state.history.failure_count,
+            fastrand::f64(),
+            retry_at,
+        ))
+    }
+
+    fn notify_refresher(&self, command: RefreshCommand) {
+        // Sending fails only where there is no refresher: `resumen once`, or the end of the program.
+        let _ = self.refresher.send(command);
+    }
 }
 
-/// Plans every source anew, as one that shares or as one that goes on alone.
-pub(crate) fn make_replan_callback(
-    cache: Arc<Cache>,
-    orders: UnboundedSender<RefreshCommand>,
-    fleet: Arc<LocalReplica>,
-) -> Arc<dyn Fn() + Send + Sync> {
-    Arc::new(move || {
-        cache.replan_sources(|entry| plan_next_attempt(entry, fleet.independent_replicas(), None));
-        // The refresher is gone only when the program stops.
-        let _ = orders.send(RefreshCommand::SourcesChanged);
-    })
-}
-
-fn log_outcome(turns: &HealthChanges, outcome: &Outcome) {
+fn log_outcome(changes: &HealthChanges, outcome: &Outcome) {
     let source = outcome.source.as_str();
     let ms = outcome.duration.as_millis();
-    match (turns.source, &outcome.result) {
-        (HealthChange::Failed, Err(failure)) => {
-            let provider = first_failed_provider(&outcome.provider_attempts);
-            warn!(
-                source,
-                provider,
-                code = failure.code.as_str(),
-                error = &*failure.message,
-                ms,
-                "source began to fail"
-            );
-        }
-        (HealthChange::Recovered(after), Ok(reading)) => {
-            info!(
-                source,
-                provider = reading.provider.as_str(),
-                failed_for_s = after.as_secs(),
-                ms,
-                "source recovered"
-            );
-        }
-        (_, Err(failure)) => {
-            let provider = first_failed_provider(&outcome.provider_attempts);
-            debug!(
-                source,
-                provider,
-                code = failure.code.as_str(),
-                error = &*failure.message,
-                ms,
-                "attempt failed"
-            );
-        }
+    match (changes.source, &outcome.result) {
+        (HealthChange::Failed, Err(failure)) => warn!(
+            source,
+            provider = first_failed_provider(&outcome.provider_attempts),
+            code = failure.code.as_str(),
+            error = &*failure.message,
+            ms,
+            "source failed"
+        ),
+        (HealthChange::Recovered(after), Ok(reading)) => info!(
+            source,
+            provider = reading.provider.as_str(),
+            failed_for_s = after.as_secs(),
+            ms,
+            "source recovered"
+        ),
+        (_, Err(failure)) => debug!(
+            source,
+            provider = first_failed_provider(&outcome.provider_attempts),
+            code = failure.code.as_str(),
+            error = &*failure.message,
+            ms,
+            "attempt failed"
+        ),
         (_, Ok(reading)) => debug!(
             source,
             provider = reading.provider.as_str(),
@@ -117,79 +155,71 @@ fn log_outcome(turns: &HealthChanges, outcome: &Outcome) {
     }
     log_provider_changes(
         &outcome.source,
-        &turns.providers,
+        &changes.providers,
         &outcome.provider_attempts,
     );
 }
 
-/// What another replica told, as [`tell`] would: each replica says for itself what became of a source.
-fn log_remote_outcome(turns: &HealthChanges, saved: &SourceRecord) {
-    let source = saved.name.as_str();
-    match (turns.source, &saved.failure, &saved.reading) {
-        (HealthChange::Failed, Some(lapse), _) => {
-            let (code, error) = (lapse.failure.code.as_str(), &*lapse.failure.message);
-            warn!(
+/// Logs the state of another replica like an outcome, so that the log of each replica shows the
+/// health of all sources.
+fn log_remote_outcome(changes: &HealthChanges, record: &SourceRecord) {
+    let source = record.name.as_str();
+    let attempts = &record.history.provider_attempts;
+    match (changes.source, &record.failure, &record.reading) {
+        (HealthChange::Failed, Some(failure_record), _) => warn!(
+            source,
+            provider = first_failed_provider(attempts),
+            code = failure_record.failure.code.as_str(),
+            error = &*failure_record.failure.message,
+            "source failed at another replica"
+        ),
+        (HealthChange::Recovered(after), _, Some(reading)) => info!(
+            source,
+            provider = reading.provider.as_str(),
+            failed_for_s = after.as_secs(),
+            "source recovered at another replica"
+        ),
+        _ => debug!(source, "state of another replica published"),
+    }
+    log_provider_changes(&record.name, &changes.providers, attempts);
+}
+
+/// Logs changes of single providers: a source with several can succeed while one of them fails.
+fn log_provider_changes(
+    source: &Name,
+    changes: &[(Name, HealthChange)],
+    attempts: &[ProviderAttempt],
+) {
+    let source = source.as_str();
+    for (name, change) in changes {
+        let provider = name.as_str();
+        let failure = attempts
+            .iter()
+            .find(|attempt| attempt.provider == *name)
+            .and_then(ProviderAttempt::failure);
+        match (change, failure) {
+            (HealthChange::Failed, Some(failure)) => warn!(
                 source,
-                provider = first_failed_provider(&saved.history.provider_attempts),
-                code,
-                error,
-                "source began to fail, says another replica"
-            );
-        }
-        (HealthChange::Recovered(after), _, Some(reading)) => {
-            let provider = reading.provider.as_str();
-            info!(
+                provider,
+                code = failure.code.as_str(),
+                error = &*failure.message,
+                "provider failed"
+            ),
+            (HealthChange::Recovered(after), _) => info!(
                 source,
                 provider,
                 failed_for_s = after.as_secs(),
-                "source recovered, says another replica"
-            );
-        }
-        _ => debug!(source, "another replica's attempt was taken in"),
-    }
-    log_provider_changes(
-        &saved.name,
-        &turns.providers,
-        &saved.history.provider_attempts,
-    );
-}
-
-/// Of several providers one may fail without the source's failing.
-fn log_provider_changes(source: &Name, turns: &[(Name, HealthChange)], tries: &[ProviderAttempt]) {
-    let source = source.as_str();
-    for (name, turn) in turns {
-        let provider = name.as_str();
-        let failure = tries
-            .iter()
-            .find(|one| one.provider == *name)
-            .and_then(ProviderAttempt::failure);
-        match (turn, failure) {
-            (HealthChange::Failed, Some(failure)) => {
-                warn!(
-                    source,
-                    provider,
-                    code = failure.code.as_str(),
-                    error = &*failure.message,
-                    "provider began to fail"
-                );
-            }
-            (HealthChange::Recovered(after), _) => {
-                info!(
-                    source,
-                    provider,
-                    failed_for_s = after.as_secs(),
-                    "provider recovered"
-                );
-            }
+                "provider recovered"
+            ),
             _ => {}
         }
     }
 }
 
-/// The most preferred of the providers that failed: the one whose code is the source's.
-fn first_failed_provider(tries: &[ProviderAttempt]) -> Option<&str> {
-    tries
+/// Returns the most preferred provider that failed: its code is the one of the source.
+fn first_failed_provider(attempts: &[ProviderAttempt]) -> Option<&str> {
+    attempts
         .iter()
-        .find(|one| one.failure().is_some())
-        .map(|one| one.provider.as_str())
+        .find(|attempt| attempt.failure().is_some())
+        .map(|attempt| attempt.provider.as_str())
 }

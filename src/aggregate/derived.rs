@@ -1,7 +1,6 @@
-//! Floor 4: the task that computes derived sources at each swap that touches an input.
+//! The task that computes derived sources whenever one of their inputs changes.
 //!
-//! Imports `domain`, `extract`, `cache` and `clock`. It never fetches. A filter that hangs costs its own source only:
-//! it is given up after a moment and fails at once from then on.
+//! A filter that does not end in time fails its own source; the extractor cancels it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,126 +12,120 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::cache::Cache;
 use crate::domain::{Code, DerivedComputation, Failure, Name, Snapshot, SourceKind, SourceState};
 use crate::extract::Extractor;
 use crate::process::Clock;
 
-/// The most that one computation may take.
+use super::cache::Cache;
+
+/// Time limit of one computation.
 const COMPUTE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Computations at once: one that takes long must not keep the others waiting.
+/// Maximum number of computations in progress, so that one slow filter delays no other source.
 const MAX_CONCURRENT: usize = 8;
 
-/// One that has begun.
+/// The background task.
+pub struct DerivedTask {
+    /// Holds the inputs and receives the results.
+    pub cache: Arc<Cache>,
+    /// Runs the filters.
+    pub extractor: Extractor,
+    /// Dates the computations.
+    pub clock: Clock,
+}
+
+/// A computation in progress.
 struct RunningComputation<'d> {
     source: Name,
     future: Pin<Box<dyn Future<Output = ()> + Send + 'd>>,
 }
 
-/// The background task.
-pub struct DerivedTask {
-    /// Where inputs are read and results are published.
-    pub cache: Arc<Cache>,
-    /// Who runs the filters.
-    pub extractor: Extractor,
-    /// Now.
-    pub clock: Clock,
-}
-
 impl DerivedTask {
-    /// Computes what is not current at each swap, until `stop`.
+    /// Computes outdated derived sources after each publication, until `stop` is cancelled.
     pub async fn run(&self, stop: &CancellationToken) {
-        let mut swaps = self.cache.subscribe();
+        let mut changes = self.cache.subscribe();
         let mut running = Vec::new();
         loop {
-            swaps.mark_unchanged();
+            // Before the snapshot is read, so that a publication in between causes another round.
+            changes.mark_unchanged();
             self.start_computations(&mut running);
             tokio::select! {
                 () = stop.cancelled() => return,
-                swap = swaps.changed() => if swap.is_err() { return },
+                result = changes.changed() => if result.is_err() { return },
                 () = wait_first_finished(&mut running), if !running.is_empty() => {}
             }
         }
     }
 
-    /// Begins with what is not current, in the order of the configuration. A derived source may be an input of another,
-    /// which waits for it; circles are refused by the configuration.
+    /// Starts the computation of outdated sources in the order of the configuration. A source with a
+    /// derived input waits until the input is current; the configuration rules out cycles.
     fn start_computations<'d>(&'d self, running: &mut Vec<RunningComputation<'d>>) {
         let snapshot = self.cache.snapshot();
-        let roster = snapshot.source_set();
+        let source_set = snapshot.source_set();
         let is_current = |name: &Name| {
-            roster
+            source_set
                 .position(name.as_str())
-                .is_none_or(|at| snapshot.is_derived_current(at))
+                .is_none_or(|position| snapshot.is_derived_current(position))
         };
-        for (position, source) in roster.sources().iter().enumerate() {
-            let due =
+        for (position, source) in source_set.sources().iter().enumerate() {
+            let is_due =
                 !snapshot.is_derived_current(position) && source.inputs().iter().all(is_current);
-            if due
-                && running.len() < MAX_CONCURRENT
-                && running.iter().all(|one| one.source != source.name)
-            {
+            let is_running = running.iter().any(|running| running.source == source.name);
+            if is_due && !is_running && running.len() < MAX_CONCURRENT {
                 let snapshot = Arc::clone(&snapshot);
-                let work = Box::pin(async move { self.compute_source(&snapshot, position).await });
                 running.push(RunningComputation {
                     source: source.name.clone(),
-                    future: work,
+                    future: Box::pin(async move {
+                        self.compute_source(&snapshot, position).await;
+                    }),
                 });
             }
         }
     }
 
     async fn compute_source(&self, snapshot: &Snapshot, position: usize) {
-        let source = &snapshot.source_states()[position].source;
-        let SourceKind::Derived {
-            inputs: from,
-            extract,
-        } = &source.kind
-        else {
+        let state = &snapshot.source_states()[position];
+        let source = &state.source;
+        let SourceKind::Derived { inputs, extract } = &source.kind else {
             return;
         };
-        let Some(stamps) = snapshot.current_input_versions(position) else {
+        // Without a reading of every input there is nothing to compute. The answer then shows the
+        // failure of the input.
+        let Some(input_versions) = snapshot.current_input_versions(position) else {
             return;
         };
-        let began = self.clock.time_point();
+        let started = self.clock.time_point();
         let deadline = self.clock.deadline(COMPUTE_TIMEOUT);
         let result = match self.extractor.compile_filter(extract) {
             Ok(filter) => {
+                let inputs = encode_inputs(snapshot, inputs);
                 self.extractor
-                    .extract(
-                        &source.name,
-                        &filter,
-                        encode_inputs(snapshot, from),
-                        deadline,
-                    )
+                    .extract(&source.name, &filter, inputs, deadline)
                     .await
             }
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };
-        let took = self.clock.elapsed_since(began);
-        let identity = snapshot.source_set().identity(position);
-        let derivation = DerivedComputation {
-            identity,
-            input_versions: stamps,
-            computed_at: began.time,
-            duration: took,
+        let computation = DerivedComputation {
+            identity: snapshot.source_set().identity(position),
+            input_versions,
+            computed_at: started.time,
+            duration: self.clock.elapsed_since(started),
             result,
         };
-        log_health_change(&snapshot.source_states()[position], &derivation);
-        self.cache.publish_derived(&source.name, &derivation);
+        log_health_change(state, &computation);
+        self.cache.publish_derived(&source.name, &computation);
     }
 }
 
-/// Ends with the first of them that does.
+/// Removes the first computation that finishes.
 async fn wait_first_finished(running: &mut Vec<RunningComputation<'_>>) {
     poll_fn(|cx| {
-        match running
+        let finished = running
             .iter_mut()
-            .position(|one| one.future.as_mut().poll(cx).is_ready())
-        {
-            Some(at) => {
-                running.remove(at);
+            .position(|computation| computation.future.as_mut().poll(cx).is_ready());
+        match finished {
+            Some(index) => {
+                running.remove(index);
                 Poll::Ready(())
             }
             None => Poll::Pending,
@@ -141,23 +134,22 @@ async fn wait_first_finished(running: &mut Vec<RunningComputation<'_>>) {
     .await;
 }
 
-/// A change of health is told once, as for fetched sources.
-fn log_health_change(before: &SourceState, derivation: &DerivedComputation) {
+/// Logs the first failure after a success and the first success after failures, as for fetched
+/// sources.
+fn log_health_change(before: &SourceState, computation: &DerivedComputation) {
     let source = before.source.name.as_str();
-    match (before.current_failure(), &derivation.result) {
-        (None, Err(failure)) => {
-            warn!(
-                source,
-                code = failure.code.as_str(),
-                error = &*failure.message,
-                "source began to fail"
-            );
-        }
-        (Some(lapse), Ok(_)) => {
-            let since = before.history.failing_since.unwrap_or(lapse.started_at);
+    match (before.current_failure(), &computation.result) {
+        (None, Err(failure)) => warn!(
+            source,
+            code = failure.code.as_str(),
+            error = &*failure.message,
+            "source failed"
+        ),
+        (Some(record), Ok(_)) => {
+            let since = before.history.failing_since.unwrap_or(record.started_at);
             info!(
                 source,
-                failed_for_s = derivation.computed_at.since(since).as_secs(),
+                failed_for_s = computation.computed_at.since(since).as_secs(),
                 "source recovered"
             );
         }
@@ -165,12 +157,14 @@ fn log_health_change(before: &SourceState, derivation: &DerivedComputation) {
     }
 }
 
-/// `{"btc":…,"usd":…}`
-fn encode_inputs(snapshot: &Snapshot, from: &[Name]) -> Bytes {
-    let member = |name: &Name| {
-        let reading = snapshot.source_state(name.as_str())?.reading.as_ref()?;
-        Some(format!("\"{name}\":{}", reading.data.as_json()))
-    };
-    let members: Vec<String> = from.iter().filter_map(member).collect();
+/// Returns an object with the data of each input: `{"btc":…,"usd":…}`.
+fn encode_inputs(snapshot: &Snapshot, inputs: &[Name]) -> Bytes {
+    let members: Vec<String> = inputs
+        .iter()
+        .filter_map(|name| {
+            let reading = snapshot.source_state(name.as_str())?.reading.as_ref()?;
+            Some(format!("\"{name}\":{}", reading.data.as_json()))
+        })
+        .collect();
     format!("{{{}}}", members.join(",")).into()
 }

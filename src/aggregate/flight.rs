@@ -1,15 +1,17 @@
-//! One attempt in the air, as those see it who wait for it.
+//! A flight as its waiters see it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Time;
-use crate::replicas::LeaseHandle;
 
-/// One attempt in the air. Cheap to clone.
+use super::coordinator::LeaseHandle;
+
+/// One attempt at one source. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Flight(Arc<FlightInner>);
 
@@ -17,96 +19,107 @@ pub struct Flight(Arc<FlightInner>);
 struct FlightInner {
     /// Milliseconds since the epoch.
     started_at_ms: AtomicI64,
-    /// Whether a live request waits for it.
+    /// Whether a live request waits for the flight.
     is_urgent: AtomicBool,
-    /// Whether another replica's attempt took its place.
+    /// Whether an attempt of another replica replaced the flight.
     is_remote: AtomicBool,
     completed: CancellationToken,
+    completed_at: OnceLock<Instant>,
     abort: CancellationToken,
     reported: CancellationToken,
+    /// Kept here rather than in the task of the race, so that the lease is released even if the race
+    /// panics.
     lease: Mutex<Option<LeaseHandle>>,
 }
 
 impl Flight {
-    /// An attempt that begins at `now` and ends without an outcome when `abort` is cancelled.
-    pub(crate) fn new(now: Time, abort: CancellationToken) -> Self {
+    /// Returns a flight that begins at `now` and ends without an outcome when `abort` is cancelled.
+    pub(super) fn new(now: Time, abort: CancellationToken) -> Self {
         Self(Arc::new(FlightInner {
             started_at_ms: AtomicI64::new(now.as_millis()),
             is_urgent: AtomicBool::new(false),
             is_remote: AtomicBool::new(false),
             completed: CancellationToken::new(),
+            completed_at: OnceLock::new(),
             abort,
             reported: CancellationToken::new(),
             lease: Mutex::default(),
         }))
     }
 
-    /// When it began: whatever it brings was asked for no sooner.
+    /// Returns when the attempt began: its reading is not older.
     pub fn started_at(&self) -> Time {
         Time::from_millis(self.0.started_at_ms.load(Relaxed))
     }
 
-    /// Waits until its outcome has been published.
+    /// Waits until the outcome is published, or the flight ended without one.
     pub async fn wait_for_completion(&self) {
         self.0.completed.cancelled().await;
     }
 
-    /// Whether another replica's attempt took its place.
+    /// Returns when the flight completed, or `None` while it is in flight.
+    pub fn completed_at(&self) -> Option<Instant> {
+        self.0.completed_at.get().copied()
+    }
+
+    /// Returns whether an attempt of another replica replaced the flight.
     pub fn is_remote(&self) -> bool {
         self.0.is_remote.load(Relaxed)
     }
 
-    /// It began anew, later than it was wished for.
-    pub(crate) fn set_started_at(&self, at: Time) {
+    /// Moves the beginning to `at`: a flight that waits for a lease begins later than requested.
+    pub(super) fn set_started_at(&self, at: Time) {
         self.0.started_at_ms.store(at.as_millis(), Relaxed);
     }
 
-    /// Another replica's attempt, begun at `at`, took its place.
-    pub(crate) fn mark_superseded(&self, at: Time) {
+    /// Marks the flight as replaced by an attempt of another replica that began at `at`.
+    pub(super) fn mark_superseded(&self, at: Time) {
         self.set_started_at(at);
         self.0.is_remote.store(true, Relaxed);
     }
 
-    /// A live request waits for it.
-    pub(crate) fn mark_urgent(&self) {
+    /// Marks the flight as awaited by a live request.
+    pub(super) fn mark_urgent(&self) {
         self.0.is_urgent.store(true, Relaxed);
     }
 
-    pub(crate) fn urgent_flag(&self) -> &AtomicBool {
+    pub(super) fn urgent_flag(&self) -> &AtomicBool {
         &self.0.is_urgent
     }
 
-    /// Its outcome has been published: whoever waits for it wakes.
-    pub(crate) fn mark_completed(&self) {
+    /// Wakes the waiters. To be called after the outcome is published.
+    pub(super) fn mark_completed(&self, at: Instant) {
+        self.0.completed_at.get_or_init(|| at);
         self.0.completed.cancel();
     }
 
-    /// Ends it without an outcome: nobody could use it any more.
-    pub(crate) fn abort(&self) {
+    /// Ends the flight without an outcome.
+    pub(super) fn abort(&self) {
         self.0.abort.cancel();
     }
 
-    pub(crate) fn abort_token(&self) -> &CancellationToken {
+    pub(super) fn abort_token(&self) -> &CancellationToken {
         &self.0.abort
     }
 
-    /// Cancelled when other replicas have been told of it too: the next attempt may ask them.
-    pub(crate) fn reported_token(&self) -> &CancellationToken {
+    /// Returns the token that is cancelled once the flight is reported to the other replicas. The
+    /// next flight of the source requests its lease only then.
+    pub(super) fn reported_token(&self) -> &CancellationToken {
         &self.0.reported
     }
 
-    /// The lease that it flies under.
-    pub(crate) fn set_lease(&self, ticket: Option<LeaseHandle>) {
-        *self.0.lease.lock() = ticket;
+    /// Stores the lease of the attempt, if there is one.
+    pub(super) fn set_lease(&self, lease: Option<LeaseHandle>) {
+        *self.0.lease.lock() = lease;
     }
 
-    /// The lease that it flies under, to give it back.
-    pub(crate) fn take_lease(&self) -> Option<LeaseHandle> {
+    /// Returns the lease, to be released.
+    pub(super) fn take_lease(&self) -> Option<LeaseHandle> {
         self.0.lease.lock().take()
     }
 
-    /// Whether both are the same attempt.
-    pub(crate) fn is_same_flight(&self, other: &Self) -> bool {
+    /// Returns whether both are clones of one flight.
+    pub(super) fn is_same_flight(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -1,396 +1,378 @@
-//! The flights in the air: at most one per source, shared by whoever asks.
+//! The single-flight map: at most one flight per source, shared by all its waiters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{
-    Code, Failure, Name, Outcome, SourceIdentity, SourceRecord, SourceState, Time,
-};
+use crate::domain::{Name, Outcome, Snapshot, SourceIdentity, SourceRecord, Time};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
 use crate::process::Clock;
-use crate::replicas::{LeaseContext, LeaseDecision, LeaseHandle, LocalReplica, ShareParams};
 
+use super::complete::CompletionHandler;
+use super::coordinator::{LeaseDecision, LeaseRequest, ReplicaCoordinator};
 use super::flight::Flight;
 use super::prepared_source::PreparedSource;
-use super::race;
-use super::race::{Candidate, RaceDeps};
+use super::race::{Candidate, RaceDeps, panic_failure, race_providers};
 use super::source_slot::SourceSlot;
 
-/// What a contained panic is called.
-pub(crate) const PANIC_MESSAGE: &str = "a bug of ours stopped this attempt; the log has the place";
+/// Maximum number of lease requests of one flight; then it proceeds without a lease.
+const MAX_LEASE_REQUESTS: u32 = 16;
 
-/// What a landing is told of.
-#[derive(Debug)]
-pub enum Completion {
-    /// A flight ended with this, told once, before its waiters wake.
-    Local(Outcome),
-    /// Another replica knows this.
-    Remote(SourceRecord),
-    /// A flight ended without an outcome: the next one is as it was planned.
-    Cancelled(Name),
-}
-
-/// Takes arrivals, and until when a source may not be asked again, if every provider of it wants to be left alone. Gives
-/// what is known after a flight, for other replicas.
-pub(super) type OnComplete =
-    Arc<dyn Fn(Completion, Option<Time>) -> Option<SourceRecord> + Send + Sync>;
-
-/// Starts flights and tells who may wait for which. Cheap to clone.
+/// Starts flights and shares them. Cheap to clone; clones share their flights.
+#[derive(Clone)]
 pub struct Flights {
     inner: Arc<FlightsInner>,
 }
 
 struct FlightsInner {
     deps: RaceDeps,
-    on_complete: OnComplete,
+    completion: CompletionHandler,
     runtime: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
     slots: Mutex<HashMap<Name, SourceSlot>>,
-    /// The other replicas, if calls are shared with any.
-    replica: Option<Arc<LocalReplica>>,
 }
 
-/// The answer to a wish for a flight.
+/// The result of requesting a flight.
 #[derive(Debug, Clone)]
 pub enum FlightStatus {
-    /// It flies.
+    /// The source has a flight.
     InFlight {
-        /// The attempt to wait for.
+        /// The flight to wait for.
         flight: Flight,
-        /// Whether it was in the air already.
+        /// Whether the flight was in progress before the request.
         was_joined: bool,
     },
-    /// Nobody may start one before `until`: `min_interval`, or a `Retry-After` of every provider.
+    /// No flight may start yet, because of `min_interval` or a `Retry-After` of every provider.
     HeldBack {
         /// When one may start.
         until: Time,
     },
-    /// There is no such source to fetch, or the program is stopping.
+    /// The source does not exist or is derived, or the program is stopping.
     Unavailable,
 }
 
-impl Clone for Flights {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
 impl Flights {
-    /// An empty table. Flights run on `runtime`, are counted by `tracker`, and are cancelled by `stop`. With a `fleet`,
-    /// they ask it for leave first.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each is one thing that the table needs, named by its type"
-    )]
+    /// Returns an empty map. Flights run on `runtime`, are counted by `tracker`, and are aborted when
+    /// `stop` is cancelled.
     pub fn new(
         fetch: Arc<dyn Fetch>,
         extractor: Extractor,
         clock: Clock,
-        landing: OnComplete,
+        completion: CompletionHandler,
         runtime: Handle,
         tracker: TaskTracker,
         stop: CancellationToken,
-        fleet: Option<Arc<LocalReplica>>,
     ) -> Self {
-        let gear = RaceDeps {
-            fetch,
-            extractor,
-            clock,
-        };
-        let table = Mutex::default();
         Self {
             inner: Arc::new(FlightsInner {
-                deps: gear,
-                on_complete: landing,
+                deps: RaceDeps {
+                    fetch,
+                    extractor,
+                    clock,
+                },
+                completion,
                 runtime,
                 tracker,
                 stop,
-                slots: table,
-                replica: fleet,
+                slots: Mutex::default(),
             }),
         }
     }
 
-    /// Takes over the sources of a configuration. A source that stays keeps its lane, and what is in the air goes on; a
-    /// flight whose outcome nobody will want ends, since its source is gone or has other filters now. A new lane learns
-    /// from `entry` when its source was asked last and which providers want to be left alone.
-    pub fn replace_sources<'e>(
-        &self,
-        crews: Vec<PreparedSource>,
-        entry: impl Fn(&Name) -> Option<&'e SourceState>,
-    ) {
-        let mut table = self.inner.lock_slots();
-        let mut old = std::mem::take(&mut *table);
-        for crew in crews {
-            let name = crew.source.name.clone();
-            let lane = match old.remove(&name) {
-                Some(lane) => lane.with_definition(crew),
-                None => SourceSlot::new(crew, entry(&name)),
+    /// Replaces the sources. A source that stays keeps its slot and its flight. Flights of sources
+    /// that are gone, or whose identity changed, are aborted. A new slot starts from the
+    /// earlier attempts in `snapshot`.
+    pub fn replace_sources(&self, sources: Vec<PreparedSource>, snapshot: &Snapshot) {
+        let mut slots = self.inner.slots.lock();
+        let mut old = std::mem::take(&mut *slots);
+        for prepared in sources {
+            let name = prepared.source.name.clone();
+            let slot = if let Some(slot) = old.remove(&name) {
+                slot.with_definition(prepared)
+            } else {
+                let state = snapshot.source_state(name.as_str());
+                SourceSlot::new(prepared, state.map(|state| &**state))
             };
-            table.insert(name, lane);
+            slots.insert(name, slot);
         }
         old.into_values().for_each(SourceSlot::abort_flight);
     }
 
-    /// Wishes for a flight of the source of this name, for somebody who waits for it: joins the one in the air, or starts
-    /// one if it may.
+    /// Requests a flight for a live request: joins the one in progress, or starts one if it may.
     pub fn request_live(&self, name: &Name) -> FlightStatus {
-        let asked = self.request_scheduled(name);
-        if let FlightStatus::InFlight { flight, .. } = &asked {
+        let status = self.request_scheduled(name);
+        if let FlightStatus::InFlight { flight, .. } = &status {
             flight.mark_urgent();
         }
-        asked
+        status
     }
 
-    /// The same for the schedule: another replica's outcome of late will do.
+    /// Requests a flight for the schedule. Unlike a live one, it accepts a recent outcome of another
+    /// replica instead of an attempt.
     pub fn request_scheduled(&self, name: &Name) -> FlightStatus {
-        let shared = &self.inner;
-        if shared.stop.is_cancelled() {
+        let inner = &self.inner;
+        // The shutdown waits for the tasks in the tracker and must not meet new ones.
+        if inner.stop.is_cancelled() {
             return FlightStatus::Unavailable;
         }
-        let mut table = shared.lock_slots();
-        let Some(lane) = table.get_mut(name) else {
+        let mut slots = inner.slots.lock();
+        let Some(slot) = slots.get_mut(name) else {
             return FlightStatus::Unavailable;
         };
-        if let Some(flight) = &lane.in_flight {
+        if let Some(flight) = &slot.in_flight {
             return FlightStatus::InFlight {
                 flight: flight.clone(),
                 was_joined: true,
             };
         }
-        let now = shared.deps.clock.now();
-        if let Some(until) = lane.held_back_until(now) {
+        let now = inner.deps.clock.now();
+        if let Some(until) = slot.held_back_until(now) {
             return FlightStatus::HeldBack { until };
         }
-        let flight = Flight::new(now, shared.stop.child_token());
-        let before = lane.register_flight(&flight);
-        let leg = FlightRequest {
+        let flight = Flight::new(now, inner.stop.child_token());
+        let request = FlightRequest {
             name: name.clone(),
-            identity: lane.prepared.identity,
+            identity: slot.prepared.identity,
             flight: flight.clone(),
-            previous_reported: before,
+            previous_reported: slot.register_flight(&flight),
         };
-        drop(table);
-        self.start_flight(leg);
+        // The lock serialises all requests: tasks are spawned after it is released.
+        drop(slots);
+        self.start_flight(request);
         FlightStatus::InFlight {
             flight,
             was_joined: false,
         }
     }
 
-    /// Takes in what another replica knows.
-    pub fn publish_remote(&self, saved: SourceRecord) {
-        self.inner.complete_remote(saved);
+    /// Publishes the state that another replica published, if it is newer.
+    pub fn publish_remote(&self, record: &SourceRecord) {
+        self.inner.complete_remote(record);
     }
 
-    /// Flies in a task of its own, and lands in another one, so that even a panic of the race lands.
-    fn start_flight(&self, leg: FlightRequest) {
-        let shared = Arc::clone(&self.inner);
-        let (name, identity, flight) = (leg.name.clone(), leg.identity, leg.flight.clone());
-        let aloft = InFlightGuard {
-            inner: Arc::clone(&shared),
-            name: name.clone(),
-            flight: flight.clone(),
+    /// Plans the next attempts of all sources again, after the number of independent replicas
+    /// changed.
+    pub fn replan_sources(&self) {
+        self.inner.completion.replan_sources();
+    }
+
+    /// Races the providers in one task and completes the flight in another, so that a panic of the
+    /// race is an outcome too.
+    fn start_flight(&self, request: FlightRequest) {
+        let inner = Arc::clone(&self.inner);
+        let request = Arc::new(request);
+        let in_flight = InFlightGuard {
+            inner: Arc::clone(&inner),
+            request: Arc::clone(&request),
         };
-        let flying = Arc::clone(&shared);
-        let race = shared.tracker.spawn_on(
-            async move {
-                tokio::select! {
-                    biased;
-                    () = leg.flight.abort_token().cancelled() => None,
-                    outcome = flying.run_flight(&leg) => outcome,
+        let (racing, raced) = (Arc::clone(&inner), Arc::clone(&request));
+        let race = async move {
+            tokio::select! {
+                biased;
+                () = raced.flight.abort_token().cancelled() => None,
+                outcome = racing.run_flight(&raced) => outcome,
+            }
+        };
+        let race = self.inner.tracker.spawn_on(race, &self.inner.runtime);
+        let completion = async move {
+            // Cancelled however this task ends: the next flight of the source waits for it.
+            let _reported = request.flight.reported_token().clone().drop_guard();
+            let record = match race.await {
+                Ok(Some(outcome)) => inner.complete_local(&outcome),
+                Ok(None) => {
+                    inner.completion.complete_without_outcome(&request.name);
+                    None
                 }
-            },
-            &shared.runtime,
-        );
-        let landing = async move {
-            let known = match race.await {
-                Ok(Some(outcome)) => aloft.inner.complete_local(outcome),
-                Ok(None) => aloft.inner.complete_cancelled(&name),
-                Err(_) => aloft.inner.complete_local(panic_outcome(
-                    name.clone(),
-                    identity,
-                    flight.started_at(),
-                )),
+                Err(_) => inner.complete_local(&request.panic_outcome()),
             };
-            let shared = Arc::clone(&aloft.inner);
-            drop(aloft);
-            let _settled = flight.reported_token().clone().drop_guard();
-            shared
-                .report_to_replicas(&name, flight.take_lease(), known)
-                .await;
+            // Waiters wake before the report, which may take the time of a store that hangs.
+            drop(in_flight);
+            inner.report_to_replicas(&request, record).await;
         };
-        shared.tracker.spawn_on(landing, &shared.runtime);
+        self.inner.tracker.spawn_on(completion, &self.inner.runtime);
     }
 }
 
-/// One wish for a flight that is to be granted.
+/// A flight that is to start.
 struct FlightRequest {
     name: Name,
     identity: SourceIdentity,
     flight: Flight,
-    /// What is cancelled when other replicas have been told of the flight before.
+    /// Cancelled once the previous flight of the source is reported to the other replicas.
     previous_reported: Option<CancellationToken>,
 }
 
+impl FlightRequest {
+    fn panic_outcome(&self) -> Outcome {
+        Outcome {
+            source: self.name.clone(),
+            identity: self.identity,
+            started_at: self.flight.started_at(),
+            duration: Duration::ZERO,
+            result: Err(panic_failure()),
+            provider_attempts: Vec::new(),
+        }
+    }
+}
+
 impl FlightsInner {
-    /// Calls the providers, once other replicas have nothing against it. None if there is no outcome of its own.
-    async fn run_flight(&self, leg: &FlightRequest) -> Option<Outcome> {
-        if let Some(fleet) = &self.replica
-            && !self.acquire_lease(fleet, leg).await
+    /// Acquires the lease, then races the providers. `None` if there is no attempt: another replica
+    /// has made one, or the source has changed.
+    async fn run_flight(&self, request: &FlightRequest) -> Option<Outcome> {
+        if let Some(replicas) = self.completion.replicas()
+            && !self.acquire_lease(replicas, request).await
         {
             return None;
         }
-        let (crew, entrants) = self.start_attempt(leg)?;
-        Some(race::race_providers(&self.deps, &crew, entrants).await)
+        let (prepared, candidates) = self.start_attempt(request)?;
+        Some(race_providers(&self.deps, &prepared, candidates).await)
     }
 
-    /// Asks the fleet for leave; false if there is nothing to fly for any more.
-    async fn acquire_lease(&self, fleet: &LocalReplica, leg: &FlightRequest) -> bool {
-        if let Some(before) = &leg.previous_reported {
-            before.cancelled().await;
+    /// Requests the lease of the source until there is a decision. Returns whether the flight may
+    /// call the providers.
+    async fn acquire_lease(
+        &self,
+        replicas: &dyn ReplicaCoordinator,
+        request: &FlightRequest,
+    ) -> bool {
+        let flight = &request.flight;
+        // Until the previous flight is reported, its lease is still held in the shared store.
+        if let Some(reported) = &request.previous_reported {
+            reported.cancelled().await;
         }
-        let Some((pace, known)) = self
-            .lock_slots()
-            .get(&leg.name)
-            .map(|lane| (lane.prepared.schedule, lane.newest_attempt()))
-        else {
-            return false;
-        };
-        let hear = |saved| self.complete_remote(saved);
-        let passage = LeaseContext {
-            identity: leg.identity,
-            schedule: pace,
-            newest_attempt: known,
-            is_urgent: leg.flight.urgent_flag(),
-            publish_remote: &hear,
-        };
-        match fleet.acquire_lease(&passage).await {
-            LeaseDecision::Proceed(ticket) => {
-                leg.flight.set_lease(ticket);
-                return true;
+        let lease_request = {
+            let slots = self.slots.lock();
+            let Some(slot) = slots.get(&request.name) else {
+                return false;
+            };
+            LeaseRequest {
+                identity: request.identity,
+                schedule: slot.prepared.schedule,
+                newest_attempt: slot.newest_attempt(),
+                is_urgent: flight.urgent_flag(),
             }
-            LeaseDecision::Superseded(at) => {
-                at.into_iter().for_each(|at| leg.flight.mark_superseded(at))
+        };
+        for _ in 0..MAX_LEASE_REQUESTS {
+            let reply = replicas.request_lease(lease_request).await;
+            if let Some(record) = &reply.newer_state {
+                self.complete_remote(record);
             }
-            LeaseDecision::HoldBack(until) => {
-                if let Some(lane) = self.lock_slots().get_mut(&leg.name) {
-                    lane.hold_back_until(until);
+            match reply.decision {
+                LeaseDecision::Proceed(lease) => {
+                    flight.set_lease(lease);
+                    return true;
                 }
+                LeaseDecision::Superseded => return false,
+                LeaseDecision::Wait(attempt) => {
+                    if let Some(started_at) = replicas.wait_for_outcome(&attempt).await {
+                        flight.mark_superseded(started_at);
+                        return false;
+                    }
+                }
+                LeaseDecision::HoldBack(until) => {
+                    if let Some(slot) = self.slots.lock().get_mut(&request.name) {
+                        slot.hold_back_until(until);
+                    }
+                    return false;
+                }
+                LeaseDecision::Retry => {}
             }
         }
-        false
+        // The store contradicts itself; a source must not depend on it.
+        true
     }
 
-    /// Marks the flight as begun. None if there is nobody to ask any more: a reload, or a `Retry-After` heard meanwhile.
-    fn start_attempt(&self, leg: &FlightRequest) -> Option<(PreparedSource, Vec<Candidate>)> {
+    /// Marks the attempt as started. `None` if a reload removed the source or a `Retry-After` holds
+    /// all its providers since the request.
+    fn start_attempt(&self, request: &FlightRequest) -> Option<(PreparedSource, Vec<Candidate>)> {
         let now = self.deps.clock.now();
-        let mut table = self.lock_slots();
-        let lane = table.get_mut(&leg.name)?;
-        if lane.providers_held_until(now).is_some() {
+        let mut slots = self.slots.lock();
+        let slot = slots.get_mut(&request.name)?;
+        if slot.providers_held_until(now).is_some() {
             return None;
         }
-        // Who waited for others began later than wished for; who did not, when it was.
-        if self.replica.is_some() {
-            leg.flight.set_started_at(now);
+        // Waiting for a lease delays the attempt; without replicas it starts with the request.
+        if self.completion.replicas().is_some() {
+            request.flight.set_started_at(now);
         }
-        let entrants = lane.start_attempt(leg.flight.started_at());
-        Some((lane.prepared.clone(), entrants))
-    }
-}
-
-impl FlightsInner {
-    fn lock_slots(&self) -> MutexGuard<'_, HashMap<Name, SourceSlot>> {
-        self.slots.lock()
+        let candidates = slot.start_attempt(request.flight.started_at());
+        Some((slot.prepared.clone(), candidates))
     }
 
-    fn complete_local(&self, outcome: Outcome) -> Option<SourceRecord> {
+    fn complete_local(&self, outcome: &Outcome) -> Option<SourceRecord> {
         let now = self.deps.clock.now();
-        let held_until = self.lock_slots().get_mut(&outcome.source).and_then(|lane| {
-            lane.record_outcome(&outcome);
-            lane.providers_held_until(now)
-        });
-        (self.on_complete)(Completion::Local(outcome), held_until)
-    }
-
-    fn complete_remote(&self, saved: SourceRecord) {
-        let now = self.deps.clock.now();
-        let held_until = {
-            let mut table = self.lock_slots();
-            let lane = table
-                .get_mut(&saved.name)
-                .filter(|lane| lane.prepared.identity == saved.identity);
-            let Some(lane) = lane else { return };
-            lane.record_remote(&saved);
-            lane.providers_held_until(now)
+        // The lock of the slots is never held together with the write lock of the cache.
+        let retry_at = {
+            let mut slots = self.slots.lock();
+            slots.get_mut(&outcome.source).and_then(|slot| {
+                slot.record_outcome(outcome);
+                slot.providers_held_until(now)
+            })
         };
-        (self.on_complete)(Completion::Remote(saved), held_until);
+        self.completion.complete_flight(outcome, retry_at)
     }
 
-    fn complete_cancelled(&self, name: &Name) -> Option<SourceRecord> {
-        (self.on_complete)(Completion::Cancelled(name.clone()), None)
+    fn complete_remote(&self, record: &SourceRecord) {
+        let now = self.deps.clock.now();
+        let retry_at = {
+            let mut slots = self.slots.lock();
+            let Some(slot) = slots
+                .get_mut(&record.name)
+                .filter(|slot| slot.prepared.identity == record.identity)
+            else {
+                return;
+            };
+            slot.record_remote(record);
+            slot.providers_held_until(now)
+        };
+        self.completion.complete_remote(record, retry_at);
     }
 
-    /// Tells other replicas what is known after a flight, and gives back its lease.
-    async fn report_to_replicas(
-        &self,
-        name: &Name,
-        ticket: Option<LeaseHandle>,
-        known: Option<SourceRecord>,
-    ) {
-        let Some(fleet) = &self.replica else { return };
-        let terms = self
-            .lock_slots()
-            .get(name)
-            .and_then(|lane| ShareParams::from_source(&lane.prepared.source));
-        match (terms, known, ticket) {
-            (Some(terms), Some(known), ticket) => {
-                fleet.report_and_release(ticket, known, terms).await
+    /// Publishes the state after a flight to the other replicas and releases its lease.
+    async fn report_to_replicas(&self, request: &FlightRequest, record: Option<SourceRecord>) {
+        let Some(replicas) = self.completion.replicas() else {
+            return;
+        };
+        let source = {
+            let slots = self.slots.lock();
+            let slot = slots.get(&request.name);
+            slot.map(|slot| Arc::clone(&slot.prepared.source))
+        };
+        match (source, record, request.flight.take_lease()) {
+            (Some(source), Some(record), lease) => {
+                replicas.publish_and_release(lease, record, &source).await;
             }
-            (_, _, Some(ticket)) => fleet.release_lease(ticket).await,
-            _ => {}
+            (_, _, Some(lease)) => replicas.release_lease(lease).await,
+            (_, _, None) => {}
         }
     }
 }
 
-/// A flight's place in the table, given up however its task ends.
+/// Removes the flight from the map and wakes its waiters, however its tasks end.
 struct InFlightGuard {
     inner: Arc<FlightsInner>,
-    name: Name,
-    flight: Flight,
+    request: Arc<FlightRequest>,
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        if let Some(lane) = self.inner.lock_slots().get_mut(&self.name)
-            && lane
+        let FlightRequest { name, flight, .. } = &*self.request;
+        if let Some(slot) = self.inner.slots.lock().get_mut(name)
+            // A reload may have replaced the flight by one of the new definition.
+            && slot
                 .in_flight
                 .as_ref()
-                .is_some_and(|flying| flying.is_same_flight(&self.flight))
+                .is_some_and(|current| current.is_same_flight(flight))
         {
-            lane.in_flight = None;
+            slot.in_flight = None;
         }
-        self.flight.mark_completed();
-    }
-}
-
-fn panic_outcome(source: Name, identity: SourceIdentity, at: Time) -> Outcome {
-    let result = Err(Failure::new(Code::Panic, PANIC_MESSAGE));
-    Outcome {
-        source,
-        identity,
-        started_at: at,
-        duration: std::time::Duration::ZERO,
-        result,
-        provider_attempts: Vec::new(),
+        flight.mark_completed(self.inner.deps.clock.instant());
     }
 }

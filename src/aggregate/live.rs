@@ -1,7 +1,7 @@
-//! Floor 4: a fan-out for one request, under its own deadline.
+//! Live requests: a fan-out of flights under the deadline of one request.
 //!
-//! Imports `domain`, `render`, `cache`, `flight` and `clock`. It asks for flights and waits for them; it never
-//! publishes: what a flight brings is in the snapshot before its waiters wake.
+//! A live request publishes nothing. The outcome of a flight is in the snapshot before its waiters
+//! wake, so that a live answer never shows less than the next answer from the cache.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,44 +9,50 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
-use super::cache::Cache;
-use super::flight::Flight;
-use super::flights::{FlightStatus, Flights};
-use crate::domain::{Name, Snapshot, SourceState};
+use crate::domain::{Name, Snapshot};
 use crate::process::{Clock, Deadline};
 use crate::render::{LiveSourceResult, ReadingOrigin};
 
-/// Answers live requests.
+use super::cache::Cache;
+use super::flight::Flight;
+use super::flights::{FlightStatus, Flights};
+
+/// Fetches sources for live requests.
 pub struct LiveFetcher {
     flights: Flights,
     cache: Arc<Cache>,
     clock: Clock,
 }
 
-/// What a live round brought: the snapshot to answer from, and what to say of each source of the selection.
+/// The result of a live request.
 #[derive(Debug)]
 pub struct LiveResult {
     /// The snapshot after the wait.
     pub snapshot: Arc<Snapshot>,
-    /// Where the sources of the selection stand in it. A source that a reload removed meanwhile has no place.
+    /// The positions of the requested sources in the snapshot, in the order of the request. A source
+    /// that a reload removed during the wait is left out.
     pub positions: Vec<usize>,
-    /// One for each of `selection`.
+    /// What the request did for each source of `positions`.
     pub notes: Vec<LiveSourceResult>,
     /// Whether every flight was joined rather than started.
     pub was_collapsed: bool,
 }
 
-/// One fetched source of a round.
+/// A fetched source of a live request.
 struct PendingSource {
     name: Name,
+    /// `None`: no flight may start, or the reading is young enough.
     flight: Option<Flight>,
+    /// Whether the request shares the attempt with an earlier one, here or at another replica.
     was_joined: bool,
+    /// How long the request waited for the flight.
     wait_time: Option<Duration>,
+    /// Whether the flight was still in progress at the deadline.
     is_late: bool,
 }
 
 impl LiveFetcher {
-    /// Asks `flights` and answers from `cache`.
+    /// Returns a fetcher that requests `flights` and reads `cache`.
     pub fn new(flights: Flights, cache: Arc<Cache>, clock: Clock) -> Self {
         Self {
             flights,
@@ -55,8 +61,8 @@ impl LiveFetcher {
         }
     }
 
-    /// Fetches the sources of these names (a derived one's inputs) whose reading is older than `max_age`, and waits for
-    /// all of them, at most until the deadline.
+    /// Fetches the sources with these names whose reading is older than `max_age`; for a derived
+    /// source, its inputs. Waits until all flights ended, at most until `deadline`.
     pub async fn fetch_sources(
         &self,
         names: &[Name],
@@ -64,134 +70,120 @@ impl LiveFetcher {
         deadline: Deadline,
     ) -> LiveResult {
         let before = self.cache.snapshot();
-        let legs: Vec<PendingSource> = collect_fetched_sources(&before, names)
+        // All flights start before the wait for the first one.
+        let mut pending: Vec<PendingSource> = collect_fetched_sources(&before, names)
             .into_iter()
             .map(|name| self.request_source(&before, name, max_age))
             .collect();
-        let legs = self.wait_for_flights(legs, deadline).await;
-        let flown = legs.iter().any(|leg| leg.flight.is_some());
-        if flown && legs.iter().all(|leg| !leg.is_late) {
+        self.wait_for_flights(&mut pending, deadline).await;
+        let has_flights = pending.iter().any(|source| source.flight.is_some());
+        // Derived sources are computed after the completion of their inputs. With a late input, the
+        // deadline has passed.
+        if has_flights && pending.iter().all(|source| !source.is_late) {
             self.wait_for_derived(names, deadline).await;
         }
         let snapshot = self.cache.snapshot();
-        let here: Vec<(usize, &Name)> = names
-            .iter()
-            .filter_map(|n| Some((snapshot.source_set().position(n.as_str())?, n)))
-            .collect();
-        let selection = here.iter().map(|(at, _)| *at).collect();
-        let collapsed = flown
-            && legs
+        let was_collapsed = has_flights
+            && pending
                 .iter()
-                .filter(|leg| leg.flight.is_some())
-                .all(|leg| leg.was_joined);
-        let legs: HashMap<&Name, &PendingSource> =
-            legs.iter().map(|leg| (&leg.name, leg)).collect();
-        let notes = here
+                .filter(|source| source.flight.is_some())
+                .all(|source| source.was_joined);
+        let by_name: HashMap<&Name, &PendingSource> = pending
             .iter()
-            .map(|(at, name)| build_note(&snapshot, *at, name, &legs))
+            .map(|source| (&source.name, source))
             .collect();
+        let (positions, notes) = names
+            .iter()
+            .filter_map(|name| {
+                let position = snapshot.source_set().position(name.as_str())?;
+                Some((position, build_note(&snapshot, position, &by_name)))
+            })
+            .unzip();
         LiveResult {
             snapshot,
-            positions: selection,
+            positions,
             notes,
-            was_collapsed: collapsed,
+            was_collapsed,
         }
     }
 
     fn request_source(&self, snapshot: &Snapshot, name: Name, max_age: Duration) -> PendingSource {
-        let mut leg = PendingSource {
+        let now = self.clock.now();
+        let reading = snapshot
+            .source_state(name.as_str())
+            .and_then(|state| state.reading.as_ref());
+        let is_young = !max_age.is_zero()
+            && reading.is_some_and(|reading| now.since(reading.fetched_at) <= max_age);
+        let (flight, was_joined) = if is_young {
+            (None, false)
+        } else {
+            match self.flights.request_live(&name) {
+                FlightStatus::InFlight { flight, was_joined } => (Some(flight), was_joined),
+                FlightStatus::HeldBack { .. } | FlightStatus::Unavailable => (None, false),
+            }
+        };
+        PendingSource {
             name,
-            flight: None,
-            was_joined: false,
+            flight,
+            was_joined,
             wait_time: None,
             is_late: false,
-        };
-        let now = self.clock.now();
-        let young = |entry: &Arc<SourceState>| {
-            entry
-                .reading
-                .as_ref()
-                .is_some_and(|r| now.since(r.fetched_at) <= max_age)
-        };
-        if !max_age.is_zero() && snapshot.source_state(leg.name.as_str()).is_some_and(young) {
-            return leg;
         }
-        if let FlightStatus::InFlight {
-            flight,
-            was_joined: joined,
-        } = self.flights.request_live(&leg.name)
-        {
-            leg.flight = Some(flight);
-            leg.was_joined = joined;
-        }
-        leg
     }
 
-    /// Waits for every flight under the one deadline; how long each took is as seen by this request.
-    async fn wait_for_flights(
-        &self,
-        mut legs: Vec<PendingSource>,
-        deadline: Deadline,
-    ) -> Vec<PendingSource> {
-        let begun = self.clock.instant();
-        let mut landings = tokio::task::JoinSet::new();
-        for (position, leg) in legs.iter().enumerate() {
-            if let Some(flight) = leg.flight.clone() {
-                let clock = self.clock;
-                landings.spawn(async move {
-                    let landed = timeout_at(deadline.at, flight.wait_for_completion())
-                        .await
-                        .is_ok();
-                    (position, landed, clock.instant())
-                });
-            }
+    /// Waits for one flight after the other. A flight records when it completed, so that the order of
+    /// the waits does not matter.
+    async fn wait_for_flights(&self, pending: &mut [PendingSource], deadline: Deadline) {
+        let started = self.clock.instant();
+        for source in pending {
+            let Some(flight) = &source.flight else {
+                continue;
+            };
+            let wait = timeout_at(deadline.at, flight.wait_for_completion());
+            source.is_late = wait.await.is_err();
+            let ended = flight
+                .completed_at()
+                .unwrap_or_else(|| self.clock.instant());
+            source.wait_time = Some(ended.saturating_duration_since(started));
+            source.was_joined |= flight.is_remote();
         }
-        while let Some(ended) = landings.join_next().await {
-            if let Ok((position, landed, at)) = ended {
-                legs[position].wait_time = Some(at.saturating_duration_since(begun));
-                legs[position].is_late = !landed;
-                legs[position].was_joined |= legs[position]
-                    .flight
-                    .as_ref()
-                    .is_some_and(Flight::is_remote);
-            }
-        }
-        legs
     }
 
-    /// Derived sources are computed right after their inputs land; an answer shows them computed from what it shows.
+    /// Waits until derived sources are computed from the inputs that the answer shows.
     async fn wait_for_derived(&self, names: &[Name], deadline: Deadline) {
+        // Subscribed before the first look at the snapshot, so that no publication is missed.
         let mut changes = self.cache.subscribe();
-        let current = || {
+        let are_current = || {
             let snapshot = self.cache.snapshot();
             names
                 .iter()
-                .filter_map(|n| snapshot.source_set().position(n.as_str()))
-                .all(|at| snapshot.is_derived_current(at))
+                .filter_map(|name| snapshot.source_set().position(name.as_str()))
+                .all(|position| snapshot.is_derived_current(position))
         };
-        while !current() {
-            if !matches!(timeout_at(deadline.at, changes.changed()).await, Ok(Ok(()))) {
+        while !are_current() {
+            let result = timeout_at(deadline.at, changes.changed()).await;
+            if !matches!(result, Ok(Ok(()))) {
                 return;
             }
         }
     }
 }
 
-/// The fetched sources below these names, each once.
+/// Returns the fetched sources on which these sources depend, each once, in the order of `names`.
 fn collect_fetched_sources(snapshot: &Snapshot, names: &[Name]) -> Vec<Name> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    let mut open: Vec<Name> = names.iter().rev().cloned().collect();
-    while let Some(name) = open.pop() {
-        let Some(entry) = snapshot.source_state(name.as_str()) else {
+    let mut stack: Vec<Name> = names.iter().rev().cloned().collect();
+    while let Some(name) = stack.pop() {
+        let Some(state) = snapshot.source_state(name.as_str()) else {
             continue;
         };
         if !seen.insert(name.clone()) {
             continue;
         }
-        match entry.source.schedule() {
+        match state.source.schedule() {
             Some(_) => found.push(name),
-            None => open.extend(entry.source.inputs().iter().rev().cloned()),
+            None => stack.extend(state.source.inputs().iter().rev().cloned()),
         }
     }
     found
@@ -200,53 +192,54 @@ fn collect_fetched_sources(snapshot: &Snapshot, names: &[Name]) -> Vec<Name> {
 fn build_note(
     snapshot: &Snapshot,
     position: usize,
-    name: &Name,
-    legs: &HashMap<&Name, &PendingSource>,
+    pending: &HashMap<&Name, &PendingSource>,
 ) -> LiveSourceResult {
-    let below = collect_fetched_sources(snapshot, std::slice::from_ref(name));
-    let of_this: Vec<&PendingSource> = below
-        .iter()
-        .filter_map(|leaf| legs.get(leaf).copied())
-        .collect();
-    let brought = |leg: &&PendingSource| {
-        leg.flight
-            .as_ref()
-            .is_some_and(|flight| !leg.is_late && has_flight_reading(snapshot, &leg.name, flight))
-    };
-    let entry = &snapshot.source_states()[position];
-    let fetched = entry.source.schedule().is_some();
-    let computed = entry.reading.is_some()
-        && entry.current_failure().is_none()
+    let state = &snapshot.source_states()[position];
+    let name = &state.source.name;
+    let is_fetched = state.source.schedule().is_some();
+    let sources: Vec<&PendingSource> =
+        collect_fetched_sources(snapshot, std::slice::from_ref(name))
+            .iter()
+            .filter_map(|input| pending.get(input).copied())
+            .collect();
+    let has_new_reading = sources.iter().any(|source| {
+        source.flight.as_ref().is_some_and(|flight| {
+            !source.is_late && has_flight_reading(snapshot, &source.name, flight)
+        })
+    });
+    let is_computed = state.reading.is_some()
+        && state.current_failure().is_none()
         && snapshot.is_derived_current(position);
-    let live = of_this.iter().any(brought) && (fetched || computed);
-    let ended = of_this
+    // A derived source is live if one input is and the computation has used it.
+    let is_live = has_new_reading && (is_fetched || is_computed);
+    let has_ended = sources
         .iter()
-        .any(|leg| leg.flight.is_some() && !leg.is_late);
+        .any(|source| source.flight.is_some() && !source.is_late);
     LiveSourceResult {
-        origin: if live {
+        origin: if is_live {
             ReadingOrigin::Live
         } else {
             ReadingOrigin::Snapshot
         },
-        wait_duration: of_this
+        wait_duration: sources
             .iter()
-            .filter(|_| fetched)
-            .find_map(|leg| leg.wait_time),
-        failure_code: entry
+            .filter(|_| is_fetched)
+            .find_map(|source| source.wait_time),
+        failure_code: state
             .current_failure()
-            .filter(|_| fetched && ended && !live)
-            .map(|lapse| lapse.failure.code),
-        late_source: of_this
+            .filter(|_| is_fetched && has_ended && !is_live)
+            .map(|record| record.failure.code),
+        late_source: sources
             .iter()
-            .find(|leg| leg.is_late)
-            .map(|leg| leg.name.clone()),
+            .find(|source| source.is_late)
+            .map(|source| source.name.clone()),
     }
 }
 
-/// Whether the snapshot's reading of this source is what the flight brought, or newer, and may be used.
-fn has_flight_reading(snapshot: &Snapshot, name: &Name, flight: &Flight) -> bool {
+/// Returns whether the reading in the snapshot is the one of the flight, or newer.
+fn has_flight_reading(snapshot: &Snapshot, source: &Name, flight: &Flight) -> bool {
     let reading = snapshot
-        .source_state(name.as_str())
-        .and_then(|entry| entry.reading.as_ref());
+        .source_state(source.as_str())
+        .and_then(|state| state.reading.as_ref());
     reading.is_some_and(|reading| reading.fetched_at >= flight.started_at())
 }

@@ -1,7 +1,18 @@
-//! The aggregator: the cache, single-flight attempts at sources, and the tasks that start them.
+//! The aggregator: one cache of the newest readings, the flights that fill it, and the background
+//! tasks that request flights.
+//!
+//! A *flight* is one attempt at one source, shared by all its waiters. [`Flights`] starts it, races
+//! the providers of its source, and hands the outcome to the [`CompletionHandler`], which publishes
+//! it into the [`Cache`] and plans the next attempt. The [`Refresher`] requests flights on schedule,
+//! a [`LiveFetcher`] for single requests; both wait for the same flights. [`DerivedTask`] and
+//! [`Persister`] subscribe to the cache: one computes derived sources, the other writes the state
+//! file. Other replicas are reached through the [`ReplicaCoordinator`].
+//!
+//! No request is served here, and no flight waits for a client.
 
 mod cache;
 mod complete;
+mod coordinator;
 mod derived;
 mod flight;
 mod flights;
@@ -10,14 +21,20 @@ mod persist;
 mod prepared_source;
 mod race;
 mod refresh;
+mod refresh_command;
 mod source_slot;
 
 pub use cache::Cache;
-pub(crate) use complete::{make_completion_handler, make_replan_callback};
+pub use complete::CompletionHandler;
+pub use coordinator::{
+    CoordinatorFuture, LeaseDecision, LeaseHandle, LeaseReply, LeaseRequest, RemoteAttempt,
+    ReplicaCoordinator,
+};
 pub use derived::DerivedTask;
-pub use flights::Flights;
-pub(crate) use flights::PANIC_MESSAGE;
-pub use live::LiveFetcher;
-pub use persist::{PersistErrorHook, Persister};
+pub use flight::Flight;
+pub use flights::{FlightStatus, Flights};
+pub use live::{LiveFetcher, LiveResult};
+pub use persist::Persister;
 pub use prepared_source::PreparedSource;
-pub use refresh::{LivenessBeat, RefreshCommand, Refresher};
+pub use refresh::{LivenessBeat, Refresher};
+pub use refresh_command::RefreshCommand;

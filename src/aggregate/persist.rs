@@ -1,7 +1,7 @@
-//! Floor 4: the task that keeps the state file, and what a start reads from it.
+//! The task that writes the state file, and its restoration at the start.
 //!
-//! Imports `domain`, `cache`, `clock` and `store`. It writes off the serving path, at most once a second and at the end,
-//! and it never fails anything but itself: a disk that is full costs the readings of a later start, not an answer.
+//! It subscribes to the cache and saves at most once a second, off the serving threads, and once
+//! more at the end. A failed save costs readings after a restart, never an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,61 +12,70 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::cache::Cache;
+use crate::metrics::StoreErrorCounter;
 use crate::process::Clock;
 use crate::store::{StateFile, StateFileContent, StateFileError};
+
+use super::cache::Cache;
 
 /// The least time between two saves.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long after a save that failed the next one is tried.
+/// Time between a failed save and the next one.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Is told of each operation of the file that failed.
-pub type PersistErrorHook = Arc<dyn Fn() + Send + Sync>;
-
-/// Keeps the state file.
+/// Saves the snapshots of the cache in the state file.
 pub struct Persister {
     file: StateFile,
     cache: Arc<Cache>,
     clock: Clock,
-    on_error: PersistErrorHook,
-    /// Whether the operator has been told that nothing is saved.
+    /// Counts failed operations of the file.
+    errors: StoreErrorCounter,
+    /// Whether the latest save failed, which is logged once.
     is_failing: AtomicBool,
 }
 
 impl Persister {
-    /// A saver of what `cache` holds. Nothing is read or written yet.
-    pub fn new(file: StateFile, cache: Arc<Cache>, clock: Clock, mishap: PersistErrorHook) -> Self {
+    /// Returns a persister for the snapshots of `cache`, without reading or writing.
+    pub fn new(
+        file: StateFile,
+        cache: Arc<Cache>,
+        clock: Clock,
+        errors: StoreErrorCounter,
+    ) -> Self {
         Self {
             file,
             cache,
             clock,
-            on_error: mishap,
+            errors,
             is_failing: AtomicBool::new(false),
         }
     }
 
-    /// Gives what the file holds to the cell; true if that was something. Blocks on the disk.
+    /// Merges the content of the file into the cache; returns whether it held any readings. Blocks
+    /// on disk I/O.
     pub fn restore_state(&self) -> bool {
-        let claimed = self.file.acquire_write_lock().map(drop);
+        // Locked first: `load` renames a damaged file only if this process holds the lock.
+        let locked = self.file.acquire_write_lock().map(drop);
         let restored = self.read_state();
-        self.report_save_result(&claimed);
+        self.report_result(&locked);
         restored > 0
     }
 
-    /// Saves after every change, until `stop`. What was changed last is for [`Saver::finish`].
+    /// Saves after every publication, until `stop` is cancelled. The last publications before the
+    /// end need one more [`Persister::save_now`].
     pub async fn run(self: &Arc<Self>, stop: &CancellationToken) {
         let mut changes = self.cache.subscribe();
-        let mut saved = true;
+        let mut is_saved = true;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                change = changes.changed(), if saved => if change.is_err() { return },
-                () = sleep(RETRY_DELAY), if !saved => {}
+                result = changes.changed(), if is_saved => if result.is_err() { return },
+                () = sleep(RETRY_DELAY), if !is_saved => {}
             }
+            // Before the save, so that a publication during it causes another one.
             changes.mark_unchanged();
-            saved = self.save_now().await;
+            is_saved = self.save_now().await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(SAVE_INTERVAL) => {}
@@ -74,47 +83,42 @@ impl Persister {
         }
     }
 
-    /// Saves once; true if it was. At the end: when nothing is published any more.
+    /// Saves the current snapshot; returns whether that succeeded.
     pub async fn save_now(self: &Arc<Self>) -> bool {
-        let saver = Arc::clone(self);
-        // A panic is in the log already; the next save is another try.
-        spawn_blocking(move || saver.save_blocking())
-            .await
-            .unwrap_or(false)
+        let persister = Arc::clone(self);
+        let save = spawn_blocking(move || {
+            let result = persister.write_state();
+            persister.report_result(&result);
+            result.is_ok()
+        });
+        // A panic counts as a failed save and is in the log already.
+        save.await.unwrap_or(false)
     }
 
-    fn save_blocking(&self) -> bool {
-        let result = self.write_state();
-        self.report_save_result(&result);
-        result.is_ok()
-    }
-
-    /// Whoever takes over the file from another program, an older one in a rolling restart, takes its readings first.
     fn write_state(&self) -> Result<(), StateFileError> {
+        // A process that takes the file over from another one, in a rolling restart, first merges
+        // the readings that the other one has saved since.
         if self.file.acquire_write_lock()? {
             self.read_state();
         }
-        let sources = self.cache.snapshot().source_records();
         self.file.save(&StateFileContent {
+            source_records: self.cache.snapshot().source_records(),
             taken_at: self.clock.timestamps(),
-            source_records: sources,
         })
     }
 
-    /// Merges the file's content into the cell; gives how many sources it told of.
+    /// Merges the content of the file; returns the number of sources that gained a reading.
     fn read_state(&self) -> usize {
         let loaded = self.file.load();
-        loaded
-            .warnings
-            .iter()
-            .for_each(|warning| warn!("{warning}"));
-        let now = self.clock.timestamps();
-        let kept = loaded
-            .content
-            .map(|state| state.into_records_at(&now))
-            .unwrap_or_default();
+        for warning in &loaded.warnings {
+            warn!("{warning}");
+        }
+        let Some(content) = loaded.content else {
+            return 0;
+        };
         let before = self.count_readings();
-        self.cache.merge_restored(&kept);
+        self.cache
+            .merge_restored(&content.into_records_at(&self.clock.timestamps()));
         let restored = self.count_readings().saturating_sub(before);
         if restored > 0 {
             info!(file = %self.file.path().display(), sources = restored, "restored readings");
@@ -122,28 +126,25 @@ impl Persister {
         restored
     }
 
-    /// How many sources have a reading.
     fn count_readings(&self) -> usize {
-        self.cache
-            .snapshot()
-            .source_states()
-            .iter()
-            .filter(|entry| entry.reading.is_some())
-            .count()
+        let snapshot = self.cache.snapshot();
+        let states = snapshot.source_states().iter();
+        states.filter(|state| state.reading.is_some()).count()
     }
 
-    /// Tells the operator once when saving begins to fail, and when it works again.
-    fn report_save_result(&self, result: &Result<(), StateFileError>) {
-        let failed = result.as_ref().err();
-        if failed.is_some_and(|error| !matches!(error, StateFileError::Busy(_))) {
-            (self.on_error)();
+    /// Counts a failure, and logs the first one after a success and the first success after it.
+    fn report_result(&self, result: &Result<(), StateFileError>) {
+        let error = result.as_ref().err();
+        // A lock that another process holds is not a failed operation.
+        if error.is_some_and(|error| !matches!(error, StateFileError::Busy(_))) {
+            self.errors.increment();
         }
-        match (failed, self.is_failing.swap(failed.is_some(), Relaxed)) {
+        match (error, self.is_failing.swap(error.is_some(), Relaxed)) {
             (Some(error), false) => {
-                warn!("readings would not survive a restart for now: failed to {error}")
+                warn!("readings would not survive a restart: failed to {error}");
             }
             (Some(error), true) => debug!("failed to {error}"),
-            (None, true) => info!(file = %self.file.path().display(), "readings are saved again"),
+            (None, true) => info!(file = %self.file.path().display(), "saving readings again"),
             (None, false) => {}
         }
     }

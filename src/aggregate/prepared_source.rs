@@ -1,42 +1,45 @@
-//! A fetched source, ready to fly.
+//! A fetched source with its filters compiled.
 
 use std::sync::Arc;
 
 use crate::domain::{Provider, Schedule, Source, SourceIdentity, SourceKind};
 use crate::extract::{Extractor, Filter, FilterError};
 
-/// A fetched source with its filters compiled. Cheap to clone.
+/// A fetched source that a flight can attempt. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PreparedSource {
-    /// The source.
+    /// The definition.
     pub source: Arc<Source>,
-    /// To whom its readings belong.
+    /// The identity of the readings.
     pub identity: SourceIdentity,
-    /// Its pace.
+    /// When the providers are called.
     pub schedule: Schedule,
-    /// Its providers in order of preference, each with its filter.
+    /// The providers in order of preference, each with its filter.
     pub providers: Arc<[(Provider, Filter)]>,
 }
 
 impl PreparedSource {
-    /// A fetched source with the filters that `extractor` knows or compiles; none for a derived one.
+    /// Compiles the filters of a fetched source; `None` for a derived one. A filter that
+    /// `extractor` has compiled before is reused.
     pub fn new(source: &Arc<Source>, extractor: &Extractor) -> Result<Option<Self>, FilterError> {
         let SourceKind::Fetched {
             providers,
-            schedule: pace,
+            schedule,
         } = &source.kind
         else {
             return Ok(None);
         };
-        let ready = |p: &Provider| Ok((p.clone(), extractor.compile_filter(&p.extract)?));
         let providers = providers
             .iter()
-            .map(ready)
+            .map(|provider| {
+                let filter = extractor.compile_filter(&provider.extract)?;
+                Ok((provider.clone(), filter))
+            })
             .collect::<Result<_, FilterError>>()?;
         Ok(Some(Self {
             source: Arc::clone(source),
             identity: SourceIdentity::from_source(source),
-            schedule: *pace,
+            schedule: *schedule,
             providers,
         }))
     }

@@ -1,5 +1,8 @@
-//! The race of one source's providers: in order of preference, the next one early by `hedge_after` or at once after a
-//! failure; the first success wins and cancels the others; every loser's reason is kept.
+//! The race of one source's providers.
+//!
+//! Providers are called in order of preference: the next one `hedge_after` after the call before,
+//! or at once after a failure. The first success wins and cancels the other requests. The failure of
+//! every loser is kept.
 
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
@@ -21,32 +24,33 @@ use crate::text::format_duration;
 
 use super::prepared_source::PreparedSource;
 
-/// How long after its deadline an attempt that did not end by itself is given up.
+/// Time after the deadline at which a request that did not end by itself is cancelled.
 const DEADLINE_GRACE: Duration = Duration::from_millis(20);
 
-/// What a race needs beside its crew.
-pub(crate) struct RaceDeps {
-    pub(crate) fetch: Arc<dyn Fetch>,
-    pub(crate) extractor: Extractor,
-    pub(crate) clock: Clock,
+/// What every race uses.
+pub(super) struct RaceDeps {
+    pub(super) fetch: Arc<dyn Fetch>,
+    pub(super) extractor: Extractor,
+    pub(super) clock: Clock,
 }
 
-/// A provider that may take part.
+/// A provider that may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// Its place in the crew.
-    pub(crate) position: usize,
-    /// How long it must be left alone yet, from the beginning of the flight: `min_interval` holds for each provider.
-    pub(crate) start_delay: Duration,
+pub(super) struct Candidate {
+    /// The index in [`PreparedSource::providers`].
+    pub(super) position: usize,
+    /// The least time between the start of the flight and the call: `min_interval` holds for each
+    /// provider.
+    pub(super) start_delay: Duration,
 }
 
-/// One provider's request and what its filter makes of the answer. Requests are polled by the race itself rather than
-/// in tasks of their own: they see the deadline before the race does and end in their own words, and a race that is
-/// dropped leaves nothing behind.
+/// A request to one provider, filter included. The race polls its requests itself instead of
+/// spawning tasks: a request sees the deadline first and ends with its own error, and dropping the
+/// race cancels them all.
 struct RunningRequest<'r> {
     position: usize,
     started: TimePoint,
-    request: Pin<Box<dyn Future<Output = ProviderResult> + Send + 'r>>,
+    future: Pin<Box<dyn Future<Output = ProviderResult> + Send + 'r>>,
 }
 
 type ProviderResult = Result<JsonData, FetchError>;
@@ -56,12 +60,13 @@ struct ProviderRace<'r> {
     prepared: &'r PreparedSource,
     started: TimePoint,
     deadline: Deadline,
-    /// Those that have not been asked yet, in order of preference.
+    /// The providers that were not called yet, in order of preference.
     candidates: Vec<Candidate>,
-    /// When the next one is asked although nobody has failed.
+    /// When the next candidate is called although no request has failed.
     next_start_at: Option<Instant>,
-    /// In the order in which they were asked.
+    /// The requests in progress, in the order of their start.
     running: Vec<RunningRequest<'r>>,
+    /// The finished requests, by position.
     attempts: BTreeMap<usize, ProviderAttempt>,
 }
 
@@ -71,34 +76,42 @@ enum RaceEvent {
     RequestEnded(usize, TimePoint, ProviderResult),
 }
 
-/// Flies once with these providers, in order of preference; at least one.
-pub(crate) async fn race_providers(
-    gear: &RaceDeps,
-    crew: &PreparedSource,
-    entrants: Vec<Candidate>,
+/// Attempts a source once. `candidates` are in order of preference and not empty.
+pub(super) async fn race_providers(
+    deps: &RaceDeps,
+    prepared: &PreparedSource,
+    candidates: Vec<Candidate>,
 ) -> Outcome {
-    let begun = gear.clock.time_point();
+    let started = deps.clock.time_point();
     let mut race = ProviderRace {
-        deps: gear,
-        prepared: crew,
-        started: begun,
-        deadline: gear.clock.deadline(crew.schedule.timeout),
-        candidates: entrants,
+        deps,
+        prepared,
+        started,
+        deadline: deps.clock.deadline(prepared.schedule.timeout),
+        candidates,
         next_start_at: None,
         running: Vec::new(),
         attempts: BTreeMap::new(),
     };
-    let won = race.run_until_success().await;
-    race.cancel_running(won.is_some());
-    let tries: Vec<ProviderAttempt> = race.attempts.into_values().collect();
+    let reading = race.run_until_success().await;
+    race.cancel_running(reading.is_some());
+    let attempts: Vec<ProviderAttempt> = race.attempts.into_values().collect();
     Outcome {
-        source: crew.source.name.clone(),
-        identity: crew.identity,
-        started_at: begun.time,
-        duration: gear.clock.elapsed_since(begun),
-        result: won.ok_or_else(|| combine_failures(&tries)),
-        provider_attempts: tries,
+        source: prepared.source.name.clone(),
+        identity: prepared.identity,
+        started_at: started.time,
+        duration: deps.clock.elapsed_since(started),
+        result: reading.ok_or_else(|| combine_failures(&attempts)),
+        provider_attempts: attempts,
     }
+}
+
+/// Returns the failure of an attempt that panicked.
+pub(super) fn panic_failure() -> Failure {
+    Failure::new(
+        Code::Panic,
+        "internal error: the attempt panicked; the log has the location",
+    )
 }
 
 impl ProviderRace<'_> {
@@ -107,22 +120,17 @@ impl ProviderRace<'_> {
         while !self.running.is_empty() || self.next_start_at.is_some() {
             match self.next_event().await {
                 RaceEvent::StartNext => self.start_next(),
-                RaceEvent::RequestEnded(position, begun, Ok(data)) => {
-                    self.record_attempt(position, begun, ProviderAttemptResult::Succeeded, None);
-                    let provider = self.prepared.providers[position].0.name.clone();
+                RaceEvent::RequestEnded(position, started, Ok(data)) => {
+                    self.record_attempt(position, started, ProviderAttemptResult::Succeeded, None);
                     return Some(Reading {
-                        fetched_at: begun.time,
-                        provider,
+                        fetched_at: started.time,
+                        provider: self.prepared.providers[position].0.name.clone(),
                         data,
                     });
                 }
-                RaceEvent::RequestEnded(position, begun, Err(error)) => {
-                    self.record_attempt(
-                        position,
-                        begun,
-                        ProviderAttemptResult::Failed(error.failure),
-                        error.retry_after,
-                    );
+                RaceEvent::RequestEnded(position, started, Err(error)) => {
+                    let result = ProviderAttemptResult::Failed(error.failure);
+                    self.record_attempt(position, started, result, error.retry_after);
                     self.start_next();
                 }
                 RaceEvent::DeadlinePassed => return None,
@@ -132,152 +140,138 @@ impl ProviderRace<'_> {
     }
 
     async fn next_event(&mut self) -> RaceEvent {
-        let next_at = self.next_start_at;
-        let next = async {
-            match next_at {
+        let next_start_at = self.next_start_at;
+        let next_start = async {
+            match next_start_at {
                 Some(at) => sleep_until(at).await,
                 None => pending().await,
             }
         };
+        // Biased: a request that ends at the deadline ends with its own error.
         tokio::select! {
             biased;
-            (position, begun, ended) = wait_first_ended(&mut self.running) => RaceEvent::RequestEnded(position, begun, ended),
-            () = next => RaceEvent::StartNext,
+            (position, started, result) = wait_first_ended(&mut self.running) => {
+                RaceEvent::RequestEnded(position, started, result)
+            }
+            () = next_start => RaceEvent::StartNext,
             () = sleep_until(self.deadline.at + DEADLINE_GRACE) => RaceEvent::DeadlinePassed,
         }
     }
 
-    /// Asks the most preferred of those that need not be left alone; if all of them must, waits for the first that may
-    /// be asked.
+    /// Calls the most preferred candidate that is past its `start_delay`. If there is none yet, sets
+    /// `next_start_at` to the first that will be before the deadline.
     fn start_next(&mut self) {
         self.next_start_at = None;
-        let begun = self.deps.clock.time_point();
-        if begun.instant >= self.deadline.at {
+        let now = self.deps.clock.time_point();
+        // A call at the deadline could only fail, and would count against the provider.
+        if now.instant >= self.deadline.at {
             return;
         }
-        let passed = begun
-            .instant
-            .saturating_duration_since(self.started.instant);
+        let since_start = now.instant.saturating_duration_since(self.started.instant);
         let Some(next) = self
             .candidates
             .iter()
-            .position(|entrant| entrant.start_delay <= passed)
+            .position(|candidate| candidate.start_delay <= since_start)
         else {
-            let soonest = self
+            self.next_start_at = self
                 .candidates
                 .iter()
-                .map(|entrant| self.started.instant + entrant.start_delay)
-                .min();
-            self.next_start_at = soonest.filter(|at| *at < self.deadline.at);
+                .map(|candidate| self.started.instant + candidate.start_delay)
+                .min()
+                .filter(|at| *at < self.deadline.at);
             return;
         };
         let position = self.candidates.remove(next).position;
-        let request = Box::pin(call_provider(
-            self.deps,
-            self.prepared,
-            position,
-            self.deadline,
-        ));
         self.running.push(RunningRequest {
             position,
-            started: begun,
-            request,
+            started: now,
+            future: Box::pin(call_provider(
+                self.deps,
+                self.prepared,
+                position,
+                self.deadline,
+            )),
         });
         if !self.candidates.is_empty() {
-            self.next_start_at = self
-                .prepared
-                .schedule
-                .hedge_after
-                .map(|after| begun.instant + after);
+            let hedge_after = self.prepared.schedule.hedge_after;
+            self.next_start_at = hedge_after.map(|after| now.instant + after);
         }
     }
 
-    /// Keeps what became of one request.
     fn record_attempt(
         &mut self,
         position: usize,
-        begun: TimePoint,
-        end: ProviderAttemptResult,
+        started: TimePoint,
+        result: ProviderAttemptResult,
         retry_after: Option<Duration>,
     ) {
         let clock = &self.deps.clock;
-        let hold = retry_after.filter(|hold| !hold.is_zero());
-        let one = ProviderAttempt {
+        let attempt = ProviderAttempt {
             provider: self.prepared.providers[position].0.name.clone(),
-            started_at: begun.time,
-            duration: clock.elapsed_since(begun),
-            result: end,
-            retry_at: hold.map(|hold| clock.now().plus(hold)),
+            started_at: started.time,
+            duration: clock.elapsed_since(started),
+            result,
+            retry_at: retry_after
+                .filter(|after| !after.is_zero())
+                .map(|after| clock.now().plus(after)),
         };
-        self.attempts.insert(position, one);
+        self.attempts.insert(position, attempt);
     }
 
-    /// Cancels what still runs: somebody was faster, or it ignored its own deadline.
-    fn cancel_running(&mut self, won: bool) {
-        for RunningRequest {
-            position,
-            started: begun,
-            request,
-        } in std::mem::take(&mut self.running)
-        {
-            drop(request);
-            let end = if won {
+    /// Cancels the requests that still run: another provider won, or they ignored the deadline.
+    fn cancel_running(&mut self, has_winner: bool) {
+        for request in std::mem::take(&mut self.running) {
+            drop(request.future);
+            let result = if has_winner {
                 ProviderAttemptResult::Superseded
             } else {
                 ProviderAttemptResult::Failed(timeout_failure(self.deadline))
             };
-            self.record_attempt(position, begun, end, None);
+            self.record_attempt(request.position, request.started, result, None);
         }
     }
 }
 
 async fn call_provider(
-    gear: &RaceDeps,
-    crew: &PreparedSource,
+    deps: &RaceDeps,
+    prepared: &PreparedSource,
     position: usize,
     deadline: Deadline,
 ) -> ProviderResult {
-    let (provider, filter) = &crew.providers[position];
-    let body = gear.fetch.fetch(provider, deadline).await?.0;
-    let data = gear
-        .extractor
-        .extract(&crew.source.name, filter, body, deadline)
-        .await;
-    data.map_err(|failure| FetchError {
-        failure,
-        retry_after: None,
-    })
+    let (provider, filter) = &prepared.providers[position];
+    let body = deps.fetch.fetch(provider, deadline).await?.0;
+    deps.extractor
+        .extract(&prepared.source.name, filter, body, deadline)
+        .await
+        .map_err(|failure| FetchError {
+            failure,
+            retry_after: None,
+        })
 }
 
-/// The first of the running requests to end; one that panics ends too. Waits for ever while none runs.
+/// Removes and returns the first request that ends. A panic ends its request only. Never ready while
+/// no request runs.
 async fn wait_first_ended(
     running: &mut Vec<RunningRequest<'_>>,
 ) -> (usize, TimePoint, ProviderResult) {
     poll_fn(|cx| {
-        for at in 0..running.len() {
-            let request = &mut running[at].request;
-            let ended = match catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx))) {
+        // In the order of their start: of two requests that have ended, the preferred one wins.
+        for index in 0..running.len() {
+            let future = &mut running[index].future;
+            let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => continue,
-                Ok(Poll::Ready(ended)) => ended,
-                Err(_) => Err(panic_error()),
+                Ok(Poll::Ready(result)) => result,
+                Err(_) => Err(FetchError {
+                    failure: panic_failure(),
+                    retry_after: None,
+                }),
             };
-            let RunningRequest {
-                position,
-                started: begun,
-                ..
-            } = running.remove(at);
-            return Poll::Ready((position, begun, ended));
+            let request = running.remove(index);
+            return Poll::Ready((request.position, request.started, result));
         }
         Poll::Pending
     })
     .await
-}
-
-fn panic_error() -> FetchError {
-    FetchError {
-        failure: Failure::new(Code::Panic, crate::aggregate::PANIC_MESSAGE),
-        retry_after: None,
-    }
 }
 
 fn timeout_failure(deadline: Deadline) -> Failure {
@@ -287,21 +281,24 @@ fn timeout_failure(deadline: Deadline) -> Failure {
     )
 }
 
-/// The failure of the most preferred provider; with several, the message names each.
-fn combine_failures(tries: &[ProviderAttempt]) -> Failure {
-    let failures: Vec<(&Name, &Failure)> = tries
+/// Returns the failure of the most preferred provider. With several, the message names each.
+fn combine_failures(attempts: &[ProviderAttempt]) -> Failure {
+    let failures: Vec<(&Name, &Failure)> = attempts
         .iter()
-        .filter_map(|t| Some((&t.provider, t.failure()?)))
+        .filter_map(|attempt| Some((&attempt.provider, attempt.failure()?)))
         .collect();
     match failures.as_slice() {
-        [] => Failure::new(Code::Timeout, "no provider could be asked in time"),
+        [] => Failure::new(
+            Code::Timeout,
+            "no provider could be called before the deadline",
+        ),
         [(_, failure)] => (*failure).clone(),
         [(_, first), ..] => {
-            let each: Vec<String> = failures
+            let messages: Vec<String> = failures
                 .iter()
-                .map(|(name, f)| format!("{name}: {}", f.message))
+                .map(|(provider, failure)| format!("{provider}: {}", failure.message))
                 .collect();
-            Failure::new(first.code, each.join("; "))
+            Failure::new(first.code, messages.join("; "))
         }
     }
 }

@@ -1,179 +1,55 @@
-//! Floor 4: the background task that asks for flights on schedule.
+//! The refresher: the background task that requests flights on schedule.
 //!
-//! Imports `domain`, `cache`, `flight` and `clock`. It never fetches by itself and never waits for a flight, so a slow
-//! source cannot delay another: a landing plans the source's next attempt, and the plan wakes this task.
+//! It never waits for a flight, so that a slow source delays no other. The completion of an attempt
+//! plans the next one and sends the plan to this task.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
-use super::cache::Cache;
-use super::flights::{FlightStatus, Flights};
 use crate::domain::{Name, Time};
 use crate::process::Clock;
 
-/// How often the refresher says that it lives.
+use super::cache::Cache;
+use super::flights::{FlightStatus, Flights};
+use super::refresh_command::RefreshCommand;
+
+/// Time between two liveness beats.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The least sleep of the machine that matters to the schedule.
+/// The shortest suspension of the machine after which all timers are set again.
 const MIN_SUSPEND: Duration = Duration::from_secs(1);
 
-/// The refresher's sign of life.
+/// The liveness beat of the refresher.
 #[derive(Debug)]
 pub struct LivenessBeat {
     clock: Clock,
-    /// Milliseconds of the clock's waking time at the latest beat.
+    /// [`Clock::awake_uptime`] at the latest beat, in milliseconds.
     last_beat_ms: AtomicU64,
-}
-
-/// What the refresher is told.
-#[derive(Debug, Clone)]
-pub enum RefreshCommand {
-    /// An attempt at this source ended; its entry holds the plan.
-    AttemptPlanned(Name),
-    /// The sources changed.
-    SourcesChanged,
 }
 
 /// The background task.
 pub struct Refresher {
-    /// Where to ask.
-    pub flights: Flights,
-    /// Where the plans are.
-    pub cache: Arc<Cache>,
-    /// Now.
-    pub clock: Clock,
-    /// The sign of life.
-    pub liveness: Arc<LivenessBeat>,
+    flights: Flights,
+    cache: Arc<Cache>,
+    clock: Clock,
+    liveness: Arc<LivenessBeat>,
+    /// Locked by the running task. A restart after a panic continues with the same channel.
+    commands: Mutex<UnboundedReceiver<RefreshCommand>>,
 }
 
+/// The timers of all sources.
 struct DueQueue {
     queue: DelayQueue<Name>,
     timer_keys: HashMap<Name, Key>,
-}
-
-impl LivenessBeat {
-    /// A pulse that beats now.
-    pub fn new(clock: Clock) -> Self {
-        let pulse = Self {
-            clock,
-            last_beat_ms: AtomicU64::default(),
-        };
-        pulse.record_beat();
-        pulse
-    }
-
-    /// How long ago the latest beat was. Time that the machine slept through is no silence.
-    pub fn since_last_beat(&self) -> Duration {
-        self.clock
-            .awake_uptime()
-            .saturating_sub(Duration::from_millis(
-                self.last_beat_ms.load(Ordering::Relaxed),
-            ))
-    }
-
-    fn record_beat(&self) {
-        self.last_beat_ms.store(
-            self.clock.awake_uptime().as_millis() as u64,
-            Ordering::Relaxed,
-        );
-    }
-}
-
-impl Refresher {
-    /// Asks for every source at once, then for each when it is due, until `stop`. Timers do not run while the machine
-    /// sleeps: once it is awake, everything is looked at again.
-    pub async fn run(
-        &self,
-        orders: &mut UnboundedReceiver<RefreshCommand>,
-        stop: &CancellationToken,
-    ) {
-        let mut due = DueQueue {
-            queue: DelayQueue::new(),
-            timer_keys: HashMap::new(),
-        };
-        self.schedule_all(&mut due);
-        let mut last = self.clock.time_point();
-        loop {
-            let mark = self.clock.time_point();
-            if mark.time.since(last.time)
-                > mark.instant.saturating_duration_since(last.instant) + MIN_SUSPEND
-            {
-                self.schedule_all(&mut due);
-            }
-            last = mark;
-            self.liveness.record_beat();
-            let beat = mark.instant + BEAT_INTERVAL;
-            let event = next_event(orders, &mut due, beat, stop).await;
-            match event {
-                RefreshEvent::Stop => return,
-                RefreshEvent::BeatDue => {}
-                RefreshEvent::SourceDue(name) => self.request_flight(&mut due, &name),
-                RefreshEvent::Command(RefreshCommand::AttemptPlanned(name)) => {
-                    self.schedule_source(&mut due, &name)
-                }
-                RefreshEvent::Command(RefreshCommand::SourcesChanged) => {
-                    self.schedule_all(&mut due)
-                }
-            }
-        }
-    }
-
-    fn request_flight(&self, due: &mut DueQueue, name: &Name) {
-        let snapshot = self.cache.snapshot();
-        let Some(pace) = snapshot
-            .source_state(name.as_str())
-            .and_then(|entry| entry.source.schedule())
-        else {
-            return;
-        };
-        match self.flights.request_scheduled(name) {
-            // Its landing plans the next one; should that be lost, this is soon enough.
-            FlightStatus::InFlight { .. } | FlightStatus::Unavailable => {
-                due.schedule_source(name, pace.timeout + pace.interval)
-            }
-            FlightStatus::HeldBack { until } => due.schedule_source(name, self.delay_until(until)),
-        }
-    }
-
-    /// Arms every fetched source: at once, or when its plan says so; forgets those that are gone.
-    fn schedule_all(&self, due: &mut DueQueue) {
-        let snapshot = self.cache.snapshot();
-        due.retain_sources(|name| snapshot.source_state(name.as_str()).is_some());
-        for entry in snapshot
-            .source_states()
-            .iter()
-            .filter(|entry| entry.source.schedule().is_some())
-        {
-            let wait = entry
-                .history
-                .next_attempt
-                .map_or(Duration::ZERO, |next| self.delay_until(next));
-            due.schedule_source(&entry.source.name, wait);
-        }
-    }
-
-    fn schedule_source(&self, due: &mut DueQueue, name: &Name) {
-        let next = self
-            .cache
-            .snapshot()
-            .source_state(name.as_str())
-            .and_then(|entry| entry.history.next_attempt);
-        if let Some(next) = next {
-            due.schedule_source(name, self.delay_until(next));
-        }
-    }
-
-    fn delay_until(&self, until: Time) -> Duration {
-        until.since(self.clock.now())
-    }
 }
 
 enum RefreshEvent {
@@ -183,48 +59,170 @@ enum RefreshEvent {
     Command(RefreshCommand),
 }
 
+impl LivenessBeat {
+    /// Returns a beat whose latest one is now.
+    pub fn new(clock: Clock) -> Self {
+        let beat = Self {
+            clock,
+            last_beat_ms: AtomicU64::default(),
+        };
+        beat.record_beat();
+        beat
+    }
+
+    /// Returns the time since the latest beat, suspensions of the machine excluded.
+    pub fn since_last_beat(&self) -> Duration {
+        let last_beat = Duration::from_millis(self.last_beat_ms.load(Relaxed));
+        self.clock.awake_uptime().saturating_sub(last_beat)
+    }
+
+    fn record_beat(&self) {
+        let uptime = self.clock.awake_uptime().as_millis() as u64;
+        self.last_beat_ms.store(uptime, Relaxed);
+    }
+}
+
+impl Refresher {
+    /// Returns a refresher that receives `commands` and records its beats in `liveness`.
+    pub fn new(
+        flights: Flights,
+        cache: Arc<Cache>,
+        clock: Clock,
+        liveness: Arc<LivenessBeat>,
+        commands: UnboundedReceiver<RefreshCommand>,
+    ) -> Self {
+        Self {
+            flights,
+            cache,
+            clock,
+            liveness,
+            commands: Mutex::new(commands),
+        }
+    }
+
+    /// Requests a flight for every source at once, then for each when it is due, until `stop` is
+    /// cancelled.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let mut commands = self.commands.lock().await;
+        // Empty after a restart too: the snapshot has all plans.
+        let mut due = DueQueue {
+            queue: DelayQueue::new(),
+            timer_keys: HashMap::new(),
+        };
+        self.schedule_all(&mut due);
+        let mut previous = self.clock.time_point();
+        loop {
+            let now = self.clock.time_point();
+            // Timers stand still while the machine is suspended: plans are in wall time.
+            let passed = now.instant.saturating_duration_since(previous.instant);
+            if now.time.since(previous.time) > passed + MIN_SUSPEND {
+                self.schedule_all(&mut due);
+            }
+            previous = now;
+            self.liveness.record_beat();
+            let next_beat = now.instant + BEAT_INTERVAL;
+            match next_event(&mut commands, &mut due, next_beat, stop).await {
+                RefreshEvent::Stop => return,
+                RefreshEvent::BeatDue => {}
+                RefreshEvent::SourceDue(source) => self.request_flight(&mut due, &source),
+                RefreshEvent::Command(RefreshCommand::Planned { source, at }) => {
+                    due.set_timer(&source, self.delay_until(at));
+                }
+                RefreshEvent::Command(RefreshCommand::PlanUnchanged(source)) => {
+                    self.schedule_from_snapshot(&mut due, &source);
+                }
+                RefreshEvent::Command(RefreshCommand::SourcesChanged) => {
+                    self.schedule_all(&mut due);
+                }
+            }
+        }
+    }
+
+    fn request_flight(&self, due: &mut DueQueue, source: &Name) {
+        let snapshot = self.cache.snapshot();
+        let Some(schedule) = snapshot
+            .source_state(source.as_str())
+            .and_then(|state| state.source.schedule())
+        else {
+            // A reload has removed the source or made it derived.
+            return;
+        };
+        let delay = match self.flights.request_scheduled(source) {
+            // The completion sends a plan; this timer covers a completion that panics.
+            FlightStatus::InFlight { .. } | FlightStatus::Unavailable => {
+                schedule.timeout + schedule.interval
+            }
+            FlightStatus::HeldBack { until } => self.delay_until(until),
+        };
+        due.set_timer(source, delay);
+    }
+
+    /// Sets the timer of every fetched source, to its planned time or to now, and removes the others.
+    fn schedule_all(&self, due: &mut DueQueue) {
+        let snapshot = self.cache.snapshot();
+        due.retain_sources(|source| snapshot.source_state(source.as_str()).is_some());
+        for state in snapshot.source_states() {
+            if state.source.schedule().is_some() {
+                let planned = state.history.next_attempt;
+                let delay = planned.map_or(Duration::ZERO, |at| self.delay_until(at));
+                due.set_timer(&state.source.name, delay);
+            }
+        }
+    }
+
+    fn schedule_from_snapshot(&self, due: &mut DueQueue, source: &Name) {
+        let snapshot = self.cache.snapshot();
+        let planned = snapshot
+            .source_state(source.as_str())
+            .and_then(|state| state.history.next_attempt);
+        if let Some(at) = planned {
+            due.set_timer(source, self.delay_until(at));
+        }
+    }
+
+    fn delay_until(&self, at: Time) -> Duration {
+        at.since(self.clock.now())
+    }
+}
+
 async fn next_event(
-    orders: &mut UnboundedReceiver<RefreshCommand>,
+    commands: &mut UnboundedReceiver<RefreshCommand>,
     due: &mut DueQueue,
-    beat: Instant,
+    next_beat: Instant,
     stop: &CancellationToken,
 ) -> RefreshEvent {
     tokio::select! {
         () = stop.cancelled() => RefreshEvent::Stop,
-        Some(order) = orders.recv() => RefreshEvent::Command(order),
-        Some(name) = due.next_expired() => RefreshEvent::SourceDue(name),
-        () = sleep_until(beat) => RefreshEvent::BeatDue,
+        Some(command) = commands.recv() => RefreshEvent::Command(command),
+        Some(source) = due.next_expired() => RefreshEvent::SourceDue(source),
+        () = sleep_until(next_beat) => RefreshEvent::BeatDue,
     }
 }
 
 impl DueQueue {
-    fn schedule_source(&mut self, name: &Name, wait: Duration) {
-        if let Some(key) = self.timer_keys.get(name) {
-            self.queue.reset(key, wait);
+    fn set_timer(&mut self, source: &Name, delay: Duration) {
+        if let Some(key) = self.timer_keys.get(source) {
+            self.queue.reset(key, delay);
         } else {
-            let key = self.queue.insert(name.clone(), wait);
-            self.timer_keys.insert(name.clone(), key);
+            let key = self.queue.insert(source.clone(), delay);
+            self.timer_keys.insert(source.clone(), key);
         }
     }
 
     async fn next_expired(&mut self) -> Option<Name> {
-        let expired = std::future::poll_fn(|context| self.queue.poll_expired(context)).await?;
-        let name = expired.into_inner();
-        self.timer_keys.remove(&name);
-        Some(name)
+        let expired = std::future::poll_fn(|cx| self.queue.poll_expired(cx)).await?;
+        let source = expired.into_inner();
+        self.timer_keys.remove(&source);
+        Some(source)
     }
 
     fn retain_sources(&mut self, keep: impl Fn(&Name) -> bool) {
-        let gone: Vec<Name> = self
-            .timer_keys
-            .keys()
-            .filter(|name| !keep(name))
-            .cloned()
-            .collect();
-        for name in gone {
-            if let Some(key) = self.timer_keys.remove(&name) {
-                self.queue.remove(&key);
+        self.timer_keys.retain(|source, key| {
+            let kept = keep(source);
+            if !kept {
+                self.queue.remove(key);
             }
-        }
+            kept
+        });
     }
 }

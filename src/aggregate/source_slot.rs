@@ -1,4 +1,4 @@
-//! What the table knows of one source, and when its next flight may start.
+//! The scheduling state of one source: its flight, and when the next one may start.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,27 +11,31 @@ use super::flight::Flight;
 use super::prepared_source::PreparedSource;
 use super::race::Candidate;
 
-/// One source's place in the table.
-pub(crate) struct SourceSlot {
-    pub(crate) prepared: PreparedSource,
-    pub(crate) in_flight: Option<Flight>,
+/// The slot of one source in the single-flight map.
+pub(super) struct SourceSlot {
+    pub(super) prepared: PreparedSource,
+    pub(super) in_flight: Option<Flight>,
+    /// When the latest flight began, here or at another replica.
     last_start: Option<Time>,
+    /// Per provider, the end of its `Retry-After`.
     provider_holds: HashMap<Name, Time>,
-    /// When each provider was asked last.
+    /// Per provider, when it was called last.
     provider_calls: HashMap<Name, Time>,
-    /// Until when other replicas' attempts forbid one, where that is all that is known of them.
+    /// No flight starts before this time: an attempt of another replica is too recent, and nothing
+    /// else is known about it.
     remote_hold_until: Option<Time>,
-    /// When the newest attempt of this run began that is known of, here or elsewhere.
+    /// When the newest attempt since the start of the program began, here or at another replica.
     newest_attempt: Option<Time>,
-    /// Cancelled when other replicas have been told of the latest attempt.
+    /// Cancelled once the latest flight is reported to the other replicas.
     last_reported: Option<CancellationToken>,
 }
 
 impl SourceSlot {
-    /// A lane that learns from what is known of its source when it was asked last and which providers are held.
-    pub(crate) fn new(crew: PreparedSource, entry: Option<&SourceState>) -> Self {
-        let mut lane = Self {
-            prepared: crew,
+    /// Returns a slot without a flight. `state` tells when the source was attempted last and which
+    /// providers sent `Retry-After`.
+    pub(super) fn new(prepared: PreparedSource, state: Option<&SourceState>) -> Self {
+        let mut slot = Self {
+            prepared,
             in_flight: None,
             last_start: None,
             provider_holds: HashMap::new(),
@@ -40,141 +44,136 @@ impl SourceSlot {
             newest_attempt: None,
             last_reported: None,
         };
-        if let Some(entry) = entry {
-            lane.last_start = entry.history.last_attempt;
-            lane.record_provider_attempts(
-                &entry.history.provider_attempts,
-                entry.history.last_attempt,
-            );
+        if let Some(state) = state {
+            let history = &state.history;
+            slot.last_start = history.last_attempt;
+            slot.record_provider_attempts(&history.provider_attempts, history.last_attempt);
         }
-        lane
+        slot
     }
 
-    /// The same lane under a new definition of its source. If its readings are others now, what is in the air ends, so
-    /// that the first of the new ones need not wait for it.
-    pub(crate) fn with_definition(mut self, crew: PreparedSource) -> Self {
-        if self.prepared.identity != crew.identity
+    /// Returns this slot with a new definition of its source. If the identity changed, the flight is
+    /// aborted: its outcome would belong to no source, and the first flight of the new definition
+    /// need not wait for it.
+    pub(super) fn with_definition(mut self, prepared: PreparedSource) -> Self {
+        if self.prepared.identity != prepared.identity
             && let Some(flight) = self.in_flight.take()
         {
             flight.abort();
         }
-        Self {
-            prepared: crew,
-            ..self
-        }
+        Self { prepared, ..self }
     }
 
-    /// Ends what is in the air.
-    pub(crate) fn abort_flight(self) {
+    /// Aborts the flight of a source that was removed.
+    pub(super) fn abort_flight(self) {
         if let Some(flight) = self.in_flight {
             flight.abort();
         }
     }
 
-    /// Until when nobody may start a flight: `min_interval` since the last one, here or elsewhere, or a `Retry-After` of
-    /// every provider. None if somebody may now.
-    pub(crate) fn held_back_until(&self, now: Time) -> Option<Time> {
-        let spaced = self
-            .last_start
-            .map(|last| last.plus(self.prepared.schedule.min_interval));
-        let until = spaced
+    /// Returns until when no flight may start: for `min_interval` since the latest one, here or at
+    /// another replica, or until the first `Retry-After` ends if every provider sent one. `None` if
+    /// a flight may start at `now`.
+    pub(super) fn held_back_until(&self, now: Time) -> Option<Time> {
+        let min_interval = self.prepared.schedule.min_interval;
+        self.last_start
+            .map(|last| last.plus(min_interval))
             .max(self.providers_held_until(now))
-            .max(self.remote_hold_until)?;
-        (until > now).then_some(until)
+            .max(self.remote_hold_until)
+            .filter(|until| *until > now)
     }
 
-    /// When the first provider may be asked again, if all of them are held.
-    pub(crate) fn providers_held_until(&self, now: Time) -> Option<Time> {
-        let hold = |name: &Name| {
-            self.provider_holds
-                .get(name)
-                .copied()
-                .filter(|until| *until > now)
-        };
-        let each = self
+    /// Returns when the first provider may be called again if a `Retry-After` holds every one.
+    pub(super) fn providers_held_until(&self, now: Time) -> Option<Time> {
+        let holds: Option<Vec<Time>> = self
             .prepared
             .providers
             .iter()
-            .map(|(provider, _)| hold(&provider.name));
-        each.collect::<Option<Vec<Time>>>()?.into_iter().min()
+            .map(|(provider, _)| self.provider_hold(&provider.name, now))
+            .collect();
+        holds?.into_iter().min()
     }
 
-    /// A flight has been wished for and others are to join it. Gives what the flight before waits for, if anything.
-    pub(crate) fn register_flight(&mut self, flight: &Flight) -> Option<CancellationToken> {
+    fn provider_hold(&self, provider: &Name, now: Time) -> Option<Time> {
+        let until = self.provider_holds.get(provider).copied();
+        until.filter(|until| *until > now)
+    }
+
+    /// Stores a requested flight for others to join. Returns the token that is cancelled once the
+    /// previous flight is reported.
+    pub(super) fn register_flight(&mut self, flight: &Flight) -> Option<CancellationToken> {
         self.in_flight = Some(flight.clone());
         self.last_reported.replace(flight.reported_token().clone())
     }
 
-    /// Marks the flight as begun; gives the providers that may take part, in order of preference.
-    pub(crate) fn start_attempt(&mut self, now: Time) -> Vec<Candidate> {
+    /// Starts an attempt at `now`. Returns the providers without a `Retry-After`, in order of
+    /// preference.
+    pub(super) fn start_attempt(&mut self, now: Time) -> Vec<Candidate> {
         self.last_start = Some(now);
+        let min_interval = self.prepared.schedule.min_interval;
         let names = self
             .prepared
             .providers
             .iter()
-            .map(|(provider, _)| &provider.name)
-            .enumerate();
-        let free = names.filter(|(_, name)| {
-            self.provider_holds
-                .get(*name)
-                .is_none_or(|until| *until <= now)
-        });
-        free.map(|(position, name)| Candidate {
-            position,
-            start_delay: self.provider_start_delay(name, now),
-        })
-        .collect()
-    }
-
-    /// What is left of `min_interval` since the provider of this name was asked: it may have been the last of its flight.
-    fn provider_start_delay(&self, name: &Name, now: Time) -> Duration {
-        self.provider_calls
-            .get(name)
-            .map_or(Duration::ZERO, |asked| {
-                asked.plus(self.prepared.schedule.min_interval).since(now)
+            .map(|(provider, _)| &provider.name);
+        names
+            .enumerate()
+            .filter(|(_, name)| self.provider_hold(name, now).is_none())
+            .map(|(position, name)| Candidate {
+                position,
+                // A provider may have been called late in the previous flight.
+                start_delay: self
+                    .provider_calls
+                    .get(name)
+                    .map_or(Duration::ZERO, |called| {
+                        called.plus(min_interval).since(now)
+                    }),
             })
+            .collect()
     }
 
-    /// When the newest attempt of this run began, here or elsewhere. None if none is known: then whatever another replica
-    /// knows is newer.
-    pub(crate) fn newest_attempt(&self) -> Option<Time> {
+    /// Returns when the newest attempt since the start of the program began, here or at another
+    /// replica. `None` makes every state of another replica count as newer.
+    pub(super) fn newest_attempt(&self) -> Option<Time> {
         self.newest_attempt
     }
 
-    /// Nobody may start a flight before `until`: another replica's attempt was too recent.
-    pub(crate) fn hold_back_until(&mut self, until: Time) {
+    /// Allows no flight before `until`, because another replica's attempt is too recent.
+    pub(super) fn hold_back_until(&mut self, until: Time) {
         self.remote_hold_until = Some(until);
     }
 
-    /// Learns from an attempt of its own that ended.
-    pub(crate) fn record_outcome(&mut self, outcome: &Outcome) {
+    /// Records an attempt of this replica.
+    pub(super) fn record_outcome(&mut self, outcome: &Outcome) {
         self.newest_attempt = self.newest_attempt.max(Some(outcome.started_at));
         self.record_provider_attempts(&outcome.provider_attempts, Some(outcome.started_at));
     }
 
-    /// Learns from what another replica knows.
-    pub(crate) fn record_remote(&mut self, saved: &SourceRecord) {
-        let last = saved.history.last_attempt;
-        self.newest_attempt = self.newest_attempt.max(last);
-        if self.last_start <= last {
-            self.last_start = last;
-            self.record_provider_attempts(&saved.history.provider_attempts, last);
+    /// Records the latest attempt of another replica.
+    pub(super) fn record_remote(&mut self, record: &SourceRecord) {
+        let last_attempt = record.history.last_attempt;
+        self.newest_attempt = self.newest_attempt.max(last_attempt);
+        // Published states may arrive late: an older attempt moves nothing.
+        if self.last_start <= last_attempt {
+            self.last_start = last_attempt;
+            self.record_provider_attempts(&record.history.provider_attempts, last_attempt);
         }
     }
 
-    /// Learns from a race that began then when providers were asked, and which of them want to be left alone.
-    fn record_provider_attempts(&mut self, tries: &[ProviderAttempt], begun: Option<Time>) {
-        for one in tries {
-            // Counted from the start of the flight, which is a little earlier than that of its race: the first provider
-            // needs no rest once the next flight may start.
-            let after = begun.map_or(Duration::ZERO, |begun| one.started_at.since(begun));
-            let asked = self
+    fn record_provider_attempts(&mut self, attempts: &[ProviderAttempt], race_start: Option<Time>) {
+        for attempt in attempts {
+            // The time of the call is counted from the start of the flight, which is a little
+            // earlier than that of the race. Otherwise the first provider would still be within
+            // `min_interval` when the next flight may start.
+            let delay = race_start.map_or(Duration::ZERO, |start| attempt.started_at.since(start));
+            let called_at = self
                 .last_start
-                .map_or(one.started_at, |start| start.plus(after));
-            self.provider_calls.insert(one.provider.clone(), asked);
-            match one.retry_at {
-                Some(until) => self.provider_holds.insert(one.provider.clone(), until),
-                None => self.provider_holds.remove(&one.provider),
+                .map_or(attempt.started_at, |start| start.plus(delay));
+            self.provider_calls
+                .insert(attempt.provider.clone(), called_at);
+            match attempt.retry_at {
+                Some(until) => self.provider_holds.insert(attempt.provider.clone(), until),
+                None => self.provider_holds.remove(&attempt.provider),
             };
         }
     }

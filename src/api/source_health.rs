@@ -12,9 +12,9 @@ use crate::domain::{
     Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
     SourceView, Time,
 };
-use crate::render::format_rfc3339;
 use crate::replicas::{ReplicaMode, ReplicaStatus};
 use crate::server::{ProblemDetails, no_store_response};
+use crate::text::format_rfc3339;
 
 use super::query::require_no_parameters;
 use super::state::AppState;

@@ -1,257 +1,226 @@
-//! Everything behind the sockets: sources, flights, the cell, the background tasks.
+//! The aggregator without its sockets: cache, flights, background tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::aggregate::Cache;
-use crate::aggregate::DerivedTask;
-use crate::aggregate::LiveFetcher;
-use crate::aggregate::{Flights, PreparedSource};
-use crate::aggregate::{LivenessBeat, RefreshCommand, Refresher};
-use crate::aggregate::{PersistErrorHook, Persister};
-use crate::domain::{Name, Outcome, Snapshot, Source, SourceSet};
+use crate::aggregate::{
+    Cache, CompletionHandler, DerivedTask, Flights, LiveFetcher, LivenessBeat, Persister,
+    PreparedSource, RefreshCommand, Refresher, ReplicaCoordinator,
+};
+use crate::domain::{Snapshot, Source, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
-use crate::process::Clock;
-use crate::process::Supervisor;
-use crate::replicas::ReplicaSync;
-use crate::replicas::SharedStore;
-use crate::replicas::{LocalReplica, ReplicaErrorHook};
+use crate::metrics::{FetchMetrics, StoreErrorCounter};
+use crate::process::{Clock, Supervisor};
+use crate::replicas::{LocalReplica, ReplicaSync, SharedStore};
 use crate::store::StateFile;
 
-use crate::aggregate::{make_completion_handler, make_replan_callback};
-
-/// What an engine runs on.
+/// What a core is built from.
 pub struct CoreDeps {
-    /// How providers are asked.
+    /// Requests data from providers.
     pub fetch: Arc<dyn Fetch>,
-    /// How their answers are read.
+    /// Extracts readings from bodies.
     pub extractor: Extractor,
-    /// Now.
+    /// Dates everything.
     pub clock: Clock,
-    /// Where flights and background tasks run.
+    /// Runs flights and background tasks.
     pub runtime: Handle,
-    /// Who counts them.
+    /// Counts them.
     pub tracker: TaskTracker,
     /// Cancelled to stop them.
     pub stop: CancellationToken,
-    /// Sees every outcome once, before it is published.
-    pub outcome_observer: Arc<dyn Fn(&Outcome) + Send + Sync>,
-    /// Where readings survive, and who is told when it fails; none if they need not.
-    pub state_file: Option<(StateFile, PersistErrorHook)>,
-    /// The store that replicas share, and who is told when it fails; none if there is only this one.
-    pub shared_store: Option<(Arc<dyn SharedStore>, ReplicaErrorHook)>,
+    /// Counts attempts.
+    pub fetch_metrics: Arc<FetchMetrics>,
+    /// The state file and the counter of its errors; `None`: readings do not survive a restart.
+    pub state_file: Option<(StateFile, StoreErrorCounter)>,
+    /// The store that replicas share and the counter of its errors; `None`: the only replica.
+    pub shared_store: Option<(Arc<dyn SharedStore>, StoreErrorCounter)>,
 }
 
-/// The aggregator without its sockets.
+/// A running aggregator.
 pub struct AppCore {
-    /// The cell.
+    /// The newest readings.
     pub cache: Arc<Cache>,
-    /// Fan-outs for single requests.
+    /// Fetches sources for live requests.
     pub live: Arc<LiveFetcher>,
-    /// The refresher's sign of life.
+    /// The liveness of the refresher.
     pub liveness_beat: Arc<LivenessBeat>,
-    /// Now.
+    /// The clock of all readings.
     pub clock: Clock,
-    /// Keeps the background tasks going.
+    /// Restarts the background tasks.
     pub supervisor: Supervisor,
-    /// Whether readings of an earlier run were there at the start.
+    /// Whether the state file held readings at the start.
     pub was_restored: bool,
-    /// This replica as one of several, if calls and readings are shared.
+    /// This replica, if attempts are shared with others.
     pub replica: Option<Arc<LocalReplica>>,
     flights: Flights,
-    refresh_commands: UnboundedSender<RefreshCommand>,
+    refresher: UnboundedSender<RefreshCommand>,
     persister: Option<Arc<Persister>>,
-    deps: CoreDeps,
+    extractor: Extractor,
 }
 
 impl AppCore {
-    /// An engine for these sources that runs by itself: it knows what the state file tells, asks for every source now,
-    /// and then on schedule. Blocks on the disk for a moment.
+    /// Builds a core and starts its background tasks: all sources are attempted now, then on
+    /// schedule. Blocks on disk I/O. Fails if a filter does not compile.
     pub fn start(
-        gear: CoreDeps,
+        deps: CoreDeps,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<Self> {
-        let (engine, inbox) = Self::build(gear, sources, timeout)?;
-        engine.spawn_refresher(inbox);
-        engine.spawn_persister();
-        engine.spawn_replica_sync();
-        Ok(engine)
+        let shared_store = deps.shared_store.as_ref();
+        let shared_store = shared_store.map(|(store, _)| Arc::clone(store));
+        let (core, commands) = Self::build(deps, sources, timeout)?;
+        core.spawn_refresher(commands);
+        core.spawn_persister();
+        if let (Some(store), Some(replica)) = (shared_store, &core.replica) {
+            core.spawn_replica_sync(store, Arc::clone(replica));
+        }
+        Ok(core)
     }
 
-    /// An engine for these sources that fetches only for live rounds.
+    /// Builds a core that attempts sources for live requests only.
     pub fn build_on_demand(
-        gear: CoreDeps,
+        deps: CoreDeps,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<Self> {
-        Ok(Self::build(gear, sources, timeout)?.0)
+        Ok(Self::build(deps, sources, timeout)?.0)
     }
 
-    /// Takes over another configuration's sources, all of them or none: readings of unchanged ones are kept.
+    /// Replaces the sources by those of another configuration. Unchanged sources keep their
+    /// readings. Fails, without a change, if a filter does not compile.
     pub fn replace_sources(
         &self,
         sources: &[Arc<Source>],
         timeout: Duration,
     ) -> anyhow::Result<()> {
-        let crews = prepare_sources(sources, &self.deps.extractor)?;
-        self.cache
-            .replace_sources(Arc::new(SourceSet::new(sources.to_vec())), timeout);
-        self.install_prepared_sources(crews);
-        // The refresher is gone only when the program stops.
-        let _ = self.refresh_commands.send(RefreshCommand::SourcesChanged);
+        // The only step that can fail, before any change.
+        let prepared = prepare_sources(sources, &self.extractor)?;
+        let source_set = Arc::new(SourceSet::new(sources.to_vec()));
+        // The cache first: the outcome of a new flight must find its source there.
+        self.cache.replace_sources(source_set, timeout);
+        self.flights
+            .replace_sources(prepared, &self.cache.snapshot());
+        // Sending fails only while the program stops.
+        let _ = self.refresher.send(RefreshCommand::SourcesChanged);
         Ok(())
     }
 
-    /// Saves what is known once more. Last of all, when nothing is published any more.
+    /// Saves the snapshot once more. To be called when nothing is published any more.
     pub async fn save_state(&self) {
-        if let Some(saver) = &self.persister {
-            saver.save_now().await;
+        if let Some(persister) = &self.persister {
+            persister.save_now().await;
         }
     }
 
     fn build(
-        mut gear: CoreDeps,
+        deps: CoreDeps,
         sources: &[Arc<Source>],
         timeout: Duration,
-    ) -> anyhow::Result<(Self, tokio::sync::mpsc::UnboundedReceiver<RefreshCommand>)> {
-        let crews = prepare_sources(sources, &gear.extractor)?;
-        let roster = Arc::new(SourceSet::new(sources.to_vec()));
-        let cache = Arc::new(Cache::new(Snapshot::new(roster), timeout));
-        let saver = gear.state_file.take().map(|(file, mishap)| {
-            let cache = Arc::clone(&cache);
-            Arc::new(Persister::new(file, cache, gear.clock, mishap))
+    ) -> anyhow::Result<(Self, UnboundedReceiver<RefreshCommand>)> {
+        let clock = deps.clock;
+        let prepared = prepare_sources(sources, &deps.extractor)?;
+        let source_set = Arc::new(SourceSet::new(sources.to_vec()));
+        let cache = Arc::new(Cache::new(Snapshot::new(source_set), timeout));
+        let persister = deps.state_file.map(|(file, errors)| {
+            Arc::new(Persister::new(file, Arc::clone(&cache), clock, errors))
         });
-        // Before anything else, so that no provider is asked before what it told last is known.
-        let restored = saver.as_ref().is_some_and(|saver| saver.restore_state());
-        let (orders, inbox) = unbounded_channel();
-        let fleet = gear
-            .shared_store
+        // Restored before the first flight: a `Retry-After` of the last run still holds.
+        let was_restored = persister
             .as_ref()
-            .map(|(_, mishap)| Arc::new(LocalReplica::new(gear.clock, Arc::clone(mishap))));
-        let flights = Flights::new(
-            Arc::clone(&gear.fetch),
-            gear.extractor.clone(),
-            gear.clock,
-            make_completion_handler(
-                Arc::clone(&cache),
-                orders.clone(),
-                Arc::clone(&gear.outcome_observer),
-                fleet.clone(),
-            ),
-            gear.runtime.clone(),
-            gear.tracker.clone(),
-            gear.stop.clone(),
-            fleet.clone(),
-        );
-        let live = Arc::new(LiveFetcher::new(
-            flights.clone(),
+            .is_some_and(|persister| persister.restore_state());
+        let replica = deps
+            .shared_store
+            .map(|(_, errors)| Arc::new(LocalReplica::new(clock, errors)));
+        let (refresher, commands) = unbounded_channel();
+        let completion = CompletionHandler::new(
             Arc::clone(&cache),
-            gear.clock,
-        ));
-        let pulse = Arc::new(LivenessBeat::new(gear.clock));
-        let clock = gear.clock;
-        let supervisor = Supervisor::new(
-            gear.runtime.clone(),
-            gear.tracker.clone(),
-            gear.stop.clone(),
-            clock,
+            refresher.clone(),
+            deps.fetch_metrics,
+            replica
+                .clone()
+                .map(|replica| replica as Arc<dyn ReplicaCoordinator>),
         );
-        let engine = Self {
-            cache,
-            live,
-            liveness_beat: pulse,
+        let flights = Flights::new(
+            deps.fetch,
+            deps.extractor.clone(),
             clock,
-            supervisor,
-            was_restored: restored,
-            replica: fleet,
+            completion,
+            deps.runtime.clone(),
+            deps.tracker.clone(),
+            deps.stop.clone(),
+        );
+        flights.replace_sources(prepared, &cache.snapshot());
+        let core = Self {
+            live: Arc::new(LiveFetcher::new(flights.clone(), Arc::clone(&cache), clock)),
+            liveness_beat: Arc::new(LivenessBeat::new(clock)),
+            supervisor: Supervisor::new(deps.runtime, deps.tracker, deps.stop, clock),
+            cache,
+            clock,
+            was_restored,
+            replica,
             flights,
-            refresh_commands: orders,
-            persister: saver,
-            deps: gear,
+            refresher,
+            persister,
+            extractor: deps.extractor,
         };
-        engine.install_prepared_sources(crews);
-        engine.spawn_derived_task();
-        Ok((engine, inbox))
+        core.spawn_derived_task();
+        Ok((core, commands))
     }
 
-    fn install_prepared_sources(&self, crews: Vec<PreparedSource>) {
-        let snapshot = self.cache.snapshot();
-        self.flights.replace_sources(crews, |name: &Name| {
-            snapshot.source_state(name.as_str()).map(|entry| &**entry)
-        });
-    }
-
-    fn spawn_refresher(&self, inbox: tokio::sync::mpsc::UnboundedReceiver<RefreshCommand>) {
-        let refresher = Arc::new(Refresher {
-            flights: self.flights.clone(),
-            cache: Arc::clone(&self.cache),
-            clock: self.clock,
-            liveness: Arc::clone(&self.liveness_beat),
-        });
-        // A mutex, so that a refresher that is started again finds the inbox of the one before.
-        let inbox = Arc::new(Mutex::new(inbox));
-        let stop = self.deps.stop.clone();
-        self.supervisor.spawn_task("refresher", move || {
-            let (refresher, inbox, stop) =
-                (Arc::clone(&refresher), Arc::clone(&inbox), stop.clone());
-            async move { refresher.run(&mut *inbox.lock().await, &stop).await }
+    fn spawn_refresher(&self, commands: UnboundedReceiver<RefreshCommand>) {
+        let refresher = Arc::new(Refresher::new(
+            self.flights.clone(),
+            Arc::clone(&self.cache),
+            self.clock,
+            Arc::clone(&self.liveness_beat),
+            commands,
+        ));
+        self.supervisor.spawn_task("refresher", move |stop| {
+            let refresher = Arc::clone(&refresher);
+            async move { refresher.run(&stop).await }
         });
     }
 
     fn spawn_persister(&self) {
-        let Some(saver) = self.persister.clone() else {
+        let Some(persister) = self.persister.clone() else {
             return;
         };
-        let stop = self.deps.stop.clone();
-        self.supervisor.spawn_task("saver", move || {
-            let (saver, stop) = (Arc::clone(&saver), stop.clone());
-            async move { saver.run(&stop).await }
+        self.supervisor.spawn_task("saver", move |stop| {
+            let persister = Arc::clone(&persister);
+            async move { persister.run(&stop).await }
         });
     }
 
-    fn spawn_replica_sync(&self) {
-        let (Some(fleet), Some((store, _))) = (&self.replica, &self.deps.shared_store) else {
-            return;
-        };
-        let keeper = Arc::new(ReplicaSync {
-            store: Arc::clone(store),
-            replica: Arc::clone(fleet),
+    fn spawn_replica_sync(&self, store: Arc<dyn SharedStore>, replica: Arc<LocalReplica>) {
+        let sync = Arc::new(ReplicaSync {
+            store,
+            replica,
             flights: self.flights.clone(),
             cache: Arc::clone(&self.cache),
             clock: self.clock,
-            replan_sources: make_replan_callback(
-                Arc::clone(&self.cache),
-                self.refresh_commands.clone(),
-                Arc::clone(fleet),
-            ),
         });
-        let stop = self.deps.stop.clone();
-        self.supervisor.spawn_task("keeper", move || {
-            let (keeper, stop) = (Arc::clone(&keeper), stop.clone());
-            async move { keeper.run(&stop).await }
+        self.supervisor.spawn_task("keeper", move |stop| {
+            let sync = Arc::clone(&sync);
+            async move { sync.run(&stop).await }
         });
     }
 
     fn spawn_derived_task(&self) {
-        let (cache, extractor) = (Arc::clone(&self.cache), self.deps.extractor.clone());
-        let deriver = Arc::new(DerivedTask {
-            cache,
-            extractor,
+        let derived = Arc::new(DerivedTask {
+            cache: Arc::clone(&self.cache),
+            extractor: self.extractor.clone(),
             clock: self.clock,
         });
-        let stop = self.deps.stop.clone();
-        self.supervisor.spawn_task("deriver", move || {
-            let (deriver, stop) = (Arc::clone(&deriver), stop.clone());
-            async move { deriver.run(&stop).await }
+        self.supervisor.spawn_task("deriver", move |stop| {
+            let derived = Arc::clone(&derived);
+            async move { derived.run(&stop).await }
         });
     }
 }
@@ -260,12 +229,10 @@ fn prepare_sources(
     sources: &[Arc<Source>],
     extractor: &Extractor,
 ) -> anyhow::Result<Vec<PreparedSource>> {
-    let crew = |source| {
-        let crew = PreparedSource::new(source, extractor);
-        crew.with_context(|| format!("failed to compile a filter of `{}`", source.name))
-    };
-    sources
-        .iter()
-        .filter_map(|source| crew(source).transpose())
-        .collect()
+    let prepared = sources.iter().filter_map(|source| {
+        PreparedSource::new(source, extractor)
+            .with_context(|| format!("failed to compile a filter of `{}`", source.name))
+            .transpose()
+    });
+    prepared.collect()
 }

@@ -1,6 +1,7 @@
-//! Floor 5: builds it all from a configuration, runs it, reloads it, drains it.
+//! Wiring and lifecycle: builds the service from a configuration, starts it, reloads it, drains it.
 //!
-//! Imports everything below. Does not parse arguments.
+//! `core` is everything behind the sockets, `server` adds the sockets, `reload` applies another
+//! configuration to a running service. Arguments are parsed in `cli`.
 
 mod core;
 mod reload;

@@ -1,4 +1,4 @@
-//! Another configuration for a running service: all of it or none of it.
+//! The reload: applies another configuration to a running service, entirely or not at all.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::metrics::ProcessMetrics;
 
 use super::core::AppCore;
 
-/// Gives another configuration to a running service. Cheap to clone.
+/// Applies configurations to a running service. Cheap to clone.
 #[derive(Clone)]
 pub struct ConfigReloader {
     pub(super) core: Arc<AppCore>,
@@ -21,16 +21,16 @@ pub struct ConfigReloader {
 }
 
 impl ConfigReloader {
-    /// Takes over `new` instead of `old`. Readings of sources that stay the same are kept; on an error nothing has
-    /// changed.
+    /// Replaces the configuration `old` by `new`. Sources with the same identity keep their readings.
+    /// Fails, without a change, if only a restart can apply `new` or a filter does not compile.
     pub fn reload(&self, old: &Config, new: &Config) -> anyhow::Result<()> {
-        let adopted = self.apply_config(old, new);
+        let result = self.apply_config(old, new);
         self.process_metrics
-            .record_reload(adopted.is_ok().then(|| self.core.clock.now()));
-        adopted
+            .record_reload(result.is_ok().then(|| self.core.clock.now()));
+        result
     }
 
-    /// Notes that a new configuration was refused before it came here.
+    /// Records a configuration that was refused before it reached [`ConfigReloader::reload`].
     pub fn record_refusal(&self) {
         self.process_metrics.record_reload(None);
     }
@@ -43,12 +43,12 @@ impl ConfigReloader {
         // Before the first request with a new secret can be sent.
         self.redactor.replace_secrets(new.secrets.clone());
         self.extractor.set_filters(new.filters.clone());
-        let adopted = self
+        let result = self
             .core
             .replace_sources(&new.sources, new.server.default_timeout);
-        if adopted.is_err() {
+        if result.is_err() {
             self.redactor.replace_secrets(old.secrets.clone());
         }
-        adopted.context("failed to take over the sources")
+        result.context("failed to replace the sources")
     }
 }

@@ -1,6 +1,7 @@
-//! The service: engine, site and listening socket, from a configuration to a drained end.
+//! The service: the core, the HTTP server and their lifecycle.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -13,52 +14,48 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::aggregate::PersistErrorHook;
 use crate::api::{AppState, AppStateParts, ROUTE_PATHS, router};
 use crate::config::Config;
 use crate::domain::Redactor;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
-use crate::process::Clock;
-use crate::process::Supervisor;
-use crate::process::thread_priority;
-use crate::replicas::RedisStore;
-use crate::replicas::SharedStore;
+use crate::process::{BackgroundPriority, Clock};
+use crate::replicas::{RedisStore, SharedStore};
 use crate::server::{HttpListener, HttpServer, ServerContext};
 use crate::store::StateFile;
 
 use super::core::{AppCore, CoreDeps};
 use super::reload::ConfigReloader;
 
-/// Threads for flights and background tasks: they wait for the network, so few suffice; two, so that a handshake or a
-/// long merge does not delay a deadline.
+/// Threads for flights and background tasks. They mostly wait for the network; the second one keeps
+/// deadlines while a handshake or a large merge occupies the first.
 const FLIGHT_THREADS: usize = 2;
 
-/// What is kept of the grace for ending the tasks and for the last save.
+/// The part of `shutdown_grace` that is kept for the end of the tasks and the last save.
 const FINAL_SAVE_RESERVE: Duration = Duration::from_millis(500);
 
-/// How long a start waits for the time of the store that replicas share.
+/// How long the start waits for the time of the store that replicas share.
 const STORE_CLOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The least difference of two machines' clocks that somebody should look into.
+/// The clock offset from which a warning is logged.
 const CLOCK_OFFSET_WARN_MS: u64 = 1000;
 
-/// What a service is started with beside its configuration.
+/// What a service is started with, beside its configuration.
 pub struct ServiceOptions {
-    /// Where it listens.
+    /// The socket that it accepts connections on.
     pub listener: HttpListener,
-    /// The clock that the log uses too.
+    /// The clock, which the log uses too.
     pub clock: Clock,
-    /// The commit that the program was built from, or nothing.
+    /// The commit that the program was built from, or an empty text.
     pub revision: &'static str,
-    /// Redacts the secrets of the configuration; shared with the log.
+    /// Replaces secrets in every message and log line; a reload updates its secrets.
     pub redactor: Redactor,
 }
 
-/// A running service. Dropping it stops it at once; [`Service::stop`] drains it.
+/// A running service. [`AppService::stop`] drains it; dropping it stops it at once.
 pub struct AppService {
-    /// Everything behind the socket.
+    /// The aggregator.
     pub core: Arc<AppCore>,
     reloader: ConfigReloader,
     address: SocketAddr,
@@ -70,34 +67,21 @@ pub struct AppService {
     runtime: Option<Runtime>,
 }
 
-/// The runtime of flights and background tasks.
-pub(super) fn build_flight_runtime() -> anyhow::Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    builder
-        .worker_threads(FLIGHT_THREADS)
-        .thread_name("flights")
-        .on_thread_start(thread_priority::lower_thread_priority)
-        .enable_all();
-    builder
-        .build()
-        .context("failed to start the runtime of flights")
-}
-
 impl AppService {
     /// Starts to fetch and to serve.
-    pub fn start(config: &Config, start: ServiceOptions) -> anyhow::Result<Self> {
-        let start = ServiceOptions {
-            clock: synchronize_clock(config, start.clock, &start.redactor)?,
-            ..start
+    pub fn start(config: &Config, options: ServiceOptions) -> anyhow::Result<Self> {
+        let options = ServiceOptions {
+            clock: synchronize_clock(config, options.clock, &options.redactor)?,
+            ..options
         };
-        let fetch = HttpFetch::new(start.clock, start.redactor.clone());
-        Self::with_fetch(config, start, fetch)
+        let fetch = HttpFetch::new(options.clock, options.redactor.clone());
+        Self::with_fetch(config, options, fetch)
     }
 
-    /// Starts to serve, and to fetch by `fetch`.
+    /// Starts to serve, and to fetch through `fetch`.
     pub fn with_fetch(
         config: &Config,
-        start: ServiceOptions,
+        options: ServiceOptions,
         fetch: HttpFetch,
     ) -> anyhow::Result<Self> {
         let ServiceOptions {
@@ -105,160 +89,172 @@ impl AppService {
             clock,
             revision,
             redactor,
-        } = start;
+        } = options;
         let address = listener
             .local_address()
             .context("failed to read the listening address")?;
+
+        // Build: metrics first, then what counts in them.
         let runtime = build_flight_runtime()?;
-        let (stop, drain, tracker) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            TaskTracker::new(),
-        );
+        let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
+        let tracker = TaskTracker::new();
+        let fetch_metrics = Arc::new(FetchMetrics::default());
+        let process_metrics = Arc::new(ProcessMetrics::new(clock.now(), revision));
+        let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
         let extractor = Extractor::new(redactor.clone());
         extractor.set_filters(config.filters.clone());
-        let fetches = Arc::new(FetchMetrics::default());
-        let noted = Arc::clone(&fetches);
-        let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
-        let vitals = Arc::new(ProcessMetrics::new(clock.now(), revision));
-        let gear = CoreDeps {
+        let deps = CoreDeps {
             fetch: Arc::new(fetch) as Arc<dyn Fetch>,
             extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
-            outcome_observer: Arc::new(move |outcome| noted.record_outcome(outcome)),
+            fetch_metrics: Arc::clone(&fetch_metrics),
             state_file: config.store.path.as_deref().map(|path| {
-                (
-                    StateFile::new(path),
-                    make_store_failure_counter(&vitals, "file"),
-                )
+                let errors = process_metrics.store_error_counter("file");
+                (StateFile::new(path), errors)
             }),
             shared_store: build_shared_store(config, &redactor).map(|store| {
-                (
-                    store as Arc<dyn SharedStore>,
-                    make_store_failure_counter(&vitals, "redis"),
-                )
+                let errors = process_metrics.store_error_counter("redis");
+                (Arc::new(store) as Arc<dyn SharedStore>, errors)
             }),
         };
-        let engine = Arc::new(AppCore::start(
-            gear,
-            &config.sources,
-            config.server.default_timeout,
-        )?);
+
+        // Spawn: the core, then the server that reads from it.
+        let core = AppCore::start(deps, &config.sources, config.server.default_timeout)?;
+        let core = Arc::new(core);
         let context = Arc::new(ServerContext::new(
             config.server.clone(),
             clock,
-            Arc::clone(&engine.cache),
+            Arc::clone(&core.cache),
             request_metrics,
-            engine.supervisor.clone(),
+            core.supervisor.clone(),
         ));
-        let site = Arc::new(AppState::new(AppStateParts {
+        let state = Arc::new(AppState::new(AppStateParts {
             server: Arc::clone(&context),
-            live: Arc::clone(&engine.live),
-            liveness_beat: Arc::clone(&engine.liveness_beat),
-            fetch_metrics: fetches,
-            process_metrics: Arc::clone(&vitals),
-            was_restored: engine.was_restored,
-            replica: engine.replica.clone(),
+            live: Arc::clone(&core.live),
+            liveness_beat: Arc::clone(&core.liveness_beat),
+            fetch_metrics,
+            process_metrics: Arc::clone(&process_metrics),
+            was_restored: core.was_restored,
+            replica: core.replica.clone(),
         }));
-        spawn_history_task(&site, &engine.supervisor, &stop);
-        let threads = available_parallelism().map_or(1, std::num::NonZero::get);
+        spawn_history_task(&core, &state);
+        let threads = available_parallelism().map_or(1, NonZero::get);
+        // The reactor of this runtime watches the listener.
         let server = {
-            let _within = runtime.enter();
-            HttpServer::start(listener, context, &router(site), threads)
+            let _guard = runtime.enter();
+            HttpServer::start(listener, context, &router(state), threads)
                 .context("failed to start the serving threads")?
         };
-        let serving = runtime.spawn(server.run(drain.clone()));
+        let server_task = runtime.spawn(server.run(drain.clone()));
         info!(address = %address, threads, "listens");
         Ok(Self {
             reloader: ConfigReloader {
-                core: Arc::clone(&engine),
-                process_metrics: vitals,
+                core: Arc::clone(&core),
+                process_metrics,
                 extractor,
                 redactor,
             },
-            core: engine,
+            core,
             address,
             shutdown_grace: config.server.shutdown_grace,
             drain,
             stop,
             tracker,
-            server_task: Some(serving),
+            server_task: Some(server_task),
             runtime: Some(runtime),
         })
     }
 
-    /// Where it listens; port 0 in the configuration has become a real one.
+    /// Returns the listening address. Port 0 of the configuration has become the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where flights and background tasks run.
+    /// Returns the runtime of flights and background tasks.
     pub fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref().map(Runtime::handle)
     }
 
-    /// Gives it another configuration.
+    /// Returns the interface that applies another configuration.
     pub fn reloader(&self) -> ConfigReloader {
         self.reloader.clone()
     }
 
-    /// Stops accepting, lets what runs finish, and ends: within the grace, or at once when `end` is cancelled. Not to be
-    /// called from a runtime's thread.
-    pub fn stop(mut self, end: &CancellationToken) {
-        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.server_task.take()) else {
+    /// Drains the service and stops it: within `shutdown_grace`, or at once when `force_stop` is
+    /// cancelled. Blocks; panics on a thread of a runtime.
+    pub fn stop(mut self, force_stop: &CancellationToken) {
+        let (Some(runtime), Some(server_task)) = (self.runtime.take(), self.server_task.take())
+        else {
             return;
         };
         runtime.block_on(async {
             tokio::select! {
-                () = end.cancelled() => {}
-                () = self.drain_and_save(serving) => {}
+                () = force_stop.cancelled() => {}
+                () = self.drain_and_save(server_task) => {}
             }
         });
         runtime.shutdown_background();
         info!("stopped");
     }
 
-    async fn drain_and_save(&self, serving: JoinHandle<()>) {
-        let by = self.core.clock.deadline(self.shutdown_grace).at;
+    /// Stops accepting, waits for requests in progress, ends the tasks, saves: in this order, since
+    /// requests wait for flights and flights change the state that is saved.
+    async fn drain_and_save(&self, server_task: JoinHandle<()>) {
+        let end = self.core.clock.deadline(self.shutdown_grace).at;
         let reserve = FINAL_SAVE_RESERVE.min(self.shutdown_grace / 4);
         self.drain.cancel();
-        if timeout_at(by - reserve, serving).await.is_err() {
-            warn!(grace = ?self.shutdown_grace, "connections were cut off: the grace is over");
+        if timeout_at(end - reserve, server_task).await.is_err() {
+            warn!(grace = ?self.shutdown_grace, "connections closed at the end of the grace period");
         }
         self.stop.cancel();
         self.tracker.close();
-        // Tasks that do not hear the token, and a disk that does not answer, end with the process.
-        let _ = timeout_at(by - reserve / 2, self.tracker.wait()).await;
-        let _ = timeout_at(by, self.core.save_state()).await;
+        // A task that ignores the token, or a disk that hangs, ends with the process.
+        let _ = timeout_at(end - reserve / 2, self.tracker.wait()).await;
+        let _ = timeout_at(end, self.core.save_state()).await;
     }
 }
 
-/// Keeps the history of the panel's lines.
-fn spawn_history_task(site: &Arc<AppState>, supervisor: &Supervisor, stop: &CancellationToken) {
-    let (site, until) = (Arc::clone(site), stop.clone());
-    supervisor.spawn_task("panel history", move || {
-        let (site, until) = (Arc::clone(&site), until.clone());
-        async move { site.record_history(&until).await }
+impl Drop for AppService {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Returns the runtime of flights and background tasks, whose threads yield to the serving ones.
+fn build_flight_runtime() -> anyhow::Result<Runtime> {
+    let priority = BackgroundPriority::below_process();
+    Builder::new_multi_thread()
+        .worker_threads(FLIGHT_THREADS)
+        .thread_name("flights")
+        .on_thread_start(move || priority.apply_to_current_thread())
+        .enable_all()
+        .build()
+        .context("failed to start the runtime of flights")
+}
+
+fn spawn_history_task(core: &AppCore, state: &Arc<AppState>) {
+    let state = Arc::clone(state);
+    core.supervisor.spawn_task("panel history", move |stop| {
+        let state = Arc::clone(&state);
+        async move { state.record_history(&stop).await }
     });
 }
 
-/// Counts a failure of a store.
-fn make_store_failure_counter(vitals: &ProcessMetrics, store: &'static str) -> PersistErrorHook {
-    let counter = vitals.store_error_counter(store);
-    Arc::new(move || counter.increment())
-}
-
-/// The store that replicas share.
-fn build_shared_store(config: &Config, redactor: &Redactor) -> Option<Arc<RedisStore>> {
+fn build_shared_store(config: &Config, redactor: &Redactor) -> Option<RedisStore> {
     let url = config.store.redis.as_deref()?;
-    RedisStore::new(url, &config.store.redis_prefix, redactor.clone()).map(Arc::new)
+    RedisStore::new(url, &config.store.redis_prefix, redactor.clone())
 }
 
-/// The clock set by that of the store that replicas share, if it answers at once: so all of them date a reading alike,
-/// whatever the clocks of their machines say. Otherwise the machine's own.
+/// Returns the clock set to the time of the store that replicas share, so that all replicas date a
+/// reading alike even if the clocks of their machines differ. Returns the machine's time if the store
+/// does not answer in [`STORE_CLOCK_TIMEOUT`].
 fn synchronize_clock(config: &Config, clock: Clock, redactor: &Redactor) -> anyhow::Result<Clock> {
     let Some(store) = build_shared_store(config, redactor) else {
         return Ok(clock);
@@ -275,18 +271,8 @@ fn synchronize_clock(config: &Config, clock: Clock, redactor: &Redactor) -> anyh
     if ahead_ms.unsigned_abs() > CLOCK_OFFSET_WARN_MS {
         warn!(
             ahead_ms,
-            "the clock of the store that replicas share differs from this machine's; instants follow the store"
+            "machine clock differs from the shared store's, using the store's time"
         );
     }
     Ok(clock.with_offset_ms(ahead_ms))
-}
-
-impl Drop for AppService {
-    fn drop(&mut self) {
-        self.drain.cancel();
-        self.stop.cancel();
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

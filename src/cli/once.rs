@@ -28,8 +28,9 @@ use crate::domain::{Name, Redactor, Snapshot, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
 use crate::process::Clock;
-use crate::render::{RenderMode, Rendering, format_rfc3339, render_summary};
+use crate::render::{RenderMode, Rendering, render_summary};
 use crate::store::StateFile;
+use crate::text::format_rfc3339;
 
 /// Fetches every source once. The exit code is 0 if every source is ok.
 pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
@@ -78,8 +79,8 @@ async fn run_live_request(
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
-        stop,
-        outcome_observer: Arc::new(|_| {}),
+        stop: stop.clone(),
+        fetch_metrics: Arc::default(),
         state_file: None,
         shared_store: None,
     };

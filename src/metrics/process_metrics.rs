@@ -68,7 +68,7 @@ impl ProcessMetrics {
         encoder.begin_family(name, MetricType::Counter, "Failed operations of a store.");
         // A store that is not configured is exported with 0, so that its series always exists.
         for (store, counter) in STORE_LABELS.into_iter().zip(&self.store_errors) {
-            encoder.write_sample(name, &[("store", store)], counter.value());
+            encoder.write_sample(name, &[("store", store)], counter.count());
         }
 
         encoder.write_metric(

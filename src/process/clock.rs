@@ -1,8 +1,10 @@
-//! The one clock: wall time read once at start, and what has passed since; pausable in tests.
+//! The clock: wall time read once at the start, plus the time that has passed since. Tests can pause
+//! it.
 //!
-//! Deadlines are [`Instant`]s; everything that leaves the program is a [`Time`]. Nobody else reads a clock, so a step of
-//! the machine's wall clock can neither age a reading nor move a schedule. Time that the machine sleeps through counts
-//! for ages, though not for deadlines: a request that was under way deserves the rest of its time.
+//! Deadlines are [`Instant`]s; every time that leaves the program is a [`Time`]. No other module
+//! reads a clock, so that a step of the machine's wall clock neither ages a reading nor moves a
+//! schedule. Time during which the machine is suspended counts for ages but not for deadlines: a
+//! request in progress keeps the rest of its time.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,52 +12,57 @@ use tokio::time::Instant;
 
 use crate::domain::{BootUptime, ClockTimestamps, Time};
 
-/// Sleeps shorter than this are not told from the noise of reading two clocks one after the other.
-const MIN_SLEEP_MS: i64 = 100;
+/// Shorter suspensions are indistinguishable from the noise of reading two clocks one after the
+/// other.
+const MIN_SUSPEND_MS: i64 = 100;
 
 /// A clock that never steps. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     wall_at_start: Time,
     started_at: Instant,
-    /// Milliseconds that the machine had slept since it was booted.
-    slept_at_start_ms: i64,
-    /// By how many milliseconds it was set at its start.
+    /// Milliseconds that the machine had been suspended between its boot and the start.
+    suspended_at_start_ms: i64,
+    /// Milliseconds by which the clock was set after its start.
     offset_ms: i64,
 }
 
-/// The beginning of something: on the clock that deadlines and durations use, and as it leaves the program.
+/// One moment on the clock of durations and as a time that may leave the program.
 #[derive(Debug, Clone, Copy)]
 pub struct TimePoint {
-    /// For durations.
+    /// For durations and deadlines.
     pub instant: Instant,
-    /// For whatever leaves the program.
+    /// For everything that leaves the program.
     pub time: Time,
 }
 
-/// The end of something, and the limit that it came from, for messages.
+/// A deadline and the limit that it was computed from.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     /// When it passes.
     pub at: Instant,
-    /// The limit as it was configured or asked for.
+    /// The configured or requested limit, for messages.
     pub limit: Duration,
 }
 
 impl Clock {
-    /// A clock that begins at the machine's wall time.
+    /// Returns a clock that starts at the machine's wall time.
     pub fn start() -> Self {
-        // Whoever is interrupted between two readings sees too little; of several, the most is the truest.
-        let slept_at_start = (0..3).map(|_| read_slept_ms()).max().unwrap_or_default();
+        // A thread that is interrupted between two readings sees too short a suspension, so the
+        // longest of several is the most accurate.
+        let suspended_at_start_ms = (0..3)
+            .map(|_| read_suspended_ms())
+            .max()
+            .unwrap_or_default();
         Self {
             wall_at_start: read_wall_clock(),
             started_at: tokio_now(),
-            slept_at_start_ms: slept_at_start,
+            suspended_at_start_ms,
             offset_ms: 0,
         }
     }
 
-    /// The same clock set by `millis`: what a program does once, before anything has been dated.
+    /// Returns this clock set forward by `millis`. To be called before the first use of the clock.
     #[must_use]
     pub fn with_offset_ms(self, millis: i64) -> Self {
         let wall_at_start =
@@ -67,45 +74,47 @@ impl Clock {
         }
     }
 
-    /// Now, as it leaves the program.
+    /// Returns the current time for everything that leaves the program.
     pub fn now(&self) -> Time {
         self.time_point().time
     }
 
-    /// Now, for deadlines.
+    /// Returns the current instant for deadlines and durations.
     pub fn instant(&self) -> Instant {
         tokio_now()
     }
 
-    /// Now, as the beginning of something. An instant is not made a [`Time`] later: sleep may have come between.
+    /// Returns the current moment on both clocks. An [`Instant`] cannot be converted to a [`Time`]
+    /// later, because the machine may have been suspended in between.
     pub fn time_point(&self) -> TimePoint {
-        // In this order: whatever interrupts the two readings, the sum is the time at some moment between them.
-        let sleep = read_slept_ms().saturating_sub(self.slept_at_start_ms);
-        let sleep = if sleep < MIN_SLEEP_MS {
+        // The suspension is read first: if the thread is interrupted between the two readings, the
+        // sum still is the time of some moment between them.
+        let suspended_ms = read_suspended_ms().saturating_sub(self.suspended_at_start_ms);
+        let suspended = if suspended_ms < MIN_SUSPEND_MS {
             Duration::ZERO
         } else {
-            Duration::from_millis(sleep.unsigned_abs())
+            Duration::from_millis(suspended_ms.unsigned_abs())
         };
         let instant = tokio_now();
         let time = self.wall_at_start.plus(
             instant
                 .saturating_duration_since(self.started_at)
-                .saturating_add(sleep),
+                .saturating_add(suspended),
         );
         TimePoint { instant, time }
     }
 
-    /// How long ago the beginning was, sleep not counted.
-    pub fn elapsed_since(&self, mark: TimePoint) -> Duration {
-        tokio_now().saturating_duration_since(mark.instant)
+    /// Returns the time since `start`, suspensions excluded.
+    pub fn elapsed_since(&self, start: TimePoint) -> Duration {
+        tokio_now().saturating_duration_since(start.instant)
     }
 
-    /// How long it has been running, sleep not counted.
+    /// Returns the time since the clock was started, suspensions excluded.
     pub fn awake_uptime(&self) -> Duration {
         tokio_now().saturating_duration_since(self.started_at)
     }
 
-    /// A deadline that passes `limit` from now.
+    /// Returns the deadline that passes `limit` from now.
     pub fn deadline(&self, limit: Duration) -> Deadline {
         Deadline {
             at: tokio_now() + limit,
@@ -113,24 +122,24 @@ impl Clock {
         }
     }
 
-    /// Now by the machine's wall clock, for whom only that one counts.
+    /// Returns the current time of the machine's wall clock, which may step: for the `Date` header.
     pub fn wall_time(&self) -> Time {
         read_wall_clock()
     }
 
-    /// Now on every clock there is, for a later run.
+    /// Returns the current time on every clock of the machine, for a later run of the program.
     pub fn timestamps(&self) -> ClockTimestamps {
-        let wall = Time::from_millis(read_wall_clock().as_millis().saturating_add(self.offset_ms));
+        let wall = read_wall_clock().as_millis();
         ClockTimestamps {
             program_time: self.now(),
-            wall_time: wall,
-            boot_uptime: read_since_boot(),
+            wall_time: Time::from_millis(wall.saturating_add(self.offset_ms)),
+            boot_uptime: read_boot_uptime(),
         }
     }
 }
 
 impl Deadline {
-    /// Whether it has passed.
+    /// Returns whether the deadline has passed.
     pub fn has_passed(&self) -> bool {
         tokio_now() >= self.at
     }
@@ -155,30 +164,32 @@ fn read_wall_clock() -> Time {
     Time::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Milliseconds that the machine has slept since it was booted: by how much the clock that counts them is ahead of the
-/// one that does not. Too little if interrupted between the two.
-fn read_slept_ms() -> i64 {
-    let boot = read_uptime();
+/// Returns the milliseconds that the machine has been suspended since its boot: the difference
+/// between the clock that counts suspensions and the one that does not. Too small if the thread is
+/// interrupted between the two readings.
+fn read_suspended_ms() -> i64 {
+    let since_boot = read_uptime();
     let awake = Duration::try_from(rustix::time::clock_gettime(
         rustix::time::ClockId::Monotonic,
     ))
     .unwrap_or_default();
-    i64::try_from(boot.unwrap_or(awake).saturating_sub(awake).as_millis()).unwrap_or(i64::MAX)
+    let suspended = since_boot.unwrap_or(awake).saturating_sub(awake);
+    i64::try_from(suspended.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Since the machine was booted, sleep included.
+/// Returns the time since the machine was booted, suspensions included.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn read_uptime() -> Option<Duration> {
     Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).ok()
 }
 
-/// Elsewhere no clock is known that counts sleep.
+/// Other systems have no clock that counts suspensions.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn up() -> Option<Duration> {
+fn read_uptime() -> Option<Duration> {
     None
 }
 
-fn read_since_boot() -> Option<BootUptime> {
+fn read_boot_uptime() -> Option<BootUptime> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(BootUptime {
         boot_id: id.trim().to_owned(),
@@ -193,26 +204,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn clock_pauses_and_counts_sleep() {
         let clock = Clock::start();
-        let begun = clock.time_point();
+        let start = clock.time_point();
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert_eq!(clock.now().since(begun.time), Duration::from_secs(3));
-        let woken = Clock {
-            slept_at_start_ms: clock.slept_at_start_ms - 3_600_000,
+        assert_eq!(clock.now().since(start.time), Duration::from_secs(3));
+        let resumed = Clock {
+            suspended_at_start_ms: clock.suspended_at_start_ms - 3_600_000,
             ..clock
         };
-        assert_eq!(woken.now().since(clock.now()), Duration::from_secs(3600));
-        assert_eq!(woken.elapsed_since(begun), Duration::from_secs(3));
+        assert_eq!(resumed.now().since(clock.now()), Duration::from_secs(3600));
+        assert_eq!(resumed.elapsed_since(start), Duration::from_secs(3));
     }
 
     #[test]
     fn offset_clock_stays_consistent() {
         let clock = Clock::start();
-        let set = clock.with_offset_ms(-3_600_000);
-        assert!(clock.now().since(set.now()) >= Duration::from_secs(3599));
-        let mut moment = set.timestamps();
-        moment.boot_uptime = None;
+        let set_back = clock.with_offset_ms(-3_600_000);
+        assert!(clock.now().since(set_back.now()) >= Duration::from_secs(3599));
+        let mut timestamps = set_back.timestamps();
+        timestamps.boot_uptime = None;
         assert_eq!(
-            moment.clock_shift_ms(&set.timestamps()),
+            timestamps.clock_shift_ms(&set_back.timestamps()),
             0,
             "another boot sees no step"
         );

@@ -1,8 +1,9 @@
-//! Signals become tokens: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads.
+//! Signals as tokens: SIGTERM and SIGINT start the drain, a second one forces the end, SIGHUP
+//! requests a reload.
 //!
-//! Imports nothing of the crate and decides nothing: whoever runs the service waits on what is here. Signals are heard on
-//! a thread of their own, from before anything else starts until the process ends, so that none is missed while the
-//! service comes up, and the second one is heard even if the service is stuck.
+//! A dedicated thread receives the signals, from before any other thread starts until the process
+//! ends. So no signal is missed while the service starts, and the second one has an effect even if
+//! the service hangs.
 
 use std::io;
 use std::pin::pin;
@@ -15,24 +16,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// A second signal within this time of the first is its echo.
+/// A second signal within this time of the first counts as a repetition of it.
 const REPEAT_WINDOW: Duration = Duration::from_millis(200);
 
-/// How long after the second signal the process ends by itself, should nobody have heard.
+/// Time between the second signal and the end of the process, for a service that reacts to neither.
 const FORCED_EXIT_DELAY: Duration = Duration::from_secs(1);
 
-/// What the signals of the process ask for. Clones hear the same.
+/// What the signals of the process request. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessSignals {
-    /// Drain and stop: cancelled at the first SIGTERM or SIGINT.
+    /// Cancelled by the first SIGTERM or SIGINT: drain, then stop.
     pub drain: CancellationToken,
-    /// Stop without draining: cancelled at the second.
+    /// Cancelled by the second: stop without draining.
     pub force_stop: CancellationToken,
-    /// Read the configuration again: notified at each SIGHUP; several at once are one.
+    /// Notified by each SIGHUP: read the configuration again. Several signals may become one
+    /// notification.
     pub reload: Arc<Notify>,
 }
 
-/// The handlers, before anything listens to them.
+/// The registered signal handlers.
 struct SignalHandlers {
     terminate: Signal,
     interrupt: Signal,
@@ -40,7 +42,8 @@ struct SignalHandlers {
 }
 
 impl ProcessSignals {
-    /// Begins to listen; from here on no signal kills the process by itself.
+    /// Registers the handlers and starts the thread that waits for signals. Afterwards no signal of
+    /// the three ends the process by itself.
     pub fn listen() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handlers = {
@@ -52,54 +55,57 @@ impl ProcessSignals {
             }
         };
         let signals = Self::default();
-        let ears = signals.clone();
+        let dispatcher = signals.clone();
         thread::Builder::new()
             .name("signals".into())
-            .spawn(move || runtime.block_on(ears.dispatch_signals(handlers)))?;
+            .spawn(move || runtime.block_on(dispatcher.dispatch(handlers)))?;
         Ok(signals)
     }
 
-    async fn dispatch_signals(self, mut handlers: SignalHandlers) {
+    async fn dispatch(self, mut handlers: SignalHandlers) {
         loop {
             let name = tokio::select! {
                 _ = handlers.terminate.recv() => "SIGTERM",
                 _ = handlers.interrupt.recv() => "SIGINT",
                 _ = handlers.hangup.recv() => {
-                    tracing::debug!("SIGHUP: the configuration is read again");
+                    tracing::debug!("SIGHUP received, reloading the configuration");
                     self.reload.notify_one();
                     continue;
                 }
             };
             if self.drain.is_cancelled() {
-                tracing::warn!(signal = name, "second signal: ends at once");
+                tracing::warn!(
+                    signal = name,
+                    "second signal received, stopping without draining"
+                );
                 self.force_stop.cancel();
+                // Reached only if the service does not end by itself: a disk may hang.
                 tokio::time::sleep(FORCED_EXIT_DELAY).await;
                 exit_process();
             }
-            tracing::info!(signal = name, "stops");
+            tracing::info!(signal = name, "stopping");
             self.drain.cancel();
             handlers.ignore_repeats().await;
         }
     }
 }
 
-/// Whoever should have ended it hangs, on a disk perhaps.
 #[allow(
     clippy::disallowed_methods,
-    reason = "the operator has asked for it twice"
+    reason = "two signals have requested it and the drain hangs"
 )]
 fn exit_process() -> ! {
     std::process::exit(0)
 }
 
 impl SignalHandlers {
-    /// Who stops a whole group of processes (`timeout`, a shell) often signals each of them twice within a moment; that
-    /// is one wish, not two.
+    /// Discards signals for [`REPEAT_WINDOW`]. A program that stops a process group (`timeout`, a
+    /// shell) often signals each process twice within milliseconds, which must not skip the drain.
     async fn ignore_repeats(&mut self) {
-        let mut passed = pin!(tokio::time::sleep(REPEAT_WINDOW));
+        let mut elapsed = pin!(tokio::time::sleep(REPEAT_WINDOW));
         loop {
             tokio::select! {
-                () = &mut passed => return,
+                () = &mut elapsed => return,
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
             }

@@ -1,6 +1,7 @@
-//! Long tasks are started again if they end or panic while nobody asked them to: logged, counted, after a pause.
+//! Supervision of long-running tasks: a task that ends or panics before it is to stop is logged,
+//! counted and started again after a pause.
 //!
-//! Imports `clock`. What a task keeps over its restarts is its own affair: whoever starts one hands in how it is made.
+//! State that must survive a restart belongs to the value from which the task is created.
 
 use std::any::Any;
 use std::future::Future;
@@ -19,16 +20,16 @@ use tracing::error;
 
 use super::clock::Clock;
 
-/// The first pause before a task is started again; it doubles up to [`LONGEST`].
+/// The first pause before a restart; it doubles up to [`MAX_RESTART_PAUSE`].
 const MIN_RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause before a task is started again.
+/// The longest pause before a restart.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(5);
 
-/// A task that ran for this long begins with the shortest pause again.
+/// A task that ran for this long restarts after [`MIN_RESTART_PAUSE`] again.
 const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
-/// Keeps long tasks going. Clones keep and count the same ones.
+/// Restarts long-running tasks. Clones supervise and count the same tasks.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     runtime: Handle,
@@ -38,19 +39,20 @@ pub struct Supervisor {
     tasks: Arc<Mutex<Vec<Arc<SupervisedTask>>>>,
 }
 
-/// A kind of task, and what became of those of its kind.
+/// A kind of task.
 #[derive(Debug)]
-pub(super) struct SupervisedTask {
+struct SupervisedTask {
     name: &'static str,
     restarts: AtomicU64,
     panic_request: Notify,
 }
 
-/// How long to rest before a task is started again the next time.
+/// The pause before the next restart.
 struct RestartBackoff(Duration);
 
 impl Supervisor {
-    /// Keeps tasks on `runtime`, counted by `tracker`, until `stop`.
+    /// Returns a supervisor of tasks that run on `runtime`, are counted by `tracker` and end when
+    /// `stop` is cancelled.
     pub fn new(
         runtime: Handle,
         tracker: TaskTracker,
@@ -66,22 +68,25 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what `make` makes running in the background, until the end of all.
-    pub fn spawn_task<M, T>(&self, name: &'static str, make: M)
+    /// Runs the task that `make` returns in the background. `make` is called again for each restart,
+    /// with the token that stops the task.
+    pub fn spawn_task<M, T>(&self, name: &'static str, mut make: M)
     where
-        M: FnMut() -> T + Send + 'static,
+        M: FnMut(CancellationToken) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let supervisor = self.clone();
-        let kept = async move {
+        let supervision = async move {
+            let stop = supervisor.stop.clone();
             supervisor
-                .supervise_until(name, &supervisor.stop, make)
-                .await
+                .supervise_until(name, &stop, || make(stop.clone()))
+                .await;
         };
-        self.tracker.spawn_on(kept, &self.runtime);
+        self.tracker.spawn_on(supervision, &self.runtime);
     }
 
-    /// Keeps what `make` makes running until it ends and `until` is cancelled.
+    /// Runs the task that `make` returns, until it ends after `until` was cancelled. A task that ends
+    /// or panics before is started again.
     pub async fn supervise_until<M, T>(
         &self,
         name: &'static str,
@@ -94,20 +99,21 @@ impl Supervisor {
         let task = self.register_task(name);
         let mut backoff = RestartBackoff(MIN_RESTART_PAUSE);
         loop {
-            let (one, work) = (Arc::clone(&task), make());
-            let begun = self.clock.time_point();
-            let ended = self
+            let (running, work) = (Arc::clone(&task), make());
+            let started = self.clock.time_point();
+            // A separate task, so that a panic ends it and not the supervision.
+            let result = self
                 .tracker
                 .spawn_on(
-                    async move { one.run_until_panic_request(work).await },
+                    async move { running.run_until_panic_request(work).await },
                     &self.runtime,
                 )
                 .await;
             if until.is_cancelled() {
                 return;
             }
-            let pause = backoff.next_pause(self.clock.elapsed_since(begun));
-            task.record_restart(if ended.is_err() { "panicked" } else { "ended" }, pause);
+            let pause = backoff.next_pause(self.clock.elapsed_since(started));
+            task.record_restart(if result.is_err() { "panicked" } else { "ended" }, pause);
             tokio::select! {
                 () = until.cancelled() => return,
                 () = sleep(pause) => {}
@@ -115,7 +121,8 @@ impl Supervisor {
         }
     }
 
-    /// Runs what `make` makes on `runtime`, which is this thread's own, until it ends; again if it panics.
+    /// Runs the future that `run` returns on the calling thread, which owns `runtime`, until the
+    /// future ends. A future that panics is replaced by a new one.
     pub fn supervise_on_thread(
         &self,
         name: &'static str,
@@ -125,42 +132,44 @@ impl Supervisor {
         let task = self.register_task(name);
         let mut backoff = RestartBackoff(MIN_RESTART_PAUSE);
         loop {
-            let begun = self.clock.time_point();
-            let ended: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(task.run_until_panic_request(run()))
+            let started = self.clock.time_point();
+            let result: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| {
+                runtime.block_on(task.run_until_panic_request(run()));
             }));
-            if ended.is_ok() {
+            if result.is_ok() {
                 return;
             }
-            let pause = backoff.next_pause(self.clock.elapsed_since(begun));
+            let pause = backoff.next_pause(self.clock.elapsed_since(started));
             task.record_restart("panicked", pause);
-            // What else runs on this thread goes on meanwhile.
+            // Sleeps inside the runtime, whose other tasks continue meanwhile.
             runtime.block_on(async { sleep(pause).await });
         }
     }
 
-    /// How often each kind of task had to be started again.
+    /// Returns the number of restarts of each kind of task.
     pub fn restarts(&self) -> Vec<(&'static str, u64)> {
-        self.lock_tasks()
+        self.tasks
+            .lock()
             .iter()
             .map(|task| (task.name, task.restarts.load(Relaxed)))
             .collect()
     }
 
-    /// How many tasks there are on the runtime now, short ones included.
+    /// Returns the number of tasks on the runtime, short ones included.
     pub fn count_alive_tasks(&self) -> usize {
         self.runtime.metrics().num_alive_tasks()
     }
 
-    /// Makes one task of this kind panic, to see that it is started again: the door for tests.
+    /// Makes one task of this kind panic: for tests of the restart.
     pub fn trigger_panic(&self, name: &'static str) {
         self.register_task(name).panic_request.notify_one();
     }
 
+    /// Returns the kind of task with this name. Tasks of one kind share their counter.
     fn register_task(&self, name: &'static str) -> Arc<SupervisedTask> {
-        let mut tasks = self.lock_tasks();
-        if let Some(known) = tasks.iter().find(|task| task.name == name) {
-            return Arc::clone(known);
+        let mut tasks = self.tasks.lock();
+        if let Some(task) = tasks.iter().find(|task| task.name == name) {
+            return Arc::clone(task);
         }
         let task = Arc::new(SupervisedTask {
             name,
@@ -170,35 +179,31 @@ impl Supervisor {
         tasks.push(Arc::clone(&task));
         task
     }
-
-    fn lock_tasks(&self) -> parking_lot::MutexGuard<'_, Vec<Arc<SupervisedTask>>> {
-        self.tasks.lock()
-    }
 }
 
 impl SupervisedTask {
     async fn run_until_panic_request(&self, work: impl Future<Output = ()>) {
         tokio::select! {
             () = work => {}
-            () = self.panic_request.notified() => panic!("tripped"),
+            () = self.panic_request.notified() => panic!("panic requested by a test"),
         }
     }
 
-    fn record_restart(&self, why: &str, pause: Duration) {
+    fn record_restart(&self, reason: &str, pause: Duration) {
         self.restarts.fetch_add(1, Relaxed);
         error!(
             task = self.name,
-            why,
+            reason,
             ?pause,
-            "a task stopped by itself; starting it again"
+            "task stopped unexpectedly, restarting"
         );
     }
 }
 
 impl RestartBackoff {
-    /// The pause after a run of that length.
-    fn next_pause(&mut self, ran: Duration) -> Duration {
-        let pause = if ran >= BACKOFF_RESET_AFTER {
+    /// Returns the pause after a run of this length, and doubles the next one.
+    fn next_pause(&mut self, run_time: Duration) -> Duration {
+        let pause = if run_time >= BACKOFF_RESET_AFTER {
             MIN_RESTART_PAUSE
         } else {
             self.0
@@ -230,39 +235,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stopped_task_restarts_with_backoff() {
         let (supervisor, stop) = supervisor();
-        let begun = Arc::new(Mutex::new(Vec::new()));
-        let (noted, clock, until) = (Arc::clone(&begun), supervisor.clock, stop.clone());
-        supervisor.spawn_task("sick", move || {
-            let mut noted = noted.lock();
-            noted.push(clock.instant());
-            let (number, until) = (noted.len(), until.clone());
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let (recorded, clock) = (Arc::clone(&starts), supervisor.clock);
+        supervisor.spawn_task("unstable", move |stop| {
+            let mut recorded = recorded.lock();
+            recorded.push(clock.instant());
+            let number = recorded.len();
             async move {
                 match number {
-                    1..=7 => assert!(number % 2 == 0, "sick"),
+                    1..=7 => assert!(number % 2 == 0, "scripted panic"),
                     8 => sleep(BACKOFF_RESET_AFTER).await,
-                    _ => until.cancelled().await,
+                    _ => stop.cancelled().await,
                 }
             }
         });
         sleep(BACKOFF_RESET_AFTER * 2).await;
-        assert_eq!(supervisor.restarts(), [("sick", 8)]);
-        let begun = begun.lock().clone();
-        let pauses: Vec<u128> = begun
+        assert_eq!(supervisor.restarts(), [("unstable", 8)]);
+        let starts = starts.lock().clone();
+        let pauses: Vec<u128> = starts
             .windows(2)
             .map(|pair| (pair[1] - pair[0]).as_millis())
             .collect();
         assert_eq!(
             pauses,
             [100, 200, 400, 800, 1600, 3200, 5000, 60_100],
-            "after a calm time the pause is short again"
+            "a long run resets the pause"
         );
         stop.cancel();
         supervisor.tracker.close();
         supervisor.tracker.wait().await;
         assert_eq!(
             supervisor.restarts(),
-            [("sick", 8)],
-            "an end that was asked for is none of these"
+            [("unstable", 8)],
+            "the end after `stop` is not counted"
         );
     }
 
@@ -274,13 +279,13 @@ mod tests {
             .unwrap();
         let (supervisor, _stop) = runtime.block_on(async { supervisor() });
         let runs = AtomicUsize::new(0);
-        let mut kept = Vec::new();
+        let mut state = Vec::new();
         supervisor.supervise_on_thread("thread", &runtime, async || {
-            kept.push(());
-            assert!(runs.fetch_add(1, Relaxed) > 0, "sick");
+            state.push(());
+            assert!(runs.fetch_add(1, Relaxed) > 0, "scripted panic");
         });
         assert_eq!(
-            (kept.len(), supervisor.restarts()),
+            (state.len(), supervisor.restarts()),
             (2, vec![("thread", 1)])
         );
     }

@@ -3,17 +3,6 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::domain::Time;
-
-/// Returns `time` by RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`. A time outside
-/// of the years −9999 to 9999 is clamped.
-pub fn format_rfc3339(time: Time) -> String {
-    let range = jiff::Timestamp::MIN.as_millisecond()..=jiff::Timestamp::MAX.as_millisecond();
-    let millis = time.as_millis().clamp(*range.start(), *range.end());
-    let stamp = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    format!("{stamp:.3}")
-}
-
 /// Writes `text` as a JSON string, quotes included.
 pub(super) fn write_json_string(out: &mut Vec<u8>, text: &str) {
     // Writing to a `Vec` cannot fail.
@@ -34,22 +23,6 @@ pub(super) fn write_seconds(out: &mut Vec<u8>, duration: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rfc3339_has_milliseconds() {
-        assert_eq!(
-            format_rfc3339(Time::from_millis(1_795_330_510_734)),
-            "2026-11-22T06:55:10.734Z"
-        );
-        assert_eq!(
-            format_rfc3339(Time::from_millis(1_795_330_510_000)),
-            "2026-11-22T06:55:10.000Z"
-        );
-        assert_eq!(
-            format_rfc3339(Time::from_millis(i64::MAX)).len(),
-            "9999-12-30T22:00:00.999Z".len()
-        );
-    }
 
     #[test]
     fn durations_are_json_numbers() {

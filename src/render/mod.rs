@@ -11,7 +11,6 @@ mod summary_body;
 mod version;
 
 pub use encoded_bodies::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
-pub use json_text::format_rfc3339;
 pub use render_mode::{LiveSourceResult, ReadingOrigin, RenderMode};
 pub use rendering::{Rendering, render_summary};
 pub use version::SummaryVersion;

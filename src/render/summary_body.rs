@@ -4,8 +4,9 @@
 use std::io::Write;
 
 use crate::domain::{Name, SourceState, SourceView, Time};
+use crate::text::format_rfc3339;
 
-use super::json_text::{format_rfc3339, write_json_string, write_millis, write_seconds};
+use super::json_text::{write_json_string, write_millis, write_seconds};
 use super::render_mode::{ReadingOrigin, RenderMode};
 use super::version::SummaryVersion;
 

@@ -1,35 +1,37 @@
-//! The difference between this replica's clock and the store's.
+//! The offset between the clock of this replica and the one of the shared store.
 
 use crate::domain::Time;
 
-/// Differences up to this many milliseconds, beyond what the measurement itself is worth, are taken for none: replicas
-/// whose clocks agree that well date a reading alike, to the millisecond, and so give it the same version.
+/// Smaller offsets, in milliseconds, count as none, beyond the uncertainty of the measurement:
+/// replicas whose clocks agree this well date a reading alike and give it the same version.
 const TOLERANCE_MS: i64 = 25;
 
-/// By how many milliseconds the store's clock is ahead of this replica's.
+/// Milliseconds by which the clock of the store is ahead of the clock of this replica.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ClockOffset(i64);
+pub(super) struct ClockOffset(i64);
 
 impl ClockOffset {
-    /// This skew after one more measurement: the store said `micros` at some moment between `before` and `after`.
-    pub(crate) fn with_measurement(self, before: Time, after: Time, micros: i64) -> Self {
+    /// Returns the offset after a measurement: the store's clock showed `store_time_us` at some
+    /// moment between `before` and `after`. A change within the tolerance is ignored.
+    pub(super) fn with_measurement(self, before: Time, after: Time, store_time_us: i64) -> Self {
         let (before, after) = (before.as_millis(), after.as_millis());
-        let slack = after.saturating_sub(before) / 2 + 1;
-        let offset = (micros / 1000).saturating_sub(before.saturating_add(slack - 1));
-        if offset.saturating_sub(self.0).abs() <= TOLERANCE_MS + slack {
+        let uncertainty = after.saturating_sub(before) / 2 + 1;
+        let middle = before.saturating_add(uncertainty - 1);
+        let offset = (store_time_us / 1000).saturating_sub(middle);
+        if offset.saturating_sub(self.0).abs() <= TOLERANCE_MS + uncertainty {
             self
         } else {
             Self(offset)
         }
     }
 
-    /// An instant of the store's clock on this replica's, in the form that [`crate::domain::Saved::moved`] takes.
-    pub(crate) fn to_local_ms(self) -> i64 {
+    /// Returns the milliseconds to add to a time of the store's clock.
+    pub(super) fn to_local_ms(self) -> i64 {
         -self.0
     }
 
-    /// An instant of this replica's clock on the store's.
-    pub(crate) fn to_store_ms(self) -> i64 {
+    /// Returns the milliseconds to add to a time of this replica's clock.
+    pub(super) fn to_store_ms(self) -> i64 {
         self.0
     }
 }
@@ -52,7 +54,7 @@ mod tests {
         assert_eq!(
             none.with_measurement(time_at(1_000), time_at(1_200), 1_220_000),
             none,
-            "as slow as that, it says little"
+            "a slow measurement is uncertain"
         );
         let hour = none.with_measurement(time_at(1_000), time_at(1_002), 3_601_001_000);
         assert_eq!(hour, ClockOffset(3_600_000));
@@ -63,7 +65,7 @@ mod tests {
         assert_eq!(
             hour.with_measurement(time_at(5_000), time_at(5_002), 5_001_000),
             none,
-            "and it goes as it came"
+            "the offset is gone"
         );
     }
 }

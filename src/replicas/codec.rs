@@ -1,82 +1,79 @@
-//! What one replica tells the others of a source: a head that every release can read, and the rest as JSON.
+//! The encoding of the state that replicas share: a head that every release can read, then JSON.
 //!
 //! ```text
 //! resumen/1 1763794510734 6c78e0e3bd51d358d01e758642b85fb8 {"name":"btc","identity":"…","reading":{…},…}
 //! ```
 //!
-//! The second word is the *stamp*: when the newest attempt began, in milliseconds on the store's clock. It stands there
-//! in every version, so that an older release can tell that there is something newer even if it cannot read it. The
-//! checksum is over all that follows it.
+//! The second field is the time at which the newest attempt began, in milliseconds on the store's clock. Its
+//! place is the same in every version, so that an older release recognises a newer state even if it
+//! cannot read it. The checksum covers all bytes after it.
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::{SourceRecord, Time};
-
 use crate::store::SourceRecordDto;
 
 /// The version that is written, and the only one that is read.
 const STORED_STATE_VERSION: u64 = 1;
 
-/// The largest letter that is written or read, in bytes.
+/// Maximum size of a state that is written or read, in bytes.
 pub(super) const MAX_STORED_STATE_BYTES: usize = 4 << 20;
 
-/// Why bytes are no letter; fits after "the store's value is not used: ".
+/// Why bytes are not a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoredStateError {
-    /// Not written by this program, or changed since.
-    #[error("it is no letter of a replica")]
+    /// Another program wrote the bytes, or they were changed since.
+    #[error("it is damaged")]
     Damaged,
-    /// Written by another release.
+    /// Another release wrote the bytes.
     #[error(
         "it has version {0} of the format and this release reads version {STORED_STATE_VERSION}"
     )]
     Version(u64),
-    /// More than any replica writes.
+    /// The state is larger than the limit.
     #[error("it has {0} bytes and at most {MAX_STORED_STATE_BYTES} are read")]
     Oversize(u64),
-    /// Its instants are still to come: somebody's clock is wrong, or was.
-    #[error("it comes from the future")]
+    /// The newest attempt began in the future: a clock is wrong, or was.
+    #[error("its time is in the future")]
     FromFuture,
 }
 
-/// The letter that tells of `saved`, whose instants are on the store's clock. None if no attempt is known or it would be
-/// larger than anybody reads.
-pub(super) fn encode_stored_state(saved: &SourceRecord) -> Option<Vec<u8>> {
-    let stamp = saved.history.last_attempt?.as_millis();
-    let body = serde_json::to_string(&SourceRecordDto::new(saved)).ok()?;
-    let text = format!(
-        "resumen/{STORED_STATE_VERSION} {stamp} {:032x} {body}",
-        xxh3_128(body.as_bytes())
-    );
+/// Encodes a state whose times are on the store's clock. `None` if it has no attempt or is larger
+/// than [`MAX_STORED_STATE_BYTES`].
+pub(super) fn encode_stored_state(record: &SourceRecord) -> Option<Vec<u8>> {
+    let started_at = record.history.last_attempt?.as_millis();
+    let body = serde_json::to_string(&SourceRecordDto::new(record)).ok()?;
+    let checksum = xxh3_128(body.as_bytes());
+    let text = format!("resumen/{STORED_STATE_VERSION} {started_at} {checksum:032x} {body}");
     (text.len() <= MAX_STORED_STATE_BYTES).then(|| text.into_bytes())
 }
 
-/// What a letter tells, its instants on the store's clock.
-pub(super) fn decode_stored_state(letter: &[u8]) -> Result<SourceRecord, StoredStateError> {
-    if letter.len() > MAX_STORED_STATE_BYTES {
-        return Err(StoredStateError::Oversize(letter.len() as u64));
+/// Decodes a state; its times are on the store's clock.
+pub(super) fn decode_stored_state(bytes: &[u8]) -> Result<SourceRecord, StoredStateError> {
+    if bytes.len() > MAX_STORED_STATE_BYTES {
+        return Err(StoredStateError::Oversize(bytes.len() as u64));
     }
-    let text = std::str::from_utf8(letter).map_err(|_| StoredStateError::Damaged)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| StoredStateError::Damaged)?;
     let mut words = text.splitn(4, ' ');
-    let mut word = || words.next().ok_or(StoredStateError::Damaged);
-    let version = word()?
+    let mut next_word = || words.next().ok_or(StoredStateError::Damaged);
+    // The version before the number of words, which a newer release may change.
+    let version = next_word()?
         .strip_prefix("resumen/")
         .and_then(|text| text.parse().ok())
         .ok_or(StoredStateError::Damaged)?;
     if version != STORED_STATE_VERSION {
         return Err(StoredStateError::Version(version));
     }
-    let (stamp, checksum, body) = (word()?, word()?, word()?);
+    let (started_at, checksum, body) = (next_word()?, next_word()?, next_word()?);
     if checksum != format!("{:032x}", xxh3_128(body.as_bytes())) {
         return Err(StoredStateError::Damaged);
     }
-    let saved = serde_json::from_str::<SourceRecordDto<'_>>(body)
+    let started_at = started_at.parse().ok().map(Time::from_millis);
+    serde_json::from_str::<SourceRecordDto<'_>>(body)
         .ok()
-        .and_then(SourceRecordDto::into_record);
-    let stamped = |saved: &SourceRecord| {
-        saved.history.last_attempt == stamp.parse().ok().map(Time::from_millis)
-    };
-    saved.filter(stamped).ok_or(StoredStateError::Damaged)
+        .and_then(SourceRecordDto::into_record)
+        .filter(|record| record.history.last_attempt == started_at)
+        .ok_or(StoredStateError::Damaged)
 }
 
 #[cfg(test)]
@@ -87,10 +84,10 @@ mod tests {
     use crate::domain::{AttemptHistory, JsonData, Name, Reading, SourceIdentity};
 
     fn sample_record() -> SourceRecord {
-        let at = Time::from_millis(1_763_794_510_734);
+        let started_at = Time::from_millis(1_763_794_510_734);
         let name = Name::new("btc").unwrap();
         let reading = Reading {
-            fetched_at: at,
+            fetched_at: started_at,
             provider: name.clone(),
             data: JsonData::from_checked("{\"usd\":0.10}"),
         };
@@ -102,7 +99,7 @@ mod tests {
             reading_input_versions: Arc::default(),
             latest_input_versions: Arc::default(),
             history: AttemptHistory {
-                last_attempt: Some(at),
+                last_attempt: Some(started_at),
                 ..AttemptHistory::default()
             },
         }
@@ -110,15 +107,15 @@ mod tests {
 
     #[test]
     fn stored_state_round_trips() {
-        let letter = encode_stored_state(&sample_record()).unwrap();
+        let encoded = encode_stored_state(&sample_record()).unwrap();
         assert!(
-            letter.starts_with(b"resumen/1 1763794510734 "),
+            encoded.starts_with(b"resumen/1 1763794510734 "),
             "{}",
-            String::from_utf8_lossy(&letter)
+            String::from_utf8_lossy(&encoded)
         );
-        let read = decode_stored_state(&letter).unwrap();
+        let decoded = decode_stored_state(&encoded).unwrap();
         assert_eq!(
-            (read.reading, read.history.last_attempt),
+            (decoded.reading, decoded.history.last_attempt),
             (
                 sample_record().reading,
                 sample_record().history.last_attempt

@@ -1,150 +1,203 @@
-//! Leave to call a source's providers: from the fleet if it can be asked, else from nobody.
+//! The coordinator of flights: acquires the lease of a source before an attempt, publishes the state
+//! and releases the lease after it.
+//!
+//! If the shared store is unreachable, the attempt proceeds without a lease.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::timeout_at;
+use tracing::{debug, warn};
 
-use super::protocol::{LEASE_MARGIN, SourceLease, WaitDecision};
-use super::shared_store::{AcquireRequest, AcquireResponse, StoredState};
-use crate::domain::{Schedule, SourceIdentity, SourceRecord, Time};
+use crate::aggregate::{
+    CoordinatorFuture, LeaseDecision, LeaseHandle, LeaseReply, LeaseRequest, RemoteAttempt,
+    ReplicaCoordinator,
+};
+use crate::domain::{Schedule, Source, SourceRecord, Time};
 
+use super::codec::encode_stored_state;
+use super::protocol::{LEASE_MARGIN, WaitDecision};
 use super::replica::LocalReplica;
+use super::shared_store::{AcquireRequest, AcquireResponse, LeaseRelease};
 
-/// How much later than a lease ends it is asked for again.
+/// Time between the end of another attempt's lease and the next request.
 const LEASE_RETRY_MARGIN: Duration = Duration::from_millis(2);
 
-/// How often one attempt asks for a lease at most before it flies without.
-const MAX_LEASE_REQUESTS: u32 = 16;
+impl ReplicaCoordinator for LocalReplica {
+    fn independent_replicas(&self) -> u32 {
+        self.count_independent_replicas()
+    }
 
-/// An attempt that wants to call the providers.
-pub struct LeaseContext<'p> {
-    /// Of which source.
-    pub identity: SourceIdentity,
-    /// Its pace.
-    pub schedule: Schedule,
-    /// When the newest attempt of this run that is known here began; a scheduled one is moot if there is a newer one.
-    pub newest_attempt: Option<Time>,
-    /// Whether a live request waits for it: then an outcome from before does not do.
-    pub is_urgent: &'p AtomicBool,
-    /// Takes in what others know.
-    pub publish_remote: &'p (dyn Fn(SourceRecord) + Send + Sync),
-}
+    fn request_lease<'c>(&'c self, request: LeaseRequest<'c>) -> CoordinatorFuture<'c, LeaseReply> {
+        Box::pin(self.acquire_lease(request))
+    }
 
-/// What a fleet answers.
-pub enum LeaseDecision {
-    /// Call them; with this lease, if the fleet was asked.
-    Proceed(Option<LeaseHandle>),
-    /// Another replica has; what it brought has been taken in. If it was awaited: when that attempt began.
-    Superseded(Option<Time>),
-    /// Nobody may call them before.
-    HoldBack(Time),
-}
+    fn wait_for_outcome<'c>(
+        &'c self,
+        attempt: &'c RemoteAttempt,
+    ) -> CoordinatorFuture<'c, Option<Time>> {
+        Box::pin(async move {
+            let _ = timeout_at(attempt.lease_end, attempt.next_end.cancelled()).await;
+            self.notifier
+                .outcome_start(attempt.identity, &attempt.token)
+        })
+    }
 
-/// A lease that this replica holds, or may hold.
-#[derive(Debug)]
-pub struct LeaseHandle {
-    /// Of which source.
-    pub(crate) identity: SourceIdentity,
-    /// Of which attempt.
-    pub(crate) token: String,
-    /// Whether the store said so; else it may have, and the answer was lost.
-    pub(crate) is_confirmed: bool,
-}
+    fn publish_and_release<'c>(
+        &'c self,
+        lease: Option<LeaseHandle>,
+        record: SourceRecord,
+        source: &'c Source,
+    ) -> CoordinatorFuture<'c, ()> {
+        Box::pin(self.publish_state(lease, record, source))
+    }
 
-/// What became of one wish for a lease.
-enum AcquireStep {
-    Decided(LeaseDecision),
-    Wait(SourceLease, Duration),
-    Retry,
+    fn release_lease(&self, lease: LeaseHandle) -> CoordinatorFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(session) = self.wait_for_session().await else {
+                return;
+            };
+            if let Err(error) = session.release_lease(lease.identity, &lease.token).await {
+                self.disconnect(Some(&session), &error);
+            }
+        })
+    }
 }
 
 impl LocalReplica {
-    /// Asks for leave. Waits while another replica calls the providers, until its outcome is here or its lease ends.
-    pub async fn acquire_lease(&self, passage: &LeaseContext<'_>) -> LeaseDecision {
-        let mut yields = true;
-        for _ in 0..MAX_LEASE_REQUESTS {
-            // Before the lease is asked for, so that no outcome goes by unheard.
-            let bell = self.notifier.subscribe(passage.identity);
-            match self.request_lease(passage, &mut yields).await {
-                AcquireStep::Decided(boarding) => return boarding,
-                AcquireStep::Retry => {}
-                AcquireStep::Wait(lease, left) => {
-                    let until = self.clock.deadline(left + LEASE_RETRY_MARGIN).at;
-                    let _ = timeout_at(until, bell.cancelled()).await;
-                    if let Some(at) = self.notifier.outcome_start(passage.identity, &lease.token) {
-                        return LeaseDecision::Superseded(Some(at));
-                    }
-                }
+    async fn acquire_lease(&self, request: LeaseRequest<'_>) -> LeaseReply {
+        let (identity, schedule) = (request.identity, request.schedule);
+        // Subscribed before the request, so that the end of the attempt that holds the lease is not
+        // missed.
+        let next_end = self.notifier.subscribe(identity);
+        let Some(session) = self.wait_for_session().await else {
+            return LeaseReply {
+                decision: LeaseDecision::Proceed(None),
+                newer_state: None,
+            };
+        };
+        let mut acquire = AcquireRequest {
+            identity,
+            token: self.create_token(),
+            lease_duration: lease_duration(&schedule),
+            known_attempt: request.newest_attempt.map(|at| self.to_store_time(at)),
+            prefers_newer_state: !request.is_urgent.load(Relaxed),
+        };
+        let mut response = session.acquire_lease(&acquire).await;
+        let mut newer_state = None;
+        if let Ok(AcquireResponse::NewerState(state)) = &response {
+            newer_state = self.decode_state(identity, state);
+            if newer_state.is_none() {
+                // An unreadable state replaces no attempt.
+                acquire.prefers_newer_state = false;
+                response = session.acquire_lease(&acquire).await;
             }
         }
-        LeaseDecision::Proceed(None)
-    }
-
-    async fn request_lease(&self, passage: &LeaseContext<'_>, yields: &mut bool) -> AcquireStep {
-        let Some(session) = self.wait_for_session().await else {
-            return AcquireStep::Decided(LeaseDecision::Proceed(None));
+        let handle = |token, is_confirmed| LeaseHandle {
+            identity,
+            token,
+            is_confirmed,
         };
-        // No shorter than the least interval: that holds too if this replica dies in flight.
-        let span = (passage.schedule.timeout + LEASE_MARGIN).max(passage.schedule.min_interval);
-        let wish = AcquireRequest {
-            identity: passage.identity,
-            token: self.create_token(),
-            lease_duration: span,
-            known_attempt: passage
-                .newest_attempt
-                .map(|known| self.to_store_time(known)),
-            prefers_newer_state: *yields && !passage.is_urgent.load(Relaxed),
-        };
-        match session.acquire_lease(&wish).await {
+        let decision = match response {
             Err(error) => {
+                // The store may have granted the lease although its reply is lost.
                 self.disconnect(Some(&session), &error);
-                let ticket = LeaseHandle {
-                    identity: wish.identity,
-                    token: wish.token,
-                    is_confirmed: false,
-                };
-                AcquireStep::Decided(LeaseDecision::Proceed(Some(ticket)))
+                LeaseDecision::Proceed(Some(handle(acquire.token, false)))
             }
             Ok(AcquireResponse::Granted) => {
                 self.leases_acquired.fetch_add(1, Relaxed);
-                AcquireStep::Decided(LeaseDecision::Proceed(Some(LeaseHandle {
-                    identity: wish.identity,
-                    token: wish.token,
-                    is_confirmed: true,
-                })))
+                LeaseDecision::Proceed(Some(handle(acquire.token, true)))
             }
-            Ok(AcquireResponse::NewerState(letter)) => {
-                *yields = self.publish_stored_state(passage, &letter);
-                if *yields && !passage.is_urgent.load(Relaxed) {
-                    AcquireStep::Decided(LeaseDecision::Superseded(None))
-                } else {
-                    AcquireStep::Retry
-                }
+            // For a live request that has joined since, an outcome from before it is not enough.
+            Ok(AcquireResponse::NewerState(_))
+                if newer_state.is_none() || request.is_urgent.load(Relaxed) =>
+            {
+                LeaseDecision::Retry
             }
+            Ok(AcquireResponse::NewerState(_)) => LeaseDecision::Superseded,
             Ok(AcquireResponse::Held {
                 lease,
-                remaining: left,
-                newer_state: letter,
+                remaining,
+                newer_state: state,
             }) => {
-                if let Some(letter) = letter {
-                    self.publish_stored_state(passage, &letter);
-                }
-                match lease.wait_decision(left, span, passage.schedule.min_interval) {
-                    WaitDecision::RestFor(left) => AcquireStep::Decided(LeaseDecision::HoldBack(
-                        self.clock.now().plus(left + LEASE_RETRY_MARGIN),
-                    )),
-                    WaitDecision::WaitForOutcome(left) => AcquireStep::Wait(lease, left),
+                newer_state = state.and_then(|state| self.decode_state(identity, &state));
+                let min_interval = schedule.min_interval;
+                match lease.wait_decision(remaining, acquire.lease_duration, min_interval) {
+                    WaitDecision::WaitForOutcome(wait) => LeaseDecision::Wait(RemoteAttempt {
+                        identity,
+                        token: lease.token,
+                        lease_end: self.clock.deadline(wait + LEASE_RETRY_MARGIN).at,
+                        next_end,
+                    }),
+                    WaitDecision::RestFor(rest) => {
+                        LeaseDecision::HoldBack(self.clock.now().plus(rest + LEASE_RETRY_MARGIN))
+                    }
                 }
             }
+        };
+        LeaseReply {
+            decision,
+            newer_state,
         }
     }
 
-    /// True if it could be read.
-    fn publish_stored_state(&self, passage: &LeaseContext<'_>, letter: &StoredState) -> bool {
-        let saved = self.decode_state(passage.identity, letter);
-        let read = saved.is_some();
-        saved.into_iter().for_each(passage.publish_remote);
-        read
+    async fn publish_state(
+        &self,
+        lease: Option<LeaseHandle>,
+        record: SourceRecord,
+        source: &Source,
+    ) {
+        let Some(session) = self.wait_for_session().await else {
+            return;
+        };
+        let Some(release) = self.build_release(lease.as_ref(), record, source) else {
+            return;
+        };
+        match session.publish_state(&release).await {
+            Ok(was_held) => {
+                // An unconfirmed lease was perhaps never held.
+                if lease.is_some_and(|lease| lease.is_confirmed) && !was_held {
+                    self.leases_lost.fetch_add(1, Relaxed);
+                    debug!(identity = %release.identity, "lease expired before its attempt ended");
+                }
+            }
+            Err(error) => self.disconnect(Some(&session), &error),
+        }
     }
+
+    /// Returns `None` for a source without an attempt, and for a derived one.
+    fn build_release(
+        &self,
+        lease: Option<&LeaseHandle>,
+        record: SourceRecord,
+        source: &Source,
+    ) -> Option<LeaseRelease> {
+        let record = self.to_store_times(record);
+        // Without a state the release still starts the cooldown of `min_interval`.
+        let encoded_state = encode_stored_state(&record).unwrap_or_default();
+        let release = LeaseRelease {
+            identity: record.identity,
+            token: lease.map_or_else(|| self.create_token(), |lease| lease.token.clone()),
+            started_at: record.history.last_attempt?,
+            encoded_state,
+            min_interval: source.schedule()?.min_interval,
+            state_ttl: source
+                .freshness_policy
+                .ttl
+                .saturating_add(source.freshness_policy.max_stale),
+        };
+        if release.encoded_state.is_empty() {
+            warn!(
+                source = source.name.as_str(),
+                "state too large to be shared with other replicas"
+            );
+        }
+        Some(release)
+    }
+}
+
+/// Returns how long a lease lasts: not shorter than `min_interval`, which so holds even if the
+/// replica dies in flight.
+fn lease_duration(schedule: &Schedule) -> Duration {
+    (schedule.timeout + LEASE_MARGIN).max(schedule.min_interval)
 }

@@ -1,50 +1,51 @@
-//! Who waits for the outcome of another replica's attempt, and what came last.
+//! Notifications about the attempts of other replicas.
 
 use std::collections::HashMap;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{SourceIdentity, Time};
 
-/// What came of the attempts of other replicas, by source.
+/// Wakes flights that wait for an attempt of another replica.
 #[derive(Debug, Default)]
-pub(crate) struct OutcomeNotifier(Mutex<HashMap<SourceIdentity, NotifierSlot>>);
+pub(super) struct OutcomeNotifier(Mutex<HashMap<SourceIdentity, NotifierSlot>>);
 
+/// The latest attempt of another replica at one source.
 #[derive(Debug, Default)]
 struct NotifierSlot {
-    /// Whose attempt ended last, and when the one began whose outcome is known here since; none if it could not be read.
+    /// The token of the latest attempt that ended, and when the attempt began whose outcome is
+    /// published here since; `None` if its state could not be read.
     last_attempt: Option<(String, Option<Time>)>,
-    /// Cancelled when the next one ends.
+    /// Cancelled when the next attempt ends.
     next_end: CancellationToken,
 }
 
 impl OutcomeNotifier {
-    /// Rings when the next attempt at this source ends.
-    pub(crate) fn subscribe(&self, identity: SourceIdentity) -> CancellationToken {
-        self.lock_slots()
-            .entry(identity)
-            .or_default()
-            .next_end
-            .clone()
+    /// Returns a token that is cancelled when the next attempt at the source ends.
+    pub(super) fn subscribe(&self, identity: SourceIdentity) -> CancellationToken {
+        let mut slots = self.0.lock();
+        slots.entry(identity).or_default().next_end.clone()
     }
 
-    /// The attempt with this token ended.
-    pub(crate) fn notify_waiters(&self, identity: SourceIdentity, token: &str, at: Option<Time>) {
-        let mut slots = self.lock_slots();
+    /// Records the end of the attempt with this token and wakes the subscribers.
+    pub(super) fn notify_waiters(
+        &self,
+        identity: SourceIdentity,
+        token: &str,
+        started_at: Option<Time>,
+    ) {
+        let mut slots = self.0.lock();
         let slot = slots.entry(identity).or_default();
-        slot.last_attempt = Some((token.to_owned(), at));
+        slot.last_attempt = Some((token.to_owned(), started_at));
         std::mem::take(&mut slot.next_end).cancel();
     }
 
-    /// When the attempt with this token began, or a later one, if its outcome is known here.
-    pub(crate) fn outcome_start(&self, identity: SourceIdentity, token: &str) -> Option<Time> {
-        let slots = self.lock_slots();
-        let (last, at) = slots.get(&identity)?.last_attempt.as_ref()?;
-        at.filter(|_| last == token)
-    }
-
-    fn lock_slots(&self) -> MutexGuard<'_, HashMap<SourceIdentity, NotifierSlot>> {
-        self.0.lock()
+    /// Returns when the attempt with this token began, or a later one of the same replica, if its
+    /// outcome is published here.
+    pub(super) fn outcome_start(&self, identity: SourceIdentity, token: &str) -> Option<Time> {
+        let slots = self.0.lock();
+        let (last_token, started_at) = slots.get(&identity)?.last_attempt.as_ref()?;
+        started_at.filter(|_| last_token == token)
     }
 }

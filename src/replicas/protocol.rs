@@ -1,15 +1,17 @@
-//! What replicas write to each other, and what follows from reading it. Pure: no socket, no clock.
+//! The protocol between replicas: keys, leases and notifications, and what follows from them. Pure:
+//! no I/O, no clock.
 //!
-//! Of a source there are two values in the store. The *lease* says who calls its providers now, or that somebody just
-//! did; it expires by itself, so that nobody's death holds up the others. The *letter* is what is known of the source
-//! (`letter.rs`). A *notice* on one channel tells that a lease was given back. All instants are on the store's clock.
+//! The store has two values per source. The *lease* tells that an attempt is in flight, or that one
+//! has just ended; it expires, so that a replica that dies delays no other for long. The *state* is
+//! the newest reading and failure (see `codec`). A notification on one channel tells that a lease was
+//! released. All times are on the store's clock.
 //!
 //! ```text
 //! PREFIX:{IDENTITY}:lease    flying TOKEN START    expires after the attempt's timeout + 250 ms,
 //!                                              or `min_interval` if that is longer
 //!                            landed TOKEN START    expires when `min_interval` has passed since START
-//! PREFIX:{IDENTITY}:letter   resumen/1 STAMP CHECKSUM {…}
-//! PREFIX:replicas            sorted set: who was seen when
+//! PREFIX:{IDENTITY}:letter   resumen/1 START CHECKSUM {…}
+//! PREFIX:replicas            sorted set: the latest heartbeat of each replica
 //! PREFIX:notices             channel: IDENTITY TOKEN landed|freed
 //! ```
 
@@ -17,89 +19,90 @@ use std::time::Duration;
 
 use crate::domain::{SourceIdentity, Time};
 
-/// How much longer than the attempt itself a lease lasts: what starting and landing may take.
+/// How much longer than the timeout of its attempt a lease lasts: the time to start and to publish.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_millis(250);
 
-/// How long a replica that says nothing counts as one.
+/// How long a replica counts as alive after its latest heartbeat.
 pub const REPLICA_EXPIRY: Duration = Duration::from_secs(5);
 
-/// The names of a fleet's keys.
+/// The keys in the store.
 #[derive(Debug, Clone)]
 pub(super) struct StoreKeys {
     prefix: String,
 }
 
-/// A lease that somebody holds.
+/// The lease of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLease {
-    /// Whether its holder calls the providers, or has and they are to rest.
+    /// Whether the attempt is in flight.
     pub phase: LeasePhase,
-    /// Whose it is: unique to one attempt.
+    /// Identifies the attempt.
     pub token: String,
     /// When the attempt began.
     pub started_at: Time,
 }
 
-/// What a lease says.
+/// The phase of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeasePhase {
-    /// Its holder calls the providers.
+    /// The attempt calls the providers.
     InFlight,
-    /// Its holder has; `min_interval` has not passed yet.
+    /// The attempt has ended; `min_interval` has not passed yet.
     CoolingDown,
 }
 
-/// What is told to all replicas.
+/// A notification to all replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// Of which source.
+    /// The source.
     pub identity: SourceIdentity,
-    /// Whose attempt ended.
+    /// Identifies the attempt that ended.
     pub token: String,
-    /// Whether it left a letter; else the lease was given back without one.
+    /// Whether the attempt published a state; else it only released the lease.
     pub has_state: bool,
 }
 
-/// What to do with the answer to a wish for a lease.
+/// What a replica does when another attempt holds the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitDecision {
-    /// Somebody calls the providers: wait for the outcome, at most that long, then ask again.
+    /// Wait for the outcome, at most this long, then request the lease again.
     WaitForOutcome(Duration),
-    /// Somebody just did: nobody may call them before that long.
+    /// Start no attempt for this long.
     RestFor(Duration),
 }
 
 impl StoreKeys {
-    /// The keys that begin with `prefix`.
+    /// Returns the keys that begin with `prefix`.
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
         }
     }
 
-    /// Where a source's lease is. What stands in braces makes both keys of a source live on one node of a cluster.
+    /// Returns the key of a source's lease. The braces are a hash tag: both keys of a source belong
+    /// to the same node of a Redis cluster.
     pub(super) fn lease_key(&self, identity: SourceIdentity) -> String {
         format!("{}:{{{identity}}}:lease", self.prefix)
     }
 
-    /// Where what is known of a source is.
+    /// Returns the key of a source's state.
     pub(super) fn state_key(&self, identity: SourceIdentity) -> String {
         format!("{}:{{{identity}}}:letter", self.prefix)
     }
 
-    /// Who was seen when.
+    /// Returns the key of the heartbeats.
     pub(super) fn replicas_key(&self) -> String {
         format!("{}:replicas", self.prefix)
     }
 
-    /// The channel of the notices.
+    /// Returns the channel of the notifications.
     pub(super) fn notifications_channel(&self) -> String {
         format!("{}:notices", self.prefix)
     }
 }
 
 impl SourceLease {
-    /// The lease that a text is, if it is one.
+    /// Parses the value of a lease key. `None` if it has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let phase = match words.next()? {
@@ -108,39 +111,39 @@ impl SourceLease {
             _ => return None,
         };
         let token = words.next().filter(|token| !token.is_empty())?.to_owned();
-        let start = words
+        let started_at = words
             .next()
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
-        let start = Time::from_millis(start.parse().ok()?);
+        let started_at = Time::from_millis(started_at.parse().ok()?);
         words.next().is_none().then_some(Self {
             phase,
             token,
-            started_at: start,
+            started_at,
         })
     }
 
-    /// What follows for a replica that finds this lease held for `left` more. Its own `lease` and `min_interval` are the
-    /// most that it believes: a value that says otherwise was not made by a sane replica.
+    /// Returns what to do while this lease is held for `remaining`. The wait is limited to the
+    /// replica's own `lease_duration` and `min_interval`: the value may be wrong.
     pub fn wait_decision(
         &self,
-        left: Duration,
-        lease: Duration,
+        remaining: Duration,
+        lease_duration: Duration,
         min_interval: Duration,
     ) -> WaitDecision {
         match self.phase {
-            LeasePhase::InFlight => WaitDecision::WaitForOutcome(left.min(lease)),
-            LeasePhase::CoolingDown => WaitDecision::RestFor(left.min(min_interval)),
+            LeasePhase::InFlight => WaitDecision::WaitForOutcome(remaining.min(lease_duration)),
+            LeasePhase::CoolingDown => WaitDecision::RestFor(remaining.min(min_interval)),
         }
     }
 }
 
 impl Notification {
-    /// The notice that a payload is, if it is one.
+    /// Parses the payload of a message. `None` if it has another form.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(payload).ok()?.split(' ');
         let identity = SourceIdentity::from_text(words.next()?)?;
         let token = words.next().filter(|token| !token.is_empty())?.to_owned();
-        let landed = match words.next()? {
+        let has_state = match words.next()? {
             "landed" => true,
             "freed" => false,
             _ => return None,
@@ -148,7 +151,7 @@ impl Notification {
         words.next().is_none().then_some(Self {
             identity,
             token,
-            has_state: landed,
+            has_state,
         })
     }
 }
@@ -165,18 +168,18 @@ mod tests {
 
     #[test]
     fn source_keys_share_a_hash_tag() {
-        let keys = StoreKeys::new("fleet");
+        let keys = StoreKeys::new("prefix");
         assert_eq!(
             keys.lease_key(identity()),
-            "fleet:{0123456789abcdef0123456789abcdef}:lease"
+            "prefix:{0123456789abcdef0123456789abcdef}:lease"
         );
         assert_eq!(
             keys.state_key(identity()),
-            "fleet:{0123456789abcdef0123456789abcdef}:letter"
+            "prefix:{0123456789abcdef0123456789abcdef}:letter"
         );
         assert_eq!(
             [keys.replicas_key(), keys.notifications_channel()],
-            ["fleet:replicas", "fleet:notices"]
+            ["prefix:replicas", "prefix:notices"]
         );
     }
 
@@ -188,7 +191,7 @@ mod tests {
             started_at: Time::from_millis(17),
         };
         assert_eq!(SourceLease::parse("landed a-1 17"), Some(lease));
-        for bad in [
+        for text in [
             "",
             "landed",
             "landed a-1",
@@ -197,7 +200,7 @@ mod tests {
             "landed a-1 x",
             "landed a-1 17 18",
         ] {
-            assert_eq!(SourceLease::parse(bad), None, "{bad}");
+            assert_eq!(SourceLease::parse(text), None, "{text}");
         }
     }
 
@@ -208,21 +211,21 @@ mod tests {
             token: "a-1".into(),
             started_at: Time::from_millis(17),
         };
-        let step = |phase, left| lease(phase).wait_decision(left, SECOND * 4, SECOND);
+        let decide = |phase, remaining| lease(phase).wait_decision(remaining, SECOND * 4, SECOND);
         assert_eq!(
-            step(LeasePhase::InFlight, SECOND),
+            decide(LeasePhase::InFlight, SECOND),
             WaitDecision::WaitForOutcome(SECOND)
         );
         assert_eq!(
-            step(LeasePhase::InFlight, SECOND * 90),
+            decide(LeasePhase::InFlight, SECOND * 90),
             WaitDecision::WaitForOutcome(SECOND * 4)
         );
         assert_eq!(
-            step(LeasePhase::CoolingDown, SECOND / 2),
+            decide(LeasePhase::CoolingDown, SECOND / 2),
             WaitDecision::RestFor(SECOND / 2)
         );
         assert_eq!(
-            step(LeasePhase::CoolingDown, SECOND * 90),
+            decide(LeasePhase::CoolingDown, SECOND * 90),
             WaitDecision::RestFor(SECOND)
         );
     }
@@ -230,20 +233,20 @@ mod tests {
     #[test]
     fn invalid_notification_is_rejected() {
         let text = format!("{} a-1 landed", identity());
-        let notice = Notification {
+        let notification = Notification {
             identity: identity(),
             token: "a-1".into(),
             has_state: true,
         };
-        assert_eq!(Notification::parse(text.as_bytes()), Some(notice));
-        let bad = [
+        assert_eq!(Notification::parse(text.as_bytes()), Some(notification));
+        let malformed = [
             String::new(),
             text.replace("landed", "x"),
             format!("{text} y"),
             text.replace("0123", "zz"),
         ];
-        for bad in bad {
-            assert_eq!(Notification::parse(bad.as_bytes()), None, "{bad}");
+        for payload in malformed {
+            assert_eq!(Notification::parse(payload.as_bytes()), None, "{payload}");
         }
         assert_eq!(Notification::parse(&[0xff, 0xfe]), None);
     }

@@ -1,4 +1,4 @@
-//! Where Redis is and who we are to it, from the URL in the configuration.
+//! The address and the credentials of Redis, from the URL in the configuration.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use percent_encoding::percent_decode_str;
 use redis::{ProtocolVersion, RedisConnectionInfo};
 use url::Url;
 
-/// The port of a URL that names none.
+/// The port of a URL without one.
 const DEFAULT_REDIS_PORT: u16 = 6379;
 
-/// Where Redis is. Shown without anything that could be a secret.
+/// The address of Redis. Its text contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RedisAddress {
     /// Host and port.
@@ -34,7 +34,7 @@ impl fmt::Display for RedisAddress {
     }
 }
 
-/// Reads a URL that the configuration has checked.
+/// Parses a URL that `config` has validated. `None` if it is invalid nevertheless.
 pub(crate) fn parse_redis_url(url: &str) -> Option<(RedisAddress, RedisConnectionInfo)> {
     let url = Url::parse(url).ok()?;
     let query: HashMap<_, _> = url.query_pairs().collect();

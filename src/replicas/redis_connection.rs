@@ -1,120 +1,109 @@
-//! A byte stream to Redis: TCP, TLS or a socket file, and a bound on what may come over it unasked.
+//! One connection to Redis: replies to commands, and messages of the subscribed channel.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisError};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::redis_address::RedisAddress;
+use crate::domain::Redactor;
+use crate::text::format_duration;
 
-/// The most bytes that may come between two answers that were understood.
-const MAX_UNANSWERED_BYTES: usize = 32 << 20;
+use super::protocol::Notification;
+use super::redis_address::{self, RedisAddress};
+use super::redis_stream::{ReadBudget, RedisStream};
+use super::shared_store::SharedStoreError;
 
-/// Whatever can be read and written.
-trait RedisByteIo: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> RedisByteIo for S {}
+/// Time limit of one operation.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A connection that ends when more comes over it than Redis would ever send: what listens at its address now may be
-/// something else, and everything that is not understood yet is kept in memory.
-pub(crate) struct RedisStream {
-    stream: Box<dyn RedisByteIo>,
-    read_budget: ReadBudget,
+/// Maximum number of characters of a Redis error in a message.
+const MAX_QUOTED_CHARS: usize = 120;
+
+/// A Redis server that may be unreachable.
+pub(super) struct RedisEndpoint {
+    address: RedisAddress,
+    connection_info: RedisConnectionInfo,
+    /// Redacted in messages.
+    redactor: Redactor,
 }
 
-/// How much may still come. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct ReadBudget(Arc<AtomicUsize>);
+/// A connection and the task that drives it.
+pub(super) struct RedisConnection {
+    pub(super) multiplexed: MultiplexedConnection,
+    pub(super) read_budget: ReadBudget,
+    _driver: AbortOnDropHandle<()>,
+}
 
-impl ReadBudget {
-    /// An answer was understood: what comes next counts anew.
-    pub(crate) fn reset_budget(&self) {
-        self.0.store(MAX_UNANSWERED_BYTES, Relaxed);
+impl RedisEndpoint {
+    /// Returns the server at a URL that `config` has validated. `None` if it is invalid nevertheless.
+    pub(super) fn new(url: &str, redactor: Redactor) -> Option<Self> {
+        let (address, connection_info) = redis_address::parse_redis_url(url)?;
+        Some(Self {
+            address,
+            connection_info,
+            redactor,
+        })
     }
-}
 
-impl RedisStream {
-    /// Connects to `address`. Without a limit of its own.
-    pub(crate) async fn connect(address: &RedisAddress) -> io::Result<(Self, ReadBudget)> {
-        let stream: Box<dyn RedisByteIo> = match address {
-            RedisAddress::Tcp(host, port) => Box::new(connect_tcp(host, *port).await?),
-            RedisAddress::Tls(host, port) => {
-                Box::new(connect_tls(host, connect_tcp(host, *port).await?).await?)
-            }
-            RedisAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    /// Connects and authenticates. Messages of subscribed channels go to `notifications`.
+    pub(super) async fn connect(
+        &self,
+        notifications: UnboundedSender<Notification>,
+    ) -> Result<RedisConnection, SharedStoreError> {
+        let connect = async { Ok(RedisStream::connect(&self.address).await?) };
+        let (stream, read_budget) = self.run("connect", connect).await?;
+        // Other messages are dropped here, so that they take up no memory.
+        let forward = move |push: PushInfo| {
+            let notification = redis::Msg::from_push_info(push)
+                .and_then(|message| Notification::parse(message.get_payload_bytes()));
+            notification.map_or(Ok(()), |notification| notifications.send(notification))
         };
-        let allowance = ReadBudget(Arc::new(AtomicUsize::new(MAX_UNANSWERED_BYTES)));
-        Ok((
-            Self {
-                stream,
-                read_budget: allowance.clone(),
-            },
-            allowance,
-        ))
+        // `run` limits the time of each operation.
+        let config = AsyncConnectionConfig::new()
+            .set_push_sender(forward)
+            .set_response_timeout(None);
+        let handshake =
+            MultiplexedConnection::new_with_config(&self.connection_info, stream, config);
+        let (multiplexed, driver) = self.run("authenticate", handshake).await?;
+        Ok(RedisConnection {
+            multiplexed,
+            read_budget,
+            _driver: AbortOnDropHandle::new(Handle::current().spawn(driver)),
+        })
+    }
+
+    /// Runs an operation for at most [`OPERATION_TIMEOUT`].
+    pub(super) async fn run<T>(
+        &self,
+        operation: &str,
+        future: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, SharedStoreError> {
+        let reason = match timeout(OPERATION_TIMEOUT, future).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => quote(&error.to_string()),
+            Err(_) => format!("no answer within {}", format_duration(OPERATION_TIMEOUT)),
+        };
+        Err(self.error(operation, &reason))
+    }
+
+    /// Returns the error of an operation, secrets redacted.
+    pub(super) fn error(&self, operation: &str, reason: &str) -> SharedStoreError {
+        let message = format!("{operation}: Redis at {}: {reason}", self.address);
+        SharedStoreError(self.redactor.redact(&message).into())
     }
 }
 
-async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// TLS with the public authorities. There is no switch that turns checks off.
-async fn connect_tls(
-    host: &str,
-    stream: TcpStream,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+/// Returns the beginning of a foreign text, control characters escaped.
+fn quote(text: &str) -> String {
+    let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
+    let ellipsis = if text.chars().nth(MAX_QUOTED_CHARS).is_some() {
+        "…"
+    } else {
+        ""
     };
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-}
-
-impl AsyncRead for RedisStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let came = buf.filled().len().saturating_sub(before);
-        let left = self.read_budget.0.load(Relaxed);
-        self.read_budget.0.store(left.saturating_sub(came), Relaxed);
-        if came >= left {
-            return Poll::Ready(Err(io::Error::other("it sends more than Redis would")));
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for RedisStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    format!("{}{ellipsis}", start.escape_debug())
 }

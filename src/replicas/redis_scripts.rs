@@ -1,8 +1,8 @@
-//! The scripts: each is one operation that nobody can come between, on the clock of Redis.
+//! The Lua scripts: each is one atomic operation, on the clock of Redis.
 
 use redis::Script;
 
-/// What all of them begin with. Whatever stands where a text should is passed over, whatever it is.
+/// The beginning of every script. A value of another type than expected counts as absent.
 const SCRIPT_PRELUDE: &str = r"
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -10,44 +10,44 @@ local function text(key, last)
   if redis.call('TYPE', key).ok ~= 'string' then return nil end
   return redis.call('GETRANGE', key, 0, last)
 end
--- When the newest attempt began that a letter tells of; none if that is still to come: the clock was set back.
-local function stamp(key)
+-- When the newest attempt in a state began; nil if that is in the future: the clock was set back.
+local function started_at(key)
   local head = text(key, 63)
   local at = head and tonumber(string.match(head, '^resumen/%d+ (%d+) '))
   if at and at <= now + 1000 then return at end
 end
--- A letter, or its size if that is beyond reason; false if there is none.
-local function letter(key, most)
+-- A state, its size if that exceeds the limit, or false if there is none.
+local function state(key, limit)
   if redis.call('TYPE', key).ok ~= 'string' then return false end
   local size = redis.call('STRLEN', key)
-  if size > most then return size end
+  if size > limit then return size end
   return redis.call('GET', key)
 end
 ";
 
-/// KEYS lease, letter · ARGV token, span, known, yields, largest.
+/// KEYS lease, state · ARGV token, lease duration, known attempt, prefers newer state, size limit.
 const ACQUIRE_LEASE: &str = r"
 local held = text(KEYS[1], 199)
-local at = stamp(KEYS[2])
-local news = at and at > tonumber(ARGV[3]) and letter(KEYS[2], tonumber(ARGV[5]))
+local at = started_at(KEYS[2])
+local newer = at and at > tonumber(ARGV[3]) and state(KEYS[2], tonumber(ARGV[5]))
 if held and (string.match(held, '^flying %S+ %d+$') or string.match(held, '^landed %S+ %d+$')) and #held < 150 then
   local left = redis.call('PTTL', KEYS[1])
-  -- One from the future (the clock was set back, and what is left has grown by as much), or much longer than one's own,
-  -- is nobody's: it would hold up the source for hours. A little longer is that of another configuration.
+  -- A lease from the future (the clock was set back, and its remaining time has grown by as much) or much longer than the
+  -- requested one is ignored: it would block the source for hours. A somewhat longer one has another configuration.
   local age = now - tonumber(string.match(held, '%d+$'))
   local sane = age >= -1000 and age + left <= 16 * tonumber(ARGV[2])
-  if left > 0 and sane then return {'held', held, left, news or false} end
+  if left > 0 and sane then return {'held', held, left, newer or false} end
 end
-if news and ARGV[4] == '1' then return {'told', news} end
+if newer and ARGV[4] == '1' then return {'newer', newer} end
 redis.call('SET', KEYS[1], string.format('flying %s %.0f', ARGV[1], now), 'PX', ARGV[2])
 return {'granted'}
 ";
 
-/// KEYS lease, letter · ARGV token, stamp, `min_interval`, keep, channel, identity, letter.
+/// KEYS lease, state · ARGV token, start, `min_interval`, time to live of the state, channel, identity, state.
 const PUBLISH_STATE: &str = r"
 local held = text(KEYS[1], 199)
 local mine = held and string.match(held, '^flying (%S+) %d+$') == ARGV[1]
-local at = stamp(KEYS[2])
+local at = started_at(KEYS[2])
 local newer = not at or tonumber(ARGV[2]) > at
 if newer and #ARGV[7] > 0 then redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[4]) end
 if mine or not held then
@@ -72,14 +72,14 @@ end
 return 1
 ";
 
-/// KEYS letters · ARGV largest.
+/// KEYS states · ARGV size limit.
 const READ_STATES: &str = r"
 local found = {}
-for i, key in ipairs(KEYS) do found[i] = letter(key, tonumber(ARGV[1])) end
+for i, key in ipairs(KEYS) do found[i] = state(key, tonumber(ARGV[1])) end
 return found
 ";
 
-/// KEYS replicas · ARGV replica, how long one counts. Writes, so that a store that cannot be written to is found out.
+/// KEYS replicas · ARGV replica, expiry. Writes, so that a store that refuses writes is detected.
 const SEND_HEARTBEAT: &str = r"
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
@@ -90,7 +90,7 @@ redis.call('PEXPIRE', KEYS[1], 60000)
 return {tonumber(clock[1]), tonumber(clock[2]), redis.call('ZCARD', KEYS[1])}
 ";
 
-/// The scripts, each with its digest.
+/// The scripts with their digests.
 pub(crate) struct LuaScripts {
     pub(crate) acquire_lease: Script,
     pub(crate) publish_state: Script,

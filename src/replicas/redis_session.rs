@@ -1,115 +1,125 @@
-//! The operations over one connection.
+//! The operations of a session: one Lua script each.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
-use crate::domain::{Redactor, SourceIdentity, Time};
+use crate::domain::{SourceIdentity, Time};
 
 use super::codec::MAX_STORED_STATE_BYTES;
 use super::protocol::{REPLICA_EXPIRY, SourceLease, StoreKeys};
-use super::redis_address::RedisAddress;
+use super::redis_connection::{RedisConnection, RedisEndpoint};
 use super::redis_scripts::LuaScripts;
-use super::redis_store::{
-    MAX_CONCURRENT_OPERATIONS, OPERATION_TIMEOUT, RedisConnection, map_redis_reply,
-};
 use super::shared_store::{
     AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError,
     StoreFuture, StoredState,
 };
 
-/// A connection that has been greeted.
-pub(crate) struct RedisSession {
-    pub(crate) connection: RedisConnection,
-    pub(crate) keys: StoreKeys,
-    pub(crate) scripts: Arc<LuaScripts>,
-    pub(crate) address: RedisAddress,
-    pub(crate) redactor: Redactor,
-    /// Few operations are under way at once: the others wait without a limit of their own, until one fails. A thousand
-    /// sources due at once would otherwise use up each other's time.
-    pub(crate) permits: Mutex<Arc<Semaphore>>,
+/// Maximum number of operations in progress.
+const MAX_CONCURRENT_OPERATIONS: usize = 32;
+
+/// An authenticated connection.
+pub(super) struct RedisSession {
+    connection: RedisConnection,
+    keys: StoreKeys,
+    scripts: Arc<LuaScripts>,
+    endpoint: Arc<RedisEndpoint>,
+    /// Limits the operations in progress: a thousand concurrent ones would exceed each other's time
+    /// limits. Waiting for a permit has no time limit; after a failed operation it fails.
+    permits: Mutex<Arc<Semaphore>>,
 }
 
 impl RedisSession {
+    pub(super) fn new(
+        connection: RedisConnection,
+        keys: StoreKeys,
+        scripts: Arc<LuaScripts>,
+        endpoint: Arc<RedisEndpoint>,
+    ) -> Self {
+        Self {
+            connection,
+            keys,
+            scripts,
+            endpoint,
+            permits: Mutex::new(Arc::new(Semaphore::new(MAX_CONCURRENT_OPERATIONS))),
+        }
+    }
+
     async fn invoke_script<T: FromRedisValue>(
         &self,
-        what: &str,
+        operation: &str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, SharedStoreError> {
-        let turns = Arc::clone(&self.lock_permits());
-        let Ok(_turn) = turns.acquire().await else {
-            return Err(self.operation_error(what, "the one before has failed"));
+        let permits = Arc::clone(&self.permits.lock());
+        let Ok(_permit) = permits.acquire().await else {
+            return Err(self
+                .endpoint
+                .error(operation, "an earlier operation has failed"));
         };
         let mut connection = self.connection.multiplexed.clone();
-        let asked = timeout(OPERATION_TIMEOUT, script.invoke_async(&mut connection)).await;
-        let value = map_redis_reply(&self.address, &self.redactor, what, asked)
-            .inspect_err(|_| self.close_permits())?;
-        self.connection.read_budget.reset_budget();
+        let value = self
+            .endpoint
+            .run(operation, script.invoke_async(&mut connection))
+            .await
+            .inspect_err(|_| self.fail_waiting_operations())?;
+        // Redis replied as expected, so that no other program listens at its address.
+        self.connection.read_budget.reset();
         Ok(value)
     }
 
-    fn lock_permits(&self) -> MutexGuard<'_, Arc<Semaphore>> {
-        self.permits.lock()
-    }
-
-    /// Nobody goes on waiting for a turn.
-    fn close_permits(&self) {
-        std::mem::replace(
-            &mut *self.lock_permits(),
-            Arc::new(Semaphore::new(MAX_CONCURRENT_OPERATIONS)),
-        )
-        .close();
-    }
-
-    fn operation_error(&self, what: &str, why: &str) -> SharedStoreError {
-        let message = format!("{what}: Redis at {}: {why}", self.address);
-        SharedStoreError(self.redactor.redact(&message).into())
-    }
-
-    fn unexpected_reply_error(&self, what: &str) -> SharedStoreError {
-        self.operation_error(what, "an answer that the script cannot give")
+    /// Fails the operations that wait for a permit. Later ones start with new permits: the session
+    /// may be used again if its connection still works.
+    fn fail_waiting_operations(&self) {
+        let new = Arc::new(Semaphore::new(MAX_CONCURRENT_OPERATIONS));
+        std::mem::replace(&mut *self.permits.lock(), new).close();
     }
 }
 
 impl SharedSession for RedisSession {
-    fn acquire_lease<'s>(&'s self, wish: &'s AcquireRequest) -> StoreFuture<'s, AcquireResponse> {
+    fn acquire_lease<'s>(
+        &'s self,
+        request: &'s AcquireRequest,
+    ) -> StoreFuture<'s, AcquireResponse> {
         Box::pin(async move {
+            let operation = "acquire a lease";
             let mut script = self.scripts.acquire_lease.prepare_invoke();
             script
-                .key(self.keys.lease_key(wish.identity))
-                .key(self.keys.state_key(wish.identity));
+                .key(self.keys.lease_key(request.identity))
+                .key(self.keys.state_key(request.identity));
             script
-                .arg(&wish.token)
-                .arg(lease_millis(wish.lease_duration))
-                .arg(wish.known_attempt.map_or(-1, Time::as_millis));
+                .arg(&request.token)
+                .arg(as_millis(request.lease_duration))
+                .arg(request.known_attempt.map_or(-1, Time::as_millis));
             script
-                .arg(i32::from(wish.prefers_newer_state))
+                .arg(i32::from(request.prefers_newer_state))
                 .arg(MAX_STORED_STATE_BYTES);
-            let answer: Vec<Value> = self.invoke_script("take a lease", &script).await?;
-            parse_acquire_reply(answer).ok_or_else(|| self.unexpected_reply_error("take a lease"))
+            let reply: Vec<Value> = self.invoke_script(operation, &script).await?;
+            parse_acquire_reply(reply).ok_or_else(|| {
+                self.endpoint
+                    .error(operation, "a reply that the script cannot give")
+            })
         })
     }
 
-    fn publish_state<'s>(&'s self, landing: &'s LeaseRelease) -> StoreFuture<'s, bool> {
+    fn publish_state<'s>(&'s self, release: &'s LeaseRelease) -> StoreFuture<'s, bool> {
         Box::pin(async move {
             let mut script = self.scripts.publish_state.prepare_invoke();
             script
-                .key(self.keys.lease_key(landing.identity))
-                .key(self.keys.state_key(landing.identity));
+                .key(self.keys.lease_key(release.identity))
+                .key(self.keys.state_key(release.identity));
             script
-                .arg(&landing.token)
-                .arg(landing.started_at.as_millis())
-                .arg(lease_millis(landing.min_interval));
+                .arg(&release.token)
+                .arg(release.started_at.as_millis())
+                .arg(as_millis(release.min_interval));
             script
-                .arg(lease_millis(landing.state_ttl))
+                .arg(as_millis(release.state_ttl))
                 .arg(self.keys.notifications_channel())
-                .arg(landing.identity.to_string());
-            script.arg(&landing.encoded_state[..]);
-            self.invoke_script("share a reading", &script).await
+                .arg(release.identity.to_string());
+            script.arg(&release.encoded_state[..]);
+            self.invoke_script("publish a state", &script).await
         })
     }
 
@@ -125,7 +135,7 @@ impl SharedSession for RedisSession {
                 .arg(token)
                 .arg(self.keys.notifications_channel())
                 .arg(identity.to_string());
-            self.invoke_script::<i64>("give a lease back", &script)
+            self.invoke_script::<i64>("release a lease", &script)
                 .await
                 .map(drop)
         })
@@ -141,8 +151,8 @@ impl SharedSession for RedisSession {
                 script.key(self.keys.state_key(*identity));
             }
             script.arg(MAX_STORED_STATE_BYTES);
-            let found: Vec<Value> = self.invoke_script("read what others told", &script).await?;
-            Ok(found.into_iter().map(parse_stored_state).collect())
+            let values: Vec<Value> = self.invoke_script("read states", &script).await?;
+            Ok(values.into_iter().map(parse_stored_state).collect())
         })
     }
 
@@ -152,29 +162,30 @@ impl SharedSession for RedisSession {
             script
                 .key(self.keys.replicas_key())
                 .arg(replica)
-                .arg(lease_millis(REPLICA_EXPIRY));
-            let (seconds, micros, replicas): (i64, i64, u32) =
-                self.invoke_script("give a sign of life", &script).await?;
+                .arg(as_millis(REPLICA_EXPIRY));
+            let (seconds, micros, live_replicas): (i64, i64, u32) =
+                self.invoke_script("send a heartbeat", &script).await?;
             Ok(HeartbeatReply {
                 store_time_us: seconds.saturating_mul(1_000_000).saturating_add(micros),
-                live_replicas: replicas,
+                live_replicas,
             })
         })
     }
 }
 
-fn parse_acquire_reply(answer: Vec<Value>) -> Option<AcquireResponse> {
-    let mut answer = answer.into_iter();
-    let kind: String = convert_value(answer.next()?)?;
+fn parse_acquire_reply(reply: Vec<Value>) -> Option<AcquireResponse> {
+    let mut values = reply.into_iter();
+    let kind: String = convert_value(values.next()?)?;
     match kind.as_str() {
         "granted" => Some(AcquireResponse::Granted),
-        "told" => Some(AcquireResponse::NewerState(parse_stored_state(
-            answer.next()?,
-        )?)),
+        "newer" => {
+            let state = parse_stored_state(values.next()?)?;
+            Some(AcquireResponse::NewerState(state))
+        }
         "held" => Some(AcquireResponse::Held {
-            lease: SourceLease::parse(&convert_value::<String>(answer.next()?)?)?,
-            remaining: Duration::from_millis(convert_value(answer.next()?)?),
-            newer_state: answer.next().and_then(parse_stored_state),
+            lease: SourceLease::parse(&convert_value::<String>(values.next()?)?)?,
+            remaining: Duration::from_millis(convert_value(values.next()?)?),
+            newer_state: values.next().and_then(parse_stored_state),
         }),
         _ => None,
     }
@@ -189,10 +200,13 @@ fn parse_stored_state(value: Value) -> Option<StoredState> {
 }
 
 fn convert_value<T: FromRedisValue>(value: Value) -> Option<T> {
-    let read: Result<T, RedisError> = redis::from_redis_value(value).map_err(Into::into);
-    read.ok()
+    let converted: Result<T, RedisError> = redis::from_redis_value(value).map_err(Into::into);
+    converted.ok()
 }
 
-fn lease_millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
+/// Returns whole milliseconds, at least 1: Redis refuses an expiry of 0.
+fn as_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }

@@ -1,81 +1,57 @@
-//! One replica of the fleet: its connection to the others, or that there is none.
+//! This replica: its session with the shared store, its counters, and the translation of times
+//! between both clocks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::codec::{StoredStateError, encode_stored_state};
-use super::shared_store::{
-    HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError, StoredState,
-};
-use crate::domain::{Source, SourceIdentity, SourceRecord, Time};
+use crate::domain::{SourceIdentity, SourceRecord, Time};
+use crate::metrics::StoreErrorCounter;
 use crate::process::Clock;
 
 use super::clock_offset::ClockOffset;
-use super::lease::LeaseHandle;
+use super::codec::StoredStateError;
 use super::notifications::OutcomeNotifier;
+use super::shared_store::{HeartbeatReply, SharedSession, SharedStoreError, StoredState};
 use super::status::{ReplicaMode, ReplicaStatus};
 
-/// How long an attempt waits for the first word from the store, at a start.
+/// How long an operation waits for the first session after the start.
 const FIRST_CONNECT_WAIT: Duration = Duration::from_millis(800);
 
-/// How far in the future an instant may lie that another replica tells: what two clocks that agree may differ by.
+/// How far in the future a time of another replica may lie: the difference of two clocks that agree.
 const MAX_FUTURE_OFFSET: Duration = Duration::from_millis(250);
-
-/// Is told of each operation of the store that failed.
-pub type ReplicaErrorHook = Arc<dyn Fn() + Send + Sync>;
 
 /// This replica.
 pub struct LocalReplica {
-    /// What it is called among the others; another one after each start.
+    /// Unique among the replicas; a new one after each start.
     name: String,
-    pub(crate) clock: Clock,
+    pub(super) clock: Clock,
     connection: watch::Sender<StoreConnection>,
-    /// Whether it goes on alone for good, until the store is back: plans are made accordingly.
+    /// Whether the store has been unreachable for so long that the schedule must count with several
+    /// independent replicas.
     is_standalone: AtomicBool,
     clock_offset: Mutex<ClockOffset>,
+    /// The number of replicas at the latest heartbeat.
     replica_count: AtomicU32,
     token_counter: AtomicU64,
-    pub(crate) leases_acquired: AtomicU64,
-    leases_lost: AtomicU64,
+    pub(super) leases_acquired: AtomicU64,
+    pub(super) leases_lost: AtomicU64,
     remote_attempts: AtomicU64,
-    pub(crate) notifier: OutcomeNotifier,
+    pub(super) notifier: OutcomeNotifier,
     last_error: Mutex<Option<Arc<str>>>,
-    /// Sources whose letter could not be used, and that the operator has been told of.
+    /// Sources whose stored state could not be read, which is logged once per source.
     unreadable_sources: Mutex<HashSet<SourceIdentity>>,
-    on_error: ReplicaErrorHook,
+    /// Counts failed operations of the store.
+    errors: StoreErrorCounter,
 }
 
-/// What the others are told about a source beside what is known of it.
-#[derive(Debug, Clone, Copy)]
-pub struct ShareParams {
-    /// How long its providers are to rest from the beginning of an attempt.
-    min_interval: Duration,
-    /// For how long somebody may want to know it.
-    retention: Duration,
-}
-
-impl ShareParams {
-    /// Those of a fetched source.
-    pub fn from_source(source: &Source) -> Option<Self> {
-        let keep = source
-            .freshness_policy
-            .ttl
-            .saturating_add(source.freshness_policy.max_stale);
-        source.schedule().map(|pace| Self {
-            min_interval: pace.min_interval,
-            retention: keep,
-        })
-    }
-}
-
-/// The connection.
+/// The session with the store.
 #[derive(Clone)]
 enum StoreConnection {
     Connecting,
@@ -84,8 +60,8 @@ enum StoreConnection {
 }
 
 impl LocalReplica {
-    /// A replica that has not reached the store yet.
-    pub fn new(clock: Clock, mishap: ReplicaErrorHook) -> Self {
+    /// Returns a replica that waits for its first session.
+    pub fn new(clock: Clock, errors: StoreErrorCounter) -> Self {
         Self {
             name: format!("{:016x}", fastrand::u64(..)),
             clock,
@@ -100,22 +76,87 @@ impl LocalReplica {
             notifier: OutcomeNotifier::default(),
             last_error: Mutex::default(),
             unreadable_sources: Mutex::default(),
-            on_error: mishap,
+            errors,
         }
     }
 
-    /// What it is called among the others.
-    pub fn name(&self) -> &str {
+    /// Returns the name among the replicas.
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether a token is one of its own.
-    pub fn is_own_token(&self, token: &str) -> bool {
+    /// Returns whether a token belongs to an attempt of this replica.
+    pub(super) fn is_own_token(&self, token: &str) -> bool {
         token.split('-').next() == Some(&self.name)
     }
 
-    /// How many replicas ask each by themselves now, as far as is known: plans stretch by that. 1 while calls are shared.
-    pub fn independent_replicas(&self) -> u32 {
+    /// Returns a new token for an attempt.
+    pub(super) fn create_token(&self) -> String {
+        format!("{}-{}", self.name, self.token_counter.fetch_add(1, Relaxed))
+    }
+
+    /// Returns the status for health pages and metrics.
+    pub fn status(&self) -> ReplicaStatus {
+        let mode = match *self.connection.borrow() {
+            StoreConnection::Connecting => ReplicaMode::Connecting,
+            StoreConnection::Connected(_) => ReplicaMode::Sharing,
+            StoreConnection::Disconnected => ReplicaMode::Disconnected,
+        };
+        let last_error = self.last_error.lock().clone();
+        ReplicaStatus {
+            mode,
+            replica_count: self.replica_count.load(Relaxed),
+            leases_acquired: self.leases_acquired.load(Relaxed),
+            leases_lost: self.leases_lost.load(Relaxed),
+            remote_attempts: self.remote_attempts.load(Relaxed),
+            clock_offset_ms: self.clock_offset.lock().to_store_ms(),
+            last_error: last_error.filter(|_| mode != ReplicaMode::Sharing),
+        }
+    }
+
+    /// Uses this session from now on; returns whether the replica was standalone before.
+    pub(super) fn attach_session(&self, session: Arc<dyn SharedSession>) -> bool {
+        let was_standalone = self.is_standalone.swap(false, Relaxed);
+        // Wakes the operations that wait for the first session.
+        self.connection
+            .send_replace(StoreConnection::Connected(session));
+        was_standalone
+    }
+
+    /// Records a failed operation of `session`, or of opening one. Until the next session is
+    /// attached, no operation waits for the store.
+    pub(super) fn disconnect(
+        &self,
+        session: Option<&Arc<dyn SharedSession>>,
+        error: &SharedStoreError,
+    ) {
+        self.errors.increment();
+        debug!(%error, "shared store operation failed");
+        *self.last_error.lock() = Some(Arc::clone(&error.0));
+        self.connection.send_if_modified(|connection| {
+            let is_affected = match (&*connection, session) {
+                // A late failure of an earlier session does not end the current one.
+                (StoreConnection::Connected(current), Some(failed)) => Arc::ptr_eq(current, failed),
+                (StoreConnection::Connected(_), None) => true,
+                (StoreConnection::Connecting, _) => session.is_none(),
+                (StoreConnection::Disconnected, _) => false,
+            };
+            if is_affected {
+                *connection = StoreConnection::Disconnected;
+            }
+            is_affected
+        });
+    }
+
+    /// Makes the replica standalone until the next session is attached; returns whether it was
+    /// before.
+    pub(super) fn set_standalone(&self) -> bool {
+        self.is_standalone.swap(true, Relaxed)
+    }
+
+    /// Returns the number of replicas that call the providers independently: those of the latest
+    /// heartbeat while this one is standalone, else 1.
+    pub(super) fn count_independent_replicas(&self) -> u32 {
         if self.is_standalone.load(Relaxed) {
             self.replica_count.load(Relaxed).max(1)
         } else {
@@ -123,237 +164,126 @@ impl LocalReplica {
         }
     }
 
-    /// How it stands to the others.
-    pub fn status(&self) -> ReplicaStatus {
-        let role = match *self.connection.borrow() {
-            StoreConnection::Connecting => ReplicaMode::Connecting,
-            StoreConnection::Connected(_) => ReplicaMode::Sharing,
-            StoreConnection::Disconnected => ReplicaMode::Disconnected,
-        };
-        ReplicaStatus {
-            mode: role,
-            replica_count: self.replica_count.load(Relaxed),
-            leases_acquired: self.leases_acquired.load(Relaxed),
-            leases_lost: self.leases_lost.load(Relaxed),
-            remote_attempts: self.remote_attempts.load(Relaxed),
-            clock_offset_ms: lock(&self.clock_offset).to_store_ms(),
-            last_error: lock(&self.last_error)
-                .clone()
-                .filter(|_| role != ReplicaMode::Sharing),
-        }
-    }
-
-    /// Shares through this session from now on.
-    pub fn attach_session(&self, session: Arc<dyn SharedSession>) {
-        self.is_standalone.store(false, Relaxed);
-        self.connection
-            .send_replace(StoreConnection::Connected(session));
-    }
-
-    /// An operation of a session failed: until another one is joined, nobody waits for the store.
-    pub fn disconnect(&self, session: Option<&Arc<dyn SharedSession>>, error: &SharedStoreError) {
-        (self.on_error)();
-        debug!("failed to {error}");
-        *lock(&self.last_error) = Some(Arc::clone(&error.0));
-        self.connection.send_if_modified(|link| {
-            let over = match (&*link, session) {
-                (StoreConnection::Connected(now), Some(failed)) => Arc::ptr_eq(now, failed),
-                (StoreConnection::Connected(_), None) => true,
-                (StoreConnection::Connecting, _) => session.is_none(),
-                (StoreConnection::Disconnected, _) => false,
-            };
-            if over {
-                *link = StoreConnection::Disconnected;
-            }
-            over
-        });
-    }
-
-    /// Plans as one of several that each ask by themselves, until another session is joined.
-    pub fn set_standalone(&self) {
-        self.is_standalone.store(true, Relaxed);
-    }
-
-    /// Waits until a session has been given up; gives why.
-    pub async fn wait_until_disconnected(
+    /// Waits until `session` is not the current one any more; returns the latest error.
+    pub(super) async fn wait_until_disconnected(
         &self,
         session: &Arc<dyn SharedSession>,
     ) -> SharedStoreError {
-        let mut link = self.connection.subscribe();
-        let over = |link: &StoreConnection| !matches!(link, StoreConnection::Connected(now) if Arc::ptr_eq(now, session));
-        // The sender lives as long as this replica.
-        let _ = link.wait_for(over).await;
-        SharedStoreError(lock(&self.last_error).clone().unwrap_or_default())
+        let mut connection = self.connection.subscribe();
+        let is_over = |connection: &StoreConnection| match connection {
+            StoreConnection::Connected(current) => !Arc::ptr_eq(current, session),
+            StoreConnection::Connecting | StoreConnection::Disconnected => true,
+        };
+        // Fails only if the sender is dropped, and `self` owns it.
+        let _ = connection.wait_for(is_over).await;
+        SharedStoreError(self.last_error.lock().clone().unwrap_or_default())
     }
 
-    /// Takes in what a sign of life, given between `before` and `after`, was answered. `settled` once the session is old
-    /// enough for all others to have been seen: before, fewer than were known are not believed.
-    pub fn on_heartbeat(&self, beat: HeartbeatReply, before: Time, after: Time, settled: bool) {
-        let known = self.replica_count.load(Relaxed);
-        self.replica_count.store(
-            if settled {
-                beat.live_replicas
-            } else {
-                beat.live_replicas.max(known)
-            },
-            Relaxed,
-        );
-        let mut skew = lock(&self.clock_offset);
-        let measured = skew.with_measurement(before, after, beat.store_time_us);
-        if measured != *skew {
-            warn!(
-                ahead_ms = measured.to_store_ms(),
-                "the clock of the store that replicas share differs from this machine's; instants are translated"
-            );
-            *skew = measured;
+    /// Returns the session, or `None` without one. Waits for the first session after the start.
+    pub(super) async fn wait_for_session(&self) -> Option<Arc<dyn SharedSession>> {
+        let mut connection = self.connection.subscribe();
+        let connection = timeout(
+            FIRST_CONNECT_WAIT,
+            connection.wait_for(|connection| !matches!(connection, StoreConnection::Connecting)),
+        )
+        .await;
+        match &*connection.ok()?.ok()? {
+            StoreConnection::Connected(session) => Some(Arc::clone(session)),
+            StoreConnection::Connecting | StoreConnection::Disconnected => None,
         }
     }
 
-    /// What a letter tells, on this replica's clock. None, and the operator is told, if it cannot be used.
-    pub fn decode_state(
+    /// Records the reply to a heartbeat that was sent between `before` and `after`. `is_settled`
+    /// once the session is older than the expiry of a replica.
+    pub(super) fn on_heartbeat(
+        &self,
+        reply: HeartbeatReply,
+        before: Time,
+        after: Time,
+        is_settled: bool,
+    ) {
+        // A new session counts only the replicas that have sent a heartbeat since the store became
+        // reachable, so a lower number is ignored at first.
+        let known = self.replica_count.load(Relaxed);
+        let count = if is_settled {
+            reply.live_replicas
+        } else {
+            reply.live_replicas.max(known)
+        };
+        self.replica_count.store(count, Relaxed);
+        let mut offset = self.clock_offset.lock();
+        let measured = offset.with_measurement(before, after, reply.store_time_us);
+        if measured != *offset {
+            warn!(
+                ahead_ms = measured.to_store_ms(),
+                "shared store clock differs from this replica's, translating times"
+            );
+            *offset = measured;
+        }
+    }
+
+    /// Decodes a stored state; its times are on this replica's clock. `None` if it is unreadable,
+    /// which is logged once per source.
+    pub(super) fn decode_state(
         &self,
         identity: SourceIdentity,
-        letter: &StoredState,
+        state: &StoredState,
     ) -> Option<SourceRecord> {
-        let read = letter
+        let record = state
             .decode_record()
-            .and_then(|saved| self.to_local_state(saved));
-        let mut unread = lock(&self.unreadable_sources);
-        match read {
-            Ok(saved) => {
-                unread.remove(&identity);
-                Some(saved)
+            .and_then(|record| self.to_local_times(record));
+        let mut unreadable = self.unreadable_sources.lock();
+        match record {
+            Ok(record) => {
+                unreadable.remove(&identity);
+                Some(record)
             }
             Err(error) => {
-                if unread.insert(identity) {
-                    let identity = identity.to_string();
-                    warn!(
-                        identity,
-                        "what another replica shared of a source is not used: {error}"
-                    );
+                if unreadable.insert(identity) {
+                    warn!(%identity, %error, "state of another replica not used");
                 }
                 None
             }
         }
     }
 
-    /// What another replica knows was taken in; `token` is whose attempt told it.
-    pub fn record_notification(&self, identity: SourceIdentity, token: &str, at: Option<Time>) {
-        if at.is_some() {
+    /// Wakes the flights that wait for the attempt with this token. `started_at` is set if its
+    /// outcome is published here.
+    pub(super) fn record_notification(
+        &self,
+        identity: SourceIdentity,
+        token: &str,
+        started_at: Option<Time>,
+    ) {
+        if started_at.is_some() {
             self.remote_attempts.fetch_add(1, Relaxed);
         }
-        self.notifier.notify_waiters(identity, token, at);
+        self.notifier.notify_waiters(identity, token, started_at);
     }
 
-    /// Tells the others what is known of a source after an attempt, and gives back the lease if there was one.
-    pub async fn report_and_release(
-        &self,
-        ticket: Option<LeaseHandle>,
-        saved: SourceRecord,
-        terms: ShareParams,
-    ) {
-        let Some(session) = self.wait_for_session().await else {
-            return;
-        };
-        let Some(landing) = self.build_release(ticket.as_ref(), saved, terms) else {
-            return;
-        };
-        match session.publish_state(&landing).await {
-            Ok(held) => {
-                if ticket.is_some_and(|ticket| ticket.is_confirmed) && !held {
-                    self.leases_lost.fetch_add(1, Relaxed);
-                    debug!(identity = %landing.identity, "a lease was gone when its attempt ended");
-                }
-            }
-            Err(error) => self.disconnect(Some(&session), &error),
-        }
+    /// Converts a time of this replica's clock to one of the store's.
+    pub(super) fn to_store_time(&self, time: Time) -> Time {
+        shift_time(time, self.clock_offset.lock().to_store_ms())
     }
 
-    /// Gives back a lease that led to nothing.
-    pub async fn release_lease(&self, ticket: LeaseHandle) {
-        let Some(session) = self.wait_for_session().await else {
-            return;
-        };
-        if let Err(error) = session.release_lease(ticket.identity, &ticket.token).await {
-            self.disconnect(Some(&session), &error);
-        }
+    /// Converts the times of a state to the store's clock.
+    pub(super) fn to_store_times(&self, record: SourceRecord) -> SourceRecord {
+        let shift = self.clock_offset.lock().to_store_ms();
+        // No time of this replica is in its future, so that none is cut off.
+        record.shift_clock(shift, Time::from_millis(i64::MAX))
     }
 
-    /// The session, once it is known whether there is one.
-    pub(crate) async fn wait_for_session(&self) -> Option<Arc<dyn SharedSession>> {
-        let mut link = self.connection.subscribe();
-        let known = timeout(
-            FIRST_CONNECT_WAIT,
-            link.wait_for(|link| !matches!(link, StoreConnection::Connecting)),
-        )
-        .await;
-        match &*known.ok()?.ok()? {
-            StoreConnection::Connected(session) => Some(Arc::clone(session)),
-            _ => None,
-        }
-    }
-
-    /// A token for one attempt.
-    pub(crate) fn create_token(&self) -> String {
-        format!("{}-{}", self.name, self.token_counter.fetch_add(1, Relaxed))
-    }
-
-    /// An instant on the store's clock.
-    pub(crate) fn to_store_time(&self, time: Time) -> Time {
-        Time::from_millis(
-            time.as_millis()
-                .saturating_add(lock(&self.clock_offset).to_store_ms()),
-        )
-    }
-
-    fn build_release(
-        &self,
-        ticket: Option<&LeaseHandle>,
-        saved: SourceRecord,
-        terms: ShareParams,
-    ) -> Option<LeaseRelease> {
-        let identity = saved.identity;
-        let shift = lock(&self.clock_offset).to_store_ms();
-        // Nothing is in the future of whoever tells it, so that nothing is cut off here.
-        let saved = saved.shift_clock(shift, Time::from_millis(i64::MAX));
-        let stamp = saved.history.last_attempt?;
-        let letter = encode_stored_state(&saved).unwrap_or_default();
-        if letter.is_empty() {
-            warn!(
-                source = saved.name.as_str(),
-                "too large to be shared with other replicas"
-            );
-        }
-        let token = ticket.map_or_else(|| self.create_token(), |ticket| ticket.token.clone());
-        let ShareParams {
-            min_interval,
-            retention: keep,
-        } = terms;
-        Some(LeaseRelease {
-            identity,
-            token,
-            started_at: stamp,
-            encoded_state: letter,
-            min_interval,
-            state_ttl: keep,
-        })
-    }
-
-    /// What a letter tells, moved onto this replica's clock, unless it claims to come from the future.
-    fn to_local_state(&self, saved: SourceRecord) -> Result<SourceRecord, StoredStateError> {
-        let shift = lock(&self.clock_offset).to_local_ms();
+    fn to_local_times(&self, record: SourceRecord) -> Result<SourceRecord, StoredStateError> {
+        let shift = self.clock_offset.lock().to_local_ms();
         let latest = self.clock.now().plus(MAX_FUTURE_OFFSET);
-        let stamp = saved
-            .history
-            .last_attempt
-            .map(|at| Time::from_millis(at.as_millis().saturating_add(shift)));
-        if stamp.is_some_and(|stamp| stamp > latest) {
+        let last_attempt = record.history.last_attempt;
+        if last_attempt.is_some_and(|at| shift_time(at, shift) > latest) {
             return Err(StoredStateError::FromFuture);
         }
-        Ok(saved.shift_clock(shift, latest))
+        Ok(record.shift_clock(shift, latest))
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
+fn shift_time(time: Time, shift_ms: i64) -> Time {
+    Time::from_millis(time.as_millis().saturating_add(shift_ms))
 }

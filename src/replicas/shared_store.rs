@@ -1,46 +1,46 @@
-//! The store that replicas share: what it can do, and what they write into it.
-//!
-//! Two stand behind this port: Redis, and a simulated store under paused time in the tests.
+//! The interface of the store that replicas share. Implemented by Redis, and by a simulated store
+//! in the tests under paused time.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::domain::{SourceIdentity, Time};
+use crate::domain::{SourceIdentity, SourceRecord, Time};
 
 use super::codec::{StoredStateError, decode_stored_state};
 use super::protocol::{Notification, SourceLease};
 
-/// What every operation gives, in its own time.
-pub type StoreFuture<'p, T> =
-    Pin<Box<dyn Future<Output = Result<T, SharedStoreError>> + Send + 'p>>;
+/// The future of an operation of the store.
+pub type StoreFuture<'s, T> =
+    Pin<Box<dyn Future<Output = Result<T, SharedStoreError>> + Send + 's>>;
 
-/// A store that can be reached, or not.
+/// A store that may be unreachable.
 pub trait SharedStore: Send + Sync {
-    /// Connects, proves that it can be written to, and listens to the notices. Every step is limited; the whole takes
-    /// less than a second.
+    /// Connects, subscribes to the notifications and verifies that the store accepts writes. Each
+    /// step has a time limit; all together take less than a second.
     fn open_session(&self) -> StoreFuture<'_, OpenedSession>;
 }
 
-/// A connection to the store. Every operation is limited in time; after one that failed nothing more is to be expected
-/// of this session.
+/// A session with the store. Each operation has a time limit. After a failed operation the session
+/// is used again only if a heartbeat succeeds.
 pub trait SharedSession: Send + Sync {
-    /// Takes the lease of a source, unless somebody holds it or has told more than is known.
-    fn acquire_lease<'s>(&'s self, wish: &'s AcquireRequest) -> StoreFuture<'s, AcquireResponse>;
-    /// Writes what is known of a source and gives the lease back; true if it was still held.
-    fn publish_state<'s>(&'s self, landing: &'s LeaseRelease) -> StoreFuture<'s, bool>;
-    /// Gives a lease back that led to nothing.
+    /// Acquires the lease of a source, unless another attempt holds it or the store has a newer
+    /// state that the request prefers.
+    fn acquire_lease<'s>(&'s self, request: &'s AcquireRequest)
+    -> StoreFuture<'s, AcquireResponse>;
+    /// Writes the state of a source and releases the lease; returns whether it was still held.
+    fn publish_state<'s>(&'s self, release: &'s LeaseRelease) -> StoreFuture<'s, bool>;
+    /// Releases the lease of an attempt without an outcome.
     fn release_lease<'s>(&'s self, identity: SourceIdentity, token: &'s str)
     -> StoreFuture<'s, ()>;
-    /// The letters of these sources, in this order.
+    /// Returns the states of these sources, in this order.
     fn read_states<'s>(
         &'s self,
         identities: &'s [SourceIdentity],
     ) -> StoreFuture<'s, Vec<Option<StoredState>>>;
-    /// Says that this replica lives.
+    /// Records that the replica of this name is alive.
     fn send_heartbeat<'s>(&'s self, replica: &'s str) -> StoreFuture<'s, HeartbeatReply>;
 }
 
@@ -48,86 +48,87 @@ pub trait SharedSession: Send + Sync {
 pub struct OpenedSession {
     /// The session.
     pub session: Arc<dyn SharedSession>,
-    /// What is told to all replicas from now on; ends with the connection.
+    /// The notifications to all replicas from now on; closed when the connection ends.
     pub notifications: UnboundedReceiver<Notification>,
 }
 
-/// A wish for a lease.
+/// A request for a lease.
 #[derive(Debug, Clone)]
 pub struct AcquireRequest {
-    /// Of which source.
+    /// The source.
     pub identity: SourceIdentity,
-    /// Unique to this attempt.
+    /// Identifies the attempt.
     pub token: String,
     /// How long the lease lasts at most.
     pub lease_duration: Duration,
-    /// When the newest attempt that is known of began, on the store's clock.
+    /// When the newest attempt known to the replica began, on the store's clock.
     pub known_attempt: Option<Time>,
-    /// Whether to take a letter about a newer one rather than the lease.
+    /// Whether a newer state is to be returned instead of the lease.
     pub prefers_newer_state: bool,
 }
 
-/// The answer to it.
+/// The response to an [`AcquireRequest`].
 #[derive(Debug)]
 pub enum AcquireResponse {
-    /// The lease is held from now on.
+    /// The request holds the lease from now on.
     Granted,
-    /// Somebody else holds it.
+    /// Another attempt holds the lease.
     Held {
-        /// What they wrote.
+        /// The lease.
         lease: SourceLease,
-        /// How long it lasts.
+        /// The time until it expires.
         remaining: Duration,
-        /// What the store holds, if that is newer than what is known.
+        /// The stored state, if it is newer than the known attempt.
         newer_state: Option<StoredState>,
     },
-    /// The store holds something newer than what is known; nobody holds the lease.
+    /// No attempt holds the lease, and the stored state is newer than the known attempt.
     NewerState(StoredState),
 }
 
-/// A value of the store.
+/// A stored state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredState {
-    /// Its bytes.
+    /// The bytes.
     Bytes(Vec<u8>),
-    /// So many bytes that they were not fetched.
+    /// The size of a state that is too large to be read.
     Oversize(u64),
 }
 
 /// The end of an attempt.
 #[derive(Debug, Clone)]
 pub struct LeaseRelease {
-    /// Of which source.
+    /// The source.
     pub identity: SourceIdentity,
-    /// Whose attempt it was.
+    /// Identifies the attempt.
     pub token: String,
-    /// When it began, on the store's clock.
+    /// When the attempt began, on the store's clock.
     pub started_at: Time,
-    /// What is known now; empty if it is too large to tell.
+    /// The new state; empty if it is too large.
     pub encoded_state: Vec<u8>,
-    /// How long the providers are to rest from its beginning.
+    /// The least time between the start of this attempt and the next one.
     pub min_interval: Duration,
-    /// For how long somebody may still want the letter.
+    /// How long the state is kept.
     pub state_ttl: Duration,
 }
 
-/// The answer to a sign of life.
+/// The reply to a heartbeat.
 #[derive(Debug, Clone, Copy)]
 pub struct HeartbeatReply {
-    /// Now on the store's clock, in microseconds since the epoch.
+    /// The time on the store's clock, in microseconds since the epoch.
     pub store_time_us: i64,
-    /// How many replicas gave a sign of life lately.
+    /// The number of replicas with a recent heartbeat.
     pub live_replicas: u32,
 }
 
-/// Why the store did not do what it was asked to; fits after "failed to". Holds no secret.
+/// Why an operation of the store failed: the operation, the store and the reason. Fits after "failed
+/// to". Contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SharedStoreError(pub Arc<str>);
 
 impl StoredState {
-    /// What it tells.
-    pub fn decode_record(&self) -> Result<crate::domain::SourceRecord, StoredStateError> {
+    /// Returns the state of the source, its times on the store's clock.
+    pub fn decode_record(&self) -> Result<SourceRecord, StoredStateError> {
         match self {
             Self::Bytes(bytes) => decode_stored_state(bytes),
             Self::Oversize(bytes) => Err(StoredStateError::Oversize(*bytes)),

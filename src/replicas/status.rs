@@ -1,39 +1,39 @@
-//! How this replica stands to the others, for whoever is on call.
+//! The status of this replica, for health pages and metrics.
 
 use std::sync::Arc;
 
-/// Whether it shares.
+/// The state of the session with the shared store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaMode {
-    /// The store has not been reached yet, nor given up.
+    /// The first session is being opened.
     Connecting,
-    /// Calls and readings are shared.
+    /// Attempts and readings are shared.
     Sharing,
-    /// The store cannot be used; this replica goes on alone.
+    /// The store is unreachable; this replica calls the providers by itself.
     Disconnected,
 }
 
-/// What is shown of it.
+/// The status of this replica.
 #[derive(Debug, Clone)]
 pub struct ReplicaStatus {
-    /// Whether it shares.
+    /// The state of the session.
     pub mode: ReplicaMode,
-    /// How many replicas the store saw last, this one included; 0 if it was never reached.
+    /// The number of replicas at the latest heartbeat, this one included; 0 before the first.
     pub replica_count: u32,
-    /// Leases that this replica took since its start.
+    /// Leases that this replica acquired since its start.
     pub leases_acquired: u64,
-    /// Those that were gone when their attempt ended.
+    /// Leases that expired before their attempt ended.
     pub leases_lost: u64,
-    /// Attempts of others whose outcome was taken in.
+    /// Attempts of other replicas whose outcome was published here.
     pub remote_attempts: u64,
-    /// By how many milliseconds the store's clock is ahead of this replica's; 0 when they agree.
+    /// Milliseconds by which the store's clock is ahead of this replica's; 0 when they agree.
     pub clock_offset_ms: i64,
-    /// Why it does not share.
+    /// Why nothing is shared, in [`ReplicaMode::Connecting`] and [`ReplicaMode::Disconnected`].
     pub last_error: Option<Arc<str>>,
 }
 
 impl ReplicaMode {
-    /// As it is shown.
+    /// Returns the `role` on the health page.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "joining",

@@ -1,8 +1,5 @@
-//! Floor 4: the task that keeps this replica among the others: it opens the store that they share, takes in what they
-//! tell, tells what they miss, and gives signs of life.
-//!
-//! Imports `domain`, `cache`, `clock`, `fetch`, `fleet`, `flight` and `store`. It is off everybody's way: whoever needs
-//! the store asks the [`Fleet`] that this task keeps up to date, and is told at once when there is none.
+//! The task that keeps the session with the shared store: it opens sessions, merges the states of
+//! other replicas, publishes the states that they miss, and sends heartbeats.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,53 +9,50 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::protocol::{Notification, REPLICA_EXPIRY};
-use super::replica::{LocalReplica, ShareParams};
-use super::shared_store::{OpenedSession, SharedSession, SharedStore, SharedStoreError};
-use crate::aggregate::Cache;
-use crate::aggregate::Flights;
+use crate::aggregate::{Cache, Flights, ReplicaCoordinator as _};
 use crate::domain::{SourceIdentity, SourceRecord, SourceSet};
 use crate::process::Clock;
 
-/// How often a replica says that it lives, and finds out whether the store does.
+use super::protocol::{Notification, REPLICA_EXPIRY};
+use super::replica::LocalReplica;
+use super::shared_store::{OpenedSession, SharedSession, SharedStore, SharedStoreError};
+
+/// Time between two heartbeats, which also detect a store that does not respond.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long after it failed the store is tried again.
+/// Time between a failed session and the next one.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
-/// The most letters that are read at once.
+/// Maximum number of states that are read in one operation.
 const READ_BATCH: usize = 32;
 
-/// Keeps a replica among the others.
+/// The background task.
 pub struct ReplicaSync {
-    /// The store that they share.
+    /// The store that replicas share.
     pub store: Arc<dyn SharedStore>,
     /// This replica.
     pub replica: Arc<LocalReplica>,
-    /// What takes in what others know.
+    /// Publishes the states of other replicas.
     pub flights: Flights,
-    /// What is known.
+    /// Holds the states of this replica.
     pub cache: Arc<Cache>,
-    /// Now.
+    /// Dates heartbeats.
     pub clock: Clock,
-    /// Plans every source anew: this replica shares from now on, or goes on alone.
-    pub replan_sources: Arc<dyn Fn() + Send + Sync>,
 }
 
 type SharedSessionRef = Arc<dyn SharedSession>;
 
-/// A session over which everything has been taken in.
+/// A session whose stored states are merged.
 struct OpenSession {
     session: SharedSessionRef,
     notifications: UnboundedReceiver<Notification>,
-    /// What is newer here than in the store.
+    /// States that are newer here than in the store.
     newer_local: Vec<SourceRecord>,
-    /// When it was opened.
     opened_at: Instant,
 }
 
 impl ReplicaSync {
-    /// Runs until `stop`.
+    /// Opens one session after another until `stop` is cancelled.
     pub async fn run(&self, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -67,63 +61,75 @@ impl ReplicaSync {
     }
 
     async fn run_sessions(&self) {
-        let mut alone = false;
         loop {
-            let Err(error) = self.run_session(&mut alone).await else {
+            let Err(error) = self.run_session().await else {
                 continue;
             };
-            if !std::mem::replace(&mut alone, true) {
-                self.handle_disconnected(&error);
+            // Logged and planned once, not at every further attempt to connect.
+            if !self.replica.set_standalone() {
+                let replicas = self.replica.independent_replicas();
+                warn!(replicas, %error, "shared store disconnected, continuing without other replicas");
+                self.flights.replan_sources();
             }
             sleep(RECONNECT_DELAY).await;
         }
     }
 
-    /// Shares for as long as it works. An error if it did not work for long: after a session that did, another one is
-    /// opened at once, since what was slow for a moment is no reason to go alone.
-    async fn run_session(&self, alone: &mut bool) -> Result<(), SharedStoreError> {
-        let opened = self
-            .open_session()
-            .await
-            .inspect_err(|error| self.replica.disconnect(None, error))?;
+    /// Opens a session and shares until it fails. Returns an error if it lasted less than
+    /// [`HEARTBEAT_INTERVAL`]. After a longer one the next session is opened at once: a short delay
+    /// of the store is no reason to become standalone.
+    async fn run_session(&self) -> Result<(), SharedStoreError> {
         let OpenSession {
             session,
             mut notifications,
             mut newer_local,
             opened_at,
-        } = opened;
-        self.replica.attach_session(Arc::clone(&session));
-        self.handle_connected(std::mem::replace(alone, false));
-        let failed = loop {
-            let failed = tokio::select! {
-                failed = self.sync_session(&session, &mut notifications, std::mem::take(&mut newer_local), opened_at) => {
-                    self.replica.disconnect(Some(&session), &failed);
-                    failed
+        } = self
+            .open_session()
+            .await
+            .inspect_err(|error| self.replica.disconnect(None, error))?;
+        let was_standalone = self.replica.attach_session(Arc::clone(&session));
+        let replicas = self.replica.status().replica_count;
+        if was_standalone {
+            info!(replicas, "shared store reconnected");
+        } else {
+            info!(replicas, "shared store connected");
+        }
+        self.flights.replan_sources();
+        let error = loop {
+            let missed = std::mem::take(&mut newer_local);
+            let error = tokio::select! {
+                error = self.sync_session(&session, &mut notifications, missed, opened_at) => {
+                    self.replica.disconnect(Some(&session), &error);
+                    error
                 }
-                failed = self.replica.wait_until_disconnected(&session) => failed,
+                // An operation of a flight has failed.
+                error = self.replica.wait_until_disconnected(&session) => error,
             };
-            // One operation that took too long on a busy machine is not the end of a connection that still works.
+            // One operation that took too long on a busy machine does not end a connection that
+            // still works.
             if notifications.is_closed() || self.send_heartbeat(&session, opened_at).await.is_err()
             {
-                break failed;
+                break error;
             }
             self.replica.attach_session(Arc::clone(&session));
         };
-        let lasted = self.clock.instant().saturating_duration_since(opened_at);
-        if lasted < HEARTBEAT_INTERVAL {
-            Err(failed)
+        let duration = self.clock.instant().saturating_duration_since(opened_at);
+        if duration < HEARTBEAT_INTERVAL {
+            Err(error)
         } else {
             Ok(())
         }
     }
 
-    /// Opens a session and takes in all that the store holds.
+    /// Opens a session and merges all stored states, before flights use the session.
     async fn open_session(&self) -> Result<OpenSession, SharedStoreError> {
         let OpenedSession {
             session,
             notifications,
         } = self.store.open_session().await?;
         let opened_at = self.clock.instant();
+        // The heartbeat first: it measures the clock offset by which states are translated.
         self.send_heartbeat(&session, opened_at).await?;
         let newer_local = self.pull_states(&session).await?;
         Ok(OpenSession {
@@ -134,56 +140,38 @@ impl ReplicaSync {
         })
     }
 
-    fn handle_connected(&self, was_alone: bool) {
-        let replicas = self.replica.status().replica_count;
-        if was_alone {
-            info!(replicas, "calls and readings are shared again");
-        } else {
-            info!(replicas, "calls and readings are shared");
-        }
-        (self.replan_sources)();
-    }
-
-    fn handle_disconnected(&self, error: &SharedStoreError) {
-        self.replica.set_standalone();
-        let replicas = self.replica.independent_replicas();
-        warn!(
-            replicas,
-            "calls and readings are not shared for now, this replica goes on alone: failed to {error}"
-        );
-        (self.replan_sources)();
-    }
-
-    /// Until the session fails.
+    /// Publishes the states in `newer_local`, then handles notifications and sends heartbeats until
+    /// an operation fails; returns its error.
     async fn sync_session(
         &self,
         session: &SharedSessionRef,
-        notices: &mut UnboundedReceiver<Notification>,
-        missed: Vec<SourceRecord>,
-        opened: Instant,
+        notifications: &mut UnboundedReceiver<Notification>,
+        newer_local: Vec<SourceRecord>,
+        opened_at: Instant,
     ) -> SharedStoreError {
-        for saved in missed {
-            if let Some(terms) = self.share_params(&saved) {
-                self.replica.report_and_release(None, saved, terms).await;
+        for record in newer_local {
+            let snapshot = self.cache.snapshot();
+            if let Some(source) = snapshot.source_set().get(record.name.as_str()) {
+                self.replica.publish_and_release(None, record, source).await;
             }
         }
-        let mut beat = opened + HEARTBEAT_INTERVAL;
-        let mut heard = Vec::new();
+        let mut next_heartbeat = opened_at + HEARTBEAT_INTERVAL;
+        let mut received = Vec::new();
         loop {
             tokio::select! {
-                count = notices.recv_many(&mut heard, READ_BATCH) => {
+                count = notifications.recv_many(&mut received, READ_BATCH) => {
                     if count == 0 {
-                        return SharedStoreError("listen to the other replicas: the connection ended".into());
+                        return SharedStoreError("receive notifications: the connection ended".into());
                     }
-                    if let Err(error) = self.handle_notifications(session, &mut heard).await {
+                    if let Err(error) = self.handle_notifications(session, &mut received).await {
                         return error;
                     }
                 }
-                () = sleep_until(beat) => {
-                    if let Err(error) = self.send_heartbeat(session, opened).await {
+                () = sleep_until(next_heartbeat) => {
+                    if let Err(error) = self.send_heartbeat(session, opened_at).await {
                         return error;
                     }
-                    beat = self.clock.instant() + HEARTBEAT_INTERVAL;
+                    next_heartbeat = self.clock.instant() + HEARTBEAT_INTERVAL;
                 }
             }
         }
@@ -192,103 +180,96 @@ impl ReplicaSync {
     async fn send_heartbeat(
         &self,
         session: &SharedSessionRef,
-        opened: Instant,
+        opened_at: Instant,
     ) -> Result<(), SharedStoreError> {
         let before = self.clock.now();
-        let beat = session.send_heartbeat(self.replica.name()).await?;
-        let settled = self.clock.instant().saturating_duration_since(opened) > REPLICA_EXPIRY;
+        let reply = session.send_heartbeat(self.replica.name()).await?;
+        let session_age = self.clock.instant().saturating_duration_since(opened_at);
+        let is_settled = session_age > REPLICA_EXPIRY;
         self.replica
-            .on_heartbeat(beat, before, self.clock.now(), settled);
+            .on_heartbeat(reply, before, self.clock.now(), is_settled);
         Ok(())
     }
 
-    /// Takes in all that the store holds; gives what is newer here.
+    /// Merges all stored states; returns those that are newer here.
     async fn pull_states(
         &self,
         session: &SharedSessionRef,
     ) -> Result<Vec<SourceRecord>, SharedStoreError> {
-        let snapshot = self.cache.snapshot();
-        let identities = fetched_identities(snapshot.source_set());
-        let mut missed = Vec::new();
+        let identities = fetched_identities(self.cache.snapshot().source_set());
+        let mut newer_local = Vec::new();
         for batch in identities.chunks(READ_BATCH) {
-            for (identity, letter) in batch.iter().zip(session.read_states(batch).await?) {
-                let told = letter.and_then(|letter| self.replica.decode_state(*identity, &letter));
-                let stamp = told.as_ref().and_then(|saved| saved.history.last_attempt);
-                if let Some(saved) = told {
-                    self.flights.publish_remote(saved);
+            for (identity, state) in batch.iter().zip(session.read_states(batch).await?) {
+                let stored = state.and_then(|state| self.replica.decode_state(*identity, &state));
+                let stored_attempt = stored
+                    .as_ref()
+                    .and_then(|record| record.history.last_attempt);
+                if let Some(record) = stored {
+                    self.flights.publish_remote(&record);
                 }
-                let own = self
-                    .local_state(*identity)
-                    .filter(|own| own.history.last_attempt > stamp);
-                missed.extend(own);
+                let local = self.local_state(*identity);
+                newer_local
+                    .extend(local.filter(|record| record.history.last_attempt > stored_attempt));
             }
         }
-        Ok(missed)
+        Ok(newer_local)
     }
 
-    /// Takes in what these notices tell of.
+    /// Merges the states that these notifications announce and wakes the waiting flights.
     async fn handle_notifications(
         &self,
         session: &SharedSessionRef,
-        notices: &mut Vec<Notification>,
+        notifications: &mut Vec<Notification>,
     ) -> Result<(), SharedStoreError> {
-        let snapshot = self.cache.snapshot();
-        let known = fetched_identities(snapshot.source_set());
-        notices.retain(|notice| {
-            !self.replica.is_own_token(&notice.token) && known.contains(&notice.identity)
+        let known = fetched_identities(self.cache.snapshot().source_set());
+        // Other replicas may have sources that this configuration does not have.
+        notifications.retain(|notification| {
+            !self.replica.is_own_token(&notification.token)
+                && known.contains(&notification.identity)
         });
-        let landed: Vec<SourceIdentity> = notices
+        let changed: Vec<SourceIdentity> = notifications
             .iter()
-            .filter(|notice| notice.has_state)
-            .map(|n| n.identity)
+            .filter(|notification| notification.has_state)
+            .map(|notification| notification.identity)
             .collect();
-        let letters = if landed.is_empty() {
+        let states = if changed.is_empty() {
             Vec::new()
         } else {
-            session.read_states(&landed).await?
+            session.read_states(&changed).await?
         };
-        let mut letters = letters.into_iter();
-        for notice in notices.drain(..) {
-            let letter = if notice.has_state {
-                letters.next().flatten()
+        let mut states = states.into_iter();
+        for notification in notifications.drain(..) {
+            let identity = notification.identity;
+            let state = if notification.has_state {
+                states.next().flatten()
             } else {
                 None
             };
-            let saved =
-                letter.and_then(|letter| self.replica.decode_state(notice.identity, &letter));
-            let at = saved.as_ref().and_then(|saved| saved.history.last_attempt);
-            if let Some(saved) = saved {
-                self.flights.publish_remote(saved);
+            let record = state.and_then(|state| self.replica.decode_state(identity, &state));
+            // Published before the waiters wake, which then find the outcome in the cache.
+            if let Some(record) = &record {
+                self.flights.publish_remote(record);
             }
+            let started_at = record.and_then(|record| record.history.last_attempt);
             self.replica
-                .record_notification(notice.identity, &notice.token, at);
+                .record_notification(identity, &notification.token, started_at);
         }
         Ok(())
     }
 
-    /// What is known here of a source.
     fn local_state(&self, identity: SourceIdentity) -> Option<SourceRecord> {
         let snapshot = self.cache.snapshot();
-        let roster = snapshot.source_set();
-        let at = (0..roster.sources().len()).find(|at| roster.identity(*at) == identity)?;
-        snapshot.source_record(&roster.sources()[at].name)
-    }
-
-    fn share_params(&self, saved: &SourceRecord) -> Option<ShareParams> {
-        let snapshot = self.cache.snapshot();
-        snapshot
-            .source_set()
-            .get(saved.name.as_str())
-            .and_then(|source| ShareParams::from_source(source))
+        let source_set = snapshot.source_set();
+        let position = (0..source_set.sources().len())
+            .find(|position| source_set.identity(*position) == identity)?;
+        snapshot.source_record(&source_set.sources()[position].name)
     }
 }
 
-/// Of all fetched sources.
-fn fetched_identities(roster: &SourceSet) -> Vec<SourceIdentity> {
-    let fetched = roster
-        .sources()
-        .iter()
-        .enumerate()
-        .filter(|(_, source)| source.schedule().is_some());
-    fetched.map(|(at, _)| roster.identity(at)).collect()
+fn fetched_identities(source_set: &SourceSet) -> Vec<SourceIdentity> {
+    let sources = source_set.sources().iter().enumerate();
+    sources
+        .filter(|(_, source)| source.schedule().is_some())
+        .map(|(position, _)| source_set.identity(position))
+        .collect()
 }

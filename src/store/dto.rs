@@ -1,7 +1,9 @@
-//! What is kept, as JSON. Data stays the text it came as, digit for digit.
+//! The serialised form of a source's state: JSON, in the state file and in the store that replicas
+//! share. Data keeps its exact text, digit for digit.
 //!
-//! Members that are not known are passed over and whatever is no longer understood of one source is left out, so that
-//! within one version of the format an older and a newer release read each other's.
+//! Unknown members are ignored, and a part that cannot be read is left out of its record, so that an
+//! older and a newer release read each other's files within one version of the format. The names of
+//! the members are part of the format.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,9 +17,9 @@ use crate::domain::{
     JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord,
     Time,
 };
-use crate::render::format_rfc3339;
+use crate::text::{format_rfc3339, parse_rfc3339};
 
-/// A [`Moment`].
+/// A [`ClockTimestamps`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ClockTimestampsDto {
     at: String,
@@ -26,13 +28,14 @@ pub(crate) struct ClockTimestampsDto {
     boot: Option<BootUptimeDto>,
 }
 
+/// A [`BootUptime`].
 #[derive(Serialize, Deserialize)]
 struct BootUptimeDto {
     id: String,
     up_ms: u64,
 }
 
-/// A [`Saved`].
+/// A [`SourceRecord`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SourceRecordDto<'t> {
     #[serde(borrow)]
@@ -42,10 +45,10 @@ pub(crate) struct SourceRecordDto<'t> {
     reading: Option<ReadingDto<'t>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     failure: Option<FailureRecordDto<'t>>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    stamps: Vec<(String, String)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    footing: Vec<(String, String)>,
+    #[serde(rename = "stamps", default, skip_serializing_if = "Vec::is_empty")]
+    reading_input_versions: Vec<(String, String)>,
+    #[serde(rename = "footing", default, skip_serializing_if = "Vec::is_empty")]
+    latest_input_versions: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_attempt: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +61,7 @@ pub(crate) struct SourceRecordDto<'t> {
     providers: Vec<ProviderAttemptDto<'t>>,
 }
 
+/// A [`Reading`].
 #[derive(Serialize, Deserialize)]
 struct ReadingDto<'t> {
     fetched_at: String,
@@ -67,6 +71,7 @@ struct ReadingDto<'t> {
     data: &'t RawValue,
 }
 
+/// A [`FailureRecord`].
 #[derive(Serialize, Deserialize)]
 struct FailureRecordDto<'t> {
     at: String,
@@ -76,6 +81,7 @@ struct FailureRecordDto<'t> {
     error: Cow<'t, str>,
 }
 
+/// A [`ProviderAttempt`] and the [`FailureStreak`] of its provider.
 #[derive(Serialize, Deserialize)]
 struct ProviderAttemptDto<'t> {
     #[serde(borrow)]
@@ -93,71 +99,76 @@ struct ProviderAttemptDto<'t> {
 }
 
 impl From<&ClockTimestamps> for ClockTimestampsDto {
-    fn from(moment: &ClockTimestamps) -> Self {
-        let up = |boot: &BootUptime| u64::try_from(boot.uptime.as_millis()).unwrap_or(u64::MAX);
-        let boot = moment.boot_uptime.as_ref().map(|boot| BootUptimeDto {
+    fn from(timestamps: &ClockTimestamps) -> Self {
+        let boot = timestamps.boot_uptime.as_ref().map(|boot| BootUptimeDto {
             id: boot.boot_id.clone(),
-            up_ms: up(boot),
+            up_ms: u64::try_from(boot.uptime.as_millis()).unwrap_or(u64::MAX),
         });
         Self {
-            at: format_rfc3339(moment.program_time),
-            wall: format_rfc3339(moment.wall_time),
+            at: format_rfc3339(timestamps.program_time),
+            wall: format_rfc3339(timestamps.wall_time),
             boot,
         }
     }
 }
 
 impl ClockTimestampsDto {
+    /// Returns `None` if one of the times cannot be parsed.
     pub(crate) fn into_timestamps(self) -> Option<ClockTimestamps> {
-        let boot = self.boot.map(|boot| BootUptime {
+        let boot_uptime = self.boot.map(|boot| BootUptime {
             boot_id: boot.id,
             uptime: Duration::from_millis(boot.up_ms),
         });
         Some(ClockTimestamps {
-            program_time: parse_time(&self.at)?,
-            wall_time: parse_time(&self.wall)?,
-            boot_uptime: boot,
+            program_time: parse_rfc3339(&self.at)?,
+            wall_time: parse_rfc3339(&self.wall)?,
+            boot_uptime,
         })
     }
 }
 
 impl<'t> SourceRecordDto<'t> {
-    pub(crate) fn new(saved: &'t SourceRecord) -> Self {
-        let trail = &saved.history;
+    pub(crate) fn new(record: &'t SourceRecord) -> Self {
+        let history = &record.history;
         Self {
-            name: saved.name.as_str().into(),
-            identity: saved.identity.to_string(),
-            reading: saved.reading.as_deref().and_then(ReadingDto::new),
-            failure: saved
+            name: record.name.as_str().into(),
+            identity: record.identity.to_string(),
+            reading: record.reading.as_deref().and_then(ReadingDto::new),
+            failure: record
                 .failure
                 .as_deref()
-                .map(|lapse| FailureRecordDto::new(lapse.started_at, &lapse.failure)),
-            stamps: version_pairs(&saved.reading_input_versions),
-            footing: version_pairs(&saved.latest_input_versions),
-            last_attempt: trail.last_attempt.map(format_rfc3339),
-            took_us: trail.last_duration.map(saturating_micros),
-            failing_since: trail.failing_since.map(format_rfc3339),
-            failures: trail.failure_count,
-            providers: trail
+                .map(|record| FailureRecordDto::new(record.started_at, &record.failure)),
+            reading_input_versions: format_versions(&record.reading_input_versions),
+            latest_input_versions: format_versions(&record.latest_input_versions),
+            last_attempt: history.last_attempt.map(format_rfc3339),
+            took_us: history.last_duration.map(saturating_micros),
+            failing_since: history.failing_since.map(format_rfc3339),
+            failures: history.failure_count,
+            providers: history
                 .provider_attempts
                 .iter()
-                .filter(|one| one.result != ProviderAttemptResult::Superseded)
-                .map(|one| ProviderAttemptDto::new(one, trail.failure_streak(&one.provider)))
+                // The format has no member for a cancelled request, which says nothing of its provider.
+                .filter(|attempt| attempt.result != ProviderAttemptResult::Superseded)
+                .map(|attempt| {
+                    ProviderAttemptDto::new(attempt, history.failure_streak(&attempt.provider))
+                })
                 .collect(),
         }
     }
 
-    /// None if it is of nobody that could exist.
+    /// Returns `None` if the name, the identity or an input version is invalid: without them the
+    /// record belongs to no source.
     pub(crate) fn into_record(self) -> Option<SourceRecord> {
-        let streaks = self
+        // Borrows `providers` before the attempts consume it.
+        let failure_streaks = self
             .providers
             .iter()
             .filter_map(ProviderAttemptDto::failure_streak)
             .collect();
-        let trail = AttemptHistory {
-            last_attempt: self.last_attempt.as_deref().and_then(parse_time),
+        let history = AttemptHistory {
+            last_attempt: self.last_attempt.as_deref().and_then(parse_rfc3339),
             last_duration: self.took_us.map(Duration::from_micros),
-            failing_since: self.failing_since.as_deref().and_then(parse_time),
+            failing_since: self.failing_since.as_deref().and_then(parse_rfc3339),
             failure_count: self.failures,
             next_attempt: None,
             provider_attempts: self
@@ -165,7 +176,7 @@ impl<'t> SourceRecordDto<'t> {
                 .into_iter()
                 .filter_map(ProviderAttemptDto::into_attempt)
                 .collect(),
-            failure_streaks: streaks,
+            failure_streaks,
         };
         Some(SourceRecord {
             name: Name::new(&self.name).ok()?,
@@ -178,15 +189,15 @@ impl<'t> SourceRecordDto<'t> {
                 .failure
                 .and_then(FailureRecordDto::into_failure_record)
                 .map(Arc::new),
-            reading_input_versions: parse_versions(&self.stamps)?,
-            latest_input_versions: parse_versions(&self.footing)?,
-            history: trail,
+            reading_input_versions: parse_versions(&self.reading_input_versions)?,
+            latest_input_versions: parse_versions(&self.latest_input_versions)?,
+            history,
         })
     }
 }
 
 impl<'t> ReadingDto<'t> {
-    /// Data is always one JSON value; should it ever not be, nothing is kept of it.
+    /// Returns `None` if the data is not JSON, which the extractor rules out.
     fn new(reading: &'t Reading) -> Option<Self> {
         let data = serde_json::from_str(reading.data.as_json()).ok()?;
         Some(Self {
@@ -196,56 +207,54 @@ impl<'t> ReadingDto<'t> {
         })
     }
 
-    /// Data stands in one line wherever it is shown; a file in which it does not was not written by this program.
+    /// Returns `None` for data that spans lines: an event of the stream must have one line, and this
+    /// program never writes such data.
     fn into_reading(self) -> Option<Reading> {
         let json = Some(self.data.get()).filter(|json| !json.contains(['\n', '\r']))?;
-        let data = JsonData::from_checked(json);
         Some(Reading {
-            fetched_at: parse_time(&self.fetched_at)?,
+            fetched_at: parse_rfc3339(&self.fetched_at)?,
             provider: Name::new(&self.provider).ok()?,
-            data,
+            data: JsonData::from_checked(json),
         })
     }
 }
 
 impl<'t> FailureRecordDto<'t> {
-    fn new(at: Time, failure: &'t Failure) -> Self {
+    fn new(started_at: Time, failure: &'t Failure) -> Self {
         Self {
-            at: format_rfc3339(at),
+            at: format_rfc3339(started_at),
             code: failure.code.as_str().into(),
             error: (&*failure.message).into(),
         }
     }
 
     fn into_failure_record(self) -> Option<FailureRecord> {
-        let failure = Failure::new(Code::from_text(&self.code)?, &*self.error);
         Some(FailureRecord {
-            started_at: parse_time(&self.at)?,
-            failure,
+            started_at: parse_rfc3339(&self.at)?,
+            failure: Failure::new(Code::from_text(&self.code)?, &*self.error),
         })
     }
 }
 
 impl<'t> ProviderAttemptDto<'t> {
-    fn new(one: &'t ProviderAttempt, streak: Option<&FailureStreak>) -> Self {
+    fn new(attempt: &'t ProviderAttempt, streak: Option<&FailureStreak>) -> Self {
         Self {
-            name: one.provider.as_str().into(),
-            last_attempt: format_rfc3339(one.started_at),
-            took_us: saturating_micros(one.duration),
-            failure: one
+            name: attempt.provider.as_str().into(),
+            last_attempt: format_rfc3339(attempt.started_at),
+            took_us: saturating_micros(attempt.duration),
+            failure: attempt
                 .failure()
-                .map(|failure| FailureRecordDto::new(one.started_at, failure)),
-            held_until: one.retry_at.map(format_rfc3339),
+                .map(|failure| FailureRecordDto::new(attempt.started_at, failure)),
+            held_until: attempt.retry_at.map(format_rfc3339),
             failing_since: streak.map(|streak| format_rfc3339(streak.since)),
             failures: streak.map_or(0, |streak| streak.failure_count),
         }
     }
 
     fn failure_streak(&self) -> Option<FailureStreak> {
-        let since = parse_time(self.failing_since.as_deref()?)?;
         Some(FailureStreak {
+            since: parse_rfc3339(self.failing_since.as_deref()?)?,
             provider: Name::new(&self.name).ok()?,
-            since,
             failure_count: self.failures,
         })
     }
@@ -253,39 +262,33 @@ impl<'t> ProviderAttemptDto<'t> {
     fn into_attempt(self) -> Option<ProviderAttempt> {
         Some(ProviderAttempt {
             provider: Name::new(&self.name).ok()?,
-            started_at: parse_time(&self.last_attempt)?,
+            started_at: parse_rfc3339(&self.last_attempt)?,
             duration: Duration::from_micros(self.took_us),
             result: self
                 .failure
                 .and_then(FailureRecordDto::into_failure_record)
-                .map_or(ProviderAttemptResult::Succeeded, |lapse| {
-                    ProviderAttemptResult::Failed(lapse.failure)
+                .map_or(ProviderAttemptResult::Succeeded, |record| {
+                    ProviderAttemptResult::Failed(record.failure)
                 }),
-            retry_at: self.held_until.as_deref().and_then(parse_time),
+            retry_at: self.held_until.as_deref().and_then(parse_rfc3339),
         })
     }
 }
 
-fn parse_time(text: &str) -> Option<Time> {
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .map(|stamp| Time::from_millis(stamp.as_millisecond()))
+fn saturating_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn saturating_micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn version_pairs(stamps: &[(Name, Time)]) -> Vec<(String, String)> {
-    stamps
+fn format_versions(versions: &[(Name, Time)]) -> Vec<(String, String)> {
+    versions
         .iter()
-        .map(|(name, at)| (name.to_string(), format_rfc3339(*at)))
+        .map(|(name, fetched_at)| (name.to_string(), format_rfc3339(*fetched_at)))
         .collect()
 }
 
 fn parse_versions(pairs: &[(String, String)]) -> Option<Arc<[(Name, Time)]>> {
     pairs
         .iter()
-        .map(|(name, at)| Some((Name::new(name).ok()?, parse_time(at)?)))
+        .map(|(name, fetched_at)| Some((Name::new(name).ok()?, parse_rfc3339(fetched_at)?)))
         .collect()
 }

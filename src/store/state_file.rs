@@ -1,8 +1,9 @@
-//! The state file: two generations, so that one of them is whole whenever the program or the machine stops.
+//! The state file: two generations on disk, of which one is complete at any moment, whenever the
+//! program or the machine stops.
 //!
-//! A save writes `FILE.tmp`, flushes it to the disk, makes the file the generation before (`FILE.previous`) and the new
-//! one the file, then flushes the folder. Whoever holds `FILE.lock` writes; others only read. What cannot be used is set
-//! aside under another name rather than overwritten.
+//! A save writes `FILE.tmp`, flushes it, renames the file to `FILE.previous` and `FILE.tmp` to the
+//! file, then flushes the folder. Only the process that holds the lock on `FILE.lock` writes; others
+//! read. A file that cannot be used is renamed rather than overwritten.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -14,77 +15,80 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::file_format::{StateFormatError, decode_state_file, encode_state_file};
-use crate::store::StateFileContent;
+use super::file_format::{
+    StateFileContent, StateFormatError, decode_state_file, encode_state_file,
+};
 
-/// A state file. Its methods block on the disk.
+/// A state file. Its methods block on disk I/O.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
+    /// `None`: another process may write, this one only reads.
     write_lock: Mutex<Option<WriteLock>>,
 }
 
-/// The right to write.
+/// The right to write the file.
 #[derive(Debug)]
 enum WriteLock {
+    /// The open lock file; closing it releases the lock.
     Held(File),
-    /// This file system has no locks.
+    /// The file system has no locks, so that any process may write.
     Unsupported,
 }
 
 impl WriteLock {
-    /// Whether what is locked still stands at `path`: whoever removes the folder takes the lock along, and another
-    /// program may have made a new one.
+    /// Whether the locked file still has the name `path`. If the folder was removed, another process
+    /// may have created and locked a new file of that name.
     fn is_held_at(&self, path: &Path) -> bool {
-        let Self::Held(lock) = self else {
+        let Self::Held(lock_file) = self else {
             return true;
         };
-        match (fs::metadata(path), lock.metadata()) {
-            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+        match (fs::metadata(path), lock_file.metadata()) {
+            (Ok(named), Ok(locked)) => (named.dev(), named.ino()) == (locked.dev(), locked.ino()),
             (Err(error), _) => error.kind() != ErrorKind::NotFound,
             (_, Err(_)) => true,
         }
     }
 }
 
-/// What a file gave.
+/// The result of loading a state file.
 #[derive(Debug)]
 pub struct LoadedState {
-    /// The newest whole generation.
+    /// The content of the newest complete generation.
     pub content: Option<StateFileContent>,
-    /// What the operator should know, one line each.
+    /// Problems for the log, one line each.
     pub warnings: Vec<String>,
 }
 
-/// Why a state could not be saved; fits after "failed to".
+/// Why a state was not saved; fits after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
-    /// Another program writes it.
+    /// Another process holds the lock.
     #[error("lock {}: another program writes this state file", .0.display())]
     Busy(PathBuf),
-    /// What stands there is not ours to replace.
+    /// The path names something other than a regular file, which a save does not replace.
     #[error("replace {}: it is not a regular file", .0.display())]
     NotAFile(PathBuf),
-    /// The disk or its rights.
+    /// The operating system refused an operation.
     #[error("{operation} {}: {error}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation: a verb.
         operation: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// The end of a path's name that says what it is to the state file.
+/// Suffixes of the files beside the state file.
 const LOCK_SUFFIX: &str = "lock";
 const TEMPORARY_SUFFIX: &str = "tmp";
 const PREVIOUS_SUFFIX: &str = "previous";
 
 impl StateFile {
-    /// The state file at this path; a symbolic link is followed now, once, even if nothing is there yet. Nothing is made
-    /// yet.
+    /// Returns the state file at `path` without touching the disk. A symbolic link is resolved once,
+    /// here, even if its target does not exist yet.
     pub fn new(path: &Path) -> Self {
         let target = || Some(path.parent()?.join(fs::read_link(path).ok()?));
         let path = fs::canonicalize(path)
@@ -97,21 +101,26 @@ impl StateFile {
         }
     }
 
-    /// Where it is.
+    /// Returns the path, with symbolic links resolved.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes sure that this program, and no other, may write; true if that is new.
+    /// Takes the lock on the file unless this process holds it already; returns whether it was taken
+    /// now.
     pub fn acquire_write_lock(&self) -> Result<bool, StateFileError> {
-        let mut claim = self.write_lock.lock();
+        let mut write_lock = self.write_lock.lock();
         let path = self.path_with_suffix(LOCK_SUFFIX);
-        if claim.as_ref().is_some_and(|claim| claim.is_held_at(&path)) {
+        if write_lock
+            .as_ref()
+            .is_some_and(|lock| lock.is_held_at(&path))
+        {
             return Ok(false);
         }
-        *claim = None;
+        // Closes the lock file of a folder that was removed.
+        *write_lock = None;
         self.create_folder()?;
-        // Never waits for a reader of a pipe that stands there.
+        // Opening a pipe without `O_NONBLOCK` would wait for a reader.
         let mut options = OpenOptions::new();
         options
             .write(true)
@@ -119,21 +128,20 @@ impl StateFile {
             .truncate(false)
             .mode(0o600)
             .custom_flags(nonblocking_flag());
-        let opened = options.open(&path);
-        let lock = opened.map_err(state_file_io_error("open", &path))?;
-        *claim = Some(
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => WriteLock::Held(lock),
+        let lock_file = options.open(&path).map_err(io_error("open", &path))?;
+        *write_lock = Some(
+            match flock(&lock_file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => WriteLock::Held(lock_file),
                 Err(Errno::WOULDBLOCK) => return Err(StateFileError::Busy(self.path.clone())),
                 Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => WriteLock::Unsupported,
-                Err(error) => return Err(state_file_io_error("lock", &path)(error.into())),
+                Err(error) => return Err(io_error("lock", &path)(error.into())),
             },
         );
         Ok(true)
     }
 
-    /// Reads the newest whole generation. A damaged one, or one of another release, is set aside if this program may
-    /// write.
+    /// Reads the newest complete generation. A generation that is damaged or of another release is
+    /// renamed if this process holds the lock.
     pub fn load(&self) -> LoadedState {
         let mut loaded = LoadedState {
             content: None,
@@ -163,47 +171,50 @@ impl StateFile {
         loaded
     }
 
-    /// Replaces the file's content; the one before stays as the previous generation.
+    /// Replaces the content of the file. The former content stays as the previous generation.
     pub fn save(&self, state: &StateFileContent) -> Result<(), StateFileError> {
         self.acquire_write_lock()?;
         let next = self.path_with_suffix(TEMPORARY_SUFFIX);
         self.write_file(&next, &encode_state_file(state))?;
+        // Between the two renames only the previous generation exists, which `load` reads too.
         match fs::symlink_metadata(&self.path) {
             Ok(now) if !now.is_file() => return Err(StateFileError::NotAFile(self.path.clone())),
             Ok(_) => fs::rename(&self.path, self.path_with_suffix(PREVIOUS_SUFFIX))
-                .map_err(state_file_io_error("rename", &self.path))?,
+                .map_err(io_error("rename", &self.path))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(state_file_io_error("look at", &self.path)(error)),
+            Err(error) => return Err(io_error("look at", &self.path)(error)),
         }
-        fs::rename(&next, &self.path).map_err(state_file_io_error("rename", &next))?;
+        fs::rename(&next, &self.path).map_err(io_error("rename", &next))?;
+        // Without this flush a power failure may undo the renames.
         let folder = self.folder();
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
         flushed
             .or_else(ignore_unsupported)
-            .map_err(state_file_io_error("flush", folder))
+            .map_err(io_error("flush", folder))
     }
 
     fn write_file(&self, path: &Path, text: &[u8]) -> Result<(), StateFileError> {
         self.create_folder()?;
-        // What a killed program left behind; whatever else stands there is not followed.
+        // Removes what a killed process left. `create_new` then follows no symbolic link.
         let _ = fs::remove_file(path);
         let opened = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path);
-        let mut file = opened.map_err(state_file_io_error("create", path))?;
+        let mut file = opened.map_err(io_error("create", path))?;
         let written = file.write_all(text).and_then(|()| file.sync_all());
         if written.is_err() {
-            // It would only keep a full disk full.
+            // An incomplete file would only take up space on a full disk.
             let _ = fs::remove_file(path);
         }
-        written.map_err(state_file_io_error("write", path))
+        written.map_err(io_error("write", path))
     }
 
-    /// Moves a file that cannot be used out of the way; gives the line to tell.
+    /// Renames a file that cannot be used; returns the line for the log.
     fn quarantine_file(&self, path: &Path, text: &[u8], error: &StateFormatError) -> String {
         let shown = path.display();
+        // Another process writes the file and may be replacing it just now.
         if self.write_lock.lock().is_none() {
             return format!("the state file {shown} is not used: {error}");
         }
@@ -232,7 +243,7 @@ impl StateFile {
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(state_file_io_error("create", folder))
+            .map_err(io_error("create", folder))
     }
 
     fn folder(&self) -> &Path {
@@ -243,10 +254,10 @@ impl StateFile {
         parent.unwrap_or(Path::new("."))
     }
 
-    fn path_with_suffix(&self, end: &str) -> PathBuf {
+    fn path_with_suffix(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".");
-        name.push(end);
+        name.push(suffix);
         name.into()
     }
 }
@@ -255,8 +266,8 @@ fn nonblocking_flag() -> i32 {
     i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
 }
 
-/// Never waits for a writer of a pipe that stands where a file should.
 fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe without `O_NONBLOCK` would wait for a writer.
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(nonblocking_flag())
@@ -269,7 +280,7 @@ fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Some file systems cannot flush a folder, and need not.
+/// Accepts the error of a file system that cannot flush a folder.
 fn ignore_unsupported(error: io::Error) -> io::Result<()> {
     let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].map(Errno::raw_os_error);
     if error
@@ -282,13 +293,10 @@ fn ignore_unsupported(error: io::Error) -> io::Result<()> {
     }
 }
 
-fn state_file_io_error(
-    what: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> StateFileError {
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFileError {
     let path = path.to_path_buf();
     move |error| StateFileError::Io {
-        operation: what,
+        operation,
         path,
         error,
     }

@@ -11,6 +11,7 @@ use resumen::domain::{
 };
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchError, FetchFuture, Payload};
+use resumen::metrics::StoreErrorCounter;
 use resumen::process::{Clock, Deadline};
 use resumen::replicas::SharedStore;
 use serde_json::Value;
@@ -236,7 +237,7 @@ impl TestCore {
             fetch: Arc::<ScriptedFetch>::clone(fetch),
             clock,
             stop,
-            shared_store: Some((store, Arc::new(|| {}))),
+            shared_store: Some((store, StoreErrorCounter::default())),
             ..core_deps(ScriptedFetch::default()).0
         };
         let core = AppCore::start(deps, sources, Duration::from_secs(4)).unwrap();
@@ -287,7 +288,7 @@ pub fn core_deps(fetch: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
-        outcome_observer: Arc::new(|_| {}),
+        fetch_metrics: Arc::default(),
         state_file: None,
         shared_store: None,
     };

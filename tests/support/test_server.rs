@@ -67,7 +67,7 @@ impl TestServer {
             runtime: runtime.handle().clone(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            outcome_observer: Arc::new(|_| {}),
+            fetch_metrics: Arc::default(),
             state_file: None,
             shared_store: None,
         };

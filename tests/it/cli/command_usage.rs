@@ -208,7 +208,7 @@ fn signals_stop_simulator() {
         simulator.send_signal(signal);
         let output = simulator.wait_for_exit();
         assert_eq!(output.exit_code, Some(0), "{}", output.stderr);
-        assert!(output.stderr.contains("stops"), "{}", output.stderr);
+        assert!(output.stderr.contains("stopping"), "{}", output.stderr);
     }
 }
 

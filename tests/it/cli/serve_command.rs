@@ -70,11 +70,11 @@ fn second_signal_exits_at_once() {
         .write_all(b"GET /resumen?fresh=1&timeout=600 HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
     service.send_signal(Signal::TERM);
-    service.wait_for_log("stops");
+    service.wait_for_log("stopping");
     // A second signal within a moment counts as a repetition of the first, so it is sent repeatedly.
     service
         .process
-        .signal_until_line(Signal::TERM, "ends at once");
+        .signal_until_line(Signal::TERM, "stopping without draining");
     assert_eq!(service.process.wait_for_exit().exit_code, Some(0));
 }
 
@@ -90,7 +90,8 @@ fn start_logs_providers_and_intervals() {
         (&2.into(), &48.into()),
         "{start}"
     );
-    let source: Value = serde_json::from_str(&program.wait_for_stderr_line("\"source configured\"")).unwrap();
+    let source: Value =
+        serde_json::from_str(&program.wait_for_stderr_line("\"source configured\"")).unwrap();
     assert_eq!(
         (&source["source"], &source["interval"]),
         (&"btc".into(), &"1h".into()),
@@ -168,7 +169,7 @@ fn logs_and_errors_redact_secrets() {
     let result = service.results("/resumen")["btc"].take();
     assert_eq!(result["ok"], false, "{result}");
     let log = service.stop().stderr;
-    assert!(log.contains("source began to fail"), "{log}");
+    assert!(log.contains("source failed"), "{log}");
     assert!(
         !log.contains("sesame") && !result.to_string().contains("sesame"),
         "{log}\n{result}"
@@ -189,7 +190,7 @@ fn log_names_failing_provider() {
         "[store]\npath = \"\"\n[sources.usd]\n{timing}{preferred}{other}"
     ));
     let service = folder.serve();
-    let line = service.wait_for_log("provider began to fail");
+    let line = service.wait_for_log("provider failed");
     for part in [
         "source=usd",
         "provider=preferred",
@@ -208,7 +209,7 @@ fn log_names_failing_provider() {
     for provider in [&first, &second] {
         provider.set_status("404 Not Found");
     }
-    let line = service.wait_for_log("source began to fail");
+    let line = service.wait_for_log("source failed");
     assert!(
         line.contains("provider=preferred") && line.contains("other: HTTP 404"),
         "{line}"

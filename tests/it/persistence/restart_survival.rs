@@ -111,7 +111,7 @@ fn second_process_takes_over_state_file() {
     assert!(warning.contains("WARN"), "{warning}");
     second.wait_for_stderr_line("listens");
     first.stop();
-    second.wait_for_stderr_line("readings are saved again");
+    second.wait_for_stderr_line("saving readings again");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn unwritable_state_is_logged_once() {
     let folder = fixture.state_path().parent().unwrap().to_owned();
     fs::write(folder, "a file in the place of the folder").unwrap();
     let process = TestProcess::start(&mut fixture.command());
-    process.wait_for_stderr_line("readings would not survive a restart for now: failed to create");
+    process.wait_for_stderr_line("readings would not survive a restart: failed to create");
     let base_url = listening_url(&process);
     let service = ServiceProcess { process, base_url };
     service.source_a();
@@ -271,7 +271,7 @@ fn stalled_clients_do_not_block_shutdown() {
             .parse::<jiff::Timestamp>()
             .unwrap()
     };
-    let duration = logged_at("INFO  stopped").duration_since(logged_at("INFO  stops "));
+    let duration = logged_at("INFO  stopped").duration_since(logged_at("INFO  stopping "));
     assert!(duration.as_millis() <= 2200, "{duration:?}\n{log}");
     assert!(
         fixture.saved_state().contains("0.10"),

@@ -83,7 +83,7 @@ fn child_runs_partition() {
     });
     let pollers = [&near, &far].map(FreshnessPoller::new);
     assert!(run_ip(&["link", "set", "redis-1", "down"]));
-    far.wait_for_log("this replica goes on alone");
+    far.wait_for_log("shared store disconnected");
     let calls = provider.call_count();
     wait_until("calls of both replicas", || {
         provider.call_count() >= calls + 4
@@ -91,7 +91,7 @@ fn child_runs_partition() {
     near.wait_for_metric("resumen_fleet_replicas", |seen| seen < 1.5);
     assert!(near.metric("resumen_fleet_sharing") > 0.5);
     assert!(run_ip(&["link", "set", "redis-1", "up"]));
-    far.wait_for_log("calls and readings are shared again");
+    far.wait_for_log("shared store reconnected");
     near.wait_for_metric("resumen_fleet_replicas", |seen| seen > 1.5);
     provider.set_json(r#"{"n":2}"#);
     wait_until("the same newest reading", || {

@@ -93,7 +93,7 @@ fn replicas_share_readings_and_versions() {
     let live = replicas[0].results("/resumen?fresh=1");
     assert_eq!(live["a"]["code"], "http_status");
     wait_for_code(&replicas, "http_status");
-    replicas[1].wait_for_log("source began to fail, says another replica");
+    replicas[1].wait_for_log("source failed at another replica");
     let calls = provider.call_count();
     let late = [fixture.cluster.start_replica()];
     wait_for_code(&late, "http_status");
