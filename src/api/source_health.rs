@@ -8,13 +8,13 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use crate::domain::format_rfc3339;
 use crate::domain::{
     Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
     SourceView, Time,
 };
 use crate::replicas::{ReplicaMode, ReplicaStatus};
 use crate::server::{ProblemDetails, no_store_response};
-use crate::text::format_rfc3339;
 
 use super::query::require_no_parameters;
 use super::state::AppState;

@@ -5,29 +5,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use bytes::Bytes;
-use http::header::{ACCEPT, HOST, USER_AGENT};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Collected, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::{Position, Url};
 
 use super::arguments::HealthcheckArguments;
 use super::command::{self, CommandError};
 use super::terminal::print_stdout;
+use crate::domain::{Name, Provider, ProviderRequest, Redactor};
+use crate::fetch::{Fetch as _, HttpFetch};
+use crate::process::Clock;
 
 /// Time limit for connecting, the request and the response together.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Maximum size of the body of an error response.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-
-/// Maximum number of characters of a problem's detail in the error.
-const MAX_DETAIL_CHARS: usize = 200;
+/// Maximum size of the body of a response, in bytes.
+const MAX_BODY_BYTES: u64 = 64 * 1024;
 
 /// Sends one request. Returns an error unless the response is 200.
 pub(super) fn run(arguments: &HealthcheckArguments) -> Result<ExitCode, CommandError> {
@@ -39,8 +30,7 @@ pub(super) fn run(arguments: &HealthcheckArguments) -> Result<ExitCode, CommandE
     let authority = &url[Position::BeforeHost..Position::AfterPort];
     let shown = format!("http://{authority}{}", url.path());
     command::build_small_runtime()?
-        .block_on(async { timeout(TOTAL_TIMEOUT, check_health(&url)).await })
-        .unwrap_or_else(|_| Err(anyhow!("no answer within {} s", TOTAL_TIMEOUT.as_secs())))
+        .block_on(check_health(&url, Clock::start()))
         .with_context(|| format!("{shown} is not healthy"))?;
     print_stdout(format!("ok: {shown}\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -68,42 +58,27 @@ fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
     Url::parse(&format!("http://{address}/salud")).context("failed to build the URL")
 }
 
-async fn check_health(url: &Url) -> anyhow::Result<()> {
-    // A URL has an IPv6 address in brackets, the resolver takes it without.
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host, port))
-        .await
-        .context("failed to connect")?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.context("failed to start HTTP")?;
-    // The connection's task does the I/O of `sender`; it ends with this function.
-    let _connection = AbortOnDropHandle::new(TaskTracker::new().spawn(connection));
-    let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
-        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(USER_AGENT, concat!("resumen/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .context("failed to build the request")?;
-    let response = sender
-        .send_request(request)
-        .await
-        .context("failed to get a response")?;
-    let status = response.status();
-    if status == StatusCode::OK {
-        return Ok(());
-    }
-    let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
-        .collect()
-        .await;
-    let body = body.map(Collected::to_bytes).unwrap_or_default();
-    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    if let Some(detail) = problem["detail"].as_str() {
-        // The response may come from another program than expected: its text is shortened and escaped.
-        let detail: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
-        bail!("HTTP {status}: {}", detail.escape_debug());
-    }
-    bail!("HTTP {status}")
+async fn check_health(url: &Url, clock: Clock) -> anyhow::Result<()> {
+    let provider = Provider {
+        name: Name::new("resumen")?,
+        extract: ".".into(),
+        request: ProviderRequest {
+            url: url.clone(),
+            method: "GET".into(),
+            headers: Vec::new(),
+            body: None,
+            // A container's own name resolves to a private address.
+            allow_private: true,
+            ca_pem: None,
+            proxy: None,
+            max_body: MAX_BODY_BYTES,
+        },
+    };
+    let fetch = HttpFetch::new(clock, Redactor::default());
+    let response = fetch.fetch(&provider, clock.deadline(TOTAL_TIMEOUT)).await;
+    response
+        .map(drop)
+        .map_err(|error| anyhow!("{}", error.failure.message))
 }
 
 #[cfg(test)]

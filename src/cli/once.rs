@@ -24,13 +24,13 @@ use super::terminal::{Terminal, print_stdout};
 use crate::aggregate::Cache;
 use crate::app::{AppCore, CoreDeps};
 use crate::config::Config;
+use crate::domain::format_rfc3339;
 use crate::domain::{Name, Redactor, Snapshot, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
 use crate::process::Clock;
 use crate::render::{RenderMode, Rendering, render_summary};
 use crate::store::StateFile;
-use crate::text::format_rfc3339;
 
 /// Fetches every source once. The exit code is 0 if every source is ok.
 pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {

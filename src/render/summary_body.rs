@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
+use crate::domain::format_rfc3339;
 use crate::domain::{Name, SourceState, SourceView, Time};
-use crate::text::format_rfc3339;
 
 use super::json_text::{write_json_string, write_millis, write_seconds};
 use super::render_mode::{ReadingOrigin, RenderMode};

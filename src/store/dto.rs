@@ -17,7 +17,7 @@ use crate::domain::{
     JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord,
     Time,
 };
-use crate::text::{format_rfc3339, parse_rfc3339};
+use crate::domain::{format_rfc3339, parse_rfc3339};
 
 /// A [`ClockTimestamps`].
 #[derive(Serialize, Deserialize)]

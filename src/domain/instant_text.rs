@@ -1,6 +1,6 @@
 //! Instants as text: RFC 3339.
 
-use crate::domain::Time;
+use super::timestamp::Time;
 
 /// Returns an instant as RFC 3339 in UTC with milliseconds: `2026-11-22T06:55:10.734Z`. An instant
 /// outside of the years that RFC 3339 can express becomes the nearest one inside.
