@@ -100,13 +100,12 @@ impl Drop for ProcessGroup {
         };
         while !is_gone() {
             // A second panic would abort the process before the other guards are dropped.
-            if clock.instant() > end && !std::thread::panicking() {
-                panic!(
-                    "processes of {} are left: {:?}",
-                    self.marker,
-                    self.descendants()
-                );
-            }
+            let is_late = clock.instant() > end && !std::thread::panicking();
+            assert!(
+                !is_late,
+                "left of group {group:?}: {:?}",
+                self.descendants()
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -156,7 +156,7 @@ fn texts_script(selector: &str) -> String {
     format!("[...{elements}].map((element) => element.textContent)")
 }
 
-/// A command of the Chrome DevTools Protocol.
+/// A command of the Chrome `DevTools` Protocol.
 #[derive(Debug)]
 struct DevtoolsCommand(&'static str, Value);
 
