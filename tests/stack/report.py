@@ -1,46 +1,46 @@
-"""What was checked, told as it happens."""
+"""Checks and their results, printed as they happen."""
 
 import time
 
 
 class Report:
-    """Checks and their outcomes."""
+    """The results of all checks."""
 
     def __init__(self):
-        self.passed, self.failed, self.unseen = 0, [], []
-        self._part, self._start = "", time.monotonic()
+        self.passed, self.failed, self.skipped = 0, [], []
+        self._section, self._start = "", time.monotonic()
 
     def heading(self, text):
-        """Begins a part."""
-        self._part = text
-        self._say(f"\n== {text}")
+        """Starts a section."""
+        self._section = text
+        self._print(f"\n== {text}")
 
-    def say(self, text):
-        """Tells what happens."""
-        self._say(f"   {text}")
+    def log(self, text):
+        """Prints a line."""
+        self._print(f"   {text}")
 
-    def check(self, what, held, seen=""):
-        """Counts one check; `seen` is what was there, and stands beside what failed."""
-        told = f"{what}{f': {seen}' if seen != '' else ''}"
-        if held:
+    def check(self, what, passed, found=""):
+        """Records one check. `found` is printed beside it."""
+        line = f"{what}{f': {found}' if found != '' else ''}"
+        if passed:
             self.passed += 1
         else:
-            self.failed.append(f"{self._part}: {told}")
-        self._say(f"{'ok  ' if held else 'FAIL'} {told}")
-        return held
+            self.failed.append(f"{self._section}: {line}")
+        self._print(f"{'ok  ' if passed else 'FAIL'} {line}")
+        return passed
 
-    def unable(self, what):
-        """What cannot be shown on this machine, and why."""
-        self.unseen.append(f"{self._part}: {what}")
-        self._say(f"--   not shown here: {what}")
+    def skip(self, what):
+        """Records a check that this machine cannot make, and the reason."""
+        self.skipped.append(f"{self._section}: {what}")
+        self._print(f"--   skipped: {what}")
 
-    def verdict(self):
-        """Prints the sum and gives the exit code."""
-        self._say(f"\n{self.passed} checks held, {len(self.failed)} failed, {len(self.unseen)} could not be made")
+    def summarise(self):
+        """Prints the totals and returns the exit code."""
+        self._print(f"\n{self.passed} checks passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
         for line in self.failed:
-            self._say(f"FAIL {line}")
+            self._print(f"FAIL {line}")
         return 1 if self.failed else 0
 
-    def _say(self, text):
+    def _print(self, text):
         at = f"{time.monotonic() - self._start:6.1f} s  " if text.strip() and not text.startswith("\n") else ""
         print(f"{at}{text}", flush=True)

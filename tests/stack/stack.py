@@ -1,4 +1,4 @@
-"""Compose and Docker as this test needs them. Whatever it starts belongs to one project and ends with it."""
+"""Compose and Docker. All containers belong to one project, which is removed at the end."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ class Stack:
         self.report = report
         self.project = f"resumen-test-{os.getpid()}"
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        self._compose = [*(arguments.compose or found_compose()), "-p", self.project, "-f", str(ROOT / "docker-compose.yml")]
+        self._compose = [*(arguments.compose or find_compose()), "-p", self.project, "-f", str(ROOT / "docker-compose.yml")]
         self._environment = {
             **os.environ,
             **{name: str(port) for name, port in self.ports.items()},
@@ -45,27 +45,27 @@ class Stack:
         self.down()
 
     def build(self):
-        """The image, twice: the second time nothing is left to do."""
+        """Builds the image twice; the second build uses the cache."""
         self.report.heading("image")
         took = self._timed("build", "resumen")
         again = self._timed("build", "resumen")
-        self.report.check("the second build has nothing to do", again < 30, f"{took:.0f} s, then {again:.1f} s")
+        self.report.check("the second build uses the cache", again < 30, f"{took:.0f} s, then {again:.1f} s")
         size = int(docker("image", "inspect", "-f", "{{.Size}}", IMAGE))
         label = docker("image", "inspect", "-f", '{{index .Config.Labels "org.opencontainers.image.revision"}}', IMAGE)
-        self.report.check("the image says of which revision it is", label == revision(), label)
-        self.report.say(f"size {size / 1e6:.0f} MB with its base")
+        self.report.check("the image has the label of its revision", label == revision(), label)
+        self.report.log(f"size {size / 1e6:.0f} MB with its base")
 
     def up(self, *services, profiles=()):
-        """Brings services up, all of the profiles if none is named, and waits for those that say how they are."""
+        """Starts services, by default all of the profiles, and waits for their health checks."""
         self.compose(*[f"--profile={name}" for name in profiles], "up", "-d", *services)
 
     @contextlib.contextmanager
     def up_and_down(self):
-        """Whatever comes up in between goes down after it; if something fails, its last words are shown."""
+        """Removes the project at the end. After an error, prints the last log lines of each container."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 # the next profile is tried all the same
-            self.report.check("went through", False, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 # the next profile runs in any case
+            self.report.check("no error", False, f"{type(error).__name__}: {error}")
             for container in docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}").split():
                 print(docker("inspect", "-f", "{{.Name}} {{.State.Status}} {{.State.ExitCode}}", container), file=sys.stderr)
                 print(docker("logs", "--tail=8", container, both=True), file=sys.stderr)
@@ -73,11 +73,11 @@ class Stack:
             self.down()
 
     def down(self):
-        """Takes everything of the project away, volumes and networks included."""
+        """Removes the project with its volumes and networks."""
         self.compose(*[f"--profile={name}" for name in PROFILES], "down", "-v", "--remove-orphans", "-t", "15", check=False)
 
     def containers(self, service):
-        """The ids of a service's containers, running or not."""
+        """The ids of the containers of a service, running or not."""
         label = f"label=com.docker.compose.project={self.project}"
         return docker("ps", "-aq", "--no-trunc", "--filter", label, "--filter", f"label=com.docker.compose.service={service}").split()
 
@@ -97,7 +97,7 @@ class Stack:
         return json.loads(body)
 
     def calls(self, path, since, until):
-        """How often the simulated providers were asked for `path` between two instants, by their own log."""
+        """The number of requests for `path` in the log of the simulated providers between two times."""
         count = 0
         for line in docker("logs", self.containers("simulate")[0], both=True).splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -117,58 +117,58 @@ class Stack:
 
 
 def docker(*arguments, both=False):
-    """Runs Docker; gives its output."""
+    """Runs Docker and returns its output."""
     return run(["docker", *arguments], both=both)
 
 
 def run(command, env=None, check=True, both=False):
-    """Runs a command; gives its standard output, with the standard error if both are wanted."""
+    """Runs a command and returns its standard output, with `both` also its standard error."""
     done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           stderr=subprocess.STDOUT if both else subprocess.PIPE, cwd=ROOT)
     if check and done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stderr or done.stdout)[-3000:]}")
+        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{(done.stderr or done.stdout)[-3000:]}")
     return done.stdout.strip()
 
 
-def wait(what, limit, ask):
-    """Asks until the answer is true, at most `limit` seconds; gives the answer and how long it took."""
-    start, why = time.monotonic(), ""
+def wait(what, limit, poll):
+    """Calls `poll` until its result is true, at most `limit` seconds; returns the result and the duration."""
+    start, reason = time.monotonic(), ""
     while time.monotonic() - start < limit:
         try:
-            if answer := ask():
-                return answer, time.monotonic() - start
+            if result := poll():
+                return result, time.monotonic() - start
         except (OSError, RuntimeError, ValueError) as error:
-            why = f" ({error})"
+            reason = f" ({error})"
         time.sleep(0.2)
-    raise RuntimeError(f"waited {limit} s in vain for {what}{why}")
+    raise RuntimeError(f"not within {limit} s: {what}{reason}")
 
 
 def seconds(timestamp):
-    """An instant of the logs as seconds since 1970."""
+    """A time of the logs as seconds since 1970."""
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def found_compose():
-    """v2 if it is there, else the old one."""
+def find_compose():
+    """The command of Compose: v2 if installed, else v1."""
     if not shutil.which("docker"):
         sys.exit("docker is missing: see https://docs.docker.com/engine/install, or `apt-get install docker.io docker-compose`")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
         return ["docker", "compose"]
     if shutil.which("docker-compose"):
         return ["docker-compose"]
-    sys.exit("neither `docker compose` nor `docker-compose` is here: install the Compose plugin")
+    sys.exit("`docker compose` and `docker-compose` are missing: install the Compose plugin")
 
 
 def revision():
-    """The commit that is built, if this is a clone."""
+    """The current commit; empty outside of a clone."""
     done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def free_ports(count):
-    """Ports that nobody uses now."""
-    with contextlib.ExitStack() as open_ones:
-        probes = [open_ones.enter_context(socket.socket()) for _ in range(count)]
+    """Unused ports."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]

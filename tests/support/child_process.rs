@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use resumen::process::Clock;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
-    waitpgid,
+    waitpgid, waitpid,
 };
 
 use super::wait::WAIT_LIMIT;
@@ -19,19 +20,31 @@ use super::wait::WAIT_LIMIT;
 /// Maximum run time of a test that runs in a child process.
 const CHILD_TEST_LIMIT: Duration = Duration::from_secs(300);
 
-/// A child process that leads a process group. Dropping the guard kills the whole group and waits
-/// until no process of it is left.
+/// The variable by which the guard finds processes that have left their group. Its value is a path:
+/// the processes of a test in a child process also carry the marker of that child.
+const MARKER_VARIABLE: &str = "TEST_PROCESS_GROUP";
+
+/// A child process that leads a process group. Dropping the guard kills the group and every other
+/// descendant, and waits until no process is left.
 pub struct ProcessGroup {
     leader: Child,
+    marker: String,
 }
 
 impl ProcessGroup {
     pub fn spawn(command: &mut Command) -> Self {
+        static COUNTER: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNTER.fetch_add(1, Relaxed);
+        let parent = std::env::var_os(MARKER_VARIABLE).unwrap_or_default();
+        let marker = format!("{}/{}-{number}", parent.display(), std::process::id());
         // A worker whose master dies becomes a child of this process, and `drop` can wait for it.
         set_child_subreaper(Some(getpid())).unwrap();
-        let leader = command.process_group(0).spawn();
+        let leader = command
+            .env(MARKER_VARIABLE, &marker)
+            .process_group(0)
+            .spawn();
         let leader = leader.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { leader }
+        Self { leader, marker }
     }
 
     pub fn pid(&self) -> Pid {
@@ -46,21 +59,53 @@ impl ProcessGroup {
     pub fn has_exited(&mut self) -> bool {
         self.leader.try_wait().unwrap().is_some()
     }
+
+    /// All running descendants, by their marker.
+    fn descendants(&self) -> Vec<Pid> {
+        let marker = format!("{MARKER_VARIABLE}={}", self.marker);
+        let has_marker = |pid: &Pid| {
+            let path = format!("/proc/{}/environ", pid.as_raw_nonzero());
+            let environment = std::fs::read(path).unwrap_or_default();
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| {
+                let rest = variable.strip_prefix(marker.as_bytes());
+                rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+            })
+        };
+        let names = std::fs::read_dir("/proc")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let pids = names.filter_map(|name| Pid::from_raw(name.to_str()?.parse().ok()?));
+        pids.filter(has_marker).collect()
+    }
 }
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let group = self.pid();
+        let descendants = self.descendants();
         // Fails if every process of the group has ended.
         let _ = kill_process_group(group, Signal::KILL);
+        for pid in &descendants {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
         let _ = self.leader.wait();
         let clock = Clock::start();
         let end = clock.instant() + WAIT_LIMIT;
-        while !matches!(waitpgid(group, WaitOptions::NOHANG), Err(Errno::CHILD)) {
+        let is_gone = || {
+            let reap = |pid: &Pid| !matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None));
+            let is_reaped = descendants.iter().all(reap);
+            let is_empty = matches!(waitpgid(group, WaitOptions::NOHANG), Err(Errno::CHILD));
+            is_reaped && is_empty && self.descendants().is_empty()
+        };
+        while !is_gone() {
             // A second panic would abort the process before the other guards are dropped.
-            if clock.instant() > end && !std::thread::panicking() {
-                panic!("processes of group {group:?} are left");
-            }
+            let is_late = clock.instant() > end && !std::thread::panicking();
+            assert!(
+                !is_late,
+                "left of group {group:?}: {:?}",
+                self.descendants()
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -258,13 +303,15 @@ fn dropped_process_ends_its_group() {
         let mut pids: Vec<u32> = Vec::new();
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut command = Command::new("sh");
-            command.args(["-c", "sleep 1000 & echo $!; wait"]);
+            // The second background process leaves the group.
+            let script = "sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & wait";
+            command.args(["-c", script]);
             let shell = TestProcess::start(&mut command);
-            let background = shell.wait_for_stdout_line("");
-            pids = vec![shell.pid(), background.trim().parse().unwrap()];
-            assert!(!panics, "a test fails while both processes run");
+            let next_pid = || shell.wait_for_stdout_line("").trim().parse().unwrap();
+            pids = vec![shell.pid(), next_pid(), next_pid()];
+            assert!(!panics, "a test fails while its processes run");
         }));
-        assert_eq!((ended.is_err(), pids.len()), (panics, 2));
+        assert_eq!((ended.is_err(), pids.len()), (panics, 3));
         for pid in pids {
             let is_left = std::path::Path::new(&format!("/proc/{pid}")).exists();
             assert!(!is_left, "process {pid} is left");

@@ -30,7 +30,7 @@ pub fn markdown_sections(name: &str) -> Vec<MarkdownSection> {
                     open = Some(CodeBlock {
                         language: language.to_owned(),
                         text: String::new(),
-                    })
+                    });
                 }
             }
         } else if let Some(block) = &mut open {

@@ -167,8 +167,8 @@ impl OpenApiDocument {
             .as_object()
             .unwrap();
         for (name, _) in &response.headers {
-            let ours = !HOP_BY_HOP_HEADERS.contains(&&**name) && name != "content-type";
-            if ours
+            let is_own = !HOP_BY_HOP_HEADERS.contains(&&**name) && name != "content-type";
+            if is_own
                 && !described
                     .keys()
                     .any(|known| known.eq_ignore_ascii_case(name))

@@ -93,12 +93,12 @@ impl SourceTree {
                 .then(|| self.resolve(module, &whole, depth + 1))
                 .flatten();
         }
-        let globs = file.imports.iter().filter(|import| import.name == "*");
+        let mut globs = file.imports.iter().filter(|import| import.name == "*");
         let through_glob = |import: &Import| {
             let whole = [&import.target[..import.target.len() - 1], path].concat();
             self.resolve(module, &whole, depth + 1)
         };
-        let found = globs.filter_map(through_glob).next();
+        let found = globs.find_map(through_glob);
         found.or(is_of_crate.then_some(index))
     }
 

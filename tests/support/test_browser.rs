@@ -23,7 +23,7 @@ static BROWSER_LOCK: Mutex<()> = Mutex::new(());
 
 /// A browser with an empty profile, closed when dropped.
 pub struct TestBrowser {
-    client: Option<Client>,
+    client: Client,
     runtime: Runtime,
     _driver: TestProcess,
     _profile: TempDir,
@@ -52,7 +52,7 @@ impl TestBrowser {
         builder.capabilities(serde_json::from_value(capabilities).unwrap());
         let client = runtime.block_on(builder.connect(&address)).unwrap();
         Some(Self {
-            client: Some(client),
+            client,
             runtime,
             _driver: driver,
             _profile: profile,
@@ -61,12 +61,12 @@ impl TestBrowser {
     }
 
     pub fn goto(&self, url: &str) {
-        self.runtime.block_on(self.client().goto(url)).unwrap();
+        self.runtime.block_on(self.client.goto(url)).unwrap();
     }
 
     /// Returns what the script returns.
     pub fn execute_script(&self, script: &str) -> Value {
-        let executed = self.client().execute(script, Vec::new());
+        let executed = self.client.execute(script, Vec::new());
         self.runtime.block_on(executed).unwrap()
     }
 
@@ -102,7 +102,7 @@ impl TestBrowser {
 
     /// Clicks the first element that this selector finds.
     pub fn click(&self, selector: &str) {
-        let client = self.client();
+        let client = &self.client;
         let clicked = async { client.find(Locator::Css(selector)).await?.click().await };
         self.runtime.block_on(clicked).unwrap();
     }
@@ -140,10 +140,7 @@ impl TestBrowser {
 
     fn send_devtools_command(&self, command: &'static str, parameters: Value) {
         self.runtime
-            .block_on(
-                self.client()
-                    .issue_cmd(DevtoolsCommand(command, parameters)),
-            )
+            .block_on(self.client.issue_cmd(DevtoolsCommand(command, parameters)))
             .unwrap();
     }
 
@@ -152,18 +149,6 @@ impl TestBrowser {
             "return [document.title, document.body.dataset.link, document.body.innerText]",
         )
     }
-
-    fn client(&self) -> &Client {
-        self.client.as_ref().unwrap()
-    }
-}
-
-impl Drop for TestBrowser {
-    fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            let _ = self.runtime.block_on(client.close());
-        }
-    }
 }
 
 fn texts_script(selector: &str) -> String {
@@ -171,7 +156,7 @@ fn texts_script(selector: &str) -> String {
     format!("[...{elements}].map((element) => element.textContent)")
 }
 
-/// A command of the Chrome DevTools Protocol.
+/// A command of the Chrome `DevTools` Protocol.
 #[derive(Debug)]
 struct DevtoolsCommand(&'static str, Value);
 

@@ -76,7 +76,7 @@ fn stream_client_count(service: &ServiceProcess) -> usize {
 }
 
 #[test]
-#[ignore = "a measurement: it takes half a minute and 4,000 descriptors"]
+#[ignore = "a measurement: takes half a minute and 4,000 descriptors"]
 #[allow(clippy::print_stdout, reason = "a measurement")]
 fn slow_stream_clients_delay_no_other() {
     let provider = FakeProvider::with_json(r#"{"round":0,"filler":""}"#);

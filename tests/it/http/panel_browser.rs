@@ -227,7 +227,7 @@ fn live_refresh_shows_each_result() {
     browser.wait_for_text(".head", "10");
     quick.set_json("2");
     slow.update_response(|response| {
-        (response.body, response.delay) = ("20".into(), Duration::from_secs(1))
+        (response.body, response.delay) = ("20".into(), Duration::from_secs(1));
     });
     let rounds = "[...document.querySelectorAll('.card')].map((card) => card.dataset.round).join()";
     browser.click("#ask");

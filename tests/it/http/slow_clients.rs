@@ -43,7 +43,7 @@ fn open_connections(client: &mut RawHttpClient) -> usize {
 }
 
 #[test]
-#[ignore = "takes 20 s, 10,100 descriptors and 512 MiB of kernel memory; prints measurements"]
+#[ignore = "a measurement: takes 20 s, 10,100 descriptors and 512 MiB of kernel memory"]
 fn five_thousand_slow_clients_are_closed() {
     assert_slow_clients_are_closed(
         &server_with_readings(),

@@ -1,9 +1,9 @@
 //! Measurements of the whole service under load and faults:
 //! `cargo test --release --test it bounds -- --ignored --nocapture --test-threads=1`.
 
+use std::collections::HashMap;
 use std::fs;
-use std::io::{BufReader, Write as _};
-use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use resumen::domain::{Name, Redactor};
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::support::child_process::{ignored_test_command, run_ignored_test};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::fake_provider::fault_scenario::{FaultScenario, load_scenarios};
+use crate::support::raw_client::RawHttpClient;
 use crate::support::test_app::TestApp;
 use crate::support::wait::wait_until_async;
 use crate::upstream::fetch_faults::{lookup_result, scenario_provider};
@@ -134,55 +135,35 @@ fn measure_slice(scripts: [&[&str]; 4]) -> ReadCost {
     let defaults = "[defaults]\ninterval = \"1s\"\ntimeout = \"1s\"\nttl = \"1m\"\n";
     let app = TestApp::start(&format!("[store]\npath = \"\"\n{defaults}{sources}"));
     app.get("/resumen");
-    let mut stream = TcpStream::connect(app.address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (clock, cpu) = (Clock::start(), worker_cpu_nanos());
+    let mut client = RawHttpClient::connect(app.address);
+    let (clock, before) = (Clock::start(), worker_cpu_nanos());
     let (start, mut durations) = (clock.time_point(), Vec::new());
     while clock.elapsed_since(start) < Duration::from_secs(2) {
         let sent_at = clock.time_point();
-        stream
-            .write_all(b"GET /resumen HTTP/1.1\r\nHost: reader\r\n\r\n")
-            .unwrap();
-        read_snapshot(&mut reader);
+        client.get("/resumen");
         durations.push(clock.elapsed_since(sent_at).as_nanos() as u64);
     }
     durations.sort_unstable();
+    // Threads of an earlier service may end meanwhile, so only threads that still run count.
+    let used = |(thread, nanos): (PathBuf, u64)| nanos - before.get(&thread).unwrap_or(&0);
+    let cpu_nanos: u64 = worker_cpu_nanos().into_iter().map(used).sum();
     ReadCost {
-        cpu_nanos: (worker_cpu_nanos() - cpu) / durations.len() as u64,
+        cpu_nanos: cpu_nanos / durations.len() as u64,
         p99_nanos: durations[durations.len() * 99 / 100],
     }
 }
 
-fn read_snapshot(reader: &mut impl std::io::BufRead) {
-    let (mut line, mut length) = (String::new(), 0);
-    while line != "\r\n" {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-}
-
-/// CPU time of the worker threads of this process.
-fn worker_cpu_nanos() -> u64 {
-    let tasks = fs::read_dir("/proc/self/task")
-        .unwrap()
-        .map(|task| task.unwrap().path());
-    let workers = tasks.filter(|task| {
-        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("serve"))
+/// CPU time of each worker thread of this process.
+fn worker_cpu_nanos() -> HashMap<PathBuf, u64> {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let workers = threads.filter_map(|thread| {
+        let path = thread.unwrap().path();
+        let name = fs::read_to_string(path.join("comm")).ok()?;
+        let times = fs::read_to_string(path.join("schedstat")).ok()?;
+        let nanos = times.split(' ').next()?.parse().ok()?;
+        name.starts_with("serve").then_some((path, nanos))
     });
-    let time = |task: std::path::PathBuf| {
-        let stat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-        stat.split(' ')
-            .next()
-            .and_then(|nanos| nanos.parse::<u64>().ok())
-            .unwrap_or_default()
-    };
-    workers.map(time).sum()
+    workers.collect()
 }
 
 /// Tasks and descriptors are counted per process, so the test runs in a child process.

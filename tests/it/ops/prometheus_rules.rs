@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::child_process::TestProcess;
 use crate::support::fake_provider::FakeProvider;
-use crate::support::http_reply::http_get;
+use crate::support::http_reply::send_request;
 use crate::support::requirements::require_program;
 use crate::support::test_app::{TestApp, source_tables};
 use crate::support::wait::WAIT_LIMIT;
@@ -133,7 +133,9 @@ impl PrometheusServer {
 
     /// The data of an API response.
     fn query_api(&self, target: &str) -> Value {
-        let mut reply = http_get(&self.address.to_string(), target).json();
+        // Prometheus sends no chunks to a client of HTTP/1.0.
+        let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let mut reply = send_request(&self.address.to_string(), &request).json();
         assert_eq!(reply["status"], "success", "{target}: {reply}");
         reply["data"].take()
     }

@@ -4,4 +4,5 @@ pub mod random_kills;
 pub mod reading_retention;
 pub mod restart_survival;
 pub mod state_file;
+pub mod state_format;
 pub mod syscall_faults;

@@ -20,7 +20,7 @@ use crate::support::process_usage::resident_kib;
 /// Measures how far attempts overrun their deadlines, over every scenario and timeouts from 50 ms to
 /// 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute; prints figures"]
+#[ignore = "a measurement: takes a minute"]
 async fn deadline_overrun_is_small() {
     let mut faults = Vec::new();
     for scenario in load_scenarios() {
@@ -81,7 +81,7 @@ async fn measure_overruns(
 /// Measures the memory of 64 concurrent requests whose providers send compression bombs or endless
 /// bodies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes seconds; prints figures"]
+#[ignore = "a measurement"]
 async fn hostile_bodies_use_little_memory() {
     let scripts: [&[&str]; 4] = [
         &[

@@ -41,7 +41,7 @@ pub fn tls_server_config(kind: CertificateKind) -> Arc<ServerConfig> {
     match kind {
         CertificateKind::Expired => {
             (params.not_before, params.not_after) =
-                (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1))
+                (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
         }
         CertificateKind::Future => params.not_before = date_time_ymd(2999, 1, 1),
         CertificateKind::Good | CertificateKind::WrongName | CertificateKind::SelfSigned => {}
