@@ -1,109 +1,94 @@
-//! resumen: one fast, honest answer from many slow, unreliable APIs. This page is the map of the house, for the person
-//! who carries it on.
+//! resumen: one fast answer from many slow, unreliable APIs. This page is the map of the code.
 //!
-//! # The idea in five sentences
+//! # Data flow
 //!
-//! A pure core ([`domain`]) knows sources, readings, failures, freshness and snapshots, and how they merge; it never
-//! waits and never asks the time. A *flight* ([`flight`]) is one attempt at one source: its providers raced in order,
-//! bytes capped, decoded and extracted under one deadline; at most one per source is in the air, and it lands by
-//! publishing its outcome. One cell ([`cache`]) holds an immutable snapshot and its rendered bytes in an `ArcSwap`.
-//! The refresher ([`refresh`]) and a live request ([`live`]) do the same thing, ask for flights and wait for them; what
-//! differs is who waits and how long. Stores are one more publisher and one more subscriber of the same cell.
+//! ```text
+//!  providers            background                          memory                       clients
 //!
-//! # Why it holds: newest wins
+//!  HTTP API ──▶ fetch ──▶ extract ──▶ aggregate::race ──▶ aggregate::complete
+//!                                          ▲                      │ merge (newest wins), plan, count, log
+//!                                          │                      ▼
+//!  aggregate::refresh ──┐             aggregate::flights     aggregate::cache ──▶ render ──▶ server::fast_path ──▶ GET /resumen
+//!                       ├─ requests ──────▶│                 (ArcSwap<snapshot>)      └────▶ api (router) ───────▶ everything else
+//!  aggregate::live ─────┘                                      │     ▲    │
+//!                                                              ▼     │    └▶ aggregate::derived (sources computed from others)
+//!                                      store (state file) ◀─ persist  └── replicas (Redis): states of other replicas
+//! ```
 //!
-//! A snapshot keeps, per source, the reading with the latest `fetched_at` and the failure with the latest `at`: two
-//! maxima. Merging is therefore commutative, associative and idempotent; flights, restored files and other replicas may
-//! publish in any order, twice, or late. No replica leads, and nothing is fenced. A failure never removes a reading, only age does. Counters and `failing_since`
-//! are diagnostics beside the two maxima. A derived source is not merged at all: it is a function of its inputs,
-//! computed again at each swap that touches one, and as stale as the oldest reading that went into it.
+//! A *flight* is one attempt at one source, shared by all its waiters (single flight). The background refresher and a
+//! live request (`?fresh=1`) do the same thing: they request flights and wait. They differ in the waiting time. The state
+//! file and other replicas are one more publisher and one more subscriber of the cache.
 //!
-//! # Rendered once, true at any moment
+//! # Modules
 //!
-//! [`render`] gives bytes and `valid_until`, at most 20 ms later and never past the next fresh→stale→missing edge; ages
-//! are written as of that instant, so they are never understated. [`cache::Cache::current`] hands the same bytes to
-//! everybody until then: some fifty renderings a second at any load, none at rest.
+//! A module imports only modules above it in this table; modules of one level do not import each other. The architecture
+//! test (`tests/it/architecture.rs`) fails on an import that points down, and on a cycle of files.
 //!
-//! # Floors
-//!
-//! Imports point down only; `tests/it/layers.rs` reads the sources and fails on a new arrow.
-//!
-//! | floor | module | what it is | it never |
+//! | level | module | contains | never |
 //! |---|---|---|---|
-//! | 0 | [`domain`] | words and rules: source, provider, reading, failure, outcome, freshness, snapshot, merge, pace | waits, reads a clock, serialises |
-//! | 0 | [`clock`] | wall time at start and what has passed since, sleep included; deadlines | steps |
-//! | 1 | [`extract`] | bytes → JSON → jq → data, within depth and size limits | does I/O |
-//! | 1 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the wire names | does I/O |
-//! | 2 | [`config`] | text → raw types → validated types; every problem at once with its place | opens a socket |
-//! | 2 | [`fetch`] | the `Fetch` port and HTTP behind it: addresses guarded, bytes capped, errors coded | retries, caches |
-//! | 2 | [`store`] | readings outside the process: the state file, and Redis for what replicas share | fails a request |
-//! | 3 | [`fleet`] | this replica among others: leave before a flight, word after it | connects, merges, keeps anybody waiting for a dead store |
-//! | 3 | [`flight`] | the race of one source's providers; the table of flights; when the next may start | waits for clients |
-//! | 3 | [`cache`] | the cell | reads a clock |
-//! | 4 | [`refresh`] | the background task on its schedule | fetches by itself |
-//! | 4 | [`mod@derive`] | the background task that computes derived sources | fetches |
-//! | 4 | [`save`] | the background task that keeps the state file | is in a reader's way |
-//! | 4 | [`share`] | the background task that keeps the store of the replicas open and takes in what they tell | is in a reader's way |
-//! | 4 | [`live`] | a fan-out under a deadline: flights asked, waited for, told apart | publishes |
-//! | 4 | [`http`] | accept loop, guards, routes, representations, stream, metrics, panel, the document of it all (`http/openapi`) | asks a provider |
-//! | 5 | [`app`] | builds it all from a configuration, runs, reloads, drains | parses arguments |
-//! | 6 | [`cli`] | arguments, tables, exit codes | |
-//! | – | [`shutdown`], [`supervise`], [`telemetry`], [`simulator`], `priority` | signals → tokens; tasks started again; log lines through a mask; simulated providers; threads that give way | |
+//! | 0 | [`text`] | durations, sizes, suggestions, quoting | imports anything of the crate |
+//! | 1 | [`domain`] | source, reading, failure, outcome, freshness, snapshot, merge, schedule, redaction | waits, reads a clock, serialises |
+//! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority | |
+//! | 3 | [`metrics`] | counters, histograms, the encoder of the Prometheus text format | serves HTTP |
+//! | 3 | [`extract`] | body → JSON → jq filter → data, within limits of depth, size, time and memory | does I/O |
+//! | 3 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the JSON keys | does I/O |
+//! | 3 | [`store`] | the state file | fails a request |
+//! | 3 | [`telemetry`] | the log, written through the redactor | |
+//! | 4 | [`fetch`] | the `Fetch` trait and HTTP behind it: address policy, limits, failure codes | retries, caches |
+//! | 4 | [`config`] | TOML → validated types; every problem at once, with its place | opens a socket |
+//! | 5 | [`aggregate`] | cache, flights, race of providers, completion, refresher, live requests, derived sources, persister | waits for clients |
+//! | 6 | [`replicas`] | leases, notifications and synchronisation through Redis | blocks a request on an unreachable store |
+//! | 6 | [`server`] | listener, connections, deadlines, request validation, fast path, problem responses | knows a route or a provider |
+//! | 7 | [`panel`] | the web page, its assets, the history of its charts | |
+//! | 8 | [`api`] | routes, handlers, query parameters, event stream, health, OpenAPI document | requests a provider itself |
+//! | 9 | [`simulator`] | simulated providers for `demo` and `simulate` | |
+//! | 10 | [`app`] | wiring and lifecycle: build, spawn, reload, drain | parses arguments |
+//! | 11 | [`cli`] | arguments, commands, terminal output | |
 //!
-//! # A provider's byte on its way
+//! # Decisions that must survive a change
 //!
-//! `bytes → Payload (capped) → Value → data → Reading → Outcome → Snapshot (newest wins) → Rendering → response | event
-//! | metric | state file | Redis`. In files: `fetch/http.rs` reads it under the deadline, `fetch/body.rs` decodes and counts it,
-//! `extract` checks and filters it, `flight/race.rs` makes it a reading, `flight/table.rs` lands it, `app/engine.rs`
-//! publishes it into `cache.rs`, plans the next attempt and tells a change of health, `render` writes it, `http/express.rs`
-//! sends it (`http/front.rs` and the routes whatever is not a plain `GET /resumen`). One direction; a live answer walks the same way and is rendered from the snapshot after the wait, so it can
-//! never show less than the cached path does a moment later.
+//! - **Newest wins.** A snapshot keeps, per source, the reading with the latest `fetched_at` and the failure with the
+//!   latest start: two maxima. Merging is therefore commutative, associative and idempotent. Flights, the state file and
+//!   replicas may publish in any order, twice or late. A failure never removes a reading; only age does. A derived source
+//!   is not merged: it is computed again when an input changes.
+//! - **Rendered once.** [`aggregate::Cache`] renders a snapshot at most once in 20 ms; a rendering never outlives the next
+//!   change of freshness, and ages are written as of the end of its validity, so they are never understated. All clients
+//!   receive the same bytes, and the cached path takes no lock.
+//! - **Flights do not run on serving threads.** Flights and background tasks run on a runtime of two threads with a lower
+//!   priority. A live request locks the table of flights for one lookup and then waits for a token.
+//! - **The fast path recognises, it does not parse.** It answers requests whose bytes match exactly; any other request
+//!   hands its connection to hyper, whose answers are the same. Strictness lives in `server::validate` and
+//!   `server::framing` only.
+//! - **A reading belongs to a [`domain::SourceIdentity`]**, a digest of the name and the filters of its source. Restarts,
+//!   reloads and replicas compare it and nothing else.
+//! - **No replica leads.** A lease in Redis only saves calls. When the store is unreachable, attempts proceed without one,
+//!   at intervals stretched by the number of replicas that were seen last.
 //!
-//! # A configuration value on its way
+//! # Walks
 //!
-//! `config/raw.rs` reads it with its place, `config/expand.rs` fills in `${…}`, `config/validate` makes it a [`domain`]
-//! type or a problem, `app` hands it to whom it concerns. After that nobody looks at the configuration again.
+//! Each walk is one direction and visits each file once.
 //!
-//! # Where it runs
+//! **A provider's byte** (`src/…`): `fetch/http_fetch.rs:fetch` → `fetch/connector.rs:connect` →
+//! `fetch/upstream_connection.rs:send_request` → `fetch/response_head.rs:check_framing` →
+//! `fetch/response_body.rs:read_decoded` → `extract/extractor.rs:extract` → `extract/json.rs:check_json` →
+//! `extract/reader.rs:read_json` → `extract/filter.rs:run` → `extract/writer.rs:write_json` →
+//! `domain/reading.rs:from_checked` → `aggregate/race.rs:race_providers` → `domain/outcome.rs:Outcome` →
+//! `aggregate/flights.rs:fly` → `aggregate/source_slot.rs:record_outcome` → `aggregate/complete.rs:complete_flight` →
+//! `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge` → `domain/source_state.rs:merge` →
+//! `render/rendering.rs:render_summary` → `render/summary_body.rs:write_body` → `server/response.rs:respond_with_rendering` →
+//! `server/fast_path/response_cache.rs:build` → `server/fast_path/serve.rs:poll_exchange` → `server/socket.rs:poll_write`.
 //!
-//! Flights, the refresher and the other background tasks run on a small runtime of their own; filters on threads of
-//! theirs; the serving threads only serve, and where they share a processor the others give way. A live request takes the table's lock for the moment of its wish and then
-//! waits on a token; the cached path takes no lock at all.
+//! **A configuration value**: `cli/load_config.rs:read_config` → `config/load.rs:load` → `config/expand.rs` →
+//! `config/raw_config.rs:read_config` → `config/validate/` → `app/server.rs:start` → `app/core.rs:build` → the module that
+//! uses it. The configuration is not read afterwards.
 //!
-//! # Several replicas
+//! **A live request**: `server/worker.rs` → `server/connection.rs` → `server/service.rs:respond` →
+//! `server/validate.rs:validate_request` → `api/routes.rs:router` → `api/summary.rs:get_summary` →
+//! `api/query.rs:parse` → `aggregate/live.rs:fetch_sources` → `aggregate/flights.rs:request_flight` → wait →
+//! `render/rendering.rs:render_summary` → `server/response.rs:respond_with_rendering` → `server/socket.rs:poll_write`.
 //!
-//! With `store.redis`, a flight asks the fleet for its source's lease before it calls anybody (`fleet/board.rs`, the
-//! scripts in `store/redis/scripts.rs`). The answer is one of four: it is yours, call; somebody calls now, wait for what
-//! that brings or for the lease to end; somebody just called, rest; or here is a newer outcome than you know, which to
-//! the schedule is as good. After the race the outcome goes the usual way into the cell, its waiters wake, and only then
-//! is the fleet told: one script that compares the token, writes what is known if it is newer, leaves the lease standing
-//! for what is left of `min_interval`, and tells everybody that there is news. Others fetch it, and it takes the way of
-//! any outcome: merged newest-wins, planned from, told to the streams (`Flights::hear`, `app/engine.rs`). So the plan of
-//! every replica follows from the fleet's newest outcome, and no key has to live for an interval.
-//!
-//! Nobody ever waits for a store that is known to be gone: from the first operation that fails on nobody asks it, while
-//! `share.rs` tries the session once again, then opens another, at once and then every second. Until one works a replica
-//! calls by itself, and once the second try has failed its pauses are stretched by the number of replicas seen last
-//! (`domain/schedule.rs`). The same logic runs under paused time over a simulated store, through thousands of random lives
-//! of a fleet (`tests/it/fleet_schedules.rs`); that a lease must outlast `min_interval` was found there.
-//!
-//! Instants in the store are on the store's own clock. A start sets the program's clock by it, so that replicas date a
-//! reading alike to the millisecond and give it the same version; a clock that could not be set is translated
-//! (`fleet/skew.rs`). What replicas write to each other, and what follows from reading it, is in
-//! `store/shared/protocol.rs`; docs/replicas.md tells an operator what to expect.
-//!
-//! # Where this differs from the plan
-//!
-//! - HTTP to providers is hyper's connection under our own connect path rather than reqwest: the phase in which a
-//!   deadline passed, the address really connected to, the size of a head and the reuse of a connection must be seen.
-//! - Live requests reach the table of flights through a mutex held for a map lookup, not through a channel: simpler, and
-//!   the cached path never meets it.
-//! - The plan of the next attempt is part of a source's entry, set in the same swap as the outcome it follows from:
-//!   whoever reads a snapshot can tell when the next one comes, and the refresher needs no rules of its own.
-//! - A filter is rewritten before it runs, so that every loop of it passes a watch that can stop it: jq itself can be
-//!   neither interrupted nor bounded.
-//! - What a reading belongs to is one value, [`domain::Identity`], a digest of a source's name and filters; restarts,
-//!   reloads and flights that land late all ask it and nothing else.
+//! **A counter**: `app/server.rs:with_fetch` creates `metrics/fetch_metrics.rs:FetchMetrics` → `app/core.rs:build` →
+//! `aggregate/complete.rs:complete_flight` counts → `api/metrics_page.rs:get_metrics` reads.
 
 pub mod aggregate;
 pub mod api;

@@ -108,7 +108,7 @@ fn health_check_reports_cause() {
     assert!(
         refused
             .stderr
-            .contains("http://127.0.0.1:1/salud is not healthy: 127.0.0.1 refused the connection"),
+            .contains("http://127.0.0.1:1/salud is not healthy: 127.0.0.1:1 refused the connection"),
         "{}",
         refused.stderr
     );
