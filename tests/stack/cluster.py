@@ -87,7 +87,7 @@ def check_call_counts(stack, report, window, when):
     time.sleep(window)
     until = time.time()
     logs = [docker("logs", "--since", str(int(since) - 10), replica, both=True) for replica in stack.containers("replica")]
-    report.log(f"replicas were standalone {sum(log.count('not shared for now') for log in logs)} times")
+    report.log(f"replicas were standalone {sum(log.count('shared store disconnected') for log in logs)} times")
     for path, interval in INTERVALS.items():
         calls = stack.calls(path, since, until)
         max_calls = int(1.25 * (until - since) / interval) + 2

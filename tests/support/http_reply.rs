@@ -47,9 +47,27 @@ impl HttpReply {
         found.map(|(_, value)| value)
     }
 
-    /// The body as JSON.
+    /// The body as JSON. Joins the chunks of a chunked body: other programs, such as Prometheus, send long responses so.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let body = if self.header("transfer-encoding") == Some("chunked") {
+            join_chunks(&self.body)
+        } else {
+            self.body.clone()
+        };
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+fn join_chunks(mut chunked: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, rest)) = chunked.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        body.push_str(&rest[..length]);
+        chunked = rest[length..].trim_start_matches("\r\n");
+        if length == 0 {
+            break;
+        }
+    }
+    body
 }

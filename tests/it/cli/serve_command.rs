@@ -135,7 +135,7 @@ fn reload_is_atomic() {
     service.send_signal(Signal::HUP);
     assert!(
         service
-            .wait_for_log("the old one goes on")
+            .wait_for_log("only a restart can change")
             .contains("only a restart can change server.idle_timeout")
     );
 }

@@ -195,7 +195,7 @@ fn mixed_formats_interoperate() {
             "the replicas call the provider themselves: {max_age} ms"
         );
     }
-    let line = replicas[0].wait_for_log("is not used");
+    let line = replicas[0].wait_for_log("state of another replica not used");
     let reason = "it has version 2 of the format and this release reads version 1";
     assert!(line.contains(reason), "{line}");
     assert!(replicas.iter().all(is_sharing));

@@ -17,8 +17,8 @@ use crate::support::requirements::require_program;
 use crate::support::service_process::ServiceProcess;
 use crate::support::wait::wait_until;
 
-const STANDALONE_MESSAGE: &str = "this replica goes on alone";
-const SHARING_RESUMED_MESSAGE: &str = "calls and readings are shared again";
+const STANDALONE_MESSAGE: &str = "shared store disconnected";
+const SHARING_RESUMED_MESSAGE: &str = "shared store reconnected";
 
 fn wait_until_standalone(replica: &ServiceProcess) {
     wait_until("standalone mode", || {
