@@ -1,5 +1,21 @@
 //! The program: everything is in the library, so that tests and benchmarks reach it.
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+use resumen::extract::{WORKER_COMMAND, run_worker};
+
+fn main() -> ExitCode {
+    // Before arguments, logs and threads: a worker limits itself as its first act.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|argument| argument == WORKER_COMMAND)
+    {
+        let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+        return match parent.map(run_worker) {
+            Some(Ok(())) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        };
+    }
     resumen::cli::main()
 }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::aggregate::PersistErrorHook;
 use crate::api::{AppState, AppStateParts, ProcessMetrics};
 use crate::config::Config;
-use crate::extract::Extractor;
+use crate::extract::{Extractor, own_program};
 use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::FetchMetrics;
 use crate::process::Clock;
@@ -112,7 +112,7 @@ impl AppService {
             TaskTracker::new(),
         );
         let fetch = Arc::new(fetch);
-        let extractor = Extractor::new(config.secrets.clone());
+        let extractor = Extractor::new(own_program(), config.secrets.clone());
         extractor.set_filters(config.filters.clone());
         let fetches = Arc::new(FetchMetrics::default());
         let noted = Arc::clone(&fetches);

@@ -13,7 +13,7 @@ use super::terminal;
 use super::wrap::escape_control;
 use crate::config::Config;
 use crate::domain::{Failure, JsonData, Name, Provider, Schedule, SecretSet};
-use crate::extract::{Extractor, Filter};
+use crate::extract::{Extractor, Filter, own_program};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
 use crate::process::Clock;
 use crate::text::format_duration;
@@ -91,7 +91,7 @@ async fn probe_provider(
     let result = match (fetched, Filter::compile(&provider.extract)) {
         (Ok(Payload(bytes)), Ok(filter)) => {
             // One extractor for each: the turns of a source do not matter here.
-            Extractor::new(secrets)
+            Extractor::new(own_program(), secrets)
                 .extract(&source, &filter, bytes, deadline)
                 .await
         }

@@ -21,7 +21,7 @@ use crate::aggregate::Cache;
 use crate::app::{AppCore, CoreDeps};
 use crate::config::Config;
 use crate::domain::{Name, Snapshot, SourceSet};
-use crate::extract::Extractor;
+use crate::extract::{Extractor, own_program};
 use crate::fetch::{Fetch, HttpFetch};
 use crate::process::Clock;
 use crate::render::{RenderMode, Rendering, format_rfc3339, render_summary};
@@ -63,7 +63,7 @@ async fn run_live_request(
     let stop = CancellationToken::new();
     let gear = CoreDeps {
         fetch: Arc::new(fetch),
-        extractor: Extractor::new(config.secrets.clone()),
+        extractor: Extractor::new(own_program(), config.secrets.clone()),
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

@@ -1,16 +1,23 @@
-//! A filter's text → a program under watch, or what is wrong with the text and where.
+//! A filter's text → a program, or what is wrong with the text and where.
 
 use std::ops::Range;
 
+use std::thread;
+
 use jaq_core::Compiler;
 use jaq_core::compile::Undefined;
+use jaq_core::data::JustLut;
 use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
 use jaq_core::load::parse::{self, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 
-use super::filter::{Filter, FilterError, FilterProgram};
-use super::threads::run_on_deep_stack;
-use super::{instrument, library};
+use jaq_json::Val;
+
+use super::filter::{Filter, FilterError};
+use super::library;
+
+/// A compiled filter.
+pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
 
 /// The most levels of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
@@ -44,29 +51,48 @@ const REFUSED_NAMES: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Texts up to here are compiled on any stack, in bytes; a thread takes as long as they do.
+/// The longest text that is compiled on the caller's stack, in bytes. Starting a thread takes as long as compiling one.
 const MAX_SHALLOW_TEXT_BYTES: usize = 256;
 
-/// Compiles `text`. Parsers and compilers recurse, so long texts are compiled on a stack that is deep enough for any.
+/// The stack of a thread that compiles, in bytes: enough for a text of the largest size and depth.
+const COMPILE_STACK_BYTES: usize = 64 << 20;
+
+/// Compiles `text` on a stack that is deep enough: parsers and compilers recurse.
 pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> {
+    if text.len() <= MAX_SHALLOW_TEXT_BYTES {
+        return compile_here(text);
+    }
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("compile".to_owned())
+            .stack_size(COMPILE_STACK_BYTES)
+            .spawn_scoped(scope, || compile_here(text));
+        match thread.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(_)) => Err(error_at(
+                text,
+                "",
+                "cannot be compiled: a bug, see the log".into(),
+            )),
+            Err(error) => Err(error_at(
+                text,
+                "",
+                format!("cannot be compiled: no thread: {error}"),
+            )),
+        }
+    })
+}
+
+/// Compiles `text` on the caller's stack.
+pub(super) fn compile_here(text: &str) -> Result<FilterProgram, FilterError> {
     if text.len() > Filter::MAX_TEXT_BYTES {
         return Err(error_at(
             text,
-            &text[..0],
+            "",
             format!("a filter has at most {} bytes", Filter::MAX_TEXT_BYTES),
         ));
     }
-    if text.len() <= MAX_SHALLOW_TEXT_BYTES {
-        return compile_text(text);
-    }
-    let built = run_on_deep_stack("compile", || compile_text(text));
-    built.unwrap_or_else(|why| {
-        Err(error_at(
-            text,
-            &text[..0],
-            format!("cannot be compiled: {why}"),
-        ))
-    })
+    compile_text(text)
 }
 
 fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
@@ -80,12 +106,11 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
     let term = parse_term(text)?;
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
-    let body = instrument::instrument_tail(term);
-    let (defs, funs) = library::reachable_library(&body);
+    let (defs, funs) = library::reachable_library(&term);
     let root = Def {
         name: &*name,
         args: Vec::new(),
-        body,
+        body: term,
     };
     let arena = Arena::default();
     let main = File {
@@ -174,13 +199,6 @@ fn check_allowed<'t>(
     for (position, Token(word, token)) in tokens.iter().enumerate() {
         let next = tokens.get(position + 1).map(|Token(_, token)| token);
         match (*word, token, next) {
-            ("def", Tok::Word, Some(Tok::Word | Tok::Fmt)) => {
-                return Err(error_at(
-                    text,
-                    word,
-                    "`def` is not allowed: a definition could call itself for ever".into(),
-                ));
-            }
             ("import" | "include", Tok::Word, Some(Tok::Str(_)))
             | ("module", Tok::Word, Some(Tok::Block(_))) => {
                 return Err(error_at(

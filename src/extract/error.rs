@@ -37,6 +37,11 @@ impl ExtractError {
         }
     }
 
+    /// The code, the message and the quoted text.
+    pub(crate) fn into_parts(self) -> (Code, String, Option<String>) {
+        (self.code, self.message, self.quote)
+    }
+
     /// The failure, secrets masked, the quote escaped and cut.
     pub(crate) fn into_failure(self, veil: &Redactor) -> Failure {
         let Some(quote) = self.quote else {

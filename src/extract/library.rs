@@ -6,25 +6,26 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use jaq_core::data::JustLut;
 use jaq_core::load;
 use jaq_core::load::parse::{Def, Term};
 use jaq_core::native::Fun;
+use jaq_json::Val;
 
 use super::dependencies::CallGraph;
-use super::limits::LimitedData;
-use super::{builtins, instrument, regexes};
+use super::natives::native_functions;
 
 /// Native functions of jaq that are allowed, by name.
 #[rustfmt::skip]
 const ALLOWED_NATIVES: &[&str] = &[
     // values
     "error_empty", "path", "path_value", "keys_unsorted", "key_values", "first", "last", "limit", "skip", "length",
-    "contains", "has", "indices", "bsearch", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
-    "max_by_or_empty",
+    "contains", "has", "indices", "bsearch", "range", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
+    "max_by_or_empty", "tojson",
     // text
     "utf8bytelength", "explode", "implode", "ascii_downcase", "ascii_upcase", "startswith", "endswith", "ltrimstr",
     "rtrimstr", "trim", "ltrim", "rtrim", "escape_sh", "escape_html", "unescape_html", "encode_uri", "decode_uri",
-    "encode_base64", "decode_base64",
+    "encode_base64", "decode_base64", "matches", "split_matches", "split_",
     // numbers
     "floor", "round", "ceil", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc",
     "exp", "exp10", "exp2", "expm1", "fabs", "frexp", "ilogb", "j0", "j1", "lgamma", "log", "log10", "log1p", "log2",
@@ -35,11 +36,8 @@ const ALLOWED_NATIVES: &[&str] = &[
     "fromdateiso8601", "todateiso8601", "strftime", "gmtime", "strptime", "mktime",
 ];
 
-/// Those of them that ours stand before, and what ours call them.
-const RENAMED_NATIVES: &[(&str, &str)] = &[("strftime", "__strftime"), ("mktime", "__mktime")];
-
 /// Definitions of jaq in whose place ours stand, for those that use them too.
-const REPLACED_DEFINITIONS: &[&str] = &["repeat", "recurse", "while", "until", "getpath"];
+const REPLACED_DEFINITIONS: &[&str] = &["repeat", "getpath"];
 
 /// Definitions of jaq that are not allowed.
 const REFUSED_DEFINITIONS: &[&str] = &["stderr", "debug", "halt", "halt_error", "tonumber"];
@@ -61,7 +59,7 @@ static CALL_GRAPH: LazyLock<CallGraph> = LazyLock::new(|| CallGraph::new(&DEFINI
 /// The definitions and the native functions of the library that `term` can reach.
 pub(super) fn reachable_library<'s>(
     term: &Term<&'s str>,
-) -> (Vec<Def<&'s str>>, Vec<Fun<LimitedData>>) {
+) -> (Vec<Def<&'s str>>, Vec<Fun<JustLut<Val>>>) {
     let reached = CALL_GRAPH.reachable_names(term);
     let defs = DEFINITIONS
         .iter()
@@ -75,28 +73,16 @@ pub(super) fn reachable_library<'s>(
 }
 
 /// The native functions of the library that are wanted.
-fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<LimitedData>> {
+fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<JustLut<Val>>> {
     let jaq = jaq_core::funs()
         .chain(jaq_std::funs())
-        .chain(jaq_json::funs());
-    // Few are wanted, so that is asked first.
-    let jaq =
-        jaq.filter(move |(name, ..)| wanted(local_name(name)) && ALLOWED_NATIVES.contains(name));
-    let jaq = jaq.map(|(name, args, run)| (local_name(name), args, run));
+        .chain(jaq_json::funs())
+        .filter(move |(name, ..)| wanted(name) && ALLOWED_NATIVES.contains(name));
     jaq.chain(
-        builtins::native_functions()
+        native_functions()
             .into_iter()
-            .chain(regexes::regex_functions())
             .filter(move |(name, ..)| wanted(name)),
     )
-}
-
-/// What a native function of jaq is called here.
-fn local_name(jaq: &'static str) -> &'static str {
-    RENAMED_NATIVES
-        .iter()
-        .find(|(name, _)| *name == jaq)
-        .map_or(jaq, |(_, ours)| ours)
 }
 
 /// What a filter can call: names, and with how many arguments.
@@ -137,9 +123,7 @@ fn load_definitions() -> Vec<Def<&'static str>> {
         })
         .collect();
     all.append(&mut ours);
-    all.into_iter()
-        .map(instrument::instrument_definition)
-        .collect()
+    all
 }
 
 #[cfg(test)]
@@ -151,13 +135,8 @@ mod tests {
     fn listed_names_exist() {
         let funs: Vec<_> = select_natives(|_| true).map(|(name, ..)| name).collect();
         for name in ALLOWED_NATIVES {
-            assert!(funs.contains(&local_name(name)), "{name}");
+            assert!(funs.contains(name), "{name}");
         }
-        assert!(
-            RENAMED_NATIVES
-                .iter()
-                .all(|(jaq, _)| ALLOWED_NATIVES.contains(jaq))
-        );
         let jaq: Vec<_> = jaq_core::defs()
             .chain(jaq_std::defs())
             .chain(jaq_json::defs())

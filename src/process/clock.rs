@@ -186,6 +186,14 @@ fn read_since_boot() -> Option<BootUptime> {
     })
 }
 
+/// Returns the processor time that the process has used.
+pub fn process_cpu_time() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(
+        rustix::time::ClockId::ProcessCPUTime,
+    ))
+    .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,12 @@
 //! Process-wide services: the clock, task supervision, shutdown and thread priority.
 
 mod clock;
+mod memory_limit;
 mod shutdown;
 mod supervisor;
 pub(crate) mod thread_priority;
 
-pub use clock::{Clock, Deadline, TimePoint};
+pub use clock::{Clock, Deadline, TimePoint, process_cpu_time};
+pub use memory_limit::container_memory_limit;
 pub use shutdown::ProcessSignals;
 pub use supervisor::Supervisor;

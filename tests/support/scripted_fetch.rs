@@ -19,6 +19,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// An extractor whose workers run the program under test.
+pub fn test_extractor() -> Extractor {
+    Extractor::new(
+        env!("CARGO_BIN_EXE_resumen").into(),
+        resumen::domain::SecretSet::default(),
+    )
+}
+
 /// What a provider does with one call.
 #[derive(Debug, Clone)]
 pub enum ScriptedAction {
@@ -283,7 +291,7 @@ fn core_deps(providers: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
     let providers = Arc::new(providers);
     let gear = CoreDeps {
         fetch: Arc::<ScriptedFetch>::clone(&providers),
-        extractor: Extractor::default(),
+        extractor: test_extractor(),
         clock: Clock::start(),
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

@@ -8,7 +8,6 @@ use resumen::api::{AppState, AppStateParts, ProcessMetrics};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
-use resumen::extract::Extractor;
 use resumen::metrics::FetchMetrics;
 use resumen::process::Clock;
 use resumen::server::{HttpListener, HttpServer};
@@ -63,7 +62,7 @@ impl TestServer {
         let clock = Clock::start();
         let gear = CoreDeps {
             fetch: Arc::new(providers),
-            extractor: Extractor::default(),
+            extractor: crate::support::scripted_fetch::test_extractor(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: TaskTracker::new(),

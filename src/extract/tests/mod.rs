@@ -1,31 +1,17 @@
 //! The whole way of a body through a filter.
 
 mod language;
-mod limits;
 
 use bytes::Bytes;
 
-use super::error::ExtractError;
+use super::evaluate::evaluate_body;
 use super::filter::Filter;
-use super::json;
-use super::limits::CancelFlag;
-use super::threads::run_on_deep_stack;
 use crate::domain::{Code, Failure, Redactor};
 
-fn into_failure(complaint: ExtractError) -> Failure {
-    complaint.into_failure(&Redactor::default())
-}
-
 fn run_filter(filter: &str, body: &str) -> Result<String, Failure> {
-    let filter = Filter::compile(filter).unwrap_or_else(|error| panic!("{filter}: {error:?}"));
+    Filter::compile(filter).unwrap_or_else(|error| panic!("{filter}: {error:?}"));
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let way = || {
-        json::check_json(&body)
-            .and_then(|range| filter.run(&body.slice(range), &CancelFlag::default()))
-    };
-    run_on_deep_stack("test", way)
-        .unwrap()
-        .map_err(into_failure)
+    evaluate_body(filter, body).map_err(|error| error.into_failure(&Redactor::default()))
 }
 
 fn run_ok(filter: &str, body: &str) -> String {

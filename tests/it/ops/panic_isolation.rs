@@ -9,7 +9,6 @@ use resumen::aggregate::{Flights, PreparedSource};
 use resumen::aggregate::{LivenessBeat, Refresher};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::domain::{Snapshot, Source, SourceSet};
-use resumen::extract::Extractor;
 use resumen::process::Clock;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
@@ -35,7 +34,7 @@ fn responding_fetch() -> ScriptedFetch {
 fn core_deps(providers: Arc<ScriptedFetch>) -> CoreDeps {
     CoreDeps {
         fetch: providers,
-        extractor: Extractor::default(),
+        extractor: crate::support::scripted_fetch::test_extractor(),
         clock: Clock::start(),
         runtime: Handle::current(),
         tracker: TaskTracker::new(),
@@ -60,9 +59,9 @@ fn start_refresher(sources: &[Arc<Source>], providers: Arc<ScriptedFetch>) -> Re
         gear.stop,
         None,
     );
-    let crews = sources
-        .iter()
-        .filter_map(|source| PreparedSource::new(source, &Extractor::default()).unwrap());
+    let crews = sources.iter().filter_map(|source| {
+        PreparedSource::new(source, &crate::support::scripted_fetch::test_extractor()).unwrap()
+    });
     flights.replace_sources(crews.collect(), |_| None);
     let cache = Arc::new(Cache::new(
         Snapshot::new(Arc::new(SourceSet::new(sources.to_vec()))),
