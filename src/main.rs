@@ -17,5 +17,7 @@ fn main() -> ExitCode {
             _ => ExitCode::FAILURE,
         };
     }
+    // What the program was started with beside 0 to 2 is no business of the workers.
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
     resumen::cli::main()
 }

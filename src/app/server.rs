@@ -1,6 +1,7 @@
 //! The service: engine, site and listening socket, from a configuration to a drained end.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 use crate::aggregate::PersistErrorHook;
 use crate::api::{AppState, AppStateParts, ProcessMetrics};
 use crate::config::Config;
-use crate::extract::{Extractor, own_program};
+use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::FetchMetrics;
 use crate::process::Clock;
@@ -51,6 +52,8 @@ pub struct ServiceOptions {
     pub clock: Clock,
     /// The commit that the program was built from, or nothing.
     pub revision: &'static str,
+    /// The program of the filter workers; [`crate::extract::own_program`] but in tests.
+    pub filter_program: PathBuf,
 }
 
 /// A running service. Dropping it stops it at once; [`Service::stop`] drains it.
@@ -101,6 +104,7 @@ impl AppService {
             listener,
             clock,
             revision,
+            filter_program,
         } = start;
         let address = listener
             .local_address()
@@ -112,7 +116,7 @@ impl AppService {
             TaskTracker::new(),
         );
         let fetch = Arc::new(fetch);
-        let extractor = Extractor::new(own_program(), config.secrets.clone());
+        let extractor = Extractor::new(filter_program, config.secrets.clone());
         extractor.set_filters(config.filters.clone());
         let fetches = Arc::new(FetchMetrics::default());
         let noted = Arc::clone(&fetches);

@@ -154,6 +154,7 @@ mod tests {
             listener,
             clock: Clock::start(),
             revision: "",
+            filter_program: crate::extract::own_program(),
         };
         let (service, signals) = (
             AppService::start(&config, start).unwrap(),

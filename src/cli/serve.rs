@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use listenfd::ListenFd;
@@ -16,10 +17,14 @@ use super::terminal;
 use super::terminal::CommandError;
 use crate::app::{AppService, ServiceOptions};
 use crate::config::{Config, format_duration};
-use crate::domain::{Name, Schedule, Source};
+use crate::domain::{Name, Schedule, SecretSet, Source};
+use crate::extract::{Extractor, own_program};
 use crate::process::Clock;
 use crate::process::ProcessSignals;
 use crate::server::HttpListener;
+
+/// How long the check of the filter workers may take: a worker answers within milliseconds.
+const WORKER_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// More sources than this are not listed one by one at the start.
 const MAX_LOGGED_SOURCES: usize = 30;
@@ -88,6 +93,7 @@ pub(super) fn start_service(
     clock: Clock,
 ) -> anyhow::Result<AppService> {
     load_config::log_warnings(config);
+    check_filter_workers(clock)?;
     log_startup(config);
     AppService::start(
         config,
@@ -95,8 +101,30 @@ pub(super) fn start_service(
             listener,
             clock,
             revision: REVISION,
+            filter_program: own_program(),
         },
     )
+}
+
+/// Fails unless a filter can be evaluated in a process of its own: without one every source would fail.
+fn check_filter_workers(clock: Clock) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start a runtime")?;
+    let extractor = Extractor::new(own_program(), SecretSet::default());
+    let checked = runtime.block_on(async {
+        extractor
+            .check_workers(clock.deadline(WORKER_CHECK_TIMEOUT))
+            .await
+    });
+    checked.map_err(|failure| {
+        anyhow::anyhow!(
+            "no filter can be evaluated: {}; the service starts its own program again for that, which \
+             a file system mounted noexec, a security profile or a limit of processes may forbid",
+            failure.message
+        )
+    })
 }
 
 /// Where a command waits for its service.

@@ -13,8 +13,11 @@ use jaq_core::load::{Arena, File, Loader};
 
 use jaq_json::Val;
 
+use super::constant_regexes::find_invalid_regex;
 use super::filter::{Filter, FilterError};
+use super::hints::{foreign_syntax_error, is_path_start, key_error, meant_path};
 use super::library;
+use super::substitute::substitute_operators;
 
 /// A compiled filter.
 pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
@@ -103,7 +106,16 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
             "the library of filters does not load".into(),
         )
     };
-    let term = parse_term(text)?;
+    if let Some(error) = foreign_syntax_error(text) {
+        return Err(error);
+    }
+    let mut term =
+        parse_term(text).map_err(|error| key_error(text, error.span.start).unwrap_or(error))?;
+    if let Some((place, flaw)) = find_invalid_regex(&term) {
+        let message = format!("the regular expression is not valid: {flaw}");
+        return Err(error_at(text, place, message));
+    }
+    substitute_operators(&mut term);
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
     let (defs, funs) = library::reachable_library(&term);
@@ -232,7 +244,18 @@ fn unknown_name_error(text: &str, name: &str, kind: &Undefined) -> FilterError {
     {
         return error_at(text, name, format!("`{name}` is not allowed: {reason}"));
     }
+    let span = span_of(text, name);
+    if let Some(error) = key_error(text, span.start) {
+        return error;
+    }
     let message = match kind {
+        Undefined::Filter(0) if is_path_start(text, &span) => match meant_path(text, &span) {
+            Some(path) => format!(
+                "unknown function {}; did you mean `{path}`?",
+                quote_found(name)
+            ),
+            None => unknown_filter_message(name, 0),
+        },
         Undefined::Filter(arity) => unknown_filter_message(name, *arity),
         kind => format!("unknown {} {}", kind.as_str(), quote_found(name)),
     };
@@ -261,6 +284,10 @@ fn unknown_filter_message(name: &str, arity: usize) -> String {
                 quote_found(name)
             )
         }
+        _ if arity == 0 => format!(
+            "unknown function {}; a key of that name is written `.{name}`",
+            quote_found(name)
+        ),
         _ => format!("unknown function {}", quote_found(name)),
     }
 }

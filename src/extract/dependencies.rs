@@ -54,7 +54,8 @@ fn visit_calls<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
     }
 }
 
-fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
+/// Adds the parts of `term` to `open`.
+pub(super) fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
     match term {
         Term::Id
         | Term::Recurse

@@ -4,6 +4,7 @@
 
 use serde::de::IgnoredAny;
 
+use super::body_kind::{describe_body, describe_flaw};
 use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::error::ExtractError;
 use crate::domain::Code;
@@ -35,12 +36,6 @@ pub(super) fn check_json(body: &[u8]) -> Result<std::ops::Range<usize>, ExtractE
             "not UTF-8 at {}",
             describe_position(bytes, error.valid_up_to())
         );
-        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-            return ExtractError::new(
-                Code::NotJson,
-                flaw + "; the body begins like UTF-16, and JSON is UTF-8",
-            );
-        }
         not_json_error(bytes, &flaw)
     })?;
     check_strict(text).map_err(|flaw| not_json_error(bytes, &flaw))?;
@@ -52,29 +47,35 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
         return Ok(());
     };
-    let line = text
-        .split('\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or_default();
-    let column = line
-        .bytes()
-        .take(error.column())
-        .filter(|b| !is_continuation(*b))
-        .count()
-        .max(1);
+    let lines = text.split_inclusive('\n');
+    let line_start: usize = lines
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let at = (line_start + error.column().saturating_sub(1)).min(text.len());
+    if let Some((what, at)) = describe_flaw(text, at) {
+        return Err(format!(
+            "{what}, at {}",
+            describe_position(text.as_bytes(), at)
+        ));
+    }
     let mut what = error.to_string();
     what.truncate(what.find(" at line ").unwrap_or(what.len()));
     Err(format!(
-        "{what} at line {}, column {column}",
-        error.line().max(1)
+        "{what} at {}",
+        describe_position(text.as_bytes(), at)
     ))
 }
 
 fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
-    if bytes.trim_ascii_start().starts_with(b"<") {
-        let hint = "body begins with '<': a login page or a proxy's error?";
-        return ExtractError::with_quote(Code::NotJson, format!("{flaw}; {hint} It begins"), bytes);
-    }
+    let flaw = match describe_body(bytes) {
+        // Bytes that are no text say nothing to a reader.
+        Some(kind) if std::str::from_utf8(bytes).is_err() || bytes.contains(&0) => {
+            return ExtractError::new(Code::NotJson, format!("{flaw}; {kind}"));
+        }
+        Some(kind) => format!("{flaw}; {kind}"),
+        None => flaw.to_owned(),
+    };
     ExtractError::with_quote(Code::NotJson, format!("{flaw}; the body begins"), bytes)
 }
 

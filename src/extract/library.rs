@@ -14,6 +14,7 @@ use jaq_json::Val;
 
 use super::dependencies::CallGraph;
 use super::natives::native_functions;
+use super::substitute::substitute_operators;
 
 /// Native functions of jaq that are allowed, by name.
 #[rustfmt::skip]
@@ -21,7 +22,7 @@ const ALLOWED_NATIVES: &[&str] = &[
     // values
     "error_empty", "path", "path_value", "keys_unsorted", "key_values", "first", "last", "limit", "skip", "length",
     "contains", "has", "indices", "bsearch", "range", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
-    "max_by_or_empty", "tojson",
+    "max_by_or_empty",
     // text
     "utf8bytelength", "explode", "implode", "ascii_downcase", "ascii_upcase", "startswith", "endswith", "ltrimstr",
     "rtrimstr", "trim", "ltrim", "rtrim", "escape_sh", "escape_html", "unescape_html", "encode_uri", "decode_uri",
@@ -40,7 +41,21 @@ const ALLOWED_NATIVES: &[&str] = &[
 const REPLACED_DEFINITIONS: &[&str] = &["repeat", "getpath"];
 
 /// Definitions of jaq that are not allowed.
-const REFUSED_DEFINITIONS: &[&str] = &["stderr", "debug", "halt", "halt_error", "tonumber"];
+#[rustfmt::skip]
+const REFUSED_DEFINITIONS: &[&str] = &[
+    "stderr", "debug", "halt", "halt_error",
+    // ours are native functions
+    "tonumber", "tostring", "delpaths",
+    // ours stand in the prelude, behind what they call
+    "index", "rindex",
+];
+
+/// Native functions of jaq that the prelude wraps, and the names by which it calls them.
+const RENAMED_NATIVES: &[(&str, &str)] = &[
+    ("mktime", "__mktime"),
+    ("strptime", "__strptime"),
+    ("indices", "__indices"),
+];
 
 /// Helpers of the library that a filter has no use for.
 #[rustfmt::skip]
@@ -77,7 +92,12 @@ fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = 
     let jaq = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(move |(name, ..)| wanted(name) && ALLOWED_NATIVES.contains(name));
+        .filter(|(name, ..)| ALLOWED_NATIVES.contains(name))
+        .map(|(name, arguments, native)| {
+            let renamed = RENAMED_NATIVES.iter().find(|(old, _)| *old == name);
+            (renamed.map_or(name, |(_, new)| *new), arguments, native)
+        })
+        .filter(move |(name, ..)| wanted(name));
     jaq.chain(
         native_functions()
             .into_iter()
@@ -106,6 +126,9 @@ pub(super) fn callable_names() -> BTreeMap<&'static str, Vec<usize>> {
 fn load_definitions() -> Vec<Def<&'static str>> {
     let mut ours =
         load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
+    for definition in &mut ours {
+        substitute_operators(&mut definition.body);
+    }
     let same = |a: &Def<&str>, b: &Def<&str>| a.name == b.name && a.args.len() == b.args.len();
     let jaq = jaq_core::defs()
         .chain(jaq_std::defs())

@@ -5,7 +5,9 @@
 //! exhaust memory and overflow the stack, and jaq can neither be interrupted nor bounded: so filters run in processes
 //! ([`run_worker`]) whose limits the kernel keeps.
 
+mod body_kind;
 mod compile;
+mod constant_regexes;
 mod dependencies;
 mod depth;
 mod error;
@@ -13,12 +15,16 @@ mod evaluate;
 mod extractor;
 mod filter;
 mod filters;
+mod hints;
 mod json;
 mod library;
 mod natives;
 mod reader;
+mod regexes;
+mod substitute;
 #[cfg(test)]
 mod tests;
+mod update;
 mod worker;
 mod worker_pool;
 mod worker_protocol;

@@ -7,16 +7,19 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{timeout, timeout_at};
 
 use super::error::ExtractError;
 use super::filter::MAX_RESULT_BYTES;
@@ -31,6 +34,12 @@ const WORKERS: usize = 2;
 
 /// Workers for sources whose last evaluation was killed at its deadline, so that they delay only each other.
 const SLOW_WORKERS: usize = 1;
+
+/// An evaluation that has run this long on an ordinary worker makes way when others wait: it begins again on a slow one.
+const ORDINARY_TIME: Duration = Duration::from_millis(500);
+
+/// How often a longer evaluation looks whether others wait.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Memory of one evaluation without a container's limit, in bytes.
 const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
@@ -64,6 +73,8 @@ pub(super) struct WorkerPool {
     idle: Mutex<Vec<FilterWorker>>,
     permits: Semaphore,
     slow_permits: Semaphore,
+    /// Evaluations that wait for an ordinary worker.
+    waiting: AtomicU32,
     /// Sources whose last evaluation was killed at its deadline.
     slow_sources: Mutex<HashSet<Name>>,
     /// One evaluation at a time for each source. Grows by the names of configurations only.
@@ -74,6 +85,38 @@ pub(super) struct WorkerPool {
 struct FilterWorker {
     child: Child,
     stream: UnixStream,
+}
+
+/// Leave to use a worker.
+#[derive(Debug)]
+struct Permit<'p> {
+    is_slow: bool,
+    _permit: SemaphorePermit<'p>,
+}
+
+/// Counts one waiting evaluation until it is dropped, also with its future.
+struct WaitGuard<'w>(&'w AtomicU32);
+
+impl<'w> WaitGuard<'w> {
+    fn new(waiting: &'w AtomicU32) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How the wait for an answer ended.
+enum Watched<T> {
+    Ended(T),
+    /// The deadline has passed.
+    Late,
+    /// Others wait for an ordinary worker, and this one has run for long.
+    Overtaken,
 }
 
 /// What one evaluation needs.
@@ -100,6 +143,7 @@ impl WorkerPool {
             idle: Mutex::default(),
             permits: Semaphore::new(WORKERS),
             slow_permits: Semaphore::new(SLOW_WORKERS),
+            waiting: AtomicU32::new(0),
             slow_sources: Mutex::default(),
             turns: Mutex::default(),
         }
@@ -133,40 +177,40 @@ impl WorkerPool {
                 deadline,
             ));
         };
-        let is_slow = self.slow_sources.lock().contains(source);
-        let permits = if is_slow {
-            &self.slow_permits
-        } else {
-            &self.permits
-        };
-        let Ok(Ok(_permit)) = timeout_at(deadline.at, permits.acquire()).await else {
-            return Err(late("waiting for a filter worker", deadline));
-        };
+        let mut permit = self.acquire_permit(source, deadline).await?;
         let request = RequestHeader {
             filter: evaluation.filter.into(),
             cpu_seconds: deadline.limit.as_secs() + 1,
             memory_bytes: self.memory_for(evaluation.body.len()),
         };
-        // A stop of the whole process group reaches workers, too: the evaluation is repeated once.
-        for is_last in [false, true] {
+        let mut was_stopped = false;
+        loop {
             let mut worker = self.take_worker().map_err(no_worker)?;
-            match timeout_at(deadline.at, worker.exchange(&request, evaluation.body)).await {
-                Err(_) => {
-                    // Dropping the worker kills it.
+            let exchange = worker.exchange(&request, evaluation.body);
+            match self.watch(exchange, &permit, deadline).await {
+                Watched::Overtaken => {
+                    // Dropping the worker kills it. The evaluation begins again behind the other slow ones.
+                    drop((worker, permit));
+                    self.slow_sources.lock().insert(source.clone());
+                    permit = self.acquire_permit(source, deadline).await?;
+                }
+                Watched::Late => {
                     self.slow_sources.lock().insert(source.clone());
                     return Err(late("evaluating the filter", deadline));
                 }
-                Ok(Err(error)) => {
+                Watched::Ended(Err(error)) => {
                     let status = worker.child.wait().await.map_err(no_worker)?;
-                    let was_stopped = [Signal::TERM, Signal::INT, Signal::HUP]
+                    // A stop of the whole process group reaches workers, too: the evaluation is repeated once.
+                    let is_stop = [Signal::TERM, Signal::INT, Signal::HUP]
                         .into_iter()
                         .any(|signal| status.signal() == Some(signal.as_raw()));
-                    if is_last || !was_stopped {
+                    if was_stopped || !is_stop {
                         self.slow_sources.lock().remove(source);
                         return Err(worker_death(status, &error, request.memory_bytes, deadline));
                     }
+                    was_stopped = true;
                 }
-                Ok(Ok((response, payload))) => {
+                Watched::Ended(Ok((response, payload))) => {
                     self.slow_sources.lock().remove(source);
                     if evaluation.body.len() <= MAX_REUSE_BODY_BYTES
                         && response.cpu_ms <= MAX_REUSE_CPU_MS
@@ -177,7 +221,56 @@ impl WorkerPool {
                 }
             }
         }
-        unreachable!("the second attempt returns")
+    }
+
+    /// Waits for a permit: of the ordinary workers, or of the slow ones if the source's last evaluation did not end.
+    async fn acquire_permit(
+        &self,
+        source: &Name,
+        deadline: Deadline,
+    ) -> Result<Permit<'_>, ExtractError> {
+        let is_slow = self.slow_sources.lock().contains(source);
+        let permits = if is_slow {
+            &self.slow_permits
+        } else {
+            &self.permits
+        };
+        let waiting = (!is_slow).then(|| WaitGuard::new(&self.waiting));
+        let permit = timeout_at(deadline.at, permits.acquire()).await;
+        drop(waiting);
+        match permit {
+            Ok(Ok(permit)) => Ok(Permit {
+                is_slow,
+                _permit: permit,
+            }),
+            _ => Err(late("waiting for a filter worker", deadline)),
+        }
+    }
+
+    /// Waits for the answer until the deadline; for an ordinary worker only as long as no other evaluation waits, or
+    /// [`ORDINARY_TIME`].
+    async fn watch<T>(
+        &self,
+        exchange: impl Future<Output = T>,
+        permit: &Permit<'_>,
+        deadline: Deadline,
+    ) -> Watched<T> {
+        let mut exchange = pin!(exchange);
+        let mut slice = ORDINARY_TIME;
+        loop {
+            if permit.is_slow {
+                let result = timeout_at(deadline.at, &mut exchange).await;
+                return result.map_or(Watched::Late, Watched::Ended);
+            }
+            match timeout_at(deadline.at, timeout(slice, &mut exchange)).await {
+                Ok(Ok(result)) => return Watched::Ended(result),
+                Err(_) => return Watched::Late,
+                Ok(Err(_)) if self.waiting.load(Ordering::Relaxed) > 0 => {
+                    return Watched::Overtaken;
+                }
+                Ok(Err(_)) => slice = LOOK_INTERVAL,
+            }
+        }
     }
 
     fn memory_for(&self, body_bytes: usize) -> u64 {

@@ -71,6 +71,7 @@ impl TestApp {
                 listener,
                 clock: Clock::start(),
                 revision: "",
+                filter_program: env!("CARGO_BIN_EXE_resumen").into(),
             },
         )
         .unwrap();
@@ -87,6 +88,7 @@ impl TestApp {
             listener,
             clock: Clock::start(),
             revision: "",
+            filter_program: env!("CARGO_BIN_EXE_resumen").into(),
         };
         let service = AppService::with_fetch(config, start, fetch).unwrap();
         Self {
