@@ -66,8 +66,8 @@
 //!
 //! # Where it runs
 //!
-//! Flights, the refresher and the other background tasks run on a small runtime of their own; filters on threads of
-//! theirs; the serving threads only serve, and where they share a processor the others give way. A live request takes the table's lock for the moment of its wish and then
+//! Flights, the refresher and the other background tasks run on a small runtime of their own; filters in
+//! worker processes; the serving threads only serve, and where they share a processor the others give way. A live request takes the table's lock for the moment of its wish and then
 //! waits on a token; the cached path takes no lock at all.
 //!
 //! # Several replicas
@@ -100,8 +100,7 @@
 //!   the cached path never meets it.
 //! - The plan of the next attempt is part of a source's entry, set in the same swap as the outcome it follows from:
 //!   whoever reads a snapshot can tell when the next one comes, and the refresher needs no rules of its own.
-//! - A filter is rewritten before it runs, so that every loop of it passes a watch that can stop it: jq itself can be
-//!   neither interrupted nor bounded.
+//! - A filter runs in a worker process with limits of the kernel: jq itself can be neither interrupted nor bounded.
 //! - What a reading belongs to is one value, [`domain::Identity`], a digest of a source's name and filters; restarts,
 //!   reloads and flights that land late all ask it and nothing else.
 

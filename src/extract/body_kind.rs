@@ -118,7 +118,14 @@ fn describe_text(text: &str) -> Option<&'static str> {
         let count = columns(first, separator);
         count > 0 && second.is_some_and(|line| columns(line, separator) == count)
     });
-    is_csv.then_some("the body looks like CSV: set format = \"csv\"")
+    if is_csv {
+        return Some("the body looks like CSV: set format = \"csv\"");
+    }
+    let is_text = second.is_none()
+        && !first.contains(['{', '}', '[', ']', '"', '(', '/', '#', '\''])
+        && first.starts_with(char::is_alphanumeric)
+        && (describe_word(first, "").is_none() || first.matches('.').count() > 1);
+    is_text.then_some("the body is text: set format = \"text\"")
 }
 
 /// Whether a line is `name{label="…"} 1.5`.
@@ -156,7 +163,9 @@ pub(super) fn describe_flaw(text: &str, at: usize) -> Option<(String, usize)> {
     }
     let word = &text[start..end];
     if !word.is_empty() {
-        return Some((describe_word(word, &text[end..])?, start));
+        if let Some(what) = describe_word(word, &text[end..]) {
+            return Some((what, start));
+        }
     }
     let at = (0..=at.min(text.len()))
         .rev()
@@ -214,6 +223,14 @@ fn describe_word(word: &str, behind: &str) -> Option<String> {
             || plain.starts_with("00")
         {
             "a zero before it"
+        } else if plain.contains('_') {
+            "an underscore in it"
+        } else if plain.matches('.').count() > 1 {
+            "more than one point in it"
+        } else if plain.contains(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')) {
+            "letters in it"
+        } else if plain.ends_with(['e', 'E', '+', '-']) {
+            "no digit behind its e"
         } else {
             return None;
         };

@@ -1,5 +1,7 @@
 //! Extraction of data from bodies: small bodies without a filter in place, everything else in a worker process.
 
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,5 +106,10 @@ pub fn own_program() -> PathBuf {
     if link.exists() {
         return link.to_path_buf();
     }
-    std::env::current_exe().unwrap_or_else(|_| link.to_path_buf())
+    // Without `/proc` the kernel's word for the started file is left.
+    #[cfg(target_os = "linux")]
+    let program = std::ffi::OsStr::from_bytes(rustix::param::linux_execfn().to_bytes());
+    #[cfg(not(target_os = "linux"))]
+    let program = std::env::current_exe().unwrap_or_default();
+    std::path::absolute(program).unwrap_or_else(|_| link.to_path_buf())
 }

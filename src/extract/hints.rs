@@ -9,8 +9,8 @@ pub(super) fn foreign_syntax_error(text: &str) -> Option<FilterError> {
     let start = text.len() - text.trim_start().len();
     let begins = &text[start..];
     if begins.starts_with("$.") || begins.starts_with("$[") || begins.trim() == "$" {
-        let end = begins.find(char::is_whitespace).unwrap_or(begins.len());
-        let path = &begins[..end];
+        let path = path_prefix(begins);
+        let end = path.len();
         let jq = convert_path(&path[1..]).map(|jq| format!("; in jq it is `{jq}`"));
         return Some(FilterError {
             message: format!("this is JSONPath{}", jq.unwrap_or_default()),
@@ -53,7 +53,8 @@ pub(super) fn key_error(text: &str, at: usize) -> Option<FilterError> {
             return Some(FilterError { message, span });
         }
         let message = if key.bytes().all(|byte| byte.is_ascii_digit()) {
-            format!("an element of an array is written `[{key}]`, a key of digits `.\"{key}\"`")
+            let whole = convert_path(path).unwrap_or_else(|| format!("[{key}]"));
+            format!("an element of an array is written with brackets: `{whole}`")
         } else if key.starts_with(|c: char| c.is_ascii_digit()) {
             format!("a key that begins with a digit is written `.\"{key}\"`")
         } else {
@@ -66,22 +67,26 @@ pub(super) fn key_error(text: &str, at: usize) -> Option<FilterError> {
 
 /// Returns the path that is meant by a text at `span` that is no function: `data.amount` → `.data.amount`.
 pub(super) fn meant_path(text: &str, span: &Range<usize>) -> Option<String> {
-    let rest = &text[span.start..];
-    let end = rest
-        .find(|c: char| !(c.is_alphanumeric() || "_-.[]\"'*".contains(c)))
-        .unwrap_or(rest.len());
-    let path = rest[..end].trim_end_matches(['.', ']']);
-    // A bracket that was opened before the word closes behind it.
-    let path = match rest[..end].strip_prefix(path) {
-        Some(tail)
-            if tail.starts_with(']') && path.matches('[').count() > path.matches(']').count() =>
-        {
-            &rest[..path.len() + 1]
+    let path = path_prefix(&text[span.start..]);
+    convert_path(path.strip_prefix("value_json").unwrap_or(path))
+}
+
+/// Returns the start of `text` that is a path: keys, points, dashes, and brackets with all that they hold.
+fn path_prefix(text: &str) -> &str {
+    let mut end = 0;
+    while let Some(c) = text[end..].chars().next() {
+        if c == '[' {
+            let Some(length) = text[end..].find(']') else {
+                break;
+            };
+            end += length + 1;
+        } else if c.is_alphanumeric() || "$_-.*\"'".contains(c) {
+            end += c.len_utf8();
+        } else {
+            break;
         }
-        _ => path,
-    };
-    let path = path.strip_prefix("value_json").unwrap_or(path);
-    convert_path(path)
+    }
+    text[..end].trim_end_matches('.')
 }
 
 /// Whether `text` goes on as a path behind `span`.

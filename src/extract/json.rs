@@ -61,6 +61,9 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
     }
     let mut what = error.to_string();
     what.truncate(what.find(" at line ").unwrap_or(what.len()));
+    if let Some(within) = what.strip_prefix("EOF while parsing ") {
+        what = format!("the body ends within {within}");
+    }
     Err(format!(
         "{what} at {}",
         describe_position(text.as_bytes(), at)
@@ -73,7 +76,7 @@ fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
         Some(kind) if std::str::from_utf8(bytes).is_err() || bytes.contains(&0) => {
             return ExtractError::new(Code::NotJson, format!("{flaw}; {kind}"));
         }
-        Some(kind) => format!("{flaw}; {kind}"),
+        Some(kind) => format!("{kind}; {flaw}"),
         None => flaw.to_owned(),
     };
     ExtractError::with_quote(Code::NotJson, format!("{flaw}; the body begins"), bytes)
@@ -158,7 +161,7 @@ mod tests {
         let message = |body: &str| check_failure(body.as_bytes()).message.to_string();
         assert_eq!(
             message("{\"a\": NaN}"),
-            "expected value at line 1, column 7; the body begins: {\"a\": NaN}"
+            "NaN is not a JSON value, at line 1, column 7; the body begins: {\"a\": NaN}"
         );
         assert_eq!(
             message("[1,\n\"ñandú\" x]"),
@@ -166,14 +169,140 @@ mod tests {
         );
         assert_eq!(
             message("\n <html>"),
-            "expected value at line 2, column 2; body begins with '<': a login page or a proxy's error? \
-             It begins: <html>"
+            "the body is HTML: a login page or a proxy's error? To take a value from a page set format = \"html\"; \
+             expected value at line 2, column 2; the body begins: <html>"
         );
         assert!(message("callback({})").starts_with("expected value at line 1, column 1; "));
         assert_eq!(
             &*check_failure(b"[1,\n \"\xFF\"]").message,
             "not UTF-8 at line 2, column 3; the body begins: [1,\\n \"\u{fffd}\"]"
         );
+    }
+
+    /// Bodies that are not JSON, and how the message begins.
+    const FLAWS: &[(&[u8], &str)] = &[
+        (
+            b"{\n \"a\": 1,\n \"b\":nan}",
+            "nan is not a JSON value, at line 3, column 6; ",
+        ),
+        (
+            b"[-Infinity]",
+            "-Infinity is not a JSON value, at line 1, column 2; ",
+        ),
+        (b"[None]", "None is not a JSON value, at line 1, column 2; "),
+        (
+            b"{\"a\":undefined}",
+            "undefined is not a JSON value, at line 1, column 6; ",
+        ),
+        (
+            b"[True]",
+            "True is not a JSON value, which is written true, at line 1, ",
+        ),
+        (
+            b"[+3]",
+            "+3 is not a JSON number (a plus sign before it), at ",
+        ),
+        (
+            b"[07]",
+            "07 is not a JSON number (a zero before it), at line 1, column 2; ",
+        ),
+        (
+            b"[.5]",
+            ".5 is not a JSON number (no digit beside its point), at ",
+        ),
+        (
+            b"[5.]",
+            "5. is not a JSON number (no digit beside its point), at ",
+        ),
+        (b"[5m]", "5m is not a JSON number (letters in it), at "),
+        (
+            b"[1_0]",
+            "1_0 is not a JSON number (an underscore in it), at ",
+        ),
+        (
+            b"[1,\n]",
+            "a comma before a closing bracket, at line 2, column 1; ",
+        ),
+        (
+            b"{\"a\":1,}",
+            "a comma before a closing bracket, at line 1, column 8; ",
+        ),
+        (
+            b"{'a':1}",
+            "a text in single quotes, JSON has double quotes only, at line 1, column 2; ",
+        ),
+        (
+            b"[1 // x\n]",
+            "a comment, which JSON does not have, at line 1, column 4; ",
+        ),
+        (
+            b"{a:1}",
+            "the name a is not in double quotes, at line 1, column 2; ",
+        ),
+        (b"[1,2", "the body ends within a list at line 1, column 4; "),
+        (
+            b"[1\xC2\xA0]",
+            "U+00A0 (no-break space) is not white space of JSON, at line 1, column 3; ",
+        ),
+        (
+            b"[\xEF\xBB\xBF1]",
+            "U+FEFF (byte order mark) is not white space of JSON, at line 1, column 2; ",
+        ),
+        (
+            b"<?xml version=\"1.0\"?><a/>",
+            "the body is XML: set format = \"xml\"; ",
+        ),
+        (
+            b"<rss><channel/></rss>",
+            "the body is XML: set format = \"xml\"; ",
+        ),
+        (b"<!DOCTYPE html><p>", "the body is HTML: "),
+        (
+            b"# HELP a b\n# TYPE a gauge\na 1\n",
+            "the body is a Prometheus exposition: ",
+        ),
+        (
+            b"up{job=\"a\"} 1\n",
+            "the body is a Prometheus exposition: ",
+        ),
+        (
+            b"a;b\n1;2\n",
+            "the body looks like CSV: set format = \"csv\"; ",
+        ),
+        (
+            b"{\"a\":1}\n{\"a\":2}\n",
+            "the body is a JSON value on each line: set format = \"jsonl\"; ",
+        ),
+        (
+            b"203.0.113.7\n",
+            "the body is text: set format = \"text\"; ",
+        ),
+        (b"callback({})", "expected value at line 1, column 1; "),
+    ];
+
+    #[test]
+    fn flaws_are_told_in_words() {
+        for (body, begin) in FLAWS {
+            let message = check_failure(body).message.to_string();
+            assert!(message.starts_with(begin), "{begin:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn binary_bodies_are_named_and_not_shown() {
+        for (body, name) in [
+            (&b"\x1F\x8B\x08\x00\x00"[..], "gzip"),
+            (b"\x28\xB5\x2F\xFD\x04", "zstd"),
+            (b"\xFF\xFE{\x00}\x00", "UTF-16"),
+            (b"{\x00}\x00", "UTF-16"),
+            (b"\x00{\x00}", "UTF-16"),
+            (b"\x89PNG\r\n", "PNG"),
+        ] {
+            let failure = check_failure(body);
+            assert_eq!(failure.code, Code::NotJson);
+            assert!(failure.message.contains(name), "{name}: {failure}");
+            assert!(!failure.message.contains("\\u{"), "{name}: {failure}");
+        }
     }
 
     #[test]

@@ -19,21 +19,21 @@ def __update(p; f): [path(p)] as $paths | __update_paths($paths; f);
 def setpath($path; $value): __set_paths([$path]; $value);
 def del(f): [path(f)] as $paths | delpaths($paths);
 def map_values(f): .[] |= f;
-def walk(f): def w: if type == "object" then map_values(w) elif type == "array" then map(w) else . end | f; w;
+def walk(f): def w: if isobject then map_values(w) elif isarray then map(w) else . end | f; w;
 def pick(f): . as $top | reduce path(f) as $p (null; setpath($p; $top | getpath($p)));
 def paths: path(..) | select(length > 0);
 def paths(f): path(.. | select(f)) | select(length > 0);
 def to_entries: [keys_unsorted[] as $k | {key: $k, value: .[$k]}];
 def with_entries(f): to_entries | map(f) | from_entries;
 def flatten($depth): if $depth < 0 then error("flatten depth must not be negative")
-  else reduce .[] as $x ([]; if $x | type == "array" and $depth > 0 then . + ($x | flatten($depth - 1)) else . + [$x] end) end;
+  else [def items($depth): .[] | if isarray and $depth > 0 then items($depth - 1) else . end; items($depth)] end;
 def flatten: flatten(1000000000);
 
 # jq treats null as an empty text.
 def join($s):
   if length == 0 then ""
-  else [.[] | if . == null then "" elif type == "array" or type == "object" then
-      error("string and \(type) cannot be added") else tostring end, $s] | .[:-1] | add end;
+  else [.[] | if . == null then "" elif . >= [] then error("string and \(type) cannot be added")
+      else tostring end, $s] | .[:-1] | add end;
 
 # jq's `from_entries` takes keys of many names.
 def from_entries:
@@ -45,7 +45,7 @@ def from_entries:
       elif has("Value") then .Value else .V end else .[1] end)
   });
 
-def toarray: if type == "array" then . else [.] end;
+def toarray: if isarray then . else [.] end;
 def have_literal_numbers: true;
 def have_decnum: true;
 def IN(s): any(s == .; .);
@@ -75,8 +75,8 @@ def normals: select(isnormal);
 def splits($re): splits($re; null);
 
 # Texts that are no strings pass through.
-def ltrimstr($x): if type == "string" and ($x | type == "string") and startswith($x) then .[($x | length):] else . end;
-def rtrimstr($x): if type == "string" and ($x | type == "string") and endswith($x) then .[:length - ($x | length)] else . end;
+def ltrimstr($x): if isstring and ($x | isstring) and startswith($x) then .[($x | length):] else . end;
+def rtrimstr($x): if isstring and ($x | isstring) and endswith($x) then .[:length - ($x | length)] else . end;
 def trimstr($x): ltrimstr($x) | rtrimstr($x);
 
 # Regular expressions.

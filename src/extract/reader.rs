@@ -226,7 +226,7 @@ mod tests {
         ] {
             assert_eq!(round_trip(text), text);
         }
-        let long = "9".repeat(100_000);
+        let long = "9".repeat(4_000);
         assert_eq!(round_trip(&long), long);
     }
 
