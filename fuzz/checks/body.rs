@@ -17,7 +17,11 @@ static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
         Filter::compile(".").expect("a filter"),
         Name::new("fuzz").expect("a name"),
     );
-    (Extractor::default(), filter, name)
+    (
+        Extractor::new("no-worker".into(), Default::default()),
+        filter,
+        name,
+    )
 });
 
 /// Extracts `body`. The identity filter runs inline on bodies of this size, so the future is ready

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct ServiceOptions {
     pub revision: &'static str,
     /// Replaces secrets in every message and log line; a reload updates its secrets.
     pub redactor: Redactor,
+    /// The program of the filter workers; [`crate::extract::own_program`] but in tests.
+    pub filter_program: PathBuf,
 }
 
 /// A running service. [`AppService::stop`] drains it; dropping it stops it at once.
@@ -89,6 +92,7 @@ impl AppService {
             clock,
             revision,
             redactor,
+            filter_program,
         } = options;
         let address = listener
             .local_address()
@@ -101,7 +105,7 @@ impl AppService {
         let fetch_metrics = Arc::new(FetchMetrics::default());
         let process_metrics = Arc::new(ProcessMetrics::new(clock.now(), revision));
         let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
-        let extractor = Extractor::new(redactor.clone());
+        let extractor = Extractor::new(filter_program, redactor.clone());
         extractor.set_filters(config.filters.clone());
         let deps = CoreDeps {
             fetch: Arc::new(fetch) as Arc<dyn Fetch>,

@@ -14,7 +14,7 @@ use super::layout::wrap_lines;
 use super::terminal::{Terminal, TextStyle, escape_control};
 use crate::config::Config;
 use crate::domain::{Code, Failure, JsonData, Name, Provider, Redactor};
-use crate::extract::{Extractor, Filter};
+use crate::extract::{Extractor, Filter, own_program};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
 use crate::process::Clock;
 use crate::text::format_duration;
@@ -98,7 +98,7 @@ impl ProbeContext {
         let result = match (fetched, Filter::compile(&provider.extract)) {
             (Ok(Payload(bytes)), Ok(filter)) => {
                 // A separate extractor: one extractor evaluates the filters of a source one after the other.
-                let extractor = Extractor::new(self.redactor.clone());
+                let extractor = Extractor::new(own_program(), self.redactor.clone());
                 extractor.extract(&source, &filter, bytes, deadline).await
             }
             (Err(error), _) => Err(error.failure),

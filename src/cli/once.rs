@@ -26,7 +26,7 @@ use crate::app::{AppCore, CoreDeps};
 use crate::config::Config;
 use crate::domain::format_rfc3339;
 use crate::domain::{Name, Redactor, Snapshot, SourceSet};
-use crate::extract::Extractor;
+use crate::extract::{Extractor, own_program};
 use crate::fetch::HttpFetch;
 use crate::process::Clock;
 use crate::render::{RenderMode, Rendering, render_summary};
@@ -75,7 +75,7 @@ async fn run_live_request(
     let _stop_on_return = stop.clone().drop_guard();
     let deps = CoreDeps {
         fetch: Arc::new(HttpFetch::new(clock, redactor.clone())),
-        extractor: Extractor::new(redactor),
+        extractor: Extractor::new(own_program(), redactor),
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

@@ -140,6 +140,7 @@ mod tests {
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),
+            filter_program: crate::extract::own_program(),
         };
         let (service, signals) = (
             AppService::start(&config, options).unwrap(),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use listenfd::ListenFd;
@@ -16,8 +17,12 @@ use super::reload_task;
 use crate::app::{AppService, ServiceOptions};
 use crate::config::{Config, format_duration};
 use crate::domain::{Name, Redactor, Schedule, Source};
+use crate::extract::{Extractor, own_program};
 use crate::process::{Clock, ProcessSignals};
 use crate::server::HttpListener;
+
+/// Time limit of the check of the filter workers. A worker answers within milliseconds.
+const WORKER_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Maximum number of sources that are logged one by one at the start.
 const MAX_LOGGED_SOURCES: usize = 30;
@@ -80,14 +85,30 @@ pub(super) fn start_service(
     redactor: Redactor,
 ) -> anyhow::Result<AppService> {
     log_problems(&config.warnings);
+    check_filter_workers(clock)?;
     log_startup(config);
     let options = ServiceOptions {
         listener,
         clock,
         revision: REVISION,
         redactor,
+        filter_program: own_program(),
     };
     AppService::start(config, options)
+}
+
+/// Fails unless a filter can be evaluated in a worker process: without one, every source would fail.
+fn check_filter_workers(clock: Clock) -> anyhow::Result<()> {
+    let extractor = Extractor::new(own_program(), Redactor::default());
+    let checked = command::build_small_runtime()?
+        .block_on(extractor.check_workers(clock.deadline(WORKER_CHECK_TIMEOUT)));
+    checked.map_err(|failure| {
+        anyhow::anyhow!(
+            "no filter can be evaluated: {}; the service starts its own program again for that, which \
+             a file system mounted noexec, a security profile or a limit of processes may forbid",
+            failure.message
+        )
+    })
 }
 
 /// Returns the runtime on which a command waits while its service runs.

@@ -1,28 +1,35 @@
-//! Compilation of the text of a filter to an instrumented program, or to an error with its
-//! position.
+//! A filter's text → a program, or what is wrong with the text and where.
 
 use std::ops::Range;
 
+use std::thread;
+
 use jaq_core::Compiler;
 use jaq_core::compile::Undefined;
+use jaq_core::data::JustLut;
 use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
 use jaq_core::load::parse::{self, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 
-use super::limits::LimitedData;
-use super::threads::run_on_deep_stack;
-use super::{instrument, library};
+use jaq_json::Val;
 
-/// Maximum size of the text of a filter, in bytes.
-pub(super) const MAX_TEXT_BYTES: usize = 64 << 10;
-/// Maximum depth of `[ ]`, `{ }` and `( )` in a text.
+use super::constant_regexes::find_invalid_regex;
+use super::filter::{Filter, FilterError};
+use super::hints::{foreign_syntax_error, is_path_start, key_error, meant_path};
+use super::library;
+use super::substitute::substitute_operators;
+
+/// A compiled filter.
+pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
+
+/// The most levels of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
-/// Minimum similarity of a suggested name, from 0 to 1.
+/// How similar a name must be to be suggested, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
-/// Maximum number of characters of the text that a message quotes.
+/// The most characters of the text that a message repeats.
 const MAX_SHOWN_CHARS: usize = 40;
 
-/// Names of jq that are not allowed, with the reason.
+/// What jq has and filters here do not, with the reason.
 const REFUSED_NAMES: &[(&[&str], &str)] = &[
     (&["halt", "halt_error"], "a filter cannot end the program"),
     (
@@ -43,58 +50,79 @@ const REFUSED_NAMES: &[(&[&str], &str)] = &[
     ),
     (
         &["$__prog_args", "$__loc__", "modulemeta", "get_search_list"],
-        "a filter has neither arguments nor modules",
+        "a filter is not a program of its own",
     ),
 ];
 
-/// Maximum size of a text that is compiled on the current stack, in bytes. Starting a thread takes
-/// as long as compiling such a text.
+/// The longest text that is compiled on the caller's stack, in bytes. Starting a thread takes as long as compiling one.
 const MAX_SHALLOW_TEXT_BYTES: usize = 256;
 
-/// A compiled program of jaq.
-pub(super) type FilterProgram = jaq_core::Filter<LimitedData>;
+/// The stack of a thread that compiles, in bytes: enough for a text of the largest size and depth.
+const COMPILE_STACK_BYTES: usize = 64 << 20;
 
-/// Error in the text of a filter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct FilterError {
-    /// Description of the error, as a lowercase fragment.
-    pub message: String,
-    /// Byte range of the error in the text; may be empty, at the end of the text.
-    pub span: Range<usize>,
-}
-
-/// Compiles `text`. The parser and the compiler recurse, so a long text is compiled on a deep
-/// stack.
+/// Compiles `text` on a stack that is deep enough: parsers and compilers recurse.
 pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> {
-    if text.len() > MAX_TEXT_BYTES {
-        let message = format!("a filter has at most {MAX_TEXT_BYTES} bytes");
-        return Err(error_at(text, &text[..0], message));
-    }
     if text.len() <= MAX_SHALLOW_TEXT_BYTES {
-        return compile_text(text);
+        return compile_here(text);
     }
-    run_on_deep_stack("compile", || compile_text(text)).unwrap_or_else(|reason| {
-        let message = format!("cannot be compiled: {reason}");
-        Err(error_at(text, &text[..0], message))
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("compile".to_owned())
+            .stack_size(COMPILE_STACK_BYTES)
+            .spawn_scoped(scope, || compile_here(text));
+        match thread.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(_)) => Err(error_at(
+                text,
+                "",
+                "cannot be compiled: a bug, see the log".into(),
+            )),
+            Err(error) => Err(error_at(
+                text,
+                "",
+                format!("cannot be compiled: no thread: {error}"),
+            )),
+        }
     })
 }
 
+/// Compiles `text` on the caller's stack.
+pub(super) fn compile_here(text: &str) -> Result<FilterProgram, FilterError> {
+    if text.len() > Filter::MAX_TEXT_BYTES {
+        return Err(error_at(
+            text,
+            "",
+            format!("a filter has at most {} bytes", Filter::MAX_TEXT_BYTES),
+        ));
+    }
+    compile_text(text)
+}
+
 fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
-    let library_error = || {
-        let message = "the library of filters does not load".into();
-        error_at(text, &text[..0], message)
+    let broken = |_| {
+        error_at(
+            text,
+            &text[..0],
+            "the library of filters does not load".into(),
+        )
     };
-    let term = parse_term(text)?;
-    // The filter is compiled as one more definition. Its name does not occur in the text, so the
-    // filter cannot call itself.
+    if let Some(error) = foreign_syntax_error(text) {
+        return Err(error);
+    }
+    let mut term =
+        parse_term(text).map_err(|error| key_error(text, error.span.start).unwrap_or(error))?;
+    if let Some((place, flaw)) = find_invalid_regex(&term) {
+        let message = format!("the regular expression is not valid: {flaw}");
+        return Err(error_at(text, place, message));
+    }
+    substitute_operators(&mut term);
+    // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
-    let body = instrument::instrument_tail(term);
-    let (defs, funs) = library::reachable_library(&body);
+    let (defs, funs) = library::reachable_library(&term);
     let root = Def {
         name: &*name,
         args: Vec::new(),
-        body,
+        body: term,
     };
     let arena = Arena::default();
     let main = File {
@@ -103,16 +131,17 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
     };
     let modules = Loader::new(defs.into_iter().chain([root]))
         .load(&arena, main)
-        .map_err(|_| library_error())?;
+        .map_err(broken)?;
     let compiled = Compiler::default().with_funs(funs).compile(modules);
     compiled.map_err(|errors| {
         let first = errors
             .iter()
             .flat_map(|(_, undefined)| undefined)
             .min_by_key(|(name, _)| span_of(text, name).start);
-        first.map_or_else(library_error, |(name, kind)| {
-            unknown_name_error(text, name, kind)
-        })
+        first.map_or_else(
+            || broken(Vec::new()),
+            |(name, kind)| unknown_name_error(text, name, kind),
+        )
     })
 }
 
@@ -127,23 +156,23 @@ fn unused_name(text: &str) -> String {
 fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {
     let tokens = Lexer::new(text)
         .lex()
-        .map_err(|errors| first_error(errors, |error| lex_error(text, error)))?;
+        .map_err(|errors| first_error(errors, |flaw| lex_error(text, flaw)))?;
     check_allowed(text, &tokens, 0)?;
     Parser::new(&tokens)
         .parse(Parser::term)
-        .map_err(|errors| first_error(errors, |error| parse_error(text, error)))
+        .map_err(|errors| first_error(errors, |flaw| parse_error(text, flaw)))
 }
 
-/// Returns the first error in the order of the text.
-fn first_error<E>(errors: Vec<E>, convert: impl Fn(E) -> FilterError) -> FilterError {
-    errors
+/// The error that stands first in the text.
+fn first_error<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
+    let told = errors
         .into_iter()
-        .map(convert)
-        .min_by_key(|error| error.span.start)
-        .unwrap_or_else(|| FilterError {
-            message: "syntax error".into(),
-            span: 0..0,
-        })
+        .map(told)
+        .min_by_key(|error| error.span.start);
+    told.unwrap_or_else(|| FilterError {
+        message: "syntax error".into(),
+        span: 0..0,
+    })
 }
 
 fn lex_error<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> FilterError {
@@ -163,7 +192,7 @@ fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>)
     let found = Token::opt_as_str(found, text);
     let message = match expected {
         parse::Expect::Nothing => format!("unexpected {}", quote_found(found)),
-        parse::Expect::Just(token) => format!("expected `{token}`, found {}", quote_found(found)),
+        parse::Expect::Just(word) => format!("expected `{word}`, found {}", quote_found(found)),
         expected => format!(
             "expected {}, found {}",
             expected.as_str(),
@@ -173,34 +202,27 @@ fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>)
     error_at(text, found, message)
 }
 
-/// Rejects constructs of jq that are not allowed, and a text that is nested too deeply.
+/// Refuses what is jq but not allowed here, and texts that nest too deeply.
 fn check_allowed<'t>(
     text: &'t str,
     tokens: &[Token<&'t str>],
     depth: usize,
 ) -> Result<(), FilterError> {
-    for (position, Token(span, token)) in tokens.iter().enumerate() {
+    for (position, Token(word, token)) in tokens.iter().enumerate() {
         let next = tokens.get(position + 1).map(|Token(_, token)| token);
-        match (*span, token, next) {
-            ("def", Tok::Word, Some(Tok::Word | Tok::Fmt)) => {
-                return Err(error_at(
-                    text,
-                    span,
-                    "`def` is not allowed: a definition could call itself for ever".into(),
-                ));
-            }
+        match (*word, token, next) {
             ("import" | "include", Tok::Word, Some(Tok::Str(_)))
             | ("module", Tok::Word, Some(Tok::Block(_))) => {
                 return Err(error_at(
                     text,
-                    span,
-                    format!("`{span}` is not allowed: a filter has no modules"),
+                    word,
+                    format!("`{word}` is not allowed: a filter has no modules"),
                 ));
             }
             (_, Tok::Block(_), _) if depth == MAX_NESTING => {
                 return Err(error_at(
                     text,
-                    &span[..1],
+                    &word[..1],
                     format!("a filter nests at most {MAX_NESTING} levels"),
                 ));
             }
@@ -222,7 +244,18 @@ fn unknown_name_error(text: &str, name: &str, kind: &Undefined) -> FilterError {
     {
         return error_at(text, name, format!("`{name}` is not allowed: {reason}"));
     }
+    let span = span_of(text, name);
+    if let Some(error) = key_error(text, span.start) {
+        return error;
+    }
     let message = match kind {
+        Undefined::Filter(0) if is_path_start(text, &span) => match meant_path(text, &span) {
+            Some(path) => format!(
+                "unknown function {}; did you mean `{path}`?",
+                quote_found(name)
+            ),
+            None => unknown_filter_message(name, 0),
+        },
         Undefined::Filter(arity) => unknown_filter_message(name, *arity),
         kind => format!("unknown {} {}", kind.as_str(), quote_found(name)),
     };
@@ -251,6 +284,10 @@ fn unknown_filter_message(name: &str, arity: usize) -> String {
                 quote_found(name)
             )
         }
+        _ if arity == 0 => format!(
+            "unknown function {}; a key of that name is written `.{name}`",
+            quote_found(name)
+        ),
         _ => format!("unknown function {}", quote_found(name)),
     }
 }
@@ -262,8 +299,7 @@ fn error_at(text: &str, at: &str, message: String) -> FilterError {
     }
 }
 
-/// Returns the byte range of `part` in `text`; an empty range at the start if `part` is no slice of
-/// it.
+/// Where `part` stands in `text`; the beginning if it is not from there.
 fn span_of(text: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     if start.saturating_add(part.len()) <= text.len() {

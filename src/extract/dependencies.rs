@@ -1,6 +1,7 @@
-//! Definitions of the library that a filter depends on. Only these are compiled: the whole library
-//! takes milliseconds to compile, each program would contain a copy, and a configuration can have
-//! 10,000 filters.
+//! Which definitions of the library a filter can reach.
+//!
+//! Compiling the whole library takes milliseconds and each program would keep a copy of it; a configuration may have
+//! ten thousand filters, most of which call one or two functions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,54 +9,53 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Part, Path};
 
-/// Names that the definitions of each name call. Definitions of one name with different numbers of
-/// arguments are not distinguished.
+/// For each name of the library, the names that its definitions call, whatever their number of arguments.
 #[derive(Debug)]
 pub(crate) struct CallGraph(HashMap<&'static str, Vec<&'static str>>);
 
 impl CallGraph {
-    /// Returns the calls between `definitions`.
+    /// What calls what among `definitions`.
     pub(crate) fn new(definitions: &[Def<&'static str>]) -> Self {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
             visit_calls(&definition.body, &mut |name| {
-                calls.entry(definition.name).or_default().push(name);
+                calls.entry(definition.name).or_default().push(name)
             });
         }
         Self(calls)
     }
 
-    /// Returns the names that `term` calls, transitively.
+    /// The names that `term` calls, and that those call, and so on.
     pub(crate) fn reachable_names<'s>(&self, term: &Term<&'s str>) -> HashSet<&'s str>
     where
         'static: 's,
     {
         let mut open: Vec<&'s str> = Vec::new();
         visit_calls(term, &mut |name| open.push(name));
-        let mut reachable = HashSet::new();
+        let mut reached = HashSet::new();
         while let Some(name) = open.pop() {
-            if reachable.insert(name) {
+            if reached.insert(name) {
                 open.extend(self.0.get(name).into_iter().flatten().copied());
             }
         }
-        reachable
+        reached
     }
 }
 
-/// Calls `visit` with every name that `term` calls, including formats such as `@csv`.
-fn visit_calls<'s>(term: &Term<&'s str>, visit: &mut dyn FnMut(&'s str)) {
+/// Tells every name that is called in `term`, formats like `@csv` included.
+fn visit_calls<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
     let mut open = vec![term];
     while let Some(term) = open.pop() {
         match term {
-            Term::Call(name, _) | Term::Str(Some(name), _) => visit(name),
+            Term::Call(name, _) | Term::Str(Some(name), _) => tell(name),
             _ => {}
         }
         push_parts(term, &mut open);
     }
 }
 
-/// Pushes the direct parts of `term` to `open`.
-fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
+/// Adds the parts of `term` to `open`.
+pub(super) fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
     match term {
         Term::Id
         | Term::Recurse
@@ -86,7 +86,7 @@ fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>
             open.extend(args);
         }
         Term::TryCatch(term, catch) => {
-            open.extend(std::iter::once(term).chain(catch).map(|term| &**term));
+            open.extend(std::iter::once(term).chain(catch).map(|term| &**term))
         }
         Term::IfThenElse(cases, last) => {
             open.extend(cases.iter().flat_map(|(condition, then)| [condition, then]));
@@ -108,7 +108,6 @@ fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>
     }
 }
 
-/// Pushes the terms in `pattern` to `open`.
 fn push_pattern<'t, 's>(pattern: &'t Pattern<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
     let mut patterns = vec![pattern];
     while let Some(pattern) = patterns.pop() {

@@ -1,35 +1,33 @@
-//! Depth limit of JSON text. The text is scanned without a parser and without recursion, so no text
-//! can exhaust the stack.
+//! How deeply a text nests, without parsing it: a loop over its bytes, no recursion, so no text can exhaust the stack.
 
-/// Maximum depth of arrays and objects in a body and in the result of a filter.
+/// The most levels of arrays and objects that a payload, or a filter's result, may have.
 pub const MAX_DEPTH: usize = 64;
 
-/// Returns the offset of the first array or object of `json` beyond `limit` levels. The text need
-/// not be JSON: every bracket outside of a string counts.
+/// Where `json` opens its first array or object beyond `limit` levels, in bytes. The text need not be JSON: brackets
+/// count wherever no string is open.
 pub fn find_excess_depth(json: &[u8], limit: usize) -> Option<usize> {
     let mut depth = 0_usize;
-    let mut offset = 0;
-    while let Some(byte) = json.get(offset) {
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
         match byte {
-            b'[' | b'{' if depth == limit => return Some(offset),
+            b'[' | b'{' if depth == limit => return Some(at),
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => offset = end_of_string(json, offset + 1),
+            b'"' => at = end_of_string(json, at + 1),
             _ => {}
         }
-        offset += 1;
+        at += 1;
     }
     None
 }
 
-/// Returns the offset of the closing quote of the string whose text begins at `offset`, or of the
-/// end of the input.
-pub(super) fn end_of_string(json: &[u8], mut offset: usize) -> usize {
+/// The closing quote of the string whose text begins at `at`, or the end of the input.
+pub(super) fn end_of_string(json: &[u8], mut at: usize) -> usize {
     loop {
-        match json.get(offset) {
-            None | Some(b'"') => return offset,
-            Some(b'\\') => offset += 2,
-            Some(_) => offset += 1,
+        match json.get(at) {
+            None | Some(b'"') => return at,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
         }
     }
 }
@@ -111,8 +109,8 @@ mod tests {
 
         #[test]
         fn depth_check_never_panics(bytes: Vec<u8>, limit in 0_usize..4) {
-            if let Some(offset) = find_excess_depth(&bytes, limit) {
-                let opens = matches!(bytes[offset], b'[' | b'{');
+            if let Some(at) = find_excess_depth(&bytes, limit) {
+                let opens = matches!(bytes[at], b'[' | b'{');
                 prop_assert!(opens);
             }
         }

@@ -1,14 +1,15 @@
-//! Errors of an extraction, with an unmodified quote of the body or of the filter's error.
-//! Redaction comes before cutting: a secret that is cut would not be recognised.
+//! Why there is no data, before it becomes a [`Failure`]: what is quoted from a provider is still raw here, so that
+//! secrets are masked in the whole text before it is cut, never in a part of it.
 
 use crate::domain::{Code, Failure, Redactor};
 
-/// Maximum number of escaped characters of a quote.
+/// The most escaped characters of a body that a message shows.
 const MAX_QUOTE_CHARS: usize = 120;
-/// Maximum size of a quote before redaction, in bytes: longer than any secret.
+/// Where a quote is cut before it is masked and escaped, in bytes: far more than a message shows, and longer than any
+/// secret, since one that is cut is not recognised.
 const MAX_RAW_QUOTE_BYTES: usize = 256 << 10;
 
-/// Error of an extraction; [`Self::into_failure`] makes it a failure.
+/// A failure in the making.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExtractError {
     code: Code,
@@ -17,56 +18,61 @@ pub(crate) struct ExtractError {
 }
 
 impl ExtractError {
-    /// Returns an error without a quote.
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+    /// A complaint that quotes nothing from outside.
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: what.into(),
             quote: None,
         }
     }
 
-    /// Returns an error whose message ends with `quote`, a foreign text.
-    pub(crate) fn with_quote(code: Code, message: impl Into<String>, quote: &[u8]) -> Self {
+    /// With words from outside at its end.
+    pub(crate) fn with_quote(code: Code, what: impl Into<String>, quote: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(&quote[..quote.len().min(MAX_RAW_QUOTE_BYTES)]);
         Self {
             code,
-            message: message.into(),
+            message: what.into(),
             quote: Some(raw.into_owned()),
         }
     }
 
-    /// Returns the failure with secrets redacted and the quote escaped and cut.
-    pub(crate) fn into_failure(self, redactor: &Redactor) -> Failure {
+    /// The code, the message and the quoted text.
+    pub(crate) fn into_parts(self) -> (Code, String, Option<String>) {
+        (self.code, self.message, self.quote)
+    }
+
+    /// The failure, secrets masked, the quote escaped and cut.
+    pub(crate) fn into_failure(self, veil: &Redactor) -> Failure {
         let Some(quote) = self.quote else {
-            return Failure::new(self.code, redactor.redact(&self.message));
+            return Failure::new(self.code, veil.redact(&self.message));
         };
         let message = format!(
             "{}: {}",
-            redactor.redact(&self.message),
-            escape_quote(&redactor.redact(&quote))
+            veil.redact(&self.message),
+            escape_quote(&veil.redact(&quote))
         );
         Failure::new(self.code, message)
     }
 }
 
-/// Returns `text` on one line with non-printable characters escaped, cut to [`MAX_QUOTE_CHARS`].
+/// `text` on one line, with whatever is not printable escaped, at most [`MAX_QUOTE`] characters.
 fn escape_quote(text: &str) -> String {
     let mut out = String::new();
-    let mut count = 0;
+    let mut used = 0;
     for c in text.trim().chars() {
-        let escaped: String = if matches!(c, '"' | '\'') {
+        let shown: String = if matches!(c, '"' | '\'') {
             c.into()
         } else {
             c.escape_debug().collect()
         };
-        let length = escaped.chars().count();
-        if count + length >= MAX_QUOTE_CHARS {
+        let width = shown.chars().count();
+        if used + width >= MAX_QUOTE_CHARS {
             out.push('…');
             break;
         }
-        count += length;
-        out.push_str(&escaped);
+        used += width;
+        out.push_str(&shown);
     }
     out
 }
@@ -77,7 +83,7 @@ mod tests {
     use crate::domain::SecretSet;
 
     fn quoted_message(quote: &str, secrets: &[&str]) -> String {
-        let secrets = SecretSet::new(secrets.iter().map(|secret| (*secret).to_owned()));
+        let secrets = SecretSet::new(secrets.iter().map(|s| (*s).to_owned()));
         ExtractError::with_quote(Code::NotJson, "bad", quote.as_bytes())
             .into_failure(&Redactor::new(secrets))
             .message
@@ -100,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn longest_secret_is_redacted() {
+    fn longest_secret_is_masked() {
         let secret = format!("token-{}", "0123456789".repeat(6_500));
         assert_eq!(
             quoted_message(&format!("<{secret}>"), &[&secret]),
@@ -109,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_at_the_cut_is_redacted() {
+    fn secret_at_the_cut_is_masked() {
         let quote = format!("{}token-0123456789", "x".repeat(MAX_QUOTE_CHARS - 8));
         assert!(!quoted_message(&quote, &["token-0123456789"]).contains("token"));
     }

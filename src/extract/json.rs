@@ -1,98 +1,96 @@
-//! Check of a body: UTF-8, at most [`MAX_DEPTH`] levels, exactly one JSON value (RFC 8259). Every
-//! body passes it before it is parsed.
+//! Whether a body is JSON, strictly: UTF-8, at most [`MAX_DEPTH`] levels, one value of RFC 8259 and nothing after it.
+//!
+//! The filter's own reader takes more than JSON (NaN, comments, bytes), so nothing reaches it that has not passed here.
 
 use serde::de::IgnoredAny;
 
+use super::body_kind::{describe_body, describe_flaw};
 use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::error::ExtractError;
 use crate::domain::Code;
 
-/// Byte order mark of UTF-8. RFC 8259, section 8.1, allows a parser to skip it.
+/// What some writers put before UTF-8 text. RFC 8259 lets readers skip it.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// Returns the byte range of the JSON value in `body`, without a byte order mark.
+/// Where in `body` the one JSON value stands, as a range of bytes without a byte order mark.
 pub(super) fn check_json(body: &[u8]) -> Result<std::ops::Range<usize>, ExtractError> {
     let start = if body.starts_with(BOM) { BOM.len() } else { 0 };
     let bytes = &body[start..];
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        let message = if bytes.is_empty() {
+        let what = if bytes.is_empty() {
             "the answer has no body"
         } else {
             "the body is nothing but white space"
         };
-        return Err(ExtractError::new(Code::EmptyBody, message));
+        return Err(ExtractError::new(Code::EmptyBody, what));
     }
-    // Before the parser, which recurses.
-    if let Some(offset) = find_excess_depth(bytes, MAX_DEPTH) {
-        let message = format!(
+    if let Some(at) = find_excess_depth(bytes, MAX_DEPTH) {
+        let what = format!(
             "the body nests deeper than {MAX_DEPTH} levels at {}",
-            describe_position(bytes, offset)
+            describe_position(bytes, at)
         );
-        return Err(ExtractError::new(Code::JsonTooDeep, message));
+        return Err(ExtractError::new(Code::JsonTooDeep, what));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let message = format!(
+        let flaw = format!(
             "not UTF-8 at {}",
             describe_position(bytes, error.valid_up_to())
         );
-        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-            return ExtractError::new(
-                Code::NotJson,
-                message + "; the body begins like UTF-16, and JSON is UTF-8",
-            );
-        }
-        not_json_error(bytes, &message)
+        not_json_error(bytes, &flaw)
     })?;
-    check_strict(text).map_err(|message| not_json_error(bytes, &message))?;
+    check_strict(text).map_err(|flaw| not_json_error(bytes, &flaw))?;
     Ok(start..body.len())
 }
 
-/// Checks that `text` is one JSON value, of any depth; returns the error and its position
-/// otherwise.
+/// Whether `text` is one JSON value; else what is wrong with it and where. The depth is not looked at.
 pub(super) fn check_strict(text: &str) -> Result<(), String> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
         return Ok(());
     };
-    let line = text
-        .split('\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or_default();
-    let column = line
-        .bytes()
-        .take(error.column())
-        .filter(|b| !is_continuation(*b))
-        .count()
-        .max(1);
-    // serde_json counts columns in bytes; the message counts characters.
-    let mut message = error.to_string();
-    message.truncate(message.find(" at line ").unwrap_or(message.len()));
+    let lines = text.split_inclusive('\n');
+    let line_start: usize = lines
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let at = (line_start + error.column().saturating_sub(1)).min(text.len());
+    if let Some((what, at)) = describe_flaw(text, at) {
+        return Err(format!(
+            "{what}, at {}",
+            describe_position(text.as_bytes(), at)
+        ));
+    }
+    let mut what = error.to_string();
+    what.truncate(what.find(" at line ").unwrap_or(what.len()));
+    if let Some(within) = what.strip_prefix("EOF while parsing ") {
+        what = format!("the body ends within {within}");
+    }
     Err(format!(
-        "{message} at line {}, column {column}",
-        error.line().max(1)
+        "{what} at {}",
+        describe_position(text.as_bytes(), at)
     ))
 }
 
-fn not_json_error(bytes: &[u8], message: &str) -> ExtractError {
-    if bytes.trim_ascii_start().starts_with(b"<") {
-        let hint = "body begins with '<': a login page or a proxy's error?";
-        return ExtractError::with_quote(
-            Code::NotJson,
-            format!("{message}; {hint} It begins"),
-            bytes,
-        );
-    }
-    ExtractError::with_quote(Code::NotJson, format!("{message}; the body begins"), bytes)
+fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
+    let flaw = match describe_body(bytes) {
+        // Bytes that are no text say nothing to a reader.
+        Some(kind) if std::str::from_utf8(bytes).is_err() || bytes.contains(&0) => {
+            return ExtractError::new(Code::NotJson, format!("{flaw}; {kind}"));
+        }
+        Some(kind) => format!("{kind}; {flaw}"),
+        None => flaw.to_owned(),
+    };
+    ExtractError::with_quote(Code::NotJson, format!("{flaw}; the body begins"), bytes)
 }
 
-/// Returns the position of an offset, `line 3, column 7`; columns count characters.
-fn describe_position(bytes: &[u8], offset: usize) -> String {
-    let before = &bytes[..offset];
+/// `line 3, column 7` of a byte; columns count characters.
+fn describe_position(bytes: &[u8], at: usize) -> String {
+    let before = &bytes[..at];
     let line = before.split(|b| *b == b'\n').count();
-    let line_start = before
+    let begin = before
         .iter()
         .rposition(|b| *b == b'\n')
         .map_or(0, |newline| newline + 1);
-    let column = before[line_start..]
+    let column = before[begin..]
         .iter()
         .filter(|b| !is_continuation(**b))
         .count()
@@ -163,7 +161,7 @@ mod tests {
         let message = |body: &str| check_failure(body.as_bytes()).message.to_string();
         assert_eq!(
             message("{\"a\": NaN}"),
-            "expected value at line 1, column 7; the body begins: {\"a\": NaN}"
+            "NaN is not a JSON value, at line 1, column 7; the body begins: {\"a\": NaN}"
         );
         assert_eq!(
             message("[1,\n\"ñandú\" x]"),
@@ -171,14 +169,140 @@ mod tests {
         );
         assert_eq!(
             message("\n <html>"),
-            "expected value at line 2, column 2; body begins with '<': a login page or a proxy's error? \
-             It begins: <html>"
+            "the body is HTML: a login page or a proxy's error? To take a value from a page set format = \"html\"; \
+             expected value at line 2, column 2; the body begins: <html>"
         );
         assert!(message("callback({})").starts_with("expected value at line 1, column 1; "));
         assert_eq!(
             &*check_failure(b"[1,\n \"\xFF\"]").message,
             "not UTF-8 at line 2, column 3; the body begins: [1,\\n \"\u{fffd}\"]"
         );
+    }
+
+    /// Bodies that are not JSON, and how the message begins.
+    const FLAWS: &[(&[u8], &str)] = &[
+        (
+            b"{\n \"a\": 1,\n \"b\":nan}",
+            "nan is not a JSON value, at line 3, column 6; ",
+        ),
+        (
+            b"[-Infinity]",
+            "-Infinity is not a JSON value, at line 1, column 2; ",
+        ),
+        (b"[None]", "None is not a JSON value, at line 1, column 2; "),
+        (
+            b"{\"a\":undefined}",
+            "undefined is not a JSON value, at line 1, column 6; ",
+        ),
+        (
+            b"[True]",
+            "True is not a JSON value, which is written true, at line 1, ",
+        ),
+        (
+            b"[+3]",
+            "+3 is not a JSON number (a plus sign before it), at ",
+        ),
+        (
+            b"[07]",
+            "07 is not a JSON number (a zero before it), at line 1, column 2; ",
+        ),
+        (
+            b"[.5]",
+            ".5 is not a JSON number (no digit beside its point), at ",
+        ),
+        (
+            b"[5.]",
+            "5. is not a JSON number (no digit beside its point), at ",
+        ),
+        (b"[5m]", "5m is not a JSON number (letters in it), at "),
+        (
+            b"[1_0]",
+            "1_0 is not a JSON number (an underscore in it), at ",
+        ),
+        (
+            b"[1,\n]",
+            "a comma before a closing bracket, at line 2, column 1; ",
+        ),
+        (
+            b"{\"a\":1,}",
+            "a comma before a closing bracket, at line 1, column 8; ",
+        ),
+        (
+            b"{'a':1}",
+            "a text in single quotes, JSON has double quotes only, at line 1, column 2; ",
+        ),
+        (
+            b"[1 // x\n]",
+            "a comment, which JSON does not have, at line 1, column 4; ",
+        ),
+        (
+            b"{a:1}",
+            "the name a is not in double quotes, at line 1, column 2; ",
+        ),
+        (b"[1,2", "the body ends within a list at line 1, column 4; "),
+        (
+            b"[1\xC2\xA0]",
+            "U+00A0 (no-break space) is not white space of JSON, at line 1, column 3; ",
+        ),
+        (
+            b"[\xEF\xBB\xBF1]",
+            "U+FEFF (byte order mark) is not white space of JSON, at line 1, column 2; ",
+        ),
+        (
+            b"<?xml version=\"1.0\"?><a/>",
+            "the body is XML: set format = \"xml\"; ",
+        ),
+        (
+            b"<rss><channel/></rss>",
+            "the body is XML: set format = \"xml\"; ",
+        ),
+        (b"<!DOCTYPE html><p>", "the body is HTML: "),
+        (
+            b"# HELP a b\n# TYPE a gauge\na 1\n",
+            "the body is a Prometheus exposition: ",
+        ),
+        (
+            b"up{job=\"a\"} 1\n",
+            "the body is a Prometheus exposition: ",
+        ),
+        (
+            b"a;b\n1;2\n",
+            "the body looks like CSV: set format = \"csv\"; ",
+        ),
+        (
+            b"{\"a\":1}\n{\"a\":2}\n",
+            "the body is a JSON value on each line: set format = \"jsonl\"; ",
+        ),
+        (
+            b"203.0.113.7\n",
+            "the body is text: set format = \"text\"; ",
+        ),
+        (b"callback({})", "expected value at line 1, column 1; "),
+    ];
+
+    #[test]
+    fn flaws_are_told_in_words() {
+        for (body, begin) in FLAWS {
+            let message = check_failure(body).message.to_string();
+            assert!(message.starts_with(begin), "{begin:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn binary_bodies_are_named_and_not_shown() {
+        for (body, name) in [
+            (&b"\x1F\x8B\x08\x00\x00"[..], "gzip"),
+            (b"\x28\xB5\x2F\xFD\x04", "zstd"),
+            (b"\xFF\xFE{\x00}\x00", "UTF-16"),
+            (b"{\x00}\x00", "UTF-16"),
+            (b"\x00{\x00}", "UTF-16"),
+            (b"\x89PNG\r\n", "PNG"),
+        ] {
+            let failure = check_failure(body);
+            assert_eq!(failure.code, Code::NotJson);
+            assert!(failure.message.contains(name), "{name}: {failure}");
+            assert!(!failure.message.contains("\\u{"), "{name}: {failure}");
+        }
     }
 
     #[test]
@@ -214,14 +338,14 @@ mod tests {
     proptest! {
         #[test]
         fn json_check_agrees_with_serde(body in r#"[\[\]{}",:0-9.eE+\-tfn aulrse\\]{0,12}"#) {
-            let expected = serde_json::from_str::<serde_json::Value>(&body);
-            let checked = check_json(body.as_bytes());
-            prop_assert_eq!(checked.is_ok(), expected.is_ok(), "{:?} {:?}", checked, expected);
+            let judge = serde_json::from_str::<serde_json::Value>(&body);
+            let verdict = check_json(body.as_bytes());
+            prop_assert_eq!(verdict.is_ok(), judge.is_ok(), "{:?} {:?}", verdict, judge);
         }
 
         #[test]
         fn json_check_never_panics(body: Vec<u8>) {
-            let _ = check_json(&body).map_err(|error| error.into_failure(&Redactor::default()));
+            let _ = check_json(&body).map_err(|complaint| complaint.into_failure(&Redactor::default()));
         }
     }
 }

@@ -1,30 +1,32 @@
-//! Functions that a filter may call: an allow-list of jaq's pure functions, and the program's own.
+//! What a filter may call: of jaq's functions those that only calculate, by a list of names, and ours.
 //!
-//! Functions with access to the outside are omitted: `halt`, `env`, `input`, `debug`, `stderr`,
-//! `now`, the time zone of the machine, modules.
+//! Left out is whatever reaches outside of the filter or ends it: `halt`, `env`, `input`, `debug`, `stderr`, `now`, the
+//! machine's time zone, modules.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use jaq_core::data::JustLut;
 use jaq_core::load;
 use jaq_core::load::parse::{Def, Term};
 use jaq_core::native::Fun;
+use jaq_json::Val;
 
 use super::dependencies::CallGraph;
-use super::limits::LimitedData;
-use super::{builtins, instrument, regex_functions};
+use super::natives::native_functions;
+use super::substitute::substitute_operators;
 
-/// Names of the allowed native functions of jaq.
+/// Native functions of jaq that are allowed, by name.
 #[rustfmt::skip]
 const ALLOWED_NATIVES: &[&str] = &[
     // values
     "error_empty", "path", "path_value", "keys_unsorted", "key_values", "first", "last", "limit", "skip", "length",
-    "contains", "has", "indices", "bsearch", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
+    "contains", "has", "indices", "bsearch", "range", "reverse", "sort", "sort_by", "group_by", "min_by_or_empty",
     "max_by_or_empty",
     // text
     "utf8bytelength", "explode", "implode", "ascii_downcase", "ascii_upcase", "startswith", "endswith", "ltrimstr",
     "rtrimstr", "trim", "ltrim", "rtrim", "escape_sh", "escape_html", "unescape_html", "encode_uri", "decode_uri",
-    "encode_base64", "decode_base64",
+    "encode_base64", "decode_base64", "matches", "split_matches", "split_",
     // numbers
     "floor", "round", "ceil", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc",
     "exp", "exp10", "exp2", "expm1", "fabs", "frexp", "ilogb", "j0", "j1", "lgamma", "log", "log10", "log1p", "log2",
@@ -35,16 +37,27 @@ const ALLOWED_NATIVES: &[&str] = &[
     "fromdateiso8601", "todateiso8601", "strftime", "gmtime", "strptime", "mktime",
 ];
 
-/// Native functions that `prelude.jq` wraps, with the names under which it calls them.
-const RENAMED_NATIVES: &[(&str, &str)] = &[("strftime", "__strftime"), ("mktime", "__mktime")];
+/// Definitions of jaq in whose place ours stand, for those that use them too.
+const REPLACED_DEFINITIONS: &[&str] = &["repeat", "getpath"];
 
-/// Definitions of jaq that `prelude.jq` replaces, also for other definitions that call them.
-const REPLACED_DEFINITIONS: &[&str] = &["repeat", "recurse", "while", "until", "getpath"];
+/// Definitions of jaq that are not allowed.
+#[rustfmt::skip]
+const REFUSED_DEFINITIONS: &[&str] = &[
+    "stderr", "debug", "halt", "halt_error",
+    // ours are native functions
+    "tonumber", "tostring", "delpaths",
+    // ours stand in the prelude, behind what they call
+    "index", "rindex",
+];
 
-/// Definitions of jaq that are omitted.
-const REFUSED_DEFINITIONS: &[&str] = &["stderr", "debug", "halt", "halt_error", "tonumber"];
+/// Native functions of jaq that the prelude wraps, and the names by which it calls them.
+const RENAMED_NATIVES: &[(&str, &str)] = &[
+    ("mktime", "__mktime"),
+    ("strptime", "__strptime"),
+    ("indices", "__indices"),
+];
 
-/// Internal helpers of the library, which a filter cannot call.
+/// Helpers of the library that a filter has no use for.
 #[rustfmt::skip]
 const HELPER_NAMES: &[&str] = &[
     "error_empty", "path_value", "key_values", "min_by_or_empty", "max_by_or_empty", "escape_sh", "escape_html",
@@ -52,64 +65,55 @@ const HELPER_NAMES: &[&str] = &[
     "scan_", "totype", "capture_of_match",
 ];
 
-/// All definitions, instrumented, each after the definitions that it calls.
+/// Every definition, under watch, in an order in which each one finds what it calls.
 static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(load_definitions);
 
-/// Calls between the definitions.
+/// What calls what among them.
 static CALL_GRAPH: LazyLock<CallGraph> = LazyLock::new(|| CallGraph::new(&DEFINITIONS));
 
-/// Returns the definitions and the native functions that `term` can reach.
+/// The definitions and the native functions of the library that `term` can reach.
 pub(super) fn reachable_library<'s>(
     term: &Term<&'s str>,
-) -> (Vec<Def<&'s str>>, Vec<Fun<LimitedData>>) {
-    let reachable = CALL_GRAPH.reachable_names(term);
+) -> (Vec<Def<&'s str>>, Vec<Fun<JustLut<Val>>>) {
+    let reached = CALL_GRAPH.reachable_names(term);
     let defs = DEFINITIONS
         .iter()
-        .filter(|def| reachable.contains(def.name))
+        .filter(|def| reached.contains(def.name))
         .cloned()
         .collect();
     (
         defs,
-        select_natives(|name| reachable.contains(name)).collect(),
+        select_natives(|name| reached.contains(name)).collect(),
     )
 }
 
-/// Returns the native functions whose name `is_selected`.
-fn select_natives(
-    is_selected: impl Fn(&str) -> bool + Copy,
-) -> impl Iterator<Item = Fun<LimitedData>> {
+/// The native functions of the library that are wanted.
+fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<JustLut<Val>>> {
     let jaq = jaq_core::funs()
         .chain(jaq_std::funs())
-        .chain(jaq_json::funs());
-    // Few functions are selected, so that test comes before the search of the list.
-    let jaq = jaq
-        .filter(move |(name, ..)| is_selected(local_name(name)) && ALLOWED_NATIVES.contains(name));
-    let jaq = jaq.map(|(name, args, run)| (local_name(name), args, run));
+        .chain(jaq_json::funs())
+        .filter(|(name, ..)| ALLOWED_NATIVES.contains(name))
+        .map(|(name, arguments, native)| {
+            let renamed = RENAMED_NATIVES.iter().find(|(old, _)| *old == name);
+            (renamed.map_or(name, |(_, new)| *new), arguments, native)
+        })
+        .filter(move |(name, ..)| wanted(name));
     jaq.chain(
-        builtins::native_functions()
+        native_functions()
             .into_iter()
-            .chain(regex_functions::regex_functions())
-            .filter(move |(name, ..)| is_selected(name)),
+            .filter(move |(name, ..)| wanted(name)),
     )
 }
 
-/// Returns the name of a native function of jaq in this library.
-fn local_name(jaq_name: &'static str) -> &'static str {
-    RENAMED_NATIVES
-        .iter()
-        .find(|(name, _)| *name == jaq_name)
-        .map_or(jaq_name, |(_, renamed)| renamed)
-}
-
-/// Returns the names that a filter can call, each with its possible numbers of arguments.
+/// What a filter can call: names, and with how many arguments.
 pub(super) fn callable_names() -> BTreeMap<&'static str, Vec<usize>> {
     let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    let is_callable = |name: &str| !name.starts_with("__") && !HELPER_NAMES.contains(&name);
+    let callable = |name: &str| !name.starts_with("__") && !HELPER_NAMES.contains(&name);
     let defs = DEFINITIONS.iter().map(|def| (def.name, def.args.len()));
     for (name, arity) in
         defs.chain(select_natives(|_| true).map(|(name, args, _)| (name, args.len())))
     {
-        if is_callable(name) {
+        if callable(name) {
             names.entry(name).or_default().push(arity);
         }
     }
@@ -120,8 +124,11 @@ pub(super) fn callable_names() -> BTreeMap<&'static str, Vec<usize>> {
 }
 
 fn load_definitions() -> Vec<Def<&'static str>> {
-    let mut own =
+    let mut ours =
         load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
+    for definition in &mut ours {
+        substitute_operators(&mut definition.body);
+    }
     let same = |a: &Def<&str>, b: &Def<&str>| a.name == b.name && a.args.len() == b.args.len();
     let jaq = jaq_core::defs()
         .chain(jaq_std::defs())
@@ -129,36 +136,32 @@ fn load_definitions() -> Vec<Def<&'static str>> {
     let mut all: Vec<_> = jaq
         .filter(|def| !REFUSED_DEFINITIONS.contains(&def.name))
         .map(|def| {
-            // At the place of jaq's definition, because later definitions call it.
-            match own.iter().position(|replacement| {
-                same(replacement, &def) && REPLACED_DEFINITIONS.contains(&replacement.name)
-            }) {
-                Some(position) => own.remove(position),
+            match ours
+                .iter()
+                .position(|mine| same(mine, &def) && REPLACED_DEFINITIONS.contains(&mine.name))
+            {
+                Some(position) => ours.remove(position),
                 None => def,
             }
         })
         .collect();
-    all.append(&mut own);
-    all.into_iter()
-        .map(instrument::instrument_definition)
-        .collect()
+    all.append(&mut ours);
+    all
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::filter::Filter;
     use super::*;
 
     #[test]
     fn listed_names_exist() {
         let funs: Vec<_> = select_natives(|_| true).map(|(name, ..)| name).collect();
         for name in ALLOWED_NATIVES {
-            assert!(funs.contains(&local_name(name)), "{name}");
+            let renamed = RENAMED_NATIVES.iter().find(|(old, _)| old == name);
+            let name = renamed.map_or(name, |(_, new)| new);
+            assert!(funs.contains(name), "{name}");
         }
-        assert!(
-            RENAMED_NATIVES
-                .iter()
-                .all(|(jaq, _)| ALLOWED_NATIVES.contains(jaq))
-        );
         let jaq: Vec<_> = jaq_core::defs()
             .chain(jaq_std::defs())
             .chain(jaq_json::defs())
@@ -169,6 +172,28 @@ mod tests {
         }
         for name in HELPER_NAMES {
             assert!(funs.contains(name) || jaq.contains(name), "{name}");
+        }
+    }
+
+    /// Reaching is a walk of our own over jaq's terms: every name must still resolve by it.
+    #[test]
+    fn every_callable_name_compiles() {
+        for (name, arities) in callable_names() {
+            for arity in arities {
+                let args = vec!["."; arity].join("; ");
+                let text = if arity == 0 {
+                    name.to_owned()
+                } else {
+                    format!("{name}({args})")
+                };
+                let text = if name.starts_with('@') {
+                    format!("{name} \"\\(.)\"")
+                } else {
+                    text
+                };
+                let compiled = Filter::compile(&text);
+                assert!(compiled.is_ok(), "{text}: {compiled:?}");
+            }
         }
     }
 

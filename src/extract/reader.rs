@@ -1,29 +1,27 @@
-//! Parser from JSON text to the values of filters. Numbers keep their digits: one that a double and
-//! a machine integer represent exactly becomes an integer, any other is kept as text and converted
-//! to a double only for arithmetic.
+//! JSON text → the values that filters work on, without a number losing a digit.
+//!
+//! A number that a machine integer holds exactly becomes one; every other one is carried as its text and is only read
+//! as a double when somebody calculates with it.
 
 use bytes::Bytes;
 use jaq_json::{Map, Num, Val};
 
 use super::depth::end_of_string;
 
-/// Largest integer that a double represents exactly, so integer and double arithmetic agree up to
-/// it.
+/// Integers up to here are doubles too, so calculating with them is the same in both.
 pub(super) const MAX_EXACT_INTEGER: u64 = 1 << 53;
-/// Maximum number of digits of a number that is parsed as an integer; a longer one is kept as text,
-/// because the time to parse it grows with the square of its length.
+/// Whole numbers with more digits are carried as text: reading them takes time that grows with their square.
 const MAX_INTEGER_DIGITS: usize = 40;
 
-/// Parses `json`, which must have passed [`check_json`](super::json::check_json). Of duplicate
-/// members the last one is kept. Strings share the memory of the text. A lone surrogate becomes
-/// U+FFFD.
+/// Reads `json`, which must have passed [`crate::extract::check`]; of several members of one name the last one counts.
+/// Strings share the text's memory. What is no character (half a surrogate pair) becomes U+FFFD.
 pub(super) fn read_json(json: &Bytes) -> Val {
     JsonReader { json, position: 0 }.read_value()
 }
 
-/// Returns the value of `text`, which must be a number by RFC 8259.
+/// A number's text as a value. The text must be a number of RFC 8259.
 pub(super) fn number_value(text: &str) -> Val {
-    let is_whole = !text.contains(['.', 'e', 'E']) && text != "-0";
+    let whole = !text.contains(['.', 'e', 'E']) && text != "-0";
     let small = || {
         text.parse::<isize>()
             .ok()
@@ -35,7 +33,7 @@ pub(super) fn number_value(text: &str) -> Val {
             .then(|| Num::from_str_radix(text, 10))
             .flatten()
     };
-    let exact = if is_whole { small().or_else(big) } else { None };
+    let exact = if whole { small().or_else(big) } else { None };
     Val::Num(exact.unwrap_or_else(|| Num::Dec(text.to_owned().into())))
 }
 
@@ -98,18 +96,17 @@ impl JsonReader<'_> {
 
     fn read_number(&mut self) -> Val {
         let rest = &self.json[self.position..];
-        let is_number_byte =
+        let of_number =
             |b: &u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
         let len = rest
             .iter()
-            .position(|b| !is_number_byte(b))
+            .position(|b| !of_number(b))
             .unwrap_or(rest.len());
-        // At least one byte, so that invalid text cannot cause an endless loop.
         self.position += len.max(1);
         number_value(std::str::from_utf8(&rest[..len]).unwrap_or("0"))
     }
 
-    /// Skips white space with at most one `mark` in it; returns the next byte without consuming it.
+    /// Skips white space and at most one `mark` within it; gives what comes then.
     fn skip_mark(&mut self, mark: u8) -> Option<u8> {
         if self.skip_space() == Some(mark) {
             self.position += 1;
@@ -125,7 +122,7 @@ impl JsonReader<'_> {
     }
 }
 
-/// Returns the text of a string from the bytes between its quotes.
+/// The text of a string between its quotes, escapes resolved.
 fn unescape_string(raw: &[u8]) -> String {
     let raw = String::from_utf8_lossy(raw);
     let mut out = String::with_capacity(raw.len());
@@ -148,8 +145,7 @@ fn unescape_string(raw: &[u8]) -> String {
     out
 }
 
-/// Consumes four hexadecimal digits at the start of `rest`, and a second escape if the two are a
-/// surrogate pair; returns their character.
+/// The character of the four digits that `rest` begins with, and of a second escape if the two are a pair.
 fn unescape_unicode(rest: &mut &str) -> char {
     let unit = |text: &str| {
         text.get(..4)
@@ -174,9 +170,9 @@ fn unescape_unicode(rest: &mut &str) -> char {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::json::check_json;
+    use super::super::writer::write_json;
     use super::*;
-    use crate::extract::json::check_json;
-    use crate::extract::writer::write_json;
 
     fn round_trip(json: &str) -> String {
         check_json(json.as_bytes()).unwrap();
@@ -230,7 +226,7 @@ mod tests {
         ] {
             assert_eq!(round_trip(text), text);
         }
-        let long = "9".repeat(100_000);
+        let long = "9".repeat(4_000);
         assert_eq!(round_trip(&long), long);
     }
 
@@ -245,7 +241,7 @@ mod tests {
 
     #[test]
     fn lone_surrogate_is_replaced() {
-        for lone in [
+        for half in [
             r"\ud800",
             r"\udc00",
             r"\ud800x",
@@ -254,11 +250,11 @@ mod tests {
             r"\ud800\ud800",
             r"\udc00\ud800",
         ] {
-            let text = round_trip(&format!("\"{lone}\""));
-            assert!(text.contains('\u{fffd}'), "{lone} {text}");
+            let text = round_trip(&format!("\"{half}\""));
+            assert!(text.contains('\u{fffd}'), "{half} {text}");
             assert!(
                 serde_json::from_str::<String>(&text).is_ok(),
-                "{lone} {text}"
+                "{half} {text}"
             );
         }
     }
@@ -266,9 +262,9 @@ mod tests {
     proptest! {
         #[test]
         fn reader_agrees_with_serde(text in r#"(\[[-0-9]{1,3}\.[0-9]{1,3}(e[0-9])?, "[a"\\u0-9bñ\n ]{0,9}"\])|\{"[ab]":[0-9]{1,30},"[ab]":\[\]\}"#) {
-            let Ok(expected) = serde_json::from_str::<serde_json::Value>(&text) else { return Ok(()) };
+            let Ok(judge) = serde_json::from_str::<serde_json::Value>(&text) else { return Ok(()) };
             let written = round_trip(&text);
-            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), expected);
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), judge);
         }
 
         #[test]

@@ -1,5 +1,4 @@
-//! Writer from the values of filters to JSON text on one line. A number without arithmetic keeps
-//! its digits.
+//! The values that filters give → JSON text, strictly and on one line; no number that only passed through has changed.
 
 use std::fmt::Write as _;
 
@@ -8,27 +7,36 @@ use jaq_json::{Map, Num, Val};
 use super::depth::MAX_DEPTH;
 use super::json::check_strict;
 
-/// Error of a value that cannot be written as JSON.
+/// The most digits of a number in a result. Readers of JSON take time that grows with the square of the digits.
+const MAX_DIGITS: usize = 4000;
+
+/// Integers with more bits have more than [`MAX_DIGITS`] digits, and writing them takes time.
+const MAX_INTEGER_BITS: u64 = 13_300;
+
+/// Why a value cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JsonWriteError {
-    /// The text is longer than the limit.
+    /// More text than allowed.
     #[error("too much text")]
     TooLarge,
-    /// The value is deeper than [`MAX_DEPTH`].
+    /// More levels than [`MAX_DEPTH`].
     #[error("more than {MAX_DEPTH} levels")]
     TooDeep,
-    /// The number is NaN or infinite.
+    /// NaN or an infinity.
     #[error("a number that JSON cannot write (NaN or infinite)")]
     NotFinite,
-    /// The name of a member is not a string.
+    /// An object with a name that is no string.
     #[error("an object whose names are not all strings")]
     NonStringName,
-    /// The string is not UTF-8.
+    /// A number of more than [`MAX_DIGITS`] digits.
+    #[error("a number of more than {MAX_DIGITS} digits; make a text of it with tostring")]
+    TooManyDigits,
+    /// A string of bytes that are no text.
     #[error("bytes that are no text")]
     InvalidText,
 }
 
-/// Returns `value` as JSON on one line, at most `limit` bytes.
+/// Writes `value` as JSON on one line, in at most `limit` bytes.
 pub(super) fn write_json(value: &Val, limit: usize) -> Result<String, JsonWriteError> {
     let mut writer = JsonWriter {
         out: String::new(),
@@ -36,6 +44,77 @@ pub(super) fn write_json(value: &Val, limit: usize) -> Result<String, JsonWriteE
     };
     writer.write_value(value, 0)?;
     Ok(writer.out)
+}
+
+/// Writes `value` as jq's `tojson` does: without a limit, NaN as `null`, an infinity as the largest double.
+///
+/// # Errors
+/// An object with a name that is no string.
+pub(super) fn write_json_text(value: &Val) -> Result<String, JsonWriteError> {
+    let mut out = String::new();
+    append_json_text(value, &mut out)?;
+    Ok(out)
+}
+
+fn append_json_text(value: &Val, out: &mut String) -> Result<(), JsonWriteError> {
+    match value {
+        Val::Null => out.push_str("null"),
+        Val::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Val::Num(Num::Float(number)) => out.push_str(&number_text(*number)),
+        Val::Num(number) => out.push_str(&number.to_string()),
+        Val::TStr(bytes) | Val::BStr(bytes) => append_json_string(bytes, out),
+        Val::Arr(items) => {
+            out.push('[');
+            for (position, item) in items.iter().enumerate() {
+                out.push_str(if position == 0 { "" } else { "," });
+                append_json_text(item, out)?;
+            }
+            out.push(']');
+        }
+        Val::Obj(members) => {
+            out.push('{');
+            for (position, (name, value)) in members.iter().enumerate() {
+                out.push_str(if position == 0 { "" } else { "," });
+                let Val::TStr(name) = name else {
+                    return Err(JsonWriteError::NonStringName);
+                };
+                append_json_string(name, out);
+                out.push(':');
+                append_json_text(value, out)?;
+            }
+            out.push('}');
+        }
+    }
+    Ok(())
+}
+
+fn append_json_string(bytes: &[u8], out: &mut String) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut writer = JsonWriter {
+        out: std::mem::take(out),
+        limit: usize::MAX,
+    };
+    // Text of UTF-8 without a limit is always writable.
+    let _ = writer.write_string(text.as_bytes());
+    *out = writer.out;
+}
+
+/// Writes a double as jq does: 17 digits at most, an exponent of two digits and a sign at least, from 1e17 on and below
+/// 1e-5.
+fn number_text(number: f64) -> String {
+    if number.is_nan() {
+        return "null".to_owned();
+    }
+    let number = number.clamp(f64::MIN, f64::MAX);
+    let scientific = format!("{number:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count() as i32;
+    if number == 0.0 || (-5 < exponent && exponent < digits + 15) {
+        return number.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
 struct JsonWriter {
@@ -82,20 +161,29 @@ impl JsonWriter {
     fn write_number(&mut self, number: &Num) -> Result<(), JsonWriteError> {
         match number {
             Num::Int(i) => self.write_text(&i.to_string()),
-            Num::BigInt(i) => self.write_text(&i.to_string()),
+            Num::BigInt(i) if i.bits() > MAX_INTEGER_BITS => Err(JsonWriteError::TooManyDigits),
+            Num::BigInt(i) => self.write_digits(&i.to_string()),
             Num::Float(f) => self.write_float(*f),
-            Num::Dec(text) if check_strict(text).is_ok() => self.write_text(text),
+            Num::Dec(text) if check_strict(text).is_ok() => self.write_digits(text),
             Num::Dec(text) => self.write_float(text.parse().unwrap_or(f64::NAN)),
         }
     }
 
-    /// Writes the shortest text that parses to the same double, a whole number without a fraction.
+    fn write_digits(&mut self, text: &str) -> Result<(), JsonWriteError> {
+        let digits = || text.bytes().filter(u8::is_ascii_digit).count();
+        if text.len() > MAX_DIGITS && digits() > MAX_DIGITS {
+            return Err(JsonWriteError::TooManyDigits);
+        }
+        self.write_text(text)
+    }
+
+    /// The shortest text that reads as the same double; whole ones without a fraction.
     fn write_float(&mut self, f: f64) -> Result<(), JsonWriteError> {
         if !f.is_finite() {
             return Err(JsonWriteError::NotFinite);
         }
-        let is_plain = f == 0.0 || (1e-5..1e17).contains(&f.abs());
-        self.write_text(&if is_plain {
+        let plain = f == 0.0 || (1e-5..1e17).contains(&f.abs());
+        self.write_text(&if plain {
             f.to_string()
         } else {
             format!("{f:e}")
@@ -106,13 +194,13 @@ impl JsonWriter {
         let text = std::str::from_utf8(bytes).map_err(|_| JsonWriteError::InvalidText)?;
         self.write_text("\"")?;
         let mut rest = text;
-        while let Some(offset) = rest
+        while let Some(at) = rest
             .bytes()
             .position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F))
         {
-            self.write_text(&rest[..offset])?;
-            self.write_escape(rest.as_bytes()[offset])?;
-            rest = &rest[offset + 1..];
+            self.write_text(&rest[..at])?;
+            self.write_escape(rest.as_bytes()[at])?;
+            rest = &rest[at + 1..];
         }
         self.write_text(rest)?;
         self.write_text("\"")
@@ -126,7 +214,6 @@ impl JsonWriter {
             b'\r' => self.write_text("\\r"),
             b'\t' => self.write_text("\\t"),
             other => {
-                // The empty text checks the limit.
                 let _ = write!(self.out, "\\u{other:04x}");
                 self.write_text("")
             }

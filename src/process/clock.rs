@@ -197,6 +197,14 @@ fn read_boot_uptime() -> Option<BootUptime> {
     })
 }
 
+/// Returns the processor time that the process has used.
+pub fn process_cpu_time() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(
+        rustix::time::ClockId::ProcessCPUTime,
+    ))
+    .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// An extractor whose workers run the program under test.
+pub fn test_extractor() -> Extractor {
+    Extractor::new(
+        env!("CARGO_BIN_EXE_resumen").into(),
+        resumen::domain::Redactor::default(),
+    )
+}
+
 /// The result of one call.
 #[derive(Debug, Clone)]
 pub enum ScriptedAction {
@@ -283,7 +291,7 @@ pub fn core_deps(fetch: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
     let fetch = Arc::new(fetch);
     let deps = CoreDeps {
         fetch: Arc::<ScriptedFetch>::clone(&fetch),
-        extractor: Extractor::default(),
+        extractor: test_extractor(),
         clock: Clock::start(),
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

@@ -58,6 +58,7 @@ impl TestApp {
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),
+            filter_program: env!("CARGO_BIN_EXE_resumen").into(),
         };
         let service = match fetch {
             Some(fetch) => AppService::with_fetch(config, options, fetch),

@@ -9,7 +9,6 @@ use resumen::api::{AppState, AppStateParts, ROUTE_PATHS, router};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
-use resumen::extract::Extractor;
 use resumen::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
 use resumen::process::Clock;
 use resumen::server::{HttpListener, HttpServer, ServerContext};
@@ -62,7 +61,7 @@ impl TestServer {
         let clock = Clock::start();
         let deps = CoreDeps {
             fetch: Arc::new(fetch),
-            extractor: Extractor::default(),
+            extractor: crate::support::scripted_fetch::test_extractor(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: TaskTracker::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use resumen::domain::{Failure, Name};
-use resumen::extract::{Extractor, Filter};
+use resumen::extract::Filter;
 use resumen::process::Clock;
 
 async fn run_filter(
@@ -15,7 +15,7 @@ async fn run_filter(
 ) -> Result<String, Failure> {
     let filter = Filter::compile(filter).unwrap();
     let deadline = Clock::start().deadline(Duration::from_secs(20));
-    let data = Extractor::default()
+    let data = crate::support::scripted_fetch::test_extractor()
         .extract(name, &filter, payload.into(), deadline)
         .await?;
     Ok(data.as_json().to_owned())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resumen::config::{Config, format_duration, parse};
 use resumen::domain::{Source, SourceKind};
-use resumen::extract::{Extractor, Filter};
+use resumen::extract::Filter;
 use resumen::process::Clock;
 use serde_json::Value;
 
@@ -134,7 +134,11 @@ fn recipes_give_no_warnings() {
 
 #[tokio::test]
 async fn recipe_filters_give_documented_values() {
-    let (config, extractor, clock) = (load_all_recipes(), Extractor::default(), Clock::start());
+    let (config, extractor, clock) = (
+        load_all_recipes(),
+        crate::support::scripted_fetch::test_extractor(),
+        Clock::start(),
+    );
     for recipe in load_recipes() {
         let source = source(&config, &recipe.name);
         let filters = filters(source);

@@ -10,7 +10,6 @@ use resumen::aggregate::{
     ReplicaCoordinator,
 };
 use resumen::domain::{Snapshot, Source, SourceRecord, SourceSet, Time};
-use resumen::extract::Extractor;
 use resumen::process::Clock;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
@@ -56,7 +55,7 @@ fn build_refresher(
     let (sender, commands) = unbounded_channel();
     let flights = Flights::new(
         providers,
-        Extractor::default(),
+        crate::support::scripted_fetch::test_extractor(),
         clock,
         CompletionHandler::new(Arc::clone(&cache), sender, Arc::default(), replicas),
         Handle::current(),
@@ -65,7 +64,7 @@ fn build_refresher(
     );
     let prepared = sources
         .iter()
-        .filter_map(|source| PreparedSource::new(source, &Extractor::default()).unwrap());
+        .filter_map(|source| PreparedSource::new(source, &crate::support::scripted_fetch::test_extractor()).unwrap());
     flights.replace_sources(prepared.collect(), &cache.snapshot());
     let liveness = Arc::new(LivenessBeat::new(clock));
     RefresherFixture {

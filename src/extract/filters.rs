@@ -1,23 +1,22 @@
-//! Cache of compiled filters by text. Many sources have the same filter, and validation and
-//! extraction use the same program.
+//! Filters by their texts, each compiled once: many sources have the same one, and whoever checks a text and whoever runs
+//! it need the same program.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use super::compile::FilterError;
-use super::filter::Filter;
+use super::filter::{Filter, FilterError};
 
-/// Minimum number of texts to compile on one thread per processor.
+/// From this many texts on they are compiled on as many threads as there are processors.
 const MIN_PARALLEL_TEXTS: usize = 64;
 
-/// Compiled filters, or compile errors, by text.
+/// What became of each text. It grows by what is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct FilterCache(HashMap<Arc<str>, Result<Filter, FilterError>>);
 
 impl FilterCache {
-    /// Compiles `texts`.
+    /// Compiles these texts.
     pub fn compile_all<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
         let texts: HashSet<&str> = texts.into_iter().collect();
         let texts: Vec<&str> = texts.into_iter().collect();
@@ -26,21 +25,21 @@ impl FilterCache {
         }
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         thread::scope(|scope| {
-            let workers: Vec<_> = texts
-                .chunks(texts.len().div_ceil(threads))
-                .map(|chunk| scope.spawn(move || compile_each(chunk)))
+            let shares = texts.chunks(texts.len().div_ceil(threads));
+            let shares: Vec<_> = shares
+                .map(|share| scope.spawn(move || compile_each(share)))
                 .collect();
-            // The texts of a thread that panicked are compiled on first use.
+            // What a panic left out is compiled by whoever asks for it.
             Self(
-                workers
+                shares
                     .into_iter()
-                    .flat_map(|worker| worker.join().unwrap_or_default())
+                    .flat_map(|share| share.join().unwrap_or_default())
                     .collect(),
             )
         })
     }
 
-    /// Returns the filter of `text`, compiled now if it is not in the cache.
+    /// The filter of this text; compiled now, unless it is known.
     pub fn get_or_compile(&mut self, text: &str) -> Result<Filter, FilterError> {
         if let Some(known) = self.0.get(text) {
             return known.clone();

@@ -1,0 +1,381 @@
+//! The service's side of filter workers: starts them, gives each one request at a time, and kills one whose deadline
+//! has passed.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{timeout, timeout_at};
+
+use super::error::ExtractError;
+use super::filter::MAX_RESULT_BYTES;
+use super::worker::WORKER_COMMAND;
+use super::worker_protocol::{RequestHeader, ResponseHeader, encode_header, read_response};
+use crate::domain::{Code, Name};
+use crate::process::{Deadline, container_memory_limit};
+use crate::text::format_duration;
+
+/// Workers for sources whose filter ended last time.
+const WORKERS: usize = 2;
+
+/// Workers for sources whose last evaluation was killed at its deadline, so that they delay only each other.
+const SLOW_WORKERS: usize = 1;
+
+/// An evaluation that has run this long on an ordinary worker makes way when others wait: it begins again on a slow one.
+const ORDINARY_TIME: Duration = Duration::from_millis(500);
+
+/// How often a longer evaluation looks whether others wait.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Memory of one evaluation without a container's limit, in bytes.
+const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
+
+/// Memory of one evaluation at least, in bytes: an ordinary answer of 1 MB needs less.
+const MIN_MEMORY_BYTES: u64 = 16 << 20;
+
+/// What a container's limit leaves to the service itself, in bytes.
+const SERVICE_MEMORY_BYTES: u64 = 48 << 20;
+
+/// A body may be this large before it gets more memory, in bytes, and then gets [`MEMORY_PER_BODY_BYTE`] for each byte.
+const ORDINARY_BODY_BYTES: u64 = 1 << 20;
+const MEMORY_PER_BODY_BYTE: u64 = 64;
+
+/// After a larger body, in bytes, a worker is replaced: the allocator keeps what the evaluation took.
+const MAX_REUSE_BODY_BYTES: usize = 256 << 10;
+
+/// After an evaluation that used more processor time, in milliseconds, a worker is replaced.
+const MAX_REUSE_CPU_MS: u64 = 1000;
+
+/// Bytes of a quoted text beside the data that a response may hold.
+const MAX_QUOTE_BYTES: usize = 1 << 20;
+
+/// Starts workers and evaluates filters in them.
+#[derive(Debug)]
+pub(super) struct WorkerPool {
+    program: PathBuf,
+    /// Memory of one evaluation of an ordinary body, and the most for a larger one, in bytes.
+    memory_bytes: u64,
+    max_memory_bytes: u64,
+    idle: Mutex<Vec<FilterWorker>>,
+    permits: Semaphore,
+    slow_permits: Semaphore,
+    /// Evaluations that wait for an ordinary worker.
+    waiting: AtomicU32,
+    /// Sources whose last evaluation was killed at its deadline.
+    slow_sources: Mutex<HashSet<Name>>,
+    /// One evaluation at a time for each source. Grows by the names of configurations only.
+    turns: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Debug)]
+struct FilterWorker {
+    child: Child,
+    stream: UnixStream,
+}
+
+/// Leave to use a worker.
+#[derive(Debug)]
+struct Permit<'p> {
+    is_slow: bool,
+    _permit: SemaphorePermit<'p>,
+}
+
+/// Counts one waiting evaluation until it is dropped, also with its future.
+struct WaitGuard<'w>(&'w AtomicU32);
+
+impl<'w> WaitGuard<'w> {
+    fn new(waiting: &'w AtomicU32) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How the wait for an answer ended.
+enum Watched<T> {
+    Ended(T),
+    /// The deadline has passed.
+    Late,
+    /// Others wait for an ordinary worker, and this one has run for long.
+    Overtaken,
+}
+
+/// What one evaluation needs.
+pub(super) struct Evaluation<'e> {
+    pub(super) source: &'e Name,
+    pub(super) filter: &'e str,
+    pub(super) body: &'e [u8],
+}
+
+impl WorkerPool {
+    /// A pool that runs `program` as its workers; none is started yet.
+    pub(super) fn new(program: PathBuf) -> Self {
+        let container = container_memory_limit().map(|limit| {
+            let share =
+                limit.saturating_sub(SERVICE_MEMORY_BYTES) / (WORKERS + SLOW_WORKERS) as u64;
+            share.max(MIN_MEMORY_BYTES)
+        });
+        Self {
+            program,
+            memory_bytes: container.map_or(DEFAULT_MEMORY_BYTES, |share| {
+                share.min(DEFAULT_MEMORY_BYTES)
+            }),
+            max_memory_bytes: container.unwrap_or(u64::MAX),
+            idle: Mutex::default(),
+            permits: Semaphore::new(WORKERS),
+            slow_permits: Semaphore::new(SLOW_WORKERS),
+            waiting: AtomicU32::new(0),
+            slow_sources: Mutex::default(),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// Starts one worker and waits for its first answer, so that a service whose workers cannot run refuses to start.
+    ///
+    /// # Errors
+    /// The system's error, or how the worker ended.
+    pub(super) async fn check(&self, deadline: Deadline) -> Result<(), ExtractError> {
+        let source = Name::new("check").unwrap_or_else(|_| unreachable!("a valid name"));
+        let evaluation = Evaluation {
+            source: &source,
+            filter: ".",
+            body: b"1",
+        };
+        self.evaluate(&evaluation, deadline).await.map(drop)
+    }
+
+    /// Evaluates in a worker, by `deadline`. A dropped future kills the worker.
+    pub(super) async fn evaluate(
+        &self,
+        evaluation: &Evaluation<'_>,
+        deadline: Deadline,
+    ) -> Result<String, ExtractError> {
+        let source = evaluation.source;
+        let turn = Arc::clone(self.turns.lock().entry(source.clone()).or_default());
+        let Ok(_turn) = timeout_at(deadline.at, turn.lock()).await else {
+            return Err(late(
+                "waiting for an earlier evaluation of this source",
+                deadline,
+            ));
+        };
+        let mut permit = self.acquire_permit(source, deadline).await?;
+        let request = RequestHeader {
+            filter: evaluation.filter.into(),
+            cpu_seconds: deadline.limit.as_secs() + 1,
+            memory_bytes: self.memory_for(evaluation.body.len()),
+        };
+        let mut was_stopped = false;
+        loop {
+            let mut worker = self.take_worker().map_err(no_worker)?;
+            let exchange = worker.exchange(&request, evaluation.body);
+            match self.watch(exchange, &permit, deadline).await {
+                Watched::Overtaken => {
+                    // Dropping the worker kills it. The evaluation begins again behind the other slow ones.
+                    drop((worker, permit));
+                    self.slow_sources.lock().insert(source.clone());
+                    permit = self.acquire_permit(source, deadline).await?;
+                }
+                Watched::Late => {
+                    self.slow_sources.lock().insert(source.clone());
+                    return Err(late("evaluating the filter", deadline));
+                }
+                Watched::Ended(Err(error)) => {
+                    let status = worker.child.wait().await.map_err(no_worker)?;
+                    // A stop of the whole process group reaches workers, too: the evaluation is repeated once.
+                    let is_stop = [Signal::TERM, Signal::INT, Signal::HUP]
+                        .into_iter()
+                        .any(|signal| status.signal() == Some(signal.as_raw()));
+                    if was_stopped || !is_stop {
+                        self.slow_sources.lock().remove(source);
+                        return Err(worker_death(status, &error, request.memory_bytes, deadline));
+                    }
+                    was_stopped = true;
+                }
+                Watched::Ended(Ok((response, payload))) => {
+                    self.slow_sources.lock().remove(source);
+                    if evaluation.body.len() <= MAX_REUSE_BODY_BYTES
+                        && response.cpu_ms <= MAX_REUSE_CPU_MS
+                    {
+                        self.idle.lock().push(worker);
+                    }
+                    return decode_result(response, payload);
+                }
+            }
+        }
+    }
+
+    /// Waits for a permit: of the ordinary workers, or of the slow ones if the source's last evaluation did not end.
+    async fn acquire_permit(
+        &self,
+        source: &Name,
+        deadline: Deadline,
+    ) -> Result<Permit<'_>, ExtractError> {
+        let is_slow = self.slow_sources.lock().contains(source);
+        let permits = if is_slow {
+            &self.slow_permits
+        } else {
+            &self.permits
+        };
+        let waiting = (!is_slow).then(|| WaitGuard::new(&self.waiting));
+        let permit = timeout_at(deadline.at, permits.acquire()).await;
+        drop(waiting);
+        match permit {
+            Ok(Ok(permit)) => Ok(Permit {
+                is_slow,
+                _permit: permit,
+            }),
+            _ => Err(late("waiting for a filter worker", deadline)),
+        }
+    }
+
+    /// Waits for the answer until the deadline; for an ordinary worker only as long as no other evaluation waits, or
+    /// [`ORDINARY_TIME`].
+    async fn watch<T>(
+        &self,
+        exchange: impl Future<Output = T>,
+        permit: &Permit<'_>,
+        deadline: Deadline,
+    ) -> Watched<T> {
+        let mut exchange = pin!(exchange);
+        let mut slice = ORDINARY_TIME;
+        loop {
+            if permit.is_slow {
+                let result = timeout_at(deadline.at, &mut exchange).await;
+                return result.map_or(Watched::Late, Watched::Ended);
+            }
+            match timeout_at(deadline.at, timeout(slice, &mut exchange)).await {
+                Ok(Ok(result)) => return Watched::Ended(result),
+                Err(_) => return Watched::Late,
+                Ok(Err(_)) if self.waiting.load(Ordering::Relaxed) > 0 => {
+                    return Watched::Overtaken;
+                }
+                Ok(Err(_)) => slice = LOOK_INTERVAL,
+            }
+        }
+    }
+
+    fn memory_for(&self, body_bytes: usize) -> u64 {
+        let beyond = (body_bytes as u64).saturating_sub(ORDINARY_BODY_BYTES);
+        let wanted = self.memory_bytes + beyond.saturating_mul(MEMORY_PER_BODY_BYTE);
+        wanted.min(self.max_memory_bytes.max(self.memory_bytes))
+    }
+
+    /// Returns an idle worker that still runs, or starts one.
+    fn take_worker(&self) -> io::Result<FilterWorker> {
+        loop {
+            let Some(mut worker) = self.idle.lock().pop() else {
+                return FilterWorker::start(&self.program);
+            };
+            if matches!(worker.child.try_wait(), Ok(None)) {
+                return Ok(worker);
+            }
+        }
+    }
+}
+
+impl FilterWorker {
+    fn start(program: &PathBuf) -> io::Result<Self> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let child = Command::new(program)
+            .arg(WORKER_COMMAND)
+            .arg(std::process::id().to_string())
+            .env_clear()
+            .current_dir("/")
+            // A terminal's signals reach the whole group; the service decides when its workers end.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self {
+            child,
+            stream: UnixStream::from_std(ours)?,
+        })
+    }
+
+    async fn exchange(
+        &mut self,
+        request: &RequestHeader<'_>,
+        body: &[u8],
+    ) -> io::Result<(ResponseHeader, Vec<u8>)> {
+        let header = encode_header(request, body.len())?;
+        self.stream.write_all(&header).await?;
+        self.stream.write_all(body).await?;
+        let max_payload = body.len().max(MAX_RESULT_BYTES) + MAX_QUOTE_BYTES;
+        read_response(&mut self.stream, max_payload).await
+    }
+}
+
+fn decode_result(response: ResponseHeader, payload: Vec<u8>) -> Result<String, ExtractError> {
+    let Some(error) = response.error else {
+        return String::from_utf8(payload)
+            .map_err(|_| ExtractError::new(Code::Panic, "the filter worker answered no text"));
+    };
+    let code = Code::from_text(&error.code).unwrap_or(Code::Panic);
+    Err(if error.has_quote {
+        ExtractError::with_quote(code, error.message, &payload)
+    } else {
+        ExtractError::new(code, error.message)
+    })
+}
+
+fn late(activity: &str, deadline: Deadline) -> ExtractError {
+    let limit = format_duration(deadline.limit);
+    ExtractError::new(
+        Code::ExtractTimeout,
+        format!("the filter did not end within the attempt's {limit} ({activity})"),
+    )
+}
+
+fn no_worker(error: io::Error) -> ExtractError {
+    ExtractError::new(
+        Code::ExtractFailed,
+        format!("no process for the filter: {error}"),
+    )
+}
+
+/// Tells by the signal why a worker ended: a refused allocation aborts, an overflow of the stack is a segmentation fault.
+fn worker_death(
+    status: ExitStatus,
+    error: &io::Error,
+    memory_bytes: u64,
+    deadline: Deadline,
+) -> ExtractError {
+    let ended_by = |signal: Signal| status.signal() == Some(signal.as_raw());
+    let message = if ended_by(Signal::XCPU) {
+        return late("evaluating the filter", deadline);
+    } else if ended_by(Signal::ABORT) {
+        format!(
+            "the filter takes more than {} MiB of memory",
+            memory_bytes >> 20
+        )
+    } else if ended_by(Signal::SEGV) || ended_by(Signal::BUS) {
+        "the filter recurses without end".to_owned()
+    } else if ended_by(Signal::KILL) {
+        "the system ended the filter's process for want of memory".to_owned()
+    } else {
+        format!("the filter's process ended ({status}; {error})")
+    };
+    ExtractError::new(Code::ExtractFailed, message)
+}
