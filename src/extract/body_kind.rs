@@ -162,10 +162,8 @@ pub(super) fn describe_flaw(text: &str, at: usize) -> Option<(String, usize)> {
         end += 1;
     }
     let word = &text[start..end];
-    if !word.is_empty() {
-        if let Some(what) = describe_word(word, &text[end..]) {
-            return Some((what, start));
-        }
+    if let Some(what) = describe_word(word, &text[end..]) {
+        return Some((what, start));
     }
     let at = (0..=at.min(text.len()))
         .rev()

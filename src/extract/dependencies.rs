@@ -9,7 +9,7 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Part, Path};
 
-/// For each name of the library, the names that its definitions call, whatever their number of arguments.
+/// For each name of the library, the names that its definitions call, for any number of arguments.
 #[derive(Debug)]
 pub(crate) struct CallGraph(HashMap<&'static str, Vec<&'static str>>);
 
@@ -19,7 +19,7 @@ impl CallGraph {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
             visit_calls(&definition.body, &mut |name| {
-                calls.entry(definition.name).or_default().push(name)
+                calls.entry(definition.name).or_default().push(name);
             });
         }
         Self(calls)
@@ -86,7 +86,7 @@ pub(super) fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Ter
             open.extend(args);
         }
         Term::TryCatch(term, catch) => {
-            open.extend(std::iter::once(term).chain(catch).map(|term| &**term))
+            open.extend(std::iter::once(term).chain(catch).map(|term| &**term));
         }
         Term::IfThenElse(cases, last) => {
             open.extend(cases.iter().flat_map(|(condition, then)| [condition, then]));

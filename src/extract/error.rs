@@ -56,7 +56,7 @@ impl ExtractError {
     }
 }
 
-/// `text` on one line, with whatever is not printable escaped, at most [`MAX_QUOTE`] characters.
+/// `text` on one line, with unprintable characters escaped, at most [`MAX_QUOTE`] characters.
 fn escape_quote(text: &str) -> String {
     let mut out = String::new();
     let mut used = 0;

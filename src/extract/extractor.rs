@@ -69,7 +69,7 @@ impl Extractor {
         deadline: Deadline,
     ) -> Result<JsonData, Failure> {
         let result = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
-            evaluate_body(filter.text(), payload)
+            evaluate_body(filter.text(), &payload)
         } else {
             let evaluation = Evaluation {
                 source,

@@ -1,10 +1,10 @@
-//! What to write instead of a path of another tool: keys without quotation marks, JSONPath, templates.
+//! What to write instead of a path of another tool: keys without quotation marks, `JSONPath`, templates.
 
 use std::ops::Range;
 
 use super::filter::FilterError;
 
-/// Returns the error of a text that begins like JSONPath or like a template: neither is ever a filter.
+/// Returns the error of a text that begins like `JSONPath` or like a template: neither is ever a filter.
 pub(super) fn foreign_syntax_error(text: &str) -> Option<FilterError> {
     let start = text.len() - text.trim_start().len();
     let begins = &text[start..];
@@ -99,7 +99,7 @@ pub(super) fn is_path_start(text: &str, span: &Range<usize>) -> bool {
     goes_on && !before.ends_with(['.', '$', '@'])
 }
 
-/// Converts a path of JSONPath, of a template or of dotted keys.
+/// Converts a path of `JSONPath`, of a template or of dotted keys.
 fn convert_path(path: &str) -> Option<String> {
     let mut jq = String::new();
     let mut rest = path;
@@ -112,7 +112,7 @@ fn convert_path(path: &str) -> Option<String> {
                 _ if key != index => push_key(&mut jq, key),
                 number if number.parse::<i64>().is_ok() => {
                     jq.push_str(if jq.is_empty() { "." } else { "" });
-                    jq.push_str(&format!("[{number}]"));
+                    jq.extend(["[", number, "]"]);
                 }
                 _ => return None,
             }
@@ -127,7 +127,7 @@ fn convert_path(path: &str) -> Option<String> {
             "" => return None,
             number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
                 jq.push_str(if jq.is_empty() { "." } else { "" });
-                jq.push_str(&format!("[{number}]"));
+                jq.extend(["[", number, "]"]);
             }
             key => push_key(&mut jq, key),
         }
@@ -141,7 +141,7 @@ fn push_key(jq: &mut String, key: &str) {
     if is_plain_key(key) {
         jq.push_str(key);
     } else {
-        jq.push_str(&format!("{key:?}"));
+        jq.extend(["\"", &key.replace('\\', "\\\\").replace('"', "\\\""), "\""]);
     }
 }
 
@@ -189,5 +189,7 @@ fn word_around(text: &str, at: usize) -> Range<usize> {
 
 /// Whether an odd number of quotation marks stands before `at`.
 fn is_in_string(text: &str, at: usize) -> bool {
-    text[..at].matches('"').count() - text[..at].matches("\\\"").count() & 1 == 1
+    let before = &text[..at];
+    let marks = before.matches('"').count() - before.matches("\\\"").count();
+    marks % 2 == 1
 }

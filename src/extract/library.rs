@@ -1,6 +1,6 @@
 //! What a filter may call: of jaq's functions those that only calculate, by a list of names, and ours.
 //!
-//! Left out is whatever reaches outside of the filter or ends it: `halt`, `env`, `input`, `debug`, `stderr`, `now`, the
+//! Left out is all that reaches outside of the filter or ends it: `halt`, `env`, `input`, `debug`, `stderr`, `now`, the
 //! machine's time zone, modules.
 
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ const HELPER_NAMES: &[&str] = &[
     "scan_", "totype", "capture_of_match",
 ];
 
-/// Every definition, under watch, in an order in which each one finds what it calls.
+/// Every definition, in an order in which each one finds what it calls.
 static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(load_definitions);
 
 /// What calls what among them.

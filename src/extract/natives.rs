@@ -60,7 +60,9 @@ pub(super) fn native_functions() -> Vec<Fun<JustLut<Val>>> {
             let (value, paths) = (cv.0.pop_var(), cv.0.pop_var());
             bome(set_paths(cv.1, &paths, &value))
         })),
-        run(("delpaths", v(1), |cv| unary(cv, delete_all))),
+        run(("delpaths", v(1), |cv| {
+            unary(cv, |root, paths| delete_all(root, &paths))
+        })),
         run(("__update_paths", update, |cv| update_paths(cv))),
     ]
 }
@@ -190,15 +192,18 @@ fn zero_divisor(left: &Val, right: &Val, operation: &str) -> Error {
     ))
 }
 
+fn path_steps(path: &Val) -> Result<&[Val], Error> {
+    match path {
+        Val::Arr(steps) => Ok(steps),
+        _ => Err(Error::str("a path must be specified as an array")),
+    }
+}
+
 fn path_list(paths: &Val) -> Result<Vec<&[Val]>, Error> {
     let Val::Arr(paths) = paths else {
         return Err(Error::str("paths must be specified as an array"));
     };
-    let path = |path| match path {
-        &Val::Arr(ref steps) => Ok(steps.as_slice()),
-        _ => Err(Error::str("a path must be specified as an array")),
-    };
-    paths.iter().map(path).collect()
+    paths.iter().map(path_steps).collect()
 }
 
 fn set_paths(mut root: Val, paths: &Val, value: &Val) -> ValR {
@@ -208,8 +213,8 @@ fn set_paths(mut root: Val, paths: &Val, value: &Val) -> ValR {
     Ok(root)
 }
 
-fn delete_all(mut root: Val, paths: Val) -> ValR {
-    let mut paths = path_list(&paths)?;
+fn delete_all(mut root: Val, paths: &Val) -> ValR {
+    let mut paths = path_list(paths)?;
     paths.sort_unstable();
     delete_paths(&mut root, &paths)?;
     Ok(root)

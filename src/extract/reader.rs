@@ -1,7 +1,7 @@
 //! JSON text → the values that filters work on, without a number losing a digit.
 //!
 //! A number that a machine integer holds exactly becomes one; every other one is carried as its text and is only read
-//! as a double when somebody calculates with it.
+//! as a double when the filter calculates with it.
 
 use bytes::Bytes;
 use jaq_json::{Map, Num, Val};

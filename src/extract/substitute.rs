@@ -33,7 +33,7 @@ const SINGLE_CALLS: &[&str] = &[
 
 /// Replaces, in `term` and all its parts: `%`, `*` and `/`; assignments; indices that are calculated; interpolation;
 /// updates of `reduce` that may have several outputs.
-pub(super) fn substitute_operators<'s>(term: &mut Term<&'s str>) {
+pub(super) fn substitute_operators(term: &mut Term<&str>) {
     let mut open = vec![term];
     while let Some(term) = open.pop() {
         replace(term);
@@ -41,7 +41,7 @@ pub(super) fn substitute_operators<'s>(term: &mut Term<&'s str>) {
     }
 }
 
-fn replace<'s>(term: &mut Term<&'s str>) {
+fn replace(term: &mut Term<&str>) {
     *term = match std::mem::take(term) {
         Term::BinOp(left, BinaryOp::Math(Math::Mul), right) => call("__mul", [*left, *right]),
         Term::BinOp(left, BinaryOp::Math(Math::Div), right) => call("__div", [*left, *right]),

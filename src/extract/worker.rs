@@ -1,4 +1,4 @@
-//! The filter worker: a process of its own that evaluates one filter at a time over one body.
+//! The filter worker: a separate process that evaluates one filter at a time over one body.
 //!
 //! The service starts its own program again with [`WORKER_COMMAND`]. A filter that never ends, exhausts memory or
 //! overflows the stack ends the worker, never the service. The worker limits itself before it reads the first request
@@ -59,7 +59,7 @@ pub fn run_worker(parent: i32) -> io::Result<()> {
         let used = process_cpu_time();
         limit_resource(Resource::Cpu, used.as_secs() + request.cpu_seconds + 1)?;
         limit_resource(Resource::As, program_bytes + request.memory_bytes)?;
-        let result = evaluate_contained(&request.filter, body.into());
+        let result = evaluate_contained(&request.filter, &body.into());
         let cpu_ms = process_cpu_time().saturating_sub(used).as_millis() as u64;
         write_response(&mut stream, result, cpu_ms)?;
     }
@@ -68,7 +68,7 @@ pub fn run_worker(parent: i32) -> io::Result<()> {
 
 /// Evaluates and releases every value. A release may overflow the stack, too: the response must not leave before it, or
 /// the next request would meet a dead worker.
-fn evaluate_contained(filter: &str, body: Bytes) -> Result<String, ExtractError> {
+fn evaluate_contained(filter: &str, body: &Bytes) -> Result<String, ExtractError> {
     catch_unwind(AssertUnwindSafe(|| evaluate_body(filter, body))).unwrap_or_else(|thrown| {
         let text = thrown.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| thrown.downcast_ref::<&str>().copied());

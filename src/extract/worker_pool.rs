@@ -185,7 +185,7 @@ impl WorkerPool {
         };
         let mut was_stopped = false;
         loop {
-            let mut worker = self.take_worker().map_err(no_worker)?;
+            let mut worker = self.take_worker().map_err(|error| no_worker(&error))?;
             let exchange = worker.exchange(&request, evaluation.body);
             match self.watch(exchange, &permit, deadline).await {
                 Watched::Overtaken => {
@@ -199,7 +199,11 @@ impl WorkerPool {
                     return Err(late("evaluating the filter", deadline));
                 }
                 Watched::Ended(Err(error)) => {
-                    let status = worker.child.wait().await.map_err(no_worker)?;
+                    let status = worker
+                        .child
+                        .wait()
+                        .await
+                        .map_err(|error| no_worker(&error))?;
                     // A stop of the whole process group reaches workers, too: the evaluation is repeated once.
                     let is_stop = [Signal::TERM, Signal::INT, Signal::HUP]
                         .into_iter()
@@ -348,7 +352,7 @@ fn late(activity: &str, deadline: Deadline) -> ExtractError {
     )
 }
 
-fn no_worker(error: io::Error) -> ExtractError {
+fn no_worker(error: &io::Error) -> ExtractError {
     ExtractError::new(
         Code::ExtractFailed,
         format!("no process for the filter: {error}"),

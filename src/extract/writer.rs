@@ -109,7 +109,10 @@ fn number_text(number: f64) -> String {
     let scientific = format!("{number:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count() as i32;
+    let digits: i32 = mantissa
+        .bytes()
+        .map(|byte| i32::from(byte.is_ascii_digit()))
+        .sum();
     if number == 0.0 || (-5 < exponent && exponent < digits + 15) {
         return number.to_string();
     }

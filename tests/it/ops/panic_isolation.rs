@@ -229,7 +229,7 @@ fn filter_panic_fails_its_source_only() {
             "{answer:#}"
         );
         let error = answer["resultados"]["bug"]["error"].as_str().unwrap();
-        assert!(error.starts_with("a bug of ours, contained"), "{error}");
+        assert!(error.starts_with("a bug in the filter's evaluation, contained"), "{error}");
     }
     assert_eq!(served.get("/salud").status, 200);
     assert_eq!(

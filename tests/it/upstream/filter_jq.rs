@@ -1,7 +1,7 @@
 //! Filters beside a real jq: `tests/corpus/jq/filters.jsonl` holds filters, inputs and jq's results. Where a filter
 //! gives something else here, the line says what, and a row of the table in `docs/filters.md` says why.
 //!
-//! The corpus is held against jq itself by the package `jq` of PyPI, in `target/jq`. Where it is missing, that is skipped
+//! The corpus is held against jq itself by the package `jq` of `PyPI`, in `target/jq`. Where it is missing, that is skipped
 //! and says so; `RESUMEN_REQUIRE_ALL=1` makes it a failure.
 
 use std::io::Write as _;

@@ -1,6 +1,7 @@
 //! Filter workers as processes: what they inherit, when they end, and what they leave behind.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -55,20 +56,26 @@ fn workers_of(parent: u32) -> Vec<u32> {
     workers
 }
 
-/// Starts `program serve` with these sources of one provider: name, filter.
+/// Starts `program serve` with these sources: name, provider, filter.
 fn start_service(
     program: Command,
-    provider: &FakeProvider,
-    sources: &[(&str, &str)],
+    interval: &str,
+    sources: &[(&str, &FakeProvider, &str)],
     folder: &Path,
 ) -> (TestProcess, String) {
-    let mut config =
-        String::from("[store]\npath = \"\"\n[defaults]\ninterval = \"2s\"\ntimeout = \"2s\"\n");
-    for (name, filter) in sources {
-        config += &format!(
+    let mut config = String::from("[store]\npath = \"\"\n");
+    write!(
+        config,
+        "[defaults]\ninterval = \"{interval}\"\ntimeout = \"{interval}\"\n"
+    )
+    .unwrap();
+    for (name, provider, filter) in sources {
+        write!(
+            config,
             "[sources.{name}]\nurl = \"{}\"\nextract = '{filter}'\n",
             provider.url()
-        );
+        )
+        .unwrap();
     }
     let path = folder.join("resumen.toml");
     fs::write(&path, config).unwrap();
@@ -98,8 +105,8 @@ fn killed_service_leaves_no_worker() {
     let folder = tempfile::tempdir().unwrap();
     let (service, _) = start_service(
         own_command(),
-        &provider,
-        &[("a", "def f: f; f")],
+        "2s",
+        &[("a", &provider, "def f: f; f")],
         folder.path(),
     );
     wait_until("a worker", || !workers_of(service.pid()).is_empty());
@@ -121,14 +128,17 @@ fn replaced_program_goes_on() {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let sources = [("good", "{n: (.n + 1)}"), ("bad", "\"a\" * 1000000000")];
-    let (service, base) = start_service(command, &provider, &sources, folder.path());
+    let sources = [
+        ("good", &provider, "{n: (.n + 1)}"),
+        ("bad", &provider, "\"a\" * 1000000000"),
+    ];
+    let (service, base) = start_service(command, "2s", &sources, folder.path());
     let other = folder.path().join("other");
     fs::write(&other, "#!/bin/sh\nexit 3\n").unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(&other, &program).unwrap();
     for pid in workers_of(service.pid()) {
-        let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+        let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
     }
     // Each attempt of the bad source ends its worker, so each needs a new one.
     let calls = provider.call_count();
@@ -156,8 +166,12 @@ fn worker_inherits_nothing() {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let (service, base) =
-        start_service(command, &provider, &[("a", "{n: (.n + 1)}")], folder.path());
+    let (service, base) = start_service(
+        command,
+        "2s",
+        &[("a", &provider, "{n: (.n + 1)}")],
+        folder.path(),
+    );
     wait_until("a reading", || source_of(&base, "a")["data"]["n"] == 2);
     let workers = workers_of(service.pid());
     assert!(!workers.is_empty());
@@ -217,8 +231,11 @@ fn low_hard_limits_are_kept_below() {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let sources = [("good", "{n: (.n + 1)}"), ("bad", "def f: 1 + f; f")];
-    let (_service, base) = start_service(command, &provider, &sources, folder.path());
+    let sources = [
+        ("good", &provider, "{n: (.n + 1)}"),
+        ("bad", &provider, "def f: 1 + f; f"),
+    ];
+    let (_service, base) = start_service(command, "2s", &sources, folder.path());
     wait_until("a reading", || source_of(&base, "good")["data"]["n"] == 2);
     wait_until("a failure", || {
         source_of(&base, "bad")["code"] == "extract_failed"
@@ -253,6 +270,7 @@ fn refused_limit_means_no_worker() {
         command.args(injection).arg(env!("CARGO_BIN_EXE_resumen"));
         command.args(["__filters", &std::process::id().to_string()]);
         command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+        command.stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         drop(ours);
         child.wait().unwrap()
@@ -265,18 +283,19 @@ fn refused_limit_means_no_worker() {
 }
 
 #[test]
-fn program_without_workers_refuses_to_serve() {
+fn service_without_workers_refuses_to_start() {
+    if !is_strace_available() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("resumen.toml");
-    fs::write(
-        &config,
-        "[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:9/\"\n",
-    )
-    .unwrap();
-    let mut command = Command::new("prlimit");
-    // An address space that the service fits in and a worker with its limits does not start in.
+    let text = "[store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:9/\"\n";
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new("strace");
+    // What a security profile that forbids to execute does.
     command
-        .args(["--nofile=12:12", "--"])
+        .args(["-f", "-qq", "-o", "/dev/null", "-P", "/proc/self/exe"])
+        .args(["-e", "trace=execve", "-e", "inject=execve:error=EACCES"])
         .arg(env!("CARGO_BIN_EXE_resumen"))
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(&config)
@@ -284,7 +303,12 @@ fn program_without_workers_refuses_to_serve() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let output = TestProcess::start(&mut command).wait_for_exit();
-    assert_ne!(output.exit_code, Some(0), "{output:?}");
+    assert_eq!(output.exit_code, Some(1), "{output:?}");
+    assert!(
+        output.stderr.contains("no filter can be evaluated")
+            && output.stderr.contains("Permission denied"),
+        "{output:?}"
+    );
 }
 
 /// A worker that is stopped by a signal to the whole process group is replaced, and the evaluation repeated once.
@@ -328,12 +352,13 @@ async fn stopped_worker_is_replaced_once() {
     assert_eq!(result.unwrap_err().code, Code::ExtractFailed);
 }
 
-/// Ends this many workers, in all ways, and looks at what is left. Runs in a process of its own, started by
+/// Ends this many workers, in all ways, and looks at what is left. Runs in a separate process, started by
 /// `deaths_of_workers_leave_nothing`; alone it is the long run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "10,000 deaths take minutes"]
 async fn many_deaths_of_workers() {
-    let deaths = std::env::var("RESUMEN_TEST_DEATHS").map_or(10_000, |text| text.parse().unwrap());
+    let deaths = std::env::var_os("RESUMEN_TEST_DEATHS");
+    let deaths = deaths.map_or(10_000, |text| text.to_str().unwrap().parse().unwrap());
     let extractor = Extractor::new(env!("CARGO_BIN_EXE_resumen").into(), Redactor::default());
     let clock = Clock::start();
     let source = test_name("a");
@@ -416,55 +441,30 @@ fn small_container_survives_hostile_bodies() {
         eprintln!("skipped: no cgroup (v1) can be made");
         return;
     }
-    let provider = FakeProvider::with_json(&format!("[{}{{}}]", "{},".repeat(340_000)));
+    let large = FakeProvider::with_json(&format!("[{}{{}}]", "{},".repeat(340_000)));
     let good = FakeProvider::with_json("{\"n\":1}");
     let folder = tempfile::tempdir().unwrap();
-    let mut config =
-        String::from("[store]\npath = \"\"\n[defaults]\ninterval = \"5s\"\ntimeout = \"5s\"\n");
-    config += &format!(
-        "[sources.good]\nurl = \"{}\"\nextract = '{{n: (.n + 1)}}'\n",
-        good.url()
-    );
-    for (number, filter) in [
-        "map(. + {b: 1}) | length",
-        "[.[] | tostring] | add | length",
-        "[range(1e9)]",
-        "def f: [f]; f",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        config += &format!(
-            "[sources.bad{number}]\nurl = \"{}\"\nextract = '{filter}'\n",
-            provider.url()
-        );
-    }
-    let path = folder.path().join("resumen.toml");
-    fs::write(&path, config).unwrap();
     let mut command = Command::new("sh");
     let script = format!(
-        "echo $$ > '{}/cgroup.procs'; exec '{}' serve --listen 127.0.0.1:0 --config '{}'",
+        "echo $$ > '{}/cgroup.procs'; exec '{}' \"$@\"",
         group.display(),
-        env!("CARGO_BIN_EXE_resumen"),
-        path.display()
+        env!("CARGO_BIN_EXE_resumen")
     );
     command
-        .args(["-c", &script])
+        .args(["-c", &script, "sh"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let service = TestProcess::start(&mut command);
-    let line = service.wait_for_stderr_line("listens");
-    let address = line
-        .split("address=")
-        .nth(1)
-        .unwrap()
-        .split_whitespace()
-        .next()
-        .unwrap();
-    let base = format!("http://{address}");
+    let sources = [
+        ("good", &good, "{n: (.n + 1)}"),
+        ("bad0", &large, "map(. + {b: 1}) | length"),
+        ("bad1", &large, "[.[] | tostring] | add | length"),
+        ("bad2", &large, "[range(1e9)]"),
+        ("bad3", &large, "def f: [f]; f"),
+    ];
+    let (service, base) = start_service(command, "5s", &sources, folder.path());
     wait_until("attempts", || {
-        provider.call_count() >= 8 && source_of(&base, "good")["data"]["n"] == 2
+        large.call_count() >= 8 && source_of(&base, "good")["data"]["n"] == 2
     });
     for number in 0..4 {
         wait_until("a failure", || {

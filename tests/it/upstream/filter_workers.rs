@@ -6,7 +6,7 @@ use bytes::Bytes;
 use resumen::domain::{Code, Failure, Name, Redactor};
 use resumen::extract::{Extractor, Filter};
 use resumen::process::Clock;
-use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::support::scripted_fetch::{test_extractor, test_name};
 
@@ -74,7 +74,7 @@ async fn hostile_filter_ends_its_worker_only() {
     let extractor = test_extractor();
     for (filter, code, part) in HOSTILE_FILTERS {
         let source = test_name("bad");
-        let began = Instant::now();
+        let began = Clock::start().instant();
         let limit = Duration::from_secs(1);
         let failure = extract_for(&extractor, &source, filter, "[1]", limit)
             .await
@@ -124,7 +124,7 @@ async fn endless_filters_do_not_delay_others() {
     let sources: Vec<Name> = ["x", "y", "z"].into_iter().map(test_name).collect();
     let endless = |source: &Name, rounds| {
         let (extractor, source) = (extractor.clone(), source.clone());
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             for _ in 0..rounds {
                 let limit = Duration::from_secs(1);
                 extract_for(&extractor, &source, "def f: f; f", "1", limit)
@@ -142,7 +142,7 @@ async fn endless_filters_do_not_delay_others() {
         first.await.unwrap();
     }
     let running: Vec<_> = sources.iter().map(|source| endless(source, 2)).collect();
-    let began = Instant::now();
+    let began = Clock::start().instant();
     for _ in 0..20 {
         extract(&extractor, ". + 1", "1").await.unwrap();
     }
@@ -153,6 +153,34 @@ async fn endless_filters_do_not_delay_others() {
     );
     for task in running {
         task.await.unwrap();
+    }
+}
+
+/// Evaluations that run for long make way already in their first round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_endless_filters_make_way() {
+    let extractor = test_extractor();
+    let running: Vec<_> = ["u", "v", "w", "x", "y"]
+        .into_iter()
+        .map(|name| {
+            let (extractor, source) = (extractor.clone(), test_name(name));
+            TaskTracker::new().spawn(async move {
+                let limit = Duration::from_secs(8);
+                extract_for(&extractor, &source, "def f: f; f", "1", limit).await
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Clock::start().instant();
+    assert_eq!(extract(&extractor, ". + 1", "1").await.unwrap(), "2");
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    for task in running {
+        let failure = task.await.unwrap().unwrap_err();
+        assert_eq!(failure.code, Code::ExtractTimeout);
     }
 }
 
