@@ -14,10 +14,11 @@ use super::command::{self, CommandError};
 use super::load_config::{ConfigLocation, log_problems};
 use super::reload_task;
 use crate::app::{AppService, ServiceOptions};
-use crate::config::{Config, format_duration};
+use crate::config::Config;
 use crate::domain::{Name, Redactor, Schedule, Source};
 use crate::process::{Clock, ProcessSignals};
 use crate::server::HttpListener;
+use crate::text::format_compact_duration;
 
 /// Maximum number of sources that are logged one by one at the start.
 const MAX_LOGGED_SOURCES: usize = 30;
@@ -128,8 +129,8 @@ fn log_source(source: &Source) {
     info!(
         source = name,
         providers = providers.join(","),
-        interval = format_duration(schedule.interval),
-        timeout = format_duration(schedule.timeout),
+        interval = format_compact_duration(schedule.interval),
+        timeout = format_compact_duration(schedule.timeout),
         calls_per_day = calls_per_day(schedule),
         "source configured"
     );
