@@ -40,7 +40,7 @@
 //! | 6 | [`replicas`] | leases, notifications and synchronisation through Redis | blocks a request on an unreachable store |
 //! | 6 | [`server`] | listener, connections, deadlines, request validation, fast path, problem responses | knows a route or a provider |
 //! | 7 | [`panel`] | the web page, its assets, the history of its charts | |
-//! | 8 | [`api`] | routes, handlers, query parameters, event stream, health, OpenAPI document | requests a provider itself |
+//! | 8 | [`api`] | routes, handlers, query parameters, event stream, health, `OpenAPI` document | requests a provider itself |
 //! | 9 | [`simulator`] | simulated providers for `demo` and `simulate` | |
 //! | 10 | [`app`] | wiring and lifecycle: build, spawn, reload, drain | parses arguments |
 //! | 11 | [`cli`] | arguments, commands, terminal output | |

@@ -8,13 +8,13 @@ use toml::de::DeTable;
 
 use crate::domain::SecretSet;
 
+use super::config_settings::Config;
 use super::diagnostics::{ConfigError, Severity};
 use super::files;
 use super::fingerprint::FileFingerprints;
 use super::keys::Section;
 use super::loader::ConfigLoader;
-use super::problems::{ProblemCollector, ProblemKind};
-use super::settings::Config;
+use super::problems::{ConfigProblemKind, ProblemCollector};
 use super::span::{Span, SpannedStr};
 use super::syntax::report_syntax_errors;
 use super::table::Table;
@@ -124,7 +124,7 @@ fn decode_utf8<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, ConfigError>
     let refuse = |span: Span, message: &str, help: &str| {
         let text = String::from_utf8_lossy(bytes);
         let mut problems = ProblemCollector::default();
-        problems.add(ProblemKind::Syntax, &span, message, Some(help.into()));
+        problems.add(ConfigProblemKind::Syntax, &span, message, Some(help.into()));
         Err(ConfigError {
             problems: problems.into_problems(path, &text, &SecretSet::default()),
             fingerprints: FileFingerprints::default(),

@@ -9,7 +9,7 @@ use crate::extract::FilterCache;
 use super::expand::{ConfigReference, expand_references};
 use super::files::{self, FileContent, MAX_FILE_BYTES};
 use super::fingerprint::FileFingerprints;
-use super::problems::{ProblemCollector, ProblemKind, ValueError, refuse};
+use super::problems::{ConfigProblemKind, ProblemCollector, ValueError, refuse};
 use super::secrets;
 use super::span::{Span, SpannedStr, map_decoded_span};
 
@@ -55,19 +55,19 @@ impl<'c> ConfigLoader<'c> {
     /// Adds a problem about an invalid key or value.
     pub(super) fn error(&mut self, span: &Span, message: &str, help: impl Into<String>) {
         self.problems
-            .add(ProblemKind::Invalid, span, message, Some(help.into()));
+            .add(ConfigProblemKind::Invalid, span, message, Some(help.into()));
     }
 
     /// Adds a problem about an absent value.
     pub(super) fn missing(&mut self, span: &Span, message: &str, help: &str) {
         self.problems
-            .add(ProblemKind::Missing, span, message, Some(help.into()));
+            .add(ConfigProblemKind::Missing, span, message, Some(help.into()));
     }
 
     /// Adds a problem about a valid value that is probably a mistake.
     pub(super) fn warning(&mut self, span: &Span, message: &str, help: impl Into<String>) {
         self.problems
-            .add(ProblemKind::Warning, span, message, Some(help.into()));
+            .add(ConfigProblemKind::Warning, span, message, Some(help.into()));
     }
 
     /// The value of a check of `text`. An error becomes a problem at the text.

@@ -4,6 +4,7 @@
 //! expanded by `loader`; `validate` applies the rules between keys and makes domain types; `problems` collects what is
 //! wrong, and `diagnostics` shows it beside the line of the file.
 
+mod config_settings;
 mod diagnostics;
 mod expand;
 mod files;
@@ -13,7 +14,6 @@ mod load;
 mod loader;
 mod problems;
 mod secrets;
-mod settings;
 mod span;
 mod syntax;
 mod table;
@@ -22,9 +22,9 @@ mod text_values;
 mod urls;
 mod validate;
 
+pub use config_settings::{Config, ServerSettings, StoreSettings};
 pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
 pub use fingerprint::FileFingerprints;
 pub use keys::json_schema;
 pub use load::{find_path, load, parse};
-pub use settings::{Config, ServerSettings, StoreSettings};
 pub use validate::parse_listen;

@@ -35,7 +35,7 @@ pub(super) struct ProblemCollector {
 
 #[derive(Debug)]
 struct PendingProblem {
-    kind: ProblemKind,
+    kind: ConfigProblemKind,
     span: Span,
     message: String,
     help: Option<String>,
@@ -43,7 +43,7 @@ struct PendingProblem {
 
 /// What a problem is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProblemKind {
+pub(super) enum ConfigProblemKind {
     /// The file is not TOML at this place.
     Syntax,
     /// A value or a key is invalid.
@@ -57,7 +57,7 @@ pub(super) enum ProblemKind {
 impl ProblemCollector {
     pub(super) fn add(
         &mut self,
-        kind: ProblemKind,
+        kind: ConfigProblemKind,
         span: &Span,
         message: impl Into<String>,
         help: Option<String>,
@@ -85,14 +85,14 @@ impl ProblemCollector {
                 .iter()
                 .filter(move |problem| problem.kind == kind)
         };
-        let broken: Vec<usize> = of_kind(ProblemKind::Syntax).map(line_of).collect();
-        let invalid = of_kind(ProblemKind::Invalid).map(|problem| problem.span.clone());
+        let broken: Vec<usize> = of_kind(ConfigProblemKind::Syntax).map(line_of).collect();
+        let invalid = of_kind(ConfigProblemKind::Invalid).map(|problem| problem.span.clone());
         let invalid: HashSet<Span> = invalid.collect();
         self.pending.retain(|problem| match problem.kind {
-            ProblemKind::Syntax => true,
-            ProblemKind::Missing => broken.is_empty(),
-            ProblemKind::Invalid => !broken.contains(&line_of(problem)),
-            ProblemKind::Warning => {
+            ConfigProblemKind::Syntax => true,
+            ConfigProblemKind::Missing => broken.is_empty(),
+            ConfigProblemKind::Invalid => !broken.contains(&line_of(problem)),
+            ConfigProblemKind::Warning => {
                 !invalid.contains(&problem.span) && !broken.contains(&line_of(problem))
             }
         });
@@ -101,7 +101,7 @@ impl ProblemCollector {
         let file: Arc<str> = path.display().to_string().into();
         let located = self.pending.into_iter().map(|problem| ConfigProblem {
             severity: match problem.kind {
-                ProblemKind::Warning => Severity::Warning,
+                ConfigProblemKind::Warning => Severity::Warning,
                 _ => Severity::Error,
             },
             file: Arc::clone(&file),
@@ -120,7 +120,12 @@ mod tests {
     #[test]
     fn column_ignores_redaction() {
         let mut problems = ProblemCollector::default();
-        problems.add(ProblemKind::Invalid, &(17..18), "no", Some("yes".into()));
+        problems.add(
+            ConfigProblemKind::Invalid,
+            &(17..18),
+            "no",
+            Some("yes".into()),
+        );
         let secrets = SecretSet::new(["topsecret".to_owned()]);
         let text = "a = 'topsecret', b = 5";
         let problems = problems.into_problems(Path::new("c.toml"), text, &secrets);

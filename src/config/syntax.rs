@@ -2,7 +2,7 @@
 
 use crate::text::quote;
 
-use super::problems::{ProblemCollector, ProblemKind};
+use super::problems::{ConfigProblemKind, ProblemCollector};
 use super::span::LineIndex;
 
 /// Reports the parser's errors, of each line only the first: the others mostly follow from it.
@@ -25,7 +25,7 @@ pub(super) fn report_syntax_errors(
         if error.message().contains("recurs") {
             let help = Some("expected at most 80 levels".into());
             problems.add(
-                ProblemKind::Syntax,
+                ConfigProblemKind::Syntax,
                 &span,
                 "the values or keys nest too deep",
                 help,
@@ -34,7 +34,7 @@ pub(super) fn report_syntax_errors(
         }
         let read = text.get(span.clone()).unwrap_or_default();
         let (message, help) = reword_error(error.message(), read);
-        problems.add(ProblemKind::Syntax, &span, message, help);
+        problems.add(ConfigProblemKind::Syntax, &span, message, help);
     }
 }
 

@@ -1,15 +1,15 @@
 //! The rules beyond a single key: inheritance, defaults, and relations between keys. Makes domain types of tables.
 
-mod derived;
-mod name;
-mod request;
-mod server;
-mod source;
+mod derived_rules;
+mod name_rules;
+mod request_rules;
+mod server_rules;
+mod source_rules;
 mod store;
 mod timing;
 
-pub(super) use derived::validate_derived_sources;
-pub use server::parse_listen;
-pub(super) use server::validate_server;
-pub(super) use source::validate_sources;
+pub(super) use derived_rules::validate_derived_sources;
+pub use server_rules::parse_listen;
+pub(super) use server_rules::validate_server;
+pub(super) use source_rules::validate_sources;
 pub(super) use store::validate_store;

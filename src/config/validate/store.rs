@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use crate::config::config_settings::StoreSettings;
 use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
-use crate::config::settings::StoreSettings;
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 

@@ -9,8 +9,8 @@ use crate::config::table::Table;
 use crate::domain::{FreshnessPolicy, Name, Source, SourceKind};
 use crate::text::find_nearest;
 
-use super::name::validate_name;
-use super::source::attribution;
+use super::name_rules::validate_name;
+use super::source_rules::attribution;
 
 /// Maximum number of known names in a message.
 const MAX_LISTED_NAMES: usize = 8;

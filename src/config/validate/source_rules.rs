@@ -9,8 +9,8 @@ use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 use crate::domain::{EgressProxy, Name, Provider, ProviderRequest, Source, SourceKind};
 
-use super::name::{slug_name, validate_name};
-use super::request::RequestParts;
+use super::name_rules::{slug_name, validate_name};
+use super::request_rules::RequestParts;
 use super::timing::validate_timing;
 
 const DEFAULT_MAX_BODY: u64 = 1 << 20;

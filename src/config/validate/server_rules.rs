@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use url::Url;
 
+use crate::config::config_settings::ServerSettings;
 use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
-use crate::config::settings::ServerSettings;
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 use crate::text::format_compact_duration;
