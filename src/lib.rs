@@ -40,7 +40,7 @@
 //! | 6 | [`replicas`] | leases, notifications and synchronisation through Redis | blocks a request on an unreachable store |
 //! | 6 | [`server`] | listener, connections, deadlines, request validation, fast path, problem responses | knows a route or a provider |
 //! | 7 | [`panel`] | the web page, its assets, the history of its charts | |
-//! | 8 | [`api`] | routes, handlers, query parameters, event stream, health, OpenAPI document | requests a provider itself |
+//! | 8 | [`api`] | routes, handlers, query parameters, event stream, health, `OpenAPI` document | requests a provider itself |
 //! | 9 | [`simulator`] | simulated providers for `demo` and `simulate` | |
 //! | 10 | [`app`] | wiring and lifecycle: build, spawn, reload, drain | parses arguments |
 //! | 11 | [`cli`] | arguments, commands, terminal output | |
@@ -78,9 +78,9 @@
 //! `render/rendering.rs:render_summary` → `render/summary_body.rs:write_body` → `server/response.rs:respond_with_rendering` →
 //! `server/fast_path/response_cache.rs:build` → `server/fast_path/serve.rs:poll_exchange` → `server/socket.rs:poll_write`.
 //!
-//! **A configuration value**: `cli/load_config.rs:read_config` → `config/load.rs:load` → `config/expand.rs` →
-//! `config/raw_config.rs:read_config` → `config/validate/` → `app/server.rs:start` → `app/core.rs:build` → the module that
-//! uses it. The configuration is not read afterwards.
+//! **A configuration value**: `cli/load_config.rs:read_config` → `config/load.rs:load` →
+//! `config/table_reader.rs:read_root` (keys of `config/keys/declarations.rs`) → `config/validate/` → `app/server.rs:start` →
+//! `app/core.rs:build` → the module that uses it. The configuration is not read afterwards.
 //!
 //! **A live request**: `server/worker.rs` → `server/connection.rs` → `server/service.rs:respond` →
 //! `server/validate.rs:validate_request` → `api/routes.rs:router` → `api/summary.rs:get_summary` →

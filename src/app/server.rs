@@ -135,15 +135,7 @@ impl AppService {
             request_metrics,
             core.supervisor.clone(),
         ));
-        let state = Arc::new(AppState::new(AppStateParts {
-            server: Arc::clone(&context),
-            live: Arc::clone(&core.live),
-            liveness_beat: Arc::clone(&core.liveness_beat),
-            fetch_metrics,
-            process_metrics: Arc::clone(&process_metrics),
-            was_restored: core.was_restored,
-            replica: core.replica.clone(),
-        }));
+        let state = build_app_state(&context, &core, fetch_metrics, &process_metrics);
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
         // The reactor of this runtime watches the listener.
@@ -241,6 +233,23 @@ fn build_flight_runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("failed to start the runtime of flights")
+}
+
+fn build_app_state(
+    context: &Arc<ServerContext>,
+    core: &AppCore,
+    fetch_metrics: Arc<FetchMetrics>,
+    process_metrics: &Arc<ProcessMetrics>,
+) -> Arc<AppState> {
+    Arc::new(AppState::new(AppStateParts {
+        server: Arc::clone(context),
+        live: Arc::clone(&core.live),
+        liveness_beat: Arc::clone(&core.liveness_beat),
+        fetch_metrics,
+        process_metrics: Arc::clone(process_metrics),
+        was_restored: core.was_restored,
+        replica: core.replica.clone(),
+    }))
 }
 
 fn spawn_history_task(core: &AppCore, state: &Arc<AppState>) {

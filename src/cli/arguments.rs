@@ -183,6 +183,9 @@ pub(super) struct CheckArguments {
     /// Also fetch each provider once and show its raw body and the extracted data
     #[arg(long)]
     pub(super) live: bool,
+    /// Print the JSON Schema of the configuration file instead, without reading a configuration
+    #[arg(long, conflicts_with = "live")]
+    pub(super) schema: bool,
 }
 
 /// The output format of `check`

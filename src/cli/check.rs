@@ -16,11 +16,16 @@ use super::layout::borderless_table;
 use super::live_check::{self, ProviderProbe};
 use super::load_config::ConfigLocation;
 use super::terminal::{Terminal, print_stdout};
-use crate::config::{Config, ConfigError, ConfigProblem, format_duration};
+use crate::config::{self, Config, ConfigError, ConfigProblem};
 use crate::domain::{Name, Provider, Source, SourceKind};
+use crate::text::format_compact_duration;
 
 /// Prints the findings to standard output. In text format, problems go to standard error.
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> {
+    if arguments.schema {
+        print_stdout(format!("{:#}\n", config::json_schema()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let location = ConfigLocation::find(&arguments.configuration, None);
     match arguments.format {
         CheckFormat::Text => {
@@ -89,14 +94,14 @@ fn source_table(config: &Config) -> Table {
             }
         };
         let schedule = source.schedule();
-        let interval = schedule.map(|schedule| format_duration(schedule.interval));
-        let timeout = schedule.map(|schedule| format_duration(schedule.timeout));
+        let interval = schedule.map(|schedule| format_compact_duration(schedule.interval));
+        let timeout = schedule.map(|schedule| format_compact_duration(schedule.timeout));
         table.add_row([
             source.name.to_string(),
             interval.unwrap_or_default(),
             timeout.unwrap_or_default(),
-            format_duration(source.freshness_policy.ttl),
-            format_duration(source.freshness_policy.max_stale),
+            format_compact_duration(source.freshness_policy.ttl),
+            format_compact_duration(source.freshness_policy.max_stale),
             origin,
         ]);
     }

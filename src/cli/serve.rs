@@ -15,11 +15,12 @@ use super::command::{self, CommandError};
 use super::load_config::{ConfigLocation, log_problems};
 use super::reload_task;
 use crate::app::{AppService, ServiceOptions};
-use crate::config::{Config, format_duration};
+use crate::config::Config;
 use crate::domain::{Name, Redactor, Schedule, Source};
 use crate::extract::{Extractor, own_program};
 use crate::process::{Clock, ProcessSignals};
 use crate::server::HttpListener;
+use crate::text::format_compact_duration;
 
 /// Time limit of the check of the filter workers. A worker answers within milliseconds.
 const WORKER_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -149,8 +150,8 @@ fn log_source(source: &Source) {
     info!(
         source = name,
         providers = providers.join(","),
-        interval = format_duration(schedule.interval),
-        timeout = format_duration(schedule.timeout),
+        interval = format_compact_duration(schedule.interval),
+        timeout = format_compact_duration(schedule.timeout),
         calls_per_day = calls_per_day(schedule),
         "source configured"
     );

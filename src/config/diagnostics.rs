@@ -1,7 +1,6 @@
-//! Problems of a configuration as people see them: placed, masked, drawn.
+//! The problems of a configuration as users see them: located, redacted, with the line and a caret.
 
 use std::fmt;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,49 +9,51 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use crate::domain::SecretSet;
 
 use super::fingerprint::FileFingerprints;
-use super::span::LineIndex;
+use super::span::{LineIndex, Span};
 
-/// How bad a problem is.
+/// How severe a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Nothing starts with it.
+    /// The configuration is refused.
     Error,
-    /// Allowed but unwise.
+    /// The configuration is accepted, but the value is probably a mistake.
     Warning,
 }
 
-/// One problem of a configuration. Its `Display` is one line for logs; [`Problem::draw`] shows the line and a caret.
+/// One problem of a configuration. Its `Display` is one line for logs; [`ConfigProblem::render_text`] adds the line of
+/// the file and a caret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
-    /// How bad it is.
+    /// Whether the configuration is refused.
     pub severity: Severity,
-    /// The configuration's path, as it was given.
+    /// Path of the configuration, as given.
     pub file: Arc<str>,
-    /// Where in the file; none when the file as a whole is meant.
+    /// Place in the file. `None` if the problem concerns the file as a whole.
     pub location: Option<FileLocation>,
-    /// What was read and why it will not do, as a lowercase fragment. Secrets are masked.
+    /// What was read and why it is invalid, as a lowercase fragment. Secrets are redacted.
     pub message: String,
-    /// What is accepted, or the nearest known name. Secrets are masked.
+    /// What is accepted, or the nearest known name. Secrets are redacted.
     pub help: Option<String>,
 }
 
-/// A place in a file, and the line that stands there with its literal secrets masked.
+/// A place in a file, and its line with the secrets redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLocation {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Column in characters, from 1.
     pub column: usize,
     excerpt: String,
-    highlight: Range<usize>,
+    /// The byte range of the excerpt that the caret marks.
+    highlight: Span,
 }
 
-/// Every problem of a configuration that is refused. Its `Display` is the whole text without colour.
+/// All problems of a refused configuration. Its `Display` is the complete text without colours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// In the order of the file; at least one is an error.
+    /// The problems in the order of the file; at least one is an error.
     pub problems: Vec<ConfigProblem>,
-    /// The files that were read: a change of one may mend it.
+    /// The files that were read. A change of one may fix the configuration.
     pub fingerprints: FileFingerprints,
 }
 
@@ -67,7 +68,7 @@ impl Severity {
 }
 
 impl ConfigProblem {
-    /// The message, the place, the line and a caret; with colours for a terminal if `colour`.
+    /// The message, the place, the line and a caret; with terminal colours if `colour`.
     pub fn render_text(&self, colour: bool) -> String {
         let renderer = if colour {
             Renderer::styled()
@@ -79,27 +80,25 @@ impl ConfigProblem {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(&self.message);
-        let Some(place) = &self.location else {
+        let Some(location) = &self.location else {
             let group = title.element(Origin::path(&*self.file));
             let help = self.help.iter().map(|help| Level::HELP.message(help));
             return renderer.render(&[group.elements(help)]);
         };
-        let caret = AnnotationKind::Primary
-            .span(place.highlight.clone())
-            .label(self.help.as_deref());
-        let snippet = Snippet::source(&place.excerpt)
-            .line_start(place.line)
+        let caret = AnnotationKind::Primary.span(location.highlight.clone());
+        let snippet = Snippet::source(&location.excerpt)
+            .line_start(location.line)
             .path(&*self.file)
-            .annotation(caret);
-        place.restore_column(renderer.render(&[title.element(snippet)]))
+            .annotation(caret.label(self.help.as_deref()));
+        location.restore_column(renderer.render(&[title.element(snippet)]))
     }
 }
 
 impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
-        if let Some(place) = &self.location {
-            write!(f, ":{}:{}", place.line, place.column)?;
+        if let Some(location) = &self.location {
+            write!(f, ":{}:{}", location.line, location.column)?;
         }
         write!(f, ": {}", self.message)?;
         self.help.iter().try_for_each(|help| write!(f, "; {help}"))
@@ -107,63 +106,64 @@ impl fmt::Display for ConfigProblem {
 }
 
 impl FileLocation {
-    pub(super) fn new(lines: &LineIndex<'_>, span: &Range<usize>, secrets: &SecretSet) -> Self {
-        let (line, column, text, marked) = lines.locate_span(span);
-        let (excerpt, marked) = redact_line(text, &marked, secrets);
+    pub(super) fn new(lines: &LineIndex<'_>, span: &Span, secrets: &SecretSet) -> Self {
+        let (line, column, text, highlight) = lines.locate_span(span);
+        let (excerpt, highlight) = redact_line(text, &highlight, secrets);
         Self {
             line,
             column,
             excerpt,
-            highlight: marked,
+            highlight,
         }
     }
 
-    /// Puts the file's true column where masking has moved the caret.
-    fn restore_column(&self, drawn: String) -> String {
-        let shown = self.excerpt[..self.highlight.start].chars().count() + 1;
-        if shown == self.column {
-            return drawn;
+    /// Puts the column of the file where the renderer counted in the redacted line.
+    fn restore_column(&self, rendered: String) -> String {
+        let (line, column) = (self.line, self.column);
+        let counted = self.excerpt[..self.highlight.start].chars().count() + 1;
+        if counted == column {
+            return rendered;
         }
-        drawn.replacen(
-            &format!(":{}:{shown}", self.line),
-            &format!(":{}:{}", self.line, self.column),
+        rendered.replacen(
+            &format!(":{line}:{counted}"),
+            &format!(":{line}:{column}"),
             1,
         )
     }
 }
 
-/// `line` with its secrets masked, and `marked` moved along with what it marks.
-fn redact_line(line: &str, marked: &Range<usize>, secrets: &SecretSet) -> (String, Range<usize>) {
+/// `line` with its secrets redacted, and the range of the result that corresponds to `marked`. A secret that is marked
+/// in part is marked as a whole.
+fn redact_line(line: &str, marked: &Span, secrets: &SecretSet) -> (String, Span) {
     let mut shown = String::with_capacity(line.len());
     let (mut start, mut end) = (None, None);
-    let mut from = 0;
+    let mut copied = 0;
     for secret in secrets.secret_spans(line) {
-        let at = |place: usize, base: usize| (place < secret.start).then(|| base + place - from);
-        start = start.or_else(|| at(marked.start, shown.len()));
-        end = end.or_else(|| at(marked.end, shown.len()));
-        shown.push_str(&line[from..secret.start]);
-        // What is marked within a secret is marked as a whole.
+        // Positions before the secret move with the text; positions inside it move to its edges.
+        let moved = |at: usize, len: usize| (at < secret.start).then(|| len + at - copied);
+        start = start.or_else(|| moved(marked.start, shown.len()));
+        end = end.or_else(|| moved(marked.end, shown.len()));
+        shown.push_str(&line[copied..secret.start]);
         start = start.or_else(|| (marked.start < secret.end).then_some(shown.len()));
         shown.push_str("***");
         end = end.or_else(|| (marked.end <= secret.end).then_some(shown.len()));
-        from = secret.end;
+        copied = secret.end;
     }
-    let start = start.unwrap_or_else(|| shown.len() + marked.start - from);
-    let end = end.unwrap_or_else(|| shown.len() + marked.end - from);
-    shown.push_str(&line[from..]);
+    let start = start.unwrap_or_else(|| shown.len() + marked.start - copied);
+    let end = end.unwrap_or_else(|| shown.len() + marked.end - copied);
+    shown.push_str(&line[copied..]);
     (shown, start..end.max(start))
 }
 
 impl ConfigError {
-    /// A report of one problem of the file as a whole.
-    pub(super) fn for_file(path: &Path, message: String, help: Option<String>) -> Self {
-        let file = path.display().to_string().into();
+    /// The error of a file that cannot be read or is no text.
+    pub(super) fn for_file(path: &Path, message: String, help: &str) -> Self {
         let problem = ConfigProblem {
             severity: Severity::Error,
-            file,
+            file: path.display().to_string().into(),
             location: None,
             message,
-            help,
+            help: Some(help.into()),
         };
         Self {
             problems: vec![problem],
@@ -171,42 +171,37 @@ impl ConfigError {
         }
     }
 
-    /// The same of a configuration that was read from these files.
-    pub(super) fn with_fingerprints(self, read_from: FileFingerprints) -> Self {
-        Self {
-            fingerprints: read_from,
-            ..self
-        }
-    }
-
-    /// How many problems have this severity.
+    /// The number of problems with this severity.
     pub fn count(&self, severity: Severity) -> usize {
-        self.problems
-            .iter()
+        let problems = self.problems.iter();
+        problems
             .filter(|problem| problem.severity == severity)
             .count()
     }
 
-    /// Every problem drawn, and the count at the end; with colours for a terminal if `colour`.
+    /// Every problem with its line, and the counts at the end; with terminal colours if `colour`.
     pub fn render_text(&self, colour: bool) -> String {
-        let mut text = String::new();
-        for problem in &self.problems {
-            text.push_str(&problem.render_text(colour));
-            text.push('\n');
-        }
-        text + &self.summary()
+        let problems = self
+            .problems
+            .iter()
+            .map(|problem| problem.render_text(colour) + "\n");
+        problems.collect::<String>() + &self.summary()
     }
 
-    /// `2 errors; nothing was started`, as the last line says it.
+    /// The counts: `2 errors; nothing was started`.
     pub fn summary(&self) -> String {
-        let errors = pluralize(self.count(Severity::Error), "error");
-        match self.count(Severity::Warning) {
-            0 => format!("{errors}; nothing was started"),
-            warnings => format!(
-                "{errors}, {}; nothing was started",
-                pluralize(warnings, "warning")
-            ),
-        }
+        let counted = |severity: Severity| {
+            let count = self.count(severity);
+            let plural = if count == 1 { "" } else { "s" };
+            (count > 0).then(|| format!("{count} {}{plural}", severity.as_str()))
+        };
+        let counts = [Severity::Error, Severity::Warning]
+            .into_iter()
+            .filter_map(counted);
+        format!(
+            "{}; nothing was started",
+            counts.collect::<Vec<_>>().join(", ")
+        )
     }
 }
 
@@ -218,24 +213,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// `1 error`, `2 errors`.
-fn pluralize(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::config_problems::ProblemCollector;
     use super::*;
 
-    fn render_problem(text: &str, span: Range<usize>, secret: &str) -> String {
-        let mut problems = ProblemCollector::default();
-        problems.add_error(&span, "no", "yes");
-        let secrets = SecretSet::new([secret.to_owned()]);
-        problems.into_problems(Path::new("c.toml"), text, &secrets)[0].render_text(false)
-    }
-
-    fn redacted_parts(text: &str, marked: Range<usize>, secret: &str) -> (String, String) {
+    fn redacted_parts(text: &str, marked: Span, secret: &str) -> (String, String) {
         let (shown, place) = redact_line(text, &marked, &SecretSet::new([secret.to_owned()]));
         let part = shown[place].to_owned();
         (shown, part)
@@ -251,16 +233,6 @@ mod tests {
         assert_eq!(parts(17..18).1, "b");
         assert_eq!(parts(9..18), ("a = '***', b = 5".into(), "***', b".into()));
         assert_eq!(parts(22..22).1, "");
-    }
-
-    #[test]
-    fn column_ignores_redaction() {
-        let text = render_problem("a = 'topsecret', b = 5", 17..18, "topsecret");
-        assert!(text.contains("--> c.toml:1:18\n"), "{text}");
-        assert!(
-            text.contains("1 | a = '***', b = 5\n  |            ^ yes"),
-            "{text}"
-        );
     }
 
     #[test]

@@ -1,131 +1,109 @@
-//! `${…}` in string values: variables of the environment, and files.
+//! References in texts: `${NAME}`, `${NAME:-default}` and `${file:PATH}`.
 
-use std::ops::Range;
+use super::problems::{ValueError, refuse};
+use super::span::Span;
 
-/// What a `${…}` asks for.
+/// A parsed reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConfigReference<'t> {
     /// `${NAME}`
     Variable(&'t str),
-    /// `${NAME:-default}`, with the default as it stands between `:-` and `}`.
+    /// `${NAME:-default}`, with the default as written.
     VariableOrDefault(&'t str, &'t str),
     /// `${file:PATH}`
     File(&'t str),
 }
 
-/// What is wrong with a `${…}`, and where in the string.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ReferenceProblem {
-    pub(super) span: Range<usize>,
-    pub(super) message: String,
-    pub(super) help: String,
-}
-
-/// What a string's text stands for, with every reference looked up, or every fault in it.
-///
-/// `lookup` gives a reference's value, or a message and a help.
+/// `text` with every reference replaced by its value from `lookup`, and `$$` by `$`. Otherwise all errors, each with the
+/// place of its reference in `text`.
 pub(super) fn expand_references<F>(
     text: &str,
     mut lookup: F,
-) -> Result<String, Vec<ReferenceProblem>>
+) -> Result<String, Vec<(Span, ValueError)>>
 where
-    F: FnMut(ConfigReference<'_>) -> Result<String, (String, String)>,
+    F: FnMut(ConfigReference<'_>) -> Result<String, ValueError>,
 {
     let mut value = String::with_capacity(text.len());
-    let mut faults = Vec::new();
-    let mut at = 0;
-    while let Some(found) = text[at..].find('$') {
-        value.push_str(&text[at..at + found]);
-        let dollar = at + found;
-        let rest = &text[dollar..];
-        at = dollar + 1;
-        if rest.starts_with("$$") {
+    let mut errors = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        value.push_str(before);
+        let start = text.len() - after.len() - 1;
+        rest = after;
+        if let Some(after) = after.strip_prefix('$') {
             value.push('$');
-            at += 1;
-        } else if rest.starts_with("${") {
-            let length = rest.find('}').map_or(rest.len(), |end| end + 1);
-            at = dollar + length;
-            let span = dollar..at;
-            match parse_reference(&rest[..length]).and_then(&mut lookup) {
+            rest = after;
+        } else if after.starts_with('{') {
+            // Without a `}`, the reference extends to the end of the text.
+            let length = after.find('}').map_or(after.len(), |end| end + 1);
+            match parse_reference(&after[..length]).and_then(&mut lookup) {
                 Ok(found) => value.push_str(&found),
-                Err((message, help)) => faults.push(ReferenceProblem {
-                    span,
-                    message,
-                    help,
-                }),
+                Err(error) => errors.push((start..start + 1 + length, error)),
             }
+            rest = &after[length..];
         } else {
             value.push('$');
         }
     }
-    value.push_str(&text[at..]);
-    if faults.is_empty() {
+    value.push_str(rest);
+    if errors.is_empty() {
         Ok(value)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
-/// Reads `${…}`, which begins with `${` and ends at the first `}` or at the string's end.
-fn parse_reference(written: &str) -> Result<ConfigReference<'_>, (String, String)> {
-    let fault = |message: String, help: &str| Err((message, help.to_owned()));
-    let inner = written[2..].strip_suffix('}');
-    if inner.unwrap_or(&written[2..]).contains("${") {
-        return fault(
-            "a `${…}` inside of another".into(),
-            "references do not nest; a literal dollar is `$$`",
-        );
+/// Parses `{…}`, which ends at the first `}` or at the end of the text.
+fn parse_reference(written: &str) -> Result<ConfigReference<'_>, ValueError> {
+    let inner = written[1..].strip_suffix('}');
+    if written.contains("${") {
+        let help = "references do not nest; a literal dollar is `$$`";
+        return refuse("a `${…}` inside another", help);
     }
     let Some(inner) = inner else {
-        return fault(
-            "a `${` without its `}`".into(),
+        return refuse(
+            "a `${` without its `}`",
             "close it with `}`; a literal dollar is `$$`",
         );
     };
-    if let Some(path) = inner.strip_prefix("file:") {
-        return if path.is_empty() {
-            fault("`${file:}` names no file".into(), "expected `${file:PATH}`")
-        } else {
-            Ok(ConfigReference::File(path))
-        };
+    match inner.strip_prefix("file:") {
+        Some("") => return refuse("`${file:}` names no file", "expected `${file:PATH}`"),
+        Some(path) => return Ok(ConfigReference::File(path)),
+        None => {}
     }
-    let (name, default) = inner
-        .split_once(":-")
-        .map_or((inner, None), |(name, default)| (name, Some(default)));
-    if !is_variable_name(name) {
+    let (name, default) = match inner.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inner, None),
+    };
+    let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !is_word || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        let message = format!("`{}` is not a valid variable name", name.escape_debug());
         let help =
             "expected `${NAME}`, `${NAME:-default}` or `${file:PATH}`; a literal dollar is `$$`";
-        return fault(
-            format!("`{}` is no name of a variable", name.escape_debug()),
-            help,
-        );
+        return refuse(message, help);
     }
-    Ok(default.map_or(ConfigReference::Variable(name), |default| {
-        ConfigReference::VariableOrDefault(name, default)
-    }))
-}
-
-fn is_variable_name(name: &str) -> bool {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    name.bytes().all(word) && name.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+    Ok(match default {
+        Some(default) => ConfigReference::VariableOrDefault(name, default),
+        None => ConfigReference::Variable(name),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn expand_sample(text: &str) -> Result<String, Vec<ReferenceProblem>> {
+    fn expand_sample(text: &str) -> Result<String, Vec<(Span, ValueError)>> {
         expand_references(text, |reference| match reference {
             ConfigReference::Variable("HOST") => Ok("example.org".into()),
-            ConfigReference::Variable(name) => Err((format!("{name} is not set"), String::new())),
+            ConfigReference::Variable(name) => refuse(format!("{name} is not set"), ""),
             ConfigReference::VariableOrDefault(_, default) => Ok(default.into()),
             ConfigReference::File(path) => Ok(format!("<{path}>")),
         })
     }
 
-    fn first_problem(text: &str) -> (String, Range<usize>) {
-        let fault = expand_sample(text).unwrap_err().swap_remove(0);
-        (fault.message, fault.span)
+    fn first_problem(text: &str) -> (String, Span) {
+        let (span, error) = expand_sample(text).unwrap_err().swap_remove(0);
+        (error.message, span)
     }
 
     #[test]
@@ -157,11 +135,14 @@ mod tests {
         );
         assert_eq!(
             first_problem("${A${B}}"),
-            ("a `${…}` inside of another".into(), 0..7)
+            ("a `${…}` inside another".into(), 0..7)
         );
-        assert_eq!(first_problem("${A:-${B}}").0, "a `${…}` inside of another");
-        assert_eq!(first_problem("${}").0, "`` is no name of a variable");
-        assert_eq!(first_problem("${1A}").0, "`1A` is no name of a variable");
+        assert_eq!(first_problem("${A:-${B}}").0, "a `${…}` inside another");
+        assert_eq!(first_problem("${}").0, "`` is not a valid variable name");
+        assert_eq!(
+            first_problem("${1A}").0,
+            "`1A` is not a valid variable name"
+        );
         assert_eq!(first_problem("${file:}").0, "`${file:}` names no file");
     }
 }

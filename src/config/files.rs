@@ -1,82 +1,67 @@
-//! Reads small files that somebody else names: never hangs on a pipe, never reads more than the limit.
+//! Reads small regular files. A pipe or a device cannot block the call, and the size is bounded.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What was read.
+use crate::text::format_size;
+
+/// Maximum size of a configuration file.
+pub(super) const MAX_CONFIG_BYTES: u64 = 8 << 20;
+
+/// Maximum size of a file that a configuration names.
+pub(super) const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// The content of a file.
 #[derive(Debug, Clone)]
-pub(crate) struct FileContent {
+pub(super) struct FileContent {
     pub(super) bytes: Vec<u8>,
-    /// Whether every user of the machine may read it.
+    /// Whether every user of the machine may read the file.
     pub(super) world_readable: bool,
 }
 
-/// Why there is nothing to read, as a lowercase fragment.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FileError {
-    #[error("there is no such file")]
-    Missing,
-    #[error("it is a directory")]
-    Directory,
-    #[error("it is a {0}, not a regular file")]
-    NotRegularFile(&'static str),
-    #[error("it is larger than {}", super::units::format_size(*.0))]
-    TooLarge(u64),
-    #[error("reading it is not permitted")]
-    PermissionDenied,
-    #[error("{0}")]
-    Other(io::Error),
-}
-
-impl From<io::Error> for FileError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
-            io::ErrorKind::PermissionDenied => Self::PermissionDenied,
-            _ => Self::Other(error),
-        }
-    }
-}
-
-/// The content of a regular file of at most `limit` bytes.
-pub(super) fn read_file(path: &Path, limit: u64) -> Result<FileContent, FileError> {
-    let file = open_nonblocking(path)?;
-    let about = file.metadata()?;
-    let kind = about.file_type();
-    if kind.is_dir() {
-        return Err(FileError::Directory);
-    }
-    if !kind.is_file() {
-        return Err(FileError::NotRegularFile(if kind.is_fifo() {
-            "named pipe"
-        } else {
-            "device or socket"
-        }));
-    }
-    if about.len() > limit {
-        return Err(FileError::TooLarge(limit));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
-    // Files below /proc have no length, and any file may grow while it is read.
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(FileError::TooLarge(limit));
-    }
-    Ok(FileContent {
-        bytes,
-        world_readable: about.mode() & 0o004 != 0,
+/// Reads a regular file of at most `limit` bytes. The error is a lowercase fragment: why it cannot be read.
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<FileContent, String> {
+    read_regular_file(path, limit).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "there is no such file".into(),
+        io::ErrorKind::PermissionDenied => "reading it is not permitted".into(),
+        _ => error.to_string(),
     })
 }
 
-/// Opens without waiting for a writer at the other end of a pipe.
-fn open_nonblocking(path: &Path) -> io::Result<File> {
+fn read_regular_file(path: &Path, limit: u64) -> io::Result<FileContent> {
+    // Without this flag, opening a pipe waits for a writer.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path)
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(nonblocking).open(path)?;
+    let metadata = file.metadata()?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    if !kind.is_file() {
+        let is_pipe = kind.is_fifo();
+        let name = if is_pipe {
+            "named pipe"
+        } else {
+            "device or socket"
+        };
+        let message = format!("it is a {name}, not a regular file");
+        return Err(io::Error::other(message));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len().min(limit) as usize);
+    // The length in the metadata is 0 below /proc, and a file may grow while it is read.
+    let too_large =
+        metadata.len() > limit || file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit;
+    if too_large {
+        let limit = format_size(limit);
+        return Err(io::Error::other(format!("it is larger than {limit}")));
+    }
+    Ok(FileContent {
+        bytes,
+        world_readable: metadata.mode() & 0o004 != 0,
+    })
 }
 
 #[cfg(test)]
@@ -84,7 +69,7 @@ mod tests {
     use super::*;
 
     fn read_error(path: &Path) -> String {
-        read_file(path, 16).unwrap_err().to_string()
+        read_file(path, 16).unwrap_err()
     }
 
     #[test]
@@ -94,7 +79,7 @@ mod tests {
         std::fs::write(&file, "0123456789abcdef").unwrap();
         assert_eq!(read_file(&file, 16).unwrap().bytes.len(), 16);
         std::fs::write(&file, "0123456789abcdefg").unwrap();
-        assert_eq!(read_error(&file), "it is larger than 16B");
+        assert_eq!(read_error(&file), "it is larger than 16 bytes");
         assert_eq!(read_error(folder.path()), "it is a directory");
         assert_eq!(
             read_error(&folder.path().join("g")),

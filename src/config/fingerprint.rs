@@ -1,5 +1,6 @@
-//! The files that a configuration was read from, and what stood in each: to see whether one of them has changed. Times
-//! and inodes say nothing of that: a folder that is mounted anew changes both, a careful copy neither.
+//! Content hashes of the files that a configuration was read from. They detect a change of a file.
+//!
+//! Modification times and inodes do not: a folder that is mounted anew changes both, and a copy may keep both.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,61 +8,51 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::files;
-use super::load::MAX_CONFIG_BYTES;
 
-/// Files, each with a hash of its content or why it cannot be read.
+/// Files, each with the hash of its content or the reason why it cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileFingerprints(BTreeMap<PathBuf, Result<u64, String>>);
 
 impl FileFingerprints {
-    /// Of one file.
-    pub(crate) fn from_content(path: &Path, content: Result<&[u8], &str>) -> Self {
-        let mut footprint = Self::default();
-        footprint.record_file(path, content);
-        footprint
+    /// Adds a file with its content, or with the reason why it cannot be read.
+    pub(super) fn record_file(&mut self, path: &Path, content: Result<&[u8], &str>) {
+        let hash = content.map(xxh3_64).map_err(str::to_owned);
+        self.0.insert(path.to_owned(), hash);
     }
 
-    /// Another file was read, or could not be.
-    pub(crate) fn record_file(&mut self, path: &Path, content: Result<&[u8], &str>) {
-        self.0
-            .insert(path.to_owned(), content.map(xxh3_64).map_err(str::to_owned));
-    }
-
-    /// What stands in the same files now. Blocks on the disk.
+    /// The fingerprints of the same files as they are now. Blocks on the disk.
     #[must_use]
     pub fn read_current(&self) -> Self {
-        let look = |path: &PathBuf| {
-            files::read_file(path, MAX_CONFIG_BYTES).map(|content| xxh3_64(&content.bytes))
+        let read = |path: &PathBuf| {
+            let content = files::read_file(path, files::MAX_CONFIG_BYTES);
+            (path.clone(), content.map(|content| xxh3_64(&content.bytes)))
         };
-        Self(
-            self.0
-                .keys()
-                .map(|path| (path.clone(), look(path).map_err(|error| error.to_string())))
-                .collect(),
-        )
+        Self(self.0.keys().map(read).collect())
     }
 
-    /// Takes over what `now` holds of the files that can be read; true if that is news, in a file that stands there as
-    /// it did `before`. One that cannot be read has not changed: it may be being replaced.
+    /// Takes over the readable files of `now`, and returns true, if one of them differs from `self` and equals
+    /// `before`: it has changed and is not being written any more. A file that cannot be read counts as unchanged,
+    /// since it may be about to be replaced.
     pub fn update(&mut self, now: &Self, before: &Self) -> bool {
-        let is_news = |(path, digest): (&PathBuf, &Result<u64, String>)| {
-            digest.is_ok() && self.0.get(path) != Some(digest) && before.0.get(path) == Some(digest)
+        let has_changed = |(path, hash): (&PathBuf, &Result<u64, String>)| {
+            hash.is_ok() && self.0.get(path) != Some(hash) && before.0.get(path) == Some(hash)
         };
-        if !now.0.iter().any(is_news) {
+        if !now.0.iter().any(has_changed) {
             return false;
         }
-        let read = now.0.iter().filter(|(_, digest)| digest.is_ok());
-        self.0
-            .extend(read.map(|(path, digest)| (path.clone(), digest.clone())));
+        let readable = now.0.iter().filter(|(_, hash)| hash.is_ok());
+        let readable = readable.map(|(path, hash)| (path.clone(), hash.clone()));
+        self.0.extend(readable);
         true
     }
 
-    /// The files that could be read when this was taken and cannot be read `now`, and why.
+    /// The files that were readable in `self` and are not in `now`, each with the reason.
     pub fn missing<'n>(&self, now: &'n Self) -> Vec<(&'n Path, &'n str)> {
-        let known = |path: &Path| self.0.get(path).is_some_and(Result::is_ok);
-        let lost = |(path, digest): (&'n PathBuf, &'n Result<u64, String>)| {
-            Some((path.as_path(), digest.as_ref().err()?.as_str())).filter(|(path, _)| known(path))
-        };
-        now.0.iter().filter_map(lost).collect()
+        let was_readable = |path: &Path| self.0.get(path).is_some_and(Result::is_ok);
+        let errors = now.0.iter().filter_map(|(path, hash)| {
+            let error = hash.as_ref().err()?.as_str();
+            was_readable(path).then_some((path.as_path(), error))
+        });
+        errors.collect()
     }
 }

@@ -1,100 +1,116 @@
-//! What reading a configuration needs and gathers: environment, files, filters, problems, secrets.
+//! The state of loading one configuration: the environment, the files read, the filters, the problems and the secrets.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::extract::FilterCache;
 
-use super::config_problems::ProblemCollector;
-use super::expand;
-use super::expand::ConfigReference;
-use super::files;
-use super::files::FileContent;
+use super::expand::{ConfigReference, expand_references};
+use super::files::{self, FileContent, MAX_FILE_BYTES};
 use super::fingerprint::FileFingerprints;
+use super::problems::{ConfigProblemKind, ProblemCollector, ValueError, refuse};
 use super::secrets;
-use super::span::map_decoded_span;
-use super::table_reader::SpannedStr;
+use super::span::{Span, SpannedStr, map_decoded_span};
 
-/// The most bytes that a file named in the configuration may have.
-const MAX_FILE_BYTES: u64 = 64 << 10;
-
-/// What is said of a filter when nothing better is known.
+/// The help for a filter whose error has none.
 const FILTER_HELP: &str = "expected a jq filter such as `.data.amount | tonumber`";
 
-/// One reading of one configuration.
-pub(crate) struct ConfigLoader<'c> {
-    /// The file's text; spans are bytes of it.
-    pub(crate) text: &'c str,
-    /// What relative paths of `${file:}` and `ca_file` start at.
+const SECRET_FILE_HELP: &str =
+    "a relative path starts at the configuration's folder; at most 64KiB of UTF-8";
+
+/// The state of loading one configuration.
+pub(super) struct ConfigLoader<'c> {
+    /// The text of the configuration file; spans are bytes of it.
+    pub(super) text: &'c str,
+    /// The folder at which relative paths start.
     folder: &'c Path,
+    /// Looks up a variable of the environment.
     env: &'c dyn Fn(&str) -> Option<String>,
-    pub(crate) problems: ProblemCollector,
-    /// Values that must never be shown.
-    pub(crate) secrets: Vec<String>,
+    pub(super) problems: ProblemCollector,
+    /// Values that must be redacted.
+    pub(super) secrets: Vec<String>,
     files: HashMap<PathBuf, Result<Rc<FileContent>, String>>,
-    /// What the file's filters are compiled to.
-    pub(crate) filters: FilterCache,
+    /// The filters of the file, not compiled yet.
+    pub(super) filters: Vec<SpannedStr>,
 }
 
 impl<'c> ConfigLoader<'c> {
-    pub(crate) fn new(
+    pub(super) fn new(
         text: &'c str,
         folder: &'c Path,
         env: &'c dyn Fn(&str) -> Option<String>,
     ) -> Self {
-        let (problems, filters) = (ProblemCollector::default(), FilterCache::default());
         Self {
             text,
             folder,
             env,
-            problems,
+            problems: ProblemCollector::default(),
             secrets: Vec::new(),
             files: HashMap::new(),
-            filters,
+            filters: Vec::new(),
         }
     }
 
-    /// What a string stands for; its faults become problems.
-    pub(crate) fn expand_string(
+    /// Adds a problem about an invalid key or value.
+    pub(super) fn error(&mut self, span: &Span, message: &str, help: impl Into<String>) {
+        self.problems
+            .add(ConfigProblemKind::Invalid, span, message, Some(help.into()));
+    }
+
+    /// Adds a problem about an absent value.
+    pub(super) fn missing(&mut self, span: &Span, message: &str, help: &str) {
+        self.problems
+            .add(ConfigProblemKind::Missing, span, message, Some(help.into()));
+    }
+
+    /// Adds a problem about a valid value that is probably a mistake.
+    pub(super) fn warning(&mut self, span: &Span, message: &str, help: impl Into<String>) {
+        self.problems
+            .add(ConfigProblemKind::Warning, span, message, Some(help.into()));
+    }
+
+    /// The value of a check of `text`. An error becomes a problem at the text.
+    pub(super) fn check<T>(
         &mut self,
-        written: &str,
-        span: &Range<usize>,
-    ) -> Option<SpannedStr> {
+        text: &SpannedStr,
+        result: Result<T, ValueError>,
+    ) -> Option<T> {
+        result
+            .map_err(|error| self.error(&text.span, &error.message, error.help))
+            .ok()
+    }
+
+    /// The text at `span` with its references expanded. Errors in references become problems.
+    pub(super) fn expand_text(&mut self, written: &str, span: Span) -> Option<SpannedStr> {
         if !written.contains('$') {
-            return Some(SpannedStr {
-                value: written.into(),
-                original: None,
-                span: span.clone(),
-            });
+            return Some(SpannedStr::literal(written, span));
         }
-        let mut open = Vec::new();
-        let expanded = expand::expand_references(written, |reference| {
-            let value = self.resolve_reference(reference, &mut open)?;
+        let mut world_readable = Vec::new();
+        let expanded = expand_references(written, |reference| {
+            let value = self.resolve_reference(reference, &mut world_readable)?;
+            // A provider may echo a single line of a value with several lines.
             self.secrets.push(value.clone());
             self.secrets.extend(value.lines().map(str::to_owned));
             Ok(value)
         });
-        for path in open {
+        for path in world_readable {
             let message = format!("every user of this machine may read the secret file `{path}`");
-            self.problems.add_warning(
-                span,
-                message,
-                "`chmod o-r` would keep it to its owner and group",
-            );
+            let help = "restrict it to its owner and group: `chmod o-r`";
+            self.warning(&span, &message, help);
         }
         match expanded {
             Ok(value) => Some(SpannedStr {
                 value,
                 original: Some(written.into()),
-                span: span.clone(),
+                span,
             }),
-            Err(faults) => {
+            Err(errors) => {
+                // The problem shows the line, and with it the literal parts of the text.
                 self.secrets.extend(secrets::unexpanded_secrets(written));
-                for fault in faults {
-                    let span = map_decoded_span(self.text, span, &fault.span);
-                    self.problems.add_error(&span, fault.message, fault.help);
+                for (inner, error) in errors {
+                    let place = map_decoded_span(self.text, &span, &inner);
+                    self.error(&place, &error.message, error.help);
                 }
                 None
             }
@@ -104,92 +120,75 @@ impl<'c> ConfigLoader<'c> {
     fn resolve_reference(
         &mut self,
         reference: ConfigReference<'_>,
-        open: &mut Vec<String>,
-    ) -> Result<String, (String, String)> {
+        world_readable: &mut Vec<String>,
+    ) -> Result<String, ValueError> {
         match reference {
-            ConfigReference::Variable(name) => (self.env)(name).ok_or_else(|| {
-                let help = format!("set it, or write `${{{name}:-default}}`");
-                (
+            ConfigReference::Variable(name) => match (self.env)(name) {
+                Some(value) => Ok(value),
+                None => refuse(
                     format!("the environment variable `{name}` is not set"),
-                    help,
-                )
-            }),
+                    format!("set it, or write `${{{name}:-default}}`"),
+                ),
+            },
             ConfigReference::VariableOrDefault(name, default) => {
                 let set = (self.env)(name).filter(|value| !value.is_empty());
                 Ok(set.unwrap_or_else(|| default.replace("$$", "$")))
             }
-            ConfigReference::File(path) => self.read_secret_file(path, open),
+            ConfigReference::File(path) => {
+                let content = self.read_secret_file(path, world_readable);
+                content.or_else(|why| {
+                    let path = path.escape_debug();
+                    let message = format!("the secret file `{path}` cannot be read: {why}");
+                    refuse(message, SECRET_FILE_HELP)
+                })
+            }
         }
     }
 
+    /// The text of a file without its trailing newline. Otherwise why it cannot be read.
     fn read_secret_file(
         &mut self,
         path: &str,
-        open: &mut Vec<String>,
-    ) -> Result<String, (String, String)> {
-        let help = "a relative path starts at the configuration's folder; at most 64KiB of UTF-8"
-            .to_owned();
-        let unreadable = |why: &str| {
-            (
-                format!(
-                    "the secret file `{}` cannot be read: {why}",
-                    path.escape_debug()
-                ),
-                help,
-            )
-        };
-        let content = match self.read_file(path) {
-            Ok(content) => content,
-            Err(why) => return Err(unreadable(&why)),
-        };
-        let Ok(text) = std::str::from_utf8(&content.bytes) else {
-            return Err(unreadable("it is not UTF-8"));
-        };
+        world_readable: &mut Vec<String>,
+    ) -> Result<String, String> {
+        let content = self.read_file(path)?;
+        let text = std::str::from_utf8(&content.bytes).map_err(|_| "it is not UTF-8")?;
         if content.world_readable {
-            open.push(path.escape_debug().to_string());
+            world_readable.push(path.escape_debug().to_string());
         }
-        let less = text
-            .strip_suffix('\n')
-            .map(|text| text.strip_suffix('\r').unwrap_or(text));
-        Ok(less.unwrap_or(text).to_owned())
+        Ok(match text.strip_suffix('\n') {
+            Some(line) => line.strip_suffix('\r').unwrap_or(line).to_owned(),
+            None => text.to_owned(),
+        })
     }
 
-    /// A file of at most 64 KiB, read once however often it is named; or why it cannot be read.
-    pub(crate) fn read_file(&mut self, path: &str) -> Result<Rc<FileContent>, String> {
+    /// The content of a file of at most 64 KiB, read once even if several keys name it. Otherwise why it cannot be read.
+    pub(super) fn read_file(&mut self, path: &str) -> Result<Rc<FileContent>, String> {
         let path = self.folder.join(path);
-        if let Some(known) = self.files.get(&path) {
-            return known.clone();
-        }
-        let content = files::read_file(&path, MAX_FILE_BYTES)
-            .map(Rc::new)
-            .map_err(|error| error.to_string());
-        self.files.insert(path, content.clone());
-        content
+        let read = |path: &PathBuf| files::read_file(path, MAX_FILE_BYTES).map(Rc::new);
+        self.files.entry(path).or_insert_with_key(read).clone()
     }
 
-    /// Adds the files that were named.
-    pub(crate) fn record_files(&self, read_from: &mut FileFingerprints) {
+    /// Adds the files that the configuration names.
+    pub(super) fn record_files(&self, fingerprints: &mut FileFingerprints) {
         for (path, content) in &self.files {
-            read_from.record_file(
-                path,
-                content
-                    .as_ref()
-                    .map(|content| &*content.bytes)
-                    .map_err(String::as_str),
-            );
+            let bytes = content.as_ref().map(|content| &*content.bytes);
+            fingerprints.record_file(path, bytes.map_err(String::as_str));
         }
     }
 
-    /// Compiles a filter to see whether it can be.
-    pub(crate) fn check_filter(&mut self, text: &SpannedStr) {
-        if let Err(error) = self.filters.get_or_compile(&text.value) {
-            let span = map_decoded_span(self.text, &text.span, &error.span);
-            let (fault, help) = error
-                .message
-                .split_once("; ")
-                .unwrap_or((&error.message, FILTER_HELP));
-            self.problems
-                .add_error(&span, format!("the filter is not jq: {fault}"), help);
+    /// Compiles all filters, in parallel if there are many. Errors become problems.
+    pub(super) fn compile_filters(&mut self) -> FilterCache {
+        let texts = self.filters.iter().map(|text| text.value.as_str());
+        let mut compiled = FilterCache::compile_all(texts);
+        for text in std::mem::take(&mut self.filters) {
+            if let Err(error) = compiled.get_or_compile(&text.value) {
+                let place = map_decoded_span(self.text, &text.span, &error.span);
+                let parts = error.message.split_once("; ");
+                let (what, help) = parts.unwrap_or((&error.message, FILTER_HELP));
+                self.error(&place, &format!("the filter is not jq: {what}"), help);
+            }
         }
+        compiled
     }
 }

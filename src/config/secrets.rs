@@ -1,17 +1,17 @@
-//! Which parts of a configuration must never be shown.
+//! The secret parts of header values and URLs, for redaction.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 
-/// The secrets in a header's value: the whole of it, its words (`Bearer abc…`, `key=abc…; …`), and what `Basic` hides.
+/// The secrets in a header's value: the whole value, its words (`Bearer abc…`, `key=abc…; …`), and the credentials that
+/// `Basic` encodes.
 pub(super) fn header_secrets(value: &str) -> Vec<String> {
+    let value = value.trim();
     let words = value.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '=' | '"'));
-    let mut secrets: Vec<String> = std::iter::once(value.trim())
-        .chain(words)
-        .flat_map(raw_and_decoded)
-        .collect();
-    if let Some((scheme, credentials)) = value.trim().split_once(' ')
+    let mut secrets: Vec<String> = words.flat_map(raw_and_decoded).collect();
+    secrets.extend(raw_and_decoded(value));
+    if let Some((scheme, credentials)) = value.split_once(' ')
         && scheme.eq_ignore_ascii_case("basic")
         && let Ok(plain) = STANDARD.decode(credentials.trim())
     {
@@ -22,7 +22,8 @@ pub(super) fn header_secrets(value: &str) -> Vec<String> {
     secrets
 }
 
-/// The secrets in a URL's text, however malformed: user, password, both as they are sent, and each value of the query.
+/// The secrets in a URL's text, valid or not: user, password, both as a `Basic` header encodes them, and each value of
+/// the query.
 pub(super) fn url_secrets(text: &str) -> Vec<String> {
     let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
     let rest = rest.split('#').next().unwrap_or_default();
@@ -30,7 +31,14 @@ pub(super) fn url_secrets(text: &str) -> Vec<String> {
     let authority = before.split('/').next().unwrap_or_default();
     let mut secrets = Vec::new();
     if let Some((userinfo, _)) = authority.rsplit_once('@') {
-        secrets.extend(userinfo_secrets(userinfo));
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        secrets.extend(
+            [userinfo, user, password]
+                .into_iter()
+                .flat_map(raw_and_decoded),
+        );
+        let plain = format!("{}:{}", percent_decode(user), percent_decode(password));
+        secrets.push(STANDARD.encode(plain));
     }
     for pair in query.split(['&', ';']) {
         let value = pair.split_once('=').map_or(pair, |(_, value)| value);
@@ -40,39 +48,18 @@ pub(super) fn url_secrets(text: &str) -> Vec<String> {
     secrets
 }
 
-/// The literal secrets in a text whose references cannot be looked up, if it is a URL's: they stand beside the faults
-/// that are shown.
+/// The literal secrets in a URL whose references have errors. The line with the error shows them otherwise.
 pub(super) fn unexpanded_secrets(written: &str) -> Vec<String> {
     if !written.contains("//") {
         return Vec::new();
     }
-    let literal = |value: &String| {
-        value
-            .split("${")
-            .map(text_after_reference)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    url_secrets(written).iter().flat_map(literal).collect()
+    let secrets = url_secrets(written);
+    let parts = secrets.iter().flat_map(|secret| secret.split("${"));
+    let literals = parts.map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
+    literals.map(str::to_owned).collect()
 }
 
-/// What stands behind the reference that a part begins in, if it begins in one.
-fn text_after_reference(part: &str) -> &str {
-    part.split_once('}').map_or(part, |(_, rest)| rest)
-}
-
-fn userinfo_secrets(userinfo: &str) -> Vec<String> {
-    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let mut secrets: Vec<String> = [userinfo, user, password]
-        .into_iter()
-        .flat_map(raw_and_decoded)
-        .collect();
-    let plain = format!("{}:{}", percent_decode(user), percent_decode(password));
-    secrets.push(STANDARD.encode(plain));
-    secrets
-}
-
-/// A value as it is written and percent-decoded.
+/// A value as written and percent-decoded.
 fn raw_and_decoded(value: &str) -> [String; 2] {
     [value.to_owned(), percent_decode(value)]
 }

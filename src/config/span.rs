@@ -1,25 +1,69 @@
-//! Where things stand in the file: lines and columns, and places inside of quoted strings.
+//! Places in the configuration file: spans of bytes, lines and columns, and values with their place.
 
+use std::fmt;
 use std::ops::Range;
+
+use crate::text::quote;
+
+/// A range of bytes of the file.
+pub(super) type Span = Range<usize>;
+
+/// A value and its place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spanned<'t, T> {
+    pub(super) value: T,
+    pub(super) span: &'t Span,
+}
+
+/// A text with its references expanded. Its `Display` is the text as written, never the value of a reference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SpannedStr {
+    pub(super) value: String,
+    /// The text as written, if that differs from the value.
+    pub(super) original: Option<String>,
+    pub(super) span: Span,
+}
+
+impl SpannedStr {
+    /// A text without references.
+    pub(super) fn literal(text: &str, span: Span) -> Self {
+        Self {
+            value: text.to_owned(),
+            original: None,
+            span,
+        }
+    }
+
+    pub(super) fn as_written(&self) -> &str {
+        self.original.as_deref().unwrap_or(&self.value)
+    }
+}
+
+impl fmt::Display for SpannedStr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quote(self.as_written()))
+    }
+}
 
 /// The lines of a text, found by byte.
 #[derive(Debug)]
-pub(crate) struct LineIndex<'t> {
+pub(super) struct LineIndex<'t> {
     text: &'t str,
     starts: Vec<usize>,
 }
 
 impl<'t> LineIndex<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self { text, starts }
+    pub(super) fn new(text: &'t str) -> Self {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(starts).collect(),
+        }
     }
 
-    /// Line and column (from 1, in characters) of a span's start, that line's text, and the part of the span that
-    /// lies in it.
-    pub(crate) fn locate_span(&self, span: &Range<usize>) -> (usize, usize, &'t str, Range<usize>) {
+    /// Line and column (from 1, in characters) of the start of `span`, the text of that line, and the part of the
+    /// span that lies in it.
+    pub(super) fn locate_span(&self, span: &Span) -> (usize, usize, &'t str, Span) {
         let at = floor_char_boundary(self.text, span.start);
         let line = self.starts.partition_point(|start| *start <= at);
         let start = self.starts[line - 1];
@@ -29,101 +73,61 @@ impl<'t> LineIndex<'t> {
             .map_or(self.text.len(), |next| next - 1);
         let text = self.text[start..end].trim_end_matches('\r');
         let from = (at - start).min(text.len());
-        let to = floor_char_boundary(self.text, span.end)
-            .saturating_sub(start)
-            .clamp(from, text.len());
+        // A span may continue on the next lines.
+        let to = floor_char_boundary(self.text, span.end).saturating_sub(start);
+        let to = to.clamp(from, text.len());
         (line, text[..from].chars().count() + 1, text, from..to)
     }
 }
 
-/// The byte range in the file of `inner`, a byte range of the decoded TOML string whose token is `token` of `text`.
-/// The whole token if it is no string.
-pub(crate) fn map_decoded_span(
-    text: &str,
-    token: &Range<usize>,
-    inner: &Range<usize>,
-) -> Range<usize> {
-    let Some(written) = text.get(token.clone()) else {
-        return token.clone();
-    };
-    let Some(body) = TomlStringBody::from_token(written) else {
+/// The place in the file of `inner`, a byte range of the decoded TOML string whose token is at `token` in `text`. The
+/// whole token if it is not a string.
+pub(super) fn map_decoded_span(text: &str, token: &Span, inner: &Span) -> Span {
+    let Some((offset, body, has_escapes)) = text.get(token.clone()).and_then(string_body) else {
         return token.clone();
     };
     let (mut start, mut end) = (None, None);
-    let mut decoded = 0;
-    for piece in body.segments() {
-        if start.is_none() && decoded + piece.decoded_len > inner.start {
-            start = Some(piece.span.start);
+    let (mut at, mut decoded) = (0, 0);
+    while let Some(first) = body[at..].chars().next() {
+        let (width, decoded_width) = if first == '\\' && has_escapes {
+            escape_widths(&body[at..])
+        } else {
+            (first.len_utf8(), first.len_utf8())
+        };
+        if decoded + decoded_width > inner.start {
+            start = start.or(Some(at));
         }
         if decoded >= inner.end {
-            end = Some(piece.span.start);
+            end = Some(at);
             break;
         }
-        decoded += piece.decoded_len;
+        at += width;
+        decoded += decoded_width;
     }
-    let last = body.token_offset + body.raw.len();
-    let start = start.unwrap_or(last);
-    let end = end.unwrap_or(last).max(start);
-    token.start + start..token.start + end
+    let start = start.unwrap_or(body.len());
+    let end = end.unwrap_or(body.len()).max(start);
+    let base = token.start + offset;
+    base + start..base + end
 }
 
-/// What stands between the quotes of a TOML string.
-struct TomlStringBody<'t> {
-    raw: &'t str,
-    /// Where it begins in the token.
-    token_offset: usize,
-    has_escapes: bool,
-}
-
-/// A stretch of a body, and how many bytes it is decoded to.
-struct StringSegment {
-    span: Range<usize>,
-    decoded_len: usize,
-}
-
-impl<'t> TomlStringBody<'t> {
-    fn from_token(token: &'t str) -> Option<Self> {
-        let quotes = ["\"\"\"", "'''", "\"", "'"];
-        let quote = quotes
-            .into_iter()
-            .find(|q| token.starts_with(q) && token.len() >= 2 * q.len())?;
-        let mut written = token[quote.len()..].strip_suffix(quote)?;
-        if quote.len() == 3 {
-            let trimmed = written
-                .strip_prefix('\n')
-                .or_else(|| written.strip_prefix("\r\n"));
-            written = trimmed.unwrap_or(written);
-        }
-        let start = token.len() - quote.len() - written.len();
-        Some(Self {
-            raw: written,
-            token_offset: start,
-            has_escapes: quote.starts_with('"'),
-        })
+/// The text between the quotation marks of a TOML string: its offset in the token, the text, and whether `\` begins an
+/// escape in it. `None` if the token is not a string.
+fn string_body(token: &str) -> Option<(usize, &str, bool)> {
+    let marks = ["\"\"\"", "'''", "\"", "'"].into_iter();
+    let mut marks = marks.filter(|mark| token.starts_with(mark) && token.len() >= 2 * mark.len());
+    let mark = marks.next()?;
+    let mut body = token[mark.len()..].strip_suffix(mark)?;
+    if mark.len() == 3 {
+        // TOML drops a line break directly after the opening marks.
+        let trimmed = body.strip_prefix('\n').or(body.strip_prefix("\r\n"));
+        body = trimmed.unwrap_or(body);
     }
-
-    fn segments(&self) -> impl Iterator<Item = StringSegment> + '_ {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let rest = &self.raw[at..];
-            let first = rest.chars().next()?;
-            let (width, decoded) = if first == '\\' && self.has_escapes {
-                escape_lengths(rest)
-            } else {
-                (first.len_utf8(), first.len_utf8())
-            };
-            let from = self.token_offset + at;
-            at += width;
-            Some(StringSegment {
-                span: from..from + width,
-                decoded_len: decoded,
-            })
-        })
-    }
+    let offset = token.len() - mark.len() - body.len();
+    Some((offset, body, mark.starts_with('"')))
 }
 
-/// How many bytes an escape takes as it is written and as it is decoded.
-fn escape_lengths(rest: &str) -> (usize, usize) {
+/// How many bytes the escape at the beginning of `rest` takes as written and as decoded.
+fn escape_widths(rest: &str) -> (usize, usize) {
     let Some(kind) = rest[1..].chars().next() else {
         return (1, 0);
     };
@@ -131,6 +135,7 @@ fn escape_lengths(rest: &str) -> (usize, usize) {
         'x' => 2,
         'u' => 4,
         'U' => 8,
+        // An escaped line break takes the white space after it along.
         _ if kind.is_whitespace() => {
             let blank = rest[1..].len() - rest[1..].trim_start().len();
             return (1 + blank, 0);
@@ -138,26 +143,21 @@ fn escape_lengths(rest: &str) -> (usize, usize) {
         _ => return (1 + kind.len_utf8(), 1),
     };
     let hex = rest.get(2..2 + digits).unwrap_or_default();
-    let decoded = u32::from_str_radix(hex, 16)
-        .ok()
-        .and_then(char::from_u32)
-        .map_or(0, char::len_utf8);
-    (2 + hex.len(), decoded)
+    let code = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32);
+    (2 + hex.len(), code.map_or(0, char::len_utf8))
 }
 
 /// The nearest character boundary at or before `at`.
 fn floor_char_boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0)
+    let mut before = (0..=at.min(text.len())).rev();
+    before.find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mapped_text(token: &str, decoded: Range<usize>) -> &str {
+    fn mapped_text(token: &str, decoded: Span) -> &str {
         let text = format!("x = {token}\n");
         let found = map_decoded_span(&text, &(4..4 + token.len()), &decoded);
         &token[found.start - 4..found.end - 4]

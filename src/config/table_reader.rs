@@ -1,475 +1,216 @@
-//! A table of the file, read key by key with types and places.
-
-use std::fmt;
-use std::ops::Range;
-use std::time::Duration;
+//! Reads the tables of the file by the declarations of their keys. Unknown keys and invalid values become problems.
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::config_problems::ProblemCollector;
+use crate::text::quote;
+
+use super::keys::{Key, Kind, Section, find_key, unknown_key_help};
 use super::loader::ConfigLoader;
-use super::units;
-use super::units::UnitError;
+use super::problems::ValueError;
+use super::span::{Span, SpannedStr};
+use super::table::{Table, Value};
+use super::text_values::parse_text_value;
+use super::urls::parse_url;
 
-/// Values with a unit: what they are called, and what is accepted.
-const DURATION_HELP: (&str, &str) = (
-    "duration",
-    "a duration in quotes, such as \"250ms\", \"5s\", \"1m\", \"2h\" or \"1d\"",
-);
-const SIZE_HELP: (&str, &str) = ("size", "a size in quotes, such as \"64KiB\" or \"1MiB\"");
+type TomlValue<'i> = toml::Spanned<DeValue<'i>>;
 
-/// A value and the bytes of the file where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SpannedValue<T> {
-    pub(crate) value: T,
-    pub(crate) span: Range<usize>,
+/// The values of the top-level table, and of the tables below it.
+pub(super) fn read_root(toml: &DeTable<'_>, loader: &mut ConfigLoader<'_>) -> Table {
+    let root = Table::new(Section::Root, SpannedStr::default(), 0..0);
+    read_table(root, toml, Section::Root.description(), loader)
 }
 
-/// A string value with its references expanded. Its `Display` is what the file says, never what `${…}` became.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SpannedStr {
-    pub(crate) value: String,
-    /// What the file says, where that is something else.
-    pub(crate) original: Option<String>,
-    pub(crate) span: Range<usize>,
-}
-
-impl SpannedStr {
-    /// What the file says.
-    pub(crate) fn as_written(&self) -> &str {
-        self.original.as_deref().unwrap_or(&self.value)
-    }
-}
-
-impl From<SpannedValue<String>> for SpannedStr {
-    /// A key: nothing is expanded in it.
-    fn from(key: SpannedValue<String>) -> Self {
-        Self {
-            value: key.value,
-            original: None,
-            span: key.span,
+/// Reads the values of a table into `table`, which a message calls `description`: ``source `btc` ``.
+fn read_table(
+    mut table: Table,
+    toml: &DeTable<'_>,
+    description: &str,
+    loader: &mut ConfigLoader<'_>,
+) -> Table {
+    let mut reader = ValueReader {
+        loader,
+        description,
+    };
+    for (name, toml) in toml {
+        if let Some(key) = find_key(table.section, name.get_ref()) {
+            let value = reader.read_value(key, toml);
+            table.insert(key, toml.span(), value);
+        } else {
+            let message = format!("unknown key {} in {description}", quote(name.get_ref()));
+            let help = unknown_key_help(name.get_ref(), table.section);
+            reader.loader.error(&name.span(), &message, help);
         }
     }
+    table
 }
 
-impl fmt::Display for SpannedStr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&quote(self.as_written()))
-    }
+/// Reads the values of one table.
+struct ValueReader<'l, 'c> {
+    loader: &'l mut ConfigLoader<'c>,
+    /// The table in a message.
+    description: &'l str,
 }
 
-/// A text of the file within a message: in backticks, escaped, and short.
-pub(crate) fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(48).flat_map(char::escape_debug).collect();
-    if text.chars().nth(48).is_some() {
-        shown.push('…');
-    }
-    format!("`{}`", shown.replace("\\\"", "\"").replace("\\'", "'"))
-}
-
-/// The known key nearest to `got`, if any is near.
-pub(crate) fn closest_match<'k>(
-    got: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<&'k str> {
-    let got: String = got.chars().take(80).flat_map(char::to_lowercase).collect();
-    let distance = |known: &str| strsim::damerau_levenshtein(&got, &known.to_lowercase());
-    let (far, best) = known
-        .into_iter()
-        .map(|known| (distance(known), known))
-        .min_by_key(|(far, _)| *far)?;
-    let longest = got.chars().count().max(best.chars().count());
-    (far * 3 <= longest).then_some(best)
-}
-
-/// A table with the words that tell people which one it is.
-pub(crate) struct TableReader<'t, 'i> {
-    table: &'t DeTable<'i>,
-    /// `` in source `btc` ``
-    pub(crate) description: String,
-}
-
-type TomlValue<'t, 'i> = &'t toml::Spanned<DeValue<'i>>;
-
-impl<'t, 'i> TableReader<'t, 'i> {
-    /// A table whose keys are all among `keys`; others are problems.
-    pub(crate) fn new(
-        table: &'t DeTable<'i>,
-        place: String,
-        keys: &[&str],
-        problems: &mut ProblemCollector,
-    ) -> Self {
-        let section = Self {
-            table,
-            description: place,
-        };
-        for key in table.keys() {
-            if !keys.contains(&key.get_ref().as_ref()) {
-                let got = key.get_ref();
-                let message = format!("unknown key {} {}", quote(got), section.description);
-                problems.add_error(&key.span(), message, unknown_key_help(got, keys));
+impl ValueReader<'_, '_> {
+    fn read_value(&mut self, key: &Key, toml: &TomlValue<'_>) -> Option<Value> {
+        let span = toml.span();
+        match (key.kind, toml.get_ref()) {
+            (Kind::Filter, DeValue::String(text)) => {
+                let text = SpannedStr::literal(text, span);
+                self.loader.filters.push(text.clone());
+                Some(Value::Text(text))
             }
-        }
-        section
-    }
-
-    /// A table whose keys are the operator's own.
-    pub(crate) fn with_any_keys(table: &'t DeTable<'i>, place: String) -> Self {
-        Self {
-            table,
-            description: place,
-        }
-    }
-
-    /// Whether the key is there, whatever its value.
-    pub(crate) fn has_key(&self, key: &str) -> bool {
-        self.table.contains_key(key)
-    }
-
-    /// A string with its references expanded.
-    pub(crate) fn read_string(&self, key: &str, cx: &mut ConfigLoader<'_>) -> Option<SpannedStr> {
-        let value = self.table.get(key)?;
-        self.read_string_value(key, value, "a string in quotes", cx)
-    }
-
-    /// A string that is taken as it stands.
-    pub(crate) fn read_literal(&self, key: &str, cx: &mut ConfigLoader<'_>) -> Option<SpannedStr> {
-        let value = self.table.get(key)?;
-        match value.get_ref() {
-            DeValue::String(text) => Some(SpannedStr {
-                value: text.to_string(),
-                original: None,
-                span: value.span(),
-            }),
-            _ => self.report_wrong_type(key, value, "a string in quotes", cx),
-        }
-    }
-
-    fn read_string_value(
-        &self,
-        key: &str,
-        value: TomlValue<'_, '_>,
-        expected: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedStr> {
-        match value.get_ref() {
-            DeValue::String(text) => cx.expand_string(text, &value.span()),
-            _ => self.report_wrong_type(key, value, expected, cx),
-        }
-    }
-
-    /// A duration longer than nothing.
-    pub(crate) fn read_duration(
-        &self,
-        key: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<Duration>> {
-        let span = self.read_duration_or_zero(key, cx)?;
-        self.require_nonzero(key, span, "1ms", &mut cx.problems)
-    }
-
-    /// A duration.
-    pub(crate) fn read_duration_or_zero(
-        &self,
-        key: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<Duration>> {
-        let most = units::format_duration(units::MAX_DURATION);
-        self.read_with_unit(key, DURATION_HELP, units::parse_duration, &most, cx)
-    }
-
-    /// A size in bytes, from 1 to `most`.
-    pub(crate) fn read_size(
-        &self,
-        key: &str,
-        most: u64,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<u64>> {
-        let within = |size| {
-            if size > most {
-                Err(UnitError::TooLarge)
-            } else {
-                Ok(size)
+            (
+                Kind::Text
+                | Kind::Enum(_)
+                | Kind::Url(_)
+                | Kind::Duration
+                | Kind::DurationOrZero
+                | Kind::Size(_),
+                DeValue::String(text),
+            ) => {
+                let text = self.loader.expand_text(text, span)?;
+                self.parse_text(key, text)
             }
-        };
-        let size = self.read_with_unit(
-            key,
-            SIZE_HELP,
-            |text| units::parse_size(text).and_then(within),
-            &units::format_size(most),
-            cx,
-        )?;
-        self.require_nonzero(key, size, "1B", &mut cx.problems)
+            (Kind::Integer(min, max), DeValue::Integer(number)) => {
+                // A TOML integer may be hexadecimal, octal or binary, and has any number of digits.
+                let number = u64::from_str_radix(number.as_str(), number.radix());
+                let number = number.ok().filter(|number| (min..=max).contains(number));
+                if number.is_none() {
+                    let written = quote(&self.loader.text[span.clone()]);
+                    let help = format!("expected {}", key.kind.expected());
+                    let what = format!("is {written}, which is out of bounds");
+                    self.report(key.name, &span, &what, &help);
+                }
+                number.map(Value::Integer)
+            }
+            (Kind::Boolean, DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
+            (Kind::TextList, DeValue::Array(items)) => {
+                let texts = items
+                    .iter()
+                    .filter_map(|item| self.read_text(key.name, item));
+                Some(Value::TextList(texts.collect()))
+            }
+            (Kind::TextTable, DeValue::Table(toml)) => {
+                let description = format!("`{}` of {}", key.name, self.description);
+                let mut reader = ValueReader {
+                    loader: self.loader,
+                    description: &description,
+                };
+                Some(Value::TextTable(reader.read_text_table(toml)))
+            }
+            (Kind::Table(section), DeValue::Table(toml)) => {
+                let table = Table::new(section, SpannedStr::default(), span);
+                let table = read_table(table, toml, section.description(), self.loader);
+                Some(Value::Tables(vec![table]))
+            }
+            (Kind::NamedTables(section), DeValue::Table(toml)) => {
+                let description = format!("`[{}]`", key.name);
+                let mut reader = ValueReader {
+                    loader: self.loader,
+                    description: &description,
+                };
+                let tables = reader.read_named_tables(section, toml);
+                // Without this, a second problem would follow: that no source is defined.
+                (toml.is_empty() || !tables.is_empty()).then_some(Value::Tables(tables))
+            }
+            (Kind::TableList(section), DeValue::Array(items)) => {
+                let tables = self.read_table_list(key.name, section, items);
+                Some(Value::Tables(tables))
+            }
+            (kind, _) => self.wrong_type(key.name, toml, &kind.expected()),
+        }
     }
 
-    /// A value with a unit, read by `read`, which refuses more than `most`.
-    fn read_with_unit<T>(
-        &self,
-        key: &str,
-        (what, expected): (&str, &str),
-        read: impl Fn(&str) -> Result<T, UnitError>,
-        most: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<T>> {
-        let text = self.read_string_value(key, self.table.get(key)?, expected, cx)?;
-        let no_such = format!("which is no {what}");
-        let (fault, help) = match read(&text.value) {
-            Ok(value) => {
-                return Some(SpannedValue {
-                    value,
-                    span: text.span,
-                });
+    fn parse_text(&mut self, key: &Key, text: SpannedStr) -> Option<Value> {
+        match key.kind {
+            Kind::Url(_) if text.value.is_empty() && key.default == r#""""# => {
+                Some(Value::Text(text))
             }
-            Err(UnitError::TooLarge) => {
-                ("which is too large", format!("expected at most \"{most}\""))
+            Kind::Url(schemes) => {
+                let url = parse_url(&text, schemes, self.loader)?;
+                Some(Value::Url(text, url))
             }
-            Err(UnitError::Malformed(meant)) => match meant.filter(|_| text.original.is_none()) {
-                Some(meant) => (no_such.as_str(), format!("did you mean \"{meant}\"?")),
-                None => (no_such.as_str(), format!("expected {expected}")),
+            kind => match parse_text_value(kind, &text) {
+                Ok(value) => Some(value),
+                Err(ValueError { message, help }) => {
+                    let what = format!("is {text}, which {message}");
+                    self.report(key.name, &text.span, &what, &help);
+                    None
+                }
             },
-        };
-        cx.problems.add_error(
-            &text.span,
-            format!("`{key}` {} is {text}, {fault}", self.description),
-            help,
-        );
-        None
-    }
-
-    fn require_nonzero<T: PartialEq + Default>(
-        &self,
-        key: &str,
-        spot: SpannedValue<T>,
-        least: &str,
-        problems: &mut ProblemCollector,
-    ) -> Option<SpannedValue<T>> {
-        if spot.value == T::default() {
-            let help = format!("expected at least \"{least}\"");
-            problems.add_error(
-                &spot.span,
-                format!("`{key}` {} is zero", self.description),
-                help,
-            );
-            return None;
-        }
-        Some(spot)
-    }
-
-    /// A whole number from `least` to `most`.
-    pub(crate) fn read_integer(
-        &self,
-        key: &str,
-        least: u64,
-        most: u64,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<u64> {
-        let value = self.table.get(key)?;
-        let expected = format!("a whole number from {least} to {most}");
-        let DeValue::Integer(number) = value.get_ref() else {
-            return self.report_wrong_type(key, value, &expected, cx);
-        };
-        let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
-        let within = number.filter(|number| (least..=most).contains(number));
-        if within.is_none() {
-            let got = quote(&cx.text[value.span()]);
-            let message = format!("`{key}` {} is {got}, out of bounds", self.description);
-            cx.problems
-                .add_error(&value.span(), message, format!("expected {expected}"));
-        }
-        within
-    }
-
-    /// `true` or `false`.
-    pub(crate) fn read_boolean(&self, key: &str, cx: &mut ConfigLoader<'_>) -> Option<bool> {
-        let value = self.table.get(key)?;
-        match value.get_ref() {
-            DeValue::Boolean(value) => Some(*value),
-            _ => self.report_wrong_type(key, value, "`true` or `false`", cx),
         }
     }
 
-    /// Strings; those that are none are problems and left out.
-    pub(crate) fn read_strings(
-        &self,
-        key: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<Vec<SpannedStr>>> {
-        let value = self.table.get(key)?;
-        let DeValue::Array(array) = value.get_ref() else {
-            return self.report_wrong_type(
-                key,
-                value,
-                "a list of strings, such as [\"a\", \"b\"]",
-                cx,
-            );
-        };
-        let texts = array
-            .iter()
-            .filter_map(|item| self.read_string_value(key, item, "a string in quotes", cx))
-            .collect();
-        Some(SpannedValue {
-            value: texts,
-            span: value.span(),
-        })
-    }
-
-    /// The table below `key`.
-    pub(crate) fn read_table(
-        &self,
-        key: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<&'t DeTable<'i>>> {
-        let value = self.table.get(key)?;
-        match value.get_ref() {
-            DeValue::Table(table) => Some(SpannedValue {
-                value: table,
-                span: value.span(),
-            }),
-            _ => self.report_wrong_type(key, value, "a table", cx),
-        }
-    }
-
-    /// The tables below `key`; what is none is a problem and left out.
-    pub(crate) fn read_tables(
-        &self,
-        key: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<SpannedValue<Vec<SpannedValue<&'t DeTable<'i>>>>> {
-        let value = self.table.get(key)?;
-        let DeValue::Array(array) = value.get_ref() else {
-            return self.report_wrong_type(
-                key,
-                value,
-                "a list of tables, each begun by `[[…]]`",
-                cx,
-            );
-        };
-        let tables = self.collect_tables(key, array, cx);
-        Some(SpannedValue {
-            value: tables,
-            span: value.span(),
-        })
-    }
-
-    fn collect_tables(
-        &self,
-        key: &str,
-        array: &'t DeArray<'i>,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Vec<SpannedValue<&'t DeTable<'i>>> {
-        let tables = array.iter().filter_map(|item| match item.get_ref() {
-            DeValue::Table(table) => Some(SpannedValue {
-                value: table,
-                span: item.span(),
-            }),
-            _ => self.report_wrong_type(key, item, "a table", cx),
+    fn read_named_tables(&mut self, section: Section, toml: &DeTable<'_>) -> Vec<Table> {
+        let kind = section.description().trim_start_matches("a ");
+        let tables = toml.iter().filter_map(|(name, toml)| {
+            let name = SpannedStr::literal(name.get_ref(), name.span());
+            let DeValue::Table(inner) = toml.get_ref() else {
+                let expected = format!("a table with the keys of a {kind}");
+                return self.wrong_type(&name.value, toml, &expected);
+            };
+            let description = format!("{kind} {name}");
+            let table = Table::new(section, name, toml.span());
+            Some(read_table(table, inner, &description, self.loader))
         });
         tables.collect()
     }
 
-    /// Every key with its table; what is none is a problem and left out.
-    pub(crate) fn read_named_tables(
-        &self,
-        what: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Vec<(SpannedValue<String>, SpannedValue<&'t DeTable<'i>>)> {
-        let mut named = Vec::with_capacity(self.table.len());
-        for (key, value) in self.table {
-            let name = SpannedValue {
-                value: key.get_ref().to_string(),
-                span: key.span(),
+    fn read_table_list(&mut self, name: &str, section: Section, items: &DeArray<'_>) -> Vec<Table> {
+        let description = format!("{} of {}", section.description(), self.description);
+        let tables = items.iter().filter_map(|item| {
+            let DeValue::Table(inner) = item.get_ref() else {
+                return self.wrong_type(name, item, "a table");
             };
-            if let DeValue::Table(table) = value.get_ref() {
-                named.push((
-                    name,
-                    SpannedValue {
-                        value: table,
-                        span: value.span(),
-                    },
-                ));
-            } else {
-                let message = format!(
-                    "{} {} is {}",
-                    quote(&name.value),
-                    self.description,
-                    toml_type_name(value.get_ref())
-                );
-                cx.problems.add_error(
-                    &value.span(),
-                    message,
-                    format!("expected a {what}, begun by `[…]` with its name"),
-                );
-            }
-        }
-        named
+            let table = Table::new(section, SpannedStr::default(), item.span());
+            Some(read_table(table, inner, &description, self.loader))
+        });
+        tables.collect()
     }
 
-    /// Every header with its value.
-    pub(crate) fn read_headers(
-        &self,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Vec<(SpannedValue<String>, SpannedStr)> {
-        let mut named = Vec::with_capacity(self.table.len());
-        for (key, value) in self.table {
-            let name = SpannedValue {
-                value: key.get_ref().to_string(),
-                span: key.span(),
-            };
-            match self.read_string_value(&name.value, value, "a string in quotes", cx) {
-                Some(text) => named.push((name, text)),
-                // A header's value is a secret even where it is none.
-                None => cx
-                    .secrets
-                    .extend(cx.text.get(value.span()).map(str::to_owned)),
+    fn read_text_table(&mut self, toml: &DeTable<'_>) -> Vec<(SpannedStr, SpannedStr)> {
+        let mut texts = Vec::with_capacity(toml.len());
+        for (name, toml) in toml {
+            let name = SpannedStr::literal(name.get_ref(), name.span());
+            if let Some(text) = self.read_text(&name.value, toml) {
+                texts.push((name, text));
+            } else if let Some(written) = self.loader.text.get(toml.span()) {
+                // A header's value may be a secret although its type is wrong.
+                self.loader.secrets.push(written.to_owned());
             }
         }
-        named
+        texts
     }
 
-    fn report_wrong_type<T>(
-        &self,
-        key: &str,
-        value: TomlValue<'_, '_>,
-        expected: &str,
-        cx: &mut ConfigLoader<'_>,
-    ) -> Option<T> {
-        let what = describe_value(value, cx.text);
-        let message = format!("{} {} is {what}", quote(key), self.description);
-        cx.problems
-            .add_error(&value.span(), message, format!("expected {expected}"));
+    /// The text of an item or of a table of texts.
+    fn read_text(&mut self, name: &str, toml: &TomlValue<'_>) -> Option<SpannedStr> {
+        match toml.get_ref() {
+            DeValue::String(text) => self.loader.expand_text(text, toml.span()),
+            _ => self.wrong_type(name, toml, &Kind::Text.expected()),
+        }
+    }
+
+    fn wrong_type<T>(&mut self, name: &str, toml: &TomlValue<'_>, expected: &str) -> Option<T> {
+        let type_name = match toml.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a decimal number",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        let what = match toml.get_ref() {
+            DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => format!("is {type_name}"),
+            _ => format!("is {type_name}: {}", quote(&self.loader.text[toml.span()])),
+        };
+        self.report(name, &toml.span(), &what, &format!("expected {expected}"));
         None
     }
-}
 
-/// What a key that nobody knows may have been meant to be.
-fn unknown_key_help(got: &str, keys: &[&str]) -> String {
-    if let Some(near) = closest_match(got, keys.iter().copied()) {
-        return format!("did you mean `{near}`?");
-    }
-    match crate::config::expected_section(got) {
-        Some(home) => format!("`{got}` belongs {home}"),
-        None => format!("known here: {}", keys.join(", ")),
-    }
-}
-
-/// A value's type, and the value itself if it is short by nature.
-fn describe_value(value: TomlValue<'_, '_>, text: &str) -> String {
-    let kind = toml_type_name(value.get_ref());
-    match value.get_ref() {
-        DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => kind.to_owned(),
-        _ => format!("{kind}: {}", quote(&text[value.span()])),
-    }
-}
-
-/// A value's type, as messages call it.
-fn toml_type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a decimal number",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+    fn report(&mut self, name: &str, span: &Span, what: &str, help: &str) {
+        let message = format!("{} in {} {what}", quote(name), self.description);
+        self.loader.error(span, &message, help);
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::domain::{Code, Provider, Redactor};
 use crate::process::{Clock, Deadline};
+use crate::text::escape_bounded;
 
 use super::connect_target::ConnectTarget;
 use super::connector::Connector;
@@ -24,10 +25,13 @@ use super::resolver::{NameResolver, ResolveFn};
 use super::response_body::BodyReader;
 use super::tls::TlsClient;
 use super::upstream_connection::ProviderConnection;
-use super::{message_text, request, response_head};
+use super::{request, response_head};
 
 /// Maximum size of an error response body to read, in bytes.
 const MAX_PROBLEM_BYTES: u64 = 8 * 1024;
+
+/// Maximum number of characters of a quoted title, after escaping.
+const MAX_QUOTE_CHARS: usize = 120;
 
 /// Maximum time to wait for an error response body. It only adds a title to the failure, which the
 /// status already determines.
@@ -222,7 +226,10 @@ impl HttpFetch {
             .ok()?;
         let title = serde_json::from_slice::<ProblemTitle>(&bytes).ok()?.title?;
         // Redacted first: an escaped or cut secret would not be recognised.
-        Some(message_text::quote_escaped(&self.redactor.redact(&title)))
+        Some(escape_bounded(
+            &self.redactor.redact(&title),
+            MAX_QUOTE_CHARS,
+        ))
     }
 }
 

@@ -26,7 +26,6 @@ mod fetch_trait;
 mod happy_eyeballs;
 mod http_fetch;
 mod ip_policy;
-mod message_text;
 mod pool;
 mod proxy;
 mod request;

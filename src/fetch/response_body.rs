@@ -11,9 +11,9 @@ use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::domain::{Code, Failure};
+use crate::text::format_size;
 
 use super::deadline::ByteCounter;
-use super::message_text;
 use super::response_head::{self, BodyCoding};
 use super::upstream_connection::ProviderConnection;
 
@@ -262,7 +262,7 @@ fn too_large_failure(limit: u64) -> Failure {
         Code::BodyTooLarge,
         format!(
             "the body is over the limit of {} (`max_body`)",
-            message_text::format_size(limit)
+            format_size(limit)
         ),
     )
 }

@@ -9,11 +9,11 @@ use http::response::Parts;
 use http::{StatusCode, Version};
 
 use crate::domain::{Code, Failure, Time};
-use crate::text::format_duration;
+use crate::text::{format_duration, format_size};
 
 use super::fetch_trait::FetchError;
 use super::upstream_connection::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::{message_text, retry_after, tls};
+use super::{retry_after, tls};
 
 /// Content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub(super) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -
         return tls::post_handshake_failure(error);
     }
     if error.is_parse_too_large() {
-        let limit = message_text::format_size(MAX_HEAD_BYTES as u64);
+        let limit = format_size(MAX_HEAD_BYTES as u64);
         let what = format!(
             "its head is over the limit of {limit} or {MAX_HEADERS} headers, or its Content-Length over any"
         );

@@ -44,7 +44,7 @@ impl HttpServer {
     }
 
     /// Serves until `drain` is cancelled. Then readiness fails, the listener closes after
-    /// [`CLOSE_DELAY`], and the requests in progress are finished within the configured grace.
+    /// `CLOSE_DELAY`, and the requests in progress are finished within the configured grace.
     pub async fn run(self, drain: CancellationToken) {
         let Self { context, acceptor } = self;
         let accept = || {

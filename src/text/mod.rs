@@ -1,7 +1,14 @@
-//! Text helpers: durations, suggestions and quoting.
+//! Text helpers: durations, sizes, suggestions and quoting. Imports nothing of the crate.
 
 mod duration;
+mod quote;
+mod size;
 mod suggest;
+mod unit;
 
-pub use duration::format_duration;
+pub(crate) use duration::{MAX_DURATION, parse_duration};
+pub use duration::{format_compact_duration, format_duration};
+pub(crate) use quote::{escape_bounded, quote};
+pub(crate) use size::{format_compact_size, format_size, parse_size};
 pub(crate) use suggest::{find_nearest, find_nearest_path};
+pub(crate) use unit::UnitError;

@@ -1,12 +1,13 @@
-//! The nearest of the names that there are.
+//! Suggestions: the known name nearest to a text.
 
 use percent_encoding::percent_decode_str;
 use strsim::osa_distance;
 
-/// Texts longer than this are not compared; nobody means a name by them.
+/// Longer texts are not compared: the cost grows with the length, and no name is that long.
 const MAX_TEXT_BYTES: usize = 100;
 
-/// The candidate that `text` probably stands for: near enough that most of it is right.
+/// The candidate with the least edit distance to `text`, letter case ignored. `None` if more than a third of the
+/// characters differ.
 pub(crate) fn find_nearest<'c>(
     text: &str,
     candidates: impl IntoIterator<Item = &'c str>,
@@ -14,16 +15,17 @@ pub(crate) fn find_nearest<'c>(
     if text.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let lower = text.to_ascii_lowercase();
+    let text = text.to_lowercase();
     let scored = candidates
         .into_iter()
-        .map(|candidate| (osa_distance(&lower, candidate), candidate));
-    let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (candidate.len() / 3).max(1)).then_some(candidate)
+        .map(|candidate| (osa_distance(&text, &candidate.to_lowercase()), candidate));
+    let (distance, nearest) = scored.min_by_key(|(distance, _)| *distance)?;
+    let longest = text.chars().count().max(nearest.chars().count());
+    (distance * 3 <= longest).then_some(nearest)
 }
 
-/// The route that a path probably stands for: equal once it is decoded, lower-cased and its dots and doubled slashes are
-/// resolved, or else the nearest one.
+/// The route nearest to `path`. A route that equals the decoded, lower-case path without dot segments and empty
+/// segments wins over the edit distance.
 pub(crate) fn find_nearest_path<'c>(
     path: &str,
     routes: impl IntoIterator<Item = &'c str> + Clone,
@@ -31,29 +33,26 @@ pub(crate) fn find_nearest_path<'c>(
     if path.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let plain = normalize_path(path);
-    routes
-        .clone()
-        .into_iter()
-        .find(|route| *route == plain)
-        .or_else(|| find_nearest(&plain, routes))
+    let path = normalize_path(path);
+    let mut equal = routes.clone().into_iter().filter(|route| *route == path);
+    equal.next().or_else(|| find_nearest(&path, routes))
 }
 
 fn normalize_path(path: &str) -> String {
     let decoded = percent_decode_str(path)
         .decode_utf8_lossy()
         .to_ascii_lowercase();
-    let mut parts: Vec<&str> = Vec::new();
-    for part in decoded.trim_end_matches('\0').split('/') {
-        match part {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.trim_end_matches('\0').split('/') {
+        match segment {
             "" | "." => {}
             ".." => {
-                parts.pop();
+                segments.pop();
             }
-            _ => parts.push(part),
+            _ => segments.push(segment),
         }
     }
-    format!("/{}", parts.join("/"))
+    format!("/{}", segments.join("/"))
 }
 
 #[cfg(test)]
@@ -83,12 +82,11 @@ mod tests {
 
     #[test]
     fn distant_name_is_not_suggested() {
-        assert_eq!(find_nearest("Fresh", ["fresh", "timeout"]), Some("fresh"));
-        assert_eq!(
-            find_nearest("tiemout", ["fresh", "timeout"]),
-            Some("timeout")
-        );
-        assert_eq!(find_nearest("colour", ["fresh", "timeout"]), None);
+        let names = ["fresh", "timeout"];
+        assert_eq!(find_nearest("Fresh", names), Some("fresh"));
+        assert_eq!(find_nearest("tiemout", names), Some("timeout"));
+        assert_eq!(find_nearest("colour", names), None);
         assert_eq!(find_nearest("bct", ["btc", "usd"]), Some("btc"));
+        assert_eq!(find_nearest("get", ["GET", "POST"]), Some("GET"));
     }
 }

@@ -1,70 +1,15 @@
-//! Raw types → domain types: inheritance, defaults, and every rule that relates one key to another.
+//! The rules beyond a single key: inheritance, defaults, and relations between keys. Makes domain types of tables.
 
-mod derived_section;
-mod listen_address;
-mod request_keys;
-mod server_section;
-mod source_section;
+mod derived_rules;
+mod name_rules;
+mod request_rules;
+mod server_rules;
+mod source_rules;
+mod store;
 mod timing;
 
-pub use server_section::parse_listen;
-
-use std::sync::Arc;
-
-use crate::domain::{Name, NameError, Source};
-
-use super::loader::ConfigLoader;
-use super::raw_config::RawConfig;
-use super::table_reader::SpannedStr;
-use crate::config::{ServerSettings, StoreSettings};
-
-/// What a valid file says. Parts that are problems are left out or have their defaults.
-pub(super) struct ValidatedConfig {
-    pub(super) server: ServerSettings,
-    pub(super) store: StoreSettings,
-    pub(super) sources: Vec<Arc<Source>>,
-}
-
-/// Checks everything, however much of it is wrong.
-pub(super) fn validate_config(raw: &RawConfig, cx: &mut ConfigLoader<'_>) -> ValidatedConfig {
-    let server = server_section::validate_server(&raw.server, cx);
-    let store = server_section::validate_store(&raw.store, cx);
-    let mut sources = source_section::validate_sources(raw, cx);
-    let derived = derived_section::validate_derived_sources(raw, &sources, cx);
-    sources.extend(derived);
-    ValidatedConfig {
-        server,
-        store,
-        sources: sources.into_iter().map(Arc::new).collect(),
-    }
-}
-
-/// The name that a key or a value spells.
-fn validate_name(text: &SpannedStr, what: &str, cx: &mut ConfigLoader<'_>) -> Option<Name> {
-    let error = match Name::new(&text.value) {
-        Ok(name) => return Some(name),
-        Err(error) => error,
-    };
-    let near = suggest_name(text.as_written())
-        .filter(|_| text.original.is_none() && text.value.is_ascii());
-    let help = match (error, near) {
-        (NameError::BadCharacter, Some(near)) => format!("did you mean `{near}`? {error}"),
-        _ => error.to_string(),
-    };
-    cx.problems
-        .add_error(&text.span, format!("{text} is no name of a {what}"), help);
-    None
-}
-
-/// A name that looks like `text`: lower case, with `-` for what a name cannot hold.
-fn suggest_name(text: &str) -> Option<Name> {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        }
-    };
-    let slug: String = text.chars().take(Name::MAX).map(plain).collect();
-    Name::new(slug.trim_matches(['-', '_'])).ok()
-}
+pub(super) use derived_rules::validate_derived_sources;
+pub use server_rules::parse_listen;
+pub(super) use server_rules::validate_server;
+pub(super) use source_rules::validate_sources;
+pub(super) use store::validate_store;

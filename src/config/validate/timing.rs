@@ -1,131 +1,106 @@
-//! When and how much: `[defaults]` → source, and the defaults that follow from the interval.
+//! The schedule and freshness of a source: inheritance from `[defaults]`, and defaults that depend on the interval.
 
 use std::time::Duration;
 
-use crate::config::ConfigLoader;
-use crate::config::SpannedValue;
-use crate::config::format_duration as text;
-use crate::config::{RawSource, RawTiming};
+use crate::config::loader::ConfigLoader;
+use crate::config::table::Table;
 use crate::domain::{FreshnessPolicy, Schedule};
+use crate::text::format_compact_duration as text;
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
-const DEFAULT_MAX_BODY: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Everything that a source inherits but its proxy.
-pub(crate) struct SourceTiming {
-    pub(crate) schedule: Schedule,
-    pub(crate) freshness_policy: FreshnessPolicy,
-    pub(crate) max_body: u64,
-}
+/// The keys whose values are compared with each other.
+const RELATED_KEYS: [&str; 5] = ["interval", "timeout", "ttl", "max_stale", "min_interval"];
 
-/// What holds for a source.
-pub(crate) fn resolve_timing(
-    defaults: &RawTiming,
-    source: &RawSource,
-    cx: &mut ConfigLoader<'_>,
-) -> SourceTiming {
-    let own = &source.timing;
-    let interval = inherit_value(own.interval.as_ref(), defaults.interval.as_ref())
-        .unwrap_or(DEFAULT_INTERVAL);
-    let timeout = inherit_value(own.timeout.as_ref(), defaults.timeout.as_ref())
+/// The schedule and the freshness policy of a source.
+pub(super) fn validate_timing(
+    source: &Table,
+    defaults: &Table,
+    loader: &mut ConfigLoader<'_>,
+) -> (Schedule, FreshnessPolicy) {
+    let inherited = |key| {
+        let written = source.duration(key).or_else(|| defaults.duration(key));
+        written.map(|written| written.value)
+    };
+    let interval = inherited("interval").unwrap_or(DEFAULT_INTERVAL);
+    let timeout = inherited("timeout")
         .unwrap_or(DEFAULT_TIMEOUT)
         .min(interval);
-    let ttl =
-        inherit_value(own.ttl.as_ref(), defaults.ttl.as_ref()).unwrap_or(2 * interval + timeout);
-    let max_stale = inherit_value(own.max_stale.as_ref(), defaults.max_stale.as_ref());
-    let max_stale = max_stale.unwrap_or((4 * interval).max(HOUR));
-    let min_interval = inherit_value(own.min_interval.as_ref(), defaults.min_interval.as_ref());
-    let min_interval = min_interval.unwrap_or((interval / 10).clamp(SECOND, MINUTE));
-    let hedge_after = source.hedge_after.as_ref().map(|spot| spot.value);
-    let pace = Schedule {
+    let min_interval = inherited("min_interval");
+    let schedule = Schedule {
         interval,
         timeout,
-        min_interval,
-        hedge_after,
+        min_interval: min_interval.unwrap_or((interval / 10).clamp(SECOND, MINUTE)),
+        hedge_after: source.duration("hedge_after").map(|hedge| hedge.value),
     };
-    let shelf = FreshnessPolicy { ttl, max_stale };
-    if !own.has_invalid_duration && !defaults.has_invalid_duration {
-        check_timing_relations(source, &pace, &shelf, cx);
+    let freshness = FreshnessPolicy {
+        ttl: inherited("ttl").unwrap_or(2 * interval + timeout),
+        max_stale: inherited("max_stale").unwrap_or((4 * interval).max(HOUR)),
+    };
+    // A default in the place of an invalid value would cause further problems.
+    let is_invalid = |key: &&str| source.is_invalid(key) || defaults.is_invalid(key);
+    if !RELATED_KEYS.iter().any(is_invalid) {
+        check_relations(source, &schedule, &freshness, loader);
     }
-    let max_body = inherit_value(own.max_body.as_ref(), defaults.max_body.as_ref())
-        .unwrap_or(DEFAULT_MAX_BODY);
-    SourceTiming {
-        schedule: pace,
-        freshness_policy: shelf,
-        max_body,
-    }
+    (schedule, freshness)
 }
 
-fn inherit_value<T: Copy>(
-    own: Option<&SpannedValue<T>>,
-    default: Option<&SpannedValue<T>>,
-) -> Option<T> {
-    own.or(default).map(|spot| spot.value)
-}
-
-/// What one duration of a source says about another.
-fn check_timing_relations(
-    source: &RawSource,
-    pace: &Schedule,
-    shelf: &FreshnessPolicy,
-    cx: &mut ConfigLoader<'_>,
+/// Compares the durations of a source. A problem stands at a key of the source, never at one of `[defaults]`.
+fn check_relations(
+    source: &Table,
+    schedule: &Schedule,
+    freshness: &FreshnessPolicy,
+    loader: &mut ConfigLoader<'_>,
 ) {
     let name = &source.name.value;
-    let own = &source.timing;
-    let interval = text(pace.interval);
-    if let Some(timeout) = own
-        .timeout
-        .as_ref()
-        .filter(|timeout| timeout.value > pace.interval)
+    let interval = text(schedule.interval);
+    if let Some(timeout) = source.duration("timeout")
+        && timeout.value > schedule.interval
     {
-        let message = format!(
-            "the timeout {} of source `{name}` is longer than its interval",
-            text(timeout.value)
-        );
-        cx.problems.add_error(
-            &timeout.span,
-            message,
-            format!("expected at most its interval, {interval}"),
-        );
+        let timeout_text = text(timeout.value);
+        let message =
+            format!("the timeout {timeout_text} of source `{name}` is longer than its interval");
+        let help = format!("expected at most its interval, {interval}");
+        loader.error(timeout.span, &message, help);
     }
-    let paced = own.min_interval.as_ref().or(own.interval.as_ref());
-    if let Some(spot) = paced.filter(|_| pace.min_interval > pace.interval) {
-        let least = text(pace.min_interval);
+    let own_interval = source.duration("interval");
+    if let Some(written) = source.duration("min_interval").or(own_interval)
+        && schedule.min_interval > schedule.interval
+    {
+        let least = text(schedule.min_interval);
         let message = format!(
             "the interval {interval} of source `{name}` is shorter than its min_interval {least}"
         );
-        cx.problems
-            .add_warning(&spot.span, message, format!("attempts start every {least}"));
-    }
-    let kept = own.ttl.as_ref().or(own.interval.as_ref());
-    if let Some(spot) = kept.filter(|_| shelf.ttl < pace.interval) {
-        let message = format!(
-            "the ttl {} of source `{name}` is shorter than its interval {interval}",
-            text(shelf.ttl)
-        );
-        cx.problems.add_warning(
-            &spot.span,
-            message,
-            "its data is stale before the next attempt, even if all goes well",
+        loader.warning(
+            written.span,
+            &message,
+            format!("attempts start every {least}"),
         );
     }
-    if let Some(hedge) = source
-        .hedge_after
-        .as_ref()
-        .filter(|hedge| hedge.value >= pace.timeout)
+    if let Some(written) = source.duration("ttl").or(own_interval)
+        && freshness.ttl < schedule.interval
+    {
+        let ttl = text(freshness.ttl);
+        let message =
+            format!("the ttl {ttl} of source `{name}` is shorter than its interval {interval}");
+        let help = "its reading is stale before the next attempt, even without a failure";
+        loader.warning(written.span, &message, help);
+    }
+    if let Some(hedge) = source.duration("hedge_after")
+        && hedge.value >= schedule.timeout
     {
         let message = format!(
             "hedge_after {} of source `{name}` has no effect",
             text(hedge.value)
         );
-        cx.problems.add_warning(
-            &hedge.span,
-            message,
-            format!("an attempt ends by its timeout, {}", text(pace.timeout)),
+        let help = format!(
+            "an attempt ends after its timeout, {}",
+            text(schedule.timeout)
         );
+        loader.warning(hedge.span, &message, help);
     }
 }

@@ -106,9 +106,9 @@ fn health_check_reports_cause() {
     let refused = run_program(&["healthcheck", "--url", "http://127.0.0.1:1/salud"], &[]);
     assert_eq!(refused.exit_code, Some(1));
     assert!(
-        refused
-            .stderr
-            .contains("http://127.0.0.1:1/salud is not healthy: 127.0.0.1:1 refused the connection"),
+        refused.stderr.contains(
+            "http://127.0.0.1:1/salud is not healthy: 127.0.0.1:1 refused the connection"
+        ),
         "{}",
         refused.stderr
     );

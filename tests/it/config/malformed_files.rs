@@ -55,7 +55,7 @@ fn large_or_special_file_is_rejected() {
         .unwrap();
     assert_eq!(
         load_error(&at("huge")),
-        "error: the configuration cannot be read: it is larger than 8MiB"
+        "error: the configuration cannot be read: it is larger than 8 MiB"
     );
     std::os::unix::fs::symlink("loop", at("loop")).unwrap();
     assert!(load_error(&at("loop")).starts_with("error: the configuration cannot be read: "));
@@ -151,7 +151,7 @@ fn secret_file_must_be_small_text() {
             .message
             .clone()
     };
-    assert!(message(&vec![b'a'; 10 << 20]).ends_with("it is larger than 64KiB"));
+    assert!(message(&vec![b'a'; 10 << 20]).ends_with("it is larger than 64 KiB"));
     assert!(message(b"\xff\xfe").ends_with("it is not UTF-8"));
 }
 

@@ -8,6 +8,7 @@ pub mod limit_docs;
 pub mod malformed_files;
 pub mod mounted_volumes;
 pub mod recipe_docs;
+pub mod schema;
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,7 @@ fn metadata_addresses_give_warnings() {
     for warning in &config.warnings {
         assert_eq!(
             warning.message,
-            "the host of the URL is a cloud's metadata service"
+            "the host of the URL is the metadata service of a cloud"
         );
     }
 }

@@ -4,10 +4,11 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use resumen::config::{Config, format_duration, parse};
+use resumen::config::{Config, parse};
 use resumen::domain::{Source, SourceKind};
 use resumen::extract::Filter;
 use resumen::process::Clock;
+use resumen::text::format_compact_duration;
 use serde_json::Value;
 
 use crate::support::markdown::{MarkdownSection, markdown_sections};
@@ -181,7 +182,7 @@ fn recipe_table_matches_recipes() {
             format!("[`{name}`](#{})", recipe.section.heading_anchor())
         );
         let schedule = source(&config, name).schedule().unwrap();
-        assert_eq!(row[2], format_duration(schedule.interval), "{name}");
+        assert_eq!(row[2], format_compact_duration(schedule.interval), "{name}");
         let calls = |span: Duration| ONE_DAY.as_millis() / span.as_millis();
         assert_eq!(row[3], calls(schedule.interval).to_string(), "{name}");
         if let Ok(allowed) = row[4].parse::<u128>() {

@@ -1,0 +1,288 @@
+//! The declarations of all configuration keys, one each, in the order of the documentation.
+//!
+//! A new key needs a declaration here and the code in `validate` that uses its value. The reader, the JSON Schema, the
+//! reference in `docs/configuration.md`, the suggestions and the restart rule follow from the declaration.
+
+use super::key::Kind::{
+    Boolean, Duration, DurationOrZero, Enum, Filter, Integer, NamedTables, Size, Table, TableList,
+    Text, TextList, TextTable, Url,
+};
+use super::key::Section::{Defaults, Derived, Provider, Root, Server, Source, Store};
+use super::key::{Key, Section};
+
+const INHERITED: &[Section] = &[Defaults, Source];
+const REQUEST: &[Section] = &[Source, Provider];
+
+const KEYS: &[Key] = &[
+    Key::new("server", &[Root], Table(Server), "")
+        .doc("How the service listens and answers.")
+        .aliases("http web listener"),
+    Key::new("store", &[Root], Table(Store), "")
+        .doc("Where readings survive a restart, and how replicas share them.")
+        .aliases("storage state redis cache"),
+    Key::new("defaults", &[Root], Table(Defaults), "")
+        .doc("Values that every source inherits.")
+        .aliases("default global globals"),
+    Key::new("sources", &[Root], NamedTables(Source), "")
+        .doc("The fetched sources by name, in the order of the answer.")
+        .aliases("source endpoints modules inputs widgets rest")
+        .required_in(&[Root]),
+    Key::new("derived", &[Root], NamedTables(Derived), "")
+        .doc("The sources that are computed from other sources, by name.")
+        .aliases("computed calculated"),
+    // [server]
+    Key::new("listen", &[Server], Text, r#""0.0.0.0:8080""#)
+        .doc(
+            "Address and port to listen on; port 0 takes a free port and logs it. `--listen` and \
+             `RESUMEN_LISTEN` take precedence.",
+        )
+        .example(r#""127.0.0.1:8080""#)
+        .aliases("address addr bind host port listen_address")
+        .needs_restart(),
+    Key::new("default_timeout", &[Server], Duration, r#""4s""#)
+        .doc("Deadline of a live answer without `?timeout=`; at most `max_timeout`.")
+        .example(r#""2s""#)
+        .aliases("request_timeout live_timeout")
+        .needs_restart(),
+    Key::new("max_timeout", &[Server], Duration, r#""30s""#)
+        .doc("The largest `?timeout=` that a client may send.")
+        .example(r#""10s""#)
+        .needs_restart(),
+    Key::new(
+        "max_connections",
+        &[Server],
+        Integer(1, 1_000_000),
+        "10000",
+    )
+    .doc(
+        "Maximum number of open connections; further connections wait. The limit of open files \
+         of the process applies as well.",
+    )
+    .example("2000")
+    .aliases("max_clients max_conns connection_limit")
+    .needs_restart(),
+    Key::new("header_timeout", &[Server], Duration, r#""10s""#)
+        .doc("Maximum time from a connection's start to the end of its first request's headers.")
+        .example(r#""5s""#)
+        .aliases("read_timeout read_header_timeout")
+        .needs_restart(),
+    Key::new("idle_timeout", &[Server], Duration, r#""75s""#)
+        .doc("How long a kept-alive connection may wait for its next request.")
+        .example(r#""30s""#)
+        .aliases("keep_alive keepalive_timeout keep_alive_timeout")
+        .needs_restart(),
+    Key::new(
+        "shutdown_grace",
+        &[Server],
+        DurationOrZero,
+        r#""10s""#,
+    )
+    .doc("Time from SIGTERM to the end of the process at the latest; `\"0s\"` ends it at once.")
+    .example(r#""20s""#)
+    .aliases("grace_period shutdown_timeout drain_timeout")
+    .needs_restart(),
+    Key::new("cors_origins", &[Server], TextList, "[]")
+        .doc(
+            "Origins of other web pages that may read the answers: exact origins, or `[\"*\"]` \
+             alone for all.",
+        )
+        .example(r#"["https://panel.example.org"]"#)
+        .aliases("cors allowed_origins allow_origins cors_allowed_origins")
+        .needs_restart(),
+    // [store]
+    Key::new("path", &[Store], Text, r#""state/resumen.json""#)
+        .doc(
+            "The state file, which restores the last good readings after a restart. A relative \
+             path starts at the working directory; `\"\"` turns the file off.",
+        )
+        .example(r#""/var/lib/resumen/state.json""#)
+        .aliases("file filename state_file")
+        .needs_restart(),
+    Key::new(
+        "redis",
+        &[Store],
+        Url(&["redis", "rediss", "unix"]),
+        r#""""#,
+    )
+    .doc("A Redis or Valkey server through which replicas share readings and calls.")
+    .example(r#""rediss://redis.example.org:6379/0""#)
+    .aliases("redis_url redis_addr redis_address valkey")
+    .needs_restart(),
+    Key::new("redis_prefix", &[Store], Text, r#""resumen""#)
+        .doc(
+            "Prefix of every key in Redis, 1 to 128 printable ASCII characters. Replicas with the \
+             same prefix share readings.",
+        )
+        .example(r#""resumen-staging""#)
+        .aliases("prefix key_prefix namespace")
+        .needs_restart(),
+    // [defaults]
+    Key::new("interval", INHERITED, Duration, r#""15s""#)
+        .doc(
+            "Time from the start of one attempt to the start of the next, ±10 %. After the n-th \
+             failure in a row the pause is 5s · 2ⁿ⁻¹, at most the interval.",
+        )
+        .example(r#""30s""#)
+        .aliases(
+"scan_interval update_interval refresh refresh_interval poll_interval \
+polling_interval scrape_interval check_interval cache every period",
+),
+    Key::new("timeout", INHERITED, Duration, r#""4s""#)
+        .doc(
+            "Deadline of one attempt: name lookup, connection, TLS, headers, body and extraction \
+             of all providers. In a source it is at most the interval; an inherited value is cut.",
+        )
+        .example(r#""2s""#)
+        .aliases("scrape_timeout response_timeout http_timeout timeout_seconds"),
+    Key::new("ttl", INHERITED, Duration, "2 × interval + timeout")
+        .doc("How long a reading is fresh.")
+        .example(r#""45s""#)
+        .aliases("max_age cache_ttl expire_after fresh_for"),
+    Key::new(
+        "max_stale",
+        INHERITED,
+        DurationOrZero,
+        "4 × interval, at least 1h",
+    )
+    .doc("How long a reading is shown as stale after its `ttl`; then it is missing.")
+    .example(r#""2h""#)
+    .aliases("stale_if_error stale_while_revalidate max_staleness"),
+    Key::new(
+        "min_interval",
+        INHERITED,
+        DurationOrZero,
+        "interval ÷ 10, from 1s to 1m",
+    )
+    .doc(
+        "Minimum time between the starts of two attempts, live requests included. It protects \
+         the providers from frequent `?fresh=1`.",
+    )
+    .example(r#""10s""#)
+    .aliases("cooldown throttle rate_limit min_time_between_updates"),
+    Key::new("max_body", INHERITED, Size(1 << 30), r#""1MiB""#)
+        .doc("Maximum size of an answer after decompression.")
+        .example(r#""256KiB""#)
+        .aliases("max_body_size body_size_limit max_size max_response_size"),
+    Key::new("proxy", INHERITED, Url(&["http"]), r#""""#)
+        .doc(
+            "Egress proxy, `http://[user:password@]host[:port]`; `\"\"` is none. The proxy \
+             variables of the environment are not used.",
+        )
+        .example(r#""http://proxy.example.org:3128""#)
+        .aliases("proxy_url http_proxy https_proxy http_proxy_url"),
+    // [sources.NAME]
+    Key::new("url", REQUEST, Url(&["http", "https"]), "")
+        .doc(
+            "URL of the request. A host *name* that resolves to a private address is refused \
+             (`destination_blocked`); a literal private address and `localhost` are allowed.",
+        )
+        .example(r#""https://api.example.org/value""#)
+        .aliases("urls uri resource endpoint target address href")
+        .required_in(&[Provider]),
+    Key::new(
+        "method",
+        REQUEST,
+        Enum(&["GET", "POST", "PUT", "PATCH", "QUERY"]),
+        r#""GET""#,
+    )
+    .doc("Request method. HEAD has no body, and DELETE must not be repeated.")
+    .example(r#""POST""#)
+    .aliases("http_method request_method verb"),
+    Key::new("headers", REQUEST, TextTable, "")
+        .doc(
+            "Headers of the request, beside `User-Agent: resumen/VERSION` and `Accept: \
+             application/json`, which they may replace. Headers of the connection (`Host`, \
+             `Content-Length`, …) cannot be set.",
+        )
+        .example(r#"{ X-Api-Key = "${KEY:-a-key}" }"#)
+        .aliases("header http_headers request_headers"),
+    Key::new("body", REQUEST, Text, "")
+        .doc("Body of the request, sent as it is.")
+        .example(r#"'{"of": "interest"}'"#)
+        .aliases("payload data post_data request_body"),
+    Key::new(
+        "extract",
+        &[Source, Provider, Derived],
+        Filter,
+        r#"".""#,
+    )
+    .doc(
+        "The jq filter that makes the source's data from the answer, or from the inputs of a \
+             derived source. `error(\"…\")` in it makes a failure.",
+    )
+    .example("'.data.amount | tonumber'")
+    .aliases(
+"jq filter json_path jsonpath json_query path query_path selector transform \
+mappings template value_template",
+),
+    Key::new("allow_private", REQUEST, Boolean, "false")
+        .doc(
+            "Whether the host's name may resolve to a private, loopback or link-local address. \
+             The metadata services of clouds stay blocked.",
+        )
+        .example("true")
+        .aliases("allow_local allow_internal allow_private_networks"),
+    Key::new("ca_file", REQUEST, Text, "")
+        .doc(
+            "File with PEM certificates that are trusted beside the public ones, at most 64 KiB. A \
+             relative path starts at the configuration's folder.",
+        )
+        .example(r#""ca.pem""#)
+        .aliases("ca ca_cert ca_path ca_bundle cacert tls_ca ssl_ca"),
+    Key::new("providers", &[Source], TableList(Provider), "")
+        .doc(
+            "The providers in the order of preference, instead of `url`; a failure starts the \
+             next one at once.",
+        )
+        .example(r#"[{ url = "https://a.example" }, { url = "https://b.example" }]"#)
+        .aliases("provider fallback fallbacks upstreams targets"),
+    Key::new("hedge_after", &[Source], DurationOrZero, "never")
+        .doc(
+            "Start the next provider this long after the previous one, if that has not answered; \
+             below the timeout.",
+        )
+        .example(r#""800ms""#)
+        .aliases("hedge hedge_delay hedging_delay"),
+    Key::new("attribution", &[Source, Derived], Text, "")
+        .doc("Credit that the answer carries and the panel shows.")
+        .example(r#""Data by example.org""#)
+        .aliases("credit credits copyright"),
+    // [[sources.NAME.providers]]
+    Key::new(
+        "name",
+        &[Provider],
+        Text,
+        "the URL's host with `-` for `.`",
+    )
+    .doc(
+        "Name of the provider in answers, logs and metrics, once per source. Further providers of \
+         the same host get `-2`, `-3`, …",
+    )
+    .example(r#""coinbase""#)
+    .aliases("id label title"),
+    // [derived.NAME]
+    Key::new("from", &[Derived], TextList, "")
+        .doc(
+            "Names of the inputs, fetched or derived, without a cycle. The filter gets an object \
+             with one member for each.",
+        )
+        .example(r#"["a"]"#)
+        .aliases("inputs sources depends_on")
+        .required_in(&[Derived]),
+];
+
+/// The keys that a table accepts.
+pub(crate) fn section_keys(section: Section) -> impl Iterator<Item = &'static Key> {
+    let accepts = move |key: &&Key| key.sections.contains(&section);
+    KEYS.iter().filter(accepts)
+}
+
+/// The key with this name in a table.
+pub(crate) fn find_key(section: Section, name: &str) -> Option<&'static Key> {
+    section_keys(section).find(|key| key.name == name)
+}
+
+/// All keys.
+pub(super) fn all_keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter()
+}

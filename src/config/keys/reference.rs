@@ -1,0 +1,131 @@
+//! Holds the documents to the declarations: the reference in `docs/configuration.md` is generated text.
+
+use super::declarations::{all_keys, section_keys};
+use super::key::{Key, Kind, Section};
+
+/// The tables of the reference, each with its heading and what holds for the table as a whole.
+const TABLES: [(Section, &str, &str); 6] = [
+    (
+        Section::Server,
+        "`[server]`",
+        "How the service listens and answers.",
+    ),
+    (
+        Section::Store,
+        "`[store]`",
+        "Where readings survive a restart, and how replicas share them.",
+    ),
+    (
+        Section::Defaults,
+        "`[defaults]`",
+        "Values that every source inherits. A value in a source takes precedence.",
+    ),
+    (
+        Section::Source,
+        "`[sources.NAME]`",
+        "A fetched source: a `url`, or `providers` with one each. The providers inherit `method`, `headers` (by name), \
+         `body`, `extract`, `allow_private` and `ca_file`.",
+    ),
+    (
+        Section::Provider,
+        "`[[sources.NAME.providers]]`",
+        "One table for each provider, in the order of preference.",
+    ),
+    (
+        Section::Derived,
+        "`[derived.NAME]`",
+        "A source that is computed from other sources whenever one of them changes. It is as stale as the oldest of \
+         them.",
+    ),
+];
+
+/// The tables of all keys in Markdown.
+fn reference_tables() -> String {
+    let mut text = String::new();
+    for (section, heading, intro) in TABLES {
+        let (own, shared): (Vec<&Key>, Vec<&Key>) =
+            section_keys(section).partition(|key| key.sections[0] == section);
+        text += &["\n## ", heading, "\n\n", intro].concat();
+        let shared: Vec<String> = shared.iter().map(|key| format!("`{}`", key.name)).collect();
+        if !shared.is_empty() {
+            text += &[" Also: ", &shared.join(", "), ", as above."].concat();
+        }
+        text += "\n\n| example | default | type | a change needs | meaning |\n";
+        text += "|---|---|---|---|---|\n";
+        text.extend(own.into_iter().map(reference_row));
+    }
+    text
+}
+
+fn reference_row(key: &Key) -> String {
+    let is_toml = format!("x = {}", key.default)
+        .parse::<toml::Table>()
+        .is_ok();
+    let default = match key.default {
+        "" => "–".to_owned(),
+        default if is_toml => format!("`{default}`"),
+        rule => rule.to_owned(),
+    };
+    let change = if key.needs_restart {
+        "restart"
+    } else {
+        "reload"
+    };
+    let cells = [
+        format!("`{} = {}`", key.name, key.example),
+        default,
+        type_name(key.kind),
+        change.to_owned(),
+        key.doc.to_owned(),
+    ];
+    format!(
+        "| {} |\n",
+        cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+    )
+}
+
+fn type_name(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "text".into(),
+        Kind::Filter => "jq".into(),
+        Kind::Enum(words) => format!("one of {}", words.join(", ")),
+        Kind::Url(schemes) => format!("URL: `{}://`", schemes.join("://`, `")),
+        Kind::Duration => "duration above 0".into(),
+        Kind::DurationOrZero => "duration".into(),
+        Kind::Size(max) => format!("size, 1B to {}", crate::text::format_compact_size(max)),
+        Kind::Integer(min, max) => format!("integer, {min} to {max}"),
+        Kind::Boolean => "boolean".into(),
+        Kind::TextList => "list of texts".into(),
+        Kind::TextTable => "table of texts".into(),
+        Kind::Table(_) | Kind::NamedTables(_) => "table".into(),
+        Kind::TableList(_) => "list of tables".into(),
+    }
+}
+
+#[test]
+fn documentation_has_generated_reference() {
+    let page = std::fs::read_to_string("docs/configuration.md").unwrap();
+    let (_, rest) = page.split_once("<!-- generated: begin -->\n").unwrap();
+    let (written, _) = rest.split_once("\n<!-- generated: end -->").unwrap();
+    let expected = reference_tables();
+    assert!(
+        written == expected,
+        "docs/configuration.md differs from the declared keys; between its markers it must have:\n{expected}"
+    );
+}
+
+/// A commented key shows its default or an example.
+#[test]
+fn reference_file_has_every_key() {
+    let file = std::fs::read_to_string("config/resumen.toml").unwrap();
+    let mut lines = file.lines().map(|line| line.trim_start_matches("# "));
+    for key in all_keys() {
+        let headers = [format!("[{}", key.name), format!(".{}]]", key.name)];
+        let is_key = |line: &str| {
+            line.starts_with(&format!("{} = ", key.name))
+                || headers.iter().any(|header| line.contains(header))
+        };
+        assert!(lines.clone().any(is_key), "{}", key.name);
+    }
+    assert!(lines.next().is_some());
+}

@@ -1,0 +1,78 @@
+//! The TOML parser's errors in this program's words: what was read, and what is accepted.
+
+use crate::text::quote;
+
+use super::problems::{ConfigProblemKind, ProblemCollector};
+use super::span::LineIndex;
+
+/// Reports the parser's errors, of each line only the first: the others mostly follow from it.
+pub(super) fn report_syntax_errors(
+    text: &str,
+    errors: &[toml::de::Error],
+    problems: &mut ProblemCollector,
+) {
+    let lines = LineIndex::new(text);
+    let mut last_line = None;
+    let mut errors: Vec<_> = errors.iter().collect();
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    for error in errors {
+        // The error about too deep nesting may have no place.
+        let span = error.span().unwrap_or(0..0);
+        let line = lines.locate_span(&span).0;
+        if last_line.replace(line) == Some(line) {
+            continue;
+        }
+        if error.message().contains("recurs") {
+            let help = Some("expected at most 80 levels".into());
+            problems.add(
+                ConfigProblemKind::Syntax,
+                &span,
+                "the values or keys nest too deep",
+                help,
+            );
+            break;
+        }
+        let read = text.get(span.clone()).unwrap_or_default();
+        let (message, help) = reword_error(error.message(), read);
+        problems.add(ConfigProblemKind::Syntax, &span, message, help);
+    }
+}
+
+/// A message and a help for one of the parser's messages about `read`.
+fn reword_error(message: &str, read: &str) -> (String, Option<String>) {
+    let with_help = |message: &str, help: &str| (message.to_owned(), Some(help.to_owned()));
+    if read.contains(['“', '”', '„', '‘', '’', '«', '»']) {
+        return with_help(
+            "curly quotes do not delimit a string",
+            "expected straight ones: \"…\" or '…'",
+        );
+    }
+    if message.starts_with("string values must be quoted") {
+        return match read {
+            "" => with_help("there is no value", "expected one after `=`"),
+            "yes" | "no" | "on" | "off" => {
+                let help = "expected `true` or `false`, or quotes around a string";
+                with_help("a string without quotes", help)
+            }
+            _ if read.len() < 80 && !read.contains(['"', '\\']) => with_help(
+                "a string without quotes",
+                &format!("did you mean \"{read}\"?"),
+            ),
+            _ => with_help("a string without quotes", "expected quotes around it"),
+        };
+    }
+    if message.starts_with("invalid boolean") {
+        let message = format!("{} is not a boolean", quote(read));
+        return with_help(&message, "expected `true` or `false`");
+    }
+    if message == "duplicate key" {
+        return with_help(
+            &format!("the key `{read}` is written twice"),
+            "expected once",
+        );
+    }
+    match message.split_once(", expected ") {
+        Some((message, expected)) => with_help(message, &format!("expected {expected}")),
+        None => (message.to_owned(), None),
+    }
+}

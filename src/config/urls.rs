@@ -1,0 +1,104 @@
+//! URLs of providers, proxies and Redis servers. Parsing is strict: what browsers repair silently is an error.
+
+use std::net::IpAddr;
+
+use url::{Host, ParseError, Url};
+
+use crate::domain::is_metadata_address;
+use crate::text::{find_nearest, quote};
+
+use super::loader::ConfigLoader;
+use super::problems::{ValueError, refuse};
+use super::secrets;
+use super::span::SpannedStr;
+
+/// The URL that `text` spells, with one of `schemes`. Its credentials and query values become secrets. Errors and unwise
+/// contents become problems.
+pub(super) fn parse_url(
+    text: &SpannedStr,
+    schemes: &[&str],
+    loader: &mut ConfigLoader<'_>,
+) -> Option<Url> {
+    // Before the first error: its message shows the line with the URL.
+    loader.secrets.extend(secrets::url_secrets(&text.value));
+    let checked = check_url_text(&text.value, schemes).and_then(|()| {
+        let error = match Url::parse(&text.value) {
+            Ok(url) if url.port() == Some(0) => ParseError::InvalidPort,
+            Ok(url) => return Ok(url),
+            Err(error) => error,
+        };
+        let help = match error {
+            ParseError::InvalidPort => "expected a port from 1 to 65535",
+            _ => "expected a host such as `example.org`, `127.0.0.1` or `[::1]`",
+        };
+        refuse(format!("the URL is invalid: {error}"), help)
+    });
+    let url = loader.check(text, checked)?;
+    // The parser may percent-encode credentials in another way than the file.
+    loader.secrets.extend(secrets::url_secrets(url.as_str()));
+    let literal = match url.host() {
+        Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        Some(Host::Domain(name)) => name.parse().ok(),
+        None => None,
+    };
+    if literal.is_some_and(is_metadata_address) {
+        let message = "the host of the URL is the metadata service of a cloud";
+        let help = "every attempt will be `destination_blocked`: no key allows this host";
+        loader.warning(&text.span, message, help);
+    }
+    if has_literal_credentials(&url, text.as_written()) {
+        let help = "take them from `${NAME}` or `${file:PATH}`";
+        loader.warning(&text.span, "credentials are written into the URL", help);
+    }
+    Some(url)
+}
+
+/// Refuses a URL's text by what the parser would repair or report less clearly.
+fn check_url_text(text: &str, schemes: &[&str]) -> Result<(), ValueError> {
+    let expected = || format!("expected `{}://…`", schemes.join("://…` or `"));
+    if text.is_empty() {
+        return refuse("the URL is empty", expected());
+    }
+    let is_forbidden = |c: &char| c.is_whitespace() || c.is_control() || *c == '\\';
+    if let Some(forbidden) = text.chars().find(is_forbidden) {
+        let message = format!("the URL contains {}", quote(&forbidden.to_string()));
+        let help = "write a space as `%20`; control characters and `\\` are not accepted";
+        return refuse(message, help);
+    }
+    let is_scheme_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let parts = text.split_once("://");
+    let Some((scheme, rest)) = parts.filter(|(scheme, _)| scheme.chars().all(is_scheme_char))
+    else {
+        return refuse("the URL has no scheme", expected());
+    };
+    if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
+        let nearest = find_nearest(scheme, schemes.iter().copied());
+        let help = nearest.map_or_else(expected, |near| format!("did you mean `{near}://`?"));
+        let message = format!("the scheme {} is not accepted here", quote(scheme));
+        return refuse(message, help);
+    }
+    let has_no_host = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+    if has_no_host && !scheme.eq_ignore_ascii_case("unix") {
+        let help = format!("expected `{scheme}://host/…`");
+        return refuse("the URL has no host", help);
+    }
+    Ok(())
+}
+
+/// Whether the file itself contains the URL's password, or its user if there is no password.
+fn has_literal_credentials(url: &Url, written: &str) -> bool {
+    if url.username().is_empty() && url.password().is_none() {
+        return false;
+    }
+    // A reference in the user or the password may contain a `/`, so only `?` and `#` end the search for `@`.
+    let rest = written
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['?', '#']).next());
+    let Some((userinfo, _)) = rest.and_then(|rest| rest.rsplit_once('@')) else {
+        return false;
+    };
+    let password = userinfo.split_once(':').map(|(_, password)| password);
+    let secret = url.password().and(password).unwrap_or(userinfo);
+    !secret.contains("${")
+}

@@ -1,0 +1,102 @@
+//! `[server]`
+
+use std::net::SocketAddr;
+
+use url::Url;
+
+use crate::config::config_settings::ServerSettings;
+use crate::config::loader::ConfigLoader;
+use crate::config::problems::{ValueError, refuse};
+use crate::config::span::SpannedStr;
+use crate::config::table::Table;
+use crate::text::format_compact_duration;
+
+/// The settings of the table; defaults where values are absent or invalid.
+pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> ServerSettings {
+    let default = ServerSettings::default();
+    let duration = |key, default| table.duration(key).map_or(default, |written| written.value);
+    let max_timeout = duration("max_timeout", default.max_timeout);
+    let default_timeout = duration("default_timeout", default.default_timeout.min(max_timeout));
+    if let Some(written) = table.duration("default_timeout")
+        && written.value > max_timeout
+        && !table.is_invalid("max_timeout")
+    {
+        let written_text = format_compact_duration(written.value);
+        let message = format!("default_timeout {written_text} is longer than max_timeout");
+        let help = format!("expected at most {}", format_compact_duration(max_timeout));
+        loader.error(written.span, &message, help);
+    }
+    let listen = table.text("listen").and_then(|text| {
+        let refused = |help| refuse(format!("{text} is not an address to listen on"), help);
+        loader.check(text, parse_listen(&text.value).or_else(refused))
+    });
+    let connections = table.integer("max_connections");
+    ServerSettings {
+        listen: listen.unwrap_or(default.listen),
+        default_timeout,
+        max_timeout,
+        max_connections: connections.map_or(default.max_connections, |number| number as usize),
+        header_timeout: duration("header_timeout", default.header_timeout),
+        idle_timeout: duration("idle_timeout", default.idle_timeout),
+        shutdown_grace: duration("shutdown_grace", default.shutdown_grace),
+        cors_origins: validate_origins(table, loader),
+    }
+}
+
+/// The address that `text` spells. The error says what is accepted.
+///
+/// ```
+/// assert!(resumen::config::parse_listen("127.0.0.1:0").is_ok());
+/// assert_eq!(resumen::config::parse_listen(":80").unwrap_err(), "did you mean `0.0.0.0:80`?");
+/// ```
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let host = match host {
+        "" | "*" => "0.0.0.0",
+        "localhost" => "127.0.0.1",
+        _ => "",
+    };
+    let meant = format!("{host}:{port}");
+    Err(match meant.parse::<SocketAddr>() {
+        Ok(meant) => format!("did you mean `{meant}`?"),
+        Err(_) => {
+            "expected an address and a port from 0 to 65535, such as `0.0.0.0:8080` or `[::]:8080`"
+                .into()
+        }
+    })
+}
+
+fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {
+    let texts = table.text_list("cors_origins").unwrap_or_default();
+    if let Some(span) = table.span_of("cors_origins")
+        && texts.len() > 1
+        && texts.iter().any(|text| text.value == "*")
+    {
+        let help = "expected [\"*\"] alone, or exact origins";
+        loader.error(span, "`*` stands beside other origins", help);
+    }
+    let origins = texts
+        .iter()
+        .filter_map(|text| loader.check(text, check_origin(text)));
+    origins.collect()
+}
+
+/// An origin in exactly the form that browsers send, or `*`.
+fn check_origin(text: &SpannedStr) -> Result<String, ValueError> {
+    // The parser accepts `https:host`, which is not the form of an origin.
+    let url = Url::parse(&text.value).ok();
+    let url =
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && text.value.contains("://"));
+    let exact = url.map(|url| url.origin().ascii_serialization());
+    if text.value == "*" || exact.as_ref() == Some(&text.value) {
+        return Ok(text.value.clone());
+    }
+    let help = exact.map_or_else(
+        || "expected `https://host`, `http://host:port` or `*`".to_owned(),
+        |exact| format!("did you mean \"{exact}\"?"),
+    );
+    refuse(format!("{text} is not an origin"), help)
+}

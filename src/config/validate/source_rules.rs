@@ -1,0 +1,208 @@
+//! `[sources.NAME]` and `[[sources.NAME.providers]]`
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config::loader::ConfigLoader;
+use crate::config::problems::refuse;
+use crate::config::span::SpannedStr;
+use crate::config::table::Table;
+use crate::domain::{EgressProxy, Name, Provider, ProviderRequest, Source, SourceKind};
+
+use super::name_rules::{slug_name, validate_name};
+use super::request_rules::RequestParts;
+use super::timing::validate_timing;
+
+const DEFAULT_MAX_BODY: u64 = 1 << 20;
+
+/// The valid fetched sources in the order of the file.
+pub(crate) fn validate_sources(
+    root: &Table,
+    defaults: &Table,
+    loader: &mut ConfigLoader<'_>,
+) -> Vec<Source> {
+    let tables = root.tables("sources");
+    if tables.is_empty() && !root.is_invalid("sources") {
+        let span = root.span_of("sources").unwrap_or(&(0..0));
+        let help = "add one: `[sources.NAME]` with a `url`";
+        loader.missing(span, "no sources are defined", help);
+    }
+    let default_proxy = validate_proxy(defaults, loader);
+    let sources = tables.iter().filter_map(|table| {
+        let name = validate_name(&table.name, "source", loader);
+        let (schedule, freshness_policy) = validate_timing(table, defaults, loader);
+        // An empty text turns the default proxy off, so the presence of the key decides.
+        let proxy = if table.has("proxy") {
+            validate_proxy(table, loader)
+        } else {
+            default_proxy.clone()
+        };
+        let max_body = table
+            .integer("max_body")
+            .or_else(|| defaults.integer("max_body"));
+        let shared = SharedSettings {
+            table,
+            parts: RequestParts::new(table, loader),
+            max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
+            proxy,
+        };
+        let providers = validate_providers(&shared, loader);
+        Some(Source {
+            name: name?,
+            kind: SourceKind::Fetched {
+                providers,
+                schedule,
+            },
+            freshness_policy,
+            attribution: attribution(table),
+        })
+    });
+    sources.collect()
+}
+
+/// The credit of a source. `None` if it is blank.
+pub(super) fn attribution(table: &Table) -> Option<Arc<str>> {
+    let credit = table.text("attribution")?.value.trim();
+    (!credit.is_empty()).then(|| credit.into())
+}
+
+fn validate_proxy(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<EgressProxy> {
+    let (text, url) = table.url("proxy")?;
+    let checked = if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        let help = "expected `http://[user:password@]host[:port]`";
+        refuse("the URL of a proxy has neither path nor query", help)
+    } else {
+        Ok(EgressProxy(url.clone()))
+    };
+    loader.check(text, checked)
+}
+
+/// The settings of a source that apply to its providers.
+struct SharedSettings<'t> {
+    table: &'t Table,
+    parts: RequestParts,
+    max_body: u64,
+    proxy: Option<EgressProxy>,
+}
+
+fn validate_providers(shared: &SharedSettings<'_>, loader: &mut ConfigLoader<'_>) -> Vec<Provider> {
+    let source = shared.table;
+    let name = &source.name.value;
+    let list = source.span_of("providers");
+    let Some(span) = list.filter(|_| !source.is_invalid("providers")) else {
+        if !source.has("url") && list.is_none() {
+            let message = format!("source `{name}` has no `url`");
+            let help = "expected a `url`, or `[[sources.….providers]]` with one each";
+            loader.missing(&source.span, &message, help);
+        }
+        let parts = shared.parts.clone();
+        let provider = build_provider(source, None, parts, shared, &mut HashSet::new(), loader);
+        if let (Some(_), Some(hedge)) = (&provider, source.duration("hedge_after")) {
+            let message = format!("hedge_after of source `{name}` has no effect");
+            loader.warning(hedge.span, &message, "it has a single provider");
+        }
+        return provider.into_iter().collect();
+    };
+    let tables = source.tables("providers");
+    if source.has("url") {
+        let message = format!("source `{name}` has both `url` and `providers`");
+        let help = "expected one of them: the `url` may become the first provider";
+        loader.error(span, &message, help);
+    }
+    if tables.is_empty() {
+        let message = format!("source `{name}` has no providers");
+        loader.error(span, &message, "expected at least one");
+    }
+    let mut names = validate_provider_names(tables, loader);
+    let providers = tables.iter().filter_map(|table| {
+        if !table.has("url") {
+            let message = format!("a provider of source `{name}` has no `url`");
+            loader.missing(&table.span, &message, "expected one");
+        }
+        let parts = RequestParts::new(table, loader).inherit(&shared.parts);
+        build_provider(table, table.text("name"), parts, shared, &mut names, loader)
+    });
+    providers.collect()
+}
+
+/// The provider of a table. Values that the table does not have come from the source. `None` if the URL or the name is
+/// absent or invalid.
+fn build_provider(
+    table: &Table,
+    name: Option<&SpannedStr>,
+    parts: RequestParts,
+    shared: &SharedSettings<'_>,
+    names: &mut HashSet<Name>,
+    loader: &mut ConfigLoader<'_>,
+) -> Option<Provider> {
+    let text = |key| table.text(key).or_else(|| shared.table.text(key));
+    let inherited = |key| text(key).map(|text| Arc::from(text.value.as_str()));
+    let method = inherited("method").unwrap_or_else(|| Arc::from("GET"));
+    if let Some(body) = table.text("body")
+        && &*method == "GET"
+    {
+        let message = "many servers ignore or refuse a body with GET";
+        loader.warning(&body.span, message, "perhaps `method = \"POST\"`?");
+    }
+    let (url_text, url) = table.url("url")?;
+    if url.fragment().is_some() {
+        let message = "the part of the URL after `#` is never sent";
+        loader.warning(&url_text.span, message, "write `%23` for a literal `#`");
+    }
+    let name = match name {
+        Some(text) => Name::new(&text.value).ok()?,
+        None => free_name(url.host_str().unwrap_or_default(), names),
+    };
+    let allow_private = table.boolean("allow_private");
+    let allow_private = allow_private.or_else(|| shared.table.boolean("allow_private"));
+    Some(Provider {
+        name,
+        request: ProviderRequest {
+            url: url.clone(),
+            method,
+            headers: parts.headers,
+            body: inherited("body"),
+            allow_private: allow_private.unwrap_or(false),
+            ca_pem: parts.ca_pem,
+            proxy: shared.proxy.clone(),
+            max_body: shared.max_body,
+        },
+        extract: inherited("extract").unwrap_or_else(|| Arc::from(".")),
+    })
+}
+
+/// The written names of a source's providers. They are known before any name is made of a host, so that a later written
+/// name cannot collide with it.
+fn validate_provider_names(tables: &[Table], loader: &mut ConfigLoader<'_>) -> HashSet<Name> {
+    let mut names = HashSet::new();
+    for text in tables.iter().filter_map(|table| table.text("name")) {
+        let Some(name) = validate_name(text, "provider", loader) else {
+            continue;
+        };
+        if !names.insert(name.clone()) {
+            let message = format!("two providers have the name `{name}`");
+            let help = "expected another name for each provider of a source";
+            loader.error(&text.span, &message, help);
+        }
+    }
+    names
+}
+
+/// The URL's host as a name: `api.example.org` as `api-example-org`, with `-2`, `-3`, … if the name is taken.
+fn free_name(host: &str, names: &mut HashSet<Name>) -> Name {
+    let plain = slug_name(host).map_or_else(|| "provider".to_owned(), |name| name.to_string());
+    let mut candidate = plain.clone();
+    for number in 2.. {
+        if let Ok(name) = Name::new(&candidate)
+            && names.insert(name.clone())
+        {
+            return name;
+        }
+        let suffix = format!("-{number}");
+        candidate = format!(
+            "{}{suffix}",
+            &plain[..plain.len().min(Name::MAX - suffix.len())]
+        );
+    }
+    unreachable!("the numbers do not end")
+}
