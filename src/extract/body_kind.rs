@@ -153,7 +153,10 @@ fn is_sample(line: &str) -> bool {
 pub(super) fn describe_flaw(text: &str, at: usize) -> Option<(String, usize)> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     let bytes = text.as_bytes();
-    let mut start = at.min(bytes.len());
+    // The reader may stop within a character of several bytes.
+    let mut start = (0..=at.min(bytes.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))?;
     while start > 0 && is_word(bytes[start - 1]) {
         start -= 1;
     }
@@ -240,4 +243,17 @@ fn describe_word(word: &str, behind: &str) -> Option<String> {
         return Some(format!("the name {word} is not in double quotes"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flaw_within_a_character_is_described() {
+        let text = "\"\u{2029}";
+        for at in 0..=text.len() {
+            let _ = describe_flaw(text, at);
+        }
+    }
 }
