@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use resumen::domain::{Code, Failure, JsonData, Name};
+use resumen::domain::{Code, Failure, JsonData, Name, Redactor};
 use resumen::extract::{Extractor, Filter, MAX_DEPTH, find_excess_depth};
 use resumen::process::Clock;
 use serde_json::Value;
@@ -18,7 +18,7 @@ static EXTRACTOR: LazyLock<(Extractor, Filter, Name)> = LazyLock::new(|| {
         Name::new("fuzz").expect("a name"),
     );
     (
-        Extractor::new("no-worker".into(), Default::default()),
+        Extractor::new("no-worker".into(), Redactor::default()),
         filter,
         name,
     )

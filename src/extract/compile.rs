@@ -92,7 +92,7 @@ pub(super) fn compile_here(text: &str) -> Result<FilterProgram, FilterError> {
         return Err(error_at(
             text,
             "",
-            format!("a filter has at most {} bytes", MAX_TEXT_BYTES),
+            format!("a filter has at most {MAX_TEXT_BYTES} bytes"),
         ));
     }
     compile_text(text)
