@@ -30,7 +30,7 @@
 //! | 1 | [`domain`] | source, reading, failure, outcome, freshness, snapshot, merge, schedule, redaction | waits, reads a clock, serialises |
 //! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority | |
 //! | 3 | [`metrics`] | counters, histograms, the encoder of the Prometheus text format | serves HTTP |
-//! | 3 | [`extract`] | body → JSON → jq filter → data, within limits of depth, size, time and memory | does I/O |
+//! | 3 | [`extract`] | body → JSON → jq filter → data, in worker processes with limits | evaluates a filter but `.` in this process |
 //! | 3 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the JSON keys | does I/O |
 //! | 3 | [`store`] | the state file | fails a request |
 //! | 3 | [`telemetry`] | the log, written through the redactor | |
@@ -70,8 +70,9 @@
 //!
 //! **A provider's byte** (`src/…`): `fetch/http_fetch.rs:fetch` → `fetch/connector.rs:connect` →
 //! `fetch/upstream_connection.rs:send_request` → `fetch/response_head.rs:check_framing` →
-//! `fetch/response_body.rs:read_decoded` → `extract/extractor.rs:extract` → `extract/json.rs:check_json` →
-//! `extract/reader.rs:read_json` → `extract/filter.rs:run` → `extract/writer.rs:write_json` →
+//! `fetch/response_body.rs:read_decoded` → `extract/extractor.rs:extract` →
+//! `extract/worker_pool.rs:evaluate` → `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
+//! `extract/json.rs:check_json` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` →
 //! `domain/reading.rs:from_checked` → `aggregate/race.rs:race_providers` → `domain/outcome.rs:Outcome` →
 //! `aggregate/flights.rs:fly` → `aggregate/source_slot.rs:record_outcome` → `aggregate/complete.rs:complete_flight` →
 //! `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge` → `domain/source_state.rs:merge` →
