@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Time;
+use crate::fetch::CallPriority;
 use crate::replicas::LeaseHandle;
 
 /// One attempt in the air. Cheap to clone.
@@ -18,7 +19,7 @@ struct FlightInner {
     /// Milliseconds since the epoch.
     started_at_ms: AtomicI64,
     /// Whether a live request waits for it.
-    is_urgent: AtomicBool,
+    priority: CallPriority,
     /// Whether another replica's attempt took its place.
     is_remote: AtomicBool,
     completed: CancellationToken,
@@ -32,7 +33,7 @@ impl Flight {
     pub(crate) fn new(now: Time, abort: CancellationToken) -> Self {
         Self(Arc::new(FlightInner {
             started_at_ms: AtomicI64::new(now.as_millis()),
-            is_urgent: AtomicBool::new(false),
+            priority: CallPriority::default(),
             is_remote: AtomicBool::new(false),
             completed: CancellationToken::new(),
             abort,
@@ -69,11 +70,16 @@ impl Flight {
 
     /// A live request waits for it.
     pub(crate) fn mark_urgent(&self) {
-        self.0.is_urgent.store(true, Relaxed);
+        self.0.priority.mark_urgent();
     }
 
     pub(crate) fn urgent_flag(&self) -> &AtomicBool {
-        &self.0.is_urgent
+        self.0.priority.flag()
+    }
+
+    /// Whether a live request waits for it, for its calls.
+    pub(crate) fn priority(&self) -> CallPriority {
+        self.0.priority.clone()
     }
 
     /// Its outcome has been published: whoever waits for it wakes.

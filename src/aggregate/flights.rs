@@ -251,7 +251,7 @@ impl FlightsInner {
             return None;
         }
         let (crew, entrants) = self.start_attempt(leg)?;
-        Some(race::race_providers(&self.deps, &crew, entrants).await)
+        Some(race::race_providers(&self.deps, &crew, entrants, leg.flight.priority()).await)
     }
 
     /// Asks the fleet for leave; false if there is nothing to fly for any more.

@@ -15,7 +15,7 @@ use crate::domain::{
     Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading,
 };
 use crate::extract::Extractor;
-use crate::fetch::{Fetch, FetchError};
+use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError};
 use crate::process::{Clock, Deadline, TimePoint};
 use crate::text::format_duration;
 
@@ -56,6 +56,8 @@ struct ProviderRace<'r> {
     prepared: &'r PreparedSource,
     started: TimePoint,
     deadline: Deadline,
+    /// Whether a live request waits for the flight.
+    priority: CallPriority,
     /// Those that have not been asked yet, in order of preference.
     candidates: Vec<Candidate>,
     /// When the next one is asked although nobody has failed.
@@ -76,6 +78,7 @@ pub(crate) async fn race_providers(
     gear: &RaceDeps,
     crew: &PreparedSource,
     entrants: Vec<Candidate>,
+    priority: CallPriority,
 ) -> Outcome {
     let begun = gear.clock.time_point();
     let mut race = ProviderRace {
@@ -83,6 +86,7 @@ pub(crate) async fn race_providers(
         prepared: crew,
         started: begun,
         deadline: gear.clock.deadline(crew.schedule.timeout),
+        priority,
         candidates: entrants,
         next_start_at: None,
         running: Vec::new(),
@@ -177,6 +181,7 @@ impl ProviderRace<'_> {
             self.prepared,
             position,
             self.deadline,
+            self.priority.clone(),
         ));
         self.running.push(RunningRequest {
             position,
@@ -236,9 +241,11 @@ async fn call_provider(
     crew: &PreparedSource,
     position: usize,
     deadline: Deadline,
+    priority: CallPriority,
 ) -> ProviderResult {
     let (provider, filter) = &crew.providers[position];
-    let body = gear.fetch.fetch(provider, deadline).await?.0;
+    let context = FetchContext { deadline, priority };
+    let body = gear.fetch.fetch(provider, context).await?.0;
     let data = gear
         .extractor
         .extract(&crew.source.name, filter, body, deadline)

@@ -83,7 +83,7 @@ async fn probe_provider(
     secrets: SecretSet,
 ) -> ProviderProbe {
     let (begun, deadline) = (clock.instant(), clock.deadline(pace.timeout));
-    let fetched = fetch.fetch(&provider, deadline).await;
+    let fetched = fetch.fetch(&provider, deadline.into()).await;
     let raw = fetched
         .as_ref()
         .ok()

@@ -1,4 +1,4 @@
-//! The phases of an attempt and the one deadline over all of them.
+//! The phases of an attempt and its one deadline.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,97 +11,103 @@ use crate::domain::{Code, Failure};
 use crate::process::Deadline;
 use crate::text::format_duration;
 
-/// What an attempt was doing when its deadline passed.
+/// What an attempt is doing. The code of a passed deadline depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum FetchPhase {
-    /// Looking up the host's name.
+    /// Looks up the host's name.
     Lookup,
-    /// Connecting.
+    /// Opens a TCP connection, and a tunnel through the proxy.
     Connect,
-    /// Asking the proxy for a tunnel.
-    Tunnel,
-    /// Shaking hands over TLS.
+    /// Negotiates TLS.
     Tls,
-    /// Sending the request and waiting for the end of the answer's headers.
+    /// Sends the request and waits for the end of the answer's head.
     Head,
-    /// Reading and decoding the answer's body.
+    /// Reads and decodes the answer's body.
     Body,
 }
 
-/// Bytes that have come, counted while they stream.
+/// Counts bytes while they come.
 #[derive(Debug, Default)]
 pub(crate) struct ByteCounter(AtomicU64);
 
-/// Gives `work` until the deadline. When it passes, the failure tells `phase`, the limit and how many bytes had come.
-pub(crate) async fn run_until_deadline<T>(
+/// Runs `work` until it ends or the deadline passes; then the error is that of `late`.
+pub(crate) async fn run_until_deadline<T, E>(
     deadline: Deadline,
-    phase: FetchPhase,
-    meter: &ByteCounter,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    late: impl FnOnce() -> E,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let mut work = pin!(work);
-    let mut alarm = pin!(sleep_until(deadline.at));
+    let mut timer = pin!(sleep_until(deadline.at));
+    let mut late = Some(late);
     poll_fn(|cx| {
         if let Poll::Ready(ended) = work.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        // The alarm wakes who waits; who is kept busy, as by a flood, may never see it ring.
-        let late = alarm.as_mut().poll(cx).is_ready() || deadline.has_passed();
-        if late {
-            Poll::Ready(Err(phase.timeout_failure(deadline, meter.bytes())))
-        } else {
-            Poll::Pending
+        // The timer wakes a task that waits. A task that is busy with a flood may not see it fire.
+        let is_late = timer.as_mut().poll(cx).is_ready() || deadline.has_passed();
+        match late.take_if(|_| is_late) {
+            Some(late) => Poll::Ready(Err(late())),
+            None => Poll::Pending,
         }
     })
     .await
 }
 
 impl FetchPhase {
-    fn timeout_failure(self, deadline: Deadline, bytes: u64) -> Failure {
-        let so_far = if bytes == 0 {
-            String::new()
-        } else {
-            format!(", {bytes} bytes so far")
+    /// The phase whose number is `index`; the first one for a number of none.
+    pub(crate) fn from_index(index: u8) -> Self {
+        let phases = [
+            Self::Lookup,
+            Self::Connect,
+            Self::Tls,
+            Self::Head,
+            Self::Body,
+        ];
+        phases
+            .get(usize::from(index))
+            .copied()
+            .unwrap_or(Self::Connect)
+    }
+
+    /// The failure of a deadline that passed in this phase, after `bytes` of the answer.
+    pub(crate) fn timeout_failure(
+        self,
+        deadline: Deadline,
+        has_proxy: bool,
+        bytes: u64,
+    ) -> Failure {
+        let so_far = match bytes {
+            0 => String::new(),
+            bytes => format!(", {bytes} bytes so far"),
         };
-        let limit = format_duration(deadline.limit);
-        Failure::new(
-            self.timeout_code(),
-            format!(
-                "no answer within {limit} ({}{so_far})",
-                self.describe_activity()
-            ),
-        )
-    }
-
-    fn timeout_code(self) -> Code {
-        match self {
-            Self::Lookup => Code::DnsFailed,
-            Self::Connect | Self::Tunnel | Self::Tls => Code::ConnectTimeout,
-            Self::Head | Self::Body => Code::Timeout,
-        }
-    }
-
-    fn describe_activity(self) -> &'static str {
-        match self {
+        let activity = match self {
             Self::Lookup => "looking up the name",
+            Self::Connect if has_proxy => "connecting, or waiting for the proxy's tunnel",
             Self::Connect => "connecting",
-            Self::Tunnel => "waiting for the proxy's tunnel",
             Self::Tls => "in the TLS handshake",
             Self::Head => "waiting for headers",
             Self::Body => "reading the body",
-        }
+        };
+        let code = match self {
+            Self::Lookup => Code::DnsFailed,
+            Self::Connect | Self::Tls => Code::ConnectTimeout,
+            Self::Head | Self::Body => Code::Timeout,
+        };
+        timeout_failure(code, deadline, &format!("{activity}{so_far}"))
     }
+}
+
+/// The failure of a deadline that passed during `activity`.
+pub(crate) fn timeout_failure(code: Code, deadline: Deadline, activity: &str) -> Failure {
+    let limit = format_duration(deadline.limit);
+    Failure::new(code, format!("no answer within {limit} ({activity})"))
 }
 
 impl ByteCounter {
     /// Counts `more` bytes.
     pub(crate) fn add_bytes(&self, more: usize) {
         self.0.fetch_add(more as u64, Ordering::Relaxed);
-    }
-
-    /// Counts from nothing again.
-    pub(crate) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
     }
 
     /// How many bytes have come.
@@ -112,6 +118,7 @@ impl ByteCounter {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::time::Duration;
 
     use super::*;
@@ -119,19 +126,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timeout_message_names_the_phase() {
-        let late = async |phase, bytes| {
+        let late = async |phase: FetchPhase, bytes| {
             let deadline = Clock::start().deadline(Duration::from_secs(1));
-            let meter = ByteCounter::default();
-            meter.add_bytes(bytes);
-            run_until_deadline(
-                deadline,
-                phase,
-                &meter,
-                std::future::pending::<Result<(), _>>(),
-            )
-            .await
-            .unwrap_err()
-            .to_string()
+            let late = || phase.timeout_failure(deadline, false, bytes);
+            run_until_deadline(deadline, late, pending::<Result<(), Failure>>())
+                .await
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             late(FetchPhase::Lookup, 0).await,

@@ -1,180 +1,162 @@
-//! One attempt over HTTP: a connection from the pool or a new one, a request, a head, a body, within one deadline.
+//! One attempt over HTTP: a place at the host, a request, a head, a body, within one deadline.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{HeaderMap, StatusCode, Version};
 use parking_lot::RwLock;
+use reqwest::Body;
 use serde::Deserialize;
+use tokio::time::Instant;
 
-use crate::domain::{Code, Failure, Provider, Redactor, SecretSet};
+use crate::domain::{Code, Failure, Name, Provider, Redactor, SecretSet};
 use crate::process::{Clock, Deadline};
 
-use super::connector::{ConnectTarget, Connector};
-use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
-use super::pool::ConnectionPool;
-use super::resolver;
-use super::resolver::{NameResolver, ResolveFn};
+use super::call_limiter::{CallPermit, DEFAULT_MAX_PER_HOST};
+use super::client::{CallTarget, ClientFactory, Endpoint};
+use super::connection_runtime::ConnectionRuntime;
+use super::deadline::{self, ByteCounter, FetchPhase, run_until_deadline};
+use super::endpoints::Endpoints;
+use super::exchange::{Answer, exchange};
+use super::resolver::{self, NameResolver, ResolveFn};
 use super::response_body::BodyReader;
 use super::tls::TlsClient;
-use super::upstream_connection::ProviderConnection;
 use super::{quoted, request, response_head};
-use crate::fetch::{Fetch, FetchError, FetchFuture, Payload};
+use crate::fetch::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
 
-/// The most bytes of a failing answer's body that are looked at.
+/// Bytes of a failing answer's body that are read, at most.
 const MAX_PROBLEM_BYTES: u64 = 8 * 1024;
 
-/// How long a failing answer's body is waited for, at most: its status already says that it failed.
+/// How long the body of a failing answer is waited for, at most: the status already says that it failed.
 const PROBLEM_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Fetches over HTTP/1.1; one for the whole process, so that connections are kept, and TLS
-/// sessions and lookups shared.
+/// Fetches over HTTP/1.1 and HTTP/2. One for the whole process, so that connections, TLS sessions and name lookups are
+/// shared.
 pub struct HttpFetch {
-    connector: Connector,
-    pool: ConnectionPool,
+    endpoints: Arc<Endpoints>,
+    max_per_host: Arc<AtomicUsize>,
     redactor: RwLock<Redactor>,
     clock: Clock,
+    /// The last field: the clients above drop their connections before their runtime ends.
+    connections: ConnectionRuntime,
 }
 
-/// What of a problem details body (RFC 9457) is worth quoting.
+/// The part of a problem details body (RFC 9457) that a message quotes.
 #[derive(Deserialize)]
 struct ProblemTitle {
     title: Option<String>,
 }
 
-/// A request's end on one connection.
-struct ExchangeError {
-    error: FetchError,
-    /// The connection was over before the request could be sent, or closed before any byte of an answer came, or only a
-    /// [farewell](is_farewell) came over it.
-    was_connection_dead: bool,
-}
-
 impl HttpFetch {
-    /// A fetcher that resolves names by the system and masks `secrets` in its messages.
+    /// A fetcher that resolves names by the system and redacts `secrets` in its messages.
     pub fn new(clock: Clock, secrets: SecretSet) -> Self {
         Self::with_resolver(clock, secrets, resolver::system_resolver())
     }
 
-    /// A fetcher that resolves names by `ask`.
-    pub fn with_resolver(clock: Clock, secrets: SecretSet, ask: ResolveFn) -> Self {
-        let connector = Connector {
-            resolver: NameResolver::new(ask),
+    /// A fetcher that resolves names by `resolve`.
+    pub fn with_resolver(clock: Clock, secrets: SecretSet, resolve: ResolveFn) -> Self {
+        let connections = ConnectionRuntime::start();
+        let max_per_host = Arc::new(AtomicUsize::new(DEFAULT_MAX_PER_HOST));
+        let factory = ClientFactory {
+            resolver: NameResolver::new(resolve),
             tls: TlsClient::default(),
-            clock,
         };
-        let veil = RwLock::new(Redactor::from(secrets));
+        let endpoints = Arc::new(Endpoints::new(factory, clock, Arc::clone(&max_per_host)));
+        connections
+            .handle()
+            .spawn(Endpoints::close_idle_clients(Arc::downgrade(&endpoints)));
         Self {
-            connector,
-            pool: ConnectionPool::default(),
-            redactor: veil,
+            endpoints,
+            max_per_host,
+            redactor: RwLock::new(Redactor::from(secrets)),
             clock,
+            connections,
         }
     }
 
-    /// Masks `secrets` from now on, after a reload; those of the configuration before stay masked.
+    /// Redacts `secrets` from now on, after a reload; those of the configuration before stay redacted.
     pub fn set_secrets(&self, secrets: SecretSet) {
         self.redactor.write().replace_secrets(secrets);
+    }
+
+    /// Sets how many calls to one host and port may run at a time; at least one.
+    pub fn set_max_per_host(&self, limit: usize) {
+        self.max_per_host.store(limit, Ordering::Relaxed);
     }
 
     async fn run_attempt(
         &self,
         provider: &Provider,
-        deadline: Deadline,
+        context: &FetchContext,
     ) -> Result<Payload, FetchError> {
-        let Some(target) = ConnectTarget::from_request(&provider.request) else {
-            return Err(request::unwritable_request().into());
-        };
-        let request = request::build_request(&provider.request, &target)?;
-        let resting = if has_safe_method(&request) {
-            self.pool.take_idle(&provider.request, self.clock.instant())
-        } else {
-            None
-        };
-        if let Some(link) = resting {
-            match self
-                .exchange_request(link, request.clone(), provider, deadline)
-                .await
-            {
-                Ok(payload) => return Ok(payload),
-                Err(fault) => {
-                    // Whatever befell this connection may have befallen the others that rest: a way that went dark
-                    // must not cost one attempt for each.
-                    self.pool.close_for_request(&provider.request);
-                    if !fault.was_connection_dead {
-                        return Err(fault.error);
+        let deadline = context.deadline;
+        let is_repeatable = request::is_repeatable(&provider.request);
+        let target = CallTarget::from_request(&provider.request, deadline.limit, is_repeatable)?;
+        let request = request::build_request(&provider.request)?;
+        let _permit = self.acquire_permit(&target.endpoint, context).await?;
+        let mut may_retry = is_repeatable;
+        loop {
+            let lease = self.endpoints.lease_client(&target)?;
+            let again = request
+                .try_clone()
+                .ok_or_else(request::unwritable_request)?;
+            let runtime = self.connections.handle();
+            let (ended, is_kept, is_retryable) =
+                match exchange(runtime, &lease, &target, again, deadline).await {
+                    Ok(answer) => {
+                        let is_kept = answer.is_on_kept_connection;
+                        let is_retryable = is_kept && is_idle_timeout_response(&answer.head);
+                        let payload = self.read_payload(answer, provider, deadline).await;
+                        (payload, is_kept, is_retryable)
                     }
-                }
+                    Err(error) => {
+                        let is_kept = error.is_on_kept_connection;
+                        let is_retryable = is_kept && error.failure.code == Code::ConnectionClosed;
+                        (Err(error.failure.into()), is_kept, is_retryable)
+                    }
+                };
+            let Err(error) = ended else { return ended };
+            // What happened to this connection may have happened to the other idle ones, and an HTTP/2 connection that a
+            // peer floods stays open as long as its client.
+            if is_in_doubt(error.failure.code) || (is_kept && is_retryable) {
+                lease.discard_client();
             }
+            if !(may_retry && is_retryable) {
+                return Err(error);
+            }
+            may_retry = false;
         }
-        let stream = self.connector.connect(&target, deadline).await?;
-        let link = ProviderConnection::open(stream)
-            .await
-            .map_err(|error| response_head::head_failure(&error, 0))?;
-        self.exchange_request(link, request, provider, deadline)
-            .await
-            .map_err(|fault| fault.error)
     }
 
-    /// One request and its answer over `link`, which goes to the pool if it may and somebody would take it from there.
-    async fn exchange_request(
+    /// Waits for a place among the calls to `endpoint`.
+    async fn acquire_permit(
         &self,
-        mut link: ProviderConnection,
-        request: Request<Full<Bytes>>,
-        provider: &Provider,
-        deadline: Deadline,
-    ) -> Result<Payload, ExchangeError> {
-        let (meter, again) = (link.counter(), has_safe_method(&request));
-        let mut unsent = false;
-        let sent = async {
-            link.send_request(request).await.map_err(|error| {
-                unsent = error.is_canceled();
-                response_head::head_failure(&error, meter.bytes())
-            })
+        endpoint: &Endpoint,
+        context: &FetchContext,
+    ) -> Result<CallPermit, Failure> {
+        let limiter = self.endpoints.limiter(endpoint);
+        let acquired = async { Ok(limiter.acquire(&context.priority).await) };
+        let late = || {
+            let (limit, host) = (limiter.limit(), &endpoint.host);
+            let activity = format!("waiting for one of {limit} calls to {host}");
+            deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
         };
-        let (head, body) = match run_until_deadline(deadline, FetchPhase::Head, &meter, sent).await
-        {
-            Ok(answer) => answer.into_parts(),
-            Err(failure) => {
-                let dead = unsent || (failure.code == Code::ConnectionClosed && meter.bytes() == 0);
-                return Err(ExchangeError {
-                    error: failure.into(),
-                    was_connection_dead: dead,
-                });
-            }
-        };
-        let dead = is_idle_timeout_response(&head);
-        let taken = self
-            .read_payload(&mut link, head, body, provider.request.max_body, deadline)
-            .await;
-        let payload = taken.map_err(|error| ExchangeError {
-            error,
-            was_connection_dead: dead,
-        })?;
-        if again {
-            self.pool
-                .put_idle(&provider.request, link, self.clock.instant());
-        }
-        Ok(payload)
+        run_until_deadline(context.deadline, late, acquired).await
     }
 
     async fn read_payload(
         &self,
-        link: &mut ProviderConnection,
-        head: Parts,
-        body: Incoming,
-        limit: u64,
+        answer: Answer,
+        provider: &Provider,
         deadline: Deadline,
     ) -> Result<Payload, FetchError> {
-        response_head::check_framing(&head)?;
+        let Answer { head, body, .. } = answer;
+        let ends_at = response_head::check_head(&head)?;
         if let Some(failure) = response_head::status_failure(head.status, &head.headers) {
-            let title = self
-                .read_problem_title(link, &head.headers, body, deadline)
-                .await;
+            let title = self.read_problem_title(&head, body, deadline).await;
             return Err(response_head::build_fetch_error(
                 &failure,
                 title.as_deref(),
@@ -183,31 +165,27 @@ impl HttpFetch {
             ));
         }
         let coding = response_head::parse_content_coding(&head.headers)?;
-        let meter = ByteCounter::default();
-        let read = BodyReader::new(link, body, &meter, limit).read_decoded(coding, limit);
-        Ok(Payload(
-            run_until_deadline(deadline, FetchPhase::Body, &meter, read).await?,
-        ))
+        let counter = ByteCounter::default();
+        let limit = provider.request.max_body;
+        let read = BodyReader::new(body, head.version, ends_at, &counter, limit)
+            .read_decoded(coding, limit);
+        let late = || FetchPhase::Body.timeout_failure(deadline, false, counter.bytes());
+        Ok(Payload(run_until_deadline(deadline, late, read).await?))
     }
 
-    /// The title of a failing answer's problem details, if it has some and they come soon: masked, escaped, short.
+    /// The title in the problem details of a failing answer, if it comes soon: redacted, escaped, short.
     async fn read_problem_title(
         &self,
-        link: &mut ProviderConnection,
-        headers: &HeaderMap,
-        body: Incoming,
+        head: &Parts,
+        body: Body,
         deadline: Deadline,
     ) -> Option<String> {
-        let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        if !kind
-            .to_ascii_lowercase()
-            .starts_with("application/problem+json")
-        {
+        if !is_problem_details(&head.headers) {
             return None;
         }
-        let coding = response_head::parse_content_coding(headers).ok()?;
-        let meter = ByteCounter::default();
-        let read = BodyReader::new(link, body, &meter, MAX_PROBLEM_BYTES)
+        let coding = response_head::parse_content_coding(&head.headers).ok()?;
+        let counter = ByteCounter::default();
+        let read = BodyReader::new(body, head.version, None, &counter, MAX_PROBLEM_BYTES)
             .read_decoded(coding, MAX_PROBLEM_BYTES);
         let left = deadline.at.saturating_duration_since(self.clock.instant());
         let bytes = tokio::time::timeout(PROBLEM_TIMEOUT.min(left / 2), read)
@@ -215,7 +193,7 @@ impl HttpFetch {
             .ok()?
             .ok()?;
         let title = serde_json::from_slice::<ProblemTitle>(&bytes).ok()?.title?;
-        // Masked before it is escaped and cut, either of which could hide a secret from the mask.
+        // Redacted before it is escaped and cut: either could hide a secret from the redactor.
         Some(quoted::quote_escaped(&self.redact_text(&title)))
     }
 
@@ -225,45 +203,56 @@ impl HttpFetch {
 }
 
 impl Fetch for HttpFetch {
-    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
+    fn fetch<'f>(&'f self, provider: &'f Provider, context: FetchContext) -> FetchFuture<'f> {
         Box::pin(async move {
-            let ended = self.run_attempt(provider, deadline).await;
-            ended.map_err(
-                |FetchError {
-                     failure,
-                     retry_after,
-                 }| {
-                    let failure = Failure::new(failure.code, self.redact_text(&failure.message));
-                    FetchError {
-                        failure,
-                        retry_after,
-                    }
-                },
-            )
+            self.run_attempt(provider, &context)
+                .await
+                .map_err(|error| FetchError {
+                    failure: Failure::new(
+                        error.failure.code,
+                        self.redact_text(&error.failure.message),
+                    ),
+                    ..error
+                })
         })
     }
-}
 
-impl From<Failure> for FetchError {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            retry_after: None,
+    fn expect_call(&self, source: &Name, provider: &Provider, at: Instant) {
+        if let Some(endpoint) = Endpoint::from_url(&provider.request.url) {
+            self.endpoints.expect_call(source, &endpoint, at);
         }
     }
 }
 
-/// Whether an answer is a server's goodbye to a connection that rested too long for it (RFC 9110, 15.5.9), rather than
-/// one to the request that crossed it on the way.
+fn is_problem_details(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        kind.to_ascii_lowercase()
+            .starts_with("application/problem+json")
+    })
+}
+
+/// Whether no further call should use a connection on which a call failed so.
+fn is_in_doubt(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Timeout
+            | Code::ConnectionClosed
+            | Code::HttpProtocol
+            | Code::BodyTruncated
+            | Code::BodyTooLarge
+            | Code::TlsFailed
+    )
+}
+
+/// Whether a server ends an idle connection with this answer (RFC 9110, 15.5.9). It then crossed the request on the way
+/// and does not answer it.
 fn is_idle_timeout_response(head: &Parts) -> bool {
     let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     head.status == StatusCode::REQUEST_TIMEOUT
+        && head.version < Version::HTTP_2
         && head.headers.get(CONNECTION).is_some_and(closes)
         && !head.headers.contains_key(RETRY_AFTER)
-}
-
-/// Whether sending the request twice does no more than sending it once; others always get a new connection, since they
-/// could not be sent again if a resting one turned out dead.
-fn has_safe_method(request: &Request<Full<Bytes>>) -> bool {
-    matches!(request.method().as_str(), "GET" | "HEAD")
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::domain::{embedded_ipv4_addresses, is_metadata_address};
 
 /// Who says that an address may be connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AddressOrigin {
     /// The configuration: a literal address, `localhost`, or `allow_private = true`.
     Configured,

@@ -7,16 +7,16 @@ use std::task::{Context, Poll, ready};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hyper::body::{Body, Incoming};
+use http::Version;
+use hyper::body::Body as _;
+use reqwest::Body;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::domain::{Code, Failure};
 
 use super::deadline::ByteCounter;
-use super::quoted;
-use super::response_head;
 use super::response_head::BodyCoding;
-use super::upstream_connection::ProviderConnection;
+use super::{quoted, transport_error};
 
 /// Decoded bytes asked for at a time; between two such pieces the deadline is looked at.
 const READ_CHUNK_BYTES: usize = 16 * 1024;
@@ -24,15 +24,17 @@ const READ_CHUNK_BYTES: usize = 16 * 1024;
 /// zstd's window, as a power of two; RFC 9659 sets 8 MiB for content codings.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A body on its way, with the connection that it comes over.
-pub(crate) struct BodyReader<'l> {
-    connection: &'l mut ProviderConnection,
-    body: Incoming,
-    /// Come but not yet taken.
+/// A body on its way. It keeps the connection; one that is dropped before its end closes it.
+pub(crate) struct BodyReader<'c> {
+    body: Body,
+    is_http2: bool,
+    /// The length at which the body ends although more may come.
+    ends_at: Option<u64>,
+    /// Received but not consumed.
     chunk: Bytes,
-    /// What has come in all.
-    counter: &'l ByteCounter,
-    /// No coding makes a body longer than this without intent.
+    /// Counts all received bytes.
+    counter: &'c ByteCounter,
+    /// No coding makes a body longer than this unintentionally.
     max_wire_bytes: u64,
     end: Option<BodyEnd>,
 }
@@ -44,27 +46,29 @@ enum BodyEnd {
     /// The limit was passed.
     TooLarge,
     /// The connection or the framing broke.
-    Failed(hyper::Error),
+    Failed(reqwest::Error),
+    /// The body ended before its framing did.
+    Truncated,
 }
 
-impl<'l> BodyReader<'l> {
-    /// `body` over `link`, counted by `meter`, for a limit of `limit` decoded bytes.
+impl<'c> BodyReader<'c> {
+    /// A reader of `body`, for `limit` decoded bytes. `ends_at` is a length that hyper does not know.
     pub(crate) fn new(
-        link: &'l mut ProviderConnection,
-        body: Incoming,
-        meter: &'l ByteCounter,
+        body: Body,
+        version: Version,
+        ends_at: Option<u64>,
+        counter: &'c ByteCounter,
         limit: u64,
     ) -> Self {
-        meter.reset();
-        let most = limit
-            .saturating_add(limit / 16)
-            .saturating_add(CODING_HEADROOM_BYTES);
         Self {
-            connection: link,
             body,
+            is_http2: version == Version::HTTP_2,
+            ends_at,
             chunk: Bytes::new(),
-            counter: meter,
-            max_wire_bytes: most,
+            counter,
+            max_wire_bytes: limit
+                .saturating_add(limit / 16)
+                .saturating_add(CODING_HEADROOM_BYTES),
             end: None,
         }
     }
@@ -75,7 +79,7 @@ impl<'l> BodyReader<'l> {
         coding: Option<BodyCoding>,
         limit: u64,
     ) -> Result<Bytes, Failure> {
-        let announced = self.body.size_hint().exact();
+        let announced = self.ends_at.or(self.body.size_hint().exact());
         let most = if coding.is_some() {
             self.max_wire_bytes
         } else {
@@ -103,6 +107,7 @@ impl<'l> BodyReader<'l> {
     fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
         match &self.end {
             Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
+            Some(BodyEnd::Truncated) => early_end_failure(self.counter.bytes()),
             Some(BodyEnd::TooLarge) => too_large_failure(limit),
             _ if error.kind() == io::ErrorKind::FileTooLarge => too_large_failure(limit),
             _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
@@ -116,19 +121,32 @@ impl<'l> BodyReader<'l> {
         }
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+    /// The next bytes; `None` at the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyEnd>> {
+        let received = self.counter.bytes();
+        if self.ends_at.is_some_and(|end| received >= end) {
+            return Poll::Ready(Ok(None));
+        }
         loop {
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => {
-                    self.connection.poll_connection(cx);
-                    ready!(Pin::new(&mut self.body).poll_frame(cx))
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame {
+                // hyper takes a stream that the peer resets without an error for one that ended.
+                None if self.is_http2 && !self.body.is_end_stream() => {
+                    return Poll::Ready(Err(BodyEnd::Truncated));
                 }
-                ready @ Poll::Ready(_) => ready!(ready),
-            };
-            match frame.transpose()?.map(hyper::body::Frame::into_data) {
+                None if self.ends_at.is_some() => return Poll::Ready(Err(BodyEnd::Truncated)),
                 None => return Poll::Ready(Ok(None)),
-                Some(Ok(data)) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
-                Some(_) => {}
+                Some(Err(error)) => return Poll::Ready(Err(BodyEnd::Failed(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(mut data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        if let Some(end) = self.ends_at {
+                            data.truncate((end - received) as usize);
+                        }
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
             }
         }
     }
@@ -148,7 +166,7 @@ impl AsyncBufRead for BodyReader<'_> {
                         (this.counter.bytes() > this.max_wire_bytes).then_some(BodyEnd::TooLarge);
                 }
                 Ok(None) => this.end = Some(BodyEnd::Complete),
-                Err(error) => this.end = Some(BodyEnd::Failed(error)),
+                Err(end) => this.end = Some(end),
             }
         }
         match this.end {
@@ -236,15 +254,19 @@ async fn read_to_limit(
     }
 }
 
-/// The failure of a body that broke after `bytes`: an end that came too early is told apart from a connection that broke.
-fn truncated_failure(error: &hyper::Error, bytes: u64) -> Failure {
-    match response_head::io_error(error).map(io::Error::kind) {
-        Some(io::ErrorKind::UnexpectedEof) => Failure::new(
-            Code::BodyTruncated,
-            format!("the body ended too early, after {bytes} bytes"),
-        ),
-        _ => response_head::connection_failure("its body", error, bytes),
+/// The failure of a body that broke after `bytes`. An early end differs from a connection that broke.
+fn truncated_failure(error: &reqwest::Error, bytes: u64) -> Failure {
+    if transport_error::is_early_end(error) {
+        return early_end_failure(bytes);
     }
+    transport_error::connection_failure("its body", error, Some(bytes))
+}
+
+fn early_end_failure(bytes: u64) -> Failure {
+    Failure::new(
+        Code::BodyTruncated,
+        format!("the body ended too early, after {bytes} bytes"),
+    )
 }
 
 fn empty_failure() -> Failure {

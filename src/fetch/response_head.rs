@@ -1,18 +1,21 @@
 //! What an answer's head says: whether its framing is beyond doubt, whether its status promises a body, and what has
 //! gone wrong when there is no head at all.
 
-use std::error::Error;
-use std::io;
-
 use crate::domain::{Code, Failure, Time};
 use crate::text::format_duration;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{StatusCode, Version};
 
-use super::upstream_connection::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::{quoted, retry_after, tls};
+use super::retry_after;
+use super::transport_error::{invalid_http_failure, oversized_head};
 use crate::fetch::FetchError;
+
+/// The most bytes of an answer's head, names and values counted.
+pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// The most headers of an answer: hyper's own limit.
+pub(crate) const MAX_HEADERS: usize = 100;
 
 /// The one coding that a body may have on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,34 +28,48 @@ pub(crate) enum BodyCoding {
     Zstd,
 }
 
-/// Refuses a head whose framing two readers could understand in two ways.
-pub(crate) fn check_framing(head: &Parts) -> Result<(), Failure> {
+/// Refuses a head that is over the limits, or whose framing two readers could understand in two ways.
+///
+/// Returns the length at which the body ends although hyper reads on: `Transfer-Encoding: identity` (RFC 2616) means no
+/// coding, but hyper takes it for a body that ends with the connection.
+pub(crate) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     let headers = &head.headers;
-    let doubt = |what: &str| {
-        Err(Failure::new(
-            Code::HttpProtocol,
-            format!("the answer is not valid HTTP/1: {what}"),
-        ))
-    };
+    let invalid = |what: &str| Err(invalid_http_failure(what));
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if size > MAX_HEAD_BYTES || headers.len() > MAX_HEADERS {
+        return invalid(&oversized_head());
+    }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|length| length.as_bytes().contains(&b',')) {
-        return doubt("several Content-Lengths");
-    }
-    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
-    if codings > 0 && length.is_some() {
-        return doubt("both Content-Length and Transfer-Encoding");
-    }
-    let chunked = headers
-        .get(TRANSFER_ENCODING)
-        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if codings > 0 && (codings > 1 || !chunked || head.version != Version::HTTP_11) {
-        return doubt("a Transfer-Encoding other than chunked");
+        return invalid("several Content-Lengths");
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return doubt("it switches protocols unasked");
+        return invalid("it switches protocols although the request does not ask for it");
     }
-    Ok(())
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = match (codings.next(), codings.next()) {
+        (None, _) => return Ok(None),
+        (Some(coding), None) if head.version == Version::HTTP_11 => coding.as_bytes(),
+        _ => return invalid("a Transfer-Encoding other than chunked"),
+    };
+    if coding.eq_ignore_ascii_case(b"identity") {
+        let length = length.map(|length| length.to_str().ok()?.trim().parse().ok());
+        return match length {
+            Some(None) => invalid("a Content-Length that is no number"),
+            length => Ok(length.flatten()),
+        };
+    }
+    if length.is_some() {
+        return invalid("both Content-Length and Transfer-Encoding");
+    }
+    if !coding.eq_ignore_ascii_case(b"chunked") {
+        return invalid("a Transfer-Encoding other than chunked");
+    }
+    Ok(None)
 }
 
 /// Why the status promises no whole body, if it does not.
@@ -110,7 +127,8 @@ pub(crate) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCod
             .map(|token| token.trim().to_ascii_lowercase())
         {
             let coding = match token.as_str() {
-                "" | "identity" => continue,
+                "" | "identity" | "none" => continue,
+                charset if is_charset(charset) => continue,
                 "gzip" | "x-gzip" => BodyCoding::Gzip,
                 "br" => BodyCoding::Brotli,
                 "zstd" => BodyCoding::Zstd,
@@ -124,65 +142,19 @@ pub(crate) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCod
     Ok(found)
 }
 
-/// Why there is no head, after `bytes` of an answer.
-pub(crate) fn head_failure(error: &hyper::Error, bytes: u64) -> Failure {
-    connection_failure("an answer", error, bytes)
-}
-
-/// Why there is no more of `part`, after `bytes` of it.
-pub(crate) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
-    let io = io_error(error);
-    if let Some(error) = io.and_then(tls::tls_error) {
-        return tls::post_handshake_failure(error);
-    }
-    if error.is_parse_too_large() {
-        let limit = quoted::format_size(MAX_HEAD_BYTES as u64);
-        let what = format!(
-            "its head is over the limit of {limit} or {MAX_HEADERS} headers, or its Content-Length over any"
-        );
-        return invalid_http_failure(&what);
-    }
-    if error.is_parse() {
-        return invalid_http_failure(&error.to_string());
-    }
-    if error.is_canceled() && bytes > 0 {
-        return invalid_http_failure("bytes came before the request was sent");
-    }
-    match io.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
-            invalid_http_failure("bad chunks")
-        }
-        Some(
-            kind @ (io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe),
-        ) => closed_failure(&format!("the connection broke ({kind})"), part, bytes),
-        Some(io::ErrorKind::UnexpectedEof) | None => {
-            closed_failure("the server closed the connection", part, bytes)
-        }
-        Some(kind) => closed_failure(&format!("the connection failed ({kind})"), part, bytes),
-    }
-}
-
-/// The stream's own error behind one of HTTP.
-pub(crate) fn io_error(error: &hyper::Error) -> Option<&io::Error> {
-    error.source()?.downcast_ref()
-}
-
-fn invalid_http_failure(what: &str) -> Failure {
-    Failure::new(
-        Code::HttpProtocol,
-        format!("the answer is not valid HTTP/1: {what}"),
-    )
-}
-
-fn closed_failure(what: &str, part: &str, bytes: u64) -> Failure {
-    let when = if bytes == 0 {
-        format!("before any byte of {part}")
-    } else {
-        format!("after {bytes} bytes of {part}")
-    };
-    Failure::new(Code::ConnectionClosed, format!("{what} {when}"))
+/// Whether a token of `Content-Encoding` names a charset, which some servers send there.
+fn is_charset(token: &str) -> bool {
+    let families = [
+        "utf-",
+        "utf8",
+        "utf16",
+        "iso-8859-",
+        "windows-125",
+        "us-ascii",
+        "ascii",
+    ];
+    families.iter().any(|family| token.starts_with(family))
+        || matches!(token, "latin1" | "binary" | "8bit")
 }
 
 /// `HTTP 503 Service Unavailable`, with the RFC's reason, not the provider's.

@@ -1,49 +1,41 @@
 //! TLS by rustls: the public authorities, and those of `ca_file` beside them. There is no key that turns checks off.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error as TlsError, PeerIncompatible,
-    RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, NamedGroup,
+    PeerIncompatible, RootCertStore,
 };
-use url::Host;
 
 use crate::domain::{Code, Failure};
 
-use super::throttle::ThrottledStream;
+use super::deadline::FetchPhase;
+use super::trace::ExchangeTrace;
 
 /// Sets of authorities kept at most.
 const MAX_CLIENT_CONFIGS: usize = 64;
+
+/// TLS sessions kept for resumption per set of authorities, at most.
+const MAX_TLS_SESSIONS: usize = 256;
 
 /// One client configuration per set of authorities; each keeps the sessions that may be resumed.
 #[derive(Default)]
 pub(super) struct TlsClient(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
 
 impl TlsClient {
-    /// Shakes hands with `host` over `stream`, trusting the authorities in the PEM text `ca` too.
-    pub(super) async fn handshake(
+    /// The configuration that trusts the authorities in the PEM text `ca` beside the public ones.
+    pub(super) fn client_config(
         &self,
-        stream: ThrottledStream<TcpStream>,
-        host: &Host<String>,
         ca: Option<&Arc<str>>,
-    ) -> Result<TlsStream<ThrottledStream<TcpStream>>, Failure> {
-        let name = server_name(host)?;
-        let connector = TlsConnector::from(self.client_config(ca)?);
-        connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| handshake_failure(&error))
-    }
-
-    fn client_config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
+    ) -> Result<Arc<ClientConfig>, Failure> {
         let mut configs = self.0.lock();
         if let Some(config) = configs.get(&ca.cloned()) {
             return Ok(Arc::clone(config));
@@ -74,45 +66,53 @@ fn build_client_config(ca: Option<&str>) -> Result<ClientConfig, Failure> {
     let mut config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = Resumption::store(Arc::new(PhaseNotingStore(
+        ClientSessionMemoryCache::new(MAX_TLS_SESSIONS),
+    )));
     Ok(config)
 }
 
-fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
-    let name = match host {
-        Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
-        Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
-        // The trailing dot of a full name is no part of the name in a certificate.
-        Host::Domain(name) => {
-            ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| {
-                Failure::new(
-                    Code::TlsFailed,
-                    "the host's name cannot stand in a certificate",
-                )
-            })?
-        }
-    };
-    Ok(name)
-}
+/// Keeps TLS sessions, and notes the beginning of a handshake: rustls asks for the key exchange hint first.
+#[derive(Debug)]
+struct PhaseNotingStore(ClientSessionMemoryCache);
 
-/// The failure behind an error of a handshake.
-fn handshake_failure(error: &io::Error) -> Failure {
-    if let Some(error) = tls_error(error) {
-        return tls_failure(error);
+impl ClientSessionStore for PhaseNotingStore {
+    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(server_name, group);
     }
-    let what = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the server closed the connection",
-        _ => "the server broke off the connection",
-    };
-    Failure::new(
-        Code::ConnectionClosed,
-        format!("{what} in the TLS handshake"),
-    )
-}
 
-/// The error of TLS inside an error of a stream, if that is what it is.
-pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
-    error.get_ref()?.downcast_ref()
+    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
+        ExchangeTrace::note_current(FetchPhase::Tls);
+        self.0.kx_hint(server_name)
+    }
+
+    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(server_name, value);
+    }
+
+    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(server_name)
+    }
+
+    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
+        self.0.remove_tls12_session(server_name);
+    }
+
+    fn insert_tls13_ticket(
+        &self,
+        server_name: ServerName<'static>,
+        value: Tls13ClientSessionValue,
+    ) {
+        self.0.insert_tls13_ticket(server_name, value);
+    }
+
+    fn take_tls13_ticket(
+        &self,
+        server_name: &ServerName<'static>,
+    ) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(server_name)
+    }
 }
 
 /// The failure behind an error of TLS once hands have been shaken. Only then does TLS 1.3 tell that it wants a
@@ -120,7 +120,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
 pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
     let what = match error {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
-            return tls_failure(error);
+            return handshake_failure(error);
         }
         TlsError::AlertReceived(alert) => {
             format!("the server broke off TLS after the handshake (alert {alert:?})")
@@ -131,7 +131,7 @@ pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
 }
 
 /// The failure behind an error of TLS as hands are shaken.
-fn tls_failure(error: &TlsError) -> Failure {
+pub(super) fn handshake_failure(error: &TlsError) -> Failure {
     let message = match error {
         TlsError::InvalidCertificate(error) => certificate_message(error),
         TlsError::InvalidMessage(_) => {
@@ -151,7 +151,7 @@ fn tls_failure(error: &TlsError) -> Failure {
         }
         TlsError::NoApplicationProtocol
         | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the server does not offer HTTP/1.1 over TLS".into()
+            "the server offers neither HTTP/2 nor HTTP/1.1 over TLS".into()
         }
         TlsError::AlertReceived(alert) => {
             format!("the server refused the TLS handshake (alert {alert:?})")

@@ -10,8 +10,8 @@ use resumen::domain::{
     Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind,
 };
 use resumen::extract::Extractor;
-use resumen::fetch::{Fetch, FetchError, FetchFuture, Payload};
-use resumen::process::{Clock, Deadline};
+use resumen::fetch::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
+use resumen::process::Clock;
 use resumen::replicas::SharedStore;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -85,7 +85,8 @@ impl Drop for RecordCancelled {
 }
 
 impl Fetch for ScriptedFetch {
-    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
+    fn fetch<'f>(&'f self, provider: &'f Provider, context: FetchContext) -> FetchFuture<'f> {
+        let deadline = context.deadline;
         Box::pin(async move {
             let name = provider.name.to_string();
             let act = {

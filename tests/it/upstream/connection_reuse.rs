@@ -32,7 +32,10 @@ impl ReuseClient {
 
     async fn fetch(&self) -> Result<Payload, FetchError> {
         self.fetch
-            .fetch(&self.provider, self.clock.deadline(Duration::from_secs(5)))
+            .fetch(
+                &self.provider,
+                self.clock.deadline(Duration::from_secs(5)).into(),
+            )
             .await
     }
 }

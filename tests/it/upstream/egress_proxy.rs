@@ -34,7 +34,7 @@ async fn fetch_once(provider: &Provider) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     let limit = Duration::from_millis(500);
     HttpFetch::new(clock, SecretSet::default())
-        .fetch(provider, clock.deadline(limit))
+        .fetch(provider, clock.deadline(limit).into())
         .await
 }
 

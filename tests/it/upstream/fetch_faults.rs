@@ -53,7 +53,7 @@ async fn check_scenario(scenario: &FaultScenario) -> Result<(), String> {
     let provider = scenario_provider(scenario, &server);
     let began = clock.instant();
     let ended = fetch
-        .fetch(&provider, clock.deadline(scenario.timeout()))
+        .fetch(&provider, clock.deadline(scenario.timeout()).into())
         .await;
     let took = began.elapsed();
     if took > scenario.timeout() + SLACK {

@@ -137,7 +137,7 @@ async fn fetch_failure(url: &str) -> Failure {
     let clock = Clock::start();
     let provider = default_provider_at(url);
     HttpFetch::new(clock, SecretSet::default())
-        .fetch(&provider, clock.deadline(LIMIT))
+        .fetch(&provider, clock.deadline(LIMIT).into())
         .await
         .unwrap_err()
         .failure

@@ -25,7 +25,7 @@ async fn fetch_with_secrets(
 ) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     HttpFetch::new(clock, secrets)
-        .fetch(provider, clock.deadline(Duration::from_secs(2)))
+        .fetch(provider, clock.deadline(Duration::from_secs(2)).into())
         .await
 }
 
@@ -170,7 +170,7 @@ async fn old_secrets_are_redacted() {
     fetch.set_secrets(SecretSet::new(["new-secret".to_owned()]));
     let provider = default_provider_at(&format!("http://{}/", server.address));
     let error = fetch
-        .fetch(&provider, clock.deadline(Duration::from_secs(2)))
+        .fetch(&provider, clock.deadline(Duration::from_secs(2)).into())
         .await
         .unwrap_err();
     assert_eq!(
