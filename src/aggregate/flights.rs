@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -184,6 +185,15 @@ impl Flights {
         FlightStatus::InFlight {
             flight,
             was_joined: false,
+        }
+    }
+
+    /// Tells the fetcher when the next call of a source is due.
+    pub fn expect_call(&self, name: &Name, at: Instant) {
+        let slots = self.inner.lock_slots();
+        let slot = slots.get(name);
+        if let Some((provider, _)) = slot.and_then(|slot| slot.prepared.providers.first()) {
+            self.inner.deps.fetch.expect_call(name, provider, at);
         }
     }
 

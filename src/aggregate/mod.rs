@@ -11,6 +11,7 @@ mod prepared_source;
 mod race;
 mod refresh;
 mod source_slot;
+mod turns;
 
 pub use cache::Cache;
 pub(crate) use complete::{make_completion_handler, make_replan_callback};

@@ -16,11 +16,16 @@ use tokio_util::time::delay_queue::Key;
 
 use super::cache::Cache;
 use super::flights::{FlightStatus, Flights};
+use super::turns::Turns;
 use crate::domain::{Name, Time};
+use crate::fetch::Endpoint;
 use crate::process::Clock;
 
 /// How often the refresher says that it lives.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An attempt waits for its turn at a host for this part of its interval, at most.
+const MAX_TURN_WAIT_PART: u32 = 4;
 
 /// The least sleep of the machine that matters to the schedule.
 const MIN_SUSPEND: Duration = Duration::from_secs(1);
@@ -99,6 +104,7 @@ impl Refresher {
             queue: DelayQueue::new(),
             timer_keys: HashMap::new(),
         };
+        let mut turns = Turns::default();
         self.schedule_all(&mut due);
         let mut last = self.clock.time_point();
         loop {
@@ -110,14 +116,19 @@ impl Refresher {
             }
             last = mark;
             self.liveness.record_beat();
+            for name in turns.take_ready(mark.instant) {
+                self.request_flight(&mut due, &mut turns, &name);
+            }
             let beat = mark.instant + BEAT_INTERVAL;
-            let event = next_event(orders, &mut due, beat, stop).await;
+            let wake = turns.next_start().map_or(beat, |start| start.min(beat));
+            let event = next_event(orders, &mut due, wake, stop).await;
             match event {
                 RefreshEvent::Stop => return,
                 RefreshEvent::BeatDue => {}
-                RefreshEvent::SourceDue(name) => self.request_flight(&mut due, &name),
+                RefreshEvent::SourceDue(name) => self.enqueue_attempt(&mut turns, &name),
                 RefreshEvent::Command(RefreshCommand::AttemptPlanned(name)) => {
-                    self.schedule_source(&mut due, &name)
+                    turns.end(&name);
+                    self.schedule_source(&mut due, &name);
                 }
                 RefreshEvent::Command(RefreshCommand::SourcesChanged) => {
                     self.schedule_all(&mut due)
@@ -126,7 +137,21 @@ impl Refresher {
         }
     }
 
-    fn request_flight(&self, due: &mut DueQueue, name: &Name) {
+    /// Queues an attempt that is due for its turn at the host and port of its first provider.
+    fn enqueue_attempt(&self, turns: &mut Turns, name: &Name) {
+        let snapshot = self.cache.snapshot();
+        let Some(state) = snapshot.source_state(name.as_str()) else {
+            return;
+        };
+        let provider = state.source.providers().first();
+        let endpoint = provider.and_then(|first| Endpoint::from_url(&first.request.url));
+        if let (Some(endpoint), Some(schedule)) = (endpoint, state.source.schedule()) {
+            let now = self.clock.instant();
+            turns.enqueue(endpoint, name, now, schedule.interval / MAX_TURN_WAIT_PART);
+        }
+    }
+
+    fn request_flight(&self, due: &mut DueQueue, turns: &mut Turns, name: &Name) {
         let snapshot = self.cache.snapshot();
         let Some(pace) = snapshot
             .source_state(name.as_str())
@@ -135,11 +160,18 @@ impl Refresher {
             return;
         };
         match self.flights.request_scheduled(name) {
-            // Its landing plans the next one; should that be lost, this is soon enough.
-            FlightStatus::InFlight { .. } | FlightStatus::Unavailable => {
-                due.schedule_source(name, pace.timeout + pace.interval)
+            // The completion plans the next attempt. Should it be lost, this is soon enough.
+            FlightStatus::InFlight { .. } => {
+                due.schedule_source(name, pace.timeout + pace.interval);
             }
-            FlightStatus::HeldBack { until } => due.schedule_source(name, self.delay_until(until)),
+            FlightStatus::Unavailable => {
+                turns.end(name);
+                due.schedule_source(name, pace.timeout + pace.interval);
+            }
+            FlightStatus::HeldBack { until } => {
+                turns.end(name);
+                self.schedule_at(due, name, until);
+            }
         }
     }
 
@@ -152,11 +184,11 @@ impl Refresher {
             .iter()
             .filter(|entry| entry.source.schedule().is_some())
         {
-            let wait = entry
-                .history
-                .next_attempt
-                .map_or(Duration::ZERO, |next| self.delay_until(next));
-            due.schedule_source(&entry.source.name, wait);
+            let name = &entry.source.name;
+            match entry.history.next_attempt {
+                Some(next) => self.schedule_at(due, name, next),
+                None => due.schedule_source(name, Duration::ZERO),
+            }
         }
     }
 
@@ -167,12 +199,15 @@ impl Refresher {
             .source_state(name.as_str())
             .and_then(|entry| entry.history.next_attempt);
         if let Some(next) = next {
-            due.schedule_source(name, self.delay_until(next));
+            self.schedule_at(due, name, next);
         }
     }
 
-    fn delay_until(&self, until: Time) -> Duration {
-        until.since(self.clock.now())
+    /// Schedules an attempt, and announces its call, so that an idle connection is kept for one that is due soon.
+    fn schedule_at(&self, due: &mut DueQueue, name: &Name, at: Time) {
+        let wait = at.since(self.clock.now());
+        due.schedule_source(name, wait);
+        self.flights.expect_call(name, self.clock.instant() + wait);
     }
 }
 

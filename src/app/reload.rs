@@ -49,6 +49,9 @@ impl ConfigReloader {
         if adopted.is_err() {
             self.redact_secrets(old);
         }
+        if adopted.is_ok() {
+            self.fetch.set_max_per_host(new.max_per_host);
+        }
         adopted.context("failed to take over the sources")
     }
 

@@ -111,6 +111,7 @@ impl AppService {
             CancellationToken::new(),
             TaskTracker::new(),
         );
+        fetch.set_max_per_host(config.max_per_host);
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(config.secrets.clone());
         extractor.set_filters(config.filters.clone());

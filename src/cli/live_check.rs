@@ -48,6 +48,7 @@ pub(crate) fn all_succeeded(probes: &[ProviderProbe]) -> bool {
 async fn run_probes(config: &Config) -> Vec<ProviderProbe> {
     let clock = Clock::start();
     let fetch = Arc::new(HttpFetch::new(clock, config.secrets.clone()));
+    fetch.set_max_per_host(config.max_per_host);
     let mut asked = JoinSet::new();
     let fetched = config
         .sources

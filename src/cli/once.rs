@@ -37,6 +37,7 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     let timeout = arguments.timeout.unwrap_or(config.server.default_timeout);
     let runtime = terminal::build_small_runtime()?;
     let fetch = HttpFetch::new(clock, config.secrets.clone());
+    fetch.set_max_per_host(config.max_per_host);
     let answer = runtime.block_on(run_live_request(fetch, &config, clock, timeout));
     // A name lookup cannot be cancelled; nobody waits for it any more.
     runtime.shutdown_background();

@@ -24,14 +24,14 @@ const MAX_IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// A host and a port: what `max_per_host` and the rule for idle connections refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Endpoint {
+pub struct Endpoint {
     pub(super) host: Host<String>,
     pub(super) port: u16,
 }
 
 impl Endpoint {
     /// The host and port of a URL. `None` without a host, which no valid configuration has.
-    pub(super) fn from_url(url: &Url) -> Option<Self> {
+    pub fn from_url(url: &Url) -> Option<Self> {
         Some(Self {
             host: url.host()?.to_owned(),
             port: url.port_or_known_default()?,

@@ -40,6 +40,7 @@ mod trace;
 mod transport_error;
 
 pub use call_limiter::DEFAULT_MAX_PER_HOST;
+pub use client::Endpoint;
 pub use http_fetch::HttpFetch;
 pub use resolver::ResolveFn;
 pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
