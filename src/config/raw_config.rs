@@ -177,11 +177,10 @@ pub(crate) fn read_config(tree: &DeTable<'_>, cx: &mut ConfigLoader<'_>) -> RawC
         .is_some_and(|found| found.get_ref().as_table().is_none_or(|t| !t.is_empty()));
     let sources_span = tree.get("sources").map_or(0..0, toml::Spanned::span);
     let keys = [TIMING_KEYS, DEFAULTS_ONLY_KEYS].concat();
-    let (defaults, max_per_host) =
-        read_section(&top, "defaults", &keys, cx, |section, cx| {
-            let most = section.read_integer("max_per_host", 1, MAX_PER_HOST_LIMIT, cx);
-            (read_timing(section, cx), most)
-        });
+    let (defaults, max_per_host) = read_section(&top, "defaults", &keys, cx, |section, cx| {
+        let most = section.read_integer("max_per_host", 1, MAX_PER_HOST_LIMIT, cx);
+        (read_timing(section, cx), most)
+    });
     RawConfig {
         server: read_section(&top, "server", SERVER_KEYS, cx, read_server),
         store: read_section(&top, "store", STORE_KEYS, cx, read_store),

@@ -70,10 +70,13 @@ pub(super) fn exchange_failure(
             _ => tls::post_handshake_failure(error),
         };
     }
-    if let Some(tunnel) = chain(error).find(|error| error.to_string().starts_with("tunnel error:"))
-        && (io_error(tunnel).is_none() || phase != FetchPhase::Connect)
-    {
-        return tunnel_failure(&tunnel.to_string());
+    // The type is private to hyper-util.
+    let tunnel = chain(error)
+        .map(ToString::to_string)
+        .find(|text| text.starts_with("tunnel error:"))
+        .filter(|text| !text.ends_with("failed to create underlying connection"));
+    if let Some(tunnel) = tunnel {
+        return tunnel_failure(&tunnel);
     }
     // The connect timeout is the limit of the deadline and may pass a moment before it.
     if error.is_timeout() {

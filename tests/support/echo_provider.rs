@@ -30,7 +30,7 @@ fn serve_echo(mut stream: TcpStream) -> std::io::Result<()> {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let length = head
             .lines()
-            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
             .unwrap_or(0);
         (body.len() >= length).then(|| text.clone())
     };

@@ -147,7 +147,8 @@ pub fn test_schedule() -> Schedule {
 /// A provider whose filter is `.`
 pub fn test_provider(text: &str) -> Provider {
     let request = ProviderRequest {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
+        // A host each, so that attempts do not take turns.
+        url: format!("http://{text}.test/").parse().unwrap(),
         method: "GET".into(),
         headers: Vec::new(),
         body: None,

@@ -40,7 +40,9 @@ pub(super) fn validate_config(raw: &RawConfig, cx: &mut ConfigLoader<'_>) -> Val
         server,
         store,
         sources: sources.into_iter().map(Arc::new).collect(),
-        max_per_host: raw.max_per_host.map_or(DEFAULT_MAX_PER_HOST, |most| most as usize),
+        max_per_host: raw
+            .max_per_host
+            .map_or(DEFAULT_MAX_PER_HOST, |most| most as usize),
     }
 }
 

@@ -18,6 +18,7 @@ async fn start_scripted_proxy(script: &[&str], tls: Option<CertificateKind>) -> 
     FaultyProvider::start(FaultPlan {
         scripts: vec![FaultScript::parse(script)],
         tls,
+        is_http2: false,
         prelude: None,
     })
     .await
@@ -52,9 +53,9 @@ async fn plain_request_uses_absolute_form() {
         "{head}"
     );
     for line in [
-        "host: far.test",
-        "proxy-authorization: Basic bWU6cGFzcw==",
-        "authorization: Basic dXNlcjo=",
+        "Host: far.test",
+        "Proxy-Authorization: Basic bWU6cGFzcw==",
+        "Authorization: Basic dXNlcjo=",
     ] {
         assert!(
             head.split("\r\n").any(|l| l == line),
@@ -85,7 +86,7 @@ async fn tls_uses_connect_tunnel() {
             "{head}"
         );
         assert!(
-            head.contains("proxy-authorization: Basic bWU6cGFzcw=="),
+            head.contains("Proxy-Authorization: Basic bWU6cGFzcw=="),
             "{head}"
         );
     });
@@ -117,12 +118,12 @@ async fn refused_tunnel_is_connect_failure() {
         (
             &["head 407 | Content-Length: 0"],
             Code::ConnectFailed,
-            "(HTTP 407): it wants a user and a password in `proxy`",
+            "(HTTP 407): it requires a user and a password in `proxy`",
         ),
         (
             &["head 502 | Content-Length: 4", "send oops"],
             Code::ConnectFailed,
-            "(HTTP 502)",
+            "the proxy gave no tunnel",
         ),
         (&["close"], Code::ConnectFailed, "the proxy gave no tunnel"),
         (
@@ -132,8 +133,8 @@ async fn refused_tunnel_is_connect_failure() {
         ),
         (
             &["head 200", "send early", "stall"],
-            Code::ConnectFailed,
-            "before the tunnel's first",
+            Code::ConnectTimeout,
+            "(in the TLS handshake)",
         ),
         (
             &["head 200", "stall"],
@@ -143,7 +144,7 @@ async fn refused_tunnel_is_connect_failure() {
         (
             &["stall"],
             Code::ConnectTimeout,
-            "no answer within 500 ms (waiting for the proxy's tunnel)",
+            "no answer within 500 ms (connecting, or waiting for the proxy's tunnel)",
         ),
     ];
     for (script, code, says) in cases {

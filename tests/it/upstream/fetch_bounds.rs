@@ -99,6 +99,7 @@ async fn hostile_bodies_use_little_memory() {
             FaultyProvider::start(FaultPlan {
                 scripts: vec![FaultScript::parse(script)],
                 tls: None,
+                is_http2: false,
                 prelude: None,
             })
             .await,

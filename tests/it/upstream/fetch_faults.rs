@@ -119,7 +119,9 @@ pub fn scenario_provider(scenario: &FaultScenario, server: &FaultyProvider) -> P
     let request = &mut provider.request;
     request.method = scenario.method.as_deref().unwrap_or("GET").into();
     request.allow_private = scenario.allow_private;
-    request.ca_pem = scenario.ca.then(|| faulty_provider::test_ca_pem().into());
+    request.ca_pem = scenario
+        .trusts_test_ca()
+        .then(|| faulty_provider::test_ca_pem().into());
     request.max_body = scenario.max_body.unwrap_or(request.max_body);
     provider
 }

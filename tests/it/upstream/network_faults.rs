@@ -114,6 +114,7 @@ async fn child_fetches_in_network_namespace() {
     let server = FaultyProvider::start(FaultPlan {
         scripts,
         tls: None,
+        is_http2: false,
         prelude: None,
     })
     .await;

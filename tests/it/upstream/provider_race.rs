@@ -12,6 +12,7 @@ async fn start_scripted_provider(script: &[&str]) -> FaultyProvider {
     FaultyProvider::start(FaultPlan {
         scripts: vec![FaultScript::parse(script)],
         tls: None,
+        is_http2: false,
         prelude: None,
     })
     .await

@@ -26,6 +26,9 @@ pub struct FaultScenario {
     later: Option<Vec<String>>,
     /// TLS with this kind of certificate.
     pub tls: Option<CertificateKind>,
+    /// Speaks HTTP/2 over TLS with a good certificate.
+    #[serde(default)]
+    http2: bool,
     /// Asked over TLS although the provider speaks plainly.
     #[serde(default)]
     https: bool,
@@ -132,7 +135,8 @@ impl FaultScenario {
                 let scripts = lists.map(|lines| FaultScript::parse(lines)).collect();
                 FaultyProvider::start(FaultPlan {
                     scripts,
-                    tls: self.tls,
+                    tls: self.tls.or(self.http2.then_some(CertificateKind::Good)),
+                    is_http2: self.http2,
                     prelude,
                 })
                 .await
@@ -142,7 +146,7 @@ impl FaultScenario {
 
     /// Where the provider is asked.
     pub fn url(&self, server: &FaultyProvider) -> String {
-        let scheme = if self.https || self.tls.is_some() {
+        let scheme = if self.https || self.http2 || self.tls.is_some() {
             "https"
         } else {
             "http"
@@ -170,11 +174,17 @@ impl FaultScenario {
         ];
         let plain = !self.https || self.tls.is_some();
         plain
+            && !self.http2
             && self.method.is_none()
             && !self
                 .code
                 .as_deref()
                 .is_some_and(|code| deaf.contains(&code))
+    }
+
+    /// Whether the source trusts the test authority.
+    pub fn trusts_test_ca(&self) -> bool {
+        self.ca || self.http2
     }
 
     /// Whether the fetch itself succeeds, whatever the extraction says to the body.

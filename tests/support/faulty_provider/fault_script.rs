@@ -9,6 +9,8 @@
 //! | `bare BYTES` | sends as it is what TLS should have wrapped |
 //! | `drip 100ms BYTES` | sends byte by byte, one per pause |
 //! | `flood BYTES` | sends again and again, until the client goes |
+//! | `frame KIND FLAGS BYTES` | by HTTP/2: sends a frame; flags in hexadecimal, on the stream of the latest request |
+//! | `flood frame …` | the same again and again, until the client goes |
 //! | `sleep 50ms` · `stall` | waits · waits until the client goes |
 //! | `await` | waits for the next request on this connection |
 //! | `again` | the same, and begins anew |
@@ -42,6 +44,8 @@ pub enum FaultStep {
     SendSlowly(Duration, Vec<u8>),
     /// Sends bytes until the client goes.
     SendForever(Vec<u8>),
+    /// Sends an HTTP/2 frame, once or until the client goes.
+    SendFrame(Http2Frame, Repeat),
     /// Waits.
     Sleep(Duration),
     /// Waits until the client goes.
@@ -56,6 +60,76 @@ pub enum FaultStep {
     CloseAbruptly,
     /// Ends the connection with an RST.
     Reset,
+}
+
+/// How often a step is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Once.
+    Once,
+    /// Until the client goes.
+    Forever,
+}
+
+/// One frame of HTTP/2 (RFC 9113, 4.1).
+#[derive(Debug, Clone)]
+pub struct Http2Frame {
+    kind: u8,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+impl Http2Frame {
+    /// A frame without a payload.
+    pub fn settings(flags: u8) -> Self {
+        Self {
+            kind: 4,
+            flags,
+            payload: Vec::new(),
+        }
+    }
+
+    /// `KIND FLAGS BYTES`
+    fn parse(text: &str) -> Self {
+        let mut parts = text.splitn(3, ' ');
+        let kinds = [
+            "data",
+            "headers",
+            "priority",
+            "reset",
+            "settings",
+            "push",
+            "ping",
+            "goaway",
+            "window",
+            "continuation",
+            "unknown",
+        ];
+        let kind = parts.next().unwrap();
+        let kind = kinds.iter().position(|known| *known == kind);
+        let flags = parts.next().unwrap_or("0");
+        Self {
+            kind: kind.unwrap_or_else(|| panic!("no frame: {text}")) as u8,
+            flags: u8::from_str_radix(flags, 16).unwrap(),
+            payload: evaluate_bytes(parts.next().unwrap_or_default()),
+        }
+    }
+
+    /// The frame's bytes, on `stream` if its kind belongs to one.
+    pub fn to_bytes(&self, stream: u32) -> Vec<u8> {
+        let stream = match self.kind {
+            4 | 6 | 7 | 8 => 0,
+            _ => stream,
+        };
+        let length = (self.payload.len() as u32).to_be_bytes();
+        [
+            &length[1..],
+            &[self.kind, self.flags],
+            &stream.to_be_bytes(),
+            &self.payload,
+        ]
+        .concat()
+    }
 }
 
 impl FaultScript {
@@ -110,6 +184,11 @@ fn parse_step(line: &str) -> FaultStep {
         "drip" => {
             let (pause, rest) = rest.split_once(' ').unwrap();
             FaultStep::SendSlowly(parse_script_duration(pause), evaluate_bytes(rest))
+        }
+        "frame" => FaultStep::SendFrame(Http2Frame::parse(rest), Repeat::Once),
+        "flood" if rest.starts_with("frame ") => {
+            let frame = rest.trim_start_matches("frame ");
+            FaultStep::SendFrame(Http2Frame::parse(frame), Repeat::Forever)
         }
         "flood" => FaultStep::SendForever(evaluate_bytes(rest)),
         "sleep" => FaultStep::Sleep(parse_script_duration(rest)),

@@ -3,6 +3,7 @@
 
 pub mod fault_scenario;
 pub mod fault_script;
+pub mod http2_player;
 pub mod script_player;
 pub mod test_certificates;
 
@@ -47,6 +48,8 @@ pub struct FaultPlan {
     pub scripts: Vec<FaultScript>,
     /// TLS with this kind of certificate; none for plain TCP.
     pub tls: Option<CertificateKind>,
+    /// Whether it negotiates HTTP/2, so that scripts send frames.
+    pub is_http2: bool,
     /// What every connection plays until [`FaultServer::turn`].
     pub prelude: Option<FaultScript>,
 }
@@ -138,7 +141,7 @@ fn bind_without_listening() -> Socket {
 async fn accept_connections(listener: TcpListener, book: FaultPlan, seen: Arc<FaultCounters>) {
     let acceptor = book
         .tls
-        .map(|kind| TlsAcceptor::from(test_certificates::tls_server_config(kind)));
+        .map(|kind| TlsAcceptor::from(test_certificates::tls_server_config(kind, book.is_http2)));
     let mut connections = JoinSet::new();
     let mut scripts = book.scripts.iter();
     let last = book.scripts.last().cloned().unwrap_or_default();
@@ -173,7 +176,11 @@ async fn serve_connection(
     match tls {
         None => script_player::play_script(stream, script, seen).await,
         Some(acceptor) => {
-            script_player::play_script(acceptor.accept(stream).await?, script, seen).await
+            let stream = acceptor.accept(stream).await?;
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                return http2_player::play_script(stream, script, seen).await;
+            }
+            script_player::play_script(stream, script, seen).await
         }
     }
 }

@@ -56,6 +56,7 @@ pub async fn play_script(
                 FaultStep::SendForever(bytes) => loop {
                     send_counted(&mut stream, bytes, seen).await?;
                 },
+                FaultStep::SendFrame(..) => panic!("a frame needs a connection of HTTP/2"),
                 FaultStep::Sleep(pause) => tokio::time::sleep(*pause).await,
                 FaultStep::WaitForDisconnect => return wait_for_disconnect(&mut stream).await,
                 FaultStep::AwaitRequest if !read_request(&mut stream, seen).await? => return Ok(()),
@@ -103,7 +104,7 @@ async fn read_request(stream: &mut impl TcpBacked, seen: &FaultCounters) -> io::
     Ok(true)
 }
 
-async fn send_counted(
+pub(super) async fn send_counted(
     stream: &mut impl TcpBacked,
     mut bytes: &[u8],
     seen: &FaultCounters,
@@ -117,13 +118,13 @@ async fn send_counted(
 }
 
 /// FIN, and then patience: closing with unread bytes would become an RST.
-async fn close_gracefully(stream: &mut impl TcpBacked) -> io::Result<()> {
+pub(super) async fn close_gracefully(stream: &mut impl TcpBacked) -> io::Result<()> {
     stream.shutdown().await?;
     wait_for_disconnect(stream).await
 }
 
 /// Waits until the client has closed its side.
-async fn wait_for_disconnect(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+pub(super) async fn wait_for_disconnect(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut rest = [0; 4096];
     while stream.read(&mut rest).await? > 0 {}
     Ok(())
