@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::process::thread_priority;
 
-/// Threads of the runtime. Two, so that one connection that keeps a thread busy does not stop the others.
-const CONNECTION_THREADS: usize = 2;
+/// Threads of the runtime. Each flood may keep one busy; the kernel divides the processors among them.
+const CONNECTION_THREADS: usize = 4;
 
 /// Owns the tasks, sockets and timers of all connections. A peer that sends at the speed of the loopback keeps a
 /// connection task busy for up to a second per poll (hyper reads until its buffer is full, tokio allows 128 reads); on

@@ -188,8 +188,8 @@ where
     S: Service<R, Error = BoxError>,
     S::Response: Connection,
 {
-    let turn = gate.wait().await;
     ExchangeTrace::note_current(FetchPhase::Connect);
+    let turn = gate.wait().await;
     let connection = inner.call(destination).await?;
     let trace = ExchangeTrace::current();
     let connected = connection.connected();
@@ -205,7 +205,9 @@ where
     }
     let is_http2 = connected.is_negotiated_h2();
     gate.is_http1.store(!is_http2, Ordering::Relaxed);
-    gate.limiter.set_http2(is_http2 && gate.may_share);
+    if gate.may_share {
+        gate.limiter.set_http2(is_http2);
+    }
     if let Some(trace) = trace {
         trace.note_phase(FetchPhase::Head);
         // The connection is shared only after the handshake of HTTP/2. Until this exchange has its answer, the others

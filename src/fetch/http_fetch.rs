@@ -139,12 +139,17 @@ impl HttpFetch {
     ) -> Result<CallPermit, Failure> {
         let limiter = self.endpoints.limiter(endpoint);
         let acquired = async { Ok(limiter.acquire(&context.priority).await) };
-        let late = || {
+        let late = || -> Failure {
             let (limit, host) = (limiter.limit(), &endpoint.host);
             let activity = format!("waiting for one of {limit} calls to {host}");
             deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
         };
-        run_until_deadline(context.deadline, late, acquired).await
+        let permit = run_until_deadline(context.deadline, late, acquired).await?;
+        // Calls that start together end together: the place of one may come free as the deadline of all passes.
+        if context.deadline.has_passed() {
+            return Err(late());
+        }
+        Ok(permit)
     }
 
     async fn read_payload(
