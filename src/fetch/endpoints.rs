@@ -30,7 +30,7 @@ pub(super) struct Endpoints {
     factory: ClientFactory,
     clock: Clock,
     max_per_host: Arc<AtomicUsize>,
-    endpoints: Mutex<HashMap<Endpoint, EndpointState>>,
+    states: Mutex<HashMap<Endpoint, EndpointState>>,
     /// Notified when a client becomes idle.
     idle: Arc<Notify>,
 }
@@ -59,14 +59,14 @@ impl Endpoints {
             factory,
             clock,
             max_per_host,
-            endpoints: Mutex::default(),
+            states: Mutex::default(),
             idle: Arc::default(),
         }
     }
 
     /// The limiter of calls to `endpoint`.
     pub(super) fn limiter(&self, endpoint: &Endpoint) -> Arc<CallLimiter> {
-        let mut endpoints = self.endpoints.lock();
+        let mut endpoints = self.states.lock();
         Arc::clone(&self.state_of(&mut endpoints, endpoint).limiter)
     }
 
@@ -76,17 +76,16 @@ impl Endpoints {
         target: &CallTarget,
     ) -> Result<ClientLease, Failure> {
         let now = self.clock.instant();
-        let mut endpoints = self.endpoints.lock();
+        let mut endpoints = self.states.lock();
         let state = self.state_of(&mut endpoints, &target.endpoint);
-        let client = match state.clients.get(&target.settings) {
-            Some(client) => Arc::clone(client),
-            None => {
-                let limiter = Arc::clone(&state.limiter);
-                let client = Arc::new(self.factory.build(&target.settings, limiter, now)?);
-                let settings = target.settings.clone();
-                state.clients.insert(settings, Arc::clone(&client));
-                client
-            }
+        let client = if let Some(client) = state.clients.get(&target.settings) {
+            Arc::clone(client)
+        } else {
+            let limiter = Arc::clone(&state.limiter);
+            let client = Arc::new(self.factory.build(&target.settings, limiter, now)?);
+            let settings = target.settings.clone();
+            state.clients.insert(settings, Arc::clone(&client));
+            client
         };
         client.begin_call(now);
         Ok(ClientLease {
@@ -98,8 +97,8 @@ impl Endpoints {
 
     /// Notes when the next call of `source` at `endpoint` is due.
     pub(super) fn expect_call(&self, source: &Name, endpoint: &Endpoint, at: Instant) {
-        let mut endpoints = self.endpoints.lock();
-        let state = self.state_of(&mut endpoints, endpoint);
+        let mut states = self.states.lock();
+        let state = self.state_of(&mut states, endpoint);
         state.expected_calls.insert(source.clone(), at);
     }
 
@@ -148,7 +147,7 @@ impl Endpoints {
     fn close_idle(&self, now: Instant) -> Option<Instant> {
         let mut closed = Vec::new();
         let mut next: Option<Instant> = None;
-        let mut endpoints = self.endpoints.lock();
+        let mut endpoints = self.states.lock();
         endpoints.retain(|_, state| {
             state
                 .expected_calls
@@ -186,7 +185,7 @@ impl ClientLease {
 
     /// Lets no further call use the client. Its connections close as the calls that use it now end.
     pub(super) fn discard_client(&self) {
-        let mut endpoints = self.endpoints.endpoints.lock();
+        let mut endpoints = self.endpoints.states.lock();
         let removed = endpoints.get_mut(&self.target.endpoint).and_then(|state| {
             match state.clients.get(&self.target.settings) {
                 Some(client) if Arc::ptr_eq(client, &self.client) => {

@@ -21,11 +21,21 @@ use crate::support::faulty_provider::{FaultPlan, FaultyProvider};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute; prints figures"]
 async fn deadline_overrun_is_small() {
-    let mut faults = Vec::new();
-    for scenario in faulty_provider::load_scenarios() {
-        let server = scenario.start_provider().await;
-        faults.push(Arc::new((scenario, server)));
-    }
+    // On a runtime of their own: what is measured is the fetcher, not the load of the providers.
+    let providers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let start = async {
+        let mut faults = Vec::new();
+        for scenario in faulty_provider::load_scenarios() {
+            let server = scenario.start_provider().await;
+            faults.push(Arc::new((scenario, server)));
+        }
+        faults
+    };
+    let faults = providers.spawn(start).await.unwrap();
     let mut over: Vec<Duration> = Vec::new();
     for (millis, rounds) in [(50, 10), (100, 10), (250, 5), (1_000, 2), (5_000, 1)] {
         for _ in 0..rounds {
@@ -42,6 +52,8 @@ async fn deadline_overrun_is_small() {
         at(990),
         at(999)
     );
+    drop(faults);
+    providers.shutdown_background();
     assert!(at(999) <= Duration::from_millis(25) && most <= Duration::from_millis(100));
 }
 

@@ -39,8 +39,10 @@ pub async fn play_script(
                 }
                 FaultStep::SendFrame(frame, Repeat::Forever) => {
                     let frames = frame.to_bytes(request).repeat(100);
+                    // 100,000 frames a second: enough for a flood, and the other providers of the test get their turn.
                     loop {
                         send_counted(&mut stream, &frames, seen).await?;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 }
                 FaultStep::Send(bytes) => send_counted(&mut stream, bytes, seen).await?,
