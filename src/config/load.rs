@@ -83,6 +83,7 @@ pub fn parse(
         server,
         store,
         sources,
+        max_per_host,
     } = parts;
     Ok(Config {
         path: path.into(),
@@ -90,6 +91,7 @@ pub fn parse(
         server,
         store,
         sources,
+        max_per_host,
         filters: cx.filters,
         secrets,
         warnings: problems,

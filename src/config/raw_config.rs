@@ -29,6 +29,7 @@ const TIMING_KEYS: &[&str] = &[
     "max_body",
     "proxy",
 ];
+const DEFAULTS_ONLY_KEYS: &[&str] = &["max_per_host"];
 const REQUEST_KEYS: &[&str] = &[
     "url",
     "method",
@@ -44,11 +45,16 @@ const DERIVED_KEYS: &[&str] = &["from", "extract", "attribution"];
 /// The most bytes that `max_body` may allow.
 const MAX_BODY_LIMIT: u64 = 1 << 30;
 
+/// The most calls to one host that `max_per_host` may allow.
+const MAX_PER_HOST_LIMIT: u64 = 10_000;
+
 /// The whole file.
 pub(crate) struct RawConfig {
     pub(crate) server: RawServer,
     pub(crate) store: RawStore,
     pub(crate) defaults: RawTiming,
+    /// Calls to one host and port at a time.
+    pub(crate) max_per_host: Option<u64>,
     pub(crate) sources: Vec<RawSource>,
     pub(crate) derived: Vec<RawDerived>,
     /// Where `[sources]` begins; the file's beginning if there is none.
@@ -170,10 +176,16 @@ pub(crate) fn read_config(tree: &DeTable<'_>, cx: &mut ConfigLoader<'_>) -> RawC
         .get("sources")
         .is_some_and(|found| found.get_ref().as_table().is_none_or(|t| !t.is_empty()));
     let sources_span = tree.get("sources").map_or(0..0, toml::Spanned::span);
+    let keys = [TIMING_KEYS, DEFAULTS_ONLY_KEYS].concat();
+    let (defaults, max_per_host) = read_section(&top, "defaults", &keys, cx, |section, cx| {
+        let most = section.read_integer("max_per_host", 1, MAX_PER_HOST_LIMIT, cx);
+        (read_timing(section, cx), most)
+    });
     RawConfig {
         server: read_section(&top, "server", SERVER_KEYS, cx, read_server),
         store: read_section(&top, "store", STORE_KEYS, cx, read_store),
-        defaults: read_section(&top, "defaults", TIMING_KEYS, cx, read_timing),
+        defaults,
+        max_per_host,
         sources: read_named_sections(&top, "source", "sources", cx, read_source),
         derived: read_named_sections(&top, "derived source", "derived", cx, read_derived),
         sources_span,
@@ -186,6 +198,7 @@ pub(crate) fn expected_section(key: &str) -> Option<&'static str> {
     match key {
         _ if SERVER_KEYS.contains(&key) => Some("in `[server]`"),
         _ if STORE_KEYS.contains(&key) => Some("in `[store]`"),
+        _ if DEFAULTS_ONLY_KEYS.contains(&key) => Some("in `[defaults]`"),
         _ if TIMING_KEYS.contains(&key) => Some("in `[defaults]` or in a source"),
         _ if REQUEST_KEYS.contains(&key) => Some("in a source or in one of its providers"),
         _ if SOURCE_ONLY_KEYS.contains(&key) => Some("in a source"),
@@ -372,6 +385,7 @@ mod tests {
             SERVER_KEYS,
             STORE_KEYS,
             TIMING_KEYS,
+            DEFAULTS_ONLY_KEYS,
             REQUEST_KEYS,
             SOURCE_ONLY_KEYS,
             DERIVED_KEYS,
@@ -408,6 +422,7 @@ mod tests {
             ("`[server]`", SERVER_KEYS),
             ("`[store]`", STORE_KEYS),
             ("`[defaults]`", TIMING_KEYS),
+            ("`[defaults]`", DEFAULTS_ONLY_KEYS),
             ("`[sources.NAME]`", REQUEST_KEYS),
             ("`[sources.NAME]`", SOURCE_ONLY_KEYS),
             ("`[[sources.NAME.providers]]`", &["name"]),

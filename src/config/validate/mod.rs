@@ -18,11 +18,15 @@ use super::raw_config::RawConfig;
 use super::table_reader::SpannedStr;
 use crate::config::{ServerSettings, StoreSettings};
 
+/// Calls to one host and port at a time, by default.
+const DEFAULT_MAX_PER_HOST: usize = 6;
+
 /// What a valid file says. Parts that are problems are left out or have their defaults.
 pub(super) struct ValidatedConfig {
     pub(super) server: ServerSettings,
     pub(super) store: StoreSettings,
     pub(super) sources: Vec<Arc<Source>>,
+    pub(super) max_per_host: usize,
 }
 
 /// Checks everything, however much of it is wrong.
@@ -36,6 +40,9 @@ pub(super) fn validate_config(raw: &RawConfig, cx: &mut ConfigLoader<'_>) -> Val
         server,
         store,
         sources: sources.into_iter().map(Arc::new).collect(),
+        max_per_host: raw
+            .max_per_host
+            .map_or(DEFAULT_MAX_PER_HOST, |most| most as usize),
     }
 }
 

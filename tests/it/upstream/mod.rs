@@ -4,6 +4,7 @@ pub mod connection_reuse;
 pub mod egress_proxy;
 pub mod fetch_bounds;
 pub mod fetch_faults;
+pub mod host_limits;
 pub mod network_faults;
 pub mod outgoing_requests;
 pub mod provider_race;
