@@ -55,7 +55,7 @@ pub struct Config {
     pub store: StoreSettings,
     /// What to serve, in the file's order: fetched sources, then derived ones.
     pub sources: Vec<Arc<Source>>,
-    /// Calls to one host and port that run at a time, at most. Default: 6
+    /// Maximum number of concurrent calls to one host and port. Default: 6
     pub max_per_host: usize,
     /// The filters of all of them.
     pub filters: FilterCache,

@@ -45,7 +45,7 @@ const DERIVED_KEYS: &[&str] = &["from", "extract", "attribution"];
 /// The most bytes that `max_body` may allow.
 const MAX_BODY_LIMIT: u64 = 1 << 30;
 
-/// The most calls to one host that `max_per_host` may allow.
+/// Maximum of `max_per_host`.
 const MAX_PER_HOST_LIMIT: u64 = 10_000;
 
 /// The whole file.
@@ -53,7 +53,7 @@ pub(crate) struct RawConfig {
     pub(crate) server: RawServer,
     pub(crate) store: RawStore,
     pub(crate) defaults: RawTiming,
-    /// Calls to one host and port at a time.
+    /// Maximum number of concurrent calls to one host and port.
     pub(crate) max_per_host: Option<u64>,
     pub(crate) sources: Vec<RawSource>,
     pub(crate) derived: Vec<RawDerived>,

@@ -23,7 +23,7 @@ pub(super) struct CallLimiter {
 #[derive(Default)]
 struct LimiterState {
     running: usize,
-    /// The server limits concurrent streams itself, so the limit does not apply.
+    /// Whether the limit is lifted, because the server limits concurrent streams itself.
     is_http2: bool,
     waiting: VecDeque<Waiter>,
 }
@@ -64,7 +64,7 @@ impl CallLimiter {
         self.limit.load(Ordering::Relaxed).max(1)
     }
 
-    /// Notes the protocol of the newest connection.
+    /// Sets the protocol of the newest connection.
     pub(super) fn set_http2(self: &Arc<Self>, is_http2: bool) {
         self.state.lock().is_http2 = is_http2;
         self.grant_permits();
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// The one helper that the tests need of a futures crate.
+    /// Polls a future once, without a runtime.
     mod futures_test {
         use std::pin::Pin;
         use std::task::{Context, Poll, Waker};
@@ -159,7 +159,7 @@ mod tests {
         let first = poll_once(&mut calls[0]).expect("the first call runs");
         assert!(poll_once(&mut calls[1]).is_none() && poll_once(&mut calls[2]).is_none());
         drop(first);
-        // Granted but never taken.
+        // It has its permit but was not polled since.
         drop(calls.remove(1));
         assert!(poll_once(&mut calls[1]).is_some());
         assert_eq!(limiter.state.lock().running, 0);

@@ -19,11 +19,11 @@ use super::request;
 use super::resolver::NameResolver;
 use super::tls::TlsClient;
 
-/// How long one of several pooled connections may be idle while the others are used. An idle client is closed sooner;
-/// see [`Endpoints`](super::endpoints::Endpoints).
+/// Time after which a pooled connection is closed while others of the client are used. An idle client
+/// is closed sooner; see [`Endpoints`](super::endpoints::Endpoints).
 const MAX_IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// A host and a port: what `max_per_host` and the rule for idle connections refer to.
+/// A host and a port, the unit of `max_per_host` and of the rule for idle connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     pub(super) host: Host<String>,
@@ -50,27 +50,29 @@ pub(super) struct ClientSettings {
     /// PEM text of certificate authorities to trust in addition to the public ones.
     ca_pem: Option<Arc<str>>,
     proxy: Option<Url>,
-    /// Shared by the addresses of a name, so that one that does not answer leaves time for the others.
+    /// Time limit of a connection. The addresses of a name share it, so that a silent address leaves
+    /// time for the others.
     connect_timeout: Duration,
-    /// Whether connections are kept. A method that may not be repeated needs a new connection, since a kept one may turn
-    /// out to be closed after the request was sent.
+    /// Whether connections are pooled. A request that must not be repeated needs a new connection,
+    /// because a pooled one can turn out to be dead after the request was sent.
     is_pooled: bool,
 }
 
-/// The destination of a request, and how to reach it.
+/// Destination of a request, and the settings to connect with.
 #[derive(Debug, Clone)]
 pub(super) struct CallTarget {
     pub(super) endpoint: Endpoint,
     pub(super) settings: ClientSettings,
-    /// The address to connect to, if the URL of the provider (or of its proxy) states it.
+    /// Address to connect to, if the URL of the provider, or of its proxy, has a literal one.
     pub(super) literal_address: Option<IpAddr>,
 }
 
 impl CallTarget {
     /// Returns the target of `request`. Its connection may take `connect_timeout`.
     ///
-    /// Fails if the URL states an address that the policy blocks. A proxy is configured, so its address is the
-    /// operator's choice; it decides what the name of the provider means, and only a literal address is checked here.
+    /// Fails if a literal address in the URL is blocked. The proxy comes from the operator, so its
+    /// address is allowed. It resolves the name of the provider, so the policy can check only a
+    /// literal address.
     pub(super) fn from_request(
         request: &ProviderRequest,
         connect_timeout: Duration,
@@ -109,7 +111,7 @@ impl CallTarget {
         })
     }
 
-    /// The port that is connected to: the provider's, or that of its proxy.
+    /// Returns the port to connect to: that of the provider, or of its proxy.
     pub(super) fn connect_port(&self) -> u16 {
         self.settings
             .proxy
@@ -157,14 +159,14 @@ struct ClientUsage {
     last_used: Instant,
 }
 
-/// What all clients share.
+/// Builds clients, which share the resolver and the TLS configurations.
 pub(super) struct ClientFactory {
     pub(super) resolver: NameResolver,
     pub(super) tls: TlsClient,
 }
 
 impl ClientFactory {
-    /// A client with these settings, used first at `now`.
+    /// Returns a client with `settings`, used first at `now`.
     pub(super) fn build(
         &self,
         settings: &ClientSettings,
@@ -179,7 +181,8 @@ impl ClientFactory {
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .referer(false)
-            // The default repeats a request up to three times after GOAWAY; repeating is the exchange's decision.
+            // By default, reqwest repeats a request up to three times after GOAWAY. The attempt
+            // decides about that.
             .retry(retry::never())
             .no_proxy()
             .connect_timeout(settings.connect_timeout)
@@ -219,11 +222,12 @@ impl ClientFactory {
     }
 }
 
-/// The proxy with its credentials as a header: reqwest reads those of the URL as UTF-8.
+/// Returns the proxy with its credentials as a header, because reqwest decodes those of the URL as
+/// UTF-8.
 fn build_proxy(url: &Url) -> Result<Proxy, Failure> {
     let credentials = basic_credentials(url);
     let mut url = url.clone();
-    // A URL with a host takes both.
+    // Both succeed for a URL with a host.
     let _ = (url.set_username(""), url.set_password(None));
     let proxy = Proxy::all(url)
         .map_err(|_| Failure::new(Code::ConnectFailed, "the proxy's URL cannot be used"))?;
@@ -247,7 +251,7 @@ impl UpstreamClient {
         self.gate.note_call_end(now);
     }
 
-    /// When the client was used last. `None` while a call runs.
+    /// Returns when the last call ended; `None` while one runs.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let usage = *self.usage.lock();
         (usage.running_calls == 0).then_some(usage.last_used)

@@ -10,13 +10,13 @@ use crate::process::BackgroundPriority;
 /// Number of threads. A flood can occupy one; the kernel divides the processors among them.
 const CONNECTION_THREADS: usize = 4;
 
-/// Owns the tasks, sockets and timers of all connections. A peer that sends at the speed of the loopback keeps a
-/// connection task busy for up to a second per poll (hyper reads until its buffer is full, tokio allows 128 reads); on
-/// the runtime of flights that would delay deadlines.
+/// Runtime of the tasks, sockets and timers of all connections. A flood at the speed of the loopback
+/// keeps a connection task busy for up to a second per poll (hyper reads until its buffer is full,
+/// tokio permits 128 reads), which would delay deadlines on the runtime of the flights.
 pub(super) struct ConnectionRuntime(Option<Runtime>);
 
 impl ConnectionRuntime {
-    /// Starts the runtime; panics if the system gives no thread.
+    /// Starts the runtime. Panics if the system refuses a thread.
     pub(super) fn start() -> Self {
         let priority = BackgroundPriority::below_process();
         let runtime = Builder::new_multi_thread()
@@ -39,15 +39,15 @@ impl ConnectionRuntime {
 
 impl Drop for ConnectionRuntime {
     fn drop(&mut self) {
-        // The other way to drop a runtime blocks, which panics within an asynchronous task.
+        // A plain drop of a runtime blocks, which panics within an asynchronous task.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// A future that is polled by its caller's task but whose sockets, timers and tasks belong to the runtime of
-/// connections.
+/// A future that the task of its caller polls, while its sockets, timers and tasks belong to the
+/// runtime of connections.
 pub(super) struct OnConnectionRuntime<F> {
     handle: Handle,
     work: Option<Pin<Box<F>>>,
@@ -77,7 +77,7 @@ impl<F: Future> Future for OnConnectionRuntime<F> {
 
 impl<F> Drop for OnConnectionRuntime<F> {
     fn drop(&mut self) {
-        // A pooled connection that is dropped with the future may start a task.
+        // Dropping a pooled connection with the future can spawn a task.
         let _entered = self.handle.enter();
         self.work.take();
     }

@@ -1,4 +1,5 @@
-//! The hooks of a client's connections: name lookup within the address policy, and a layer around reqwest's connector.
+//! Hooks into the connections of a client: a resolver that applies the address policy, and a layer
+//! around the connector of reqwest.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -22,15 +23,16 @@ use super::resolver::NameResolver;
 use super::trace::ExchangeTrace;
 use super::transport_error::ConnectFailure;
 
-/// More addresses of one name than this are not tried.
+/// Maximum number of addresses tried per name.
 const MAX_ADDRESSES: usize = 16;
 
-/// How long after a call its connection may take to return to the pool of hyper-util. A task does it.
+/// Maximum time until the connection of an ended call is in the pool again: a task of hyper-util
+/// returns it.
 const POOL_RETURN_TIME: Duration = Duration::from_millis(10);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Resolves the host of a client, or of its proxy, to the addresses that the policy permits.
+/// Resolves the host of a client, or of its proxy, to the allowed addresses.
 pub(super) struct PolicyResolver {
     pub(super) resolver: NameResolver,
     pub(super) origin: AddressOrigin,
@@ -50,14 +52,14 @@ impl Resolve for PolicyResolver {
                 trace.note_phase(FetchPhase::Connect);
                 trace.note_addresses(permitted.clone());
             }
-            // Port 0 stands for the port of the URL.
+            // reqwest replaces port 0 by the port of the URL.
             let addresses = permitted.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(Box::new(addresses) as Addrs)
         })
     }
 }
 
-/// The addresses that may be connected to; a failure if the policy permits none of them.
+/// Returns the allowed addresses of `addresses`. Fails if all are blocked.
 pub(super) fn permitted_addresses(
     addresses: &[IpAddr],
     origin: AddressOrigin,
@@ -84,15 +86,17 @@ fn blocked_failure(reason: &str, origin: AddressOrigin) -> Failure {
     Failure::new(Code::DestinationBlocked, message)
 }
 
-/// When a client may open another connection. hyper-util lets a call connect and wait for a pooled connection at the
-/// same time; without the gate, calls that start together would each connect to an HTTP/2 server, and a call that starts
-/// right after another would connect although the connection of that one is on its way back to the pool.
+/// Delays new connections of a client. In hyper-util, a call connects and waits for a pooled connection
+/// at the same time. Without the gate, each of several concurrent calls would connect to an HTTP/2
+/// server, and a call right after another one would connect although the connection of the other is
+/// about to return to the pool.
 pub(super) struct ConnectGate {
-    /// Whether the protocol is negotiated and connections are pooled, so that one HTTP/2 connection serves all calls.
+    /// Whether one HTTP/2 connection can serve all calls: TLS negotiates the protocol, and connections
+    /// are pooled.
     may_share: bool,
     is_http1: AtomicBool,
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// When a connection of the latest call is back in the pool at the latest.
+    /// Latest time at which the connection of the latest call is in the pool again.
     pool_return_at: Mutex<Option<Instant>>,
     limiter: Arc<CallLimiter>,
 }
@@ -108,12 +112,12 @@ impl ConnectGate {
         }
     }
 
-    /// Notes that a call has ended.
+    /// Records the end of a call.
     pub(super) fn note_call_end(&self, now: Instant) {
         *self.pool_return_at.lock() = Some(now + POOL_RETURN_TIME);
     }
 
-    /// Waits until a connection may be opened. Returns the right to do so where only one call may at a time.
+    /// Waits until a connection may be opened. Returns the lock if only one call may connect at a time.
     async fn wait(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
         let pool_return_at = *self.pool_return_at.lock();
         if let Some(at) = pool_return_at {
@@ -145,8 +149,8 @@ impl<S> Layer<S> for ConnectorLayer {
     }
 }
 
-/// Opens connections when the gate permits, notes the phase, and applies the address policy to the very address that is
-/// connected to, before a byte of the request is sent.
+/// Opens connections when the gate permits, notes the phase, and applies the address policy to the
+/// connected address before a byte of the request is sent.
 #[derive(Clone)]
 pub(super) struct ConnectorService<S> {
     inner: S,
@@ -169,7 +173,7 @@ where
     }
 
     fn call(&mut self, destination: R) -> Self::Future {
-        // The service that is ready is `self.inner`, not a clone of it.
+        // `poll_ready` was called on `self.inner`, so that one must be called, not the clone.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(WithinExchange {
@@ -210,8 +214,8 @@ where
     }
     if let Some(trace) = trace {
         trace.note_phase(FetchPhase::Head);
-        // The connection is shared only after the handshake of HTTP/2. Until this exchange has its answer, the others
-        // wait for it rather than open a connection of their own.
+        // The connection is shared only after the HTTP/2 handshake. Until this exchange has its
+        // response, the other calls wait instead of opening further connections.
         if let Some(turn) = turn.filter(|_| is_http2) {
             trace.hold_connect_turn(turn);
         }
@@ -219,8 +223,9 @@ where
     Ok(connection)
 }
 
-/// Ends a connection attempt whose call took a pooled connection: hyper-util then moves the attempt to a task, where no
-/// exchange is current, to put the connection into the pool. A server with one slot would never serve it.
+/// Ends a connection attempt whose call got a pooled connection. hyper-util moves such an attempt to a
+/// task, outside of the exchange, to put the connection into the pool, where it could occupy the only
+/// slot of a server.
 struct WithinExchange<F> {
     trace: Option<Arc<ExchangeTrace>>,
     connecting: Pin<Box<F>>,

@@ -1,4 +1,4 @@
-//! The clients of every host and port: which client a call uses, and when an idle one is closed.
+//! Clients by host and port: selection of the client of a call, and closing of idle clients.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -15,17 +15,17 @@ use crate::process::Clock;
 use super::call_limiter::CallLimiter;
 use super::client::{CallTarget, ClientFactory, ClientSettings, Endpoint, UpstreamClient};
 
-/// How long a client is kept after its last call.
+/// Time for which a client is kept after its last call.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// A client is kept longer if a call at its host and port is due within this time.
+/// A client is kept longer if a call to its host and port is due within this time.
 const KEEP_AHEAD: Duration = Duration::from_secs(5);
 
-/// How long after it was due a call is still expected.
+/// Time after its due time for which a call is still expected.
 const LATE_CALL_TIME: Duration = Duration::from_secs(1);
 
-/// The clients. One client serves all calls to a host and port that agree in their [`ClientSettings`], so HTTP/2 calls
-/// share a connection.
+/// Clients by host and port. One client serves all calls with equal [`ClientSettings`], so that HTTP/2
+/// calls share a connection.
 pub(super) struct Endpoints {
     factory: ClientFactory,
     clock: Clock,
@@ -42,7 +42,7 @@ struct EndpointState {
     expected_calls: HashMap<Name, Instant>,
 }
 
-/// The use of a client by one call.
+/// Use of a client by one call.
 pub(super) struct ClientLease {
     endpoints: Arc<Endpoints>,
     target: CallTarget,
@@ -64,13 +64,13 @@ impl Endpoints {
         }
     }
 
-    /// The limiter of calls to `endpoint`.
+    /// Returns the limiter of calls to `endpoint`.
     pub(super) fn limiter(&self, endpoint: &Endpoint) -> Arc<CallLimiter> {
         let mut endpoints = self.states.lock();
         Arc::clone(&self.state_of(&mut endpoints, endpoint).limiter)
     }
 
-    /// The client for `target`, built if there is none.
+    /// Returns the client for `target`, and builds it if there is none.
     pub(super) fn lease_client(
         self: &Arc<Self>,
         target: &CallTarget,
@@ -95,7 +95,7 @@ impl Endpoints {
         })
     }
 
-    /// Notes when the next call of `source` at `endpoint` is due.
+    /// Records when the next call of `source` to `endpoint` is due.
     pub(super) fn expect_call(&self, source: &Name, endpoint: &Endpoint, at: Instant) {
         let mut states = self.states.lock();
         let state = self.state_of(&mut states, endpoint);
@@ -143,7 +143,8 @@ impl Endpoints {
         }
     }
 
-    /// Closes the clients that may be closed at `now`. Returns when to look again; `None` if no client is idle.
+    /// Closes the clients whose time has passed at `now`. Returns when the next one may be closed;
+    /// `None` if no client is idle.
     fn close_idle(&self, now: Instant) -> Option<Instant> {
         let mut closed = Vec::new();
         let mut next: Option<Instant> = None;
@@ -172,7 +173,7 @@ impl Endpoints {
             is_used || !state.clients.is_empty() || !state.expected_calls.is_empty()
         });
         drop(endpoints);
-        // Dropping a client may run code of several crates; not under the lock.
+        // Dropping a client runs code of several crates, which must not happen under the lock.
         drop(closed);
         next
     }
@@ -183,7 +184,8 @@ impl ClientLease {
         &self.client.client
     }
 
-    /// Lets no further call use the client. Its connections close as the calls that use it now end.
+    /// Removes the client, so that no further call uses it. Its connections close when the current
+    /// calls end.
     pub(super) fn discard_client(&self) {
         let mut endpoints = self.endpoints.states.lock();
         let removed = endpoints.get_mut(&self.target.endpoint).and_then(|state| {

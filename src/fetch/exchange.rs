@@ -1,4 +1,4 @@
-//! One HTTP request and the head of its answer, on one client.
+//! One HTTP request with one client, up to the response head.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use super::endpoints::ClientLease;
 use super::trace::ExchangeTrace;
 use super::transport_error;
 
-/// The head of an answer, and its body on the way. The body keeps the connection.
+/// Response head, and the body that is being received. The body holds the connection.
 pub(super) struct Answer {
     pub(super) head: Parts,
     pub(super) body: Body,
-    /// Whether the connection was there before the request.
+    /// Whether the connection was open before the request.
     pub(super) is_on_kept_connection: bool,
 }
 
-/// Why an exchange gave no head.
+/// Error of an exchange without a response head.
 pub(super) struct ExchangeError {
     pub(super) failure: Failure,
-    /// Whether the connection was there before the request.
+    /// Whether the connection was open before the request.
     pub(super) is_on_kept_connection: bool,
 }
 
-/// Sends `request` on the client of `lease` and waits for the head of the answer. It may be called again for the same
-/// attempt, within the same deadline: after a closed connection, a challenge or a redirect.
+/// Sends `request` with the client of `lease` and waits for the response head. An attempt can call it
+/// again under the same deadline, after a connection turned out to be closed.
 pub(super) async fn exchange(
     runtime: &Handle,
     lease: &ClientLease,
@@ -74,13 +74,15 @@ pub(super) async fn exchange(
     })
 }
 
-/// Whether the connection with this near end was there before the exchange. The addresses are compared, since
-/// hyper-util may open a connection for a request and then use another one that became idle meanwhile.
+/// Returns whether the connection with this local address was open before the exchange. The addresses
+/// are compared because hyper-util can open a connection for a request and then use another one that
+/// became idle meanwhile.
 fn is_kept(trace: &ExchangeTrace, local_address: Option<SocketAddr>) -> bool {
     local_address.is_some_and(|address| trace.is_reused(address))
 }
 
-/// The near end of the connection on which the request failed. `None` if it failed before there was one.
+/// Returns the local address of the connection on which the request failed; `None` if it failed before
+/// there was one.
 fn failed_connection(error: &reqwest::Error) -> Option<SocketAddr> {
     let error = transport_error::find::<legacy::Error>(error)?;
     let mut extras = http::Extensions::new();

@@ -30,8 +30,8 @@ pub(super) enum BodyCoding {
 
 /// Rejects a head that exceeds the limits or has ambiguous framing (RFC 9112, section 6).
 ///
-/// Returns the length at which the body ends although hyper reads on: `Transfer-Encoding: identity` (RFC 2616) means no
-/// coding, but hyper takes it for a body that ends with the connection.
+/// Returns the length of a body with `Transfer-Encoding: identity` (RFC 2616), which means no coding:
+/// hyper would read such a body to the end of the connection.
 pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     let headers = &head.headers;
     let invalid = |what: &str| Err(invalid_http_failure(what));

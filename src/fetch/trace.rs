@@ -1,4 +1,4 @@
-//! What one exchange did so far, as the hooks of the connection stack see it.
+//! Trace of one exchange, recorded by the hooks into the connection stack.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,27 +10,27 @@ use tokio::sync::OwnedMutexGuard;
 use super::deadline::FetchPhase;
 
 tokio::task_local! {
-    /// The trace of the exchange that is being polled. hyper-util polls the resolver and the connector within the
-    /// future of the call, so both find it here; a connection that hyper-util moved to a task does not.
+    /// Trace of the exchange that is being polled. hyper-util polls the resolver and the connector
+    /// within the future of the call, so that both can read it; a task of hyper-util cannot.
     static CURRENT: Arc<ExchangeTrace>;
 }
 
-/// The trace of one exchange.
+/// Phase and connection of one exchange.
 #[derive(Debug)]
 pub(super) struct ExchangeTrace {
     phase: AtomicU8,
-    /// The addresses that may be connected to, in the order in which they are tried.
+    /// Allowed addresses, in the order in which they are tried.
     addresses: OnceLock<Vec<IpAddr>>,
-    /// The near end of the connection that was opened for this exchange.
+    /// Local address of the connection that was opened for this exchange.
     opened: OnceLock<SocketAddr>,
-    /// The right to connect to an HTTP/2 server; see [`ConnectGate`](super::connector::ConnectGate).
+    /// Lock of [`ConnectGate`](super::connector::ConnectGate).
     connect_turn: Mutex<Option<OwnedMutexGuard<()>>>,
 }
 
 impl Default for ExchangeTrace {
     fn default() -> Self {
         Self {
-            // A request on a pooled connection never meets the connector.
+            // With a pooled connection, no hook is called.
             phase: AtomicU8::new(FetchPhase::Head as u8),
             addresses: OnceLock::new(),
             opened: OnceLock::new(),
@@ -40,17 +40,17 @@ impl Default for ExchangeTrace {
 }
 
 impl ExchangeTrace {
-    /// Runs `work` as the exchange that this trace belongs to.
+    /// Runs `work` with this trace as the current one.
     pub(super) async fn scope<F: Future>(self: &Arc<Self>, work: F) -> F::Output {
         CURRENT.scope(Arc::clone(self), work).await
     }
 
-    /// The trace of the exchange that is being polled. `None` in a task of hyper-util.
+    /// Returns the trace of the exchange that is being polled; `None` in a task of hyper-util.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// Notes the phase in the trace of the exchange that is being polled.
+    /// Records the phase in the current trace.
     pub(super) fn note_current(phase: FetchPhase) {
         let _ = CURRENT.try_with(|trace| trace.note_phase(phase));
     }
@@ -59,7 +59,7 @@ impl ExchangeTrace {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// What the exchange is doing.
+    /// Returns the current phase.
     pub(super) fn phase(&self) -> FetchPhase {
         FetchPhase::from_index(self.phase.load(Ordering::Relaxed))
     }
@@ -72,22 +72,22 @@ impl ExchangeTrace {
         self.addresses.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Notes a connection that was opened for this exchange.
+    /// Records the connection that was opened for this exchange.
     pub(super) fn note_opened(&self, local_address: SocketAddr) {
         let _ = self.opened.set(local_address);
     }
 
-    /// Whether a connection with this near end was there before the exchange.
+    /// Returns whether a connection with this local address was open before the exchange.
     pub(super) fn is_reused(&self, local_address: SocketAddr) -> bool {
         self.opened.get() != Some(&local_address)
     }
 
-    /// Keeps the right to connect until the exchange ends.
+    /// Holds the lock of the gate until the exchange ends.
     pub(super) fn hold_connect_turn(&self, turn: OwnedMutexGuard<()>) {
         *self.connect_turn.lock() = Some(turn);
     }
 
-    /// Gives the right to connect back.
+    /// Releases the lock of the gate.
     pub(super) fn release_connect_turn(&self) {
         self.connect_turn.lock().take();
     }

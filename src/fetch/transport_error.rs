@@ -1,4 +1,4 @@
-//! The code and the message of an error of reqwest, from the errors that it holds.
+//! Failures from errors of reqwest, by the errors in their chain of sources.
 
 use std::error::Error;
 use std::{fmt, io, iter};
@@ -15,7 +15,7 @@ use super::response_head::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::tls;
 use super::trace::ExchangeTrace;
 
-/// A failure of our own hooks on its way through reqwest.
+/// Failure of a hook, as an error that passes through reqwest.
 #[derive(Debug)]
 pub(super) struct ConnectFailure(pub(super) Failure);
 
@@ -27,7 +27,8 @@ impl fmt::Display for ConnectFailure {
 
 impl Error for ConnectFailure {}
 
-/// The error and those that caused it. `io::Error::source` skips the error that it wraps, so that one is added.
+/// Returns the error and its causes. `io::Error::source` skips the error that it wraps; it is included
+/// here.
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     iter::successors(Some(error), |&error: &&'e (dyn Error + 'static)| {
         let wrapped = error
@@ -40,12 +41,12 @@ fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn 
     })
 }
 
-/// The first error of this type in the chain.
+/// Returns the first error of this type in the chain.
 pub(super) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// The kind of the innermost error of the system.
+/// Returns the innermost I/O error with a kind.
 fn io_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     chain(error)
         .filter_map(|error| error.downcast_ref::<io::Error>())
@@ -71,7 +72,7 @@ pub(super) fn exchange_failure(
             _ => tls::post_handshake_failure(error),
         };
     }
-    // The type is private to hyper-util.
+    // The type of this error is private to hyper-util.
     let tunnel = chain(error)
         .map(ToString::to_string)
         .find(|text| text.starts_with("tunnel error:"))
@@ -79,7 +80,7 @@ pub(super) fn exchange_failure(
     if let Some(tunnel) = tunnel {
         return tunnel_failure(&tunnel);
     }
-    // The connect timeout is the limit of the deadline and may pass a moment before it.
+    // The connect timeout has the length of the deadline and can pass shortly before it.
     if error.is_timeout() {
         return phase.timeout_failure(deadline, target.has_proxy(), 0);
     }
@@ -109,7 +110,7 @@ fn tunnel_failure(error: &str) -> Failure {
     Failure::new(Code::ConnectFailed, message)
 }
 
-/// The failure to open a TCP connection. hyper-util reports the error of the first address.
+/// Returns the failure of a TCP connection. hyper-util reports the error of the first address.
 fn connect_failure(error: &reqwest::Error, trace: &ExchangeTrace, target: &CallTarget) -> Failure {
     let addresses = trace.addresses();
     let Some(first) = addresses.first() else {
@@ -131,7 +132,7 @@ fn connect_failure(error: &reqwest::Error, trace: &ExchangeTrace, target: &CallT
             Code::ConnectRefused,
             format!("{address} refused the connection{others}"),
         ),
-        // A port without a listener refuses; a reset comes from a server that had accepted.
+        // A port without a listener refuses. A reset comes from a server that has accepted.
         io::ErrorKind::ConnectionReset => Failure::new(
             Code::ConnectionClosed,
             format!(
@@ -148,7 +149,7 @@ fn connect_failure(error: &reqwest::Error, trace: &ExchangeTrace, target: &CallT
     }
 }
 
-/// The system's message, without its number.
+/// Returns the message of the system without the error number.
 fn system_reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error")
@@ -187,7 +188,7 @@ pub(super) fn connection_failure(
     if let Some(error) = hyper.filter(|error| error.is_parse()) {
         return invalid_http_failure(&error.to_string());
     }
-    // hyper has no predicate for bytes that came before the request.
+    // hyper has no predicate for bytes received before the request.
     if hyper.is_some_and(|error| format!("{error:?}").contains("UnexpectedMessage")) {
         return invalid_http_failure("bytes came before the request was sent");
     }
@@ -207,8 +208,8 @@ pub(super) fn connection_failure(
     }
 }
 
-/// A peer that resets a stream or closes the connection has closed it; an error that our side found is a broken
-/// protocol.
+/// Returns the failure of an HTTP/2 error: closed if the peer reset the stream or closed the connection,
+/// a protocol error if this side found it.
 fn http2_failure(error: &h2::Error, part: &str, bytes: Option<u64>) -> Failure {
     let reason = error
         .reason()
@@ -224,13 +225,13 @@ fn http2_failure(error: &h2::Error, part: &str, bytes: Option<u64>) -> Failure {
     invalid_http_failure(&format!("a broken rule of HTTP/2{reason}"))
 }
 
-/// Whether a body's end came before that of its framing.
+/// Returns whether a body ended before its framing.
 pub(super) fn is_early_end(error: &(dyn Error + 'static)) -> bool {
     let is_eof = io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
     is_eof && find::<rustls::Error>(error).is_none()
 }
 
-/// The failure of a head that is over the limits.
+/// Returns the message of a head that exceeds the limits.
 pub(super) fn oversized_head() -> String {
     let limit = message_text::format_size(MAX_HEAD_BYTES as u64);
     format!(
@@ -238,7 +239,7 @@ pub(super) fn oversized_head() -> String {
     )
 }
 
-/// The failure of an answer that breaks the rules of HTTP.
+/// Returns the failure of an invalid response.
 pub(super) fn invalid_http_failure(what: &str) -> Failure {
     Failure::new(
         Code::HttpProtocol,

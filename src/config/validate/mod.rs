@@ -18,7 +18,7 @@ use super::raw_config::RawConfig;
 use super::table_reader::SpannedStr;
 use crate::config::{ServerSettings, StoreSettings};
 
-/// Calls to one host and port at a time, by default.
+/// Default of `max_per_host`.
 const DEFAULT_MAX_PER_HOST: usize = 6;
 
 /// What a valid file says. Parts that are problems are left out or have their defaults.

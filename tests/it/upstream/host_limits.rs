@@ -1,4 +1,4 @@
-//! Many sources of one host: all are fresh in one live answer.
+//! Many sources of one host: a live response refreshes all of them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::test_app::{TestApp, source_tables};
 #[test]
 fn live_response_refreshes_twenty_sources_of_one_host() {
     let provider = FakeProvider::with_json("{\"n\":1}");
-    provider.update_response(|response| response.delay = Duration::from_millis(300));
+    provider.set_delay(Duration::from_millis(300));
     let names: Vec<String> = (0..20).map(|n| format!("s{n}")).collect();
     let sources: Vec<(&str, String)> = names
         .iter()
