@@ -83,10 +83,10 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     ["addresses tried per name", "16", "MAX_ADDRESSES", "16"],
     [
-        "idle connections to providers",
-        "512 in total, 60 s each",
-        "MAX_IDLE_CONNECTIONS",
-        "512",
+        "idle connection to a provider",
+        "1 s, longer if a call there is due within 5 s",
+        "IDLE_TIME",
+        "Duration::from_secs(1)",
     ],
     [
         "quotation of a provider's text",
