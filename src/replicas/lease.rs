@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::timeout_at;
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use crate::aggregate::{
@@ -37,7 +37,13 @@ impl ReplicaCoordinator for LocalReplica {
         attempt: &'c RemoteAttempt,
     ) -> CoordinatorFuture<'c, Option<Time>> {
         Box::pin(async move {
-            let _ = timeout_at(attempt.lease_end, attempt.next_end.cancelled()).await;
+            tokio::select! {
+                () = attempt.next_end.cancelled() => {}
+                () = sleep_until(attempt.lease_end) => {}
+                // No notification arrives any more, and the schedule counts with independent
+                // replicas.
+                () = self.wait_until_standalone() => {}
+            }
             self.notifier
                 .outcome_start(attempt.identity, &attempt.token)
         })

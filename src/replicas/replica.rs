@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,9 +33,6 @@ pub struct LocalReplica {
     name: String,
     pub(super) clock: Clock,
     connection: watch::Sender<StoreConnection>,
-    /// Whether the store has been unreachable for so long that the schedule must count with several
-    /// independent replicas.
-    is_standalone: AtomicBool,
     clock_offset: Mutex<ClockOffset>,
     /// The number of replicas at the latest heartbeat.
     replica_count: AtomicU32,
@@ -52,11 +49,15 @@ pub struct LocalReplica {
 }
 
 /// The session with the store.
-#[derive(Clone)]
 enum StoreConnection {
+    /// The first session is being opened.
     Connecting,
+    /// Operations use this session.
     Connected(Arc<dyn SharedSession>),
+    /// The session has failed, perhaps for a moment.
     Disconnected,
+    /// The next session has failed too. The schedule counts with independent replicas.
+    Standalone,
 }
 
 impl LocalReplica {
@@ -66,7 +67,6 @@ impl LocalReplica {
             name: format!("{:016x}", fastrand::u64(..)),
             clock,
             connection: watch::Sender::new(StoreConnection::Connecting),
-            is_standalone: AtomicBool::new(false),
             clock_offset: Mutex::default(),
             replica_count: AtomicU32::new(0),
             token_counter: AtomicU64::new(0),
@@ -100,7 +100,9 @@ impl LocalReplica {
         let mode = match *self.connection.borrow() {
             StoreConnection::Connecting => ReplicaMode::Connecting,
             StoreConnection::Connected(_) => ReplicaMode::Sharing,
-            StoreConnection::Disconnected => ReplicaMode::Disconnected,
+            StoreConnection::Disconnected | StoreConnection::Standalone => {
+                ReplicaMode::Disconnected
+            }
         };
         let last_error = self.last_error.lock().clone();
         ReplicaStatus {
@@ -116,11 +118,10 @@ impl LocalReplica {
 
     /// Uses this session from now on; returns whether the replica was standalone before.
     pub(super) fn attach_session(&self, session: Arc<dyn SharedSession>) -> bool {
-        let was_standalone = self.is_standalone.swap(false, Relaxed);
-        // Wakes the operations that wait for the first session.
-        self.connection
+        let previous = self
+            .connection
             .send_replace(StoreConnection::Connected(session));
-        was_standalone
+        matches!(previous, StoreConnection::Standalone)
     }
 
     /// Records a failed operation of `session`, or of opening one. Until the next session is
@@ -139,7 +140,7 @@ impl LocalReplica {
                 (StoreConnection::Connected(current), Some(failed)) => Arc::ptr_eq(current, failed),
                 (StoreConnection::Connected(_), None) => true,
                 (StoreConnection::Connecting, _) => session.is_none(),
-                (StoreConnection::Disconnected, _) => false,
+                (StoreConnection::Disconnected | StoreConnection::Standalone, _) => false,
             };
             if is_affected {
                 *connection = StoreConnection::Disconnected;
@@ -151,16 +152,16 @@ impl LocalReplica {
     /// Makes the replica standalone until the next session is attached; returns whether it was
     /// before.
     pub(super) fn set_standalone(&self) -> bool {
-        self.is_standalone.swap(true, Relaxed)
+        let previous = self.connection.send_replace(StoreConnection::Standalone);
+        matches!(previous, StoreConnection::Standalone)
     }
 
     /// Returns the number of replicas that call the providers independently: those of the latest
     /// heartbeat while this one is standalone, else 1.
     pub(super) fn count_independent_replicas(&self) -> u32 {
-        if self.is_standalone.load(Relaxed) {
-            self.replica_count.load(Relaxed).max(1)
-        } else {
-            1
+        match *self.connection.borrow() {
+            StoreConnection::Standalone => self.replica_count.load(Relaxed).max(1),
+            _ => 1,
         }
     }
 
@@ -172,7 +173,7 @@ impl LocalReplica {
         let mut connection = self.connection.subscribe();
         let is_over = |connection: &StoreConnection| match connection {
             StoreConnection::Connected(current) => !Arc::ptr_eq(current, session),
-            StoreConnection::Connecting | StoreConnection::Disconnected => true,
+            _ => true,
         };
         // Fails only if the sender is dropped, and `self` owns it.
         let _ = connection.wait_for(is_over).await;
@@ -189,8 +190,17 @@ impl LocalReplica {
         .await;
         match &*connection.ok()?.ok()? {
             StoreConnection::Connected(session) => Some(Arc::clone(session)),
-            StoreConnection::Connecting | StoreConnection::Disconnected => None,
+            _ => None,
         }
+    }
+
+    /// Waits until the replica is standalone.
+    pub(super) async fn wait_until_standalone(&self) {
+        let mut connection = self.connection.subscribe();
+        let is_standalone =
+            |connection: &StoreConnection| matches!(connection, StoreConnection::Standalone);
+        // Fails only if the sender is dropped, and `self` owns it.
+        let _ = connection.wait_for(is_standalone).await;
     }
 
     /// Records the reply to a heartbeat that was sent between `before` and `after`. `is_settled`

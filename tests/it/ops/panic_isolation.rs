@@ -62,9 +62,9 @@ fn build_refresher(
         TaskTracker::new(),
         CancellationToken::new(),
     );
-    let prepared = sources
-        .iter()
-        .filter_map(|source| PreparedSource::new(source, &crate::support::scripted_fetch::test_extractor()).unwrap());
+    let prepared = sources.iter().filter_map(|source| {
+        PreparedSource::new(source, &crate::support::scripted_fetch::test_extractor()).unwrap()
+    });
     flights.replace_sources(prepared.collect(), &cache.snapshot());
     let liveness = Arc::new(LivenessBeat::new(clock));
     RefresherFixture {
@@ -229,7 +229,10 @@ fn filter_panic_fails_its_source_only() {
             "{answer:#}"
         );
         let error = answer["resultados"]["bug"]["error"].as_str().unwrap();
-        assert!(error.starts_with("a bug in the filter's evaluation, contained"), "{error}");
+        assert!(
+            error.starts_with("a bug in the filter's evaluation, contained"),
+            "{error}"
+        );
     }
     assert_eq!(served.get("/salud").status, 200);
     assert_eq!(

@@ -173,7 +173,7 @@ async fn connection_settings_decide_about_sharing() {
             other.request.headers = vec![("X-Api-Key".into(), "of-another".into())];
         }),
         (0, |other| {
-            other.request.url.set_username("another").unwrap()
+            other.request.url.set_username("another").unwrap();
         }),
         (1, |other| other.request.ca_pem = Some(test_ca_pem().into())),
         (1, |other| other.request.method = "POST".into()),
