@@ -14,7 +14,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_json::Val;
 
 use super::constant_regexes::find_invalid_regex;
-use super::filter::{Filter, FilterError};
+use super::filter_error::{FilterError, MAX_TEXT_BYTES};
 use super::hints::{foreign_syntax_error, is_path_start, key_error, meant_path};
 use super::library;
 use super::substitute::substitute_operators;
@@ -88,11 +88,11 @@ pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> 
 
 /// Compiles `text` on the caller's stack.
 pub(super) fn compile_here(text: &str) -> Result<FilterProgram, FilterError> {
-    if text.len() > Filter::MAX_TEXT_BYTES {
+    if text.len() > MAX_TEXT_BYTES {
         return Err(error_at(
             text,
             "",
-            format!("a filter has at most {} bytes", Filter::MAX_TEXT_BYTES),
+            format!("a filter has at most {} bytes", MAX_TEXT_BYTES),
         ));
     }
     compile_text(text)

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::error::ExtractError;
 use super::evaluate::evaluate_body;
-use super::filter::{Filter, FilterError};
+use super::filter::Filter;
+use super::filter_error::FilterError;
 use super::filters::FilterCache;
 use super::json::check_json;
 use super::worker_pool::{Evaluation, WorkerPool};

@@ -1,10 +1,10 @@
 //! The text of a filter that compiles.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::compile::compile_program;
+use super::filter_error::{FilterError, MAX_TEXT_BYTES};
 
 /// The most bytes of data that a filter may give, unless its body is larger.
 pub(super) const MAX_RESULT_BYTES: usize = 1 << 20;
@@ -15,19 +15,9 @@ pub struct Filter {
     text: Arc<str>,
 }
 
-/// Why a text is no filter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct FilterError {
-    /// What is wrong, as a lowercase fragment.
-    pub message: String,
-    /// Where, in bytes of the text; may be empty, at its end.
-    pub span: Range<usize>,
-}
-
 impl Filter {
     /// The most bytes that a filter's text may have.
-    pub const MAX_TEXT_BYTES: usize = 64 << 10;
+    pub const MAX_TEXT_BYTES: usize = MAX_TEXT_BYTES;
 
     /// Compiles `text` to check it. Takes some 50 µs.
     pub fn compile(text: &str) -> Result<Self, FilterError> {

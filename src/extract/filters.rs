@@ -6,7 +6,8 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use super::filter::{Filter, FilterError};
+use super::filter::Filter;
+use super::filter_error::FilterError;
 
 /// From this many texts on they are compiled on as many threads as there are processors.
 const MIN_PARALLEL_TEXTS: usize = 64;

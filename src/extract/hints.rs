@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::filter::FilterError;
+use super::filter_error::FilterError;
 
 /// Returns the error of a text that begins like `JSONPath` or like a template: neither is ever a filter.
 pub(super) fn foreign_syntax_error(text: &str) -> Option<FilterError> {

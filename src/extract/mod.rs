@@ -14,6 +14,7 @@ mod error;
 mod evaluate;
 mod extractor;
 mod filter;
+mod filter_error;
 mod filters;
 mod hints;
 mod json;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use depth::{MAX_DEPTH, find_excess_depth};
 pub use extractor::{Extractor, own_program};
-pub use filter::{Filter, FilterError};
+pub use filter::Filter;
+pub use filter_error::FilterError;
 pub use filters::FilterCache;
 pub use worker::{WORKER_COMMAND, run_worker};

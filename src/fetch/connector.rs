@@ -1,6 +1,8 @@
 //! Hooks into the connections of a client: a resolver that applies the address policy, and a layer
 //! around the connector of reqwest.
 
+use std::error::Error;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +23,18 @@ use super::deadline::FetchPhase;
 use super::ip_policy::{self, AddressOrigin};
 use super::resolver::NameResolver;
 use super::trace::ExchangeTrace;
-use super::transport_error::ConnectFailure;
+
+/// Failure of a hook, as an error that passes through reqwest.
+#[derive(Debug)]
+pub(super) struct ConnectFailure(pub(super) Failure);
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for ConnectFailure {}
 
 /// Maximum number of addresses tried per name.
 const MAX_ADDRESSES: usize = 16;
@@ -30,7 +43,7 @@ const MAX_ADDRESSES: usize = 16;
 /// returns it.
 const POOL_RETURN_TIME: Duration = Duration::from_millis(10);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Resolves the host of a client, or of its proxy, to the allowed addresses.
 pub(super) struct PolicyResolver {

@@ -9,13 +9,7 @@ use crate::text::format_duration;
 
 use super::fetch_trait::FetchError;
 use super::retry_after;
-use super::transport_error::{invalid_http_failure, oversized_head};
-
-/// Maximum size of a response head, in bytes of names and values.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// Maximum number of response headers: the limit of hyper.
-pub(super) const MAX_HEADERS: usize = 100;
+use super::transport_error::{MAX_HEAD_BYTES, MAX_HEADERS, invalid_http_failure, oversized_head};
 
 /// Content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Failures from errors of reqwest, by the errors in their chain of sources.
 
 use std::error::Error;
-use std::{fmt, io, iter};
+use std::{io, iter};
 
 use tokio_rustls::rustls;
 
@@ -10,22 +10,16 @@ use crate::process::Deadline;
 use crate::text::format_size;
 
 use super::client::CallTarget;
+use super::connector::ConnectFailure;
 use super::deadline::FetchPhase;
-use super::response_head::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::tls;
 use super::trace::ExchangeTrace;
 
-/// Failure of a hook, as an error that passes through reqwest.
-#[derive(Debug)]
-pub(super) struct ConnectFailure(pub(super) Failure);
+/// Maximum size of a response head, in bytes of names and values.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-impl fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for ConnectFailure {}
+/// Maximum number of response headers: the limit of hyper.
+pub(super) const MAX_HEADERS: usize = 100;
 
 /// Returns the error and its causes. `io::Error::source` skips the error that it wraps; it is included
 /// here.

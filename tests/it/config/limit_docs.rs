@@ -103,40 +103,46 @@ const CONSTANTS: &[[&str; 4]] = &[
         "1 << 20",
     ],
     [
-        "stack of an evaluation",
-        "256 MiB of 512 MiB",
-        "STACK_BYTES",
-        "512 << 20",
+        "digits of a number in a result",
+        "4,000",
+        "MAX_DIGITS",
+        "4000",
     ],
     [
-        "regular expression",
-        "64 KiB",
-        "MAX_REGEX_BYTES",
-        "64 << 10",
-    ],
-    [
-        "bodies over 32 KiB evaluated concurrently",
-        "2 MiB",
-        "REGULAR_BYTES",
-        "2 << 20",
-    ],
-    [
-        "reserve for bodies that waited half their timeout",
-        "4 MiB",
-        "RESERVE_BYTES",
-        "4 << 20",
+        "filter workers",
+        "2, and 1 for filters that did not end",
+        "WORKERS",
+        "2",
     ],
     [
         "memory of an evaluation",
-        "64 MiB, and 64 bytes per byte of the body",
-        "MAX_EVALUATION_BYTES",
+        "64 MiB; in a container a third of its limit less 48 MiB, at least 16 MiB",
+        "DEFAULT_MEMORY_BYTES",
         "64 << 20",
     ],
     [
-        "nesting of a value inside a filter",
-        "1,000 levels",
-        "MAX_LEVELS",
-        "1000",
+        "memory for each byte of a body beyond 1 MiB",
+        "64 bytes",
+        "MEMORY_PER_BODY_BYTE",
+        "64",
+    ],
+    [
+        "stack of an evaluation",
+        "64 MiB of its memory",
+        "STACK_BYTES",
+        "64 << 20",
+    ],
+    [
+        "descriptors of a filter worker",
+        "4, all in use",
+        "MAX_DESCRIPTORS",
+        "4",
+    ],
+    [
+        "time on an ordinary worker while others wait",
+        "500 ms",
+        "ORDINARY_TIME",
+        "Duration::from_millis(500)",
     ],
     [
         "derived sources computed concurrently",
@@ -229,7 +235,10 @@ fn documented_limit_keys_exist() {
         .find(|part| part.heading == CONFIGURED)
         .unwrap();
     for row in configured.table_rows() {
-        let key = row[2].trim_matches('`').trim_start_matches("server.");
+        let key = row[2]
+            .trim_matches('`')
+            .trim_start_matches("server.")
+            .trim_start_matches("defaults.");
         assert!(reference.contains(&format!("| `{key} = ")), "{key}");
     }
 }
