@@ -101,7 +101,7 @@ fn spawn_providers() -> (Child, String) {
 /// Returns the overhead of each fan-out, and the CPU time of all.
 fn measure(address: &str, sources: usize) -> (Vec<Duration>, Duration) {
     let mut text =
-        "[store]\npath = \"\"\n[defaults]\ninterval = \"1h\"\nmin_interval = \"1ms\"\n".to_owned();
+        "[store]\npath = \"\"\n[defaults]\nmax_per_host = 1000\ninterval = \"1h\"\nmin_interval = \"1ms\"\n".to_owned();
     for number in 0..sources {
         let delay = DELAY.as_millis();
         writeln!(

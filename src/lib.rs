@@ -68,8 +68,8 @@
 //!
 //! Each walk is one direction and visits each file once.
 //!
-//! **A provider's byte** (`src/…`): `fetch/http_fetch.rs:fetch` → `fetch/connector.rs:connect` →
-//! `fetch/upstream_connection.rs:send_request` → `fetch/response_head.rs:check_framing` →
+//! **A provider's byte** (`src/…`): `fetch/http_fetch.rs:fetch` → `fetch/exchange.rs:exchange` →
+//! `fetch/connector.rs:connect` → `fetch/response_head.rs:check_head` →
 //! `fetch/response_body.rs:read_decoded` → `extract/extractor.rs:extract` →
 //! `extract/worker_pool.rs:evaluate` → `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
 //! `extract/json.rs:check_json` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` →

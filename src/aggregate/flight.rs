@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Time;
+use crate::fetch::CallPriority;
 
 use super::coordinator::LeaseHandle;
 
@@ -20,7 +21,7 @@ struct FlightInner {
     /// Milliseconds since the epoch.
     started_at_ms: AtomicI64,
     /// Whether a live request waits for the flight.
-    is_urgent: AtomicBool,
+    priority: CallPriority,
     /// Whether an attempt of another replica replaced the flight.
     is_remote: AtomicBool,
     completed: CancellationToken,
@@ -37,7 +38,7 @@ impl Flight {
     pub(super) fn new(now: Time, abort: CancellationToken) -> Self {
         Self(Arc::new(FlightInner {
             started_at_ms: AtomicI64::new(now.as_millis()),
-            is_urgent: AtomicBool::new(false),
+            priority: CallPriority::default(),
             is_remote: AtomicBool::new(false),
             completed: CancellationToken::new(),
             completed_at: OnceLock::new(),
@@ -78,13 +79,18 @@ impl Flight {
         self.0.is_remote.store(true, Relaxed);
     }
 
-    /// Marks the flight as awaited by a live request.
+    /// Marks the flight, and its requests to providers, as awaited by a live request.
     pub(super) fn mark_urgent(&self) {
-        self.0.is_urgent.store(true, Relaxed);
+        self.0.priority.mark_urgent();
     }
 
     pub(super) fn urgent_flag(&self) -> &AtomicBool {
-        &self.0.is_urgent
+        self.0.priority.flag()
+    }
+
+    /// Returns the priority of the flight's requests to providers.
+    pub(super) fn priority(&self) -> CallPriority {
+        self.0.priority.clone()
     }
 
     /// Wakes the waiters. To be called after the outcome is published.

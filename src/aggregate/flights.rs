@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -152,6 +153,15 @@ impl Flights {
         }
     }
 
+    /// Announces when the next request of a source to its first provider is due.
+    pub fn expect_call(&self, source: &Name, at: Instant) {
+        let slots = self.inner.slots.lock();
+        let slot = slots.get(source);
+        if let Some((provider, _)) = slot.and_then(|slot| slot.prepared.providers.first()) {
+            self.inner.deps.fetch.expect_call(source, provider, at);
+        }
+    }
+
     /// Publishes the state that another replica published, if it is newer.
     pub fn publish_remote(&self, record: &SourceRecord) {
         self.inner.complete_remote(record);
@@ -232,7 +242,8 @@ impl FlightsInner {
             return None;
         }
         let (prepared, candidates) = self.start_attempt(request)?;
-        Some(race_providers(&self.deps, &prepared, candidates).await)
+        let priority = request.flight.priority();
+        Some(race_providers(&self.deps, &prepared, candidates, priority).await)
     }
 
     /// Requests the lease of the source until there is a decision. Returns whether the flight may

@@ -23,6 +23,7 @@ mod race;
 mod refresh;
 mod refresh_command;
 mod source_slot;
+mod turns;
 
 pub use cache::Cache;
 pub use complete::CompletionHandler;

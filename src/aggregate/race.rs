@@ -18,7 +18,7 @@ use crate::domain::{
     Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading,
 };
 use crate::extract::Extractor;
-use crate::fetch::{Fetch, FetchError};
+use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError};
 use crate::process::{Clock, Deadline, TimePoint};
 use crate::text::format_duration;
 
@@ -60,6 +60,8 @@ struct ProviderRace<'r> {
     prepared: &'r PreparedSource,
     started: TimePoint,
     deadline: Deadline,
+    /// Whether a live request waits for the flight.
+    priority: CallPriority,
     /// The providers that were not called yet, in order of preference.
     candidates: Vec<Candidate>,
     /// When the next candidate is called although no request has failed.
@@ -81,6 +83,7 @@ pub(super) async fn race_providers(
     deps: &RaceDeps,
     prepared: &PreparedSource,
     candidates: Vec<Candidate>,
+    priority: CallPriority,
 ) -> Outcome {
     let started = deps.clock.time_point();
     let mut race = ProviderRace {
@@ -88,6 +91,7 @@ pub(super) async fn race_providers(
         prepared,
         started,
         deadline: deps.clock.deadline(prepared.schedule.timeout),
+        priority,
         candidates,
         next_start_at: None,
         running: Vec::new(),
@@ -190,6 +194,7 @@ impl ProviderRace<'_> {
                 self.prepared,
                 position,
                 self.deadline,
+                self.priority.clone(),
             )),
         });
         if !self.candidates.is_empty() {
@@ -237,9 +242,11 @@ async fn call_provider(
     prepared: &PreparedSource,
     position: usize,
     deadline: Deadline,
+    priority: CallPriority,
 ) -> ProviderResult {
     let (provider, filter) = &prepared.providers[position];
-    let body = deps.fetch.fetch(provider, deadline).await?.0;
+    let context = FetchContext { deadline, priority };
+    let body = deps.fetch.fetch(provider, context).await?.0;
     deps.extractor
         .extract(&prepared.source.name, filter, body, deadline)
         .await

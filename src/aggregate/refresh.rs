@@ -16,14 +16,19 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
 use crate::domain::{Name, Time};
+use crate::fetch::Endpoint;
 use crate::process::Clock;
 
 use super::cache::Cache;
 use super::flights::{FlightStatus, Flights};
 use super::refresh_command::RefreshCommand;
+use super::turns::Turns;
 
 /// Time between two liveness beats.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Part of its interval that an attempt waits at most for its turn at a host.
+const MAX_TURN_WAIT_PART: u32 = 4;
 
 /// The shortest suspension of the machine after which all timers are set again.
 const MIN_SUSPEND: Duration = Duration::from_secs(1);
@@ -109,6 +114,7 @@ impl Refresher {
             queue: DelayQueue::new(),
             timer_keys: HashMap::new(),
         };
+        let mut turns = Turns::default();
         self.schedule_all(&mut due);
         let mut previous = self.clock.time_point();
         loop {
@@ -120,15 +126,21 @@ impl Refresher {
             }
             previous = now;
             self.liveness.record_beat();
+            for source in turns.take_ready(now.instant) {
+                self.request_flight(&mut due, &mut turns, &source);
+            }
             let next_beat = now.instant + BEAT_INTERVAL;
-            match next_event(&mut commands, &mut due, next_beat, stop).await {
+            let wake_at = turns.next_start().map_or(next_beat, |at| at.min(next_beat));
+            match next_event(&mut commands, &mut due, wake_at, stop).await {
                 RefreshEvent::Stop => return,
                 RefreshEvent::BeatDue => {}
-                RefreshEvent::SourceDue(source) => self.request_flight(&mut due, &source),
+                RefreshEvent::SourceDue(source) => self.enqueue_attempt(&mut turns, &source),
                 RefreshEvent::Command(RefreshCommand::Planned { source, at }) => {
-                    due.set_timer(&source, self.delay_until(at));
+                    turns.end(&source);
+                    self.schedule_at(&mut due, &source, at);
                 }
                 RefreshEvent::Command(RefreshCommand::PlanUnchanged(source)) => {
+                    turns.end(&source);
                     self.schedule_from_snapshot(&mut due, &source);
                 }
                 RefreshEvent::Command(RefreshCommand::SourcesChanged) => {
@@ -138,23 +150,49 @@ impl Refresher {
         }
     }
 
-    fn request_flight(&self, due: &mut DueQueue, source: &Name) {
+    /// Queues a due attempt for its turn at the host and port of the source's first provider.
+    fn enqueue_attempt(&self, turns: &mut Turns, source: &Name) {
+        let snapshot = self.cache.snapshot();
+        let Some(state) = snapshot.source_state(source.as_str()) else {
+            return;
+        };
+        let provider = state.source.providers().first();
+        let endpoint = provider.and_then(|first| Endpoint::from_url(&first.request.url));
+        if let (Some(endpoint), Some(schedule)) = (endpoint, state.source.schedule()) {
+            let now = self.clock.instant();
+            turns.enqueue(
+                endpoint,
+                source,
+                now,
+                schedule.interval / MAX_TURN_WAIT_PART,
+            );
+        }
+    }
+
+    fn request_flight(&self, due: &mut DueQueue, turns: &mut Turns, source: &Name) {
         let snapshot = self.cache.snapshot();
         let Some(schedule) = snapshot
             .source_state(source.as_str())
             .and_then(|state| state.source.schedule())
         else {
             // A reload has removed the source or made it derived.
+            turns.end(source);
             return;
         };
-        let delay = match self.flights.request_scheduled(source) {
+        match self.flights.request_scheduled(source) {
             // The completion sends a plan; this timer covers a completion that panics.
-            FlightStatus::InFlight { .. } | FlightStatus::Unavailable => {
-                schedule.timeout + schedule.interval
+            FlightStatus::InFlight { .. } => {
+                due.set_timer(source, schedule.timeout + schedule.interval);
             }
-            FlightStatus::HeldBack { until } => self.delay_until(until),
-        };
-        due.set_timer(source, delay);
+            FlightStatus::Unavailable => {
+                turns.end(source);
+                due.set_timer(source, schedule.timeout + schedule.interval);
+            }
+            FlightStatus::HeldBack { until } => {
+                turns.end(source);
+                self.schedule_at(due, source, until);
+            }
+        }
     }
 
     /// Sets the timer of every fetched source, to its planned time or to now, and removes the others.
@@ -163,9 +201,11 @@ impl Refresher {
         due.retain_sources(|source| snapshot.source_state(source.as_str()).is_some());
         for state in snapshot.source_states() {
             if state.source.schedule().is_some() {
-                let planned = state.history.next_attempt;
-                let delay = planned.map_or(Duration::ZERO, |at| self.delay_until(at));
-                due.set_timer(&state.source.name, delay);
+                let source = &state.source.name;
+                match state.history.next_attempt {
+                    Some(at) => self.schedule_at(due, source, at),
+                    None => due.set_timer(source, Duration::ZERO),
+                }
             }
         }
     }
@@ -176,12 +216,16 @@ impl Refresher {
             .source_state(source.as_str())
             .and_then(|state| state.history.next_attempt);
         if let Some(at) = planned {
-            due.set_timer(source, self.delay_until(at));
+            self.schedule_at(due, source, at);
         }
     }
 
-    fn delay_until(&self, at: Time) -> Duration {
-        at.since(self.clock.now())
+    /// Sets the timer and announces the request, so that an idle connection is kept for it.
+    fn schedule_at(&self, due: &mut DueQueue, source: &Name, at: Time) {
+        let delay = at.since(self.clock.now());
+        due.set_timer(source, delay);
+        self.flights
+            .expect_call(source, self.clock.instant() + delay);
     }
 }
 

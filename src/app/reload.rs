@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use crate::config::Config;
 use crate::domain::Redactor;
 use crate::extract::Extractor;
+use crate::fetch::HttpFetch;
 use crate::metrics::ProcessMetrics;
 
 use super::core::AppCore;
@@ -17,6 +18,7 @@ pub struct ConfigReloader {
     pub(super) core: Arc<AppCore>,
     pub(super) process_metrics: Arc<ProcessMetrics>,
     pub(super) extractor: Extractor,
+    pub(super) fetch: Arc<HttpFetch>,
     pub(super) redactor: Redactor,
 }
 
@@ -46,8 +48,9 @@ impl ConfigReloader {
         let result = self
             .core
             .replace_sources(&new.sources, new.server.default_timeout);
-        if result.is_err() {
-            self.redactor.replace_secrets(old.secrets.clone());
+        match result {
+            Ok(()) => self.fetch.set_max_per_host(new.max_per_host),
+            Err(_) => self.redactor.replace_secrets(old.secrets.clone()),
         }
         result.context("failed to replace the sources")
     }

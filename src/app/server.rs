@@ -105,10 +105,12 @@ impl AppService {
         let fetch_metrics = Arc::new(FetchMetrics::default());
         let process_metrics = Arc::new(ProcessMetrics::new(clock.now(), revision));
         let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
+        fetch.set_max_per_host(config.max_per_host);
+        let fetch = Arc::new(fetch);
         let extractor = Extractor::new(filter_program, redactor.clone());
         extractor.set_filters(config.filters.clone());
         let deps = CoreDeps {
-            fetch: Arc::new(fetch) as Arc<dyn Fetch>,
+            fetch: Arc::clone(&fetch) as Arc<dyn Fetch>,
             extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
@@ -151,6 +153,7 @@ impl AppService {
                 core: Arc::clone(&core),
                 process_metrics,
                 extractor,
+                fetch,
                 redactor,
             },
             core,

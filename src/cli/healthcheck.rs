@@ -75,7 +75,9 @@ async fn check_health(url: &Url, clock: Clock) -> anyhow::Result<()> {
         },
     };
     let fetch = HttpFetch::new(clock, Redactor::default());
-    let response = fetch.fetch(&provider, clock.deadline(TOTAL_TIMEOUT)).await;
+    let response = fetch
+        .fetch(&provider, clock.deadline(TOTAL_TIMEOUT).into())
+        .await;
     response
         .map(drop)
         .map_err(|error| anyhow!("{}", error.failure.message))

@@ -55,8 +55,10 @@ struct ProbeContext {
 pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
     let clock = Clock::start();
     let redactor = Redactor::new(config.secrets.clone());
+    let fetch = HttpFetch::new(clock, redactor.clone());
+    fetch.set_max_per_host(config.max_per_host);
     let context = Arc::new(ProbeContext {
-        fetch: HttpFetch::new(clock, redactor.clone()),
+        fetch,
         clock,
         redactor,
     });
@@ -90,7 +92,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
 impl ProbeContext {
     async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
         let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
-        let fetched = self.fetch.fetch(&provider, deadline).await;
+        let fetched = self.fetch.fetch(&provider, deadline.into()).await;
         let raw_body = fetched.as_ref().ok().map(|Payload(bytes)| {
             let text = String::from_utf8_lossy(bytes);
             self.redactor.redact(&text)

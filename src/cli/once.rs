@@ -73,8 +73,10 @@ async fn run_live_request(
 ) -> anyhow::Result<(Rendering, Arc<Snapshot>)> {
     let stop = CancellationToken::new();
     let _stop_on_return = stop.clone().drop_guard();
+    let fetch = HttpFetch::new(clock, redactor.clone());
+    fetch.set_max_per_host(config.max_per_host);
     let deps = CoreDeps {
-        fetch: Arc::new(HttpFetch::new(clock, redactor.clone())),
+        fetch: Arc::new(fetch),
         extractor: Extractor::new(own_program(), redactor),
         clock,
         runtime: Handle::current(),

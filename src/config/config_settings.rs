@@ -14,6 +14,9 @@ use super::diagnostics::ConfigProblem;
 use super::fingerprint::FileFingerprints;
 use super::keys::{Section, section_keys};
 
+/// The default of `max_per_host`.
+pub(super) const DEFAULT_MAX_PER_HOST: usize = 6;
+
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -27,6 +30,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// The fetched sources in the order of the file, then the derived ones.
     pub sources: Vec<Arc<Source>>,
+    /// Maximum number of concurrent calls to one host and port. Default: 6
+    pub max_per_host: usize,
     /// The compiled filters of all sources.
     pub filters: FilterCache,
     /// Values that must be redacted in every message.

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use crate::domain::SecretSet;
 
-use super::config_settings::Config;
+use super::config_settings::{Config, DEFAULT_MAX_PER_HOST};
 use super::diagnostics::{ConfigError, Severity};
 use super::files;
 use super::fingerprint::FileFingerprints;
@@ -82,6 +82,9 @@ pub fn parse(
         .map(|section| Table::new(section, SpannedStr::default(), 0..0));
     let [server, store, defaults] =
         ["server", "store", "defaults"].map(|key| root.tables(key).first());
+    let max_per_host = defaults
+        .and_then(|defaults| defaults.integer("max_per_host"))
+        .map_or(DEFAULT_MAX_PER_HOST, |calls| calls as usize);
     let server = validate_server(server.unwrap_or(&absent[0]), &mut loader);
     let store = validate_store(store.unwrap_or(&absent[1]), &mut loader);
     let mut sources = validate_sources(&root, defaults.unwrap_or(&absent[2]), &mut loader);
@@ -106,6 +109,7 @@ pub fn parse(
         server,
         store,
         sources: sources.into_iter().map(Arc::new).collect(),
+        max_per_host,
         filters,
         secrets,
         warnings: problems,

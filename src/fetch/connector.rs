@@ -1,178 +1,261 @@
-//! Connections to providers: name lookup, address policy, TCP, proxy tunnel, TLS, under one
-//! deadline.
+//! Hooks into the connections of a client: a resolver that applies the address policy, and a layer
+//! around the connector of reqwest.
 
-use std::net::IpAddr;
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
-use url::Host;
+use hyper_util::client::legacy::connect::{Connection, HttpInfo};
+use parking_lot::Mutex;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::{Instant, sleep_until};
+use tower::{Layer, Service};
 
 use crate::domain::{Code, Failure};
-use crate::process::{Clock, Deadline};
 
-use super::connect_target::ConnectTarget;
-use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
+use super::call_limiter::CallLimiter;
+use super::deadline::FetchPhase;
 use super::ip_policy::{self, AddressOrigin};
 use super::resolver::NameResolver;
-use super::throttle::ThrottledStream;
-use super::tls::TlsClient;
-use super::upstream_connection::ConnectionStream;
-use super::{happy_eyeballs, proxy};
+use super::trace::ExchangeTrace;
 
-/// Opens connections to providers.
-pub(super) struct Connector {
-    /// Resolves host names.
+/// Failure of a hook, as an error that passes through reqwest.
+#[derive(Debug)]
+pub(super) struct ConnectFailure(pub(super) Failure);
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for ConnectFailure {}
+
+/// Maximum number of addresses tried per name.
+const MAX_ADDRESSES: usize = 16;
+
+/// Maximum time until the connection of an ended call is in the pool again: a task of hyper-util
+/// returns it.
+const POOL_RETURN_TIME: Duration = Duration::from_millis(10);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Resolves the host of a client, or of its proxy, to the allowed addresses.
+pub(super) struct PolicyResolver {
     pub(super) resolver: NameResolver,
-    /// Trusted authorities, and sessions to resume.
-    pub(super) tls: TlsClient,
-    /// Measures the time left until a deadline.
-    pub(super) clock: Clock,
+    pub(super) origin: AddressOrigin,
 }
 
-impl Connector {
-    /// Opens a connection to `target`, ready for a request.
-    pub(super) async fn connect(
-        &self,
-        target: &ConnectTarget,
-        deadline: Deadline,
-    ) -> Result<Box<dyn ConnectionStream>, Failure> {
-        let tcp = self.connect_tcp(target, deadline).await?;
-        if !target.is_https {
-            return Ok(Box::new(tcp));
-        }
-        let counter = Arc::<ByteCounter>::default();
-        let tcp = ThrottledStream::new(tcp, Arc::clone(&counter));
-        let tcp = match &target.proxy {
-            Some(proxy) => {
-                run_until_deadline(
-                    deadline,
-                    FetchPhase::Tunnel,
-                    &counter,
-                    proxy::open_tunnel(tcp, proxy, &target.authority()),
-                )
-                .await?
+impl Resolve for PolicyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (resolver, origin) = (self.resolver.clone(), self.origin);
+        Box::pin(async move {
+            ExchangeTrace::note_current(FetchPhase::Lookup);
+            let found = resolver.resolve_host(name.as_str()).await;
+            let mut permitted = found
+                .and_then(|found| permitted_addresses(&found, origin))
+                .map_err(ConnectFailure)?;
+            permitted.truncate(MAX_ADDRESSES);
+            if let Some(trace) = ExchangeTrace::current() {
+                trace.note_phase(FetchPhase::Connect);
+                trace.note_addresses(permitted.clone());
             }
-            None => tcp,
-        };
-        counter.reset();
-        let handshake = self
-            .tls
-            .handshake(tcp, &target.host, target.ca_pem.as_ref());
-        Ok(Box::new(
-            run_until_deadline(deadline, FetchPhase::Tls, &counter, handshake).await?,
-        ))
-    }
-
-    /// Connects to the target, or to its proxy. The proxy comes from the operator, so its address
-    /// is allowed. It resolves the name of the target, so the policy can check only a literal
-    /// address.
-    async fn connect_tcp(
-        &self,
-        target: &ConnectTarget,
-        deadline: Deadline,
-    ) -> Result<TcpStream, Failure> {
-        let Some(proxy) = &target.proxy else {
-            return self
-                .connect_host(
-                    &target.host,
-                    target.port,
-                    address_origin(&target.host, target.allow_private),
-                    deadline,
-                )
-                .await;
-        };
-        let literal: Vec<IpAddr> = literal_address(&target.host).into_iter().collect();
-        permitted_addresses(&literal, AddressOrigin::Configured)?;
-        let (Some(host), Some(port)) = (proxy.host(), proxy.port_or_known_default()) else {
-            return Err(Failure::new(Code::ConnectFailed, "the proxy has no host"));
-        };
-        self.connect_host(&host.to_owned(), port, AddressOrigin::Configured, deadline)
-            .await
-            .map_err(|failure| {
-                let message = format!("on the way to the proxy: {}", failure.message);
-                Failure::new(failure.code, message)
-            })
-    }
-
-    async fn connect_host(
-        &self,
-        host: &Host<String>,
-        port: u16,
-        origin: AddressOrigin,
-        deadline: Deadline,
-    ) -> Result<TcpStream, Failure> {
-        let counter = ByteCounter::default();
-        let addresses = match host {
-            Host::Domain(name) => {
-                run_until_deadline(
-                    deadline,
-                    FetchPhase::Lookup,
-                    &counter,
-                    self.resolver.resolve_host(name),
-                )
-                .await?
-            }
-            address => literal_address(address).into_iter().collect(),
-        };
-        let addresses = permitted_addresses(&addresses, origin)?;
-        let remaining = deadline.at.saturating_duration_since(self.clock.instant());
-        run_until_deadline(
-            deadline,
-            FetchPhase::Connect,
-            &counter,
-            happy_eyeballs::connect_first(&addresses, port, remaining),
-        )
-        .await
+            // reqwest replaces port 0 by the port of the URL.
+            let addresses = permitted.into_iter().map(|ip| SocketAddr::new(ip, 0));
+            Ok(Box::new(addresses) as Addrs)
+        })
     }
 }
 
-/// Returns the origin of the addresses of `host`.
-fn address_origin(host: &Host<String>, allow_private: bool) -> AddressOrigin {
-    match host {
-        Host::Domain(name)
-            if !allow_private && !matches!(name.as_str(), "localhost" | "localhost.") =>
-        {
-            AddressOrigin::Resolved
-        }
-        _ => AddressOrigin::Configured,
-    }
-}
-
-fn literal_address(host: &Host<String>) -> Option<IpAddr> {
-    match host {
-        Host::Ipv4(address) => Some((*address).into()),
-        Host::Ipv6(address) => Some((*address).into()),
-        Host::Domain(_) => None,
-    }
-}
-
-/// Returns those of `addresses` that the policy allows; a failure if it blocks all of them.
-fn permitted_addresses(
+/// Returns the allowed addresses of `addresses`. Fails if all are blocked.
+pub(super) fn permitted_addresses(
     addresses: &[IpAddr],
     origin: AddressOrigin,
 ) -> Result<Vec<IpAddr>, Failure> {
-    let blocked_reason = |address: &IpAddr| ip_policy::blocked_reason(*address, origin);
+    let reason = |address: &IpAddr| ip_policy::blocked_reason(*address, origin);
     let permitted: Vec<IpAddr> = addresses
         .iter()
         .copied()
-        .filter(|address| blocked_reason(address).is_none())
+        .filter(|address| reason(address).is_none())
         .collect();
-    let Some(reason) = addresses
-        .first()
-        .and_then(blocked_reason)
-        .filter(|_| permitted.is_empty())
-    else {
-        return Ok(permitted);
-    };
+    match addresses.first().and_then(reason) {
+        Some(reason) if permitted.is_empty() => Err(blocked_failure(reason, origin)),
+        _ => Ok(permitted),
+    }
+}
+
+fn blocked_failure(reason: &str, origin: AddressOrigin) -> Failure {
     let message = match origin {
         AddressOrigin::Configured => format!("{reason} may not be connected to"),
-        AddressOrigin::Resolved => {
-            format!(
-                "the host's name resolves to {reason}; `allow_private = true` would allow a private one"
-            )
-        }
+        AddressOrigin::Resolved => format!(
+            "the host's name resolves to {reason}; `allow_private = true` would allow a private one"
+        ),
     };
-    Err(Failure::new(Code::DestinationBlocked, message))
+    Failure::new(Code::DestinationBlocked, message)
+}
+
+/// Delays new connections of a client. In hyper-util, a call connects and waits for a pooled connection
+/// at the same time. Without the gate, each of several concurrent calls would connect to an HTTP/2
+/// server, and a call right after another one would connect although the connection of the other is
+/// about to return to the pool.
+pub(super) struct ConnectGate {
+    /// Whether one HTTP/2 connection can serve all calls: TLS negotiates the protocol, and connections
+    /// are pooled.
+    may_share: bool,
+    is_http1: AtomicBool,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Latest time at which the connection of the latest call is in the pool again.
+    pool_return_at: Mutex<Option<Instant>>,
+    limiter: Arc<CallLimiter>,
+}
+
+impl ConnectGate {
+    pub(super) fn new(may_share: bool, limiter: Arc<CallLimiter>) -> Self {
+        Self {
+            may_share,
+            is_http1: AtomicBool::new(false),
+            turn: Arc::default(),
+            pool_return_at: Mutex::default(),
+            limiter,
+        }
+    }
+
+    /// Records the end of a call.
+    pub(super) fn note_call_end(&self, now: Instant) {
+        *self.pool_return_at.lock() = Some(now + POOL_RETURN_TIME);
+    }
+
+    /// Waits until a connection may be opened. Returns the lock if only one call may connect at a time.
+    async fn wait(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let pool_return_at = *self.pool_return_at.lock();
+        if let Some(at) = pool_return_at {
+            sleep_until(at).await;
+        }
+        if !self.may_share || self.is_http1.load(Ordering::Relaxed) {
+            return None;
+        }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        (!self.is_http1.load(Ordering::Relaxed)).then_some(turn)
+    }
+}
+
+/// Wraps reqwest's connector; see [`ConnectorService`].
+#[derive(Clone)]
+pub(super) struct ConnectorLayer {
+    pub(super) origin: AddressOrigin,
+    pub(super) gate: Arc<ConnectGate>,
+}
+
+impl<S> Layer<S> for ConnectorLayer {
+    type Service = ConnectorService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ConnectorService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// Opens connections when the gate permits, notes the phase, and applies the address policy to the
+/// connected address before a byte of the request is sent.
+#[derive(Clone)]
+pub(super) struct ConnectorService<S> {
+    inner: S,
+    layer: ConnectorLayer,
+}
+
+impl<S, R> Service<R> for ConnectorService<S>
+where
+    S: Service<R, Error = BoxError> + Clone + Send + 'static,
+    S::Response: Connection + Send,
+    S::Future: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, destination: R) -> Self::Future {
+        // `poll_ready` was called on `self.inner`, so that one must be called, not the clone.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(WithinExchange {
+            trace: ExchangeTrace::current(),
+            connecting: Box::pin(connect(inner, destination, self.layer.clone())),
+        })
+    }
+}
+
+async fn connect<S, R>(
+    mut inner: S,
+    destination: R,
+    ConnectorLayer { origin, gate }: ConnectorLayer,
+) -> Result<S::Response, BoxError>
+where
+    S: Service<R, Error = BoxError>,
+    S::Response: Connection,
+{
+    ExchangeTrace::note_current(FetchPhase::Connect);
+    let turn = gate.wait().await;
+    let connection = inner.call(destination).await?;
+    let trace = ExchangeTrace::current();
+    let connected = connection.connected();
+    let mut extras = http::Extensions::new();
+    connected.get_extras(&mut extras);
+    if let Some(info) = extras.get::<HttpInfo>() {
+        if let Some(reason) = ip_policy::blocked_reason(info.remote_addr().ip(), origin) {
+            return Err(ConnectFailure(blocked_failure(reason, origin)).into());
+        }
+        if let Some(trace) = &trace {
+            trace.note_opened(info.local_addr());
+        }
+    }
+    let is_http2 = connected.is_negotiated_h2();
+    gate.is_http1.store(!is_http2, Ordering::Relaxed);
+    if gate.may_share {
+        gate.limiter.set_http2(is_http2);
+    }
+    if let Some(trace) = trace {
+        trace.note_phase(FetchPhase::Head);
+        // The connection is shared only after the HTTP/2 handshake. Until this exchange has its
+        // response, the other calls wait instead of opening further connections.
+        if let Some(turn) = turn.filter(|_| is_http2) {
+            trace.hold_connect_turn(turn);
+        }
+    }
+    Ok(connection)
+}
+
+/// Ends a connection attempt whose call got a pooled connection. hyper-util moves such an attempt to a
+/// task, outside of the exchange, to put the connection into the pool, where it could occupy the only
+/// slot of a server.
+struct WithinExchange<F> {
+    trace: Option<Arc<ExchangeTrace>>,
+    connecting: Pin<Box<F>>,
+}
+
+impl<T, F: Future<Output = Result<T, BoxError>>> Future for WithinExchange<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if ExchangeTrace::current().is_none() {
+            if let Some(trace) = &self.trace {
+                trace.note_phase(FetchPhase::Head);
+            }
+            return Poll::Ready(Err("the call uses another connection".into()));
+        }
+        self.connecting.as_mut().poll(cx)
+    }
 }
 
 #[cfg(test)]
@@ -206,33 +289,5 @@ mod tests {
                 .unwrap_err()
                 .contains("metadata")
         );
-    }
-
-    #[test]
-    fn address_origin_follows_the_host() {
-        let origin = |url: &str| {
-            let url = url::Url::parse(url).unwrap();
-            address_origin(&url.host().unwrap().to_owned(), false)
-        };
-        for configured in [
-            "http://localhost/",
-            "http://LOCALHOST./",
-            "http://0x7f.1/",
-            "http://2130706433/",
-            "http://[::1]/",
-        ] {
-            assert_eq!(
-                origin(configured),
-                AddressOrigin::Configured,
-                "{configured}"
-            );
-        }
-        for resolved in [
-            "http://a.localhost/",
-            "http://localhost.example/",
-            "http://127.0.0.1.nip.io/",
-        ] {
-            assert_eq!(origin(resolved), AddressOrigin::Resolved, "{resolved}");
-        }
     }
 }

@@ -11,15 +11,14 @@ use crate::domain::{Code, Failure};
 use crate::process::Deadline;
 use crate::text::format_duration;
 
-/// Phase of a request.
+/// Phase of a request. It determines the code of a deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum FetchPhase {
     /// Name lookup.
     Lookup,
-    /// TCP connection.
+    /// TCP connection, and tunnel through the proxy.
     Connect,
-    /// CONNECT request to the proxy.
-    Tunnel,
     /// TLS handshake.
     Tls,
     /// From the request to the end of the response headers.
@@ -32,77 +31,83 @@ pub(super) enum FetchPhase {
 #[derive(Debug, Default)]
 pub(super) struct ByteCounter(AtomicU64);
 
-/// Runs `work` until the deadline. After it, the failure states `phase`, the limit and the bytes of
-/// `counter`.
-pub(super) async fn run_until_deadline<T>(
+/// Runs `work` until the deadline. After it, the error is the result of `late`.
+pub(super) async fn run_until_deadline<T, E>(
     deadline: Deadline,
-    phase: FetchPhase,
-    counter: &ByteCounter,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    late: impl FnOnce() -> E,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let mut work = pin!(work);
     let mut timer = pin!(sleep_until(deadline.at));
+    let mut late = Some(late);
     poll_fn(|cx| {
         if let Poll::Ready(ended) = work.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
         // The timer alone does not fire while a flood of data keeps the task busy.
-        let late = timer.as_mut().poll(cx).is_ready() || deadline.has_passed();
-        if late {
-            Poll::Ready(Err(phase.timeout_failure(deadline, counter.bytes())))
-        } else {
-            Poll::Pending
+        let is_late = timer.as_mut().poll(cx).is_ready() || deadline.has_passed();
+        match late.take_if(|_| is_late) {
+            Some(late) => Poll::Ready(Err(late())),
+            None => Poll::Pending,
         }
     })
     .await
 }
 
 impl FetchPhase {
-    fn timeout_failure(self, deadline: Deadline, bytes: u64) -> Failure {
-        let so_far = if bytes == 0 {
-            String::new()
-        } else {
-            format!(", {bytes} bytes so far")
+    /// Returns the phase with the discriminant `index`; [`FetchPhase::Connect`] for an invalid one.
+    pub(super) fn from_index(index: u8) -> Self {
+        let phases = [
+            Self::Lookup,
+            Self::Connect,
+            Self::Tls,
+            Self::Head,
+            Self::Body,
+        ];
+        phases
+            .get(usize::from(index))
+            .copied()
+            .unwrap_or(Self::Connect)
+    }
+
+    /// Returns the failure of a deadline that passed in this phase, after `bytes` of the response.
+    pub(super) fn timeout_failure(
+        self,
+        deadline: Deadline,
+        has_proxy: bool,
+        bytes: u64,
+    ) -> Failure {
+        let so_far = match bytes {
+            0 => String::new(),
+            bytes => format!(", {bytes} bytes so far"),
         };
-        let limit = format_duration(deadline.limit);
-        Failure::new(
-            self.timeout_code(),
-            format!(
-                "no answer within {limit} ({}{so_far})",
-                self.describe_activity()
-            ),
-        )
-    }
-
-    fn timeout_code(self) -> Code {
-        match self {
-            Self::Lookup => Code::DnsFailed,
-            Self::Connect | Self::Tunnel | Self::Tls => Code::ConnectTimeout,
-            Self::Head | Self::Body => Code::Timeout,
-        }
-    }
-
-    fn describe_activity(self) -> &'static str {
-        match self {
+        let activity = match self {
             Self::Lookup => "looking up the name",
+            Self::Connect if has_proxy => "connecting, or waiting for the proxy's tunnel",
             Self::Connect => "connecting",
-            Self::Tunnel => "waiting for the proxy's tunnel",
             Self::Tls => "in the TLS handshake",
             Self::Head => "waiting for headers",
             Self::Body => "reading the body",
-        }
+        };
+        let code = match self {
+            Self::Lookup => Code::DnsFailed,
+            Self::Connect | Self::Tls => Code::ConnectTimeout,
+            Self::Head | Self::Body => Code::Timeout,
+        };
+        timeout_failure(code, deadline, &format!("{activity}{so_far}"))
     }
+}
+
+/// Returns the failure of a deadline that passed during `activity`.
+pub(super) fn timeout_failure(code: Code, deadline: Deadline, activity: &str) -> Failure {
+    let limit = format_duration(deadline.limit);
+    Failure::new(code, format!("no answer within {limit} ({activity})"))
 }
 
 impl ByteCounter {
     /// Adds `count` bytes.
     pub(super) fn add_bytes(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    /// Sets the number to zero.
-    pub(super) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
     }
 
     /// Returns the number of bytes received.
@@ -113,6 +118,7 @@ impl ByteCounter {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::time::Duration;
 
     use super::*;
@@ -120,19 +126,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timeout_message_names_the_phase() {
-        let late = async |phase, bytes| {
+        let late = async |phase: FetchPhase, bytes| {
             let deadline = Clock::start().deadline(Duration::from_secs(1));
-            let counter = ByteCounter::default();
-            counter.add_bytes(bytes);
-            run_until_deadline(
-                deadline,
-                phase,
-                &counter,
-                std::future::pending::<Result<(), _>>(),
-            )
-            .await
-            .unwrap_err()
-            .to_string()
+            let late = || phase.timeout_failure(deadline, false, bytes);
+            run_until_deadline(deadline, late, pending::<Result<(), Failure>>())
+                .await
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             late(FetchPhase::Lookup, 0).await,

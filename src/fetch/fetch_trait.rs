@@ -1,11 +1,14 @@
-//! The [`Fetch`] trait and its results.
+//! The [`Fetch`] trait, its parameters and its results.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::domain::{Failure, Provider};
+use crate::domain::{Failure, Name, Provider};
 use crate::process::Deadline;
 
 /// Decoded response body, at most `max_body` bytes, not yet checked.
@@ -22,15 +25,59 @@ pub struct FetchError {
     pub retry_after: Option<Duration>,
 }
 
+/// Whether a live request waits for a call. A call that waits for its permit can become urgent.
+/// Clones share the flag.
+#[derive(Debug, Clone, Default)]
+pub struct CallPriority(Arc<AtomicBool>);
+
+impl CallPriority {
+    /// Marks the call as one that a live request waits for.
+    pub fn mark_urgent(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a live request waits for the call.
+    pub fn is_urgent(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns the flag.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+}
+
+/// Deadline and priority of one call.
+#[derive(Debug, Clone)]
+pub struct FetchContext {
+    /// End of the call: it covers the wait for a permit, name lookup, connection, TLS, headers, body
+    /// and decoding.
+    pub deadline: Deadline,
+    /// Whether a live request waits for the call. Default: no.
+    pub priority: CallPriority,
+}
+
+impl From<Deadline> for FetchContext {
+    fn from(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            priority: CallPriority::default(),
+        }
+    }
+}
+
 /// Future that [`Fetch::fetch`] returns.
 pub type FetchFuture<'f> = Pin<Box<dyn Future<Output = Result<Payload, FetchError>> + Send + 'f>>;
 
 /// Sends requests to providers.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends the request of `provider` and returns the payload by `deadline`, which covers name
-    /// lookup, connection, TLS, headers, body and decoding. Dropping the future cancels the
-    /// request.
-    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f>;
+    /// Sends the request of `provider` and returns the payload by the deadline of `context`.
+    /// Dropping the future cancels the request.
+    fn fetch<'f>(&'f self, provider: &'f Provider, context: FetchContext) -> FetchFuture<'f>;
+
+    /// Announces that the next call of `source` to `provider` is due at `at`, so that an idle
+    /// connection is kept for it. Replaces the previous announcement of the source.
+    fn expect_call(&self, _source: &Name, _provider: &Provider, _at: Instant) {}
 }
 
 impl From<Failure> for FetchError {

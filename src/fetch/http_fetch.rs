@@ -1,30 +1,31 @@
-//! [`Fetch`] over HTTP/1.1: a pooled or new connection, a request, a response head and a body,
-//! under one deadline.
+//! [`Fetch`] over HTTP/1.1 and HTTP/2: a permit, a request, a response head and a body, under one
+//! deadline.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{HeaderMap, StatusCode, Version};
+use reqwest::Body;
 use serde::Deserialize;
+use tokio::time::Instant;
 
-use crate::domain::{Code, Provider, Redactor};
+use crate::domain::{Code, Failure, Name, Provider, Redactor};
 use crate::process::{Clock, Deadline};
 use crate::text::escape_bounded;
 
-use super::connect_target::ConnectTarget;
-use super::connector::Connector;
-use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
-use super::fetch_trait::{Fetch, FetchError, FetchFuture, Payload};
-use super::pool::ConnectionPool;
-use super::resolver;
-use super::resolver::{NameResolver, ResolveFn};
+use super::call_limiter::{CallPermit, DEFAULT_MAX_PER_HOST};
+use super::client::{CallTarget, ClientFactory, Endpoint};
+use super::connection_runtime::ConnectionRuntime;
+use super::deadline::{self, ByteCounter, FetchPhase, run_until_deadline};
+use super::endpoints::Endpoints;
+use super::exchange::{Answer, exchange};
+use super::fetch_trait::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
+use super::resolver::{self, NameResolver, ResolveFn};
 use super::response_body::BodyReader;
 use super::tls::TlsClient;
-use super::upstream_connection::ProviderConnection;
 use super::{request, response_head};
 
 /// Maximum size of an error response body to read, in bytes.
@@ -37,27 +38,21 @@ const MAX_QUOTE_CHARS: usize = 120;
 /// status already determines.
 const PROBLEM_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// HTTP/1.1 client for requests to providers. The process has one, so that requests share pooled
+/// HTTP client for requests to providers. The process has one, so that requests share pooled
 /// connections, TLS sessions and name lookups.
 pub struct HttpFetch {
-    connector: Connector,
-    pool: ConnectionPool,
+    endpoints: Arc<Endpoints>,
+    max_per_host: Arc<AtomicUsize>,
     redactor: Redactor,
     clock: Clock,
+    /// Declared last: the clients must drop their connections before the runtime ends.
+    connections: ConnectionRuntime,
 }
 
 /// The quoted part of a problem details body (RFC 9457).
 #[derive(Deserialize)]
 struct ProblemTitle {
     title: Option<String>,
-}
-
-/// Error of a request on one connection.
-struct ExchangeError {
-    error: FetchError,
-    /// Whether the connection was dead before the request: the request was not sent, the connection
-    /// closed before any byte of a response, or the response was an idle timeout.
-    was_connection_dead: bool,
 }
 
 impl HttpFetch {
@@ -69,121 +64,105 @@ impl HttpFetch {
 
     /// Returns a client with another name resolver.
     pub fn with_resolver(clock: Clock, redactor: Redactor, resolve: ResolveFn) -> Self {
-        let connector = Connector {
+        let connections = ConnectionRuntime::start();
+        let max_per_host = Arc::new(AtomicUsize::new(DEFAULT_MAX_PER_HOST));
+        let factory = ClientFactory {
             resolver: NameResolver::new(resolve),
             tls: TlsClient::default(),
-            clock,
         };
+        let endpoints = Arc::new(Endpoints::new(factory, clock, Arc::clone(&max_per_host)));
+        connections
+            .handle()
+            .spawn(Endpoints::close_idle_clients(Arc::downgrade(&endpoints)));
         Self {
-            connector,
-            pool: ConnectionPool::default(),
+            endpoints,
+            max_per_host,
             redactor,
             clock,
+            connections,
         }
+    }
+
+    /// Sets the maximum number of concurrent calls to one host and port, at least 1.
+    pub fn set_max_per_host(&self, limit: usize) {
+        self.max_per_host.store(limit, Ordering::Relaxed);
     }
 
     async fn run_attempt(
         &self,
         provider: &Provider,
-        deadline: Deadline,
+        context: &FetchContext,
     ) -> Result<Payload, FetchError> {
-        let Some(target) = ConnectTarget::from_request(&provider.request) else {
-            return Err(request::unwritable_request().into());
-        };
-        let request = request::build_request(&provider.request, &target)?;
-        let pooled = if has_safe_method(&request) {
-            self.pool.take_idle(&provider.request, self.clock.instant())
-        } else {
-            None
-        };
-        if let Some(connection) = pooled {
-            match self
-                .exchange_request(connection, request.clone(), provider, deadline)
-                .await
-            {
-                Ok(payload) => return Ok(payload),
-                Err(failed) => {
-                    // A broken route affects all pooled connections. They are closed so that it
-                    // does not cost one attempt each.
-                    self.pool.close_for_request(&provider.request);
-                    if !failed.was_connection_dead {
-                        return Err(failed.error);
+        let deadline = context.deadline;
+        let is_repeatable = request::is_repeatable(&provider.request);
+        let target = CallTarget::from_request(&provider.request, deadline.limit, is_repeatable)?;
+        let request = request::build_request(&provider.request)?;
+        let _permit = self.acquire_permit(&target.endpoint, context).await?;
+        let mut may_retry = is_repeatable;
+        loop {
+            let lease = self.endpoints.lease_client(&target)?;
+            let again = request
+                .try_clone()
+                .ok_or_else(request::unwritable_request)?;
+            let runtime = self.connections.handle();
+            let (ended, is_kept, is_retryable) =
+                match exchange(runtime, &lease, &target, again, deadline).await {
+                    Ok(answer) => {
+                        let is_kept = answer.is_on_kept_connection;
+                        let is_retryable = is_kept && is_idle_timeout_response(&answer.head);
+                        let payload = self.read_payload(answer, provider, deadline).await;
+                        (payload, is_kept, is_retryable)
                     }
-                }
+                    Err(error) => {
+                        let is_kept = error.is_on_kept_connection;
+                        let is_retryable = is_kept && error.failure.code == Code::ConnectionClosed;
+                        (Err(error.failure.into()), is_kept, is_retryable)
+                    }
+                };
+            let Err(error) = ended else { return ended };
+            // A broken route affects all pooled connections, and an HTTP/2 connection that a peer
+            // floods stays open as long as its client.
+            if is_in_doubt(error.failure.code) || (is_kept && is_retryable) {
+                lease.discard_client();
             }
+            if !(may_retry && is_retryable) {
+                return Err(error);
+            }
+            may_retry = false;
         }
-        let stream = self.connector.connect(&target, deadline).await?;
-        let connection = ProviderConnection::open(stream)
-            .await
-            .map_err(|error| response_head::head_failure(&error, 0))?;
-        self.exchange_request(connection, request, provider, deadline)
-            .await
-            .map_err(|failed| failed.error)
     }
 
-    /// Sends the request over `connection` and reads the response. Afterwards the connection
-    /// returns to the pool, if the method allows its reuse.
-    async fn exchange_request(
+    /// Waits for the permit of a call to `endpoint`.
+    async fn acquire_permit(
         &self,
-        mut connection: ProviderConnection,
-        request: Request<Full<Bytes>>,
-        provider: &Provider,
-        deadline: Deadline,
-    ) -> Result<Payload, ExchangeError> {
-        let (counter, is_reusable) = (connection.counter(), has_safe_method(&request));
-        let mut unsent = false;
-        let sent = async {
-            connection.send_request(request).await.map_err(|error| {
-                unsent = error.is_canceled();
-                response_head::head_failure(&error, counter.bytes())
-            })
+        endpoint: &Endpoint,
+        context: &FetchContext,
+    ) -> Result<CallPermit, Failure> {
+        let limiter = self.endpoints.limiter(endpoint);
+        let acquired = async { Ok(limiter.acquire(&context.priority).await) };
+        let late = || -> Failure {
+            let (limit, host) = (limiter.limit(), &endpoint.host);
+            let activity = format!("waiting for one of {limit} calls to {host}");
+            deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
         };
-        let (head, body) =
-            match run_until_deadline(deadline, FetchPhase::Head, &counter, sent).await {
-                Ok(response) => response.into_parts(),
-                Err(failure) => {
-                    let was_connection_dead =
-                        unsent || (failure.code == Code::ConnectionClosed && counter.bytes() == 0);
-                    return Err(ExchangeError {
-                        error: failure.into(),
-                        was_connection_dead,
-                    });
-                }
-            };
-        let was_connection_dead = is_idle_timeout_response(&head);
-        let read = self
-            .read_payload(
-                &mut connection,
-                head,
-                body,
-                provider.request.max_body,
-                deadline,
-            )
-            .await;
-        let payload = read.map_err(|error| ExchangeError {
-            error,
-            was_connection_dead,
-        })?;
-        if is_reusable {
-            self.pool
-                .put_idle(&provider.request, connection, self.clock.instant());
+        let permit = run_until_deadline(context.deadline, late, acquired).await?;
+        // Calls that start together end together: a permit can become free exactly at the deadline.
+        if context.deadline.has_passed() {
+            return Err(late());
         }
-        Ok(payload)
+        Ok(permit)
     }
 
     async fn read_payload(
         &self,
-        connection: &mut ProviderConnection,
-        head: Parts,
-        body: Incoming,
-        limit: u64,
+        answer: Answer,
+        provider: &Provider,
         deadline: Deadline,
     ) -> Result<Payload, FetchError> {
-        response_head::check_framing(&head)?;
+        let Answer { head, body, .. } = answer;
+        let ends_at = response_head::check_head(&head)?;
         if let Some(failure) = response_head::status_failure(head.status, &head.headers) {
-            let title = self
-                .read_problem_title(connection, &head.headers, body, deadline)
-                .await;
+            let title = self.read_problem_title(&head, body, deadline).await;
             return Err(response_head::build_fetch_error(
                 &failure,
                 title.as_deref(),
@@ -193,31 +172,27 @@ impl HttpFetch {
         }
         let coding = response_head::parse_content_coding(&head.headers)?;
         let counter = ByteCounter::default();
-        let read = BodyReader::new(connection, body, &counter, limit).read_decoded(coding, limit);
-        Ok(Payload(
-            run_until_deadline(deadline, FetchPhase::Body, &counter, read).await?,
-        ))
+        let limit = provider.request.max_body;
+        let read = BodyReader::new(body, head.version, ends_at, &counter, limit)
+            .read_decoded(coding, limit);
+        let late = || FetchPhase::Body.timeout_failure(deadline, false, counter.bytes());
+        Ok(Payload(run_until_deadline(deadline, late, read).await?))
     }
 
     /// Returns the title of an error response's problem details, redacted, escaped and cut; `None`
     /// if there are none or they do not arrive in time.
     async fn read_problem_title(
         &self,
-        connection: &mut ProviderConnection,
-        headers: &HeaderMap,
-        body: Incoming,
+        head: &Parts,
+        body: Body,
         deadline: Deadline,
     ) -> Option<String> {
-        let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        if !content_type
-            .to_ascii_lowercase()
-            .starts_with("application/problem+json")
-        {
+        if !is_problem_details(&head.headers) {
             return None;
         }
-        let coding = response_head::parse_content_coding(headers).ok()?;
+        let coding = response_head::parse_content_coding(&head.headers).ok()?;
         let counter = ByteCounter::default();
-        let read = BodyReader::new(connection, body, &counter, MAX_PROBLEM_BYTES)
+        let read = BodyReader::new(body, head.version, None, &counter, MAX_PROBLEM_BYTES)
             .read_decoded(coding, MAX_PROBLEM_BYTES);
         let left = deadline.at.saturating_duration_since(self.clock.instant());
         let bytes = tokio::time::timeout(PROBLEM_TIMEOUT.min(left / 2), read)
@@ -234,15 +209,44 @@ impl HttpFetch {
 }
 
 impl Fetch for HttpFetch {
-    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
+    fn fetch<'f>(&'f self, provider: &'f Provider, context: FetchContext) -> FetchFuture<'f> {
         Box::pin(async move {
-            let mut result = self.run_attempt(provider, deadline).await;
+            let mut result = self.run_attempt(provider, &context).await;
             if let Err(FetchError { failure, .. }) = &mut result {
                 failure.message = self.redactor.redact(&failure.message).into();
             }
             result
         })
     }
+
+    fn expect_call(&self, source: &Name, provider: &Provider, at: Instant) {
+        if let Some(endpoint) = Endpoint::from_url(&provider.request.url) {
+            self.endpoints.expect_call(source, &endpoint, at);
+        }
+    }
+}
+
+fn is_problem_details(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        kind.to_ascii_lowercase()
+            .starts_with("application/problem+json")
+    })
+}
+
+/// Returns whether a connection must not be reused after a call on it failed with `code`.
+fn is_in_doubt(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Timeout
+            | Code::ConnectionClosed
+            | Code::HttpProtocol
+            | Code::BodyTruncated
+            | Code::BodyTooLarge
+            | Code::TlsFailed
+    )
 }
 
 /// Returns whether a response closes an idle connection (408 with `Connection: close`, RFC 9110,
@@ -250,12 +254,7 @@ impl Fetch for HttpFetch {
 fn is_idle_timeout_response(head: &Parts) -> bool {
     let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     head.status == StatusCode::REQUEST_TIMEOUT
+        && head.version < Version::HTTP_2
         && head.headers.get(CONNECTION).is_some_and(closes)
         && !head.headers.contains_key(RETRY_AFTER)
-}
-
-/// Returns whether the request may be sent twice. Any other request uses a new connection, because
-/// it could not be repeated if a pooled one is dead.
-fn has_safe_method(request: &Request<Full<Bytes>>) -> bool {
-    matches!(request.method().as_str(), "GET" | "HEAD")
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::domain::{embedded_ipv4_addresses, is_metadata_address};
 
 /// Origin of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AddressOrigin {
     /// The configuration: a literal address, `localhost`, or any name with `allow_private = true`.
     Configured,

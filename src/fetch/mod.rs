@@ -1,43 +1,49 @@
-//! Requests to providers: the [`Fetch`] trait and its implementation over HTTP/1.1.
+//! Requests to providers: the [`Fetch`] trait and its implementation with reqwest.
 //!
-//! A request has no retries except one on a pooled connection that was already dead. Redirects are
-//! not followed, responses are not cached, and nothing is logged.
+//! The module sends a request, limits and decodes the response, and gives every failure a code.
+//! Responses are not cached, redirects are not followed, and nothing is logged. A request is repeated
+//! once, and only if a pooled connection was already dead.
 //!
-//! [`HttpFetch`] uses hyper's client connection instead of a complete client for four reasons:
-//! - The code of a failure depends on its phase, so lookup, connect, TLS, head and body are
-//!   separate steps.
-//! - The size of a response head is limited.
-//! - The one retry depends on whether the connection was reused and whether a byte of the response
-//!   arrived.
-//! - The address policy must check the very address that is connected to.
+//! A request passes through these files in order:
 //!
-//! With HTTP/1.1, one request uses one connection, and dropping the future closes it. Only a name
-//! lookup outlives its request: it cannot be cancelled.
+//! | file | step |
+//! |---|---|
+//! | `http_fetch` | runs the attempt and redacts its failure |
+//! | `request` | builds the request |
+//! | `call_limiter` | waits for one of `max_per_host` permits of the host and port |
+//! | `endpoints` | selects the client, and closes idle connections |
+//! | `client` | builds a client for a set of connection settings |
+//! | `connector` | resolves names, applies the address policy, notes the phase |
+//! | `exchange` | sends one request with one client and waits for the response head |
+//! | `response_head`, `response_body` | check the head, read and decode the body |
+//! | `transport_error`, `tls` | map the errors of reqwest, hyper, h2 and rustls to codes |
 //!
-//! Order of a request: `request` (build), `pool` (reuse), `connector` with `resolver`, `ip_policy`,
-//! `happy_eyeballs`, `proxy` and `tls` (connect), `upstream_connection` with `throttle` (send),
-//! `response_head` and `response_body` (read). `deadline` limits each phase.
+//! Connections run on a separate runtime (`connection_runtime`): a provider that floods a connection
+//! occupies a thread of that runtime, never one that checks deadlines.
 
-mod connect_target;
+mod call_limiter;
+mod client;
+mod connection_runtime;
 mod connector;
 mod credentials;
 mod deadline;
+mod endpoints;
+mod exchange;
 mod fetch_trait;
-mod happy_eyeballs;
 mod http_fetch;
 mod ip_policy;
-mod pool;
-mod proxy;
 mod request;
 mod resolver;
 mod response_body;
 mod response_head;
 mod retry_after;
-mod throttle;
 mod tls;
-mod upstream_connection;
+mod trace;
+mod transport_error;
 
-pub use fetch_trait::{Fetch, FetchError, FetchFuture, Payload};
+pub use call_limiter::DEFAULT_MAX_PER_HOST;
+pub use client::Endpoint;
+pub use fetch_trait::{CallPriority, Fetch, FetchContext, FetchError, FetchFuture, Payload};
 pub use http_fetch::HttpFetch;
 pub use resolver::ResolveFn;
 pub use retry_after::parse_retry_after;

@@ -7,15 +7,17 @@ use std::task::{Context, Poll, ready};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hyper::body::{Body, Incoming};
+use http::Version;
+use hyper::body::Body as _;
+use reqwest::Body;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::domain::{Code, Failure};
 use crate::text::format_size;
 
 use super::deadline::ByteCounter;
-use super::response_head::{self, BodyCoding};
-use super::upstream_connection::ProviderConnection;
+use super::response_head::BodyCoding;
+use super::transport_error;
 
 /// Number of decoded bytes read at a time; the deadline is checked between two reads.
 const READ_CHUNK_BYTES: usize = 16 * 1024;
@@ -23,17 +25,17 @@ const READ_CHUNK_BYTES: usize = 16 * 1024;
 /// Maximum zstd window as a power of two: 8 MiB (RFC 9659).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Bytes that a content coding may add to a small body.
-const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
-
-/// A body and its connection, which must be polled while the body is read.
-pub(super) struct BodyReader<'l> {
-    connection: &'l mut ProviderConnection,
-    body: Incoming,
+/// A body that is being received. It holds the connection, which closes if it is dropped before the
+/// end.
+pub(super) struct BodyReader<'c> {
+    body: Body,
+    is_http2: bool,
+    /// Length at which the body ends although more bytes may follow.
+    ends_at: Option<u64>,
     /// Received bytes that are not consumed yet.
     chunk: Bytes,
     /// Number of received bytes, before decoding.
-    counter: &'l ByteCounter,
+    counter: &'c ByteCounter,
     /// Maximum number of received bytes. A regular encoder never exceeds it for a body within the
     /// limit.
     max_wire_bytes: u64,
@@ -47,27 +49,30 @@ enum BodyEnd {
     /// The body exceeds the limit.
     TooLarge,
     /// The connection or the framing failed.
-    Failed(hyper::Error),
+    Failed(reqwest::Error),
+    /// The body ended before its framing did.
+    Truncated,
 }
 
-impl<'l> BodyReader<'l> {
-    /// Returns a reader of `body` with a limit of `limit` decoded bytes.
+impl<'c> BodyReader<'c> {
+    /// Returns a reader of `body` with a limit of `limit` decoded bytes. `ends_at` is a length that
+    /// hyper ignores.
     pub(super) fn new(
-        connection: &'l mut ProviderConnection,
-        body: Incoming,
-        counter: &'l ByteCounter,
+        body: Body,
+        version: Version,
+        ends_at: Option<u64>,
+        counter: &'c ByteCounter,
         limit: u64,
     ) -> Self {
-        counter.reset();
-        let max_wire_bytes = limit
-            .saturating_add(limit / 16)
-            .saturating_add(CODING_HEADROOM_BYTES);
         Self {
-            connection,
             body,
+            is_http2: version == Version::HTTP_2,
+            ends_at,
             chunk: Bytes::new(),
             counter,
-            max_wire_bytes,
+            max_wire_bytes: limit
+                .saturating_add(limit / 16)
+                .saturating_add(CODING_HEADROOM_BYTES),
             end: None,
         }
     }
@@ -78,27 +83,27 @@ impl<'l> BodyReader<'l> {
         coding: Option<BodyCoding>,
         limit: u64,
     ) -> Result<Bytes, Failure> {
-        let declared = self.body.size_hint().exact();
-        let max_declared = if coding.is_some() {
+        let announced = self.ends_at.or(self.body.size_hint().exact());
+        let most = if coding.is_some() {
             self.max_wire_bytes
         } else {
             limit
         };
-        if declared.is_some_and(|declared| declared > max_declared) {
+        if announced.is_some_and(|announced| announced > most) {
             return Err(too_large_failure(limit));
         }
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
             return Err(empty_failure());
         }
         let read = match coding {
-            None => read_plain(&mut self, limit, declared).await,
+            None => read_plain(&mut self, limit, announced).await,
             Some(coding) => read_compressed(&mut self, coding, limit).await,
         };
-        let content = read.map_err(|error| self.read_failure(&error, limit))?;
-        if content.is_empty() {
+        let whole = read.map_err(|error| self.read_failure(&error, limit))?;
+        if whole.is_empty() {
             Err(empty_failure())
         } else {
-            Ok(content)
+            Ok(whole)
         }
     }
 
@@ -106,6 +111,7 @@ impl<'l> BodyReader<'l> {
     fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
         match &self.end {
             Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
+            Some(BodyEnd::Truncated) => early_end_failure(self.counter.bytes()),
             Some(BodyEnd::TooLarge) => too_large_failure(limit),
             _ if error.kind() == io::ErrorKind::FileTooLarge => too_large_failure(limit),
             _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
@@ -119,37 +125,52 @@ impl<'l> BodyReader<'l> {
         }
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, hyper::Error>> {
+    /// Returns the next bytes; `None` at the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyEnd>> {
+        let received = self.counter.bytes();
+        if self.ends_at.is_some_and(|end| received >= end) {
+            return Poll::Ready(Ok(None));
+        }
         loop {
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => {
-                    self.connection.poll_connection(cx);
-                    ready!(Pin::new(&mut self.body).poll_frame(cx))
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame {
+                // hyper takes a stream that the peer resets without an error for one that ended.
+                None if self.is_http2 && !self.body.is_end_stream() => {
+                    return Poll::Ready(Err(BodyEnd::Truncated));
                 }
-                ready @ Poll::Ready(_) => ready!(ready),
-            };
-            match frame.transpose()?.map(hyper::body::Frame::into_data) {
+                None if self.ends_at.is_some() => return Poll::Ready(Err(BodyEnd::Truncated)),
                 None => return Poll::Ready(Ok(None)),
-                Some(Ok(data)) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
-                Some(_) => {}
+                Some(Err(error)) => return Poll::Ready(Err(BodyEnd::Failed(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(mut data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        if let Some(end) = self.ends_at {
+                            data.truncate((end - received) as usize);
+                        }
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
             }
         }
     }
 }
+
+const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
 
 impl AsyncBufRead for BodyReader<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         while this.chunk.is_empty() && this.end.is_none() {
             match ready!(this.poll_chunk(cx)) {
-                Ok(Some(chunk)) => {
-                    this.counter.add_bytes(chunk.len());
-                    this.chunk = chunk;
+                Ok(Some(piece)) => {
+                    this.counter.add_bytes(piece.len());
+                    this.chunk = piece;
                     this.end =
                         (this.counter.bytes() > this.max_wire_bytes).then_some(BodyEnd::TooLarge);
                 }
                 Ok(None) => this.end = Some(BodyEnd::Complete),
-                Err(error) => this.end = Some(BodyEnd::Failed(error)),
+                Err(end) => this.end = Some(end),
             }
         }
         match this.end {
@@ -158,8 +179,8 @@ impl AsyncBufRead for BodyReader<'_> {
         }
     }
 
-    fn consume(self: Pin<&mut Self>, count: usize) {
-        self.get_mut().chunk.advance(count);
+    fn consume(self: Pin<&mut Self>, taken: usize) {
+        self.get_mut().chunk.advance(taken);
     }
 }
 
@@ -169,88 +190,88 @@ impl AsyncRead for BodyReader<'_> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let chunk = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let count = chunk.len().min(buf.remaining());
-        buf.put_slice(&chunk[..count]);
-        self.consume(count);
+        let piece = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let taken = piece.len().min(buf.remaining());
+        buf.put_slice(&piece[..taken]);
+        self.consume(taken);
         Poll::Ready(Ok(()))
     }
 }
 
 /// Reads a plain body.
 async fn read_plain(
-    body: &mut BodyReader<'_>,
+    wire: &mut BodyReader<'_>,
     limit: u64,
-    declared: Option<u64>,
+    announced: Option<u64>,
 ) -> io::Result<Bytes> {
-    let mut content = BytesMut::with_capacity(declared.unwrap_or_default() as usize);
-    read_to_limit(body, limit, &mut content).await?;
-    Ok(content.freeze())
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default() as usize);
+    read_to_limit(wire, limit, &mut whole).await?;
+    Ok(whole.freeze())
 }
 
 /// Reads and decodes a compressed body, which must end with its framing. gzip and zstd may have
 /// several members.
 async fn read_compressed(
-    body: &mut BodyReader<'_>,
+    wire: &mut BodyReader<'_>,
     coding: BodyCoding,
     limit: u64,
 ) -> io::Result<Bytes> {
-    let mut content = BytesMut::new();
-    let mut source = &mut *body;
+    let mut whole = BytesMut::new();
+    let mut source = &mut *wire;
     match coding {
         BodyCoding::Gzip => {
             let mut decoder = GzipDecoder::new(&mut source);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut content).await?;
+            read_to_limit(&mut decoder, limit, &mut whole).await?;
         }
         BodyCoding::Brotli => {
-            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut content).await?;
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut source, &window);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut content).await?;
+            read_to_limit(&mut decoder, limit, &mut whole).await?;
         }
     }
-    if body.fill_buf().await?.is_empty() {
-        Ok(content.freeze())
+    if wire.fill_buf().await?.is_empty() {
+        Ok(whole.freeze())
     } else {
         Err(io::ErrorKind::InvalidData.into())
     }
 }
 
 async fn read_to_limit(
-    reader: &mut (dyn AsyncRead + Send + Unpin),
+    from: &mut (dyn AsyncRead + Send + Unpin),
     limit: u64,
-    content: &mut BytesMut,
+    whole: &mut BytesMut,
 ) -> io::Result<()> {
     loop {
-        // One packet can decode to megabytes; the budget lets the deadline be checked meanwhile.
+        // A decoder may give megabytes for one packet: let the deadline be looked at in between.
         tokio::task::coop::consume_budget().await;
-        content.reserve(READ_CHUNK_BYTES);
-        if reader
-            .read_buf(&mut content.limit(READ_CHUNK_BYTES))
-            .await?
-            == 0
-        {
+        whole.reserve(READ_CHUNK_BYTES);
+        if from.read_buf(&mut whole.limit(READ_CHUNK_BYTES)).await? == 0 {
             return Ok(());
         }
-        if content.len() as u64 > limit {
+        if whole.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
 }
 
 /// Returns the failure of a body that failed after `bytes`: truncated, or a broken connection.
-fn truncated_failure(error: &hyper::Error, bytes: u64) -> Failure {
-    match response_head::io_error(error).map(io::Error::kind) {
-        Some(io::ErrorKind::UnexpectedEof) => Failure::new(
-            Code::BodyTruncated,
-            format!("the body ended too early, after {bytes} bytes"),
-        ),
-        _ => response_head::connection_failure("its body", error, bytes),
+fn truncated_failure(error: &reqwest::Error, bytes: u64) -> Failure {
+    if transport_error::is_early_end(error) {
+        return early_end_failure(bytes);
     }
+    transport_error::connection_failure("its body", error, Some(bytes))
+}
+
+fn early_end_failure(bytes: u64) -> Failure {
+    Failure::new(
+        Code::BodyTruncated,
+        format!("the body ended too early, after {bytes} bytes"),
+    )
 }
 
 fn empty_failure() -> Failure {

@@ -1,19 +1,15 @@
-//! Response heads: framing, status, content coding, and the failures of a connection without a
-//! head.
-
-use std::error::Error;
-use std::io;
+//! Response heads: limits, framing, status and content coding.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{StatusCode, Version};
 
 use crate::domain::{Code, Failure, Time};
-use crate::text::{format_duration, format_size};
+use crate::text::format_duration;
 
 use super::fetch_trait::FetchError;
-use super::upstream_connection::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::{retry_after, tls};
+use super::retry_after;
+use super::transport_error::{MAX_HEAD_BYTES, MAX_HEADERS, invalid_http_failure, oversized_head};
 
 /// Content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,34 +22,53 @@ pub(super) enum BodyCoding {
     Zstd,
 }
 
-/// Rejects a head with ambiguous framing (RFC 9112, section 6).
-pub(super) fn check_framing(head: &Parts) -> Result<(), Failure> {
+/// Rejects a head that exceeds the limits or has ambiguous framing (RFC 9112, section 6).
+///
+/// Returns the length of a body with `Transfer-Encoding: identity` (RFC 2616), which means no coding:
+/// hyper would read such a body to the end of the connection.
+pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     let headers = &head.headers;
     let invalid = |what: &str| Err(invalid_http_failure(what));
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if size > MAX_HEAD_BYTES || headers.len() > MAX_HEADERS {
+        return invalid(&oversized_head());
+    }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|length| length.as_bytes().contains(&b',')) {
         return invalid("several Content-Lengths");
     }
-    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
-    if codings > 0 && length.is_some() {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return invalid("it switches protocols although the request does not ask for it");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = match (codings.next(), codings.next()) {
+        (None, _) => return Ok(None),
+        (Some(coding), None) if head.version == Version::HTTP_11 => coding.as_bytes(),
+        _ => return invalid("a Transfer-Encoding other than chunked"),
+    };
+    if coding.eq_ignore_ascii_case(b"identity") {
+        let length = length.map(|length| length.to_str().ok()?.trim().parse().ok());
+        return match length {
+            Some(None) => invalid("a Content-Length that is no number"),
+            length => Ok(length.flatten()),
+        };
+    }
+    if length.is_some() {
         return invalid("both Content-Length and Transfer-Encoding");
     }
-    let chunked = headers
-        .get(TRANSFER_ENCODING)
-        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if codings > 0 && (codings > 1 || !chunked || head.version != Version::HTTP_11) {
+    if !coding.eq_ignore_ascii_case(b"chunked") {
         return invalid("a Transfer-Encoding other than chunked");
     }
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return invalid("it switches protocols unasked");
-    }
-    Ok(())
+    Ok(None)
 }
 
 /// Returns the failure of a status without a complete body; `None` for a success with one.
 pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
-    let (code, detail) = match status.as_u16() {
+    let (code, why) = match status.as_u16() {
         204 | 205 => (Code::EmptyBody, ": an answer without a body"),
         206 => (Code::HttpStatus, ": a part of a body is no answer"),
         200..=299 => return None,
@@ -69,7 +84,7 @@ pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<
         400..=599 if headers.contains_key(RETRY_AFTER) => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),
     };
-    Some(Failure::new(code, status_line(status) + detail))
+    Some(Failure::new(code, status_line(status) + why))
 }
 
 /// Returns `failure` with the escaped `title` of the problem details and with the delay of the
@@ -85,14 +100,11 @@ pub(super) fn build_fetch_error(
         .unwrap_or_default();
     let retry_after = retry_after::longest_retry_after(headers, now)
         .filter(|_| failure.code == Code::RateLimited);
-    let held_back = retry_after
-        .map(|delay| format!("; left alone for {}", format_duration(delay)))
+    let hold = retry_after
+        .map(|hold| format!("; left alone for {}", format_duration(hold)))
         .unwrap_or_default();
     FetchError {
-        failure: Failure::new(
-            failure.code,
-            format!("{}{title}{held_back}", failure.message),
-        ),
+        failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)),
         retry_after,
     }
 }
@@ -100,7 +112,7 @@ pub(super) fn build_fetch_error(
 /// Returns the content coding of the body; `None` for a plain one.
 pub(super) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCoding>, Failure> {
     let failed = |message| Err(Failure::new(Code::DecodeFailed, message));
-    let mut coding = None;
+    let mut found = None;
     for value in headers.get_all(CONTENT_ENCODING) {
         for token in value
             .to_str()
@@ -108,80 +120,35 @@ pub(super) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCod
             .split(',')
             .map(|token| token.trim().to_ascii_lowercase())
         {
-            let next = match token.as_str() {
-                "" | "identity" => continue,
+            let coding = match token.as_str() {
+                "" | "identity" | "none" => continue,
+                charset if is_charset(charset) => continue,
                 "gzip" | "x-gzip" => BodyCoding::Gzip,
                 "br" => BodyCoding::Brotli,
                 "zstd" => BodyCoding::Zstd,
                 _ => return failed("the content coding is none of gzip, br and zstd"),
             };
-            if coding.replace(next).is_some() {
+            if found.replace(coding).is_some() {
                 return failed("the body has several content codings; at most one is undone");
             }
         }
     }
-    Ok(coding)
+    Ok(found)
 }
 
-/// Returns the failure of a connection that ended after `bytes` of a response head.
-pub(super) fn head_failure(error: &hyper::Error, bytes: u64) -> Failure {
-    connection_failure("an answer", error, bytes)
-}
-
-/// Returns the failure of a connection that ended after `bytes` of `part` of a response.
-pub(super) fn connection_failure(part: &str, error: &hyper::Error, bytes: u64) -> Failure {
-    let io = io_error(error);
-    if let Some(error) = io.and_then(tls::tls_error) {
-        return tls::post_handshake_failure(error);
-    }
-    if error.is_parse_too_large() {
-        let limit = format_size(MAX_HEAD_BYTES as u64);
-        let what = format!(
-            "its head is over the limit of {limit} or {MAX_HEADERS} headers, or its Content-Length over any"
-        );
-        return invalid_http_failure(&what);
-    }
-    if error.is_parse() {
-        return invalid_http_failure(&error.to_string());
-    }
-    if error.is_canceled() && bytes > 0 {
-        return invalid_http_failure("bytes came before the request was sent");
-    }
-    match io.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
-            invalid_http_failure("bad chunks")
-        }
-        Some(
-            kind @ (io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe),
-        ) => closed_failure(&format!("the connection broke ({kind})"), part, bytes),
-        Some(io::ErrorKind::UnexpectedEof) | None => {
-            closed_failure("the server closed the connection", part, bytes)
-        }
-        Some(kind) => closed_failure(&format!("the connection failed ({kind})"), part, bytes),
-    }
-}
-
-/// Returns the I/O error that caused `error`.
-pub(super) fn io_error(error: &hyper::Error) -> Option<&io::Error> {
-    error.source()?.downcast_ref()
-}
-
-fn invalid_http_failure(what: &str) -> Failure {
-    Failure::new(
-        Code::HttpProtocol,
-        format!("the answer is not valid HTTP/1: {what}"),
-    )
-}
-
-fn closed_failure(what: &str, part: &str, bytes: u64) -> Failure {
-    let progress = if bytes == 0 {
-        format!("before any byte of {part}")
-    } else {
-        format!("after {bytes} bytes of {part}")
-    };
-    Failure::new(Code::ConnectionClosed, format!("{what} {progress}"))
+/// Returns whether a token of `Content-Encoding` is a charset, which some servers send there.
+fn is_charset(token: &str) -> bool {
+    let families = [
+        "utf-",
+        "utf8",
+        "utf16",
+        "iso-8859-",
+        "windows-125",
+        "us-ascii",
+        "ascii",
+    ];
+    families.iter().any(|family| token.starts_with(family))
+        || matches!(token, "latin1" | "binary" | "8bit")
 }
 
 /// Returns `HTTP 503 Service Unavailable`, with the standard reason, not that of the response.

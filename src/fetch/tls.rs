@@ -2,56 +2,47 @@
 //! disabled.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error as TlsError, PeerIncompatible,
-    RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, NamedGroup,
+    PeerIncompatible, RootCertStore,
 };
-use url::Host;
 
 use crate::domain::{Code, Failure};
 
-use super::throttle::ThrottledStream;
+use super::deadline::FetchPhase;
+use super::trace::ExchangeTrace;
 
 /// Maximum number of cached client configurations.
 const MAX_CLIENT_CONFIGS: usize = 64;
+
+/// Maximum number of sessions to resume per client configuration.
+const MAX_TLS_SESSIONS: usize = 256;
 
 /// Client configurations by the PEM text of additional authorities. Each caches sessions to resume.
 #[derive(Default)]
 pub(super) struct TlsClient(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
 
 impl TlsClient {
-    /// Performs the TLS handshake with `host` over `stream`, trusting also the authorities in the
-    /// PEM text `ca`.
-    pub(super) async fn handshake(
+    /// Returns the configuration that trusts the public authorities and those in the PEM text `ca`.
+    pub(super) fn client_config(
         &self,
-        stream: ThrottledStream<TcpStream>,
-        host: &Host<String>,
         ca: Option<&Arc<str>>,
-    ) -> Result<TlsStream<ThrottledStream<TcpStream>>, Failure> {
-        let name = server_name(host)?;
-        let connector = TlsConnector::from(self.client_config(ca)?);
-        connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| handshake_failure(&error))
-    }
-
-    fn client_config(&self, ca: Option<&Arc<str>>) -> Result<Arc<ClientConfig>, Failure> {
+    ) -> Result<Arc<ClientConfig>, Failure> {
         let mut configs = self.0.lock();
         if let Some(config) = configs.get(&ca.cloned()) {
             return Ok(Arc::clone(config));
         }
         let config = Arc::new(build_client_config(ca.map(AsRef::as_ref))?);
-        // Reloads can add authorities without end. Configurations in use are soon built again.
+        // Reloads may bring ever other authorities; what is still in use is soon built again.
         if configs.len() >= MAX_CLIENT_CONFIGS {
             configs.clear();
         }
@@ -76,45 +67,54 @@ fn build_client_config(ca: Option<&str>) -> Result<ClientConfig, Failure> {
     let mut config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = Resumption::store(Arc::new(PhaseNotingStore(
+        ClientSessionMemoryCache::new(MAX_TLS_SESSIONS),
+    )));
     Ok(config)
 }
 
-fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Failure> {
-    let name = match host {
-        Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
-        Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
-        // A certificate has the name without the trailing dot of a fully qualified one.
-        Host::Domain(name) => {
-            ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| {
-                Failure::new(
-                    Code::TlsFailed,
-                    "the host's name cannot stand in a certificate",
-                )
-            })?
-        }
-    };
-    Ok(name)
-}
+/// Session cache that notes the phase: rustls requests the key exchange hint at the beginning of a
+/// handshake.
+#[derive(Debug)]
+struct PhaseNotingStore(ClientSessionMemoryCache);
 
-/// Returns the failure of a handshake error.
-fn handshake_failure(error: &io::Error) -> Failure {
-    if let Some(error) = tls_error(error) {
-        return tls_failure(error);
+impl ClientSessionStore for PhaseNotingStore {
+    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(server_name, group);
     }
-    let what = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the server closed the connection",
-        _ => "the server broke off the connection",
-    };
-    Failure::new(
-        Code::ConnectionClosed,
-        format!("{what} in the TLS handshake"),
-    )
-}
 
-/// Returns the TLS error that caused an I/O error.
-pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
-    error.get_ref()?.downcast_ref()
+    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
+        ExchangeTrace::note_current(FetchPhase::Tls);
+        self.0.kx_hint(server_name)
+    }
+
+    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(server_name, value);
+    }
+
+    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(server_name)
+    }
+
+    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
+        self.0.remove_tls12_session(server_name);
+    }
+
+    fn insert_tls13_ticket(
+        &self,
+        server_name: ServerName<'static>,
+        value: Tls13ClientSessionValue,
+    ) {
+        self.0.insert_tls13_ticket(server_name, value);
+    }
+
+    fn take_tls13_ticket(
+        &self,
+        server_name: &ServerName<'static>,
+    ) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(server_name)
+    }
 }
 
 /// Returns the failure of a TLS error after the handshake. A TLS 1.3 server requests a client
@@ -122,7 +122,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&TlsError> {
 pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
     let what = match error {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
-            return tls_failure(error);
+            return handshake_failure(error);
         }
         TlsError::AlertReceived(alert) => {
             format!("the server broke off TLS after the handshake (alert {alert:?})")
@@ -133,7 +133,7 @@ pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
 }
 
 /// Returns the failure of a TLS error in the handshake.
-fn tls_failure(error: &TlsError) -> Failure {
+pub(super) fn handshake_failure(error: &TlsError) -> Failure {
     let message = match error {
         TlsError::InvalidCertificate(error) => certificate_message(error),
         TlsError::InvalidMessage(_) => {
@@ -153,7 +153,7 @@ fn tls_failure(error: &TlsError) -> Failure {
         }
         TlsError::NoApplicationProtocol
         | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the server does not offer HTTP/1.1 over TLS".into()
+            "the server offers neither HTTP/2 nor HTTP/1.1 over TLS".into()
         }
         TlsError::AlertReceived(alert) => {
             format!("the server refused the TLS handshake (alert {alert:?})")

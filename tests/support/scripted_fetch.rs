@@ -10,9 +10,9 @@ use resumen::domain::{
     Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind,
 };
 use resumen::extract::Extractor;
-use resumen::fetch::{Fetch, FetchError, FetchFuture, Payload};
+use resumen::fetch::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
 use resumen::metrics::StoreErrorCounter;
-use resumen::process::{Clock, Deadline};
+use resumen::process::Clock;
 use resumen::replicas::SharedStore;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -94,7 +94,8 @@ impl Drop for RecordCancelled {
 }
 
 impl Fetch for ScriptedFetch {
-    fn fetch<'f>(&'f self, provider: &'f Provider, deadline: Deadline) -> FetchFuture<'f> {
+    fn fetch<'f>(&'f self, provider: &'f Provider, context: FetchContext) -> FetchFuture<'f> {
+        let deadline = context.deadline;
         Box::pin(async move {
             let name = provider.name.to_string();
             let action = {
@@ -156,7 +157,8 @@ pub fn test_schedule() -> Schedule {
 /// A provider with the filter `.`
 pub fn test_provider(text: &str) -> Provider {
     let request = ProviderRequest {
-        url: "http://127.0.0.1:1/".parse().unwrap(),
+        // A host each, so that attempts do not take turns.
+        url: format!("http://{text}.test/").parse().unwrap(),
         method: "GET".into(),
         headers: Vec::new(),
         body: None,

@@ -163,6 +163,14 @@ polling_interval scrape_interval check_interval cache every period",
         .doc("Maximum size of an answer after decompression.")
         .example(r#""256KiB""#)
         .aliases("max_body_size body_size_limit max_size max_response_size"),
+    Key::new("max_per_host", &[Defaults], Integer(1, 10_000), "6")
+        .doc(
+            "Maximum number of concurrent calls to one host and port, per replica. Further calls \
+             wait within their timeout, those of live requests first. With HTTP/2, the limit of \
+             the server applies instead.",
+        )
+        .example("2")
+        .aliases("max_conns_per_host max_concurrent_requests concurrency parallel"),
     Key::new("proxy", INHERITED, Url(&["http"]), r#""""#)
         .doc(
             "Egress proxy, `http://[user:password@]host[:port]`; `\"\"` is none. The proxy \

@@ -83,10 +83,10 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     ["addresses tried per name", "16", "MAX_ADDRESSES", "16"],
     [
-        "idle connections to providers",
-        "512 in total, 60 s each",
-        "MAX_IDLE_CONNECTIONS",
-        "512",
+        "idle connection to a provider",
+        "1 s, longer if a call there is due within 5 s",
+        "IDLE_TIME",
+        "Duration::from_secs(1)",
     ],
     [
         "quotation of a provider's text",
@@ -235,7 +235,10 @@ fn documented_limit_keys_exist() {
         .find(|part| part.heading == CONFIGURED)
         .unwrap();
     for row in configured.table_rows() {
-        let key = row[2].trim_matches('`').trim_start_matches("server.");
+        let key = row[2]
+            .trim_matches('`')
+            .trim_start_matches("server.")
+            .trim_start_matches("defaults.");
         assert!(reference.contains(&format!("| `{key} = ")), "{key}");
     }
 }

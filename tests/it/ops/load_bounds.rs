@@ -192,7 +192,7 @@ async fn child_runs_every_fault_three_times() {
             );
             let deadline = clock.deadline(Duration::from_millis(100));
             let _ = fetch
-                .fetch(&scenario_provider(scenario, server), deadline)
+                .fetch(&scenario_provider(scenario, server), deadline.into())
                 .await;
         }
     }

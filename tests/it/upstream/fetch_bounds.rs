@@ -65,7 +65,7 @@ async fn measure_overruns(
             );
             let provider = scenario_provider(scenario, server);
             let deadline = clock.deadline(limit);
-            let _ = fetch.fetch(&provider, deadline).await;
+            let _ = fetch.fetch(&provider, deadline.into()).await;
             clock.instant().saturating_duration_since(deadline.at)
         }
     };
@@ -121,7 +121,7 @@ async fn hostile_bodies_use_little_memory() {
             );
             running.spawn(async move {
                 fetch
-                    .fetch(&provider, clock.deadline(Duration::from_secs(20)))
+                    .fetch(&provider, clock.deadline(Duration::from_secs(20)).into())
                     .await
             });
         }

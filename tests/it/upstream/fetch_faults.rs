@@ -55,7 +55,7 @@ async fn check_scenario(scenario: &FaultScenario) -> Result<(), String> {
     let provider = scenario_provider(scenario, &server);
     let start = clock.instant();
     let result = fetch
-        .fetch(&provider, clock.deadline(scenario.timeout()))
+        .fetch(&provider, clock.deadline(scenario.timeout()).into())
         .await;
     let duration = start.elapsed();
     if duration > scenario.timeout() + SLACK {
@@ -116,7 +116,7 @@ pub fn scenario_provider(scenario: &FaultScenario, server: &FakeProvider) -> Pro
     let request = &mut provider.request;
     request.method = scenario.method.as_deref().unwrap_or("GET").into();
     request.allow_private = scenario.allow_private;
-    request.ca_pem = scenario.ca.then(|| test_ca_pem().into());
+    request.ca_pem = scenario.trusts_test_ca().then(|| test_ca_pem().into());
     request.max_body = scenario.max_body.unwrap_or(request.max_body);
     provider
 }

@@ -7,6 +7,7 @@ pub mod fetch_faults;
 pub mod filter_jq;
 pub mod filter_processes;
 pub mod filter_workers;
+pub mod host_limits;
 pub mod network_faults;
 pub mod outgoing_requests;
 pub mod provider_race;

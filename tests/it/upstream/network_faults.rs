@@ -70,6 +70,7 @@ async fn fetch_failure(url: &str) -> Failure {
     let clock = Clock::start();
     let fetch = HttpFetch::new(clock, Redactor::default());
     let provider = default_provider_at(url);
-    let fetched = fetch.fetch(&provider, clock.deadline(TIMEOUT)).await;
+    let deadline = clock.deadline(TIMEOUT).into();
+    let fetched = fetch.fetch(&provider, deadline).await;
     fetched.unwrap_err().failure
 }

@@ -15,7 +15,7 @@ async fn fetch_with_secrets(
 ) -> Result<Payload, FetchError> {
     let clock = Clock::start();
     HttpFetch::new(clock, Redactor::new(secrets))
-        .fetch(provider, clock.deadline(Duration::from_secs(2)))
+        .fetch(provider, clock.deadline(Duration::from_secs(2)).into())
         .await
 }
 
@@ -43,10 +43,10 @@ async fn default_request_headers() {
     let version = env!("CARGO_PKG_VERSION");
     let expected = [
         "GET /a%20b?q=1&r=%2F HTTP/1.1".to_owned(),
-        "accept-encoding: gzip, br, zstd".to_owned(),
-        "accept: application/json".to_owned(),
-        "host: 127.0.0.1:PORT".to_owned(),
-        format!("user-agent: resumen/{version}"),
+        "Accept-Encoding: gzip, br, zstd".to_owned(),
+        "Accept: application/json".to_owned(),
+        "Host: 127.0.0.1:PORT".to_owned(),
+        format!("User-Agent: resumen/{version}"),
     ];
     assert_eq!(received_head(|_| {}).await, expected);
 }
@@ -73,15 +73,15 @@ async fn configured_headers_override_defaults() {
     .await;
     let expected = [
         "PUT /a%20b?q=1&r=%2F HTTP/1.1",
-        "accept-encoding: identity",
-        "accept: text/csv",
-        "authorization: Basic dXNAZXI6cDp3",
-        "content-length: 3",
-        "content-type: application/json",
-        "host: 127.0.0.1:PORT",
-        "user-agent: me",
-        "x-key: k",
-        "x-key: l",
+        "Accept-Encoding: identity",
+        "Accept: text/csv",
+        "Authorization: Basic dXNAZXI6cDp3",
+        "Content-Length: 3",
+        "Content-Type: application/json",
+        "Host: 127.0.0.1:PORT",
+        "User-Agent: me",
+        "X-Key: k",
+        "X-Key: l",
     ];
     assert_eq!(lines, expected);
 }
@@ -96,10 +96,30 @@ async fn authorization_overrides_userinfo() {
     assert_eq!(
         lines
             .iter()
-            .filter(|line| line.starts_with("authorization"))
+            .filter(|line| line.starts_with("Authorization"))
             .collect::<Vec<_>>(),
-        ["authorization: Bearer t"]
+        ["Authorization: Bearer t"]
     );
+}
+
+#[tokio::test]
+async fn method_with_a_body_sends_its_length() {
+    for (method, length) in [
+        ("GET", None),
+        ("HEAD", None),
+        ("POST", Some("Content-Length: 0")),
+        ("PUT", Some("Content-Length: 0")),
+        ("PATCH", Some("Content-Length: 0")),
+    ] {
+        let server = FakeProvider::with_script(&["json {}"]);
+        let mut provider = default_provider_at(&server.url());
+        provider.request.method = method.into();
+        let _ = fetch_with_secrets(&provider, SecretSet::default()).await;
+        let head = server.request_heads().remove(0);
+        let sent = head.lines().find(|line| line.starts_with("Content-Length"));
+        assert_eq!(sent, length, "{method}");
+        assert!(head.lines().nth(1).unwrap().starts_with("Host: "), "{head}");
+    }
 }
 
 #[tokio::test]
@@ -160,7 +180,7 @@ async fn old_secrets_are_redacted() {
     }
     let provider = default_provider_at(&server.url());
     let error = fetch
-        .fetch(&provider, clock.deadline(Duration::from_secs(2)))
+        .fetch(&provider, clock.deadline(Duration::from_secs(2)).into())
         .await
         .unwrap_err();
     assert_eq!(

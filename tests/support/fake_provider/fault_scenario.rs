@@ -27,6 +27,9 @@ pub struct FaultScenario {
     later: Option<Vec<String>>,
     /// The certificate for TLS. Default: plain TCP.
     pub tls: Option<CertificateKind>,
+    /// The provider speaks HTTP/2 over TLS with a good certificate.
+    #[serde(default)]
+    http2: bool,
     /// The URL is `https`, although the provider speaks plain TCP.
     #[serde(default)]
     https: bool,
@@ -131,7 +134,8 @@ impl FaultScenario {
                 let scripts = lists.map(|lines| ProviderScript::parse(lines)).collect();
                 FakeProvider::start(ProviderPlan {
                     scripts,
-                    tls: self.tls,
+                    tls: self.tls.or(self.http2.then_some(CertificateKind::Good)),
+                    is_http2: self.http2,
                     prelude,
                 })
             }
@@ -139,7 +143,7 @@ impl FaultScenario {
     }
 
     pub fn url(&self, provider: &FakeProvider) -> String {
-        let scheme = if self.https || self.tls.is_some() {
+        let scheme = if self.https || self.http2 || self.tls.is_some() {
             "https"
         } else {
             "http"
@@ -169,8 +173,13 @@ impl FaultScenario {
             .code
             .as_deref()
             .is_some_and(|code| unreachable.contains(&code));
-        let speaks_same = !self.https || self.tls.is_some();
+        let speaks_same = !self.http2 && (!self.https || self.tls.is_some());
         speaks_same && self.method.is_none() && !fails_to_connect
+    }
+
+    /// Whether the source trusts the test authority.
+    pub fn trusts_test_ca(&self) -> bool {
+        self.ca || self.http2
     }
 
     /// Whether the fetch succeeds, with or without the extraction.

@@ -4,6 +4,7 @@
 
 pub mod echo;
 pub mod fault_scenario;
+pub mod http2_player;
 pub mod script;
 pub mod script_player;
 pub mod test_certificates;
@@ -58,6 +59,8 @@ pub struct ProviderPlan {
     pub scripts: Vec<ProviderScript>,
     /// The certificate for TLS. Default: plain TCP.
     pub tls: Option<CertificateKind>,
+    /// Whether TLS negotiates HTTP/2, so that scripts send frames.
+    pub is_http2: bool,
     /// The script of every connection until [`FakeProvider::end_prelude`].
     pub prelude: Option<ProviderScript>,
 }
@@ -116,6 +119,16 @@ impl FakeProvider {
         Self::start(ProviderPlan {
             scripts: vec![ProviderScript::parse(script)],
             tls: Some(CertificateKind::Good),
+            ..ProviderPlan::default()
+        })
+    }
+
+    /// Plays this script over HTTP/2 and TLS with a good certificate.
+    pub fn with_http2(script: &[&str]) -> Self {
+        Self::start(ProviderPlan {
+            scripts: vec![ProviderScript::parse(script)],
+            tls: Some(CertificateKind::Good),
+            is_http2: true,
             prelude: None,
         })
     }
@@ -308,7 +321,7 @@ async fn accept_connections(
 ) {
     let tls = plan
         .tls
-        .map(|kind| TlsAcceptor::from(tls_server_config(kind)));
+        .map(|kind| TlsAcceptor::from(tls_server_config(kind, plan.is_http2)));
     let mut connections = JoinSet::new();
     let mut scripts = plan.scripts.iter();
     let last = plan.scripts.last().cloned().unwrap_or_default();
@@ -337,6 +350,13 @@ async fn serve_connection(
     SockRef::from(&stream).set_tcp_nodelay(true)?;
     match tls {
         None => script_player::play_script(stream, script, state).await,
-        Some(tls) => script_player::play_script(tls.accept(stream).await?, script, state).await,
+        Some(tls) => {
+            let stream = tls.accept(stream).await?;
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                http2_player::play_script(stream, script, state).await
+            } else {
+                script_player::play_script(stream, script, state).await
+            }
+        }
     }
 }

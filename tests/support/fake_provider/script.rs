@@ -10,6 +10,8 @@
 //! | `bare BYTES` | sends plain bytes on a TLS connection |
 //! | `drip 100ms BYTES` | sends byte by byte, with a pause after each |
 //! | `flood BYTES` | sends repeatedly until the client disconnects |
+//! | `frame KIND FLAGS BYTES` | HTTP/2: sends a frame, flags in hexadecimal, on the stream of the latest request |
+//! | `flood frame …` | HTTP/2: sends the frame repeatedly until the client disconnects |
 //! | `echo` | sends the request back, in the part of the response that its path names |
 //! | `tunnel ADDRESS` | answers a CONNECT and forwards bytes to and from `ADDRESS` |
 //! | `sleep 50ms` · `stall` | waits · waits until the client disconnects |
@@ -45,6 +47,8 @@ pub enum ScriptStep {
     SendForever(Vec<u8>),
     Echo,
     Tunnel(SocketAddr),
+    /// Sends an HTTP/2 frame.
+    SendFrame(Http2Frame, Repeat),
     Sleep(Duration),
     WaitForDisconnect,
     AwaitRequest,
@@ -54,6 +58,75 @@ pub enum ScriptStep {
     /// Closes without TLS's `close_notify`.
     CloseAbruptly,
     Reset,
+}
+
+/// How often a step is performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    Once,
+    /// Until the client disconnects.
+    Forever,
+}
+
+/// An HTTP/2 frame (RFC 9113, section 4.1).
+#[derive(Debug, Clone)]
+pub struct Http2Frame {
+    kind: u8,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+impl Http2Frame {
+    /// A SETTINGS frame without a payload.
+    pub fn settings(flags: u8) -> Self {
+        Self {
+            kind: 4,
+            flags,
+            payload: Vec::new(),
+        }
+    }
+
+    /// Reads `KIND FLAGS BYTES`.
+    fn parse(text: &str) -> Self {
+        let mut parts = text.splitn(3, ' ');
+        let kinds = [
+            "data",
+            "headers",
+            "priority",
+            "reset",
+            "settings",
+            "push",
+            "ping",
+            "goaway",
+            "window",
+            "continuation",
+            "unknown",
+        ];
+        let kind = parts.next().unwrap();
+        let kind = kinds.iter().position(|known| *known == kind);
+        let flags = parts.next().unwrap_or("0");
+        Self {
+            kind: kind.unwrap_or_else(|| panic!("unknown frame: {text}")) as u8,
+            flags: u8::from_str_radix(flags, 16).unwrap(),
+            payload: evaluate_bytes(parts.next().unwrap_or_default()),
+        }
+    }
+
+    /// The bytes of the frame, on `stream` unless its kind belongs to the connection.
+    pub fn to_bytes(&self, stream: u32) -> Vec<u8> {
+        let stream = match self.kind {
+            4 | 6 | 7 | 8 => 0,
+            _ => stream,
+        };
+        let length = (self.payload.len() as u32).to_be_bytes();
+        [
+            &length[1..],
+            &[self.kind, self.flags],
+            &stream.to_be_bytes(),
+            &self.payload,
+        ]
+        .concat()
+    }
 }
 
 impl ProviderScript {
@@ -111,6 +184,11 @@ fn parse_step(line: &str) -> ScriptStep {
         "drip" => {
             let (pause, rest) = rest.split_once(' ').unwrap();
             ScriptStep::SendSlowly(parse_script_duration(pause), evaluate_bytes(rest))
+        }
+        "frame" => ScriptStep::SendFrame(Http2Frame::parse(rest), Repeat::Once),
+        "flood" if rest.starts_with("frame ") => {
+            let frame = rest.trim_start_matches("frame ");
+            ScriptStep::SendFrame(Http2Frame::parse(frame), Repeat::Forever)
         }
         "flood" => ScriptStep::SendForever(evaluate_bytes(rest)),
         "sleep" => ScriptStep::Sleep(parse_script_duration(rest)),

@@ -74,6 +74,7 @@ pub(super) async fn play_script(
                     let mut target = TcpStream::connect(target).await?;
                     return copy_bidirectional(&mut stream, &mut target).await.map(drop);
                 }
+                ScriptStep::SendFrame(..) => panic!("a frame requires an HTTP/2 connection"),
                 ScriptStep::Sleep(pause) => tokio::time::sleep(*pause).await,
                 ScriptStep::WaitForDisconnect => return wait_for_disconnect(&mut stream).await,
                 ScriptStep::AwaitRequest => match read_request(&mut stream, state).await? {
@@ -122,7 +123,7 @@ async fn read_request(
     Ok(Some(String::from_utf8_lossy(&read).into_owned()))
 }
 
-async fn send_counted(
+pub(super) async fn send_counted(
     stream: &mut impl TcpBacked,
     mut bytes: &[u8],
     state: &ProviderState,
@@ -136,12 +137,12 @@ async fn send_counted(
 }
 
 /// Sends FIN and reads until the client closes: closing with unread bytes would send an RST.
-async fn close_gracefully(stream: &mut impl TcpBacked) -> io::Result<()> {
+pub(super) async fn close_gracefully(stream: &mut impl TcpBacked) -> io::Result<()> {
     stream.shutdown().await?;
     wait_for_disconnect(stream).await
 }
 
-async fn wait_for_disconnect(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+pub(super) async fn wait_for_disconnect(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut rest = [0; 4096];
     while stream.read(&mut rest).await? > 0 {}
     Ok(())

@@ -28,8 +28,8 @@ pub fn test_ca_pem() -> String {
     test_ca().pem()
 }
 
-/// A TLS server with a certificate of this kind.
-pub fn tls_server_config(kind: CertificateKind) -> Arc<ServerConfig> {
+/// A TLS server with a certificate of this kind, which negotiates HTTP/2 if `is_http2`.
+pub fn tls_server_config(kind: CertificateKind, is_http2: bool) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let names = if kind == CertificateKind::WrongName {
         vec!["other.test"]
@@ -52,12 +52,14 @@ pub fn tls_server_config(kind: CertificateKind) -> Arc<ServerConfig> {
     };
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    Arc::new(
-        ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap(),
-    )
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    if is_http2 {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
+    Arc::new(config)
 }
 
 fn test_ca() -> &'static CertifiedIssuer<'static, KeyPair> {

@@ -1,0 +1,290 @@
+//! A reqwest client for one host, port and set of connection settings.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqwest::{Client, Proxy, redirect, retry};
+use tokio::time::Instant;
+use url::{Host, Url};
+
+use crate::domain::{Code, Failure, ProviderRequest};
+
+use super::call_limiter::CallLimiter;
+use super::connector::{self, ConnectGate, ConnectorLayer, PolicyResolver};
+use super::credentials::basic_credentials;
+use super::ip_policy::AddressOrigin;
+use super::request;
+use super::resolver::NameResolver;
+use super::tls::TlsClient;
+
+/// Time after which a pooled connection is closed while others of the client are used. An idle client
+/// is closed sooner; see [`Endpoints`](super::endpoints::Endpoints).
+const MAX_IDLE_TIME: Duration = Duration::from_secs(10);
+
+/// A host and a port, the unit of `max_per_host` and of the rule for idle connections.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub(super) host: Host<String>,
+    pub(super) port: u16,
+}
+
+impl Endpoint {
+    /// Returns the host and port of a URL; `None` without a host, which a valid configuration
+    /// excludes.
+    pub fn from_url(url: &Url) -> Option<Self> {
+        Some(Self {
+            host: url.host()?.to_owned(),
+            port: url.port_or_known_default()?,
+        })
+    }
+}
+
+/// Connection settings of one client. Requests with equal settings share connections.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ClientSettings {
+    is_https: bool,
+    /// Origin of the addresses to connect to.
+    origin: AddressOrigin,
+    /// PEM text of certificate authorities to trust in addition to the public ones.
+    ca_pem: Option<Arc<str>>,
+    proxy: Option<Url>,
+    /// Time limit of a connection. The addresses of a name share it, so that a silent address leaves
+    /// time for the others.
+    connect_timeout: Duration,
+    /// Whether connections are pooled. A request that must not be repeated needs a new connection,
+    /// because a pooled one can turn out to be dead after the request was sent.
+    is_pooled: bool,
+}
+
+/// Destination of a request, and the settings to connect with.
+#[derive(Debug, Clone)]
+pub(super) struct CallTarget {
+    pub(super) endpoint: Endpoint,
+    pub(super) settings: ClientSettings,
+    /// Address to connect to, if the URL of the provider, or of its proxy, has a literal one.
+    pub(super) literal_address: Option<IpAddr>,
+}
+
+impl CallTarget {
+    /// Returns the target of `request`. Its connection may take `connect_timeout`.
+    ///
+    /// Fails if a literal address in the URL is blocked. The proxy comes from the operator, so its
+    /// address is allowed. It resolves the name of the provider, so the policy can check only a
+    /// literal address.
+    pub(super) fn from_request(
+        request: &ProviderRequest,
+        connect_timeout: Duration,
+        is_pooled: bool,
+    ) -> Result<Self, Failure> {
+        let endpoint = Endpoint::from_url(&request.url).ok_or_else(request::unwritable_request)?;
+        let proxy = request.proxy.as_ref().map(|proxy| proxy.0.clone());
+        let stated = literal_address(&endpoint.host);
+        connector::permitted_addresses(stated.as_slice(), AddressOrigin::Configured)?;
+        let (origin, literal_address) = match &proxy {
+            None => (
+                address_origin(&endpoint.host, request.allow_private),
+                stated,
+            ),
+            Some(proxy) => {
+                let host = proxy.host().map(|host| host.to_owned());
+                let Some(host) = host else {
+                    return Err(Failure::new(Code::ConnectFailed, "the proxy has no host"));
+                };
+                let stated = literal_address(&host);
+                connector::permitted_addresses(stated.as_slice(), AddressOrigin::Configured)?;
+                (AddressOrigin::Configured, stated)
+            }
+        };
+        Ok(Self {
+            settings: ClientSettings {
+                is_https: request.url.scheme() == "https",
+                origin,
+                ca_pem: request.ca_pem.clone(),
+                proxy,
+                connect_timeout,
+                is_pooled,
+            },
+            endpoint,
+            literal_address,
+        })
+    }
+
+    /// Returns the port to connect to: that of the provider, or of its proxy.
+    pub(super) fn connect_port(&self) -> u16 {
+        self.settings
+            .proxy
+            .as_ref()
+            .and_then(Url::port_or_known_default)
+            .unwrap_or(self.endpoint.port)
+    }
+
+    pub(super) fn has_proxy(&self) -> bool {
+        self.settings.proxy.is_some()
+    }
+}
+
+/// Returns the origin of the addresses of `host`.
+fn address_origin(host: &Host<String>, allow_private: bool) -> AddressOrigin {
+    match host {
+        Host::Domain(name)
+            if !allow_private && !matches!(name.as_str(), "localhost" | "localhost.") =>
+        {
+            AddressOrigin::Resolved
+        }
+        _ => AddressOrigin::Configured,
+    }
+}
+
+fn literal_address(host: &Host<String>) -> Option<IpAddr> {
+    match host {
+        Host::Ipv4(address) => Some((*address).into()),
+        Host::Ipv6(address) => Some((*address).into()),
+        Host::Domain(_) => None,
+    }
+}
+
+/// A client and its usage. Dropping it closes its idle connections; connections in use close with
+/// their calls.
+pub(super) struct UpstreamClient {
+    pub(super) client: Client,
+    gate: Arc<ConnectGate>,
+    usage: Mutex<ClientUsage>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ClientUsage {
+    running_calls: usize,
+    last_used: Instant,
+}
+
+/// Builds clients, which share the resolver and the TLS configurations.
+pub(super) struct ClientFactory {
+    pub(super) resolver: NameResolver,
+    pub(super) tls: TlsClient,
+}
+
+impl ClientFactory {
+    /// Returns a client with `settings`, used first at `now`.
+    pub(super) fn build(
+        &self,
+        settings: &ClientSettings,
+        limiter: Arc<CallLimiter>,
+        now: Instant,
+    ) -> Result<UpstreamClient, Failure> {
+        let gate = Arc::new(ConnectGate::new(
+            settings.is_https && settings.is_pooled,
+            limiter,
+        ));
+        let tls = self.tls.client_config(settings.ca_pem.as_ref())?;
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // By default, reqwest repeats a request up to three times after GOAWAY. The attempt
+            // decides about that.
+            .retry(retry::never())
+            .no_proxy()
+            .connect_timeout(settings.connect_timeout)
+            .tcp_keepalive(None)
+            .tcp_user_timeout(None)
+            .pool_idle_timeout(MAX_IDLE_TIME)
+            .http1_title_case_headers()
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .dns_resolver(PolicyResolver {
+                resolver: self.resolver.clone(),
+                origin: settings.origin,
+            })
+            .connector_layer(ConnectorLayer {
+                origin: settings.origin,
+                gate: Arc::clone(&gate),
+            })
+            .tls_backend_preconfigured((*tls).clone());
+        if !settings.is_pooled {
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        if let Some(proxy) = &settings.proxy {
+            builder = builder.proxy(build_proxy(proxy)?);
+        }
+        let client = builder
+            .build()
+            .map_err(|_| Failure::new(Code::ConnectFailed, "no client for these settings"))?;
+        let usage = Mutex::new(ClientUsage {
+            running_calls: 0,
+            last_used: now,
+        });
+        Ok(UpstreamClient {
+            client,
+            gate,
+            usage,
+        })
+    }
+}
+
+/// Returns the proxy with its credentials as a header, because reqwest decodes those of the URL as
+/// UTF-8.
+fn build_proxy(url: &Url) -> Result<Proxy, Failure> {
+    let credentials = basic_credentials(url);
+    let mut url = url.clone();
+    // Both succeed for a URL with a host.
+    let _ = (url.set_username(""), url.set_password(None));
+    let proxy = Proxy::all(url)
+        .map_err(|_| Failure::new(Code::ConnectFailed, "the proxy's URL cannot be used"))?;
+    Ok(match credentials {
+        Some(credentials) => proxy.custom_http_auth(credentials),
+        None => proxy,
+    })
+}
+
+impl UpstreamClient {
+    pub(super) fn begin_call(&self, now: Instant) {
+        let mut usage = self.usage.lock();
+        usage.running_calls += 1;
+        usage.last_used = now;
+    }
+
+    pub(super) fn end_call(&self, now: Instant) {
+        let mut usage = self.usage.lock();
+        usage.running_calls -= 1;
+        usage.last_used = now;
+        self.gate.note_call_end(now);
+    }
+
+    /// Returns when the last call ended; `None` while one runs.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let usage = *self.usage.lock();
+        (usage.running_calls == 0).then_some(usage.last_used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_origin_follows_the_host() {
+        let origin =
+            |url: &str| address_origin(&Url::parse(url).unwrap().host().unwrap().to_owned(), false);
+        for configured in [
+            "http://localhost/",
+            "http://LOCALHOST./",
+            "http://0x7f.1/",
+            "http://2130706433/",
+            "http://[::1]/",
+        ] {
+            assert_eq!(
+                origin(configured),
+                AddressOrigin::Configured,
+                "{configured}"
+            );
+        }
+        for resolved in [
+            "http://a.localhost/",
+            "http://localhost.example/",
+            "http://127.0.0.1.nip.io/",
+        ] {
+            assert_eq!(origin(resolved), AddressOrigin::Resolved, "{resolved}");
+        }
+    }
+}
