@@ -78,6 +78,7 @@ impl AppService {
             ..options
         };
         let fetch = HttpFetch::new(options.clock, options.redactor.clone());
+        fetch.set_max_per_host(config.max_per_host);
         Self::with_fetch(config, options, fetch)
     }
 
@@ -105,7 +106,6 @@ impl AppService {
         let fetch_metrics = Arc::new(FetchMetrics::default());
         let process_metrics = Arc::new(ProcessMetrics::new(clock.now(), revision));
         let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
-        fetch.set_max_per_host(config.max_per_host);
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(filter_program, redactor.clone());
         extractor.set_filters(config.filters.clone());
@@ -121,10 +121,9 @@ impl AppService {
                 let errors = process_metrics.store_error_counter("file");
                 (StateFile::new(path), errors)
             }),
-            shared_store: build_shared_store(config, &redactor).map(|store| {
-                let errors = process_metrics.store_error_counter("redis");
-                (Arc::new(store) as Arc<dyn SharedStore>, errors)
-            }),
+            shared_store: build_shared_store(config, &redactor)
+                .map(|store| Arc::new(store) as Arc<dyn SharedStore>)
+                .map(|store| (store, process_metrics.store_error_counter("redis"))),
         };
 
         // Spawn: the core, then the server that reads from it.
@@ -141,11 +140,10 @@ impl AppService {
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
         // The reactor of this runtime watches the listener.
-        let server = {
-            let _guard = runtime.enter();
-            HttpServer::start(listener, context, &router(state), threads)
-                .context("failed to start the serving threads")?
-        };
+        let guard = runtime.enter();
+        let server = HttpServer::start(listener, context, &router(state), threads)
+            .context("failed to start the serving threads")?;
+        drop(guard);
         let server_task = runtime.spawn(server.run(drain.clone()));
         info!(address = %address, threads, "listens");
         Ok(Self {

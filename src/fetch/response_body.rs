@@ -225,7 +225,7 @@ async fn read_compressed(
             read_to_limit(&mut decoder, limit, &mut whole).await?;
         }
         BodyCoding::Brotli => {
-            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?;
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];

@@ -163,10 +163,11 @@ async fn idle_close_costs_no_retry() {
 
 #[tokio::test]
 async fn connection_settings_decide_about_sharing() {
+    type ProviderChange = fn(&mut Provider);
     let server = FakeProvider::with_scripts(&[&["json {}", "again"]]);
     let mut client = ReuseClient::for_server(&server);
     let plain = client.provider.clone();
-    let changes: [(usize, fn(&mut Provider)); 6] = [
+    let changes: [(usize, ProviderChange); 6] = [
         (0, |other| other.request.url.set_path("/other")),
         (0, |other| other.request.url.set_query(Some("of=another"))),
         (0, |other| {
