@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::extract::Extractor;
 use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError};
 use crate::process::{Clock, Deadline, TimePoint};
-use crate::text::format_duration;
+use crate::text::{UnitStyle, format_duration};
 
 use super::prepared_source::PreparedSource;
 
@@ -284,7 +284,10 @@ async fn wait_first_ended(
 fn timeout_failure(deadline: Deadline) -> Failure {
     Failure::new(
         Code::Timeout,
-        format!("no answer within {}", format_duration(deadline.limit)),
+        format!(
+            "no answer within {}",
+            format_duration(deadline.limit, UnitStyle::Message)
+        ),
     )
 }
 

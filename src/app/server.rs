@@ -145,7 +145,7 @@ impl AppService {
             .context("failed to start the serving threads")?;
         drop(guard);
         let server_task = runtime.spawn(server.run(drain.clone()));
-        info!(address = %address, threads, "listens");
+        info!(address = %address, threads, "listening");
         Ok(Self {
             reloader: ConfigReloader {
                 core: Arc::clone(&core),

@@ -18,7 +18,7 @@ use super::load_config::ConfigLocation;
 use super::terminal::{Terminal, print_stdout};
 use crate::config::{self, Config, ConfigError, ConfigProblem};
 use crate::domain::{Name, Provider, Source, SourceKind};
-use crate::text::format_compact_duration;
+use crate::text::{UnitStyle, format_duration};
 
 /// Prints the findings to standard output. In text format, problems go to standard error.
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> {
@@ -94,14 +94,15 @@ fn source_table(config: &Config) -> Table {
             }
         };
         let schedule = source.schedule();
-        let interval = schedule.map(|schedule| format_compact_duration(schedule.interval));
-        let timeout = schedule.map(|schedule| format_compact_duration(schedule.timeout));
+        let interval =
+            schedule.map(|schedule| format_duration(schedule.interval, UnitStyle::Syntax));
+        let timeout = schedule.map(|schedule| format_duration(schedule.timeout, UnitStyle::Syntax));
         table.add_row([
             source.name.to_string(),
             interval.unwrap_or_default(),
             timeout.unwrap_or_default(),
-            format_compact_duration(source.freshness_policy.ttl),
-            format_compact_duration(source.freshness_policy.max_stale),
+            format_duration(source.freshness_policy.ttl, UnitStyle::Syntax),
+            format_duration(source.freshness_policy.max_stale, UnitStyle::Syntax),
             origin,
         ]);
     }

@@ -17,7 +17,7 @@ use crate::domain::{Code, Failure, JsonData, Name, Provider, Redactor};
 use crate::extract::{Extractor, Filter, own_program};
 use crate::fetch::{Fetch as _, HttpFetch, Payload};
 use crate::process::Clock;
-use crate::text::format_duration;
+use crate::text::{UnitStyle, format_duration};
 
 /// Maximum number of characters of a raw body on one line.
 const MAX_RAW_CHARS: usize = 2000;
@@ -133,7 +133,11 @@ pub(super) fn format_probes(probes: &[ProviderProbe], terminal: Terminal) -> Str
         let name = terminal.apply_style(TextStyle::Bold, &name);
         let state = terminal.apply_style(style, state);
         let elapsed = Duration::from_millis(probe.elapsed.as_millis() as u64);
-        let _ = writeln!(out, "\n{name}: {state} in {}", format_duration(elapsed));
+        let _ = writeln!(
+            out,
+            "\n{name}: {state} in {}",
+            format_duration(elapsed, UnitStyle::Message)
+        );
         let raw = probe.raw_body.as_deref().unwrap_or("no body");
         let (title, result) = match &probe.result {
             Ok(data) => ("EXTRACTED", data.as_json().to_owned()),

@@ -20,7 +20,7 @@ use crate::domain::{Name, Redactor, Schedule, Source};
 use crate::extract::{Extractor, own_program};
 use crate::process::{Clock, ProcessSignals};
 use crate::server::HttpListener;
-use crate::text::format_compact_duration;
+use crate::text::{UnitStyle, format_duration};
 
 /// Time limit of the check of the filter workers. A worker answers within milliseconds.
 const WORKER_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -150,8 +150,8 @@ fn log_source(source: &Source) {
     info!(
         source = name,
         providers = providers.join(","),
-        interval = format_compact_duration(schedule.interval),
-        timeout = format_compact_duration(schedule.timeout),
+        interval = format_duration(schedule.interval, UnitStyle::Syntax),
+        timeout = format_duration(schedule.timeout, UnitStyle::Syntax),
         calls_per_day = calls_per_day(schedule),
         "source configured"
     );

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::text::format_size;
+use crate::text::{UnitStyle, format_size};
 
 /// Maximum size of a configuration file.
 pub(super) const MAX_CONFIG_BYTES: u64 = 8 << 20;
@@ -55,7 +55,7 @@ fn read_regular_file(path: &Path, limit: u64) -> io::Result<FileContent> {
     let too_large =
         metadata.len() > limit || file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit;
     if too_large {
-        let limit = format_size(limit);
+        let limit = format_size(limit, UnitStyle::Message);
         return Err(io::Error::other(format!("it is larger than {limit}")));
     }
     Ok(FileContent {

@@ -1,8 +1,8 @@
 //! Values that TOML writes as strings of a certain form: durations, sizes, words of a list.
 
 use crate::text::{
-    MAX_DURATION, UnitError, find_nearest, format_compact_duration, format_compact_size,
-    parse_duration, parse_size,
+    MAX_DURATION, UnitError, UnitStyle, find_nearest, format_duration, format_size, parse_duration,
+    parse_size,
 };
 
 use super::keys::Kind;
@@ -30,7 +30,7 @@ pub(super) fn parse_text_value(kind: Kind, text: &SpannedStr) -> Result<Value, V
                 kind,
                 "duration",
                 text,
-                &format_compact_duration(MAX_DURATION),
+                &format_duration(MAX_DURATION, UnitStyle::Syntax),
             ),
         },
         Kind::Size(max) => match parse_size(&text.value) {
@@ -38,7 +38,13 @@ pub(super) fn parse_text_value(kind: Kind, text: &SpannedStr) -> Result<Value, V
             Ok(size) if size <= max => Ok(Value::Integer(size)),
             refused => {
                 let error = refused.err().unwrap_or(UnitError::TooLarge);
-                refuse_unit(error, kind, "size", text, &format_compact_size(max))
+                refuse_unit(
+                    error,
+                    kind,
+                    "size",
+                    text,
+                    &format_size(max, UnitStyle::Syntax),
+                )
             }
         },
         _ => Ok(Value::Text(text.clone())),

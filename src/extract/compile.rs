@@ -18,6 +18,7 @@ use super::filter_error::{FilterError, MAX_TEXT_BYTES};
 use super::hints::{foreign_syntax_error, is_path_start, key_error, meant_path};
 use super::library;
 use super::substitute::substitute_operators;
+use crate::text::quote;
 
 /// A compiled filter.
 pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
@@ -26,8 +27,6 @@ pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
 const MAX_NESTING: usize = 64;
 /// How similar a name must be to be suggested, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
-/// The most characters of the text that a message repeats.
-const MAX_SHOWN_CHARS: usize = 40;
 
 /// What jq has and filters here do not, with the reason.
 const REFUSED_NAMES: &[(&[&str], &str)] = &[
@@ -111,14 +110,14 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
     }
     let mut term =
         parse_term(text).map_err(|error| key_error(text, error.span.start).unwrap_or(error))?;
-    if let Some((place, flaw)) = find_invalid_regex(&term) {
+    if let Some((place, flaw)) = find_invalid_regex(&mut term) {
         let message = format!("the regular expression is not valid: {flaw}");
         return Err(error_at(text, place, message));
     }
     substitute_operators(&mut term);
     // The text becomes a definition beside the library's, under a name that it does not know itself.
     let name = unused_name(text);
-    let (defs, funs) = library::reachable_library(&term);
+    let (defs, funs) = library::reachable_library(&mut term);
     let root = Def {
         name: &*name,
         args: Vec::new(),
@@ -310,16 +309,9 @@ fn span_of(text: &str, part: &str) -> Range<usize> {
 }
 
 fn quote_found(found: &str) -> String {
-    let mut shown: String = found
-        .chars()
-        .take(MAX_SHOWN_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
-    if shown.is_empty() {
-        return "the end".into();
+    if found.is_empty() {
+        "the end".into()
+    } else {
+        quote(found)
     }
-    if found.chars().nth(MAX_SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    format!("`{}`", shown.replace("\\\"", "\"").replace("\\'", "'"))
 }

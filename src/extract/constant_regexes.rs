@@ -3,8 +3,8 @@
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::Term;
 
-use super::dependencies::push_parts;
 use super::regexes::compile_regex;
+use super::term_visitor::visit_terms;
 
 /// Functions whose first argument is an expression, with the number of arguments and the position of the flags.
 const REGEX_FUNCTIONS: &[(&str, usize, Option<usize>)] = &[
@@ -26,20 +26,16 @@ const REGEX_FUNCTIONS: &[(&str, usize, Option<usize>)] = &[
 ];
 
 /// Returns the first constant expression that does not compile: a part of the filter's text and what is wrong.
-pub(super) fn find_invalid_regex<'s>(term: &Term<&'s str>) -> Option<(&'s str, String)> {
-    let mut open = vec![term];
+pub(super) fn find_invalid_regex<'s>(term: &mut Term<&'s str>) -> Option<(&'s str, String)> {
     let mut defined = Vec::new();
     let mut invalid = Vec::new();
-    while let Some(term) = open.pop() {
-        match term {
-            Term::Def(definitions, _) => defined.extend(definitions.iter().map(|def| def.name)),
-            Term::Call(name, arguments) => {
-                invalid.extend(invalid_argument(name, arguments).map(|found| (*name, found)));
-            }
-            _ => {}
+    visit_terms(term, |term| match term {
+        Term::Def(definitions, _) => defined.extend(definitions.iter().map(|def| def.name)),
+        Term::Call(name, arguments) => {
+            invalid.extend(invalid_argument(name, arguments).map(|found| (*name, found)));
         }
-        push_parts(term, &mut open);
-    }
+        _ => {}
+    });
     // A function of the filter's own may have the name of one that takes expressions.
     invalid.retain(|(name, _)| !defined.contains(name));
     invalid

@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
-use jaq_core::path::{Part, Path};
+use jaq_core::load::parse::{Def, Term};
+
+use super::term_visitor::visit_terms;
 
 /// For each name of the library, the names that its definitions call, for any number of arguments.
 #[derive(Debug)]
@@ -18,7 +18,8 @@ impl CallGraph {
     pub(crate) fn new(definitions: &[Def<&'static str>]) -> Self {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
-            visit_calls(&definition.body, &mut |name| {
+            // A copy, once per process: the visitor may change terms, and the definitions are shared.
+            visit_calls(&mut definition.body.clone(), |name| {
                 calls.entry(definition.name).or_default().push(name);
             });
         }
@@ -26,12 +27,12 @@ impl CallGraph {
     }
 
     /// The names that `term` calls, and that those call, and so on.
-    pub(crate) fn reachable_names<'s>(&self, term: &Term<&'s str>) -> HashSet<&'s str>
+    pub(crate) fn reachable_names<'s>(&self, term: &mut Term<&'s str>) -> HashSet<&'s str>
     where
         'static: 's,
     {
         let mut open: Vec<&'s str> = Vec::new();
-        visit_calls(term, &mut |name| open.push(name));
+        visit_calls(term, |name| open.push(name));
         let mut reached = HashSet::new();
         while let Some(name) = open.pop() {
             if reached.insert(name) {
@@ -42,82 +43,10 @@ impl CallGraph {
     }
 }
 
-/// Tells every name that is called in `term`, formats like `@csv` included.
-fn visit_calls<'s>(term: &Term<&'s str>, tell: &mut dyn FnMut(&'s str)) {
-    let mut open = vec![term];
-    while let Some(term) = open.pop() {
-        match term {
-            Term::Call(name, _) | Term::Str(Some(name), _) => tell(name),
-            _ => {}
-        }
-        push_parts(term, &mut open);
-    }
-}
-
-/// Adds the parts of `term` to `open`.
-pub(super) fn push_parts<'t, 's>(term: &'t Term<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
-    match term {
-        Term::Id
-        | Term::Recurse
-        | Term::Num(_)
-        | Term::Arr(None)
-        | Term::Break(_)
-        | Term::Var(_) => {}
-        Term::Arr(Some(term)) | Term::Neg(term) | Term::Label(_, term) => open.push(term),
-        Term::Call(_, args) => open.extend(args),
-        Term::Str(_, parts) => open.extend(parts.iter().filter_map(|part| match part {
-            StrPart::Term(term) => Some(term),
-            _ => None,
-        })),
-        Term::Obj(members) => open.extend(
-            members
-                .iter()
-                .flat_map(|(name, value)| std::iter::once(name).chain(value)),
-        ),
-        Term::BinOp(left, op, right) => {
-            open.extend([&**left, &**right]);
-            if let BinaryOp::Pipe(Some(pattern)) = op {
-                push_pattern(pattern, open);
-            }
-        }
-        Term::Fold(_, over, pattern, args) => {
-            open.push(over);
-            push_pattern(pattern, open);
-            open.extend(args);
-        }
-        Term::TryCatch(term, catch) => {
-            open.extend(std::iter::once(term).chain(catch).map(|term| &**term));
-        }
-        Term::IfThenElse(cases, last) => {
-            open.extend(cases.iter().flat_map(|(condition, then)| [condition, then]));
-            open.extend(last.as_deref());
-        }
-        Term::Def(definitions, term) => {
-            open.extend(definitions.iter().map(|definition| &definition.body));
-            open.push(term);
-        }
-        Term::Path(term, Path(parts)) => {
-            open.push(term);
-            for (part, _) in parts {
-                match part {
-                    Part::Index(index) => open.push(index),
-                    Part::Range(from, to) => open.extend(from.iter().chain(to)),
-                }
-            }
-        }
-    }
-}
-
-fn push_pattern<'t, 's>(pattern: &'t Pattern<&'s str>, open: &mut Vec<&'t Term<&'s str>>) {
-    let mut patterns = vec![pattern];
-    while let Some(pattern) = patterns.pop() {
-        match pattern {
-            Pattern::Var(_) => {}
-            Pattern::Arr(items) => patterns.extend(items),
-            Pattern::Obj(members) => {
-                open.extend(members.iter().map(|(name, _)| name));
-                patterns.extend(members.iter().map(|(_, value)| value));
-            }
-        }
-    }
+/// Calls `found` with every name that is called in `term`, formats like `@csv` included.
+fn visit_calls<'s>(term: &mut Term<&'s str>, mut found: impl FnMut(&'s str)) {
+    visit_terms(term, |term| match term {
+        Term::Call(name, _) | Term::Str(Some(name), _) => found(name),
+        _ => {}
+    });
 }

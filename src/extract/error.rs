@@ -2,8 +2,9 @@
 //! secrets are masked in the whole text before it is cut, never in a part of it.
 
 use crate::domain::{Code, Failure, Redactor};
+use crate::text::escape_bounded;
 
-/// The most escaped characters of a body that a message shows.
+/// The most escaped characters of a body that a message shows, the ellipsis included.
 const MAX_QUOTE_CHARS: usize = 120;
 /// Where a quote is cut before it is masked and escaped, in bytes: far more than a message shows, and longer than any
 /// secret, since one that is cut is not recognised.
@@ -47,34 +48,12 @@ impl ExtractError {
         let Some(quote) = self.quote else {
             return Failure::new(self.code, veil.redact(&self.message));
         };
-        let message = format!(
-            "{}: {}",
-            veil.redact(&self.message),
-            escape_quote(&veil.redact(&quote))
-        );
+        // Redaction first: a secret that is escaped or cut is not found.
+        let quote = veil.redact(&quote);
+        let quote = escape_bounded(quote.trim(), MAX_QUOTE_CHARS - 1);
+        let message = format!("{}: {quote}", veil.redact(&self.message));
         Failure::new(self.code, message)
     }
-}
-
-/// `text` on one line, with unprintable characters escaped, at most [`MAX_QUOTE`] characters.
-fn escape_quote(text: &str) -> String {
-    let mut out = String::new();
-    let mut used = 0;
-    for c in text.trim().chars() {
-        let shown: String = if matches!(c, '"' | '\'') {
-            c.into()
-        } else {
-            c.escape_debug().collect()
-        };
-        let width = shown.chars().count();
-        if used + width >= MAX_QUOTE_CHARS {
-            out.push('…');
-            break;
-        }
-        used += width;
-        out.push_str(&shown);
-    }
-    out
 }
 
 #[cfg(test)]

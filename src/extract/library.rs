@@ -73,7 +73,7 @@ static CALL_GRAPH: LazyLock<CallGraph> = LazyLock::new(|| CallGraph::new(&DEFINI
 
 /// The definitions and the native functions of the library that `term` can reach.
 pub(super) fn reachable_library<'s>(
-    term: &Term<&'s str>,
+    term: &mut Term<&'s str>,
 ) -> (Vec<Def<&'s str>>, Vec<Fun<JustLut<Val>>>) {
     let reached = CALL_GRAPH.reachable_names(term);
     let defs = DEFINITIONS

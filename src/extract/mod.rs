@@ -23,6 +23,7 @@ mod natives;
 mod reader;
 mod regexes;
 mod substitute;
+mod term_visitor;
 #[cfg(test)]
 mod tests;
 mod update;

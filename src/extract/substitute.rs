@@ -5,6 +5,8 @@ use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
 
+use super::term_visitor::visit_terms;
+
 /// The variable that holds the right side of `p += x` and the like. Filters do not use names that begin so.
 const OPERAND: &str = "$__x";
 
@@ -34,11 +36,7 @@ const SINGLE_CALLS: &[&str] = &[
 /// Replaces, in `term` and all its parts: `%`, `*` and `/`; assignments; indices that are calculated; interpolation;
 /// updates of `reduce` that may have several outputs.
 pub(super) fn substitute_operators(term: &mut Term<&str>) {
-    let mut open = vec![term];
-    while let Some(term) = open.pop() {
-        replace(term);
-        push_parts(term, &mut open);
-    }
+    visit_terms(term, replace);
 }
 
 fn replace(term: &mut Term<&str>) {
@@ -141,82 +139,5 @@ fn is_single(term: &Term<&str>, depth: usize) -> bool {
         }
         Term::Call(name, arguments) => arguments.is_empty() && SINGLE_CALLS.contains(name),
         _ => false,
-    }
-}
-
-fn push_parts<'t, 's>(term: &'t mut Term<&'s str>, open: &mut Vec<&'t mut Term<&'s str>>) {
-    match term {
-        Term::Id
-        | Term::Recurse
-        | Term::Num(_)
-        | Term::Arr(None)
-        | Term::Break(_)
-        | Term::Var(_) => {}
-        Term::Arr(Some(term)) | Term::Neg(term) | Term::Label(_, term) => open.push(term),
-        Term::Call(_, arguments) => open.extend(arguments),
-        Term::Str(_, parts) => open.extend(parts.iter_mut().filter_map(|part| match part {
-            StrPart::Term(term) => Some(term),
-            _ => None,
-        })),
-        Term::Obj(members) => open.extend(
-            members
-                .iter_mut()
-                .flat_map(|(name, value)| std::iter::once(name).chain(value)),
-        ),
-        Term::BinOp(left, op, right) => {
-            open.extend([&mut **left, &mut **right]);
-            if let BinaryOp::Pipe(Some(pattern)) = op {
-                push_pattern(pattern, open);
-            }
-        }
-        Term::Fold(_, over, pattern, arguments) => {
-            open.push(over);
-            push_pattern(pattern, open);
-            open.extend(arguments);
-        }
-        Term::TryCatch(term, catch) => {
-            open.extend(std::iter::once(term).chain(catch).map(|term| &mut **term));
-        }
-        Term::IfThenElse(cases, last) => {
-            open.extend(
-                cases
-                    .iter_mut()
-                    .flat_map(|(condition, then)| [condition, then]),
-            );
-            open.extend(last.as_deref_mut());
-        }
-        Term::Def(definitions, term) => {
-            open.extend(
-                definitions
-                    .iter_mut()
-                    .map(|definition| &mut definition.body),
-            );
-            open.push(term);
-        }
-        Term::Path(term, Path(parts)) => {
-            open.push(term);
-            for (part, _) in parts {
-                match part {
-                    Part::Index(index) => open.push(index),
-                    Part::Range(from, to) => open.extend(from.iter_mut().chain(to)),
-                }
-            }
-        }
-    }
-}
-
-fn push_pattern<'t, 's>(pattern: &'t mut Pattern<&'s str>, open: &mut Vec<&'t mut Term<&'s str>>) {
-    let mut patterns = vec![pattern];
-    while let Some(pattern) = patterns.pop() {
-        match pattern {
-            Pattern::Var(_) => {}
-            Pattern::Arr(items) => patterns.extend(items),
-            Pattern::Obj(members) => {
-                for (name, value) in members {
-                    open.push(name);
-                    patterns.push(value);
-                }
-            }
-        }
     }
 }

@@ -27,7 +27,7 @@ use super::worker::WORKER_COMMAND;
 use super::worker_protocol::{RequestHeader, ResponseHeader, encode_header, read_response};
 use crate::domain::{Code, Name};
 use crate::process::{Deadline, container_memory_limit};
-use crate::text::format_duration;
+use crate::text::{UnitStyle, format_duration};
 
 /// Workers for sources whose filter ended last time.
 const WORKERS: usize = 2;
@@ -345,7 +345,7 @@ fn decode_result(response: ResponseHeader, payload: Vec<u8>) -> Result<String, E
 }
 
 fn late(activity: &str, deadline: Deadline) -> ExtractError {
-    let limit = format_duration(deadline.limit);
+    let limit = format_duration(deadline.limit, UnitStyle::Message);
     ExtractError::new(
         Code::ExtractTimeout,
         format!("the filter did not end within the attempt's {limit} ({activity})"),

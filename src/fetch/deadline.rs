@@ -9,7 +9,7 @@ use tokio::time::sleep_until;
 
 use crate::domain::{Code, Failure};
 use crate::process::Deadline;
-use crate::text::format_duration;
+use crate::text::{UnitStyle, format_duration};
 
 /// Phase of a request. It determines the code of a deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl FetchPhase {
 
 /// Returns the failure of a deadline that passed during `activity`.
 pub(super) fn timeout_failure(code: Code, deadline: Deadline, activity: &str) -> Failure {
-    let limit = format_duration(deadline.limit);
+    let limit = format_duration(deadline.limit, UnitStyle::Message);
     Failure::new(code, format!("no answer within {limit} ({activity})"))
 }
 

@@ -13,7 +13,7 @@ use reqwest::Body;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::domain::{Code, Failure};
-use crate::text::format_size;
+use crate::text::{UnitStyle, format_size};
 
 use super::deadline::ByteCounter;
 use super::response_head::BodyCoding;
@@ -283,7 +283,7 @@ fn too_large_failure(limit: u64) -> Failure {
         Code::BodyTooLarge,
         format!(
             "the body is over the limit of {} (`max_body`)",
-            format_size(limit)
+            format_size(limit, UnitStyle::Message)
         ),
     )
 }

@@ -5,7 +5,7 @@ use http::response::Parts;
 use http::{StatusCode, Version};
 
 use crate::domain::{Code, Failure, Time};
-use crate::text::format_duration;
+use crate::text::{UnitStyle, format_duration};
 
 use super::fetch_trait::FetchError;
 use super::retry_after;
@@ -101,7 +101,12 @@ pub(super) fn build_fetch_error(
     let retry_after = retry_after::longest_retry_after(headers, now)
         .filter(|_| failure.code == Code::RateLimited);
     let hold = retry_after
-        .map(|hold| format!("; left alone for {}", format_duration(hold)))
+        .map(|hold| {
+            format!(
+                "; left alone for {}",
+                format_duration(hold, UnitStyle::Message)
+            )
+        })
         .unwrap_or_default();
     FetchError {
         failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)),

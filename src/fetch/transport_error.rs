@@ -7,7 +7,7 @@ use tokio_rustls::rustls;
 
 use crate::domain::{Code, Failure};
 use crate::process::Deadline;
-use crate::text::format_size;
+use crate::text::{UnitStyle, format_size};
 
 use super::client::CallTarget;
 use super::connector::ConnectFailure;
@@ -227,7 +227,7 @@ pub(super) fn is_early_end(error: &(dyn Error + 'static)) -> bool {
 
 /// Returns the message of a head that exceeds the limits.
 pub(super) fn oversized_head() -> String {
-    let limit = format_size(MAX_HEAD_BYTES as u64);
+    let limit = format_size(MAX_HEAD_BYTES as u64, UnitStyle::Message);
     format!(
         "its head is over the limit of {limit} or {MAX_HEADERS} headers, or its Content-Length over any"
     )

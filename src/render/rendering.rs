@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::domain::{Code, Freshness, Name, ShownFailure, Snapshot, Time};
-use crate::text::format_duration;
+use crate::text::{UnitStyle, format_duration};
 
 use super::cache_headers;
 use super::encoded_bodies::EncodedBodies;
@@ -139,7 +139,7 @@ fn late_source_failure(late: &Name, name: &Name, timeout: Duration) -> ShownFail
     };
     let message = format!(
         "{input}no answer within this request's {}; the attempt goes on",
-        format_duration(timeout)
+        format_duration(timeout, UnitStyle::Message)
     );
     ShownFailure {
         code: Code::Timeout,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::Redactor;
-use crate::text::format_duration;
+use crate::text::{UnitStyle, escape_bounded, format_duration};
 
 use super::protocol::Notification;
 use super::redis_address::{self, RedisAddress};
@@ -84,8 +84,15 @@ impl RedisEndpoint {
     ) -> Result<T, SharedStoreError> {
         let reason = match timeout(OPERATION_TIMEOUT, future).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => quote(&error.to_string()),
-            Err(_) => format!("no answer within {}", format_duration(OPERATION_TIMEOUT)),
+            // Redaction first: a secret that is escaped or cut is not found.
+            Ok(Err(error)) => {
+                let error = self.redactor.redact(&error.to_string());
+                escape_bounded(&error, MAX_QUOTED_CHARS)
+            }
+            Err(_) => format!(
+                "no answer within {}",
+                format_duration(OPERATION_TIMEOUT, UnitStyle::Message)
+            ),
         };
         Err(self.error(operation, &reason))
     }
@@ -95,15 +102,4 @@ impl RedisEndpoint {
         let message = format!("{operation}: Redis at {}: {reason}", self.address);
         SharedStoreError(self.redactor.redact(&message).into())
     }
-}
-
-/// Returns the beginning of a foreign text, control characters escaped.
-fn quote(text: &str) -> String {
-    let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-    let ellipsis = if text.chars().nth(MAX_QUOTED_CHARS).is_some() {
-        "…"
-    } else {
-        ""
-    };
-    format!("{}{ellipsis}", start.escape_debug())
 }

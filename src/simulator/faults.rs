@@ -52,21 +52,13 @@ pub(super) const FAULT_PARAMETERS: &[FaultParameter] = &[
         name: "retry_after",
         accepted_values: "seconds, a date, or any valid header value",
         description: "sends this as Retry-After; with status 429 unless status is given",
-        set_value: |faults, text| {
-            HeaderValue::from_str(text)
-                .ok()
-                .map(|v| faults.retry_after = Some(v))
-        },
+        set_value: |faults, text| parse_header(text).map(|v| faults.retry_after = Some(v)),
     },
     FaultParameter {
         name: "location",
         accepted_values: "a URL",
         description: "sends this as Location; with status 302 unless status is given",
-        set_value: |faults, text| {
-            HeaderValue::from_str(text)
-                .ok()
-                .map(|v| faults.location = Some(v))
-        },
+        set_value: |faults, text| parse_header(text).map(|v| faults.location = Some(v)),
     },
     FaultParameter {
         name: "body",
@@ -239,18 +231,12 @@ impl ClosePoint {
 
 /// Parses a duration of at most an hour; a longer one is taken for a typing error.
 fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let duration = Duration::from_millis(number.checked_mul(millis)?);
+    let duration = crate::text::parse_duration(text).ok()?;
     (duration <= Duration::from_secs(3600)).then_some(duration)
+}
+
+fn parse_header(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
 }
 
 fn parse_share(text: &str) -> Option<f64> {

@@ -1,8 +1,8 @@
-//! Durations as text: the parser, its inverse, and the form of messages.
+//! Durations as text: the parser and the printer.
 
 use std::time::Duration;
 
-use super::unit::{UnitError, split_digits};
+use super::unit::{UnitError, UnitStyle, split_digits};
 
 /// Upper bound of a parsed duration. It keeps every sum of durations far from overflow.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
@@ -56,8 +56,18 @@ fn suggest_duration(text: &str) -> Option<String> {
     (!number.is_empty() && number.len() < 10).then(|| format!("{number}{unit}"))
 }
 
-/// The duration in the syntax of the configuration: `1h30m`. Fractions of a millisecond are cut.
-pub fn format_compact_duration(duration: Duration) -> String {
+/// The duration as text. In a message the unit is `ms` below a second, else `s`, with at most three decimals. In the syntax
+/// fractions of a millisecond are cut.
+pub fn format_duration(duration: Duration, style: UnitStyle) -> String {
+    let micros = duration.as_micros();
+    match style {
+        UnitStyle::Syntax => format_syntax(duration),
+        UnitStyle::Message if micros < 1_000_000 => format!("{} ms", format_thousandths(micros)),
+        UnitStyle::Message => format!("{} s", format_thousandths(duration.as_millis())),
+    }
+}
+
+fn format_syntax(duration: Duration) -> String {
     let mut millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, scale) in UNITS.iter().rev() {
@@ -68,15 +78,6 @@ pub fn format_compact_duration(duration: Duration) -> String {
         }
     }
     if text.is_empty() { "0s".into() } else { text }
-}
-
-/// The duration in the form of failure messages: `250 ms`, `1.5 s`, `4 s`.
-pub fn format_duration(duration: Duration) -> String {
-    let micros = duration.as_micros();
-    if micros < 1_000_000 {
-        return format!("{} ms", format_thousandths(micros));
-    }
-    format!("{} s", format_thousandths(duration.as_millis()))
 }
 
 /// A number of thousandths as a decimal without trailing zeros.
@@ -135,18 +136,21 @@ mod tests {
     }
 
     #[test]
-    fn compact_form_round_trips() {
+    fn syntax_round_trips() {
         for text in ["0s", "250ms", "1s500ms", "1m", "1h30m", "1d"] {
-            assert_eq!(format_compact_duration(parse_duration(text).unwrap()), text);
+            assert_eq!(
+                format_duration(parse_duration(text).unwrap(), UnitStyle::Syntax),
+                text
+            );
         }
     }
 
     #[test]
-    fn message_form_keeps_fractions() {
+    fn message_keeps_fractions() {
         let texts = [
             0, 500, 50_000, 250_000, 1_000_000, 1_500_000, 4_000_000, 90_001_000,
         ]
-        .map(|micros| format_duration(Duration::from_micros(micros)));
+        .map(|micros| format_duration(Duration::from_micros(micros), UnitStyle::Message));
         assert_eq!(
             texts,
             [

@@ -6,9 +6,10 @@ mod size;
 mod suggest;
 mod unit;
 
+pub use duration::format_duration;
 pub(crate) use duration::{MAX_DURATION, parse_duration};
-pub use duration::{format_compact_duration, format_duration};
 pub(crate) use quote::{escape_bounded, quote};
-pub(crate) use size::{format_compact_size, format_size, parse_size};
+pub(crate) use size::{format_size, parse_size};
 pub(crate) use suggest::{find_nearest, find_nearest_path};
 pub(crate) use unit::UnitError;
+pub use unit::UnitStyle;

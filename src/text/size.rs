@@ -1,6 +1,6 @@
-//! Sizes in bytes as text: the parser, its inverse, and the form of messages.
+//! Sizes in bytes as text: the parser and the printer.
 
-use super::unit::{UnitError, split_digits};
+use super::unit::{UnitError, UnitStyle, split_digits};
 
 /// Units and their bytes: the binary ones first, in ascending order.
 const UNITS: [(&str, u64); 7] = [
@@ -33,25 +33,17 @@ fn suggest_size(number: &str, unit: &str) -> Option<String> {
     (!number.is_empty()).then(|| format!("{number}{name}"))
 }
 
-/// The size in the syntax of [`parse_size`], in the largest binary unit that divides it: `64KiB`.
-pub(crate) fn format_compact_size(bytes: u64) -> String {
-    let (number, unit) = whole_units(bytes);
-    format!("{number}{unit}")
-}
-
-/// The size in the form of failure messages: `64 KiB`, `1500 bytes`.
-pub(crate) fn format_size(bytes: u64) -> String {
-    match whole_units(bytes) {
-        (number, "B") => format!("{number} bytes"),
-        (number, unit) => format!("{number} {unit}"),
-    }
-}
-
-/// The number and the name of the largest binary unit that divides `bytes`.
-fn whole_units(bytes: u64) -> (u64, &'static str) {
+/// The size in the largest binary unit that divides it.
+pub(crate) fn format_size(bytes: u64, style: UnitStyle) -> String {
     let divides = |(_, scale): &&(&str, u64)| bytes >= *scale && bytes.is_multiple_of(*scale);
     let unit = UNITS[..4].iter().rev().find(divides);
-    unit.map_or((bytes, "B"), |(name, scale)| (bytes / scale, *name))
+    let (unit, scale) = unit.unwrap_or(&UNITS[0]);
+    let number = bytes / scale;
+    match style {
+        UnitStyle::Syntax => format!("{number}{unit}"),
+        UnitStyle::Message if *scale == 1 => format!("{number} bytes"),
+        UnitStyle::Message => format!("{number} {unit}"),
+    }
 }
 
 #[cfg(test)]
@@ -81,11 +73,11 @@ mod tests {
     fn size_uses_largest_whole_unit() {
         let sizes = [1 << 20, 65_536, 1_500, 3 << 30];
         assert_eq!(
-            sizes.map(format_size),
+            sizes.map(|bytes| format_size(bytes, UnitStyle::Message)),
             ["1 MiB", "64 KiB", "1500 bytes", "3 GiB"]
         );
         assert_eq!(
-            sizes.map(format_compact_size),
+            sizes.map(|bytes| format_size(bytes, UnitStyle::Syntax)),
             ["1MiB", "64KiB", "1500B", "3GiB"]
         );
     }

@@ -148,7 +148,7 @@ impl ServiceProcess {
 
 /// Waits until the program listens and returns its URL.
 pub fn listening_url(process: &TestProcess) -> String {
-    let line = process.wait_for_stderr_line("listens");
+    let line = process.wait_for_stderr_line("listening");
     let address = line.split("address=").nth(1).expect("an address");
     let address = address.split_whitespace().next().unwrap();
     format!("http://{}", address.replace("0.0.0.0", "127.0.0.1"))

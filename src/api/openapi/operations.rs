@@ -39,18 +39,27 @@ fn text_schema() -> Value {
     json!({"type": "string"})
 }
 
+/// A 200 with the given headers and a body of one of the media types in `content`.
+fn ok_response(
+    description: &'static str,
+    headers: &[&'static str],
+    content: Vec<(&'static str, Value)>,
+) -> ResponseSpec {
+    ResponseSpec {
+        status: 200,
+        description,
+        headers: headers.to_vec(),
+        content,
+    }
+}
+
 /// A 200 with `Cache-Control: no-store`.
 fn no_store_response(
     description: &'static str,
     media_type: &'static str,
     schema: Value,
 ) -> ResponseSpec {
-    ResponseSpec {
-        status: 200,
-        description,
-        headers: vec!["Cache-Control"],
-        content: vec![(media_type, schema)],
-    }
+    ok_response(description, &["Cache-Control"], vec![(media_type, schema)])
 }
 
 fn not_modified_response(headers: &[&'static str]) -> ResponseSpec {
@@ -84,12 +93,11 @@ fn simple_operation(
 
 /// `/`
 pub(crate) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
-    let page = ResponseSpec {
-        status: 200,
-        description: "The page.",
-        headers: [&PANEL_HEADERS[..], &["ETag"]].concat(),
-        content: vec![("text/html", text_schema())],
-    };
+    let page = ok_response(
+        "The page.",
+        &[&PANEL_HEADERS[..], &["ETag"]].concat(),
+        vec![("text/html", text_schema())],
+    );
     let not_modified = not_modified_response(&[
         "ETag",
         "Cache-Control",
@@ -111,12 +119,11 @@ pub(crate) fn describe_panel(_: &DocumentContext<'_>) -> OperationSpec {
 
 /// `/panel/history.json`
 pub(crate) fn describe_panel_history(_: &DocumentContext<'_>) -> OperationSpec {
-    let response = ResponseSpec {
-        status: 200,
-        description: "Recent numbers by source and path.",
-        headers: PANEL_HEADERS.to_vec(),
-        content: vec![(JSON_TYPE, schema_ref("History"))],
-    };
+    let response = ok_response(
+        "Recent numbers by source and path.",
+        &PANEL_HEADERS,
+        vec![(JSON_TYPE, schema_ref("History"))],
+    );
     let mut operation = simple_operation(
         "panel-history",
         "panel",
@@ -131,15 +138,14 @@ pub(crate) fn describe_panel_history(_: &DocumentContext<'_>) -> OperationSpec {
 
 /// `/panel/{version}/{file}`
 pub(crate) fn describe_panel_asset(context: &DocumentContext<'_>) -> OperationSpec {
-    let response = ResponseSpec {
-        status: 200,
-        description: "The file.",
-        headers: PANEL_HEADERS.to_vec(),
-        content: vec![
+    let response = ok_response(
+        "The file.",
+        &PANEL_HEADERS,
+        vec![
             ("text/css", text_schema()),
             ("text/javascript", text_schema()),
         ],
-    };
+    );
     let version =
         "Version of the panel's files; a request for another version gets the current file.";
     let file_names = json!({"type": "string", "enum": context.asset_names});
@@ -161,12 +167,11 @@ pub(crate) fn describe_panel_asset(context: &DocumentContext<'_>) -> OperationSp
 
 /// `/resumen`
 pub(crate) fn describe_summary(context: &DocumentContext<'_>) -> OperationSpec {
-    let summary = ResponseSpec {
-        status: 200,
-        description: "The summary.",
-        headers: SUMMARY_HEADERS.to_vec(),
-        content: vec![(JSON_TYPE, schema_ref("Summary"))],
-    };
+    let summary = ok_response(
+        "The summary.",
+        &SUMMARY_HEADERS,
+        vec![(JSON_TYPE, schema_ref("Summary"))],
+    );
     let description = "From memory, unless `fresh` or `max_age` requests a live answer: then the sources are fetched in \
         parallel, and the response is sent when all have finished or at the deadline, whichever is first; a source that \
         fails or is late is answered from memory, with its age and the reason. Just after a start, a response from memory \
@@ -204,12 +209,11 @@ pub(crate) fn describe_stream(_: &DocumentContext<'_>) -> OperationSpec {
         "type": "string", "description": "Server-Sent Events. The `data` of an event is a `Summary` in one line.",
         "examples": [example],
     });
-    let response = ResponseSpec {
-        status: 200,
-        description: "Events, until the client or the server stops.",
-        headers: vec!["Cache-Control", "X-Accel-Buffering"],
-        content: vec![("text/event-stream", events)],
-    };
+    let response = ok_response(
+        "Events, until the client or the server stops.",
+        &["Cache-Control", "X-Accel-Buffering"],
+        vec![("text/event-stream", events)],
+    );
     let description = "One event at once, then one per change (`event: resumen`, `id:` the version, `data:` the summary in \
         one line), a comment every 15 s, and `retry:` with the delay before a reconnect. A client that reads more slowly \
         than the summary changes receives the newest version only; a client that reads nothing for 10 s is disconnected.";

@@ -1,5 +1,7 @@
 //! Holds the documents to the declarations: the reference in `docs/configuration.md` is generated text.
 
+use crate::text::{UnitStyle, format_size};
+
 use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
@@ -92,7 +94,7 @@ fn type_name(kind: Kind) -> String {
         Kind::Url(schemes) => format!("URL: `{}://`", schemes.join("://`, `")),
         Kind::Duration => "duration above 0".into(),
         Kind::DurationOrZero => "duration".into(),
-        Kind::Size(max) => format!("size, 1B to {}", crate::text::format_compact_size(max)),
+        Kind::Size(max) => format!("size, 1B to {}", format_size(max, UnitStyle::Syntax)),
         Kind::Integer(min, max) => format!("integer, {min} to {max}"),
         Kind::Boolean => "boolean".into(),
         Kind::TextList => "list of texts".into(),

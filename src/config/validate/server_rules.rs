@@ -9,7 +9,7 @@ use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
-use crate::text::format_compact_duration;
+use crate::text::{UnitStyle, format_duration};
 
 /// The settings of the table; defaults where values are absent or invalid.
 pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> ServerSettings {
@@ -21,9 +21,12 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         && written.value > max_timeout
         && !table.is_invalid("max_timeout")
     {
-        let written_text = format_compact_duration(written.value);
+        let written_text = format_duration(written.value, UnitStyle::Syntax);
         let message = format!("default_timeout {written_text} is longer than max_timeout");
-        let help = format!("expected at most {}", format_compact_duration(max_timeout));
+        let help = format!(
+            "expected at most {}",
+            format_duration(max_timeout, UnitStyle::Syntax)
+        );
         loader.error(written.span, &message, help);
     }
     let listen = table.text("listen").and_then(|text| {

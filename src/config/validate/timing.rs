@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::loader::ConfigLoader;
 use crate::config::table::Table;
 use crate::domain::{FreshnessPolicy, Schedule};
-use crate::text::format_compact_duration as text;
+use crate::text::{UnitStyle, format_duration};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -56,6 +56,7 @@ fn check_relations(
     freshness: &FreshnessPolicy,
     loader: &mut ConfigLoader<'_>,
 ) {
+    let text = |duration| format_duration(duration, UnitStyle::Syntax);
     let name = &source.name.value;
     let interval = text(schedule.interval);
     if let Some(timeout) = source.duration("timeout")

@@ -97,7 +97,7 @@ fn start_logs_providers_and_intervals() {
         (&"btc".into(), &"1h".into()),
         "{source}"
     );
-    program.wait_for_stderr_line("\"listens\"");
+    program.wait_for_stderr_line("\"listening\"");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use resumen::config::{Config, parse};
 use resumen::domain::{Source, SourceKind};
 use resumen::extract::Filter;
 use resumen::process::Clock;
-use resumen::text::format_compact_duration;
+use resumen::text::{UnitStyle, format_duration};
 use serde_json::Value;
 
 use crate::support::markdown::{MarkdownSection, markdown_sections};
@@ -182,7 +182,11 @@ fn recipe_table_matches_recipes() {
             format!("[`{name}`](#{})", recipe.section.heading_anchor())
         );
         let schedule = source(&config, name).schedule().unwrap();
-        assert_eq!(row[2], format_compact_duration(schedule.interval), "{name}");
+        assert_eq!(
+            row[2],
+            format_duration(schedule.interval, UnitStyle::Syntax),
+            "{name}"
+        );
         let calls = |span: Duration| ONE_DAY.as_millis() / span.as_millis();
         assert_eq!(row[3], calls(schedule.interval).to_string(), "{name}");
         if let Ok(allowed) = row[4].parse::<u128>() {

@@ -109,7 +109,7 @@ fn second_process_takes_over_state_file() {
     second.wait_for_stderr_line("restored readings");
     let warning = second.wait_for_stderr_line("another program writes this state file");
     assert!(warning.contains("WARN"), "{warning}");
-    second.wait_for_stderr_line("listens");
+    second.wait_for_stderr_line("listening");
     first.stop();
     second.wait_for_stderr_line("saving readings again");
 }

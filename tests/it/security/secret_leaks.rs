@@ -166,7 +166,7 @@ fn assert_service_is_clean(log_format: &str) {
     let folder = fixture.folder.path();
     fixture.write("one", "");
     let process = TestProcess::start(&mut fixture.command("serve", log_format));
-    let mut log = process.wait_for_stderr_line("listens");
+    let mut log = process.wait_for_stderr_line("listening");
     let port = log.split("127.0.0.1:").nth(1).unwrap();
     let port: String = port.chars().take_while(char::is_ascii_digit).collect();
     let base_url = format!("http://127.0.0.1:{port}");

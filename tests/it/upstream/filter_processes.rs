@@ -83,7 +83,7 @@ fn start_service(
     command.args(["serve", "--listen", "127.0.0.1:0", "--config"]);
     command.arg(&path);
     let service = TestProcess::start(&mut command);
-    let line = service.wait_for_stderr_line("listens");
+    let line = service.wait_for_stderr_line("listening");
     let address = line.split("address=").nth(1).unwrap();
     let address = address.split_whitespace().next().unwrap();
     (service, format!("http://{address}"))
