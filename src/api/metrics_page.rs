@@ -19,6 +19,7 @@ use super::state::AppState;
 /// The page of metrics.
 pub(super) async fn get_metrics(State(state): State<Arc<AppState>>) -> Response {
     let mut encoder = MetricsEncoder::default();
+    // One snapshot for all families, so that they agree with each other.
     let snapshot = state.server.cache.snapshot();
     write_source_metrics(&mut encoder, &snapshot, state.server.clock.now());
     state.fetch_metrics.write(&mut encoder, &snapshot);

@@ -58,6 +58,7 @@ pub(super) async fn get_panel_asset(
     path: Result<Path<(String, String)>, PathRejection>,
     request: HeaderMap,
 ) -> Result<Response, ProblemDetails> {
+    // axum's own rejection is plain text with 400; every error here is a problem document.
     let Ok(Path((version, name))) = path else {
         let detail = "the path is not percent-encoded UTF-8";
         return Err(ProblemDetails::new(ProblemKind::NotFound, detail));

@@ -44,6 +44,7 @@ impl SummaryQuery {
             let Some(name) = parse_parameter_name(raw_name)? else {
                 continue;
             };
+            // Proxies and libraries disagree whether the first or the last value counts.
             if seen.contains(&name) {
                 return Err(invalid_parameter(
                     name,
@@ -60,6 +61,7 @@ impl SummaryQuery {
             };
             query.set_parameter(name, &value, known_sources, max_timeout)?;
         }
+        // After all parameters: their order in the query has no meaning.
         if seen.contains(&"fresh") && seen.contains(&"max_age") {
             return Err(invalid_parameter(
                 "max_age",
@@ -214,6 +216,7 @@ fn unknown_source_problem(got: &str, known_sources: &SourceSet) -> ProblemDetail
         .iter()
         .map(|source| source.name.as_str())
         .collect();
+    // A configuration may have thousands of sources; a suggestion is still made among all.
     let listed = &names[..names.len().min(MAX_LISTED_SOURCES)];
     let mut expected = listed.join(", ");
     if listed.len() < names.len() {

@@ -266,6 +266,7 @@ fn build_provider_check(
         check["held_until"] = json!(format_rfc3339(time));
     }
     if let Some(next) = next_attempt {
+        // The schedule of the source does not know that this provider alone is held back.
         let next = held_until.map_or(next, |held_until| held_until.max(next));
         check["next_attempt"] = json!(format_rfc3339(next));
     }

@@ -54,6 +54,7 @@ pub(super) async fn get_event_stream(
         );
         return Err(ProblemDetails::new(ProblemKind::StreamFull, detail));
     };
+    // Events in a large buffer would be out of date when a slow client reads them.
     connection.request_small_buffer();
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -182,6 +183,7 @@ impl EventStream {
     async fn wait_for_change(&mut self, rendering: &Rendering) -> StreamWakeup {
         let server = &self.app.server;
         let ages_at = rendering.unchanged_until.map(|last_instant| {
+            // One millisecond later, since the rendering is still valid at its last instant.
             let remaining = last_instant.since(server.clock.now()) + Duration::from_millis(1);
             server.clock.instant() + remaining
         });

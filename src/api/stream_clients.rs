@@ -19,6 +19,7 @@ impl StreamClients {
     /// A permit for one more client; `None` at the limit.
     pub(super) fn try_acquire_permit(&self, max_connections: usize) -> Option<StreamPermit> {
         let limit = max_stream_clients(max_connections);
+        // One step, so that two clients cannot take the last place at the same time.
         self.0
             .fetch_update(Relaxed, Relaxed, |count| {
                 (count < limit).then_some(count + 1)

@@ -28,6 +28,7 @@ pub(super) async fn get_summary(
         server.cache.snapshot().source_set(),
         server.settings.max_timeout,
     )?;
+    // Also for a snapshot: it bounds the wait for the first attempts.
     let timeout = query.timeout.unwrap_or(server.settings.default_timeout);
     let rendering = if let Some(max_age) = query.max_age {
         let deadline = server.clock.deadline(timeout);

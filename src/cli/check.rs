@@ -30,6 +30,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, CommandError> 
     match arguments.format {
         CheckFormat::Text => {
             let config = location.require_config()?;
+            // Before the output: an error of the program must not follow half of a report.
             let probes = run_probes(arguments, &config)?;
             let terminal = Terminal::from_stream(&std::io::stdout());
             let findings = format_findings(&config, terminal.has_colour);

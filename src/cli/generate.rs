@@ -69,6 +69,7 @@ fn after_help(command: &Command) -> Roff {
         for line in text.to_string().lines() {
             section.text([roman(line)]);
         }
+        // `nf` and `fi` keep the line breaks: the text holds tables of variables and exit codes.
         section.control("fi", []);
     }
     section

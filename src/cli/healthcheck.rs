@@ -47,6 +47,7 @@ fn with_default_path(mut url: Url) -> Url {
 /// Returns the URL of `/salud` of the service on this machine that listens on `listen`, by default port 8080.
 fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
     let mut address = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+    // A wildcard is an address to listen on, not one to connect to.
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),

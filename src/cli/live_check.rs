@@ -56,6 +56,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
     let clock = Clock::start();
     let redactor = Redactor::new(config.secrets.clone());
     let fetch = HttpFetch::new(clock, redactor.clone());
+    // The limit of the service holds here, too: a provider may ban a burst of calls.
     fetch.set_max_per_host(config.max_per_host);
     let context = Arc::new(ProbeContext {
         fetch,
@@ -95,6 +96,7 @@ impl ProbeContext {
         let fetched = self.fetch.fetch(&provider, deadline.into()).await;
         let raw_body = fetched.as_ref().ok().map(|Payload(bytes)| {
             let text = String::from_utf8_lossy(bytes);
+            // Redacted at once and as a whole: the body is cut and escaped later.
             self.redactor.redact(&text)
         });
         let result = match (fetched, Filter::compile(&provider.extract)) {

@@ -30,6 +30,7 @@ impl ConfigLocation {
     /// Reads and validates the file.
     pub(super) fn read_config(&self) -> Result<Config, ConfigError> {
         let mut config = config::load(&self.path, &read_env_var)?;
+        // At every read, so that a reload does not see a change of the address.
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         Ok(config)
     }

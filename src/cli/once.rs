@@ -55,6 +55,7 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     print_stdout(match arguments.format.unwrap_or_else(default_format) {
         OnceFormat::Json => [&rendering.body[..], b"\n"].concat(),
         OnceFormat::Table => {
+            // Only for the table: the JSON is the answer of the live request as it is.
             let previous = load_previous_snapshot(&config, clock);
             let mut body: Value =
                 serde_json::from_slice(&rendering.body).context("failed to parse the summary")?;
@@ -72,6 +73,7 @@ async fn run_live_request(
     timeout: Duration,
 ) -> anyhow::Result<(Rendering, Arc<Snapshot>)> {
     let stop = CancellationToken::new();
+    // Calls that the deadline has overtaken end with the command.
     let _stop_on_return = stop.clone().drop_guard();
     let fetch = HttpFetch::new(clock, redactor.clone());
     fetch.set_max_per_host(config.max_per_host);

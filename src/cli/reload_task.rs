@@ -67,6 +67,8 @@ impl ReloadTask {
         let read = tokio::task::spawn_blocking(move || location.read_config()).await;
         match read {
             Ok(Ok(config)) => {
+                // Before it is applied: a configuration that needs a restart must not be refused at
+                // every poll.
                 self.watcher = ConfigWatcher::new(config.fingerprints.clone());
                 self.apply_config(config);
             }

@@ -86,6 +86,7 @@ pub(super) fn start_service(
     redactor: Redactor,
 ) -> anyhow::Result<AppService> {
     log_problems(&config.warnings);
+    // Before the service starts its threads and calls a provider.
     check_filter_workers(clock)?;
     log_startup(config);
     let options = ServiceOptions {

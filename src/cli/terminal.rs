@@ -31,6 +31,7 @@ pub(super) enum TextStyle {
 impl Terminal {
     /// Returns the width and the colour support of `stream`.
     pub(super) fn from_stream(stream: &(impl IsTerminal + AsFd)) -> Self {
+        // Of this stream: standard output may be a pipe while standard error is a terminal.
         let size = rustix::termios::tcgetwinsize(stream).ok();
         Self {
             width: size

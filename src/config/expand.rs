@@ -55,6 +55,7 @@ where
 
 /// Parses `{…}`, which ends at the first `}` or at the end of the text.
 fn parse_reference(written: &str) -> Result<ConfigReference<'_>, ValueError> {
+    // Nested references first: their `}` would otherwise be taken for the end of the outer one.
     let inner = written[1..].strip_suffix('}');
     if written.contains("${") {
         let help = "references do not nest; a literal dollar is `$$`";

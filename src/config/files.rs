@@ -26,6 +26,7 @@ pub(super) fn read_file(path: &Path, limit: u64) -> Result<FileContent, String> 
     read_regular_file(path, limit).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "reading it is not permitted".into(),
+        // Without the path, which the caller names as the user wrote it.
         _ => error.to_string(),
     })
 }
@@ -35,6 +36,7 @@ fn read_regular_file(path: &Path, limit: u64) -> io::Result<FileContent> {
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(nonblocking).open(path)?;
+    // Of the open file, not of the path: the path may name another file by now.
     let metadata = file.metadata()?;
     let kind = metadata.file_type();
     if kind.is_dir() {

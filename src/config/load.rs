@@ -61,6 +61,8 @@ pub fn parse(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
     let mut fingerprints = FileFingerprints::default();
+    // Before the first error: a file that is refused is watched, too, and loaded when it is
+    // repaired.
     fingerprints.record_file(path, Ok(bytes));
     let text = match decode_utf8(path, bytes) {
         Ok(text) => text,
@@ -74,6 +76,7 @@ pub fn parse(
     let mut loader = ConfigLoader::new(text, path.parent().unwrap_or(Path::new("")), env);
     let (tree, errors) = DeTable::parse_recoverable(text);
     report_syntax_errors(text, &errors, &mut loader.problems);
+    // Also after errors of syntax: the parser recovers, and all problems are told at once.
     let root = read_root(tree.get_ref(), &mut loader);
     // All filters are known only now; compiled together they use all processors.
     let filters = loader.compile_filters();
@@ -91,7 +94,9 @@ pub fn parse(
     // A derived source inherits the freshness of its inputs, so the fetched sources come first.
     sources.extend(validate_derived_sources(&root, &sources, &mut loader));
 
+    // After the validation, which reads the certificates.
     loader.record_files(&mut fingerprints);
+    // All secrets are known only now; no problem is turned into text before.
     let secrets = SecretSet::new(loader.secrets);
     let problems = loader.problems.into_problems(path, text, &secrets);
     if problems

@@ -85,6 +85,7 @@ impl ProblemCollector {
                 .iter()
                 .filter(move |problem| problem.kind == kind)
         };
+        // After an error of syntax the parser guesses: what it made of that line would mislead.
         let broken: Vec<usize> = of_kind(ConfigProblemKind::Syntax).map(line_of).collect();
         let invalid = of_kind(ConfigProblemKind::Invalid).map(|problem| problem.span.clone());
         let invalid: HashSet<Span> = invalid.collect();

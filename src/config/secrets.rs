@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 /// `Basic` encodes.
 pub(super) fn header_secrets(value: &str) -> Vec<String> {
     let value = value.trim();
+    // A provider may echo one word of the value, such as the token without its scheme.
     let words = value.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '=' | '"'));
     let mut secrets: Vec<String> = words.flat_map(raw_and_decoded).collect();
     secrets.extend(raw_and_decoded(value));
@@ -27,9 +28,12 @@ pub(super) fn header_secrets(value: &str) -> Vec<String> {
 pub(super) fn url_secrets(text: &str) -> Vec<String> {
     let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
     let rest = rest.split('#').next().unwrap_or_default();
+    // By hand: a URL that does not parse is shown in a message, and its secrets must be masked,
+    // too.
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
     let authority = before.split('/').next().unwrap_or_default();
     let mut secrets = Vec::new();
+    // The last `@` ends the userinfo (WHATWG URL): a password may hold another one.
     if let Some((userinfo, _)) = authority.rsplit_once('@') {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         secrets.extend(
@@ -43,6 +47,7 @@ pub(super) fn url_secrets(text: &str) -> Vec<String> {
     for pair in query.split(['&', ';']) {
         let value = pair.split_once('=').map_or(pair, |(_, value)| value);
         secrets.extend(raw_and_decoded(value));
+        // A form decodes `+` as a space, and an error may show the decoded value.
         secrets.extend(raw_and_decoded(&value.replace('+', " ")));
     }
     secrets

@@ -94,6 +94,7 @@ pub(super) fn map_decoded_span(text: &str, token: &Span, inner: &Span) -> Span {
         } else {
             (first.len_utf8(), first.len_utf8())
         };
+        // An escape is one unit: a place inside of its character is the place of the escape.
         if decoded + decoded_width > inner.start {
             start = start.or(Some(at));
         }

@@ -57,6 +57,7 @@ impl ValueReader<'_, '_> {
         match (key.kind, toml.get_ref()) {
             (Kind::Filter, DeValue::String(text)) => {
                 let text = SpannedStr::literal(text, span);
+                // Compiled later, all at once, on all processors.
                 self.loader.filters.push(text.clone());
                 Some(Value::Text(text))
             }
@@ -145,6 +146,8 @@ impl ValueReader<'_, '_> {
     fn read_named_tables(&mut self, section: Section, toml: &DeTable<'_>) -> Vec<Table> {
         let kind = section.description().trim_start_matches("a ");
         let tables = toml.iter().filter_map(|(name, toml)| {
+            // No expansion: names are labels of metrics and keys of the answer, so they stand in
+            // the file.
             let name = SpannedStr::literal(name.get_ref(), name.span());
             let DeValue::Table(inner) = toml.get_ref() else {
                 let expected = format!("a table with the keys of a {kind}");

@@ -23,6 +23,7 @@ pub(super) fn parse_url(
     loader.secrets.extend(secrets::url_secrets(&text.value));
     let checked = check_url_text(&text.value, schemes).and_then(|()| {
         let error = match Url::parse(&text.value) {
+            // Valid as a URL, but no connection can be made to it.
             Ok(url) if url.port() == Some(0) => ParseError::InvalidPort,
             Ok(url) => return Ok(url),
             Err(error) => error,
@@ -39,6 +40,8 @@ pub(super) fn parse_url(
     let literal = match url.host() {
         Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
         Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        // The parser keeps an IP address as a name if the scheme is not a web scheme, as in
+        // `redis://`.
         Some(Host::Domain(name)) => name.parse().ok(),
         None => None,
     };
@@ -60,6 +63,8 @@ fn check_url_text(text: &str, schemes: &[&str]) -> Result<(), ValueError> {
     if text.is_empty() {
         return refuse("the URL is empty", expected());
     }
+    // The parser drops tabs and line breaks and turns `\` into `/`, so that another URL would be
+    // called.
     let is_forbidden = |c: &char| c.is_whitespace() || c.is_control() || *c == '\\';
     if let Some(forbidden) = text.chars().find(is_forbidden) {
         let message = format!("the URL contains {}", quote(&forbidden.to_string()));

@@ -67,6 +67,7 @@ pub(super) fn describe_body(body: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = BINARY.iter().find(|(magic, _)| body.starts_with(magic)) {
         return Some(what);
     }
+    // ASCII in UTF-16 without a byte order mark: one of the first two bytes is zero.
     if let [a, b, ..] = body
         && (*a == 0) != (*b == 0)
     {
@@ -79,6 +80,7 @@ pub(super) fn describe_body(body: &[u8]) -> Option<&'static str> {
 
 fn describe_text(text: &str) -> Option<&'static str> {
     if text.starts_with('<') {
+        // Bounded: lower case copies the text, and the kind shows at its start.
         let head: String = text.chars().take(1024).collect();
         let head = head.to_ascii_lowercase();
         let is_html = [
@@ -121,6 +123,8 @@ fn describe_text(text: &str) -> Option<&'static str> {
     if is_csv {
         return Some("the body looks like CSV: set format = \"csv\"");
     }
+    // One short line of plain characters. Anything that resembles broken JSON gets the error of its
+    // place instead.
     let is_text = second.is_none()
         && !first.contains(['{', '}', '[', ']', '"', '(', '/', '#', '\''])
         && first.starts_with(char::is_alphanumeric)
@@ -151,6 +155,7 @@ fn is_sample(line: &str) -> bool {
 
 /// Returns what is wrong at `at`, where a reader of JSON stopped, in words, and where that begins.
 pub(super) fn describe_flaw(text: &str, at: usize) -> Option<(String, usize)> {
+    // The reader stops in the middle of a word such as `NaN` or `007`; a message needs all of it.
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     let bytes = text.as_bytes();
     // The reader may stop within a character of several bytes.
@@ -235,6 +240,7 @@ fn describe_word(word: &str, behind: &str) -> Option<String> {
         } else {
             return None;
         };
+        // A body may be one word of a megabyte.
         let word: String = word.chars().take(40).collect();
         return Some(format!("{word} is not a JSON number ({why})"));
     }

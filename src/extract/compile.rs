@@ -105,6 +105,7 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
             "the library of filters does not load".into(),
         )
     };
+    // Before the parser, whose error about `$` or `{{` would mislead.
     if let Some(error) = foreign_syntax_error(text) {
         return Err(error);
     }
@@ -128,6 +129,7 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
         code: &*name,
         path: (),
     };
+    // jaq resolves a name to the definitions before it, so the filter comes last.
     let modules = Loader::new(defs.into_iter().chain([root]))
         .load(&arena, main)
         .map_err(broken)?;
@@ -156,6 +158,7 @@ fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {
     let tokens = Lexer::new(text)
         .lex()
         .map_err(|errors| first_error(errors, |flaw| lex_error(text, flaw)))?;
+    // Between lexer and parser: the parser recurses, so the depth must be bounded before it.
     check_allowed(text, &tokens, 0)?;
     Parser::new(&tokens)
         .parse(Parser::term)
@@ -300,6 +303,8 @@ fn error_at(text: &str, at: &str, message: String) -> FilterError {
 
 /// Where `part` stands in `text`; the beginning if it is not from there.
 fn span_of(text: &str, part: &str) -> Range<usize> {
+    // jaq's errors hold slices of the text instead of positions. A name of the library lies
+    // elsewhere.
     let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     if start.saturating_add(part.len()) <= text.len() {
         start..start + part.len()

@@ -12,6 +12,7 @@ pub fn find_excess_depth(json: &[u8], limit: usize) -> Option<usize> {
         match byte {
             b'[' | b'{' if depth == limit => return Some(at),
             b'[' | b'{' => depth += 1,
+            // Not JSON yet: a text may close more than it opens.
             b']' | b'}' => depth = depth.saturating_sub(1),
             b'"' => at = end_of_string(json, at + 1),
             _ => {}

@@ -24,6 +24,7 @@ const MAX_ERROR_BYTES: usize = 1 << 16;
 /// Nothing bounds the time, memory and stack of the evaluation: only a worker calls this with any filter but `.`.
 pub(super) fn evaluate_body(filter: &str, body: &Bytes) -> Result<String, ExtractError> {
     let json = body.slice(check_json(body)?);
+    // A filter that passes its input through must not fail by its size.
     let limit = json.len().max(MAX_RESULT_BYTES);
     let input = read_json(&json);
     if filter.trim() == "." {

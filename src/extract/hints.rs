@@ -35,6 +35,7 @@ pub(super) fn key_error(text: &str, at: usize) -> Option<FilterError> {
     let word = word_around(text, at);
     let path = &text[word.clone()];
     let is_number = path.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    // `1.5` and `"a-b"` are right as they are; a wrong hint is worse than none.
     if is_number || is_in_string(text, word.start) {
         return None;
     }

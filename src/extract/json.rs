@@ -24,6 +24,7 @@ pub(super) fn check_json(body: &[u8]) -> Result<std::ops::Range<usize>, ExtractE
         };
         return Err(ExtractError::new(Code::EmptyBody, what));
     }
+    // Before the parser, which has a limit of its own and would report it as an error of syntax.
     if let Some(at) = find_excess_depth(bytes, MAX_DEPTH) {
         let what = format!(
             "the body nests deeper than {MAX_DEPTH} levels at {}",
@@ -60,6 +61,7 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
         ));
     }
     let mut what = error.to_string();
+    // serde_json counts columns in bytes; the place is told in characters below.
     what.truncate(what.find(" at line ").unwrap_or(what.len()));
     if let Some(within) = what.strip_prefix("EOF while parsing ") {
         what = format!("the body ends within {within}");

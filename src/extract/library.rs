@@ -92,6 +92,7 @@ fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = 
     let jaq = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
+        // By a list of what is allowed: a function of a new jaq is refused until it was reviewed.
         .filter(|(name, ..)| ALLOWED_NATIVES.contains(name))
         .map(|(name, arguments, native)| {
             let renamed = RENAMED_NATIVES.iter().find(|(old, _)| *old == name);
@@ -126,6 +127,7 @@ pub(super) fn callable_names() -> BTreeMap<&'static str, Vec<usize>> {
 fn load_definitions() -> Vec<Def<&'static str>> {
     let mut ours =
         load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default();
+    // Like a filter: the prelude is written in jq and means jq's operators.
     for definition in &mut ours {
         substitute_operators(&mut definition.body);
     }
@@ -140,6 +142,7 @@ fn load_definitions() -> Vec<Def<&'static str>> {
                 .iter()
                 .position(|mine| same(mine, &def) && REPLACED_DEFINITIONS.contains(&mine.name))
             {
+                // In jaq's place, so that jaq's later definitions call ours.
                 Some(position) => ours.remove(position),
                 None => def,
             }

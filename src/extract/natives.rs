@@ -78,10 +78,12 @@ fn parse_number(value: Val) -> ValR {
         Val::TStr(text) => std::str::from_utf8(text).unwrap_or_default().trim(),
         _ => "",
     };
+    // Rust also reads `inf` and `nan` as doubles; jq does not.
     let is_numeric = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
     if !text.bytes().all(is_numeric) {
         return Err(Error::typ(value, "number"));
     }
+    // A number of JSON keeps its digits; any other one becomes a double.
     if check_strict(text).is_ok() {
         return Ok(number_value(text));
     }
@@ -97,6 +99,7 @@ fn parse_json(value: &Val) -> ValR {
     };
     let text =
         std::str::from_utf8(bytes).map_err(|_| Error::str("cannot read as JSON: not UTF-8"))?;
+    // The reader below recurses per level.
     if find_excess_depth(bytes, MAX_DEPTH).is_some() {
         return Err(Error::str(format_args!(
             "cannot read as JSON: more than {MAX_DEPTH} levels"
@@ -130,6 +133,7 @@ fn ceil_index(index: Val) -> Val {
 
 /// Makes an integer of a double that is one, so that it can be an index, a count and a text without a fraction.
 fn whole(number: f64) -> Val {
+    // Minus zero stays a double: an integer has no sign of zero.
     let is_whole = number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER as f64;
     if is_whole && (number != 0.0 || number.is_sign_positive()) {
         Val::from(number as isize)
@@ -174,6 +178,7 @@ fn remainder(left: Val, right: Val) -> ValR {
     if dividend.is_nan() || divisor.is_nan() {
         return Ok(Val::from(f64::NAN));
     }
+    // jq truncates first, so 0.5 is a divisor of zero.
     if divisor.trunc() == 0.0 {
         return Err(zero_divisor(&left, &right, "divided (remainder)"));
     }
@@ -215,6 +220,7 @@ fn set_paths(mut root: Val, paths: &Val, value: &Val) -> ValR {
 
 fn delete_all(mut root: Val, paths: &Val) -> ValR {
     let mut paths = path_list(paths)?;
+    // `delete_paths` relies on the order: a path stands before the longer ones below it.
     paths.sort_unstable();
     delete_paths(&mut root, &paths)?;
     Ok(root)
@@ -234,6 +240,7 @@ fn update_paths<'a>(mut cv: Cv<'a, JustLut<Val>>) -> ValXs<'a, Val> {
                 None => deleted.push(path),
             }
         }
+        // Deleted after all updates: a deletion moves the later elements of an array.
         deleted.sort_unstable();
         delete_paths(&mut root, &deleted)?;
         Ok::<_, Exn<'a, Val>>(root)

@@ -21,6 +21,7 @@ pub(super) fn read_json(json: &Bytes) -> Val {
 
 /// A number's text as a value. The text must be a number of RFC 8259.
 pub(super) fn number_value(text: &str) -> Val {
+    // `-0` as an integer would lose its sign.
     let whole = !text.contains(['.', 'e', 'E']) && text != "-0";
     let small = || {
         text.parse::<isize>()
@@ -58,6 +59,8 @@ impl JsonReader<'_> {
     fn read_object(&mut self) -> Val {
         let mut members = Map::default();
         self.position += 1;
+        // The text passed the strict check, so a comma stands only where it may: no error is
+        // possible here.
         while let Some(b'"') = self.skip_mark(b',') {
             let name = Val::utf8_str(self.read_string());
             self.skip_mark(b':');
@@ -82,6 +85,7 @@ impl JsonReader<'_> {
         let end = end_of_string(self.json, start).min(self.json.len());
         self.position = end + 1;
         let raw = self.json.slice(start..end);
+        // Without an escape the string is a slice of the body: no copy.
         if raw.contains(&b'\\') {
             unescape_string(&raw).into()
         } else {

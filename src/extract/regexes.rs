@@ -23,6 +23,7 @@ pub(super) fn compile_regex(expression: &str, flags: &str) -> Result<Regex, Stri
             'x' => builder.ignore_whitespace(true),
             // jq's `p`: a dot matches a line's end, too.
             'p' => builder.dot_matches_new_line(true),
+            // `g` and `n` select matches afterwards; the engine has no counterpart of the others.
             'g' | 'n' | 's' | 'l' => &mut builder,
             _ => return Err(format!("{flags} is not a valid modifier string")),
         };
@@ -65,6 +66,7 @@ fn find_matches<'t>(regex: &Regex, flags: MatchFlags, text: &'t [u8]) -> Vec<Cap
         !flags.ignores_empty || captures.get(0).is_some_and(|whole| !whole.is_empty())
     });
     matches
+        // After the filter: without `g`, the first match counts that `n` does not ignore.
         .take(if flags.is_global { usize::MAX } else { 1 })
         .collect()
 }

@@ -40,6 +40,7 @@ pub(super) fn substitute_operators(term: &mut Term<&str>) {
 }
 
 fn replace(term: &mut Term<&str>) {
+    // Taken out and put back: the parts move into the new term without a copy.
     *term = match std::mem::take(term) {
         Term::BinOp(left, BinaryOp::Math(Math::Mul), right) => call("__mul", [*left, *right]),
         Term::BinOp(left, BinaryOp::Math(Math::Div), right) => call("__div", [*left, *right]),

@@ -100,6 +100,8 @@ pub(super) fn delete_paths(slot: &mut Val, paths: &[&[Val]]) -> Result<(), Error
             Arc::make_mut(members).retain(|name, _| !doomed.contains(name));
         }
         Val::Arr(items) => {
+            // Marked first and removed in one pass, since every removal would move the indices of
+            // the others.
             let mut is_doomed = vec![false; items.len()];
             for step in doomed {
                 match step {
@@ -168,6 +170,7 @@ fn slice_bounds(step: &Val, length: usize) -> Result<std::ops::Range<usize>, Err
             .ok_or_else(|| Error::str("start and end of an array slice must be numbers")),
     };
     let length = length as f64;
+    // Clamped: a bound beyond the array is no error, as in jq.
     let absolute = |bound: f64| if bound < 0.0 { bound + length } else { bound }.clamp(0.0, length);
     let start = absolute(bound("start", 0.0)?).floor();
     let end = absolute(bound("end", length)?).ceil();

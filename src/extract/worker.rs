@@ -42,13 +42,16 @@ const DEFAULT_PROGRAM_BYTES: u64 = 32 << 20;
 /// # Errors
 /// When a limit is refused or the stream fails.
 pub fn run_worker(parent: i32) -> io::Result<()> {
+    // The service may have ended before this line ran; a worker without it would never end.
     if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Ok(());
     }
     // Where memory runs out, the system ends workers before the service. `/proc` cannot be opened after the limits.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let program_bytes = address_space().unwrap_or(DEFAULT_PROGRAM_BYTES);
+    // A copy, because descriptor 0 belongs to `Stdin`, which would buffer.
     let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // A dump of the memory would write a provider's answers to the disk.
     limit_resource(Resource::Core, 0)?;
     limit_resource(Resource::Fsize, 0)?;
     limit_resource(Resource::Nofile, MAX_DESCRIPTORS)?;
@@ -105,6 +108,7 @@ fn write_response(
 /// Sets a soft limit, below the hard one that the service was started with, which cannot be raised.
 fn limit_resource(resource: Resource, limit: u64) -> io::Result<()> {
     let maximum = getrlimit(resource).maximum;
+    // Soft only: the limit of processor time must move up again for the next request.
     let current = Some(maximum.map_or(limit, |maximum| maximum.min(limit)));
     Ok(setrlimit(resource, Rlimit { current, maximum })?)
 }

@@ -171,6 +171,7 @@ impl WorkerPool {
     ) -> Result<String, ExtractError> {
         let source = evaluation.source;
         let turn = Arc::clone(self.turns.lock().entry(source.clone()).or_default());
+        // The turn before the permit: a source whose filter is slow holds one permit, not all.
         let Ok(_turn) = timeout_at(deadline.at, turn.lock()).await else {
             return Err(late(
                 "waiting for an earlier evaluation of this source",
@@ -180,11 +181,13 @@ impl WorkerPool {
         let mut permit = self.acquire_permit(source, deadline).await?;
         let request = RequestHeader {
             filter: evaluation.filter.into(),
+            // Above the deadline: it only ends a worker whose service is gone or late.
             cpu_seconds: deadline.limit.as_secs() + 1,
             memory_bytes: self.memory_for(evaluation.body.len()),
         };
         let mut was_stopped = false;
         loop {
+            // Put back only after a whole exchange: in any other case its drop kills the process.
             let mut worker = self.take_worker().map_err(|error| no_worker(&error))?;
             let exchange = worker.exchange(&request, evaluation.body);
             match self.watch(exchange, &permit, deadline).await {
@@ -216,6 +219,7 @@ impl WorkerPool {
                 }
                 Watched::Ended(Ok((response, payload))) => {
                     self.slow_sources.lock().remove(source);
+                    // An error of the filter leaves the worker usable, so it goes back, too.
                     if evaluation.body.len() <= MAX_REUSE_BODY_BYTES
                         && response.cpu_ms <= MAX_REUSE_CPU_MS
                     {
@@ -241,6 +245,7 @@ impl WorkerPool {
         };
         let waiting = (!is_slow).then(|| WaitGuard::new(&self.waiting));
         let permit = timeout_at(deadline.at, permits.acquire()).await;
+        // Not counted any more before the permit is used: it would overtake itself.
         drop(waiting);
         match permit {
             Ok(Ok(permit)) => Ok(Permit {
@@ -299,16 +304,20 @@ impl WorkerPool {
 impl FilterWorker {
     fn start(program: &PathBuf) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
+        // Only our end: the worker reads its end with blocking calls.
         ours.set_nonblocking(true)?;
         let child = Command::new(program)
             .arg(WORKER_COMMAND)
             .arg(std::process::id().to_string())
+            // The environment holds the secrets of the configuration.
             .env_clear()
+            // A worker must not keep a file system busy that is to be unmounted.
             .current_dir("/")
             // A terminal's signals reach the whole group; the service decides when its workers end.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
+            // The message of a panic would go to the log without passing the redactor.
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
@@ -336,6 +345,7 @@ fn decode_result(response: ResponseHeader, payload: Vec<u8>) -> Result<String, E
         return String::from_utf8(payload)
             .map_err(|_| ExtractError::new(Code::Panic, "the filter worker answered no text"));
     };
+    // A worker is not trusted, so a code that is unknown is one of its bugs.
     let code = Code::from_text(&error.code).unwrap_or(Code::Panic);
     Err(if error.has_quote {
         ExtractError::with_quote(code, error.message, &payload)

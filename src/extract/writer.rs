@@ -167,6 +167,7 @@ impl JsonWriter {
             Num::BigInt(i) if i.bits() > MAX_INTEGER_BITS => Err(JsonWriteError::TooManyDigits),
             Num::BigInt(i) => self.write_digits(&i.to_string()),
             Num::Float(f) => self.write_float(*f),
+            // jaq's own literals such as `1.` are no JSON.
             Num::Dec(text) if check_strict(text).is_ok() => self.write_digits(text),
             Num::Dec(text) => self.write_float(text.parse().unwrap_or(f64::NAN)),
         }
@@ -174,6 +175,7 @@ impl JsonWriter {
 
     fn write_digits(&mut self, text: &str) -> Result<(), JsonWriteError> {
         let digits = || text.bytes().filter(u8::is_ascii_digit).count();
+        // The length bounds the digits from above, so the count is rarely needed.
         if text.len() > MAX_DIGITS && digits() > MAX_DIGITS {
             return Err(JsonWriteError::TooManyDigits);
         }
@@ -199,6 +201,7 @@ impl JsonWriter {
         let mut rest = text;
         while let Some(at) = rest
             .bytes()
+            // Bytes suffice: no byte of a longer UTF-8 character is below 0x80.
             .position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7F))
         {
             self.write_text(&rest[..at])?;
@@ -224,6 +227,7 @@ impl JsonWriter {
     }
 
     fn write_text(&mut self, text: &str) -> Result<(), JsonWriteError> {
+        // Before the copy: a filter may give a text of any length.
         if self.out.len() + text.len() > self.limit {
             return Err(JsonWriteError::TooLarge);
         }

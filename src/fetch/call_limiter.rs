@@ -73,6 +73,7 @@ impl CallLimiter {
     fn grant_permits(self: &Arc<Self>) {
         let mut granted = Vec::new();
         let mut state = self.state.lock();
+        // The limit may have been lowered by a reload: calls above it run to their end.
         while state.is_http2 || state.running < self.limit() {
             let Some(waiter) = state.next_waiter() else {
                 break;
@@ -83,6 +84,8 @@ impl CallLimiter {
         // Dropping the permit of a cancelled waiter takes the lock again.
         drop(state);
         for waiter in granted {
+            // A waiter whose deadline passed has no receiver: the permit comes back as the error
+            // and is returned by its drop.
             let _ = waiter.send(CallPermit(Arc::clone(self)));
         }
     }
@@ -90,6 +93,7 @@ impl CallLimiter {
 
 impl LimiterState {
     fn next_waiter(&mut self) -> Option<Waiter> {
+        // Read now, not at the start of the wait: a call becomes urgent while it is queued.
         let urgent = self
             .waiting
             .iter()
@@ -100,6 +104,7 @@ impl LimiterState {
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
+        // A statement of its own, so that the lock is free before `grant_permits` takes it.
         self.0.state.lock().running -= 1;
         self.0.grant_permits();
     }

@@ -81,6 +81,7 @@ impl CallTarget {
         let endpoint = Endpoint::from_url(&request.url).ok_or_else(request::unwritable_request)?;
         let proxy = request.proxy.as_ref().map(|proxy| proxy.0.clone());
         let stated = literal_address(&endpoint.host);
+        // Also with a proxy: a metadata address in the URL is refused before the proxy sees it.
         connector::permitted_addresses(stated.as_slice(), AddressOrigin::Configured)?;
         let (origin, literal_address) = match &proxy {
             None => (
@@ -179,17 +180,23 @@ impl ClientFactory {
         ));
         let tls = self.tls.client_config(settings.ca_pem.as_ref())?;
         let mut builder = Client::builder()
+            // A redirect leads to an address that the operator did not configure; it becomes a
+            // failure.
             .redirect(redirect::Policy::none())
             .referer(false)
             // By default, reqwest repeats a request up to three times after GOAWAY. The attempt
             // decides about that.
             .retry(retry::never())
+            // Only `proxy` of the configuration counts, not `HTTP_PROXY` of the environment.
             .no_proxy()
             .connect_timeout(settings.connect_timeout)
+            // Deadlines detect a silent peer, and idle connections live for seconds.
             .tcp_keepalive(None)
             .tcp_user_timeout(None)
             .pool_idle_timeout(MAX_IDLE_TIME)
+            // Some devices compare header names by case, and expect this spelling.
             .http1_title_case_headers()
+            // Devices send such headers. The framing headers are checked in `response_head`.
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .dns_resolver(PolicyResolver {
@@ -202,6 +209,7 @@ impl ClientFactory {
             })
             .tls_backend_preconfigured((*tls).clone());
         if !settings.is_pooled {
+            // A client whose pool is always empty opens a connection for each call.
             builder = builder.pool_max_idle_per_host(0);
         }
         if let Some(proxy) = &settings.proxy {

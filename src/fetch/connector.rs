@@ -60,6 +60,7 @@ impl Resolve for PolicyResolver {
             let mut permitted = found
                 .and_then(|found| permitted_addresses(&found, origin))
                 .map_err(ConnectFailure)?;
+            // After the filter, so that blocked addresses do not displace allowed ones.
             permitted.truncate(MAX_ADDRESSES);
             if let Some(trace) = ExchangeTrace::current() {
                 trace.note_phase(FetchPhase::Connect);
@@ -132,6 +133,7 @@ impl ConnectGate {
 
     /// Waits until a connection may be opened. Returns the lock if only one call may connect at a time.
     async fn wait(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        // Copied, so that the lock is not held during the sleep.
         let pool_return_at = *self.pool_return_at.lock();
         if let Some(at) = pool_return_at {
             sleep_until(at).await;
@@ -140,6 +142,7 @@ impl ConnectGate {
             return None;
         }
         let turn = Arc::clone(&self.turn).lock_owned().await;
+        // The call that held the turn before may have found that the server speaks HTTP/1.1.
         (!self.is_http1.load(Ordering::Relaxed)).then_some(turn)
     }
 }
@@ -213,6 +216,8 @@ where
     let mut extras = http::Extensions::new();
     connected.get_extras(&mut extras);
     if let Some(info) = extras.get::<HttpInfo>() {
+        // The address that was connected to, whichever way it was chosen: by a lookup, by the URL,
+        // by the proxy.
         if let Some(reason) = ip_policy::blocked_reason(info.remote_addr().ip(), origin) {
             return Err(ConnectFailure(blocked_failure(reason, origin)).into());
         }
@@ -222,6 +227,7 @@ where
     }
     let is_http2 = connected.is_negotiated_h2();
     gate.is_http1.store(!is_http2, Ordering::Relaxed);
+    // A server of HTTP/2 bounds its streams by itself, so `max_per_host` ends there.
     if gate.may_share {
         gate.limiter.set_http2(is_http2);
     }

@@ -38,6 +38,7 @@ pub(super) async fn run_until_deadline<T, E>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let mut work = pin!(work);
+    // `work` is polled first: a result that is ready at the deadline counts.
     let mut timer = pin!(sleep_until(deadline.at));
     let mut late = Some(late);
     poll_fn(|cx| {

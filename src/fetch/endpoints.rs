@@ -125,6 +125,7 @@ impl Endpoints {
             return;
         };
         loop {
+            // Upgraded for one round only, so that this task does not keep the clients alive.
             let Some(next) = endpoints
                 .upgrade()
                 .map(|endpoints| endpoints.close_idle(endpoints.clock.instant()))
@@ -153,6 +154,8 @@ impl Endpoints {
             state
                 .expected_calls
                 .retain(|_, at| *at + LATE_CALL_TIME > now);
+            // A new TLS connection costs more than an idle one that waits for a call in a few
+            // seconds.
             let due = state.expected_calls.values().min().copied();
             let kept_until = due
                 .filter(|due| *due <= now + KEEP_AHEAD)
@@ -169,6 +172,7 @@ impl Endpoints {
                 closed.push(Arc::clone(client));
                 false
             });
+            // A waiting or running call holds the limiter; a second one would not know its count.
             let is_used = Arc::strong_count(&state.limiter) > 1;
             is_used || !state.clients.is_empty() || !state.expected_calls.is_empty()
         });
@@ -190,6 +194,8 @@ impl ClientLease {
         let mut endpoints = self.endpoints.states.lock();
         let removed = endpoints.get_mut(&self.target.endpoint).and_then(|state| {
             match state.clients.get(&self.target.settings) {
+                // Another call may have discarded the client already, and a third one built its
+                // successor.
                 Some(client) if Arc::ptr_eq(client, &self.client) => {
                     state.clients.remove(&self.target.settings)
                 }

@@ -64,6 +64,7 @@ pub(super) async fn exchange(
         is_on_kept_connection: false,
     };
     let ended = run_until_deadline(deadline, late, sent).await;
+    // Also after the deadline and after an error: otherwise the gate stays closed for the client.
     trace.release_connect_turn();
     let (head, body) = http::Response::<Body>::from(ended?).into_parts();
     let connection = head.extensions.get::<HttpInfo>();

@@ -95,9 +95,11 @@ impl HttpFetch {
     ) -> Result<Payload, FetchError> {
         let deadline = context.deadline;
         let is_repeatable = request::is_repeatable(&provider.request);
+        // What fails without the network fails before the permit, for which other calls wait.
         let target = CallTarget::from_request(&provider.request, deadline.limit, is_repeatable)?;
         let request = request::build_request(&provider.request)?;
         let _permit = self.acquire_permit(&target.endpoint, context).await?;
+        // One repetition suffices: it uses a new client, whose pool has no dead connection.
         let mut may_retry = is_repeatable;
         loop {
             let lease = self.endpoints.lease_client(&target)?;
@@ -160,6 +162,7 @@ impl HttpFetch {
         deadline: Deadline,
     ) -> Result<Payload, FetchError> {
         let Answer { head, body, .. } = answer;
+        // The framing first: with a wrong one, neither the status nor the body can be trusted.
         let ends_at = response_head::check_head(&head)?;
         if let Some(failure) = response_head::status_failure(head.status, &head.headers) {
             let title = self.read_problem_title(&head, body, deadline).await;
@@ -194,6 +197,7 @@ impl HttpFetch {
         let counter = ByteCounter::default();
         let read = BodyReader::new(body, head.version, None, &counter, MAX_PROBLEM_BYTES)
             .read_decoded(coding, MAX_PROBLEM_BYTES);
+        // At most half of the time that is left, so that the failure of the status is told in time.
         let left = deadline.at.saturating_duration_since(self.clock.instant());
         let bytes = tokio::time::timeout(PROBLEM_TIMEOUT.min(left / 2), read)
             .await
@@ -213,6 +217,8 @@ impl Fetch for HttpFetch {
         Box::pin(async move {
             let mut result = self.run_attempt(provider, &context).await;
             if let Err(FetchError { failure, .. }) = &mut result {
+                // The only way out of this module: a provider's text may repeat a secret of the
+                // request.
                 failure.message = self.redactor.redact(&failure.message).into();
             }
             result

@@ -21,6 +21,7 @@ pub(super) enum AddressOrigin {
 
 /// Returns the reason to block `address`; `None` if it is allowed.
 pub(super) fn blocked_reason(address: IpAddr, origin: AddressOrigin) -> Option<&'static str> {
+    // Before the origin is looked at: no configuration allows this address.
     if is_metadata_address(address) {
         return Some("a cloud metadata address");
     }

@@ -50,6 +50,7 @@ fn request_headers(request: &ProviderRequest) -> Result<HeaderMap, http::Error> 
     // Inserted first, because some devices read only the first header. With HTTP/2 it equals
     // `:authority` (RFC 9113, section 8.3.1).
     headers.insert(HOST, HeaderValue::try_from(host_and_port(&request.url))?);
+    // Appended, not inserted: a configured list may repeat a name.
     for (name, value) in &request.headers {
         headers.append(
             HeaderName::from_bytes(name.as_bytes())?,

@@ -72,6 +72,7 @@ impl NameResolver {
         in_progress.insert(Arc::clone(&host), lookup.clone());
         let resolver = self.clone();
         self.tasks.spawn(async move {
+            // A lookup may have waited for the others so long that its callers have given up.
             let _permit = resolver.permits.acquire().await;
             if resolver.cancel_if_unwanted(&host, &sender) {
                 return;
@@ -80,6 +81,8 @@ impl NameResolver {
                 resolver: &resolver,
                 host: &host,
             };
+            // From here on the lookup runs to its end even without waiters: a thread is blocked in
+            // it.
             let result = (resolver.resolve)(Arc::clone(&host)).await;
             // Removed before its waiters wake, so that their next lookup starts anew.
             drop(guard);
@@ -96,6 +99,7 @@ impl NameResolver {
         sender: &watch::Sender<Option<AddressResult>>,
     ) -> bool {
         let mut in_progress = self.in_progress.lock();
+        // Under the lock of the map, so that no call can join the lookup between the two steps.
         sender.receiver_count() == 1 && in_progress.remove(host).is_some()
     }
 }

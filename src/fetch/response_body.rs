@@ -92,6 +92,7 @@ impl<'c> BodyReader<'c> {
         if announced.is_some_and(|announced| announced > most) {
             return Err(too_large_failure(limit));
         }
+        // Before the decoder, which would report an empty body as a broken one.
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
             return Err(empty_failure());
         }
@@ -109,6 +110,7 @@ impl<'c> BodyReader<'c> {
 
     /// Returns the failure behind a read error: of the framing, of the limit, or of the decoder.
     fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
+        // The cause of the transport comes first: the decoder's error is its consequence.
         match &self.end {
             Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
             Some(BodyEnd::Truncated) => early_end_failure(self.counter.bytes()),
@@ -204,6 +206,7 @@ async fn read_plain(
     limit: u64,
     announced: Option<u64>,
 ) -> io::Result<Bytes> {
+    // The announced length was compared with the limit, so it bounds the allocation.
     let mut whole = BytesMut::with_capacity(announced.unwrap_or_default() as usize);
     read_to_limit(wire, limit, &mut whole).await?;
     Ok(whole.freeze())
@@ -234,6 +237,7 @@ async fn read_compressed(
             read_to_limit(&mut decoder, limit, &mut whole).await?;
         }
     }
+    // Bytes after the compressed data mean that the coding is not what the header says.
     if wire.fill_buf().await?.is_empty() {
         Ok(whole.freeze())
     } else {

@@ -38,6 +38,7 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
+    // Two lengths, even equal ones, are how responses are split (RFC 9112, section 6.3).
     if lengths.next().is_some() || length.is_some_and(|length| length.as_bytes().contains(&b',')) {
         return invalid("several Content-Lengths");
     }
@@ -45,6 +46,7 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
         return invalid("it switches protocols although the request does not ask for it");
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    // HTTP/1.0 and HTTP/2 have no transfer codings.
     let coding = match (codings.next(), codings.next()) {
         (None, _) => return Ok(None),
         (Some(coding), None) if head.version == Version::HTTP_11 => coding.as_bytes(),
@@ -57,6 +59,7 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
             length => Ok(length.flatten()),
         };
     }
+    // RFC 9112, section 6.1: the peer, or an intermediary, may frame the body by the other one.
     if length.is_some() {
         return invalid("both Content-Length and Transfer-Encoding");
     }

@@ -34,6 +34,7 @@ fn parse_seconds(value: &str) -> Option<Duration> {
     if !digits(whole) || !digits(fraction) {
         return None;
     }
+    // Only digits are left, so the parse fails by overflow alone.
     let whole = whole.parse().unwrap_or(u64::MAX);
     let round_up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
     Some(Duration::from_secs(whole.saturating_add(round_up)))

@@ -37,6 +37,7 @@ impl TlsClient {
         &self,
         ca: Option<&Arc<str>>,
     ) -> Result<Arc<ClientConfig>, Failure> {
+        // Built under the lock: two calls at the same time would give two session caches.
         let mut configs = self.0.lock();
         if let Some(config) = configs.get(&ca.cloned()) {
             return Ok(Arc::clone(config));
@@ -57,6 +58,7 @@ fn build_client_config(ca: Option<&str>) -> Result<ClientConfig, Failure> {
     };
     if let Some(pem) = ca {
         let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
+        // A bundle of a system may hold certificates that rustls refuses; one usable one suffices.
         if roots.add_parsable_certificates(certificates).0 == 0 {
             return Err(Failure::new(
                 Code::TlsFailed,

@@ -57,6 +57,7 @@ pub(super) fn exchange_failure(
     deadline: Deadline,
 ) -> Failure {
     let phase = trace.phase();
+    // From the most to the least specific cause: reqwest wraps each one in a connect error.
     if let Some(ConnectFailure(failure)) = find(error) {
         return on_the_way(target, failure.clone());
     }
@@ -70,6 +71,7 @@ pub(super) fn exchange_failure(
     let tunnel = chain(error)
         .map(ToString::to_string)
         .find(|text| text.starts_with("tunnel error:"))
+        // That text tells of the connection to the proxy, which is reported by its own cause below.
         .filter(|text| !text.ends_with("failed to create underlying connection"));
     if let Some(tunnel) = tunnel {
         return tunnel_failure(&tunnel);
@@ -175,6 +177,7 @@ pub(super) fn connection_failure(
     if let Some(error) = find::<h2::Error>(error) {
         return http2_failure(error, part, bytes);
     }
+    // Too large before the general parse error: hyper counts both as parse errors.
     let hyper = find::<hyper::Error>(error);
     if hyper.is_some_and(hyper::Error::is_parse_too_large) {
         return invalid_http_failure(&oversized_head());

@@ -39,6 +39,7 @@ const UNSUPPORTED: [(&str, &str); 6] = [
 pub(crate) fn unknown_key_help(name: &str, section: Section) -> String {
     let letters = letters_of(name);
     let is_alias = |names: &str| names.split(' ').any(|other| letters_of(other) == letters);
+    // Aliases before the edit distance: an alias is an exact hit, and `jq` resembles no key.
     if let Some(key) = section_keys(section).find(|key| is_alias(key.aliases)) {
         return format!("did you mean `{}`?", key.name);
     }

@@ -101,6 +101,7 @@ impl<'t> KnownNames<'t> {
             return Ok(name);
         }
         let names = &self.ordered;
+        // As written: the value of a reference must not be shown.
         let help = match find_nearest(text.as_written(), names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.len() <= MAX_LISTED_NAMES => format!("known: {}", names.join(", ")),

@@ -14,6 +14,7 @@ pub(super) fn validate_name(
         Ok(name) => return Some(name),
         Err(error) => error,
     };
+    // A value from a reference is not repeated in a message: it may be a secret.
     let is_repeatable = text.original.is_none() && text.value.is_ascii();
     let help = match slug_name(&text.value).filter(|_| is_repeatable) {
         Some(near) if error == NameError::BadCharacter => format!("did you mean `{near}`? {error}"),

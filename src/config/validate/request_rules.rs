@@ -55,6 +55,7 @@ impl RequestParts {
     /// The parts of a provider, completed by those of its source; headers by name.
     pub(super) fn inherit(self, source: &Self) -> Self {
         let mut headers = source.headers.clone();
+        // A provider's own header replaces that of its source, it is not added to it.
         headers.retain(|(name, _)| !has_header(&self.headers, name));
         headers.extend(self.headers);
         Self {
@@ -77,6 +78,7 @@ fn validate_headers(
 ) -> Vec<Header> {
     let mut headers = Vec::with_capacity(texts.len());
     for (name, value) in texts {
+        // Every value counts as secret, and before the checks, whose messages show the line.
         loader.secrets.extend(secrets::header_secrets(&value.value));
         let checked = check_header_name(&name.value, has_header(&headers, &name.value));
         loader.check(name, checked);

@@ -16,9 +16,11 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
     let default = ServerSettings::default();
     let duration = |key, default| table.duration(key).map_or(default, |written| written.value);
     let max_timeout = duration("max_timeout", default.max_timeout);
+    // Only the default is lowered to a short `max_timeout`; a written value is an error.
     let default_timeout = duration("default_timeout", default.default_timeout.min(max_timeout));
     if let Some(written) = table.duration("default_timeout")
         && written.value > max_timeout
+        // The comparison with a default in place of an invalid value would mislead.
         && !table.is_invalid("max_timeout")
     {
         let written_text = format_duration(written.value, UnitStyle::Syntax);

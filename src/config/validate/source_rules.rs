@@ -29,6 +29,7 @@ pub(crate) fn validate_sources(
     }
     let default_proxy = validate_proxy(defaults, loader);
     let sources = tables.iter().filter_map(|table| {
+        // Checked to the end even without a valid name: all problems are told at once.
         let name = validate_name(&table.name, "source", loader);
         let (schedule, freshness_policy) = validate_timing(table, defaults, loader);
         // An empty text turns the default proxy off, so the presence of the key decides.

@@ -29,6 +29,7 @@ pub(super) fn validate_timing(
     let interval = inherited("interval").unwrap_or(DEFAULT_INTERVAL);
     let timeout = inherited("timeout")
         .unwrap_or(DEFAULT_TIMEOUT)
+        // An inherited or default timeout must not outlast a short interval.
         .min(interval);
     let min_interval = inherited("min_interval");
     let schedule = Schedule {
@@ -38,6 +39,7 @@ pub(super) fn validate_timing(
         hedge_after: source.duration("hedge_after").map(|hedge| hedge.value),
     };
     let freshness = FreshnessPolicy {
+        // One missed attempt does not make a reading stale.
         ttl: inherited("ttl").unwrap_or(2 * interval + timeout),
         max_stale: inherited("max_stale").unwrap_or((4 * interval).max(HOUR)),
     };
