@@ -66,30 +66,37 @@
 //!
 //! # Walks
 //!
-//! Each walk is one direction and visits each file once.
+//! The functions of `src/` that one value passes, in one direction. The helpers below them are left out. A file that the
+//! value passes on its way there and back stands once.
 //!
-//! **A provider's byte** (`src/…`): `fetch/http_fetch.rs:fetch` → `fetch/exchange.rs:exchange` →
-//! `fetch/connector.rs:connect` → `fetch/response_head.rs:check_head` →
-//! `fetch/response_body.rs:read_decoded` → `extract/extractor.rs:extract` →
-//! `extract/worker_pool.rs:evaluate` → `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
-//! `extract/json.rs:check_json` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` →
-//! `domain/reading.rs:from_checked` → `aggregate/race.rs:race_providers` → `domain/outcome.rs:Outcome` →
-//! `aggregate/flights.rs:fly` → `aggregate/source_slot.rs:record_outcome` → `aggregate/complete.rs:complete_flight` →
-//! `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge` → `domain/source_state.rs:merge` →
-//! `render/rendering.rs:render_summary` → `render/summary_body.rs:write_body` → `server/response.rs:respond_with_rendering` →
-//! `server/fast_path/response_cache.rs:build` → `server/fast_path/serve.rs:poll_exchange` → `server/socket.rs:poll_write`.
+//! **A provider's byte** (at most 30 files): `fetch/http_fetch.rs:run_attempt` → `fetch/exchange.rs:exchange` →
+//! `fetch/response_head.rs:check_head` → `fetch/response_body.rs:read_decoded` → `aggregate/race.rs:call_provider` →
+//! `extract/extractor.rs:extract` → `extract/worker_pool.rs:evaluate` → `extract/worker_protocol.rs:read_frame` →
+//! `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` → `extract/json.rs:check_json` →
+//! `extract/depth.rs:find_excess_depth` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the
+//! service → `domain/reading.rs:from_checked` → `aggregate/flights.rs:complete_local` →
+//! `aggregate/complete.rs:complete_flight` → `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge_outcome` →
+//! `domain/source_state.rs:merge_outcome`. At the next request: `server/fast_path/serve.rs:poll_exchange` →
+//! `render/rendering.rs:render_summary` → `render/summary_body.rs:write_summary` →
+//! `server/response.rs:respond_with_rendering` → `render/encoded_bodies.rs:get_or_encode` →
+//! `server/fast_path/response_cache.rs:insert` → `server/socket.rs:poll_write`.
 //!
-//! **A configuration value**: `cli/load_config.rs:read_config` → `config/load.rs:load` →
-//! `config/table_reader.rs:read_root` (keys of `config/keys/declarations.rs`) → `config/validate/` → `app/server.rs:start` →
-//! `app/core.rs:build` → the module that uses it. The configuration is not read afterwards.
+//! **A configuration value** (at most 12 files), `server.max_connections`: `cli/serve.rs:run` →
+//! `cli/load_config.rs:read_config` → `config/load.rs:load` → `config/files.rs:read_file` →
+//! `config/table_reader.rs:read_root` → `config/keys/declarations.rs:find_key` → `config/table.rs:integer` →
+//! `config/validate/server_rules.rs:validate_server` → `app/server.rs:with_fetch` → `server/server_context.rs:new` →
+//! `server/http_server.rs:start` → `server/acceptor.rs:new`. The configuration is not read afterwards.
 //!
-//! **A live request**: `server/worker.rs` → `server/connection.rs` → `server/service.rs:respond` →
+//! **A live request** (at most 14 files beside `fetch`): `server/connection.rs:run_connection` →
+//! `server/fast_path/serve.rs:serve` → `server/socket.rs:poll_fill` → `server/fast_path/parse.rs:parse_head`, which does
+//! not recognise it → hyper → `server/framing.rs:scan` → `server/service.rs:respond` →
 //! `server/validate.rs:validate_request` → `api/routes.rs:router` → `api/summary.rs:get_summary` →
-//! `api/query.rs:parse` → `aggregate/live.rs:fetch_sources` → `aggregate/flights.rs:request_flight` → wait →
-//! `render/rendering.rs:render_summary` → `server/response.rs:respond_with_rendering` → `server/socket.rs:poll_write`.
+//! `api/query.rs:parse` → `aggregate/live.rs:fetch_sources` → `aggregate/flights.rs:request_live` → the wait →
+//! `render/rendering.rs:render_summary` → `server/response.rs:respond_with_rendering` → hyper.
 //!
-//! **A counter**: `app/server.rs:with_fetch` creates `metrics/fetch_metrics.rs:FetchMetrics` → `app/core.rs:build` →
-//! `aggregate/complete.rs:complete_flight` counts → `api/metrics_page.rs:get_metrics` reads.
+//! **A counter** (at most 6 files), `resumen_source_fetches_total`: `app/server.rs:with_fetch` creates it →
+//! `app/core.rs:build` → `aggregate/complete.rs:complete_flight` → `metrics/fetch_metrics.rs:record_outcome` counts;
+//! `api/metrics_page.rs:get_metrics` reads it.
 
 pub mod aggregate;
 pub mod api;

@@ -2,6 +2,7 @@
 //! sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::support::source_tree::SourceTree;
 
@@ -189,4 +190,47 @@ fn files_stay_short() {
         long.map(|file| format!("{}: {} lines", file.path, file.line_count)),
         "Files over 400 lines: split them by concept:",
     );
+}
+
+/// The walks in `src/lib.rs`, each with its greatest number of files. Files of `fetch` do not count
+/// in the walk of a live request.
+const WALKS: [(&str, usize); 4] = [
+    ("A provider's byte", 30),
+    ("A configuration value", 12),
+    ("A live request", 14),
+    ("A counter", 6),
+];
+
+#[test]
+fn walks_name_existing_functions() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = std::fs::read_to_string(src.join("lib.rs")).unwrap();
+    let (_, walks) = map.split_once("//! # Walks").unwrap();
+    for (name, max_files) in WALKS {
+        let (_, walk) = walks.split_once(&format!("**{name}**")).unwrap();
+        let walk = walk.split("//! **").next().unwrap();
+        let steps: Vec<&str> = walk
+            .split('`')
+            .filter(|code| code.contains(".rs"))
+            .collect();
+        assert!(steps.len() > 3, "{name}: too few steps are read");
+        let mut files = BTreeSet::new();
+        for step in steps {
+            let (file, function) = step.split_once(':').unwrap_or((step, ""));
+            let text = std::fs::read_to_string(src.join(file)).unwrap_or_default();
+            let is_defined = [format!("fn {function}("), format!("fn {function}<")]
+                .iter()
+                .any(|head| text.contains(head));
+            assert!(
+                is_defined,
+                "{name}: src/{file} has no function `{function}`"
+            );
+            assert!(files.insert(file), "{name}: names {file} twice");
+        }
+        if name == "A live request" {
+            files.retain(|file| !file.starts_with("fetch/"));
+        }
+        let count = files.len();
+        assert!(count <= max_files, "{name}: {count} files of {max_files}");
+    }
 }
