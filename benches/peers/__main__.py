@@ -50,6 +50,8 @@ def parse():
     parser.add_argument("--patience", type=float, default=10, help="client timeout in seconds, for overload")
     parser.add_argument("--install", action="store_true", help="install missing programs")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/resumen", help="program to measure")
+    parser.add_argument("--previous", type=Path, help="another build to compare with, for fanout")
+    parser.add_argument("--starts", type=int, default=1, help="starts of each server, in turn, for fanout")
     return parser.parse_args()
 
 

@@ -1,6 +1,7 @@
 """Overhead of a live fan-out over its slowest provider, compared with the original design. The providers are the program's
 simulator on the core of the load; each response is delayed by 100 ms."""
 
+import subprocess
 import sys
 import time
 from http.client import HTTPConnection
@@ -23,6 +24,9 @@ min_interval = "1ms"
 timeout = "10s"
 """
 
+# One connection for each source, as builds without this key had it.
+LIMIT = "max_per_host = 1000\n"
+
 
 def simulator(bench):
     if "simulator" not in bench.servers:
@@ -32,11 +36,13 @@ def simulator(bench):
     return bench.servers["simulator"]
 
 
-def start_resumen(bench, sources):
+def start_resumen(bench, sources, binary):
     port, url = free_port(), f"http://127.0.0.1:{simulator(bench).port}/btc?delay={DELAY * 1000:.0f}ms"
-    text = CONFIG.format(port=port) + "".join(f'[sources.s{number}]\nurl = "{url}"\n' for number in range(sources))
-    path = bench.write(f"fanout-{sources}.toml", text)
-    return bench.start(f"resumen with {sources}", [bench.binary, "serve", "--config", path], port), "/resumen?fresh=1"
+    tables = "".join(f'[sources.s{number}]\nurl = "{url}"\n' for number in range(sources))
+    path = bench.write(f"fanout-{sources}.toml", CONFIG.format(port=port) + LIMIT + tables)
+    if subprocess.run([binary, "check", "--config", path], capture_output=True).returncode != 0:
+        path = bench.write(f"fanout-{sources}.toml", CONFIG.format(port=port) + tables)
+    return bench.start(f"resumen with {sources}", [binary, "serve", "--config", path], port), "/resumen?fresh=1"
 
 
 def start_original(bench, sources):
@@ -73,13 +79,24 @@ def run(bench, arguments):
     overheads, _ = measure(simulator(bench), f"/btc?delay={DELAY * 1000:.0f}ms", rounds)
     print(line(["a provider, called directly", "1", f"{median(overheads) * 1000:.2f} ms",
                 f"{overheads[int(len(overheads) * 0.9)] * 1000:.2f} ms", ""]), flush=True)
+    ours = [("resumen", bench.binary)] + ([("previous", arguments.previous)] if arguments.previous else [])
+    kinds = [(name, lambda sources, binary=binary: start_resumen(bench, sources, binary)) for name, binary in ours]
+    if not arguments.previous:
+        kinds.append(("original", lambda sources: start_original(bench, sources)))
     for sources in (3, 30, 300):
-        for name, start in (("resumen", start_resumen), ("original", start_original)):
-            server, path = start(bench, sources)
-            overheads, cpu = measure(server, path, rounds)
-            server.process.stop()
-            bench.running.remove(server)
+        results = {name: ([], []) for name, _ in kinds}
+        # Several starts in turn, so that other load on the machine affects all servers.
+        for _ in range(arguments.starts):
+            for name, start in kinds:
+                server, path = start(sources)
+                overheads, cpu = measure(server, path, rounds)
+                results[name][0].extend(overheads)
+                results[name][1].append(cpu / rounds / sources)
+                server.process.stop()
+                bench.running.remove(server)
+        for name, (overheads, cpus) in results.items():
+            overheads.sort()
             print(line([name, str(sources), f"{median(overheads) * 1000:.2f} ms",
                         f"{overheads[int(len(overheads) * 0.9)] * 1000:.2f} ms",
-                        f"{cpu / rounds / sources * 1e6:.0f} µs"]), flush=True)
+                        f"{median(cpus) * 1e6:.0f} µs"]), flush=True)
     sys.stdout.flush()

@@ -13,7 +13,8 @@ use super::fetch_trait::CallPriority;
 pub const DEFAULT_MAX_PER_HOST: usize = 6;
 
 /// The calls to one host and port. An urgent call gets its permit before the others; otherwise the
-/// order is first in, first out.
+/// order is first in, first out. Calls that share an HTTP/2 connection are not limited, because the
+/// server limits its concurrent streams itself.
 pub(super) struct CallLimiter {
     /// `max_per_host`; shared with the configuration, which may change.
     limit: Arc<AtomicUsize>,
@@ -22,19 +23,34 @@ pub(super) struct CallLimiter {
 
 #[derive(Default)]
 struct LimiterState {
+    /// Number of limited calls that run.
     running: usize,
-    /// Whether the limit is lifted, because the server limits concurrent streams itself.
-    is_http2: bool,
+    /// Protocol of the newest connection over TLS; `None` before the first one.
+    protocol: Option<Protocol>,
     waiting: VecDeque<Waiter>,
+}
+
+/// Protocol that TLS negotiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// One call at a time on a connection.
+    Http1,
+    /// Concurrent calls on one connection.
+    Http2,
 }
 
 struct Waiter {
     priority: CallPriority,
+    /// Whether the call may use a connection together with others.
+    may_share: bool,
     permit: oneshot::Sender<CallPermit>,
 }
 
 /// Permit of one call, returned on drop.
-pub(super) struct CallPermit(Arc<CallLimiter>);
+pub(super) struct CallPermit {
+    limiter: Arc<CallLimiter>,
+    is_limited: bool,
+}
 
 impl CallLimiter {
     pub(super) fn new(limit: Arc<AtomicUsize>) -> Arc<Self> {
@@ -44,11 +60,17 @@ impl CallLimiter {
         })
     }
 
-    /// Waits until one more call may run.
-    pub(super) async fn acquire(self: &Arc<Self>, priority: &CallPriority) -> CallPermit {
+    /// Waits until one more call may run. `may_share`: it may use an HTTP/2 connection together with
+    /// others.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        priority: &CallPriority,
+        may_share: bool,
+    ) -> CallPermit {
         let (permit, granted) = oneshot::channel();
         self.state.lock().waiting.push_back(Waiter {
             priority: priority.clone(),
+            may_share,
             permit,
         });
         self.grant_permits();
@@ -64,9 +86,14 @@ impl CallLimiter {
         self.limit.load(Ordering::Relaxed).max(1)
     }
 
-    /// Sets the protocol of the newest connection.
-    pub(super) fn set_http2(self: &Arc<Self>, is_http2: bool) {
-        self.state.lock().is_http2 = is_http2;
+    /// Returns the protocol of the newest connection over TLS; `None` before the first one.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        self.state.lock().protocol
+    }
+
+    /// Sets the protocol of the newest connection over TLS.
+    pub(super) fn set_protocol(self: &Arc<Self>, protocol: Protocol) {
+        self.state.lock().protocol = Some(protocol);
         self.grant_permits();
     }
 
@@ -74,39 +101,48 @@ impl CallLimiter {
         let mut granted = Vec::new();
         let mut state = self.state.lock();
         // The limit may have been lowered by a reload: calls above it run to their end.
-        while state.is_http2 || state.running < self.limit() {
-            let Some(waiter) = state.next_waiter() else {
-                break;
-            };
-            state.running += 1;
-            granted.push(waiter.permit);
+        while let Some((waiter, is_limited)) = state.next_waiter(self.limit()) {
+            state.running += usize::from(is_limited);
+            let limiter = Arc::clone(self);
+            granted.push((
+                waiter.permit,
+                CallPermit {
+                    limiter,
+                    is_limited,
+                },
+            ));
         }
         // Dropping the permit of a cancelled waiter takes the lock again.
         drop(state);
-        for waiter in granted {
+        for (waiter, permit) in granted {
             // A waiter whose deadline passed has no receiver: the permit comes back as the error
             // and is returned by its drop.
-            let _ = waiter.send(CallPermit(Arc::clone(self)));
+            let _ = waiter.send(permit);
         }
     }
 }
 
 impl LimiterState {
-    fn next_waiter(&mut self) -> Option<Waiter> {
+    /// Removes and returns the next call that may run, and whether it counts for the limit.
+    fn next_waiter(&mut self, limit: usize) -> Option<(Waiter, bool)> {
+        let is_http2 = self.protocol == Some(Protocol::Http2);
+        let is_limited = |waiter: &Waiter| !(is_http2 && waiter.may_share);
+        let may_run = |waiter: &Waiter| self.running < limit || !is_limited(waiter);
         // Read now, not at the start of the wait: a call becomes urgent while it is queued.
-        let urgent = self
-            .waiting
-            .iter()
-            .position(|waiter| waiter.priority.is_urgent());
-        self.waiting.remove(urgent.unwrap_or(0))
+        let urgent = |waiter: &Waiter| waiter.priority.is_urgent() && may_run(waiter);
+        let next = self.waiting.iter().position(urgent);
+        let next = next.or_else(|| self.waiting.iter().position(may_run))?;
+        let waiter = self.waiting.remove(next)?;
+        let is_limited = is_limited(&waiter);
+        Some((waiter, is_limited))
     }
 }
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
         // A statement of its own, so that the lock is free before `grant_permits` takes it.
-        self.0.state.lock().running -= 1;
-        self.0.grant_permits();
+        self.limiter.state.lock().running -= usize::from(self.is_limited);
+        self.limiter.grant_permits();
     }
 }
 
@@ -142,7 +178,7 @@ mod tests {
         let priorities: Vec<CallPriority> = (0..3).map(|_| CallPriority::default()).collect();
         let mut calls: Vec<_> = priorities
             .iter()
-            .map(|priority| Box::pin(limiter.acquire(priority)))
+            .map(|priority| Box::pin(limiter.acquire(priority, true)))
             .collect();
         let first = poll_once(&mut calls[0]).expect("the first call runs");
         assert!(poll_once(&mut calls[1]).is_none() && poll_once(&mut calls[2]).is_none());
@@ -159,7 +195,7 @@ mod tests {
         let limiter = limiter(1);
         let priority = CallPriority::default();
         let mut calls: Vec<_> = (0..3)
-            .map(|_| Box::pin(limiter.acquire(&priority)))
+            .map(|_| Box::pin(limiter.acquire(&priority, true)))
             .collect();
         let first = poll_once(&mut calls[0]).expect("the first call runs");
         assert!(poll_once(&mut calls[1]).is_none() && poll_once(&mut calls[2]).is_none());
@@ -174,13 +210,16 @@ mod tests {
     fn http2_lifts_the_limit() {
         let limiter = limiter(1);
         let priority = CallPriority::default();
-        let mut calls: Vec<_> = (0..4)
-            .map(|_| Box::pin(limiter.acquire(&priority)))
-            .collect();
-        let _first = poll_once(&mut calls[0]);
+        let mut calls: Vec<_> = [true, false, true, true]
+            .map(|may_share| Box::pin(limiter.acquire(&priority, may_share)))
+            .into();
+        let first = poll_once(&mut calls[0]);
         assert!(calls[1..].iter_mut().all(|call| poll_once(call).is_none()));
-        limiter.set_http2(true);
+        limiter.set_protocol(Protocol::Http2);
         let running: Vec<_> = calls[1..].iter_mut().filter_map(poll_once).collect();
-        assert_eq!(running.len(), 3);
+        assert_eq!(running.len(), 2);
+        // A call with a connection of its own stays limited.
+        drop(first);
+        assert!(poll_once(&mut calls[1]).is_some());
     }
 }

@@ -11,17 +11,18 @@ use url::{Host, Url};
 
 use crate::domain::{Code, Failure, ProviderRequest};
 
-use super::call_limiter::CallLimiter;
+use super::call_limiter::{CallLimiter, Protocol};
 use super::connector::{self, ConnectGate, ConnectorLayer, PolicyResolver};
 use super::credentials::basic_credentials;
 use super::ip_policy::AddressOrigin;
 use super::request;
 use super::resolver::NameResolver;
 use super::tls::TlsClient;
+use super::transport_error::{MAX_HEAD_BYTES, MAX_HEADERS};
 
-/// Time after which a pooled connection is closed while others of the client are used. An idle client
-/// is closed sooner; see [`Endpoints`](super::endpoints::Endpoints).
-const MAX_IDLE_TIME: Duration = Duration::from_secs(10);
+/// Maximum size of an HTTP/2 response head, which counts 32 bytes more per header (RFC 9113,
+/// section 6.5.2).
+const MAX_HTTP2_HEADER_LIST: u32 = (MAX_HEAD_BYTES + 32 * MAX_HEADERS) as u32;
 
 /// A host and a port, the unit of `max_per_host` and of the rule for idle connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,9 +54,16 @@ pub(super) struct ClientSettings {
     /// Time limit of a connection. The addresses of a name share it, so that a silent address leaves
     /// time for the others.
     connect_timeout: Duration,
-    /// Whether connections are pooled. A request that must not be repeated needs a new connection,
-    /// because a pooled one can turn out to be dead after the request was sent.
-    is_pooled: bool,
+    /// Whether the connection is kept. A request that must not be repeated needs a new connection,
+    /// because a kept one can turn out to be dead after the request was sent.
+    pub(super) is_pooled: bool,
+}
+
+impl ClientSettings {
+    /// Returns whether concurrent calls can share an HTTP/2 connection, which TLS negotiates.
+    pub(super) fn may_share(&self) -> bool {
+        self.is_https && self.is_pooled
+    }
 }
 
 /// Destination of a request, and the settings to connect with.
@@ -146,10 +154,11 @@ fn literal_address(host: &Host<String>) -> Option<IpAddr> {
     }
 }
 
-/// A client and its usage. Dropping it closes its idle connections; connections in use close with
-/// their calls.
+/// A client and its usage. It keeps one connection at most, which closes when the client is dropped;
+/// connections in use close with their calls.
 pub(super) struct UpstreamClient {
     pub(super) client: Client,
+    settings: ClientSettings,
     gate: Arc<ConnectGate>,
     usage: Mutex<ClientUsage>,
 }
@@ -174,10 +183,7 @@ impl ClientFactory {
         limiter: Arc<CallLimiter>,
         now: Instant,
     ) -> Result<UpstreamClient, Failure> {
-        let gate = Arc::new(ConnectGate::new(
-            settings.is_https && settings.is_pooled,
-            limiter,
-        ));
+        let gate = Arc::new(ConnectGate::new(settings.may_share(), limiter));
         let tls = self.tls.client_config(settings.ca_pem.as_ref())?;
         let mut builder = Client::builder()
             // A redirect leads to an address that the operator did not configure; it becomes a
@@ -193,12 +199,14 @@ impl ClientFactory {
             // Deadlines detect a silent peer, and idle connections live for seconds.
             .tcp_keepalive(None)
             .tcp_user_timeout(None)
-            .pool_idle_timeout(MAX_IDLE_TIME)
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(settings.is_pooled.into())
             // Some devices compare header names by case, and expect this spelling.
             .http1_title_case_headers()
             // Devices send such headers. The framing headers are checked in `response_head`.
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
+            .http2_max_header_list_size(MAX_HTTP2_HEADER_LIST)
             .dns_resolver(PolicyResolver {
                 resolver: self.resolver.clone(),
                 origin: settings.origin,
@@ -208,10 +216,6 @@ impl ClientFactory {
                 gate: Arc::clone(&gate),
             })
             .tls_backend_preconfigured((*tls).clone());
-        if !settings.is_pooled {
-            // A client whose pool is always empty opens a connection for each call.
-            builder = builder.pool_max_idle_per_host(0);
-        }
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(build_proxy(proxy)?);
         }
@@ -224,6 +228,7 @@ impl ClientFactory {
         });
         Ok(UpstreamClient {
             client,
+            settings: settings.clone(),
             gate,
             usage,
         })
@@ -246,17 +251,32 @@ fn build_proxy(url: &Url) -> Result<Proxy, Failure> {
 }
 
 impl UpstreamClient {
+    /// Returns whether one more call can use the client. With HTTP/1 a client has one connection, so
+    /// that each idle connection can be closed, by dropping its client. Before `protocol` is known,
+    /// calls that could share a connection use one client.
+    pub(super) fn can_begin_call(&self, protocol: Option<Protocol>) -> bool {
+        let may_run_several = match protocol {
+            Some(Protocol::Http1) => !self.settings.is_pooled,
+            _ => !self.settings.is_pooled || self.settings.may_share(),
+        };
+        may_run_several || self.usage.lock().running_calls == 0
+    }
+
     pub(super) fn begin_call(&self, now: Instant) {
         let mut usage = self.usage.lock();
         usage.running_calls += 1;
         usage.last_used = now;
     }
 
-    pub(super) fn end_call(&self, now: Instant) {
+    /// Records the end of a call. Returns whether no other call runs.
+    pub(super) fn end_call(&self, now: Instant) -> bool {
+        if self.settings.is_pooled {
+            self.gate.note_call_end(now);
+        }
         let mut usage = self.usage.lock();
         usage.running_calls -= 1;
         usage.last_used = now;
-        self.gate.note_call_end(now);
+        usage.running_calls == 0
     }
 
     /// Returns when the last call ended; `None` while one runs.

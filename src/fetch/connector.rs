@@ -6,7 +6,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tower::{Layer, Service};
 
 use crate::domain::{Code, Failure};
 
-use super::call_limiter::CallLimiter;
+use super::call_limiter::{CallLimiter, Protocol};
 use super::deadline::FetchPhase;
 use super::ip_policy::{self, AddressOrigin};
 use super::resolver::NameResolver;
@@ -108,7 +107,6 @@ pub(super) struct ConnectGate {
     /// Whether one HTTP/2 connection can serve all calls: TLS negotiates the protocol, and connections
     /// are pooled.
     may_share: bool,
-    is_http1: AtomicBool,
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Latest time at which the connection of the latest call is in the pool again.
     pool_return_at: Mutex<Option<Instant>>,
@@ -119,7 +117,6 @@ impl ConnectGate {
     pub(super) fn new(may_share: bool, limiter: Arc<CallLimiter>) -> Self {
         Self {
             may_share,
-            is_http1: AtomicBool::new(false),
             turn: Arc::default(),
             pool_return_at: Mutex::default(),
             limiter,
@@ -138,12 +135,13 @@ impl ConnectGate {
         if let Some(at) = pool_return_at {
             sleep_until(at).await;
         }
-        if !self.may_share || self.is_http1.load(Ordering::Relaxed) {
+        let is_http1 = || self.limiter.protocol() == Some(Protocol::Http1);
+        if !self.may_share || is_http1() {
             return None;
         }
         let turn = Arc::clone(&self.turn).lock_owned().await;
         // The call that held the turn before may have found that the server speaks HTTP/1.1.
-        (!self.is_http1.load(Ordering::Relaxed)).then_some(turn)
+        (!is_http1()).then_some(turn)
     }
 }
 
@@ -226,10 +224,13 @@ where
         }
     }
     let is_http2 = connected.is_negotiated_h2();
-    gate.is_http1.store(!is_http2, Ordering::Relaxed);
     // A server of HTTP/2 bounds its streams by itself, so `max_per_host` ends there.
     if gate.may_share {
-        gate.limiter.set_http2(is_http2);
+        gate.limiter.set_protocol(if is_http2 {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        });
     }
     if let Some(trace) = trace {
         trace.note_phase(FetchPhase::Head);

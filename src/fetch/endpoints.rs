@@ -24,8 +24,8 @@ const KEEP_AHEAD: Duration = Duration::from_secs(5);
 /// Time after its due time for which a call is still expected.
 const LATE_CALL_TIME: Duration = Duration::from_secs(1);
 
-/// Clients by host and port. One client serves all calls with equal [`ClientSettings`], so that HTTP/2
-/// calls share a connection.
+/// Clients by host and port. Calls with equal [`ClientSettings`] share clients: HTTP/2 calls one client
+/// and its connection, HTTP/1 calls one after the other.
 pub(super) struct Endpoints {
     factory: ClientFactory,
     clock: Clock,
@@ -37,7 +37,7 @@ pub(super) struct Endpoints {
 
 struct EndpointState {
     limiter: Arc<CallLimiter>,
-    clients: HashMap<ClientSettings, Arc<UpstreamClient>>,
+    clients: HashMap<ClientSettings, Vec<Arc<UpstreamClient>>>,
     /// When the next call of each source is due.
     expected_calls: HashMap<Name, Instant>,
 }
@@ -76,18 +76,37 @@ impl Endpoints {
         target: &CallTarget,
     ) -> Result<ClientLease, Failure> {
         let now = self.clock.instant();
+        let mut closed = Vec::new();
         let mut endpoints = self.states.lock();
         let state = self.state_of(&mut endpoints, &target.endpoint);
-        let client = if let Some(client) = state.clients.get(&target.settings) {
-            Arc::clone(client)
+        let protocol = state.limiter.protocol();
+        let client = state.clients.get(&target.settings).and_then(|clients| {
+            // The newest connections are used again, so that the others become idle and close.
+            let can_use = |client: &&Arc<UpstreamClient>| client.can_begin_call(protocol);
+            clients.iter().rev().find(can_use).cloned()
+        });
+        if client.is_none() || !target.settings.is_pooled {
+            // The call opens a connection. A server that serves one connection at a time accepts it
+            // only after the idle ones are closed.
+            let used = client.as_ref().map(Arc::as_ptr);
+            let keep = |other: &UpstreamClient| {
+                other.idle_since().is_none() || used == Some(std::ptr::from_ref(other))
+            };
+            state.remove_clients(keep, &mut closed);
+        }
+        let client = if let Some(client) = client {
+            client
         } else {
             let limiter = Arc::clone(&state.limiter);
             let client = Arc::new(self.factory.build(&target.settings, limiter, now)?);
-            let settings = target.settings.clone();
-            state.clients.insert(settings, Arc::clone(&client));
+            let clients = state.clients.entry(target.settings.clone()).or_default();
+            clients.push(Arc::clone(&client));
             client
         };
         client.begin_call(now);
+        // Dropping a client runs code of several crates, which must not happen under the lock.
+        drop(endpoints);
+        drop(closed);
         Ok(ClientLease {
             endpoints: Arc::clone(self),
             target: target.clone(),
@@ -157,29 +176,48 @@ impl Endpoints {
             // A new TLS connection costs more than an idle one that waits for a call in a few
             // seconds.
             let due = state.expected_calls.values().min().copied();
+            // A running call can be waiting for the place of an idle connection.
+            let is_busy = state.has_running_calls();
             let kept_until = due
-                .filter(|due| *due <= now + KEEP_AHEAD)
+                .filter(|due| !is_busy && *due <= now + KEEP_AHEAD)
                 .map(|due| due + LATE_CALL_TIME);
-            state.clients.retain(|_, client| {
+            let keep = |client: &UpstreamClient| {
                 let Some(since) = client.idle_since() else {
                     return true;
                 };
                 let until = (since + IDLE_TIME).max(kept_until.unwrap_or(now));
                 if until > now {
                     next = Some(next.map_or(until, |next| next.min(until)));
-                    return true;
                 }
-                closed.push(Arc::clone(client));
-                false
-            });
+                until > now
+            };
+            state.remove_clients(keep, &mut closed);
             // A waiting or running call holds the limiter; a second one would not know its count.
             let is_used = Arc::strong_count(&state.limiter) > 1;
             is_used || !state.clients.is_empty() || !state.expected_calls.is_empty()
         });
         drop(endpoints);
-        // Dropping a client runs code of several crates, which must not happen under the lock.
         drop(closed);
         next
+    }
+}
+
+impl EndpointState {
+    /// Moves the clients that are not kept to `removed`.
+    fn remove_clients(
+        &mut self,
+        mut keep: impl FnMut(&UpstreamClient) -> bool,
+        removed: &mut Vec<Arc<UpstreamClient>>,
+    ) {
+        self.clients.retain(|_, clients| {
+            removed.extend(clients.extract_if(.., |client| !keep(client)));
+            !clients.is_empty()
+        });
+    }
+
+    fn has_running_calls(&self) -> bool {
+        let mut clients = self.clients.values().flatten();
+        clients.any(|client| client.idle_since().is_none())
     }
 }
 
@@ -188,20 +226,18 @@ impl ClientLease {
         &self.client.client
     }
 
-    /// Removes the client, so that no further call uses it. Its connections close when the current
-    /// calls end.
+    /// Removes the client, so that no further call uses it; its connections close when the current
+    /// calls end. Closes the idle connections to the host and port.
     pub(super) fn discard_client(&self) {
+        let mut removed = Vec::new();
         let mut endpoints = self.endpoints.states.lock();
-        let removed = endpoints.get_mut(&self.target.endpoint).and_then(|state| {
-            match state.clients.get(&self.target.settings) {
-                // Another call may have discarded the client already, and a third one built its
-                // successor.
-                Some(client) if Arc::ptr_eq(client, &self.client) => {
-                    state.clients.remove(&self.target.settings)
-                }
-                _ => None,
-            }
-        });
+        if let Some(state) = endpoints.get_mut(&self.target.endpoint) {
+            // What broke this connection, a restart or a broken route, has broken the idle ones too.
+            let keep = |client: &UpstreamClient| {
+                client.idle_since().is_none() && !std::ptr::eq(client, Arc::as_ptr(&self.client))
+            };
+            state.remove_clients(keep, &mut removed);
+        }
         drop(endpoints);
         drop(removed);
     }
@@ -209,7 +245,8 @@ impl ClientLease {
 
 impl Drop for ClientLease {
     fn drop(&mut self) {
-        self.client.end_call(self.endpoints.clock.instant());
-        self.endpoints.idle.notify_one();
+        if self.client.end_call(self.endpoints.clock.instant()) {
+            self.endpoints.idle.notify_one();
+        }
     }
 }

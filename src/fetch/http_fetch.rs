@@ -98,8 +98,8 @@ impl HttpFetch {
         // What fails without the network fails before the permit, for which other calls wait.
         let target = CallTarget::from_request(&provider.request, deadline.limit, is_repeatable)?;
         let request = request::build_request(&provider.request)?;
-        let _permit = self.acquire_permit(&target.endpoint, context).await?;
-        // One repetition suffices: it uses a new client, whose pool has no dead connection.
+        let _permit = self.acquire_permit(&target, context).await?;
+        // One repetition suffices: no idle connection is left after the first one.
         let mut may_retry = is_repeatable;
         loop {
             let lease = self.endpoints.lease_client(&target)?;
@@ -134,16 +134,17 @@ impl HttpFetch {
         }
     }
 
-    /// Waits for the permit of a call to `endpoint`.
+    /// Waits for the permit of a call.
     async fn acquire_permit(
         &self,
-        endpoint: &Endpoint,
+        target: &CallTarget,
         context: &FetchContext,
     ) -> Result<CallPermit, Failure> {
-        let limiter = self.endpoints.limiter(endpoint);
-        let acquired = async { Ok(limiter.acquire(&context.priority).await) };
+        let limiter = self.endpoints.limiter(&target.endpoint);
+        let may_share = target.settings.may_share();
+        let acquired = async { Ok(limiter.acquire(&context.priority, may_share).await) };
         let late = || -> Failure {
-            let (limit, host) = (limiter.limit(), &endpoint.host);
+            let (limit, host) = (limiter.limit(), &target.endpoint.host);
             let activity = format!("waiting for one of {limit} calls to {host}");
             deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
         };

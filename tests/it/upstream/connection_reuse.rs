@@ -179,14 +179,56 @@ async fn connection_settings_decide_about_sharing() {
         (1, |other| other.request.ca_pem = Some(test_ca_pem().into())),
         (1, |other| other.request.method = "POST".into()),
     ];
-    let mut connections = 1;
     for (added, change) in changes {
         client.provider = plain.clone();
         client.fetch().await.unwrap();
+        let connections = server.connection_count();
         change(&mut client.provider);
         client.fetch().await.unwrap();
-        connections += added;
-        assert_eq!(server.connection_count(), connections);
+        assert_eq!(server.connection_count(), connections + added);
+    }
+}
+
+/// A server that serves one connection at a time would not accept the second one.
+#[tokio::test]
+async fn new_connection_closes_idle_ones() {
+    let server = FakeProvider::with_scripts(&[&["json {}", "again"]]);
+    let mut client = ReuseClient::for_server(&server);
+    let name = client.provider.name.clone();
+    let due = client.clock.instant() + Duration::from_secs(4);
+    client.fetch.expect_call(&name, &client.provider, due);
+    for method in ["GET", "POST", "GET", "POST"] {
+        client.provider.request.method = method.into();
+        client.fetch().await.unwrap();
+        wait_until_async("a closed connection", || {
+            server.open_connection_count() <= 1
+        })
+        .await;
+    }
+    assert_eq!(server.connection_count(), 4);
+}
+
+/// A call that is in progress can be waiting for the place of an idle connection.
+#[tokio::test]
+async fn idle_connection_is_closed_while_a_call_runs() {
+    let server = FakeProvider::with_scripts(&[&["sleep 50ms", "json {}", "again"], &["stall"]]);
+    let client = Arc::new(ReuseClient::for_server(&server));
+    let name = client.provider.name.clone();
+    let due = client.clock.instant() + Duration::from_secs(4);
+    client.fetch.expect_call(&name, &client.provider, due);
+    let began = client.clock.instant();
+    let (answered, stalled) = (client.fetch(), client.fetch());
+    let closed = async {
+        answered.await.unwrap();
+        wait_until_async("a closed connection", || {
+            server.open_connection_count() == 1
+        })
+        .await;
+        began.elapsed()
+    };
+    tokio::select! {
+        after = closed => assert!(after < Duration::from_millis(2_500), "closed after {after:?}"),
+        ended = stalled => panic!("the second call ended: {ended:?}"),
     }
 }
 
@@ -319,6 +361,18 @@ async fn stale_connection_is_retried_once() {
     client.fetch().await.unwrap();
     client.fetch().await.unwrap();
     assert_eq!(counts(&server), (2, 3));
+}
+
+/// After a restart of the server, every kept connection is dead.
+#[tokio::test]
+async fn retry_uses_no_other_stale_connection() {
+    let stale = ["sleep 50ms", "json {}", "await", "close"];
+    let server = FakeProvider::with_scripts(&[&stale, &stale, &stale, &["json {}", "again"]]);
+    let client = ReuseClient::for_server(&server);
+    let warmed = tokio::join!(client.fetch(), client.fetch(), client.fetch());
+    warmed.0.and(warmed.1).and(warmed.2).unwrap();
+    client.fetch().await.unwrap();
+    assert_eq!(counts(&server), (4, 5));
 }
 
 #[tokio::test]

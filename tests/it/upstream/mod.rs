@@ -8,6 +8,7 @@ pub mod filter_jq;
 pub mod filter_processes;
 pub mod filter_workers;
 pub mod host_limits;
+pub mod http2_provider;
 pub mod network_faults;
 pub mod outgoing_requests;
 pub mod provider_race;

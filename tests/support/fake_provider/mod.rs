@@ -295,7 +295,7 @@ impl Default for ProviderState {
 }
 
 /// The runtime of all providers of this process, apart from the runtime that a test measures.
-fn provider_runtime() -> &'static Runtime {
+pub fn provider_runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread()
