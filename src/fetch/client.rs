@@ -18,7 +18,12 @@ use super::ip_policy::AddressOrigin;
 use super::request;
 use super::resolver::NameResolver;
 use super::tls::TlsClient;
-use super::transport_error::{MAX_HEAD_BYTES, MAX_HEADERS};
+
+/// Maximum size of a response head, in bytes of names and values.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Maximum number of response headers: the limit of hyper.
+pub(super) const MAX_HEADERS: usize = 100;
 
 /// Maximum size of an HTTP/2 response head, which counts 32 bytes more per header (RFC 9113,
 /// section 6.5.2).

@@ -7,9 +7,10 @@ use http::{StatusCode, Version};
 use crate::domain::{Code, Failure, Time};
 use crate::text::{UnitStyle, format_duration};
 
+use super::client::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::fetch_trait::FetchError;
 use super::retry_after;
-use super::transport_error::{MAX_HEAD_BYTES, MAX_HEADERS, invalid_http_failure, oversized_head};
+use super::transport_error::{invalid_http_failure, oversized_head};
 
 /// Content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,17 +9,11 @@ use crate::domain::{Code, Failure};
 use crate::process::Deadline;
 use crate::text::{UnitStyle, format_size};
 
-use super::client::CallTarget;
+use super::client::{CallTarget, MAX_HEAD_BYTES, MAX_HEADERS};
 use super::connector::ConnectFailure;
 use super::deadline::FetchPhase;
 use super::tls;
 use super::trace::ExchangeTrace;
-
-/// Maximum size of a response head, in bytes of names and values.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// Maximum number of response headers: the limit of hyper.
-pub(super) const MAX_HEADERS: usize = 100;
 
 /// Returns the error and its causes. `io::Error::source` skips the error that it wraps; it is included
 /// here.
