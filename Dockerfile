@@ -40,6 +40,6 @@ HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["resu
 ENTRYPOINT ["/usr/local/bin/resumen"]
 ARG RESUMEN_REVISION=""
 LABEL org.opencontainers.image.title="resumen" \
-      org.opencontainers.image.description="One fast, honest answer from many slow, unreliable APIs" \
+      org.opencontainers.image.description="One fast answer from many slow, unreliable APIs" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.revision="${RESUMEN_REVISION}"

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use resumen::extract::{WORKER_COMMAND, run_worker};
 
 fn main() -> ExitCode {
-    // Before arguments, logs and threads: a worker limits itself as its first act.
+    // Before arguments, logs and threads: a worker sets its limits first.
     let mut arguments = std::env::args_os().skip(1);
     if arguments
         .next()
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             _ => ExitCode::FAILURE,
         };
     }
-    // What the program was started with beside 0 to 2 is no business of the workers.
+    // Workers must not inherit the other descriptors that the program was started with.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     resumen::cli::main()
 }

@@ -11,10 +11,10 @@ use crate::server::{ProblemDetails, ProblemKind, no_store_response};
 
 use super::state::AppState;
 
-/// Maximum age of the refresher's latest heartbeat.
+/// Maximum age of the refresher's latest liveness beat.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// `/salud`: 200, or 503 if the refresher's heartbeat has stopped.
+/// `/salud`: 200, or 503 if the refresher's liveness beat has stopped.
 pub(super) async fn get_liveness(
     State(state): State<Arc<AppState>>,
 ) -> Result<Response, ProblemDetails> {

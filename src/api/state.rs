@@ -18,7 +18,7 @@ pub struct AppStateParts {
     pub server: Arc<ServerContext>,
     /// Fetches the sources of live requests.
     pub live: Arc<LiveFetcher>,
-    /// The refresher's heartbeat.
+    /// The refresher's liveness beat.
     pub liveness_beat: Arc<LivenessBeat>,
     /// Metrics of the attempts at sources.
     pub fetch_metrics: Arc<FetchMetrics>,

@@ -41,15 +41,15 @@ Examples:
 Environment:
   RESUMEN_CONFIG      configuration file, overridden by --config
   RESUMEN_LISTEN      listening address, overridden by --listen
-  RESUMEN_LOG         off, error, warn, info, debug or trace; target=level; several separated by commas
+  RESUMEN_LOG         off, error, warn, info, debug, trace or target=level, comma-separated [info]
   RESUMEN_LOG_FORMAT  text or json [text]
   NO_COLOR            if not empty, no colours
 
-Signals: SIGTERM and SIGINT drain and stop, a second one stops at once. SIGHUP reloads the configuration, as does a
-change of the file or of a file that it names.
+Signals: SIGTERM and SIGINT drain and stop, a second one stops at once. SIGHUP reloads the
+configuration, as does a change of the file or of a file that it names.
 Exit codes: 0 success, 1 failure at run time, 2 bad usage or configuration.";
 
-/// One fast, honest answer from many slow, unreliable APIs.
+/// One fast answer from many slow, unreliable APIs.
 ///
 /// Fetches every source from its providers in the background, keeps the last good readings with their ages, and serves
 /// dashboards from memory. Without a command, it serves.
@@ -93,7 +93,7 @@ pub(super) enum CliCommand {
     Check(CheckArguments),
     /// Check that a running service is alive; for container health checks
     #[command(
-        after_help = "Exit code: 0 if it is, 1 if not, after at most 3 seconds.\n\n\
+        after_help = "Exit code: 0 if the service is alive, 1 if not, after at most 3 seconds.\n\n\
         Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"resumen\", \"healthcheck\"]"
     )]
     Healthcheck(HealthcheckArguments),

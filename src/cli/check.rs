@@ -141,7 +141,7 @@ fn call_table(config: &Config) -> Table {
         }
     }
     for origin in estimate_origin_calls(&config.sources) {
-        add_row(format!("{} in all", origin.origin), origin.calls_per_day);
+        add_row(format!("{} total", origin.origin), origin.calls_per_day);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

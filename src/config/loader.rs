@@ -186,7 +186,7 @@ impl<'c> ConfigLoader<'c> {
                 let place = map_decoded_span(self.text, &text.span, &error.span);
                 let parts = error.message.split_once("; ");
                 let (what, help) = parts.unwrap_or((&error.message, FILTER_HELP));
-                self.error(&place, &format!("the filter is not jq: {what}"), help);
+                self.error(&place, &format!("the filter is not valid: {what}"), help);
             }
         }
         compiled

@@ -1,9 +1,9 @@
-//! What a body is that is not JSON, and what is wrong with one that nearly is.
+//! Descriptions of a body that is not JSON: the format that it resembles, or the syntax error.
 
-/// The start of a body that is looked at, in bytes.
+/// Number of bytes at the start of a body that are inspected.
 const MAX_LOOKED_AT_BYTES: usize = 4096;
 
-/// Characters that one cannot see, or takes for another one.
+/// Characters that are invisible or easily mistaken for another one.
 const CONFUSING_CHARS: &[(char, &str)] = &[
     ('\u{feff}', "byte order mark"),
     ('\u{a0}', "no-break space"),
@@ -28,7 +28,7 @@ const CONFUSING_CHARS: &[(char, &str)] = &[
     ('\u{c}', "form feed"),
 ];
 
-/// Returns what a body that is not JSON looks like, and what to do.
+/// Returns the format that a body resembles which is not JSON, with the remedy.
 pub(super) fn describe_body(body: &[u8]) -> Option<&'static str> {
     const BINARY: &[(&[u8], &str)] = &[
         (
@@ -153,7 +153,7 @@ fn is_sample(line: &str) -> bool {
         && value.is_some_and(|value| value.parse::<f64>().is_ok())
 }
 
-/// Returns what is wrong at `at`, where a reader of JSON stopped, in words, and where that begins.
+/// Returns the syntax error at `at`, the byte where a JSON parser stopped: its description and its first byte.
 pub(super) fn describe_flaw(text: &str, at: usize) -> Option<(String, usize)> {
     // The reader stops in the middle of a word such as `NaN` or `007`; a message needs all of it.
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);

@@ -1,4 +1,4 @@
-//! A filter's text → a program, or what is wrong with the text and where.
+//! Compiles the text of a filter to a program. An error has its place in the text.
 
 use std::ops::Range;
 
@@ -23,12 +23,12 @@ use crate::text::quote;
 /// A compiled filter.
 pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
 
-/// The most levels of `[ ]`, `{ }` and `( )` in a text.
+/// Maximum nesting depth of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
 /// How similar a name must be to be suggested, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// What jq has and filters here do not, with the reason.
+/// Functions and syntax of jq that filters here do not have, with the reason.
 const REFUSED_NAMES: &[(&[&str], &str)] = &[
     (&["halt", "halt_error"], "a filter cannot end the program"),
     (
@@ -116,7 +116,7 @@ fn compile_text(text: &str) -> Result<FilterProgram, FilterError> {
         return Err(error_at(text, place, message));
     }
     substitute_operators(&mut term);
-    // The text becomes a definition beside the library's, under a name that it does not know itself.
+    // The text becomes a definition beside the library's, under a name that it does not contain.
     let name = unused_name(text);
     let (defs, funs) = library::reachable_library(&mut term);
     let root = Def {
@@ -165,7 +165,7 @@ fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {
         .map_err(|errors| first_error(errors, |flaw| parse_error(text, flaw)))
 }
 
-/// The error that stands first in the text.
+/// The first error in the order of the text.
 fn first_error<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterError {
     let told = errors
         .into_iter()
@@ -301,7 +301,7 @@ fn error_at(text: &str, at: &str, message: String) -> FilterError {
     }
 }
 
-/// Where `part` stands in `text`; the beginning if it is not from there.
+/// The place of `part`, a slice of `text`; the beginning if it is a slice of another text.
 fn span_of(text: &str, part: &str) -> Range<usize> {
     // jaq's errors hold slices of the text instead of positions. A name of the library lies
     // elsewhere.

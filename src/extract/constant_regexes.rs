@@ -1,4 +1,4 @@
-//! Regular expressions that a filter's text holds as they are: compiled when the filter is compiled.
+//! Regular expressions that are constants of a filter's text: checked when the filter is compiled.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::Term;

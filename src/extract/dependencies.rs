@@ -14,7 +14,7 @@ use super::term_visitor::visit_terms;
 pub(crate) struct CallGraph(HashMap<&'static str, Vec<&'static str>>);
 
 impl CallGraph {
-    /// What calls what among `definitions`.
+    /// Returns the call graph of `definitions`.
     pub(crate) fn new(definitions: &[Def<&'static str>]) -> Self {
         let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
         for definition in definitions {
@@ -26,7 +26,7 @@ impl CallGraph {
         Self(calls)
     }
 
-    /// The names that `term` calls, and that those call, and so on.
+    /// Returns the names that `term` calls, transitively.
     pub(crate) fn reachable_names<'s>(&self, term: &mut Term<&'s str>) -> HashSet<&'s str>
     where
         'static: 's,

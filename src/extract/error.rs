@@ -1,5 +1,5 @@
-//! Why there is no data, before it becomes a [`Failure`]: what is quoted from a provider is still raw here, so that
-//! secrets are masked in the whole text before it is cut, never in a part of it.
+//! The error of an extraction, before it becomes a [`Failure`]. Text quoted from a provider is still raw here: secrets
+//! must be masked before the text is cut, because a part of a secret is not recognised.
 
 use crate::domain::{Code, Failure, Redactor};
 use crate::text::escape_bounded;
@@ -10,7 +10,7 @@ const MAX_QUOTE_CHARS: usize = 120;
 /// secret, since one that is cut is not recognised.
 const MAX_RAW_QUOTE_BYTES: usize = 256 << 10;
 
-/// A failure in the making.
+/// The error of an extraction: a code, a message, and text quoted from the body or from the filter's own error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExtractError {
     code: Code,
@@ -19,7 +19,7 @@ pub(crate) struct ExtractError {
 }
 
 impl ExtractError {
-    /// A complaint that quotes nothing from outside.
+    /// Returns an error without quoted text.
     pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
         Self {
             code,
@@ -28,7 +28,7 @@ impl ExtractError {
         }
     }
 
-    /// With words from outside at its end.
+    /// Returns an error whose message ends with `quote`.
     pub(crate) fn with_quote(code: Code, what: impl Into<String>, quote: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(&quote[..quote.len().min(MAX_RAW_QUOTE_BYTES)]);
         Self {

@@ -65,7 +65,7 @@ fn thrown_error(thrown: jaq_core::Exn<'_, Val>) -> ExtractError {
     ExtractError::with_quote(Code::ExtractFailed, "the filter's error", text.as_bytes())
 }
 
-/// Writes `output` as JSON, if JSON can hold it and it says something.
+/// Writes `output` as JSON. Fails if JSON cannot represent it, and if it is `null` or an object of nulls only.
 fn write_result(output: &Val, limit: usize) -> Result<String, ExtractError> {
     let is_null = |value: &Val| matches!(value, Val::Null);
     match output {

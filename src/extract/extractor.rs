@@ -100,7 +100,7 @@ pub fn own_program() -> PathBuf {
     if link.exists() {
         return link.to_path_buf();
     }
-    // Without `/proc` the kernel's word for the started file is left.
+    // Without `/proc`, the path that the kernel recorded at the start remains.
     #[cfg(target_os = "linux")]
     let program = std::ffi::OsStr::from_bytes(rustix::param::linux_execfn().to_bytes());
     #[cfg(not(target_os = "linux"))]

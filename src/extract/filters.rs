@@ -1,5 +1,5 @@
-//! Filters by their texts, each compiled once: many sources have the same one, and the check of the configuration and the
-//! sources need the same result.
+//! Cache of compiled filters by their texts: many sources share one text, and validation and extraction use the same
+//! result.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -12,7 +12,7 @@ use super::filter_error::FilterError;
 /// From this many texts on they are compiled on as many threads as there are processors.
 const MIN_PARALLEL_TEXTS: usize = 64;
 
-/// What became of each text. It grows by what is asked for.
+/// The result of compiling each text. Texts are added on request and never removed.
 #[derive(Debug, Clone, Default)]
 pub struct FilterCache(HashMap<Arc<str>, Result<Filter, FilterError>>);
 

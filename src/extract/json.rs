@@ -9,7 +9,7 @@ use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::error::ExtractError;
 use crate::domain::Code;
 
-/// What some writers put before UTF-8 text. RFC 8259 lets readers skip it.
+/// Byte order mark, which some programs write before UTF-8 text. RFC 8259 allows parsers to ignore it.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Where in `body` the one JSON value stands, as a range of bytes without a byte order mark.
@@ -74,7 +74,7 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
 
 fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
     let flaw = match describe_body(bytes) {
-        // Bytes that are no text say nothing to a reader.
+        // The quoted start of a binary body would be unreadable.
         Some(kind) if std::str::from_utf8(bytes).is_err() || bytes.contains(&0) => {
             return ExtractError::new(Code::NotJson, format!("{flaw}; {kind}"));
         }

@@ -1,4 +1,4 @@
-//! What a filter may call: of jaq's functions those that only calculate, by a list of names, and ours.
+//! The functions that a filter may call: those of jaq that only calculate, listed by name, and this crate's own.
 //!
 //! Left out is all that reaches outside of the filter or ends it: `halt`, `env`, `input`, `debug`, `stderr`, `now`, the
 //! machine's time zone, modules.
@@ -68,7 +68,7 @@ const HELPER_NAMES: &[&str] = &[
 /// Every definition, in an order in which each one finds what it calls.
 static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(load_definitions);
 
-/// What calls what among them.
+/// The call graph of [`DEFINITIONS`].
 static CALL_GRAPH: LazyLock<CallGraph> = LazyLock::new(|| CallGraph::new(&DEFINITIONS));
 
 /// The definitions and the native functions of the library that `term` can reach.
@@ -87,7 +87,7 @@ pub(super) fn reachable_library<'s>(
     )
 }
 
-/// The native functions of the library that are wanted.
+/// Returns the native functions of the library whose names `wanted` accepts.
 fn select_natives(wanted: impl Fn(&str) -> bool + Copy) -> impl Iterator<Item = Fun<JustLut<Val>>> {
     let jaq = jaq_core::funs()
         .chain(jaq_std::funs())
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// Reaching is a walk of our own over jaq's terms: every name must still resolve by it.
+    /// The reachable definitions are found by this crate, not by jaq: each name must compile with them alone.
     #[test]
     fn every_callable_name_compiles() {
         for (name, arities) in callable_names() {

@@ -4,7 +4,7 @@ use jaq_json::{Error, Map, Val, ValR};
 use jaq_std::ValT as _;
 use regex_bites::bytes::{Captures, Regex, RegexBuilder};
 
-/// What the flags of a match ask for beside the expression.
+/// Flags of a match that are not part of the expression.
 #[derive(Debug, Clone, Copy, Default)]
 struct MatchFlags {
     is_global: bool,
@@ -101,7 +101,7 @@ pub(super) fn match_objects(input: &Val, expression: &Val, flags: &Val) -> ValR 
         let mut groups = Vec::new();
         for (name, group) in regex.capture_names().zip(captures.iter()).skip(1) {
             let mut group = match group {
-                // A group may lie before the one that was looked at last.
+                // A group may begin before the previous one, so its position is counted from the match.
                 Some(group) => {
                     let inner = count_chars(&text[whole.start()..group.start()]);
                     match_object(input, group.as_bytes(), offset + inner)

@@ -10,7 +10,7 @@ use super::term_visitor::visit_terms;
 /// The variable that holds the right side of `p += x` and the like. Filters do not use names that begin so.
 const OPERAND: &str = "$__x";
 
-/// How deep [`is_single`] looks.
+/// Maximum depth of a term that [`is_single`] inspects.
 const MAX_LOOK_DEPTH: usize = 8;
 
 /// Functions without arguments that have one output.
@@ -124,7 +124,7 @@ fn round_index<'s>(part: Part<Term<&'s str>>) -> Part<Term<&'s str>> {
     }
 }
 
-/// Whether `term` plainly has one output at most.
+/// Returns whether `term` has at most one output by its form alone. `false` if that is unknown.
 fn is_single(term: &Term<&str>, depth: usize) -> bool {
     let inner = |term: &Term<&str>| depth < MAX_LOOK_DEPTH && is_single(term, depth + 1);
     match term {

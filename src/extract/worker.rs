@@ -70,7 +70,7 @@ pub fn run_worker(parent: i32) -> io::Result<()> {
 }
 
 /// Evaluates and releases every value. A release may overflow the stack, too: the response must not leave before it, or
-/// the next request would meet a dead worker.
+/// the next request would be sent to a worker that has crashed.
 fn evaluate_contained(filter: &str, body: &Bytes) -> Result<String, ExtractError> {
     catch_unwind(AssertUnwindSafe(|| evaluate_body(filter, body))).unwrap_or_else(|thrown| {
         let text = thrown.downcast_ref::<String>().map(String::as_str);

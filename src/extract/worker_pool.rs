@@ -35,10 +35,10 @@ const WORKERS: usize = 2;
 /// Workers for sources whose last evaluation was killed at its deadline, so that they delay only each other.
 const SLOW_WORKERS: usize = 1;
 
-/// An evaluation that has run this long on an ordinary worker makes way when others wait: it begins again on a slow one.
+/// An evaluation that has run this long on an ordinary worker is stopped while others wait, and repeated on a slow one.
 const ORDINARY_TIME: Duration = Duration::from_millis(500);
 
-/// How often a longer evaluation looks whether others wait.
+/// Interval at which the wait for a longer evaluation checks whether others wait.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Memory of one evaluation without a container's limit, in bytes.
@@ -87,7 +87,7 @@ struct FilterWorker {
     stream: UnixStream,
 }
 
-/// Leave to use a worker.
+/// Permit to use a worker.
 #[derive(Debug)]
 struct Permit<'p> {
     is_slow: bool,
@@ -115,11 +115,11 @@ enum Watched<T> {
     Ended(T),
     /// The deadline has passed.
     Late,
-    /// Others wait for an ordinary worker, and this one has run for long.
+    /// The evaluation ran for [`ORDINARY_TIME`] on an ordinary worker, and others wait for one.
     Overtaken,
 }
 
-/// What one evaluation needs.
+/// The input of one evaluation.
 pub(super) struct Evaluation<'e> {
     pub(super) source: &'e Name,
     pub(super) filter: &'e str,
@@ -369,7 +369,8 @@ fn no_worker(error: &io::Error) -> ExtractError {
     )
 }
 
-/// Tells by the signal why a worker ended: a refused allocation aborts, an overflow of the stack is a segmentation fault.
+/// Returns the error of a worker that ended, by its signal: a refused allocation aborts, an overflow of the stack is a
+/// segmentation fault.
 fn worker_death(
     status: ExitStatus,
     error: &io::Error,

@@ -58,7 +58,7 @@ pub(super) fn encode_header(header: &impl Serialize, payload_bytes: usize) -> io
     Ok(frame)
 }
 
-/// Reads one frame. Returns `None` at the end of the stream. The worker trusts its parent, so the payload has no limit.
+/// Reads one frame. Returns `None` at the end of the stream. The sender is the service, so the payload has no limit.
 pub(super) fn read_frame(stream: &mut impl Read) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut prefix = [0; PREFIX_BYTES];
     // The end of the stream is regular only between two frames.

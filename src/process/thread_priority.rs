@@ -1,7 +1,7 @@
 //! The priority of background threads.
 //!
 //! Where serving threads and background threads share a processor, an answer that is ready must not
-//! wait for a fetch or a filter that has seconds of time left. The kernel weighs threads by their
+//! wait for a fetch that has seconds of time left. The kernel weighs threads by their
 //! nice value, which a thread may always raise.
 
 use rustix::process::{getpid, getpriority_process, setpriority_process};

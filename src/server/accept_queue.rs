@@ -2,8 +2,7 @@
 //! is overloaded.
 //!
 //! Last in, first out: a client that has waited long may have given up, and the work for it would
-//! be wasted. In order of arrival, a crowd of clients that time out and retry would only ever be
-//! answered too late.
+//! be wasted. In order of arrival, clients that time out and retry would only ever be answered too late.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;

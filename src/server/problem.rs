@@ -78,7 +78,7 @@ kinds! {
     Draining = SERVICE_UNAVAILABLE "draining" "The service is stopping",
     /// The event stream has the maximum number of clients.
     StreamFull = SERVICE_UNAVAILABLE "stream_full" "The event stream has its maximum number of clients",
-    /// The refresher's heartbeat has stopped.
+    /// The refresher's liveness beat has stopped.
     RefresherStuck = SERVICE_UNAVAILABLE "refresher_stuck" "The background refresher is stuck",
 }
 

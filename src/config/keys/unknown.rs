@@ -51,7 +51,12 @@ pub(crate) fn unknown_key_help(name: &str, section: Section) -> String {
         return format!("did you mean `{near}`?");
     }
     let places = |key: &Key| {
-        let places = key.sections.iter().map(|section| section.description());
+        let places = key.sections.iter().map(|section| match section {
+            Section::Source => "`[sources.NAME]`",
+            Section::Provider => "`[[sources.NAME.providers]]`",
+            Section::Derived => "`[derived.NAME]`",
+            other => other.description(),
+        });
         places.collect::<Vec<_>>().join(" or in ")
     };
     if let Some(key) = all_keys().find(|key| key.name == name) {

@@ -237,7 +237,7 @@ fn compile_error_has_a_span() {
     }
 }
 
-/// Filters of other tools and of a first hour, what is said, and about which part.
+/// Texts with common mistakes and paths of other tools: text, error, and the part of the text that the error marks.
 const FIRST_HOUR: &[(&str, &str, &str)] = &[
     (
         ".disk-space.x",

@@ -1,4 +1,4 @@
-//! The whole way of a body through a filter.
+//! Tests of the whole extraction of a body.
 
 mod language;
 

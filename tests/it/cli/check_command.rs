@@ -21,7 +21,7 @@ fn check_summarises_default_config() {
         "btc_ars 2h4s 4h computed from btc, usd",
         "clima, open-meteo 288 288 2880",
         "usd, coinbase 0 24 1440",
-        "https://api.coinbase.com in all 5760 5784 59040",
+        "https://api.coinbase.com total 5760 5784 59040",
     ] {
         assert!(
             lines.iter().any(|known| known == line),

@@ -1,7 +1,7 @@
 //! Intervals between calls under paused time: schedule, backoff, `Retry-After` and `min_interval`.
 //!
-//! The filter of every source is `.`: other filters run on threads, which a paused clock does not wait
-//! for.
+//! The filter of every source is `.`: other filters run in worker processes, which a paused clock does
+//! not wait for.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Single flight under paused time: live requests that share an attempt, and the race of providers.
 //!
-//! The filter of every source is `.`: other filters run on threads, which a paused clock does not wait
-//! for.
+//! The filter of every source is `.`: other filters run in worker processes, which a paused clock does
+//! not wait for.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Derived sources under paused time.
 //!
-//! The filter of every source is `.`: other filters run on threads, which a paused clock does not wait
-//! for.
+//! The filter of every source is `.`: other filters run in worker processes, which a paused clock does
+//! not wait for.
 
 use std::time::Duration;
 

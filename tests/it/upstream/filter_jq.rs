@@ -1,8 +1,8 @@
-//! Filters beside a real jq: `tests/corpus/jq/filters.jsonl` holds filters, inputs and jq's results. Where a filter
-//! gives something else here, the line says what, and a row of the table in `docs/filters.md` says why.
+//! Filters compared with a real jq: `tests/corpus/jq/filters.jsonl` has filters, inputs and the results of jq. If the
+//! result here differs, the line has it, with the row of the table in `docs/filters.md` that explains the difference.
 //!
-//! The corpus is held against jq itself by the package `jq` of `PyPI`, in `target/jq`. Where it is missing, that is skipped
-//! and says so; `RESUMEN_REQUIRE_ALL=1` makes it a failure.
+//! The package `jq` of `PyPI`, in `target/jq`, verifies the corpus. If it is missing, that test is skipped and prints a
+//! line; `RESUMEN_REQUIRE_ALL=1` makes it a failure.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ struct Case {
     input: String,
     /// The outputs of jq, or `"error"`.
     jq: Value,
-    /// Those of ours, if they differ.
+    /// The outputs here, if they differ.
     ours: Option<Value>,
-    /// The row of the table that says why.
+    /// The row of the table that explains the difference.
     why: Option<String>,
 }
 
@@ -42,7 +42,7 @@ fn read_cases() -> Vec<Case> {
     cases.collect::<Result<Vec<Case>, _>>().unwrap()
 }
 
-/// The outputs of the filter, or `"error"`. They leave as a text, which holds NaN and `null`, too.
+/// The outputs of the filter, or `"error"`. They are passed as a text, which can hold NaN and `null`.
 async fn own_result(extractor: &Extractor, case: &Case) -> Value {
     let error = Value::from("error");
     let Ok(filter) = Filter::compile(&format!("[{}\n] | tojson", case.filter)) else {

@@ -352,7 +352,7 @@ async fn stopped_worker_is_replaced_once() {
     assert_eq!(result.unwrap_err().code, Code::ExtractFailed);
 }
 
-/// Ends this many workers, in all ways, and looks at what is left. Runs in a separate process, started by
+/// Ends this many workers in every way and counts the remaining resources. Runs in a separate process, started by
 /// `deaths_of_workers_leave_nothing`; alone it is the long run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "10,000 deaths take minutes"]
