@@ -184,7 +184,8 @@ fn log_names_failing_provider() {
         let url = provider.url();
         format!("[[sources.usd.providers]]\nname = \"{name}\"\nurl = \"{url}\"\n")
     };
-    let timing = "interval = \"50ms\"\ntimeout = \"50ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
+    let timing =
+        "interval = \"500ms\"\ntimeout = \"500ms\"\nttl = \"1m\"\nmin_interval = \"1ms\"\n";
     let (preferred, other) = (table("preferred", &first), table("other", &second));
     let folder = ServiceFolder::new(&format!(
         "[store]\npath = \"\"\n[sources.usd]\n{timing}{preferred}{other}"
