@@ -14,9 +14,6 @@ use super::diagnostics::ConfigProblem;
 use super::fingerprint::FileFingerprints;
 use super::keys::{Section, section_keys};
 
-/// The default of `max_per_host`.
-pub(super) const DEFAULT_MAX_PER_HOST: usize = 6;
-
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use crate::domain::SecretSet;
+use crate::domain::{DEFAULT_MAX_PER_HOST, SecretSet};
 
-use super::config_settings::{Config, DEFAULT_MAX_PER_HOST};
+use super::config_settings::Config;
 use super::diagnostics::{ConfigError, Severity};
 use super::files;
 use super::fingerprint::FileFingerprints;

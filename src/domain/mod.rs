@@ -37,7 +37,7 @@ pub use identity::SourceIdentity;
 pub use instant_text::{format_rfc3339, parse_rfc3339};
 pub use name::{Name, NameError};
 pub use outcome::{DerivedComputation, Outcome, ProviderAttempt, ProviderAttemptResult};
-pub use provider::{EgressProxy, Provider, ProviderRequest};
+pub use provider::{DEFAULT_MAX_PER_HOST, EgressProxy, Provider, ProviderRequest};
 pub use reading::{JsonData, Reading};
 pub use redact::{Redactor, SecretSet};
 pub use schedule::{MAX_RETRY_AFTER, Schedule};

@@ -7,6 +7,9 @@ use url::Url;
 
 use super::name::Name;
 
+/// Default of `max_per_host`, the maximum number of concurrent calls to one host and port.
+pub const DEFAULT_MAX_PER_HOST: usize = 6;
+
 /// One upstream HTTP API that can supply a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {

@@ -126,29 +126,26 @@ fn cannot_delete(value: &Val, step: &Val) -> Error {
     Error::str(format_args!("cannot delete {step} of {value}"))
 }
 
-/// Counts a negative index from the end.
-fn from_end(index: f64, length: usize) -> f64 {
-    let index = index.floor();
-    if index < 0.0 {
+/// Rounds an index down, and counts a negative one from the end.
+fn index_from_start(step: &Val, length: usize) -> Result<f64, Error> {
+    let index = step
+        .as_f64()
+        .ok_or_else(|| Error::typ(step.clone(), "number"))?
+        .floor();
+    Ok(if index < 0.0 {
         index + length as f64
     } else {
         index
-    }
+    })
 }
 
 fn existing_index(step: &Val, length: usize) -> Result<Option<usize>, Error> {
-    let index = step
-        .as_f64()
-        .ok_or_else(|| Error::typ(step.clone(), "number"))?;
-    let index = from_end(index, length);
+    let index = index_from_start(step, length)?;
     Ok((index >= 0.0 && index < length as f64).then_some(index as usize))
 }
 
 fn writable_index(step: &Val, length: usize) -> Result<usize, Error> {
-    let index = step
-        .as_f64()
-        .ok_or_else(|| Error::typ(step.clone(), "number"))?;
-    let index = from_end(index, length);
+    let index = index_from_start(step, length)?;
     if index < 0.0 || index.is_nan() {
         return Err(Error::str("out of bounds negative array index"));
     }

@@ -9,9 +9,6 @@ use tokio::sync::oneshot;
 
 use super::fetch_trait::CallPriority;
 
-/// Default of `max_per_host`.
-pub const DEFAULT_MAX_PER_HOST: usize = 6;
-
 /// The calls to one host and port. An urgent call gets its permit before the others; otherwise the
 /// order is first in, first out. Calls that share an HTTP/2 connection are not limited, because the
 /// server limits its concurrent streams itself.

@@ -12,11 +12,11 @@ use reqwest::Body;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::domain::{Code, Failure, Name, Provider, Redactor};
+use crate::domain::{Code, DEFAULT_MAX_PER_HOST, Failure, Name, Provider, Redactor};
 use crate::process::{Clock, Deadline};
 use crate::text::escape_bounded;
 
-use super::call_limiter::{CallPermit, DEFAULT_MAX_PER_HOST};
+use super::call_limiter::CallPermit;
 use super::client::{CallTarget, ClientFactory, Endpoint};
 use super::connection_runtime::ConnectionRuntime;
 use super::deadline::{self, ByteCounter, FetchPhase, run_until_deadline};

@@ -41,7 +41,6 @@ mod tls;
 mod trace;
 mod transport_error;
 
-pub use call_limiter::DEFAULT_MAX_PER_HOST;
 pub use client::Endpoint;
 pub use fetch_trait::{CallPriority, Fetch, FetchContext, FetchError, FetchFuture, Payload};
 pub use http_fetch::HttpFetch;
