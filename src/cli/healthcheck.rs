@@ -64,15 +64,10 @@ async fn check_health(url: &Url, clock: Clock) -> anyhow::Result<()> {
         name: Name::new("resumen")?,
         extract: ".".into(),
         request: ProviderRequest {
-            url: url.clone(),
-            method: "GET".into(),
-            headers: Vec::new(),
-            body: None,
             // A container's own name resolves to a private address.
             allow_private: true,
-            ca_pem: None,
-            proxy: None,
             max_body: MAX_BODY_BYTES,
+            ..ProviderRequest::get(url.clone())
         },
     };
     let fetch = HttpFetch::new(clock, Redactor::default());

@@ -1,7 +1,15 @@
-//! References in texts: `${NAME}`, `${NAME:-default}` and `${file:PATH}`.
+//! References in texts: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and those that are resolved when a request is
+//! sent: `${date:FORMAT}`, `${auth.FIELD}`.
+
+use std::fmt;
+
+use crate::domain::{DateReference, ReferenceValues, RequestText, TextReference, Time};
 
 use super::problems::{ValueError, refuse};
 use super::span::Span;
+
+/// An example of a field of the authentication: a text with a reference must be valid with any value.
+const EXAMPLE_FIELD: &str = "x";
 
 /// A parsed reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,44 +20,99 @@ pub(super) enum ConfigReference<'t> {
     VariableOrDefault(&'t str, &'t str),
     /// `${file:PATH}`
     File(&'t str),
+    /// `${date:FORMAT}`, `${date+OFFSET:FORMAT}`, with what follows `date`.
+    Date(&'t str),
+    /// `${auth.FIELD}`
+    AuthField(&'t str),
 }
 
-/// `text` with every reference replaced by its value from `lookup`, and `$$` by `$`. Otherwise all errors, each with the
+/// The reference in a message, without a value.
+impl fmt::Display for ConfigReference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) | Self::VariableOrDefault(name, _) => {
+                write!(f, "the environment variable `{name}`")
+            }
+            Self::File(path) => write!(f, "the file `{}`", path.escape_debug()),
+            Self::Date(_) => f.write_str("the date"),
+            Self::AuthField(name) => write!(f, "the field `{name}`"),
+        }
+    }
+}
+
+/// The value of a reference.
+pub(super) enum ReferenceValue {
+    Text(String),
+    /// The value is known when the request is sent.
+    OfRequest(TextReference),
+}
+
+/// `text` with every reference replaced by its value from `lookup`, which also gets the text before the reference, and
+/// `$$` by `$`. Otherwise all errors, each with the
 /// place of its reference in `text`.
 pub(super) fn expand_references<F>(
     text: &str,
     mut lookup: F,
-) -> Result<String, Vec<(Span, ValueError)>>
+) -> Result<RequestText, Vec<(Span, ValueError)>>
 where
-    F: FnMut(ConfigReference<'_>) -> Result<String, ValueError>,
+    F: FnMut(ConfigReference<'_>, &str) -> Result<ReferenceValue, ValueError>,
 {
-    let mut value = String::with_capacity(text.len());
+    let mut value = RequestText::default();
     let mut errors = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
-        value.push_str(before);
+        value.push_literal(before);
         let start = text.len() - after.len() - 1;
         rest = after;
         if let Some(after) = after.strip_prefix('$') {
-            value.push('$');
+            value.push_literal("$");
             rest = after;
         } else if after.starts_with('{') {
             // Without a `}`, the reference extends to the end of the text.
             let length = after.find('}').map_or(after.len(), |end| end + 1);
-            match parse_reference(&after[..length]).and_then(&mut lookup) {
-                Ok(found) => value.push_str(&found),
+            let reference = parse_reference(&after[..length]);
+            match reference.and_then(|reference| lookup(reference, &text[..start])) {
+                Ok(ReferenceValue::Text(found)) => value.push_literal(&found),
+                Ok(ReferenceValue::OfRequest(reference)) => value.push_reference(reference),
                 Err(error) => errors.push((start..start + 1 + length, error)),
             }
             rest = &after[length..];
         } else {
-            value.push('$');
+            value.push_literal("$");
         }
     }
-    value.push_str(rest);
+    value.push_literal(rest);
     if errors.is_empty() {
         Ok(value)
     } else {
         Err(errors)
+    }
+}
+
+/// The text with an example of every value that is known when a request is sent.
+pub(super) fn example_text(text: &RequestText) -> String {
+    let auth_fields: Vec<_> = text
+        .auth_fields()
+        .map(|field| (field.clone(), EXAMPLE_FIELD.into()))
+        .collect();
+    let values = ReferenceValues {
+        now: Time::from_millis(0),
+        time_zone: None,
+        auth_fields: &auth_fields,
+    };
+    text.resolve(values).unwrap_or_default().into_owned()
+}
+
+/// The reference to a date, from what follows `date`.
+pub(super) fn parse_date(text: &str) -> Result<TextReference, ValueError> {
+    match DateReference::parse(text) {
+        Ok(date) => Ok(TextReference::Date(date)),
+        Err(error) => {
+            let message = format!("`${{date{}}}` is not a date: {error}", text.escape_debug());
+            let help = "expected `${date:FORMAT}`, `${date+1d:FORMAT}` or `${date-2h30m:FORMAT}` with a format of \
+                        strftime, such as `%Y-%m-%d`";
+            refuse(message, help)
+        }
     }
 }
 
@@ -71,6 +134,25 @@ fn parse_reference(written: &str) -> Result<ConfigReference<'_>, ValueError> {
         Some("") => return refuse("`${file:}` names no file", "expected `${file:PATH}`"),
         Some(path) => return Ok(ConfigReference::File(path)),
         None => {}
+    }
+    if let Some(date) = inner.strip_prefix("date")
+        && date.starts_with([':', '+', '-'])
+    {
+        return Ok(ConfigReference::Date(date));
+    }
+    if let Some(field) = inner.strip_prefix("auth.") {
+        if field.is_empty()
+            || !field
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        {
+            let message = format!("`{}` is not the name of a field", field.escape_debug());
+            return refuse(
+                message,
+                "expected `${auth.FIELD}` with letters, digits, `_` and `-`",
+            );
+        }
+        return Ok(ConfigReference::AuthField(field));
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -94,12 +176,24 @@ mod tests {
     use super::*;
 
     fn expand_sample(text: &str) -> Result<String, Vec<(Span, ValueError)>> {
-        expand_references(text, |reference| match reference {
-            ConfigReference::Variable("HOST") => Ok("example.org".into()),
-            ConfigReference::Variable(name) => refuse(format!("{name} is not set"), ""),
-            ConfigReference::VariableOrDefault(_, default) => Ok(default.into()),
-            ConfigReference::File(path) => Ok(format!("<{path}>")),
-        })
+        let expanded = expand_references(text, |reference, _| {
+            Ok(ReferenceValue::Text(match reference {
+                ConfigReference::Variable("HOST") => "example.org".into(),
+                ConfigReference::Variable(name) => {
+                    return refuse(format!("{name} is not set"), "");
+                }
+                ConfigReference::VariableOrDefault(_, default) => default.into(),
+                ConfigReference::File(path) => format!("<{path}>"),
+                ConfigReference::Date(date) => {
+                    return parse_date(date).map(ReferenceValue::OfRequest);
+                }
+                ConfigReference::AuthField(field) => {
+                    let field = TextReference::AuthField(field.into());
+                    return Ok(ReferenceValue::OfRequest(field));
+                }
+            }))
+        });
+        expanded.map(|text| example_text(&text))
     }
 
     fn first_problem(text: &str) -> (String, Span) {
@@ -122,8 +216,18 @@ mod tests {
 
     #[test]
     fn expansion_is_not_recursive() {
-        let value = expand_references("${X}", |_| Ok("${HOST}".into())).unwrap();
-        assert_eq!(value, "${HOST}");
+        let value = |_: ConfigReference<'_>, _: &str| Ok(ReferenceValue::Text("${HOST}".into()));
+        let expanded = expand_references("${X}", value).unwrap();
+        assert_eq!(expanded.as_literal(), Some("${HOST}"));
+    }
+
+    #[test]
+    fn references_of_requests_have_examples() {
+        assert_eq!(expand_sample("a${date:%Y}b").unwrap(), "a1970b");
+        assert_eq!(expand_sample("${date-1d:%d:%H}").unwrap(), "31:00");
+        assert_eq!(expand_sample("/${auth.id}/").unwrap(), "/x/");
+        assert_eq!(expand_sample("$${date:%Y}").unwrap(), "${date:%Y}");
+        assert!(first_problem("${date+1y:%Y}").0.contains("is not a date"));
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::domain::TextReference;
 use crate::extract::FilterCache;
 
-use super::expand::{ConfigReference, expand_references};
+use super::expand::{ConfigReference, ReferenceValue, example_text, expand_references, parse_date};
 use super::files::{self, FileContent, MAX_FILE_BYTES};
 use super::fingerprint::FileFingerprints;
+use super::keys::{Key, Kind};
 use super::problems::{ConfigProblemKind, ProblemCollector, ValueError, refuse};
 use super::secrets;
 use super::span::{Span, SpannedStr, map_decoded_span};
@@ -16,8 +18,19 @@ use super::span::{Span, SpannedStr, map_decoded_span};
 /// The help for a filter whose error has none.
 const FILTER_HELP: &str = "expected a jq filter such as `.data.amount | tonumber`";
 
+const REQUEST_REFERENCE_HELP: &str =
+    "`${date…}` and `${auth.…}` are possible in `url`, `query`, `headers`, `body` and `form`";
+
 const SECRET_FILE_HELP: &str =
     "a relative path starts at the configuration's folder; at most 64KiB of UTF-8";
+
+/// The first character of `value` that breaks it as a parameter's value in a URL, where `before` stands before it.
+fn find_query_delimiter(value: &str, before: &str) -> Option<char> {
+    let is_parameter = before.contains('?') && before.ends_with('=');
+    value
+        .chars()
+        .find(|c| is_parameter && matches!(c, '&' | '#' | '+' | '%'))
+}
 
 /// The state of loading one configuration.
 pub(super) struct ConfigLoader<'c> {
@@ -81,28 +94,40 @@ impl<'c> ConfigLoader<'c> {
             .ok()
     }
 
-    /// The text at `span` with its references expanded. Errors in references become problems.
-    pub(super) fn expand_text(&mut self, written: &str, span: Span) -> Option<SpannedStr> {
+    /// The text of `key` at `span` with its references expanded. Errors in references become problems.
+    pub(super) fn expand_text(
+        &mut self,
+        written: &str,
+        span: Span,
+        key: &Key,
+    ) -> Option<SpannedStr> {
         if !written.contains('$') {
             return Some(SpannedStr::literal(written, span));
         }
-        let mut world_readable = Vec::new();
-        let expanded = expand_references(written, |reference| {
-            let value = self.resolve_reference(reference, &mut world_readable)?;
+        let expanded = expand_references(written, |reference, before| {
+            let found = self.resolve_reference(reference, key, &span)?;
+            let ReferenceValue::Text(value) = &found else {
+                return Ok(found);
+            };
             // A provider may echo a single line of a value with several lines.
             self.secrets.push(value.clone());
             self.secrets.extend(value.lines().map(str::to_owned));
-            Ok(value)
+            if matches!(key.kind, Kind::Url(_))
+                && let Some(broken) = find_query_delimiter(value, before)
+            {
+                let message = format!(
+                    "{reference} contains `{broken}`, which ends or changes a value in a URL"
+                );
+                let help = "write the parameter into `query`, which encodes it";
+                self.warning(&span, &message, help);
+            }
+            Ok(found)
         });
-        for path in world_readable {
-            let message = format!("every user of this machine may read the secret file `{path}`");
-            let help = "restrict it to its owner and group: `chmod o-r`";
-            self.warning(&span, &message, help);
-        }
         match expanded {
-            Ok(value) => Some(SpannedStr {
-                value,
+            Ok(text) => Some(SpannedStr {
+                value: example_text(&text),
                 original: Some(written.into()),
+                request_text: text.as_literal().is_none().then_some(text),
                 span,
             }),
             Err(errors) => {
@@ -120,41 +145,57 @@ impl<'c> ConfigLoader<'c> {
     fn resolve_reference(
         &mut self,
         reference: ConfigReference<'_>,
-        world_readable: &mut Vec<String>,
-    ) -> Result<String, ValueError> {
-        match reference {
+        key: &Key,
+        span: &Span,
+    ) -> Result<ReferenceValue, ValueError> {
+        let text = match reference {
             ConfigReference::Variable(name) => match (self.env)(name) {
-                Some(value) => Ok(value),
-                None => refuse(
-                    format!("the environment variable `{name}` is not set"),
-                    format!("set it, or write `${{{name}:-default}}`"),
-                ),
+                Some(value) => value,
+                None => {
+                    return refuse(
+                        format!("the environment variable `{name}` is not set"),
+                        format!("set it, or write `${{{name}:-default}}`"),
+                    );
+                }
             },
             ConfigReference::VariableOrDefault(name, default) => {
                 let set = (self.env)(name).filter(|value| !value.is_empty());
-                Ok(set.unwrap_or_else(|| default.replace("$$", "$")))
+                set.unwrap_or_else(|| default.replace("$$", "$"))
             }
             ConfigReference::File(path) => {
-                let content = self.read_secret_file(path, world_readable);
+                let content = self.read_secret_file(path, span);
                 content.or_else(|why| {
                     let path = path.escape_debug();
                     let message = format!("the secret file `{path}` cannot be read: {why}");
                     refuse(message, SECRET_FILE_HELP)
-                })
+                })?
             }
+            ConfigReference::Date(_) | ConfigReference::AuthField(_) if !key.is_request_text => {
+                let message = "the value of this reference is known only when a request is sent";
+                return refuse(message, REQUEST_REFERENCE_HELP);
+            }
+            ConfigReference::Date(date) => return parse_date(date).map(ReferenceValue::OfRequest),
+            ConfigReference::AuthField(field) => {
+                let field = TextReference::AuthField(field.into());
+                return Ok(ReferenceValue::OfRequest(field));
+            }
+        };
+        if text.is_empty() && !matches!(reference, ConfigReference::VariableOrDefault(..)) {
+            let help = "a secret that is empty is refused by most servers; write `${NAME:-}` if it may be empty";
+            self.warning(span, &format!("{reference} is empty"), help);
         }
+        Ok(ReferenceValue::Text(text))
     }
 
     /// The text of a file without its trailing newline. Otherwise why it cannot be read.
-    fn read_secret_file(
-        &mut self,
-        path: &str,
-        world_readable: &mut Vec<String>,
-    ) -> Result<String, String> {
+    fn read_secret_file(&mut self, path: &str, span: &Span) -> Result<String, String> {
         let content = self.read_file(path)?;
         let text = std::str::from_utf8(&content.bytes).map_err(|_| "it is not UTF-8")?;
         if content.world_readable {
-            world_readable.push(path.escape_debug().to_string());
+            let path = path.escape_debug();
+            let message = format!("every user of this machine may read the secret file `{path}`");
+            let help = "restrict it to its owner and group: `chmod o-r`";
+            self.warning(span, &message, help);
         }
         Ok(match text.strip_suffix('\n') {
             Some(line) => line.strip_suffix('\r').unwrap_or(line).to_owned(),

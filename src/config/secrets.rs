@@ -41,8 +41,10 @@ pub(super) fn url_secrets(text: &str) -> Vec<String> {
                 .into_iter()
                 .flat_map(raw_and_decoded),
         );
-        let plain = format!("{}:{}", percent_decode(user), percent_decode(password));
-        secrets.push(STANDARD.encode(plain));
+        secrets.push(encode_basic(
+            &percent_decode(user),
+            &percent_decode(password),
+        ));
     }
     for pair in query.split(['&', ';']) {
         let value = pair.split_once('=').map_or(pair, |(_, value)| value);
@@ -51,6 +53,11 @@ pub(super) fn url_secrets(text: &str) -> Vec<String> {
         secrets.extend(raw_and_decoded(&value.replace('+', " ")));
     }
     secrets
+}
+
+/// A user and a password as a `Basic` header encodes them (RFC 7617).
+pub(super) fn encode_basic(user: &str, password: &str) -> String {
+    STANDARD.encode(format!("{user}:{password}"))
 }
 
 /// The literal secrets in a URL whose references have errors. The line with the error shows them otherwise.

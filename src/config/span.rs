@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::domain::RequestText;
 use crate::text::quote;
 
 /// A range of bytes of the file.
@@ -21,6 +22,8 @@ pub(super) struct SpannedStr {
     pub(super) value: String,
     /// The text as written, if that differs from the value.
     pub(super) original: Option<String>,
+    /// The text with its references, if some are resolved when a request is sent. The value has examples for them.
+    pub(super) request_text: Option<RequestText>,
     pub(super) span: Span,
 }
 
@@ -30,8 +33,15 @@ impl SpannedStr {
         Self {
             value: text.to_owned(),
             original: None,
+            request_text: None,
             span,
         }
+    }
+
+    /// The text of a request.
+    pub(super) fn to_request_text(&self) -> RequestText {
+        let literal = || RequestText::from(self.value.as_str());
+        self.request_text.clone().unwrap_or_else(literal)
     }
 
     pub(super) fn as_written(&self) -> &str {

@@ -18,7 +18,7 @@ pub(super) fn report_syntax_errors(
     for error in errors {
         // The error about too deep nesting may have no place.
         let span = error.span().unwrap_or(0..0);
-        let line = lines.locate_span(&span).0;
+        let (line, _, line_text, in_line) = lines.locate_span(&span);
         if last_line.replace(line) == Some(line) {
             continue;
         }
@@ -32,10 +32,34 @@ pub(super) fn report_syntax_errors(
             );
             break;
         }
+        if is_after_inner_quote(line_text, in_line.start) {
+            let message = "the string ends before this, at the quote inside of it";
+            let help = "expected other quotes around a text that contains quotes: '…', or '''…''' if it contains those, too";
+            problems.add(ConfigProblemKind::Syntax, &span, message, Some(help.into()));
+            continue;
+        }
         let read = text.get(span.clone()).unwrap_or_default();
         let (message, help) = reword_error(error.message(), read);
         problems.add(ConfigProblemKind::Syntax, &span, message, help);
     }
+}
+
+/// Whether the error at byte `at` of a line such as `extract = ".["a b"]"` follows from a delimiter inside of the string.
+fn is_after_inner_quote(line: &str, at: usize) -> bool {
+    let Some((key, value)) = line.split_once('=') else {
+        return false;
+    };
+    let start = key.len() + 1 + value.len() - value.trim_start().len();
+    let value = value.trim();
+    let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+        return false;
+    };
+    let is_multi_line = value.starts_with([quote; 3].iter().collect::<String>().as_str());
+    // The string has ended before the error, and the line ends with its delimiter again.
+    let has_ended = line
+        .get(start + 1..at)
+        .is_some_and(|read| read.contains(quote));
+    has_ended && !is_multi_line && line[at..].contains(quote) && value.ends_with(quote)
 }
 
 /// A message and a help for one of the parser's messages about `read`.

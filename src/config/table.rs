@@ -17,6 +17,8 @@ pub(super) enum Value {
     Integer(u64),
     Boolean(bool),
     TextList(Vec<SpannedStr>),
+    IntegerList(Vec<u64>),
+    /// Names and texts; a name with a list has one entry for each of its items.
     TextTable(Vec<(SpannedStr, SpannedStr)>),
     Tables(Vec<Table>),
 }
@@ -129,6 +131,14 @@ impl Table {
     pub(super) fn text_list(&self, key: &str) -> Option<&[SpannedStr]> {
         match self.value(key)? {
             Value::TextList(texts) => Some(texts),
+            _ => None,
+        }
+    }
+
+    /// The valid integers of a list.
+    pub(super) fn integer_list(&self, key: &str) -> Option<&[u64]> {
+        match self.value(key)? {
+            Value::IntegerList(numbers) => Some(numbers),
             _ => None,
         }
     }

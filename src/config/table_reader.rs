@@ -1,5 +1,7 @@
 //! Reads the tables of the file by the declarations of their keys. Unknown keys and invalid values become problems.
 
+use std::ops::RangeInclusive;
+
 use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::text::quote;
@@ -70,35 +72,32 @@ impl ValueReader<'_, '_> {
                 | Kind::Size(_),
                 DeValue::String(text),
             ) => {
-                let text = self.loader.expand_text(text, span)?;
+                let text = self.loader.expand_text(text, span, key)?;
                 self.parse_text(key, text)
             }
-            (Kind::Integer(min, max), DeValue::Integer(number)) => {
-                // A TOML integer may be hexadecimal, octal or binary, and has any number of digits.
-                let number = u64::from_str_radix(number.as_str(), number.radix());
-                let number = number.ok().filter(|number| (min..=max).contains(number));
-                if number.is_none() {
-                    let written = quote(&self.loader.text[span.clone()]);
-                    let help = format!("expected {}", key.kind.expected());
-                    let what = format!("is {written}, which is out of bounds");
-                    self.report(key.name, &span, &what, &help);
-                }
-                number.map(Value::Integer)
+            (Kind::Integer(min, max), DeValue::Integer(_)) => {
+                self.read_integer(key, toml, min..=max).map(Value::Integer)
             }
             (Kind::Boolean, DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
             (Kind::TextList, DeValue::Array(items)) => {
                 let texts = items
                     .iter()
-                    .filter_map(|item| self.read_text(key.name, item));
+                    .filter_map(|item| self.read_text(key, key.name, item));
                 Some(Value::TextList(texts.collect()))
             }
-            (Kind::TextTable, DeValue::Table(toml)) => {
+            (Kind::IntegerList(min, max), DeValue::Array(items)) => {
+                let numbers = items
+                    .iter()
+                    .filter_map(|item| self.read_integer(key, item, min..=max));
+                Some(Value::IntegerList(numbers.collect()))
+            }
+            (Kind::TextTable | Kind::FieldTable, DeValue::Table(toml)) => {
                 let description = format!("`{}` of {}", key.name, self.description);
                 let mut reader = ValueReader {
                     loader: self.loader,
                     description: &description,
                 };
-                Some(Value::TextTable(reader.read_text_table(toml)))
+                Some(Value::TextTable(reader.read_text_table(key, toml)))
             }
             (Kind::Table(section), DeValue::Table(toml)) => {
                 let table = Table::new(section, SpannedStr::default(), span);
@@ -172,26 +171,60 @@ impl ValueReader<'_, '_> {
         tables.collect()
     }
 
-    fn read_text_table(&mut self, toml: &DeTable<'_>) -> Vec<(SpannedStr, SpannedStr)> {
+    fn read_text_table(&mut self, key: &Key, toml: &DeTable<'_>) -> Vec<(SpannedStr, SpannedStr)> {
         let mut texts = Vec::with_capacity(toml.len());
         for (name, toml) in toml {
             let name = SpannedStr::literal(name.get_ref(), name.span());
-            if let Some(text) = self.read_text(&name.value, toml) {
-                texts.push((name, text));
-            } else if let Some(written) = self.loader.text.get(toml.span()) {
-                // A header's value may be a secret although its type is wrong.
-                self.loader.secrets.push(written.to_owned());
+            let items = match toml.get_ref() {
+                DeValue::Array(items) if key.kind == Kind::FieldTable => &items[..],
+                _ => std::slice::from_ref(toml),
+            };
+            for item in items {
+                if let Some(text) = self.read_text(key, &name.value, item) {
+                    texts.push((name.clone(), text));
+                } else if let Some(written) = self.loader.text.get(item.span()) {
+                    // A header's value may be a secret although its type is wrong.
+                    self.loader.secrets.push(written.to_owned());
+                }
             }
         }
         texts
     }
 
-    /// The text of an item or of a table of texts.
-    fn read_text(&mut self, name: &str, toml: &TomlValue<'_>) -> Option<SpannedStr> {
+    /// The text of an item or of a table of texts; `name` is the name in a message. A number in a table of fields is
+    /// its digits.
+    fn read_text(&mut self, key: &Key, name: &str, toml: &TomlValue<'_>) -> Option<SpannedStr> {
         match toml.get_ref() {
-            DeValue::String(text) => self.loader.expand_text(text, toml.span()),
+            DeValue::String(text) => self.loader.expand_text(text, toml.span(), key),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)
+                if key.kind == Kind::FieldTable =>
+            {
+                let written = &self.loader.text[toml.span()];
+                Some(SpannedStr::literal(written, toml.span()))
+            }
             _ => self.wrong_type(name, toml, &Kind::Text.expected()),
         }
+    }
+
+    fn read_integer(
+        &mut self,
+        key: &Key,
+        toml: &TomlValue<'_>,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let DeValue::Integer(number) = toml.get_ref() else {
+            return self.wrong_type(key.name, toml, &key.kind.expected());
+        };
+        // A TOML integer may be hexadecimal, octal or binary, and has any number of digits.
+        let number = u64::from_str_radix(number.as_str(), number.radix());
+        let number = number.ok().filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let written = quote(&self.loader.text[toml.span()]);
+            let help = format!("expected {}", key.kind.expected());
+            let what = format!("is {written}, which is out of bounds");
+            self.report(key.name, &toml.span(), &what, &help);
+        }
+        number
     }
 
     fn wrong_type<T>(&mut self, name: &str, toml: &TomlValue<'_>, expected: &str) -> Option<T> {

@@ -28,6 +28,9 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The request for a token or a session failed, or its answer lacks a field that the request
+    /// needs.
+    AuthFailed = "auth_failed",
     /// The name lookup failed, or the deadline passed during it.
     DnsFailed = "dns_failed",
     /// The host refused the connection.

@@ -17,6 +17,7 @@ mod outcome;
 mod provider;
 mod reading;
 mod redact;
+mod request_text;
 mod schedule;
 mod snapshot;
 mod source;
@@ -37,9 +38,15 @@ pub use identity::SourceIdentity;
 pub use instant_text::{format_rfc3339, parse_rfc3339};
 pub use name::{Name, NameError};
 pub use outcome::{DerivedComputation, Outcome, ProviderAttempt, ProviderAttemptResult};
-pub use provider::{DEFAULT_MAX_PER_HOST, EgressProxy, Provider, ProviderRequest};
+pub use provider::{
+    Credentials, DEFAULT_MAX_PER_HOST, EgressProxy, Provider, ProviderRequest, RequestBody,
+    RequestField,
+};
 pub use reading::{JsonData, Reading};
 pub use redact::{Redactor, SecretSet};
+pub use request_text::{
+    DateReference, ReferenceError, ReferenceValues, RequestText, TextReference, is_time_zone,
+};
 pub use schedule::{MAX_RETRY_AFTER, Schedule};
 pub use snapshot::{MergeResult, Snapshot};
 pub use source::{Source, SourceKind};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::name::Name;
+use super::request_text::RequestText;
 
 /// Default of `max_per_host`, the maximum number of concurrent calls to one host and port.
 pub const DEFAULT_MAX_PER_HOST: usize = 6;
@@ -25,14 +26,26 @@ pub struct Provider {
 /// and body can contain secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ProviderRequest {
-    /// URL with scheme `http` or `https` and a host.
+    /// URL with scheme `http` or `https` and a host. References in it have the values of an example.
     pub url: Url,
-    /// Method: a token (RFC 9110). Default: `GET`.
+    /// Text of the URL if it has references. They are not in the scheme, the host or the port.
+    pub url_text: Option<RequestText>,
+    /// Names and values to append to the query of the URL, in this order.
+    pub query: Vec<RequestField>,
+    /// Method: a token (RFC 9110). Default: `GET`, with a form `POST`.
     pub method: Arc<str>,
     /// Header names and values in configured order, valid by RFC 9110.
-    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub headers: Vec<RequestField>,
     /// Request body. Default: none.
-    pub body: Option<Arc<str>>,
+    pub body: Option<RequestBody>,
+    /// User and password for Basic or Digest authentication. Default: none.
+    pub credentials: Option<Credentials>,
+    /// IANA name of the time zone of dates in the request. Default: UTC.
+    pub time_zone: Option<Arc<str>>,
+    /// Status codes beside 2xx whose body is data, in ascending order. Default: none.
+    pub accept_status: Arc<[u16]>,
+    /// Whether redirects to the same host are followed. Default: false.
+    pub follow_redirects: bool,
     /// Whether a host name may resolve to a private, loopback or link-local address. Default:
     /// false.
     pub allow_private: bool,
@@ -42,6 +55,49 @@ pub struct ProviderRequest {
     pub proxy: Option<EgressProxy>,
     /// Maximum size of the decoded response body, in bytes. Default: 1 MiB.
     pub max_body: u64,
+}
+
+/// A name and a value that is resolved when the request is sent.
+pub type RequestField = (Arc<str>, RequestText);
+
+/// Body of a request.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum RequestBody {
+    /// Sent as it is.
+    Text(RequestText),
+    /// Names and values, sent as `application/x-www-form-urlencoded`.
+    Form(Vec<RequestField>),
+}
+
+/// User and password of a request.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    /// User. It contains no colon (RFC 7617, section 2).
+    pub username: Arc<str>,
+    /// Password. Default: empty.
+    pub password: Arc<str>,
+}
+
+impl ProviderRequest {
+    /// Returns a GET request for `url` with the defaults of all other settings.
+    pub fn get(url: Url) -> Self {
+        Self {
+            url,
+            url_text: None,
+            query: Vec::new(),
+            method: "GET".into(),
+            headers: Vec::new(),
+            body: None,
+            credentials: None,
+            time_zone: None,
+            accept_status: Arc::default(),
+            follow_redirects: false,
+            allow_private: false,
+            ca_pem: None,
+            proxy: None,
+            max_body: 1 << 20,
+        }
+    }
 }
 
 /// URL of an HTTP proxy for outgoing requests: `http://[user:password@]host:port`.
@@ -56,6 +112,21 @@ impl fmt::Debug for ProviderRequest {
             self.method,
             self.url.host_str().unwrap_or_default()
         )
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text",
+            Self::Form(_) => "Form",
+        })
     }
 }
 

@@ -243,7 +243,7 @@ impl ClientFactory {
 /// Returns the proxy with its credentials as a header, because reqwest decodes those of the URL as
 /// UTF-8.
 fn build_proxy(url: &Url) -> Result<Proxy, Failure> {
-    let credentials = basic_credentials(url);
+    let credentials = basic_credentials(url, None);
     let mut url = url.clone();
     // Both succeed for a URL with a host.
     let _ = (url.set_username(""), url.set_password(None));

@@ -1,4 +1,4 @@
-//! Basic authentication (RFC 7617) with the userinfo of a URL.
+//! Basic authentication (RFC 7617) with configured credentials or the userinfo of a URL.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,18 +6,27 @@ use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// Returns the `Basic` credentials of `url` for `Authorization` or `Proxy-Authorization`; `None` if
-/// the URL has no userinfo.
-pub(super) fn basic_credentials(url: &Url) -> Option<HeaderValue> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut credentials: Vec<u8> = percent_decode_str(url.username()).collect();
-    // The colon separates even if the password is absent (RFC 7617, section 2).
-    credentials.push(b':');
-    credentials.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let encoded = format!("Basic {}", STANDARD.encode(&credentials));
-    let mut value = HeaderValue::try_from(encoded).ok()?;
+use crate::domain::Credentials;
+
+/// Returns the `Basic` credentials for `Authorization` or `Proxy-Authorization`: those that are
+/// configured, else those of `url`; `None` if there are none.
+pub(super) fn basic_credentials(
+    url: &Url,
+    configured: Option<&Credentials>,
+) -> Option<HeaderValue> {
+    let (username, password) = match configured {
+        Some(Credentials { username, password }) => {
+            (username.as_bytes().to_vec(), password.as_bytes().to_vec())
+        }
+        None if url.username().is_empty() && url.password().is_none() => return None,
+        None => (
+            percent_decode_str(url.username()).collect(),
+            percent_decode_str(url.password().unwrap_or_default()).collect(),
+        ),
+    };
+    // The colon separates even if the password is empty (RFC 7617, section 2).
+    let encoded = STANDARD.encode([username, password].join(&b':'));
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
     // Keeps the value out of `Debug` output and out of the compression table of HTTP/2.
     value.set_sensitive(true);
     Some(value)

@@ -12,7 +12,9 @@ use reqwest::Body;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::domain::{Code, DEFAULT_MAX_PER_HOST, Failure, Name, Provider, Redactor};
+use crate::domain::{
+    Code, DEFAULT_MAX_PER_HOST, Failure, Name, Provider, Redactor, ReferenceValues,
+};
 use crate::process::{Clock, Deadline};
 use crate::text::escape_bounded;
 
@@ -97,7 +99,12 @@ impl HttpFetch {
         let is_repeatable = request::is_repeatable(&provider.request);
         // What fails without the network fails before the permit, for which other calls wait.
         let target = CallTarget::from_request(&provider.request, deadline.limit, is_repeatable)?;
-        let request = request::build_request(&provider.request)?;
+        let values = ReferenceValues {
+            now: self.clock.now(),
+            time_zone: provider.request.time_zone.as_deref(),
+            auth_fields: &[],
+        };
+        let request = request::build_request(&provider.request, values)?;
         let _permit = self.acquire_permit(&target, context).await?;
         // One repetition suffices: no idle connection is left after the first one.
         let mut may_retry = is_repeatable;
@@ -165,7 +172,12 @@ impl HttpFetch {
         let Answer { head, body, .. } = answer;
         // The framing first: with a wrong one, neither the status nor the body can be trusted.
         let ends_at = response_head::check_head(&head)?;
-        if let Some(failure) = response_head::status_failure(head.status, &head.headers) {
+        let is_accepted = provider
+            .request
+            .accept_status
+            .contains(&head.status.as_u16());
+        let failure = response_head::status_failure(head.status, &head.headers);
+        if let Some(failure) = failure.filter(|_| !is_accepted) {
             let title = self.read_problem_title(&head, body, deadline).await;
             return Err(response_head::build_fetch_error(
                 &failure,

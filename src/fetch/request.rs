@@ -6,18 +6,94 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap,
     HeaderName, HeaderValue, USER_AGENT,
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Request};
-use url::{Position, Url};
+use url::{Position, Url, form_urlencoded};
 
-use crate::domain::{Code, Failure, ProviderRequest};
+use crate::domain::{Code, Failure, ProviderRequest, ReferenceError, ReferenceValues, RequestBody};
 
 use super::credentials::basic_credentials;
 
 const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
-/// Returns the request to send. Configured headers override the default ones.
-pub(super) fn build_request(request: &ProviderRequest) -> Result<Request, Failure> {
-    try_build_request(request).map_err(|_| unwritable_request())
+/// Characters that are encoded in the values of a query and of references in a URL: all but the
+/// unreserved ones (RFC 3986, section 2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Returns the request to send, with `values` for its references. Configured headers override the
+/// default ones.
+pub(super) fn build_request(
+    request: &ProviderRequest,
+    values: ReferenceValues<'_>,
+) -> Result<Request, Failure> {
+    let method = Method::from_bytes(request.method.as_bytes()).map_err(unwritable)?;
+    let body = request
+        .body
+        .as_ref()
+        .map(|body| resolve_body(body, values))
+        .transpose()?;
+    let mut written = Request::new(method, resolve_url(request, values)?);
+    *written.headers_mut() = request_headers(request, values, body.as_ref().map(Bytes::len))?;
+    *written.body_mut() = body.map(Body::from);
+    Ok(written)
+}
+
+/// Returns the URL without user, password and fragment. The query of `request` is appended.
+fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result<Url, Failure> {
+    let encode = |value: &str| utf8_percent_encode(value, ENCODED).to_string();
+    let mut url = match &request.url_text {
+        None => request.url.clone(),
+        Some(text) => {
+            let text = text.resolve_with(values, |value| encode(&value).into());
+            Url::parse(&text.map_err(unresolvable)?).map_err(unwritable)?
+        }
+    };
+    // Both succeed for a URL with a host. Credentials are sent as a header, a fragment is not sent.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.set_fragment(None);
+    if !request.query.is_empty() {
+        let mut query = url.query().unwrap_or_default().to_owned();
+        for (name, value) in &request.query {
+            let value = value.resolve(values).map_err(unresolvable)?;
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query += &[&encode(name), "=", &encode(&value)].concat();
+        }
+        url.set_query(Some(&query));
+    }
+    Ok(url)
+}
+
+fn resolve_body(body: &RequestBody, values: ReferenceValues<'_>) -> Result<Bytes, Failure> {
+    let text = match body {
+        RequestBody::Text(text) => text.resolve(values).map_err(unresolvable)?.into_owned(),
+        RequestBody::Form(fields) => {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            for (name, value) in fields {
+                form.append_pair(name, &value.resolve(values).map_err(unresolvable)?);
+            }
+            form.finish()
+        }
+    };
+    Ok(text.into())
+}
+
+fn unwritable(_: impl std::error::Error) -> Failure {
+    unwritable_request()
+}
+
+/// Returns the failure of a reference without a value.
+fn unresolvable(error: ReferenceError) -> Failure {
+    let code = match error {
+        ReferenceError::NoAuthField(_) => Code::AuthFailed,
+        ReferenceError::InvalidDate(_) => Code::HttpProtocol,
+    };
+    Failure::new(code, format!("the request cannot be written: {error}"))
 }
 
 /// Returns the failure of a request that HTTP cannot represent; validation excludes it.
@@ -31,30 +107,23 @@ pub(super) fn is_repeatable(request: &ProviderRequest) -> bool {
     matches!(&*request.method, "GET" | "HEAD")
 }
 
-fn try_build_request(request: &ProviderRequest) -> Result<Request, http::Error> {
-    let method = Method::from_bytes(request.method.as_bytes())?;
-    let mut url = request.url.clone();
-    // Both succeed for a URL with a host. Credentials are sent as a header, a fragment is not sent.
-    let _ = (url.set_username(""), url.set_password(None));
-    url.set_fragment(None);
-    let mut written = Request::new(method, url);
-    *written.headers_mut() = request_headers(request)?;
-    if let Some(body) = &request.body {
-        *written.body_mut() = Some(Body::from(Bytes::copy_from_slice(body.as_bytes())));
-    }
-    Ok(written)
-}
-
-fn request_headers(request: &ProviderRequest) -> Result<HeaderMap, http::Error> {
+/// Returns the headers of a request whose body has `length` bytes; `None` without a body.
+fn request_headers(
+    request: &ProviderRequest,
+    values: ReferenceValues<'_>,
+    length: Option<usize>,
+) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     // Inserted first, because some devices read only the first header. With HTTP/2 it equals
     // `:authority` (RFC 9113, section 8.3.1).
-    headers.insert(HOST, HeaderValue::try_from(host_and_port(&request.url))?);
+    let host = HeaderValue::try_from(host_and_port(&request.url)).map_err(unwritable)?;
+    headers.insert(HOST, host);
     // Appended, not inserted: a configured list may repeat a name.
     for (name, value) in &request.headers {
+        let value = value.resolve(values).map_err(unresolvable)?;
         headers.append(
-            HeaderName::from_bytes(name.as_bytes())?,
-            HeaderValue::from_bytes(value.as_bytes())?,
+            HeaderName::from_bytes(name.as_bytes()).map_err(unwritable)?,
+            HeaderValue::from_bytes(value.as_bytes()).map_err(unwritable)?,
         );
     }
     let mut set_default = |name, value| {
@@ -63,14 +132,19 @@ fn request_headers(request: &ProviderRequest) -> Result<HeaderMap, http::Error> 
     set_default(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
     set_default(ACCEPT, HeaderValue::from_static("application/json"));
     set_default(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
-    if request.body.is_some() {
-        set_default(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let media_type = match &request.body {
+        Some(RequestBody::Text(_)) => Some("application/json"),
+        Some(RequestBody::Form(_)) => Some("application/x-www-form-urlencoded"),
+        None => None,
+    };
+    if let Some(media_type) = media_type {
+        set_default(CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
-    if let Some(credentials) = basic_credentials(&request.url) {
+    if let Some(credentials) = basic_credentials(&request.url, request.credentials.as_ref()) {
         set_default(AUTHORIZATION, credentials);
     }
     // Without a body, hyper omits the length, which RFC 9110, section 8.6, recommends.
-    let length = request.body.as_ref().map_or(0, |body| body.len());
+    let length = length.unwrap_or_default();
     if matches!(&*request.method, "POST" | "PUT" | "PATCH") || length > 0 {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }

@@ -156,17 +156,9 @@ pub fn test_schedule() -> Schedule {
 
 /// A provider with the filter `.`
 pub fn test_provider(text: &str) -> Provider {
-    let request = ProviderRequest {
-        // A host each, so that attempts do not take turns.
-        url: format!("http://{text}.test/").parse().unwrap(),
-        method: "GET".into(),
-        headers: Vec::new(),
-        body: None,
-        allow_private: false,
-        ca_pem: None,
-        proxy: None,
-        max_body: 1 << 20,
-    };
+    // A host each, so that attempts do not take turns.
+    let url = format!("http://{text}.test/").parse().unwrap();
+    let request = ProviderRequest::get(url);
     Provider {
         name: test_name(text),
         request,

@@ -4,14 +4,15 @@
 //! reference in `docs/configuration.md`, the suggestions and the restart rule follow from the declaration.
 
 use super::key::Kind::{
-    Boolean, Duration, DurationOrZero, Enum, Filter, Integer, NamedTables, Size, Table, TableList,
-    Text, TextList, TextTable, Url,
+    Boolean, Duration, DurationOrZero, Enum, FieldTable, Filter, Integer, IntegerList, NamedTables,
+    Size, Table, TableList, Text, TextList, TextTable, Url,
 };
 use super::key::Section::{Defaults, Derived, Provider, Root, Server, Source, Store};
 use super::key::{Key, Section};
 
 const INHERITED: &[Section] = &[Defaults, Source];
-const REQUEST: &[Section] = &[Source, Provider];
+const OWN: &[Section] = &[Source, Provider];
+const REQUEST: &[Section] = &[Source, Provider, Defaults];
 
 const KEYS: &[Key] = &[
     Key::new("server", &[Root], Table(Server), "")
@@ -179,19 +180,28 @@ polling_interval scrape_interval check_interval cache every period",
         .example(r#""http://proxy.example.org:3128""#)
         .aliases("proxy_url http_proxy https_proxy http_proxy_url"),
     // [sources.NAME]
-    Key::new("url", REQUEST, Url(&["http", "https"]), "")
+    Key::new("url", OWN, Url(&["http", "https"]), "")
         .doc(
             "URL of the request. A host *name* that resolves to a private address is refused \
              (`destination_blocked`); a literal private address and `localhost` are allowed.",
         )
         .example(r#""https://api.example.org/value""#)
         .aliases("urls uri resource endpoint target address href")
+        .request_text()
         .required_in(&[Provider]),
+    Key::new("query", REQUEST, FieldTable, "")
+        .doc(
+            "Names and values that are percent-encoded and appended to the query of `url`; a list \
+             repeats its name.",
+        )
+        .example(r#"{ city = "São Paulo", days = 3, fields = ["a", "b"] }"#)
+        .aliases("params query_params parameters query_parameters")
+        .request_text(),
     Key::new(
         "method",
         REQUEST,
         Enum(&["GET", "POST", "PUT", "PATCH", "QUERY"]),
-        r#""GET""#,
+        r#""GET", with `form` "POST""#,
     )
     .doc("Request method. HEAD has no body, and DELETE must not be repeated.")
     .example(r#""POST""#)
@@ -203,14 +213,50 @@ polling_interval scrape_interval check_interval cache every period",
              `Content-Length`, …) cannot be set.",
         )
         .example(r#"{ X-Api-Key = "${KEY:-a-key}" }"#)
-        .aliases("header http_headers request_headers"),
+        .aliases("header http_headers request_headers")
+        .request_text(),
     Key::new("body", REQUEST, Text, "")
         .doc("Body of the request, sent as it is.")
         .example(r#"'{"of": "interest"}'"#)
-        .aliases("payload data post_data request_body"),
+        .aliases("payload data post_data request_body")
+        .request_text(),
+    Key::new("form", REQUEST, FieldTable, "")
+        .doc(
+            "Body of the request as `application/x-www-form-urlencoded`, instead of `body`; a list \
+             repeats its name.",
+        )
+        .example(r#"{ user = "reader", scope = ["a", "b"] }"#)
+        .aliases("form_data formdata data_urlencode")
+        .request_text(),
+    Key::new("username", REQUEST, Text, "")
+        .doc(
+            "User for Basic or Digest authentication, taken as it is. Basic is sent at once, \
+             Digest (RFC 7616) when the server asks for it.",
+        )
+        .example(r#""admin""#)
+        .aliases("user login basic_auth_username"),
+    Key::new("password", REQUEST, Text, r#""""#)
+        .doc("Password of `username`, taken as it is.")
+        .example(r#""${PASSWORD:-a password}""#)
+        .aliases("pass passwd basic_auth_password"),
+    Key::new("timezone", REQUEST, Text, r#""UTC""#)
+        .doc("IANA name of the time zone of `${date…}`.")
+        .example(r#""America/Argentina/Buenos_Aires""#)
+        .aliases("tz time_zone"),
+    Key::new("accept_status", REQUEST, IntegerList(200, 599), "[]")
+        .doc("Status codes beside 2xx whose body is data; 304 cannot be one.")
+        .example("[503]")
+        .aliases("expected_status valid_status valid_status_codes allowed_status status_codes"),
+    Key::new("follow_redirects", REQUEST, Boolean, "false")
+        .doc(
+            "Whether redirects are followed: at most 3, to the same scheme, host and port, or from \
+             `http` port 80 to `https` port 443 of the same host.",
+        )
+        .example("true")
+        .aliases("allow_redirects redirects max_redirects"),
     Key::new(
         "extract",
-        &[Source, Provider, Derived],
+        &[Source, Provider, Derived, Defaults],
         Filter,
         r#"".""#,
     )
@@ -244,14 +290,14 @@ mappings template value_template",
         )
         .example(r#"[{ url = "https://a.example" }, { url = "https://b.example" }]"#)
         .aliases("provider fallback fallbacks upstreams targets"),
-    Key::new("hedge_after", &[Source], DurationOrZero, "never")
+    Key::new("hedge_after", &[Source, Defaults], DurationOrZero, "never")
         .doc(
             "Start the next provider this long after the previous one, if that has not answered; \
              below the timeout.",
         )
         .example(r#""800ms""#)
         .aliases("hedge hedge_delay hedging_delay"),
-    Key::new("attribution", &[Source, Derived], Text, "")
+    Key::new("attribution", &[Source, Derived, Defaults], Text, "")
         .doc("Credit that the answer carries and the panel shows.")
         .example(r#""Data by example.org""#)
         .aliases("credit credits copyright"),

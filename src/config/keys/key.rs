@@ -33,8 +33,12 @@ pub(crate) enum Kind {
     Integer(u64, u64),
     Boolean,
     TextList,
+    /// A list of integers from the first to the second bound.
+    IntegerList(u64, u64),
     /// A table with names of the operator's choice and texts.
     TextTable,
+    /// A table with names of the operator's choice and texts, numbers, booleans or lists of them.
+    FieldTable,
     /// `[section]`
     Table(Section),
     /// `[section.NAME]`
@@ -58,6 +62,8 @@ pub(crate) struct Key {
     pub(crate) example: &'static str,
     /// Whether a running service refuses a reload that changes the value.
     pub(crate) needs_restart: bool,
+    /// Whether the text may contain references that are resolved when a request is sent.
+    pub(crate) is_request_text: bool,
     /// Names of the same thing in other programs, with spaces between. They are suggested, never accepted.
     pub(crate) aliases: &'static str,
     /// The tables that are invalid without the key.
@@ -79,6 +85,7 @@ impl Key {
             doc: "",
             example: "",
             needs_restart: false,
+            is_request_text: false,
             aliases: "",
             required_in: &[],
         }
@@ -99,6 +106,13 @@ impl Key {
     pub(super) const fn required_in(self, required_in: &'static [Section]) -> Self {
         Self {
             required_in,
+            ..self
+        }
+    }
+
+    pub(super) const fn request_text(self) -> Self {
+        Self {
+            is_request_text: true,
             ..self
         }
     }
@@ -138,7 +152,12 @@ impl Kind {
             Self::Integer(min, max) => format!("a whole number from {min} to {max}"),
             Self::Boolean => "`true` or `false`".into(),
             Self::TextList => r#"a list of strings, such as ["a", "b"]"#.into(),
-            Self::TextTable | Self::Table(_) | Self::NamedTables(_) => "a table".into(),
+            Self::IntegerList(min, max) => {
+                format!("a list of whole numbers from {min} to {max}")
+            }
+            Self::TextTable | Self::FieldTable | Self::Table(_) | Self::NamedTables(_) => {
+                "a table".into()
+            }
             Self::TableList(_) => "a list of tables, each with a `[[…]]` header".into(),
         }
     }

@@ -20,13 +20,14 @@ const TABLES: [(Section, &str, &str); 6] = [
     (
         Section::Defaults,
         "`[defaults]`",
-        "Values that every source inherits. A value in a source takes precedence.",
+        "Values that every source inherits. A value in a source takes precedence; `headers`, `query` and `form` merge \
+         by name.",
     ),
     (
         Section::Source,
         "`[sources.NAME]`",
-        "A fetched source: a `url`, or `providers` with one each. The providers inherit `method`, `headers` (by name), \
-         `body`, `extract`, `allow_private` and `ca_file`.",
+        "A fetched source: a `url`, or `providers` with one each. The providers inherit the keys that both tables have; \
+         `headers`, `query` and `form` merge by name.",
     ),
     (
         Section::Provider,
@@ -48,9 +49,12 @@ fn reference_tables() -> String {
         let (own, shared): (Vec<&Key>, Vec<&Key>) =
             section_keys(section).partition(|key| key.sections[0] == section);
         text += &["\n## ", heading, "\n\n", intro].concat();
-        let shared: Vec<String> = shared.iter().map(|key| format!("`{}`", key.name)).collect();
-        if !shared.is_empty() {
-            text += &[" Also: ", &shared.join(", "), ", as above."].concat();
+        for (described, heading, _) in TABLES {
+            let keys = shared.iter().filter(|key| key.sections[0] == described);
+            let keys: Vec<String> = keys.map(|key| format!("`{}`", key.name)).collect();
+            if !keys.is_empty() {
+                text += &[" Also, as in ", heading, ": ", &keys.join(", "), "."].concat();
+            }
         }
         text += "\n\n| example | default | type | a change needs | meaning |\n";
         text += "|---|---|---|---|---|\n";
@@ -98,7 +102,9 @@ fn type_name(kind: Kind) -> String {
         Kind::Integer(min, max) => format!("integer, {min} to {max}"),
         Kind::Boolean => "boolean".into(),
         Kind::TextList => "list of texts".into(),
+        Kind::IntegerList(min, max) => format!("list of integers, {min} to {max}"),
         Kind::TextTable => "table of texts".into(),
+        Kind::FieldTable => "table of texts, numbers, booleans or lists of them".into(),
         Kind::Table(_) | Kind::NamedTables(_) => "table".into(),
         Kind::TableList(_) => "list of tables".into(),
     }

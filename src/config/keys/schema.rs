@@ -85,6 +85,15 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::TextList => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::IntegerList(min, max) => json!({
+            "type": "array",
+            "items": {"type": "integer", "minimum": min, "maximum": max},
+        }),
+        Kind::FieldTable => {
+            let scalar = json!({"type": ["string", "number", "boolean"]});
+            let values = json!({"anyOf": [scalar, {"type": "array", "items": scalar}]});
+            json!({"type": "object", "additionalProperties": values})
+        }
         Kind::TextTable => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Kind::Table(section) => reference(section),
         Kind::NamedTables(section) => json!({

@@ -6,24 +6,15 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Section};
 
 /// Names of other programs that have no counterpart here, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 6] = [
+const UNSUPPORTED: [(&str, &str); 4] = [
     (
         "insecure insecure_skip_verify skip_verify tls_skip_verify verify verify_ssl ssl_verify \
          ignore_ssl allow_insecure",
         "there is no such key: name the server's certificate in `ca_file`",
     ),
     (
-        "params query query_params parameters",
-        "there is no such key: write the query into `url`",
-    ),
-    (
-        "username user password basic_auth auth authentication authorization bearer_token token \
-         api_key",
-        "there is no such key yet: send the credentials by `headers`, or in `url` by `${NAME}`",
-    ),
-    (
-        "follow_redirects allow_redirects max_redirects redirects",
-        "there is no such key yet: write the final address into `url`",
+        "basic_auth authentication authorization bearer_token token api_key",
+        "there is no such key: `username` and `password` send Basic or Digest credentials, `headers` any other",
     ),
     (
         "retries retry max_retries retry_count",
@@ -86,7 +77,7 @@ mod tests {
         assert_eq!(help("refreshInterval"), "did you mean `interval`?");
         assert_eq!(help("update-interval"), "did you mean `interval`?");
         assert!(help("verify_ssl").contains("`ca_file`"));
-        assert!(help("password").contains("no such key yet"));
+        assert!(help("token").contains("`headers`"));
         let help = |name| unknown_key_help(name, Section::Root);
         assert_eq!(help("port"), "did you mean `listen` in `[server]`?");
         assert_eq!(help("redis_prefix"), "`redis_prefix` belongs in `[store]`");

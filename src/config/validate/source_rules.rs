@@ -7,7 +7,9 @@ use crate::config::loader::ConfigLoader;
 use crate::config::problems::refuse;
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
-use crate::domain::{EgressProxy, Name, Provider, ProviderRequest, Source, SourceKind};
+use crate::domain::{
+    EgressProxy, Name, Provider, ProviderRequest, RequestBody, Source, SourceKind,
+};
 
 use super::name_rules::{slug_name, validate_name};
 use super::request_rules::RequestParts;
@@ -28,6 +30,7 @@ pub(crate) fn validate_sources(
         loader.missing(span, "no sources are defined", help);
     }
     let default_proxy = validate_proxy(defaults, loader);
+    let default_parts = RequestParts::new(defaults, loader);
     let sources = tables.iter().filter_map(|table| {
         // Checked to the end even without a valid name: all problems are told at once.
         let name = validate_name(&table.name, "source", loader);
@@ -43,7 +46,7 @@ pub(crate) fn validate_sources(
             .or_else(|| defaults.integer("max_body"));
         let shared = SharedSettings {
             table,
-            parts: RequestParts::new(table, loader),
+            parts: RequestParts::new(table, loader).inherit(&default_parts),
             max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
             proxy,
         };
@@ -55,7 +58,7 @@ pub(crate) fn validate_sources(
                 schedule,
             },
             freshness_policy,
-            attribution: attribution(table),
+            attribution: attribution(table).or_else(|| attribution(defaults)),
         })
     });
     sources.collect()
@@ -136,14 +139,19 @@ fn build_provider(
     names: &mut HashSet<Name>,
     loader: &mut ConfigLoader<'_>,
 ) -> Option<Provider> {
-    let text = |key| table.text(key).or_else(|| shared.table.text(key));
-    let inherited = |key| text(key).map(|text| Arc::from(text.value.as_str()));
-    let method = inherited("method").unwrap_or_else(|| Arc::from("GET"));
-    if let Some(body) = table.text("body")
-        && &*method == "GET"
+    let default_method = match parts.body {
+        Some(RequestBody::Form(_)) => "POST",
+        _ => "GET",
+    };
+    let method = parts
+        .method
+        .clone()
+        .unwrap_or_else(|| default_method.into());
+    if &*method == "GET"
+        && let Some(span) = table.span_of("body").or_else(|| table.span_of("form"))
     {
         let message = "many servers ignore or refuse a body with GET";
-        loader.warning(&body.span, message, "perhaps `method = \"POST\"`?");
+        loader.warning(span, message, "perhaps `method = \"POST\"`?");
     }
     let (url_text, url) = table.url("url")?;
     if url.fragment().is_some() {
@@ -154,21 +162,26 @@ fn build_provider(
         Some(text) => Name::new(&text.value).ok()?,
         None => free_name(url.host_str().unwrap_or_default(), names),
     };
-    let allow_private = table.boolean("allow_private");
-    let allow_private = allow_private.or_else(|| shared.table.boolean("allow_private"));
+    let credentials = parts.credentials(url, loader);
     Some(Provider {
         name,
         request: ProviderRequest {
             url: url.clone(),
+            url_text: url_text.request_text.clone(),
+            query: parts.query,
             method,
             headers: parts.headers,
-            body: inherited("body"),
-            allow_private: allow_private.unwrap_or(false),
+            body: parts.body,
+            credentials,
+            time_zone: parts.time_zone,
+            accept_status: parts.accept_status.unwrap_or_default(),
+            follow_redirects: parts.follow_redirects.unwrap_or(false),
+            allow_private: parts.allow_private.unwrap_or(false),
             ca_pem: parts.ca_pem,
             proxy: shared.proxy.clone(),
             max_body: shared.max_body,
         },
-        extract: inherited("extract").unwrap_or_else(|| Arc::from(".")),
+        extract: parts.extract.unwrap_or_else(|| Arc::from(".")),
     })
 }
 

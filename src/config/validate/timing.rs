@@ -36,7 +36,7 @@ pub(super) fn validate_timing(
         interval,
         timeout,
         min_interval: min_interval.unwrap_or((interval / 10).clamp(SECOND, MINUTE)),
-        hedge_after: source.duration("hedge_after").map(|hedge| hedge.value),
+        hedge_after: inherited("hedge_after"),
     };
     let freshness = FreshnessPolicy {
         // One missed attempt does not make a reading stale.

@@ -1,0 +1,336 @@
+//! Texts of a request with references that are resolved each time the request is sent.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan, Zoned};
+
+use super::timestamp::Time;
+
+/// A text of a request. `Debug` prints no part of it, because it can contain secrets.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct RequestText {
+    segments: Vec<TextSegment>,
+}
+
+/// A part of a [`RequestText`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum TextSegment {
+    Literal(Arc<str>),
+    Reference(TextReference),
+}
+
+/// A reference whose value is known only when the request is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TextReference {
+    /// `${date…:FORMAT}`: the time of the request plus an offset.
+    Date(DateReference),
+    /// `${auth.FIELD}`: a field of the authentication of the source.
+    AuthField(Arc<str>),
+}
+
+/// A formatted time relative to the time of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DateReference {
+    /// Calendar days to add: a day can have 23 or 25 hours where clocks change.
+    days: i32,
+    /// Seconds to add after the days.
+    seconds: i64,
+    /// Format of strftime.
+    format: Arc<str>,
+}
+
+/// The values of references at the time of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct ReferenceValues<'v> {
+    /// Time of the request.
+    pub now: Time,
+    /// IANA name of the time zone of dates; `None` is UTC.
+    pub time_zone: Option<&'v str>,
+    /// Fields of the authentication, by name.
+    pub auth_fields: &'v [(Arc<str>, Arc<str>)],
+}
+
+/// The reason why a text has no value: a field that the authentication does not have, or a date outside of the
+/// calendar.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// The authentication has no field with this name.
+    #[error("the authentication has no field `{0}`")]
+    NoAuthField(Arc<str>),
+    /// A date that cannot be computed or formatted.
+    #[error("{0}")]
+    InvalidDate(String),
+}
+
+/// Maximum offset of a date in either direction, in days: about 100 years.
+const MAX_OFFSET_DAYS: i64 = 36_525;
+
+impl DateReference {
+    /// Parses the part between `date` and the end of a reference: `:FORMAT`, `+1d:FORMAT`, `-2h30m:FORMAT`. The error
+    /// is a message for the operator.
+    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        let invalid = |message: &str| Err(ReferenceError::InvalidDate(message.into()));
+        let Some((offset, format)) = text.split_once(':') else {
+            return invalid("a date needs a format, such as `${date:%Y-%m-%d}`");
+        };
+        if format.is_empty() {
+            return invalid("the format of the date is empty");
+        }
+        let (days, seconds) = parse_offset(offset)?;
+        let reference = Self {
+            days,
+            seconds,
+            format: format.into(),
+        };
+        // A format fails at the first use or never.
+        reference.format_at(Time::from_millis(0), None)?;
+        Ok(reference)
+    }
+
+    fn format_at(&self, now: Time, time_zone: Option<&str>) -> Result<String, ReferenceError> {
+        let invalid = |error: jiff::Error| ReferenceError::InvalidDate(error.to_string());
+        let zone = time_zone.map_or(Ok(TimeZone::UTC), TimeZone::get);
+        let now = Timestamp::from_millisecond(now.as_millis()).map_err(invalid)?;
+        let offset: Span = self.days.days().seconds(self.seconds);
+        let date: Zoned = now
+            .to_zoned(zone.map_err(invalid)?)
+            .checked_add(offset)
+            .map_err(invalid)?;
+        jiff::fmt::strtime::format(self.format.as_bytes(), &date).map_err(invalid)
+    }
+}
+
+/// Parses `+1d`, `-2h30m` or an empty text into days and seconds.
+fn parse_offset(text: &str) -> Result<(i32, i64), ReferenceError> {
+    let invalid = || {
+        let message = "the offset of a date is `+` or `-` and numbers with s, m, h, d or w, at most 100 years, such as \
+                       `${date-2h30m:…}`";
+        ReferenceError::InvalidDate(message.into())
+    };
+    let (sign, mut rest) = match text.split_at_checked(1) {
+        None => return Ok((0, 0)),
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        Some(_) => return Err(invalid()),
+    };
+    let (mut days, mut seconds) = (0_i64, 0_i64);
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at(digits);
+        let number: i64 = number.parse().map_err(|_| invalid())?;
+        let unit = tail.chars().next().ok_or_else(invalid)?;
+        let (sum, factor) = match unit {
+            's' => (&mut seconds, 1),
+            'm' => (&mut seconds, 60),
+            'h' => (&mut seconds, 3_600),
+            'd' => (&mut days, 1),
+            'w' => (&mut days, 7),
+            _ => return Err(invalid()),
+        };
+        let added = number
+            .checked_mul(factor)
+            .and_then(|by| sum.checked_add(by));
+        *sum = added.ok_or_else(invalid)?;
+        rest = &tail[1..];
+    }
+    if days > MAX_OFFSET_DAYS || seconds > MAX_OFFSET_DAYS * 86_400 {
+        return Err(invalid());
+    }
+    let days = i32::try_from(sign * days).map_err(|_| invalid())?;
+    Ok((days, sign * seconds))
+}
+
+/// Returns whether this is the IANA name of a time zone.
+pub fn is_time_zone(name: &str) -> bool {
+    TimeZone::get(name).is_ok()
+}
+
+impl RequestText {
+    /// Appends a literal text.
+    pub fn push_literal(&mut self, text: &str) {
+        match self.segments.last_mut() {
+            _ if text.is_empty() => {}
+            Some(TextSegment::Literal(last)) => *last = [last, text].concat().into(),
+            _ => self.segments.push(TextSegment::Literal(text.into())),
+        }
+    }
+
+    /// Appends a reference.
+    pub fn push_reference(&mut self, reference: TextReference) {
+        self.segments.push(TextSegment::Reference(reference));
+    }
+
+    /// Returns the text without white space at its ends.
+    #[must_use]
+    pub fn trim(mut self) -> Self {
+        if let Some(TextSegment::Literal(first)) = self.segments.first_mut() {
+            *first = first.trim_start().into();
+        }
+        if let Some(TextSegment::Literal(last)) = self.segments.last_mut() {
+            *last = last.trim_end().into();
+        }
+        self
+    }
+
+    /// Returns the text if it has no references.
+    pub fn as_literal(&self) -> Option<&str> {
+        match &*self.segments {
+            [] => Some(""),
+            [TextSegment::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the text refers to a field of the authentication.
+    pub fn has_auth_field(&self) -> bool {
+        let is_field = |segment: &TextSegment| {
+            matches!(segment, TextSegment::Reference(TextReference::AuthField(_)))
+        };
+        self.segments.iter().any(is_field)
+    }
+
+    /// Returns the names of the fields of the authentication that the text refers to.
+    pub fn auth_fields(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.segments.iter().filter_map(|segment| match segment {
+            TextSegment::Reference(TextReference::AuthField(field)) => Some(field),
+            _ => None,
+        })
+    }
+
+    /// Returns the text with the values of its references.
+    pub fn resolve(&self, values: ReferenceValues<'_>) -> Result<Cow<'_, str>, ReferenceError> {
+        self.resolve_with(values, Cow::Owned)
+    }
+
+    /// Returns the text with the values of its references, each encoded by `encode`.
+    pub fn resolve_with<'e>(
+        &self,
+        values: ReferenceValues<'_>,
+        encode: impl Fn(String) -> Cow<'e, str>,
+    ) -> Result<Cow<'_, str>, ReferenceError> {
+        if let Some(text) = self.as_literal() {
+            return Ok(text.into());
+        }
+        let mut resolved = String::new();
+        for segment in &self.segments {
+            match segment {
+                TextSegment::Literal(text) => resolved.push_str(text),
+                TextSegment::Reference(reference) => {
+                    resolved.push_str(&encode(reference.resolve(values)?));
+                }
+            }
+        }
+        Ok(resolved.into())
+    }
+}
+
+impl TextReference {
+    fn resolve(&self, values: ReferenceValues<'_>) -> Result<String, ReferenceError> {
+        match self {
+            Self::Date(date) => date.format_at(values.now, values.time_zone),
+            Self::AuthField(name) => {
+                let field = values.auth_fields.iter().find(|(known, _)| known == name);
+                field
+                    .map(|(_, value)| value.to_string())
+                    .ok_or_else(|| ReferenceError::NoAuthField(Arc::clone(name)))
+            }
+        }
+    }
+}
+
+impl From<&str> for RequestText {
+    fn from(text: &str) -> Self {
+        let mut literal = Self::default();
+        literal.push_literal(text);
+        literal
+    }
+}
+
+impl fmt::Debug for RequestText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestText({} segments)", self.segments.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-03-29T00:30:00Z, half an hour before clocks change in Europe.
+    const NOW: Time = Time::from_millis(1_774_744_200_000);
+
+    fn format_date(reference: &str, time_zone: Option<&str>) -> Result<String, ReferenceError> {
+        DateReference::parse(reference)?.format_at(NOW, time_zone)
+    }
+
+    #[test]
+    fn dates_are_relative() {
+        let utc = |reference| format_date(reference, None).unwrap();
+        assert_eq!(utc(":%Y-%m-%d"), "2026-03-29");
+        assert_eq!(utc("+1d:%Y-%m-%d"), "2026-03-30");
+        assert_eq!(utc("-2h30m:%Y-%m-%dT%H:%M:%SZ"), "2026-03-28T22:00:00Z");
+        assert_eq!(utc("-1w:%d"), "22");
+        assert_eq!(utc("+90s:%s"), "1774744290");
+        assert_eq!(utc(":%H:%M"), "00:30");
+    }
+
+    #[test]
+    fn days_are_calendar_days() {
+        let madrid = |reference| format_date(reference, Some("Europe/Madrid")).unwrap();
+        assert_eq!(madrid(":%H:%M %z"), "01:30 +0100");
+        // The day has 23 hours.
+        assert_eq!(madrid("+1d:%d %H:%M"), "30 01:30");
+        assert_eq!(madrid("+24h:%d %H:%M"), "30 02:30");
+    }
+
+    #[test]
+    fn invalid_dates_are_refused() {
+        for reference in [
+            "",
+            "1d:%Y",
+            "+:%Y",
+            "+d:%Y",
+            "+1x:%Y",
+            "+1:%Y",
+            ":",
+            "+1d",
+            "+99999999999999999999d:%Y",
+            ":%\u{1}",
+            "+40000d:%Y",
+            "+1d ago:%Y",
+        ] {
+            assert!(DateReference::parse(reference).is_err(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn references_are_resolved() {
+        let mut text = RequestText::from("/a/");
+        assert_eq!(text.as_literal(), Some("/a/"));
+        text.push_reference(TextReference::AuthField("id".into()));
+        text.push_literal("/b");
+        let auth_fields = [("id".into(), "7 7".into())];
+        let values = ReferenceValues {
+            now: NOW,
+            time_zone: None,
+            auth_fields: &auth_fields,
+        };
+        assert_eq!(text.resolve(values).unwrap(), "/a/7 7/b");
+        let encoded = text.resolve_with(values, |value| value.replace(' ', "%20").into());
+        assert_eq!(encoded.unwrap(), "/a/7%207/b");
+        let values = ReferenceValues {
+            auth_fields: &[],
+            ..values
+        };
+        assert_eq!(
+            text.resolve(values),
+            Err(ReferenceError::NoAuthField("id".into()))
+        );
+    }
+}
