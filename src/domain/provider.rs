@@ -121,6 +121,12 @@ impl fmt::Debug for Credentials {
     }
 }
 
+impl From<&str> for RequestBody {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -201,7 +201,7 @@ polling_interval scrape_interval check_interval cache every period",
         "method",
         REQUEST,
         Enum(&["GET", "POST", "PUT", "PATCH", "QUERY"]),
-        r#""GET", with `form` "POST""#,
+        r#""GET"; with `form`, "POST""#,
     )
     .doc("Request method. HEAD has no body, and DELETE must not be repeated.")
     .example(r#""POST""#)

@@ -1,7 +1,11 @@
 //! The bytes of a request to a provider, and the redaction of its secrets in messages.
 
+use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use resumen::config;
 use resumen::domain::{Provider, Redactor, SecretSet};
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
@@ -100,6 +104,79 @@ async fn authorization_overrides_userinfo() {
             .collect::<Vec<_>>(),
         ["Authorization: Bearer t"]
     );
+}
+
+/// The request line, headers and body that a provider receives from a source with these keys, and the configuration's
+/// warnings.
+async fn received_request(keys: &str) -> (String, Vec<String>) {
+    let server = FakeProvider::with_script(&["json {}"]);
+    let base = format!("http://127.0.0.1:{}", server.address.port());
+    let text = format!("[sources.a]\n{}", keys.replace("BASE", &base));
+    let variables = |name: &str| Some(format!("a&{name}=+%#é"));
+    let config = config::parse(Path::new("test.toml"), text.as_bytes(), &variables)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let provider = &config.sources[0].providers()[0];
+    fetch_with_secrets(provider, config.secrets.clone())
+        .await
+        .unwrap();
+    let warnings = config.warnings.iter().map(|warning| warning.message.clone());
+    let request = server.request_heads().remove(0) + &server.request_bodies().remove(0);
+    (request, warnings.collect())
+}
+
+#[tokio::test]
+async fn query_values_are_encoded() {
+    let keys = r#"
+        url = "BASE/p?x=1"
+        query = { key = "${K}", "a b" = ["1", 2, true, 1.50], c = "São Paulo" }"#;
+    let (request, warnings) = received_request(keys).await;
+    let expected = "GET /p?x=1&key=a%26K%3D%2B%25%23%C3%A9&a%20b=1&a%20b=2&a%20b=true&a%20b=1.50\
+                    &c=S%C3%A3o%20Paulo HTTP/1.1\r\n";
+    assert!(request.starts_with(expected), "{request}");
+    assert_eq!(warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn form_is_a_post() {
+    let keys = r#"
+        url = "BASE/login"
+        form = { user = "${U}", n = 1, list = ["a", "b c"] }"#;
+    let (request, _) = received_request(keys).await;
+    assert!(request.starts_with("POST /login HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("\r\nContent-Type: application/x-www-form-urlencoded\r\n"));
+    assert!(request.ends_with("user=a%26U%3D%2B%25%23%C3%A9&n=1&list=a&list=b+c"), "{request}");
+}
+
+#[tokio::test]
+async fn dates_are_those_of_the_request() {
+    let keys = r#"
+        url = "BASE/${date:%Y}/x?since=${date-1d:%s}"
+        headers = { X-Year = "${date:%Y}" }
+        query = { at = "${date:%Y-%m-%dT%H:%M:%S%:z}" }
+        timezone = "Asia/Tokyo"
+        method = "POST"
+        body = '{"year": ${date:%Y}}'"#;
+    let (request, _) = received_request(keys).await;
+    let year = jiff::Timestamp::now().in_tz("Asia/Tokyo").unwrap().year();
+    assert!(request.starts_with(&format!("POST /{year}/x?since=")), "{request}");
+    assert!(request.contains("&at=20") && request.contains("%2B09%3A00 HTTP"), "{request}");
+    assert!(request.contains(&format!("X-Year: {year}\r\n")), "{request}");
+    assert!(request.ends_with(&format!("{{\"year\": {year}}}")), "{request}");
+}
+
+#[tokio::test]
+async fn credentials_are_sent_as_they_are() {
+    let keys = "url = \"BASE/\"\nusername = \"admin\"\npassword = '${P}'";
+    let (request, _) = received_request(keys).await;
+    let expected = STANDARD.encode("admin:a&P=+%#é");
+    assert!(request.contains(&format!("Authorization: Basic {expected}\r\n")), "{request}");
+}
+
+#[tokio::test]
+async fn breaking_values_in_urls_give_warnings() {
+    let (_, warnings) = received_request(r#"url = "BASE/p?key=${K}""#).await;
+    let expected = "the environment variable `K` contains `&`, which ends or changes a value in a URL";
+    assert_eq!(warnings, [expected]);
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ struct ProviderState {
     requests: AtomicUsize,
     sent_bytes: AtomicUsize,
     request_heads: Mutex<Vec<String>>,
+    request_bodies: Mutex<Vec<String>>,
     is_prelude_over: AtomicBool,
 }
 
@@ -249,6 +250,11 @@ impl FakeProvider {
     pub fn request_heads(&self) -> Vec<String> {
         self.state.request_heads.lock().unwrap().clone()
     }
+
+    /// The bodies of all HTTP/1 requests, in order.
+    pub fn request_bodies(&self) -> Vec<String> {
+        self.state.request_bodies.lock().unwrap().clone()
+    }
 }
 
 impl Drop for FakeProvider {
@@ -289,6 +295,7 @@ impl Default for ProviderState {
             requests: AtomicUsize::new(0),
             sent_bytes: AtomicUsize::new(0),
             request_heads: Mutex::default(),
+            request_bodies: Mutex::default(),
             is_prelude_over: AtomicBool::new(false),
         }
     }

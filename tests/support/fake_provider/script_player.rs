@@ -120,6 +120,8 @@ async fn read_request(
     }
     state.requests.fetch_add(1, SeqCst);
     state.request_heads.lock().unwrap().push(head);
+    let body = String::from_utf8_lossy(&read[end..]).into_owned();
+    state.request_bodies.lock().unwrap().push(body);
     Ok(Some(String::from_utf8_lossy(&read).into_owned()))
 }
 
