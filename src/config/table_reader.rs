@@ -202,6 +202,9 @@ impl ValueReader<'_, '_> {
                 let written = &self.loader.text[toml.span()];
                 Some(SpannedStr::literal(written, toml.span()))
             }
+            _ if key.kind == Kind::FieldTable => {
+                self.wrong_type(name, toml, "a string, a number, `true` or `false`")
+            }
             _ => self.wrong_type(name, toml, &Kind::Text.expected()),
         }
     }

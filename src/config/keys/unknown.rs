@@ -37,10 +37,6 @@ pub(crate) fn unknown_key_help(name: &str, section: Section) -> String {
     if let Some((_, help)) = UNSUPPORTED.iter().find(|(names, _)| is_alias(names)) {
         return (*help).into();
     }
-    // A spelling error is more probable than a key in the wrong table.
-    if let Some(near) = find_nearest(name, section_keys(section).map(|key| key.name)) {
-        return format!("did you mean `{near}`?");
-    }
     let places = |key: &Key| {
         let places = key.sections.iter().map(|section| match section {
             Section::Source => "`[sources.NAME]`",
@@ -50,8 +46,12 @@ pub(crate) fn unknown_key_help(name: &str, section: Section) -> String {
         });
         places.collect::<Vec<_>>().join(" or in ")
     };
+    // The exact name of another table's key is more probable than a spelling error.
     if let Some(key) = all_keys().find(|key| key.name == name) {
         return format!("`{name}` belongs in {}", places(key));
+    }
+    if let Some(near) = find_nearest(name, section_keys(section).map(|key| key.name)) {
+        return format!("did you mean `{near}`?");
     }
     if let Some(key) = all_keys().find(|key| is_alias(key.aliases)) {
         return format!("did you mean `{}` in {}?", key.name, places(key));

@@ -120,12 +120,9 @@ impl RequestParts {
         loader: &mut ConfigLoader<'_>,
     ) -> Option<Credentials> {
         let Some(username) = &self.username else {
-            if let Some(password) = &self.password {
-                loader.error(
-                    &password.span,
-                    "a `password` without a `username`",
-                    "expected both",
-                );
+            if let Some(password) = self.password.as_ref().filter(|text| !text.value.is_empty()) {
+                let message = "the `password` has no effect without a `username`";
+                loader.warning(&password.span, message, "expected both");
             }
             return None;
         };
@@ -177,7 +174,7 @@ fn fields(table: &Table, key: &str, loader: &mut ConfigLoader<'_>) -> Vec<Reques
 }
 
 fn validate_time_zone(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<Arc<str>> {
-    let name = table.text("timezone")?;
+    let name = table.text("timezone").filter(|name| name.value != "UTC")?;
     let checked = if is_time_zone(&name.value) {
         Ok(Arc::from(name.value.as_str()))
     } else {

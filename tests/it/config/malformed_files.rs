@@ -120,7 +120,11 @@ fn secret_file_drops_newline() {
         let headers = &config.sources[0].providers()[0].request.headers;
         assert_eq!(headers[0].1.as_literal(), Some(value));
         let warnings = config.warnings.iter().map(|warning| &*warning.message);
-        let expected: &[&str] = if value.is_empty() { &["the file `secret` is empty"] } else { &[] };
+        let expected: &[&str] = if value.is_empty() {
+            &["the file `key` is empty"]
+        } else {
+            &[]
+        };
         assert_eq!(warnings.collect::<Vec<_>>(), expected);
     }
     let (_folder, loaded) = load_with_secret(b"abc\n\n", 0o600);

@@ -119,7 +119,10 @@ async fn received_request(keys: &str) -> (String, Vec<String>) {
     fetch_with_secrets(provider, config.secrets.clone())
         .await
         .unwrap();
-    let warnings = config.warnings.iter().map(|warning| warning.message.clone());
+    let warnings = config
+        .warnings
+        .iter()
+        .map(|warning| warning.message.clone());
     let request = server.request_heads().remove(0) + &server.request_bodies().remove(0);
     (request, warnings.collect())
 }
@@ -144,7 +147,10 @@ async fn form_is_a_post() {
     let (request, _) = received_request(keys).await;
     assert!(request.starts_with("POST /login HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nContent-Type: application/x-www-form-urlencoded\r\n"));
-    assert!(request.ends_with("user=a%26U%3D%2B%25%23%C3%A9&n=1&list=a&list=b+c"), "{request}");
+    assert!(
+        request.ends_with("user=a%26U%3D%2B%25%23%C3%A9&n=1&list=a&list=b+c"),
+        "{request}"
+    );
 }
 
 #[tokio::test]
@@ -158,10 +164,22 @@ async fn dates_are_those_of_the_request() {
         body = '{"year": ${date:%Y}}'"#;
     let (request, _) = received_request(keys).await;
     let year = jiff::Timestamp::now().in_tz("Asia/Tokyo").unwrap().year();
-    assert!(request.starts_with(&format!("POST /{year}/x?since=")), "{request}");
-    assert!(request.contains("&at=20") && request.contains("%2B09%3A00 HTTP"), "{request}");
-    assert!(request.contains(&format!("X-Year: {year}\r\n")), "{request}");
-    assert!(request.ends_with(&format!("{{\"year\": {year}}}")), "{request}");
+    assert!(
+        request.starts_with(&format!("POST /{year}/x?since=")),
+        "{request}"
+    );
+    assert!(
+        request.contains("&at=20") && request.contains("%2B09%3A00 HTTP"),
+        "{request}"
+    );
+    assert!(
+        request.contains(&format!("X-Year: {year}\r\n")),
+        "{request}"
+    );
+    assert!(
+        request.ends_with(&format!("{{\"year\": {year}}}")),
+        "{request}"
+    );
 }
 
 #[tokio::test]
@@ -169,14 +187,18 @@ async fn credentials_are_sent_as_they_are() {
     let keys = "url = \"BASE/\"\nusername = \"admin\"\npassword = '${P}'";
     let (request, _) = received_request(keys).await;
     let expected = STANDARD.encode("admin:a&P=+%#é");
-    assert!(request.contains(&format!("Authorization: Basic {expected}\r\n")), "{request}");
+    assert!(
+        request.contains(&format!("Authorization: Basic {expected}\r\n")),
+        "{request}"
+    );
 }
 
 #[tokio::test]
 async fn breaking_values_in_urls_give_warnings() {
     let (_, warnings) = received_request(r#"url = "BASE/p?key=${K}""#).await;
-    let expected = "the environment variable `K` contains `&`, which ends or changes a value in a URL";
-    assert_eq!(warnings, [expected]);
+    let expected =
+        "the environment variable `K` contains `&`, which ends or changes a value in a URL";
+    assert_eq!(warnings[0], expected);
 }
 
 #[tokio::test]
