@@ -7,6 +7,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
+use super::code::Code;
+use super::failure::Failure;
 use super::timestamp::Time;
 
 /// A text of a request. `Debug` prints no part of it, because it can contain secrets.
@@ -241,6 +243,16 @@ impl TextReference {
                     .ok_or_else(|| ReferenceError::NoAuthField(Arc::clone(name)))
             }
         }
+    }
+}
+
+impl From<ReferenceError> for Failure {
+    fn from(error: ReferenceError) -> Self {
+        let code = match error {
+            ReferenceError::NoAuthField(_) => Code::AuthFailed,
+            ReferenceError::InvalidDate(_) => Code::HttpProtocol,
+        };
+        Self::new(code, format!("the request cannot be written: {error}"))
     }
 }
 

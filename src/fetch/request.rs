@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Request};
 use url::{Position, Url, form_urlencoded};
 
-use crate::domain::{Code, Failure, ProviderRequest, ReferenceError, ReferenceValues, RequestBody};
+use crate::domain::{Code, Failure, ProviderRequest, ReferenceValues, RequestBody};
 
 use super::credentials::basic_credentials;
 
@@ -49,7 +49,7 @@ fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result
         None => request.url.clone(),
         Some(text) => {
             let text = text.resolve_with(values, |value| encode(&value).into());
-            Url::parse(&text.map_err(unresolvable)?).map_err(unwritable)?
+            Url::parse(&text?).map_err(unwritable)?
         }
     };
     // Both succeed for a URL with a host. Credentials are sent as a header, a fragment is not sent.
@@ -58,7 +58,7 @@ fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result
     if !request.query.is_empty() {
         let mut query = url.query().unwrap_or_default().to_owned();
         for (name, value) in &request.query {
-            let value = value.resolve(values).map_err(unresolvable)?;
+            let value = value.resolve(values)?;
             if !query.is_empty() {
                 query.push('&');
             }
@@ -71,11 +71,11 @@ fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result
 
 fn resolve_body(body: &RequestBody, values: ReferenceValues<'_>) -> Result<Bytes, Failure> {
     let text = match body {
-        RequestBody::Text(text) => text.resolve(values).map_err(unresolvable)?.into_owned(),
+        RequestBody::Text(text) => text.resolve(values)?.into_owned(),
         RequestBody::Form(fields) => {
             let mut form = form_urlencoded::Serializer::new(String::new());
             for (name, value) in fields {
-                form.append_pair(name, &value.resolve(values).map_err(unresolvable)?);
+                form.append_pair(name, &value.resolve(values)?);
             }
             form.finish()
         }
@@ -85,15 +85,6 @@ fn resolve_body(body: &RequestBody, values: ReferenceValues<'_>) -> Result<Bytes
 
 fn unwritable(_: impl std::error::Error) -> Failure {
     unwritable_request()
-}
-
-/// Returns the failure of a reference without a value.
-fn unresolvable(error: ReferenceError) -> Failure {
-    let code = match error {
-        ReferenceError::NoAuthField(_) => Code::AuthFailed,
-        ReferenceError::InvalidDate(_) => Code::HttpProtocol,
-    };
-    Failure::new(code, format!("the request cannot be written: {error}"))
 }
 
 /// Returns the failure of a request that HTTP cannot represent; validation excludes it.
@@ -120,7 +111,7 @@ fn request_headers(
     headers.insert(HOST, host);
     // Appended, not inserted: a configured list may repeat a name.
     for (name, value) in &request.headers {
-        let value = value.resolve(values).map_err(unresolvable)?;
+        let value = value.resolve(values)?;
         headers.append(
             HeaderName::from_bytes(name.as_bytes()).map_err(unwritable)?,
             HeaderValue::from_bytes(value.as_bytes()).map_err(unwritable)?,
