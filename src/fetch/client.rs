@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use crate::domain::{Code, Failure, ProviderRequest};
 
-use super::call_limiter::{CallLimiter, Protocol};
+use super::call_limiter::CallLimiter;
 use super::connector::{self, ConnectGate, ConnectorLayer, PolicyResolver};
 use super::credentials::basic_credentials;
 use super::ip_policy::AddressOrigin;
@@ -159,11 +159,11 @@ fn literal_address(host: &Host<String>) -> Option<IpAddr> {
     }
 }
 
-/// A client and its usage. It keeps one connection at most, which closes when the client is dropped;
-/// connections in use close with their calls.
+/// A client and its usage. It keeps one connection at most, so that each idle connection can be closed:
+/// by dropping its client. Connections in use close with their calls.
 pub(super) struct UpstreamClient {
     pub(super) client: Client,
-    settings: ClientSettings,
+    pub(super) settings: ClientSettings,
     gate: Arc<ConnectGate>,
     usage: Mutex<ClientUsage>,
 }
@@ -172,6 +172,7 @@ pub(super) struct UpstreamClient {
 struct ClientUsage {
     running_calls: usize,
     last_used: Instant,
+    is_discarded: bool,
 }
 
 /// Builds clients, which share the resolver and the TLS configurations.
@@ -230,6 +231,7 @@ impl ClientFactory {
         let usage = Mutex::new(ClientUsage {
             running_calls: 0,
             last_used: now,
+            is_discarded: false,
         });
         Ok(UpstreamClient {
             client,
@@ -256,32 +258,24 @@ fn build_proxy(url: &Url) -> Result<Proxy, Failure> {
 }
 
 impl UpstreamClient {
-    /// Returns whether one more call can use the client. With HTTP/1 a client has one connection, so
-    /// that each idle connection can be closed, by dropping its client. Before `protocol` is known,
-    /// calls that could share a connection use one client.
-    pub(super) fn can_begin_call(&self, protocol: Option<Protocol>) -> bool {
-        let may_run_several = match protocol {
-            Some(Protocol::Http1) => !self.settings.is_pooled,
-            _ => !self.settings.is_pooled || self.settings.may_share(),
-        };
-        may_run_several || self.usage.lock().running_calls == 0
-    }
-
     pub(super) fn begin_call(&self, now: Instant) {
         let mut usage = self.usage.lock();
         usage.running_calls += 1;
         usage.last_used = now;
     }
 
-    /// Records the end of a call. Returns whether no other call runs.
+    /// Records the end of a call. Returns whether another call may use the client and its connection.
     pub(super) fn end_call(&self, now: Instant) -> bool {
-        if self.settings.is_pooled {
-            self.gate.note_call_end(now);
-        }
+        self.gate.note_call_end(now);
         let mut usage = self.usage.lock();
         usage.running_calls -= 1;
         usage.last_used = now;
-        usage.running_calls == 0
+        self.settings.is_pooled && !usage.is_discarded && usage.running_calls == 0
+    }
+
+    /// Excludes the client from further calls.
+    pub(super) fn discard(&self) {
+        self.usage.lock().is_discarded = true;
     }
 
     /// Returns when the last call ended; `None` while one runs.

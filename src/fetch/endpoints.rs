@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::{Failure, Name};
 use crate::process::Clock;
 
-use super::call_limiter::CallLimiter;
-use super::client::{CallTarget, ClientFactory, ClientSettings, Endpoint, UpstreamClient};
+use super::call_limiter::{CallLimiter, Protocol};
+use super::client::{ClientFactory, ClientSettings, Endpoint, UpstreamClient};
 
 /// Time for which a client is kept after its last call.
 const IDLE_TIME: Duration = Duration::from_secs(1);
@@ -24,20 +24,29 @@ const KEEP_AHEAD: Duration = Duration::from_secs(5);
 /// Time after its due time for which a call is still expected.
 const LATE_CALL_TIME: Duration = Duration::from_secs(1);
 
-/// Clients by host and port. Calls with equal [`ClientSettings`] share clients: HTTP/2 calls one client
-/// and its connection, HTTP/1 calls one after the other.
+/// The hosts and ports that are called.
 pub(super) struct Endpoints {
     factory: ClientFactory,
     clock: Clock,
     max_per_host: Arc<AtomicUsize>,
-    states: Mutex<HashMap<Endpoint, EndpointState>>,
+    states: Mutex<HashMap<Endpoint, Arc<EndpointState>>>,
     /// Notified when a client becomes idle.
     idle: Arc<Notify>,
 }
 
-struct EndpointState {
-    limiter: Arc<CallLimiter>,
-    clients: HashMap<ClientSettings, Vec<Arc<UpstreamClient>>>,
+/// Calls to one host and port, and their clients.
+pub(super) struct EndpointState {
+    pub(super) limiter: Arc<CallLimiter>,
+    clients: Mutex<EndpointClients>,
+}
+
+/// Calls with equal [`ClientSettings`] share clients: HTTP/2 calls one client and its connection,
+/// HTTP/1 calls one after the other.
+#[derive(Default)]
+struct EndpointClients {
+    /// Clients that a call can use. One that serves a single call at a time is removed for its call.
+    available: HashMap<ClientSettings, Vec<Arc<UpstreamClient>>>,
+    running_calls: usize,
     /// When the next call of each source is due.
     expected_calls: HashMap<Name, Instant>,
 }
@@ -45,7 +54,7 @@ struct EndpointState {
 /// Use of a client by one call.
 pub(super) struct ClientLease {
     endpoints: Arc<Endpoints>,
-    target: CallTarget,
+    state: Arc<EndpointState>,
     client: Arc<UpstreamClient>,
 }
 
@@ -64,93 +73,72 @@ impl Endpoints {
         }
     }
 
-    /// Returns the limiter of calls to `endpoint`.
-    pub(super) fn limiter(&self, endpoint: &Endpoint) -> Arc<CallLimiter> {
-        let mut endpoints = self.states.lock();
-        Arc::clone(&self.state_of(&mut endpoints, endpoint).limiter)
+    /// Returns the state of `endpoint`.
+    pub(super) fn state(&self, endpoint: &Endpoint) -> Arc<EndpointState> {
+        let mut states = self.states.lock();
+        if let Some(state) = states.get(endpoint) {
+            return Arc::clone(state);
+        }
+        let state = Arc::new(EndpointState {
+            limiter: CallLimiter::new(Arc::clone(&self.max_per_host)),
+            clients: Mutex::default(),
+        });
+        states.insert(endpoint.clone(), Arc::clone(&state));
+        state
     }
 
-    /// Returns the client for `target`, and builds it if there is none.
+    /// Returns a client with `settings`, and builds it if there is none.
     pub(super) fn lease_client(
         self: &Arc<Self>,
-        target: &CallTarget,
+        state: &Arc<EndpointState>,
+        settings: &ClientSettings,
     ) -> Result<ClientLease, Failure> {
         let now = self.clock.instant();
         let mut closed = Vec::new();
-        let mut endpoints = self.states.lock();
-        let state = self.state_of(&mut endpoints, &target.endpoint);
-        let protocol = state.limiter.protocol();
-        let client = state.clients.get(&target.settings).and_then(|clients| {
-            // The newest connections are used again, so that the others become idle and close.
-            let can_use = |client: &&Arc<UpstreamClient>| client.can_begin_call(protocol);
-            clients.iter().rev().find(can_use).cloned()
-        });
-        if client.is_none() || !target.settings.is_pooled {
-            // The call opens a connection. A server that serves one connection at a time accepts it
-            // only after the idle ones are closed.
-            let used = client.as_ref().map(Arc::as_ptr);
-            let keep = |other: &UpstreamClient| {
-                other.idle_since().is_none() || used == Some(std::ptr::from_ref(other))
-            };
-            state.remove_clients(keep, &mut closed);
-        }
-        let client = if let Some(client) = client {
+        let mut clients = state.clients.lock();
+        let client = if let Some(client) = clients.take(settings, state.limiter.protocol()) {
             client
         } else {
+            // The call opens a connection. A server that serves one connection at a time accepts it
+            // only after the idle ones are closed.
+            clients.remove_idle(|_| false, &mut closed);
             let limiter = Arc::clone(&state.limiter);
-            let client = Arc::new(self.factory.build(&target.settings, limiter, now)?);
-            let clients = state.clients.entry(target.settings.clone()).or_default();
-            clients.push(Arc::clone(&client));
+            let client = Arc::new(self.factory.build(settings, limiter, now)?);
+            if settings.may_share() {
+                clients.insert(&client);
+            }
             client
         };
         client.begin_call(now);
+        clients.running_calls += 1;
         // Dropping a client runs code of several crates, which must not happen under the lock.
-        drop(endpoints);
+        drop(clients);
         drop(closed);
         Ok(ClientLease {
             endpoints: Arc::clone(self),
-            target: target.clone(),
+            state: Arc::clone(state),
             client,
         })
     }
 
     /// Records when the next call of `source` to `endpoint` is due.
     pub(super) fn expect_call(&self, source: &Name, endpoint: &Endpoint, at: Instant) {
-        let mut states = self.states.lock();
-        let state = self.state_of(&mut states, endpoint);
-        state.expected_calls.insert(source.clone(), at);
-    }
-
-    fn state_of<'e>(
-        &self,
-        endpoints: &'e mut HashMap<Endpoint, EndpointState>,
-        endpoint: &Endpoint,
-    ) -> &'e mut EndpointState {
-        endpoints
-            .entry(endpoint.clone())
-            .or_insert_with(|| EndpointState {
-                limiter: CallLimiter::new(Arc::clone(&self.max_per_host)),
-                clients: HashMap::new(),
-                expected_calls: HashMap::new(),
-            })
+        let state = self.state(endpoint);
+        let mut clients = state.clients.lock();
+        clients.expected_calls.insert(source.clone(), at);
     }
 
     /// Closes idle clients as they become due, until the endpoints are dropped.
-    pub(super) async fn close_idle_clients(endpoints: Weak<Self>) {
-        let Some(idle) = endpoints
+    pub(super) fn close_idle_clients(self: &Arc<Self>) -> impl Future<Output = ()> + use<> {
+        let (endpoints, idle) = (Arc::downgrade(self), Arc::clone(&self.idle));
+        Self::run_closing(endpoints, idle)
+    }
+
+    async fn run_closing(endpoints: Weak<Self>, idle: Arc<Notify>) {
+        while let Some(next) = endpoints
             .upgrade()
-            .map(|endpoints| Arc::clone(&endpoints.idle))
-        else {
-            return;
-        };
-        loop {
-            // Upgraded for one round only, so that this task does not keep the clients alive.
-            let Some(next) = endpoints
-                .upgrade()
-                .map(|endpoints| endpoints.close_idle(endpoints.clock.instant()))
-            else {
-                return;
-            };
+            .map(|endpoints| endpoints.close_idle(endpoints.clock.instant()))
+        {
             match next {
                 Some(at) => {
                     tokio::select! {
@@ -168,56 +156,77 @@ impl Endpoints {
     fn close_idle(&self, now: Instant) -> Option<Instant> {
         let mut closed = Vec::new();
         let mut next: Option<Instant> = None;
-        let mut endpoints = self.states.lock();
-        endpoints.retain(|_, state| {
-            state
+        let mut states = self.states.lock();
+        states.retain(|_, state| {
+            let mut clients = state.clients.lock();
+            clients
                 .expected_calls
                 .retain(|_, at| *at + LATE_CALL_TIME > now);
             // A new TLS connection costs more than an idle one that waits for a call in a few
-            // seconds.
-            let due = state.expected_calls.values().min().copied();
-            // A running call can be waiting for the place of an idle connection.
-            let is_busy = state.has_running_calls();
+            // seconds. But a running call can be waiting for the place of an idle connection.
+            let due = clients.expected_calls.values().min().copied();
             let kept_until = due
-                .filter(|due| !is_busy && *due <= now + KEEP_AHEAD)
+                .filter(|due| clients.running_calls == 0 && *due <= now + KEEP_AHEAD)
                 .map(|due| due + LATE_CALL_TIME);
-            let keep = |client: &UpstreamClient| {
-                let Some(since) = client.idle_since() else {
-                    return true;
-                };
+            let keep = |since: Instant| {
                 let until = (since + IDLE_TIME).max(kept_until.unwrap_or(now));
                 if until > now {
                     next = Some(next.map_or(until, |next| next.min(until)));
                 }
                 until > now
             };
-            state.remove_clients(keep, &mut closed);
-            // A waiting or running call holds the limiter; a second one would not know its count.
-            let is_used = Arc::strong_count(&state.limiter) > 1;
-            is_used || !state.clients.is_empty() || !state.expected_calls.is_empty()
+            clients.remove_idle(keep, &mut closed);
+            // A waiting or running call holds the state; a second one would not know its count.
+            let is_used = Arc::strong_count(state) > 1;
+            is_used || !clients.available.is_empty() || !clients.expected_calls.is_empty()
         });
-        drop(endpoints);
+        drop(states);
         drop(closed);
         next
     }
 }
 
-impl EndpointState {
-    /// Moves the clients that are not kept to `removed`.
-    fn remove_clients(
+impl EndpointClients {
+    /// Returns a client with `settings` for one more call.
+    fn take(
         &mut self,
-        mut keep: impl FnMut(&UpstreamClient) -> bool,
+        settings: &ClientSettings,
+        protocol: Option<Protocol>,
+    ) -> Option<Arc<UpstreamClient>> {
+        let available = self.available.get_mut(settings)?;
+        if settings.may_share() && protocol != Some(Protocol::Http1) {
+            return available.last().cloned();
+        }
+        // The newest connection is used again, so that the others become idle and close.
+        let idle = |client: &Arc<UpstreamClient>| client.idle_since().is_some();
+        let position = available.iter().rposition(idle)?;
+        Some(available.remove(position))
+    }
+
+    fn insert(&mut self, client: &Arc<UpstreamClient>) {
+        let settings = client.settings.clone();
+        self.available
+            .entry(settings)
+            .or_default()
+            .push(Arc::clone(client));
+    }
+
+    /// Moves idle clients to `removed`, unless `keep` returns true for the end of their last call.
+    fn remove_idle(
+        &mut self,
+        mut keep: impl FnMut(Instant) -> bool,
         removed: &mut Vec<Arc<UpstreamClient>>,
     ) {
-        self.clients.retain(|_, clients| {
-            removed.extend(clients.extract_if(.., |client| !keep(client)));
+        self.available.retain(|_, clients| {
+            let mut is_kept = |client: &UpstreamClient| client.idle_since().is_none_or(&mut keep);
+            removed.extend(clients.extract_if(.., |client| !is_kept(client)));
             !clients.is_empty()
         });
     }
 
-    fn has_running_calls(&self) -> bool {
-        let mut clients = self.clients.values().flatten();
-        clients.any(|client| client.idle_since().is_none())
+    fn contains(&self, client: &Arc<UpstreamClient>) -> bool {
+        let available = self.available.get(&client.settings);
+        available.is_some_and(|clients| clients.iter().any(|other| Arc::ptr_eq(other, client)))
     }
 }
 
@@ -227,26 +236,30 @@ impl ClientLease {
     }
 
     /// Removes the client, so that no further call uses it; its connections close when the current
-    /// calls end. Closes the idle connections to the host and port.
+    /// calls end. Closes the idle connections to the host and port: what broke this one, a restart or
+    /// a broken route, has broken them too.
     pub(super) fn discard_client(&self) {
+        self.client.discard();
         let mut removed = Vec::new();
-        let mut endpoints = self.endpoints.states.lock();
-        if let Some(state) = endpoints.get_mut(&self.target.endpoint) {
-            // What broke this connection, a restart or a broken route, has broken the idle ones too.
-            let keep = |client: &UpstreamClient| {
-                client.idle_since().is_none() && !std::ptr::eq(client, Arc::as_ptr(&self.client))
-            };
-            state.remove_clients(keep, &mut removed);
+        let mut clients = self.state.clients.lock();
+        clients.remove_idle(|_| false, &mut removed);
+        if let Some(available) = clients.available.get_mut(&self.client.settings) {
+            available.retain(|client| !Arc::ptr_eq(client, &self.client));
         }
-        drop(endpoints);
+        drop(clients);
         drop(removed);
     }
 }
 
 impl Drop for ClientLease {
     fn drop(&mut self) {
-        if self.client.end_call(self.endpoints.clock.instant()) {
-            self.endpoints.idle.notify_one();
+        let mut clients = self.state.clients.lock();
+        clients.running_calls -= 1;
+        let is_reusable = self.client.end_call(self.endpoints.clock.instant());
+        if is_reusable && !clients.contains(&self.client) {
+            clients.insert(&self.client);
         }
+        drop(clients);
+        self.endpoints.idle.notify_one();
     }
 }

@@ -44,9 +44,6 @@ pub(super) async fn exchange(
     deadline: Deadline,
 ) -> Result<Answer, ExchangeError> {
     let trace = Arc::new(ExchangeTrace::default());
-    if let Some(address) = target.literal_address {
-        trace.note_addresses(vec![address]);
-    }
     let sent = OnConnectionRuntime::new(
         runtime.clone(),
         trace.scope(lease.client().execute(request)),

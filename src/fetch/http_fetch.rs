@@ -18,7 +18,7 @@ use crate::domain::{
 use crate::process::{Clock, Deadline};
 use crate::text::escape_bounded;
 
-use super::call_limiter::CallPermit;
+use super::call_limiter::{CallLimiter, CallPermit};
 use super::client::{CallTarget, ClientFactory, Endpoint};
 use super::connection_runtime::ConnectionRuntime;
 use super::deadline::{self, ByteCounter, FetchPhase, run_until_deadline};
@@ -73,9 +73,7 @@ impl HttpFetch {
             tls: TlsClient::default(),
         };
         let endpoints = Arc::new(Endpoints::new(factory, clock, Arc::clone(&max_per_host)));
-        connections
-            .handle()
-            .spawn(Endpoints::close_idle_clients(Arc::downgrade(&endpoints)));
+        connections.handle().spawn(endpoints.close_idle_clients());
         Self {
             endpoints,
             max_per_host,
@@ -99,23 +97,21 @@ impl HttpFetch {
         let is_repeatable = request::is_repeatable(&provider.request);
         // What fails without the network fails before the permit, for which other calls wait.
         let target = CallTarget::from_request(&provider.request, deadline.limit, is_repeatable)?;
-        let values = ReferenceValues {
-            now: self.clock.now(),
-            time_zone: provider.request.time_zone.as_deref(),
-            auth_fields: &[],
-        };
-        let request = request::build_request(&provider.request, values)?;
-        let _permit = self.acquire_permit(&target, context).await?;
+        let endpoint = self.endpoints.state(&target.endpoint);
+        let _permit = acquire_permit(&endpoint.limiter, &target, context).await?;
         // One repetition suffices: no idle connection is left after the first one.
         let mut may_retry = is_repeatable;
         loop {
-            let lease = self.endpoints.lease_client(&target)?;
-            let again = request
-                .try_clone()
-                .ok_or_else(request::unwritable_request)?;
+            let values = ReferenceValues {
+                now: self.clock.now(),
+                time_zone: provider.request.time_zone.as_deref(),
+                auth_fields: &[],
+            };
+            let request = request::build_request(&provider.request, values)?;
+            let lease = self.endpoints.lease_client(&endpoint, &target.settings)?;
             let runtime = self.connections.handle();
             let (ended, is_kept, is_retryable) =
-                match exchange(runtime, &lease, &target, again, deadline).await {
+                match exchange(runtime, &lease, &target, request, deadline).await {
                     Ok(answer) => {
                         let is_kept = answer.is_on_kept_connection;
                         let is_retryable = is_kept && is_idle_timeout_response(&answer.head);
@@ -139,28 +135,6 @@ impl HttpFetch {
             }
             may_retry = false;
         }
-    }
-
-    /// Waits for the permit of a call.
-    async fn acquire_permit(
-        &self,
-        target: &CallTarget,
-        context: &FetchContext,
-    ) -> Result<CallPermit, Failure> {
-        let limiter = self.endpoints.limiter(&target.endpoint);
-        let may_share = target.settings.may_share();
-        let acquired = async { Ok(limiter.acquire(&context.priority, may_share).await) };
-        let late = || -> Failure {
-            let (limit, host) = (limiter.limit(), &target.endpoint.host);
-            let activity = format!("waiting for one of {limit} calls to {host}");
-            deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
-        };
-        let permit = run_until_deadline(context.deadline, late, acquired).await?;
-        // Calls that start together end together: a permit can become free exactly at the deadline.
-        if context.deadline.has_passed() {
-            return Err(late());
-        }
-        Ok(permit)
     }
 
     async fn read_payload(
@@ -243,6 +217,27 @@ impl Fetch for HttpFetch {
             self.endpoints.expect_call(source, &endpoint, at);
         }
     }
+}
+
+/// Waits for the permit of a call.
+async fn acquire_permit(
+    limiter: &Arc<CallLimiter>,
+    target: &CallTarget,
+    context: &FetchContext,
+) -> Result<CallPermit, Failure> {
+    let may_share = target.settings.may_share();
+    let acquired = async { Ok(limiter.acquire(&context.priority, may_share).await) };
+    let late = || -> Failure {
+        let (limit, host) = (limiter.limit(), &target.endpoint.host);
+        let activity = format!("waiting for one of {limit} calls to {host}");
+        deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
+    };
+    let permit = run_until_deadline(context.deadline, late, acquired).await?;
+    // Calls that start together end together: a permit can become free exactly at the deadline.
+    if context.deadline.has_passed() {
+        return Err(late());
+    }
+    Ok(permit)
 }
 
 fn is_problem_details(headers: &HeaderMap) -> bool {

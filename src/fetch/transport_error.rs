@@ -102,7 +102,10 @@ fn tunnel_failure(error: &str) -> Failure {
 
 /// Returns the failure of a TCP connection. hyper-util reports the error of the first address.
 fn connect_failure(error: &reqwest::Error, trace: &ExchangeTrace, target: &CallTarget) -> Failure {
-    let addresses = trace.addresses();
+    let addresses = match &target.literal_address {
+        Some(address) => std::slice::from_ref(address),
+        None => trace.addresses(),
+    };
     let Some(first) = addresses.first() else {
         return Failure::new(Code::ConnectFailed, "there is no address to connect to");
     };

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::fake_provider::provider_runtime;
 use super::fake_provider::test_certificates::{CertificateKind, tls_server_config};
 
-/// Time until a response.
+/// Time until a response, unless the path is `/delay/MILLISECONDS`.
 const DELAY: Duration = Duration::from_millis(30);
 
 /// The server; dropping it ends it.
@@ -123,7 +123,11 @@ async fn respond(
     request: http::Request<h2::RecvStream>,
     mut response: SendResponse<bytes::Bytes>,
 ) -> Result<(), h2::Error> {
-    tokio::time::sleep(DELAY).await;
+    let delay = request.uri().path().strip_prefix("/delay/");
+    let delay = delay.map_or(DELAY, |millis| {
+        Duration::from_millis(millis.parse().unwrap())
+    });
+    tokio::time::sleep(delay).await;
     let host = request.headers().get("host").map(|host| host.to_str());
     let body = serde_json::json!({"path": request.uri().path(), "host": host.unwrap().unwrap()});
     let mut body_sender = response.send_response(http::Response::new(()), false)?;

@@ -84,7 +84,7 @@ const CONSTANTS: &[[&str; 4]] = &[
     ["addresses tried per name", "16", "MAX_ADDRESSES", "16"],
     [
         "idle connection to a provider",
-        "1 s, longer if a call there is due within 5 s",
+        "1 s; longer if a call there is due within 5 s and none runs",
         "IDLE_TIME",
         "Duration::from_secs(1)",
     ],

@@ -38,6 +38,19 @@ fn live_response_refreshes_twenty_sources_of_one_host() {
     );
 }
 
+#[test]
+fn scheduled_attempts_take_turns() {
+    let provider = FakeProvider::with_json("{\"n\":1}");
+    provider.set_delay(Duration::from_millis(200));
+    let sources = ["a", "b", "c", "d", "e"].map(|name| (name, format!("{}{name}", provider.url())));
+    let app = TestApp::start(&source_tables(&sources));
+    app.wait_for_json("/resumen?timeout=1", |answer| {
+        all_sources(answer, |source| source["ok"] == true)
+    });
+    // Calls that overlap need a connection each.
+    assert_eq!((provider.connection_count(), provider.call_count()), (1, 5));
+}
+
 /// Starts a server that serves `slots` connections at a time, each until the client closes it. Others
 /// wait to be accepted. It ends with the process.
 fn start_device(slots: usize) -> SocketAddr {

@@ -128,6 +128,36 @@ async fn http2_post_uses_a_connection_of_its_own() {
     );
 }
 
+/// The calls of a connection in doubt end on it; others use a new one.
+#[tokio::test]
+async fn doubtful_http2_connection_takes_no_call() {
+    let server = Http2Server::start(usize::MAX);
+    let clock = Clock::start();
+    let fetch = HttpFetch::new(clock, Redactor::default());
+    // Equal limits: calls with other connection settings do not share a connection.
+    let call = async |path: &str, start_after: u64| {
+        tokio::time::sleep(Duration::from_millis(start_after)).await;
+        let provider = provider_at(&format!("{}{path}", server.url()));
+        let deadline = clock.deadline(Duration::from_secs(2));
+        fetch.fetch(&provider, deadline.into()).await
+    };
+    let (late, running, next) =
+        tokio::join!(call("delay/60000", 0), call("delay/1500", 1_200), async {
+            call("next", 2_200).await.unwrap();
+            server.open_connection_count()
+        });
+    late.unwrap_err();
+    running.unwrap();
+    assert_eq!((next, server.connection_count()), (2, 2));
+    let began = clock.instant();
+    wait_until_async("a closed connection", || {
+        server.open_connection_count() <= 1
+    })
+    .await;
+    let after = began.elapsed();
+    assert!(after < Duration::from_millis(700), "closed after {after:?}");
+}
+
 /// A flood does not go on in a pooled connection after the call that timed out.
 #[tokio::test]
 async fn http2_flood_ends_with_its_call() {
