@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::{
-    DerivedComputation, HealthChanges, MergeResult, Name, Outcome, Snapshot, SourceRecord,
-    SourceSet, SourceState, Time,
+    ClockShift, DerivedComputation, HealthChanges, MergeResult, Name, Outcome, Snapshot,
+    SourceRecord, SourceSet, SourceState, Time,
 };
 use crate::render::{RenderMode, Rendering, render_summary};
 
@@ -145,6 +145,11 @@ impl Cache {
     /// Publishes the result of a computation of a derived source.
     pub fn publish_derived(&self, name: &Name, computation: &DerivedComputation) {
         self.update_snapshot(|old| old.with_computation(name, computation));
+    }
+
+    /// Shifts every time that is output.
+    pub fn set_clock_shift(&self, shift: ClockShift) {
+        self.update_snapshot(|old| old.with_clock_shift(shift));
     }
 
     /// Merges the states that a state file held, newest wins.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
+use tracing::warn;
 
 use crate::domain::{Name, Time};
 use crate::fetch::Endpoint;
@@ -105,6 +106,18 @@ impl Refresher {
         }
     }
 
+    /// Shifts the times that are output if the wall clock was set.
+    fn follow_wall_clock(&self) {
+        let Some(step_ms) = self.clock.follow_wall_clock() else {
+            return;
+        };
+        self.cache.set_clock_shift(self.clock.shift());
+        warn!(
+            step_ms,
+            "wall clock was set: times that are output follow it, ages and schedules do not change"
+        );
+    }
+
     /// Requests a flight for every source at once, then for each when it is due, until `stop` is
     /// cancelled.
     pub async fn run(&self, stop: &CancellationToken) {
@@ -126,6 +139,7 @@ impl Refresher {
             }
             previous = now;
             self.liveness.record_beat();
+            self.follow_wall_clock();
             for source in turns.take_ready(now.instant) {
                 self.request_flight(&mut due, &mut turns, &source);
             }

@@ -8,10 +8,9 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::domain::format_rfc3339;
 use crate::domain::{
-    Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot, SourceState,
-    SourceView, Time,
+    ClockShift, Failure, FailureStreak, Freshness, Name, ProviderAttemptResult, Snapshot,
+    SourceState, SourceView, Time,
 };
 use crate::replicas::{ReplicaMode, ReplicaStatus};
 use crate::server::{ProblemDetails, no_store_response};
@@ -67,6 +66,7 @@ impl HealthStatus {
 }
 
 fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time) -> Value {
+    let shift = snapshot.clock_shift();
     let mut worst = HealthStatus::Pass;
     let mut notes: Vec<(HealthStatus, String)> = Vec::new();
     let mut checks = Map::new();
@@ -76,14 +76,12 @@ fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time)
         worst = worst.max(status);
         // A note on a source names its failure; only a healthy source needs notes on its providers.
         if status > HealthStatus::Pass {
-            notes.push((status, format_source_note(state, &view, status)));
+            notes.push((status, format_source_note(state, &view, status, shift)));
         } else {
             let failing = state.failing_providers();
-            notes.extend(
-                failing.map(|(streak, failure)| {
-                    (status, format_provider_note(state, streak, failure))
-                }),
-            );
+            notes.extend(failing.map(|(streak, failure)| {
+                (status, format_provider_note(state, streak, failure, shift))
+            }));
         }
         let check = build_source_check(snapshot, position, &view, status, now);
         checks.insert(state.source.name.to_string(), json!([check]));
@@ -108,7 +106,7 @@ fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time)
             json!([build_store_check(replica, status)]),
         );
     }
-    let mut report = json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": format_rfc3339(now)});
+    let mut report = json!({"status": worst.as_str(), "version": env!("CARGO_PKG_VERSION"), "time": shift.format(now)});
     if !notes.is_empty() {
         // Worst first; the sort is stable, so that the rest stays in the order of the
         // configuration.
@@ -120,7 +118,12 @@ fn build_report(snapshot: &Snapshot, replica: Option<&ReplicaStatus>, now: Time)
 }
 
 /// `usd: fail (missing): http_status since 2026-11-22T06:55:02.000Z: HTTP 503 Service Unavailable`
-fn format_source_note(state: &SourceState, view: &SourceView<'_>, status: HealthStatus) -> String {
+fn format_source_note(
+    state: &SourceState,
+    view: &SourceView<'_>,
+    status: HealthStatus,
+    shift: ClockShift,
+) -> String {
     let (name, status) = (&state.source.name, status.as_str());
     let mut note = format!("{name}: {status} ({})", view.freshness.as_str());
     if let Some(failure) = &view.failure {
@@ -128,7 +131,7 @@ fn format_source_note(state: &SourceState, view: &SourceView<'_>, status: Health
         note.push_str(failure.code.as_str());
         if let Some(since) = failure.failing_since {
             note.push_str(" since ");
-            note.push_str(&format_rfc3339(since));
+            note.push_str(&shift.format(since));
         }
         note.push_str(": ");
         note.push_str(&failure.message);
@@ -138,9 +141,14 @@ fn format_source_note(state: &SourceState, view: &SourceView<'_>, status: Health
 
 /// `usd: pass (fresh): provider frankfurter: timeout since 2026-11-22T06:55:02.000Z: no answer
 /// within 1 s`, for a provider that fails while another provider supplies the source.
-fn format_provider_note(state: &SourceState, streak: &FailureStreak, failure: &Failure) -> String {
+fn format_provider_note(
+    state: &SourceState,
+    streak: &FailureStreak,
+    failure: &Failure,
+    shift: ClockShift,
+) -> String {
     let (source, provider) = (&state.source.name, &streak.provider);
-    let (code, since) = (failure.code, format_rfc3339(streak.since));
+    let (code, since) = (failure.code, shift.format(streak.since));
     let message = &failure.message;
     format!("{source}: pass (fresh): provider {provider}: {code} since {since}: {message}")
 }
@@ -153,6 +161,7 @@ fn build_source_check(
     now: Time,
 ) -> Value {
     let state = &snapshot.source_states()[position];
+    let shift = snapshot.clock_shift();
     let next_attempt = snapshot.next_attempt(position);
     let is_derived = state.source.schedule().is_none();
     let mut check = Map::new();
@@ -166,7 +175,7 @@ fn build_source_check(
     put("status", json!(status.as_str()));
     put("freshness", json!(view.freshness.as_str()));
     if let Some(reading) = &state.reading {
-        put("time", json!(format_rfc3339(reading.fetched_at)));
+        put("time", json!(shift.format(reading.fetched_at)));
         put("observedValue", millis_json(now.since(reading.fetched_at)));
         put("observedUnit", json!("ms"));
         put("provider", json!(reading.provider.as_str()));
@@ -178,7 +187,7 @@ fn build_source_check(
         put("output", json!(failure.message));
         put("code", json!(failure.code.as_str()));
         if let Some(since) = failure.failing_since {
-            put("failing_since", json!(format_rfc3339(since)));
+            put("failing_since", json!(shift.format(since)));
         }
     }
     put(
@@ -186,10 +195,10 @@ fn build_source_check(
         json!(snapshot.failure_count(position)),
     );
     if let Some(time) = state.history.last_attempt {
-        put("last_attempt", json!(format_rfc3339(time)));
+        put("last_attempt", json!(shift.format(time)));
     }
     if let Some(time) = next_attempt {
-        put("next_attempt", json!(format_rfc3339(time)));
+        put("next_attempt", json!(shift.format(time)));
     }
     if is_derived {
         put(
@@ -201,7 +210,7 @@ fn build_source_check(
     put(
         "providers",
         providers
-            .map(|provider| build_provider_check(state, &provider.name, next_attempt, now))
+            .map(|provider| build_provider_check(state, &provider.name, next_attempt, now, shift))
             .collect(),
     );
     Value::Object(check)
@@ -231,6 +240,7 @@ fn build_provider_check(
     provider: &Name,
     next_attempt: Option<Time>,
     now: Time,
+    shift: ClockShift,
 ) -> Value {
     let attempts = &state.history.provider_attempts;
     let latest = attempts
@@ -238,7 +248,7 @@ fn build_provider_check(
         .find(|attempt| attempt.provider == *provider);
     let mut check = json!({"provider": provider.as_str(), "status": "unknown"});
     if let Some(attempt) = latest {
-        check["time"] = json!(format_rfc3339(attempt.started_at));
+        check["time"] = json!(shift.format(attempt.started_at));
         check["ms"] = millis_json(attempt.duration);
         match &attempt.result {
             ProviderAttemptResult::Succeeded => check["status"] = json!("pass"),
@@ -255,7 +265,7 @@ fn build_provider_check(
     }
     let streak = state.history.failure_streak(provider);
     if let Some(streak) = streak {
-        check["failing_since"] = json!(format_rfc3339(streak.since));
+        check["failing_since"] = json!(shift.format(streak.since));
     }
     check["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failure_count));
     // A pause that has ended is not reported.
@@ -263,12 +273,12 @@ fn build_provider_check(
         .and_then(|attempt| attempt.retry_at)
         .filter(|retry_at| *retry_at > now);
     if let Some(time) = held_until {
-        check["held_until"] = json!(format_rfc3339(time));
+        check["held_until"] = json!(shift.format(time));
     }
     if let Some(next) = next_attempt {
         // The schedule of the source does not know that this provider alone is held back.
         let next = held_until.map_or(next, |held_until| held_until.max(next));
-        check["next_attempt"] = json!(format_rfc3339(next));
+        check["next_attempt"] = json!(shift.format(next));
     }
     check
 }

@@ -6,6 +6,7 @@
 
 mod address;
 mod attempt_history;
+mod clock_shift;
 mod code;
 mod failure;
 mod freshness;
@@ -20,6 +21,7 @@ mod redact;
 mod request_text;
 mod schedule;
 mod snapshot;
+mod snapshot_view;
 mod source;
 mod source_record;
 mod source_set;
@@ -30,6 +32,7 @@ mod timestamps;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address};
 pub use attempt_history::{AttemptHistory, FailureStreak};
+pub use clock_shift::ClockShift;
 pub use code::Code;
 pub use failure::{Failure, FailureRecord};
 pub use freshness::{Freshness, FreshnessPolicy};

@@ -103,7 +103,7 @@ impl HttpFetch {
         let mut may_retry = is_repeatable;
         loop {
             let values = ReferenceValues {
-                now: self.clock.now(),
+                now: self.clock.wall_time(),
                 time_zone: provider.request.time_zone.as_deref(),
                 auth_fields: &[],
             };
@@ -157,7 +157,7 @@ impl HttpFetch {
                 &failure,
                 title.as_deref(),
                 &head.headers,
-                self.clock.now(),
+                self.clock.wall_time(),
             ));
         }
         let coding = response_head::parse_content_coding(&head.headers)?;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
-use crate::domain::{Name, Reading, Snapshot, SourceIdentity, SourceSet, Time};
+use crate::domain::{ClockShift, Name, Reading, Snapshot, SourceIdentity, SourceSet, Time};
 use crate::metrics::collect_numbers;
 
 use super::assets::PanelAsset;
@@ -40,6 +40,8 @@ struct HistoryState {
     series: HashMap<SourceIdentity, (Name, SourceSeries)>,
     source_set: Arc<SourceSet>,
     cached_asset: Option<(Time, Arc<PanelAsset>)>,
+    /// The shift of the times in the asset.
+    clock_shift: ClockShift,
 }
 
 impl PanelHistory {
@@ -73,7 +75,10 @@ impl PanelHistory {
 
     fn record_snapshot(&self, snapshot: &Snapshot) {
         let source_set = snapshot.source_set();
-        self.0.lock().retain_sources(source_set);
+        let mut history = self.0.lock();
+        history.retain_sources(source_set);
+        history.clock_shift = snapshot.clock_shift();
+        drop(history);
         let states = snapshot.source_states().iter().enumerate();
         for (position, state) in states.take(MAX_SOURCES) {
             if let Some(reading) = &state.reading {
@@ -123,7 +128,7 @@ impl HistoryState {
             // A source's name has no character that JSON escapes.
             out.push_str(name.as_str());
             out.push_str("\":");
-            series.write_json(&mut out);
+            series.write_json(&mut out, self.clock_shift);
         }
         out.push('}');
         out

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-use crate::domain::Time;
+use crate::domain::{ClockShift, Time};
 
 /// Maximum number of readings.
 const MAX_READINGS: usize = 120;
@@ -60,10 +60,11 @@ impl SourceSeries {
         self.evict_old();
     }
 
-    /// Appends `{"times": […], "values": {path: […]}}` to `out`.
-    pub(super) fn write_json(&self, out: &mut String) {
+    /// Appends `{"times": […], "values": {path: […]}}` to `out`, with times shifted by `shift`.
+    pub(super) fn write_json(&self, out: &mut String, shift: ClockShift) {
         out.push_str(r#"{"times":"#);
-        write_json_array(out, self.times.iter().map(|time| Some(time.as_millis())));
+        let times = self.times.iter().map(|time| shift.apply(*time));
+        write_json_array(out, times.map(|time| Some(time.as_millis())));
         out.push_str(r#","values":{"#);
         for (index, column) in self.columns.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -135,7 +136,7 @@ mod tests {
 
     fn series_json(series: &SourceSeries) -> String {
         let mut out = String::new();
-        series.write_json(&mut out);
+        series.write_json(&mut out, ClockShift::default());
         out
     }
 

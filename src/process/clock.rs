@@ -1,22 +1,30 @@
 //! The clock: wall time read once at the start, plus the time that has passed since. Tests can pause
 //! it.
 //!
-//! Deadlines are [`Instant`]s; every time that leaves the program is a [`Time`]. No other module
-//! reads a clock, so that a step of the machine's wall clock neither ages a reading nor moves a
-//! schedule. Time during which the machine is suspended counts for ages but not for deadlines: a
+//! Deadlines are [`Instant`]s; every time that leaves the program is a [`Time`], shifted by
+//! [`Clock::shift`]. No other module reads a clock, so that a step of the machine's wall clock neither
+//! ages a reading nor moves a schedule. Time during which the machine is suspended counts for ages but not for deadlines: a
 //! request in progress keeps the rest of its time.
 
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::domain::{BootUptime, ClockTimestamps, Time};
+use crate::domain::{BootUptime, ClockShift, ClockTimestamps, Time};
 
 /// Shorter suspensions are indistinguishable from the noise of reading two clocks one after the
 /// other.
 const MIN_SUSPEND_MS: i64 = 100;
 
-/// A clock that never steps. Cheap to copy.
+/// Smaller differences between the wall clock and this one are drift, not a step.
+const MIN_STEP_MS: i64 = 1000;
+
+/// A reading of the wall clock that took longer was interrupted; it is repeated later.
+const MAX_READ_TIME: Duration = Duration::from_millis(100);
+
+/// A clock that never steps. Cheap to copy; copies share the shift.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     wall_at_start: Time,
@@ -25,6 +33,8 @@ pub struct Clock {
     suspended_at_start_ms: i64,
     /// Milliseconds by which the clock was set after its start.
     offset_ms: i64,
+    /// Milliseconds by which the wall clock was set since the start. It lives as long as the process.
+    shift_ms: &'static AtomicI64,
 }
 
 /// One moment on the clock of durations and as a time that may leave the program.
@@ -59,6 +69,7 @@ impl Clock {
             started_at: tokio_now(),
             suspended_at_start_ms,
             offset_ms: 0,
+            shift_ms: Box::leak(Box::default()),
         }
     }
 
@@ -122,7 +133,33 @@ impl Clock {
         }
     }
 
-    /// Returns the current time of the machine's wall clock, which may step: for the `Date` header.
+    /// Returns the shift of every time that is output.
+    pub fn shift(&self) -> ClockShift {
+        ClockShift::from_millis(self.shift_ms.load(Relaxed))
+    }
+
+    /// Compares this clock with the machine's wall clock. If that was set by a second or more, adds the
+    /// step to [`Self::shift`] and returns it in milliseconds.
+    ///
+    /// A clock with the time of a shared store does not follow: its replicas would date a reading in
+    /// different ways.
+    pub fn follow_wall_clock(&self) -> Option<i64> {
+        if self.offset_ms != 0 {
+            return None;
+        }
+        let before = self.now();
+        let wall = read_wall_clock();
+        let after = self.now();
+        let step = wall.as_millis() - self.shift().apply(before).as_millis();
+        if step.abs() < MIN_STEP_MS || after.since(before) > MAX_READ_TIME {
+            return None;
+        }
+        self.shift_ms.fetch_add(step, Relaxed);
+        Some(step)
+    }
+
+    /// Returns the current time of the machine's wall clock, which may step: for `Date` and for dates in
+    /// requests to providers and in their answers.
     pub fn wall_time(&self) -> Time {
         read_wall_clock()
     }

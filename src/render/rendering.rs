@@ -71,7 +71,8 @@ pub fn render_summary(
         .collect();
     let mut hasher = VersionHasher::default();
     for row in &rows {
-        hasher.add_source(&row.source_state.source.name, &row.view);
+        let name = &row.source_state.source.name;
+        hasher.add_source(name, &row.view, snapshot.clock_shift());
     }
     let version = hasher.finish();
     let is_complete = rows
@@ -80,6 +81,7 @@ pub fn render_summary(
     let header = SummaryHeader {
         version,
         generated_at: as_of,
+        clock_shift: snapshot.clock_shift(),
         is_complete,
     };
     Rendering {

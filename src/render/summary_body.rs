@@ -3,8 +3,7 @@
 
 use std::io::Write;
 
-use crate::domain::format_rfc3339;
-use crate::domain::{Name, SourceState, SourceView, Time};
+use crate::domain::{ClockShift, Name, SourceState, SourceView, Time};
 
 use super::json_text::{write_json_string, write_millis, write_seconds};
 use super::render_mode::{ReadingOrigin, RenderMode};
@@ -31,6 +30,7 @@ pub(super) struct SummaryRow<'a> {
 pub(super) struct SummaryHeader {
     pub(super) version: SummaryVersion,
     pub(super) generated_at: Time,
+    pub(super) clock_shift: ClockShift,
     pub(super) is_complete: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn write_summary(
     let _ = write!(
         out,
         r#""generated_at":"{}","timeout_s":"#,
-        format_rfc3339(header.generated_at)
+        header.clock_shift.format(header.generated_at)
     );
     write_seconds(&mut out, mode.timeout());
     let _ = write!(out, r#","complete":{},"asincronia":"#, header.is_complete);
@@ -68,13 +68,13 @@ pub(super) fn write_summary(
         if index > 0 {
             out.push(b',');
         }
-        write_source_row(&mut out, row, header.generated_at);
+        write_source_row(&mut out, row, header);
     }
     out.extend_from_slice(b"}}");
     out
 }
 
-fn write_source_row(out: &mut Vec<u8>, row: &SummaryRow<'_>, as_of: Time) {
+fn write_source_row(out: &mut Vec<u8>, row: &SummaryRow<'_>, header: &SummaryHeader) {
     let view = &row.view;
     write_name(out, &row.source_state.source.name);
     let _ = write!(out, r#":{{"ok":{}"#, view.reading.is_some());
@@ -89,8 +89,8 @@ fn write_source_row(out: &mut Vec<u8>, row: &SummaryRow<'_>, as_of: Time) {
     if let Some(reading) = &view.reading {
         out.extend_from_slice(br#","provider":"#);
         write_name(out, reading.provider);
-        let age = as_of.since(reading.fetched_at).as_millis();
-        let fetched_at = format_rfc3339(reading.fetched_at);
+        let age = header.generated_at.since(reading.fetched_at).as_millis();
+        let fetched_at = header.clock_shift.format(reading.fetched_at);
         let _ = write!(
             out,
             r#","fetched_at":"{fetched_at}","age_ms":{age},"stale":{}"#,
@@ -98,7 +98,7 @@ fn write_source_row(out: &mut Vec<u8>, row: &SummaryRow<'_>, as_of: Time) {
         );
     }
     let _ = write!(out, r#","from":"{}""#, row.origin.as_str());
-    write_failure(out, view);
+    write_failure(out, view, header.clock_shift);
     if let Some(attribution) = &row.source_state.source.attribution {
         out.extend_from_slice(br#","attribution":"#);
         write_json_string(out, attribution);
@@ -106,7 +106,7 @@ fn write_source_row(out: &mut Vec<u8>, row: &SummaryRow<'_>, as_of: Time) {
     out.push(b'}');
 }
 
-fn write_failure(out: &mut Vec<u8>, view: &SourceView<'_>) {
+fn write_failure(out: &mut Vec<u8>, view: &SourceView<'_>, shift: ClockShift) {
     let Some(failure) = &view.failure else {
         return;
     };
@@ -114,7 +114,7 @@ fn write_failure(out: &mut Vec<u8>, view: &SourceView<'_>) {
     write_json_string(out, &failure.message);
     let _ = write!(out, r#","code":"{}""#, failure.code);
     if let Some(since) = failure.failing_since {
-        let _ = write!(out, r#","failing_since":"{}""#, format_rfc3339(since));
+        let _ = write!(out, r#","failing_since":"{}""#, shift.format(since));
     }
 }
 

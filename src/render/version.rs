@@ -4,7 +4,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::domain::{Name, SourceView};
+use crate::domain::{ClockShift, Name, SourceView};
 
 /// Hash over the sources of a summary, in order: name, `fetched_at`, data, provider, code and
 /// freshness. Replicas with the same snapshot have the same version; the release, the machine and
@@ -23,12 +23,13 @@ impl fmt::Display for SummaryVersion {
 pub(super) struct VersionHasher(Xxh3);
 
 impl VersionHasher {
-    pub(super) fn add_source(&mut self, name: &Name, view: &SourceView<'_>) {
+    pub(super) fn add_source(&mut self, name: &Name, view: &SourceView<'_>, shift: ClockShift) {
         self.hash_text(name.as_str());
         match &view.reading {
             Some(reading) => {
                 // A fixed byte order: replicas on different machines must compute the same hash.
-                self.0.update(&reading.fetched_at.as_millis().to_le_bytes());
+                let fetched_at = shift.apply(reading.fetched_at);
+                self.0.update(&fetched_at.as_millis().to_le_bytes());
                 self.hash_text(reading.data.as_json());
                 self.hash_text(reading.provider.as_str());
             }

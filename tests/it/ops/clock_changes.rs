@@ -99,6 +99,18 @@ fn assert_ages_stay_true(seconds: i64) {
         1,
         "no call because of the step"
     );
+    // Every instant that is output follows the wall clock, also that of a reading from before the step.
+    let wall = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let body: Value = serde_json::from_str(&service.get("/resumen").body).unwrap();
+    let expected = clock.now().as_millis() + seconds * 1000;
+    let age = body["resultados"]["a"]["age_ms"].as_i64().unwrap();
+    for (time, expected) in [
+        (&body["generated_at"], expected),
+        (&body["resultados"]["a"]["fetched_at"], expected - age),
+    ] {
+        let difference = wall(time).as_millisecond() - expected;
+        assert!(difference.abs() < 1000, "{time} differs by {difference} ms");
+    }
     service.stop();
     let offset = clock_offset_seconds(&stepped.fixture);
     assert!((offset - seconds).abs() < 5, "the offset is {offset} s");
