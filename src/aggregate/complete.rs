@@ -100,6 +100,12 @@ impl CompletionHandler {
 
     fn next_attempt(&self, state: &SourceState, retry_at: Option<Time>) -> Option<Time> {
         let schedule = state.source.schedule()?;
+        // The backoff begins with short pauses, which help only if the cause can pass by itself.
+        let failures = if state.history.has_only_lasting_failures() {
+            0
+        } else {
+            state.history.failure_count
+        };
         let independent_replicas = self
             .replicas()
             .map_or(1, ReplicaCoordinator::independent_replicas);
@@ -107,7 +113,7 @@ impl CompletionHandler {
             independent_replicas,
             state.source.freshness_policy.ttl,
             state.history.last_attempt?,
-            state.history.failure_count,
+            failures,
             fastrand::f64(),
             retry_at,
         ))

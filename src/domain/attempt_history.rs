@@ -48,6 +48,14 @@ impl AttemptHistory {
             .find(|streak| streak.provider == *provider)
     }
 
+    /// Returns whether the latest attempt at every provider failed for a cause that does not pass by
+    /// itself.
+    pub fn has_only_lasting_failures(&self) -> bool {
+        let is_lasting =
+            |attempt: &ProviderAttempt| attempt.failure().is_some_and(|failure| failure.is_lasting);
+        !self.provider_attempts.is_empty() && self.provider_attempts.iter().all(is_lasting)
+    }
+
     /// Returns the latest attempt at `provider`.
     pub(super) fn latest_attempt(&self, provider: &Name) -> Option<&ProviderAttempt> {
         self.provider_attempts

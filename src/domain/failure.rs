@@ -14,15 +14,25 @@ pub struct Failure {
     /// Message for people: the event, its phase, the limit, the remedy. It contains no URL, no
     /// header value, and at most 120 escaped characters of a body.
     pub message: Arc<str>,
+    /// Whether the cause does not pass by itself, such as a wrong key or path: an early repetition is
+    /// pointless.
+    pub is_lasting: bool,
 }
 
 impl Failure {
-    /// Returns a failure with this code and message.
+    /// Returns a failure with this code and message. It is lasting if every failure of the code is.
     pub fn new(code: Code, message: impl Into<Arc<str>>) -> Self {
         Self {
             code,
             message: message.into(),
+            is_lasting: matches!(code, Code::RedirectBlocked | Code::AuthFailed),
         }
+    }
+
+    /// Returns this failure as one whose cause does not pass by itself, if `is_lasting`.
+    #[must_use]
+    pub fn with_lasting(self, is_lasting: bool) -> Self {
+        Self { is_lasting, ..self }
     }
 }
 

@@ -88,7 +88,9 @@ pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<
         400..=599 if headers.contains_key(RETRY_AFTER) => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),
     };
-    Some(Failure::new(code, status_line(status) + why))
+    let failure = Failure::new(code, status_line(status) + why);
+    let is_lasting = matches!(status.as_u16(), 400 | 401 | 403 | 404 | 410 | 422 | 429);
+    Some(failure.with_lasting(is_lasting || code == Code::RedirectBlocked))
 }
 
 /// Returns `failure` with the escaped `title` of the problem details and with the delay of the
@@ -113,7 +115,9 @@ pub(super) fn build_fetch_error(
         })
         .unwrap_or_default();
     FetchError {
-        failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message)),
+        // A time that the provider names tells when the cause will have passed.
+        failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message))
+            .with_lasting(failure.is_lasting && retry_after.is_none()),
         retry_after,
     }
 }
@@ -165,5 +169,29 @@ fn status_line(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("HTTP {} {reason}", status.as_str()),
         None => format!("HTTP {}", status.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_lasting() {
+        let is_lasting = |status: u16, retry_after: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(retry_after.map(|value| (RETRY_AFTER, value.parse().unwrap())));
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = status_failure(status, &headers).unwrap();
+            let error = build_fetch_error(&failure, None, &headers, Time::from_millis(0));
+            error.failure.is_lasting
+        };
+        for status in [301, 400, 401, 403, 404, 410, 422, 429] {
+            assert!(is_lasting(status, None), "{status}");
+        }
+        for status in [206, 304, 408, 418, 500, 502, 503, 504] {
+            assert!(!is_lasting(status, None), "{status}");
+        }
+        assert!(!is_lasting(429, Some("5")) && !is_lasting(403, Some("5")));
     }
 }

@@ -89,6 +89,28 @@ async fn failures_shorten_interval() {
     );
 }
 
+/// The intervals between the calls of two providers that fail with these codes.
+async fn failing_intervals(codes: [Code; 2]) -> Vec<f64> {
+    let fetch = ScriptedFetch::default();
+    fetch.set_script("p", move |_| ScriptedAction::Fail(codes[0], SHORT_DELAY));
+    fetch.set_script("q", move |_| ScriptedAction::Fail(codes[1], SHORT_DELAY));
+    let slow = Schedule {
+        interval: seconds(30),
+        ..test_schedule()
+    };
+    let core = TestCore::start(&[test_source("a", &["p", "q"], slow)], fetch);
+    sleep(seconds(100)).await;
+    call_intervals(&core.fetch.call_times("p"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn lasting_failures_keep_interval() {
+    let lasting = failing_intervals([Code::RedirectBlocked, Code::AuthFailed]).await;
+    assert_intervals_near(&lasting, &[30.0, 30.0]);
+    let passing = failing_intervals([Code::RedirectBlocked, Code::Timeout]).await;
+    assert_intervals_near(&passing, &[5.0, 10.0, 20.0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_after_delays_calls() {
     let fetch = ScriptedFetch::default();
