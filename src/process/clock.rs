@@ -33,6 +33,9 @@ pub struct Clock {
     suspended_at_start_ms: i64,
     /// Milliseconds by which the clock was set after its start.
     offset_ms: i64,
+    /// Milliseconds from the uptime of the machine to its wall clock, at the start. `None` if the
+    /// system has no clock for it.
+    wall_ahead_at_start_ms: Option<i64>,
     /// Milliseconds by which the wall clock was set since the start. It lives as long as the process.
     shift_ms: &'static AtomicI64,
 }
@@ -69,6 +72,7 @@ impl Clock {
             started_at: tokio_now(),
             suspended_at_start_ms,
             offset_ms: 0,
+            wall_ahead_at_start_ms: (0..100).find_map(|_| read_wall_ahead_ms()),
             shift_ms: Box::leak(Box::default()),
         }
     }
@@ -147,11 +151,10 @@ impl Clock {
         if self.offset_ms != 0 {
             return None;
         }
-        let before = self.now();
-        let wall = read_wall_clock();
-        let after = self.now();
-        let step = wall.as_millis() - self.shift().apply(before).as_millis();
-        if step.abs() < MIN_STEP_MS || after.since(before) > MAX_READ_TIME {
+        // Both clocks count suspensions, and neither is the clock that tests pause.
+        let ahead_ms = read_wall_ahead_ms()?.saturating_sub(self.wall_ahead_at_start_ms?);
+        let step = ahead_ms.saturating_sub(self.shift_ms.load(Relaxed));
+        if step.abs() < MIN_STEP_MS {
             return None;
         }
         self.shift_ms.fetch_add(step, Relaxed);
@@ -199,6 +202,16 @@ fn read_wall_clock() -> Time {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Time::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Returns the milliseconds from the machine's uptime to its wall clock; `None` if the thread was
+/// interrupted between the readings.
+fn read_wall_ahead_ms() -> Option<i64> {
+    let before = read_uptime()?;
+    let wall = read_wall_clock();
+    let took = read_uptime()?.saturating_sub(before);
+    let uptime_ms = i64::try_from(before.as_millis()).ok()?;
+    (took <= MAX_READ_TIME).then(|| wall.as_millis().saturating_sub(uptime_ms))
 }
 
 /// Returns the milliseconds that the machine has been suspended since its boot: the difference
