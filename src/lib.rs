@@ -29,7 +29,7 @@
 //! | 0 | [`text`] | durations, sizes, suggestions, quoting | imports anything of the crate |
 //! | 1 | [`domain`] | source, reading, failure, outcome, freshness, snapshot, merge, schedule, redaction | waits, reads a clock, serialises |
 //! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority | |
-//! | 3 | [`metrics`] | counters, histograms, the encoder of the Prometheus text format | serves HTTP |
+//! | 3 | [`metrics`] | counters, histograms, collectors for the registry of `prometheus-client` | serves HTTP |
 //! | 3 | [`extract`] | body → JSON → jq filter → data, in worker processes with limits | evaluates a filter but `.` in this process |
 //! | 3 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the JSON keys | does I/O |
 //! | 3 | [`store`] | the state file | fails a request |
@@ -96,7 +96,7 @@
 //!
 //! **A counter** (at most 6 files), `resumen_source_fetches_total`: `app/server.rs:with_fetch` creates it →
 //! `app/core.rs:build` → `aggregate/complete.rs:complete_flight` → `metrics/fetch_metrics.rs:record_outcome` counts;
-//! `api/metrics_page.rs:get_metrics` reads it.
+//! `api/service_collector.rs:encode` reads it for `api/metrics_page.rs:get_metrics`.
 
 pub mod aggregate;
 pub mod api;

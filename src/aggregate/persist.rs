@@ -137,7 +137,7 @@ impl Persister {
         let error = result.as_ref().err();
         // A lock that another process holds is not a failed operation.
         if error.is_some_and(|error| !matches!(error, StateFileError::Busy(_))) {
-            self.errors.increment();
+            self.errors.inc();
         }
         match (error, self.is_failing.swap(error.is_some(), Relaxed)) {
             (Some(error), false) => {

@@ -1,82 +1,40 @@
-//! `/metrics`: gathers every metric in the text format of Prometheus.
-//!
-//! Label values come from the configuration and from the code's own lists, so a request can never
-//! add a series.
+//! `/metrics`: encodes the registry, in the text format of Prometheus or as `OpenMetrics`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use http::header::VARY;
+use http::{HeaderMap, HeaderValue};
+use prometheus_client::encoding::{prometheus_text, text};
 
-use crate::metrics::{
-    MetricType, MetricsEncoder, millis_to_seconds, write_source_metrics, write_task_metrics,
-};
-use crate::replicas::{ReplicaMode, ReplicaStatus};
-use crate::server::no_store_response;
+use crate::server::{ProblemDetails, ProblemKind, media_preference, no_store_response};
 
 use super::state::AppState;
 
-/// The page of metrics.
-pub(super) async fn get_metrics(State(state): State<Arc<AppState>>) -> Response {
-    let mut encoder = MetricsEncoder::default();
-    // One snapshot for all families, so that they agree with each other.
-    let snapshot = state.server.cache.snapshot();
-    write_source_metrics(&mut encoder, &snapshot, state.server.clock.now());
-    state.fetch_metrics.write(&mut encoder, &snapshot);
-    state.server.request_metrics.write(&mut encoder);
-    encoder.write_metric(
-        "resumen_stream_clients",
-        MetricType::Gauge,
-        "Clients of the event stream.",
-        state.stream_clients.count(),
-    );
-    if let Some(replica) = &state.replica {
-        write_replica_metrics(&mut encoder, &replica.status());
-    }
-    write_task_metrics(&mut encoder, &state.server.supervisor);
-    state.process_metrics.write(&mut encoder);
-    no_store_response(
-        "text/plain; version=0.0.4; charset=utf-8",
-        encoder.into_text(),
-    )
-}
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Writes the families of a replica that shares readings with others.
-fn write_replica_metrics(encoder: &mut MetricsEncoder, status: &ReplicaStatus) {
-    encoder.write_metric(
-        "resumen_fleet_sharing",
-        MetricType::Gauge,
-        "Whether calls and readings are shared with other replicas.",
-        u8::from(status.mode == ReplicaMode::Sharing),
-    );
-    encoder.write_metric(
-        "resumen_fleet_replicas",
-        MetricType::Gauge,
-        "Replicas seen last in the shared store, including this one; 0 if it was never reached.",
-        status.replica_count,
-    );
-    encoder.write_metric(
-        "resumen_fleet_leases_taken_total",
-        MetricType::Counter,
-        "Leases acquired: attempts that this replica made for all replicas.",
-        status.leases_acquired,
-    );
-    encoder.write_metric(
-        "resumen_fleet_leases_lost_total",
-        MetricType::Counter,
-        "Leases that expired before their attempt ended.",
-        status.leases_lost,
-    );
-    encoder.write_metric(
-        "resumen_fleet_outcomes_heard_total",
-        MetricType::Counter,
-        "Outcomes of other replicas' attempts that were merged.",
-        status.remote_attempts,
-    );
-    encoder.write_metric(
-        "resumen_fleet_clock_ahead_seconds",
-        MetricType::Gauge,
-        "Shared store's clock minus this replica's clock.",
-        millis_to_seconds(status.clock_offset_ms),
-    );
+/// The page of metrics. `OpenMetrics` only if the client prefers it; a client that accepts neither
+/// format gets the text format.
+pub(super) async fn get_metrics(
+    State(state): State<Arc<AppState>>,
+    request: HeaderMap,
+) -> Result<Response, ProblemDetails> {
+    let (registry, mut page) = (&state.metrics_registry, String::new());
+    let prefers_open_metrics = media_preference(&request, OPEN_METRICS_TYPE)
+        > media_preference(&request, prometheus_text::CONTENT_TYPE);
+    let (content_type, result) = if prefers_open_metrics {
+        (OPEN_METRICS_TYPE, text::encode(&mut page, registry))
+    } else {
+        (
+            prometheus_text::CONTENT_TYPE,
+            prometheus_text::encode(&mut page, registry),
+        )
+    };
+    // Prometheus must not take a part of the page for the whole.
+    result.map_err(|_| ProblemDetails::new(ProblemKind::Internal, "a metric cannot be encoded"))?;
+    let mut response = no_store_response(content_type, page);
+    let vary = HeaderValue::from_static("Accept");
+    response.headers_mut().insert(VARY, vary);
+    Ok(response)
 }

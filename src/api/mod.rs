@@ -9,6 +9,7 @@ mod openapi;
 mod panel_pages;
 mod query;
 mod routes;
+mod service_collector;
 mod source_health;
 mod state;
 mod stream;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::{LiveFetcher, LivenessBeat};
-use crate::metrics::{FetchMetrics, ProcessMetrics};
+use crate::metrics::FetchMetrics;
 use crate::panel::{PanelAssets, PanelHistory};
 use crate::replicas::LocalReplica;
 use crate::server::ServerContext;
 
+use super::service_collector::ServiceCollector;
 use super::stream_clients::StreamClients;
 
 /// The arguments of [`AppState::new`].
@@ -22,8 +24,8 @@ pub struct AppStateParts {
     pub liveness_beat: Arc<LivenessBeat>,
     /// Metrics of the attempts at sources.
     pub fetch_metrics: Arc<FetchMetrics>,
-    /// Metrics of the process.
-    pub process_metrics: Arc<ProcessMetrics>,
+    /// The registry with every metric that is not read from the members above.
+    pub metrics_registry: Registry,
     /// Whether readings were restored at the start, so that the first round need not be waited for.
     pub was_restored: bool,
     /// This replica, if readings are shared with others.
@@ -35,8 +37,7 @@ pub struct AppState {
     pub(super) server: Arc<ServerContext>,
     pub(super) live: Arc<LiveFetcher>,
     pub(super) liveness_beat: Arc<LivenessBeat>,
-    pub(super) fetch_metrics: Arc<FetchMetrics>,
-    pub(super) process_metrics: Arc<ProcessMetrics>,
+    pub(super) metrics_registry: Registry,
     pub(super) replica: Option<Arc<LocalReplica>>,
     pub(super) panel_assets: PanelAssets,
     pub(super) panel_history: PanelHistory,
@@ -47,16 +48,23 @@ pub struct AppState {
 impl AppState {
     /// The state before the first request.
     pub fn new(parts: AppStateParts) -> Self {
+        let stream_clients = StreamClients::default();
+        let mut metrics_registry = parts.metrics_registry;
+        metrics_registry.register_collector(Box::new(ServiceCollector {
+            server: Arc::clone(&parts.server),
+            fetch_metrics: parts.fetch_metrics,
+            stream_clients: stream_clients.clone(),
+            replica: parts.replica.clone(),
+        }));
         Self {
             server: parts.server,
             live: parts.live,
             liveness_beat: parts.liveness_beat,
-            fetch_metrics: parts.fetch_metrics,
-            process_metrics: parts.process_metrics,
+            metrics_registry,
             replica: parts.replica,
             panel_assets: PanelAssets::new(),
             panel_history: PanelHistory::default(),
-            stream_clients: StreamClients::default(),
+            stream_clients,
             was_restored: parts.was_restored,
         }
     }

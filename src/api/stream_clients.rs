@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Number of clients of the event stream.
-#[derive(Debug, Default)]
+/// Number of clients of the event stream. Clones count the same clients.
+#[derive(Debug, Clone, Default)]
 pub(super) struct StreamClients(Arc<AtomicUsize>);
 
 /// One client in the count, until it is dropped.

@@ -16,7 +16,7 @@ use super::core::AppCore;
 #[derive(Clone)]
 pub struct ConfigReloader {
     pub(super) core: Arc<AppCore>,
-    pub(super) process_metrics: Arc<ProcessMetrics>,
+    pub(super) process_metrics: ProcessMetrics,
     pub(super) extractor: Extractor,
     pub(super) fetch: Arc<HttpFetch>,
     pub(super) redactor: Redactor,

@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context;
+use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
@@ -99,13 +100,13 @@ impl AppService {
             .local_address()
             .context("failed to read the listening address")?;
 
-        // Build: metrics first, then what counts in them.
+        // Build: the registry and the metrics first, then what counts in them.
         let runtime = build_flight_runtime()?;
         let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
         let fetch_metrics = Arc::new(FetchMetrics::default());
-        let process_metrics = Arc::new(ProcessMetrics::new(clock.now(), revision));
-        let request_metrics = Arc::new(RequestMetrics::new(&ROUTE_PATHS));
+        let mut registry = Registry::default();
+        let process_metrics = ProcessMetrics::register(&mut registry, clock.now(), revision);
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(filter_program, redactor.clone());
         extractor.set_filters(config.filters.clone());
@@ -133,10 +134,10 @@ impl AppService {
             config.server.clone(),
             clock,
             Arc::clone(&core.cache),
-            request_metrics,
+            RequestMetrics::register(&mut registry, &ROUTE_PATHS),
             core.supervisor.clone(),
         ));
-        let state = build_app_state(&context, &core, fetch_metrics, &process_metrics);
+        let state = build_app_state(&context, &core, fetch_metrics, registry);
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
         // The reactor of this runtime watches the listener.
@@ -240,14 +241,14 @@ fn build_app_state(
     context: &Arc<ServerContext>,
     core: &AppCore,
     fetch_metrics: Arc<FetchMetrics>,
-    process_metrics: &Arc<ProcessMetrics>,
+    metrics_registry: Registry,
 ) -> Arc<AppState> {
     Arc::new(AppState::new(AppStateParts {
         server: Arc::clone(context),
         live: Arc::clone(&core.live),
         liveness_beat: Arc::clone(&core.liveness_beat),
         fetch_metrics,
-        process_metrics: Arc::clone(process_metrics),
+        metrics_registry,
         was_restored: core.was_restored,
         replica: core.replica.clone(),
     }))

@@ -1,17 +1,19 @@
 //! Metrics of the attempts at sources: results by provider, and durations.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use parking_lot::Mutex;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::domain::{Code, Name, Outcome, ProviderAttemptResult, Snapshot};
 
-use super::encoder::{MetricType, MetricsEncoder, bucket_index};
-
-/// Upper bounds of the duration buckets, in microseconds.
-const ATTEMPT_BOUNDS_US: [u64; 12] = [
-    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000,
+/// Upper bounds of the duration buckets, in seconds.
+const ATTEMPT_BOUNDS_S: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
 /// The finished attempts of every source. Locked once per attempt, never by a request for
@@ -20,12 +22,11 @@ const ATTEMPT_BOUNDS_US: [u64; 12] = [
 pub struct FetchMetrics(Mutex<BTreeMap<Name, AttemptCounters>>);
 
 /// The finished attempts of one source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct AttemptCounters {
     /// Requests by provider and failure code; `None` is success.
     results: BTreeMap<(Name, Option<Code>), u64>,
-    duration_buckets: [u64; ATTEMPT_BOUNDS_US.len() + 1],
-    total_micros: u64,
+    durations: Histogram,
 }
 
 impl FetchMetrics {
@@ -45,13 +46,15 @@ impl FetchMetrics {
                 .entry((attempt.provider.clone(), code))
                 .or_default() += 1;
         }
-        let micros = outcome.duration.as_micros() as u64;
-        counters.duration_buckets[bucket_index(&ATTEMPT_BOUNDS_US, micros)] += 1;
-        counters.total_micros += micros;
+        counters.durations.observe(outcome.duration.as_secs_f64());
     }
 
     /// Writes the families of attempts, for the fetched sources of `snapshot`.
-    pub(crate) fn write(&self, encoder: &mut MetricsEncoder, snapshot: &Snapshot) {
+    pub(crate) fn write(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        snapshot: &Snapshot,
+    ) -> fmt::Result {
         let counters_by_source = self.0.lock();
         let zero = AttemptCounters::default();
         let fetched: Vec<_> = snapshot
@@ -67,12 +70,12 @@ impl FetchMetrics {
             })
             .collect();
 
-        let name = "resumen_source_fetches_total";
-        encoder.begin_family(
-            name,
-            MetricType::Counter,
+        let mut family = encoder.encode_descriptor(
+            "resumen_source_fetches",
             "Requests to providers by result: ok, or the code of the failure.",
-        );
+            None,
+            MetricType::Counter,
+        )?;
         for (source, counters) in &fetched {
             let mut write_result = |provider: &Name, result, count| {
                 let labels = [
@@ -80,31 +83,40 @@ impl FetchMetrics {
                     ("provider", provider.as_str()),
                     ("result", result),
                 ];
-                encoder.write_sample(name, &labels, count);
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)
             };
             // A series must exist before its first increment, or `increase()` misses the first
             // success.
             for provider in source.providers() {
                 let key = (provider.name.clone(), None);
                 if !counters.results.contains_key(&key) {
-                    write_result(&provider.name, "ok", 0);
+                    write_result(&provider.name, "ok", 0)?;
                 }
             }
             for ((provider, code), count) in &counters.results {
-                write_result(provider, code.map_or("ok", Code::as_str), *count);
+                write_result(provider, code.map_or("ok", Code::as_str), *count)?;
             }
         }
 
-        let name = "resumen_source_fetch_duration_seconds";
-        encoder.begin_family(name, MetricType::Histogram, "Duration of attempts.");
+        let mut family = encoder.encode_descriptor(
+            "resumen_source_fetch_duration_seconds",
+            "Duration of attempts.",
+            None,
+            MetricType::Histogram,
+        )?;
         for (source, counters) in &fetched {
-            encoder.write_histogram(
-                name,
-                ("source", source.name.as_str()),
-                &ATTEMPT_BOUNDS_US,
-                &counters.duration_buckets,
-                counters.total_micros,
-            );
+            let labels = [("source", source.name.as_str())];
+            counters.durations.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for AttemptCounters {
+    fn default() -> Self {
+        Self {
+            results: BTreeMap::new(),
+            durations: Histogram::new(ATTEMPT_BOUNDS_S),
         }
     }
 }

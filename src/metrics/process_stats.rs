@@ -1,60 +1,71 @@
 //! The `process_*` metrics, read from the operating system.
 
-use std::fs;
+use std::{fmt, fs};
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::domain::Time;
 
-use super::encoder::{MetricType, MetricsEncoder, millis_to_seconds};
+use super::encoder::{millis_to_seconds, write_counter, write_gauge};
 
-/// Writes the `process_*` families. A figure that the system does not provide is left out.
-pub(super) fn write_os_metrics(encoder: &mut MetricsEncoder, started_at: Time) {
-    let cpu_time = clock_gettime(ClockId::ProcessCPUTime);
-    encoder.write_metric(
-        "process_cpu_seconds_total",
-        MetricType::Counter,
-        "Processor time of this process.",
-        cpu_time.tv_sec as f64 + cpu_time.tv_nsec as f64 / 1e9,
-    );
-    encoder.write_metric(
-        "process_start_time_seconds",
-        MetricType::Gauge,
-        "When this process started, since the epoch.",
-        millis_to_seconds(started_at.as_millis()),
-    );
-    if let Ok(status) = fs::read_to_string("/proc/self/status") {
-        let memory = [
-            ("process_resident_memory_bytes", "VmRSS:", "Memory in use."),
-            ("process_virtual_memory_bytes", "VmSize:", "Memory mapped."),
-        ];
-        for (name, key, help) in memory {
-            if let Some(kibibytes) = parse_status_field(&status, key) {
-                encoder.write_metric(name, MetricType::Gauge, help, kibibytes * 1024);
+/// Reads the `process_*` metrics on each scrape.
+#[derive(Debug)]
+pub(super) struct ProcessCollector {
+    pub(super) started_at: Time,
+}
+
+impl Collector for ProcessCollector {
+    /// Writes the `process_*` families. A figure that the system does not provide is left out.
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        let cpu_time = clock_gettime(ClockId::ProcessCPUTime);
+        write_counter(
+            encoder,
+            "process_cpu_seconds",
+            "Processor time of this process.",
+            cpu_time.tv_sec as f64 + cpu_time.tv_nsec as f64 / 1e9,
+        )?;
+        write_gauge(
+            encoder,
+            "process_start_time_seconds",
+            "When this process started, since the epoch.",
+            millis_to_seconds(self.started_at.as_millis()),
+        )?;
+        if let Ok(status) = fs::read_to_string("/proc/self/status") {
+            // The system gives memory in KiB.
+            let fields = [
+                (
+                    "process_resident_memory_bytes",
+                    "VmRSS:",
+                    "Memory in use.",
+                    1024,
+                ),
+                (
+                    "process_virtual_memory_bytes",
+                    "VmSize:",
+                    "Memory mapped.",
+                    1024,
+                ),
+                ("process_threads", "Threads:", "Threads.", 1),
+            ];
+            for (name, key, help, factor) in fields {
+                if let Some(value) = parse_status_field(&status, key) {
+                    write_gauge(encoder, name, help, value * factor)?;
+                }
             }
         }
-        if let Some(threads) = parse_status_field(&status, "Threads:") {
-            encoder.write_metric("process_threads", MetricType::Gauge, "Threads.", threads);
+        if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
+            // The directory listing itself holds one descriptor open.
+            let open = descriptors.count().saturating_sub(1);
+            write_gauge(encoder, "process_open_fds", "Descriptors in use.", open)?;
         }
-    }
-    if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
-        // The directory listing itself holds one descriptor open.
-        let open = descriptors.count().saturating_sub(1);
-        encoder.write_metric(
-            "process_open_fds",
-            MetricType::Gauge,
-            "Descriptors in use.",
-            open,
-        );
-    }
-    if let Some(limit) = getrlimit(Resource::Nofile).current {
-        encoder.write_metric(
-            "process_max_fds",
-            MetricType::Gauge,
-            "Descriptors allowed.",
-            limit,
-        );
+        if let Some(limit) = getrlimit(Resource::Nofile).current {
+            write_gauge(encoder, "process_max_fds", "Descriptors allowed.", limit)?;
+        }
+        Ok(())
     }
 }
 

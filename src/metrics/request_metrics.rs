@@ -4,14 +4,20 @@
 //! allocation, and no cache line shared between workers. The sums over all threads are computed
 //! when `/metrics` is requested.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
 
-use super::encoder::{MetricType, MetricsEncoder, bucket_index};
+use super::encoder::write_gauge;
 
 /// Upper bounds of the duration buckets, in microseconds.
 const DURATION_BOUNDS_US: [u64; 15] = [
@@ -64,13 +70,15 @@ struct RouteSums {
 }
 
 impl RequestMetrics {
-    /// Metrics for these routes. A path segment in braces, and the rest of the path, match any
+    /// Registers metrics for these routes. A path segment in braces, and the rest of the path, match any
     /// text.
-    pub fn new(routes: &'static [&'static str]) -> Self {
-        Self {
+    pub fn register(registry: &mut Registry, routes: &'static [&'static str]) -> Arc<Self> {
+        let metrics = Arc::new(Self {
             routes,
             threads: Mutex::default(),
-        }
+        });
+        registry.register_collector(Box::new(Arc::clone(&metrics)));
+        metrics
     }
 
     /// The counters of one more worker thread.
@@ -99,53 +107,6 @@ impl RequestMetrics {
         RouteId(self.routes.len())
     }
 
-    /// Writes the families of requests and connections.
-    pub(crate) fn write(&self, encoder: &mut MetricsEncoder) {
-        let sums: Vec<(&str, RouteSums)> = self
-            .labels()
-            .enumerate()
-            .map(|(index, label)| (label, self.sum_route(RouteId(index))))
-            .collect();
-        let name = "resumen_http_requests_total";
-        encoder.begin_family(
-            name,
-            MetricType::Counter,
-            "Responses by route and class of status.",
-        );
-        // Every combination is exported, also at 0: a series must exist before its first increment.
-        for (route, sums) in &sums {
-            for (status, count) in STATUS_LABELS.into_iter().zip(sums.status_classes) {
-                encoder.write_sample(name, &[("route", route), ("status", status)], count);
-            }
-        }
-        let name = "resumen_http_request_duration_seconds";
-        encoder.begin_family(
-            name,
-            MetricType::Histogram,
-            "Time from the end of a request's head to the head of its response.",
-        );
-        for (route, sums) in &sums {
-            encoder.write_histogram(
-                name,
-                ("route", route),
-                &DURATION_BOUNDS_US,
-                &sums.duration_buckets,
-                sums.total_micros,
-            );
-        }
-        let threads = self.threads.lock();
-        let open_connections = threads
-            .iter()
-            .map(|thread| thread.open_connections.load(Relaxed))
-            .sum::<usize>();
-        encoder.write_metric(
-            "resumen_http_connections",
-            MetricType::Gauge,
-            "Connections open now.",
-            open_connections,
-        );
-    }
-
     fn labels(&self) -> impl Iterator<Item = &'static str> {
         self.routes.iter().copied().chain([UNMATCHED_LABEL])
     }
@@ -170,6 +131,60 @@ impl RequestMetrics {
     }
 }
 
+impl Collector for RequestMetrics {
+    /// Writes the families of requests and connections.
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let sums: Vec<(&str, RouteSums)> = self
+            .labels()
+            .enumerate()
+            .map(|(index, label)| (label, self.sum_route(RouteId(index))))
+            .collect();
+        let mut family = encoder.encode_descriptor(
+            "resumen_http_requests",
+            "Responses by route and class of status.",
+            None,
+            MetricType::Counter,
+        )?;
+        // Every combination is exported, also at 0: a series must exist before its first increment.
+        for (route, sums) in &sums {
+            for (status, count) in STATUS_LABELS.into_iter().zip(sums.status_classes) {
+                let labels = [("route", *route), ("status", status)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "resumen_http_request_duration_seconds",
+            "Time from the end of a request's head to the head of its response.",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (route, sums) in &sums {
+            let bounds = DURATION_BOUNDS_US.map(micros_to_seconds);
+            let bounds = bounds.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(sums.duration_buckets).collect();
+            family
+                .encode_family(&[("route", *route)])?
+                .encode_histogram::<NoLabelSet>(
+                    micros_to_seconds(sums.total_micros),
+                    sums.duration_buckets.iter().sum(),
+                    &buckets,
+                    None,
+                )?;
+        }
+        let threads = self.threads.lock();
+        let open_connections = threads
+            .iter()
+            .map(|thread| thread.open_connections.load(Relaxed))
+            .sum::<usize>();
+        write_gauge(
+            &mut encoder,
+            "resumen_http_connections",
+            "Connections open now.",
+            open_connections,
+        )
+    }
+}
+
 impl ThreadCounters {
     /// Counts one response.
     pub(crate) fn record_response(&self, route: RouteId, status: StatusCode, duration: Duration) {
@@ -179,12 +194,19 @@ impl ThreadCounters {
         let micros = duration.as_micros() as u64;
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
         add(&counters.status_classes[class], 1);
-        add(
-            &counters.duration_buckets[bucket_index(&DURATION_BOUNDS_US, micros)],
-            1,
-        );
+        add(&counters.duration_buckets[bucket_index(micros)], 1);
         add(&counters.total_micros, micros);
     }
+}
+
+/// The bucket of a duration: the first whose upper bound is not below it, else the one after the
+/// last bound.
+fn bucket_index(micros: u64) -> usize {
+    DURATION_BOUNDS_US.partition_point(|bound| *bound < micros)
+}
+
+fn micros_to_seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 /// Adds to a counter that only the calling thread writes, so that the addition need not be atomic.
@@ -200,7 +222,7 @@ mod tests {
 
     #[test]
     fn threads_are_summed() {
-        let metrics = RequestMetrics::new(ROUTES);
+        let metrics = RequestMetrics::register(&mut Registry::default(), ROUTES);
         let (first, second) = (metrics.register_thread(), metrics.register_thread());
         let route = metrics.route_of("/resumen");
         first.record_response(route, StatusCode::OK, Duration::from_micros(100));
@@ -222,7 +244,7 @@ mod tests {
 
     #[test]
     fn path_is_counted_under_its_route() {
-        let metrics = RequestMetrics::new(ROUTES);
+        let metrics = RequestMetrics::register(&mut Registry::default(), ROUTES);
         assert_eq!(metrics.route_of("/resumen"), RouteId(2));
         assert_eq!(metrics.route_of("/panel/1/card.js"), RouteId(1));
         assert_eq!(metrics.route_of("/resumen/"), metrics.unmatched_route());

@@ -1,8 +1,13 @@
 //! Metrics of the state of each source, read from the snapshot.
 
+use std::fmt;
+
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+
 use crate::domain::{Freshness, Snapshot, SourceState, SourceView, Time};
 
-use super::encoder::{MetricType, MetricsEncoder, millis_to_seconds};
+use super::encoder::{millis_to_seconds, write_gauge};
 use super::value_metrics::{ExtractedNumbers, collect_numbers};
 
 /// One source of the snapshot, as of the time of the page.
@@ -47,7 +52,11 @@ const SOURCE_GAUGES: [(&str, &str, GaugeValueFn); 5] = [
 ];
 
 /// Writes the families that describe each source of `snapshot` at `now`.
-pub(crate) fn write_source_metrics(encoder: &mut MetricsEncoder, snapshot: &Snapshot, now: Time) {
+pub(crate) fn write_source_metrics(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &Snapshot,
+    now: Time,
+) -> fmt::Result {
     let sources: Vec<ObservedSource<'_>> = snapshot
         .source_states()
         .iter()
@@ -60,25 +69,26 @@ pub(crate) fn write_source_metrics(encoder: &mut MetricsEncoder, snapshot: &Snap
         .collect();
     for (suffix, help, value_of) in SOURCE_GAUGES {
         let name = format!("resumen_source_{suffix}");
-        encoder.begin_family(&name, MetricType::Gauge, help);
+        let mut family = begin_gauges(encoder, &name, help)?;
         for source in &sources {
             if let Some(value) = value_of(source) {
-                encoder.write_sample(&name, &[("source", source.name())], value);
+                let labels = [("source", source.name())];
+                family.encode_family(&labels)?.encode_gauge(&value)?;
             }
         }
     }
-    write_failing_providers(encoder, &sources);
-    write_values(encoder, &sources);
+    write_failing_providers(encoder, &sources)?;
+    write_values(encoder, &sources)?;
     let newest_attempt = sources
         .iter()
         .filter_map(|source| source.state.history.last_attempt)
         .max();
-    encoder.write_metric(
+    write_gauge(
+        encoder,
         "resumen_snapshot_timestamp_seconds",
-        MetricType::Gauge,
         "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.",
         newest_attempt.map_or(0.0, seconds),
-    );
+    )
 }
 
 impl ObservedSource<'_> {
@@ -101,13 +111,15 @@ impl ObservedSource<'_> {
 
 /// Writes one sample per provider that fails: when its failures began, and the code of the latest
 /// one.
-fn write_failing_providers(encoder: &mut MetricsEncoder, sources: &[ObservedSource<'_>]) {
-    let name = "resumen_provider_failing_since_timestamp_seconds";
-    encoder.begin_family(
-        name,
-        MetricType::Gauge,
+fn write_failing_providers(
+    encoder: &mut DescriptorEncoder<'_>,
+    sources: &[ObservedSource<'_>],
+) -> fmt::Result {
+    let mut family = begin_gauges(
+        encoder,
+        "resumen_provider_failing_since_timestamp_seconds",
         "When the failures of a provider began, by the code of the latest one, since the epoch.",
-    );
+    )?;
     for source in sources {
         for (streak, failure) in source.state.failing_providers() {
             let labels = [
@@ -115,39 +127,56 @@ fn write_failing_providers(encoder: &mut MetricsEncoder, sources: &[ObservedSour
                 ("provider", streak.provider.as_str()),
                 ("code", failure.code.as_str()),
             ];
-            encoder.write_sample(name, &labels, seconds(streak.since));
+            let since = seconds(streak.since);
+            family.encode_family(&labels)?.encode_gauge(&since)?;
         }
     }
+    Ok(())
 }
 
 /// Writes each number in the data of the fresh sources. A stale value must not be exported as
 /// current.
-fn write_values(encoder: &mut MetricsEncoder, sources: &[ObservedSource<'_>]) {
+fn write_values(
+    encoder: &mut DescriptorEncoder<'_>,
+    sources: &[ObservedSource<'_>],
+) -> fmt::Result {
     let fresh: Vec<(&str, ExtractedNumbers)> = sources
         .iter()
         .filter(|source| source.view.freshness == Freshness::Fresh)
         .filter_map(|source| Some((source.name(), collect_numbers(source.view.reading?.data))))
         .collect();
-    let name = "resumen_value";
-    encoder.begin_family(
-        name,
-        MetricType::Gauge,
+    let mut family = begin_gauges(
+        encoder,
+        "resumen_value",
         "Each number in a source's data, while it is fresh.",
-    );
+    )?;
     for (source, numbers) in &fresh {
         for (path, number) in &numbers.by_path {
-            encoder.write_sample(name, &[("source", source), ("path", path)], number);
+            let labels = [("source", *source), ("path", path)];
+            family.encode_family(&labels)?.encode_gauge(number)?;
         }
     }
-    let name = "resumen_values_left_out";
-    encoder.begin_family(
-        name,
-        MetricType::Gauge,
+    let mut family = begin_gauges(
+        encoder,
+        "resumen_values_left_out",
         "Numbers in a source's data that are not exported as resumen_value, while it is fresh.",
-    );
+    )?;
     for (source, numbers) in &fresh {
-        encoder.write_sample(name, &[("source", source)], numbers.omitted_count);
+        let labels = [("source", *source)];
+        family
+            .encode_family(&labels)?
+            .encode_gauge(&numbers.omitted_count)?;
     }
+    Ok(())
+}
+
+/// Writes the head of a family of gauges with labels.
+fn begin_gauges<'e>(
+    encoder: &'e mut DescriptorEncoder<'_>,
+    name: &'e str,
+    help: &str,
+) -> Result<MetricEncoder<'e>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
 fn seconds(time: Time) -> f64 {

@@ -24,7 +24,7 @@ const MAX_PATH_BYTES: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct ExtractedNumbers {
     /// Each with its dotted path, in the order of the data.
-    pub(crate) by_path: Vec<(String, Number)>,
+    pub(crate) by_path: Vec<(String, f64)>,
     /// How many numbers were left out.
     pub(crate) omitted_count: usize,
 }
@@ -86,17 +86,18 @@ impl NumberCollector {
     }
 
     fn record_number(&mut self, number: &Number) {
+        // One infinite sample would make Prometheus reject the whole page.
+        let finite = number.as_f64().filter(|value| value.is_finite());
         let is_exported = self.numbers.by_path.len() < MAX_NUMBERS
             && self.current_path.len() <= MAX_PATH_BYTES
-            // One infinite sample would make Prometheus reject the whole page.
-            && number.as_f64().is_some_and(f64::is_finite)
+            && finite.is_some()
             && self.seen_paths.insert(self.current_path.clone());
-        if is_exported {
-            self.numbers
-                .by_path
-                .push((self.current_path.clone(), number.clone()));
-        } else {
-            self.numbers.omitted_count += 1;
+        match finite.filter(|_| is_exported) {
+            Some(value) => {
+                let path = self.current_path.clone();
+                self.numbers.by_path.push((path, value));
+            }
+            None => self.numbers.omitted_count += 1,
         }
     }
 }
@@ -137,11 +138,7 @@ mod tests {
             by_path: numbers,
             omitted_count,
         } = collect_numbers(&JsonData::from_checked(json));
-        let numbers: Vec<_> = numbers
-            .into_iter()
-            .map(|(path, number)| (path, number.to_string()))
-            .collect();
-        let expected = [("usd", "97123.450"), ("a.b.0", "1"), ("a.b.2.c", "2e+3")];
+        let expected = [("usd", 97123.45), ("a.b.0", 1.0), ("a.b.2.c", 2000.0)];
         assert_eq!(
             numbers,
             expected.map(|(path, number)| (path.to_owned(), number.to_owned()))

@@ -142,7 +142,6 @@ fn collect_reading_numbers(reading: &Reading) -> Vec<(String, f64)> {
     collect_numbers(&reading.data)
         .by_path
         .into_iter()
-        .filter_map(|(path, number)| Some((path, number.as_f64()?)))
         .take(MAX_COLUMNS)
         .collect()
 }

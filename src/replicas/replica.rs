@@ -131,7 +131,7 @@ impl LocalReplica {
         session: Option<&Arc<dyn SharedSession>>,
         error: &SharedStoreError,
     ) {
-        self.errors.increment();
+        self.errors.inc();
         debug!(%error, "shared store operation failed");
         *self.last_error.lock() = Some(Arc::clone(&error.0));
         self.connection.send_if_modified(|connection| {

@@ -78,6 +78,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
+    use prometheus_client::registry::Registry;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -87,7 +88,7 @@ mod tests {
     /// connection limit.
     fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<Semaphore>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let counters = RequestMetrics::new(&[]).register_thread();
+        let counters = RequestMetrics::register(&mut Registry::default(), &[]).register_thread();
         let permits = Arc::new(Semaphore::new(count as usize));
         let mut queue = AcceptQueue::default();
         for index in 0..count {

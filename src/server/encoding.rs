@@ -101,7 +101,7 @@ impl EncodingWeights {
 }
 
 /// Parses `q=` and a number from 0 to 1 with at most three decimals, as thousandths.
-fn parse_weight(parameter: &str) -> Option<u16> {
+pub(super) fn parse_weight(parameter: &str) -> Option<u16> {
     let text = parameter.trim_matches([' ', '\t']);
     let text = text
         .strip_prefix("q=")

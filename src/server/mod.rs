@@ -8,6 +8,7 @@
 //! `connection` → `fast_path`, then `service` (`validate`, the router) on hyper for the rest of the
 //! connection.
 
+mod accept;
 mod accept_queue;
 mod acceptor;
 mod connection;
@@ -29,6 +30,7 @@ mod validate;
 mod worker;
 mod worker_state;
 
+pub(crate) use accept::media_preference;
 pub(crate) use connection_state::ConnectionState;
 pub use http_server::HttpServer;
 pub use listener::HttpListener;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use resumen::api::{AppState, AppStateParts, ROUTE_PATHS, router};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
@@ -74,11 +75,13 @@ impl TestServer {
         let core = AppCore::build_on_demand(deps, sources, settings.default_timeout).unwrap();
         let listener = HttpListener::bind(settings.listen, false).unwrap();
         let address = listener.local_address().unwrap();
+        let mut metrics_registry = Registry::default();
+        ProcessMetrics::register(&mut metrics_registry, clock.now(), "test");
         let context = Arc::new(ServerContext::new(
             settings,
             clock,
             Arc::clone(&core.cache),
-            Arc::new(RequestMetrics::new(&ROUTE_PATHS)),
+            RequestMetrics::register(&mut metrics_registry, &ROUTE_PATHS),
             core.supervisor.clone(),
         ));
         let state = AppState::new(AppStateParts {
@@ -86,7 +89,7 @@ impl TestServer {
             live: Arc::clone(&core.live),
             liveness_beat: Arc::clone(&core.liveness_beat),
             fetch_metrics: Arc::new(FetchMetrics::default()),
-            process_metrics: Arc::new(ProcessMetrics::new(clock.now(), "test")),
+            metrics_registry,
             was_restored: false,
             replica: None,
         });

@@ -271,13 +271,20 @@ pub(crate) fn describe_source_health(_: &DocumentContext<'_>) -> OperationSpec {
 /// `/metrics`
 pub(crate) fn describe_metrics(_: &DocumentContext<'_>) -> OperationSpec {
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
-    simple_operation(
+    let mut response = no_store_response("The metrics.", media_type, text_schema());
+    response.content.push((
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        text_schema(),
+    ));
+    let mut operation = simple_operation(
         "metrics",
         "reference",
         "Metrics for Prometheus",
-        "The text format of Prometheus, version 0.0.4.",
-        no_store_response("The metrics.", media_type, text_schema()),
-    )
+        "The text format of Prometheus, version 0.0.4, or OpenMetrics 1.0 if `Accept` prefers it.",
+        response,
+    );
+    operation.parameters = vec![parameters::accept()];
+    operation
 }
 
 /// `/openapi.json`

@@ -12,6 +12,14 @@ pub(super) fn if_none_match() -> Value {
     header_parameter("If-None-Match", description)
 }
 
+/// `Accept`
+pub(super) fn accept() -> Value {
+    header_parameter(
+        "Accept",
+        "OpenMetrics if it is preferred to the text format of Prometheus; that format if neither is accepted.",
+    )
+}
+
 /// `Accept-Encoding`
 pub(super) fn accept_encoding() -> Value {
     header_parameter(

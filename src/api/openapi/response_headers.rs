@@ -96,7 +96,7 @@ const HEADER_SPECS: [HeaderSpec; 19] = [
     ),
     optional_header(
         "Vary",
-        "`Accept-Encoding` if several codings are available, `Origin` if origins are configured.",
+        "`Accept-Encoding` if several codings are available, `Accept` for metrics, `Origin` if origins are configured.",
     ),
     optional_header(
         "X-Request-Id",

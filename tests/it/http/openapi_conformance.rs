@@ -100,6 +100,11 @@ const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/resumen?fresh=1&max_age=1", &[]),
     ("GET", "/resumen/stream?x", &[]),
     ("GET", "/salud/fuentes?x", &[]),
+    (
+        "GET",
+        "/metrics",
+        &["Accept: application/openmetrics-text; version=1.0.0"],
+    ),
     ("GET", "/openapi.json?x", &[]),
     ("GET", "/panel/0123456789abcdef/panel.css", &[]),
     (

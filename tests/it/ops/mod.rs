@@ -8,6 +8,7 @@ pub mod load_bounds;
 pub mod log_docs;
 pub mod metric_docs;
 pub mod metrics_endpoint;
+mod open_metrics;
 pub mod panic_isolation;
 pub mod prometheus_rules;
 pub mod soak_run;
