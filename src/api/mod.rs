@@ -1,7 +1,6 @@
 //! The HTTP endpoints: routes, handlers and query parameters.
 //!
-//! `routes` is the one list of endpoints: paths, handlers, and their descriptions in
-//! `/openapi.json`.
+//! `routes` is the one list of endpoints: paths and handlers. `openapi.json` describes them.
 
 mod health;
 mod metrics_page;
@@ -9,6 +8,7 @@ mod openapi;
 mod panel_pages;
 mod query;
 mod routes;
+mod seconds_pattern;
 mod service_collector;
 mod source_health;
 mod state;

@@ -1,32 +1,25 @@
-//! The routes: the one list of paths, handlers and their descriptions.
+//! The routes: the one list of paths and handlers.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
-use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind, no_store_response};
+use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
 use crate::text::find_nearest_path;
 
-use super::openapi::{self, DocumentContext, RouteDescription};
-use super::query::require_no_parameters;
 use super::state::AppState;
-use super::{health, metrics_page, panel_pages, source_health, stream, summary};
+use super::{health, metrics_page, openapi, panel_pages, source_health, stream, summary};
 
 macro_rules! routes {
-    ($($path:literal => $handler:expr, $describe:expr;)*) => {
+    ($($path:literal => $handler:expr;)*) => {
         /// The paths of the routes, in the order of the list. Also the labels of the request
         /// metrics.
         pub const ROUTE_PATHS: [&str; [$($path),*].len()] = [$($path),*];
-
-        /// The descriptions of the routes in `/openapi.json`, in the same order.
-        const ROUTE_DESCRIPTIONS: [RouteDescription; ROUTE_PATHS.len()] = [
-            $(RouteDescription { path: $path, describe: $describe }),*
-        ];
 
         /// The router of every endpoint.
         pub fn router(state: Arc<AppState>) -> Router {
@@ -39,38 +32,18 @@ macro_rules! routes {
     };
 }
 
-// Each line: path, handler of GET (axum derives HEAD from it), description.
+// Each line: path, handler of GET (axum derives HEAD from it).
 routes! {
-    "/" => panel_pages::get_panel, openapi::describe_panel;
-    "/panel/history.json" => panel_pages::get_panel_history, openapi::describe_panel_history;
-    "/panel/{version}/{file}" => panel_pages::get_panel_asset, openapi::describe_panel_asset;
-    "/resumen" => summary::get_summary, openapi::describe_summary;
-    "/resumen/stream" => stream::get_event_stream, openapi::describe_stream;
-    "/salud" => health::get_liveness, openapi::describe_liveness;
-    "/salud/listo" => health::get_readiness, openapi::describe_readiness;
-    "/salud/fuentes" => source_health::get_source_health, openapi::describe_source_health;
-    "/metrics" => metrics_page::get_metrics, openapi::describe_metrics;
-    "/openapi.json" => get_openapi_document, openapi::describe_openapi;
-}
-
-/// `/openapi.json`: describes the routes above with the current sources and limits.
-///
-/// The handler is here and not in `openapi`, which must not import the list that it describes.
-async fn get_openapi_document(
-    State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ProblemDetails> {
-    require_no_parameters(query.as_deref().unwrap_or_default())?;
-    let snapshot = state.server.cache.snapshot();
-    let sources = snapshot.source_set().sources().iter();
-    let context = DocumentContext {
-        asset_names: state.panel_assets.asset_names().collect(),
-        source_names: sources.map(|source| source.name.as_str()).collect(),
-        default_timeout: state.server.settings.default_timeout,
-        max_timeout: state.server.settings.max_timeout,
-    };
-    let document = openapi::build_document(&ROUTE_DESCRIPTIONS, &context);
-    Ok(no_store_response("application/json", document.to_string()))
+    "/" => panel_pages::get_panel;
+    "/panel/history.json" => panel_pages::get_panel_history;
+    "/panel/{version}/{file}" => panel_pages::get_panel_asset;
+    "/resumen" => summary::get_summary;
+    "/resumen/stream" => stream::get_event_stream;
+    "/salud" => health::get_liveness;
+    "/salud/listo" => health::get_readiness;
+    "/salud/fuentes" => source_health::get_source_health;
+    "/metrics" => metrics_page::get_metrics;
+    "/openapi.json" => openapi::get_openapi_document;
 }
 
 async fn handle_options(State(state): State<Arc<AppState>>) -> Response {

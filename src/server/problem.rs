@@ -27,6 +27,7 @@ macro_rules! kinds {
 
         impl ProblemKind {
             /// Every kind.
+            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$kind,)*];
 
             /// The status code of the response.

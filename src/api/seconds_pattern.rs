@@ -1,13 +1,10 @@
-//! Regular expressions for numbers of seconds, so that the document accepts exactly what the query
+//! The regular expression of `timeout` in `/openapi.json`, which accepts exactly what the query
 //! parser accepts.
 
 use std::time::Duration;
 
 /// Maximum number of digits before the point, and after it.
 const MAX_DIGITS: usize = 9;
-
-/// Any number of seconds.
-pub(super) const SECONDS_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
 
 /// Up to `digits` digits of a fraction, not all zero.
 fn nonzero_fraction(digits: usize) -> String {
