@@ -6,7 +6,7 @@
     python3 benches/peers overload        goodput at five times the capacity
     python3 benches/peers --install …     installs missing programs first (apt-get, pip); needs root and a network
 
-The measured program is `target/release/resumen`, built by `cargo build --release`. `cargo build --release --example bare`
+The measured program is `target/dist/resumen`, built by `cargo build --profile dist`. `cargo build --profile dist --example bare`
 builds a server that responds without reading the request: the cost of the kernel alone.
 """
 
@@ -30,7 +30,7 @@ AIOHTTP = "aiohttp==3.14.*"
 def main():
     arguments = parse()
     if not arguments.binary.exists():
-        sys.exit(f"{arguments.binary} is missing: run `cargo build --release` first")
+        sys.exit(f"{arguments.binary} is missing: run `cargo build --profile dist` first")
     install_missing(arguments.install)
     machine.prepare_driver()
     with tempfile.TemporaryDirectory(prefix="resumen-peers-") as folder:
@@ -49,7 +49,7 @@ def parse():
     parser.add_argument("--connections", type=int, default=10_000, help="server.max_connections, for overload")
     parser.add_argument("--patience", type=float, default=10, help="client timeout in seconds, for overload")
     parser.add_argument("--install", action="store_true", help="install missing programs")
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/resumen", help="program to measure")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/dist/resumen", help="program to measure")
     parser.add_argument("--previous", type=Path, help="another build to compare with, for fanout")
     parser.add_argument("--starts", type=int, default=1, help="starts of each server, in turn, for fanout")
     return parser.parse_args()

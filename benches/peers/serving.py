@@ -102,7 +102,7 @@ def run(bench, arguments):
     rounds = arguments.rounds or (8 if arguments.full else 2)
     selected = arguments.peers.split(",") if arguments.peers else list(ALL_SERVERS)
     if "bare" in selected and not bench.bare.exists():
-        print("The no-parse loop is missing: `cargo build --release --example bare` builds it.\n")
+        print("The no-parse loop is missing: `cargo build --profile dist --example bare` builds it.\n")
         selected.remove("bare")
     for kind in selected:
         bench.get(kind)

@@ -25,7 +25,7 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with measurements; needs Varnish and Redis")
-    parser.add_argument("--binary", default="target/release/resumen", help="program that --check measures")
+    parser.add_argument("--binary", default="target/dist/resumen", help="program that --check measures")
     Assumptions.add_options(parser)
     return parser.parse_args()
 
