@@ -1,6 +1,7 @@
 //! Operation: metrics, logs, resource use, supervision and deployment files.
 
 pub mod clock_changes;
+pub mod dependency_docs;
 pub mod deployment_files;
 pub mod descriptor_limits;
 pub mod grafana_dashboard;
