@@ -33,7 +33,7 @@ class Stack:
             "RESUMEN_BIND": "127.0.0.1",
             "RESUMEN_IMAGE": arguments.image or IMAGE,
             "RESUMEN_REVISION": revision(),
-            "RESUMEN_LTO": "off" if arguments.quick else "fat",
+            "RESUMEN_PROFILE": "release" if arguments.quick else "dist",
             "SIMULATE_LOG": "resumen::simulator=debug,info",
             "RESUMEN_LOG_FORMAT": "json",
         }
