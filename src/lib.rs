@@ -30,7 +30,7 @@
 //! | 1 | [`domain`] | source, reading, failure, outcome, freshness, snapshot, merge, schedule, redaction | waits, reads a clock, serialises |
 //! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority | |
 //! | 3 | [`metrics`] | counters, histograms, collectors for the registry of `prometheus-client` | serves HTTP |
-//! | 3 | [`extract`] | body → JSON → jq filter → data, in worker processes with limits | evaluates a filter but `.` in this process |
+//! | 3 | [`extract`] | body (JSON, XML, CSV, …) → JSON → jq filter → data, in worker processes with limits | evaluates a filter but `.` in this process |
 //! | 3 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the JSON keys | does I/O |
 //! | 3 | [`store`] | the state file | fails a request |
 //! | 3 | [`telemetry`] | the log, written through the redactor | |
@@ -71,8 +71,9 @@
 //!
 //! **A provider's byte** (at most 30 files): `fetch/http_fetch.rs:run_attempt` → `fetch/exchange.rs:exchange` →
 //! `fetch/response_head.rs:check_head` → `fetch/response_body.rs:read_decoded` → `aggregate/race.rs:call_provider` →
-//! `extract/extractor.rs:extract` → `extract/worker_pool.rs:evaluate` → `extract/worker_protocol.rs:read_frame` →
-//! `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` → `extract/json.rs:check_json` →
+//! `extract/extractor.rs:extract_body` → `extract/worker_pool.rs:evaluate` → `extract/worker_protocol.rs:read_frame` →
+//! `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
+//! `extract/formats/mod.rs:read_body` → `extract/json.rs:check_json` →
 //! `extract/depth.rs:find_excess_depth` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the
 //! service → `domain/reading.rs:from_checked` → `aggregate/flights.rs:complete_local` →
 //! `aggregate/complete.rs:complete_flight` → `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge_outcome` →

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::{
     Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading,
 };
-use crate::extract::Extractor;
+use crate::extract::{Extractor, RawBody};
 use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError};
 use crate::process::{Clock, Deadline, TimePoint};
 use crate::text::{UnitStyle, format_duration};
@@ -246,9 +246,14 @@ async fn call_provider(
 ) -> ProviderResult {
     let (provider, filter) = &prepared.providers[position];
     let context = FetchContext { deadline, priority };
-    let body = deps.fetch.fetch(provider, context).await?.0;
+    let payload = deps.fetch.fetch(provider, context).await?;
+    let body = RawBody {
+        bytes: payload.body,
+        format: provider.request.format.clone(),
+        charset: payload.charset,
+    };
     deps.extractor
-        .extract(&prepared.source.name, filter, body, deadline)
+        .extract_body(&prepared.source.name, filter, &body, deadline)
         .await
         .map_err(|failure| FetchError {
             failure,

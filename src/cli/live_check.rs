@@ -13,14 +13,17 @@ use super::command;
 use super::layout::wrap_lines;
 use super::terminal::{Terminal, TextStyle, escape_control};
 use crate::config::Config;
-use crate::domain::{Code, Failure, JsonData, Name, Provider, Redactor};
-use crate::extract::{Extractor, Filter, own_program};
-use crate::fetch::{Fetch as _, HttpFetch, Payload};
+use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Provider, Redactor};
+use crate::extract::{Extractor, Filter, RawBody, own_program};
+use crate::fetch::{Fetch as _, HttpFetch};
 use crate::process::Clock;
 use crate::text::{UnitStyle, format_duration};
 
 /// Maximum number of characters of a raw body on one line.
 const MAX_RAW_CHARS: usize = 2000;
+
+/// Time for the second conversion of a body, which only shows it.
+const CONVERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of lines of each text on a terminal.
 const MAX_TEXT_LINES: usize = 24;
@@ -40,6 +43,8 @@ pub(super) struct ProviderProbe {
     elapsed: Duration,
     /// The body with secrets redacted; `None` if the call failed before the end of the body.
     raw_body: Option<String>,
+    /// What the filter sees of a body that is not JSON, with secrets redacted; `None` if it could not be converted.
+    input: Option<String>,
     result: Result<JsonData, Failure>,
 }
 
@@ -94,16 +99,27 @@ impl ProbeContext {
     async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
         let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
         let fetched = self.fetch.fetch(&provider, deadline.into()).await;
-        let raw_body = fetched.as_ref().ok().map(|Payload(bytes)| {
-            let text = String::from_utf8_lossy(bytes);
+        let raw_body = fetched.as_ref().ok().map(|payload| {
+            let text = String::from_utf8_lossy(&payload.body);
             // Redacted at once and as a whole: the body is cut and escaped later.
             self.redactor.redact(&text)
         });
+        let mut input = None;
         let result = match (fetched, Filter::compile(&provider.extract)) {
-            (Ok(Payload(bytes)), Ok(filter)) => {
+            (Ok(payload), Ok(filter)) => {
                 // A separate extractor: one extractor evaluates the filters of a source one after the other.
                 let extractor = Extractor::new(own_program(), self.redactor.clone());
-                extractor.extract(&source, &filter, bytes, deadline).await
+                let body = RawBody {
+                    bytes: payload.body,
+                    format: provider.request.format,
+                    charset: payload.charset,
+                };
+                let result = extractor.extract_body(&source, &filter, &body, deadline);
+                let result = result.await;
+                if body.format != BodyFormat::Json {
+                    input = self.convert_input(&extractor, &source, &body).await;
+                }
+                result
             }
             (Err(error), _) => Err(error.failure),
             (_, Err(error)) => Err(Failure::new(Code::ExtractFailed, error.message)),
@@ -113,8 +129,31 @@ impl ProbeContext {
             provider: provider.name,
             elapsed: self.clock.instant().saturating_duration_since(started),
             raw_body,
+            input,
             result,
         }
+    }
+
+    /// Returns what a filter sees of `body`. The evaluation has a deadline of its own: that of the attempt is over when it
+    /// failed for it.
+    async fn convert_input(
+        &self,
+        extractor: &Extractor,
+        source: &Name,
+        body: &RawBody,
+    ) -> Option<String> {
+        let convert = async |filter| {
+            let filter = Filter::compile(filter).ok()?;
+            let deadline = self.clock.deadline(CONVERSION_TIMEOUT);
+            let input = extractor.extract_body(source, &filter, body, deadline);
+            Some(self.redactor.redact(input.await.ok()?.as_json()))
+        };
+        if let Some(input) = convert(".").await {
+            return Some(input);
+        }
+        // JSON takes more bytes than other formats, and the result of a filter has a limit.
+        let start = convert("tojson | .[:10000]").await?;
+        serde_json::from_str(&start).ok()
     }
 }
 
@@ -146,11 +185,19 @@ pub(super) fn format_probes(probes: &[ProviderProbe], terminal: Terminal) -> Str
             Err(failure) => ("FAILED", format!("{}: {}", failure.code, failure.message)),
         };
         if let Some(width) = terminal.width {
-            let texts = [&pretty_json(raw), &pretty_json(&result)];
-            out += &format_side_by_side(["RAW", title], texts.map(String::as_str), width);
+            // What the filter sees says more than the raw body.
+            let (left, text) = probe
+                .input
+                .as_deref()
+                .map_or(("RAW", raw), |input| ("INPUT", input));
+            let texts = [&pretty_json(text), &pretty_json(&result)];
+            out += &format_side_by_side([left, title], texts.map(String::as_str), width);
         } else {
             let title = title.to_lowercase();
             let _ = writeln!(out, "  {:10} {}", "raw", format_raw_line(raw));
+            if let Some(input) = &probe.input {
+                let _ = writeln!(out, "  {:10} {}", "input", format_raw_line(input));
+            }
             let _ = writeln!(out, "  {title:10} {}", escape_control(&result));
         }
     }
@@ -167,6 +214,7 @@ pub(super) fn probes_json(probes: &[ProviderProbe]) -> Value {
             "ok": probe.result.is_ok(),
             "ms": probe.elapsed.as_secs_f64() * 1e3,
             "raw": probe.raw_body.as_deref().map(format_raw_line),
+            "input": probe.input.as_deref().map(format_raw_line),
             "data": data.and_then(|data| serde_json::from_str::<Value>(data.as_json()).ok()),
             "code": failure.map(|failure| failure.code.as_str()),
             "error": failure.map(|failure| &*failure.message),

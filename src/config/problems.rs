@@ -33,7 +33,7 @@ pub(super) struct ProblemCollector {
     pending: Vec<PendingProblem>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct PendingProblem {
     kind: ConfigProblemKind,
     span: Span,
@@ -99,6 +99,8 @@ impl ProblemCollector {
         });
         // The sort is stable: problems at one place keep the order of their discovery.
         self.pending.sort_by_key(|problem| problem.span.start);
+        // Each provider that inherits an invalid value reports it.
+        self.pending.dedup();
         let file: Arc<str> = path.display().to_string().into();
         let located = self.pending.into_iter().map(|problem| ConfigProblem {
             severity: match problem.kind {

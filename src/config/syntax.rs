@@ -39,7 +39,12 @@ pub(super) fn report_syntax_errors(
             continue;
         }
         let read = text.get(span.clone()).unwrap_or_default();
-        let (message, help) = reword_error(error.message(), read);
+        let (message, mut help) = reword_error(error.message(), read);
+        if is_within_quotes(text, span.start) {
+            let quotes =
+                "a text with quotation marks or backslashes in it stands in '…' or '''…'''";
+            help = Some(help.map_or(quotes.to_owned(), |help| format!("{help}; {quotes}")));
+        }
         problems.add(ConfigProblemKind::Syntax, &span, message, help);
     }
 }
@@ -60,6 +65,23 @@ fn is_after_inner_quote(line: &str, at: usize) -> bool {
         .get(start + 1..at)
         .is_some_and(|read| read.contains(quote));
     has_ended && !is_multi_line && line[at..].contains(quote) && value.ends_with(quote)
+}
+
+/// Whether the line before `at` has a value that begins with one double quotation mark and has ended, or has a backslash: a
+/// filter whose own quotation marks end it.
+fn is_within_quotes(text: &str, at: usize) -> bool {
+    let line = text[..at].rsplit('\n').next().unwrap_or_default();
+    let Some((_, value)) = line.split_once('=') else {
+        return false;
+    };
+    let value = value.trim_start();
+    let Some(inner) = value
+        .strip_prefix('"')
+        .filter(|inner| !inner.starts_with("\"\""))
+    else {
+        return false;
+    };
+    inner.contains('\\') || inner.trim_end().ends_with('"')
 }
 
 /// A message and a help for one of the parser's messages about `read`.

@@ -67,6 +67,8 @@ codes! {
     EmptyBody = "empty_body",
     /// The body is not JSON (RFC 8259).
     NotJson = "not_json",
+    /// The body is not of its format, which is another one than JSON.
+    InvalidBody = "invalid_body",
     /// The body is nested deeper than the limit.
     JsonTooDeep = "json_too_deep",
     /// The filter returned an error, no result, several results, `null`, or a value that JSON
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn code_text_round_trips() {
-        assert_eq!(Code::ALL.len(), 23);
+        assert_eq!(Code::ALL.len(), 25);
         for code in Code::ALL {
             assert_eq!(Code::from_text(code.as_str()), Some(*code));
         }

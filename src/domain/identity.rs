@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::source::Source;
 
-/// Digest of a source's name and `extract` filters and, for a derived source, of the identities of
+/// Digest of a source's name, `extract` filters and formats and, for a derived source, of the identities of
 /// its inputs. A restart, a reload and another replica accept a reading only if its identity
 /// matches. Displayed as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +24,13 @@ impl SourceIdentity {
         // A source name is never empty, so an empty text separates the inputs from the filters.
         hasher.hash_text("");
         for extract in source.extract_filters() {
+            hasher.hash_text(extract);
+        }
+        // Identities of sources whose bodies are all JSON are those of releases without formats. The filters are
+        // sorted and without duplicates, so an empty text behind another one separates.
+        for (format, extract) in source.formatted_filters() {
+            hasher.hash_text("");
+            hasher.hash_text(&format);
             hasher.hash_text(extract);
         }
         Self(hasher.0.digest128())
@@ -69,7 +76,81 @@ impl IdentityHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::super::body_format::{BodyFormat, CsvDialect};
+    use super::super::freshness::FreshnessPolicy;
+    use super::super::name::Name;
+    use super::super::provider::{Provider, ProviderRequest};
+    use super::super::schedule::Schedule;
+    use super::super::source::SourceKind;
     use super::*;
+
+    fn source_of_format(format: BodyFormat) -> Source {
+        let url = "http://localhost/".parse().unwrap();
+        let provider = Provider {
+            name: Name::new("p").unwrap(),
+            request: ProviderRequest {
+                format,
+                ..ProviderRequest::get(url)
+            },
+            extract: ".a".into(),
+        };
+        let second = Duration::from_secs(1);
+        Source {
+            name: Name::new("s").unwrap(),
+            kind: SourceKind::Fetched {
+                providers: vec![provider],
+                schedule: Schedule {
+                    interval: second,
+                    timeout: second,
+                    min_interval: second,
+                    hedge_after: None,
+                },
+            },
+            freshness_policy: FreshnessPolicy {
+                ttl: second,
+                max_stale: second,
+            },
+            attribution: None,
+        }
+    }
+
+    #[test]
+    fn format_belongs_to_identity() {
+        let html = |select: &str| BodyFormat::Html {
+            select: select.into(),
+        };
+        let csv = |delimiter, has_header| {
+            BodyFormat::Csv(CsvDialect {
+                delimiter,
+                has_header,
+            })
+        };
+        let formats = [
+            BodyFormat::Json,
+            BodyFormat::JsonLines,
+            BodyFormat::Text,
+            BodyFormat::Xml,
+            BodyFormat::Prometheus,
+            csv(b',', true),
+            csv(b';', true),
+            csv(b',', false),
+            html("p"),
+            html("p "),
+        ];
+        let identity = |format| SourceIdentity::from_source(&source_of_format(format));
+        let identities: HashSet<SourceIdentity> = formats.iter().cloned().map(identity).collect();
+        assert_eq!(identities.len(), formats.len());
+        // The digest of releases without formats: name, no inputs, the filter.
+        let mut hasher = IdentityHasher::default();
+        for text in ["s", "", ".a"] {
+            hasher.hash_text(text);
+        }
+        let former = SourceIdentity(hasher.0.digest128());
+        assert_eq!(identity(BodyFormat::Json), former);
+    }
 
     #[test]
     fn identity_text_round_trips() {

@@ -6,6 +6,7 @@
 
 mod address;
 mod attempt_history;
+mod body_format;
 mod clock_shift;
 mod code;
 mod failure;
@@ -32,6 +33,7 @@ mod timestamps;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address};
 pub use attempt_history::{AttemptHistory, FailureStreak};
+pub use body_format::{BodyFormat, CsvDialect};
 pub use clock_shift::ClockShift;
 pub use code::Code;
 pub use failure::{Failure, FailureRecord};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::body_format::BodyFormat;
 use super::name::Name;
 use super::request_text::RequestText;
 
@@ -55,6 +56,8 @@ pub struct ProviderRequest {
     pub proxy: Option<EgressProxy>,
     /// Maximum size of the decoded response body, in bytes. Default: 1 MiB.
     pub max_body: u64,
+    /// Format of the response body, which also determines `Accept`. Default: JSON.
+    pub format: BodyFormat,
 }
 
 /// A name and a value that is resolved when the request is sent.
@@ -96,6 +99,7 @@ impl ProviderRequest {
             ca_pem: None,
             proxy: None,
             max_body: 1 << 20,
+            format: BodyFormat::Json,
         }
     }
 }

@@ -90,4 +90,17 @@ impl Source {
         filters.dedup();
         filters
     }
+
+    /// Returns the formats other than JSON, each with the `extract` filter of its provider, sorted and without
+    /// duplicates. They are part of the source's identity.
+    pub fn formatted_filters(&self) -> Vec<(String, &str)> {
+        let formatted = self.providers().iter().filter_map(|provider| {
+            let format = provider.request.format.identity_text()?;
+            Some((format, &*provider.extract))
+        });
+        let mut formatted: Vec<(String, &str)> = formatted.collect();
+        formatted.sort_unstable();
+        formatted.dedup();
+        formatted
+    }
 }

@@ -78,6 +78,19 @@ pub(super) fn describe_body(body: &[u8]) -> Option<&'static str> {
     describe_text(text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}'))
 }
 
+/// Returns what a body looks like that is not of the format of this name, and what to do. `None` if it looks like that
+/// format, or like nothing known.
+pub(super) fn describe_other_format(body: &[u8], format: &str) -> Option<&'static str> {
+    let is_bracket = |byte: &u8| matches!(byte, b'{' | b'[');
+    if body.trim_ascii_start().first().is_some_and(is_bracket)
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    {
+        return Some("the body is JSON: set format = \"json\"");
+    }
+    let own_remedy = format!("format = \"{format}\"");
+    describe_body(body).filter(|other| !other.contains(&own_remedy))
+}
+
 fn describe_text(text: &str) -> Option<&'static str> {
     if text.starts_with('<') {
         // Bounded: lower case copies the text, and the kind shows at its start.

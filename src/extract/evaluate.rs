@@ -1,6 +1,5 @@
 //! Evaluation of a filter over a body: body → JSON → jq → data, in the calling process.
 
-use bytes::Bytes;
 use jaq_core::data::JustLut;
 use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
@@ -8,25 +7,23 @@ use jaq_json::Val;
 use super::compile::{FilterProgram, compile_here};
 use super::depth::MAX_DEPTH;
 use super::error::ExtractError;
-use super::filter::MAX_RESULT_BYTES;
-use super::json::check_json;
+use super::filter::max_result_bytes;
+use super::formats::read_body;
 use super::natives::format_jq_error;
-use super::reader::read_json;
+use super::raw_body::RawBody;
 use super::writer::{JsonWriteError, write_json};
 use crate::domain::Code;
 
 /// The most bytes of a filter's own error that are kept. An error may hold values whose text has no end.
 const MAX_ERROR_BYTES: usize = 1 << 16;
 
-/// Checks `body` strictly (UTF-8, depth, RFC 8259), evaluates `filter` over it and checks the result. Returns JSON on
-/// one line.
+/// Converts `body` from its format, evaluates `filter` over it and checks the result. Returns JSON on one line.
 ///
 /// Nothing bounds the time, memory and stack of the evaluation: only a worker calls this with any filter but `.`.
-pub(super) fn evaluate_body(filter: &str, body: &Bytes) -> Result<String, ExtractError> {
-    let json = body.slice(check_json(body)?);
+pub(super) fn evaluate_body(filter: &str, body: &RawBody) -> Result<String, ExtractError> {
+    let input = read_body(body)?;
     // A filter that passes its input through must not fail by its size.
-    let limit = json.len().max(MAX_RESULT_BYTES);
-    let input = read_json(&json);
+    let limit = max_result_bytes(body.bytes.len());
     if filter.trim() == "." {
         return write_result(&input, limit);
     }

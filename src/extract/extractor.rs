@@ -14,8 +14,9 @@ use super::filter::Filter;
 use super::filter_error::FilterError;
 use super::filters::FilterCache;
 use super::json::check_json;
+use super::raw_body::RawBody;
 use super::worker_pool::{Evaluation, WorkerPool};
-use crate::domain::{Code, Failure, JsonData, Name, Redactor};
+use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Redactor};
 use crate::process::Deadline;
 
 /// The largest body, in bytes, that the filter `.` handles in place: there is nothing to evaluate, and a worker would
@@ -60,22 +61,45 @@ impl Extractor {
         checked.map_err(|error| error.into_failure(&self.redactor))
     }
 
-    /// Checks `payload` strictly (UTF-8, depth, RFC 8259), evaluates `filter` over it and checks the result, by
-    /// `deadline`. Evaluations of one source take turns. A dropped future ends the evaluation.
+    /// Extracts data from JSON in UTF-8 like [`Self::extract_body`].
     pub async fn extract(
         &self,
         source: &Name,
         filter: &Filter,
-        payload: Bytes,
+        json: Bytes,
         deadline: Deadline,
     ) -> Result<JsonData, Failure> {
-        let result = if filter.is_identity() && payload.len() <= MAX_INLINE_BYTES {
-            evaluate_body(filter.text(), &payload)
+        self.extract_body(source, filter, &json.into(), deadline)
+            .await
+    }
+
+    /// Returns what a filter sees of `body`, converted in this process and without a limit of time and memory: only for
+    /// small bodies of tests and fuzzing.
+    pub fn convert_in_place(&self, body: &RawBody) -> Result<JsonData, Failure> {
+        evaluate_body(".", body)
+            .map(JsonData::from_checked)
+            .map_err(|error| error.into_failure(&self.redactor))
+    }
+
+    /// Converts `body` from its format (JSON is checked strictly: UTF-8, depth, RFC 8259), evaluates `filter` over it and
+    /// checks the result, by `deadline`. Evaluations of one source take turns. A dropped future ends the evaluation.
+    pub async fn extract_body(
+        &self,
+        source: &Name,
+        filter: &Filter,
+        body: &RawBody,
+        deadline: Deadline,
+    ) -> Result<JsonData, Failure> {
+        let is_inline = filter.is_identity()
+            && body.format == BodyFormat::Json
+            && body.bytes.len() <= MAX_INLINE_BYTES;
+        let result = if is_inline {
+            evaluate_body(filter.text(), body)
         } else {
             let evaluation = Evaluation {
                 source,
                 filter: filter.text(),
-                body: &payload,
+                body,
             };
             // The filter's process is not trusted: its answer passes the same check as a provider's.
             let result = self.workers.evaluate(&evaluation, deadline).await;

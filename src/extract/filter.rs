@@ -7,7 +7,12 @@ use super::compile::compile_program;
 use super::filter_error::{FilterError, MAX_TEXT_BYTES};
 
 /// The most bytes of data that a filter may give, unless its body is larger.
-pub(super) const MAX_RESULT_BYTES: usize = 1 << 20;
+const MAX_RESULT_BYTES: usize = 1 << 20;
+
+/// Returns the most bytes of data that a filter may give for a body of this size.
+pub(super) fn max_result_bytes(body_bytes: usize) -> usize {
+    body_bytes.max(MAX_RESULT_BYTES)
+}
 
 /// The text of a jq filter that compiles. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]

@@ -45,9 +45,18 @@ pub(super) fn check_json(body: &[u8]) -> Result<std::ops::Range<usize>, ExtractE
 
 /// Whether `text` is one JSON value; else what is wrong with it and where. The depth is not looked at.
 pub(super) fn check_strict(text: &str) -> Result<(), String> {
-    let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
-        return Ok(());
-    };
+    match find_json_flaw(text) {
+        None => Ok(()),
+        Some((what, at)) => {
+            let position = describe_position(text.as_bytes(), at);
+            Err(format!("{what} at {position}"))
+        }
+    }
+}
+
+/// Returns what is wrong with a text that is not one JSON value, and where, in bytes. The depth is not looked at.
+pub(super) fn find_json_flaw(text: &str) -> Option<(String, usize)> {
+    let error = serde_json::from_str::<IgnoredAny>(text).err()?;
     let lines = text.split_inclusive('\n');
     let line_start: usize = lines
         .take(error.line().saturating_sub(1))
@@ -55,10 +64,7 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
         .sum();
     let at = (line_start + error.column().saturating_sub(1)).min(text.len());
     if let Some((what, at)) = describe_flaw(text, at) {
-        return Err(format!(
-            "{what}, at {}",
-            describe_position(text.as_bytes(), at)
-        ));
+        return Some((what + ",", at));
     }
     let mut what = error.to_string();
     // serde_json counts columns in bytes; the place is told in characters below.
@@ -66,10 +72,7 @@ pub(super) fn check_strict(text: &str) -> Result<(), String> {
     if let Some(within) = what.strip_prefix("EOF while parsing ") {
         what = format!("the body ends within {within}");
     }
-    Err(format!(
-        "{what} at {}",
-        describe_position(text.as_bytes(), at)
-    ))
+    Some((what, at))
 }
 
 fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
@@ -85,7 +88,7 @@ fn not_json_error(bytes: &[u8], flaw: &str) -> ExtractError {
 }
 
 /// `line 3, column 7` of a byte; columns count characters.
-fn describe_position(bytes: &[u8], at: usize) -> String {
+pub(super) fn describe_position(bytes: &[u8], at: usize) -> String {
     let before = &bytes[..at];
     let line = before.split(|b| *b == b'\n').count();
     let begin = before

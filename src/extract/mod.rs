@@ -1,7 +1,8 @@
 //! Extraction: body → JSON → jq filter → data, in worker processes with limits.
 //!
-//! A body passes, in this order: the strict check (UTF-8, [`MAX_DEPTH`] levels, RFC 8259), a reader that keeps every
-//! digit of a number, the filter (jq by jaq), and a writer that writes nothing but JSON. A filter may never end,
+//! A JSON body passes, in this order: the strict check (UTF-8, [`MAX_DEPTH`] levels, RFC 8259), a reader that keeps every
+//! digit of a number, the filter (jq by jaq), and a writer that writes nothing but JSON. Bodies of other formats are
+//! converted in place of check and reader. A filter may never end,
 //! exhaust memory and overflow the stack, and jaq can neither be interrupted nor bounded: so filters run in processes
 //! ([`run_worker`]) whose limits the kernel keeps.
 
@@ -16,10 +17,12 @@ mod extractor;
 mod filter;
 mod filter_error;
 mod filters;
+mod formats;
 mod hints;
 mod json;
 mod library;
 mod natives;
+mod raw_body;
 mod reader;
 mod regexes;
 mod substitute;
@@ -28,6 +31,7 @@ mod term_visitor;
 mod tests;
 mod update;
 mod worker;
+mod worker_memory;
 mod worker_pool;
 mod worker_protocol;
 mod writer;
@@ -37,4 +41,6 @@ pub use extractor::{Extractor, own_program};
 pub use filter::Filter;
 pub use filter_error::FilterError;
 pub use filters::FilterCache;
+pub use formats::check_selector;
+pub use raw_body::RawBody;
 pub use worker::{WORKER_COMMAND, run_worker};

@@ -10,11 +10,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, getppid, getrlimit, setrlimit};
 
 use super::error::ExtractError;
 use super::evaluate::evaluate_body;
+use super::raw_body::RawBody;
 use super::worker_protocol::{
     RequestHeader, ResponseError, ResponseHeader, encode_header, read_frame,
 };
@@ -62,7 +62,12 @@ pub fn run_worker(parent: i32) -> io::Result<()> {
         let used = process_cpu_time();
         limit_resource(Resource::Cpu, used.as_secs() + request.cpu_seconds + 1)?;
         limit_resource(Resource::As, program_bytes + request.memory_bytes)?;
-        let result = evaluate_contained(&request.filter, &body.into());
+        let body = RawBody {
+            bytes: body.into(),
+            format: request.format,
+            charset: request.charset,
+        };
+        let result = evaluate_contained(&request.filter, &body);
         let cpu_ms = process_cpu_time().saturating_sub(used).as_millis() as u64;
         write_response(&mut stream, result, cpu_ms)?;
     }
@@ -71,7 +76,7 @@ pub fn run_worker(parent: i32) -> io::Result<()> {
 
 /// Evaluates and releases every value. A release may overflow the stack, too: the response must not leave before it, or
 /// the next request would be sent to a worker that has crashed.
-fn evaluate_contained(filter: &str, body: &Bytes) -> Result<String, ExtractError> {
+fn evaluate_contained(filter: &str, body: &RawBody) -> Result<String, ExtractError> {
     catch_unwind(AssertUnwindSafe(|| evaluate_body(filter, body))).unwrap_or_else(|thrown| {
         let text = thrown.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| thrown.downcast_ref::<&str>().copied());

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
@@ -22,11 +23,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{timeout, timeout_at};
 
 use super::error::ExtractError;
-use super::filter::MAX_RESULT_BYTES;
+use super::filter::max_result_bytes;
+use super::raw_body::RawBody;
 use super::worker::WORKER_COMMAND;
+use super::worker_memory::WorkerMemory;
 use super::worker_protocol::{RequestHeader, ResponseHeader, encode_header, read_response};
 use crate::domain::{Code, Name};
-use crate::process::{Deadline, container_memory_limit};
+use crate::process::Deadline;
 use crate::text::{UnitStyle, format_duration};
 
 /// Workers for sources whose filter ended last time.
@@ -41,19 +44,6 @@ const ORDINARY_TIME: Duration = Duration::from_millis(500);
 /// Interval at which the wait for a longer evaluation checks whether others wait.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Memory of one evaluation without a container's limit, in bytes.
-const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
-
-/// Memory of one evaluation at least, in bytes: an ordinary answer of 1 MB needs less.
-const MIN_MEMORY_BYTES: u64 = 16 << 20;
-
-/// What a container's limit leaves to the service itself, in bytes.
-const SERVICE_MEMORY_BYTES: u64 = 48 << 20;
-
-/// A body may be this large before it gets more memory, in bytes, and then gets [`MEMORY_PER_BODY_BYTE`] for each byte.
-const ORDINARY_BODY_BYTES: u64 = 1 << 20;
-const MEMORY_PER_BODY_BYTE: u64 = 64;
-
 /// After a larger body, in bytes, a worker is replaced: the allocator keeps what the evaluation took.
 const MAX_REUSE_BODY_BYTES: usize = 256 << 10;
 
@@ -67,9 +57,7 @@ const MAX_QUOTE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct WorkerPool {
     program: PathBuf,
-    /// Memory of one evaluation of an ordinary body, and the most for a larger one, in bytes.
-    memory_bytes: u64,
-    max_memory_bytes: u64,
+    memory: WorkerMemory,
     idle: Mutex<Vec<FilterWorker>>,
     permits: Semaphore,
     slow_permits: Semaphore,
@@ -123,23 +111,15 @@ enum Watched<T> {
 pub(super) struct Evaluation<'e> {
     pub(super) source: &'e Name,
     pub(super) filter: &'e str,
-    pub(super) body: &'e [u8],
+    pub(super) body: &'e RawBody,
 }
 
 impl WorkerPool {
     /// A pool that runs `program` as its workers; none is started yet.
     pub(super) fn new(program: PathBuf) -> Self {
-        let container = container_memory_limit().map(|limit| {
-            let share =
-                limit.saturating_sub(SERVICE_MEMORY_BYTES) / (WORKERS + SLOW_WORKERS) as u64;
-            share.max(MIN_MEMORY_BYTES)
-        });
         Self {
             program,
-            memory_bytes: container.map_or(DEFAULT_MEMORY_BYTES, |share| {
-                share.min(DEFAULT_MEMORY_BYTES)
-            }),
-            max_memory_bytes: container.unwrap_or(u64::MAX),
+            memory: WorkerMemory::new(WORKERS + SLOW_WORKERS),
             idle: Mutex::default(),
             permits: Semaphore::new(WORKERS),
             slow_permits: Semaphore::new(SLOW_WORKERS),
@@ -158,7 +138,7 @@ impl WorkerPool {
         let evaluation = Evaluation {
             source: &source,
             filter: ".",
-            body: b"1",
+            body: &Bytes::from_static(b"1").into(),
         };
         self.evaluate(&evaluation, deadline).await.map(drop)
     }
@@ -169,7 +149,7 @@ impl WorkerPool {
         evaluation: &Evaluation<'_>,
         deadline: Deadline,
     ) -> Result<String, ExtractError> {
-        let source = evaluation.source;
+        let (source, body) = (evaluation.source, &evaluation.body.bytes);
         let turn = Arc::clone(self.turns.lock().entry(source.clone()).or_default());
         // The turn before the permit: a source whose filter is slow holds one permit, not all.
         let Ok(_turn) = timeout_at(deadline.at, turn.lock()).await else {
@@ -181,15 +161,17 @@ impl WorkerPool {
         let mut permit = self.acquire_permit(source, deadline).await?;
         let request = RequestHeader {
             filter: evaluation.filter.into(),
+            format: evaluation.body.format.clone(),
+            charset: evaluation.body.charset.clone(),
             // Above the deadline: it only ends a worker whose service is gone or late.
             cpu_seconds: deadline.limit.as_secs() + 1,
-            memory_bytes: self.memory_for(evaluation.body.len()),
+            memory_bytes: self.memory.for_body(&evaluation.body.format, body.len()),
         };
         let mut was_stopped = false;
         loop {
             // Put back only after a whole exchange: in any other case its drop kills the process.
             let mut worker = self.take_worker().map_err(|error| no_worker(&error))?;
-            let exchange = worker.exchange(&request, evaluation.body);
+            let exchange = worker.exchange(&request, body);
             match self.watch(exchange, &permit, deadline).await {
                 Watched::Overtaken => {
                     // Dropping the worker kills it. The evaluation begins again behind the other slow ones.
@@ -220,9 +202,7 @@ impl WorkerPool {
                 Watched::Ended(Ok((response, payload))) => {
                     self.slow_sources.lock().remove(source);
                     // An error of the filter leaves the worker usable, so it goes back, too.
-                    if evaluation.body.len() <= MAX_REUSE_BODY_BYTES
-                        && response.cpu_ms <= MAX_REUSE_CPU_MS
-                    {
+                    if body.len() <= MAX_REUSE_BODY_BYTES && response.cpu_ms <= MAX_REUSE_CPU_MS {
                         self.idle.lock().push(worker);
                     }
                     return decode_result(response, payload);
@@ -282,12 +262,6 @@ impl WorkerPool {
         }
     }
 
-    fn memory_for(&self, body_bytes: usize) -> u64 {
-        let beyond = (body_bytes as u64).saturating_sub(ORDINARY_BODY_BYTES);
-        let wanted = self.memory_bytes + beyond.saturating_mul(MEMORY_PER_BODY_BYTE);
-        wanted.min(self.max_memory_bytes.max(self.memory_bytes))
-    }
-
     /// Returns an idle worker that still runs, or starts one.
     fn take_worker(&self) -> io::Result<FilterWorker> {
         loop {
@@ -335,7 +309,7 @@ impl FilterWorker {
         let header = encode_header(request, body.len())?;
         self.stream.write_all(&header).await?;
         self.stream.write_all(body).await?;
-        let max_payload = body.len().max(MAX_RESULT_BYTES) + MAX_QUOTE_BYTES;
+        let max_payload = max_result_bytes(body.len()) + MAX_QUOTE_BYTES;
         read_response(&mut self.stream, max_payload).await
     }
 }
@@ -382,7 +356,7 @@ fn worker_death(
         return late("evaluating the filter", deadline);
     } else if ended_by(Signal::ABORT) {
         format!(
-            "the filter takes more than {} MiB of memory",
+            "the filter takes more than {} MiB of memory, its input included",
             memory_bytes >> 20
         )
     } else if ended_by(Signal::SEGV) || ended_by(Signal::BUS) {

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::domain::{BodyFormat, CsvDialect};
+
 /// Bytes before a header.
 const PREFIX_BYTES: usize = 12;
 
@@ -21,10 +23,36 @@ pub(super) struct RequestHeader<'r> {
     /// The text of the filter.
     #[serde(borrow)]
     pub(super) filter: std::borrow::Cow<'r, str>,
+    /// The format of the body.
+    #[serde(with = "BodyFormatDto")]
+    pub(super) format: BodyFormat,
+    /// The charset that `Content-Type` names.
+    pub(super) charset: Option<Box<str>>,
     /// Processor time that the evaluation may use, in whole seconds.
     pub(super) cpu_seconds: u64,
     /// Memory that the evaluation may use, in bytes.
     pub(super) memory_bytes: u64,
+}
+
+/// [`BodyFormat`] as it is sent.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "BodyFormat")]
+enum BodyFormatDto {
+    Json,
+    JsonLines,
+    Text,
+    Csv(#[serde(with = "CsvDialectDto")] CsvDialect),
+    Xml,
+    Html { select: Box<str> },
+    Prometheus,
+}
+
+/// [`CsvDialect`] as it is sent.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CsvDialect")]
+struct CsvDialectDto {
+    delimiter: u8,
+    has_header: bool,
 }
 
 /// What the worker found. On success the payload of the frame is the data, else the quoted text.

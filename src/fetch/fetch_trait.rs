@@ -11,9 +11,23 @@ use tokio::time::Instant;
 use crate::domain::{Failure, Name, Provider};
 use crate::process::Deadline;
 
-/// Decoded response body, at most `max_body` bytes, not yet checked.
+/// Response body without its content coding, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload(pub Bytes);
+pub struct Payload {
+    /// The body, at most `max_body` bytes.
+    pub body: Bytes,
+    /// The charset that `Content-Type` names. `None` if it names none.
+    pub charset: Option<Box<str>>,
+}
+
+impl From<Bytes> for Payload {
+    fn from(body: Bytes) -> Self {
+        Self {
+            body,
+            charset: None,
+        }
+    }
+}
 
 /// Error of a request: the provider's failure, and how long to hold the provider back.
 #[derive(Debug, Clone, PartialEq, Eq)]

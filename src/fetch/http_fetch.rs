@@ -166,7 +166,10 @@ impl HttpFetch {
         let read = BodyReader::new(body, head.version, ends_at, &counter, limit)
             .read_decoded(coding, limit);
         let late = || FetchPhase::Body.timeout_failure(deadline, false, counter.bytes());
-        Ok(Payload(run_until_deadline(deadline, late, read).await?))
+        Ok(Payload {
+            body: run_until_deadline(deadline, late, read).await?,
+            charset: response_head::content_charset(&head.headers),
+        })
     }
 
     /// Returns the title of an error response's problem details, redacted, escaped and cut; `None`

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Request};
 use url::{Position, Url, form_urlencoded};
 
-use crate::domain::{Code, Failure, ProviderRequest, ReferenceValues, RequestBody};
+use crate::domain::{BodyFormat, Code, Failure, ProviderRequest, ReferenceValues, RequestBody};
 
 use super::credentials::basic_credentials;
 
@@ -121,7 +121,10 @@ fn request_headers(
         headers.entry(name).or_insert(value);
     };
     set_default(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
-    set_default(ACCEPT, HeaderValue::from_static("application/json"));
+    set_default(
+        ACCEPT,
+        HeaderValue::from_static(accepted_types(&request.format)),
+    );
     set_default(ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
     let media_type = match &request.body {
         Some(RequestBody::Text(_)) => Some("application/json"),
@@ -140,6 +143,22 @@ fn request_headers(
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(headers)
+}
+
+/// Returns the `Accept` of a format. Except for JSON, a server without a matching type may send another one: the types of
+/// these formats differ between servers.
+const fn accepted_types(format: &BodyFormat) -> &'static str {
+    match format {
+        BodyFormat::Json => "application/json",
+        BodyFormat::JsonLines => "application/x-ndjson, application/jsonl, */*;q=0.5",
+        BodyFormat::Text => "text/plain, */*;q=0.5",
+        BodyFormat::Csv(_) => "text/csv, */*;q=0.5",
+        BodyFormat::Xml => "application/xml, text/xml, application/*;q=0.9, */*;q=0.5",
+        BodyFormat::Html { .. } => "text/html, application/xhtml+xml, */*;q=0.5",
+        BodyFormat::Prometheus => {
+            "text/plain;version=0.0.4, application/openmetrics-text;q=0.8, */*;q=0.5"
+        }
+    }
 }
 
 /// Returns the host, with the port if it is not the default of the scheme.

@@ -4,7 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
+use async_compression::tokio::bufread::{
+    BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::Version;
@@ -229,6 +231,20 @@ async fn read_compressed(
         }
         BodyCoding::Brotli => {
             read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?;
+        }
+        BodyCoding::Deflate => {
+            // Many servers send raw deflate. Its first byte never has the lower half that marks zlib: that would be a
+            // stored block with padding bits that are set.
+            let is_zlib = source
+                .fill_buf()
+                .await?
+                .first()
+                .is_some_and(|first| first & 0x0f == 8);
+            if is_zlib {
+                read_to_limit(&mut ZlibDecoder::new(&mut source), limit, &mut whole).await?;
+            } else {
+                read_to_limit(&mut DeflateDecoder::new(&mut source), limit, &mut whole).await?;
+            }
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];

@@ -1,6 +1,8 @@
 //! Response heads: limits, framing, status and content coding.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use http::response::Parts;
 use http::{StatusCode, Version};
 
@@ -12,6 +14,9 @@ use super::fetch_trait::FetchError;
 use super::retry_after;
 use super::transport_error::{invalid_http_failure, oversized_head};
 
+/// Maximum length of the name of a charset, in bytes.
+const MAX_CHARSET_BYTES: usize = 64;
+
 /// Content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyCoding {
@@ -21,6 +26,8 @@ pub(super) enum BodyCoding {
     Brotli,
     /// Zstandard (RFC 8878), with windows up to 8 MiB (RFC 9659).
     Zstd,
+    /// Deflate (RFC 1951), with the zlib format around it (RFC 9110, section 8.4.1.2) or without it.
+    Deflate,
 }
 
 /// Rejects a head that exceeds the limits or has ambiguous framing (RFC 9112, section 6).
@@ -139,7 +146,8 @@ pub(super) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCod
                 "gzip" | "x-gzip" => BodyCoding::Gzip,
                 "br" => BodyCoding::Brotli,
                 "zstd" => BodyCoding::Zstd,
-                _ => return failed("the content coding is none of gzip, br and zstd"),
+                "deflate" => BodyCoding::Deflate,
+                _ => return failed("the content coding is none of gzip, br, zstd and deflate"),
             };
             if found.replace(coding).is_some() {
                 return failed("the body has several content codings; at most one is undone");
@@ -147,6 +155,17 @@ pub(super) fn parse_content_coding(headers: &HeaderMap) -> Result<Option<BodyCod
         }
     }
     Ok(found)
+}
+
+/// Returns the charset parameter of `Content-Type`, without its quotation marks.
+pub(super) fn content_charset(headers: &HeaderMap) -> Option<Box<str>> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').skip(1).find_map(|parameter| {
+        let (name, charset) = parameter.split_once('=')?;
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        let charset = charset.trim().trim_matches(['"', '\'']).trim();
+        (is_charset && (1..=MAX_CHARSET_BYTES).contains(&charset.len())).then(|| charset.into())
+    })
 }
 
 /// Returns whether a token of `Content-Encoding` is a charset, which some servers send there.

@@ -10,7 +10,7 @@ use resumen::domain::{
     Code, Failure, FreshnessPolicy, Name, Provider, ProviderRequest, Schedule, Source, SourceKind,
 };
 use resumen::extract::Extractor;
-use resumen::fetch::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
+use resumen::fetch::{Fetch, FetchContext, FetchError, FetchFuture};
 use resumen::metrics::StoreErrorCounter;
 use resumen::process::Clock;
 use resumen::replicas::SharedStore;
@@ -118,7 +118,7 @@ impl Fetch for ScriptedFetch {
             let result = match action {
                 ScriptedAction::Respond(json, delay) => {
                     sleep(delay).await;
-                    Ok(Payload(Bytes::from_static(json.as_bytes())))
+                    Ok(Bytes::from_static(json.as_bytes()).into())
                 }
                 ScriptedAction::Fail(code, delay) => {
                     sleep(delay).await;

@@ -7,8 +7,9 @@ use super::key::Kind::{
     Boolean, Duration, DurationOrZero, Enum, FieldTable, Filter, Integer, IntegerList, NamedTables,
     Size, Table, TableList, Text, TextList, TextTable, Url,
 };
-use super::key::Section::{Defaults, Derived, Provider, Root, Server, Source, Store};
+use super::key::Section::{Csv, Defaults, Derived, Provider, Root, Server, Source, Store};
 use super::key::{Key, Section};
+use crate::domain::BodyFormat;
 
 const INHERITED: &[Section] = &[Defaults, Source];
 const OWN: &[Section] = &[Source, Provider];
@@ -208,8 +209,8 @@ polling_interval scrape_interval check_interval cache every period",
     .aliases("http_method request_method verb"),
     Key::new("headers", REQUEST, TextTable, "")
         .doc(
-            "Headers of the request, beside `User-Agent: resumen/VERSION` and `Accept: \
-             application/json`, which they may replace. Headers of the connection (`Host`, \
+            "Headers of the request, beside `User-Agent: resumen/VERSION` and the `Accept` \
+             of `format`, which they may replace. Headers of the connection (`Host`, \
              `Content-Length`, …) cannot be set.",
         )
         .example(r#"{ X-Api-Key = "${KEY:-a-key}" }"#)
@@ -269,6 +270,28 @@ polling_interval scrape_interval check_interval cache every period",
 "jq filter json_path jsonpath json_query path query_path selector transform \
 mappings template value_template",
 ),
+    Key::new(
+        "format",
+        REQUEST,
+        Enum(BodyFormat::NAMES),
+        r#""json""#,
+    )
+    .doc(
+        "How a body becomes the JSON that `extract` sees, and the `Accept` of the request \
+         ([formats.md](formats.md)).",
+    )
+    .example(r#""xml""#)
+    .aliases("type body_format response_format content_type parser decoder data_format"),
+    Key::new("csv", REQUEST, Table(Csv), "")
+        .doc("How the rows of a body of the format `csv` are written.")
+        .example(r#"{ delimiter = ";" }"#),
+    Key::new("select", REQUEST, Text, "")
+        .doc(
+            "CSS selector of the elements that `extract` sees of a body of the format `html`, which \
+             requires it.",
+        )
+        .example(r#""table#prices td.price""#)
+        .aliases("css css_selector xpath select_all"),
     Key::new("allow_private", REQUEST, Boolean, "false")
         .doc(
             "Whether the host's name may resolve to a private, loopback or link-local address. \
@@ -323,6 +346,15 @@ mappings template value_template",
         .example(r#"["a"]"#)
         .aliases("inputs sources depends_on")
         .required_in(&[Derived]),
+    // csv
+    Key::new("delimiter", &[Csv], Text, r#"",""#)
+        .doc("The ASCII character between two fields; a tab is `\"\\t\"`.")
+        .example(r#"";""#)
+        .aliases("separator sep field_separator csv_separator"),
+    Key::new("header", &[Csv], Boolean, "true")
+        .doc("Whether the first row has the names of the columns. Without it, rows are arrays.")
+        .example("false")
+        .aliases("headers has_header header_row first_row"),
 ];
 
 /// The keys that a table accepts.

@@ -11,6 +11,8 @@ pub(crate) enum Section {
     Source,
     Provider,
     Derived,
+    /// `csv` of a source, a provider or `[defaults]`.
+    Csv,
 }
 
 /// The type of a key's value.
@@ -136,6 +138,7 @@ impl Section {
             Self::Source => "a source",
             Self::Provider => "a provider",
             Self::Derived => "a derived source",
+            Self::Csv => "`csv`",
         }
     }
 }

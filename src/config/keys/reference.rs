@@ -6,7 +6,7 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
 /// The tables of the reference, each with its heading and what holds for the table as a whole.
-const TABLES: [(Section, &str, &str); 6] = [
+const TABLES: [(Section, &str, &str); 7] = [
     (
         Section::Server,
         "`[server]`",
@@ -39,6 +39,11 @@ const TABLES: [(Section, &str, &str); 6] = [
         "`[derived.NAME]`",
         "A source that is computed from other sources whenever one of them changes. It is as stale as the oldest of \
          them.",
+    ),
+    (
+        Section::Csv,
+        "`csv`",
+        "The rows of CSV (`format = \"csv\"`), in `[defaults]`, a source or a provider. Each key is inherited by itself.",
     ),
 ];
 
@@ -128,7 +133,7 @@ fn reference_file_has_every_key() {
     let file = std::fs::read_to_string("config/resumen.toml").unwrap();
     let mut lines = file.lines().map(|line| line.trim_start_matches("# "));
     for key in all_keys() {
-        let headers = [format!("[{}", key.name), format!(".{}]]", key.name)];
+        let headers = [format!("[{}", key.name), format!(".{}]", key.name)];
         let is_key = |line: &str| {
             line.starts_with(&format!("{} = ", key.name))
                 || headers.iter().any(|header| line.contains(header))

@@ -16,6 +16,7 @@ const DEFINITIONS: &[(Section, &str)] = &[
     (Section::Source, "source"),
     (Section::Provider, "provider"),
     (Section::Derived, "derived"),
+    (Section::Csv, "csv"),
 ];
 
 /// The JSON Schema of a configuration file. It refuses unknown keys and values of a wrong type or form. Relations between

@@ -1,6 +1,7 @@
 //! The rules beyond a single key: inheritance, defaults, and relations between keys. Makes domain types of tables.
 
 mod derived_rules;
+mod format_rules;
 mod name_rules;
 mod request_rules;
 mod server_rules;

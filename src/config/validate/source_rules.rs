@@ -11,6 +11,7 @@ use crate::domain::{
     EgressProxy, Name, Provider, ProviderRequest, RequestBody, Source, SourceKind,
 };
 
+use super::format_rules::validate_format;
 use super::name_rules::{slug_name, validate_name};
 use super::request_rules::RequestParts;
 use super::timing::validate_timing;
@@ -47,6 +48,7 @@ pub(crate) fn validate_sources(
         let shared = SharedSettings {
             table,
             parts: RequestParts::new(table, loader).inherit(&default_parts),
+            defaults,
             max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
             proxy,
         };
@@ -84,6 +86,7 @@ fn validate_proxy(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<Egress
 /// The settings of a source that apply to its providers.
 struct SharedSettings<'t> {
     table: &'t Table,
+    defaults: &'t Table,
     parts: RequestParts,
     max_body: u64,
     proxy: Option<EgressProxy>,
@@ -153,6 +156,7 @@ fn build_provider(
         let message = "many servers ignore or refuse a body with GET";
         loader.warning(span, message, "perhaps `method = \"POST\"`?");
     }
+    let format = validate_format(&[table, shared.table, shared.defaults], loader);
     let (url_text, url) = table.url("url")?;
     if url.fragment().is_some() {
         let message = "the part of the URL after `#` is never sent";
@@ -180,6 +184,7 @@ fn build_provider(
             ca_pem: parts.ca_pem,
             proxy: shared.proxy.clone(),
             max_body: shared.max_body,
+            format,
         },
         extract: parts.extract.unwrap_or_else(|| Arc::from(".")),
     })

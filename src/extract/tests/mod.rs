@@ -11,7 +11,7 @@ use crate::domain::{Code, Failure, Redactor};
 fn run_filter(filter: &str, body: &str) -> Result<String, Failure> {
     Filter::compile(filter).unwrap_or_else(|error| panic!("{filter}: {error:?}"));
     let body = Bytes::copy_from_slice(body.as_bytes());
-    evaluate_body(filter, &body).map_err(|error| error.into_failure(&Redactor::default()))
+    evaluate_body(filter, &body.into()).map_err(|error| error.into_failure(&Redactor::default()))
 }
 
 fn run_ok(filter: &str, body: &str) -> String {

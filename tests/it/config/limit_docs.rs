@@ -62,7 +62,14 @@ const CONSTANTS: &[[&str; 4]] = &[
     ["response head", "64 KiB", "MAX_HEAD_BYTES", "64 * 1024"],
     ["response header fields", "100", "MAX_HEADERS", "100"],
     ["zstd window", "8 MiB", "ZSTD_WINDOW_LOG", "23"],
-    ["JSON nesting", "64 levels", "MAX_DEPTH", "64"],
+    ["nesting of JSON and XML", "64 levels", "MAX_DEPTH", "64"],
+    ["columns of CSV", "10,000", "MAX_COLUMNS", "10_000"],
+    [
+        "text and HTML of the matches of `select`",
+        "4 MiB, or the size of the page if larger",
+        "MAX_MATCH_BYTES",
+        "4 << 20",
+    ],
     [
         "`Retry-After`",
         "15 min",
@@ -125,6 +132,12 @@ const CONSTANTS: &[[&str; 4]] = &[
         "64 bytes",
         "MEMORY_PER_BODY_BYTE",
         "64",
+    ],
+    [
+        "size that a byte of CSV, XML, HTML, JSON lines or Prometheus text counts as",
+        "3 bytes",
+        "JSON_PER_BODY_BYTE",
+        "3",
     ],
     [
         "stack of an evaluation",

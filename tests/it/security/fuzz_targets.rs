@@ -9,6 +9,8 @@ use fastrand::Rng;
 mod body;
 #[path = "../../../fuzz/checks/depth.rs"]
 mod depth;
+#[path = "../../../fuzz/checks/formats.rs"]
+mod formats;
 #[path = "../../../fuzz/checks/redactor.rs"]
 mod redactor;
 #[path = "../../../fuzz/checks/retry_after.rs"]
@@ -19,8 +21,46 @@ const MUTATION_ROUNDS: usize = 5_000;
 
 /// Words of the parsed formats, which mutations insert.
 const MUTATION_WORDS: &[&str] = &[
-    "[", "]", "{", "}", "\"", "\\", "\n", ":", ",", "0", "9", "-", ".", "e", "null", "true", "GMT",
-    "Sun, ", " 1994 ", "%2F", "&amp;", "\\u0000", "\\ud800", "\u{feff}", "ñ", "abcdefgh", "*", " ",
+    "<a>",
+    "</a>",
+    "<!--",
+    "<![CDATA[",
+    "&#x41;",
+    "=\"",
+    "'",
+    ";",
+    "\r\n",
+    "#",
+    "<p>",
+    "NaN",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\"",
+    "\\",
+    "\n",
+    ":",
+    ",",
+    "0",
+    "9",
+    "-",
+    ".",
+    "e",
+    "null",
+    "true",
+    "GMT",
+    "Sun, ",
+    " 1994 ",
+    "%2F",
+    "&amp;",
+    "\\u0000",
+    "\\ud800",
+    "\u{feff}",
+    "ñ",
+    "abcdefgh",
+    "*",
+    " ",
 ];
 
 fn run_fuzz_target(target: &str, check: fn(&[u8])) {
@@ -92,4 +132,14 @@ fn fuzz_retry_after() {
 #[test]
 fn fuzz_redactor() {
     run_fuzz_target("redactor", redactor::check);
+}
+
+#[test]
+fn fuzz_formats() {
+    run_fuzz_target("jsonl", formats::check_jsonl);
+    run_fuzz_target("text", formats::check_text);
+    run_fuzz_target("csv", formats::check_csv);
+    run_fuzz_target("xml", formats::check_xml);
+    run_fuzz_target("html", formats::check_html);
+    run_fuzz_target("prometheus", formats::check_prometheus);
 }

@@ -126,7 +126,7 @@ async fn doubtful_connection_is_not_reused() {
         let client = ReuseClient::for_server(&server);
         for _ in 0..3 {
             let body = client.fetch().await;
-            assert!(body.is_err() || body.unwrap().0 == "{}", "{script:?}");
+            assert!(body.is_err() || body.unwrap().body == "{}", "{script:?}");
         }
         assert_eq!(server.connection_count(), 3, "{script:?}");
     }
@@ -142,10 +142,10 @@ async fn unsolicited_bytes_close_idle_connection() {
     ];
     let server = FakeProvider::with_scripts(&[&first, &["json {\"n\":2}", "again"]]);
     let client = ReuseClient::for_server(&server);
-    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":1}");
+    assert_eq!(client.fetch().await.unwrap().body, "{\"n\":1}");
     let sent = server.sent_byte_count();
     wait_until_async("unsolicited bytes", || server.sent_byte_count() > sent).await;
-    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":2}");
+    assert_eq!(client.fetch().await.unwrap().body, "{\"n\":2}");
 }
 
 #[tokio::test]
@@ -157,8 +157,8 @@ async fn idle_close_costs_no_retry() {
     ];
     let server = FakeProvider::with_scripts(&[&first, &["json {\"n\":2}", "again"]]);
     let client = ReuseClient::for_server(&server);
-    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":1}");
-    assert_eq!(client.fetch().await.unwrap().0, "{\"n\":2}");
+    assert_eq!(client.fetch().await.unwrap().body, "{\"n\":1}");
+    assert_eq!(client.fetch().await.unwrap().body, "{\"n\":2}");
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn tls_uses_connect_tunnel() {
     let target = FakeProvider::with_tls(&["json {\"far\":true}", "again"]);
     let proxy = FakeProvider::with_script(&[&format!("tunnel {}", target.address)]);
     let provider = provider_through_proxy(&proxy, "me:pass@", "https://secure.test:444/");
-    assert_eq!(fetch_once(&provider).await.unwrap().0, "{\"far\":true}");
+    assert_eq!(fetch_once(&provider).await.unwrap().body, "{\"far\":true}");
     let connect = proxy.request_heads().remove(0);
     let is_connect = connect.starts_with("CONNECT secure.test:444 HTTP/1.1\r\n");
     let credentials = "Proxy-Authorization: Basic bWU6cGFzcw==";

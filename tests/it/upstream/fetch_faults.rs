@@ -85,7 +85,7 @@ fn check_outcome(
     result: &Result<Payload, FetchError>,
 ) -> Result<(), String> {
     match result {
-        Ok(Payload(body)) if scenario.is_fetch_successful() => {
+        Ok(Payload { body, .. }) if scenario.is_fetch_successful() => {
             let body = String::from_utf8_lossy(body);
             let wanted = scenario.data.as_deref().unwrap_or(&body);
             if body == wanted {
@@ -94,7 +94,7 @@ fn check_outcome(
                 Err(format!("gave {body:?}"))
             }
         }
-        Ok(Payload(body)) => Err(format!("succeeded with {} bytes", body.len())),
+        Ok(Payload { body, .. }) => Err(format!("succeeded with {} bytes", body.len())),
         Err(error) => {
             let message = &error.failure.message;
             let fits = !scenario.is_fetch_successful()

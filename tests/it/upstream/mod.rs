@@ -7,6 +7,8 @@ pub mod fetch_faults;
 pub mod filter_jq;
 pub mod filter_processes;
 pub mod filter_workers;
+pub mod format_corpus;
+pub mod format_service;
 pub mod host_limits;
 pub mod http2_provider;
 pub mod network_faults;

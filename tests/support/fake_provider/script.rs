@@ -21,7 +21,7 @@
 //! | `greet` | as the first step: the script does not wait for a request |
 //!
 //! The end of a script closes. `BYTES` is text with `\r \n \0 \\ \xHH`, or an expression: `gzip BYTES`,
-//! `br BYTES`, `zstd BYTES`, `times N BYTES`, `zeros N`, `cut N BYTES` (without its last N bytes),
+//! `br BYTES`, `zstd BYTES`, `deflate BYTES`, `raw-deflate BYTES`, `times N BYTES`, `zeros N`, `cut N BYTES` (without its last N bytes),
 //! `corrupt N BYTES` (with its Nth byte inverted).
 
 use std::io::Write as _;
@@ -232,6 +232,8 @@ fn evaluate_bytes(expression: &str) -> Vec<u8> {
         "gzip" => compress_gzip(&evaluate_bytes(rest)),
         "br" => compress_brotli(&evaluate_bytes(rest)),
         "zstd" => zstd::encode_all(&*evaluate_bytes(rest), 3).unwrap(),
+        "deflate" => compress_deflate(&evaluate_bytes(rest), true),
+        "raw-deflate" => compress_deflate(&evaluate_bytes(rest), false),
         "zeros" => vec![0; counted().0],
         "times" => evaluate_bytes(counted().1).repeat(counted().0),
         "cut" => {
@@ -252,6 +254,14 @@ fn compress_gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
+}
+
+fn compress_deflate(plain: &[u8], is_zlib: bool) -> Vec<u8> {
+    let mut compress = flate2::Compress::new(flate2::Compression::fast(), is_zlib);
+    let mut coded = Vec::with_capacity(plain.len() + 64);
+    let end = flate2::FlushCompress::Finish;
+    compress.compress_vec(plain, &mut coded, end).unwrap();
+    coded
 }
 
 fn compress_brotli(plain: &[u8]) -> Vec<u8> {
