@@ -5,13 +5,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use resumen::config::{Config, parse};
-use resumen::domain::{Source, SourceKind};
-use resumen::extract::Filter;
+use resumen::domain::{BodyFormat, Source, SourceKind};
+use resumen::extract::{Filter, RawBody};
 use resumen::process::Clock;
 use resumen::text::{UnitStyle, format_duration};
 use serde_json::Value;
 
-use crate::support::markdown::{MarkdownSection, markdown_sections};
+use crate::support::markdown::{CodeBlock, MarkdownSection, markdown_sections};
 
 const ONE_DAY: Duration = Duration::from_secs(86_400);
 
@@ -40,16 +40,15 @@ fn load_recipes() -> Vec<DocumentedRecipe> {
                 .unwrap()
                 .to_owned();
             // In a section with several blocks, each has one response and one result.
-            let json = section.blocks_in_language("json").into_iter().map(|text| {
-                crate::support::markdown::CodeBlock {
-                    language: "json".into(),
-                    text: text.into(),
-                }
+            let data = section.blocks.iter().filter(|data| data.language != "toml");
+            let data = data.map(|data| CodeBlock {
+                language: data.language.clone(),
+                text: data.text.clone(),
             });
             let blocks_of_recipe = if has_several {
-                json.skip(2 * index).take(2).collect()
+                data.skip(2 * index).take(2).collect()
             } else {
-                json.collect()
+                data.collect()
             };
             let (heading, text) = (section.heading.clone(), section.text.clone());
             recipes.push(DocumentedRecipe {
@@ -104,13 +103,13 @@ fn source<'c>(config: &'c Config, name: &str) -> &'c Source {
         .unwrap()
 }
 
-/// Returns the filters of a source, in the order of its providers.
-fn filters(source: &Source) -> Vec<&str> {
+/// Returns the filters of a source with the formats of their bodies, in the order of its providers.
+fn filters(source: &Source) -> Vec<(&str, BodyFormat)> {
     match &source.kind {
-        SourceKind::Derived { extract, .. } => vec![extract],
+        SourceKind::Derived { extract, .. } => vec![(extract, BodyFormat::Json)],
         SourceKind::Fetched { providers, .. } => providers
             .iter()
-            .map(|provider| &*provider.extract)
+            .map(|provider| (&*provider.extract, provider.request.format.clone()))
             .collect(),
     }
 }
@@ -143,23 +142,28 @@ async fn recipe_filters_give_documented_values() {
     for recipe in load_recipes() {
         let source = source(&config, &recipe.name);
         let filters = filters(source);
-        let json = recipe.section.blocks_in_language("json");
+        let blocks = &recipe.section.blocks;
         assert_eq!(
-            json.len(),
+            blocks.len(),
             2 * filters.len(),
             "{}: a response and a result for each provider",
             recipe.name
         );
-        for (filter, pair) in filters.into_iter().zip(json.chunks(2)) {
+        for ((filter, format), pair) in filters.into_iter().zip(blocks.chunks(2)) {
             let compiled = Filter::compile(filter).unwrap();
             let deadline = clock.deadline(Duration::from_secs(20));
+            let body = RawBody {
+                bytes: pair[0].text.clone().into(),
+                format,
+                charset: None,
+            };
             let data = extractor
-                .extract(&source.name, &compiled, pair[0].to_owned().into(), deadline)
+                .extract_body(&source.name, &compiled, &body, deadline)
                 .await;
             let data = data.unwrap_or_else(|failure| panic!("{}: {failure}", recipe.name));
             let (result, expected): (Value, Value) = (
                 serde_json::from_str(data.as_json()).unwrap(),
-                serde_json::from_str(pair[1]).unwrap(),
+                serde_json::from_str(&pair[1].text).unwrap(),
             );
             assert_eq!(result, expected, "{}: {filter}", recipe.name);
         }
@@ -216,10 +220,11 @@ fn recipe_table_matches_recipes() {
 
 #[test]
 fn recipes_state_limit_and_date() {
-    for recipe in load_recipes()
-        .iter()
-        .filter(|recipe| !recipe.section.heading.starts_with("Two recipes"))
-    {
+    for recipe in load_recipes().iter().filter(|recipe| {
+        !["Two recipes", "Formats"]
+            .iter()
+            .any(|start| recipe.section.heading.starts_with(start))
+    }) {
         for label in ["- **Limits**: ", "- **Held**: "] {
             assert!(
                 recipe.section.text.contains(label),
