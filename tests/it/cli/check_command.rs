@@ -59,9 +59,9 @@ fn check_prints_json() {
         report["sources"][0]["providers"][0]["calls_per_day"]["at_most"],
         Value::Null
     );
-    assert_eq!(report["sources"][2]["from"][0], "sum");
+    assert_eq!(report["sources"][3]["from"][0], "sum");
     let origins = report["origins"].as_array().unwrap();
-    assert_eq!(origins.len(), 2);
+    assert_eq!(origins.len(), 3);
     assert_eq!(origins[0]["origin"], "https://api.example.org");
     assert_eq!(origins[0]["calls_per_day"]["scheduled"], 86_400 / 3 + 24);
 }
