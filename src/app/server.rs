@@ -106,7 +106,7 @@ impl AppService {
         let tracker = TaskTracker::new();
         let fetch_metrics = Arc::new(FetchMetrics::default());
         let mut registry = Registry::default();
-        let process_metrics = ProcessMetrics::register(&mut registry, clock.now(), revision);
+        let process_metrics = ProcessMetrics::register(&mut registry, clock, revision);
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(filter_program, redactor.clone());
         extractor.set_filters(config.filters.clone());

@@ -1,7 +1,9 @@
 //! Metrics of the process: build, store errors, reloads and tasks.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -12,9 +14,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::domain::Time;
-use crate::process::Supervisor;
+use crate::process::{Clock, Supervisor};
 
-use super::encoder::{millis_to_seconds, write_gauge};
+use super::encoder::write_gauge;
 use super::process_stats::ProcessCollector;
 
 /// Counts the failed operations of one store: the state file or the store that replicas share.
@@ -26,23 +28,23 @@ pub type StoreErrorCounter = Counter;
 pub struct ProcessMetrics {
     store_errors: Family<[(&'static str, &'static str); 1], StoreErrorCounter>,
     last_reload_succeeded: Gauge,
-    /// When a configuration was last accepted, in seconds since the epoch.
-    last_success: Gauge<f64, AtomicU64>,
+    /// When a configuration was last accepted, in milliseconds since the epoch.
+    last_success_ms: Arc<AtomicI64>,
 }
 
 impl ProcessMetrics {
-    /// Registers the metrics of a process that started, with a valid configuration, at `now`.
-    /// `revision` is the commit of the build; empty if unknown.
-    pub fn register(registry: &mut Registry, now: Time, revision: &'static str) -> Self {
+    /// Registers the metrics of a process that starts now with a valid configuration. `revision` is the commit of the build; empty if unknown.
+    pub fn register(registry: &mut Registry, clock: Clock, revision: &'static str) -> Self {
         let metrics = Self {
             store_errors: Family::default(),
             last_reload_succeeded: Gauge::default(),
-            last_success: Gauge::default(),
+            last_success_ms: Arc::default(),
         };
         // A store that is not configured is exported with 0, so that its series always exists.
         for store in ["file", "redis"] {
             metrics.store_error_counter(store);
         }
+        let now = clock.now();
         metrics.record_reload(Some(now));
         // The registry adds the full stop of each help text.
         registry.register(
@@ -63,12 +65,11 @@ impl ProcessMetrics {
             "Whether the latest reload of the configuration succeeded",
             metrics.last_reload_succeeded.clone(),
         );
-        registry.register(
-            "resumen_config_last_reload_success_timestamp_seconds",
-            "When a configuration was last accepted, since the epoch",
-            metrics.last_success.clone(),
-        );
-        registry.register_collector(Box::new(ProcessCollector { started_at: now }));
+        registry.register_collector(Box::new(ProcessCollector {
+            clock,
+            started_at: now,
+            last_reload_success_ms: Arc::clone(&metrics.last_success_ms),
+        }));
         metrics
     }
 
@@ -82,7 +83,7 @@ impl ProcessMetrics {
         self.last_reload_succeeded
             .set(i64::from(success_at.is_some()));
         if let Some(time) = success_at {
-            self.last_success.set(millis_to_seconds(time.as_millis()));
+            self.last_success_ms.store(time.as_millis(), Relaxed);
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The `process_*` metrics, read from the operating system.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::{fmt, fs};
 
 use prometheus_client::collector::Collector;
@@ -8,13 +11,24 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::domain::Time;
+use crate::process::Clock;
 
 use super::encoder::{millis_to_seconds, write_counter, write_gauge};
 
 /// Reads the `process_*` metrics on each scrape.
 #[derive(Debug)]
 pub(super) struct ProcessCollector {
+    pub(super) clock: Clock,
     pub(super) started_at: Time,
+    /// When a configuration was last accepted, in milliseconds since the epoch.
+    pub(super) last_reload_success_ms: Arc<AtomicI64>,
+}
+
+impl ProcessCollector {
+    /// Returns a time as it is output, in seconds since the epoch.
+    fn seconds(&self, time: Time) -> f64 {
+        millis_to_seconds(self.clock.shift().apply(time).as_millis())
+    }
 }
 
 impl Collector for ProcessCollector {
@@ -32,7 +46,14 @@ impl Collector for ProcessCollector {
             encoder,
             "process_start_time_seconds",
             "When this process started, since the epoch.",
-            millis_to_seconds(self.started_at.as_millis()),
+            self.seconds(self.started_at),
+        )?;
+        let last_success = Time::from_millis(self.last_reload_success_ms.load(Relaxed));
+        write_gauge(
+            encoder,
+            "resumen_config_last_reload_success_timestamp_seconds",
+            "When a configuration was last accepted, since the epoch.",
+            self.seconds(last_success),
         )?;
         if let Ok(status) = fs::read_to_string("/proc/self/status") {
             // The system gives memory in KiB.

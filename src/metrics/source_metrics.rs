@@ -5,13 +5,14 @@ use std::fmt;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use crate::domain::{Freshness, Snapshot, SourceState, SourceView, Time};
+use crate::domain::{ClockShift, Freshness, Snapshot, SourceState, SourceView, Time};
 
 use super::encoder::{millis_to_seconds, write_gauge};
 use super::value_metrics::{ExtractedNumbers, collect_numbers};
 
 /// One source of the snapshot, as of the time of the page.
 struct ObservedSource<'s> {
+    clock_shift: ClockShift,
     state: &'s SourceState,
     view: SourceView<'s>,
     consecutive_failures: u32,
@@ -37,12 +38,12 @@ const SOURCE_GAUGES: [(&str, &str, GaugeValueFn); 5] = [
     (
         "last_success_timestamp_seconds",
         "When the request for the newest reading was sent, since the epoch.",
-        |source| Some(seconds(source.state.reading.as_ref()?.fetched_at)),
+        |source| Some(source.seconds(source.state.reading.as_ref()?.fetched_at)),
     ),
     (
         "last_attempt_timestamp_seconds",
         "When the newest finished attempt began, since the epoch.",
-        |source| source.state.history.last_attempt.map(seconds),
+        |source| Some(source.seconds(source.state.history.last_attempt?)),
     ),
     (
         "consecutive_failures",
@@ -63,6 +64,7 @@ pub(crate) fn write_source_metrics(
         .enumerate()
         .map(|(index, state)| ObservedSource {
             state,
+            clock_shift: snapshot.clock_shift(),
             view: snapshot.source_view(index, now),
             consecutive_failures: snapshot.failure_count(index),
         })
@@ -87,11 +89,16 @@ pub(crate) fn write_source_metrics(
         encoder,
         "resumen_snapshot_timestamp_seconds",
         "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.",
-        newest_attempt.map_or(0.0, seconds),
+        newest_attempt.map_or(0.0, |time| seconds(time, snapshot.clock_shift())),
     )
 }
 
 impl ObservedSource<'_> {
+    /// Returns a time as it is output, in seconds since the epoch.
+    fn seconds(&self, time: Time) -> f64 {
+        seconds(time, self.clock_shift)
+    }
+
     fn name(&self) -> &str {
         self.state.source.name.as_str()
     }
@@ -127,7 +134,7 @@ fn write_failing_providers(
                 ("provider", streak.provider.as_str()),
                 ("code", failure.code.as_str()),
             ];
-            let since = seconds(streak.since);
+            let since = source.seconds(streak.since);
             family.encode_family(&labels)?.encode_gauge(&since)?;
         }
     }
@@ -179,6 +186,6 @@ fn begin_gauges<'e>(
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
-fn seconds(time: Time) -> f64 {
-    millis_to_seconds(time.as_millis())
+fn seconds(time: Time, shift: ClockShift) -> f64 {
+    millis_to_seconds(shift.apply(time).as_millis())
 }

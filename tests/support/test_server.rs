@@ -76,7 +76,7 @@ impl TestServer {
         let listener = HttpListener::bind(settings.listen, false).unwrap();
         let address = listener.local_address().unwrap();
         let mut metrics_registry = Registry::default();
-        ProcessMetrics::register(&mut metrics_registry, clock.now(), "test");
+        ProcessMetrics::register(&mut metrics_registry, clock, "test");
         let context = Arc::new(ServerContext::new(
             settings,
             clock,

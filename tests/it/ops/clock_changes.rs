@@ -111,6 +111,9 @@ fn assert_ages_stay_true(seconds: i64) {
         let difference = wall(time).as_millisecond() - expected;
         assert!(difference.abs() < 1000, "{time} differs by {difference} ms");
     }
+    let series = "resumen_source_last_success_timestamp_seconds{source=\"a\"}";
+    let difference = service.metric(series) - (expected - age) as f64 / 1000.0;
+    assert!(difference.abs() < 1.0, "{series} differs by {difference} s");
     service.stop();
     let offset = clock_offset_seconds(&stepped.fixture);
     assert!((offset - seconds).abs() < 5, "the offset is {offset} s");
