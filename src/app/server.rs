@@ -122,7 +122,7 @@ impl AppService {
                 let errors = process_metrics.store_error_counter("file");
                 (StateFile::new(path), errors)
             }),
-            shared_store: build_shared_store(config, &redactor)
+            shared_store: RedisStore::new(&config.store, redactor.clone())
                 .map(|store| Arc::new(store) as Arc<dyn SharedStore>)
                 .map(|store| (store, process_metrics.store_error_counter("redis"))),
         };
@@ -262,16 +262,11 @@ fn spawn_history_task(core: &AppCore, state: &Arc<AppState>) {
     });
 }
 
-fn build_shared_store(config: &Config, redactor: &Redactor) -> Option<RedisStore> {
-    let url = config.store.redis.as_deref()?;
-    RedisStore::new(url, &config.store.redis_prefix, redactor.clone())
-}
-
 /// Returns the clock set to the time of the store that replicas share, so that all replicas date a
 /// reading alike even if the clocks of their machines differ. Returns the machine's time if the store
 /// does not answer in [`STORE_CLOCK_TIMEOUT`].
 fn synchronize_clock(config: &Config, clock: Clock, redactor: &Redactor) -> anyhow::Result<Clock> {
-    let Some(store) = build_shared_store(config, redactor) else {
+    let Some(store) = RedisStore::new(&config.store, redactor.clone()) else {
         return Ok(clock);
     };
     let runtime = Builder::new_current_thread()

@@ -66,6 +66,8 @@ pub struct StoreSettings {
     pub path: Option<PathBuf>,
     /// URL of the Redis server that replicas share. Default: none.
     pub redis: Option<String>,
+    /// PEM text of the authorities of Redis' certificate. Default: the public authorities.
+    pub redis_ca_file: Option<String>,
     /// Prefix of the keys in Redis. Default: `resumen`.
     pub redis_prefix: String,
 }
@@ -90,6 +92,7 @@ impl Default for StoreSettings {
         Self {
             path: Some("state/resumen.json".into()),
             redis: None,
+            redis_ca_file: None,
             redis_prefix: "resumen".into(),
         }
     }

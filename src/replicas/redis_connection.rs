@@ -3,95 +3,101 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, RedisConnectionInfo, RedisError};
-use tokio::runtime::Handle;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisResult, TlsCertificates,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::Redactor;
 use crate::text::{UnitStyle, escape_bounded, format_duration};
 
 use super::protocol::Notification;
-use super::redis_address::{self, RedisAddress};
-use super::redis_stream::{ReadBudget, RedisStream};
+use super::redis_error::describe_redis_error;
 use super::shared_store::SharedStoreError;
 
 /// Time limit of one operation.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Maximum number of characters of a Redis error in a message.
+/// Time limit of a new connection: name lookup, TCP, TLS and authentication take several round trips.
+const CONNECT_TIMEOUT: Duration = OPERATION_TIMEOUT.saturating_mul(2);
+
+/// Maximum number of characters of an error in a message.
 const MAX_QUOTED_CHARS: usize = 120;
 
 /// A Redis server that may be unreachable.
 pub(super) struct RedisEndpoint {
-    address: RedisAddress,
-    connection_info: RedisConnectionInfo,
+    client: Client,
     /// Redacted in messages.
     redactor: Redactor,
 }
 
-/// A connection and the task that drives it.
-pub(super) struct RedisConnection {
-    pub(super) multiplexed: MultiplexedConnection,
-    pub(super) read_budget: ReadBudget,
-    _driver: AbortOnDropHandle<()>,
-}
-
 impl RedisEndpoint {
-    /// Returns the server at a URL that `config` has validated. `None` if it is invalid nevertheless.
-    pub(super) fn new(url: &str, redactor: Redactor) -> Option<Self> {
-        let (address, connection_info) = redis_address::parse_redis_url(url)?;
-        Some(Self {
-            address,
-            connection_info,
-            redactor,
-        })
+    /// Returns the server at a URL that `config` has validated, and whose certificate is verified
+    /// against the PEM text `ca_pem`, by default against the public certificate authorities. `None`
+    /// if one of them is invalid nevertheless.
+    pub(super) fn new(url: &str, ca_pem: Option<&str>, redactor: Redactor) -> Option<Self> {
+        let client = build_client(url, ca_pem).ok()?;
+        Some(Self { client, redactor })
     }
 
     /// Connects and authenticates. Messages of subscribed channels go to `notifications`.
     pub(super) async fn connect(
         &self,
         notifications: UnboundedSender<Notification>,
-    ) -> Result<RedisConnection, SharedStoreError> {
-        let connect = async { Ok(RedisStream::connect(&self.address).await?) };
-        let (stream, read_budget) = self.run("connect", connect).await?;
+    ) -> Result<MultiplexedConnection, SharedStoreError> {
         // Other messages are dropped here, so that they take up no memory.
         let forward = move |push: PushInfo| {
             let notification = redis::Msg::from_push_info(push)
                 .and_then(|message| Notification::parse(message.get_payload_bytes()));
             notification.map_or(Ok(()), |notification| notifications.send(notification))
         };
-        // `run` limits the time of each operation.
+        // `run_within` limits the time of each operation.
         let config = AsyncConnectionConfig::new()
             .set_push_sender(forward)
+            .set_connection_timeout(None)
             .set_response_timeout(None);
-        let handshake =
-            MultiplexedConnection::new_with_config(&self.connection_info, stream, config);
-        let (multiplexed, driver) = self.run("authenticate", handshake).await?;
-        Ok(RedisConnection {
-            multiplexed,
-            read_budget,
-            _driver: AbortOnDropHandle::new(Handle::current().spawn(driver)),
-        })
+        let connect = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        // Redis without TLS takes the beginning of a handshake for the beginning of a command, and waits.
+        let hint = match self.client.get_connection_info().addr() {
+            ConnectionAddr::TcpTls { .. } => ": perhaps the port is without TLS",
+            _ => "",
+        };
+        self.run_within(CONNECT_TIMEOUT, hint, "connect", connect)
+            .await
     }
 
     /// Runs an operation for at most [`OPERATION_TIMEOUT`].
     pub(super) async fn run<T>(
         &self,
         operation: &str,
-        future: impl Future<Output = Result<T, RedisError>>,
+        future: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, SharedStoreError> {
-        let reason = match timeout(OPERATION_TIMEOUT, future).await {
+        self.run_within(OPERATION_TIMEOUT, "", operation, future)
+            .await
+    }
+
+    /// `hint` follows the message of an operation that took longer than `limit`.
+    async fn run_within<T>(
+        &self,
+        limit: Duration,
+        hint: &str,
+        operation: &str,
+        future: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, SharedStoreError> {
+        let reason = match timeout(limit, future).await {
             Ok(Ok(value)) => return Ok(value),
             // Redaction first: a secret that is escaped or cut is not found.
             Ok(Err(error)) => {
-                let error = self.redactor.redact(&error.to_string());
-                escape_bounded(&error, MAX_QUOTED_CHARS)
+                let reason = self.redactor.redact(&describe_redis_error(&error));
+                escape_bounded(&reason, MAX_QUOTED_CHARS)
             }
             Err(_) => format!(
-                "no answer within {}",
-                format_duration(OPERATION_TIMEOUT, UnitStyle::Message)
+                "no answer within {}{hint}",
+                format_duration(limit, UnitStyle::Message)
             ),
         };
         Err(self.error(operation, &reason))
@@ -99,7 +105,25 @@ impl RedisEndpoint {
 
     /// Returns the error of an operation, secrets redacted.
     pub(super) fn error(&self, operation: &str, reason: &str) -> SharedStoreError {
-        let message = format!("{operation}: Redis at {}: {reason}", self.address);
+        let address = self.client.get_connection_info().addr();
+        let message = format!("{operation}: Redis at {address}: {reason}");
         SharedStoreError(self.redactor.redact(&message).into())
     }
+}
+
+fn build_client(url: &str, ca_pem: Option<&str>) -> RedisResult<Client> {
+    let info = url.into_connection_info()?;
+    let settings = info.redis_settings().clone();
+    let settings = settings
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_lib_name("resumen", env!("CARGO_PKG_VERSION"));
+    let info = info.set_redis_settings(settings);
+    let Some(pem) = ca_pem else {
+        return Client::open(info);
+    };
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(pem.into()),
+    };
+    Client::build_with_tls(info, certificates)
 }

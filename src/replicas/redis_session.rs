@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
 
@@ -11,7 +12,7 @@ use crate::domain::{SourceIdentity, Time};
 
 use super::codec::MAX_STORED_STATE_BYTES;
 use super::protocol::{REPLICA_EXPIRY, SourceLease, StoreKeys};
-use super::redis_connection::{RedisConnection, RedisEndpoint};
+use super::redis_connection::RedisEndpoint;
 use super::redis_scripts::LuaScripts;
 use super::shared_store::{
     AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, SharedSession, SharedStoreError,
@@ -23,7 +24,7 @@ const MAX_CONCURRENT_OPERATIONS: usize = 32;
 
 /// An authenticated connection.
 pub(super) struct RedisSession {
-    connection: RedisConnection,
+    connection: MultiplexedConnection,
     keys: StoreKeys,
     scripts: Arc<LuaScripts>,
     endpoint: Arc<RedisEndpoint>,
@@ -34,7 +35,7 @@ pub(super) struct RedisSession {
 
 impl RedisSession {
     pub(super) fn new(
-        connection: RedisConnection,
+        connection: MultiplexedConnection,
         keys: StoreKeys,
         scripts: Arc<LuaScripts>,
         endpoint: Arc<RedisEndpoint>,
@@ -59,15 +60,11 @@ impl RedisSession {
                 .endpoint
                 .error(operation, "an earlier operation has failed"));
         };
-        let mut connection = self.connection.multiplexed.clone();
-        let value = self
-            .endpoint
+        let mut connection = self.connection.clone();
+        self.endpoint
             .run(operation, script.invoke_async(&mut connection))
             .await
-            .inspect_err(|_| self.fail_waiting_operations())?;
-        // Redis replied as expected, so that no other program listens at its address.
-        self.connection.read_budget.reset();
-        Ok(value)
+            .inspect_err(|_| self.fail_waiting_operations())
     }
 
     /// Fails the operations that wait for a permit. Later ones start with new permits: the session

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::config::StoreSettings;
 use crate::domain::Redactor;
 use crate::process::Clock;
 
@@ -30,12 +31,14 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Returns the store at a URL that `config` has validated; its keys begin with `prefix`, its
-    /// errors pass through `redactor`. `None` if the URL is invalid nevertheless.
-    pub fn new(url: &str, prefix: &str, redactor: Redactor) -> Option<Self> {
+    /// Returns the store of settings that `config` has validated; its errors pass through `redactor`.
+    /// `None` without a URL.
+    pub fn new(settings: &StoreSettings, redactor: Redactor) -> Option<Self> {
+        let url = settings.redis.as_deref()?;
+        let ca_pem = settings.redis_ca_file.as_deref();
         Some(Self {
-            endpoint: Arc::new(RedisEndpoint::new(url, redactor)?),
-            keys: StoreKeys::new(prefix),
+            endpoint: Arc::new(RedisEndpoint::new(url, ca_pem, redactor)?),
+            keys: StoreKeys::new(&settings.redis_prefix),
             scripts: Arc::new(LuaScripts::new()),
         })
     }
@@ -49,7 +52,7 @@ impl RedisStore {
         for _ in 0..CLOCK_SAMPLES {
             let before = clock.time_point();
             let command = redis::cmd("TIME");
-            let query = command.query_async::<(i64, i64)>(&mut connection.multiplexed);
+            let query = command.query_async::<(i64, i64)>(&mut connection);
             let (seconds, micros) = self.endpoint.run("read the time", query).await?;
             let duration = clock.elapsed_since(before);
             // The server read its clock at about half of the round trip.
@@ -72,7 +75,7 @@ impl SharedStore for RedisStore {
             let (sender, notifications) = unbounded_channel();
             let mut connection = self.endpoint.connect(sender).await?;
             let channel = self.keys.notifications_channel();
-            let subscribe = connection.multiplexed.subscribe(channel);
+            let subscribe = connection.subscribe(channel);
             self.endpoint.run("subscribe", subscribe).await?;
             // Subscribed before the first command, so that no notification is missed.
             let session = RedisSession::new(

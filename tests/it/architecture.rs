@@ -29,7 +29,7 @@ const DEPENDENCY_OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["fetch"]),
     ("axum", &["server", "api", "app", "simulator"]),
     ("hyper", &["fetch", "server", "api", "app", "simulator"]),
-    ("redis", &["replicas"]),
+    ("redis", &["config", "replicas"]),
     ("arc_swap", &["aggregate/cache.rs"]),
     ("encoding_rs", &["extract"]),
     ("jaq_core", &["extract"]),

@@ -1,6 +1,7 @@
 //! A real Redis on a free port, which a test can stop and start again.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::child_process::ProcessGroup;
+use super::fake_provider::test_certificates::{CertificateKind, issue_certificate};
 use super::requirements::require_program;
 use super::wait::{WAIT_LIMIT, wait_until};
 
@@ -37,6 +39,31 @@ impl RedisServer {
         };
         redis.restart();
         redis
+    }
+
+    /// Starts Redis with these options and a TLS port, which has a certificate of this kind. `None`
+    /// if it is not installed. Returns the port, too.
+    pub fn start_with_tls(kind: CertificateKind, options: &[&str]) -> Option<(Self, u16)> {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = issue_certificate(kind);
+        let write = |name: &str, pem: String| {
+            let path = folder.path().join(name);
+            fs::write(&path, pem).unwrap();
+            path.display().to_string()
+        };
+        let certificate = write("certificate.pem", certificate.pem());
+        let key = write("key.pem", key.serialize_pem());
+        let port = unused_address().port();
+        let port_text = port.to_string();
+        let tls_options = [
+            ["--tls-port", &port_text],
+            ["--tls-cert-file", &certificate],
+            ["--tls-key-file", &key],
+            ["--tls-auth-clients", "no"],
+            ["--tls-ca-cert-file", &certificate],
+        ];
+        let options = [tls_options.as_flattened(), options].concat();
+        Some((Self::start(&options)?, port))
     }
 
     pub fn url(&self) -> String {

@@ -23,11 +23,21 @@ impl ReplicaCluster {
     }
 
     pub fn with_prefix(redis_url: &str, prefix: &str, sources: &str) -> Self {
+        let keys = format!("redis = \"{redis_url}\"\nredis_prefix = \"{prefix}\"");
+        Self::with_store_keys(&keys, sources)
+    }
+
+    /// Replicas with these keys of `[store]`.
+    pub fn with_store_keys(keys: &str, sources: &str) -> Self {
         let folder = ServiceFolder::new(&format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n\
-             [store]\npath = \"\"\nredis = \"{redis_url}\"\nredis_prefix = \"{prefix}\"\n{sources}"
+             [store]\npath = \"\"\n{keys}\n{sources}"
         ));
         Self { folder }
+    }
+
+    pub fn folder(&self) -> &ServiceFolder {
+        &self.folder
     }
 
     /// Replicas that start from now on listen at all addresses.

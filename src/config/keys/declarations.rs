@@ -110,6 +110,15 @@ const KEYS: &[Key] = &[
     .example(r#""rediss://redis.example.org:6379/0""#)
     .aliases("redis_url redis_addr redis_address valkey")
     .needs_restart(),
+    Key::new("redis_ca_file", &[Store], Text, r#""""#)
+        .doc(
+            "File with the PEM certificates of the authorities that may sign the certificate of a \
+             `rediss://` server, instead of the public ones; at most 64 KiB. A relative path starts \
+             at the configuration's folder.",
+        )
+        .example(r#""ca.pem""#)
+        .aliases("redis_ca redis_tls_ca redis_cacert redis_ca_cert redis_tls_ca_cert_file")
+        .needs_restart(),
     Key::new("redis_prefix", &[Store], Text, r#""resumen""#)
         .doc(
             "Prefix of every key in Redis, 1 to 128 printable ASCII characters. Replicas with the \

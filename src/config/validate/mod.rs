@@ -1,5 +1,6 @@
 //! The rules beyond a single key: inheritance, defaults, and relations between keys. Makes domain types of tables.
 
+mod certificates;
 mod derived_rules;
 mod format_rules;
 mod name_rules;

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::rustls::RootCertStore;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use crate::config::loader::ConfigLoader;
@@ -14,6 +11,8 @@ use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 use crate::domain::{Credentials, RequestBody, RequestField, is_time_zone};
 use crate::text::quote;
+
+use super::certificates::read_certificates;
 
 /// Headers that cannot be set, and why.
 const RESERVED_HEADERS: [(&[&str], &str); 6] = [
@@ -80,9 +79,7 @@ impl RequestParts {
             accept_status: validate_accept_status(table, loader),
             follow_redirects: table.boolean("follow_redirects"),
             allow_private: table.boolean("allow_private"),
-            ca_pem: table
-                .text("ca_file")
-                .and_then(|text| read_certificates(text, loader)),
+            ca_pem: read_certificates(table, "ca_file", loader).map(Into::into),
             extract: text("extract"),
         }
     }
@@ -245,29 +242,4 @@ fn check_header_value(name: &str, value: &str) -> Result<(), ValueError> {
     };
     let message = format!("the value of the header {} contains {what}", quote(name));
     refuse(message, "expected printable ASCII on one line")
-}
-
-/// The text of a file of PEM certificates.
-fn read_certificates(text: &SpannedStr, loader: &mut ConfigLoader<'_>) -> Option<Arc<str>> {
-    let pem = match loader.read_file(&text.value) {
-        Ok(content) => check_pem(&content.bytes),
-        Err(why) => Err(format!("cannot be read: {why}")),
-    };
-    let help = "expected PEM certificates, at most 64KiB; a relative path starts at the configuration's folder";
-    let refused = |why| refuse(format!("the ca_file {text} {why}"), help);
-    loader.check(text, pem.or_else(refused))
-}
-
-fn check_pem(bytes: &[u8]) -> Result<Arc<str>, String> {
-    let pem = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bytes) {
-        let certificate = certificate.map_err(|_| "contains damaged PEM")?;
-        let added = store.add(certificate);
-        added.map_err(|_| "contains a certificate that cannot be read")?;
-    }
-    if store.is_empty() {
-        return Err("contains no certificate".into());
-    }
-    Ok(pem.into())
 }

@@ -4,4 +4,5 @@ pub mod cluster_simulation;
 pub mod lease_faults;
 pub mod network_partition;
 pub mod redis_outage;
+pub mod redis_tls;
 pub mod replica_sharing;

@@ -118,7 +118,7 @@ fn redis_faults_are_survived() {
     };
 
     redis.send_signal(Signal::STOP);
-    assert_standalone("stalled", "no answer within 200 ms");
+    assert_standalone("stalled", "no answer within");
     redis.send_signal(Signal::CONT);
     wait_until_shared();
     redis.execute(&["REPLICAOF", "127.0.0.1", "1"]);

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+};
 use serde::Deserialize;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -30,6 +32,21 @@ pub fn test_ca_pem() -> String {
 
 /// A TLS server with a certificate of this kind, which negotiates HTTP/2 if `is_http2`.
 pub fn tls_server_config(kind: CertificateKind, is_http2: bool) -> Arc<ServerConfig> {
+    let (certificate, key) = issue_certificate(kind);
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    if is_http2 {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
+    Arc::new(config)
+}
+
+/// A certificate of this kind and its key.
+pub fn issue_certificate(kind: CertificateKind) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let names = if kind == CertificateKind::WrongName {
         vec!["other.test"]
@@ -50,16 +67,7 @@ pub fn tls_server_config(kind: CertificateKind, is_http2: bool) -> Arc<ServerCon
         CertificateKind::SelfSigned => params.self_signed(&key).unwrap(),
         _ => params.signed_by(&key, test_ca()).unwrap(),
     };
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    if is_http2 {
-        config.alpn_protocols = vec![b"h2".to_vec()];
-    }
-    Arc::new(config)
+    (certificate, key)
 }
 
 fn test_ca() -> &'static CertifiedIssuer<'static, KeyPair> {
