@@ -132,7 +132,7 @@ impl LocalReplica {
         error: &SharedStoreError,
     ) {
         self.errors.inc();
-        debug!(%error, "shared store operation failed");
+        debug!(error = error.to_string(), "shared store operation failed");
         *self.last_error.lock() = Some(Arc::clone(&error.0));
         self.connection.send_if_modified(|connection| {
             let is_affected = match (&*connection, session) {
@@ -250,7 +250,7 @@ impl LocalReplica {
             }
             Err(error) => {
                 if unreadable.insert(identity) {
-                    warn!(%identity, %error, "state of another replica not used");
+                    warn!(%identity, error = error.to_string(), "state of another replica not used");
                 }
                 None
             }

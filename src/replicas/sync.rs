@@ -68,7 +68,11 @@ impl ReplicaSync {
             // Logged and planned once, not at every further attempt to connect.
             if !self.replica.set_standalone() {
                 let replicas = self.replica.independent_replicas();
-                warn!(replicas, %error, "shared store disconnected, continuing without other replicas");
+                warn!(
+                    replicas,
+                    error = error.to_string(),
+                    "shared store disconnected, continuing without other replicas"
+                );
                 self.flights.replan_sources();
             }
             sleep(RECONNECT_DELAY).await;

@@ -115,7 +115,7 @@ impl Acceptor {
             return;
         }
         if !self.was_exhausted.swap(true, Relaxed) {
-            tracing::warn!(%error, "accepting connections paused");
+            tracing::warn!(error = error.to_string(), "accepting connections paused");
         }
         tokio::time::sleep(EXHAUSTED_PAUSE).await;
     }

@@ -31,7 +31,7 @@ pub async fn serve(listener: TcpListener, clock: Clock, stop: CancellationToken)
                 connections.spawn(stop.clone().run_until_cancelled_owned(connection));
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
+                tracing::warn!(error = error.to_string(), "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -51,6 +51,6 @@ async fn serve_connection(stream: TcpStream, clock: Clock, started: Time) {
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "connection closed early");
+        tracing::debug!(error = error.to_string(), "connection closed early");
     }
 }

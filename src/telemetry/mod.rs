@@ -9,7 +9,6 @@ mod panic_hook;
 mod redacting_writer;
 mod settings;
 mod subscriber;
-mod text_format;
 
 pub use settings::{LogFormat, LogSettings, LogSettingsError};
 pub use subscriber::install;

@@ -12,16 +12,11 @@ use super::log_timer::LogTimer;
 use super::panic_hook;
 use super::redacting_writer::RedactingMakeWriter;
 use super::settings::{LogFormat, LogSettings};
-use super::text_format::TextFormat;
 
 /// Logs the events and the panics of the whole process to standard error, without the secrets of
 /// `redactor`. A second call has no effect.
 pub fn install(settings: &LogSettings, clock: Clock, redactor: Redactor) {
-    let writer = RedactingMakeWriter {
-        redactor,
-        inner: std::io::stderr,
-    };
-    let subscriber = build_subscriber(settings, clock, writer);
+    let subscriber = build_subscriber(settings, clock, redactor, std::io::stderr);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         panic_hook::install();
     }
@@ -30,22 +25,29 @@ pub fn install(settings: &LogSettings, clock: Clock, redactor: Redactor) {
 fn build_subscriber<W>(
     settings: &LogSettings,
     clock: Clock,
-    writer: W,
+    redactor: Redactor,
+    inner: W,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // Boxed, because the subscribers of the two formats have different types.
-    let timer = LogTimer(clock);
+    let writer = RedactingMakeWriter {
+        redactor,
+        is_escaped: match settings.format {
+            // JSON has its own escapes.
+            LogFormat::Json => |_| false,
+            // The format escapes this character in values, and begins its colours with it.
+            LogFormat::Text if settings.colour => |c| c.is_control() && c != '\u{1b}',
+            LogFormat::Text => char::is_control,
+        },
+        inner,
+    };
+    let layer = fmt::layer().with_writer(writer).with_timer(LogTimer(clock));
     let filter = settings.filter.clone();
-    let layer = fmt::layer().with_writer(writer);
+    // Boxed, because the subscribers of the two formats have different types.
     match settings.format {
         LogFormat::Text => {
-            let format = TextFormat {
-                timer,
-                colour: settings.colour,
-            };
-            let layer = layer.with_ansi(settings.colour).event_format(format);
+            let layer = layer.with_ansi(settings.colour).with_target(false);
             Box::new(tracing_subscriber::registry().with(layer.with_filter(filter)))
         }
         LogFormat::Json => {
@@ -53,8 +55,7 @@ where
                 .json()
                 .flatten_event(true)
                 .with_current_span(false)
-                .with_span_list(false)
-                .with_timer(timer);
+                .with_span_list(false);
             Box::new(tracing_subscriber::registry().with(layer.with_filter(filter)))
         }
     }
@@ -86,13 +87,16 @@ mod tests {
         let log_buffer = CapturedLog::default();
         let mut settings = LogSettings::parse(Some("debug"), Some(format)).unwrap();
         settings.colour = colour;
-        let secrets = SecretSet::new(["hunter2hunter2".into(), "quo\"ted\\value".into()]);
+        let secrets = [
+            "hunter2hunter2",
+            "quo\"ted\\value",
+            "nin\u{303}o\u{200b}1234",
+        ];
+        let secrets = SecretSet::new(secrets.map(str::to_owned));
         let buffer = log_buffer.clone();
-        let writer = RedactingMakeWriter {
-            redactor: Redactor::new(secrets),
-            inner: move || buffer.clone(),
-        };
-        let subscriber = build_subscriber(&settings, Clock::start(), writer);
+        let redactor = Redactor::new(secrets);
+        let inner = move || buffer.clone();
+        let subscriber = build_subscriber(&settings, Clock::start(), redactor, inner);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = log_buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -109,19 +113,28 @@ mod tests {
                 && time.len() == "2026-11-22T06:55:10.734Z".len(),
             "{time}"
         );
-        assert_eq!(rest, "WARN  source failed source=btc ms=12\n");
+        assert_eq!(rest, " WARN source failed source=\"btc\" ms=12\n");
     }
 
     #[test]
     fn event_is_always_one_line() {
-        let line = capture_log("text", false, || {
-            tracing::info!(error = "a\n\"b\" \u{1b}[31m", empty = "", "two\nlines");
-        });
-        assert!(
-            line.ends_with("INFO  two\\nlines error=\"a\\n\\\"b\\\" \\u{1b}[31m\" empty=\"\"\n"),
-            "{line:?}"
-        );
-        assert_eq!(line.matches('\n').count(), 1);
+        for colour in [false, true] {
+            let line = capture_log("text", colour, || {
+                let path = "a\r\nb\u{9b}31m";
+                tracing::info!(error = "a\n\"b\" \u{1b}[31m", %path, "two\nlines \u{1b}[2J");
+            });
+            assert!(line.contains("two\\nlines \\x1b[2J"), "{line:?}");
+            assert!(line.contains("\"a\\n\\\"b\\\" \\u{1b}[31m\""), "{line:?}");
+            assert!(line.contains("a\\r\\nb\\u{9b}31m"), "{line:?}");
+            assert_eq!(
+                line.matches(char::is_control).count(),
+                if colour {
+                    line.matches('\u{1b}').count() + 1
+                } else {
+                    1
+                }
+            );
+        }
     }
 
     #[test]
@@ -150,10 +163,13 @@ mod tests {
     fn secrets_are_redacted_in_both_formats() {
         for format in ["text", "json"] {
             let line = capture_log(format, false, || {
-                tracing::info!(url = "http://x/?k=hunter2hunter2", debug = ?"quo\"ted\\value", "got hunter2hunter2");
+                tracing::info!(url = "http://x/?k=hunter2hunter2", debug = ?"quo\"ted\\value", accent = "nin\u{303}o\u{200b}1234", "got hunter2hunter2");
             });
             assert!(!line.contains("hunter2") && !line.contains("ted"), "{line}");
-            assert!(line.matches("***").count() == 3, "{line}");
+            assert!(
+                line.matches("***").count() == 4 && !line.contains("1234"),
+                "{line}"
+            );
         }
     }
 }

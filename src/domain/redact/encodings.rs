@@ -136,17 +136,10 @@ pub(crate) fn secret_encodings(secret: String) -> Vec<String> {
     ]
 }
 
-/// Returns `text` with quotes, backslashes and control characters escaped as in a `Debug` string.
+/// Returns `text` as in a `Debug` string, without the quotes around it. Text log lines have it so.
 fn quote_text(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.extend(c.escape_debug()),
-            c => quoted.push(c),
-        }
-    }
-    quoted
+    let quoted = format!("{text:?}");
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// Returns `text` escaped as in a JSON string, `/` included; with `ascii`, non-ASCII characters

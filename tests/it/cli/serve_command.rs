@@ -193,9 +193,9 @@ fn log_names_failing_provider() {
     let service = folder.serve();
     let line = service.wait_for_log("provider failed");
     for part in [
-        "source=usd",
-        "provider=preferred",
-        "code=http_status",
+        "source=\"usd\"",
+        "provider=\"preferred\"",
+        "code=\"http_status\"",
         "error=\"HTTP 503",
     ] {
         assert!(line.contains(part), "{line}");
@@ -204,7 +204,7 @@ fn log_names_failing_provider() {
     first.set_json("1");
     let line = service.wait_for_log("provider recovered");
     assert!(
-        line.contains("provider=preferred") && line.contains("failed_for_s="),
+        line.contains("provider=\"preferred\"") && line.contains("failed_for_s="),
         "{line}"
     );
     for provider in [&first, &second] {
@@ -212,7 +212,7 @@ fn log_names_failing_provider() {
     }
     let line = service.wait_for_log("source failed");
     assert!(
-        line.contains("provider=preferred") && line.contains("other: HTTP 404"),
+        line.contains("provider=\"preferred\"") && line.contains("other: HTTP 404"),
         "{line}"
     );
     let log = service.stop().stderr;

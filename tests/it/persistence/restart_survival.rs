@@ -271,7 +271,7 @@ fn stalled_clients_do_not_block_shutdown() {
             .parse::<jiff::Timestamp>()
             .unwrap()
     };
-    let duration = logged_at("INFO  stopped").duration_since(logged_at("INFO  stopping "));
+    let duration = logged_at("INFO stopped").duration_since(logged_at("INFO stopping "));
     assert!(duration.as_millis() <= 2200, "{duration:?}\n{log}");
     assert!(
         fixture.saved_state().contains("0.10"),
