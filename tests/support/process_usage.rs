@@ -1,6 +1,7 @@
 //! What a process uses, from `/proc` and its `/metrics`.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::http_reply::http_get;
 
@@ -8,6 +9,7 @@ use super::http_reply::http_get;
 #[derive(Debug, Clone, Copy)]
 pub struct ResourceUsage {
     pub resident_kib: usize,
+    /// Without those of filter workers: how many of the three have started depends on the load.
     pub descriptors: usize,
     pub threads: usize,
     /// Tokio tasks, from `resumen_tasks`.
@@ -17,9 +19,17 @@ pub struct ResourceUsage {
 /// Resources of the service `pid` that listens at `base`.
 pub fn measure_usage(pid: u32, base: &str) -> ResourceUsage {
     let count = |list: &str| fs::read_dir(format!("/proc/{pid}/{list}")).unwrap().count();
+    // The service has a socket and a process descriptor of each worker, and no other child.
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let is_process = |path: PathBuf| {
+        fs::read_link(path).is_ok_and(|target| target.as_os_str() == "anon_inode:[pidfd]")
+    };
+    let workers = descriptors
+        .filter(|entry| is_process(entry.as_ref().unwrap().path()))
+        .count();
     ResourceUsage {
         resident_kib: resident_kib(pid),
-        descriptors: count("fd"),
+        descriptors: count("fd").saturating_sub(2 * workers),
         threads: count("task"),
         tasks: metric_value(&http_get(base, "/metrics").body, "resumen_tasks").unwrap() as usize,
     }

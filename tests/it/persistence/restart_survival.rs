@@ -17,7 +17,7 @@ use crate::support::http_reply::http_get;
 use crate::support::polling_clients::PollingClients;
 use crate::support::process_usage::measure_usage;
 use crate::support::service_process::{ServiceFixture, ServiceProcess, listening_url};
-use crate::support::wait::wait_until;
+use crate::support::wait::{wait_for, wait_until};
 
 /// Starts the service with a listening socket of this process, as a service manager does.
 fn start_with_socket(fixture: &ServiceFixture, socket: &TcpListener) -> ServiceProcess {
@@ -156,12 +156,16 @@ fn run_reloads(count: usize) {
         });
     }
     clients.wait_for_responses(20);
-    // The last reload may still call its source, and threads that read files end after some seconds.
-    let after = usage();
+    // The last reloads may still call their sources; connections become idle and close after a second,
+    // and threads that read files end after ten.
+    let after = wait_for(&format!("about the resources of {before:?}"), || {
+        let after = usage();
+        let has_settled = after.descriptors <= before.descriptors + 4
+            && after.threads <= before.threads + 4
+            && after.tasks <= before.tasks + 4;
+        has_settled.then_some(after)
+    });
     let message = format!("{count} reloads; before {before:?}, after {after:?}");
-    assert!(after.descriptors <= before.descriptors + 4, "{message}");
-    assert!(after.threads <= before.threads + 4, "{message}");
-    assert!(after.tasks <= before.tasks + 4, "{message}");
     let responses = clients.stop_and_count().unwrap();
     println!("{message}: {responses} responses, no failure");
     assert_eq!(fixture.provider.call_count(), calls, "no new call for `a`");
