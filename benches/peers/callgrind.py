@@ -13,6 +13,28 @@ from servers import NGINX_CACHE_HTTP, SOURCES
 
 FEW, MANY = 500, 2500
 
+# The service starts its own program as filter workers, by `/proc/self/exe`. Under valgrind that is valgrind, which refuses to
+# be started so. This library gives the program's path instead.
+OWN_PROGRAM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static const char *path_of(const char *file) { return strcmp(file, "/proc/self/exe") ? file : getenv("OWN_PROGRAM"); }
+int execvp(const char *file, char *const arguments[]) {
+    int (*next)(const char *, char *const[]) = dlsym(RTLD_NEXT, "execvp");
+    return next(path_of(file), arguments);
+}
+int posix_spawnp(pid_t *id, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                 char *const arguments[], char *const environment[]) {
+    int (*next)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],
+                char *const[]) = dlsym(RTLD_NEXT, "posix_spawnp");
+    return next(id, path_of(file), actions, attributes, arguments, environment);
+}
+"""
+
 # Functions that run once per rendering, at most every 20 ms. Under valgrind, which is about fifty times slower, that would
 # be every few requests; their instructions are subtracted.
 PER_RENDERING = ["resumen::render::rendering::render_summary", "resumen::server::representation::respond_with_rendering"]
@@ -48,7 +70,12 @@ def terminate(process, port):
 def count_instructions(folder, name, command, port, path, headers, requests):
     """Returns the instructions of a run with `requests` requests, and those of PER_RENDERING among them."""
     out = folder / f"callgrind.{name}.{requests}"
-    tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+    library = folder / "own_program.so"
+    if not library.exists():
+        compiler = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+        subprocess.run(compiler, input=OWN_PROGRAM, text=True, check=True)
+    tool = ["env", f"LD_PRELOAD={library}", f"OWN_PROGRAM={command[0]}"]
+    tool += ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
     process = Process(tool + [str(word) for word in command], log=folder / f"{name}.valgrind.log")
     with process.wait_until_listening(port, 120):
         send_requests(port, path, {}, 20)
