@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -54,6 +55,10 @@ class Stack:
         label = docker("image", "inspect", "-f", '{{index .Config.Labels "org.opencontainers.image.revision"}}', IMAGE)
         self.report.check("the image has the label of its revision", label == revision(), label)
         self.report.log(f"size {size / 1e6:.0f} MB with its base")
+        program = copy_from_image("/usr/local/bin/resumen")
+        self.report.check("the program lists its crates", b".dep-v0" in program, f"{len(program) / 1e6:.1f} MB")
+        notices = copy_from_image("/usr/local/share/doc/resumen/third-party-notices.txt")
+        self.report.check("the image has the notices of its crates", b"\nring v" in notices, f"{len(notices) / 1e3:.0f} kB")
 
     def up(self, *services, profiles=()):
         """Starts services, by default all of the profiles, and waits for their health checks."""
@@ -114,6 +119,17 @@ class Stack:
         start = time.monotonic()
         self.compose(*arguments)
         return time.monotonic() - start
+
+
+def copy_from_image(path):
+    """The content of a file of the image."""
+    container = docker("create", IMAGE)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            docker("cp", f"{container}:{path}", f"{folder}/file")
+            return Path(folder, "file").read_bytes()
+    finally:
+        docker("rm", container)
 
 
 def docker(*arguments, both=False):
