@@ -259,8 +259,7 @@ polling_interval scrape_interval check_interval cache every period",
         .aliases("expected_status valid_status valid_status_codes allowed_status status_codes"),
     Key::new("follow_redirects", REQUEST, Boolean, "false")
         .doc(
-            "Whether redirects are followed: at most 3, to the same scheme, host and port, or from \
-             `http` port 80 to `https` port 443 of the same host.",
+            "Reserved: redirects are not followed in this release, and `true` gives a warning.",
         )
         .example("true")
         .aliases("allow_redirects redirects max_redirects"),

@@ -68,6 +68,12 @@ impl RequestParts {
             let secret = credential.map(|credential| credential.value.clone());
             loader.secrets.extend(secret);
         }
+        if table.boolean("follow_redirects") == Some(true)
+            && let Some(span) = table.span_of("follow_redirects")
+        {
+            let message = "`follow_redirects` has no effect in this release";
+            loader.warning(span, message, "write the final address into `url`");
+        }
         Self {
             method: text("method"),
             query: fields(table, "query", loader),
