@@ -1,15 +1,12 @@
-//! References in texts: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and those that are resolved when a request is
-//! sent: `${date:FORMAT}`, `${auth.FIELD}`.
+//! References in texts: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and `${date:FORMAT}`, which is resolved when a
+//! request is sent.
 
 use std::fmt;
 
-use crate::domain::{DateReference, ReferenceValues, RequestText, TextReference, Time};
+use crate::domain::{DateReference, RequestText, RequestTime, Time};
 
 use super::problems::{ValueError, refuse};
 use super::span::Span;
-
-/// An example of a field of the authentication: a text with a reference must be valid with any value.
-const EXAMPLE_FIELD: &str = "x";
 
 /// A parsed reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +19,6 @@ pub(super) enum ConfigReference<'t> {
     File(&'t str),
     /// `${date:FORMAT}`, `${date+OFFSET:FORMAT}`, with what follows `date`.
     Date(&'t str),
-    /// `${auth.FIELD}`
-    AuthField(&'t str),
 }
 
 /// The reference in a message, without a value.
@@ -35,7 +30,6 @@ impl fmt::Display for ConfigReference<'_> {
             }
             Self::File(path) => write!(f, "the file `{}`", path.escape_debug()),
             Self::Date(_) => f.write_str("the date"),
-            Self::AuthField(name) => write!(f, "the field `{name}`"),
         }
     }
 }
@@ -44,7 +38,7 @@ impl fmt::Display for ConfigReference<'_> {
 pub(super) enum ReferenceValue {
     Text(String),
     /// The value is known when the request is sent.
-    OfRequest(TextReference),
+    Date(DateReference),
 }
 
 /// `text` with every reference replaced by its value from `lookup`, which also gets the text before the reference, and
@@ -73,7 +67,7 @@ where
             let reference = parse_reference(&after[..length]);
             match reference.and_then(|reference| lookup(reference, &text[..start])) {
                 Ok(ReferenceValue::Text(found)) => value.push_literal(&found),
-                Ok(ReferenceValue::OfRequest(reference)) => value.push_reference(reference),
+                Ok(ReferenceValue::Date(date)) => value.push_date(date),
                 Err(error) => errors.push((start..start + 1 + length, error)),
             }
             rest = &after[length..];
@@ -89,24 +83,19 @@ where
     }
 }
 
-/// The text with an example of every value that is known when a request is sent.
-pub(super) fn example_text(text: &RequestText) -> String {
-    let auth_fields: Vec<_> = text
-        .auth_fields()
-        .map(|field| (field.clone(), EXAMPLE_FIELD.into()))
-        .collect();
-    let values = ReferenceValues {
-        now: Time::from_millis(0),
+/// The text at an example of the time of a request.
+pub(super) fn example_text(text: &RequestText, now: Time) -> String {
+    let time = RequestTime {
+        now,
         time_zone: None,
-        auth_fields: &auth_fields,
     };
-    text.resolve(values).unwrap_or_default().into_owned()
+    text.resolve(time).unwrap_or_default().into_owned()
 }
 
 /// The reference to a date, from what follows `date`.
-pub(super) fn parse_date(text: &str) -> Result<TextReference, ValueError> {
+pub(super) fn parse_date(text: &str) -> Result<DateReference, ValueError> {
     match DateReference::parse(text) {
-        Ok(date) => Ok(TextReference::Date(date)),
+        Ok(date) => Ok(date),
         Err(error) => {
             let message = format!("`${{date{}}}` is not a date: {error}", text.escape_debug());
             let help = "expected `${date:FORMAT}`, `${date+1d:FORMAT}` or `${date-2h30m:FORMAT}` with a format of \
@@ -140,19 +129,9 @@ fn parse_reference(written: &str) -> Result<ConfigReference<'_>, ValueError> {
     {
         return Ok(ConfigReference::Date(date));
     }
-    if let Some(field) = inner.strip_prefix("auth.") {
-        if field.is_empty()
-            || !field
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-        {
-            let message = format!("`{}` is not the name of a field", field.escape_debug());
-            return refuse(
-                message,
-                "expected `${auth.FIELD}` with letters, digits, `_` and `-`",
-            );
-        }
-        return Ok(ConfigReference::AuthField(field));
+    if inner.starts_with("auth.") {
+        let help = "write a fixed token into `headers`, by `${NAME}` or `${file:PATH}`";
+        return refuse("this release cannot request tokens", help);
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -184,16 +163,10 @@ mod tests {
                 }
                 ConfigReference::VariableOrDefault(_, default) => default.into(),
                 ConfigReference::File(path) => format!("<{path}>"),
-                ConfigReference::Date(date) => {
-                    return parse_date(date).map(ReferenceValue::OfRequest);
-                }
-                ConfigReference::AuthField(field) => {
-                    let field = TextReference::AuthField(field.into());
-                    return Ok(ReferenceValue::OfRequest(field));
-                }
+                ConfigReference::Date(date) => return parse_date(date).map(ReferenceValue::Date),
             }))
         });
-        expanded.map(|text| example_text(&text))
+        expanded.map(|text| example_text(&text, Time::default()))
     }
 
     fn first_problem(text: &str) -> (String, Span) {
@@ -225,7 +198,7 @@ mod tests {
     fn references_of_requests_have_examples() {
         assert_eq!(expand_sample("a${date:%Y}b").unwrap(), "a1970b");
         assert_eq!(expand_sample("${date-1d:%d:%H}").unwrap(), "31:00");
-        assert_eq!(expand_sample("/${auth.id}/").unwrap(), "/x/");
+        assert!(first_problem("/${auth.id}/").0.contains("tokens"));
         assert_eq!(expand_sample("$${date:%Y}").unwrap(), "${date:%Y}");
         assert!(first_problem("${date+1y:%Y}").0.contains("is not a date"));
     }

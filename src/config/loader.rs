@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::domain::TextReference;
+use crate::domain::Time;
 use crate::extract::FilterCache;
 
 use super::expand::{ConfigReference, ReferenceValue, example_text, expand_references, parse_date};
@@ -19,7 +19,7 @@ use super::span::{Span, SpannedStr, map_decoded_span};
 const FILTER_HELP: &str = "expected a jq filter such as `.data.amount | tonumber`";
 
 const REQUEST_REFERENCE_HELP: &str =
-    "`${date…}` and `${auth.…}` are possible in `url`, `query`, `headers`, `body` and `form`";
+    "`${date…}` is possible in `url`, `query`, `headers`, `body` and `form`";
 
 const SECRET_FILE_HELP: &str =
     "a relative path starts at the configuration's folder; at most 64KiB of UTF-8";
@@ -125,7 +125,7 @@ impl<'c> ConfigLoader<'c> {
         });
         match expanded {
             Ok(text) => Some(SpannedStr {
-                value: example_text(&text),
+                value: example_text(&text, Time::default()),
                 original: Some(written.into()),
                 request_text: text.as_literal().is_none().then_some(text),
                 span,
@@ -170,15 +170,11 @@ impl<'c> ConfigLoader<'c> {
                     refuse(message, SECRET_FILE_HELP)
                 })?
             }
-            ConfigReference::Date(_) | ConfigReference::AuthField(_) if !key.is_request_text => {
+            ConfigReference::Date(_) if !key.is_request_text => {
                 let message = "the value of this reference is known only when a request is sent";
                 return refuse(message, REQUEST_REFERENCE_HELP);
             }
-            ConfigReference::Date(date) => return parse_date(date).map(ReferenceValue::OfRequest),
-            ConfigReference::AuthField(field) => {
-                let field = TextReference::AuthField(field.into());
-                return Ok(ReferenceValue::OfRequest(field));
-            }
+            ConfigReference::Date(date) => return parse_date(date).map(ReferenceValue::Date),
         };
         if text.is_empty() && !matches!(reference, ConfigReference::VariableOrDefault(..)) {
             let help = "a secret that is empty is refused by most servers; write `${NAME:-}` if it may be empty";

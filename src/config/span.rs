@@ -44,6 +44,14 @@ impl SpannedStr {
         self.request_text.clone().unwrap_or_else(literal)
     }
 
+    /// The literal parts of the value: all of it without the examples of dates.
+    pub(super) fn literals(&self) -> Vec<&str> {
+        match &self.request_text {
+            None => vec![&self.value],
+            Some(text) => text.literals().collect(),
+        }
+    }
+
     pub(super) fn as_written(&self) -> &str {
         self.original.as_deref().unwrap_or(&self.value)
     }

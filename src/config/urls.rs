@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 
-use url::{Host, ParseError, Url};
+use url::{Host, ParseError, Position, Url};
 
-use crate::domain::is_metadata_address;
+use crate::domain::{Time, is_metadata_address};
 use crate::text::{find_nearest, quote};
 
+use super::expand::example_text;
 use super::loader::ConfigLoader;
 use super::problems::{ValueError, refuse};
 use super::secrets;
 use super::span::SpannedStr;
+
+/// 2031-11-22T13:44:55Z: in any format, it differs from the example in the value of a text.
+const OTHER_EXAMPLE_TIME: Time = Time::from_millis(1_953_121_495_000);
 
 /// The URL that `text` spells, with one of `schemes`. Its credentials and query values become secrets. Errors and unwise
 /// contents become problems.
@@ -20,7 +24,12 @@ pub(super) fn parse_url(
     loader: &mut ConfigLoader<'_>,
 ) -> Option<Url> {
     // Before the first error: its message shows the line with the URL.
-    loader.secrets.extend(secrets::url_secrets(&text.value));
+    let value = match &text.request_text {
+        None => text.value.clone(),
+        // A date may stand in the middle of a secret, whose parts are secrets then.
+        Some(parts) => parts.literals().collect::<Vec<_>>().join("&"),
+    };
+    loader.secrets.extend(secrets::url_secrets(&value));
     let checked = check_url_text(&text.value, schemes).and_then(|()| {
         let error = match Url::parse(&text.value) {
             // Valid as a URL, but no connection can be made to it.
@@ -35,6 +44,21 @@ pub(super) fn parse_url(
         refuse(format!("the URL is invalid: {error}"), help)
     });
     let url = loader.check(text, checked)?;
+    if let Some(parts) = &text.request_text {
+        let other = Url::parse(&example_text(parts, OTHER_EXAMPLE_TIME)).ok();
+        let before_path = |url: &Url| url[..Position::BeforePath].to_owned();
+        let is_same = other.is_some_and(|other| before_path(&other) == before_path(&url));
+        let help = "dates are possible in the path and the query";
+        let checked = if is_same {
+            Ok(())
+        } else {
+            refuse(
+                "the host, port or credentials of the URL depend on a date",
+                help,
+            )
+        };
+        loader.check(text, checked)?;
+    }
     // The parser may percent-encode credentials in another way than the file.
     loader.secrets.extend(secrets::url_secrets(url.as_str()));
     let literal = match url.host() {

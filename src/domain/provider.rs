@@ -39,7 +39,7 @@ pub struct ProviderRequest {
     pub headers: Vec<RequestField>,
     /// Request body. Default: none.
     pub body: Option<RequestBody>,
-    /// User and password for Basic or Digest authentication. Default: none.
+    /// User and password for Basic authentication. Default: none.
     pub credentials: Option<Credentials>,
     /// IANA name of the time zone of dates in the request. Default: UTC.
     pub time_zone: Option<Arc<str>>,

@@ -21,19 +21,10 @@ pub struct RequestText {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum TextSegment {
     Literal(Arc<str>),
-    Reference(TextReference),
-}
-
-/// A reference whose value is known only when the request is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum TextReference {
-    /// `${date…:FORMAT}`: the time of the request plus an offset.
     Date(DateReference),
-    /// `${auth.FIELD}`: a field of the authentication of the source.
-    AuthField(Arc<str>),
 }
 
-/// A formatted time relative to the time of the request.
+/// `${date…:FORMAT}`: a formatted time relative to the time of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DateReference {
     /// Calendar days to add: a day can have 23 or 25 hours where clocks change.
@@ -44,28 +35,19 @@ pub struct DateReference {
     format: Arc<str>,
 }
 
-/// The values of references at the time of a request.
+/// The time of a request, from which its dates are computed.
 #[derive(Debug, Clone, Copy)]
-pub struct ReferenceValues<'v> {
-    /// Time of the request.
+pub struct RequestTime<'z> {
+    /// Time of the wall clock.
     pub now: Time,
     /// IANA name of the time zone of dates; `None` is UTC.
-    pub time_zone: Option<&'v str>,
-    /// Fields of the authentication, by name.
-    pub auth_fields: &'v [(Arc<str>, Arc<str>)],
+    pub time_zone: Option<&'z str>,
 }
 
-/// The reason why a text has no value: a field that the authentication does not have, or a date outside of the
-/// calendar.
+/// The reason why a date cannot be parsed, computed or formatted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReferenceError {
-    /// The authentication has no field with this name.
-    #[error("the authentication has no field `{0}`")]
-    NoAuthField(Arc<str>),
-    /// A date that cannot be computed or formatted.
-    #[error("{0}")]
-    InvalidDate(String),
-}
+#[error("{0}")]
+pub struct DateError(String);
 
 /// Maximum offset of a date in either direction, in days: about 100 years.
 const MAX_OFFSET_DAYS: i64 = 36_525;
@@ -73,8 +55,8 @@ const MAX_OFFSET_DAYS: i64 = 36_525;
 impl DateReference {
     /// Parses the part between `date` and the end of a reference: `:FORMAT`, `+1d:FORMAT`, `-2h30m:FORMAT`. The error
     /// is a message for the operator.
-    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let invalid = |message: &str| Err(ReferenceError::InvalidDate(message.into()));
+    pub fn parse(text: &str) -> Result<Self, DateError> {
+        let invalid = |message: &str| Err(DateError(message.into()));
         let Some((offset, format)) = text.split_once(':') else {
             return invalid("a date needs a format, such as `${date:%Y-%m-%d}`");
         };
@@ -88,14 +70,17 @@ impl DateReference {
             format: format.into(),
         };
         // A format fails at the first use or never.
-        reference.format_at(Time::from_millis(0), None)?;
+        reference.format_at(RequestTime {
+            now: Time::from_millis(0),
+            time_zone: None,
+        })?;
         Ok(reference)
     }
 
-    fn format_at(&self, now: Time, time_zone: Option<&str>) -> Result<String, ReferenceError> {
-        let invalid = |error: jiff::Error| ReferenceError::InvalidDate(error.to_string());
-        let zone = time_zone.map_or(Ok(TimeZone::UTC), TimeZone::get);
-        let now = Timestamp::from_millisecond(now.as_millis()).map_err(invalid)?;
+    fn format_at(&self, time: RequestTime<'_>) -> Result<String, DateError> {
+        let invalid = |error: jiff::Error| DateError(error.to_string());
+        let zone = time.time_zone.map_or(Ok(TimeZone::UTC), TimeZone::get);
+        let now = Timestamp::from_millisecond(time.now.as_millis()).map_err(invalid)?;
         let offset: Span = self.days.days().seconds(self.seconds);
         let date: Zoned = now
             .to_zoned(zone.map_err(invalid)?)
@@ -106,11 +91,11 @@ impl DateReference {
 }
 
 /// Parses `+1d`, `-2h30m` or an empty text into days and seconds.
-fn parse_offset(text: &str) -> Result<(i32, i64), ReferenceError> {
+fn parse_offset(text: &str) -> Result<(i32, i64), DateError> {
     let invalid = || {
         let message = "the offset of a date is `+` or `-` and numbers with s, m, h, d or w, at most 100 years, such as \
                        `${date-2h30m:…}`";
-        ReferenceError::InvalidDate(message.into())
+        DateError(message.into())
     };
     let (sign, mut rest) = match text.split_at_checked(1) {
         None => return Ok((0, 0)),
@@ -163,9 +148,9 @@ impl RequestText {
         }
     }
 
-    /// Appends a reference.
-    pub fn push_reference(&mut self, reference: TextReference) {
-        self.segments.push(TextSegment::Reference(reference));
+    /// Appends a date.
+    pub fn push_date(&mut self, date: DateReference) {
+        self.segments.push(TextSegment::Date(date));
     }
 
     /// Returns the text without white space at its ends.
@@ -189,33 +174,16 @@ impl RequestText {
         }
     }
 
-    /// Returns whether the text refers to a field of the authentication.
-    pub fn has_auth_field(&self) -> bool {
-        let is_field = |segment: &TextSegment| {
-            matches!(segment, TextSegment::Reference(TextReference::AuthField(_)))
-        };
-        self.segments.iter().any(is_field)
-    }
-
-    /// Returns the names of the fields of the authentication that the text refers to.
-    pub fn auth_fields(&self) -> impl Iterator<Item = &Arc<str>> {
+    /// Returns the parts of the text between its references.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {
-            TextSegment::Reference(TextReference::AuthField(field)) => Some(field),
-            _ => None,
+            TextSegment::Literal(text) => Some(&**text),
+            TextSegment::Date(_) => None,
         })
     }
 
-    /// Returns the text with the values of its references.
-    pub fn resolve(&self, values: ReferenceValues<'_>) -> Result<Cow<'_, str>, ReferenceError> {
-        self.resolve_with(values, Cow::Owned)
-    }
-
-    /// Returns the text with the values of its references, each encoded by `encode`.
-    pub fn resolve_with<'e>(
-        &self,
-        values: ReferenceValues<'_>,
-        encode: impl Fn(String) -> Cow<'e, str>,
-    ) -> Result<Cow<'_, str>, ReferenceError> {
+    /// Returns the text with the values of its references at `time`.
+    pub fn resolve(&self, time: RequestTime<'_>) -> Result<Cow<'_, str>, DateError> {
         if let Some(text) = self.as_literal() {
             return Ok(text.into());
         }
@@ -223,36 +191,19 @@ impl RequestText {
         for segment in &self.segments {
             match segment {
                 TextSegment::Literal(text) => resolved.push_str(text),
-                TextSegment::Reference(reference) => {
-                    resolved.push_str(&encode(reference.resolve(values)?));
-                }
+                TextSegment::Date(date) => resolved.push_str(&date.format_at(time)?),
             }
         }
         Ok(resolved.into())
     }
 }
 
-impl TextReference {
-    fn resolve(&self, values: ReferenceValues<'_>) -> Result<String, ReferenceError> {
-        match self {
-            Self::Date(date) => date.format_at(values.now, values.time_zone),
-            Self::AuthField(name) => {
-                let field = values.auth_fields.iter().find(|(known, _)| known == name);
-                field
-                    .map(|(_, value)| value.to_string())
-                    .ok_or_else(|| ReferenceError::NoAuthField(Arc::clone(name)))
-            }
-        }
-    }
-}
-
-impl From<ReferenceError> for Failure {
-    fn from(error: ReferenceError) -> Self {
-        let code = match error {
-            ReferenceError::NoAuthField(_) => Code::AuthFailed,
-            ReferenceError::InvalidDate(_) => Code::HttpProtocol,
-        };
-        Self::new(code, format!("the request cannot be written: {error}"))
+impl From<DateError> for Failure {
+    fn from(error: DateError) -> Self {
+        Self::new(
+            Code::HttpProtocol,
+            format!("the request cannot be written: {error}"),
+        )
     }
 }
 
@@ -277,8 +228,12 @@ mod tests {
     /// 2026-03-29T00:30:00Z, half an hour before clocks change in Europe.
     const NOW: Time = Time::from_millis(1_774_744_200_000);
 
-    fn format_date(reference: &str, time_zone: Option<&str>) -> Result<String, ReferenceError> {
-        DateReference::parse(reference)?.format_at(NOW, time_zone)
+    fn format_date(reference: &str, time_zone: Option<&str>) -> Result<String, DateError> {
+        let time = RequestTime {
+            now: NOW,
+            time_zone,
+        };
+        DateReference::parse(reference)?.format_at(time)
     }
 
     #[test]
@@ -325,24 +280,14 @@ mod tests {
     fn references_are_resolved() {
         let mut text = RequestText::from("/a/");
         assert_eq!(text.as_literal(), Some("/a/"));
-        text.push_reference(TextReference::AuthField("id".into()));
+        text.push_date(DateReference::parse(":%Y/%m").unwrap());
         text.push_literal("/b");
-        let auth_fields = [("id".into(), "7 7".into())];
-        let values = ReferenceValues {
+        let time = RequestTime {
             now: NOW,
             time_zone: None,
-            auth_fields: &auth_fields,
         };
-        assert_eq!(text.resolve(values).unwrap(), "/a/7 7/b");
-        let encoded = text.resolve_with(values, |value| value.replace(' ', "%20").into());
-        assert_eq!(encoded.unwrap(), "/a/7%207/b");
-        let values = ReferenceValues {
-            auth_fields: &[],
-            ..values
-        };
-        assert_eq!(
-            text.resolve(values),
-            Err(ReferenceError::NoAuthField("id".into()))
-        );
+        assert_eq!(text.resolve(time).unwrap(), "/a/2026/03/b");
+        assert_eq!(text.literals().collect::<Vec<_>>(), ["/a/", "/b"]);
+        assert_eq!(text.as_literal(), None);
     }
 }

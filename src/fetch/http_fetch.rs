@@ -12,9 +12,7 @@ use reqwest::Body;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::domain::{
-    Code, DEFAULT_MAX_PER_HOST, Failure, Name, Provider, Redactor, ReferenceValues,
-};
+use crate::domain::{Code, DEFAULT_MAX_PER_HOST, Failure, Name, Provider, Redactor, RequestTime};
 use crate::process::{Clock, Deadline};
 use crate::text::escape_bounded;
 
@@ -102,12 +100,11 @@ impl HttpFetch {
         // One repetition suffices: no idle connection is left after the first one.
         let mut may_retry = is_repeatable;
         loop {
-            let values = ReferenceValues {
+            let time = RequestTime {
                 now: self.clock.wall_time(),
                 time_zone: provider.request.time_zone.as_deref(),
-                auth_fields: &[],
             };
-            let request = request::build_request(&provider.request, values)?;
+            let request = request::build_request(&provider.request, time)?;
             let lease = self.endpoints.lease_client(&endpoint, &target.settings)?;
             let runtime = self.connections.handle();
             let (ended, is_kept, is_retryable) =

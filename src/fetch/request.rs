@@ -10,47 +10,44 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Request};
 use url::{Position, Url, form_urlencoded};
 
-use crate::domain::{BodyFormat, Code, Failure, ProviderRequest, ReferenceValues, RequestBody};
+use crate::domain::{BodyFormat, Code, Failure, ProviderRequest, RequestBody, RequestTime};
 
 use super::credentials::basic_credentials;
 
 const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
-/// Characters that are encoded in the values of a query and of references in a URL: all but the
-/// unreserved ones (RFC 3986, section 2.3).
+/// Characters that are encoded in names and values of `query`: all but the unreserved ones (RFC 3986,
+/// section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Returns the request to send, with `values` for its references. Configured headers override the
+/// Returns the request to send, with its dates at `time`. Configured headers override the
 /// default ones.
 pub(super) fn build_request(
     request: &ProviderRequest,
-    values: ReferenceValues<'_>,
+    time: RequestTime<'_>,
 ) -> Result<Request, Failure> {
     let method = Method::from_bytes(request.method.as_bytes()).map_err(unwritable)?;
     let body = request
         .body
         .as_ref()
-        .map(|body| resolve_body(body, values))
+        .map(|body| resolve_body(body, time))
         .transpose()?;
-    let mut written = Request::new(method, resolve_url(request, values)?);
-    *written.headers_mut() = request_headers(request, values, body.as_ref().map(Bytes::len))?;
+    let mut written = Request::new(method, resolve_url(request, time)?);
+    *written.headers_mut() = request_headers(request, time, body.as_ref().map(Bytes::len))?;
     *written.body_mut() = body.map(Body::from);
     Ok(written)
 }
 
 /// Returns the URL without user, password and fragment. The query of `request` is appended.
-fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result<Url, Failure> {
+fn resolve_url(request: &ProviderRequest, time: RequestTime<'_>) -> Result<Url, Failure> {
     let encode = |value: &str| utf8_percent_encode(value, ENCODED).to_string();
     let mut url = match &request.url_text {
         None => request.url.clone(),
-        Some(text) => {
-            let text = text.resolve_with(values, |value| encode(&value).into());
-            Url::parse(&text?).map_err(unwritable)?
-        }
+        Some(text) => Url::parse(&text.resolve(time)?).map_err(unwritable)?,
     };
     // Both succeed for a URL with a host. Credentials are sent as a header, a fragment is not sent.
     let _ = (url.set_username(""), url.set_password(None));
@@ -58,7 +55,7 @@ fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result
     if !request.query.is_empty() {
         let mut query = url.query().unwrap_or_default().to_owned();
         for (name, value) in &request.query {
-            let value = value.resolve(values)?;
+            let value = value.resolve(time)?;
             if !query.is_empty() {
                 query.push('&');
             }
@@ -69,13 +66,13 @@ fn resolve_url(request: &ProviderRequest, values: ReferenceValues<'_>) -> Result
     Ok(url)
 }
 
-fn resolve_body(body: &RequestBody, values: ReferenceValues<'_>) -> Result<Bytes, Failure> {
+fn resolve_body(body: &RequestBody, time: RequestTime<'_>) -> Result<Bytes, Failure> {
     let text = match body {
-        RequestBody::Text(text) => text.resolve(values)?.into_owned(),
+        RequestBody::Text(text) => text.resolve(time)?.into_owned(),
         RequestBody::Form(fields) => {
             let mut form = form_urlencoded::Serializer::new(String::new());
             for (name, value) in fields {
-                form.append_pair(name, &value.resolve(values)?);
+                form.append_pair(name, &value.resolve(time)?);
             }
             form.finish()
         }
@@ -101,7 +98,7 @@ pub(super) fn is_repeatable(request: &ProviderRequest) -> bool {
 /// Returns the headers of a request whose body has `length` bytes; `None` without a body.
 fn request_headers(
     request: &ProviderRequest,
-    values: ReferenceValues<'_>,
+    time: RequestTime<'_>,
     length: Option<usize>,
 ) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
@@ -111,7 +108,7 @@ fn request_headers(
     headers.insert(HOST, host);
     // Appended, not inserted: a configured list may repeat a name.
     for (name, value) in &request.headers {
-        let value = value.resolve(values)?;
+        let value = value.resolve(time)?;
         headers.append(
             HeaderName::from_bytes(name.as_bytes()).map_err(unwritable)?,
             HeaderValue::from_bytes(value.as_bytes()).map_err(unwritable)?,

@@ -240,8 +240,8 @@ polling_interval scrape_interval check_interval cache every period",
         .request_text(),
     Key::new("username", REQUEST, Text, "")
         .doc(
-            "User for Basic or Digest authentication, taken as it is. Basic is sent at once, \
-             Digest (RFC 7616) when the server asks for it.",
+            "User for Basic authentication, taken as it is. An `Authorization` header or a user of \
+             a nearer table replaces it.",
         )
         .example(r#""admin""#)
         .aliases("user login basic_auth_username"),

@@ -14,7 +14,7 @@ const UNSUPPORTED: [(&str, &str); 4] = [
     ),
     (
         "basic_auth authentication authorization bearer_token token api_key",
-        "there is no such key: `username` and `password` send Basic or Digest credentials, `headers` any other",
+        "there is no such key: `username` and `password` send Basic credentials, `headers` any other",
     ),
     (
         "retries retry max_retries retry_count",

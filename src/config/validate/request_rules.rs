@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use url::Url;
-
+use crate::config::keys::Section;
 use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
 use crate::config::secrets;
@@ -13,6 +12,9 @@ use crate::domain::{Credentials, RequestBody, RequestField, is_time_zone};
 use crate::text::quote;
 
 use super::certificates::read_certificates;
+
+/// The header with the credentials of a request.
+const AUTHORIZATION: &str = "Authorization";
 
 /// Headers that cannot be set, and why.
 const RESERVED_HEADERS: [(&[&str], &str); 6] = [
@@ -42,6 +44,8 @@ pub(super) struct RequestParts {
     pub(super) body: Option<RequestBody>,
     username: Option<SpannedStr>,
     password: Option<SpannedStr>,
+    /// Whether the table has credentials of any kind, which replace those of the outer table.
+    has_credentials: bool,
     pub(super) time_zone: Option<Arc<str>>,
     pub(super) accept_status: Option<Arc<[u16]>>,
     pub(super) follow_redirects: Option<bool>,
@@ -68,6 +72,13 @@ impl RequestParts {
             let secret = credential.map(|credential| credential.value.clone());
             loader.secrets.extend(secret);
         }
+        let headers = validate_headers(table.text_table("headers"), loader);
+        let other_credentials = find_other_credentials(table, &headers);
+        let username = table.text("username");
+        if let (Some(username), Some(other)) = (username, other_credentials) {
+            let message = format!("there are both a `username` and {other}");
+            loader.error(&username.span, &message, "expected one of them");
+        }
         if table.boolean("follow_redirects") == Some(true)
             && let Some(span) = table.span_of("follow_redirects")
         {
@@ -77,10 +88,11 @@ impl RequestParts {
         Self {
             method: text("method"),
             query: fields(table, "query", loader),
-            headers: validate_headers(table.text_table("headers"), loader),
+            headers,
             body,
-            username: table.text("username").cloned(),
+            username: username.cloned(),
             password: table.text("password").cloned(),
+            has_credentials: username.is_some() || other_credentials.is_some(),
             time_zone: validate_time_zone(table, loader),
             accept_status: validate_accept_status(table, loader),
             follow_redirects: table.boolean("follow_redirects"),
@@ -94,6 +106,17 @@ impl RequestParts {
     pub(super) fn inherit(self, outer: &Self) -> Self {
         // An own header replaces that of the outer table, it is not added to it.
         let is_same_header = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+        let mut headers = merge_fields(self.headers.clone(), &outer.headers, is_same_header);
+        let (mut username, mut password) = (self.username, self.password);
+        if self.has_credentials {
+            let is_own = |name: &str| has_field(&self.headers, name, is_same_header);
+            headers.retain(|(name, _)| !is_same_header(name, AUTHORIZATION) || is_own(name));
+        }
+        // Credentials in a header or in the URL leave no use for those of the outer table.
+        if username.is_some() || !self.has_credentials {
+            username = username.or_else(|| outer.username.clone());
+            password = password.or_else(|| outer.password.clone());
+        }
         let body = match (self.body, &outer.body) {
             (Some(RequestBody::Form(own)), Some(RequestBody::Form(outer))) => {
                 Some(RequestBody::Form(merge_fields(own, outer, str::eq)))
@@ -103,10 +126,11 @@ impl RequestParts {
         Self {
             method: self.method.or_else(|| outer.method.clone()),
             query: merge_fields(self.query, &outer.query, str::eq),
-            headers: merge_fields(self.headers, &outer.headers, is_same_header),
+            headers,
             body,
-            username: self.username.or_else(|| outer.username.clone()),
-            password: self.password.or_else(|| outer.password.clone()),
+            username,
+            password,
+            has_credentials: self.has_credentials || outer.has_credentials,
             time_zone: self.time_zone.or_else(|| outer.time_zone.clone()),
             accept_status: self.accept_status.or_else(|| outer.accept_status.clone()),
             follow_redirects: self.follow_redirects.or(outer.follow_redirects),
@@ -116,39 +140,35 @@ impl RequestParts {
         }
     }
 
-    /// The user and the password of a provider with this URL.
-    pub(super) fn credentials(
-        &self,
-        url: &Url,
-        loader: &mut ConfigLoader<'_>,
-    ) -> Option<Credentials> {
+    /// The user and the password of a provider.
+    pub(super) fn credentials(&self, loader: &mut ConfigLoader<'_>) -> Option<Credentials> {
+        let password = self.password.as_ref().map_or("", |text| &text.value);
         let Some(username) = &self.username else {
-            if let Some(password) = self.password.as_ref().filter(|text| !text.value.is_empty()) {
+            if let Some(text) = self.password.as_ref().filter(|_| !password.is_empty()) {
                 let message = "the `password` has no effect without a `username`";
-                loader.warning(&password.span, message, "expected both");
+                loader.warning(&text.span, message, "expected both");
             }
             return None;
         };
-        let has_authorization =
-            has_field(&self.headers, "Authorization", str::eq_ignore_ascii_case);
-        let other = if has_authorization {
-            "the header `Authorization`"
-        } else if !url.username().is_empty() || url.password().is_some() {
-            "credentials in the URL"
-        } else {
-            let password = self.password.as_ref().map_or("", |text| &text.value);
-            loader
-                .secrets
-                .push(secrets::encode_basic(&username.value, password));
-            return Some(Credentials {
-                username: username.value.as_str().into(),
-                password: password.into(),
-            });
-        };
-        let message = format!("there are both a `username` and {other}");
-        loader.error(&username.span, &message, "expected one of them");
-        None
+        let encoded = secrets::encode_basic(&username.value, password);
+        loader.secrets.push(encoded);
+        Some(Credentials {
+            username: username.value.as_str().into(),
+            password: password.into(),
+        })
     }
+}
+
+/// The credentials of a table beside `username`, as a message names them.
+fn find_other_credentials(table: &Table, headers: &[RequestField]) -> Option<&'static str> {
+    if has_field(headers, AUTHORIZATION, str::eq_ignore_ascii_case) {
+        return Some("the header `Authorization`");
+    }
+    // `[defaults]` has no `url`.
+    let url = (table.section != Section::Defaults).then(|| table.url("url"));
+    let (_, url) = url.flatten()?;
+    let has_userinfo = !url.username().is_empty() || url.password().is_some();
+    has_userinfo.then_some("credentials in the URL")
 }
 
 /// The fields of `outer` whose names `own` does not have, then those of `own`.
@@ -170,7 +190,8 @@ fn has_field(fields: &[RequestField], name: &str, is_same: impl Fn(&str, &str) -
 /// The fields of `query` or `form`. Their values become secrets.
 fn fields(table: &Table, key: &str, loader: &mut ConfigLoader<'_>) -> Vec<RequestField> {
     let fields = table.text_table(key).iter().map(|(name, value)| {
-        loader.secrets.push(value.value.clone());
+        let literals = value.literals().into_iter().map(str::to_owned);
+        loader.secrets.extend(literals);
         (Arc::from(name.value.as_str()), value.to_request_text())
     });
     fields.collect()
@@ -208,7 +229,9 @@ fn validate_headers(
     let mut headers = Vec::with_capacity(texts.len());
     for (name, value) in texts {
         // Every value counts as secret, and before the checks, whose messages show the line.
-        loader.secrets.extend(secrets::header_secrets(&value.value));
+        for literal in value.literals() {
+            loader.secrets.extend(secrets::header_secrets(literal));
+        }
         let is_repeated = has_field(&headers, &name.value, str::eq_ignore_ascii_case);
         let checked = check_header_name(&name.value, is_repeated);
         loader.check(name, checked);

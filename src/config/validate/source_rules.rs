@@ -166,7 +166,7 @@ fn build_provider(
         Some(text) => Name::new(&text.value).ok()?,
         None => free_name(url.host_str().unwrap_or_default(), names),
     };
-    let credentials = parts.credentials(url, loader);
+    let credentials = parts.credentials(loader);
     Some(Provider {
         name,
         request: ProviderRequest {

@@ -111,7 +111,11 @@ async fn authorization_overrides_userinfo() {
 async fn received_request(keys: &str) -> (String, Vec<String>) {
     let server = FakeProvider::with_script(&["json {}"]);
     let base = format!("http://127.0.0.1:{}", server.address.port());
-    let text = format!("[sources.a]\n{}", keys.replace("BASE", &base));
+    let with_userinfo = base.replace("//", "//u:p@");
+    let keys = keys
+        .replace("BASE", &base)
+        .replace("USERINFO", &with_userinfo);
+    let text = format!("[sources.a]\n{keys}");
     let variables = |name: &str| Some(format!("a&{name}=+%#é"));
     let config = config::parse(Path::new("test.toml"), text.as_bytes(), &variables)
         .unwrap_or_else(|error| panic!("{error}"));
@@ -156,7 +160,7 @@ async fn form_is_a_post() {
 #[tokio::test]
 async fn dates_are_those_of_the_request() {
     let keys = r#"
-        url = "BASE/${date:%Y}/x?since=${date-1d:%s}"
+        url = "BASE/${date:%Y/%Y}/x?since=${date-1d:%s}"
         headers = { X-Year = "${date:%Y}" }
         query = { at = "${date:%Y-%m-%dT%H:%M:%S%:z}" }
         timezone = "Asia/Tokyo"
@@ -166,7 +170,7 @@ async fn dates_are_those_of_the_request() {
     let now = jiff::Timestamp::from_millisecond(Clock::start().now().as_millis()).unwrap();
     let year = now.in_tz("Asia/Tokyo").unwrap().year();
     assert!(
-        request.starts_with(&format!("POST /{year}/x?since=")),
+        request.starts_with(&format!("POST /{year}/{year}/x?since=")),
         "{request}"
     );
     assert!(
@@ -192,6 +196,38 @@ async fn credentials_are_sent_as_they_are() {
         request.contains(&format!("Authorization: Basic {expected}\r\n")),
         "{request}"
     );
+}
+
+#[tokio::test]
+async fn nearer_credentials_replace_inherited_ones() {
+    let authorization = async |keys: &str| {
+        let keys = format!("{keys}\n[defaults]\nusername = \"outer\"\npassword = \"word\"");
+        let (request, _) = received_request(&keys).await;
+        let mut lines = request.lines();
+        lines
+            .find_map(|line| line.strip_prefix("Authorization: ").map(str::to_owned))
+            .unwrap()
+    };
+    let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+    assert_eq!(authorization(r#"url = "BASE/""#).await, basic("outer:word"));
+    let keys = "url = \"BASE/\"\nusername = \"inner\"";
+    assert_eq!(authorization(keys).await, basic("inner:word"));
+    let keys = "url = \"BASE/\"\nheaders = { authorization = \"Bearer of-the-source\" }";
+    assert_eq!(authorization(keys).await, "Bearer of-the-source");
+    assert_eq!(authorization(r#"url = "USERINFO/""#).await, basic("u:p"));
+}
+
+/// What stands beside a date in a value is as secret as a value without one.
+#[test]
+fn literals_beside_dates_are_secrets() {
+    let text = r#"[sources.a]
+        url = "https://api.example.org/?key=secret-of-url${date:%Y}"
+        query = { q = "secret-of-query${date:%Y}" }
+        headers = { Authorization = "Bearer secret-of-header${date:%Y}" }"#;
+    let config = config::parse(Path::new("test.toml"), text.as_bytes(), &|_| None).unwrap();
+    let redactor = Redactor::new(config.secrets.clone());
+    let echoed = redactor.redact("secret-of-url2026 secret-of-query2026 secret-of-header2026");
+    assert_eq!(echoed, "***2026 ***2026 ***2026");
 }
 
 #[tokio::test]
