@@ -69,7 +69,8 @@ fn format_findings(config: &Config, colour: bool) -> String {
     let (path, sources) = (config.path.display(), config.sources.iter());
     let fetched = sources.filter_map(|source| source.schedule()).count();
     let derived = config.sources.len() - fetched;
-    let counts = format!("{fetched} sources, {derived} derived");
+    let noun = if fetched == 1 { "source" } else { "sources" };
+    let counts = format!("{fetched} {noun}, {derived} derived");
     let _ = writeln!(out, "{path} is valid: {counts}\n");
     let _ = writeln!(out, "{}\n", source_table(config).trim_fmt());
     let _ = writeln!(out, "{}", call_table(config).trim_fmt());

@@ -153,7 +153,7 @@ impl WorkerPool {
         let turn = Arc::clone(self.turns.lock().entry(source.clone()).or_default());
         // The turn before the permit: a source whose filter is slow holds one permit, not all.
         let Ok(_turn) = timeout_at(deadline.at, turn.lock()).await else {
-            return Err(late(
+            return Err(timeout_error(
                 "waiting for an earlier evaluation of this source",
                 deadline,
             ));
@@ -170,7 +170,9 @@ impl WorkerPool {
         let mut was_stopped = false;
         loop {
             // Put back only after a whole exchange: in any other case its drop kills the process.
-            let mut worker = self.take_worker().map_err(|error| no_worker(&error))?;
+            let mut worker = self
+                .take_worker()
+                .map_err(|error| missing_worker_error(&error))?;
             let exchange = worker.exchange(&request, body);
             match self.watch(exchange, &permit, deadline).await {
                 Watched::Overtaken => {
@@ -181,21 +183,26 @@ impl WorkerPool {
                 }
                 Watched::Late => {
                     self.slow_sources.lock().insert(source.clone());
-                    return Err(late("evaluating the filter", deadline));
+                    return Err(timeout_error("evaluating the filter", deadline));
                 }
                 Watched::Ended(Err(error)) => {
-                    let status = worker
-                        .child
-                        .wait()
-                        .await
-                        .map_err(|error| no_worker(&error))?;
+                    // A worker that sent a damaged response and lives on is killed by its drop.
+                    let Ok(ended) = timeout_at(deadline.at, worker.child.wait()).await else {
+                        return Err(timeout_error("evaluating the filter", deadline));
+                    };
+                    let status = ended.map_err(|error| missing_worker_error(&error))?;
                     // A stop of the whole process group reaches workers, too: the evaluation is repeated once.
                     let is_stop = [Signal::TERM, Signal::INT, Signal::HUP]
                         .into_iter()
                         .any(|signal| status.signal() == Some(signal.as_raw()));
                     if was_stopped || !is_stop {
                         self.slow_sources.lock().remove(source);
-                        return Err(worker_death(status, &error, request.memory_bytes, deadline));
+                        return Err(worker_exit_error(
+                            status,
+                            &error,
+                            request.memory_bytes,
+                            deadline,
+                        ));
                     }
                     was_stopped = true;
                 }
@@ -232,7 +239,7 @@ impl WorkerPool {
                 is_slow,
                 _permit: permit,
             }),
-            _ => Err(late("waiting for a filter worker", deadline)),
+            _ => Err(timeout_error("waiting for a filter worker", deadline)),
         }
     }
 
@@ -328,7 +335,8 @@ fn decode_result(response: ResponseHeader, payload: Vec<u8>) -> Result<String, E
     })
 }
 
-fn late(activity: &str, deadline: Deadline) -> ExtractError {
+/// Returns the error of an evaluation that did not end by the deadline.
+fn timeout_error(activity: &str, deadline: Deadline) -> ExtractError {
     let limit = format_duration(deadline.limit, UnitStyle::Message);
     ExtractError::new(
         Code::ExtractTimeout,
@@ -336,7 +344,8 @@ fn late(activity: &str, deadline: Deadline) -> ExtractError {
     )
 }
 
-fn no_worker(error: &io::Error) -> ExtractError {
+/// Returns the error of an evaluation for which no worker could be started.
+fn missing_worker_error(error: &io::Error) -> ExtractError {
     ExtractError::new(
         Code::ExtractFailed,
         format!("no process for the filter: {error}"),
@@ -345,7 +354,7 @@ fn no_worker(error: &io::Error) -> ExtractError {
 
 /// Returns the error of a worker that ended, by its signal: a refused allocation aborts, an overflow of the stack is a
 /// segmentation fault.
-fn worker_death(
+fn worker_exit_error(
     status: ExitStatus,
     error: &io::Error,
     memory_bytes: u64,
@@ -353,7 +362,7 @@ fn worker_death(
 ) -> ExtractError {
     let ended_by = |signal: Signal| status.signal() == Some(signal.as_raw());
     let message = if ended_by(Signal::XCPU) {
-        return late("evaluating the filter", deadline);
+        return timeout_error("evaluating the filter", deadline);
     } else if ended_by(Signal::ABORT) {
         format!(
             "the filter takes more than {} MiB of memory, its input included",
