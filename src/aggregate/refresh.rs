@@ -158,6 +158,9 @@ impl Refresher {
                     self.schedule_from_snapshot(&mut due, &source);
                 }
                 RefreshEvent::Command(RefreshCommand::SourcesChanged) => {
+                    let snapshot = self.cache.snapshot();
+                    let is_known = |name: &Name| snapshot.source_state(name.as_str()).is_some();
+                    turns.retain_sources(is_known);
                     self.schedule_all(&mut due);
                 }
             }

@@ -72,9 +72,14 @@ impl Turns {
 
     /// Ends the turn of `source` or its wait for one, because its attempt ended or was planned again.
     pub(super) fn end(&mut self, source: &Name) {
+        self.retain_sources(|other| other != source);
+    }
+
+    /// Ends the turns of sources that were removed: no completion reports their aborted attempts.
+    pub(super) fn retain_sources(&mut self, keep: impl Fn(&Name) -> bool) {
         self.0.retain(|_, host| {
-            host.waiting.retain(|one| one.source != *source);
-            host.running.take_if(|(running, _)| running == source);
+            host.waiting.retain(|one| keep(&one.source));
+            host.running.take_if(|(running, _)| !keep(running));
             host.running.is_some() || !host.waiting.is_empty()
         });
     }
@@ -168,5 +173,16 @@ mod tests {
         assert_eq!(ready_names(&mut turns, now), ["c"]);
         turns.end(&name("c"));
         assert!(turns.0.is_empty());
+    }
+
+    #[test]
+    fn removed_source_ends_its_turn() {
+        let (mut turns, now) = (Turns::default(), Clock::start().instant());
+        for source in ["a", "b", "c"] {
+            turns.enqueue(endpoint("http://x/"), &name(source), now, LONG);
+        }
+        assert_eq!(ready_names(&mut turns, now), ["a"]);
+        turns.retain_sources(|source| source.as_str() == "c");
+        assert_eq!(ready_names(&mut turns, now), ["c"]);
     }
 }
