@@ -255,10 +255,7 @@ async fn call_provider(
     deps.extractor
         .extract_body(&prepared.source.name, filter, &body, deadline)
         .await
-        .map_err(|failure| FetchError {
-            failure,
-            retry_after: None,
-        })
+        .map_err(FetchError::from)
 }
 
 /// Removes and returns the first request that ends. A panic ends its request only. Never ready while
@@ -273,10 +270,7 @@ async fn wait_first_ended(
             let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => continue,
                 Ok(Poll::Ready(result)) => result,
-                Err(_) => Err(FetchError {
-                    failure: panic_failure(),
-                    retry_after: None,
-                }),
+                Err(_) => Err(panic_failure().into()),
             };
             let request = running.remove(index);
             return Poll::Ready((request.position, request.started, result));

@@ -41,7 +41,8 @@ pub(super) struct ProviderProbe {
     source: Name,
     provider: Name,
     elapsed: Duration,
-    /// The body with secrets redacted; `None` if the call failed before the end of the body.
+    /// The body, or the beginning of one that refuses, with secrets redacted; `None` if the call failed
+    /// before the end of the body, or if there is none.
     raw_body: Option<String>,
     /// What the filter sees of a body that is not JSON, with secrets redacted; `None` if it could not be converted.
     input: Option<String>,
@@ -99,11 +100,14 @@ impl ProbeContext {
     async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
         let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
         let fetched = self.fetch.fetch(&provider, deadline.into()).await;
-        let raw_body = fetched.as_ref().ok().map(|payload| {
-            let text = String::from_utf8_lossy(&payload.body);
-            // Redacted at once and as a whole: the body is cut and escaped later.
-            self.redactor.redact(&text)
-        });
+        let raw_body = match &fetched {
+            Ok(payload) => {
+                let text = String::from_utf8_lossy(&payload.body);
+                // Redacted at once and as a whole: the body is cut and escaped later.
+                Some(self.redactor.redact(&text))
+            }
+            Err(error) => error.received.as_deref().map(str::to_owned),
+        };
         let mut input = None;
         let result = match (fetched, Filter::compile(&provider.extract)) {
             (Ok(payload), Ok(filter)) => {

@@ -34,9 +34,12 @@ impl From<Bytes> for Payload {
 pub struct FetchError {
     /// Cause of the failure, with secrets redacted.
     pub failure: Failure,
-    /// Time until the next request to the provider, from its `Retry-After`, at most 15 min. `None`
-    /// if it sent none.
+    /// Time until the next request to the provider, from its `Retry-After` or its quota, at most
+    /// 15 min. `None` if it sent none.
     pub retry_after: Option<Duration>,
+    /// Beginning of the body of a response that refuses, as text with secrets redacted. `None` without
+    /// a response or a body.
+    pub received: Option<Box<str>>,
 }
 
 /// Whether a live request waits for a call. A call that waits for its permit can become urgent.
@@ -99,6 +102,7 @@ impl From<Failure> for FetchError {
         Self {
             failure,
             retry_after: None,
+            received: None,
         }
     }
 }

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use bytes::BytesMut;
+use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
 use reqwest::Body;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::domain::{Code, DEFAULT_MAX_PER_HOST, Failure, Name, Provider, Redactor, RequestTime};
 use crate::process::{Clock, Deadline};
-use crate::text::escape_bounded;
 
 use super::call_limiter::{CallLimiter, CallPermit};
 use super::client::{CallTarget, ClientFactory, Endpoint};
@@ -26,17 +25,14 @@ use super::fetch_trait::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
 use super::resolver::{self, NameResolver, ResolveFn};
 use super::response_body::BodyReader;
 use super::tls::TlsClient;
-use super::{request, response_head};
+use super::{refusal, request, response_head};
 
-/// Maximum size of an error response body to read, in bytes.
-const MAX_PROBLEM_BYTES: u64 = 8 * 1024;
+/// Maximum size of the beginning of a refused response's body, in bytes.
+const MAX_REFUSAL_BYTES: u64 = 16 * 1024;
 
-/// Maximum number of characters of a quoted title, after escaping.
-const MAX_QUOTE_CHARS: usize = 120;
-
-/// Maximum time to wait for an error response body. It only adds a title to the failure, which the
-/// status already determines.
-const PROBLEM_TIMEOUT: Duration = Duration::from_millis(100);
+/// Maximum time to wait for the body of a refused response. It only adds the reason to the failure,
+/// which the status already determines.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// HTTP client for requests to providers. The process has one, so that requests share pooled
 /// connections, TLS sessions and name lookups.
@@ -47,12 +43,6 @@ pub struct HttpFetch {
     clock: Clock,
     /// Declared last: the clients must drop their connections before the runtime ends.
     connections: ConnectionRuntime,
-}
-
-/// The quoted part of a problem details body (RFC 9457).
-#[derive(Deserialize)]
-struct ProblemTitle {
-    title: Option<String>,
 }
 
 impl HttpFetch {
@@ -147,14 +137,27 @@ impl HttpFetch {
             .request
             .accept_status
             .contains(&head.status.as_u16());
-        let failure = response_head::status_failure(head.status, &head.headers);
+        let now = self.clock.wall_time();
+        let failure = response_head::status_failure(head.status, &head.headers, now);
         if let Some(failure) = failure.filter(|_| !is_accepted) {
-            let title = self.read_problem_title(&head, body, deadline).await;
+            let received = self.read_refused_body(&head, body, ends_at, deadline).await;
+            let note = refusal::refusal_note(
+                failure.code,
+                head.status,
+                &head.headers,
+                &provider.request,
+                &received,
+                &self.redactor,
+            );
+            // Redacted as a whole: it is cut and escaped later.
+            let received = Some(self.redactor.redact(&received).into_boxed_str())
+                .filter(|received| !received.is_empty());
             return Err(response_head::build_fetch_error(
                 &failure,
-                title.as_deref(),
+                &note,
+                received,
                 &head.headers,
-                self.clock.wall_time(),
+                now,
             ));
         }
         let coding = response_head::parse_content_coding(&head.headers)?;
@@ -169,33 +172,27 @@ impl HttpFetch {
         })
     }
 
-    /// Returns the title of an error response's problem details, redacted, escaped and cut; `None`
-    /// if there are none or they do not arrive in time.
-    async fn read_problem_title(
+    /// Returns what arrives in time of the beginning of a refused response's body, as text.
+    async fn read_refused_body(
         &self,
         head: &Parts,
         body: Body,
+        ends_at: Option<u64>,
         deadline: Deadline,
-    ) -> Option<String> {
-        if !is_problem_details(&head.headers) {
-            return None;
+    ) -> String {
+        let mut beginning = BytesMut::new();
+        // A body in an unknown coding is not read.
+        if let Ok(coding) = response_head::parse_content_coding(&head.headers) {
+            let counter = ByteCounter::default();
+            let limit = MAX_REFUSAL_BYTES;
+            let read = BodyReader::new(body, head.version, ends_at, &counter, limit)
+                .read_beginning(coding, limit, &mut beginning);
+            // At most half of the time that is left, so that the failure of the status is told in time.
+            let left = deadline.at.saturating_duration_since(self.clock.instant());
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT.min(left / 2), read).await;
         }
-        let coding = response_head::parse_content_coding(&head.headers).ok()?;
-        let counter = ByteCounter::default();
-        let read = BodyReader::new(body, head.version, None, &counter, MAX_PROBLEM_BYTES)
-            .read_decoded(coding, MAX_PROBLEM_BYTES);
-        // At most half of the time that is left, so that the failure of the status is told in time.
-        let left = deadline.at.saturating_duration_since(self.clock.instant());
-        let bytes = tokio::time::timeout(PROBLEM_TIMEOUT.min(left / 2), read)
-            .await
-            .ok()?
-            .ok()?;
-        let title = serde_json::from_slice::<ProblemTitle>(&bytes).ok()?.title?;
-        // Redacted first: an escaped or cut secret would not be recognised.
-        Some(escape_bounded(
-            &self.redactor.redact(&title),
-            MAX_QUOTE_CHARS,
-        ))
+        let charset = response_head::content_charset(&head.headers);
+        refusal::decode_lossy(&beginning, charset.as_deref())
     }
 }
 
@@ -238,16 +235,6 @@ async fn acquire_permit(
         return Err(late());
     }
     Ok(permit)
-}
-
-fn is_problem_details(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| {
-        kind.to_ascii_lowercase()
-            .starts_with("application/problem+json")
-    })
 }
 
 /// Returns whether a connection must not be reused after a call on it failed with `code`.

@@ -16,6 +16,7 @@
 //! | `connector` | resolves names, applies the address policy, notes the phase |
 //! | `exchange` | sends one request with one client and waits for the response head |
 //! | `response_head`, `response_body` | check the head, read and decode the body |
+//! | `refusal`, `rate_limit`, `retry_after` | of a response that refuses: its reason, and how long to hold the provider back |
 //! | `transport_error`, `tls` | map the errors of reqwest, hyper, h2 and rustls to codes |
 //!
 //! Connections run on a separate runtime (`connection_runtime`): a provider that floods a connection
@@ -32,6 +33,8 @@ mod exchange;
 mod fetch_trait;
 mod http_fetch;
 mod ip_policy;
+mod rate_limit;
+mod refusal;
 mod request;
 mod resolver;
 mod response_body;

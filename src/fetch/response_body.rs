@@ -98,16 +98,31 @@ impl<'c> BodyReader<'c> {
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
             return Err(empty_failure());
         }
-        let read = match coding {
-            None => read_plain(&mut self, limit, announced).await,
-            Some(coding) => read_compressed(&mut self, coding, limit).await,
-        };
-        let whole = read.map_err(|error| self.read_failure(&error, limit))?;
+        let mut whole = BytesMut::new();
+        if coding.is_none() {
+            // The announced length was compared with the limit, so it bounds the allocation.
+            whole.reserve(announced.unwrap_or_default() as usize);
+        }
+        let read = read_content(&mut self, coding, limit, &mut whole).await;
+        read.map_err(|error| self.read_failure(&error, limit))?;
         if whole.is_empty() {
             Err(empty_failure())
         } else {
-            Ok(whole)
+            Ok(whole.freeze())
         }
+    }
+
+    /// Reads and decodes the beginning of the body, at most `limit` bytes, into `beginning`. It has what
+    /// was read before the body failed, or before the caller drops the future.
+    pub(super) async fn read_beginning(
+        mut self,
+        coding: Option<BodyCoding>,
+        limit: u64,
+        beginning: &mut BytesMut,
+    ) {
+        // How the body ends does not matter.
+        let _ = read_content(&mut self, coding, limit, beginning).await;
+        beginning.truncate(limit as usize);
     }
 
     /// Returns the failure behind a read error: of the framing, of the limit, or of the decoder.
@@ -202,35 +217,26 @@ impl AsyncRead for BodyReader<'_> {
     }
 }
 
-/// Reads a plain body.
-async fn read_plain(
+/// Reads and decodes a body into `whole`. A compressed one must end with its framing; gzip and zstd may
+/// have several members.
+async fn read_content(
     wire: &mut BodyReader<'_>,
+    coding: Option<BodyCoding>,
     limit: u64,
-    announced: Option<u64>,
-) -> io::Result<Bytes> {
-    // The announced length was compared with the limit, so it bounds the allocation.
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default() as usize);
-    read_to_limit(wire, limit, &mut whole).await?;
-    Ok(whole.freeze())
-}
-
-/// Reads and decodes a compressed body, which must end with its framing. gzip and zstd may have
-/// several members.
-async fn read_compressed(
-    wire: &mut BodyReader<'_>,
-    coding: BodyCoding,
-    limit: u64,
-) -> io::Result<Bytes> {
-    let mut whole = BytesMut::new();
+    whole: &mut BytesMut,
+) -> io::Result<()> {
     let mut source = &mut *wire;
+    let Some(coding) = coding else {
+        return read_to_limit(source, limit, whole).await;
+    };
     match coding {
         BodyCoding::Gzip => {
             let mut decoder = GzipDecoder::new(&mut source);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut whole).await?;
+            read_to_limit(&mut decoder, limit, whole).await?;
         }
         BodyCoding::Brotli => {
-            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, &mut whole).await?;
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, whole).await?;
         }
         BodyCoding::Deflate => {
             // Many servers send raw deflate. Its first byte never has the lower half that marks zlib: that would be a
@@ -241,21 +247,21 @@ async fn read_compressed(
                 .first()
                 .is_some_and(|first| first & 0x0f == 8);
             if is_zlib {
-                read_to_limit(&mut ZlibDecoder::new(&mut source), limit, &mut whole).await?;
+                read_to_limit(&mut ZlibDecoder::new(&mut source), limit, whole).await?;
             } else {
-                read_to_limit(&mut DeflateDecoder::new(&mut source), limit, &mut whole).await?;
+                read_to_limit(&mut DeflateDecoder::new(&mut source), limit, whole).await?;
             }
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut source, &window);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, &mut whole).await?;
+            read_to_limit(&mut decoder, limit, whole).await?;
         }
     }
     // Bytes after the compressed data mean that the coding is not what the header says.
     if wire.fill_buf().await?.is_empty() {
-        Ok(whole.freeze())
+        Ok(())
     } else {
         Err(io::ErrorKind::InvalidData.into())
     }

@@ -11,8 +11,8 @@ use crate::text::{UnitStyle, format_duration};
 
 use super::client::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::fetch_trait::FetchError;
-use super::retry_after;
 use super::transport_error::{invalid_http_failure, oversized_head};
+use super::{rate_limit, retry_after};
 
 /// Maximum length of the name of a charset, in bytes.
 const MAX_CHARSET_BYTES: usize = 64;
@@ -44,11 +44,14 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     if size > MAX_HEAD_BYTES || headers.len() > MAX_HEADERS {
         return invalid(&oversized_head());
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = lengths
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
     let length = lengths.next();
-    // Two lengths, even equal ones, are how responses are split (RFC 9112, section 6.3).
-    if lengths.next().is_some() || length.is_some_and(|length| length.as_bytes().contains(&b',')) {
-        return invalid("several Content-Lengths");
+    // Equal ones are one (RFC 9112, section 6.3); different ones are how responses are split.
+    if lengths.any(|other| Some(other) != length) {
+        return invalid("different Content-Lengths");
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return invalid("it switches protocols although the request does not ask for it");
@@ -61,7 +64,7 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
         _ => return invalid("a Transfer-Encoding other than chunked"),
     };
     if coding.eq_ignore_ascii_case(b"identity") {
-        let length = length.map(|length| length.to_str().ok()?.trim().parse().ok());
+        let length = length.map(|length| std::str::from_utf8(length).ok()?.parse().ok());
         return match length {
             Some(None) => invalid("a Content-Length that is no number"),
             length => Ok(length.flatten()),
@@ -78,7 +81,13 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
 }
 
 /// Returns the failure of a status without a complete body; `None` for a success with one.
-pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
+pub(super) fn status_failure(
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: Time,
+) -> Option<Failure> {
+    let is_held =
+        || headers.contains_key(RETRY_AFTER) || rate_limit::exhausted_quota(headers, now).is_some();
     let (code, why) = match status.as_u16() {
         204 | 205 => (Code::EmptyBody, ": an answer without a body"),
         206 => (Code::HttpStatus, ": a part of a body is no answer"),
@@ -87,12 +96,9 @@ pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<
             Code::HttpStatus,
             ": nothing to read; `headers` should not make the request conditional",
         ),
-        300..=399 => (
-            Code::RedirectBlocked,
-            ": redirects are not followed; put the final address into `url`",
-        ),
+        300..=399 => (Code::RedirectBlocked, ": redirects are not followed"),
         429 => (Code::RateLimited, ""),
-        400..=599 if headers.contains_key(RETRY_AFTER) => (Code::RateLimited, ""),
+        400..=599 if is_held() => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),
     };
     let failure = Failure::new(code, status_line(status) + why);
@@ -100,18 +106,18 @@ pub(super) fn status_failure(status: StatusCode, headers: &HeaderMap) -> Option<
     Some(failure.with_lasting(is_lasting || code == Code::RedirectBlocked))
 }
 
-/// Returns `failure` with the escaped `title` of the problem details and with the delay of the
-/// `Retry-After` headers.
+/// Returns `failure` with `note` in its message, what was `received` of the body, and the delay of the
+/// `Retry-After` headers, else that of an exhausted quota.
 pub(super) fn build_fetch_error(
     failure: &Failure,
-    title: Option<&str>,
+    note: &str,
+    received: Option<Box<str>>,
     headers: &HeaderMap,
     now: Time,
 ) -> FetchError {
-    let title = title
-        .map(|title| format!(": \"{title}\""))
-        .unwrap_or_default();
+    let quota_reset = || rate_limit::exhausted_quota(headers, now)?.reset_after;
     let retry_after = retry_after::longest_retry_after(headers, now)
+        .or_else(quota_reset)
         .filter(|_| failure.code == Code::RateLimited);
     let hold = retry_after
         .map(|hold| {
@@ -123,9 +129,10 @@ pub(super) fn build_fetch_error(
         .unwrap_or_default();
     FetchError {
         // A time that the provider names tells when the cause will have passed.
-        failure: Failure::new(failure.code, format!("{}{title}{hold}", failure.message))
+        failure: Failure::new(failure.code, format!("{}{note}{hold}", failure.message))
             .with_lasting(failure.is_lasting && retry_after.is_none()),
         retry_after,
+        received,
     }
 }
 
@@ -201,8 +208,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.extend(retry_after.map(|value| (RETRY_AFTER, value.parse().unwrap())));
             let status = StatusCode::from_u16(status).unwrap();
-            let failure = status_failure(status, &headers).unwrap();
-            let error = build_fetch_error(&failure, None, &headers, Time::from_millis(0));
+            let now = Time::from_millis(0);
+            let failure = status_failure(status, &headers, now).unwrap();
+            let error = build_fetch_error(&failure, "", None, &headers, now);
             error.failure.is_lasting
         };
         for status in [301, 400, 401, 403, 404, 410, 422, 429] {

@@ -113,6 +113,7 @@ impl Fetch for ScriptedFetch {
                 Err(FetchError {
                     failure: Failure::new(code, "scripted"),
                     retry_after,
+                    received: None,
                 })
             };
             let result = match action {

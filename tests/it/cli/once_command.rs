@@ -46,7 +46,7 @@ fn once_prints_failures_and_exits_1() {
     SOURCE STATE AGE MS PROVIDER DATA
     btc fresh N.N s N N-N-N-N data {"amount":"N.N","base":"BTC","currency":"USD"}
     clima missing N
-     http_status: HTTP N Service Unavailable: "Service Unavailable"
+     http_status: HTTP N Service Unavailable: "this status was requested"
     usd missing
      timeout: no answer within this request's N.N s; the attempt goes on
 

@@ -1,0 +1,369 @@
+//! What a response that refuses says: the provider's own reason, or the target of a redirect.
+
+use encoding_rs::{Encoding, UTF_8};
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderValue, LOCATION, SERVER};
+use scraper::Html;
+use scraper::node::Node;
+use serde_json::Value;
+use url::Url;
+
+use crate::domain::{Code, ProviderRequest, Redactor};
+use crate::text::escape_bounded;
+
+/// Maximum number of characters of a quoted reason or target, after escaping.
+const MAX_QUOTE_CHARS: usize = 120;
+
+/// Maximum number of objects and arrays around a reason.
+const MAX_REASON_DEPTH: usize = 4;
+
+/// Number of unprintable characters among the first [`MAX_QUOTE_CHARS`] from which a body is not text.
+const MIN_BINARY_CHARS: usize = 12;
+
+/// Members that hold the reason in common APIs, in order of preference: in lower case, without `_`,
+/// `-` and spaces. `title` is last: problem details (RFC 9457) have it beside `detail`.
+const REASON_MEMBERS: [&str; 21] = [
+    "detail",
+    "details",
+    "reason",
+    "message",
+    "messages",
+    "errormessage",
+    "errordescription",
+    "errormsg",
+    "statusmessage",
+    "exceptionmessage",
+    "msg",
+    "description",
+    "error",
+    "errors",
+    "fault",
+    "faultstring",
+    "info",
+    "information",
+    "note",
+    "errortype",
+    "title",
+];
+
+/// Elements of HTML that do not separate the words around them.
+const INLINE_ELEMENTS: [&str; 17] = [
+    "a", "abbr", "b", "code", "em", "font", "i", "kbd", "mark", "q", "samp", "small", "span",
+    "strong", "sub", "tt", "u",
+];
+
+/// Elements of HTML whose content is not shown.
+const HIDDEN_ELEMENTS: [&str; 5] = ["head", "script", "style", "template", "noscript"];
+
+/// Returns what the message of a refusal says beside its status, with its separator; empty if there is
+/// nothing to say.
+pub(super) fn refusal_note(
+    code: Code,
+    status: StatusCode,
+    headers: &HeaderMap,
+    request: &ProviderRequest,
+    received: &str,
+    redactor: &Redactor,
+) -> String {
+    match code {
+        Code::RedirectBlocked => redirect_note(&request.url, headers, redactor),
+        Code::EmptyBody => String::new(),
+        _ => {
+            let reason = find_reason(status, headers, received, redactor);
+            let quoted = reason.map(|reason| format!(": \"{reason}\""));
+            quoted.unwrap_or_default() + state_hint(status)
+        }
+    }
+}
+
+/// Returns a hint for the statuses with which services also tell a state of theirs.
+fn state_hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::CONFLICT => "; if that is a state and no failure: `accept_status = [409]`",
+        StatusCode::PRECONDITION_FAILED => {
+            "; if that is a state and no failure: `accept_status = [412]`"
+        }
+        StatusCode::LOCKED => "; if that is a state and no failure: `accept_status = [423]`",
+        _ => "",
+    }
+}
+
+/// Returns where a redirect leads, without user, password, query and fragment.
+fn redirect_note(url: &Url, headers: &HeaderMap, redactor: &Redactor) -> String {
+    let location = headers.get(LOCATION).map(HeaderValue::as_bytes);
+    let location = location.map(String::from_utf8_lossy);
+    let Some(target) = location.and_then(|location| url.join(location.trim()).ok()) else {
+        return ", and this one names no target; put the final address into `url`".into();
+    };
+    if target.cannot_be_a_base() {
+        return format!(": the target is a `{}:` address", target.scheme());
+    }
+    let mut shown = target;
+    // Both succeed for a URL with a host; a `file:` URL has no user.
+    let _ = (shown.set_username(""), shown.set_password(None));
+    shown.set_query(None);
+    shown.set_fragment(None);
+    let shown = escape_bounded(&redactor.redact(shown.as_str()), MAX_QUOTE_CHARS);
+    format!(": the target is {shown}; put it into `url`")
+}
+
+/// Returns the provider's own reason, redacted, escaped and cut; `None` if the body says nothing more
+/// than the status.
+fn find_reason(
+    status: StatusCode,
+    headers: &HeaderMap,
+    received: &str,
+    redactor: &Redactor,
+) -> Option<String> {
+    let known = KnownWords::new(status, headers);
+    let reason = match serde_json::from_str::<Value>(received.trim()) {
+        Ok(document) => match search_reason(&document, &known, MAX_REASON_DEPTH) {
+            ReasonSearch::Found(reason) => reason.to_owned(),
+            // The members for a reason repeat the status: the other members are no better.
+            ReasonSearch::OnlyStatus => return None,
+            ReasonSearch::Nothing => received.to_owned(),
+        },
+        Err(_) if received.trim_start().starts_with('<') => html_text(received),
+        Err(_) if is_binary(received) => return None,
+        Err(_) => received.to_owned(),
+    };
+    if !known.is_exceeded_by(&reason) {
+        return None;
+    }
+    // Redacted before all else: a collapsed, escaped or cut secret would not be recognised.
+    let redacted = redactor.redact(&reason);
+    let words: Vec<&str> = redacted.split_whitespace().collect();
+    Some(escape_bounded(&words.join(" "), MAX_QUOTE_CHARS))
+}
+
+/// Returns the body as text. A byte order mark has precedence over the charset of `Content-Type`;
+/// bytes that are not of the charset are replaced.
+pub(super) fn decode_lossy(body: &[u8], charset: Option<&str>) -> String {
+    let named = charset.map(str::as_bytes);
+    let encoding = named.and_then(Encoding::for_label_no_replacement);
+    let (text, ..) = encoding.unwrap_or(UTF_8).decode(body);
+    text.into_owned()
+}
+
+fn is_binary(text: &str) -> bool {
+    let is_unprintable =
+        |c: &char| (c.is_control() && !c.is_whitespace()) || *c == char::REPLACEMENT_CHARACTER;
+    let beginning = text.chars().take(MAX_QUOTE_CHARS);
+    beginning.filter(is_unprintable).count() >= MIN_BINARY_CHARS
+}
+
+/// Words that say nothing more than the status line and the `Server` header.
+struct KnownWords(Vec<String>);
+
+impl KnownWords {
+    fn new(status: StatusCode, headers: &HeaderMap) -> Self {
+        let server = headers.get(SERVER).and_then(|value| value.to_str().ok());
+        let reason = status.canonical_reason().unwrap_or_default();
+        let known = [status.as_str(), reason, server.unwrap_or_default()];
+        let known = known.into_iter().flat_map(words);
+        let general = ["http", "error", "errors", "status", "code", "null"];
+        Self(known.chain(general.map(str::to_owned)).collect())
+    }
+
+    /// Returns whether `text` has a word that is not known.
+    fn is_exceeded_by(&self, text: &str) -> bool {
+        words(text).any(|word| !self.0.contains(&word))
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+}
+
+enum ReasonSearch<'v> {
+    Found(&'v str),
+    /// There is a reason, which repeats the status.
+    OnlyStatus,
+    Nothing,
+}
+
+/// Searches the reason in a text, in the members of an object, or in the first element of an array
+/// that has one.
+fn search_reason<'v>(value: &'v Value, known: &KnownWords, depth: usize) -> ReasonSearch<'v> {
+    let mut best = ReasonSearch::Nothing;
+    let mut search = |value: &'v Value| {
+        let found = match depth {
+            0 => ReasonSearch::Nothing,
+            _ => search_reason(value, known, depth - 1),
+        };
+        match found {
+            ReasonSearch::Nothing => false,
+            ReasonSearch::OnlyStatus => {
+                best = ReasonSearch::OnlyStatus;
+                false
+            }
+            ReasonSearch::Found(_) => {
+                best = found;
+                true
+            }
+        }
+    };
+    match value {
+        Value::String(text) if known.is_exceeded_by(text) => return ReasonSearch::Found(text),
+        Value::String(_) => return ReasonSearch::OnlyStatus,
+        Value::Array(elements) => {
+            elements.iter().any(search);
+        }
+        Value::Object(members) => {
+            REASON_MEMBERS.iter().any(|wanted| {
+                let named = members.iter().filter(|(name, _)| is_member(name, wanted));
+                named.map(|(_, value)| value).any(&mut search)
+            });
+        }
+        _ => {}
+    }
+    best
+}
+
+/// Returns whether `name` is `wanted` in any spelling, such as `error_message` or `ErrorMessage`.
+fn is_member(name: &str, wanted: &str) -> bool {
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
+    letters.map(|c| c.to_ascii_lowercase()).eq(wanted.chars())
+}
+
+/// Returns the visible text of a page. White space separates the text of block elements.
+fn html_text(page: &str) -> String {
+    let page = Html::parse_document(page);
+    let mut text = String::new();
+    for node in page.tree.root().descendants() {
+        match node.value() {
+            Node::Element(element) if !INLINE_ELEMENTS.contains(&element.name()) => {
+                text.push(' ');
+            }
+            Node::Text(content) => {
+                let names = node.ancestors().filter_map(|ancestor| {
+                    let element = ancestor.value().as_element();
+                    element.map(scraper::node::Element::name)
+                });
+                let mut names = names.take(MAX_HTML_DEPTH);
+                if !names.any(|name| HIDDEN_ELEMENTS.contains(&name)) {
+                    // The end of a block separates, too: its last text is followed by its parent's.
+                    if node
+                        .prev_sibling()
+                        .is_some_and(|before| is_block(before.value()))
+                    {
+                        text.push(' ');
+                    }
+                    text.push_str(content);
+                }
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// Number of elements around a text that are looked at: a page may nest thousands.
+const MAX_HTML_DEPTH: usize = 64;
+
+fn is_block(node: &Node) -> bool {
+    let element = node.as_element();
+    element.is_some_and(|element| !INLINE_ELEMENTS.contains(&element.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason_of(status: u16, body: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(SERVER, HeaderValue::from_static("nginx/1.24.0"));
+        let status = StatusCode::from_u16(status).unwrap();
+        find_reason(status, &headers, body, &Redactor::default())
+    }
+
+    #[test]
+    fn reason_is_found_where_apis_put_it() {
+        for body in [
+            r#"{"error":true,"reason":"No such station"}"#,
+            r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"No such station"}"#,
+            r#"{"message":"No such station","code":7}"#,
+            r#"{"error":{"code":404,"message":"No such station"}}"#,
+            r#"{"error":"No such station"}"#,
+            r#"{"error":"invalid_station","error_description":"No such station"}"#,
+            r#"{"errors":[{"message":"No such station"},{"message":"x"}]}"#,
+            r#"{"errors":["No such station"]}"#,
+            r#"{"detail":[{"loc":["query"],"msg":"No such station"}]}"#,
+            r#"{"success":false,"error":{"code":101,"info":"No such station"}}"#,
+            r#"[{"errorMessage":"No such station"}]"#,
+            r#"{"Error Message":"No such station"}"#,
+            r#"{"title":"No such station","status":404}"#,
+            r#"{"message":"","error":"Not Found","title":"No such station"}"#,
+            r#""No such station""#,
+            "No\r\n  such station\n",
+            "<html><head><title>404</title><style>p{}</style></head><body><p>No such <b>station</b></p>\
+             <script>alert(1)</script></body></html>",
+            "<?xml version='1.0'?><Error><Message>No such station</Message></Error>",
+        ] {
+            assert_eq!(
+                reason_of(404, body).as_deref(),
+                Some("No such station"),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn repeated_status_is_no_reason() {
+        for body in [
+            "",
+            "  \n",
+            "Not Found",
+            "404 not found",
+            r#"{"title":"Not Found","status":404}"#,
+            r#"{"message":"Not Found","documentation_url":"https://a.example/"}"#,
+            r#"{"error":{"code":404,"message":"Not found."}}"#,
+            "<html><head><title>404 Not Found</title></head><body><center><h1>404 Not Found</h1></center>\
+             <hr><center>nginx/1.24.0</center></body></html>",
+        ] {
+            assert_eq!(reason_of(404, body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn other_bodies_are_quoted_by_their_beginning() {
+        assert_eq!(
+            reason_of(500, r#"{"state": "broken"}"#).as_deref(),
+            Some(r#"{"state": "broken"}"#)
+        );
+        assert_eq!(
+            reason_of(500, "<h1>Database</h1><p>is&nbsp;<i>down</i>.<p>Sorry").as_deref(),
+            Some("Database is down. Sorry")
+        );
+        assert_eq!(reason_of(500, &"\u{1}\u{2}".repeat(50)), None);
+        let long = reason_of(500, &"abc ".repeat(500)).unwrap();
+        assert!(
+            long.chars().count() <= MAX_QUOTE_CHARS + 1 && long.ends_with('…'),
+            "{long}"
+        );
+    }
+
+    #[test]
+    fn redirect_target_hides_secrets() {
+        let note = |location: &'static str| {
+            let headers = [(LOCATION, HeaderValue::from_static(location))];
+            let url = Url::parse("http://a.example/x?key=1").unwrap();
+            redirect_note(&url, &headers.into_iter().collect(), &Redactor::default())
+        };
+        assert_eq!(
+            note("/y/?token=2#z"),
+            ": the target is http://a.example/y/; put it into `url`"
+        );
+        assert_eq!(
+            note("https://u:p@b.example/"),
+            ": the target is https://b.example/; put it into `url`"
+        );
+        assert_eq!(
+            note("data:text/plain,x"),
+            ": the target is a `data:` address"
+        );
+        assert!(note("http://[").contains("names no target"));
+    }
+}
