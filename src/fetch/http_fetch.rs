@@ -181,6 +181,7 @@ impl HttpFetch {
         deadline: Deadline,
     ) -> String {
         let mut beginning = BytesMut::new();
+        let mut is_whole = false;
         // A body in an unknown coding is not read.
         if let Ok(coding) = response_head::parse_content_coding(&head.headers) {
             let counter = ByteCounter::default();
@@ -189,10 +190,16 @@ impl HttpFetch {
                 .read_beginning(coding, limit, &mut beginning);
             // At most half of the time that is left, so that the failure of the status is told in time.
             let left = deadline.at.saturating_duration_since(self.clock.instant());
-            let _ = tokio::time::timeout(REFUSAL_TIMEOUT.min(left / 2), read).await;
+            let ended = tokio::time::timeout(REFUSAL_TIMEOUT.min(left / 2), read).await;
+            is_whole = ended.unwrap_or(false);
         }
         let charset = response_head::content_charset(&head.headers);
-        refusal::decode_lossy(&beginning, charset.as_deref())
+        let text = refusal::decode_lossy(&beginning, charset.as_deref());
+        if is_whole {
+            text
+        } else {
+            self.redactor.redact_beginning(&text)
+        }
     }
 }
 

@@ -113,16 +113,17 @@ impl<'c> BodyReader<'c> {
     }
 
     /// Reads and decodes the beginning of the body, at most `limit` bytes, into `beginning`. It has what
-    /// was read before the body failed, or before the caller drops the future.
+    /// was read before the body failed, or before the caller drops the future. Returns whether it is the
+    /// whole body.
     pub(super) async fn read_beginning(
         mut self,
         coding: Option<BodyCoding>,
         limit: u64,
         beginning: &mut BytesMut,
-    ) {
-        // How the body ends does not matter.
-        let _ = read_content(&mut self, coding, limit, beginning).await;
+    ) -> bool {
+        let read = read_content(&mut self, coding, limit, beginning).await;
         beginning.truncate(limit as usize);
+        read.is_ok()
     }
 
     /// Returns the failure behind a read error: of the framing, of the limit, or of the decoder.

@@ -20,6 +20,9 @@ const HTML_ENTITIES: [(&[u8], u8); 5] = [
     (b"apos", b'\''),
 ];
 
+/// Number of bytes of an escape such as `\u0073`, of one byte of a secret.
+pub(crate) const MAX_ESCAPE_BYTES: usize = 6;
+
 /// Maximum number of bytes between `&` and `;`.
 const MAX_ENTITY_BYTES: usize = 10;
 

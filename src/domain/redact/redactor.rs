@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::encodings::MAX_ESCAPE_BYTES;
 use super::secret_set::SecretSet;
 
 /// Handle to the secrets that no message and no log line may contain. Clones share the secrets: the
@@ -40,6 +41,21 @@ impl Redactor {
         let ActiveSecrets { current, previous } = self.0.read().clone();
         previous.redact(&current.redact(text)).into_owned()
     }
+
+    /// Returns the beginning of a longer text, redacted, without the end in which a secret could be cut:
+    /// [`Self::redact`] finds whole secrets only.
+    pub fn redact_beginning(&self, text: &str) -> String {
+        // Redacted first: the cut of the end must not divide a secret.
+        let mut redacted = self.redact(text);
+        let ActiveSecrets { current, previous } = self.0.read().clone();
+        let longest = current.max_len().max(previous.max_len());
+        let mut kept = redacted.len().saturating_sub(longest * MAX_ESCAPE_BYTES);
+        while !redacted.is_char_boundary(kept) {
+            kept -= 1;
+        }
+        redacted.truncate(kept);
+        redacted
+    }
 }
 
 #[cfg(test)]
@@ -55,5 +71,18 @@ mod tests {
         assert_eq!(clone.redact("old-secret new-secret"), "*** ***");
         clone.replace_secrets(SecretSet::default());
         assert_eq!(redactor.redact("old-secret new-secret"), "old-secret ***");
+    }
+
+    #[test]
+    fn cut_secret_is_dropped() {
+        let redactor = Redactor::new(SecretSet::new(["s3cret/key".into()]));
+        for cut in ["s3cret/ke", "%73%33%63%72%65%74%2", "\\u0073\\u0033\\u006"] {
+            let text = "é".repeat(40) + " s3cret/key " + cut;
+            let shown = redactor.redact_beginning(&text);
+            assert!(!shown.contains('s') && !shown.contains('3'), "{shown}");
+            assert!(shown.starts_with('é'), "{shown}");
+        }
+        let none = Redactor::default();
+        assert_eq!(none.redact_beginning("whole"), "whole");
     }
 }

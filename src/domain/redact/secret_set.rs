@@ -90,6 +90,12 @@ impl SecretSet {
             .map_or(0, |automaton| automaton.patterns_len())
     }
 
+    /// Returns the length of the longest pattern, in bytes; 0 without secrets.
+    pub fn max_len(&self) -> usize {
+        let automaton = self.0.as_ref();
+        automaton.map_or(0, |automaton| automaton.max_pattern_len())
+    }
+
     /// Returns whether the set has no secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -119,7 +119,7 @@ async fn doubtful_connection_is_not_reused() {
             "send HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}",
             "again",
         ],
-        &["head 200 | Content-Length: 2, 2", "send {}", "again"],
+        &["head 200 | Content-Length: 2, 3", "send {}", "again"],
     ];
     for script in scripts {
         let server = FakeProvider::with_scripts(&[script]);

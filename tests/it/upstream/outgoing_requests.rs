@@ -270,7 +270,12 @@ async fn echoed_secret_is_redacted() {
     .map(str::to_owned);
     let filler = "x".repeat(110);
     let title = format!("canary-query canary\\\\\"quoted\\\\\"value {filler} canary-head");
-    let scripts: [&[&str]; 5] = [
+    let scripts: [&[&str]; 6] = [
+        &[
+            "head 500 | Content-Length: 1000",
+            &format!("send {filler} canary-hea"),
+            "stall",
+        ],
         &[
             "head 500 | Content-Type: application/problem+json",
             &format!("send {{\"title\":\"{title}\"}}"),
