@@ -53,7 +53,7 @@ codes! {
     /// The status is 429, or another 4xx or 5xx with `Retry-After`; or a `Retry-After` holds back
     /// every provider.
     RateLimited = "rate_limited",
-    /// The status is 3xx other than 304; redirects are not followed.
+    /// The status is 3xx other than 304, and the redirect is not followed.
     RedirectBlocked = "redirect_blocked",
     /// The address policy blocks the destination.
     DestinationBlocked = "destination_blocked",

@@ -1,4 +1,4 @@
-//! Basic authentication (RFC 7617) with configured credentials or the userinfo of a URL.
+//! Configured credentials or those of a URL, and Basic authentication (RFC 7617) with them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,6 +7,20 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::domain::Credentials;
+
+/// Returns the user and the password of a request: those that are configured, else those of `url`; `None` if there are
+/// none.
+pub(super) fn find_credentials(url: &Url, configured: Option<&Credentials>) -> Option<Credentials> {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into();
+    match configured {
+        Some(configured) => Some(configured.clone()),
+        None if url.username().is_empty() && url.password().is_none() => None,
+        None => Some(Credentials {
+            username: decode(url.username()),
+            password: decode(url.password().unwrap_or_default()),
+        }),
+    }
+}
 
 /// Returns the `Basic` credentials for `Authorization` or `Proxy-Authorization`: those that are
 /// configured, else those of `url`; `None` if there are none.

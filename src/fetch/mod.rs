@@ -1,8 +1,8 @@
 //! Requests to providers: the [`Fetch`] trait and its implementation with reqwest.
 //!
 //! The module sends a request, limits and decodes the response, and gives every failure a code.
-//! Responses are not cached, redirects are not followed, and nothing is logged. A request is repeated
-//! once, and only if a pooled connection was already dead.
+//! Responses are not cached, and nothing is logged. A request is repeated once if a pooled connection was
+//! already dead, to answer a Digest challenge, and to follow a redirect of the same host.
 //!
 //! A request passes through these files in order:
 //!
@@ -10,11 +10,13 @@
 //! |---|---|
 //! | `http_fetch` | runs the attempt and redacts its failure |
 //! | `request` | builds the request |
+//! | `request_sender` | sends it, and what its answers require |
 //! | `call_limiter` | waits for one of `max_per_host` permits of the host and port |
 //! | `endpoints` | selects the client, and closes idle connections |
 //! | `client` | builds a client for a set of connection settings |
 //! | `connector` | resolves names, applies the address policy, notes the phase |
 //! | `exchange` | sends one request with one client and waits for the response head |
+//! | `digest`, `redirects` | change the request that must be sent again |
 //! | `response_head`, `response_body` | check the head, read and decode the body |
 //! | `refusal`, `rate_limit`, `retry_after` | of a response that refuses: its reason, and how long to hold the provider back |
 //! | `transport_error`, `tls` | map the errors of reqwest, hyper, h2 and rustls to codes |
@@ -28,14 +30,17 @@ mod connection_runtime;
 mod connector;
 mod credentials;
 mod deadline;
+mod digest;
 mod endpoints;
 mod exchange;
 mod fetch_trait;
 mod http_fetch;
 mod ip_policy;
 mod rate_limit;
+mod redirects;
 mod refusal;
 mod request;
+mod request_sender;
 mod resolver;
 mod response_body;
 mod response_head;

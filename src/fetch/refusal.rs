@@ -11,6 +11,8 @@ use url::Url;
 use crate::domain::{Code, ProviderRequest, Redactor};
 use crate::text::escape_bounded;
 
+use super::redirects;
+
 /// Maximum number of characters of a quoted reason or target, after escaping.
 const MAX_QUOTE_CHARS: usize = 120;
 
@@ -98,13 +100,13 @@ fn redirect_note(url: &Url, headers: &HeaderMap, redactor: &Redactor) -> String 
     if target.cannot_be_a_base() {
         return format!(": the target is a `{}:` address", target.scheme());
     }
-    let mut shown = target;
-    // Both succeed for a URL with a host; a `file:` URL has no user.
-    let _ = (shown.set_username(""), shown.set_password(None));
-    shown.set_query(None);
-    shown.set_fragment(None);
-    let shown = escape_bounded(&redactor.redact(shown.as_str()), MAX_QUOTE_CHARS);
-    format!(": the target is {shown}; put it into `url`")
+    let help = if redirects::is_allowed(url, &target) {
+        "put it into `url`, or set `follow_redirects = true`"
+    } else {
+        "put it into `url`"
+    };
+    let shown = redirects::shown_target(target, redactor);
+    format!(": the target is {shown}; {help}")
 }
 
 /// Returns the provider's own reason, redacted, escaped and cut; `None` if the body says nothing more
@@ -354,7 +356,7 @@ mod tests {
         };
         assert_eq!(
             note("/y/?token=2#z"),
-            ": the target is http://a.example/y/; put it into `url`"
+            ": the target is http://a.example/y/; put it into `url`, or set `follow_redirects = true`"
         );
         assert_eq!(
             note("https://u:p@b.example/"),

@@ -96,7 +96,7 @@ pub(super) fn status_failure(
             Code::HttpStatus,
             ": nothing to read; `headers` should not make the request conditional",
         ),
-        300..=399 => (Code::RedirectBlocked, ": redirects are not followed"),
+        300..=399 => (Code::RedirectBlocked, ": the redirect is not followed"),
         429 => (Code::RateLimited, ""),
         400..=599 if is_held() => (Code::RateLimited, ""),
         _ => (Code::HttpStatus, ""),

@@ -240,7 +240,7 @@ polling_interval scrape_interval check_interval cache every period",
         .request_text(),
     Key::new("username", REQUEST, Text, "")
         .doc(
-            "User for Basic authentication, taken as it is. An `Authorization` header or a user of \
+            "User for Basic authentication, or Digest if the server asks for it; taken as it is. An `Authorization` header or a user of \
              a nearer table replaces it.",
         )
         .example(r#""admin""#)
@@ -259,7 +259,8 @@ polling_interval scrape_interval check_interval cache every period",
         .aliases("expected_status valid_status valid_status_codes allowed_status status_codes"),
     Key::new("follow_redirects", REQUEST, Boolean, "false")
         .doc(
-            "Reserved: redirects are not followed in this release, and `true` gives a warning.",
+            "Whether redirects are followed: at most 3, to the same scheme, host and port, or from \
+             `http` port 80 to `https` port 443 of the same host.",
         )
         .example("true")
         .aliases("allow_redirects redirects max_redirects"),

@@ -79,12 +79,6 @@ impl RequestParts {
             let message = format!("there are both a `username` and {other}");
             loader.error(&username.span, &message, "expected one of them");
         }
-        if table.boolean("follow_redirects") == Some(true)
-            && let Some(span) = table.span_of("follow_redirects")
-        {
-            let message = "`follow_redirects` has no effect in this release";
-            loader.warning(span, message, "write the final address into `url`");
-        }
         Self {
             method: text("method"),
             query: fields(table, "query", loader),

@@ -14,4 +14,5 @@ pub mod http2_provider;
 pub mod network_faults;
 pub mod outgoing_requests;
 pub mod provider_race;
+pub mod repeated_requests;
 pub mod service_faults;
