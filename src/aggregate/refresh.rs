@@ -229,11 +229,24 @@ impl Refresher {
 
     fn schedule_from_snapshot(&self, due: &mut DueQueue, source: &Name) {
         let snapshot = self.cache.snapshot();
-        let planned = snapshot
-            .source_state(source.as_str())
-            .and_then(|state| state.history.next_attempt);
-        if let Some(at) = planned {
+        let Some(state) = snapshot.source_state(source.as_str()) else {
+            return;
+        };
+        let Some(schedule) = state.source.schedule() else {
+            return;
+        };
+        if let Some(at) = state.history.next_attempt {
             self.schedule_at(due, source, at);
+            return;
+        }
+        // The attempt is still due: another replica's lease held it back, whose state could not be
+        // read. Not at once, because the store may say so again; a reload may have set a sooner timer.
+        let retry_at = self.clock.instant() + schedule.min_interval;
+        if due
+            .deadline(source)
+            .is_none_or(|deadline| deadline > retry_at)
+        {
+            due.set_timer(source, schedule.min_interval);
         }
     }
 
@@ -268,6 +281,12 @@ impl DueQueue {
             let key = self.queue.insert(source.clone(), delay);
             self.timer_keys.insert(source.clone(), key);
         }
+    }
+
+    fn deadline(&self, source: &Name) -> Option<Instant> {
+        self.timer_keys
+            .get(source)
+            .map(|key| self.queue.deadline(key))
     }
 
     async fn next_expired(&mut self) -> Option<Name> {
