@@ -26,7 +26,7 @@
 //!
 //! | level | module | contains | never |
 //! |---|---|---|---|
-//! | 0 | [`text`] | durations, sizes, suggestions, quoting | imports anything of the crate |
+//! | 0 | [`text`] | durations, sizes, suggestions, quoting, depth of JSON | imports anything of the crate |
 //! | 1 | [`domain`] | source, reading, failure, outcome, freshness, snapshot, merge, schedule, redaction | waits, reads a clock, serialises |
 //! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority | |
 //! | 3 | [`metrics`] | counters, histograms, collectors for the registry of `prometheus-client` | serves HTTP |
@@ -74,7 +74,7 @@
 //! `extract/extractor.rs:extract_body` → `extract/worker_pool.rs:evaluate` → `extract/worker_protocol.rs:read_frame` →
 //! `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
 //! `extract/formats/mod.rs:read_body` → `extract/json.rs:check_json` →
-//! `extract/depth.rs:find_excess_depth` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the
+//! `text/json_depth.rs:find_excess_depth` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the
 //! service → `domain/reading.rs:from_checked` → `aggregate/flights.rs:complete_local` →
 //! `aggregate/complete.rs:complete_flight` → `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge_outcome` →
 //! `domain/source_state.rs:merge_outcome`. At the next request: `server/fast_path/serve.rs:poll_exchange` →

@@ -33,6 +33,8 @@ pub struct Persister {
     errors: StoreErrorCounter,
     /// Whether the latest save failed, which is logged once.
     is_failing: AtomicBool,
+    /// Whether the latest save left sources out, which is logged once.
+    is_full: AtomicBool,
 }
 
 impl Persister {
@@ -49,6 +51,7 @@ impl Persister {
             clock,
             errors,
             is_failing: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -101,10 +104,18 @@ impl Persister {
         if self.file.acquire_write_lock()? {
             self.read_state();
         }
-        self.file.save(&StateFileContent {
+        let omitted = self.file.save(&StateFileContent {
             source_records: self.cache.snapshot().source_records(),
             taken_at: self.clock.timestamps(),
-        })
+        })?;
+        if omitted > 0 && !self.is_full.swap(true, Relaxed) {
+            warn!(
+                sources = omitted,
+                "readings would not survive a restart: the state file would exceed its limit"
+            );
+        }
+        self.is_full.store(omitted > 0, Relaxed);
+        Ok(())
     }
 
     /// Merges the content of the file; returns the number of sources that gained a reading.
@@ -113,6 +124,7 @@ impl Persister {
         for warning in &loaded.warnings {
             warn!("{warning}");
         }
+        self.errors.inc_by(loaded.error_count);
         let Some(content) = loaded.content else {
             return 0;
         };

@@ -32,6 +32,31 @@ pub struct SourceRecord {
 }
 
 impl SourceRecord {
+    /// Returns every time in the record except the ends of `Retry-After`: none of them is in the
+    /// future when the record is made.
+    pub fn past_times(&self) -> impl Iterator<Item = Time> {
+        let versions = [&self.reading_input_versions, &self.latest_input_versions];
+        let history = &self.history;
+        let single = [
+            self.reading.as_ref().map(|reading| reading.fetched_at),
+            self.failure.as_ref().map(|record| record.started_at),
+            history.last_attempt,
+            history.failing_since,
+        ];
+        let attempts = history.provider_attempts.iter();
+        let streaks = history.failure_streaks.iter();
+        single
+            .into_iter()
+            .flatten()
+            .chain(
+                versions
+                    .into_iter()
+                    .flat_map(|v| v.iter().map(|(_, at)| *at)),
+            )
+            .chain(attempts.map(|attempt| attempt.started_at))
+            .chain(streaks.map(|streak| streak.since))
+    }
+
     /// Returns the record with every time moved by `shift_ms` milliseconds to the clock of `now`.
     /// No time is left after `now`, except the end of a `Retry-After`, at most [`MAX_RETRY_AFTER`]
     /// later.

@@ -5,7 +5,6 @@ use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
 use super::compile::{FilterProgram, compile_here};
-use super::depth::MAX_DEPTH;
 use super::error::ExtractError;
 use super::filter::max_result_bytes;
 use super::formats::read_body;
@@ -13,6 +12,7 @@ use super::natives::format_jq_error;
 use super::raw_body::RawBody;
 use super::writer::{JsonWriteError, write_json};
 use crate::domain::Code;
+use crate::text::MAX_DEPTH;
 
 /// The most bytes of a filter's own error that are kept. An error may hold values whose text has no end.
 const MAX_ERROR_BYTES: usize = 1 << 16;

@@ -5,9 +5,9 @@
 use serde::de::IgnoredAny;
 
 use super::body_kind::{describe_body, describe_flaw};
-use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::error::ExtractError;
 use crate::domain::Code;
+use crate::text::{MAX_DEPTH, find_excess_depth};
 
 /// Byte order mark, which some programs write before UTF-8 text. RFC 8259 allows parsers to ignore it.
 const BOM: &[u8] = b"\xEF\xBB\xBF";

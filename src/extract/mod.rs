@@ -10,7 +10,6 @@ mod body_kind;
 mod compile;
 mod constant_regexes;
 mod dependencies;
-mod depth;
 mod error;
 mod evaluate;
 mod extractor;
@@ -36,7 +35,7 @@ mod worker_pool;
 mod worker_protocol;
 mod writer;
 
-pub use depth::{MAX_DEPTH, find_excess_depth};
+pub use crate::text::{MAX_DEPTH, find_excess_depth};
 pub use extractor::{Extractor, own_program};
 pub use filter::Filter;
 pub use filter_error::FilterError;

@@ -8,12 +8,12 @@ use jaq_core::{Bind, Cv, Exn, ValXs};
 use jaq_json::{Error, Num, Val, ValR};
 use jaq_std::ValT as _;
 
-use super::depth::{MAX_DEPTH, find_excess_depth};
 use super::json::check_strict;
 use super::reader::{MAX_EXACT_INTEGER, number_value, read_json};
 use super::regexes::{edits, is_match, match_objects};
 use super::update::{delete_paths, get_path, set_path};
 use super::writer::write_json_text;
+use crate::text::{MAX_DEPTH, find_excess_depth};
 
 /// Returns the functions. Those that begin with `__` are called by the prelude and by terms that [`super::substitute`]
 /// makes.

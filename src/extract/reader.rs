@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use jaq_json::{Map, Num, Val};
 
-use super::depth::end_of_string;
+use crate::text::end_of_string;
 
 /// Integers up to here are doubles too, so calculating with them is the same in both.
 pub(super) const MAX_EXACT_INTEGER: u64 = 1 << 53;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jaq_json::{Map, Num, Val};
 
-use super::depth::MAX_DEPTH;
 use super::json::check_strict;
+use crate::text::MAX_DEPTH;
 
 /// The most digits of a number in a result. Readers of JSON take time that grows with the square of the digits.
 const MAX_DIGITS: usize = 4000;

@@ -22,7 +22,9 @@ mod shared_store;
 mod status;
 mod sync;
 
-pub use protocol::{LeasePhase, Notification, REPLICA_EXPIRY, SourceLease, WaitDecision};
+pub use protocol::{
+    LeasePhase, MAX_WAITING_NOTIFICATIONS, Notification, REPLICA_EXPIRY, SourceLease, WaitDecision,
+};
 pub use redis_store::RedisStore;
 pub use replica::LocalReplica;
 pub use shared_store::{

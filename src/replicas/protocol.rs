@@ -22,6 +22,12 @@ use crate::domain::{SourceIdentity, Time};
 /// How much longer than the timeout of its attempt a lease lasts: the time to start and to publish.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_millis(250);
 
+/// Maximum length of the token of an attempt, in bytes.
+const MAX_TOKEN_BYTES: usize = 64;
+
+/// Maximum number of notifications that wait to be handled.
+pub const MAX_WAITING_NOTIFICATIONS: usize = 4096;
+
 /// How long a replica counts as alive after its latest heartbeat.
 pub const REPLICA_EXPIRY: Duration = Duration::from_secs(5);
 
@@ -110,7 +116,7 @@ impl SourceLease {
             "landed" => LeasePhase::CoolingDown,
             _ => return None,
         };
-        let token = words.next().filter(|token| !token.is_empty())?.to_owned();
+        let token = parse_token(words.next()?)?;
         let started_at = words
             .next()
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
@@ -142,7 +148,7 @@ impl Notification {
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(payload).ok()?.split(' ');
         let identity = SourceIdentity::from_text(words.next()?)?;
-        let token = words.next().filter(|token| !token.is_empty())?.to_owned();
+        let token = parse_token(words.next()?)?;
         let has_state = match words.next()? {
             "landed" => true,
             "freed" => false,
@@ -154,6 +160,12 @@ impl Notification {
             has_state,
         })
     }
+}
+
+fn parse_token(text: &str) -> Option<String> {
+    (1..=MAX_TOKEN_BYTES)
+        .contains(&text.len())
+        .then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -199,6 +211,7 @@ mod tests {
             "resting a-1 17",
             "landed a-1 x",
             "landed a-1 17 18",
+            &format!("landed {} 17", "a".repeat(MAX_TOKEN_BYTES + 1)),
         ] {
             assert_eq!(SourceLease::parse(text), None, "{text}");
         }
@@ -244,6 +257,7 @@ mod tests {
             text.replace("landed", "x"),
             format!("{text} y"),
             text.replace("0123", "zz"),
+            text.replace("a-1", &"a".repeat(MAX_TOKEN_BYTES + 1)),
         ];
         for payload in malformed {
             assert_eq!(Notification::parse(payload.as_bytes()), None, "{payload}");

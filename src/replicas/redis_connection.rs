@@ -7,7 +7,8 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
     RedisResult, TlsCertificates,
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
 use crate::domain::Redactor;
@@ -45,13 +46,17 @@ impl RedisEndpoint {
     /// Connects and authenticates. Messages of subscribed channels go to `notifications`.
     pub(super) async fn connect(
         &self,
-        notifications: UnboundedSender<Notification>,
+        notifications: Sender<Notification>,
     ) -> Result<MultiplexedConnection, SharedStoreError> {
         // Other messages are dropped here, so that they take up no memory.
         let forward = move |push: PushInfo| {
             let notification = redis::Msg::from_push_info(push)
                 .and_then(|message| Notification::parse(message.get_payload_bytes()));
-            notification.map_or(Ok(()), |notification| notifications.send(notification))
+            // A flood takes up no memory; a waiter that misses its notification waits for the lease.
+            match notification.map(|notification| notifications.try_send(notification)) {
+                Some(Err(closed @ TrySendError::Closed(_))) => Err(closed),
+                _ => Ok(()),
+            }
         };
         // `run_within` limits the time of each operation.
         let config = AsyncConnectionConfig::new()

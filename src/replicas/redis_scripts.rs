@@ -72,10 +72,15 @@ end
 return 1
 ";
 
-/// KEYS states · ARGV size limit.
+/// KEYS states · ARGV size limit of a state, and of all but the last. The reply ends with the state that
+/// exceeds the second limit.
 const READ_STATES: &str = r"
-local found = {}
-for i, key in ipairs(KEYS) do found[i] = state(key, tonumber(ARGV[1])) end
+local found, size = {}, 0
+for i, key in ipairs(KEYS) do
+  found[i] = state(key, tonumber(ARGV[1]))
+  if type(found[i]) == 'string' then size = size + #found[i] end
+  if size > tonumber(ARGV[2]) then break end
+end
 return found
 ";
 

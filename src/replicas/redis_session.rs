@@ -22,6 +22,10 @@ use super::shared_store::{
 /// Maximum number of operations in progress.
 const MAX_CONCURRENT_OPERATIONS: usize = 32;
 
+/// How many bytes of states a reply has before its last state. Without a limit a batch of large states
+/// would exceed what a connection may receive, at every attempt to connect.
+const MAX_REPLY_BYTES: usize = 1 << 20;
+
 /// An authenticated connection.
 pub(super) struct RedisSession {
     connection: MultiplexedConnection,
@@ -147,7 +151,7 @@ impl SharedSession for RedisSession {
             for identity in identities {
                 script.key(self.keys.state_key(*identity));
             }
-            script.arg(MAX_STORED_STATE_BYTES);
+            script.arg(MAX_STORED_STATE_BYTES).arg(MAX_REPLY_BYTES);
             let values: Vec<Value> = self.invoke_script("read states", &script).await?;
             Ok(values.into_iter().map(parse_stored_state).collect())
         })

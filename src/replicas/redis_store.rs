@@ -8,13 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::channel;
 
 use crate::config::StoreSettings;
 use crate::domain::Redactor;
 use crate::process::Clock;
 
-use super::protocol::StoreKeys;
+use super::protocol::{MAX_WAITING_NOTIFICATIONS, StoreKeys};
 use super::redis_connection::RedisEndpoint;
 use super::redis_scripts::LuaScripts;
 use super::redis_session::RedisSession;
@@ -46,7 +46,7 @@ impl RedisStore {
     /// Returns by how many milliseconds the clock of the server is ahead of `clock`, from the
     /// fastest of several measurements.
     pub async fn measure_clock_offset(&self, clock: Clock) -> Result<i64, SharedStoreError> {
-        let (notifications, _) = unbounded_channel();
+        let (notifications, _) = channel(1);
         let mut connection = self.endpoint.connect(notifications).await?;
         let mut fastest: Option<(Duration, i64)> = None;
         for _ in 0..CLOCK_SAMPLES {
@@ -72,7 +72,7 @@ impl RedisStore {
 impl SharedStore for RedisStore {
     fn open_session(&self) -> StoreFuture<'_, OpenedSession> {
         Box::pin(async {
-            let (sender, notifications) = unbounded_channel();
+            let (sender, notifications) = channel(MAX_WAITING_NOTIFICATIONS);
             let mut connection = self.endpoint.connect(sender).await?;
             let channel = self.keys.notifications_channel();
             let subscribe = connection.subscribe(channel);

@@ -232,15 +232,15 @@ impl LocalReplica {
         }
     }
 
-    /// Decodes a stored state; its times are on this replica's clock. `None` if it is unreadable,
-    /// which is logged once per source.
+    /// Decodes and checks a stored state; its times are on this replica's clock. `None` if it is not
+    /// used, which is logged once per source.
     pub(super) fn decode_state(
         &self,
         identity: SourceIdentity,
         state: &StoredState,
     ) -> Option<SourceRecord> {
         let record = state
-            .decode_record()
+            .decode_record(identity)
             .and_then(|record| self.to_local_times(record));
         let mut unreadable = self.unreadable_sources.lock();
         match record {
@@ -249,8 +249,15 @@ impl LocalReplica {
                 Some(record)
             }
             Err(error) => {
+                // A newer release beside this one is no fault of the store.
+                if !matches!(error, StoredStateError::Version(_)) {
+                    self.errors.inc();
+                }
                 if unreadable.insert(identity) {
-                    warn!(%identity, error = error.to_string(), "state of another replica not used");
+                    warn!(
+                        %identity, error = error.to_string(),
+                        "state of another replica not used, the next attempt replaces it"
+                    );
                 }
                 None
             }
@@ -286,11 +293,12 @@ impl LocalReplica {
     fn to_local_times(&self, record: SourceRecord) -> Result<SourceRecord, StoredStateError> {
         let shift = self.clock_offset.lock().to_local_ms();
         let latest = self.clock.now().plus(MAX_FUTURE_OFFSET);
-        let last_attempt = record.history.last_attempt;
-        if last_attempt.is_some_and(|at| shift_time(at, shift) > latest) {
-            return Err(StoredStateError::FromFuture);
+        let is_plausible = |at| (Time::default()..=latest).contains(&shift_time(at, shift));
+        if record.past_times().all(is_plausible) {
+            Ok(record.shift_clock(shift, latest))
+        } else {
+            Err(StoredStateError::ImplausibleTime)
         }
-        Ok(record.shift_clock(shift, latest))
     }
 }
 

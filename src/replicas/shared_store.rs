@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use crate::domain::{SourceIdentity, SourceRecord, Time};
 
@@ -35,7 +35,8 @@ pub trait SharedSession: Send + Sync {
     /// Releases the lease of an attempt without an outcome.
     fn release_lease<'s>(&'s self, identity: SourceIdentity, token: &'s str)
     -> StoreFuture<'s, ()>;
-    /// Returns the states of these sources, in this order.
+    /// Returns the states of the first of these sources, in this order: at least one, and as many as
+    /// fit into one reply.
     fn read_states<'s>(
         &'s self,
         identities: &'s [SourceIdentity],
@@ -48,8 +49,9 @@ pub trait SharedSession: Send + Sync {
 pub struct OpenedSession {
     /// The session.
     pub session: Arc<dyn SharedSession>,
-    /// The notifications to all replicas from now on; closed when the connection ends.
-    pub notifications: UnboundedReceiver<Notification>,
+    /// The notifications to all replicas from now on; closed when the connection ends. One that finds
+    /// the channel full is dropped.
+    pub notifications: Receiver<Notification>,
 }
 
 /// A request for a lease.
@@ -127,10 +129,13 @@ pub struct HeartbeatReply {
 pub struct SharedStoreError(pub Arc<str>);
 
 impl StoredState {
-    /// Returns the state of the source, its times on the store's clock.
-    pub fn decode_record(&self) -> Result<SourceRecord, StoredStateError> {
+    /// Returns the state of the source `identity`, its times on the store's clock.
+    pub(super) fn decode_record(
+        &self,
+        identity: SourceIdentity,
+    ) -> Result<SourceRecord, StoredStateError> {
         match self {
-            Self::Bytes(bytes) => decode_stored_state(bytes),
+            Self::Bytes(bytes) => decode_stored_state(identity, bytes),
             Self::Oversize(bytes) => Err(StoredStateError::Oversize(*bytes)),
         }
     }

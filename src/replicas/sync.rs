@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -45,7 +45,7 @@ type SharedSessionRef = Arc<dyn SharedSession>;
 /// A session whose stored states are merged.
 struct OpenSession {
     session: SharedSessionRef,
-    notifications: UnboundedReceiver<Notification>,
+    notifications: Receiver<Notification>,
     /// States that are newer here than in the store.
     newer_local: Vec<SourceRecord>,
     opened_at: Instant,
@@ -149,7 +149,7 @@ impl ReplicaSync {
     async fn sync_session(
         &self,
         session: &SharedSessionRef,
-        notifications: &mut UnboundedReceiver<Notification>,
+        notifications: &mut Receiver<Notification>,
         newer_local: Vec<SourceRecord>,
         opened_at: Instant,
     ) -> SharedStoreError {
@@ -202,8 +202,19 @@ impl ReplicaSync {
     ) -> Result<Vec<SourceRecord>, SharedStoreError> {
         let identities = fetched_identities(self.cache.snapshot().source_set());
         let mut newer_local = Vec::new();
-        for batch in identities.chunks(READ_BATCH) {
-            for (identity, state) in batch.iter().zip(session.read_states(batch).await?) {
+        let mut rest = &identities[..];
+        while !rest.is_empty() {
+            let states = session
+                .read_states(&rest[..rest.len().min(READ_BATCH)])
+                .await?;
+            if states.is_empty() || states.len() > rest.len() {
+                return Err(SharedStoreError(
+                    "read states: a reply of another length".into(),
+                ));
+            }
+            let (batch, others) = rest.split_at(states.len());
+            rest = others;
+            for (identity, state) in batch.iter().zip(states) {
                 let stored = state.and_then(|state| self.replica.decode_state(*identity, &state));
                 let stored_attempt = stored
                     .as_ref()
@@ -236,14 +247,15 @@ impl ReplicaSync {
             .filter(|notification| notification.has_state)
             .map(|notification| notification.identity)
             .collect();
-        let states = if changed.is_empty() {
-            Vec::new()
-        } else {
-            session.read_states(&changed).await?
-        };
-        let mut states = states.into_iter();
+        let mut unread = &changed[..];
+        let mut states = Vec::new().into_iter();
         for notification in notifications.drain(..) {
             let identity = notification.identity;
+            if notification.has_state && states.len() == 0 {
+                let read = session.read_states(unread).await?;
+                unread = unread.get(read.len()..).unwrap_or_default();
+                states = read.into_iter();
+            }
             let state = if notification.has_state {
                 states.next().flatten()
             } else {

@@ -1,11 +1,14 @@
 //! The serialised form of a source's state: JSON, in the state file and in the store that replicas
 //! share. Data keeps its exact text, digit for digit.
 //!
-//! Unknown members are ignored, and a part that cannot be read is left out of its record, so that an
-//! older and a newer release read each other's files within one version of the format. The names of
-//! the members are part of the format.
+//! Unknown members are ignored, and a failure with an unknown code is left out of its record, so that
+//! an older and a newer release read each other's files within one version of the format. The names
+//! of the members are part of the format.
+//!
+//! What a store says is checked like what a provider says: a record with any other flaw is refused.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +16,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak,
-    JsonData, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord,
-    Time,
+    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak, Name,
+    ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord, Time,
 };
 use crate::domain::{format_rfc3339, parse_rfc3339};
+use crate::text::escape_bounded;
+
+use super::stored_data::check_stored_data;
+
+/// Maximum number of characters of a failure's message that is read from a store.
+const MAX_MESSAGE_CHARS: usize = 2000;
+
+/// Maximum number of characters of a parser's message in a [`RecordError`].
+const MAX_ERROR_CHARS: usize = 120;
+
+/// Why the serialised state of a source is refused; fits after a colon.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RecordError(String);
+
+impl RecordError {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
 
 /// A [`ClockTimestamps`].
 #[derive(Serialize, Deserialize)]
@@ -113,15 +135,15 @@ impl From<&ClockTimestamps> for ClockTimestampsDto {
 }
 
 impl ClockTimestampsDto {
-    /// Returns `None` if one of the times cannot be parsed.
+    /// Returns `None` if one of the times cannot be parsed or is before 1970.
     pub(crate) fn into_timestamps(self) -> Option<ClockTimestamps> {
         let boot_uptime = self.boot.map(|boot| BootUptime {
             boot_id: boot.id,
             uptime: Duration::from_millis(boot.up_ms),
         });
         Some(ClockTimestamps {
-            program_time: parse_rfc3339(&self.at)?,
-            wall_time: parse_rfc3339(&self.wall)?,
+            program_time: parse_time(&self.at)?,
+            wall_time: parse_time(&self.wall)?,
             boot_uptime,
         })
     }
@@ -156,42 +178,63 @@ impl<'t> SourceRecordDto<'t> {
         }
     }
 
-    /// Returns `None` if the name, the identity or an input version is invalid: without them the
-    /// record belongs to no source.
-    pub(crate) fn into_record(self) -> Option<SourceRecord> {
+    /// Parses and checks one serialised record.
+    pub(crate) fn parse_record(json: &'t str) -> Result<SourceRecord, RecordError> {
+        serde_json::from_str::<Self>(json)
+            .map_err(|error| {
+                RecordError(escape_bounded(
+                    &format!("its members are not those of a record: {error}"),
+                    MAX_ERROR_CHARS,
+                ))
+            })?
+            .into_record()
+    }
+
+    /// Returns the record if every part of it is one that this program could have written.
+    fn into_record(self) -> Result<SourceRecord, RecordError> {
         // Borrows `providers` before the attempts consume it.
         let failure_streaks = self
             .providers
             .iter()
-            .filter_map(ProviderAttemptDto::failure_streak)
-            .collect();
-        let history = AttemptHistory {
-            last_attempt: self.last_attempt.as_deref().and_then(parse_rfc3339),
-            last_duration: self.took_us.map(Duration::from_micros),
-            failing_since: self.failing_since.as_deref().and_then(parse_rfc3339),
-            failure_count: self.failures,
-            next_attempt: None,
-            provider_attempts: self
-                .providers
-                .into_iter()
-                .filter_map(ProviderAttemptDto::into_attempt)
-                .collect(),
-            failure_streaks,
-        };
-        Some(SourceRecord {
-            name: Name::new(&self.name).ok()?,
-            identity: SourceIdentity::from_text(&self.identity)?,
-            reading: self
-                .reading
-                .and_then(ReadingDto::into_reading)
-                .map(Arc::new),
+            .filter(|provider| provider.failing_since.is_some())
+            .map(ProviderAttemptDto::failure_streak)
+            .collect::<Option<_>>()
+            .ok_or_else(|| RecordError::new("the failures of a provider are not valid"))?;
+        let provider_attempts: Arc<[ProviderAttempt]> = self
+            .providers
+            .into_iter()
+            .filter_map(|provider| provider.into_attempt().transpose())
+            .collect::<Result<_, _>>()?;
+        let mut seen = HashSet::new();
+        if !provider_attempts
+            .iter()
+            .all(|attempt| seen.insert(&attempt.provider))
+        {
+            return Err(RecordError::new("it has a provider twice"));
+        }
+        Ok(SourceRecord {
+            name: Name::new(&self.name)
+                .map_err(|error| RecordError(format!("its name is not valid: {error}")))?,
+            identity: SourceIdentity::from_text(&self.identity)
+                .ok_or_else(|| RecordError::new("its identity is not valid"))?,
+            reading: self.reading.map(ReadingDto::into_reading).transpose()?,
             failure: self
                 .failure
-                .and_then(FailureRecordDto::into_failure_record)
+                .map(FailureRecordDto::into_failure_record)
+                .transpose()?
+                .flatten()
                 .map(Arc::new),
             reading_input_versions: parse_versions(&self.reading_input_versions)?,
             latest_input_versions: parse_versions(&self.latest_input_versions)?,
-            history,
+            history: AttemptHistory {
+                last_attempt: parse_optional_time(self.last_attempt.as_deref())?,
+                last_duration: self.took_us.map(Duration::from_micros),
+                failing_since: parse_optional_time(self.failing_since.as_deref())?,
+                failure_count: self.failures,
+                next_attempt: None,
+                provider_attempts,
+                failure_streaks,
+            },
         })
     }
 }
@@ -207,15 +250,15 @@ impl<'t> ReadingDto<'t> {
         })
     }
 
-    /// Returns `None` for data that spans lines: an event of the stream must have one line, and this
-    /// program never writes such data.
-    fn into_reading(self) -> Option<Reading> {
-        let json = Some(self.data.get()).filter(|json| !json.contains(['\n', '\r']))?;
-        Some(Reading {
-            fetched_at: parse_rfc3339(&self.fetched_at)?,
-            provider: Name::new(&self.provider).ok()?,
-            data: JsonData::from_checked(json),
-        })
+    fn into_reading(self) -> Result<Arc<Reading>, RecordError> {
+        let data = check_stored_data(self.data.get())
+            .map_err(|reason| RecordError(format!("its data {reason}")))?;
+        Ok(Arc::new(Reading {
+            fetched_at: require_time(&self.fetched_at)?,
+            provider: Name::new(&self.provider)
+                .map_err(|_| RecordError::new("the provider of its reading has no valid name"))?,
+            data,
+        }))
     }
 }
 
@@ -228,11 +271,15 @@ impl<'t> FailureRecordDto<'t> {
         }
     }
 
-    fn into_failure_record(self) -> Option<FailureRecord> {
-        Some(FailureRecord {
-            started_at: parse_rfc3339(&self.at)?,
-            failure: Failure::new(Code::from_text(&self.code)?, &*self.error),
-        })
+    /// Returns `None` for a code that this release does not know, or that is no attempt's.
+    fn into_failure_record(self) -> Result<Option<FailureRecord>, RecordError> {
+        let started_at = require_time(&self.at)?;
+        let code = Code::from_text(&self.code)
+            .filter(|code| !matches!(code, Code::Pending | Code::Expired));
+        Ok(code.map(|code| FailureRecord {
+            started_at,
+            failure: Failure::new(code, bounded_message(&self.error)),
+        }))
     }
 }
 
@@ -253,26 +300,55 @@ impl<'t> ProviderAttemptDto<'t> {
 
     fn failure_streak(&self) -> Option<FailureStreak> {
         Some(FailureStreak {
-            since: parse_rfc3339(self.failing_since.as_deref()?)?,
+            since: parse_time(self.failing_since.as_deref()?)?,
             provider: Name::new(&self.name).ok()?,
             failure_count: self.failures,
         })
     }
 
-    fn into_attempt(self) -> Option<ProviderAttempt> {
-        Some(ProviderAttempt {
-            provider: Name::new(&self.name).ok()?,
-            started_at: parse_rfc3339(&self.last_attempt)?,
+    /// Returns `None` for a failure whose code this release does not know.
+    fn into_attempt(self) -> Result<Option<ProviderAttempt>, RecordError> {
+        let result = match self.failure.map(FailureRecordDto::into_failure_record) {
+            None => ProviderAttemptResult::Succeeded,
+            Some(record) => match record? {
+                Some(record) => ProviderAttemptResult::Failed(record.failure),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(ProviderAttempt {
+            provider: Name::new(&self.name)
+                .map_err(|_| RecordError::new("a provider in it has no valid name"))?,
+            started_at: require_time(&self.last_attempt)?,
             duration: Duration::from_micros(self.took_us),
-            result: self
-                .failure
-                .and_then(FailureRecordDto::into_failure_record)
-                .map_or(ProviderAttemptResult::Succeeded, |record| {
-                    ProviderAttemptResult::Failed(record.failure)
-                }),
-            retry_at: self.held_until.as_deref().and_then(parse_rfc3339),
-        })
+            result,
+            retry_at: parse_optional_time(self.held_until.as_deref())?,
+        }))
     }
+}
+
+/// Returns a message as this program writes them: escaped and bounded. One that is so already, as
+/// each of its own is, stays as it is.
+fn bounded_message(text: &str) -> Arc<str> {
+    let is_printable = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
+    // The bytes first: a message of megabytes is not counted character by character.
+    if text.len() <= MAX_MESSAGE_CHARS && text.chars().all(is_printable) {
+        text.into()
+    } else {
+        escape_bounded(text, MAX_MESSAGE_CHARS).into()
+    }
+}
+
+/// Parses a time. `None` if it is not valid or before 1970.
+fn parse_time(text: &str) -> Option<Time> {
+    parse_rfc3339(text).filter(|time| *time >= Time::default())
+}
+
+fn require_time(text: &str) -> Result<Time, RecordError> {
+    parse_time(text).ok_or_else(|| RecordError::new("a time in it is not valid or before 1970"))
+}
+
+fn parse_optional_time(text: Option<&str>) -> Result<Option<Time>, RecordError> {
+    text.map(require_time).transpose()
 }
 
 fn saturating_micros(duration: Duration) -> u64 {
@@ -286,9 +362,13 @@ fn format_versions(versions: &[(Name, Time)]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn parse_versions(pairs: &[(String, String)]) -> Option<Arc<[(Name, Time)]>> {
+fn parse_versions(pairs: &[(String, String)]) -> Result<Arc<[(Name, Time)]>, RecordError> {
     pairs
         .iter()
-        .map(|(name, fetched_at)| Some((Name::new(name).ok()?, parse_rfc3339(fetched_at)?)))
+        .map(|(name, fetched_at)| {
+            let name = Name::new(name)
+                .map_err(|_| RecordError::new("an input of it has no valid name"))?;
+            Ok((name, require_time(fetched_at)?))
+        })
         .collect()
 }

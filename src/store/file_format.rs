@@ -11,15 +11,29 @@
 //! The checksum covers all bytes after the first line. A change that an older release would misread
 //! needs a new version; a new member does not, because unknown members are ignored.
 
+use std::time::Duration;
+
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::{ClockTimestamps, SourceRecord};
+use crate::text::{UnitStyle, format_size, quote};
 
-use super::dto::{ClockTimestampsDto, SourceRecordDto};
+use super::dto::{ClockTimestampsDto, RecordError, SourceRecordDto};
 
 /// The version that is written, and the only one that is read.
 const STATE_FORMAT_VERSION: u64 = 1;
+
+/// Maximum size of a state file that is written or read, in bytes.
+pub(super) const MAX_STATE_FILE_BYTES: usize = 64 << 20;
+
+/// More than the size of a state file without its records, in bytes.
+const MAX_FRAME_BYTES: usize = 256;
+
+/// How far after the time of the save a time in the file may lie. Readings of other replicas are
+/// dated by clocks that differ by less.
+const MAX_FUTURE_OFFSET: Duration = Duration::from_secs(1);
 
 /// The content of a state file.
 #[derive(Debug, Clone)]
@@ -41,6 +55,18 @@ pub enum StateFormatError {
         "it has version {0} of the format and this release reads version {STATE_FORMAT_VERSION}"
     )]
     Version(u64),
+    /// The file is larger than the limit.
+    #[error("it is larger than {}", format_size(MAX_STATE_FILE_BYTES as u64, UnitStyle::Message))]
+    Oversize,
+}
+
+/// What [`decode_state_file`] found.
+#[derive(Debug, Clone)]
+pub struct DecodedStateFile {
+    /// The content without the refused records.
+    pub content: StateFileContent,
+    /// The refused records: their names, quoted, and why.
+    pub refused: Vec<(String, RecordError)>,
 }
 
 impl StateFileContent {
@@ -65,29 +91,49 @@ struct StateFileHeader {
 #[derive(Deserialize)]
 struct StateFileBody<'t> {
     taken: ClockTimestampsDto,
+    /// Each is checked by itself, so that one that is refused costs no other.
     #[serde(borrow)]
-    sources: Vec<SourceRecordDto<'t>>,
+    sources: Vec<&'t RawValue>,
 }
 
 /// Returns the bytes of a state file.
 pub fn encode_state_file(state: &StateFileContent) -> Vec<u8> {
+    encode_within(state, usize::MAX).0
+}
+
+/// Returns the bytes of a state file of at most `max_bytes`, and the number of sources that it leaves
+/// out because they do not fit.
+pub(super) fn encode_within(state: &StateFileContent, max_bytes: usize) -> (Vec<u8>, usize) {
+    let max_body = max_bytes.saturating_sub(MAX_FRAME_BYTES);
+    let mut omitted = 0;
     let mut body = Vec::with_capacity(256 + state.source_records.len() * 512);
     body.extend_from_slice(b"{\"taken\":");
     write_json(&mut body, &ClockTimestampsDto::from(&state.taken_at));
     body.extend_from_slice(b",\"sources\":[");
-    for (i, record) in state.source_records.iter().enumerate() {
-        body.extend_from_slice(if i == 0 { b"\n" } else { b",\n" });
+    let mut separator: &[u8] = b"\n";
+    for record in &state.source_records {
+        let end = body.len();
+        body.extend_from_slice(separator);
         write_json(&mut body, &SourceRecordDto::new(record));
+        if body.len() > max_body {
+            body.truncate(end);
+            omitted += 1;
+        } else {
+            separator = b",\n";
+        }
     }
     body.extend_from_slice(b"\n]}}\n");
     let mut text = header_line(&body).into_bytes();
     text.extend_from_slice(&body);
-    text
+    (text, omitted)
 }
 
-/// Returns the content of a state file. A record that this release does not understand is left out;
-/// any other deviation is an error.
-pub fn decode_state_file(text: &[u8]) -> Result<StateFileContent, StateFormatError> {
+/// Returns the content of a state file. A record that this program could not have written is left
+/// out and told; a deviation outside of the records is an error.
+pub fn decode_state_file(text: &[u8]) -> Result<DecodedStateFile, StateFormatError> {
+    if text.len() > MAX_STATE_FILE_BYTES {
+        return Err(StateFormatError::Oversize);
+    }
     let damaged = |what: &str| StateFormatError::Damaged(what.to_owned());
     let text = std::str::from_utf8(text).map_err(|_| damaged("it is not UTF-8"))?;
     let (first, body) = text
@@ -111,15 +157,44 @@ pub fn decode_state_file(text: &[u8]) -> Result<StateFileContent, StateFormatErr
     let state = body.strip_suffix("}\n").ok_or_else(|| damaged("its end"))?;
     let StateFileBody { taken, sources } = serde_json::from_str(state)
         .map_err(|error| StateFormatError::Damaged(format!("its content: {error}")))?;
-    Ok(StateFileContent {
-        taken_at: taken
-            .into_timestamps()
-            .ok_or_else(|| damaged("the time of the save"))?,
-        source_records: sources
-            .into_iter()
-            .filter_map(SourceRecordDto::into_record)
-            .collect(),
+    let taken_at = taken
+        .into_timestamps()
+        .ok_or_else(|| damaged("the time of the save"))?;
+    let latest = taken_at.program_time.plus(MAX_FUTURE_OFFSET);
+    let mut source_records = Vec::with_capacity(sources.len());
+    let mut refused = Vec::new();
+    for source in sources {
+        let record = SourceRecordDto::parse_record(source.get()).and_then(|record| {
+            // A reading from the future would win over every later one.
+            if record.past_times().any(|time| time > latest) {
+                return Err(RecordError::new("a time in it is later than the save"));
+            }
+            Ok(record)
+        });
+        match record {
+            Ok(record) => source_records.push(record),
+            Err(error) => refused.push((record_name(source.get()), error)),
+        }
+    }
+    Ok(DecodedStateFile {
+        content: StateFileContent {
+            taken_at,
+            source_records,
+        },
+        refused,
     })
+}
+
+/// Returns the name in a record that is refused, for messages.
+fn record_name(record: &str) -> String {
+    #[derive(Deserialize)]
+    struct NamedRecord {
+        name: String,
+    }
+    serde_json::from_str(record).map_or_else(
+        |_| "a source without a name".to_owned(),
+        |NamedRecord { name }| quote(&name),
+    )
 }
 
 fn header_line(body: &[u8]) -> String {
@@ -136,4 +211,59 @@ fn body_checksum(body: &[u8]) -> String {
 fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) {
     // Serialising plain fields into memory cannot fail.
     let _ = serde_json::to_writer(out, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{AttemptHistory, JsonData, Name, Reading, SourceIdentity, Time};
+
+    fn sample_record(name: &str, data_bytes: usize) -> SourceRecord {
+        let name = Name::new(name).unwrap();
+        let reading = Reading {
+            fetched_at: Time::from_millis(1),
+            provider: name.clone(),
+            data: JsonData::from_checked(format!("\"{}\"", "x".repeat(data_bytes))),
+        };
+        SourceRecord {
+            name,
+            identity: SourceIdentity::from_text(&"0".repeat(32)).unwrap(),
+            reading: Some(Arc::new(reading)),
+            failure: None,
+            reading_input_versions: Arc::default(),
+            latest_input_versions: Arc::default(),
+            history: AttemptHistory::default(),
+        }
+    }
+
+    #[test]
+    fn file_keeps_its_limit() {
+        let state = StateFileContent {
+            taken_at: ClockTimestamps {
+                program_time: Time::from_millis(2),
+                wall_time: Time::from_millis(2),
+                boot_uptime: None,
+            },
+            source_records: [("a", 100), ("b", 5_000), ("c", 100)]
+                .map(|(name, bytes)| sample_record(name, bytes))
+                .into(),
+        };
+        let (text, omitted) = encode_within(&state, 2_000);
+        assert!(omitted == 1 && text.len() <= 2_000, "{omitted}");
+        let decoded = decode_state_file(&text).unwrap();
+        let names = decoded.content.source_records.iter();
+        let names: Vec<&str> = names.map(|record| record.name.as_str()).collect();
+        assert_eq!(names, ["a", "c"]);
+        let (text, omitted) = encode_within(&state, 100);
+        assert_eq!(omitted, 3);
+        assert!(
+            decode_state_file(&text)
+                .unwrap()
+                .content
+                .source_records
+                .is_empty()
+        );
+    }
 }

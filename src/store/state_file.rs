@@ -15,8 +15,10 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::dto::RecordError;
 use super::file_format::{
-    StateFileContent, StateFormatError, decode_state_file, encode_state_file,
+    DecodedStateFile, MAX_STATE_FILE_BYTES, StateFileContent, StateFormatError, decode_state_file,
+    encode_within,
 };
 
 /// A state file. Its methods block on disk I/O.
@@ -58,6 +60,8 @@ pub struct LoadedState {
     pub content: Option<StateFileContent>,
     /// Problems for the log, one line each.
     pub warnings: Vec<String>,
+    /// The number of files that were not used and of records that were refused.
+    pub error_count: u64,
 }
 
 /// Why a state was not saved; fits after "failed to".
@@ -85,6 +89,9 @@ pub enum StateFileError {
 const LOCK_SUFFIX: &str = "lock";
 const TEMPORARY_SUFFIX: &str = "tmp";
 const PREVIOUS_SUFFIX: &str = "previous";
+
+/// Maximum number of refused records that a warning names.
+const MAX_NAMED_RECORDS: usize = 3;
 
 impl StateFile {
     /// Returns the state file at `path` without touching the disk. A symbolic link is resolved once,
@@ -140,42 +147,45 @@ impl StateFile {
         Ok(true)
     }
 
-    /// Reads the newest complete generation. A generation that is damaged or of another release is
-    /// renamed if this process holds the lock.
+    /// Reads the newest complete generation. A generation that is damaged, too large or of another
+    /// release is renamed if this process holds the lock. If single records are refused, a copy of
+    /// the file is kept, because the next save replaces it.
     pub fn load(&self) -> LoadedState {
         let mut loaded = LoadedState {
             content: None,
             warnings: Vec::new(),
+            error_count: 0,
         };
         for path in [self.path.clone(), self.path_with_suffix(PREVIOUS_SUFFIX)] {
-            let text = match read_regular_file(&path) {
-                Ok(text) => text,
+            let warning = match read_regular_file(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => {
-                    loaded
-                        .warnings
-                        .push(format!("failed to read {}: {error}", path.display()));
-                    continue;
-                }
+                Err(error) => format!("failed to read {}: {error}", path.display()),
+                Ok(text) => match decode_state_file(&text) {
+                    Ok(DecodedStateFile { content, refused }) => {
+                        loaded.content = Some(content);
+                        loaded.error_count += refused.len() as u64;
+                        if !refused.is_empty() {
+                            let warning = self.keep_copy(&path, &text, &refused);
+                            loaded.warnings.push(warning);
+                        }
+                        return loaded;
+                    }
+                    Err(error) => self.quarantine_file(&path, &text, &error),
+                },
             };
-            match decode_state_file(&text) {
-                Ok(state) => {
-                    loaded.content = Some(state);
-                    return loaded;
-                }
-                Err(error) => loaded
-                    .warnings
-                    .push(self.quarantine_file(&path, &text, &error)),
-            }
+            loaded.error_count += 1;
+            loaded.warnings.push(warning);
         }
         loaded
     }
 
-    /// Replaces the content of the file. The former content stays as the previous generation.
-    pub fn save(&self, state: &StateFileContent) -> Result<(), StateFileError> {
+    /// Replaces the content of the file. The former content stays as the previous generation. Returns
+    /// the number of sources that are left out because the file would be too large to be read.
+    pub fn save(&self, state: &StateFileContent) -> Result<usize, StateFileError> {
         self.acquire_write_lock()?;
         let next = self.path_with_suffix(TEMPORARY_SUFFIX);
-        self.write_file(&next, &encode_state_file(state))?;
+        let (text, omitted) = encode_within(state, MAX_STATE_FILE_BYTES);
+        self.write_file(&next, &text)?;
         // Between the two renames only the previous generation exists, which `load` reads too.
         match fs::symlink_metadata(&self.path) {
             Ok(now) if !now.is_file() => return Err(StateFileError::NotAFile(self.path.clone())),
@@ -190,7 +200,8 @@ impl StateFile {
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
         flushed
             .or_else(ignore_unsupported)
-            .map_err(io_error("flush", folder))
+            .map_err(io_error("flush", folder))?;
+        Ok(omitted)
     }
 
     fn write_file(&self, path: &Path, text: &[u8]) -> Result<(), StateFileError> {
@@ -219,7 +230,7 @@ impl StateFile {
             return format!("the state file {shown} is not used: {error}");
         }
         let aside = match error {
-            StateFormatError::Damaged(_) => {
+            StateFormatError::Damaged(_) | StateFormatError::Oversize => {
                 self.path_with_suffix(&format!("damaged-{:08x}", xxh3_64(text) >> 32))
             }
             StateFormatError::Version(version) => {
@@ -234,6 +245,41 @@ impl StateFile {
             Err(why) => format!(
                 "the state file {shown} is not used: {error}; failed to set it aside: {why}"
             ),
+        }
+    }
+
+    /// Keeps the file under another name because of refused records; returns the line for the log.
+    fn keep_copy(&self, path: &Path, text: &[u8], refused: &[(String, RecordError)]) -> String {
+        let named: Vec<String> = refused
+            .iter()
+            .take(MAX_NAMED_RECORDS)
+            .map(|(name, error)| format!("{name}: {error}"))
+            .collect();
+        let mut line = format!(
+            "the state file {} is used without {} of its sources, whose next attempt replaces their \
+             readings: {}",
+            path.display(),
+            refused.len(),
+            named.join("; ")
+        );
+        if refused.len() > named.len() {
+            line.push_str("; …");
+        }
+        // Without the lock another process writes the file, and keeps what it refuses.
+        if self.write_lock.lock().is_none() {
+            return line;
+        }
+        let copy = self.path_with_suffix(&format!("refused-{:08x}", xxh3_64(text) >> 32));
+        // A second name of the same content; a file system without links needs a copy.
+        let kept = match fs::hard_link(path, &copy) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                fs::copy(path, &copy).map(drop)
+            }
+            _ => Ok(()),
+        };
+        match kept {
+            Ok(()) => line + "; the whole file is kept as " + &copy.display().to_string(),
+            Err(error) => line + &format!("; failed to keep a copy of it: {error}"),
         }
     }
 
@@ -266,9 +312,10 @@ fn nonblocking_flag() -> i32 {
     i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
 }
 
+/// Reads a file up to one byte beyond [`MAX_STATE_FILE_BYTES`], which the decoder then refuses.
 fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe without `O_NONBLOCK` would wait for a writer.
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .custom_flags(nonblocking_flag())
         .open(path)?;
@@ -276,7 +323,8 @@ fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
+    file.take(MAX_STATE_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut text)?;
     Ok(text)
 }
 

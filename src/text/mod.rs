@@ -1,6 +1,7 @@
-//! Text helpers: durations, sizes, suggestions and quoting. Imports nothing of the crate.
+//! Text helpers: durations, sizes, suggestions, quoting and the depth of JSON. Imports nothing of the crate.
 
 mod duration;
+mod json_depth;
 mod quote;
 mod size;
 mod suggest;
@@ -8,6 +9,8 @@ mod unit;
 
 pub use duration::format_duration;
 pub(crate) use duration::{MAX_DURATION, parse_duration};
+pub(crate) use json_depth::end_of_string;
+pub use json_depth::{MAX_DEPTH, find_excess_depth};
 pub(crate) use quote::{escape_bounded, quote};
 pub(crate) use size::{format_size, parse_size};
 pub(crate) use suggest::{find_nearest, find_nearest_path};

@@ -4,6 +4,7 @@ pub mod child_process;
 pub mod fake_provider;
 pub mod http2_server;
 pub mod http_reply;
+pub mod lying_store;
 pub mod markdown;
 pub mod monitoring_files;
 pub mod network_namespace;

@@ -1,5 +1,5 @@
 //! A simulation of the store that replicas share, for tests under paused time. A test can stop it,
-//! empty it, or cut its links.
+//! empty it, cut its links, or make it lie.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -9,12 +9,19 @@ use std::time::Duration;
 use resumen::domain::{SourceIdentity, Time};
 use resumen::process::Clock;
 use resumen::replicas::{
-    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, Notification, OpenedSession,
-    REPLICA_EXPIRY, SharedSession, SharedStore, SharedStoreError, SourceLease, StoreFuture,
-    StoredState,
+    AcquireRequest, AcquireResponse, HeartbeatReply, LeaseRelease, MAX_WAITING_NOTIFICATIONS,
+    Notification, OpenedSession, REPLICA_EXPIRY, SharedSession, SharedStore, SharedStoreError,
+    SourceLease, StoreFuture, StoredState,
 };
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::sleep;
+
+use super::lying_store::{
+    forge_acquire_response, forge_heartbeat, forge_notifications, forge_states,
+};
+
+/// How far in the future the time of a value may lie; one further is ignored, as in the scripts.
+const MAX_FUTURE_OFFSET: Duration = Duration::from_secs(1);
 
 /// Time after which an operation without a reply fails.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(200);
@@ -24,6 +31,7 @@ pub struct SimulatedStore {
     clock: Clock,
     state: Mutex<SimulatedStoreState>,
     is_down: AtomicBool,
+    is_lying: AtomicBool,
     lost_replies: AtomicUsize,
 }
 
@@ -33,7 +41,7 @@ struct SimulatedStoreState {
     leases: HashMap<SourceIdentity, (String, Time)>,
     stored_states: HashMap<SourceIdentity, (Time, Vec<u8>)>,
     replicas: HashMap<String, Time>,
-    listeners: Vec<(Arc<SimulatedLink>, UnboundedSender<Notification>)>,
+    listeners: Vec<(Arc<SimulatedLink>, Sender<Notification>)>,
 }
 
 /// The network between one replica and the store.
@@ -61,6 +69,7 @@ impl SimulatedStore {
             clock,
             state: Mutex::default(),
             is_down: AtomicBool::new(false),
+            is_lying: AtomicBool::new(false),
             lost_replies: AtomicUsize::new(0),
         })
     }
@@ -77,6 +86,11 @@ impl SimulatedStore {
     pub fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, SeqCst);
         self.state.lock().unwrap().listeners.clear();
+    }
+
+    /// From now on every second reply is false, or no longer.
+    pub fn set_lying(&self, is_lying: bool) {
+        self.is_lying.store(is_lying, SeqCst);
     }
 
     /// Number of operations whose reply was lost while the store was up.
@@ -103,9 +117,9 @@ impl SimulatedStore {
             token: token.to_owned(),
             has_state,
         };
-        state
-            .listeners
-            .retain(|(link, to)| link.is_cut.load(SeqCst) || to.send(notification.clone()).is_ok());
+        state.listeners.retain(|(link, to)| {
+            link.is_cut.load(SeqCst) || to.try_send(notification.clone()).is_ok()
+        });
     }
 }
 
@@ -114,7 +128,7 @@ impl SimulatedStoreState {
     fn current_lease(&self, identity: SourceIdentity, now: Time) -> Option<(SourceLease, Time)> {
         let (text, until) = self.leases.get(&identity)?;
         SourceLease::parse(text)
-            .filter(|_| *until > now)
+            .filter(|lease| *until > now && lease.started_at <= now.plus(MAX_FUTURE_OFFSET))
             .map(|lease| (lease, *until))
     }
 }
@@ -151,6 +165,11 @@ impl SimulatedConnection {
         }
     }
 
+    /// Whether the next reply is to be false.
+    fn lies(&self) -> bool {
+        self.store.is_lying.load(SeqCst) && fastrand::bool()
+    }
+
     fn is_unreachable(&self) -> bool {
         self.store.is_down.load(SeqCst) || self.link.is_cut.load(SeqCst)
     }
@@ -159,7 +178,7 @@ impl SimulatedConnection {
 impl SharedStore for SimulatedConnection {
     fn open_session(&self) -> StoreFuture<'_, OpenedSession> {
         Box::pin(async {
-            let (sender, notifications) = unbounded_channel();
+            let (sender, notifications) = channel(MAX_WAITING_NOTIFICATIONS);
             let link = Arc::clone(&self.link);
             self.run_operation(move |state, _| state.listeners.push((link, sender)))
                 .await?;
@@ -180,10 +199,11 @@ impl SharedSession for SimulatedConnection {
         &'s self,
         request: &'s AcquireRequest,
     ) -> StoreFuture<'s, AcquireResponse> {
-        Box::pin(self.run_operation(|state, now| {
+        let acquire = self.run_operation(|state, now| {
             let newer_state = state
                 .stored_states
                 .get(&request.identity)
+                .filter(|(started_at, _)| *started_at <= now.plus(MAX_FUTURE_OFFSET))
                 .filter(|(started_at, _)| Some(*started_at) > request.known_attempt);
             let newer_state = newer_state.map(|(_, bytes)| StoredState::Bytes(bytes.clone()));
             match (state.current_lease(request.identity, now), newer_state) {
@@ -203,11 +223,27 @@ impl SharedSession for SimulatedConnection {
                     AcquireResponse::Granted
                 }
             }
-        }))
+        });
+        Box::pin(async {
+            let response = acquire.await?;
+            Ok(if self.lies() {
+                forge_acquire_response(response, self.store.clock.now())
+            } else {
+                response
+            })
+        })
     }
 
     fn publish_state<'s>(&'s self, release: &'s LeaseRelease) -> StoreFuture<'s, bool> {
-        Box::pin(self.run_operation(|state, now| {
+        Box::pin(self.run_operation(move |state, now| {
+            if self.lies() {
+                for notification in forge_notifications(release.identity) {
+                    for (_, listener) in &state.listeners {
+                        let _ = listener.try_send(notification.clone());
+                    }
+                }
+                return fastrand::bool();
+            }
             let LeaseRelease {
                 identity,
                 token,
@@ -223,6 +259,7 @@ impl SharedSession for SimulatedConnection {
             let is_newer = state
                 .stored_states
                 .get(identity)
+                .filter(|(known, _)| *known <= now.plus(MAX_FUTURE_OFFSET))
                 .is_none_or(|(known, _)| known < started_at);
             if is_newer {
                 state
@@ -262,7 +299,7 @@ impl SharedSession for SimulatedConnection {
         &'s self,
         identities: &'s [SourceIdentity],
     ) -> StoreFuture<'s, Vec<Option<StoredState>>> {
-        Box::pin(self.run_operation(|state, _| {
+        let read = self.run_operation(|state, _| {
             let stored = |identity| {
                 state
                     .stored_states
@@ -270,11 +307,19 @@ impl SharedSession for SimulatedConnection {
                     .map(|(_, bytes)| StoredState::Bytes(bytes.clone()))
             };
             identities.iter().map(stored).collect()
-        }))
+        });
+        Box::pin(async {
+            let states = read.await?;
+            Ok(if self.lies() {
+                forge_states(states, self.store.clock.now())
+            } else {
+                states
+            })
+        })
     }
 
     fn send_heartbeat<'s>(&'s self, replica: &'s str) -> StoreFuture<'s, HeartbeatReply> {
-        Box::pin(self.run_operation(|state, now| {
+        let send = self.run_operation(|state, now| {
             state.replicas.insert(replica.to_owned(), now);
             state
                 .replicas
@@ -283,6 +328,14 @@ impl SharedSession for SimulatedConnection {
                 store_time_us: now.as_millis() * 1000,
                 live_replicas: u32::try_from(state.replicas.len()).unwrap(),
             }
-        }))
+        });
+        Box::pin(async {
+            let reply = send.await?;
+            Ok(if self.lies() {
+                forge_heartbeat(reply, self.store.clock.now())
+            } else {
+                reply
+            })
+        })
     }
 }

@@ -10,7 +10,7 @@ pub(super) enum FormatFlaw {
         /// Where, in bytes of the text. `None` for the text as a whole.
         at: Option<usize>,
     },
-    /// The text nests deeper than [`super::super::depth::MAX_DEPTH`] levels.
+    /// The text nests deeper than [`crate::text::MAX_DEPTH`] levels.
     TooDeep {
         /// Where the first level too many begins, in bytes of the text.
         at: usize,

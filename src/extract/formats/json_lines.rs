@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use jaq_json::Val;
 
-use super::super::depth::{MAX_DEPTH, find_excess_depth};
 use super::super::json::find_json_flaw;
 use super::super::reader::read_json;
 use super::format_flaw::FormatFlaw;
+use crate::text::{MAX_DEPTH, find_excess_depth};
 
 /// Reads the documents of `text`, which is `bytes`. Blank lines are ignored; a line may end with CRLF.
 pub(super) fn read_json_lines(text: &str, bytes: &Bytes) -> Result<Val, FormatFlaw> {

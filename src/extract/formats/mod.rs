@@ -19,12 +19,12 @@ use jaq_json::Val;
 
 use self::format_flaw::FormatFlaw;
 use super::body_kind::describe_other_format;
-use super::depth::MAX_DEPTH;
 use super::error::ExtractError;
 use super::json::{check_json, describe_position};
 use super::raw_body::RawBody;
 use super::reader::read_json;
 use crate::domain::{BodyFormat, Code};
+use crate::text::MAX_DEPTH;
 
 pub use html::check_selector;
 

@@ -13,8 +13,8 @@ use quick_xml::errors::{Error as XmlError, IllFormedError};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::super::depth::MAX_DEPTH;
 use super::format_flaw::FormatFlaw;
+use crate::text::MAX_DEPTH;
 
 /// What is wrong with `&x;`.
 const NO_REFERENCE: &str =

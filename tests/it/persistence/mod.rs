@@ -1,5 +1,6 @@
 //! The state file: restarts, crashes and damaged files.
 
+pub mod hostile_state;
 pub mod random_kills;
 pub mod reading_retention;
 pub mod restart_survival;

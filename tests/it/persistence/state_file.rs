@@ -28,7 +28,7 @@ pub fn time_at(millis: i64) -> Time {
 
 /// A state with every field, taken at this time.
 pub fn state_taken_at(taken: Time) -> StateFileContent {
-    let failure = Failure::new(Code::RateLimited, "HTTP 429 \"slow\ndown\"");
+    let failure = Failure::new(Code::RateLimited, "HTTP 429 \"slow\\ndown\"");
     let attempt = ProviderAttempt {
         provider: name("p"),
         started_at: time_at(20),

@@ -11,7 +11,7 @@ use super::state_file::{SAMPLE_DATA, state_as_text, state_taken_at, time_at};
 fn saved_numbers_roundtrip() {
     let before = state_taken_at(time_at(30));
     let text = encode_state_file(&before);
-    let after = decode_state_file(&text).unwrap();
+    let after = decode_state_file(&text).unwrap().content;
     assert_eq!(state_as_text(&after), state_as_text(&before));
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains(SAMPLE_DATA), "{text}");
@@ -62,7 +62,9 @@ fn unknown_fields_are_ignored() {
     let head = format!(
         "{{\"format\":\"resumen-state\",\"version\":1,\"checksum\":\"{checksum}\",\"state\":\n"
     );
-    let read = decode_state_file(format!("{head}{body}").as_bytes()).unwrap();
+    let read = decode_state_file(format!("{head}{body}").as_bytes())
+        .unwrap()
+        .content;
     assert_eq!(read.source_records.len(), 2);
     assert!(
         read.source_records[0].reading.is_some() && read.source_records[0].failure.is_none(),

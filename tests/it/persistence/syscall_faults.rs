@@ -77,7 +77,9 @@ fn count_save_syscalls() -> Vec<(String, usize)> {
 fn save_two_generations() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let file = open_claimed_state_file(&folder.path().join("resumen.json"));
-    (1..3).for_each(|generation| file.save(&state_at(generation)).unwrap());
+    for generation in 1..3 {
+        file.save(&state_at(generation)).unwrap();
+    }
     folder
 }
 

@@ -1,6 +1,7 @@
 //! Several replicas that share one Redis.
 
 pub mod cluster_simulation;
+pub mod hostile_values;
 pub mod lease_faults;
 pub mod network_partition;
 pub mod redis_outage;

@@ -23,7 +23,7 @@ pub fn find_excess_depth(json: &[u8], limit: usize) -> Option<usize> {
 }
 
 /// The closing quote of the string whose text begins at `at`, or the end of the input.
-pub(super) fn end_of_string(json: &[u8], mut at: usize) -> usize {
+pub(crate) fn end_of_string(json: &[u8], mut at: usize) -> usize {
     loop {
         match json.get(at) {
             None | Some(b'"') => return at,
