@@ -6,6 +6,7 @@ pub mod http2_server;
 pub mod http_reply;
 pub mod lying_store;
 pub mod markdown;
+pub mod memory_group;
 pub mod monitoring_files;
 pub mod network_namespace;
 pub mod openapi_document;

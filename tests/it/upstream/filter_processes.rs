@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::child_process::{TestProcess, program_command};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::http_reply::http_get;
+use crate::support::memory_group::MemoryGroup;
 use crate::support::scripted_fetch::test_name;
 
 /// How long a test waits for what takes milliseconds on an idle machine.
@@ -33,7 +34,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The process ids of the filter workers of the process `parent`.
-fn workers_of(parent: u32) -> Vec<u32> {
+pub fn workers_of(parent: u32) -> Vec<u32> {
     let mut workers = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry
@@ -428,33 +429,14 @@ fn deaths_of_workers_leave_nothing() {
 
 /// The service in a memory limit of 128 MiB, as in the compose file.
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn small_container_survives_hostile_bodies() {
-    let group = PathBuf::from(format!(
-        "/sys/fs/cgroup/memory/resumen-test-{}",
-        std::process::id()
-    ));
-    let made = fs::create_dir(&group)
-        .and_then(|()| fs::write(group.join("memory.limit_in_bytes"), "134217728"));
-    if made.is_err() {
-        let _ = fs::remove_dir(&group);
-        eprintln!("skipped: no cgroup (v1) can be made");
+    let Some(group) = MemoryGroup::with_limit(128 << 20) else {
         return;
-    }
+    };
     let large = FakeProvider::with_json(&format!("[{}{{}}]", "{},".repeat(340_000)));
     let good = FakeProvider::with_json("{\"n\":1}");
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
-    let script = format!(
-        "echo $$ > '{}/cgroup.procs'; exec '{}' \"$@\"",
-        group.display(),
-        env!("CARGO_BIN_EXE_resumen")
-    );
-    command
-        .args(["-c", &script, "sh"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let command = group.command(Path::new(env!("CARGO_BIN_EXE_resumen")));
     let sources = [
         ("good", &good, "{n: (.n + 1)}"),
         ("bad0", &large, "map(. + {b: 1}) | length"),
@@ -474,5 +456,4 @@ fn small_container_survives_hostile_bodies() {
     }
     assert_eq!(http_get(&base, "/resumen").status, 200);
     drop(service);
-    wait_until("an empty group", || fs::remove_dir(&group).is_ok());
 }

@@ -4,6 +4,7 @@ pub mod connection_reuse;
 pub mod egress_proxy;
 pub mod fetch_bounds;
 pub mod fetch_faults;
+pub mod filter_attacks;
 pub mod filter_jq;
 pub mod filter_processes;
 pub mod filter_workers;

@@ -1,0 +1,74 @@
+//! A control group with a limit of memory, as a container has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::wait::wait_until;
+
+static GROUPS: AtomicUsize = AtomicUsize::new(0);
+
+/// A group without processes, removed when dropped: its processes must have ended by then.
+pub struct MemoryGroup {
+    path: PathBuf,
+}
+
+impl MemoryGroup {
+    /// A group of version 1, else of version 2. `None`, said on the test's output, where neither can
+    /// be made.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub fn with_limit(bytes: u64) -> Option<Self> {
+        let number = GROUPS.fetch_add(1, Relaxed);
+        let name = format!("resumen-test-{}-{number}", std::process::id());
+        for (parent, limit) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let path = Path::new(parent).join(&name);
+            if fs::create_dir(&path).is_err() {
+                continue;
+            }
+            let group = Self { path };
+            // In another file system the file would be an ordinary one.
+            let is_group = group.path.join("cgroup.procs").exists();
+            if is_group && fs::write(group.path.join(limit), bytes.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        let required = std::env::var_os("RESUMEN_REQUIRE_ALL").is_some_and(|value| value == "1");
+        assert!(!required, "no memory group can be made");
+        eprintln!("skipped: no memory group can be made");
+        None
+    }
+
+    /// The program in this group, with its output piped.
+    pub fn command(&self, program: &Path) -> Command {
+        let script = format!(
+            "echo $$ > '{}/cgroup.procs'; exec '{}' \"$@\"",
+            self.path.display(),
+            program.display()
+        );
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, "sh"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// The ids of the processes in the group.
+    pub fn processes(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            wait_until("an empty group", || fs::remove_dir(&self.path).is_ok());
+        }
+    }
+}
