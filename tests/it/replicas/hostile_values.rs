@@ -1,6 +1,6 @@
 //! Values in Redis with a right checksum and content that this program never writes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use resumen::process::Clock;
 
 use crate::support::fake_provider::FakeProvider;
 use crate::support::redis_server::RedisServer;
@@ -39,7 +39,7 @@ fn hostile_value_is_replaced() {
         let value = format!("{} {} {checksum:032x} {body}", words[0], words[1]);
         redis.execute(&["SET", &key, &value, "PX", "600000"]);
         // As after an attempt a moment ago: it holds the attempt of a new replica back.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = Clock::start().wall_time();
         let lease = format!("landed other-{number} {}", now.as_millis());
         redis.execute(&[
             "SET",
