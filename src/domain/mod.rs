@@ -30,6 +30,7 @@ mod source_state;
 mod source_view;
 mod timestamp;
 mod timestamps;
+mod tls_settings;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address};
 pub use attempt_history::{AttemptHistory, FailureStreak};
@@ -59,3 +60,4 @@ pub use source_state::SourceState;
 pub use source_view::{CurrentReading, ShownFailure, SourceView};
 pub use timestamp::Time;
 pub use timestamps::{BootUptime, ClockTimestamps};
+pub use tls_settings::{ClientCertificate, TlsSettings};

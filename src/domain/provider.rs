@@ -8,6 +8,7 @@ use url::Url;
 use super::body_format::BodyFormat;
 use super::name::Name;
 use super::request_text::RequestText;
+use super::tls_settings::TlsSettings;
 
 /// Default of `max_per_host`, the maximum number of concurrent calls to one host and port.
 pub const DEFAULT_MAX_PER_HOST: usize = 6;
@@ -50,8 +51,8 @@ pub struct ProviderRequest {
     /// Whether a host name may resolve to a private, loopback or link-local address. Default:
     /// false.
     pub allow_private: bool,
-    /// PEM text of certificate authorities to trust in addition to the public ones. Default: none.
-    pub ca_pem: Option<Arc<str>>,
+    /// What the certificate of the provider is checked against, and that of this client.
+    pub tls: TlsSettings,
     /// HTTP proxy for the request. Default: none.
     pub proxy: Option<EgressProxy>,
     /// Maximum size of the decoded response body, in bytes. Default: 1 MiB.
@@ -96,7 +97,7 @@ impl ProviderRequest {
             accept_status: Arc::default(),
             follow_redirects: false,
             allow_private: false,
-            ca_pem: None,
+            tls: TlsSettings::default(),
             proxy: None,
             max_body: 1 << 20,
             format: BodyFormat::Json,

@@ -9,7 +9,7 @@ use reqwest::{Client, Proxy, redirect, retry};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::domain::{Code, Failure, ProviderRequest};
+use crate::domain::{Code, Failure, ProviderRequest, TlsSettings};
 
 use super::call_limiter::CallLimiter;
 use super::connector::{self, ConnectGate, ConnectorLayer, PolicyResolver};
@@ -53,8 +53,7 @@ pub(super) struct ClientSettings {
     is_https: bool,
     /// Origin of the addresses to connect to.
     origin: AddressOrigin,
-    /// PEM text of certificate authorities to trust in addition to the public ones.
-    ca_pem: Option<Arc<str>>,
+    pub(super) tls: TlsSettings,
     proxy: Option<Url>,
     /// Time limit of a connection. The addresses of a name share it, so that a silent address leaves
     /// time for the others.
@@ -115,7 +114,7 @@ impl CallTarget {
             settings: ClientSettings {
                 is_https: request.url.scheme() == "https",
                 origin,
-                ca_pem: request.ca_pem.clone(),
+                tls: request.tls.clone(),
                 proxy,
                 connect_timeout,
                 is_pooled,
@@ -190,7 +189,7 @@ impl ClientFactory {
         now: Instant,
     ) -> Result<UpstreamClient, Failure> {
         let gate = Arc::new(ConnectGate::new(settings.may_share(), limiter));
-        let tls = self.tls.client_config(settings.ca_pem.as_ref())?;
+        let tls = self.tls.client_config(&settings.tls)?;
         let mut builder = Client::builder()
             // A redirect leads to an address that the operator did not configure; it becomes a
             // failure.

@@ -19,12 +19,15 @@
 //! | `digest`, `redirects` | change the request that must be sent again |
 //! | `response_head`, `response_body` | check the head, read and decode the body |
 //! | `refusal`, `rate_limit`, `retry_after` | of a response that refuses: its reason, and how long to hold the provider back |
-//! | `transport_error`, `tls` | map the errors of reqwest, hyper, h2 and rustls to codes |
+//! | `tls`, `certificate_verifier` | configure TLS, check the certificate of the server |
+//! | `transport_error`, `tls_failure` | map the errors of reqwest, hyper, h2 and rustls to codes |
 //!
 //! Connections run on a separate runtime (`connection_runtime`): a provider that floods a connection
 //! occupies a thread of that runtime, never one that checks deadlines.
 
 mod call_limiter;
+mod certificate_facts;
+mod certificate_verifier;
 mod client;
 mod connection_runtime;
 mod connector;
@@ -46,6 +49,7 @@ mod response_body;
 mod response_head;
 mod retry_after;
 mod tls;
+mod tls_failure;
 mod trace;
 mod transport_error;
 

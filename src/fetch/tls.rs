@@ -1,23 +1,24 @@
-//! TLS with the public certificate authorities and those of `ca_file`. Verification cannot be
-//! disabled.
+//! TLS with the public certificate authorities and the certificates of `ca_file`, and with a
+//! certificate of this client. Verification cannot be disabled.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio_rustls::rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-    Tls13ClientSessionValue,
+    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
+    Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error as TlsError, NamedGroup,
-    PeerIncompatible, RootCertStore,
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{ClientConfig, NamedGroup, SignatureScheme};
+use url::Host;
 
-use crate::domain::{Code, Failure};
+use crate::domain::{ClientCertificate, Code, Failure, TlsSettings};
 
+use super::certificate_verifier::CertificateVerifier;
 use super::deadline::FetchPhase;
 use super::trace::ExchangeTrace;
 
@@ -27,53 +28,98 @@ const MAX_CLIENT_CONFIGS: usize = 64;
 /// Maximum number of sessions to resume per client configuration.
 const MAX_TLS_SESSIONS: usize = 256;
 
-/// Client configurations by the PEM text of additional authorities. Each caches sessions to resume.
+/// Client configurations by their settings. Each caches sessions to resume: a session of other settings
+/// would skip the check of the certificate by these.
 #[derive(Default)]
-pub(super) struct TlsClient(Mutex<HashMap<Option<Arc<str>>, Arc<ClientConfig>>>);
+pub(super) struct TlsClient(Mutex<HashMap<TlsSettings, Arc<ClientConfig>>>);
 
 impl TlsClient {
-    /// Returns the configuration that trusts the public authorities and those in the PEM text `ca`.
+    /// Returns the configuration for `settings`.
     pub(super) fn client_config(
         &self,
-        ca: Option<&Arc<str>>,
+        settings: &TlsSettings,
     ) -> Result<Arc<ClientConfig>, Failure> {
         // Built under the lock: two calls at the same time would give two session caches.
         let mut configs = self.0.lock();
-        if let Some(config) = configs.get(&ca.cloned()) {
+        if let Some(config) = configs.get(settings) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(build_client_config(ca.map(AsRef::as_ref))?);
-        // Reloads may bring ever other authorities; what is still in use is soon built again.
+        let config = Arc::new(build_client_config(settings)?);
+        // Reloads may bring ever other settings; what is still in use is soon built again.
         if configs.len() >= MAX_CLIENT_CONFIGS {
             configs.clear();
         }
-        configs.insert(ca.cloned(), Arc::clone(&config));
+        configs.insert(settings.clone(), Arc::clone(&config));
         Ok(config)
     }
 }
 
-fn build_client_config(ca: Option<&str>) -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+fn build_client_config(settings: &TlsSettings) -> Result<ClientConfig, Failure> {
+    let unusable = |what: &str| {
+        let message = format!("{what} holds no certificate that can be used");
+        Failure::new(Code::TlsFailed, message)
     };
-    if let Some(pem) = ca {
-        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
-        // A bundle of a system may hold certificates that rustls refuses; one usable one suffices.
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(Failure::new(
-                Code::TlsFailed,
-                "`ca_file` holds no certificate that can be used",
-            ));
+    let builder = ClientConfig::builder();
+    let provider = Arc::clone(builder.crypto_provider());
+    let pem = settings.ca_pem.as_deref().unwrap_or_default();
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
+    let server_name = settings.server_name.as_ref().and_then(to_server_name);
+    let verifier = CertificateVerifier::new(certificates.collect(), server_name, &provider)
+        .ok_or_else(|| unusable("`ca_file`"))?;
+    let certified_key = match &settings.client_certificate {
+        None => None,
+        Some(certificate) => {
+            let key = load_client_certificate(certificate, &provider);
+            Some(Arc::new(key.ok_or_else(|| unusable("`cert_file`"))?))
         }
-    }
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    };
+    let mut config = builder
+        // rustls calls every own verifier dangerous. This one checks each certificate.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(RequestNotingCertificate(certified_key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(PhaseNotingStore(
         ClientSessionMemoryCache::new(MAX_TLS_SESSIONS),
     )));
     Ok(config)
+}
+
+/// Returns the name in the form of rustls; validation excludes that there is none.
+fn to_server_name(host: &Host<String>) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).ok(),
+        Host::Ipv4(address) => Some(ServerName::IpAddress((*address).into())),
+        Host::Ipv6(address) => Some(ServerName::IpAddress((*address).into())),
+    }
+}
+
+/// Returns the chain and its key; validation excludes that they are unusable.
+fn load_client_certificate(
+    certificate: &ClientCertificate,
+    provider: &CryptoProvider,
+) -> Option<CertifiedKey> {
+    let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().ok()?;
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).ok()?;
+    let key = provider.key_provider.load_private_key(key).ok()?;
+    Some(CertifiedKey::new(chain, key))
+}
+
+/// The certificate of this client, if there is one. Notes that the server requested one, which explains a
+/// refusal.
+#[derive(Debug)]
+struct RequestNotingCertificate(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for RequestNotingCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        ExchangeTrace::note_client_certificate_request();
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// Session cache that notes the phase: rustls requests the key exchange hint at the beginning of a
@@ -116,78 +162,5 @@ impl ClientSessionStore for PhaseNotingStore {
         server_name: &ServerName<'static>,
     ) -> Option<Tls13ClientSessionValue> {
         self.0.take_tls13_ticket(server_name)
-    }
-}
-
-/// Returns the failure of a TLS error after the handshake. A TLS 1.3 server requests a client
-/// certificate only then.
-pub(super) fn post_handshake_failure(error: &TlsError) -> Failure {
-    let what = match error {
-        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
-            return handshake_failure(error);
-        }
-        TlsError::AlertReceived(alert) => {
-            format!("the server broke off TLS after the handshake (alert {alert:?})")
-        }
-        _ => "the server broke the rules of TLS after the handshake".into(),
-    };
-    Failure::new(Code::TlsFailed, what)
-}
-
-/// Returns the failure of a TLS error in the handshake.
-pub(super) fn handshake_failure(error: &TlsError) -> Failure {
-    let message = match error {
-        TlsError::InvalidCertificate(error) => certificate_message(error),
-        TlsError::InvalidMessage(_) => {
-            "the server does not speak TLS (plain HTTP on this port?)".into()
-        }
-        TlsError::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled,
-        )
-        | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
-            "the server offers no version of TLS that is safe (1.2 or 1.3)".into()
-        }
-        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server wants a certificate of the client, which cannot be given".into()
-        }
-        TlsError::NoApplicationProtocol
-        | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the server offers neither HTTP/2 nor HTTP/1.1 over TLS".into()
-        }
-        TlsError::AlertReceived(alert) => {
-            format!("the server refused the TLS handshake (alert {alert:?})")
-        }
-        TlsError::PeerIncompatible(_) => {
-            "the server and this client have no way of TLS in common".into()
-        }
-        _ => "the server broke the rules of TLS".into(),
-    };
-    Failure::new(Code::TlsFailed, message)
-}
-
-fn certificate_message(error: &CertificateError) -> String {
-    let only = "checks cannot be turned off, `ca_file` only adds authorities";
-    match error {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "the server's certificate is self-signed or of an unknown authority: put that authority's PEM into `ca_file`"
-                .into()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("the server's certificate has expired ({only})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("the server's certificate is not valid yet ({only})")
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("the server's certificate is for another name ({only})")
-        }
-        CertificateError::Revoked => "the server's certificate has been revoked".into(),
-        CertificateError::Other(other) if format!("{:?}", other.0).contains("CaUsedAsEndEntity") => {
-            "the server shows an authority's own certificate: let that authority, named in `ca_file`, sign one for it".into()
-        }
-        _ => format!("the server's certificate cannot be checked ({only})"),
     }
 }

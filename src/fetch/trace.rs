@@ -1,11 +1,12 @@
 //! Trace of one exchange, recorded by the hooks into the connection stack.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::deadline::FetchPhase;
 
@@ -25,6 +26,10 @@ pub(super) struct ExchangeTrace {
     opened: OnceLock<SocketAddr>,
     /// Lock of [`ConnectGate`](super::connector::ConnectGate).
     connect_turn: Mutex<Option<OwnedMutexGuard<()>>>,
+    /// Certificates that the server showed, its own first.
+    certificates: OnceLock<Vec<CertificateDer<'static>>>,
+    /// Whether the server requested a certificate of this client.
+    client_certificate_requested: AtomicBool,
 }
 
 impl Default for ExchangeTrace {
@@ -35,6 +40,8 @@ impl Default for ExchangeTrace {
             addresses: OnceLock::new(),
             opened: OnceLock::new(),
             connect_turn: Mutex::default(),
+            certificates: OnceLock::new(),
+            client_certificate_requested: AtomicBool::new(false),
         }
     }
 }
@@ -80,6 +87,33 @@ impl ExchangeTrace {
     /// Returns whether a connection with this local address was open before the exchange.
     pub(super) fn is_reused(&self, local_address: SocketAddr) -> bool {
         self.opened.get() != Some(&local_address)
+    }
+
+    /// Records the certificates of the server in the current trace.
+    pub(super) fn note_current_certificates(
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) {
+        let chain = std::iter::once(end_entity).chain(intermediates);
+        let chain = chain.map(|certificate| certificate.clone().into_owned());
+        let _ = CURRENT.try_with(|trace| trace.certificates.set(chain.collect()));
+    }
+
+    /// Returns the certificates that the server showed in this exchange, its own first.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.certificates.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Records in the current trace that the server requested a certificate of this client.
+    pub(super) fn note_client_certificate_request() {
+        let _ = CURRENT.try_with(|trace| {
+            let requested = &trace.client_certificate_requested;
+            requested.store(true, Ordering::Relaxed);
+        });
+    }
+
+    pub(super) fn is_client_certificate_requested(&self) -> bool {
+        self.client_certificate_requested.load(Ordering::Relaxed)
     }
 
     /// Holds the lock of the gate until the exchange ends.

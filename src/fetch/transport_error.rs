@@ -12,7 +12,7 @@ use crate::text::{UnitStyle, format_size};
 use super::client::{CallTarget, MAX_HEAD_BYTES, MAX_HEADERS};
 use super::connector::ConnectFailure;
 use super::deadline::FetchPhase;
-use super::tls;
+use super::tls_failure::{self, TlsContext};
 use super::trace::ExchangeTrace;
 
 /// Returns the error and its causes. `io::Error::source` skips the error that it wraps; it is included
@@ -56,9 +56,10 @@ pub(super) fn exchange_failure(
         return on_the_way(target, failure.clone());
     }
     if let Some(error) = find::<rustls::Error>(error) {
+        let context = TlsContext::new(trace, target);
         return match phase {
-            FetchPhase::Tls => tls::handshake_failure(error),
-            _ => tls::post_handshake_failure(error),
+            FetchPhase::Tls => tls_failure::handshake_failure(error, &context),
+            _ => tls_failure::post_handshake_failure(error, Some(&context)),
         };
     }
     // The type of this error is private to hyper-util.
@@ -169,7 +170,7 @@ pub(super) fn connection_failure(
     bytes: Option<u64>,
 ) -> Failure {
     if let Some(error) = find::<rustls::Error>(error) {
-        return tls::post_handshake_failure(error);
+        return tls_failure::post_handshake_failure(error, None);
     }
     if let Some(error) = find::<h2::Error>(error) {
         return http2_failure(error, part, bytes);

@@ -310,7 +310,8 @@ mappings template value_template",
         .aliases("allow_local allow_internal allow_private_networks"),
     Key::new("ca_file", REQUEST, Text, "")
         .doc(
-            "File with PEM certificates that are trusted beside the public ones, at most 64 KiB. A \
+            "File with PEM certificates that are trusted beside the public ones, at most 64 KiB: of \
+             authorities, or of the server itself, whose name is then not checked, but its dates. A \
              relative path starts at the configuration's folder.",
         )
         .example(r#""ca.pem""#)

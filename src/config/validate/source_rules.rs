@@ -181,7 +181,7 @@ fn build_provider(
             accept_status: parts.accept_status.unwrap_or_default(),
             follow_redirects: parts.follow_redirects.unwrap_or(false),
             allow_private: parts.allow_private.unwrap_or(false),
-            ca_pem: parts.ca_pem,
+            tls: parts.tls,
             proxy: shared.proxy.clone(),
             max_body: shared.max_body,
             format,

@@ -95,7 +95,7 @@ async fn tls_connection_is_reused() {
     let server = FakeProvider::with_tls(&["json {}", "again"]);
     let mut client = ReuseClient::for_server(&server);
     client.provider = default_provider_at(&format!("https://{}/", server.address));
-    client.provider.request.ca_pem = Some(test_ca_pem().into());
+    client.provider.request.tls.ca_pem = Some(test_ca_pem().into());
     for _ in 0..5 {
         client.fetch().await.unwrap();
     }
@@ -176,7 +176,9 @@ async fn connection_settings_decide_about_sharing() {
         (0, |other| {
             other.request.url.set_username("another").unwrap();
         }),
-        (1, |other| other.request.ca_pem = Some(test_ca_pem().into())),
+        (1, |other| {
+            other.request.tls.ca_pem = Some(test_ca_pem().into());
+        }),
         (1, |other| other.request.method = "POST".into()),
     ];
     for (added, change) in changes {
@@ -322,7 +324,7 @@ async fn http2_calls_share_one_connection() {
             let client = Arc::clone(&client);
             let url = format!("https://{}/{n}", server.address);
             let mut provider = default_provider_at(&url);
-            provider.request.ca_pem = Some(test_ca_pem().into());
+            provider.request.tls.ca_pem = Some(test_ca_pem().into());
             async move {
                 let deadline = client.clock.deadline(Duration::from_secs(10));
                 client

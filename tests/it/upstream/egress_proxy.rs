@@ -15,7 +15,7 @@ fn provider_through_proxy(proxy: &FakeProvider, userinfo: &str, url: &str) -> Pr
     let mut provider = default_provider_at(url);
     let proxy = format!("http://{userinfo}{}", proxy.address);
     provider.request.proxy = Some(EgressProxy(proxy.parse().unwrap()));
-    provider.request.ca_pem = Some(test_ca_pem().into());
+    provider.request.tls.ca_pem = Some(test_ca_pem().into());
     provider
 }
 

@@ -13,7 +13,6 @@ use crate::support::fake_provider::FakeProvider;
 use crate::support::fake_provider::fault_scenario::{
     FaultScenario, ScenarioLookup, load_scenarios,
 };
-use crate::support::fake_provider::test_certificates::test_ca_pem;
 
 /// Overrun of a deadline that a busy machine may cause. `fetch_bounds` measures the real figures.
 const SLACK: Duration = Duration::from_millis(250);
@@ -116,7 +115,9 @@ pub fn scenario_provider(scenario: &FaultScenario, server: &FakeProvider) -> Pro
     let request = &mut provider.request;
     request.method = scenario.method.as_deref().unwrap_or("GET").into();
     request.allow_private = scenario.allow_private;
-    request.ca_pem = scenario.trusts_test_ca().then(|| test_ca_pem().into());
+    request.tls.ca_pem = scenario.ca_pem().map(Into::into);
+    let server_name = scenario.server_name.as_deref();
+    request.tls.server_name = server_name.map(|name| url::Host::parse(name).unwrap());
     request.max_body = scenario.max_body.unwrap_or(request.max_body);
     provider
 }

@@ -22,7 +22,7 @@ const SOURCE_COUNT: usize = 300;
 
 fn provider_at(url: &str) -> Provider {
     let mut provider = default_provider_at(url);
-    provider.request.ca_pem = Some(test_ca_pem().into());
+    provider.request.tls.ca_pem = Some(test_ca_pem().into());
     provider
 }
 

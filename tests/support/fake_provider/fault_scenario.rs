@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::script::ProviderScript;
-use super::test_certificates::CertificateKind;
+use super::test_certificates::{CertificateKind, shared_certificate, test_ca_pem};
 use super::{FakeProvider, ProviderPlan, script};
 
 /// One scenario.
@@ -48,6 +48,11 @@ pub struct FaultScenario {
     /// Whether `ca_file` has the test authority.
     #[serde(default)]
     pub ca: bool,
+    /// Whether `ca_file` has the certificate of the server.
+    #[serde(default)]
+    pub own: bool,
+    /// `tls_server_name`
+    pub server_name: Option<String>,
     /// Default: GET
     pub method: Option<String>,
     /// `timeout`. Default: 2s
@@ -177,9 +182,12 @@ impl FaultScenario {
         speaks_same && self.method.is_none() && !fails_to_connect
     }
 
-    /// Whether the source trusts the test authority.
-    pub fn trusts_test_ca(&self) -> bool {
-        self.ca || self.http2
+    /// The content of `ca_file`.
+    pub fn ca_pem(&self) -> Option<String> {
+        match self.tls {
+            Some(kind) if self.own => Some(shared_certificate(kind).0.pem()),
+            _ => (self.ca || self.http2).then(test_ca_pem),
+        }
     }
 
     /// Whether the fetch succeeds, with or without the extraction.
