@@ -48,7 +48,7 @@ impl Endpoint {
 }
 
 /// Connection settings of one client. Requests with equal settings share connections.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClientSettings {
     is_https: bool,
     /// Origin of the addresses to connect to.

@@ -30,7 +30,7 @@ pub(super) struct Endpoints {
     clock: Clock,
     max_per_host: Arc<AtomicUsize>,
     states: Mutex<HashMap<Endpoint, Arc<EndpointState>>>,
-    /// Notified when a client becomes idle.
+    /// Notified when a call ends, for the case that all clients were in use.
     idle: Arc<Notify>,
 }
 
@@ -45,7 +45,8 @@ pub(super) struct EndpointState {
 #[derive(Default)]
 struct EndpointClients {
     /// Clients that a call can use. One that serves a single call at a time is removed for its call.
-    available: HashMap<ClientSettings, Vec<Arc<UpstreamClient>>>,
+    /// A list, because a host has few different settings, whose hash would cover certificates.
+    available: Vec<Arc<UpstreamClient>>,
     running_calls: usize,
     /// When the next call of each source is due.
     expected_calls: HashMap<Name, Instant>,
@@ -105,7 +106,7 @@ impl Endpoints {
             let limiter = Arc::clone(&state.limiter);
             let client = Arc::new(self.factory.build(settings, limiter, now)?);
             if settings.may_share() {
-                clients.insert(&client);
+                clients.make_available(&client);
             }
             client
         };
@@ -135,17 +136,14 @@ impl Endpoints {
     }
 
     async fn run_closing(endpoints: Weak<Self>, idle: Arc<Notify>) {
-        while let Some(next) = endpoints
-            .upgrade()
-            .map(|endpoints| endpoints.close_idle(endpoints.clock.instant()))
-        {
+        while let Some(endpoints) = endpoints.upgrade() {
+            let now = endpoints.clock.instant();
+            let next = endpoints.close_idle(now);
+            drop(endpoints);
             match next {
-                Some(at) => {
-                    tokio::select! {
-                        () = sleep_until(at) => {}
-                        () = idle.notified() => {}
-                    }
-                }
+                // No notification for each call: a client that becomes idle during the sleep is kept
+                // for at least this long.
+                Some(at) => sleep_until(at.min(now + IDLE_TIME)).await,
                 None => idle.notified().await,
             }
         }
@@ -193,22 +191,17 @@ impl EndpointClients {
         settings: &ClientSettings,
         protocol: Option<Protocol>,
     ) -> Option<Arc<UpstreamClient>> {
-        let available = self.available.get_mut(settings)?;
+        let fits = |client: &Arc<UpstreamClient>| client.settings == *settings;
         if settings.may_share() && protocol != Some(Protocol::Http1) {
-            return available.last().cloned();
+            return self.available.iter().rfind(|client| fits(client)).cloned();
         }
         // The newest connection is used again, so that the others become idle and close.
-        let idle = |client: &Arc<UpstreamClient>| client.idle_since().is_some();
-        let position = available.iter().rposition(idle)?;
-        Some(available.remove(position))
-    }
-
-    fn insert(&mut self, client: &Arc<UpstreamClient>) {
-        let settings = client.settings.clone();
-        self.available
-            .entry(settings)
-            .or_default()
-            .push(Arc::clone(client));
+        let is_idle = |client: &Arc<UpstreamClient>| client.idle_since().is_some();
+        let position = self
+            .available
+            .iter()
+            .rposition(|client| is_idle(client) && fits(client))?;
+        Some(self.available.remove(position))
     }
 
     /// Moves idle clients to `removed`, unless `keep` returns true for the end of their last call.
@@ -217,16 +210,16 @@ impl EndpointClients {
         mut keep: impl FnMut(Instant) -> bool,
         removed: &mut Vec<Arc<UpstreamClient>>,
     ) {
-        self.available.retain(|_, clients| {
-            let mut is_kept = |client: &UpstreamClient| client.idle_since().is_none_or(&mut keep);
-            removed.extend(clients.extract_if(.., |client| !is_kept(client)));
-            !clients.is_empty()
-        });
+        let mut is_kept = |client: &UpstreamClient| client.idle_since().is_none_or(&mut keep);
+        removed.extend(self.available.extract_if(.., |client| !is_kept(client)));
     }
 
-    fn contains(&self, client: &Arc<UpstreamClient>) -> bool {
-        let available = self.available.get(&client.settings);
-        available.is_some_and(|clients| clients.iter().any(|other| Arc::ptr_eq(other, client)))
+    /// Adds `client`, unless it is among the available ones.
+    fn make_available(&mut self, client: &Arc<UpstreamClient>) {
+        let is_same = |other: &Arc<UpstreamClient>| Arc::ptr_eq(other, client);
+        if !self.available.iter().any(is_same) {
+            self.available.push(Arc::clone(client));
+        }
     }
 }
 
@@ -243,9 +236,8 @@ impl ClientLease {
         let mut removed = Vec::new();
         let mut clients = self.state.clients.lock();
         clients.remove_idle(|_| false, &mut removed);
-        if let Some(available) = clients.available.get_mut(&self.client.settings) {
-            available.retain(|client| !Arc::ptr_eq(client, &self.client));
-        }
+        let is_other = |client: &Arc<UpstreamClient>| !Arc::ptr_eq(client, &self.client);
+        clients.available.retain(is_other);
         drop(clients);
         drop(removed);
     }
@@ -256,8 +248,8 @@ impl Drop for ClientLease {
         let mut clients = self.state.clients.lock();
         clients.running_calls -= 1;
         let is_reusable = self.client.end_call(self.endpoints.clock.instant());
-        if is_reusable && !clients.contains(&self.client) {
-            clients.insert(&self.client);
+        if is_reusable {
+            clients.make_available(&self.client);
         }
         drop(clients);
         self.endpoints.idle.notify_one();

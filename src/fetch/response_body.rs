@@ -276,7 +276,10 @@ async fn read_to_limit(
     loop {
         // A decoder may give megabytes for one packet: let the deadline be looked at in between.
         tokio::task::coop::consume_budget().await;
-        whole.reserve(READ_CHUNK_BYTES);
+        // Not before the space is used up: the last read, which finds the end, would move the body.
+        if whole.spare_capacity_mut().is_empty() {
+            whole.reserve(READ_CHUNK_BYTES);
+        }
         if from.read_buf(&mut whole.limit(READ_CHUNK_BYTES)).await? == 0 {
             return Ok(());
         }

@@ -48,10 +48,13 @@ impl PanelHistory {
     /// Records every reading that `cache` publishes, until `stop` is cancelled.
     pub(crate) async fn record_changes(&self, cache: &Cache, stop: &CancellationToken) {
         let mut changes = cache.subscribe();
+        let mut recorded = None;
         loop {
             // Marked before the snapshot is read: a change in between wakes the wait below.
             changes.mark_unchanged();
-            self.record_snapshot(&cache.snapshot());
+            let snapshot = cache.snapshot();
+            self.record_snapshot(&snapshot, recorded.as_deref());
+            recorded = Some(snapshot);
             tokio::select! {
                 () = stop.cancelled() => return,
                 published = changes.changed() => if published.is_err() { return },
@@ -73,14 +76,21 @@ impl PanelHistory {
         asset
     }
 
-    fn record_snapshot(&self, snapshot: &Snapshot) {
+    /// Records the readings of `snapshot` that differ from those of `recorded`, the snapshot before it.
+    fn record_snapshot(&self, snapshot: &Snapshot, recorded: Option<&Snapshot>) {
         let source_set = snapshot.source_set();
         let mut history = self.0.lock();
         history.retain_sources(source_set);
         history.clock_shift = snapshot.clock_shift();
         drop(history);
+        // A publication changes one source. To compare pointers costs less than to look up each series.
+        let recorded_states = recorded.map_or(&[][..], Snapshot::source_states);
         let states = snapshot.source_states().iter().enumerate();
         for (position, state) in states.take(MAX_SOURCES) {
+            let is_same = |recorded| Arc::ptr_eq(recorded, state);
+            if recorded_states.get(position).is_some_and(is_same) {
+                continue;
+            }
             if let Some(reading) = &state.reading {
                 self.record_reading(source_set.identity(position), &state.source.name, reading);
             }
@@ -202,12 +212,13 @@ mod tests {
         let mut snapshot = Snapshot::new(Arc::new(SourceSet::new(vec![source("btc")])));
         for (at, json) in [(10, r#"{"usd":1.5,"t":"x"}"#), (20, r#"{"usd":2}"#)] {
             snapshot = snapshot.merge_outcome(&outcome("btc", at, json)).snapshot;
-            history.record_snapshot(&snapshot);
-            history.record_snapshot(&snapshot);
+            history.record_snapshot(&snapshot, None);
+            history.record_snapshot(&snapshot, None);
         }
         let expected = r#"{"btc":{"times":[10,20],"values":{"usd":[1.5,2]}}}"#;
         assert_eq!(history_json(&history, 1000), expected);
-        history.record_snapshot(&snapshot.merge_outcome(&outcome("btc", 30, "7")).snapshot);
+        let later = snapshot.merge_outcome(&outcome("btc", 30, "7")).snapshot;
+        history.record_snapshot(&later, Some(&snapshot));
         assert_eq!(history_json(&history, 1999), expected);
         let expected =
             r#"{"btc":{"times":[10,20,30],"values":{"usd":[1.5,2,null],"":[null,null,7]}}}"#;
@@ -223,10 +234,9 @@ mod tests {
             .snapshot
             .merge_outcome(&outcome("b", 1, "1"))
             .snapshot;
-        history.record_snapshot(&both);
-        history.record_snapshot(
-            &both.with_source_set(Arc::new(SourceSet::new(vec![source("b"), source("c")]))),
-        );
+        history.record_snapshot(&both, None);
+        let changed = Arc::new(SourceSet::new(vec![source("b"), source("c")]));
+        history.record_snapshot(&both.with_source_set(changed), Some(&both));
         assert_eq!(
             history_json(&history, 1),
             r#"{"b":{"times":[1],"values":{"":[1]}}}"#
