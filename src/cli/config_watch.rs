@@ -147,24 +147,29 @@ mod tests {
         for version in ["v1", "v2"] {
             fs::create_dir(root.join(version)).unwrap();
             fs::write(root.join(version).join("key"), format!("sesame-{version}")).unwrap();
-            fs::write(root.join(version).join("ca.pem"), version).unwrap();
+            for name in ["ca.pem", "client.pem", "client.key"] {
+                fs::write(root.join(version).join(name), version).unwrap();
+            }
         }
         symlink("v1", root.join("..data")).unwrap();
-        for name in ["key", "ca.pem"] {
+        for name in ["key", "ca.pem", "client.pem", "client.key"] {
             symlink(Path::new("..data").join(name), root.join(name)).unwrap();
         }
         let path = root.join("resumen.toml");
         fs::write(
             &path,
-            "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n",
+            "[sources.a]\nurl = \"http://x/?k=${file:key}\"\nca_file = \"ca.pem\"\n\
+             cert_file = \"client.pem\"\nkey_file = \"client.key\"\n",
         )
         .unwrap();
         let mut watcher = watch_config(&path);
         assert!(!detects_change(&mut watcher).await);
         swap_symlink(&root.join("..data"), Path::new("v2"));
         assert!(detects_change(&mut watcher).await);
-        fs::write(root.join("v2/ca.pem"), "v3").unwrap();
-        assert!(detects_change(&mut watcher).await);
+        for name in ["ca.pem", "client.pem", "client.key"] {
+            fs::write(root.join("v2").join(name), "v3").unwrap();
+            assert!(detects_change(&mut watcher).await, "{name}");
+        }
         assert!(!detects_change(&mut watcher).await);
     }
 

@@ -13,7 +13,8 @@ pub struct TlsSettings {
     /// of servers. Default: none.
     pub ca_pem: Option<Arc<str>>,
     /// Name that is sent in the handshake (SNI) and that the certificate must have. An IP address is
-    /// expected, but not sent (RFC 6066, section 3). Default: the host of the URL.
+    /// expected, but not sent (RFC 6066, section 3). A name excludes a proxy and HTTP/2. Default: the
+    /// host of the URL.
     pub server_name: Option<Host<String>>,
     /// Certificate of this client. Default: none.
     pub client_certificate: Option<ClientCertificate>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqwest::{Client, Proxy, redirect, retry};
+use reqwest::{Client, Proxy, Request, redirect, retry};
 use tokio::time::Instant;
 use url::{Host, Url};
 
@@ -54,6 +54,8 @@ pub(super) struct ClientSettings {
     /// Origin of the addresses to connect to.
     origin: AddressOrigin,
     pub(super) tls: TlsSettings,
+    /// Host to connect to, if [`CallTarget::address_request`] writes another one into the URL.
+    connect_host: Option<Host<String>>,
     proxy: Option<Url>,
     /// Time limit of a connection. The addresses of a name share it, so that a silent address leaves
     /// time for the others.
@@ -66,7 +68,7 @@ pub(super) struct ClientSettings {
 impl ClientSettings {
     /// Returns whether concurrent calls can share an HTTP/2 connection, which TLS negotiates.
     pub(super) fn may_share(&self) -> bool {
-        self.is_https && self.is_pooled
+        self.is_https && self.is_pooled && self.connect_host.is_none()
     }
 }
 
@@ -110,11 +112,24 @@ impl CallTarget {
                 (AddressOrigin::Configured, stated)
             }
         };
+        let is_https = request.url.scheme() == "https";
+        let connect_host = match &request.tls.server_name {
+            Some(name @ Host::Domain(_)) if is_https && *name != endpoint.host => {
+                Some(endpoint.host.clone())
+            }
+            _ => None,
+        };
+        if connect_host.is_some() && proxy.is_some() {
+            // The proxy would be asked for a tunnel to that name.
+            let message = "`tls_server_name` cannot be a name with a `proxy`";
+            return Err(Failure::new(Code::ConnectFailed, message));
+        }
         Ok(Self {
             settings: ClientSettings {
-                is_https: request.url.scheme() == "https",
+                is_https,
                 origin,
                 tls: request.tls.clone(),
+                connect_host,
                 proxy,
                 connect_timeout,
                 is_pooled,
@@ -122,6 +137,17 @@ impl CallTarget {
             endpoint,
             literal_address,
         })
+    }
+
+    /// Writes the name that the handshake sends into the URL of `request`, from which reqwest takes it. The
+    /// header `Host` keeps the host of the URL.
+    pub(super) fn address_request(&self, request: &mut Request) {
+        if self.settings.connect_host.is_some()
+            && let Some(Host::Domain(name)) = &self.settings.tls.server_name
+        {
+            // A domain is a valid host of this scheme.
+            let _ = request.url_mut().set_host(Some(name));
+        }
     }
 
     /// Returns the port to connect to: that of the provider, or of its proxy.
@@ -189,7 +215,11 @@ impl ClientFactory {
         now: Instant,
     ) -> Result<UpstreamClient, Failure> {
         let gate = Arc::new(ConnectGate::new(settings.may_share(), limiter));
-        let tls = self.tls.client_config(&settings.tls)?;
+        let mut tls = (*self.tls.client_config(&settings.tls)?).clone();
+        if settings.connect_host.is_some() {
+            // HTTP/2 has no `Host` beside the host of the URL.
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
         let mut builder = Client::builder()
             // A redirect leads to an address that the operator did not configure; it becomes a
             // failure.
@@ -215,12 +245,13 @@ impl ClientFactory {
             .dns_resolver(PolicyResolver {
                 resolver: self.resolver.clone(),
                 origin: settings.origin,
+                host: settings.connect_host.clone(),
             })
             .connector_layer(ConnectorLayer {
                 origin: settings.origin,
                 gate: Arc::clone(&gate),
             })
-            .tls_backend_preconfigured((*tls).clone());
+            .tls_backend_preconfigured(tls);
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(build_proxy(proxy)?);
         }

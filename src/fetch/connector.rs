@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service};
+use url::Host;
 
 use crate::domain::{Code, Failure};
 
@@ -48,14 +49,22 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) struct PolicyResolver {
     pub(super) resolver: NameResolver,
     pub(super) origin: AddressOrigin,
+    /// Host to resolve instead of that of the URL.
+    pub(super) host: Option<Host<String>>,
 }
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (resolver, origin) = (self.resolver.clone(), self.origin);
+        let host = self.host.clone();
         Box::pin(async move {
             ExchangeTrace::note_current(FetchPhase::Lookup);
-            let found = resolver.resolve_host(name.as_str()).await;
+            let found = match &host {
+                None => resolver.resolve_host(name.as_str()).await,
+                Some(Host::Domain(host)) => resolver.resolve_host(host).await,
+                Some(Host::Ipv4(address)) => Ok(Arc::from([(*address).into()])),
+                Some(Host::Ipv6(address)) => Ok(Arc::from([(*address).into()])),
+            };
             let mut permitted = found
                 .and_then(|found| permitted_addresses(&found, origin))
                 .map_err(ConnectFailure)?;

@@ -131,9 +131,10 @@ impl RequestSender {
     ) -> Result<(Answer, ClientLease), Failure> {
         loop {
             let lease = self.endpoints.lease_client(endpoint, &target.settings)?;
-            let request = request
+            let mut request = request
                 .try_clone()
                 .ok_or_else(request::unwritable_request)?;
+            target.address_request(&mut request);
             match exchange(runtime, &lease, target, request, deadline).await {
                 Ok(answer) if *may_retry && is_closing_answer(&answer) => lease.discard_client(),
                 Ok(answer) => return Ok((answer, lease)),

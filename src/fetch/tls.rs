@@ -78,6 +78,8 @@ fn build_client_config(settings: &TlsSettings) -> Result<ClientConfig, Failure> 
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(RequestNotingCertificate(certified_key)));
+    // RFC 6066, section 3: an address is not sent. The host of the URL is not the expected name.
+    config.enable_sni = !matches!(settings.server_name, Some(Host::Ipv4(_) | Host::Ipv6(_)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(PhaseNotingStore(
         ClientSessionMemoryCache::new(MAX_TLS_SESSIONS),

@@ -1,4 +1,4 @@
-//! The declarations of all configuration keys, one each, in the order of the documentation.
+//! The declarations of all configuration keys but those of TLS, one each, in the order of the documentation.
 //!
 //! A new key needs a declaration here and the code in `validate` that uses its value. The reader, the JSON Schema, the
 //! reference in `docs/configuration.md`, the suggestions and the restart rule follow from the declaration.
@@ -9,6 +9,7 @@ use super::key::Kind::{
 };
 use super::key::Section::{Csv, Defaults, Derived, Provider, Root, Server, Source, Store};
 use super::key::{Key, Section};
+use super::tls_keys::TLS_KEYS;
 use crate::domain::BodyFormat;
 
 const INHERITED: &[Section] = &[Defaults, Source];
@@ -308,14 +309,6 @@ mappings template value_template",
         )
         .example("true")
         .aliases("allow_local allow_internal allow_private_networks"),
-    Key::new("ca_file", REQUEST, Text, "")
-        .doc(
-            "File with PEM certificates that are trusted beside the public ones, at most 64 KiB: of \
-             authorities, or of the server itself, whose name is then not checked, but its dates. A \
-             relative path starts at the configuration's folder.",
-        )
-        .example(r#""ca.pem""#)
-        .aliases("ca ca_cert ca_path ca_bundle cacert tls_ca ssl_ca"),
     Key::new("providers", &[Source], TableList(Provider), "")
         .doc(
             "The providers in the order of preference, instead of `url`; a failure starts the \
@@ -370,7 +363,7 @@ mappings template value_template",
 /// The keys that a table accepts.
 pub(crate) fn section_keys(section: Section) -> impl Iterator<Item = &'static Key> {
     let accepts = move |key: &&Key| key.sections.contains(&section);
-    KEYS.iter().filter(accepts)
+    all_keys().filter(accepts)
 }
 
 /// The key with this name in a table.
@@ -380,5 +373,5 @@ pub(crate) fn find_key(section: Section, name: &str) -> Option<&'static Key> {
 
 /// All keys.
 pub(super) fn all_keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter()
+    KEYS.iter().chain(TLS_KEYS)
 }

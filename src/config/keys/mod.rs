@@ -5,6 +5,7 @@ mod key;
 #[cfg(test)]
 mod reference;
 mod schema;
+mod tls_keys;
 mod unknown;
 
 pub(super) use declarations::{find_key, section_keys};

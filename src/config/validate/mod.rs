@@ -6,9 +6,11 @@ mod format_rules;
 mod name_rules;
 mod request_rules;
 mod server_rules;
+mod shared_credentials;
 mod source_rules;
 mod store;
 mod timing;
+mod tls_rules;
 
 pub(super) use derived_rules::validate_derived_sources;
 pub use server_rules::parse_listen;

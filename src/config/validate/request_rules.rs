@@ -8,10 +8,10 @@ use crate::config::problems::{ValueError, refuse};
 use crate::config::secrets;
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
-use crate::domain::{Credentials, RequestBody, RequestField, TlsSettings, is_time_zone};
+use crate::domain::{Credentials, RequestBody, RequestField, is_time_zone};
 use crate::text::quote;
 
-use super::certificates::read_certificates;
+use super::tls_rules::TlsParts;
 
 /// The header with the credentials of a request.
 const AUTHORIZATION: &str = "Authorization";
@@ -50,7 +50,7 @@ pub(super) struct RequestParts {
     pub(super) accept_status: Option<Arc<[u16]>>,
     pub(super) follow_redirects: Option<bool>,
     pub(super) allow_private: Option<bool>,
-    pub(super) tls: TlsSettings,
+    pub(super) tls: TlsParts,
     pub(super) extract: Option<Arc<str>>,
 }
 
@@ -91,10 +91,7 @@ impl RequestParts {
             accept_status: validate_accept_status(table, loader),
             follow_redirects: table.boolean("follow_redirects"),
             allow_private: table.boolean("allow_private"),
-            tls: TlsSettings {
-                ca_pem: read_certificates(table, "ca_file", loader).map(Into::into),
-                ..TlsSettings::default()
-            },
+            tls: TlsParts::new(table, loader),
             extract: text("extract"),
         }
     }
@@ -132,10 +129,7 @@ impl RequestParts {
             accept_status: self.accept_status.or_else(|| outer.accept_status.clone()),
             follow_redirects: self.follow_redirects.or(outer.follow_redirects),
             allow_private: self.allow_private.or(outer.allow_private),
-            tls: TlsSettings {
-                ca_pem: self.tls.ca_pem.or_else(|| outer.tls.ca_pem.clone()),
-                ..TlsSettings::default()
-            },
+            tls: self.tls.inherit(&outer.tls),
             extract: self.extract.or_else(|| outer.extract.clone()),
         }
     }

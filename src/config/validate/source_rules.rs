@@ -14,7 +14,9 @@ use crate::domain::{
 use super::format_rules::validate_format;
 use super::name_rules::{slug_name, validate_name};
 use super::request_rules::RequestParts;
+use super::shared_credentials::warn_shared_credentials;
 use super::timing::validate_timing;
+use super::tls_rules::check_provider_tls;
 
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
 
@@ -45,14 +47,18 @@ pub(crate) fn validate_sources(
         let max_body = table
             .integer("max_body")
             .or_else(|| defaults.integer("max_body"));
+        let parts = RequestParts::new(table, loader);
         let shared = SharedSettings {
             table,
-            parts: RequestParts::new(table, loader).inherit(&default_parts),
+            parts: parts.clone().inherit(&default_parts),
             defaults,
             max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
             proxy,
         };
         let providers = validate_providers(&shared, loader);
+        let requests: Vec<_> = providers.iter().map(|provider| &provider.request).collect();
+        let owner = format!("source {}", table.name);
+        warn_shared_credentials(table, &owner, &parts, &requests, loader);
         Some(Source {
             name: name?,
             kind: SourceKind::Fetched {
@@ -63,7 +69,11 @@ pub(crate) fn validate_sources(
             attribution: attribution(table).or_else(|| attribution(defaults)),
         })
     });
-    sources.collect()
+    let sources: Vec<_> = sources.collect();
+    let providers = sources.iter().flat_map(Source::providers);
+    let requests: Vec<_> = providers.map(|provider| &provider.request).collect();
+    warn_shared_credentials(defaults, "`[defaults]`", &default_parts, &requests, loader);
+    sources
 }
 
 /// The credit of a source. `None` if it is blank.
@@ -167,7 +177,7 @@ fn build_provider(
         None => free_name(url.host_str().unwrap_or_default(), names),
     };
     let credentials = parts.credentials(loader);
-    Some(Provider {
+    let provider = Provider {
         name,
         request: ProviderRequest {
             url: url.clone(),
@@ -181,13 +191,15 @@ fn build_provider(
             accept_status: parts.accept_status.unwrap_or_default(),
             follow_redirects: parts.follow_redirects.unwrap_or(false),
             allow_private: parts.allow_private.unwrap_or(false),
-            tls: parts.tls,
+            tls: parts.tls.into_settings(),
             proxy: shared.proxy.clone(),
             max_body: shared.max_body,
             format,
         },
         extract: parts.extract.unwrap_or_else(|| Arc::from(".")),
-    })
+    };
+    check_provider_tls(table, url_text, &provider.request, loader);
+    Some(provider)
 }
 
 /// The written names of a source's providers. They are known before any name is made of a host, so that a later written

@@ -25,6 +25,9 @@ fn config_with_line(heading: &str, line: &str) -> String {
         _ if line.starts_with("url") || line.starts_with("providers = [{") => {
             format!("[sources.a]\n{line}\n")
         }
+        _ if line.starts_with("key_file") => {
+            format!("{MINIMAL_SOURCE}cert_file = \"client.pem\"\n{line}\n")
+        }
         _ => format!("{MINIMAL_SOURCE}{line}\n"),
     }
 }
@@ -61,7 +64,14 @@ fn sections() -> Vec<MarkdownSection> {
 fn temp_config_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+    let (certificate, key) = (authority.cert.pem(), authority.signing_key.serialize_pem());
+    for (name, text) in [
+        ("ca.pem", &certificate),
+        ("client.key", &key),
+        ("client.pem", &(certificate.clone() + &key)),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     folder
 }
 

@@ -173,7 +173,7 @@ const CONSTANTS: &[[&str; 4]] = &[
     ["path of a series", "256 bytes", "MAX_PATH_BYTES", "256"],
     ["configuration file", "8 MiB", "MAX_CONFIG_BYTES", "8 << 20"],
     [
-        "file of `${file:…}`, `ca_file` or `redis_ca_file`",
+        "file of `${file:…}`, `ca_file`, `cert_file`, `key_file` or `redis_ca_file`",
         "64 KiB",
         "MAX_FILE_BYTES",
         "64 << 10",

@@ -135,7 +135,11 @@ fn commented_reference_keys_are_valid() {
         "a token of a file\n",
     );
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("example-ca.pem"), authority.cert.pem()).unwrap();
+    for name in ["example-ca.pem", "example-client.pem"] {
+        std::fs::write(folder.path().join(name), authority.cert.pem()).unwrap();
+    }
+    let key = authority.signing_key.serialize_pem();
+    write_private(&folder.path().join("secrets/example-client.key"), &key);
 
     let environment = |name: &str| (name == "EXAMPLE_KEY").then(|| "a-key".to_owned());
     let config = config::load(&path, &environment).unwrap_or_else(|report| panic!("{report}"));

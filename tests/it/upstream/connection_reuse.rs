@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::support::default_provider_at;
 use crate::support::fake_provider::FakeProvider;
-use crate::support::fake_provider::test_certificates::test_ca_pem;
+use crate::support::fake_provider::test_certificates::{client_certificate, test_ca_pem};
 use crate::support::wait::wait_until_async;
 
 struct ReuseClient {
@@ -167,7 +167,7 @@ async fn connection_settings_decide_about_sharing() {
     let server = FakeProvider::with_scripts(&[&["json {}", "again"]]);
     let mut client = ReuseClient::for_server(&server);
     let plain = client.provider.clone();
-    let changes: [(usize, ProviderChange); 6] = [
+    let changes: [(usize, ProviderChange); 8] = [
         (0, |other| other.request.url.set_path("/other")),
         (0, |other| other.request.url.set_query(Some("of=another"))),
         (0, |other| {
@@ -178,6 +178,12 @@ async fn connection_settings_decide_about_sharing() {
         }),
         (1, |other| {
             other.request.tls.ca_pem = Some(test_ca_pem().into());
+        }),
+        (1, |other| {
+            other.request.tls.server_name = Some(url::Host::parse("other.test").unwrap());
+        }),
+        (1, |other| {
+            other.request.tls.client_certificate = Some(client_certificate());
         }),
         (1, |other| other.request.method = "POST".into()),
     ];

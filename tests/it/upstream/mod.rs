@@ -17,3 +17,4 @@ pub mod outgoing_requests;
 pub mod provider_race;
 pub mod repeated_requests;
 pub mod service_faults;
+mod tls_settings;

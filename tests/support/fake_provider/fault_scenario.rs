@@ -142,6 +142,7 @@ impl FaultScenario {
                     tls: self.tls.or(self.http2.then_some(CertificateKind::Good)),
                     is_http2: self.http2,
                     prelude,
+                    tls_config: None,
                 })
             }
         }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use script::ProviderScript;
 use test_certificates::{CertificateKind, tls_server_config};
@@ -59,6 +60,8 @@ pub struct ProviderPlan {
     pub scripts: Vec<ProviderScript>,
     /// The certificate for TLS. Default: plain TCP.
     pub tls: Option<CertificateKind>,
+    /// TLS with another configuration than that of a certificate.
+    pub tls_config: Option<Arc<ServerConfig>>,
     /// Whether TLS negotiates HTTP/2, so that scripts send frames.
     pub is_http2: bool,
     /// The script of every connection until [`FakeProvider::end_prelude`].
@@ -75,6 +78,7 @@ struct ProviderState {
     request_heads: Mutex<Vec<String>>,
     request_bodies: Mutex<Vec<String>>,
     is_prelude_over: AtomicBool,
+    server_names: Mutex<Vec<Option<String>>>,
 }
 
 impl FakeProvider {
@@ -130,7 +134,7 @@ impl FakeProvider {
             scripts: vec![ProviderScript::parse(script)],
             tls: Some(CertificateKind::Good),
             is_http2: true,
-            prelude: None,
+            ..ProviderPlan::default()
         })
     }
 
@@ -226,6 +230,11 @@ impl FakeProvider {
         format!("http://{}/", self.address)
     }
 
+    /// The name that the TLS handshake of each connection sent, in order.
+    pub fn server_names(&self) -> Vec<Option<String>> {
+        self.state.server_names.lock().unwrap().clone()
+    }
+
     /// Number of requests received.
     pub fn call_count(&self) -> usize {
         self.state.requests.load(SeqCst)
@@ -297,6 +306,7 @@ impl Default for ProviderState {
             request_heads: Mutex::default(),
             request_bodies: Mutex::default(),
             is_prelude_over: AtomicBool::new(false),
+            server_names: Mutex::default(),
         }
     }
 }
@@ -326,9 +336,9 @@ async fn accept_connections(
     plan: ProviderPlan,
     state: Arc<ProviderState>,
 ) {
-    let tls = plan
-        .tls
-        .map(|kind| TlsAcceptor::from(tls_server_config(kind, plan.is_http2)));
+    let by_kind = || Some(tls_server_config(plan.tls?, plan.is_http2));
+    let tls = plan.tls_config.clone().or_else(by_kind);
+    let tls = tls.map(TlsAcceptor::from);
     let mut connections = JoinSet::new();
     let mut scripts = plan.scripts.iter();
     let last = plan.scripts.last().cloned().unwrap_or_default();
@@ -359,6 +369,8 @@ async fn serve_connection(
         None => script_player::play_script(stream, script, state).await,
         Some(tls) => {
             let stream = tls.accept(stream).await?;
+            let name = stream.get_ref().1.server_name().map(str::to_owned);
+            state.server_names.lock().unwrap().push(name);
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 http2_player::play_script(stream, script, state).await
             } else {

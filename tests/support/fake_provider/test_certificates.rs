@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
+use resumen::domain::ClientCertificate;
 use serde::Deserialize;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -41,6 +42,15 @@ pub enum CertificateKind {
     ClientUse,
     /// Signed by an unknown authority; long names with control characters.
     HostileNames,
+}
+
+/// A certificate for clients, signed by the test authority, and its key.
+pub fn client_certificate() -> ClientCertificate {
+    let (certificate, key) = issue_certificate(CertificateKind::ClientUse);
+    ClientCertificate {
+        chain_pem: certificate.pem().into(),
+        key_pem: key.serialize_pem().into(),
+    }
 }
 
 /// The authority of most certificates.
