@@ -37,8 +37,9 @@ def main():
 
 def time_compiler():
     """Runs rustc, whose path cargo gives first, or else cc, and logs its CPU time. Returns the exit code."""
+    # Descriptors stay open: rustc takes the tokens for its threads from a pipe of cargo.
     is_rustc = Path(sys.argv[1]).name == "rustc" if len(sys.argv) > 1 else False
-    code = subprocess.run(sys.argv[1:] if is_rustc else ["cc", *sys.argv[1:]]).returncode
+    code = subprocess.run(sys.argv[1:] if is_rustc else ["cc", *sys.argv[1:]], close_fds=False).returncode
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(os.environ[LOG], "a") as log:
         log.write(f"{used.ru_utime + used.ru_stime:.3f} {os.environ.get('CARGO_PKG_NAME', '-')}\n")

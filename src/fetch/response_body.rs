@@ -24,6 +24,10 @@ use super::transport_error;
 /// Number of decoded bytes read at a time; the deadline is checked between two reads.
 const READ_CHUNK_BYTES: usize = 16 * 1024;
 
+/// Number of received bytes after which the reader yields to the other tasks of its thread: a decoder
+/// reads on within one poll for as long as it produces nothing, and empty gzip members are slow to decode.
+const YIELD_BYTES: usize = 4 * READ_CHUNK_BYTES;
+
 /// Maximum zstd window as a power of two: 8 MiB (RFC 9659).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -36,6 +40,8 @@ pub(super) struct BodyReader<'c> {
     ends_at: Option<u64>,
     /// Received bytes that are not consumed yet.
     chunk: Bytes,
+    /// Number of bytes consumed since the reader last yielded.
+    unyielded_bytes: usize,
     /// Number of received bytes, before decoding.
     counter: &'c ByteCounter,
     /// Maximum number of received bytes. A regular encoder never exceeds it for a body within the
@@ -71,6 +77,7 @@ impl<'c> BodyReader<'c> {
             is_http2: version == Version::HTTP_2,
             ends_at,
             chunk: Bytes::new(),
+            unyielded_bytes: 0,
             counter,
             max_wire_bytes: limit
                 .saturating_add(limit / 16)
@@ -181,6 +188,11 @@ const CODING_HEADROOM_BYTES: u64 = 64 * 1024;
 impl AsyncBufRead for BodyReader<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
+        if this.unyielded_bytes >= YIELD_BYTES {
+            this.unyielded_bytes = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         while this.chunk.is_empty() && this.end.is_none() {
             match ready!(this.poll_chunk(cx)) {
                 Ok(Some(piece)) => {
@@ -194,13 +206,18 @@ impl AsyncBufRead for BodyReader<'_> {
             }
         }
         match this.end {
-            None | Some(BodyEnd::Complete) => Poll::Ready(Ok(&this.chunk)),
+            None | Some(BodyEnd::Complete) => {
+                let length = this.chunk.len().min(READ_CHUNK_BYTES);
+                Poll::Ready(Ok(&this.chunk[..length]))
+            }
             Some(_) => Poll::Ready(Err(io::ErrorKind::Other.into())),
         }
     }
 
     fn consume(self: Pin<&mut Self>, taken: usize) {
-        self.get_mut().chunk.advance(taken);
+        let this = self.get_mut();
+        this.chunk.advance(taken);
+        this.unyielded_bytes += taken;
     }
 }
 

@@ -50,3 +50,15 @@ pub fn metric_value(page: &str, series: &str) -> Option<f64> {
         .find_map(after_name)
         .map(|text| text.parse().unwrap())
 }
+
+/// Lowers the priority of this process's threads with this name to a nice value of 10.
+pub fn lower_thread_priority(thread_name: &str) {
+    for thread in fs::read_dir("/proc/self/task").unwrap() {
+        let thread = thread.unwrap();
+        let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        if name.trim_end() == thread_name {
+            let id = thread.file_name().to_str().unwrap().parse().unwrap();
+            rustix::process::setpriority_process(rustix::process::Pid::from_raw(id), 10).unwrap();
+        }
+    }
+}
