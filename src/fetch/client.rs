@@ -66,6 +66,11 @@ pub(super) struct ClientSettings {
 }
 
 impl ClientSettings {
+    /// Returns whether the handshake sends another name than the host of the URL.
+    pub(super) const fn has_other_name(&self) -> bool {
+        self.connect_host.is_some()
+    }
+
     /// Returns whether concurrent calls can share an HTTP/2 connection, which TLS negotiates.
     pub(super) fn may_share(&self) -> bool {
         self.is_https && self.is_pooled && self.connect_host.is_none()

@@ -2,8 +2,7 @@
 //! what to do about it.
 
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, Error as TlsError, ExtendedKeyPurpose, OtherError,
-    PeerIncompatible,
+    AlertDescription, CertificateError, Error as TlsError, ExtendedKeyPurpose, PeerIncompatible,
 };
 
 use crate::domain::{Code, Failure};
@@ -13,8 +12,8 @@ use super::client::CallTarget;
 use super::trace::ExchangeTrace;
 
 /// What this client offers. A test compares it with the provider of rustls.
-const OFFERED: &str =
-    "offered were TLS 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305";
+const OFFERED: &str = "offered were TLS 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, for certificates \
+     with RSA, ECDSA (P-256, P-384) or Ed25519";
 
 /// Shortest RSA key that `ring` accepts, in bits.
 const MIN_RSA_BITS: usize = 2048;
@@ -107,10 +106,10 @@ pub(super) fn handshake_failure(error: &TlsError, context: &TlsContext<'_>) -> F
         )
         | TlsError::AlertReceived(AlertDescription::ProtocolVersion) => format!(
             "no version of TLS in common: the server offers no version of TLS that is safe \
-             (1.2 or 1.3); {OFFERED}: update the server, or put a proxy with TLS 1.2 before it"
+             (1.2 or 1.3); update the server, or put a proxy with TLS 1.2 before it; {OFFERED}"
         ),
         TlsError::AlertReceived(alert) => alert_message(*alert, context),
-        TlsError::NoApplicationProtocol => protocol_message(),
+        TlsError::NoApplicationProtocol => protocol_message(context),
         TlsError::PeerIncompatible(what) => format!(
             "nothing of TLS in common with the server ({}); {OFFERED}",
             incompatibility(what)
@@ -120,7 +119,10 @@ pub(super) fn handshake_failure(error: &TlsError, context: &TlsContext<'_>) -> F
     Failure::new(Code::TlsFailed, message)
 }
 
-fn protocol_message() -> String {
+fn protocol_message(context: &TlsContext<'_>) -> String {
+    if context.target.settings.has_other_name() {
+        return "the server does not offer HTTP/1.1, which calls with `tls_server_name` use".into();
+    }
     "the server offers neither HTTP/2 nor HTTP/1.1 over TLS".into()
 }
 
@@ -129,10 +131,11 @@ fn alert_message(alert: AlertDescription, context: &TlsContext<'_>) -> String {
         return message;
     }
     match alert {
-        AlertDescription::NoApplicationProtocol => protocol_message(),
+        AlertDescription::NoApplicationProtocol => protocol_message(context),
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => format!(
             "the server refused the TLS handshake (alert {alert:?}): most often no cipher suite \
-             or key exchange in common; {OFFERED}"
+             or key exchange in common, or a certificate with a key of another kind; \
+             {OFFERED}"
         ),
         AlertDescription::UnrecognisedName => format!(
             "the server refused the TLS handshake (alert {alert:?}): it has no site of the name \
@@ -192,23 +195,28 @@ fn failed_check(
             format_unix_seconds(not_before.as_secs()),
             format_unix_seconds(time.as_secs()),
         ),
-        CertificateError::Expired => "the dates of the server's certificate contradict each other".into(),
+        CertificateError::Expired => {
+            "the dates of the server's certificate contradict each other".into()
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             wrong_name_message(facts, context)
         }
-        CertificateError::BadSignature if facts.rsa_bits.is_some_and(|bits| bits < MIN_RSA_BITS) => format!(
+        // First: `ca_file` would not help.
+        _ if is_issuer_error(error, facts) && has_short_key(facts) => format!(
             "the RSA key of the server's certificate has {} bits, which is too short (at least \
              {MIN_RSA_BITS}); make a new one on the server",
             facts.rsa_bits.unwrap_or_default()
         ),
-        _ if is_issuer_error(error) => issuer_message(error, facts, context),
+        _ if is_issuer_error(error, facts) => issuer_message(error, facts, context),
         CertificateError::InvalidPurposeContext { presented, .. } => format!(
             "the server's certificate is not for servers, but for {}; put it into `ca_file` to \
              trust it all the same",
             purposes(presented)
         ),
         CertificateError::InvalidPurpose => {
-            "the server's certificate is not for servers; put it into `ca_file` to trust it all the same".into()
+            "the server's certificate is not for servers; put it into `ca_file` to trust it all \
+             the same"
+                .into()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => format!(
@@ -218,10 +226,10 @@ fn failed_check(
             facts.signature_algorithm()
         ),
         CertificateError::Revoked => "the server's certificate has been revoked".into(),
-        CertificateError::Other(other) => format!(
+        CertificateError::Other(_) => format!(
             "the server's certificate cannot be checked: {}; put it into `ca_file` to trust it all \
              the same",
-            webpki_error(other).map_or_else(|| "unknown reason".into(), ToString::to_string)
+            other_reason(error)
         ),
         other => {
             let reason: String = format!("{other:?}").chars().take(80).collect();
@@ -266,24 +274,44 @@ fn wrong_name_message(facts: &CertificateFacts, context: &TlsContext<'_>) -> Str
     )
 }
 
+fn has_short_key(facts: &CertificateFacts) -> bool {
+    facts.rsa_bits.is_some_and(|bits| bits < MIN_RSA_BITS)
+}
+
 /// Returns whether the issuer is not trusted. A self-signed certificate with the name of a trusted
 /// authority has a bad signature instead of an unknown issuer.
-fn is_issuer_error(error: &CertificateError) -> bool {
-    matches!(
-        error,
-        CertificateError::UnknownIssuer | CertificateError::BadSignature
-    ) || is_authority_as_server(error)
+fn is_issuer_error(error: &CertificateError, facts: &CertificateFacts) -> bool {
+    match error {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => true,
+        _ => match webpki_error(error) {
+            Some(webpki::Error::CaUsedAsEndEntity) => true,
+            // webpki reads no certificate of version 1, whoever signed it.
+            Some(webpki::Error::UnsupportedCertVersion) => facts.is_self_issued,
+            _ => false,
+        },
+    }
 }
 
-fn is_authority_as_server(error: &CertificateError) -> bool {
-    let CertificateError::Other(other) = error else {
-        return false;
-    };
-    matches!(webpki_error(other), Some(webpki::Error::CaUsedAsEndEntity))
+/// Returns the error of webpki that rustls has no variant for.
+fn webpki_error(error: &CertificateError) -> Option<&webpki::Error> {
+    match error {
+        CertificateError::Other(other) => other.0.downcast_ref(),
+        _ => None,
+    }
 }
 
-fn webpki_error(error: &OtherError) -> Option<&webpki::Error> {
-    error.0.downcast_ref()
+fn other_reason(error: &CertificateError) -> String {
+    match webpki_error(error) {
+        Some(webpki::Error::UnsupportedCertVersion) => "it is of X.509 version 1 or 2".into(),
+        Some(webpki::Error::NameConstraintViolation) => {
+            "its authority may not sign these names".into()
+        }
+        Some(webpki::Error::PathLenConstraintViolated | webpki::Error::EndEntityUsedAsCa) => {
+            "one of its issuers may not sign it".into()
+        }
+        Some(error) => error.to_string(),
+        None => "unknown reason".into(),
+    }
 }
 
 fn issuer_message(
@@ -303,7 +331,7 @@ fn issuer_message(
         );
     }
     let issuer = facts.issuer();
-    if is_authority_as_server(error) {
+    if matches!(webpki_error(error), Some(webpki::Error::CaUsedAsEndEntity)) {
         return format!(
             "the server shows an authority's own certificate{absent}; put it (PEM) into `ca_file`, \
              or let the authority sign one for the server"

@@ -140,6 +140,15 @@ async fn server_name_and_proxy_exclude_each_other() {
     assert!(failure.contains("`tls_server_name`"), "{failure}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_only_server_refuses_server_name() {
+    let server = FakeProvider::with_http2(&["respond"]);
+    let mut provider = provider_at("127.0.0.1", &server);
+    expect_name(&mut provider, "secure.test");
+    let failure = fetch_failure(&provider).await;
+    assert!(failure.contains("does not offer HTTP/1.1"), "{failure}");
+}
+
 /// A server that requires a certificate of the test authority.
 fn demanding_config(version: &'static SupportedProtocolVersion) -> ServerConfig {
     let mut roots = RootCertStore::empty();
@@ -207,7 +216,7 @@ async fn version_1_certificate_is_trusted_itself() {
         let mut provider = provider_at("127.0.0.1", &server);
         let failure = fetch_failure(&provider).await;
         assert!(failure.starts_with("tls_failed"), "{failure}");
-        assert!(failure.contains("put it into `ca_file`"), "{failure}");
+        assert!(failure.contains("it is of X.509 version 1"), "{failure}");
         provider.request.tls.ca_pem = Some((test_ca_pem() + &pem).into());
         fetch(&provider).await.unwrap();
     }
@@ -256,4 +265,36 @@ async fn trusted_server_certificate_signs_no_other() {
     provider.request.tls.ca_pem = Some(trusted.pem().into());
     let failure = fetch_failure(&provider).await;
     assert!(failure.contains("unknown authority"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_issuer_is_named() {
+    let new_params = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let names = &mut params.distinguished_name;
+        names.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+    };
+    let new_key = || rcgen::KeyPair::generate().unwrap();
+    let root = rcgen::CertifiedIssuer::self_signed(new_params("root"), new_key()).unwrap();
+    let mut params = new_params("old issuer");
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let issuer = rcgen::CertifiedIssuer::signed_by(params, new_key(), &root).unwrap();
+    let key = new_key();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let chain = vec![certificate.der().clone(), issuer.der().clone()];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let server = start_server(None, Some(config));
+    let mut provider = provider_at("127.0.0.1", &server);
+    provider.request.tls.ca_pem = Some(root.pem().into());
+    let failure = fetch_failure(&provider).await;
+    let expected = "the certificate of `CN=old issuer`, an issuer of the server's, has expired: \
+                    it was valid until 2002-01-01T00:00:00Z";
+    assert!(failure.contains(expected), "{failure}");
 }
