@@ -36,14 +36,15 @@
 //! | 3 | [`telemetry`] | the log, written through the redactor | |
 //! | 4 | [`fetch`] | the `Fetch` trait and HTTP behind it: address policy, limits, failure codes | retries, caches |
 //! | 4 | [`config`] | TOML → validated types; every problem at once, with its place | opens a socket |
-//! | 5 | [`aggregate`] | cache, flights, race of providers, completion, refresher, live requests, derived sources, persister | waits for clients |
-//! | 6 | [`replicas`] | leases, notifications and synchronisation through Redis | blocks a request on an unreachable store |
-//! | 6 | [`server`] | listener, connections, deadlines, request validation, fast path, problem responses | knows a route or a provider |
-//! | 7 | [`panel`] | the web page, its assets, the history of its charts | |
-//! | 8 | [`api`] | routes, handlers, query parameters, event stream, health, `OpenAPI` document | requests a provider itself |
-//! | 9 | [`simulator`] | simulated providers for `demo` and `simulate` | |
-//! | 10 | [`app`] | wiring and lifecycle: build, spawn, reload, drain | parses arguments |
-//! | 11 | [`cli`] | arguments, commands, terminal output | |
+//! | 5 | [`auth`] | tokens and sessions: a `Fetch` that logs in, and repeats a refused call once | stores anything but a refresh token |
+//! | 6 | [`aggregate`] | cache, flights, race of providers, completion, refresher, live requests, derived sources, persister | waits for clients |
+//! | 7 | [`replicas`] | leases, notifications and synchronisation through Redis | blocks a request on an unreachable store |
+//! | 7 | [`server`] | listener, connections, deadlines, request validation, fast path, problem responses | knows a route or a provider |
+//! | 8 | [`panel`] | the web page, its assets, the history of its charts | |
+//! | 9 | [`api`] | routes, handlers, query parameters, event stream, health, `OpenAPI` document | requests a provider itself |
+//! | 10 | [`simulator`] | simulated providers for `demo` and `simulate` | |
+//! | 11 | [`app`] | wiring and lifecycle: build, spawn, reload, drain | parses arguments |
+//! | 12 | [`cli`] | arguments, commands, terminal output | |
 //!
 //! # Decisions that must survive a change
 //!
@@ -102,6 +103,7 @@
 pub mod aggregate;
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use crate::auth::AuthorizedFetch;
 use crate::config::Config;
 use crate::domain::Redactor;
 use crate::extract::Extractor;
@@ -19,6 +20,7 @@ pub struct ConfigReloader {
     pub(super) process_metrics: ProcessMetrics,
     pub(super) extractor: Extractor,
     pub(super) fetch: Arc<HttpFetch>,
+    pub(super) authorized_fetch: Arc<AuthorizedFetch>,
     pub(super) redactor: Redactor,
 }
 
@@ -45,12 +47,16 @@ impl ConfigReloader {
         // Before the first request with a new secret can be sent.
         self.redactor.replace_secrets(new.secrets.clone());
         self.extractor.set_filters(new.filters.clone());
+        // Before the first flight of a source that names a new one.
+        self.authorized_fetch.replace_auths(&new.auths);
         let result = self
             .core
             .replace_sources(&new.sources, new.server.default_timeout);
-        match result {
-            Ok(()) => self.fetch.set_max_per_host(new.max_per_host),
-            Err(_) => self.redactor.replace_secrets(old.secrets.clone()),
+        if result.is_ok() {
+            self.fetch.set_max_per_host(new.max_per_host);
+        } else {
+            self.redactor.replace_secrets(old.secrets.clone());
+            self.authorized_fetch.replace_auths(&old.auths);
         }
         result.context("failed to replace the sources")
     }

@@ -17,11 +17,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api::{AppState, AppStateParts, ROUTE_PATHS, router};
+use crate::auth::AuthorizedFetch;
 use crate::config::Config;
 use crate::domain::Redactor;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
-use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
+use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics, StoreErrorCounter};
 use crate::process::{BackgroundPriority, Clock};
 use crate::replicas::{RedisStore, SharedStore};
 use crate::server::{HttpListener, HttpServer, ServerContext};
@@ -110,21 +111,18 @@ impl AppService {
         let fetch = Arc::new(fetch);
         let extractor = Extractor::new(filter_program, redactor.clone());
         extractor.set_filters(config.filters.clone());
+        let tasks = (tracker.clone(), clock);
+        let authorized_fetch = build_authorized_fetch(config, &fetch, &extractor, &redactor, tasks);
         let deps = CoreDeps {
-            fetch: Arc::clone(&fetch) as Arc<dyn Fetch>,
+            fetch: Arc::clone(&authorized_fetch) as Arc<dyn Fetch>,
             extractor: extractor.clone(),
             clock,
             runtime: runtime.handle().clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
             fetch_metrics: Arc::clone(&fetch_metrics),
-            state_file: config.store.path.as_deref().map(|path| {
-                let errors = process_metrics.store_error_counter("file");
-                (StateFile::new(path), errors)
-            }),
-            shared_store: RedisStore::new(&config.store, redactor.clone())
-                .map(|store| Arc::new(store) as Arc<dyn SharedStore>)
-                .map(|store| (store, process_metrics.store_error_counter("redis"))),
+            state_file: open_state_file(config, &process_metrics),
+            shared_store: open_shared_store(config, &process_metrics, &redactor),
         };
 
         // Spawn: the core, then the server that reads from it.
@@ -153,6 +151,7 @@ impl AppService {
                 process_metrics,
                 extractor,
                 fetch,
+                authorized_fetch,
                 redactor,
             },
             core,
@@ -235,6 +234,37 @@ fn build_flight_runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("failed to start the runtime of flights")
+}
+
+fn build_authorized_fetch(
+    config: &Config,
+    fetch: &Arc<HttpFetch>,
+    extractor: &Extractor,
+    redactor: &Redactor,
+    (tracker, clock): (TaskTracker, Clock),
+) -> Arc<AuthorizedFetch> {
+    let fetch = Arc::clone(fetch) as Arc<dyn Fetch>;
+    let authorized =
+        AuthorizedFetch::new(fetch, extractor.clone(), redactor.clone(), clock, tracker);
+    authorized.replace_auths(&config.auths);
+    Arc::new(authorized)
+}
+
+fn open_state_file(
+    config: &Config,
+    metrics: &ProcessMetrics,
+) -> Option<(StateFile, StoreErrorCounter)> {
+    let path = config.store.path.as_deref()?;
+    Some((StateFile::new(path), metrics.store_error_counter("file")))
+}
+
+fn open_shared_store(
+    config: &Config,
+    metrics: &ProcessMetrics,
+    redactor: &Redactor,
+) -> Option<(Arc<dyn SharedStore>, StoreErrorCounter)> {
+    let store = RedisStore::new(&config.store, redactor.clone())?;
+    Some((Arc::new(store), metrics.store_error_counter("redis")))
 }
 
 fn build_app_state(

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::command;
 use super::layout::wrap_lines;
 use super::terminal::{Terminal, TextStyle, escape_control};
+use crate::auth::AuthorizedFetch;
 use crate::config::Config;
 use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Provider, Redactor};
 use crate::extract::{Extractor, Filter, RawBody, own_program};
@@ -51,7 +52,7 @@ pub(super) struct ProviderProbe {
 
 /// What every call needs.
 struct ProbeContext {
-    fetch: HttpFetch,
+    fetch: AuthorizedFetch,
     clock: Clock,
     redactor: Redactor,
 }
@@ -64,6 +65,15 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
     let fetch = HttpFetch::new(clock, redactor.clone());
     // The limit of the service holds here, too: a provider may ban a burst of calls.
     fetch.set_max_per_host(config.max_per_host);
+    let extractor = Extractor::new(own_program(), redactor.clone());
+    let fetch = AuthorizedFetch::new(
+        Arc::new(fetch),
+        extractor,
+        redactor.clone(),
+        clock,
+        TaskTracker::new(),
+    );
+    fetch.replace_auths(&config.auths);
     let context = Arc::new(ProbeContext {
         fetch,
         clock,
@@ -106,7 +116,11 @@ impl ProbeContext {
                 // Redacted at once and as a whole: the body is cut and escaped later.
                 Some(self.redactor.redact(&text))
             }
-            Err(error) => error.received.as_deref().map(str::to_owned),
+            Err(error) => error
+                .refused
+                .as_ref()
+                .map(|refused| refused.received.to_string())
+                .filter(|received| !received.is_empty()),
         };
         let mut input = None;
         let result = match (fetched, Filter::compile(&provider.extract)) {

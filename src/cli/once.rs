@@ -23,6 +23,7 @@ use super::once_table::render_table;
 use super::terminal::{Terminal, print_stdout};
 use crate::aggregate::Cache;
 use crate::app::{AppCore, CoreDeps};
+use crate::auth::AuthorizedFetch;
 use crate::config::Config;
 use crate::domain::format_rfc3339;
 use crate::domain::{Name, Redactor, Snapshot, SourceSet};
@@ -77,9 +78,18 @@ async fn run_live_request(
     let _stop_on_return = stop.clone().drop_guard();
     let fetch = HttpFetch::new(clock, redactor.clone());
     fetch.set_max_per_host(config.max_per_host);
+    let extractor = Extractor::new(own_program(), redactor.clone());
+    let fetch = AuthorizedFetch::new(
+        Arc::new(fetch),
+        extractor.clone(),
+        redactor,
+        clock,
+        TaskTracker::new(),
+    );
+    fetch.replace_auths(&config.auths);
     let deps = CoreDeps {
         fetch: Arc::new(fetch),
-        extractor: Extractor::new(own_program(), redactor),
+        extractor,
         clock,
         runtime: Handle::current(),
         tracker: TaskTracker::new(),

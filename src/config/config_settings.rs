@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::domain::{SecretSet, Source};
+use crate::domain::{AuthDefinition, SecretSet, Source};
 use crate::extract::FilterCache;
 
 use super::diagnostics::ConfigProblem;
@@ -25,6 +25,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[store]`
     pub store: StoreSettings,
+    /// `[auth.NAME]`, in the order of the file.
+    pub auths: Vec<Arc<AuthDefinition>>,
     /// The fetched sources in the order of the file, then the derived ones.
     pub sources: Vec<Arc<Source>>,
     /// Maximum number of concurrent calls to one host and port. Default: 6

@@ -1,9 +1,10 @@
-//! References in texts: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and `${date:FORMAT}`, which is resolved when a
-//! request is sent.
+//! References in texts: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and `${date:FORMAT}` and `${auth.FIELD}`, which are
+//! resolved when a request is sent.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use crate::domain::{DateReference, RequestText, RequestTime, Time};
+use crate::domain::{DateError, DateReference, RequestText, RequestTime, Time};
 
 use super::problems::{ValueError, refuse};
 use super::span::Span;
@@ -19,6 +20,8 @@ pub(super) enum ConfigReference<'t> {
     File(&'t str),
     /// `${date:FORMAT}`, `${date+OFFSET:FORMAT}`, with what follows `date`.
     Date(&'t str),
+    /// `${auth.FIELD}`
+    AuthField(&'t str),
 }
 
 /// The reference in a message, without a value.
@@ -30,6 +33,7 @@ impl fmt::Display for ConfigReference<'_> {
             }
             Self::File(path) => write!(f, "the file `{}`", path.escape_debug()),
             Self::Date(_) => f.write_str("the date"),
+            Self::AuthField(name) => write!(f, "the field `{name}` of the login"),
         }
     }
 }
@@ -39,6 +43,8 @@ pub(super) enum ReferenceValue {
     Text(String),
     /// The value is known when the request is sent.
     Date(DateReference),
+    /// The value of this field is known after the login.
+    AuthField(String),
 }
 
 /// `text` with every reference replaced by its value from `lookup`, which also gets the text before the reference, and
@@ -68,6 +74,7 @@ where
             match reference.and_then(|reference| lookup(reference, &text[..start])) {
                 Ok(ReferenceValue::Text(found)) => value.push_literal(&found),
                 Ok(ReferenceValue::Date(date)) => value.push_date(date),
+                Ok(ReferenceValue::AuthField(name)) => value.push_auth_field(&name),
                 Err(error) => errors.push((start..start + 1 + length, error)),
             }
             rest = &after[length..];
@@ -83,13 +90,16 @@ where
     }
 }
 
-/// The text at an example of the time of a request.
+/// The text at an example of the time of a request. Fields of a login have another example at another time.
 pub(super) fn example_text(text: &RequestText, now: Time) -> String {
+    let example = |_: &str| Ok::<_, DateError>(now.as_millis().to_string());
     let time = RequestTime {
         now,
         time_zone: None,
     };
-    text.resolve(time).unwrap_or_default().into_owned()
+    let filled = text.fill_auth_fields(example);
+    let resolved = filled.and_then(|text| text.resolve(time).map(Cow::into_owned));
+    resolved.unwrap_or_default()
 }
 
 /// The reference to a date, from what follows `date`.
@@ -129,9 +139,15 @@ fn parse_reference(written: &str) -> Result<ConfigReference<'_>, ValueError> {
     {
         return Ok(ConfigReference::Date(date));
     }
-    if inner.starts_with("auth.") {
-        let help = "write a fixed token into `headers`, by `${NAME}` or `${file:PATH}`";
-        return refuse("this release cannot request tokens", help);
+    if let Some(field) = inner.strip_prefix("auth.") {
+        let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if field.is_empty() || !field.bytes().all(is_letter) {
+            let message = format!("`{}` names no field of a login", inner.escape_debug());
+            let help =
+                "expected `${auth.FIELD}` with a name that the `extract` of `[auth.NAME]` gives";
+            return refuse(message, help);
+        }
+        return Ok(ConfigReference::AuthField(field));
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -164,6 +180,9 @@ mod tests {
                 ConfigReference::VariableOrDefault(_, default) => default.into(),
                 ConfigReference::File(path) => format!("<{path}>"),
                 ConfigReference::Date(date) => return parse_date(date).map(ReferenceValue::Date),
+                ConfigReference::AuthField(name) => {
+                    return Ok(ReferenceValue::AuthField(name.into()));
+                }
             }))
         });
         expanded.map(|text| example_text(&text, Time::default()))
@@ -198,7 +217,8 @@ mod tests {
     fn references_of_requests_have_examples() {
         assert_eq!(expand_sample("a${date:%Y}b").unwrap(), "a1970b");
         assert_eq!(expand_sample("${date-1d:%d:%H}").unwrap(), "31:00");
-        assert!(first_problem("/${auth.id}/").0.contains("tokens"));
+        assert_eq!(expand_sample("/${auth.id}/").unwrap(), "/0/");
+        assert!(first_problem("${auth.}").0.contains("names no field"));
         assert_eq!(expand_sample("$${date:%Y}").unwrap(), "${date:%Y}");
         assert!(first_problem("${date+1y:%Y}").0.contains("is not a date"));
     }

@@ -20,7 +20,8 @@ use super::syntax::report_syntax_errors;
 use super::table::Table;
 use super::table_reader::read_root;
 use super::validate::{
-    validate_derived_sources, validate_server, validate_sources, validate_store,
+    RequestDefaults, validate_auths, validate_derived_sources, validate_server, validate_sources,
+    validate_store,
 };
 
 /// Where a configuration is looked for if no path is given, in this order.
@@ -90,7 +91,11 @@ pub fn parse(
         .map_or(DEFAULT_MAX_PER_HOST, |calls| calls as usize);
     let server = validate_server(server.unwrap_or(&absent[0]), &mut loader);
     let store = validate_store(store.unwrap_or(&absent[1]), &mut loader);
-    let mut sources = validate_sources(&root, defaults.unwrap_or(&absent[2]), &mut loader);
+    let names = root.tables("auth").iter().map(|table| &table.name.value);
+    loader.auth_names = names.cloned().collect();
+    let defaults = RequestDefaults::new(defaults.unwrap_or(&absent[2]), &mut loader);
+    let auths = validate_auths(&root, &defaults, store.redis.is_some(), &mut loader);
+    let mut sources = validate_sources(&root, &defaults, &mut loader);
     // A derived source inherits the freshness of its inputs, so the fetched sources come first.
     sources.extend(validate_derived_sources(&root, &sources, &mut loader));
 
@@ -113,6 +118,7 @@ pub fn parse(
         fingerprints,
         server,
         store,
+        auths: auths.into_iter().map(Arc::new).collect(),
         sources: sources.into_iter().map(Arc::new).collect(),
         max_per_host,
         filters,

@@ -19,7 +19,7 @@ use super::span::{Span, SpannedStr, map_decoded_span};
 const FILTER_HELP: &str = "expected a jq filter such as `.data.amount | tonumber`";
 
 const REQUEST_REFERENCE_HELP: &str =
-    "`${date…}` is possible in `url`, `query`, `headers`, `body` and `form`";
+    "`${date…}` and `${auth.…}` are possible in `url`, `query`, `headers`, `body` and `form`";
 
 const SECRET_FILE_HELP: &str =
     "a relative path starts at the configuration's folder; at most 64KiB of UTF-8";
@@ -46,6 +46,8 @@ pub(super) struct ConfigLoader<'c> {
     files: HashMap<PathBuf, Result<Rc<FileContent>, String>>,
     /// The filters of the file, not compiled yet.
     pub(super) filters: Vec<SpannedStr>,
+    /// The names of all `[auth.NAME]`.
+    pub(super) auth_names: Vec<String>,
 }
 
 impl<'c> ConfigLoader<'c> {
@@ -62,6 +64,7 @@ impl<'c> ConfigLoader<'c> {
             secrets: Vec::new(),
             files: HashMap::new(),
             filters: Vec::new(),
+            auth_names: Vec::new(),
         }
     }
 
@@ -170,11 +173,12 @@ impl<'c> ConfigLoader<'c> {
                     refuse(message, SECRET_FILE_HELP)
                 })?
             }
-            ConfigReference::Date(_) if !key.is_request_text => {
+            ConfigReference::Date(_) | ConfigReference::AuthField(_) if !key.is_request_text => {
                 let message = "the value of this reference is known only when a request is sent";
                 return refuse(message, REQUEST_REFERENCE_HELP);
             }
             ConfigReference::Date(date) => return parse_date(date).map(ReferenceValue::Date),
+            ConfigReference::AuthField(name) => return Ok(ReferenceValue::AuthField(name.into())),
         };
         if text.is_empty() && !matches!(reference, ConfigReference::VariableOrDefault(..)) {
             let help = "a secret that is empty is refused by most servers; write `${NAME:-}` if it may be empty";

@@ -143,7 +143,7 @@ impl ValueReader<'_, '_> {
     }
 
     fn read_named_tables(&mut self, section: Section, toml: &DeTable<'_>) -> Vec<Table> {
-        let kind = section.description().trim_start_matches("a ");
+        let (_, kind) = section.description().split_once(' ').unwrap_or_default();
         let tables = toml.iter().filter_map(|(name, toml)| {
             // No expansion: names are labels of metrics and keys of the answer, so they stand in
             // the file.

@@ -48,12 +48,12 @@ pub(super) fn parse_url(
         let other = Url::parse(&example_text(parts, OTHER_EXAMPLE_TIME)).ok();
         let before_path = |url: &Url| url[..Position::BeforePath].to_owned();
         let is_same = other.is_some_and(|other| before_path(&other) == before_path(&url));
-        let help = "dates are possible in the path and the query";
+        let help = "dates and fields of a login are possible in the path and the query";
         let checked = if is_same {
             Ok(())
         } else {
             refuse(
-                "the host, port or credentials of the URL depend on a date",
+                "the host, port or credentials of the URL depend on a date or a login",
                 help,
             )
         };

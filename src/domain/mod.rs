@@ -6,6 +6,7 @@
 
 mod address;
 mod attempt_history;
+mod auth;
 mod body_format;
 mod clock_shift;
 mod code;
@@ -34,6 +35,7 @@ mod tls_settings;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address};
 pub use attempt_history::{AttemptHistory, FailureStreak};
+pub use auth::{AuthDefinition, AuthRequest, AuthValues, MissingAuthField};
 pub use body_format::{BodyFormat, CsvDialect};
 pub use clock_shift::ClockShift;
 pub use code::Code;

@@ -32,6 +32,8 @@ pub struct ProviderRequest {
     pub url: Url,
     /// Text of the URL if it has references. They are not in the scheme, the host or the port.
     pub url_text: Option<RequestText>,
+    /// Name of the authentication whose token or cookies the request carries. Default: none.
+    pub auth: Option<Name>,
     /// Names and values to append to the query of the URL, in this order.
     pub query: Vec<RequestField>,
     /// Method: a token (RFC 9110). Default: `GET`, with a form `POST`.
@@ -88,6 +90,7 @@ impl ProviderRequest {
         Self {
             url,
             url_text: None,
+            auth: None,
             query: Vec::new(),
             method: "GET".into(),
             headers: Vec::new(),

@@ -22,6 +22,8 @@ pub struct RequestText {
 enum TextSegment {
     Literal(Arc<str>),
     Date(DateReference),
+    /// `${auth.FIELD}`
+    AuthField(Arc<str>),
 }
 
 /// `${date…:FORMAT}`: a formatted time relative to the time of the request.
@@ -153,6 +155,34 @@ impl RequestText {
         self.segments.push(TextSegment::Date(date));
     }
 
+    /// Appends a field of an authentication.
+    pub fn push_auth_field(&mut self, name: &str) {
+        self.segments.push(TextSegment::AuthField(name.into()));
+    }
+
+    /// Returns whether the text has fields of an authentication.
+    pub fn has_auth_field(&self) -> bool {
+        let is_field = |segment: &TextSegment| matches!(segment, TextSegment::AuthField(_));
+        self.segments.iter().any(is_field)
+    }
+
+    /// Returns the text with the values that `lookup` has for its fields of an authentication. The error is the first
+    /// error of `lookup`.
+    pub fn fill_auth_fields<E>(
+        &self,
+        lookup: impl Fn(&str) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        let mut filled = Self::default();
+        for segment in &self.segments {
+            match segment {
+                TextSegment::Literal(text) => filled.push_literal(text),
+                TextSegment::Date(date) => filled.push_date(date.clone()),
+                TextSegment::AuthField(name) => filled.push_literal(&lookup(name)?),
+            }
+        }
+        Ok(filled)
+    }
+
     /// Returns the text without white space at its ends.
     #[must_use]
     pub fn trim(mut self) -> Self {
@@ -178,11 +208,11 @@ impl RequestText {
     pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {
             TextSegment::Literal(text) => Some(&**text),
-            TextSegment::Date(_) => None,
+            TextSegment::Date(_) | TextSegment::AuthField(_) => None,
         })
     }
 
-    /// Returns the text with the values of its references at `time`.
+    /// Returns the text with the values of its dates at `time`. Fields of an authentication must be filled before.
     pub fn resolve(&self, time: RequestTime<'_>) -> Result<Cow<'_, str>, DateError> {
         if let Some(text) = self.as_literal() {
             return Ok(text.into());
@@ -192,6 +222,9 @@ impl RequestText {
             match segment {
                 TextSegment::Literal(text) => resolved.push_str(text),
                 TextSegment::Date(date) => resolved.push_str(&date.format_at(time)?),
+                TextSegment::AuthField(name) => {
+                    return Err(DateError(format!("`${{auth.{name}}}` has no value")));
+                }
             }
         }
         Ok(resolved.into())
@@ -289,5 +322,22 @@ mod tests {
         assert_eq!(text.resolve(time).unwrap(), "/a/2026/03/b");
         assert_eq!(text.literals().collect::<Vec<_>>(), ["/a/", "/b"]);
         assert_eq!(text.as_literal(), None);
+    }
+
+    #[test]
+    fn auth_fields_are_filled() {
+        let mut text = RequestText::from("a=");
+        text.push_auth_field("id");
+        text.push_literal("&b");
+        assert!(text.has_auth_field() && text.literals().eq(["a=", "&b"]));
+        let time = RequestTime {
+            now: NOW,
+            time_zone: None,
+        };
+        assert!(text.resolve(time).is_err());
+        let lookup = |name: &str| Ok::<_, ()>(name.to_uppercase());
+        let filled = text.fill_auth_fields(lookup).unwrap();
+        assert_eq!(filled.as_literal(), Some("a=ID&b"));
+        assert!(text.fill_auth_fields(|_| Err("none")).is_err());
     }
 }

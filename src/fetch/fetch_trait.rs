@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::domain::{Failure, Name, Provider};
@@ -18,6 +19,8 @@ pub struct Payload {
     pub body: Bytes,
     /// The charset that `Content-Type` names. `None` if it names none.
     pub charset: Option<Box<str>>,
+    /// Values of the `Set-Cookie` headers, those of followed redirects included.
+    pub set_cookies: Vec<HeaderValue>,
 }
 
 impl From<Bytes> for Payload {
@@ -25,6 +28,7 @@ impl From<Bytes> for Payload {
         Self {
             body,
             charset: None,
+            set_cookies: Vec::new(),
         }
     }
 }
@@ -37,9 +41,19 @@ pub struct FetchError {
     /// Time until the next request to the provider, from its `Retry-After` or its quota, at most
     /// 15 min. `None` if it sent none.
     pub retry_after: Option<Duration>,
-    /// Beginning of the body of a response that refuses, as text with secrets redacted. `None` without
-    /// a response or a body.
-    pub received: Option<Box<str>>,
+    /// The response that refuses the request or has no body. `None` if there is none, or if its body cannot be used.
+    pub refused: Option<Box<RefusedResponse>>,
+}
+
+/// A response that refuses a request by its status, or has no body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedResponse {
+    /// Status code.
+    pub status: u16,
+    /// Beginning of the body, as text with secrets redacted.
+    pub received: Box<str>,
+    /// Values of the `Set-Cookie` headers, those of followed redirects included.
+    pub set_cookies: Vec<HeaderValue>,
 }
 
 /// Whether a live request waits for a call. A call that waits for its permit can become urgent.
@@ -102,7 +116,7 @@ impl From<Failure> for FetchError {
         Self {
             failure,
             retry_after: None,
-            received: None,
+            refused: None,
         }
     }
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use http::response::Parts;
 use reqwest::Body;
 use tokio::time::Instant;
 
-use crate::domain::{DEFAULT_MAX_PER_HOST, Name, Provider, Redactor, RequestTime};
+use crate::domain::{Code, DEFAULT_MAX_PER_HOST, Name, Provider, Redactor, RequestTime};
 use crate::process::{Clock, Deadline};
 
 use super::client::{ClientFactory, Endpoint};
@@ -19,7 +20,7 @@ use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
 use super::digest::DigestSessions;
 use super::endpoints::Endpoints;
 use super::exchange::Answer;
-use super::fetch_trait::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
+use super::fetch_trait::{Fetch, FetchContext, FetchError, FetchFuture, Payload, RefusedResponse};
 use super::request_sender::{self, FinalAnswer, RequestSender};
 use super::resolver::{self, NameResolver, ResolveFn};
 use super::response_body::BodyReader;
@@ -92,6 +93,7 @@ impl HttpFetch {
         let runtime = self.connections.handle();
         let FinalAnswer {
             answer,
+            set_cookies,
             lease,
             _permit,
         } = self
@@ -99,7 +101,9 @@ impl HttpFetch {
             .send(runtime, &provider.request, request, context)
             .await?;
         let is_closing = request_sender::is_closing_answer(&answer);
-        let result = self.read_payload(answer, provider, context.deadline).await;
+        let result = self
+            .read_payload(answer, set_cookies, provider, context.deadline)
+            .await;
         if let Err(error) = &result
             && (is_closing || request_sender::is_in_doubt(error.failure.code))
         {
@@ -111,12 +115,14 @@ impl HttpFetch {
     async fn read_payload(
         &self,
         answer: Answer,
+        mut set_cookies: Vec<HeaderValue>,
         provider: &Provider,
         deadline: Deadline,
     ) -> Result<Payload, FetchError> {
         let Answer { head, body, .. } = answer;
         // The framing first: with a wrong one, neither the status nor the body can be trusted.
         let ends_at = response_head::check_head(&head)?;
+        set_cookies.extend(request_sender::received_cookies(&head.headers));
         let is_accepted = provider
             .request
             .accept_status
@@ -133,13 +139,16 @@ impl HttpFetch {
                 &received,
                 &self.redactor,
             );
-            // Redacted as a whole: it is cut and escaped later.
-            let received = Some(self.redactor.redact(&received).into_boxed_str())
-                .filter(|received| !received.is_empty());
+            let refused = RefusedResponse {
+                status: head.status.as_u16(),
+                // Redacted as a whole: it is cut and escaped later.
+                received: self.redactor.redact(&received).into(),
+                set_cookies,
+            };
             return Err(response_head::build_fetch_error(
                 &failure,
                 &note,
-                received,
+                Some(Box::new(refused)),
                 &head.headers,
                 now,
             ));
@@ -150,9 +159,23 @@ impl HttpFetch {
         let read = BodyReader::new(body, head.version, ends_at, &counter, limit)
             .read_decoded(coding, limit);
         let late = || FetchPhase::Body.timeout_failure(deadline, false, counter.bytes());
+        let body = match run_until_deadline(deadline, late, read).await {
+            Err(failure) if failure.code == Code::EmptyBody => {
+                let refused = RefusedResponse {
+                    status: head.status.as_u16(),
+                    received: Box::default(),
+                    set_cookies,
+                };
+                let mut error = FetchError::from(failure);
+                error.refused = Some(Box::new(refused));
+                return Err(error);
+            }
+            read => read?,
+        };
         Ok(Payload {
-            body: run_until_deadline(deadline, late, read).await?,
+            body,
             charset: response_head::content_charset(&head.headers),
+            set_cookies,
         })
     }
 

@@ -54,7 +54,9 @@ mod trace;
 mod transport_error;
 
 pub use client::Endpoint;
-pub use fetch_trait::{CallPriority, Fetch, FetchContext, FetchError, FetchFuture, Payload};
+pub use fetch_trait::{
+    CallPriority, Fetch, FetchContext, FetchError, FetchFuture, Payload, RefusedResponse,
+};
 pub use http_fetch::HttpFetch;
 pub use resolver::ResolveFn;
 pub use retry_after::parse_retry_after;

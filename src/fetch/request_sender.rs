@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONNECTION, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderValue, RETRY_AFTER, SET_COOKIE};
 use http::response::Parts;
-use http::{StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 use reqwest::Request;
 use tokio::runtime::Handle;
 
@@ -42,6 +42,8 @@ pub(super) struct RequestSender {
 /// The last answer of an attempt. Its client and its permit are used until the body has been read.
 pub(super) struct FinalAnswer {
     pub(super) answer: Answer,
+    /// Values of the `Set-Cookie` headers of the redirects that were followed.
+    pub(super) set_cookies: Vec<HeaderValue>,
     pub(super) lease: ClientLease,
     pub(super) _permit: CallPermit,
 }
@@ -62,6 +64,7 @@ impl RequestSender {
         let mut digest = self.begin_digest(&target.endpoint, configured, &request);
         let mut permit = acquire_permit(&endpoint.limiter, &target, context).await?;
         let mut redirects = RedirectFollower::default();
+        let mut set_cookies = Vec::new();
         loop {
             if let Some(digest) = &digest {
                 digest.authorize(&mut request);
@@ -80,6 +83,7 @@ impl RequestSender {
                 NextStep::End => {
                     return Ok(FinalAnswer {
                         answer,
+                        set_cookies,
                         lease,
                         _permit: permit,
                     });
@@ -87,6 +91,7 @@ impl RequestSender {
                 NextStep::Authorize => self.skip_body(answer, deadline).await,
                 NextStep::Follow => {
                     redirects.follow(&answer.head, &mut request, &self.redactor)?;
+                    set_cookies.extend(received_cookies(&answer.head.headers));
                     self.skip_body(answer, deadline).await;
                 }
             }
@@ -201,6 +206,15 @@ fn next_step(
     } else {
         NextStep::End
     }
+}
+
+/// Returns the values of the `Set-Cookie` headers. `Debug` does not print them.
+pub(super) fn received_cookies(headers: &HeaderMap) -> impl Iterator<Item = HeaderValue> {
+    headers.get_all(SET_COOKIE).iter().map(|value| {
+        let mut value = value.clone();
+        value.set_sensitive(true);
+        value
+    })
 }
 
 /// Waits for the permit of a call.

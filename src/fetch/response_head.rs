@@ -10,7 +10,7 @@ use crate::domain::{Code, Failure, Time};
 use crate::text::{UnitStyle, format_duration};
 
 use super::client::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::fetch_trait::FetchError;
+use super::fetch_trait::{FetchError, RefusedResponse};
 use super::transport_error::{invalid_http_failure, oversized_head};
 use super::{rate_limit, retry_after};
 
@@ -106,12 +106,12 @@ pub(super) fn status_failure(
     Some(failure.with_lasting(is_lasting || code == Code::RedirectBlocked))
 }
 
-/// Returns `failure` with `note` in its message, what was `received` of the body, and the delay of the
+/// Returns `failure` with `note` in its message, the `refused` response, and the delay of its
 /// `Retry-After` headers, else that of an exhausted quota.
 pub(super) fn build_fetch_error(
     failure: &Failure,
     note: &str,
-    received: Option<Box<str>>,
+    refused: Option<Box<RefusedResponse>>,
     headers: &HeaderMap,
     now: Time,
 ) -> FetchError {
@@ -132,7 +132,7 @@ pub(super) fn build_fetch_error(
         failure: Failure::new(failure.code, format!("{}{note}{hold}", failure.message))
             .with_lasting(failure.is_lasting && retry_after.is_none()),
         retry_after,
-        received,
+        refused,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod child_process;
 pub mod fake_provider;
 pub mod http2_server;
 pub mod http_reply;
+pub mod login_server;
 pub mod lying_store;
 pub mod markdown;
 pub mod memory_group;

@@ -113,7 +113,7 @@ impl Fetch for ScriptedFetch {
                 Err(FetchError {
                     failure: Failure::new(code, "scripted"),
                     retry_after,
-                    received: None,
+                    refused: None,
                 })
             };
             let result = match action {

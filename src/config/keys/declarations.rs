@@ -1,20 +1,26 @@
-//! The declarations of all configuration keys but those of TLS, one each, in the order of the documentation.
+//! The declarations of all configuration keys, one each, in the order of the documentation. Those of `[server]` and
+//! `[store]` are in `server_keys`, those of TLS in `tls_keys`.
 //!
-//! A new key needs a declaration here and the code in `validate` that uses its value. The reader, the JSON Schema, the
+//! A new key needs a declaration and the code in `validate` that uses its value. The reader, the JSON Schema, the
 //! reference in `docs/configuration.md`, the suggestions and the restart rule follow from the declaration.
 
 use super::key::Kind::{
     Boolean, Duration, DurationOrZero, Enum, FieldTable, Filter, Integer, IntegerList, NamedTables,
     Size, Table, TableList, Text, TextList, TextTable, Url,
 };
-use super::key::Section::{Csv, Defaults, Derived, Provider, Root, Server, Source, Store};
+use super::key::Section::{
+    Auth, Csv, Defaults, Derived, Provider, Refresh, Root, Server, Source, Store,
+};
 use super::key::{Key, Section};
+use super::server_keys::SERVER_KEYS;
 use super::tls_keys::TLS_KEYS;
 use crate::domain::BodyFormat;
 
 const INHERITED: &[Section] = &[Defaults, Source];
-const OWN: &[Section] = &[Source, Provider];
-const REQUEST: &[Section] = &[Source, Provider, Defaults];
+const CONNECTION: &[Section] = &[Defaults, Source, Auth];
+const OWN: &[Section] = &[Source, Provider, Auth, Refresh];
+const REQUEST: &[Section] = &[Source, Provider, Defaults, Auth, Refresh];
+const AUTHORIZED: &[Section] = &[Source, Provider, Defaults, Auth];
 
 const KEYS: &[Key] = &[
     Key::new("server", &[Root], Table(Server), "")
@@ -33,101 +39,9 @@ const KEYS: &[Key] = &[
     Key::new("derived", &[Root], NamedTables(Derived), "")
         .doc("The sources that are computed from other sources, by name.")
         .aliases("computed calculated"),
-    // [server]
-    Key::new("listen", &[Server], Text, r#""0.0.0.0:8080""#)
-        .doc(
-            "Address and port to listen on; port 0 takes a free port and logs it. `--listen` and \
-             `RESUMEN_LISTEN` take precedence.",
-        )
-        .example(r#""127.0.0.1:8080""#)
-        .aliases("address addr bind host port listen_address")
-        .needs_restart(),
-    Key::new("default_timeout", &[Server], Duration, r#""4s""#)
-        .doc("Deadline of a live answer without `?timeout=`; at most `max_timeout`.")
-        .example(r#""2s""#)
-        .aliases("request_timeout live_timeout")
-        .needs_restart(),
-    Key::new("max_timeout", &[Server], Duration, r#""30s""#)
-        .doc("The largest `?timeout=` that a client may send.")
-        .example(r#""10s""#)
-        .needs_restart(),
-    Key::new(
-        "max_connections",
-        &[Server],
-        Integer(1, 1_000_000),
-        "10000",
-    )
-    .doc(
-        "Maximum number of open connections; further connections wait. The limit of open files \
-         of the process applies as well.",
-    )
-    .example("2000")
-    .aliases("max_clients max_conns connection_limit")
-    .needs_restart(),
-    Key::new("header_timeout", &[Server], Duration, r#""10s""#)
-        .doc("Maximum time from a connection's start to the end of its first request's headers.")
-        .example(r#""5s""#)
-        .aliases("read_timeout read_header_timeout")
-        .needs_restart(),
-    Key::new("idle_timeout", &[Server], Duration, r#""75s""#)
-        .doc("How long a kept-alive connection may wait for its next request.")
-        .example(r#""30s""#)
-        .aliases("keep_alive keepalive_timeout keep_alive_timeout")
-        .needs_restart(),
-    Key::new(
-        "shutdown_grace",
-        &[Server],
-        DurationOrZero,
-        r#""10s""#,
-    )
-    .doc("Time from SIGTERM to the end of the process at the latest; `\"0s\"` ends it at once.")
-    .example(r#""20s""#)
-    .aliases("grace_period shutdown_timeout drain_timeout")
-    .needs_restart(),
-    Key::new("cors_origins", &[Server], TextList, "[]")
-        .doc(
-            "Origins of other web pages that may read the answers: exact origins, or `[\"*\"]` \
-             alone for all.",
-        )
-        .example(r#"["https://panel.example.org"]"#)
-        .aliases("cors allowed_origins allow_origins cors_allowed_origins")
-        .needs_restart(),
-    // [store]
-    Key::new("path", &[Store], Text, r#""state/resumen.json""#)
-        .doc(
-            "The state file, which restores the last good readings after a restart. A relative \
-             path starts at the working directory; `\"\"` turns the file off.",
-        )
-        .example(r#""/var/lib/resumen/state.json""#)
-        .aliases("file filename state_file")
-        .needs_restart(),
-    Key::new(
-        "redis",
-        &[Store],
-        Url(&["redis", "rediss", "unix"]),
-        r#""""#,
-    )
-    .doc("A Redis or Valkey server through which replicas share readings and calls.")
-    .example(r#""rediss://redis.example.org:6379/0""#)
-    .aliases("redis_url redis_addr redis_address valkey")
-    .needs_restart(),
-    Key::new("redis_ca_file", &[Store], Text, r#""""#)
-        .doc(
-            "File with the PEM certificates of the authorities that may sign the certificate of a \
-             `rediss://` server, instead of the public ones; at most 64 KiB. A relative path starts \
-             at the configuration's folder.",
-        )
-        .example(r#""ca.pem""#)
-        .aliases("redis_ca redis_tls_ca redis_cacert redis_ca_cert redis_tls_ca_cert_file")
-        .needs_restart(),
-    Key::new("redis_prefix", &[Store], Text, r#""resumen""#)
-        .doc(
-            "Prefix of every key in Redis, 1 to 128 printable ASCII characters. Replicas with the \
-             same prefix share readings.",
-        )
-        .example(r#""resumen-staging""#)
-        .aliases("prefix key_prefix namespace")
-        .needs_restart(),
+    Key::new("auth", &[Root], NamedTables(Auth), "")
+        .doc("The logins by name, whose tokens or cookies the sources send that name them.")
+        .aliases("auths authentication login logins oauth oauth2 session sessions tokens"),
     // [defaults]
     Key::new("interval", INHERITED, Duration, r#""15s""#)
         .doc(
@@ -139,7 +53,7 @@ const KEYS: &[Key] = &[
 "scan_interval update_interval refresh refresh_interval poll_interval \
 polling_interval scrape_interval check_interval cache every period",
 ),
-    Key::new("timeout", INHERITED, Duration, r#""4s""#)
+    Key::new("timeout", CONNECTION, Duration, r#""4s""#)
         .doc(
             "Deadline of one attempt: name lookup, connection, TLS, headers, body and extraction \
              of all providers. In a source it is at most the interval; an inherited value is cut.",
@@ -171,7 +85,7 @@ polling_interval scrape_interval check_interval cache every period",
     )
     .example(r#""10s""#)
     .aliases("cooldown throttle rate_limit min_time_between_updates"),
-    Key::new("max_body", INHERITED, Size(1 << 30), r#""1MiB""#)
+    Key::new("max_body", CONNECTION, Size(1 << 30), r#""1MiB""#)
         .doc("Maximum size of an answer after decompression.")
         .example(r#""256KiB""#)
         .aliases("max_body_size body_size_limit max_size max_response_size"),
@@ -183,7 +97,7 @@ polling_interval scrape_interval check_interval cache every period",
         )
         .example("2")
         .aliases("max_conns_per_host max_concurrent_requests concurrency parallel"),
-    Key::new("proxy", INHERITED, Url(&["http"]), r#""""#)
+    Key::new("proxy", CONNECTION, Url(&["http"]), r#""""#)
         .doc(
             "Egress proxy, `http://[user:password@]host[:port]`; `\"\"` is none. The proxy \
              variables of the environment are not used.",
@@ -199,7 +113,7 @@ polling_interval scrape_interval check_interval cache every period",
         .example(r#""https://api.example.org/value""#)
         .aliases("urls uri resource endpoint target address href")
         .request_text()
-        .required_in(&[Provider]),
+        .required_in(&[Provider, Auth]),
     Key::new("query", REQUEST, FieldTable, "")
         .doc(
             "Names and values that are percent-encoded and appended to the query of `url`; a list \
@@ -250,6 +164,13 @@ polling_interval scrape_interval check_interval cache every period",
         .doc("Password of `username`, taken as it is.")
         .example(r#""${PASSWORD:-a password}""#)
         .aliases("pass passwd basic_auth_password"),
+    Key::new("auth", AUTHORIZED, Text, r#""""#)
+        .doc(
+            "Name of the `[auth.NAME]` whose cookies and token the request sends: as `Authorization: \
+             Bearer`, unless `${auth.FIELD}` is used somewhere in the request. `\"\"` is none.",
+        )
+        .example(r#""bank""#)
+        .aliases("login session oauth2 use_auth"),
     Key::new("timezone", REQUEST, Text, r#""UTC""#)
         .doc("IANA name of the time zone of `${date…}`.")
         .example(r#""America/Argentina/Buenos_Aires""#)
@@ -267,13 +188,14 @@ polling_interval scrape_interval check_interval cache every period",
         .aliases("allow_redirects redirects max_redirects"),
     Key::new(
         "extract",
-        &[Source, Provider, Derived, Defaults],
+        &[Source, Provider, Derived, Defaults, Auth, Refresh],
         Filter,
         r#"".""#,
     )
     .doc(
         "The jq filter that makes the source's data from the answer, or from the inputs of a \
-             derived source. `error(\"…\")` in it makes a failure.",
+             derived source. `error(\"…\")` in it makes a failure. In `[auth.NAME]`, its result is an \
+             object of texts and numbers: `token`, `expires_in`, …",
     )
     .example("'.data.amount | tonumber'")
     .aliases(
@@ -349,6 +271,30 @@ mappings template value_template",
         .example(r#"["a"]"#)
         .aliases("inputs sources depends_on")
         .required_in(&[Derived]),
+    // [auth.NAME]
+    Key::new("cookies", &[Auth], Boolean, "false")
+        .doc(
+            "Whether the cookies of the login's answer belong to the session. Then `extract` may be \
+             absent, and an answer without a body or with a redirect may bring them.",
+        )
+        .example("true")
+        .aliases("cookie session keep_cookies cookie_jar"),
+    Key::new("refresh", &[Auth], Table(Refresh), "")
+        .doc(
+            "The request that renews the token, once the login has given a `refresh_token`; refer to \
+             it by `${auth.refresh_token}`. When it is refused, the login is sent again.",
+        )
+        .example(
+            r#"{ form = { grant_type = "refresh_token", refresh_token = "${auth.refresh_token}" } }"#,
+        )
+        .aliases("renew renewal refresh_token refresh_request"),
+    Key::new("token_file", &[Auth], Text, r#""""#)
+        .doc(
+            "File that keeps the refresh token over a restart, with the mode 0600. A relative path \
+             starts at the working directory.",
+        )
+        .example(r#""state/bank.token""#)
+        .aliases("token_path refresh_token_file token_cache"),
     // csv
     Key::new("delimiter", &[Csv], Text, r#"",""#)
         .doc("The ASCII character between two fields; a tab is `\"\\t\"`.")
@@ -373,5 +319,5 @@ pub(crate) fn find_key(section: Section, name: &str) -> Option<&'static Key> {
 
 /// All keys.
 pub(super) fn all_keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(TLS_KEYS)
+    SERVER_KEYS.iter().chain(KEYS).chain(TLS_KEYS)
 }

@@ -11,6 +11,10 @@ pub(crate) enum Section {
     Source,
     Provider,
     Derived,
+    /// `[auth.NAME]`
+    Auth,
+    /// `refresh` of an authentication.
+    Refresh,
     /// `csv` of a source, a provider or `[defaults]`.
     Csv,
 }
@@ -138,6 +142,8 @@ impl Section {
             Self::Source => "a source",
             Self::Provider => "a provider",
             Self::Derived => "a derived source",
+            Self::Auth => "an auth",
+            Self::Refresh => "`refresh`",
             Self::Csv => "`csv`",
         }
     }

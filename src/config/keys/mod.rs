@@ -5,6 +5,7 @@ mod key;
 #[cfg(test)]
 mod reference;
 mod schema;
+mod server_keys;
 mod tls_keys;
 mod unknown;
 

@@ -6,7 +6,7 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
 /// The tables of the reference, each with its heading and what holds for the table as a whole.
-const TABLES: [(Section, &str, &str); 7] = [
+const TABLES: [(Section, &str, &str); 9] = [
     (
         Section::Server,
         "`[server]`",
@@ -41,6 +41,18 @@ const TABLES: [(Section, &str, &str); 7] = [
          them.",
     ),
     (
+        Section::Auth,
+        "`[auth.NAME]`",
+        "A login whose token or cookies the sources send that name it in `auth` ([below](#tokens-and-sessions)). Of \
+         `[defaults]` it inherits `allow_private`, the keys of TLS, `proxy`, `max_body`, `timeout` and `timezone`.",
+    ),
+    (
+        Section::Refresh,
+        "`refresh`",
+        "The request that renews a token, in `[auth.NAME]`. It inherits the keys of that table; `headers`, `query` and \
+         `form` merge by name.",
+    ),
+    (
         Section::Csv,
         "`csv`",
         "The rows of CSV (`format = \"csv\"`), in `[defaults]`, a source or a provider. Each key is inherited by itself.",
@@ -61,7 +73,11 @@ fn reference_tables() -> String {
                 text += &[" Also, as in ", heading, ": ", &keys.join(", "), "."].concat();
             }
         }
-        text += "\n\n| example | default | type | a change needs | meaning |\n";
+        text += "\n";
+        if own.is_empty() {
+            continue;
+        }
+        text += "\n| example | default | type | a change needs | meaning |\n";
         text += "|---|---|---|---|---|\n";
         text.extend(own.into_iter().map(reference_row));
     }

@@ -16,6 +16,8 @@ const DEFINITIONS: &[(Section, &str)] = &[
     (Section::Source, "source"),
     (Section::Provider, "provider"),
     (Section::Derived, "derived"),
+    (Section::Auth, "auth"),
+    (Section::Refresh, "refresh"),
     (Section::Csv, "csv"),
 ];
 

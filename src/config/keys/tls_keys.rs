@@ -1,10 +1,10 @@
 //! The declarations of the keys of TLS.
 
 use super::key::Kind::Text;
-use super::key::Section::{Defaults, Provider, Source};
+use super::key::Section::{Auth, Defaults, Provider, Refresh, Source};
 use super::key::{Key, Section};
 
-const REQUEST: &[Section] = &[Source, Provider, Defaults];
+const REQUEST: &[Section] = &[Source, Provider, Defaults, Auth, Refresh];
 
 pub(super) const TLS_KEYS: &[Key] = &[
     Key::new("ca_file", REQUEST, Text, "")

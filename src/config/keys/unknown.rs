@@ -14,7 +14,8 @@ const UNSUPPORTED: [(&str, &str); 4] = [
     ),
     (
         "basic_auth authentication authorization bearer_token token api_key",
-        "there is no such key: `username` and `password` send Basic credentials, `headers` any other",
+        "there is no such key: `username` and `password` send Basic credentials, `headers` a fixed token, `auth` the \
+         token of an `[auth.NAME]`",
     ),
     (
         "retries retry max_retries retry_count",
@@ -42,6 +43,7 @@ pub(crate) fn unknown_key_help(name: &str, section: Section) -> String {
             Section::Source => "`[sources.NAME]`",
             Section::Provider => "`[[sources.NAME.providers]]`",
             Section::Derived => "`[derived.NAME]`",
+            Section::Auth => "`[auth.NAME]`",
             other => other.description(),
         });
         places.collect::<Vec<_>>().join(" or in ")

@@ -1,9 +1,11 @@
 //! The rules beyond a single key: inheritance, defaults, and relations between keys. Makes domain types of tables.
 
+mod auth_rules;
 mod certificates;
 mod derived_rules;
 mod format_rules;
 mod name_rules;
+mod request_builder;
 mod request_rules;
 mod server_rules;
 mod shared_credentials;
@@ -12,7 +14,9 @@ mod store;
 mod timing;
 mod tls_rules;
 
+pub(super) use auth_rules::validate_auths;
 pub(super) use derived_rules::validate_derived_sources;
+pub(super) use request_builder::RequestDefaults;
 pub use server_rules::parse_listen;
 pub(super) use server_rules::validate_server;
 pub(super) use source_rules::validate_sources;

@@ -9,7 +9,7 @@ use crate::config::secrets;
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 use crate::domain::{Credentials, RequestBody, RequestField, is_time_zone};
-use crate::text::quote;
+use crate::text::{find_nearest, quote};
 
 use super::tls_rules::TlsParts;
 
@@ -42,6 +42,7 @@ pub(super) struct RequestParts {
     pub(super) query: Vec<RequestField>,
     pub(super) headers: Vec<RequestField>,
     pub(super) body: Option<RequestBody>,
+    auth: Option<SpannedStr>,
     username: Option<SpannedStr>,
     password: Option<SpannedStr>,
     /// Whether the table has credentials of any kind, which replace those of the outer table.
@@ -73,7 +74,13 @@ impl RequestParts {
             loader.secrets.extend(secret);
         }
         let headers = validate_headers(table.text_table("headers"), loader);
-        let other_credentials = find_other_credentials(table, &headers);
+        // The refresh of a login uses the `auth` of the login.
+        let has_auth = table.section != Section::Refresh;
+        let auth = has_auth.then(|| table.text("auth")).flatten();
+        check_auth_name(auth, loader);
+        let other_credentials = find_other_credentials(table, &headers, auth);
+        // A header with a field of a login needs the inherited `auth`.
+        let is_own = other_credentials.is_some() && !has_auth_header(&headers);
         let username = table.text("username");
         if let (Some(username), Some(other)) = (username, other_credentials) {
             let message = format!("there are both a `username` and {other}");
@@ -84,9 +91,10 @@ impl RequestParts {
             query: fields(table, "query", loader),
             headers,
             body,
+            auth: auth.cloned(),
             username: username.cloned(),
             password: table.text("password").cloned(),
-            has_credentials: username.is_some() || other_credentials.is_some(),
+            has_credentials: username.is_some() || is_own,
             time_zone: validate_time_zone(table, loader),
             accept_status: validate_accept_status(table, loader),
             follow_redirects: table.boolean("follow_redirects"),
@@ -94,6 +102,21 @@ impl RequestParts {
             tls: TlsParts::new(table, loader),
             extract: text("extract"),
         }
+    }
+
+    /// The parts of `[defaults]` that are not about the content of a request.
+    pub(super) fn network_parts(&self) -> Self {
+        Self {
+            time_zone: self.time_zone.clone(),
+            allow_private: self.allow_private,
+            tls: self.tls.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The name of the authentication, as written. An empty one turns an inherited one off.
+    pub(super) fn auth(&self) -> Option<&SpannedStr> {
+        self.auth.as_ref().filter(|auth| !auth.value.is_empty())
     }
 
     /// The parts completed by those of the outer table: tables by name, other values where they are absent.
@@ -104,8 +127,14 @@ impl RequestParts {
         let (mut username, mut password) = (self.username, self.password);
         if self.has_credentials {
             let is_own = |name: &str| has_field(&self.headers, name, is_same_header);
-            headers.retain(|(name, _)| !is_same_header(name, AUTHORIZATION) || is_own(name));
+            headers.retain(|(name, value)| {
+                // A header with a field of a login is made for any `auth`.
+                let is_kept = self.auth.is_some() && value.has_auth_field();
+                !is_same_header(name, AUTHORIZATION) || is_own(name) || is_kept
+            });
         }
+        // An `auth` goes with the other credentials of its table, and is replaced with them.
+        let outer_auth = outer.auth.as_ref().filter(|_| !self.has_credentials);
         // Credentials in a header or in the URL leave no use for those of the outer table.
         if username.is_some() || !self.has_credentials {
             username = username.or_else(|| outer.username.clone());
@@ -122,6 +151,7 @@ impl RequestParts {
             query: merge_fields(self.query, &outer.query, str::eq),
             headers,
             body,
+            auth: self.auth.or_else(|| outer_auth.cloned()),
             username,
             password,
             has_credentials: self.has_credentials || outer.has_credentials,
@@ -154,15 +184,47 @@ impl RequestParts {
 }
 
 /// The credentials of a table beside `username`, as a message names them.
-fn find_other_credentials(table: &Table, headers: &[RequestField]) -> Option<&'static str> {
+fn find_other_credentials(
+    table: &Table,
+    headers: &[RequestField],
+    auth: Option<&SpannedStr>,
+) -> Option<&'static str> {
     if has_field(headers, AUTHORIZATION, str::eq_ignore_ascii_case) {
         return Some("the header `Authorization`");
+    }
+    if auth.is_some_and(|auth| !auth.value.is_empty()) {
+        return Some("an `auth`");
     }
     // `[defaults]` has no `url`.
     let url = (table.section != Section::Defaults).then(|| table.url("url"));
     let (_, url) = url.flatten()?;
     let has_userinfo = !url.username().is_empty() || url.password().is_some();
     has_userinfo.then_some("credentials in the URL")
+}
+
+/// Whether the header with the credentials has a field of a login.
+fn has_auth_header(headers: &[RequestField]) -> bool {
+    let is_auth = |(name, value): &RequestField| {
+        name.eq_ignore_ascii_case(AUTHORIZATION) && value.has_auth_field()
+    };
+    headers.iter().any(is_auth)
+}
+
+/// Reports an `auth` that names no table.
+fn check_auth_name(auth: Option<&SpannedStr>, loader: &mut ConfigLoader<'_>) {
+    let Some(auth) = auth.filter(|auth| !auth.value.is_empty()) else {
+        return;
+    };
+    if loader.auth_names.contains(&auth.value) {
+        return;
+    }
+    let names = loader.auth_names.iter().map(String::as_str);
+    let help = match find_nearest(auth.as_written(), names) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if loader.auth_names.is_empty() => "expected the name of a table `[auth.NAME]`".into(),
+        None => format!("known: {}", loader.auth_names.join(", ")),
+    };
+    loader.error(&auth.span, &format!("unknown auth {auth}"), help);
 }
 
 /// The fields of `outer` whose names `own` does not have, then those of `own`.

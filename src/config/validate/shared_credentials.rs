@@ -68,6 +68,12 @@ pub(super) fn warn_shared_credentials(
             })
         });
     }
+    if let Some(auth) = parts.auth() {
+        warn(&auth.span, "the token of the `auth`", &|request| {
+            let sent = request.auth.as_ref();
+            sent.is_some_and(|sent| sent.as_str() == auth.value)
+        });
+    }
     for (text, field) in credential_fields(table, "headers", &parts.headers) {
         let what = format!("the header `{}`", field.0);
         warn(&text.span, &what, &|request| {

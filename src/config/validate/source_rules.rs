@@ -4,26 +4,23 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::loader::ConfigLoader;
-use crate::config::problems::refuse;
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
-use crate::domain::{
-    EgressProxy, Name, Provider, ProviderRequest, RequestBody, Source, SourceKind,
-};
+use crate::domain::{Name, Provider, Source, SourceKind};
 
 use super::format_rules::validate_format;
 use super::name_rules::{slug_name, validate_name};
+use super::request_builder::{
+    ConnectionSettings, RequestDefaults, build_request, check_auth_fields,
+};
 use super::request_rules::RequestParts;
 use super::shared_credentials::warn_shared_credentials;
 use super::timing::validate_timing;
-use super::tls_rules::check_provider_tls;
-
-const DEFAULT_MAX_BODY: u64 = 1 << 20;
 
 /// The valid fetched sources in the order of the file.
 pub(crate) fn validate_sources(
     root: &Table,
-    defaults: &Table,
+    defaults: &RequestDefaults<'_>,
     loader: &mut ConfigLoader<'_>,
 ) -> Vec<Source> {
     let tables = root.tables("sources");
@@ -32,28 +29,16 @@ pub(crate) fn validate_sources(
         let help = "add one: `[sources.NAME]` with a `url`";
         loader.missing(span, "no sources are defined", help);
     }
-    let default_proxy = validate_proxy(defaults, loader);
-    let default_parts = RequestParts::new(defaults, loader);
     let sources = tables.iter().filter_map(|table| {
         // Checked to the end even without a valid name: all problems are told at once.
         let name = validate_name(&table.name, "source", loader);
-        let (schedule, freshness_policy) = validate_timing(table, defaults, loader);
-        // An empty text turns the default proxy off, so the presence of the key decides.
-        let proxy = if table.has("proxy") {
-            validate_proxy(table, loader)
-        } else {
-            default_proxy.clone()
-        };
-        let max_body = table
-            .integer("max_body")
-            .or_else(|| defaults.integer("max_body"));
+        let (schedule, freshness_policy) = validate_timing(table, defaults.table, loader);
         let parts = RequestParts::new(table, loader);
         let shared = SharedSettings {
             table,
-            parts: parts.clone().inherit(&default_parts),
-            defaults,
-            max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
-            proxy,
+            parts: parts.clone().inherit(&defaults.parts),
+            defaults: defaults.table,
+            connection: ConnectionSettings::new(table, loader).or_inherit(&defaults.connection),
         };
         let providers = validate_providers(&shared, loader);
         let requests: Vec<_> = providers.iter().map(|provider| &provider.request).collect();
@@ -66,13 +51,14 @@ pub(crate) fn validate_sources(
                 schedule,
             },
             freshness_policy,
-            attribution: attribution(table).or_else(|| attribution(defaults)),
+            attribution: attribution(table).or_else(|| attribution(defaults.table)),
         })
     });
     let sources: Vec<_> = sources.collect();
     let providers = sources.iter().flat_map(Source::providers);
     let requests: Vec<_> = providers.map(|provider| &provider.request).collect();
-    warn_shared_credentials(defaults, "`[defaults]`", &default_parts, &requests, loader);
+    let owner = "`[defaults]`";
+    warn_shared_credentials(defaults.table, owner, &defaults.parts, &requests, loader);
     sources
 }
 
@@ -82,24 +68,12 @@ pub(super) fn attribution(table: &Table) -> Option<Arc<str>> {
     (!credit.is_empty()).then(|| credit.into())
 }
 
-fn validate_proxy(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<EgressProxy> {
-    let (text, url) = table.url("proxy")?;
-    let checked = if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        let help = "expected `http://[user:password@]host[:port]`";
-        refuse("the URL of a proxy has neither path nor query", help)
-    } else {
-        Ok(EgressProxy(url.clone()))
-    };
-    loader.check(text, checked)
-}
-
 /// The settings of a source that apply to its providers.
 struct SharedSettings<'t> {
     table: &'t Table,
     defaults: &'t Table,
     parts: RequestParts,
-    max_body: u64,
-    proxy: Option<EgressProxy>,
+    connection: ConnectionSettings,
 }
 
 fn validate_providers(shared: &SharedSettings<'_>, loader: &mut ConfigLoader<'_>) -> Vec<Provider> {
@@ -152,54 +126,19 @@ fn build_provider(
     names: &mut HashSet<Name>,
     loader: &mut ConfigLoader<'_>,
 ) -> Option<Provider> {
-    let default_method = match parts.body {
-        Some(RequestBody::Form(_)) => "POST",
-        _ => "GET",
-    };
-    let method = parts
-        .method
-        .clone()
-        .unwrap_or_else(|| default_method.into());
-    if &*method == "GET"
-        && let Some(span) = table.span_of("body").or_else(|| table.span_of("form"))
-    {
-        let message = "many servers ignore or refuse a body with GET";
-        loader.warning(span, message, "perhaps `method = \"POST\"`?");
-    }
     let format = validate_format(&[table, shared.table, shared.defaults], loader);
-    let (url_text, url) = table.url("url")?;
-    if url.fragment().is_some() {
-        let message = "the part of the URL after `#` is never sent";
-        loader.warning(&url_text.span, message, "write `%23` for a literal `#`");
-    }
+    let extract = parts.extract.clone();
+    let request = build_request([table; 2], parts, &shared.connection, format, loader)?;
+    check_auth_fields(table, &request, loader);
     let name = match name {
         Some(text) => Name::new(&text.value).ok()?,
-        None => free_name(url.host_str().unwrap_or_default(), names),
+        None => free_name(request.url.host_str().unwrap_or_default(), names),
     };
-    let credentials = parts.credentials(loader);
-    let provider = Provider {
+    Some(Provider {
         name,
-        request: ProviderRequest {
-            url: url.clone(),
-            url_text: url_text.request_text.clone(),
-            query: parts.query,
-            method,
-            headers: parts.headers,
-            body: parts.body,
-            credentials,
-            time_zone: parts.time_zone,
-            accept_status: parts.accept_status.unwrap_or_default(),
-            follow_redirects: parts.follow_redirects.unwrap_or(false),
-            allow_private: parts.allow_private.unwrap_or(false),
-            tls: parts.tls.into_settings(),
-            proxy: shared.proxy.clone(),
-            max_body: shared.max_body,
-            format,
-        },
-        extract: parts.extract.unwrap_or_else(|| Arc::from(".")),
-    };
-    check_provider_tls(table, url_text, &provider.request, loader);
-    Some(provider)
+        request,
+        extract: extract.unwrap_or_else(|| Arc::from(".")),
+    })
 }
 
 /// The written names of a source's providers. They are known before any name is made of a host, so that a later written

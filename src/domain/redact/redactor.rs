@@ -1,5 +1,7 @@
 //! Shared handle to the secrets of the running configuration.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -12,13 +14,32 @@ use super::secret_set::SecretSet;
 ///
 /// The secrets of the previous configuration stay redacted, because a request that began before a
 /// reload may still report them.
+///
+/// Values that authentications obtain while the program runs are added to them. Of each authentication,
+/// the latest three logins stay redacted.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor(Arc<RwLock<ActiveSecrets>>);
 
-#[derive(Debug, Clone, Default)]
+/// Number of logins of each authentication whose values are redacted. A request with the values before
+/// the last ones can still run.
+const KEPT_LOGINS: usize = 3;
+
+#[derive(Default)]
 struct ActiveSecrets {
     current: SecretSet,
     previous: SecretSet,
+    /// The values of `logins`.
+    obtained: SecretSet,
+    /// Values of the latest logins by the name of their authentication, oldest first.
+    logins: BTreeMap<String, VecDeque<Vec<String>>>,
+}
+
+/// Without the values.
+impl fmt::Debug for ActiveSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = [&self.current, &self.previous, &self.obtained];
+        f.debug_list().entries(sets).finish()
+    }
 }
 
 impl Redactor {
@@ -35,11 +56,23 @@ impl Redactor {
         active.previous = std::mem::replace(&mut active.current, secrets);
     }
 
-    /// Returns `text` with every current and previous secret replaced by `***`.
+    /// Adds the values of a login of the authentication `auth`.
+    pub fn add_login(&self, auth: &str, values: Vec<String>) {
+        let mut active = self.0.write();
+        let logins = active.logins.entry(auth.to_owned()).or_default();
+        logins.push_back(values);
+        if logins.len() > KEPT_LOGINS {
+            logins.pop_front();
+        }
+        let values = active.logins.values().flatten().flatten().cloned();
+        active.obtained = SecretSet::new(values.collect::<Vec<_>>());
+    }
+
+    /// Returns `text` with every current, previous and obtained secret replaced by `***`.
     pub fn redact(&self, text: &str) -> String {
-        // The copy of two pointers keeps the lock short: a search can take milliseconds.
-        let ActiveSecrets { current, previous } = self.0.read().clone();
-        previous.redact(&current.redact(text)).into_owned()
+        self.secret_sets()
+            .iter()
+            .fold(text.to_owned(), |text, set| set.redact(&text).into_owned())
     }
 
     /// Returns the beginning of a longer text, redacted, without the end in which a secret could be cut:
@@ -47,14 +80,24 @@ impl Redactor {
     pub fn redact_beginning(&self, text: &str) -> String {
         // Redacted first: the cut of the end must not divide a secret.
         let mut redacted = self.redact(text);
-        let ActiveSecrets { current, previous } = self.0.read().clone();
-        let longest = current.max_len().max(previous.max_len());
+        let sets = self.secret_sets();
+        let longest = sets
+            .iter()
+            .map(SecretSet::max_len)
+            .max()
+            .unwrap_or_default();
         let mut kept = redacted.len().saturating_sub(longest * MAX_ESCAPE_BYTES);
         while !redacted.is_char_boundary(kept) {
             kept -= 1;
         }
         redacted.truncate(kept);
         redacted
+    }
+
+    /// Returns copies of the pointers, which keeps the lock short: a search can take milliseconds.
+    fn secret_sets(&self) -> [SecretSet; 3] {
+        let active = self.0.read();
+        [&active.current, &active.previous, &active.obtained].map(Clone::clone)
     }
 }
 
@@ -71,6 +114,20 @@ mod tests {
         assert_eq!(clone.redact("old-secret new-secret"), "*** ***");
         clone.replace_secrets(SecretSet::default());
         assert_eq!(redactor.redact("old-secret new-secret"), "old-secret ***");
+    }
+
+    #[test]
+    fn latest_logins_are_redacted() {
+        let redactor = Redactor::default();
+        for login in 0..5 {
+            redactor.add_login("bank", vec![format!("token-{login}-x")]);
+        }
+        redactor.add_login("other", vec!["other-token".into()]);
+        let text = "token-0-x token-2-x token-4-x other-token";
+        assert_eq!(redactor.redact(text), "token-0-x *** *** ***");
+        redactor.replace_secrets(SecretSet::default());
+        assert_eq!(redactor.redact("token-4-x"), "***");
+        assert!(!format!("{redactor:?}").contains("token"));
     }
 
     #[test]

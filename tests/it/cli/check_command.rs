@@ -59,11 +59,14 @@ fn check_prints_json() {
         report["sources"][0]["providers"][0]["calls_per_day"]["at_most"],
         Value::Null
     );
-    assert_eq!(report["sources"][3]["from"][0], "sum");
+    assert_eq!(report["sources"][4]["from"][0], "sum");
     let origins = report["origins"].as_array().unwrap();
     assert_eq!(origins.len(), 3);
     assert_eq!(origins[0]["origin"], "https://api.example.org");
-    assert_eq!(origins[0]["calls_per_day"]["scheduled"], 86_400 / 3 + 24);
+    assert_eq!(
+        origins[0]["calls_per_day"]["scheduled"],
+        86_400 / 3 + 86_400 / 10 + 24
+    );
 }
 
 #[test]

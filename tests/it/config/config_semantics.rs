@@ -171,7 +171,7 @@ fn derived_sources_come_last() {
         .iter()
         .map(|source| source.name.as_str())
         .collect();
-    assert_eq!(names, ["one", "two", "three", "both", "sum"]);
+    assert_eq!(names, ["one", "two", "three", "four", "both", "sum"]);
     assert_eq!(
         source(&config, "sum").freshness_policy,
         source(&config, "one").freshness_policy

@@ -9,6 +9,8 @@ use crate::support::markdown::{MarkdownSection, markdown_sections};
 
 const MINIMAL_SOURCE: &str = "[sources.a]\nurl = \"https://a.example/\"\n";
 
+const LOGIN: &str = "[auth.bank]\nurl = \"https://id.example/\"\n";
+
 /// Returns a configuration with `line` in the section that `heading` names.
 fn config_with_line(heading: &str, line: &str) -> String {
     match heading.trim_matches('`') {
@@ -22,6 +24,10 @@ fn config_with_line(heading: &str, line: &str) -> String {
             format!("{MINIMAL_SOURCE}[derived.d]\n{line}\n")
         }
         "[derived.NAME]" => format!("{MINIMAL_SOURCE}[derived.d]\nfrom = [\"a\"]\n{line}\n"),
+        "[auth.NAME]" => format!("{MINIMAL_SOURCE}{LOGIN}extract = \".\"\n{line}\n"),
+        _ if line.starts_with("auth") => {
+            format!("{MINIMAL_SOURCE}{line}\n{LOGIN}cookies = true\n")
+        }
         _ if line.starts_with("url") || line.starts_with("providers = [{") => {
             format!("[sources.a]\n{line}\n")
         }
@@ -49,7 +55,7 @@ fn sections() -> Vec<MarkdownSection> {
         .into_iter()
         .filter(|section| section.heading.starts_with("`["))
         .collect();
-    assert_eq!(sections.len(), 6);
+    assert_eq!(sections.len(), 7);
     assert!(
         sections
             .iter()

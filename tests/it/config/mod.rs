@@ -119,8 +119,10 @@ fn commented_reference_keys_are_valid() {
         let content = line.strip_prefix("# ")?;
         let key = content.split(" = ").next()?;
         let is_key = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        ((is_key && content.contains(" = ")) || content.starts_with("[sources.example"))
-            .then(|| content.to_owned())
+        ((is_key && content.contains(" = "))
+            || content.starts_with("[sources.example")
+            || content.starts_with("[auth.example"))
+        .then(|| content.to_owned())
     };
     let lines: Vec<_> = text
         .lines()

@@ -12,6 +12,7 @@ pub mod format_corpus;
 pub mod format_service;
 pub mod host_limits;
 pub mod http2_provider;
+pub mod login_sessions;
 pub mod network_faults;
 pub mod outgoing_requests;
 pub mod provider_race;

@@ -1,0 +1,290 @@
+//! One authentication: its session, the calls that wait for it, and the task of its login.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+use tracing::warn;
+
+use crate::domain::{AuthDefinition, AuthValues, Code, Failure, Name};
+use crate::process::Deadline;
+use crate::text::{UnitStyle, format_duration};
+
+use super::login_sender::{LoginSender, login_failure};
+use super::login_state::{LoginFailure, LoginState, LoginStep, LoginSuccess, RefusalStep, Session};
+use super::token_file;
+
+/// Name of the field with the token of a refresh request.
+const REFRESH_FIELD: &str = "refresh_token";
+
+/// The authentications of the configuration, and what their logins use.
+pub(super) struct AuthDirectory {
+    pub(super) sender: LoginSender,
+    by_name: RwLock<HashMap<Name, Arc<Authenticator>>>,
+}
+
+impl AuthDirectory {
+    pub(super) fn new(sender: LoginSender) -> Self {
+        Self {
+            sender,
+            by_name: RwLock::default(),
+        }
+    }
+
+    /// Replaces the authentications. Those with an equal definition keep their sessions. Blocks on the files of new ones.
+    pub(super) fn replace(&self, definitions: &[Arc<AuthDefinition>]) {
+        let old = self.by_name.read().clone();
+        let keep_or_create = |definition: &Arc<AuthDefinition>| {
+            let old = old.get(&definition.name);
+            let kept = old.filter(|old| old.definition == *definition).cloned();
+            kept.unwrap_or_else(|| {
+                Arc::new(Authenticator::new(Arc::clone(definition), &self.sender))
+            })
+        };
+        let replaced = definitions
+            .iter()
+            .map(|definition| (definition.name.clone(), keep_or_create(definition)));
+        *self.by_name.write() = replaced.collect();
+    }
+
+    pub(super) fn find(&self, name: &Name) -> Result<Arc<Authenticator>, Failure> {
+        let found = self.by_name.read().get(name).cloned();
+        found.ok_or_else(|| {
+            let message = format!("there is no `[auth.{name}]`");
+            Failure::new(Code::AuthFailed, message).with_lasting(true)
+        })
+    }
+}
+
+/// An authentication and its session.
+pub(super) struct Authenticator {
+    definition: Arc<AuthDefinition>,
+    state: Mutex<LoginState>,
+    /// What the next refresh request is sent with: the values of the last login, if they have a refresh token. Only the
+    /// login in progress changes it.
+    refresh_values: Mutex<Option<AuthValues>>,
+    /// Changes at the end of each login.
+    logins: watch::Sender<()>,
+}
+
+impl Authenticator {
+    fn new(definition: Arc<AuthDefinition>, sender: &LoginSender) -> Self {
+        let stored = definition.token_file.as_ref().and_then(|path| {
+            token_file::read_token(path).unwrap_or_else(|error| {
+                warn!(auth = %definition.name, path = %path.display(), %error, "token file not read");
+                None
+            })
+        });
+        let refresh_values = stored.map(|token| AuthValues {
+            fields: vec![(REFRESH_FIELD.into(), token)],
+            cookies: Vec::new(),
+        });
+        if let Some(values) = &refresh_values {
+            sender.redact_values(&definition.name, values);
+        }
+        Self {
+            definition,
+            state: Mutex::default(),
+            refresh_values: Mutex::new(refresh_values),
+            logins: watch::Sender::default(),
+        }
+    }
+
+    /// Returns the session, after a login if there is none or if it is due.
+    pub(super) async fn acquire_session(
+        self: &Arc<Self>,
+        directory: &Arc<AuthDirectory>,
+        deadline: Deadline,
+    ) -> Result<Session, Failure> {
+        // Before the first step: no end of a login is missed between the step and the wait.
+        let mut logins = self.logins.subscribe();
+        loop {
+            logins.mark_unchanged();
+            let step = self
+                .state
+                .lock()
+                .next_step(directory.sender.clock.instant());
+            match step {
+                LoginStep::Use(session) => return Ok(session),
+                LoginStep::Start => self.spawn_login(directory),
+                LoginStep::Wait => {
+                    let ended = timeout_at(deadline.at, logins.changed()).await;
+                    ended.map_err(|_| self.late_failure(deadline)).map(drop)?;
+                }
+                LoginStep::Fail(failure, pause) => {
+                    let seconds = Duration::from_secs(pause.as_secs() + 1);
+                    let pause = format_duration(seconds, UnitStyle::Message);
+                    let message = format!("{}; the next login is in {pause}", failure.message);
+                    return Err(Failure::new(failure.code, message).with_lasting(true));
+                }
+            }
+        }
+    }
+
+    /// Returns a session after a call was `refused` with another one. `None` if no renewal is due: the call keeps its
+    /// failure.
+    pub(super) async fn replace_refused(
+        self: &Arc<Self>,
+        refused: &Session,
+        directory: &Arc<AuthDirectory>,
+        deadline: Deadline,
+    ) -> Option<Result<Session, Failure>> {
+        let now = directory.sender.clock.instant();
+        if self.state.lock().report_refusal(refused.number, now) == RefusalStep::Renew {
+            match self.acquire_session(directory, deadline).await {
+                Ok(session) if session.number == refused.number => {}
+                result => return Some(result),
+            }
+        }
+        // The login is what must be repaired, not the call.
+        self.state.lock().last_failure().cloned().map(Err)
+    }
+
+    /// Starts the login. A function of its own, because a login can wait for that of another authentication.
+    fn spawn_login(self: &Arc<Self>, directory: &Arc<AuthDirectory>) {
+        let (auth, own_directory) = (Arc::clone(self), Arc::clone(directory));
+        let login: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { auth.run_login(&own_directory).await });
+        directory.sender.tracker.spawn(login);
+    }
+
+    async fn run_login(&self, directory: &Arc<AuthDirectory>) {
+        // Recorded on drop: also after a panic, the next call can start another login.
+        let mut outcome = LoginOutcome {
+            auth: self,
+            directory,
+            result: None,
+        };
+        let deadline = directory.sender.clock.deadline(self.definition.timeout);
+        let result = self.log_in(directory, deadline).await;
+        if let Ok(success) = &result {
+            let sender = &directory.sender;
+            sender.redact_values(&self.definition.name, &success.values);
+            // Before the first call with the session: a crash must not lose the only valid refresh token.
+            self.store_refresh_values(&success.values).await;
+        }
+        outcome.result = Some(result);
+    }
+
+    /// Sends the refresh request, if there is a token for it, else or after its refusal the login.
+    async fn log_in(
+        &self,
+        directory: &Arc<AuthDirectory>,
+        deadline: Deadline,
+    ) -> Result<LoginSuccess, LoginFailure> {
+        let sender = &directory.sender;
+        let outer = self.outer_session(directory, deadline).await?;
+        let outer_values = outer.as_ref().map(|(_, session)| &*session.values);
+        let outer_values = outer_values.cloned().unwrap_or_default();
+        let refresh_values = self.refresh_values.lock().clone();
+        if let (Some(refresh), Some(own)) = (&self.definition.refresh, refresh_values) {
+            let values = own.or_inherit(&outer_values);
+            let result = sender
+                .send(&self.definition, refresh, &values, deadline)
+                .await;
+            match result {
+                Ok(mut success) => {
+                    // What the answer does not repeat stays valid (RFC 6749, section 6).
+                    success.values = success.values.or_inherit(&own);
+                    return Ok(success);
+                }
+                // The token may still be valid.
+                Err(failure) if !failure.is_refused => return Err(failure),
+                Err(_) => *self.refresh_values.lock() = None,
+            }
+        }
+        let login = &self.definition.login;
+        let result = sender
+            .send(&self.definition, login, &outer_values, deadline)
+            .await;
+        if let (Err(failure), Some((auth, session))) = (&result, outer)
+            && failure.is_unauthorized
+        {
+            // The next login finds a renewed session. This one is not repeated: it counts as refused.
+            let now = sender.clock.instant();
+            auth.state.lock().report_refusal(session.number, now);
+        }
+        result
+    }
+
+    /// Returns the session of the authentication that the login itself needs.
+    async fn outer_session(
+        &self,
+        directory: &Arc<AuthDirectory>,
+        deadline: Deadline,
+    ) -> Result<Option<(Arc<Self>, Session)>, LoginFailure> {
+        let Some(name) = &self.definition.login.request.auth else {
+            return Ok(None);
+        };
+        let session = async {
+            let auth = directory.find(name)?;
+            let session = auth.acquire_session(directory, deadline).await?;
+            Ok((auth, session))
+        };
+        session.await.map(Some).map_err(|failure: Failure| {
+            LoginFailure::new(login_failure(&self.definition, &failure.message), false)
+        })
+    }
+
+    /// Keeps the values for the next refresh request, and their token in `token_file`.
+    async fn store_refresh_values(&self, values: &AuthValues) {
+        if self.definition.refresh.is_none() {
+            return;
+        }
+        let token = values.field(REFRESH_FIELD).cloned();
+        let is_new = {
+            let mut kept = self.refresh_values.lock();
+            let old = kept.as_ref().and_then(|old| old.field(REFRESH_FIELD));
+            let is_new = old != token.as_ref();
+            *kept = token.is_some().then(|| values.clone());
+            is_new
+        };
+        let (Some(path), Some(token)) = (self.definition.token_file.clone(), token) else {
+            return;
+        };
+        if is_new {
+            let shown = path.display().to_string();
+            let written = spawn_blocking(move || token_file::write_token(&path, &token)).await;
+            let error = match written {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            warn!(auth = %self.definition.name, path = shown, error, "token file not written");
+        }
+    }
+
+    fn late_failure(&self, deadline: Deadline) -> Failure {
+        let limit = format_duration(deadline.limit, UnitStyle::Message);
+        let name = &self.definition.name;
+        let message =
+            format!("no answer within {limit} (waiting for the login of `[auth.{name}]`)");
+        Failure::new(Code::Timeout, message)
+    }
+}
+
+/// The outcome of a login, which is recorded on drop.
+struct LoginOutcome<'a> {
+    auth: &'a Authenticator,
+    directory: &'a AuthDirectory,
+    /// `None` if the login did not end.
+    result: Option<Result<LoginSuccess, LoginFailure>>,
+}
+
+impl Drop for LoginOutcome<'_> {
+    fn drop(&mut self) {
+        let result = self.result.take().unwrap_or_else(|| {
+            let failure = login_failure(&self.auth.definition, "it was interrupted");
+            Err(LoginFailure::new(failure, true))
+        });
+        let now = self.directory.sender.clock.instant();
+        self.auth.state.lock().finish_login(result, now);
+        self.auth.logins.send_replace(());
+    }
+}

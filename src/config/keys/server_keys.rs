@@ -1,0 +1,103 @@
+//! The declarations of the keys of `[server]` and `[store]`.
+
+use super::key::Key;
+use super::key::Kind::{Duration, DurationOrZero, Integer, Text, TextList, Url};
+use super::key::Section::{Server, Store};
+
+pub(super) const SERVER_KEYS: &[Key] = &[
+    // [server]
+    Key::new("listen", &[Server], Text, r#""0.0.0.0:8080""#)
+        .doc(
+            "Address and port to listen on; port 0 takes a free port and logs it. `--listen` and \
+             `RESUMEN_LISTEN` take precedence.",
+        )
+        .example(r#""127.0.0.1:8080""#)
+        .aliases("address addr bind host port listen_address")
+        .needs_restart(),
+    Key::new("default_timeout", &[Server], Duration, r#""4s""#)
+        .doc("Deadline of a live answer without `?timeout=`; at most `max_timeout`.")
+        .example(r#""2s""#)
+        .aliases("request_timeout live_timeout")
+        .needs_restart(),
+    Key::new("max_timeout", &[Server], Duration, r#""30s""#)
+        .doc("The largest `?timeout=` that a client may send.")
+        .example(r#""10s""#)
+        .needs_restart(),
+    Key::new(
+        "max_connections",
+        &[Server],
+        Integer(1, 1_000_000),
+        "10000",
+    )
+    .doc(
+        "Maximum number of open connections; further connections wait. The limit of open files \
+         of the process applies as well.",
+    )
+    .example("2000")
+    .aliases("max_clients max_conns connection_limit")
+    .needs_restart(),
+    Key::new("header_timeout", &[Server], Duration, r#""10s""#)
+        .doc("Maximum time from a connection's start to the end of its first request's headers.")
+        .example(r#""5s""#)
+        .aliases("read_timeout read_header_timeout")
+        .needs_restart(),
+    Key::new("idle_timeout", &[Server], Duration, r#""75s""#)
+        .doc("How long a kept-alive connection may wait for its next request.")
+        .example(r#""30s""#)
+        .aliases("keep_alive keepalive_timeout keep_alive_timeout")
+        .needs_restart(),
+    Key::new(
+        "shutdown_grace",
+        &[Server],
+        DurationOrZero,
+        r#""10s""#,
+    )
+    .doc("Time from SIGTERM to the end of the process at the latest; `\"0s\"` ends it at once.")
+    .example(r#""20s""#)
+    .aliases("grace_period shutdown_timeout drain_timeout")
+    .needs_restart(),
+    Key::new("cors_origins", &[Server], TextList, "[]")
+        .doc(
+            "Origins of other web pages that may read the answers: exact origins, or `[\"*\"]` \
+             alone for all.",
+        )
+        .example(r#"["https://panel.example.org"]"#)
+        .aliases("cors allowed_origins allow_origins cors_allowed_origins")
+        .needs_restart(),
+    // [store]
+    Key::new("path", &[Store], Text, r#""state/resumen.json""#)
+        .doc(
+            "The state file, which restores the last good readings after a restart. A relative \
+             path starts at the working directory; `\"\"` turns the file off.",
+        )
+        .example(r#""/var/lib/resumen/state.json""#)
+        .aliases("file filename state_file")
+        .needs_restart(),
+    Key::new(
+        "redis",
+        &[Store],
+        Url(&["redis", "rediss", "unix"]),
+        r#""""#,
+    )
+    .doc("A Redis or Valkey server through which replicas share readings and calls.")
+    .example(r#""rediss://redis.example.org:6379/0""#)
+    .aliases("redis_url redis_addr redis_address valkey")
+    .needs_restart(),
+    Key::new("redis_ca_file", &[Store], Text, r#""""#)
+        .doc(
+            "File with the PEM certificates of the authorities that may sign the certificate of a \
+             `rediss://` server, instead of the public ones; at most 64 KiB. A relative path starts \
+             at the configuration's folder.",
+        )
+        .example(r#""ca.pem""#)
+        .aliases("redis_ca redis_tls_ca redis_cacert redis_ca_cert redis_tls_ca_cert_file")
+        .needs_restart(),
+    Key::new("redis_prefix", &[Store], Text, r#""resumen""#)
+        .doc(
+            "Prefix of every key in Redis, 1 to 128 printable ASCII characters. Replicas with the \
+             same prefix share readings.",
+        )
+        .example(r#""resumen-staging""#)
+        .aliases("prefix key_prefix namespace")
+        .needs_restart(),
+];
