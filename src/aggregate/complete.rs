@@ -6,7 +6,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use crate::domain::{
-    HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time,
+    HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, Reading, SourceRecord,
+    SourceState, Time,
 };
 use crate::metrics::FetchMetrics;
 
@@ -42,6 +43,12 @@ impl CompletionHandler {
     /// Returns the interface to the other replicas.
     pub(super) fn replicas(&self) -> Option<&dyn ReplicaCoordinator> {
         self.replicas.as_deref()
+    }
+
+    /// Returns the reading of `source`; `None` without one.
+    pub(super) fn held_reading(&self, source: &Name) -> Option<Arc<Reading>> {
+        let snapshot = self.cache.snapshot();
+        snapshot.source_state(source.as_str())?.reading.clone()
     }
 
     /// Completes an attempt of this replica. Called once per outcome, before its waiters wake.

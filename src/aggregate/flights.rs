@@ -243,7 +243,9 @@ impl FlightsInner {
         }
         let (prepared, candidates) = self.start_attempt(request)?;
         let priority = request.flight.priority();
-        Some(race_providers(&self.deps, &prepared, candidates, priority).await)
+        let held = self.completion.held_reading(&request.name);
+        let held = held.as_deref();
+        Some(race_providers(&self.deps, &prepared, candidates, priority, held).await)
     }
 
     /// Requests the lease of the source until there is a decision. Returns whether the flight may

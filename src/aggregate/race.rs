@@ -62,6 +62,8 @@ struct ProviderRace<'r> {
     deadline: Deadline,
     /// Whether a live request waits for the flight.
     priority: CallPriority,
+    /// The reading of the source at the start.
+    held: Option<&'r Reading>,
     /// The providers that were not called yet, in order of preference.
     candidates: Vec<Candidate>,
     /// When the next candidate is called although no request has failed.
@@ -78,12 +80,14 @@ enum RaceEvent {
     RequestEnded(usize, TimePoint, ProviderResult),
 }
 
-/// Attempts a source once. `candidates` are in order of preference and not empty.
+/// Attempts a source once. `candidates` are in order of preference and not empty. `held` is the reading of the source,
+/// which a provider can confirm.
 pub(super) async fn race_providers(
     deps: &RaceDeps,
     prepared: &PreparedSource,
     candidates: Vec<Candidate>,
     priority: CallPriority,
+    held: Option<&Reading>,
 ) -> Outcome {
     let started = deps.clock.time_point();
     let mut race = ProviderRace {
@@ -92,6 +96,7 @@ pub(super) async fn race_providers(
         started,
         deadline: deps.clock.deadline(prepared.schedule.timeout),
         priority,
+        held,
         candidates,
         next_start_at: None,
         running: Vec::new(),
@@ -186,6 +191,13 @@ impl ProviderRace<'_> {
             return;
         };
         let position = self.candidates.remove(next).position;
+        let context = FetchContext {
+            deadline: self.deadline,
+            priority: self.priority.clone(),
+            validators: self
+                .held
+                .and_then(|held| self.prepared.held_validators(position, held)),
+        };
         self.running.push(RunningRequest {
             position,
             started: now,
@@ -193,8 +205,8 @@ impl ProviderRace<'_> {
                 self.deps,
                 self.prepared,
                 position,
-                self.deadline,
-                self.priority.clone(),
+                context,
+                self.held,
             )),
         });
         if !self.candidates.is_empty() {
@@ -241,21 +253,26 @@ async fn call_provider(
     deps: &RaceDeps,
     prepared: &PreparedSource,
     position: usize,
-    deadline: Deadline,
-    priority: CallPriority,
+    context: FetchContext,
+    held: Option<&Reading>,
 ) -> ProviderResult {
     let (provider, filter) = &prepared.providers[position];
-    let context = FetchContext { deadline, priority };
+    let deadline = context.deadline;
     let payload = deps.fetch.fetch(provider, context).await?;
+    if let Some(held) = held.filter(|_| payload.is_unchanged) {
+        return Ok(held.data.clone());
+    }
     let body = RawBody {
         bytes: payload.body,
         format: provider.request.format.clone(),
         charset: payload.charset,
     };
-    deps.extractor
+    let data = deps
+        .extractor
         .extract_body(&prepared.source.name, filter, &body, deadline)
-        .await
-        .map_err(FetchError::from)
+        .await?;
+    prepared.record_response(position, &data, payload.validators);
+    Ok(data)
 }
 
 /// Removes and returns the first request that ends. A panic ends its request only. Never ready while

@@ -54,7 +54,10 @@ impl LoginSender {
         // Calls of sources wait for it.
         priority.mark_urgent();
         let sent_at = self.clock.instant();
-        let context = FetchContext { deadline, priority };
+        let context = FetchContext {
+            priority,
+            ..FetchContext::from(deadline)
+        };
         let (fields, cookies) = match self.fetch.fetch(&provider, context).await {
             Ok(payload) => self
                 .read_answer(definition, request, payload, deadline)

@@ -16,6 +16,11 @@ impl JsonData {
         Self(json.into())
     }
 
+    /// Returns whether both are clones of one value, in constant time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Returns the JSON text.
     pub fn as_json(&self) -> &str {
         &self.0

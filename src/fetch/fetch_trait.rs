@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use crate::domain::{Failure, Name, Provider};
 use crate::process::Deadline;
 
+use super::validators::Validators;
+
 /// Response body without its content coding, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
@@ -21,6 +23,11 @@ pub struct Payload {
     pub charset: Option<Box<str>>,
     /// Values of the `Set-Cookie` headers, those of followed redirects included.
     pub set_cookies: Vec<HeaderValue>,
+    /// By what a later request can ask whether the response has changed. `None` if it cannot.
+    pub validators: Option<Validators>,
+    /// Whether the response has not changed since that of [`FetchContext::validators`] (status 304). The
+    /// body is empty then.
+    pub is_unchanged: bool,
 }
 
 impl From<Bytes> for Payload {
@@ -29,6 +36,8 @@ impl From<Bytes> for Payload {
             body,
             charset: None,
             set_cookies: Vec::new(),
+            validators: None,
+            is_unchanged: false,
         }
     }
 }
@@ -86,6 +95,9 @@ pub struct FetchContext {
     pub deadline: Deadline,
     /// Whether a live request waits for the call. Default: no.
     pub priority: CallPriority,
+    /// Validators of the response that the held reading came from. With them, an equal request becomes
+    /// conditional. Default: none.
+    pub validators: Option<Validators>,
 }
 
 impl From<Deadline> for FetchContext {
@@ -93,6 +105,7 @@ impl From<Deadline> for FetchContext {
         Self {
             deadline,
             priority: CallPriority::default(),
+            validators: None,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http::HeaderValue;
+use bytes::{Bytes, BytesMut};
 use http::response::Parts;
+use http::{HeaderValue, StatusCode};
 use reqwest::Body;
 use tokio::time::Instant;
 
@@ -25,7 +25,8 @@ use super::request_sender::{self, FinalAnswer, RequestSender};
 use super::resolver::{self, NameResolver, ResolveFn};
 use super::response_body::BodyReader;
 use super::tls::TlsClient;
-use super::{refusal, request, response_head};
+use super::validators::Validators;
+use super::{refusal, request, response_head, validators};
 
 /// Maximum size of the beginning of a refused response's body, in bytes.
 const MAX_REFUSAL_BYTES: u64 = 16 * 1024;
@@ -89,7 +90,14 @@ impl HttpFetch {
             time_zone: provider.request.time_zone.as_deref(),
         };
         // What fails without the network fails before the permit, for which other calls wait.
-        let request = request::build_request(&provider.request, time)?;
+        let mut request = request::build_request(&provider.request, time)?;
+        // A redirect leads to another resource, whose validators are not those of this one.
+        let request_hash = validators::hash_conditional_request(&request)
+            .filter(|_| !provider.request.follow_redirects);
+        let is_conditional = context
+            .validators
+            .as_ref()
+            .is_some_and(|held| held.add_condition(&mut request, request_hash));
         let runtime = self.connections.handle();
         let FinalAnswer {
             answer,
@@ -101,9 +109,19 @@ impl HttpFetch {
             .send(runtime, &provider.request, request, context)
             .await?;
         let is_closing = request_sender::is_closing_answer(&answer);
-        let result = self
-            .read_payload(answer, set_cookies, provider, context.deadline)
-            .await;
+        let result = if is_conditional && answer.head.status == StatusCode::NOT_MODIFIED {
+            unchanged_payload(&answer, set_cookies)
+        } else {
+            let validators =
+                Validators::from_response(request_hash, answer.head.status, &answer.head.headers);
+            let read = self
+                .read_payload(answer, set_cookies, provider, context.deadline)
+                .await;
+            read.map(|payload| Payload {
+                validators,
+                ..payload
+            })
+        };
         if let Err(error) = &result
             && (is_closing || request_sender::is_in_doubt(error.failure.code))
         {
@@ -176,6 +194,8 @@ impl HttpFetch {
             body,
             charset: response_head::content_charset(&head.headers),
             set_cookies,
+            validators: None,
+            is_unchanged: false,
         })
     }
 
@@ -210,6 +230,19 @@ impl HttpFetch {
             self.redactor.redact_beginning(&text)
         }
     }
+}
+
+/// Returns the payload of a 304, which has no body (RFC 9110, section 15.4.5).
+fn unchanged_payload(
+    answer: &Answer,
+    set_cookies: Vec<HeaderValue>,
+) -> Result<Payload, FetchError> {
+    response_head::check_head(&answer.head)?;
+    Ok(Payload {
+        set_cookies,
+        is_unchanged: true,
+        ..Payload::from(Bytes::new())
+    })
 }
 
 impl Fetch for HttpFetch {

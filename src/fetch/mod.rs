@@ -18,6 +18,7 @@
 //! | `exchange` | sends one request with one client and waits for the response head |
 //! | `digest`, `redirects` | change the request that must be sent again |
 //! | `response_head`, `response_body` | check the head, read and decode the body |
+//! | `validators` | makes requests conditional |
 //! | `refusal`, `rate_limit`, `retry_after` | of a response that refuses: its reason, and how long to hold the provider back |
 //! | `tls`, `certificate_verifier` | configure TLS, check the certificate of the server |
 //! | `transport_error`, `tls_failure` | map the errors of reqwest, hyper, h2 and rustls to codes |
@@ -52,6 +53,7 @@ mod tls;
 mod tls_failure;
 mod trace;
 mod transport_error;
+mod validators;
 
 pub use client::Endpoint;
 pub use fetch_trait::{
@@ -60,3 +62,4 @@ pub use fetch_trait::{
 pub use http_fetch::HttpFetch;
 pub use resolver::ResolveFn;
 pub use retry_after::parse_retry_after;
+pub use validators::Validators;

@@ -1,5 +1,6 @@
 //! Providers: what they answer, how they fail, and what the connections to them do.
 
+pub mod conditional_requests;
 pub mod connection_reuse;
 pub mod egress_proxy;
 pub mod fetch_bounds;

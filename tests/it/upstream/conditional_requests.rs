@@ -1,0 +1,117 @@
+//! Conditional requests: a 304 is a new reading with the data of the one before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::support::login_server::{LoginRequest, LoginServer, response};
+use crate::support::test_app::TestApp;
+
+const LIVE: &str = "/resumen?fresh=1&timeout=10";
+
+/// A server with one version of its data, which it does not repeat to who has it.
+fn versioned_server() -> LoginServer {
+    LoginServer::start(|request| {
+        if request.header("if-none-match") == Some("\"v1\"") {
+            response("304 Not Modified", "ETag: \"v1\"\r\n", "")
+        } else {
+            let validators = "ETag: \"v1\"\r\nLast-Modified: Sat, 28 Nov 2026 08:00:00 GMT\r\n";
+            response("200 OK", validators, r#"{"n":1}"#)
+        }
+    })
+}
+
+fn start_app(providers: &str) -> TestApp {
+    TestApp::start(&format!(
+        "[store]\npath = \"\"\n[sources.a]\ninterval = \"1h\"\ntimeout = \"10s\"\nmin_interval = \"1ms\"\n{providers}"
+    ))
+}
+
+/// The condition of each request: its entity tag and its date.
+fn conditions(server: &LoginServer) -> Vec<[Option<String>; 2]> {
+    let condition = |request: &LoginRequest| {
+        ["if-none-match", "if-modified-since"].map(|name| request.header(name).map(str::to_owned))
+    };
+    server.requests_for("/").iter().map(condition).collect()
+}
+
+fn live_result(app: &TestApp) -> Value {
+    app.get_json(LIVE)["resultados"]["a"].clone()
+}
+
+#[test]
+fn unchanged_response_is_a_new_reading() {
+    let server = versioned_server();
+    let app = start_app(&format!(
+        "url = \"{}\"\nextract = \".n\"\n",
+        server.url("/")
+    ));
+    let first = app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["data"] == json!(1)
+    });
+    let mut before = first["resultados"]["a"]["fetched_at"].clone();
+    for _ in 0..2 {
+        let live = live_result(&app);
+        assert_eq!(
+            (&live["data"], &live["ok"]),
+            (&json!(1), &json!(true)),
+            "{live}"
+        );
+        assert!(live["fetched_at"].as_str() > before.as_str(), "{live}");
+        before = live["fetched_at"].clone();
+    }
+    let conditional = [
+        Some("\"v1\"".to_owned()),
+        Some("Sat, 28 Nov 2026 08:00:00 GMT".to_owned()),
+    ];
+    let expected = [[None, None], conditional.clone(), conditional];
+    assert_eq!(conditions(&server), expected);
+}
+
+#[test]
+fn reading_of_another_provider_makes_no_condition() {
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let preferred = LoginServer::start({
+        let is_failing = Arc::clone(&is_failing);
+        move |request| {
+            if is_failing.load(Ordering::Relaxed) {
+                response("500 Internal Server Error", "", "")
+            } else if request.header("if-none-match").is_some() {
+                response("304 Not Modified", "", "")
+            } else {
+                response("200 OK", "ETag: \"v1\"\r\n", "1")
+            }
+        }
+    });
+    let fallback = LoginServer::start(|_| response("200 OK", "ETag: \"v1\"\r\n", "2"));
+    let app = start_app(&format!(
+        "[[sources.a.providers]]\nname = \"p\"\nurl = \"{}\"\n[[sources.a.providers]]\nname = \"q\"\nurl = \"{}\"\n",
+        preferred.url("/"),
+        fallback.url("/")
+    ));
+    app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["data"] == json!(1)
+    });
+    is_failing.store(true, Ordering::Relaxed);
+    assert_eq!(live_result(&app)["data"], json!(2));
+    is_failing.store(false, Ordering::Relaxed);
+    assert_eq!(live_result(&app)["data"], json!(1));
+    assert_eq!(live_result(&app)["data"], json!(1));
+    let is_conditional = |[etag, _]: [Option<String>; 2]| etag.is_some();
+    let asked: Vec<bool> = conditions(&preferred)
+        .into_iter()
+        .map(is_conditional)
+        .collect();
+    // The second request is the one that fails; the third follows the reading of the fallback.
+    assert_eq!(asked, [false, true, false, true]);
+    assert_eq!(conditions(&fallback), [[None, None]]);
+}
+
+#[test]
+fn unasked_304_is_a_failure() {
+    let server = LoginServer::start(|_| response("304 Not Modified", "ETag: \"v1\"\r\n", ""));
+    let app = start_app(&format!("url = \"{}\"\n", server.url("/")));
+    assert_eq!(live_result(&app)["code"], json!("http_status"));
+    assert!(conditions(&server).iter().flatten().all(Option::is_none));
+}
