@@ -27,12 +27,9 @@ fn start_server() -> Option<(TestProcess, String)> {
     Some((process, format!("127.0.0.1:{port}")))
 }
 
-#[test]
-fn authlib_tokens_are_obtained_and_renewed() {
-    let Some((_process, address)) = start_server() else {
-        return;
-    };
-    let app = TestApp::start(&format!(
+/// A source for each kind of login: of a machine, of a person with refresh tokens, and with a wrong secret.
+fn config_text(address: &str) -> String {
+    format!(
         r#"
         [store]
         path = ""
@@ -73,7 +70,15 @@ fn authlib_tokens_are_obtained_and_renewed() {
         url = "http://{address}/api"
         auth = "wrong"
         "#
-    ));
+    )
+}
+
+#[test]
+fn authlib_tokens_are_obtained_and_renewed() {
+    let Some((_process, address)) = start_server() else {
+        return;
+    };
+    let app = TestApp::start(&config_text(&address));
     let is_complete = |answer: &Value| {
         ["machine", "person"].iter().all(|name| {
             let source = &answer["resultados"][name];
