@@ -1,11 +1,11 @@
 //! `[auth.NAME]`: logins, which do not need themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::config::loader::ConfigLoader;
 use crate::config::table::Table;
-use crate::domain::{AuthDefinition, AuthRequest, Name};
+use crate::domain::{AuthDefinition, AuthRequest, Name, Source};
 
 use super::format_rules::validate_format;
 use super::name_rules::validate_name;
@@ -93,6 +93,33 @@ fn validate_auth(
         token_file: token_file.map(|path| path.value.clone().into()),
         timeout: timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.value),
     })
+}
+
+/// Adds a warning for each authentication that no source and no other authentication names.
+pub(crate) fn warn_unused_auths(
+    root: &Table,
+    auths: &[AuthDefinition],
+    sources: &[Source],
+    loader: &mut ConfigLoader<'_>,
+) {
+    let providers = sources.iter().flat_map(Source::providers);
+    let requests = providers.map(|provider| &provider.request);
+    let logins = auths.iter().map(|auth| &auth.login.request);
+    let used: HashSet<&Name> = requests
+        .chain(logins)
+        .filter_map(|request| request.auth.as_ref())
+        .collect();
+    for table in root.tables("auth") {
+        // An invalid one has been reported.
+        let auth = auths
+            .iter()
+            .find(|auth| auth.name.as_str() == table.name.value);
+        if auth.is_some_and(|auth| !used.contains(&auth.name)) {
+            let message = format!("no source names the auth {}", table.name);
+            let help = format!("add `auth = \"{}\"` to a source", table.name.value);
+            loader.warning(&table.span, &message, help);
+        }
+    }
 }
 
 /// Reports each authentication that needs itself.

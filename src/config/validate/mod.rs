@@ -14,7 +14,7 @@ mod store;
 mod timing;
 mod tls_rules;
 
-pub(super) use auth_rules::validate_auths;
+pub(super) use auth_rules::{validate_auths, warn_unused_auths};
 pub(super) use derived_rules::validate_derived_sources;
 pub(super) use request_builder::RequestDefaults;
 pub use server_rules::parse_listen;

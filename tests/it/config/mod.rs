@@ -48,6 +48,7 @@ fn invalid_files_give_expected_messages() {
     settings.set_snapshot_path("../../config/messages");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
+    restrict_private_keys();
     for path in config_files("tests/config/invalid") {
         let report = load(&path).expect_err(&path.display().to_string());
         let text = report.to_string();
@@ -161,6 +162,17 @@ fn commented_reference_keys_are_valid() {
         btc.freshness_policy,
         load(Path::new("config/resumen.toml")).unwrap().sources[0].freshness_policy
     );
+}
+
+/// A checkout does not keep the mode of a private key, and a readable one gives a warning.
+fn restrict_private_keys() {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in std::fs::read_dir("tests/config/files").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "key") {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+    }
 }
 
 fn write_private(path: &Path, text: &str) {

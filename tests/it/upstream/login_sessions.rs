@@ -13,6 +13,7 @@ use resumen::process::Clock;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+use crate::support::child_process::run_program;
 use crate::support::login_server::{LoginRequest, LoginServer, response};
 use crate::support::test_app::{TestApp, parse_test_config};
 
@@ -511,6 +512,33 @@ fn tokens_leave_no_trace() {
         saved.contains("http_status") && !saved.contains("secret-token"),
         "{saved}"
     );
+}
+
+#[test]
+fn live_check_masks_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resumen.toml");
+    let server = LoginServer::start(|request| {
+        if request.is_for("/login") {
+            response("200 OK", "", r#"{"access_token":"secret-token-value"}"#)
+        } else {
+            let token = request.header("authorization").unwrap_or_default();
+            response("200 OK", "", &format!(r#"{{"echo":"{token}","n":7}}"#))
+        }
+    });
+    let text = config_text(&server, TOKEN_LOGIN);
+    let text = text.replace("[sources.a]", "[sources.a]\nextract = '{n}'");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    for command in [&["check", "--live"][..], &["once", "--format", "json"]] {
+        let arguments = [command, &["--config", path]].concat();
+        let output = run_program(&arguments, &[]);
+        let shown = output.stdout + &output.stderr;
+        assert_eq!(output.exit_code, Some(0), "{shown}");
+        assert!(shown.contains("\"n\":7"), "{shown}");
+        assert!(!shown.contains("secret-token-value"), "{shown}");
+    }
+    assert_eq!(server.requests_for("/login").len(), 2);
 }
 
 #[test]
