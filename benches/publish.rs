@@ -32,6 +32,7 @@ fn outcome(source: usize, at: i64) -> Outcome {
         fetched_at: at,
         provider: scripted_fetch::test_name("p"),
         data,
+        extra_ttl: Duration::ZERO,
     };
     let source = scripted_fetch::test_source(
         &format!("s{source}"),

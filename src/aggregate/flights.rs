@@ -308,7 +308,7 @@ impl FlightsInner {
         let now = self.deps.clock.now();
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(&request.name)?;
-        if slot.providers_held_until(now).is_some() {
+        if slot.provider_calls_held_until(now).is_some() {
             return None;
         }
         // Waiting for a lease delays the attempt; without replicas it starts with the request.
@@ -326,7 +326,7 @@ impl FlightsInner {
             let mut slots = self.slots.lock();
             slots.get_mut(&outcome.source).and_then(|slot| {
                 slot.record_outcome(outcome);
-                slot.providers_held_until(now)
+                slot.provider_calls_held_until(now)
             })
         };
         self.completion.complete_flight(outcome, retry_at)
@@ -343,7 +343,7 @@ impl FlightsInner {
                 return;
             };
             slot.record_remote(record);
-            slot.providers_held_until(now)
+            slot.provider_calls_held_until(now)
         };
         self.completion.complete_remote(record, retry_at);
     }

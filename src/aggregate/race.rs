@@ -53,7 +53,13 @@ struct RunningRequest<'r> {
     future: Pin<Box<dyn Future<Output = ProviderResult> + Send + 'r>>,
 }
 
-type ProviderResult = Result<JsonData, FetchError>;
+type ProviderResult = Result<ProviderSuccess, FetchError>;
+
+/// Extracted data, and for how long the provider need not be called again.
+struct ProviderSuccess {
+    data: JsonData,
+    lifetime: Option<Duration>,
+}
 
 struct ProviderRace<'r> {
     deps: &'r RaceDeps,
@@ -129,12 +135,16 @@ impl ProviderRace<'_> {
         while !self.running.is_empty() || self.next_start_at.is_some() {
             match self.next_event().await {
                 RaceEvent::StartNext => self.start_next(),
-                RaceEvent::RequestEnded(position, started, Ok(data)) => {
-                    self.record_attempt(position, started, ProviderAttemptResult::Succeeded, None);
+                RaceEvent::RequestEnded(position, started, Ok(success)) => {
+                    let ProviderSuccess { data, lifetime } = success;
+                    let result = ProviderAttemptResult::Succeeded;
+                    self.record_attempt(position, started, result, lifetime);
+                    let interval = self.prepared.schedule.interval;
                     return Some(Reading {
                         fetched_at: started.time,
                         provider: self.prepared.providers[position].0.name.clone(),
                         data,
+                        extra_ttl: lifetime.unwrap_or_default().saturating_sub(interval),
                     });
                 }
                 RaceEvent::RequestEnded(position, started, Err(error)) => {
@@ -259,8 +269,10 @@ async fn call_provider(
     let (provider, filter) = &prepared.providers[position];
     let deadline = context.deadline;
     let payload = deps.fetch.fetch(provider, context).await?;
+    let lifetime = payload.lifetime;
     if let Some(held) = held.filter(|_| payload.is_unchanged) {
-        return Ok(held.data.clone());
+        let data = held.data.clone();
+        return Ok(ProviderSuccess { data, lifetime });
     }
     let body = RawBody {
         bytes: payload.body,
@@ -272,7 +284,7 @@ async fn call_provider(
         .extract_body(&prepared.source.name, filter, &body, deadline)
         .await?;
     prepared.record_response(position, &data, payload.validators);
-    Ok(data)
+    Ok(ProviderSuccess { data, lifetime })
 }
 
 /// Removes and returns the first request that ends. A panic ends its request only. Never ready while

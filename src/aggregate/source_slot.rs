@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Name, Outcome, ProviderAttempt, SourceRecord, SourceState, Time};
+use crate::domain::{
+    Name, Outcome, ProviderAttempt, ProviderAttemptResult, SourceRecord, SourceState, Time,
+};
 
 use super::flight::Flight;
 use super::prepared_source::PreparedSource;
@@ -19,6 +21,8 @@ pub(super) struct SourceSlot {
     last_start: Option<Time>,
     /// Per provider, the end of its `Retry-After`.
     provider_holds: HashMap<Name, Time>,
+    /// End of the lifetime of the latest reading. A fallback is not called before, either.
+    lifetime_end: Option<Time>,
     /// Per provider, when it was called last.
     provider_calls: HashMap<Name, Time>,
     /// No flight starts before this time: an attempt of another replica is too recent, and nothing
@@ -39,6 +43,7 @@ impl SourceSlot {
             in_flight: None,
             last_start: None,
             provider_holds: HashMap::new(),
+            lifetime_end: None,
             provider_calls: HashMap::new(),
             remote_hold_until: None,
             newest_attempt: None,
@@ -72,26 +77,29 @@ impl SourceSlot {
     }
 
     /// Returns until when no flight may start: for `min_interval` since the latest one, here or at
-    /// another replica, or until the first `Retry-After` ends if every provider sent one. `None` if
-    /// a flight may start at `now`.
+    /// another replica, or until providers may be called. `None` if a flight may start at `now`.
     pub(super) fn held_back_until(&self, now: Time) -> Option<Time> {
         let min_interval = self.prepared.schedule.min_interval;
         self.last_start
             .map(|last| last.plus(min_interval))
-            .max(self.providers_held_until(now))
+            .max(self.provider_calls_held_until(now))
             .max(self.remote_hold_until)
             .filter(|until| *until > now)
     }
 
-    /// Returns when the first provider may be called again if a `Retry-After` holds every one.
-    pub(super) fn providers_held_until(&self, now: Time) -> Option<Time> {
+    /// Returns when providers may be called again: the end of the latest reading's lifetime, or of the first
+    /// `Retry-After` if one holds every provider. `None` if they may be called at `now`.
+    pub(super) fn provider_calls_held_until(&self, now: Time) -> Option<Time> {
         let holds: Option<Vec<Time>> = self
             .prepared
             .providers
             .iter()
             .map(|(provider, _)| self.provider_hold(&provider.name, now))
             .collect();
-        holds?.into_iter().min()
+        let first_end = holds.and_then(|holds| holds.into_iter().min());
+        // The configuration may have changed since.
+        let lifetime_end = self.lifetime_end.filter(|_| self.prepared.obeys_cache());
+        first_end.max(lifetime_end.filter(|end| *end > now))
     }
 
     fn provider_hold(&self, provider: &Name, now: Time) -> Option<Time> {
@@ -171,7 +179,13 @@ impl SourceSlot {
                 .map_or(attempt.started_at, |start| start.plus(delay));
             self.provider_calls
                 .insert(attempt.provider.clone(), called_at);
-            match attempt.retry_at {
+            let retry_at = if attempt.result == ProviderAttemptResult::Succeeded {
+                self.lifetime_end = attempt.retry_at;
+                None
+            } else {
+                attempt.retry_at
+            };
+            match retry_at {
                 Some(until) => self.provider_holds.insert(attempt.provider.clone(), until),
                 None => self.provider_holds.remove(&attempt.provider),
             };

@@ -180,7 +180,7 @@ fn build_source_check(
         put("observedUnit", json!("ms"));
         put("provider", json!(reading.provider.as_str()));
     }
-    let policy = state.source.freshness_policy;
+    let policy = state.freshness_policy();
     put("ttl_ms", millis_json(policy.ttl));
     put("max_stale_ms", millis_json(policy.max_stale));
     if let Some(failure) = &view.failure {

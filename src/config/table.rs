@@ -59,11 +59,13 @@ impl Table {
         self.entries.push(Entry { key, span, value });
     }
 
+    /// Whether tables of this kind accept the key.
+    pub(super) fn accepts(&self, key: &str) -> bool {
+        find_key(self.section, key).is_some()
+    }
+
     fn entry(&self, key: &str) -> Option<&Entry> {
-        debug_assert!(
-            find_key(self.section, key).is_some(),
-            "{key} is not declared"
-        );
+        debug_assert!(self.accepts(key), "{key} is not declared");
         self.entries.iter().find(|entry| entry.key.name == key)
     }
 

@@ -53,7 +53,7 @@ pub use provider::{
 pub use reading::{JsonData, Reading};
 pub use redact::{Redactor, SecretSet};
 pub use request_text::{DateError, DateReference, RequestText, RequestTime, is_time_zone};
-pub use schedule::{MAX_RETRY_AFTER, Schedule};
+pub use schedule::{MAX_CACHE_LIFETIME, MAX_RETRY_AFTER, Schedule};
 pub use snapshot::{MergeResult, Snapshot};
 pub use source::{Source, SourceKind};
 pub use source_record::SourceRecord;

@@ -37,7 +37,8 @@ pub struct ProviderAttempt {
     pub duration: Duration,
     /// Result of its request.
     pub result: ProviderAttemptResult,
-    /// End of its `Retry-After`; no request is sent to the provider before. `None` without one.
+    /// End of its `Retry-After`; no request is sent to the provider before. Of a success, the end of the lifetime that
+    /// its cache headers give; the source is not attempted before. `None` without one.
     pub retry_at: Option<Time>,
 }
 

@@ -50,6 +50,8 @@ pub struct ProviderRequest {
     pub accept_status: Arc<[u16]>,
     /// Whether redirects to the same host are followed. Default: false.
     pub follow_redirects: bool,
+    /// Whether the cache headers of a response delay the next call. Default: false.
+    pub obeys_cache: bool,
     /// Whether a host name may resolve to a private, loopback or link-local address. Default:
     /// false.
     pub allow_private: bool,
@@ -99,6 +101,7 @@ impl ProviderRequest {
             time_zone: None,
             accept_status: Arc::default(),
             follow_redirects: false,
+            obeys_cache: false,
             allow_private: false,
             tls: TlsSettings::default(),
             proxy: None,

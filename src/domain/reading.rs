@@ -1,6 +1,7 @@
 //! Data that a provider supplied.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::name::Name;
 use super::timestamp::Time;
@@ -37,4 +38,7 @@ pub struct Reading {
     pub provider: Name,
     /// Extracted data.
     pub data: JsonData,
+    /// By how much `ttl` grows for this reading, at most 1 day: its next attempt is that much later than
+    /// `interval`, because the provider's cache headers say so.
+    pub extra_ttl: Duration,
 }

@@ -7,6 +7,9 @@ use super::timestamp::Time;
 /// Longest time for which a `Retry-After` holds back a provider.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
+/// Maximum time for which a source waits because of the cache headers of a response.
+pub const MAX_CACHE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Pause after the first failure; it doubles with each further consecutive failure.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 

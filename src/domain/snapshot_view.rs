@@ -35,7 +35,7 @@ impl Snapshot {
         let state = &self.source_states()[position];
         let freshness = self
             .freshness_inputs(state)
-            .map(|(input, at)| input.source.freshness_policy.freshness_at(at, now))
+            .map(|(input, at)| input.freshness_policy().freshness_at(at, now))
             .max()
             .unwrap_or(Freshness::Missing);
         // A missing reading is hidden, not removed: a reload can set longer limits.
@@ -50,7 +50,7 @@ impl Snapshot {
             });
         let remaining_ms = reading.and_then(|_| {
             self.freshness_inputs(state)
-                .map(|(input, at)| input.source.freshness_policy.remaining_ms(at, now))
+                .map(|(input, at)| input.freshness_policy().remaining_ms(at, now))
                 .min()
         });
         SourceView {
@@ -69,7 +69,7 @@ impl Snapshot {
         state.reading.as_ref()?;
         let own = self
             .freshness_inputs(state)
-            .filter_map(|(input, at)| input.source.freshness_policy.unchanged_until(at, now));
+            .filter_map(|(input, at)| input.freshness_policy().unchanged_until(at, now));
         // An input's expiry changes the shown failure even while the derived reading stays usable.
         let inputs = state.source.inputs().iter().filter_map(|name| {
             self.unchanged_until(self.source_set().position(name.as_str())?, now)

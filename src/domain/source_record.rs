@@ -6,8 +6,9 @@ use super::attempt_history::AttemptHistory;
 use super::failure::FailureRecord;
 use super::identity::SourceIdentity;
 use super::name::Name;
+use super::outcome::ProviderAttemptResult;
 use super::reading::Reading;
-use super::schedule::MAX_RETRY_AFTER;
+use super::schedule::{MAX_CACHE_LIFETIME, MAX_RETRY_AFTER};
 use super::timestamp::Time;
 
 /// State of one source without its definition, for the state file and for other replicas. It
@@ -59,7 +60,7 @@ impl SourceRecord {
 
     /// Returns the record with every time moved by `shift_ms` milliseconds to the clock of `now`.
     /// No time is left after `now`, except the end of a `Retry-After`, at most [`MAX_RETRY_AFTER`]
-    /// later.
+    /// later, and that of a reading's lifetime, at most [`MAX_CACHE_LIFETIME`] later.
     #[must_use]
     pub fn shift_clock(mut self, shift_ms: i64, now: Time) -> Self {
         let shift = |time: Time| Time::from_millis(time.as_millis().saturating_add(shift_ms));
@@ -84,9 +85,13 @@ impl SourceRecord {
         for attempt in Arc::make_mut(&mut history.provider_attempts) {
             attempt.started_at = shift_past(attempt.started_at);
             // The only time that may be in the future.
+            let longest = match attempt.result {
+                ProviderAttemptResult::Succeeded => MAX_CACHE_LIFETIME,
+                _ => MAX_RETRY_AFTER,
+            };
             attempt.retry_at = attempt
                 .retry_at
-                .map(|until| shift(until).min(now.plus(MAX_RETRY_AFTER)));
+                .map(|until| shift(until).min(now.plus(longest)));
         }
         for streak in Arc::make_mut(&mut history.failure_streaks) {
             streak.since = shift_past(streak.since);

@@ -1,9 +1,11 @@
 //! State of one source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attempt_history::{AttemptHistory, FailureStreak};
 use super::failure::{Failure, FailureRecord};
+use super::freshness::FreshnessPolicy;
 use super::health_change::{HealthChange, HealthChanges};
 use super::identity::SourceIdentity;
 use super::name::Name;
@@ -48,6 +50,16 @@ impl SourceState {
             latest_input_versions: Arc::default(),
             history: AttemptHistory::default(),
             blocks_readiness,
+        }
+    }
+
+    /// Returns the freshness limits of the reading: those of the source, with the reading's `extra_ttl`.
+    pub fn freshness_policy(&self) -> FreshnessPolicy {
+        let policy = self.source.freshness_policy;
+        let extra_ttl = self.reading.as_ref().map(|reading| reading.extra_ttl);
+        FreshnessPolicy {
+            ttl: policy.ttl.saturating_add(extra_ttl.unwrap_or_default()),
+            ..policy
         }
     }
 
@@ -129,6 +141,7 @@ impl SourceState {
                     fetched_at: oldest_input.unwrap_or(computation.computed_at),
                     provider: self.source.name.clone(),
                     data: data.clone(),
+                    extra_ttl: Duration::ZERO,
                 }));
                 derived.reading_input_versions = Arc::clone(&derived.latest_input_versions);
                 derived.failure = None;

@@ -28,6 +28,9 @@ pub struct Payload {
     /// Whether the response has not changed since that of [`FetchContext::validators`] (status 304). The
     /// body is empty then.
     pub is_unchanged: bool,
+    /// Time for which the provider should not be called again, at most 1 day: the lifetime of the response, if
+    /// the provider's cache headers are obeyed.
+    pub lifetime: Option<Duration>,
 }
 
 impl From<Bytes> for Payload {
@@ -38,6 +41,7 @@ impl From<Bytes> for Payload {
             set_cookies: Vec::new(),
             validators: None,
             is_unchanged: false,
+            lifetime: None,
         }
     }
 }

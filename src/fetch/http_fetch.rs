@@ -26,7 +26,7 @@ use super::resolver::{self, NameResolver, ResolveFn};
 use super::response_body::BodyReader;
 use super::tls::TlsClient;
 use super::validators::Validators;
-use super::{refusal, request, response_head, validators};
+use super::{cache_lifetime, refusal, request, response_head, validators};
 
 /// Maximum size of the beginning of a refused response's body, in bytes.
 const MAX_REFUSAL_BYTES: u64 = 16 * 1024;
@@ -109,6 +109,9 @@ impl HttpFetch {
             .send(runtime, &provider.request, request, context)
             .await?;
         let is_closing = request_sender::is_closing_answer(&answer);
+        let lifetime =
+            cache_lifetime::remaining_lifetime(&answer.head.headers, self.sender.clock.wall_time())
+                .filter(|_| provider.request.obeys_cache);
         let result = if is_conditional && answer.head.status == StatusCode::NOT_MODIFIED {
             unchanged_payload(&answer, set_cookies)
         } else {
@@ -122,6 +125,10 @@ impl HttpFetch {
                 ..payload
             })
         };
+        let result = result.map(|payload| Payload {
+            lifetime,
+            ..payload
+        });
         if let Err(error) = &result
             && (is_closing || request_sender::is_in_doubt(error.failure.code))
         {
@@ -196,6 +203,7 @@ impl HttpFetch {
             set_cookies,
             validators: None,
             is_unchanged: false,
+            lifetime: None,
         })
     }
 

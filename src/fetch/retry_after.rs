@@ -40,7 +40,8 @@ fn parse_seconds(value: &str) -> Option<Duration> {
     Some(Duration::from_secs(whole.saturating_add(round_up)))
 }
 
-fn parse_date_delay(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
+/// Returns the time from `date`, else from `now`, to the HTTP date `value`, at least zero; `None` if it is invalid.
+pub(super) fn parse_date_delay(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let until = httpdate::parse_http_date(value).ok()?;
     let from = date
         .and_then(|date| httpdate::parse_http_date(date.trim()).ok())

@@ -191,6 +191,7 @@ mod tests {
             fetched_at,
             provider: source.clone(),
             data: JsonData::from_checked(json),
+            extra_ttl: Duration::ZERO,
         };
         Outcome {
             source,

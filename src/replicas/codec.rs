@@ -91,6 +91,7 @@ pub(super) fn decode_stored_state(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::domain::{AttemptHistory, JsonData, Name, Reading, SourceIdentity};
@@ -110,6 +111,7 @@ mod tests {
             fetched_at: started_at,
             provider: name.clone(),
             data: JsonData::from_checked("{\"usd\":0.10}"),
+            extra_ttl: Duration::ZERO,
         };
         SourceRecord {
             name,

@@ -179,6 +179,7 @@ impl LocalReplica {
         source: &Source,
     ) -> Option<LeaseRelease> {
         let record = self.to_store_times(record);
+        let extra_ttl = record.reading.as_ref().map(|reading| reading.extra_ttl);
         // Without a state the release still starts the cooldown of `min_interval`.
         let encoded_state = encode_stored_state(&record).unwrap_or_default();
         let release = LeaseRelease {
@@ -190,7 +191,8 @@ impl LocalReplica {
             state_ttl: source
                 .freshness_policy
                 .ttl
-                .saturating_add(source.freshness_policy.max_stale),
+                .saturating_add(source.freshness_policy.max_stale)
+                .saturating_add(extra_ttl.unwrap_or_default()),
         };
         if release.encoded_state.is_empty() {
             warn!(

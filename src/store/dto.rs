@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak, Name,
-    ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity, SourceRecord, Time,
+    AttemptHistory, BootUptime, ClockTimestamps, Code, Failure, FailureRecord, FailureStreak,
+    MAX_CACHE_LIFETIME, Name, ProviderAttempt, ProviderAttemptResult, Reading, SourceIdentity,
+    SourceRecord, Time,
 };
 use crate::domain::{format_rfc3339, parse_rfc3339};
 use crate::text::escape_bounded;
@@ -91,6 +92,8 @@ struct ReadingDto<'t> {
     provider: Cow<'t, str>,
     #[serde(borrow)]
     data: &'t RawValue,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    extra_ttl_ms: u64,
 }
 
 /// A [`FailureRecord`].
@@ -247,6 +250,7 @@ impl<'t> ReadingDto<'t> {
             fetched_at: format_rfc3339(reading.fetched_at),
             provider: reading.provider.as_str().into(),
             data,
+            extra_ttl_ms: u64::try_from(reading.extra_ttl.as_millis()).unwrap_or_default(),
         })
     }
 
@@ -258,8 +262,17 @@ impl<'t> ReadingDto<'t> {
             provider: Name::new(&self.provider)
                 .map_err(|_| RecordError::new("the provider of its reading has no valid name"))?,
             data,
+            extra_ttl: Duration::from_millis(self.extra_ttl_ms).min(MAX_CACHE_LIFETIME),
         }))
     }
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(millis: &u64) -> bool {
+    *millis == 0
 }
 
 impl<'t> FailureRecordDto<'t> {

@@ -226,6 +226,7 @@ mod tests {
             fetched_at: Time::from_millis(1),
             provider: name.clone(),
             data: JsonData::from_checked(format!("\"{}\"", "x".repeat(data_bytes))),
+            extra_ttl: Duration::ZERO,
         };
         SourceRecord {
             name,

@@ -118,6 +118,7 @@ impl TestServer {
             fetched_at: at,
             provider: test_name("provider"),
             data: JsonData::from_checked(json),
+            extra_ttl: Duration::ZERO,
         };
         self.publish_result(source, at, Ok(reading));
     }

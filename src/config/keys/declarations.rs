@@ -187,6 +187,18 @@ polling_interval scrape_interval check_interval cache every period",
         .example("true")
         .aliases("allow_redirects redirects max_redirects"),
     Key::new(
+        "upstream_cache",
+        &[Source, Provider, Defaults],
+        Enum(&["ignore", "obey"]),
+        r#""ignore""#,
+    )
+    .doc(
+        "With `obey`, the next attempt, live ones included, is not before the response expires by its `Cache-Control` or \
+         `Expires`, at most a day. The `ttl` grows by as much as that is later than the interval.",
+    )
+    .example(r#""obey""#)
+    .aliases("cache cache_control respect_cache expires"),
+    Key::new(
         "extract",
         &[Source, Provider, Derived, Defaults, Auth, Refresh],
         Filter,

@@ -113,6 +113,7 @@ pub(super) fn build_request(
         time_zone: parts.time_zone,
         accept_status: parts.accept_status.unwrap_or_default(),
         follow_redirects: parts.follow_redirects.unwrap_or(false),
+        obeys_cache: parts.obeys_cache.unwrap_or(false),
         allow_private: parts.allow_private.unwrap_or(false),
         tls: parts.tls.into_settings(),
         proxy: connection.proxy.clone(),

@@ -50,6 +50,7 @@ pub(super) struct RequestParts {
     pub(super) time_zone: Option<Arc<str>>,
     pub(super) accept_status: Option<Arc<[u16]>>,
     pub(super) follow_redirects: Option<bool>,
+    pub(super) obeys_cache: Option<bool>,
     pub(super) allow_private: Option<bool>,
     pub(super) tls: TlsParts,
     pub(super) extract: Option<Arc<str>>,
@@ -98,6 +99,12 @@ impl RequestParts {
             time_zone: validate_time_zone(table, loader),
             accept_status: validate_accept_status(table, loader),
             follow_redirects: table.boolean("follow_redirects"),
+            // A login is renewed by the lifetime of its token.
+            obeys_cache: table
+                .accepts("upstream_cache")
+                .then(|| table.text("upstream_cache"))
+                .flatten()
+                .map(|text| text.value == "obey"),
             allow_private: table.boolean("allow_private"),
             tls: TlsParts::new(table, loader),
             extract: text("extract"),
@@ -158,6 +165,7 @@ impl RequestParts {
             time_zone: self.time_zone.or_else(|| outer.time_zone.clone()),
             accept_status: self.accept_status.or_else(|| outer.accept_status.clone()),
             follow_redirects: self.follow_redirects.or(outer.follow_redirects),
+            obeys_cache: self.obeys_cache.or(outer.obeys_cache),
             allow_private: self.allow_private.or(outer.allow_private),
             tls: self.tls.inherit(&outer.tls),
             extract: self.extract.or_else(|| outer.extract.clone()),

@@ -77,6 +77,7 @@ fn success_outcome(source: &Source, at: Time) -> Outcome {
         fetched_at: at,
         provider: test_name("p"),
         data: JsonData::from_checked("0.10"),
+        extra_ttl: Duration::ZERO,
     };
     let identity = SourceIdentity::from_source(source);
     Outcome {

@@ -56,6 +56,7 @@ pub fn state_taken_at(taken: Time) -> StateFileContent {
             fetched_at: time_at(10),
             provider: name("p"),
             data: JsonData::from_checked(SAMPLE_DATA),
+            extra_ttl: Duration::ZERO,
         })),
         failure: Some(Arc::new(FailureRecord {
             started_at: time_at(20),

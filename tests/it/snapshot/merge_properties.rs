@@ -42,6 +42,7 @@ fn outcome_strategy() -> impl Strategy<Value = Outcome> {
             fetched_at: at,
             provider: test_name("p"),
             data,
+            extra_ttl: Duration::ZERO,
         };
         let code = [Code::Timeout, Code::NotJson, Code::HttpStatus][usize::from(kind)];
         let result = if ok {
@@ -111,7 +112,7 @@ proptest! {
         let mut failure_count = 0;
         for (at, ok) in (1i64..).zip(oks) {
             let at = Time::from_millis(at * 10);
-            let reading = Reading { fetched_at: at, provider: test_name("p"), data: JsonData::from_checked("1") };
+            let reading = Reading { fetched_at: at, provider: test_name("p"), data: JsonData::from_checked("1"), extra_ttl: Duration::ZERO };
             let result = if ok { Ok(reading) } else { Err(Failure::new(Code::Timeout, "no")) };
             let outcome = outcome_of("a", at, result);
             snapshot = snapshot.merge_outcome(&outcome).snapshot;
@@ -128,6 +129,7 @@ fn only_age_removes_reading() {
         fetched_at: Time::from_millis(0),
         provider: test_name("p"),
         data: JsonData::from_checked("1"),
+        extra_ttl: Duration::ZERO,
     };
     let ok = outcome_of("a", reading.fetched_at, Ok(reading));
     let later = Time::from_millis(10);

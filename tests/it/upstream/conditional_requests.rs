@@ -1,9 +1,13 @@
-//! Conditional requests: a 304 is a new reading with the data of the one before.
+//! Cache headers of providers: a 304 is a new reading with the data of the one before, and a response can delay the next
+//! attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use resumen::domain::parse_rfc3339;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::login_server::{LoginRequest, LoginServer, response};
 use crate::support::test_app::TestApp;
@@ -114,4 +118,98 @@ fn unasked_304_is_a_failure() {
     let app = start_app(&format!("url = \"{}\"\n", server.url("/")));
     assert_eq!(live_result(&app)["code"], json!("http_status"));
     assert!(conditions(&server).iter().flatten().all(Option::is_none));
+}
+
+/// A source of `server` with an interval of a second and a `ttl` of 10 s.
+fn start_obeying_app(server: &LoginServer, keys: &str) -> TestApp {
+    TestApp::start(&format!(
+        "[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\ninterval = \"1s\"\nttl = \"10s\"\nmin_interval = \"1ms\"\n{keys}",
+        server.url("/")
+    ))
+}
+
+#[test]
+fn obeyed_lifetime_delays_attempts() {
+    let server = LoginServer::start(|_| response("200 OK", "Cache-Control: max-age=3600\r\n", "1"));
+    let app = start_obeying_app(&server, "upstream_cache = \"obey\"\n");
+    app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["data"] == json!(1)
+    });
+    for _ in 0..3 {
+        let live = live_result(&app);
+        assert_eq!(
+            (&live["data"], &live["ok"]),
+            (&json!(1), &json!(true)),
+            "{live}"
+        );
+    }
+    assert_eq!(server.requests_for("/").len(), 1);
+    let check = app.get_json("/salud/fuentes")["checks"]["a"][0].clone();
+    assert_eq!(check["ttl_ms"], json!(10_000 + 3_599_000), "{check}");
+    let wait = |member: &Value| {
+        parse_rfc3339(member.as_str().unwrap())
+            .unwrap()
+            .since(app.service.core.clock.now())
+    };
+    let wait = wait(&check["next_attempt"]);
+    assert!(
+        wait > Duration::from_secs(3_500) && wait <= Duration::from_secs(3_600),
+        "{check}"
+    );
+}
+
+#[test]
+fn lifetime_is_ignored_by_default() {
+    let server = LoginServer::start(|_| response("200 OK", "Cache-Control: max-age=3600\r\n", "1"));
+    let app = start_obeying_app(&server, "");
+    app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["data"] == json!(1)
+    });
+    live_result(&app);
+    assert!(server.requests_for("/").len() >= 2);
+    let check = app.get_json("/salud/fuentes")["checks"]["a"][0].clone();
+    assert_eq!(check["ttl_ms"], json!(10_000));
+}
+
+#[test]
+fn unchanged_response_renews_the_lifetime() {
+    let server = LoginServer::start(|request| {
+        if request.header("if-none-match").is_some() {
+            response("304 Not Modified", "Cache-Control: max-age=3600\r\n", "")
+        } else {
+            response("200 OK", "ETag: \"v1\"\r\n", "1")
+        }
+    });
+    let app = start_obeying_app(&server, "upstream_cache = \"obey\"\n");
+    app.wait_for_json("/salud/fuentes", |report| {
+        report["checks"]["a"][0]["ttl_ms"] == json!(10_000 + 3_599_000)
+    });
+    live_result(&app);
+    assert_eq!(server.requests_for("/").len(), 2);
+}
+
+#[test]
+fn obeyed_lifetime_survives_a_restart() {
+    let server = LoginServer::start(|_| response("200 OK", "Cache-Control: max-age=3600\r\n", "1"));
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[store]\npath = {:?}\n[sources.a]\nurl = \"{}\"\ninterval = \"1s\"\nttl = \"10s\"\nmin_interval = \"1ms\"\nupstream_cache = \"obey\"\n",
+        folder.path().join("state.json"),
+        server.url("/")
+    );
+    let app = TestApp::start(&config);
+    app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["data"] == json!(1)
+    });
+    app.service.stop(&CancellationToken::new());
+    let app = TestApp::start(&config);
+    let live = live_result(&app);
+    assert_eq!(
+        (&live["data"], &live["ok"]),
+        (&json!(1), &json!(true)),
+        "{live}"
+    );
+    let check = app.get_json("/salud/fuentes")["checks"]["a"][0].clone();
+    assert_eq!(check["ttl_ms"], json!(10_000 + 3_599_000), "{check}");
+    assert_eq!(server.requests_for("/").len(), 1);
 }
