@@ -16,6 +16,7 @@ pub mod http2_provider;
 pub mod login_sessions;
 pub mod network_faults;
 pub mod oauth2_server;
+pub mod odd_servers;
 pub mod outgoing_requests;
 pub mod provider_race;
 pub mod repeated_requests;
