@@ -8,6 +8,7 @@ pub mod limit_docs;
 pub mod malformed_files;
 pub mod mounted_volumes;
 pub mod recipe_docs;
+pub mod recipe_home_docs;
 pub mod schema;
 
 use std::path::{Path, PathBuf};
