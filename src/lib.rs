@@ -72,7 +72,8 @@
 //!
 //! **A provider's byte** (at most 30 files): `fetch/http_fetch.rs:run_attempt` → `fetch/exchange.rs:exchange` →
 //! `fetch/response_head.rs:check_head` → `fetch/response_body.rs:read_decoded` → `aggregate/race.rs:call_provider` →
-//! `extract/extractor.rs:extract_body` → `extract/worker_pool.rs:evaluate` → `extract/worker_protocol.rs:read_frame` →
+//! `extract/extractor.rs:extract_body` → `extract/worker_pool.rs:evaluate` → `extract/worker_queue.rs:acquire` →
+//! `extract/worker_process.rs:exchange` → `extract/worker_protocol.rs:read_frame` →
 //! `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
 //! `extract/formats/mod.rs:read_body` → `extract/json.rs:check_json` →
 //! `text/json_depth.rs:find_excess_depth` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the

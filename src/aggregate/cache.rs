@@ -12,10 +12,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::{
-    ClockShift, DerivedComputation, HealthChanges, MergeResult, Name, Outcome, Snapshot,
-    SourceRecord, SourceSet, SourceState, Time,
+    ClockShift, DerivedComputation, Failure, HealthChanges, JsonData, MergeResult, Name, Outcome,
+    Snapshot, SourceRecord, SourceSet, SourceState, Time,
 };
 use crate::render::{RenderMode, Rendering, render_summary};
+
+use super::reading_memory::ReadingMemory;
 
 /// The newest snapshot and its renderings.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct Cache {
     write_lock: Mutex<()>,
     /// Counts publications.
     changes: watch::Sender<u64>,
+    reading_memory: ReadingMemory,
 }
 
 /// Maximum number of renderings of selections that are kept. Clients may request any combination of
@@ -57,6 +60,7 @@ impl Cache {
             published: ArcSwap::from_pointee(PublishedSnapshot::new(snapshot, timeout)),
             write_lock: Mutex::new(()),
             changes: watch::Sender::new(0),
+            reading_memory: ReadingMemory::of_container(),
         }
     }
 
@@ -152,9 +156,19 @@ impl Cache {
         self.update_snapshot(|old| old.with_clock_shift(shift));
     }
 
-    /// Merges the states that a state file held, newest wins.
-    pub fn merge_restored(&self, records: &[SourceRecord]) {
-        self.update_snapshot(|old| old.restore(records));
+    /// Checks whether there is memory for the data of a source beside the other readings.
+    ///
+    /// # Errors
+    /// The failure of the source.
+    pub(super) fn check_memory(&self, source: &Name, data: &JsonData) -> Result<(), Failure> {
+        self.reading_memory.check(&self.snapshot(), source, data)
+    }
+
+    /// Merges the states that a state file held, newest wins. Readings for which there is no memory are
+    /// left out.
+    pub fn merge_restored(&self, mut records: Vec<SourceRecord>) {
+        self.reading_memory.retain_fitting(&mut records);
+        self.update_snapshot(|old| old.restore(&records));
     }
 
     /// Replaces the sources after a reload. A source with the same identity keeps its state.
@@ -310,7 +324,7 @@ mod tests {
     fn publishing_clears_selections() {
         let (cache, names) = cache_with_sources(&["a", "b"]);
         let before = cache.selected_rendering(Some(&names[..1]), None, NOW);
-        cache.merge_restored(&[]);
+        cache.merge_restored(Vec::new());
         assert!(!Arc::ptr_eq(
             &before,
             &cache.selected_rendering(Some(&names[..1]), None, NOW)

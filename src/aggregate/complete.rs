@@ -6,8 +6,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use crate::domain::{
-    HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, Reading, SourceRecord,
-    SourceState, Time,
+    FailureRecord, HealthChange, HealthChanges, Name, Outcome, ProviderAttempt, Reading,
+    SourceRecord, SourceState, Time,
 };
 use crate::metrics::FetchMetrics;
 
@@ -51,6 +51,15 @@ impl CompletionHandler {
         snapshot.source_state(source.as_str())?.reading.clone()
     }
 
+    /// Refuses a reading for which there is no memory.
+    pub(super) fn check_memory(&self, outcome: Outcome) -> Outcome {
+        let result = outcome.result.and_then(|reading| {
+            let checked = self.cache.check_memory(&outcome.source, &reading.data);
+            checked.map(|()| reading)
+        });
+        Outcome { result, ..outcome }
+    }
+
     /// Completes an attempt of this replica. Called once per outcome, before its waiters wake.
     /// `retry_at` is set when every provider sent `Retry-After`. Returns the state to publish to the
     /// other replicas, if there are any and the source still exists.
@@ -72,12 +81,30 @@ impl CompletionHandler {
 
     /// Takes over the state that another replica published, if it is newer.
     pub(super) fn complete_remote(&self, record: &SourceRecord, retry_at: Option<Time>) {
+        let refused = self.refuse_reading(record);
+        let record = refused.as_ref().unwrap_or(record);
         let changes = self
             .cache
             .publish_remote(record, |state| self.plan_next_attempt(state, retry_at));
         if let Some(changes) = changes {
             log_remote_outcome(&changes, record);
         }
+    }
+
+    /// Returns the state with a failure instead of a reading for which there is no memory: the attempt
+    /// still counts for the schedule.
+    fn refuse_reading(&self, record: &SourceRecord) -> Option<SourceRecord> {
+        let reading = record.reading.as_ref()?;
+        let failure = self.cache.check_memory(&record.name, &reading.data).err()?;
+        let started_at = record.history.last_attempt.unwrap_or(reading.fetched_at);
+        Some(SourceRecord {
+            reading: None,
+            failure: Some(Arc::new(FailureRecord {
+                started_at,
+                failure,
+            })),
+            ..record.clone()
+        })
     }
 
     /// Completes an attempt that ended without an outcome. The plan in the snapshot stays.

@@ -99,9 +99,14 @@ impl DerivedTask {
         let result = match self.extractor.compile_filter(extract) {
             Ok(filter) => {
                 let inputs = encode_inputs(snapshot, inputs);
-                self.extractor
+                let extracted = self
+                    .extractor
                     .extract(&source.name, &filter, inputs, deadline)
-                    .await
+                    .await;
+                extracted.and_then(|data| {
+                    let checked = self.cache.check_memory(&source.name, &data);
+                    checked.map(|()| data)
+                })
             }
             Err(error) => Err(Failure::new(Code::ExtractFailed, error.message.as_str())),
         };

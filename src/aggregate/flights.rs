@@ -245,7 +245,8 @@ impl FlightsInner {
         let priority = request.flight.priority();
         let held = self.completion.held_reading(&request.name);
         let held = held.as_deref();
-        Some(race_providers(&self.deps, &prepared, candidates, priority, held).await)
+        let outcome = race_providers(&self.deps, &prepared, candidates, priority, held).await;
+        Some(self.completion.check_memory(outcome))
     }
 
     /// Requests the lease of the source until there is a decision. Returns whether the flight may

@@ -20,6 +20,7 @@ mod live;
 mod persist;
 mod prepared_source;
 mod race;
+mod reading_memory;
 mod refresh;
 mod refresh_command;
 mod source_slot;

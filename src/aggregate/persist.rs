@@ -130,7 +130,7 @@ impl Persister {
         };
         let before = self.count_readings();
         self.cache
-            .merge_restored(&content.into_records_at(&self.clock.timestamps()));
+            .merge_restored(content.into_records_at(&self.clock.timestamps()));
         let restored = self.count_readings().saturating_sub(before);
         if restored > 0 {
             info!(file = %self.file.path().display(), sources = restored, "restored readings");

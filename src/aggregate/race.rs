@@ -207,6 +207,7 @@ impl ProviderRace<'_> {
             validators: self
                 .held
                 .and_then(|held| self.prepared.held_validators(position, held)),
+            is_filter_endless: self.deps.extractor.is_endless(&self.prepared.source.name),
         };
         self.running.push(RunningRequest {
             position,

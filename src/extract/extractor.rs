@@ -61,6 +61,11 @@ impl Extractor {
         checked.map_err(|error| error.into_failure(&self.redactor))
     }
 
+    /// Returns whether the last evaluation of a source did not end by its deadline: the next one may wait as long.
+    pub fn is_endless(&self, source: &Name) -> bool {
+        self.workers.is_endless(source)
+    }
+
     /// Extracts data from JSON in UTF-8 like [`Self::extract_body`].
     pub async fn extract(
         &self,

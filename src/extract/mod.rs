@@ -32,7 +32,9 @@ mod update;
 mod worker;
 mod worker_memory;
 mod worker_pool;
+mod worker_process;
 mod worker_protocol;
+mod worker_queue;
 mod writer;
 
 pub use crate::text::{MAX_DEPTH, find_excess_depth};

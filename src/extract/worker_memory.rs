@@ -9,8 +9,8 @@ const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 /// Memory of one evaluation at least, in bytes: an ordinary answer of 1 MB needs less.
 const MIN_MEMORY_BYTES: u64 = 16 << 20;
 
-/// What a container's limit leaves to the service itself, in bytes.
-const SERVICE_MEMORY_BYTES: u64 = 48 << 20;
+/// What a container's limit leaves to the service itself: half of it, and at least this, in bytes.
+const MIN_SERVICE_BYTES: u64 = 48 << 20;
 
 /// A body may be this large before it gets more memory, in bytes, and then gets [`MEMORY_PER_BODY_BYTE`] for each byte.
 const ORDINARY_BODY_BYTES: u64 = 1 << 20;
@@ -32,7 +32,8 @@ impl WorkerMemory {
     /// Divides what the container's limit leaves among `workers` processes.
     pub(super) fn new(workers: usize) -> Self {
         let share = container_memory_limit().map(|limit| {
-            let share = limit.saturating_sub(SERVICE_MEMORY_BYTES) / workers as u64;
+            let service = (limit / 2).max(MIN_SERVICE_BYTES);
+            let share = limit.saturating_sub(service) / workers as u64;
             share.max(MIN_MEMORY_BYTES)
         });
         let ordinary = share.map_or(DEFAULT_MEMORY_BYTES, |share| {

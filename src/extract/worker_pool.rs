@@ -1,48 +1,38 @@
 //! The service's side of filter workers: starts them, gives each one request at a time, and kills one whose deadline
 //! has passed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::process::Signal;
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{timeout, timeout_at};
 
 use super::error::ExtractError;
-use super::filter::max_result_bytes;
 use super::raw_body::RawBody;
-use super::worker::WORKER_COMMAND;
 use super::worker_memory::WorkerMemory;
-use super::worker_protocol::{RequestHeader, ResponseHeader, encode_header, read_response};
+use super::worker_process::{FilterWorker, WorkerLease, WorkerMeter};
+use super::worker_protocol::{RequestHeader, ResponseHeader};
+use super::worker_queue::{FilterPace, WorkerQueue};
 use crate::domain::{Code, Name};
 use crate::process::Deadline;
 use crate::text::{UnitStyle, format_duration};
 
-/// Workers for sources whose filter ended last time.
+/// Workers for sources whose filter ended last time, or has not run yet.
 const WORKERS: usize = 2;
 
 /// Workers for sources whose last evaluation was killed at its deadline, so that they delay only each other.
 const SLOW_WORKERS: usize = 1;
 
-/// An evaluation that has run this long on an ordinary worker is stopped while others wait, and repeated on a slow one.
-const ORDINARY_TIME: Duration = Duration::from_millis(500);
-
 /// Interval at which the wait for a longer evaluation checks whether others wait.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// After a larger body, in bytes, a worker is replaced: the allocator keeps what the evaluation took.
 const MAX_REUSE_BODY_BYTES: usize = 256 << 10;
@@ -50,52 +40,17 @@ const MAX_REUSE_BODY_BYTES: usize = 256 << 10;
 /// After an evaluation that used more processor time, in milliseconds, a worker is replaced.
 const MAX_REUSE_CPU_MS: u64 = 1000;
 
-/// Bytes of a quoted text beside the data that a response may hold.
-const MAX_QUOTE_BYTES: usize = 1 << 20;
-
 /// Starts workers and evaluates filters in them.
 #[derive(Debug)]
 pub(super) struct WorkerPool {
     program: PathBuf,
     memory: WorkerMemory,
     idle: Mutex<Vec<FilterWorker>>,
-    permits: Semaphore,
-    slow_permits: Semaphore,
-    /// Evaluations that wait for an ordinary worker.
-    waiting: AtomicU32,
-    /// Sources whose last evaluation was killed at its deadline.
-    slow_sources: Mutex<HashSet<Name>>,
-    /// One evaluation at a time for each source. Grows by the names of configurations only.
-    turns: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-#[derive(Debug)]
-struct FilterWorker {
-    child: Child,
-    stream: UnixStream,
-}
-
-/// Permit to use a worker.
-#[derive(Debug)]
-struct Permit<'p> {
-    is_slow: bool,
-    _permit: SemaphorePermit<'p>,
-}
-
-/// Counts one waiting evaluation until it is dropped, also with its future.
-struct WaitGuard<'w>(&'w AtomicU32);
-
-impl<'w> WaitGuard<'w> {
-    fn new(waiting: &'w AtomicU32) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for WaitGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    ordinary: Arc<WorkerQueue>,
+    slow: Arc<WorkerQueue>,
+    /// One evaluation at a time for each source, which knows how long the last one took. Grows by the names of
+    /// configurations only.
+    paces: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<FilterPace>>>>,
 }
 
 /// How the wait for an answer ended.
@@ -103,7 +58,7 @@ enum Watched<T> {
     Ended(T),
     /// The deadline has passed.
     Late,
-    /// The evaluation ran for [`ORDINARY_TIME`] on an ordinary worker, and others wait for one.
+    /// The evaluation ran for its time on an ordinary worker, and others wait for one.
     Overtaken,
 }
 
@@ -121,11 +76,9 @@ impl WorkerPool {
             program,
             memory: WorkerMemory::new(WORKERS + SLOW_WORKERS),
             idle: Mutex::default(),
-            permits: Semaphore::new(WORKERS),
-            slow_permits: Semaphore::new(SLOW_WORKERS),
-            waiting: AtomicU32::new(0),
-            slow_sources: Mutex::default(),
-            turns: Mutex::default(),
+            ordinary: WorkerQueue::new(WORKERS),
+            slow: WorkerQueue::new(SLOW_WORKERS),
+            paces: Mutex::default(),
         }
     }
 
@@ -149,16 +102,20 @@ impl WorkerPool {
         evaluation: &Evaluation<'_>,
         deadline: Deadline,
     ) -> Result<String, ExtractError> {
-        let (source, body) = (evaluation.source, &evaluation.body.bytes);
-        let turn = Arc::clone(self.turns.lock().entry(source.clone()).or_default());
+        let body = &evaluation.body.bytes;
+        let turn = Arc::clone(
+            self.paces
+                .lock()
+                .entry(evaluation.source.clone())
+                .or_default(),
+        );
         // The turn before the permit: a source whose filter is slow holds one permit, not all.
-        let Ok(_turn) = timeout_at(deadline.at, turn.lock()).await else {
+        let Ok(mut pace) = timeout_at(deadline.at, turn.lock()).await else {
             return Err(timeout_error(
                 "waiting for an earlier evaluation of this source",
                 deadline,
             ));
         };
-        let mut permit = self.acquire_permit(source, deadline).await?;
         let request = RequestHeader {
             filter: evaluation.filter.into(),
             format: evaluation.body.format.clone(),
@@ -169,25 +126,20 @@ impl WorkerPool {
         };
         let mut was_stopped = false;
         loop {
-            // Put back only after a whole exchange: in any other case its drop kills the process.
-            let mut worker = self
-                .take_worker()
-                .map_err(|error| missing_worker_error(&error))?;
-            let exchange = worker.exchange(&request, body);
-            match self.watch(exchange, &permit, deadline).await {
-                Watched::Overtaken => {
-                    // Dropping the worker kills it. The evaluation begins again behind the other slow ones.
-                    drop((worker, permit));
-                    self.slow_sources.lock().insert(source.clone());
-                    permit = self.acquire_permit(source, deadline).await?;
-                }
+            let mut lease = self.lease_worker(*pace, deadline).await?;
+            let meter = lease.worker().meter();
+            let exchange = lease.worker().exchange(&request, body);
+            match self.watch(exchange, &meter, *pace, deadline).await {
+                // The evaluation begins again, behind the others.
+                Watched::Overtaken => *pace = pace.after_stop(),
                 Watched::Late => {
-                    self.slow_sources.lock().insert(source.clone());
+                    *pace = FilterPace::Endless;
                     return Err(timeout_error("evaluating the filter", deadline));
                 }
                 Watched::Ended(Err(error)) => {
-                    // A worker that sent a damaged response and lives on is killed by its drop.
-                    let Ok(ended) = timeout_at(deadline.at, worker.child.wait()).await else {
+                    // A worker that sent a damaged response and lives on is killed by the drop of its lease.
+                    let Ok(ended) = timeout_at(deadline.at, lease.worker().child.wait()).await
+                    else {
                         return Err(timeout_error("evaluating the filter", deadline));
                     };
                     let status = ended.map_err(|error| missing_worker_error(&error))?;
@@ -196,7 +148,7 @@ impl WorkerPool {
                         .into_iter()
                         .any(|signal| status.signal() == Some(signal.as_raw()));
                     if was_stopped || !is_stop {
-                        self.slow_sources.lock().remove(source);
+                        *pace = FilterPace::Fatal;
                         return Err(worker_exit_error(
                             status,
                             &error,
@@ -207,10 +159,10 @@ impl WorkerPool {
                     was_stopped = true;
                 }
                 Watched::Ended(Ok((response, payload))) => {
-                    self.slow_sources.lock().remove(source);
+                    *pace = FilterPace::of_cpu_ms(response.cpu_ms);
                     // An error of the filter leaves the worker usable, so it goes back, too.
                     if body.len() <= MAX_REUSE_BODY_BYTES && response.cpu_ms <= MAX_REUSE_CPU_MS {
-                        self.idle.lock().push(worker);
+                        lease.keep(&self.idle);
                     }
                     return decode_result(response, payload);
                 }
@@ -218,50 +170,51 @@ impl WorkerPool {
         }
     }
 
-    /// Waits for a permit: of the ordinary workers, or of the slow ones if the source's last evaluation did not end.
-    async fn acquire_permit(
-        &self,
-        source: &Name,
-        deadline: Deadline,
-    ) -> Result<Permit<'_>, ExtractError> {
-        let is_slow = self.slow_sources.lock().contains(source);
-        let permits = if is_slow {
-            &self.slow_permits
-        } else {
-            &self.permits
-        };
-        let waiting = (!is_slow).then(|| WaitGuard::new(&self.waiting));
-        let permit = timeout_at(deadline.at, permits.acquire()).await;
-        // Not counted any more before the permit is used: it would overtake itself.
-        drop(waiting);
-        match permit {
-            Ok(Ok(permit)) => Ok(Permit {
-                is_slow,
-                _permit: permit,
-            }),
-            _ => Err(timeout_error("waiting for a filter worker", deadline)),
-        }
+    /// Returns whether the last evaluation of a source did not end, so that its next one may wait long.
+    pub(super) fn is_endless(&self, source: &Name) -> bool {
+        let turn = self.paces.lock().get(source).map(Arc::clone);
+        // While an evaluation runs, another one waits for it in any case.
+        turn.is_some_and(|turn| {
+            turn.try_lock()
+                .is_ok_and(|pace| *pace == FilterPace::Endless)
+        })
     }
 
-    /// Waits for the answer until the deadline; for an ordinary worker only as long as no other evaluation waits, or
-    /// [`ORDINARY_TIME`].
+    /// Waits for a worker: an ordinary one, or a slow one if the source's last evaluation did not end.
+    async fn lease_worker(
+        &self,
+        pace: FilterPace,
+        deadline: Deadline,
+    ) -> Result<WorkerLease, ExtractError> {
+        let queue = pace.time().map_or(&self.slow, |_| &self.ordinary);
+        let Ok(permit) = timeout_at(deadline.at, queue.acquire(pace)).await else {
+            return Err(timeout_error("waiting for a filter worker", deadline));
+        };
+        let worker = self
+            .take_worker()
+            .map_err(|error| missing_worker_error(&error))?;
+        Ok(WorkerLease::new(worker, permit))
+    }
+
+    /// Waits for the answer until the deadline; on an ordinary worker only as long as no other evaluation waits, or for
+    /// the processor time that its pace allows.
     async fn watch<T>(
         &self,
         exchange: impl Future<Output = T>,
-        permit: &Permit<'_>,
+        meter: &WorkerMeter,
+        pace: FilterPace,
         deadline: Deadline,
     ) -> Watched<T> {
         let mut exchange = pin!(exchange);
-        let mut slice = ORDINARY_TIME;
+        let time = pace.time().unwrap_or(deadline.limit);
+        // On a busy machine a worker needs longer for its time, for which its filter is not to blame.
+        let is_over = || meter.used().is_none_or(|used| used >= time);
+        let mut slice = time;
         loop {
-            if permit.is_slow {
-                let result = timeout_at(deadline.at, &mut exchange).await;
-                return result.map_or(Watched::Late, Watched::Ended);
-            }
             match timeout_at(deadline.at, timeout(slice, &mut exchange)).await {
                 Ok(Ok(result)) => return Watched::Ended(result),
                 Err(_) => return Watched::Late,
-                Ok(Err(_)) if self.waiting.load(Ordering::Relaxed) > 0 => {
+                Ok(Err(_)) if self.ordinary.has_waiting() && is_over() => {
                     return Watched::Overtaken;
                 }
                 Ok(Err(_)) => slice = LOOK_INTERVAL,
@@ -279,45 +232,6 @@ impl WorkerPool {
                 return Ok(worker);
             }
         }
-    }
-}
-
-impl FilterWorker {
-    fn start(program: &PathBuf) -> io::Result<Self> {
-        let (ours, theirs) = StdUnixStream::pair()?;
-        // Only our end: the worker reads its end with blocking calls.
-        ours.set_nonblocking(true)?;
-        let child = Command::new(program)
-            .arg(WORKER_COMMAND)
-            .arg(std::process::id().to_string())
-            // The environment holds the secrets of the configuration.
-            .env_clear()
-            // A worker must not keep a file system busy that is to be unmounted.
-            .current_dir("/")
-            // A terminal's signals reach the whole group; the service decides when its workers end.
-            .process_group(0)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            // The message of a panic would go to the log without passing the redactor.
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Self {
-            child,
-            stream: UnixStream::from_std(ours)?,
-        })
-    }
-
-    async fn exchange(
-        &mut self,
-        request: &RequestHeader<'_>,
-        body: &[u8],
-    ) -> io::Result<(ResponseHeader, Vec<u8>)> {
-        let header = encode_header(request, body.len())?;
-        self.stream.write_all(&header).await?;
-        self.stream.write_all(body).await?;
-        let max_payload = max_result_bytes(body.len()) + MAX_QUOTE_BYTES;
-        read_response(&mut self.stream, max_payload).await
     }
 }
 

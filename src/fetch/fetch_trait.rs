@@ -102,6 +102,9 @@ pub struct FetchContext {
     /// Validators of the response that the held reading came from. With them, an equal request becomes
     /// conditional. Default: none.
     pub validators: Option<Validators>,
+    /// Whether the last evaluation of the source's filter did not end, so that the body may wait long
+    /// for the next one. Default: no.
+    pub is_filter_endless: bool,
 }
 
 impl From<Deadline> for FetchContext {
@@ -110,6 +113,7 @@ impl From<Deadline> for FetchContext {
             deadline,
             priority: CallPriority::default(),
             validators: None,
+            is_filter_endless: false,
         }
     }
 }

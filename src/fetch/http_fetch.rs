@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use crate::domain::{Code, DEFAULT_MAX_PER_HOST, Name, Provider, Redactor, RequestTime};
 use crate::process::{Clock, Deadline};
 
+use super::body_memory::BodyMemory;
 use super::client::{ClientFactory, Endpoint};
 use super::connection_runtime::ConnectionRuntime;
-use super::deadline::{ByteCounter, FetchPhase, run_until_deadline};
+use super::deadline::{ByteCounter, run_until_deadline};
 use super::digest::DigestSessions;
 use super::endpoints::Endpoints;
 use super::exchange::Answer;
@@ -40,6 +41,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(250);
 pub struct HttpFetch {
     sender: RequestSender,
     max_per_host: Arc<AtomicUsize>,
+    body_memory: BodyMemory,
     redactor: Redactor,
     /// Declared last: the clients must drop their connections before the runtime ends.
     connections: ConnectionRuntime,
@@ -70,6 +72,7 @@ impl HttpFetch {
                 redactor: redactor.clone(),
             },
             max_per_host,
+            body_memory: BodyMemory::of_container(),
             redactor,
             connections,
         }
@@ -118,7 +121,7 @@ impl HttpFetch {
             let validators =
                 Validators::from_response(request_hash, answer.head.status, &answer.head.headers);
             let read = self
-                .read_payload(answer, set_cookies, provider, context.deadline)
+                .read_payload(answer, set_cookies, provider, context)
                 .await;
             read.map(|payload| Payload {
                 validators,
@@ -142,9 +145,10 @@ impl HttpFetch {
         answer: Answer,
         mut set_cookies: Vec<HeaderValue>,
         provider: &Provider,
-        deadline: Deadline,
+        context: &FetchContext,
     ) -> Result<Payload, FetchError> {
         let Answer { head, body, .. } = answer;
+        let deadline = context.deadline;
         // The framing first: with a wrong one, neither the status nor the body can be trusted.
         let ends_at = response_head::check_head(&head)?;
         set_cookies.extend(request_sender::received_cookies(&head.headers));
@@ -181,9 +185,13 @@ impl HttpFetch {
         let coding = response_head::parse_content_coding(&head.headers)?;
         let counter = ByteCounter::default();
         let limit = provider.request.max_body;
-        let read = BodyReader::new(body, head.version, ends_at, &counter, limit)
-            .read_decoded(coding, limit);
-        let late = || FetchPhase::Body.timeout_failure(deadline, false, counter.bytes());
+        let memory = self.body_memory.start(limit, context.is_filter_endless);
+        let read = BodyReader::new(body, head.version, ends_at, &counter, limit).read_decoded(
+            coding,
+            limit,
+            Some(&memory),
+        );
+        let late = || memory.timeout_failure(deadline, counter.bytes());
         let body = match run_until_deadline(deadline, late, read).await {
             Err(failure) if failure.code == Code::EmptyBody => {
                 let refused = RefusedResponse {
@@ -198,7 +206,7 @@ impl HttpFetch {
             read => read?,
         };
         Ok(Payload {
-            body,
+            body: memory.hold(body),
             charset: response_head::content_charset(&head.headers),
             set_cookies,
             validators: None,

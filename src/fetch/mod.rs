@@ -20,6 +20,7 @@
 //! | `response_head`, `response_body` | check the head, read and decode the body |
 //! | `validators` | makes requests conditional |
 //! | `cache_lifetime` | how long a response stays valid |
+//! | `body_memory` | waits for the memory of a body, which is held until its evaluation has ended |
 //! | `refusal`, `rate_limit`, `retry_after` | of a response that refuses: its reason, and how long to hold the provider back |
 //! | `tls`, `certificate_verifier` | configure TLS, check the certificate of the server |
 //! | `transport_error`, `tls_failure` | map the errors of reqwest, hyper, h2 and rustls to codes |
@@ -27,6 +28,7 @@
 //! Connections run on a separate runtime (`connection_runtime`): a provider that floods a connection
 //! occupies a thread of that runtime, never one that checks deadlines.
 
+mod body_memory;
 mod cache_lifetime;
 mod call_limiter;
 mod certificate_facts;

@@ -167,7 +167,7 @@ impl RequestSender {
         if let Ok(ends_at) = response_head::check_head(&head) {
             let counter = ByteCounter::default();
             let read = BodyReader::new(body, head.version, ends_at, &counter, MAX_SKIPPED_BYTES)
-                .read_decoded(None, MAX_SKIPPED_BYTES);
+                .read_decoded(None, MAX_SKIPPED_BYTES, None);
             let left = deadline.at.saturating_duration_since(self.clock.instant());
             let _ = tokio::time::timeout(SKIP_TIMEOUT.min(left / 2), read).await;
         }

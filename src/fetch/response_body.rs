@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, ReadBuf}
 use crate::domain::{Code, Failure};
 use crate::text::{UnitStyle, format_size};
 
+use super::body_memory::BodyReservation;
 use super::deadline::ByteCounter;
 use super::response_head::BodyCoding;
 use super::transport_error;
@@ -86,12 +87,15 @@ impl<'c> BodyReader<'c> {
         }
     }
 
-    /// Reads and decodes the whole body. Fails at once if its declared length exceeds the limit.
+    /// Reads and decodes the whole body, once there is memory for it. Fails at once if its declared
+    /// length exceeds the limit.
     pub(super) async fn read_decoded(
         mut self,
         coding: Option<BodyCoding>,
-        limit: u64,
+        max_body: u64,
+        memory: Option<&BodyReservation>,
     ) -> Result<Bytes, Failure> {
+        let limit = memory.and_then(BodyReservation::limit).unwrap_or(max_body);
         let announced = self.ends_at.or(self.body.size_hint().exact());
         let most = if coding.is_some() {
             self.max_wire_bytes
@@ -99,7 +103,7 @@ impl<'c> BodyReader<'c> {
             limit
         };
         if announced.is_some_and(|announced| announced > most) {
-            return Err(too_large_failure(limit));
+            return Err(too_large_failure(limit, max_body));
         }
         // Before the decoder, which would report an empty body as a broken one.
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
@@ -108,10 +112,15 @@ impl<'c> BodyReader<'c> {
         let mut whole = BytesMut::new();
         if coding.is_none() {
             // The announced length was compared with the limit, so it bounds the allocation.
-            whole.reserve(announced.unwrap_or_default() as usize);
+            let announced = announced.unwrap_or_default();
+            if let Some(memory) = memory {
+                memory.reserve(announced).await;
+            }
+            // With room for the read that finds the end: else the buffer would double before it.
+            whole.reserve(announced as usize + READ_CHUNK_BYTES);
         }
-        let read = read_content(&mut self, coding, limit, &mut whole).await;
-        read.map_err(|error| self.read_failure(&error, limit))?;
+        let read = read_content(&mut self, coding, limit, memory, &mut whole).await;
+        read.map_err(|error| self.read_failure(&error, limit, max_body))?;
         if whole.is_empty() {
             Err(empty_failure())
         } else {
@@ -128,19 +137,19 @@ impl<'c> BodyReader<'c> {
         limit: u64,
         beginning: &mut BytesMut,
     ) -> bool {
-        let read = read_content(&mut self, coding, limit, beginning).await;
+        let read = read_content(&mut self, coding, limit, None, beginning).await;
         beginning.truncate(limit as usize);
         read.is_ok()
     }
 
     /// Returns the failure behind a read error: of the framing, of the limit, or of the decoder.
-    fn read_failure(&self, error: &io::Error, limit: u64) -> Failure {
+    fn read_failure(&self, error: &io::Error, limit: u64, max_body: u64) -> Failure {
         // The cause of the transport comes first: the decoder's error is its consequence.
         match &self.end {
             Some(BodyEnd::Failed(error)) => truncated_failure(error, self.counter.bytes()),
             Some(BodyEnd::Truncated) => early_end_failure(self.counter.bytes()),
-            Some(BodyEnd::TooLarge) => too_large_failure(limit),
-            _ if error.kind() == io::ErrorKind::FileTooLarge => too_large_failure(limit),
+            Some(BodyEnd::TooLarge) => too_large_failure(limit, max_body),
+            _ if error.kind() == io::ErrorKind::FileTooLarge => too_large_failure(limit, max_body),
             _ if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
                 Code::DecodeFailed,
                 "the compressed body ends too early, although the answer is whole",
@@ -241,20 +250,21 @@ async fn read_content(
     wire: &mut BodyReader<'_>,
     coding: Option<BodyCoding>,
     limit: u64,
+    memory: Option<&BodyReservation>,
     whole: &mut BytesMut,
 ) -> io::Result<()> {
     let mut source = &mut *wire;
     let Some(coding) = coding else {
-        return read_to_limit(source, limit, whole).await;
+        return read_to_limit(source, limit, memory, whole).await;
     };
     match coding {
         BodyCoding::Gzip => {
             let mut decoder = GzipDecoder::new(&mut source);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, whole).await?;
+            read_to_limit(&mut decoder, limit, memory, whole).await?;
         }
         BodyCoding::Brotli => {
-            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, whole).await?;
+            read_to_limit(&mut BrotliDecoder::new(&mut source), limit, memory, whole).await?;
         }
         BodyCoding::Deflate => {
             // Many servers send raw deflate. Its first byte never has the lower half that marks zlib: that would be a
@@ -265,16 +275,16 @@ async fn read_content(
                 .first()
                 .is_some_and(|first| first & 0x0f == 8);
             if is_zlib {
-                read_to_limit(&mut ZlibDecoder::new(&mut source), limit, whole).await?;
+                read_to_limit(&mut ZlibDecoder::new(&mut source), limit, memory, whole).await?;
             } else {
-                read_to_limit(&mut DeflateDecoder::new(&mut source), limit, whole).await?;
+                read_to_limit(&mut DeflateDecoder::new(&mut source), limit, memory, whole).await?;
             }
         }
         BodyCoding::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
             let mut decoder = ZstdDecoder::with_params(&mut source, &window);
             decoder.multiple_members(true);
-            read_to_limit(&mut decoder, limit, whole).await?;
+            read_to_limit(&mut decoder, limit, memory, whole).await?;
         }
     }
     // Bytes after the compressed data mean that the coding is not what the header says.
@@ -288,6 +298,7 @@ async fn read_content(
 async fn read_to_limit(
     from: &mut (dyn AsyncRead + Send + Unpin),
     limit: u64,
+    memory: Option<&BodyReservation>,
     whole: &mut BytesMut,
 ) -> io::Result<()> {
     loop {
@@ -302,6 +313,9 @@ async fn read_to_limit(
         }
         if whole.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if let Some(memory) = memory {
+            memory.reserve_beyond(whole.len(), limit).await;
         }
     }
 }
@@ -325,11 +339,16 @@ fn empty_failure() -> Failure {
     Failure::new(Code::EmptyBody, "the answer's body is empty")
 }
 
-fn too_large_failure(limit: u64) -> Failure {
+fn too_large_failure(limit: u64, max_body: u64) -> Failure {
+    let reason = if limit < max_body {
+        "what the container's memory limit leaves to bodies"
+    } else {
+        "`max_body`"
+    };
     Failure::new(
         Code::BodyTooLarge,
         format!(
-            "the body is over the limit of {} (`max_body`)",
+            "the body is over the limit of {} ({reason})",
             format_size(limit, UnitStyle::Message)
         ),
     )

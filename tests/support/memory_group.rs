@@ -58,6 +58,18 @@ impl MemoryGroup {
         command
     }
 
+    /// How many of its processes the system has ended for want of memory.
+    pub fn memory_kills(&self) -> usize {
+        // Version 1, then version 2.
+        let files = ["memory.oom_control", "memory.events"].map(|name| self.path.join(name));
+        let text = files
+            .iter()
+            .find_map(|file| fs::read_to_string(file).ok())
+            .unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.unwrap().parse().unwrap()
+    }
+
     /// The ids of the processes in the group.
     pub fn processes(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap();

@@ -123,7 +123,7 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     [
         "memory of an evaluation",
-        "64 MiB; in a container a third of its limit less 48 MiB, at least 16 MiB",
+        "64 MiB; in a container a third of what half of its limit leaves (the service has at least 48 MiB), at least 16 MiB",
         "DEFAULT_MEMORY_BYTES",
         "64 << 20",
     ],
@@ -152,10 +152,46 @@ const CONSTANTS: &[[&str; 4]] = &[
         "4",
     ],
     [
-        "time on an ordinary worker while others wait",
+        "processor time of an evaluation while others wait",
+        "50 ms",
+        "QUICK_TIME",
+        "Duration::from_millis(50)",
+    ],
+    [
+        "processor time of a long evaluation while others wait",
         "500 ms",
-        "ORDINARY_TIME",
+        "LONG_TIME",
         "Duration::from_millis(500)",
+    ],
+    [
+        "evaluations that overtake one that waits",
+        "1,000 for each rank",
+        "MAX_OVERTAKING",
+        "1000",
+    ],
+    [
+        "all bodies of more than 16 KiB, from reception to the end of their filter",
+        "256 MiB, in a container an eighth of its memory limit, at least 4 MiB",
+        "DEFAULT_BYTES",
+        "256 << 20",
+    ],
+    [
+        "of these, bodies whose filter did not end last time",
+        "a quarter",
+        "ENDLESS_PART",
+        "4",
+    ],
+    [
+        "one body in a container",
+        "three quarters of the memory of all bodies",
+        "ENDLESS_PART",
+        "4",
+    ],
+    [
+        "all readings in a container",
+        "a sixteenth of its memory limit, at least 2 MiB",
+        "CONTAINER_PART",
+        "16",
     ],
     [
         "derived sources computed concurrently",

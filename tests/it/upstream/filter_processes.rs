@@ -401,6 +401,7 @@ async fn many_deaths_of_workers() {
     let before = measure();
     die(deaths).await;
     let after = measure();
+    println!("{deaths} deaths: (descriptors, KiB resident, workers) {before:?}, then {after:?}");
     assert!(after.0 <= before.0 + 2, "descriptors: {before:?} {after:?}");
     assert!(
         after.1 <= before.1 + 8 * 1024,

@@ -6,6 +6,7 @@ pub mod egress_proxy;
 pub mod fetch_bounds;
 pub mod fetch_faults;
 pub mod filter_attacks;
+pub mod filter_crowd;
 pub mod filter_jq;
 pub mod filter_processes;
 pub mod filter_workers;
