@@ -57,12 +57,6 @@ impl PreparedSource {
         }))
     }
 
-    /// Returns whether the cache headers of a provider delay the next attempt.
-    pub(super) fn obeys_cache(&self) -> bool {
-        let obeys_cache = |(provider, _): &(Provider, Filter)| provider.request.obeys_cache;
-        self.providers.iter().any(obeys_cache)
-    }
-
     /// Returns the validators of the response of the provider at `position` that `held` came from; `None` if it came from
     /// elsewhere: another provider, another process, or another filter.
     pub(super) fn held_validators(&self, position: usize, held: &Reading) -> Option<Validators> {

@@ -66,7 +66,14 @@ impl SourceSlot {
         {
             flight.abort();
         }
-        Self { prepared, ..self }
+        // The lifetime is that of a response to a former request.
+        let is_same = self.prepared.source.providers() == prepared.source.providers();
+        let lifetime_end = self.lifetime_end.filter(|_| is_same);
+        Self {
+            prepared,
+            lifetime_end,
+            ..self
+        }
     }
 
     /// Aborts the flight of a source that was removed.
@@ -97,9 +104,7 @@ impl SourceSlot {
             .map(|(provider, _)| self.provider_hold(&provider.name, now))
             .collect();
         let first_end = holds.and_then(|holds| holds.into_iter().min());
-        // The configuration may have changed since.
-        let lifetime_end = self.lifetime_end.filter(|_| self.prepared.obeys_cache());
-        first_end.max(lifetime_end.filter(|end| *end > now))
+        first_end.max(self.lifetime_end.filter(|end| *end > now))
     }
 
     fn provider_hold(&self, provider: &Name, now: Time) -> Option<Time> {
@@ -155,6 +160,7 @@ impl SourceSlot {
     pub(super) fn record_outcome(&mut self, outcome: &Outcome) {
         self.newest_attempt = self.newest_attempt.max(Some(outcome.started_at));
         self.record_provider_attempts(&outcome.provider_attempts, Some(outcome.started_at));
+        self.record_lifetime(&outcome.provider_attempts, outcome.result.is_ok());
     }
 
     /// Records the latest attempt of another replica.
@@ -165,6 +171,7 @@ impl SourceSlot {
         if self.last_start <= last_attempt {
             self.last_start = last_attempt;
             self.record_provider_attempts(&record.history.provider_attempts, last_attempt);
+            self.record_lifetime(&record.history.provider_attempts, record.reading.is_some());
         }
     }
 
@@ -179,16 +186,20 @@ impl SourceSlot {
                 .map_or(attempt.started_at, |start| start.plus(delay));
             self.provider_calls
                 .insert(attempt.provider.clone(), called_at);
-            let retry_at = if attempt.result == ProviderAttemptResult::Succeeded {
-                self.lifetime_end = attempt.retry_at;
-                None
-            } else {
-                attempt.retry_at
-            };
-            match retry_at {
+            let is_failed = attempt.result != ProviderAttemptResult::Succeeded;
+            match attempt.retry_at.filter(|_| is_failed) {
                 Some(until) => self.provider_holds.insert(attempt.provider.clone(), until),
                 None => self.provider_holds.remove(&attempt.provider),
             };
+        }
+    }
+
+    /// Records the lifetime of the reading that `attempts` supplied; none if the reading was refused.
+    fn record_lifetime(&mut self, attempts: &[ProviderAttempt], has_reading: bool) {
+        let mut attempts = attempts.iter();
+        let supplier = attempts.find(|attempt| attempt.result == ProviderAttemptResult::Succeeded);
+        if let Some(supplier) = supplier {
+            self.lifetime_end = supplier.retry_at.filter(|_| has_reading);
         }
     }
 }

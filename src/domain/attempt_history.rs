@@ -109,6 +109,16 @@ impl AttemptHistory {
             .collect();
     }
 
+    /// Removes the lifetimes of responses: they are those of other requests, or of requests that cannot be
+    /// compared with the configured ones.
+    pub(super) fn forget_lifetimes(&mut self) {
+        for attempt in Arc::make_mut(&mut self.provider_attempts) {
+            if attempt.result == ProviderAttemptResult::Succeeded {
+                attempt.retry_at = None;
+            }
+        }
+    }
+
     /// Returns the streaks after `attempts`: a success ends its provider's streak, a failure
     /// extends it. An attempt that is superseded or older than the known one changes nothing.
     fn updated_streaks(&self, attempts: &[ProviderAttempt]) -> Arc<[FailureStreak]> {

@@ -201,6 +201,7 @@ impl SourceState {
                 next_attempt: restored.history.next_attempt,
                 ..record.history.clone()
             };
+            restored.history.forget_lifetimes();
             restored.latest_input_versions = Arc::clone(&record.latest_input_versions);
         }
         restored.clamp_to_retry_after()
@@ -238,6 +239,7 @@ impl SourceState {
         if self.source.providers() != source.providers() {
             state.history.next_attempt = None;
             state.history.retain_providers_of(source);
+            state.history.forget_lifetimes();
         } else if self.source.schedule() != source.schedule() {
             let (last, failures) = (self.history.last_attempt, self.history.failure_count);
             // 0.5 is no jitter: the latest attempt, from which the time counts, had its own.

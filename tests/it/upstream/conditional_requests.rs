@@ -1,6 +1,7 @@
 //! Cache headers of providers: a 304 is a new reading with the data of the one before, and a response can delay the next
 //! attempt.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::login_server::{LoginRequest, LoginServer, response};
-use crate::support::test_app::TestApp;
+use crate::support::test_app::{TestApp, parse_test_config};
 
 const LIVE: &str = "/resumen?fresh=1&timeout=10";
 
@@ -188,28 +189,43 @@ fn unchanged_response_renews_the_lifetime() {
     assert_eq!(server.requests_for("/").len(), 2);
 }
 
+/// A server whose path `/new` has other data than the rest.
+fn server_of_two_paths() -> LoginServer {
+    LoginServer::start(|request| {
+        let body = if request.is_for("/new") { "2" } else { "1" };
+        let headers = "Cache-Control: max-age=3600\r\nETag: \"v1\"\r\n";
+        response("200 OK", headers, body)
+    })
+}
+
+fn obeying_config(store: &Path, url: &str) -> String {
+    format!(
+        "[store]\npath = \"{}\"\n[sources.a]\nurl = \"{url}\"\ninterval = \"1s\"\nmin_interval = \"1ms\"\nupstream_cache = \"obey\"\n",
+        store.display()
+    )
+}
+
+fn wait_for_data(app: &TestApp, data: &Value) {
+    app.wait_for_json("/resumen", |body| body["resultados"]["a"]["data"] == *data);
+}
+
 #[test]
-fn obeyed_lifetime_survives_a_restart() {
-    let server = LoginServer::start(|_| response("200 OK", "Cache-Control: max-age=3600\r\n", "1"));
+fn changed_url_is_fetched_at_once() {
+    let server = server_of_two_paths();
     let folder = tempfile::tempdir().unwrap();
-    let config = format!(
-        "[store]\npath = {:?}\n[sources.a]\nurl = \"{}\"\ninterval = \"1s\"\nttl = \"10s\"\nmin_interval = \"1ms\"\nupstream_cache = \"obey\"\n",
-        folder.path().join("state.json"),
-        server.url("/")
-    );
-    let app = TestApp::start(&config);
-    app.wait_for_json("/resumen", |body| {
-        body["resultados"]["a"]["data"] == json!(1)
-    });
+    let store = folder.path().join("state.json");
+    let [old, new] = ["/old", "/new"].map(|path| obeying_config(&store, &server.url(path)));
+    let (old, new) = (parse_test_config(&old), parse_test_config(&new));
+    let app = TestApp::start_with_config(&old);
+    wait_for_data(&app, &json!(1));
+    app.service.reloader().reload(&old, &new).unwrap();
+    wait_for_data(&app, &json!(2));
+    let condition = |request: &LoginRequest| request.header("if-none-match").map(str::to_owned);
+    let requests = server.requests_for("/new");
+    assert_eq!(requests.iter().map(condition).collect::<Vec<_>>(), [None]);
+    // The state file has no URL, so a restart cannot know that the request is another one.
     app.service.stop(&CancellationToken::new());
-    let app = TestApp::start(&config);
-    let live = live_result(&app);
-    assert_eq!(
-        (&live["data"], &live["ok"]),
-        (&json!(1), &json!(true)),
-        "{live}"
-    );
-    let check = app.get_json("/salud/fuentes")["checks"]["a"][0].clone();
-    assert_eq!(check["ttl_ms"], json!(10_000 + 3_599_000), "{check}");
-    assert_eq!(server.requests_for("/").len(), 1);
+    let app = TestApp::start_with_config(&old);
+    wait_for_data(&app, &json!(1));
+    assert_eq!(server.requests_for("/old").len(), 2);
 }
