@@ -16,6 +16,9 @@ use super::client::Endpoint;
 /// Maximum number of answers to challenges in one attempt. The second one needs `stale=true`.
 const MAX_ANSWERS: usize = 2;
 
+/// Maximum number of stored challenges.
+const MAX_SESSIONS: usize = 256;
+
 /// The challenges of servers that asked for Digest. Their nonces are used again, so that a request usually suffices for
 /// a call.
 #[derive(Default)]
@@ -70,11 +73,19 @@ impl DigestAttempt<'_> {
     /// Stores the challenge of a 401. Returns whether the request must be sent again with an answer to it.
     pub(super) fn accept_challenge(&mut self, headers: &HeaderMap) -> bool {
         let Some(client) = find_challenge(headers) else {
+            // The server no longer asks for Digest: the next attempt begins with Basic.
+            self.sessions.0.lock().remove(&self.key);
             return false;
         };
         let is_answerable = self.answers == 0 || client.stale();
         // Also without an answer now: the next attempt begins with the newest nonce.
-        self.sessions.0.lock().insert(self.key.clone(), client);
+        let mut sessions = self.sessions.0.lock();
+        // Reloads may bring ever other credentials; what is still in use is challenged again.
+        if sessions.len() >= MAX_SESSIONS {
+            sessions.clear();
+        }
+        sessions.insert(self.key.clone(), client);
+        drop(sessions);
         let is_answered = is_answerable && self.answers < MAX_ANSWERS;
         self.answers += usize::from(is_answered);
         is_answered

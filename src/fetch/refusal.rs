@@ -6,12 +6,14 @@ use http::header::{HeaderMap, HeaderValue, LOCATION, SERVER};
 use scraper::Html;
 use scraper::node::Node;
 use serde_json::Value;
-use url::Url;
 
 use crate::domain::{Code, ProviderRequest, Redactor};
 use crate::text::escape_bounded;
 
-use super::redirects;
+use super::redirects::{self, RedirectFollower};
+
+/// Maximum number of checked elements around a text: a page may nest thousands.
+const MAX_HTML_DEPTH: usize = 64;
 
 /// Maximum number of characters of a quoted reason or target, after escaping.
 const MAX_QUOTE_CHARS: usize = 120;
@@ -68,7 +70,7 @@ pub(super) fn refusal_note(
     redactor: &Redactor,
 ) -> String {
     match code {
-        Code::RedirectBlocked => redirect_note(&request.url, headers, redactor),
+        Code::RedirectBlocked => redirect_note(status, request, headers, redactor),
         Code::EmptyBody => String::new(),
         _ => {
             let reason = find_reason(status, headers, received, redactor);
@@ -91,7 +93,13 @@ fn state_hint(status: StatusCode) -> &'static str {
 }
 
 /// Returns where a redirect leads, without user, password, query and fragment.
-fn redirect_note(url: &Url, headers: &HeaderMap, redactor: &Redactor) -> String {
+fn redirect_note(
+    status: StatusCode,
+    request: &ProviderRequest,
+    headers: &HeaderMap,
+    redactor: &Redactor,
+) -> String {
+    let url = &request.url;
     let location = headers.get(LOCATION).map(HeaderValue::as_bytes);
     let location = location.map(String::from_utf8_lossy);
     let Some(target) = location.and_then(|location| url.join(location.trim()).ok()) else {
@@ -100,7 +108,8 @@ fn redirect_note(url: &Url, headers: &HeaderMap, redactor: &Redactor) -> String 
     if target.cannot_be_a_base() {
         return format!(": the target is a `{}:` address", target.scheme());
     }
-    let help = if redirects::is_allowed(url, &target) {
+    let could_follow = !request.follow_redirects && RedirectFollower::is_redirect(status);
+    let help = if could_follow && redirects::is_allowed(url, &target) {
         "put it into `url`, or set `follow_redirects = true`"
     } else {
         "put it into `url`"
@@ -262,9 +271,6 @@ fn html_text(page: &str) -> String {
     text
 }
 
-/// Number of elements around a text that are looked at: a page may nest thousands.
-const MAX_HTML_DEPTH: usize = 64;
-
 fn is_block(node: &Node) -> bool {
     let element = node.as_element();
     element.is_some_and(|element| !INLINE_ELEMENTS.contains(&element.name()))
@@ -272,6 +278,8 @@ fn is_block(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
 
     fn reason_of(status: u16, body: &str) -> Option<String> {
@@ -349,11 +357,13 @@ mod tests {
 
     #[test]
     fn redirect_target_hides_secrets() {
-        let note = |location: &'static str| {
+        let note_of = |status, location: &'static str| {
             let headers = [(LOCATION, HeaderValue::from_static(location))];
-            let url = Url::parse("http://a.example/x?key=1").unwrap();
-            redirect_note(&url, &headers.into_iter().collect(), &Redactor::default())
+            let request = ProviderRequest::get(Url::parse("http://a.example/x?key=1").unwrap());
+            let headers = headers.into_iter().collect();
+            redirect_note(status, &request, &headers, &Redactor::default())
         };
+        let note = |location| note_of(StatusCode::FOUND, location);
         assert_eq!(
             note("/y/?token=2#z"),
             ": the target is http://a.example/y/; put it into `url`, or set `follow_redirects = true`"
@@ -367,5 +377,10 @@ mod tests {
             ": the target is a `data:` address"
         );
         assert!(note("http://[").contains("names no target"));
+        // A list of choices is not followed.
+        assert_eq!(
+            note_of(StatusCode::MULTIPLE_CHOICES, "/y"),
+            ": the target is http://a.example/y; put it into `url`"
+        );
     }
 }

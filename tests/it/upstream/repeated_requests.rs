@@ -43,6 +43,32 @@ fn authorizations(server: &FakeProvider) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn server_may_return_to_basic() {
+    let server = FakeProvider::with_script(&[
+        CHALLENGE,
+        "await",
+        "json 1",
+        "await",
+        "head 401 | Content-Length: 0 | WWW-Authenticate: Basic realm=\"cam\"",
+        "await",
+        "json 2",
+    ]);
+    let mut provider = default_provider_at(&server.url());
+    provider.request.credentials = Some(credentials());
+    let fetch = new_fetch();
+    assert_eq!(fetch_from(&fetch, &provider).await.unwrap().body, "1");
+    fetch_from(&fetch, &provider).await.unwrap_err();
+    assert_eq!(fetch_from(&fetch, &provider).await.unwrap().body, "2");
+    let expected = [
+        "Basic ",
+        "Digest nc=00000001",
+        "Digest nc=00000002",
+        "Basic ",
+    ];
+    assert_eq!(authorizations(&server), expected);
+}
+
+#[tokio::test]
 async fn digest_nonce_is_used_again() {
     let server = FakeProvider::with_script(&[
         CHALLENGE, "await", "json 1", "await", "json 2", "await", "json 3",
