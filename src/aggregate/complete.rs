@@ -61,16 +61,16 @@ impl CompletionHandler {
     }
 
     /// Completes an attempt of this replica. Called once per outcome, before its waiters wake.
-    /// `retry_at` is set when every provider sent `Retry-After`. Returns the state to publish to the
+    /// `held_until` is the end of what holds every provider: a `Retry-After` or the lifetime of the reading. Returns the state to publish to the
     /// other replicas, if there are any and the source still exists.
     pub(super) fn complete_flight(
         &self,
         outcome: &Outcome,
-        retry_at: Option<Time>,
+        held_until: Option<Time>,
     ) -> Option<SourceRecord> {
         let changes = self
             .cache
-            .publish(outcome, |state| self.plan_next_attempt(state, retry_at));
+            .publish(outcome, |state| self.plan_next_attempt(state, held_until));
         // Counted even if a reload has removed the source: its providers were called.
         self.fetch_metrics.record_outcome(outcome);
         log_outcome(&changes?, outcome);
@@ -80,12 +80,12 @@ impl CompletionHandler {
     }
 
     /// Takes over the state that another replica published, if it is newer.
-    pub(super) fn complete_remote(&self, record: &SourceRecord, retry_at: Option<Time>) {
+    pub(super) fn complete_remote(&self, record: &SourceRecord, held_until: Option<Time>) {
         let refused = self.refuse_reading(record);
         let record = refused.as_ref().unwrap_or(record);
         let changes = self
             .cache
-            .publish_remote(record, |state| self.plan_next_attempt(state, retry_at));
+            .publish_remote(record, |state| self.plan_next_attempt(state, held_until));
         if let Some(changes) = changes {
             log_remote_outcome(&changes, record);
         }
@@ -123,8 +123,8 @@ impl CompletionHandler {
     /// Plans the next attempt and sends the plan to the refresher. Called under the write lock of
     /// the cache, so that the refresher receives plans, and changes of the configuration between
     /// them, in the order in which the snapshot takes them.
-    fn plan_next_attempt(&self, state: &SourceState, retry_at: Option<Time>) -> Option<Time> {
-        let at = self.next_attempt(state, retry_at)?;
+    fn plan_next_attempt(&self, state: &SourceState, held_until: Option<Time>) -> Option<Time> {
+        let at = self.next_attempt(state, held_until)?;
         self.notify_refresher(RefreshCommand::Planned {
             source: state.source.name.clone(),
             at,
@@ -132,7 +132,7 @@ impl CompletionHandler {
         Some(at)
     }
 
-    fn next_attempt(&self, state: &SourceState, retry_at: Option<Time>) -> Option<Time> {
+    fn next_attempt(&self, state: &SourceState, held_until: Option<Time>) -> Option<Time> {
         let schedule = state.source.schedule()?;
         // The backoff begins with short pauses, which help only if the cause can pass by itself.
         let failures = if state.history.has_only_lasting_failures() {
@@ -149,7 +149,7 @@ impl CompletionHandler {
             state.history.last_attempt?,
             failures,
             fastrand::f64(),
-            retry_at,
+            held_until,
         ))
     }
 

@@ -50,7 +50,8 @@ pub enum FlightStatus {
         /// Whether the flight was in progress before the request.
         was_joined: bool,
     },
-    /// No flight may start yet, because of `min_interval` or a `Retry-After` of every provider.
+    /// No flight may start yet, because of `min_interval`, a `Retry-After` of every provider or the lifetime of
+    /// the reading.
     HeldBack {
         /// When one may start.
         until: Time,
@@ -303,7 +304,7 @@ impl FlightsInner {
         true
     }
 
-    /// Marks the attempt as started. `None` if a reload removed the source or a `Retry-After` holds
+    /// Marks the attempt as started. `None` if a reload removed the source or a hold applies to
     /// all its providers since the request.
     fn start_attempt(&self, request: &FlightRequest) -> Option<(PreparedSource, Vec<Candidate>)> {
         let now = self.deps.clock.now();
@@ -323,19 +324,19 @@ impl FlightsInner {
     fn complete_local(&self, outcome: &Outcome) -> Option<SourceRecord> {
         let now = self.deps.clock.now();
         // The lock of the slots is never held together with the write lock of the cache.
-        let retry_at = {
+        let held_until = {
             let mut slots = self.slots.lock();
             slots.get_mut(&outcome.source).and_then(|slot| {
                 slot.record_outcome(outcome);
                 slot.provider_calls_held_until(now)
             })
         };
-        self.completion.complete_flight(outcome, retry_at)
+        self.completion.complete_flight(outcome, held_until)
     }
 
     fn complete_remote(&self, record: &SourceRecord) {
         let now = self.deps.clock.now();
-        let retry_at = {
+        let held_until = {
             let mut slots = self.slots.lock();
             let Some(slot) = slots
                 .get_mut(&record.name)
@@ -346,7 +347,7 @@ impl FlightsInner {
             slot.record_remote(record);
             slot.provider_calls_held_until(now)
         };
-        self.completion.complete_remote(record, retry_at);
+        self.completion.complete_remote(record, held_until);
     }
 
     /// Publishes the state after a flight to the other replicas and releases its lease.

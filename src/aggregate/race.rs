@@ -239,7 +239,7 @@ impl ProviderRace<'_> {
             started_at: started.time,
             duration: clock.elapsed_since(started),
             result,
-            retry_at: retry_after
+            held_until: retry_after
                 .filter(|after| !after.is_zero())
                 .map(|after| clock.now().plus(after)),
         };

@@ -187,7 +187,7 @@ impl SourceSlot {
             self.provider_calls
                 .insert(attempt.provider.clone(), called_at);
             let is_failed = attempt.result != ProviderAttemptResult::Succeeded;
-            match attempt.retry_at.filter(|_| is_failed) {
+            match attempt.held_until.filter(|_| is_failed) {
                 Some(until) => self.provider_holds.insert(attempt.provider.clone(), until),
                 None => self.provider_holds.remove(&attempt.provider),
             };
@@ -199,7 +199,7 @@ impl SourceSlot {
         let mut attempts = attempts.iter();
         let supplier = attempts.find(|attempt| attempt.result == ProviderAttemptResult::Succeeded);
         if let Some(supplier) = supplier {
-            self.lifetime_end = supplier.retry_at.filter(|_| has_reading);
+            self.lifetime_end = supplier.held_until.filter(|_| has_reading);
         }
     }
 }

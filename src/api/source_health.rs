@@ -270,8 +270,8 @@ fn build_provider_check(
     check["consecutive_failures"] = json!(streak.map_or(0, |streak| streak.failure_count));
     // A pause that has ended is not reported.
     let held_until = latest
-        .and_then(|attempt| attempt.retry_at)
-        .filter(|retry_at| *retry_at > now);
+        .and_then(|attempt| attempt.held_until)
+        .filter(|held_until| *held_until > now);
     if let Some(time) = held_until {
         check["held_until"] = json!(shift.format(time));
     }

@@ -114,7 +114,7 @@ impl AttemptHistory {
     pub(super) fn forget_lifetimes(&mut self) {
         for attempt in Arc::make_mut(&mut self.provider_attempts) {
             if attempt.result == ProviderAttemptResult::Succeeded {
-                attempt.retry_at = None;
+                attempt.held_until = None;
             }
         }
     }

@@ -39,7 +39,7 @@ pub struct ProviderAttempt {
     pub result: ProviderAttemptResult,
     /// End of its `Retry-After`; no request is sent to the provider before. Of a success, the end of the lifetime that
     /// its cache headers give; the source is not attempted before. `None` without one.
-    pub retry_at: Option<Time>,
+    pub held_until: Option<Time>,
 }
 
 /// Result of one provider's request.

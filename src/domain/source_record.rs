@@ -33,7 +33,7 @@ pub struct SourceRecord {
 }
 
 impl SourceRecord {
-    /// Returns every time in the record except the ends of `Retry-After`: none of them is in the
+    /// Returns every time in the record except the ends of holds: none of them is in the
     /// future when the record is made.
     pub fn past_times(&self) -> impl Iterator<Item = Time> {
         let versions = [&self.reading_input_versions, &self.latest_input_versions];
@@ -89,8 +89,8 @@ impl SourceRecord {
                 ProviderAttemptResult::Succeeded => MAX_CACHE_LIFETIME,
                 _ => MAX_RETRY_AFTER,
             };
-            attempt.retry_at = attempt
-                .retry_at
+            attempt.held_until = attempt
+                .held_until
                 .map(|until| shift(until).min(now.plus(longest)));
         }
         for streak in Arc::make_mut(&mut history.failure_streaks) {

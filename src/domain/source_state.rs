@@ -259,7 +259,7 @@ impl SourceState {
             .source
             .providers()
             .iter()
-            .map(|provider| self.history.latest_attempt(&provider.name)?.retry_at)
+            .map(|provider| self.history.latest_attempt(&provider.name)?.held_until)
             .collect::<Option<Vec<Time>>>()
             .and_then(|ends| ends.into_iter().min());
         // `None`, an attempt that is due now, is less than any time.

@@ -32,7 +32,7 @@ const WORKERS: usize = 2;
 const SLOW_WORKERS: usize = 1;
 
 /// Interval at which the wait for a longer evaluation checks whether others wait.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const QUEUE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// After a larger body, in bytes, a worker is replaced: the allocator keeps what the evaluation took.
 const MAX_REUSE_BODY_BYTES: usize = 256 << 10;
@@ -186,7 +186,7 @@ impl WorkerPool {
         pace: FilterPace,
         deadline: Deadline,
     ) -> Result<WorkerLease, ExtractError> {
-        let queue = pace.time().map_or(&self.slow, |_| &self.ordinary);
+        let queue = pace.time_slice().map_or(&self.slow, |_| &self.ordinary);
         let Ok(permit) = timeout_at(deadline.at, queue.acquire(pace)).await else {
             return Err(timeout_error("waiting for a filter worker", deadline));
         };
@@ -206,7 +206,7 @@ impl WorkerPool {
         deadline: Deadline,
     ) -> Watched<T> {
         let mut exchange = pin!(exchange);
-        let time = pace.time().unwrap_or(deadline.limit);
+        let time = pace.time_slice().unwrap_or(deadline.limit);
         // On a busy machine a worker needs longer for its time, for which its filter is not to blame.
         let is_over = || meter.used().is_none_or(|used| used >= time);
         let mut slice = time;
@@ -217,7 +217,7 @@ impl WorkerPool {
                 Ok(Err(_)) if self.ordinary.has_waiting() && is_over() => {
                     return Watched::Overtaken;
                 }
-                Ok(Err(_)) => slice = LOOK_INTERVAL,
+                Ok(Err(_)) => slice = QUEUE_CHECK_INTERVAL,
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// How many later evaluations may overtake one that waits, for each rank behind the first.
+/// Maximum number of later evaluations that get a permit before a waiting one, for each rank behind the first.
 const MAX_OVERTAKING: u64 = 1000;
 
 /// An evaluation that has run this long is stopped while others wait, and repeated behind them, as a long one.
@@ -53,7 +53,7 @@ impl FilterPace {
 
     /// Returns how long an evaluation runs before it is stopped if others wait. `None` on a slow worker,
     /// which is for those that have been stopped.
-    pub(super) fn time(self) -> Option<Duration> {
+    pub(super) fn time_slice(self) -> Option<Duration> {
         match self {
             Self::Quick | Self::Unknown => Some(QUICK_TIME),
             Self::Long | Self::Fatal => Some(LONG_TIME),
@@ -62,7 +62,7 @@ impl FilterPace {
     }
 }
 
-/// Grants a number of permits, each for one worker, in the order of the ranks of those who wait.
+/// Grants a number of permits, each for one worker, to waiting evaluations in the order of their ranks.
 #[derive(Debug)]
 pub(super) struct WorkerQueue {
     state: Mutex<QueueState>,
@@ -70,9 +70,9 @@ pub(super) struct WorkerQueue {
 
 #[derive(Debug)]
 struct QueueState {
-    /// Permits that nobody holds. None is free while somebody waits.
+    /// Number of free permits: zero while an evaluation waits.
     free: usize,
-    /// Who waits, by turn; a turn is unique by its second part.
+    /// The waiting evaluations by turn; a turn is unique by its second part.
     waiting: BTreeMap<(u64, u64), oneshot::Sender<WorkerPermit>>,
     next_number: u64,
 }
@@ -101,7 +101,7 @@ impl WorkerQueue {
         })
     }
 
-    /// Whether somebody waits.
+    /// Whether an evaluation waits.
     pub(super) fn has_waiting(&self) -> bool {
         !self.state.lock().waiting.is_empty()
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_ever() {
+    async fn lowest_rank_gets_a_permit() {
         let mut paces = vec![Unknown];
         paces.extend([Quick; 1_200]);
         let order = order_of(&paces).await;
@@ -208,7 +208,7 @@ mod tests {
             _ = &mut second => unreachable!(),
             () = std::future::ready(()) => {}
         }
-        // The first one has its permit, but nobody looks at it any more.
+        // The first one has its permit, but its future is not polled any more.
         drop(held);
         drop(first);
         drop(second.await);

@@ -28,7 +28,7 @@ const CONTAINER_PART: u64 = 8;
 const MIN_BYTES: u64 = 4 << 20;
 
 /// The part of the memory for bodies whose filter did not end last time: they wait longest for a filter
-/// worker, and keep the others from no memory.
+/// worker, and must not take the memory from the others.
 const ENDLESS_PART: u64 = 4;
 
 /// Memory is counted in these units, in bytes.

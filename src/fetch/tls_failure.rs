@@ -285,7 +285,7 @@ fn is_issuer_error(error: &CertificateError, facts: &CertificateFacts) -> bool {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => true,
         _ => match webpki_error(error) {
             Some(webpki::Error::CaUsedAsEndEntity) => true,
-            // webpki reads no certificate of version 1, whoever signed it.
+            // webpki reads no certificate of version 1, whatever signed it.
             Some(webpki::Error::UnsupportedCertVersion) => facts.is_self_issued,
             _ => false,
         },

@@ -305,7 +305,7 @@ impl<'t> ProviderAttemptDto<'t> {
             failure: attempt
                 .failure()
                 .map(|failure| FailureRecordDto::new(attempt.started_at, failure)),
-            held_until: attempt.retry_at.map(format_rfc3339),
+            held_until: attempt.held_until.map(format_rfc3339),
             failing_since: streak.map(|streak| format_rfc3339(streak.since)),
             failures: streak.map_or(0, |streak| streak.failure_count),
         }
@@ -334,7 +334,7 @@ impl<'t> ProviderAttemptDto<'t> {
             started_at: require_time(&self.last_attempt)?,
             duration: Duration::from_micros(self.took_us),
             result,
-            retry_at: parse_optional_time(self.held_until.as_deref())?,
+            held_until: parse_optional_time(self.held_until.as_deref())?,
         }))
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A state file is one more publisher and one more subscriber of the cache: the records that it
 //! returns are merged newest-wins, and a failed operation never fails a request. What a store returns
-//! is checked like what a provider returns: whoever writes to it may be hostile. URLs, headers and
+//! is checked like what a provider returns: its writers may be hostile. URLs, headers and
 //! secrets are not part of the state.
 
 mod dto;

@@ -39,18 +39,18 @@ enum Content {
 fn inspect_value(json: &str) -> Result<Content, String> {
     // The names of each open object; `None` for an open array.
     let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
-    let mut says_value = false;
+    let mut has_value = false;
     let mut at = 0;
     while let Some(byte) = json.as_bytes().get(at) {
         match byte {
             b'{' | b'[' => {
-                says_value |= !open.is_empty() || *byte == b'[';
+                has_value |= !open.is_empty() || *byte == b'[';
                 open.push((*byte == b'{').then(HashSet::new));
             }
             b'}' | b']' => {
                 // An object without members is a value; one with nulls only is not.
                 let names = open.pop().flatten();
-                says_value |= names.is_some_and(|names| names.is_empty());
+                has_value |= names.is_some_and(|names| names.is_empty());
             }
             b'"' => {
                 let end = end_of_string(json.as_bytes(), at + 1);
@@ -64,17 +64,17 @@ fn inspect_value(json: &str) -> Result<Content, String> {
                             return Err("has a name twice in one object".to_owned());
                         }
                     }
-                    _ => says_value = true,
+                    _ => has_value = true,
                 }
             }
             b' ' | b'\t' | b':' | b',' => {}
             // `null` outside of a string.
             b'n' => at += "ull".len(),
-            _ => says_value = true,
+            _ => has_value = true,
         }
         at += 1;
     }
-    Ok(if says_value {
+    Ok(if has_value {
         Content::Value
     } else {
         Content::NullsOnly

@@ -251,14 +251,14 @@ fn future_reading_is_rejected() {
 
 #[test]
 fn retry_after_survives_restart() {
-    let next_attempt_after = |retry_at| {
+    let next_attempt_after = |held_until| {
         let failure = Failure::new(Code::RateLimited, "slow down");
         let attempt = ProviderAttempt {
             provider: test_name("p"),
             started_at: time_at(160),
             duration: SECOND,
             result: ProviderAttemptResult::Failed(failure.clone()),
-            retry_at: Some(retry_at),
+            held_until: Some(held_until),
         };
         let failed = Outcome {
             result: Err(failure),

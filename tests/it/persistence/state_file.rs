@@ -34,7 +34,7 @@ pub fn state_taken_at(taken: Time) -> StateFileContent {
         started_at: time_at(20),
         duration: Duration::from_micros(84_213),
         result: ProviderAttemptResult::Failed(failure.clone()),
-        retry_at: Some(time_at(99_000)),
+        held_until: Some(time_at(99_000)),
     };
     let history = AttemptHistory {
         last_attempt: Some(time_at(20)),
