@@ -13,7 +13,7 @@ use crate::domain::{Code, Failure, ProviderRequest, TlsSettings};
 
 use super::call_limiter::CallLimiter;
 use super::connector::{self, ConnectGate, ConnectorLayer, PolicyResolver};
-use super::credentials::basic_credentials;
+use super::credentials::{basic_credentials, remove_unsent_parts};
 use super::ip_policy::AddressOrigin;
 use super::request;
 use super::resolver::NameResolver;
@@ -282,8 +282,7 @@ impl ClientFactory {
 fn build_proxy(url: &Url) -> Result<Proxy, Failure> {
     let credentials = basic_credentials(url, None);
     let mut url = url.clone();
-    // Both succeed for a URL with a host.
-    let _ = (url.set_username(""), url.set_password(None));
+    remove_unsent_parts(&mut url);
     let proxy = Proxy::all(url)
         .map_err(|_| Failure::new(Code::ConnectFailed, "the proxy's URL cannot be used"))?;
     Ok(match credentials {

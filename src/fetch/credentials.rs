@@ -22,6 +22,13 @@ pub(super) fn find_credentials(url: &Url, configured: Option<&Credentials>) -> O
     }
 }
 
+/// Removes what a request does not have in its URL: user, password and fragment (RFC 9110, section 4.2.4).
+pub(super) fn remove_unsent_parts(url: &mut Url) {
+    // Both fail only for a URL without a host, which has no user.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.set_fragment(None);
+}
+
 /// Returns the `Basic` credentials for `Authorization` or `Proxy-Authorization`: those that are
 /// configured, else those of `url`; `None` if there are none.
 pub(super) fn basic_credentials(

@@ -9,6 +9,8 @@ use url::Url;
 use crate::domain::{Code, Failure, Redactor};
 use crate::text::escape_bounded;
 
+use super::credentials::remove_unsent_parts;
+
 /// Maximum number of redirects of one attempt.
 const MAX_REDIRECTS: usize = 3;
 
@@ -45,12 +47,13 @@ impl RedirectFollower {
         let Some(location) = location else {
             return Err(blocked("the redirect has no `Location`".into()));
         };
-        let Ok(target) = request.url().join(location.trim()) else {
+        let Ok(mut target) = request.url().join(location.trim()) else {
             return Err(blocked(
                 "the `Location` of the redirect is not a URL".into(),
             ));
         };
-        let target = strip_target(target);
+        // The credentials of a request are those of the configuration.
+        remove_unsent_parts(&mut target);
         if !is_allowed(request.url(), &target) {
             let shown = shown_target(target, redactor);
             return Err(blocked(format!(
@@ -77,21 +80,11 @@ impl RedirectFollower {
     }
 }
 
-/// Returns the target without user, password and fragment: the credentials of a request are those of the configuration.
-fn strip_target(mut target: Url) -> Url {
-    // Both fail only for a URL without a host, which is not followed.
-    let _ = (target.set_username(""), target.set_password(None));
-    target.set_fragment(None);
-    target
-}
-
 /// Returns the target of a redirect without user, password, query and fragment, redacted, escaped and
 /// cut.
 pub(super) fn shown_target(mut target: Url, redactor: &Redactor) -> String {
-    // Both succeed for a URL with a host; a `file:` URL has no user.
-    let _ = (target.set_username(""), target.set_password(None));
+    remove_unsent_parts(&mut target);
     target.set_query(None);
-    target.set_fragment(None);
     // Redacted first: an escaped or cut secret would not be recognised.
     escape_bounded(&redactor.redact(target.as_str()), MAX_TARGET_CHARS)
 }

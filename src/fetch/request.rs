@@ -12,7 +12,7 @@ use url::{Position, Url, form_urlencoded};
 
 use crate::domain::{BodyFormat, Code, Failure, ProviderRequest, RequestBody, RequestTime};
 
-use super::credentials::basic_credentials;
+use super::credentials::{basic_credentials, remove_unsent_parts};
 
 const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
 
@@ -49,9 +49,7 @@ fn resolve_url(request: &ProviderRequest, time: RequestTime<'_>) -> Result<Url, 
         None => request.url.clone(),
         Some(text) => Url::parse(&text.resolve(time)?).map_err(unwritable)?,
     };
-    // Both succeed for a URL with a host. Credentials are sent as a header, a fragment is not sent.
-    let _ = (url.set_username(""), url.set_password(None));
-    url.set_fragment(None);
+    remove_unsent_parts(&mut url);
     if !request.query.is_empty() {
         let mut query = url.query().unwrap_or_default().to_owned();
         for (name, value) in &request.query {
