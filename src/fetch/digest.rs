@@ -13,9 +13,6 @@ use crate::domain::Credentials;
 
 use super::client::Endpoint;
 
-/// Maximum number of answers to challenges in one attempt. The second one needs `stale=true`.
-const MAX_ANSWERS: usize = 2;
-
 /// Maximum number of stored challenges.
 const MAX_SESSIONS: usize = 256;
 
@@ -30,8 +27,8 @@ type SessionKey = (Endpoint, Credentials);
 pub(super) struct DigestAttempt<'s> {
     sessions: &'s DigestSessions,
     key: SessionKey,
-    /// Number of challenges that were answered.
-    answers: usize,
+    /// Whether a challenge was answered. A second one means that the credentials are wrong.
+    has_answered: bool,
 }
 
 impl DigestSessions {
@@ -40,7 +37,7 @@ impl DigestSessions {
         DigestAttempt {
             sessions: self,
             key: (endpoint.clone(), credentials),
-            answers: 0,
+            has_answered: false,
         }
     }
 }
@@ -77,7 +74,6 @@ impl DigestAttempt<'_> {
             self.sessions.0.lock().remove(&self.key);
             return false;
         };
-        let is_answerable = self.answers == 0 || client.stale();
         // Also without an answer now: the next attempt begins with the newest nonce.
         let mut sessions = self.sessions.0.lock();
         // Reloads may bring ever other credentials; what is still in use is challenged again.
@@ -86,9 +82,7 @@ impl DigestAttempt<'_> {
         }
         sessions.insert(self.key.clone(), client);
         drop(sessions);
-        let is_answered = is_answerable && self.answers < MAX_ANSWERS;
-        self.answers += usize::from(is_answered);
-        is_answered
+        !std::mem::replace(&mut self.has_answered, true)
     }
 }
 
@@ -234,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_nonce_is_answered_once_more() {
+    fn attempt_answers_one_challenge() {
         let sessions = DigestSessions::default();
         let url = Url::parse("http://host/").unwrap();
         let credentials = Credentials {
@@ -247,9 +241,8 @@ mod tests {
         let mut attempt = sessions.begin(&endpoint, credentials.clone());
         assert!(attempt.accept_challenge(&fresh));
         assert!(!attempt.accept_challenge(&fresh));
-        assert!(attempt.accept_challenge(&stale));
         assert!(!attempt.accept_challenge(&stale));
-        // The next attempt counts on.
+        // The next attempt has the newest nonce, and the one after it counts on.
         for count in ["nc=00000001", "nc=00000002"] {
             let mut request = Request::new(Method::GET, url.clone());
             sessions

@@ -105,7 +105,7 @@ fn redirect_note(
     let Some(target) = location.and_then(|location| url.join(location.trim()).ok()) else {
         return ", and this one names no target; put the final address into `url`".into();
     };
-    if target.cannot_be_a_base() {
+    if !matches!(target.scheme(), "http" | "https") {
         return format!(": the target is a `{}:` address", target.scheme());
     }
     let could_follow = !request.follow_redirects && RedirectFollower::is_redirect(status);
@@ -134,14 +134,15 @@ fn find_reason(
             ReasonSearch::OnlyStatus => return None,
             ReasonSearch::Nothing => received.to_owned(),
         },
-        Err(_) if received.trim_start().starts_with('<') => html_text(received),
+        // Also before the tags are removed: a secret can contain what looks like one.
+        Err(_) if received.trim_start().starts_with('<') => html_text(&redactor.redact(received)),
         Err(_) if is_binary(received) => return None,
         Err(_) => received.to_owned(),
     };
     if !known.is_exceeded_by(&reason) {
         return None;
     }
-    // Redacted before all else: a collapsed, escaped or cut secret would not be recognised.
+    // Redacted before what follows: a collapsed, escaped or cut secret would not be recognised.
     let redacted = redactor.redact(&reason);
     let words: Vec<&str> = redacted.split_whitespace().collect();
     Some(escape_bounded(&words.join(" "), MAX_QUOTE_CHARS))
@@ -281,6 +282,7 @@ mod tests {
     use url::Url;
 
     use super::*;
+    use crate::domain::SecretSet;
 
     fn reason_of(status: u16, body: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
@@ -353,6 +355,14 @@ mod tests {
             long.chars().count() <= MAX_QUOTE_CHARS + 1 && long.ends_with('…'),
             "{long}"
         );
+    }
+
+    #[test]
+    fn secret_in_html_is_redacted_before_the_tags() {
+        let redactor = Redactor::new(SecretSet::new(["pass  phrase <b>two".to_owned()]));
+        let page = "<html><p>login for pass  phrase <b>two failed</html>";
+        let reason = find_reason(StatusCode::BAD_REQUEST, &HeaderMap::new(), page, &redactor);
+        assert_eq!(reason.as_deref(), Some("login for *** failed"));
     }
 
     #[test]

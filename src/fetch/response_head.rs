@@ -94,7 +94,7 @@ pub(super) fn status_failure(
         200..=299 => return None,
         304 => (
             Code::HttpStatus,
-            ": nothing to read; `headers` should not make the request conditional",
+            ": nothing to read; if `headers` make the request conditional, remove those",
         ),
         300..=399 => (Code::RedirectBlocked, ": the redirect is not followed"),
         429 => (Code::RateLimited, ""),

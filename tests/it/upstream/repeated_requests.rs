@@ -105,14 +105,22 @@ async fn digest_uses_credentials_of_the_url() {
 }
 
 #[tokio::test]
-async fn stale_nonce_is_replaced_once() {
+async fn stale_nonce_is_replaced() {
     let stale = r#"head 401 | Content-Length: 0 | WWW-Authenticate: Digest realm="cam", nonce="n2", qop="auth", stale=true"#;
-    let server = FakeProvider::with_script(&[CHALLENGE, "await", stale, "await", stale, "again"]);
+    let server = FakeProvider::with_script(&[
+        CHALLENGE, "await", "json 1", "await", stale, "await", "json 2", "await", stale, "await",
+        stale, "again",
+    ]);
     let mut provider = default_provider_at(&server.url());
     provider.request.credentials = Some(credentials());
-    let error = fetch_from(&new_fetch(), &provider).await.unwrap_err();
+    let fetch = new_fetch();
+    for expected in ["1", "2"] {
+        assert_eq!(fetch_from(&fetch, &provider).await.unwrap().body, expected);
+    }
+    // One challenge for each attempt, whatever the server says.
+    let error = fetch_from(&fetch, &provider).await.unwrap_err();
     assert_eq!(error.failure.code, Code::HttpStatus);
-    assert_eq!(server.call_count(), 3);
+    assert_eq!(server.call_count(), 6);
 }
 
 #[tokio::test]
