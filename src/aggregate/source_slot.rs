@@ -66,6 +66,9 @@ impl SourceSlot {
         {
             flight.abort();
         }
+        let has_moved =
+            |name: &Name| (prepared.source).has_moved_provider(&self.prepared.source, name);
+        self.provider_holds.retain(|name, _| !has_moved(name));
         // The lifetime is that of a response to a former request.
         let is_same = self.prepared.source.providers() == prepared.source.providers();
         let lifetime_end = self.lifetime_end.filter(|_| is_same);

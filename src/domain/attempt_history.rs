@@ -109,11 +109,12 @@ impl AttemptHistory {
             .collect();
     }
 
-    /// Removes the lifetimes of responses: they are those of other requests, or of requests that cannot be
-    /// compared with the configured ones.
-    pub(super) fn forget_lifetimes(&mut self) {
+    /// Removes the holds of providers that `is_outdated` selects, and the lifetimes of all responses: they
+    /// are those of other requests, or of requests that cannot be compared with the configured ones.
+    pub(super) fn forget_holds(&mut self, is_outdated: impl Fn(&Name) -> bool) {
         for attempt in Arc::make_mut(&mut self.provider_attempts) {
-            if attempt.result == ProviderAttemptResult::Succeeded {
+            let is_lifetime = attempt.result == ProviderAttemptResult::Succeeded;
+            if is_lifetime || is_outdated(&attempt.provider) {
                 attempt.held_until = None;
             }
         }

@@ -49,6 +49,19 @@ impl Source {
         }
     }
 
+    /// Returns whether the provider `name` is at another host or port than in `former`.
+    pub fn has_moved_provider(&self, former: &Self, name: &Name) -> bool {
+        let address = |source: &Self| {
+            let mut providers = source.providers().iter();
+            let url = &providers
+                .find(|provider| provider.name == *name)?
+                .request
+                .url;
+            Some((url.host()?.to_owned(), url.port_or_known_default()))
+        };
+        address(self) != address(former)
+    }
+
     /// Returns whether the source has a provider of this name.
     pub fn has_provider(&self, name: &Name) -> bool {
         self.providers()

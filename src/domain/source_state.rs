@@ -201,7 +201,7 @@ impl SourceState {
                 next_attempt: restored.history.next_attempt,
                 ..record.history.clone()
             };
-            restored.history.forget_lifetimes();
+            restored.history.forget_holds(|_| false);
             restored.latest_input_versions = Arc::clone(&record.latest_input_versions);
         }
         restored.clamp_to_retry_after()
@@ -239,7 +239,9 @@ impl SourceState {
         if self.source.providers() != source.providers() {
             state.history.next_attempt = None;
             state.history.retain_providers_of(source);
-            state.history.forget_lifetimes();
+            // A server at another address did not ask for the pause.
+            let has_moved = |name: &Name| source.has_moved_provider(&self.source, name);
+            state.history.forget_holds(has_moved);
         } else if self.source.schedule() != source.schedule() {
             let (last, failures) = (self.history.last_attempt, self.history.failure_count);
             // 0.5 is no jitter: the latest attempt, from which the time counts, had its own.

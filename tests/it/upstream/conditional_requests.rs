@@ -229,3 +229,24 @@ fn changed_url_is_fetched_at_once() {
     wait_for_data(&app, &json!(1));
     assert_eq!(server.requests_for("/old").len(), 2);
 }
+
+#[test]
+fn moved_provider_ends_a_pause() {
+    let limited =
+        LoginServer::start(|_| response("429 Too Many Requests", "Retry-After: 800\r\n", ""));
+    let working = LoginServer::start(|_| response("200 OK", "", "2"));
+    let config_at = |server: &LoginServer| {
+        let url = server.url("/");
+        parse_test_config(&format!(
+            "[store]\npath = \"\"\n[sources.a]\nurl = \"{url}\"\nmin_interval = \"1ms\"\n"
+        ))
+    };
+    let (old, new) = (config_at(&limited), config_at(&working));
+    let app = TestApp::start_with_config(&old);
+    app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["code"] == "rate_limited"
+    });
+    app.service.reloader().reload(&old, &new).unwrap();
+    wait_for_data(&app, &json!(2));
+    assert_eq!(limited.requests_for("/").len(), 1);
+}
