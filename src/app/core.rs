@@ -112,6 +112,15 @@ impl AppCore {
         Ok(())
     }
 
+    /// Plans the next attempt of the selected sources for now.
+    pub fn attempt_now(&self, is_selected: impl Fn(&Source) -> bool) {
+        let now = self.clock.now();
+        self.cache
+            .replan_sources(|state| is_selected(&state.source).then_some(now));
+        // Sending fails only while the program stops.
+        let _ = self.refresher.send(RefreshCommand::SourcesChanged);
+    }
+
     /// Saves the snapshot once more. To be called when nothing is published any more.
     pub async fn save_state(&self) {
         if let Some(persister) = &self.persister {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use crate::auth::AuthorizedFetch;
 use crate::config::Config;
-use crate::domain::Redactor;
+use crate::domain::{Provider, Redactor};
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
 use crate::metrics::ProcessMetrics;
@@ -54,6 +54,12 @@ impl ConfigReloader {
             .replace_sources(&new.sources, new.server.default_timeout);
         if result.is_ok() {
             self.fetch.set_max_per_host(new.max_per_host);
+            // A corrected login must not wait for an interval. One may use another, so all are selected.
+            if old.auths != new.auths {
+                let has_auth = |provider: &Provider| provider.request.auth.is_some();
+                self.core
+                    .attempt_now(|source| source.providers().iter().any(has_auth));
+            }
         } else {
             self.redactor.replace_secrets(old.secrets.clone());
             self.authorized_fetch.replace_auths(&old.auths);

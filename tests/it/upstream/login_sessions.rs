@@ -568,3 +568,30 @@ fn reload_keeps_unchanged_sessions() {
         "client_secret=another-secret"
     );
 }
+
+#[test]
+fn corrected_login_is_tried_at_once() {
+    let server = LoginServer::start(|request| {
+        if request.is_for("/api") {
+            response("200 OK", "", r#"{"n":7}"#)
+        } else if request.body.contains("right-password") {
+            response("200 OK", "", r#"{"access_token":"token-value-1"}"#)
+        } else {
+            response("401 Unauthorized", "", "")
+        }
+    });
+    let text = config_text(&server, TOKEN_LOGIN);
+    let text = text.replace(
+        "[sources.a]",
+        "[sources.a]\ninterval = '1h'\nmin_interval = '1ms'",
+    );
+    let configured =
+        |password: &str| parse_test_config(&text.replace("configured-secret", password));
+    let (wrong, right) = (configured("wrong-password"), configured("right-password"));
+    let app = TestApp::start_with_config(&wrong);
+    app.wait_for_json("/resumen", |body| {
+        body["resultados"]["a"]["code"] == "auth_failed"
+    });
+    app.service.reloader().reload(&wrong, &right).unwrap();
+    app.wait_for_json("/resumen", |body| body["resultados"]["a"]["data"]["n"] == 7);
+}
