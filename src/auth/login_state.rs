@@ -23,6 +23,10 @@ const MAX_UNREACHED_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Minimum time between two renewals because of refused calls. A call can be refused for another reason than its token.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
+/// Minimum time from the end of a login until its session is due for renewal, whatever its lifetime: a lifetime shorter
+/// than the login itself must not start one login after the other.
+const MIN_USE: Duration = Duration::from_secs(1);
+
 /// The longest lifetime of a session that is counted; a longer one is renewed when a call is refused.
 const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -169,7 +173,7 @@ impl LoginState {
     ) {
         self.is_running = false;
         match result {
-            Ok(success) => self.begin_session(success),
+            Ok(success) => self.begin_session(success, now),
             Err(failure) => self.schedule_next_login(failure, now),
         }
     }
@@ -179,17 +183,19 @@ impl LoginState {
         self.last_failure.as_ref()
     }
 
-    fn begin_session(&mut self, success: LoginSuccess) {
+    fn begin_session(&mut self, success: LoginSuccess, now: Instant) {
         self.logins += 1;
         let lifetime = success.lifetime.map(|lifetime| lifetime.min(MAX_LIFETIME));
+        // Those who waited for the session use it once, although it may have ended meanwhile.
+        let end_at = |age: Duration| (success.sent_at + age).max(now + MIN_USE);
         self.session = Some(CurrentSession {
             session: Session {
                 number: self.logins,
                 values: Arc::new(success.values),
             },
             // Nine tenths of the lifetime.
-            renew_at: lifetime.map(|lifetime| success.sent_at + lifetime / 10 * 9),
-            ends_at: lifetime.map(|lifetime| success.sent_at + lifetime),
+            renew_at: lifetime.map(|lifetime| end_at(lifetime / 10 * 9)),
+            ends_at: lifetime.map(end_at),
             is_refused: false,
         });
         (self.refused, self.unreached) = (0, 0);
@@ -287,6 +293,21 @@ mod tests {
             })
         });
         assert_eq!(asked_to_wait, [0, 900, 1800, 2700]);
+    }
+
+    #[test]
+    fn short_lifetimes_do_not_repeat_logins() {
+        let start = Clock::start().instant();
+        let mut state = LoginState::default();
+        assert_eq!(step(&mut state, start), "start");
+        // The login takes longer than its session lives.
+        let end = start + seconds(3);
+        state.finish_login(Ok(success(start, Some(1))), end);
+        for millis in [0, 1, 500, 999] {
+            let now = end + Duration::from_millis(millis);
+            assert_eq!(step(&mut state, now), "1", "{millis}");
+        }
+        assert_eq!(step(&mut state, end + seconds(1)), "start");
     }
 
     #[test]

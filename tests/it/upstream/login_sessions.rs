@@ -234,6 +234,23 @@ async fn expired_token_is_renewed() {
 }
 
 #[tokio::test]
+async fn session_shorter_than_its_login_is_used() {
+    let server = LoginServer::start(|request| {
+        if request.is_for("/login") {
+            std::thread::sleep(Duration::from_millis(300));
+            let answer = r#"{"access_token":"token-value","expires_in":0.1}"#;
+            return response("200 OK", "", answer);
+        }
+        response("200 OK", "", "1")
+    });
+    let client = SessionClient::new(&config_text(&server, TOKEN_LOGIN));
+    let calls = [client.fetch_body(), client.fetch_body()];
+    let [first, second] = calls.map(Box::pin);
+    assert_eq!(tokio::join!(first, second), ("1".into(), "1".into()));
+    assert_eq!(server.requests_for("/login").len(), 1);
+}
+
+#[tokio::test]
 async fn login_outlives_its_waiter() {
     let server = LoginServer::start(|request| {
         if request.is_for("/login") {
