@@ -16,8 +16,9 @@ use crate::domain::{AuthDefinition, AuthValues, Code, Failure, Name};
 use crate::process::Deadline;
 use crate::text::{UnitStyle, format_duration};
 
+use super::login_result::{LoginFailure, LoginSuccess};
 use super::login_sender::{LoginSender, login_failure};
-use super::login_state::{LoginFailure, LoginState, LoginStep, LoginSuccess, RefusalStep, Session};
+use super::login_state::{LoginState, LoginStep, RejectionStep, Session};
 use super::token_file;
 
 /// Name of the field with the token of a refresh request.
@@ -70,7 +71,7 @@ pub(super) struct Authenticator {
     /// login in progress changes it.
     refresh_values: Mutex<Option<AuthValues>>,
     /// Changes at the end of each login.
-    logins: watch::Sender<()>,
+    login_ended: watch::Sender<()>,
 }
 
 impl Authenticator {
@@ -92,7 +93,7 @@ impl Authenticator {
             definition,
             state: Mutex::default(),
             refresh_values: Mutex::new(refresh_values),
-            logins: watch::Sender::default(),
+            login_ended: watch::Sender::default(),
         }
     }
 
@@ -103,9 +104,9 @@ impl Authenticator {
         deadline: Deadline,
     ) -> Result<Session, Failure> {
         // Before the first step: no end of a login is missed between the step and the wait.
-        let mut logins = self.logins.subscribe();
+        let mut login_ended = self.login_ended.subscribe();
         loop {
-            logins.mark_unchanged();
+            login_ended.mark_unchanged();
             let step = self
                 .state
                 .lock()
@@ -114,7 +115,7 @@ impl Authenticator {
                 LoginStep::Use(session) => return Ok(session),
                 LoginStep::Start => self.spawn_login(directory),
                 LoginStep::Wait => {
-                    let ended = timeout_at(deadline.at, logins.changed()).await;
+                    let ended = timeout_at(deadline.at, login_ended.changed()).await;
                     ended.map_err(|_| self.late_failure(deadline)).map(drop)?;
                 }
                 LoginStep::Fail(failure, pause) => {
@@ -127,18 +128,18 @@ impl Authenticator {
         }
     }
 
-    /// Returns a session after a call was `refused` with another one. `None` if no renewal is due: the call keeps its
+    /// Returns a session after a provider rejected `rejected`. `None` if no renewal is due: the call keeps its
     /// failure.
-    pub(super) async fn replace_refused(
+    pub(super) async fn replace_session(
         self: &Arc<Self>,
-        refused: &Session,
+        rejected: &Session,
         directory: &Arc<AuthDirectory>,
         deadline: Deadline,
     ) -> Option<Result<Session, Failure>> {
         let now = directory.sender.clock.instant();
-        if self.state.lock().report_refusal(refused.number, now) == RefusalStep::Renew {
+        if self.state.lock().report_rejection(rejected.number, now) == RejectionStep::Renew {
             match self.acquire_session(directory, deadline).await {
-                Ok(session) if session.number == refused.number => {}
+                Ok(session) if session.number == rejected.number => {}
                 result => return Some(result),
             }
         }
@@ -161,8 +162,7 @@ impl Authenticator {
             directory,
             result: None,
         };
-        let deadline = directory.sender.clock.deadline(self.definition.timeout);
-        let result = self.log_in(directory, deadline).await;
+        let result = self.log_in(directory).await;
         if let Ok(success) = &result {
             let sender = &directory.sender;
             sender.redact_values(&self.definition.name, &success.values);
@@ -172,56 +172,72 @@ impl Authenticator {
         outcome.result = Some(result);
     }
 
-    /// Sends the refresh request, if there is a token for it, else or after its refusal the login.
-    async fn log_in(
-        &self,
-        directory: &Arc<AuthDirectory>,
-        deadline: Deadline,
-    ) -> Result<LoginSuccess, LoginFailure> {
+    /// Sends the refresh request, if there is a token for it, else or after its rejection the login. Each request has a
+    /// deadline of its own.
+    async fn log_in(&self, directory: &Arc<AuthDirectory>) -> Result<LoginSuccess, LoginFailure> {
         let sender = &directory.sender;
-        let outer = self.outer_session(directory, deadline).await?;
+        let outer = self.outer_session(directory).await?;
         let outer_values = outer.as_ref().map(|(_, session)| &*session.values);
         let outer_values = outer_values.cloned().unwrap_or_default();
-        let refresh_values = self.refresh_values.lock().clone();
-        if let (Some(refresh), Some(own)) = (&self.definition.refresh, refresh_values) {
-            let values = own.or_inherit(&outer_values);
-            let result = sender
-                .send(&self.definition, refresh, &values, deadline)
-                .await;
-            match result {
-                Ok(mut success) => {
-                    // What the answer does not repeat stays valid (RFC 6749, section 6).
-                    success.values = success.values.or_inherit(&own);
-                    return Ok(success);
-                }
-                // The token may still be valid.
-                Err(failure) if !failure.is_refused => return Err(failure),
-                Err(_) => *self.refresh_values.lock() = None,
-            }
+        if let Some(result) = self.refresh_session(sender, &outer_values).await {
+            return result;
         }
         let login = &self.definition.login;
+        let deadline = sender.clock.deadline(self.definition.timeout);
         let result = sender
             .send(&self.definition, login, &outer_values, deadline)
             .await;
         if let (Err(failure), Some((auth, session))) = (&result, outer)
-            && failure.is_unauthorized
+            && failure.is_unauthorized()
         {
-            // The next login finds a renewed session. This one is not repeated: it counts as refused.
+            // The next login finds a renewed session. This one is not repeated: it counts as failed.
             let now = sender.clock.instant();
-            auth.state.lock().report_refusal(session.number, now);
+            auth.state.lock().report_rejection(session.number, now);
         }
         result
+    }
+
+    /// Sends the refresh request. `None` if the login is to be sent instead.
+    async fn refresh_session(
+        &self,
+        sender: &LoginSender,
+        outer_values: &AuthValues,
+    ) -> Option<Result<LoginSuccess, LoginFailure>> {
+        let refresh = self.definition.refresh.as_ref()?;
+        let own = self.refresh_values.lock().clone()?;
+        let values = own.or_inherit(outer_values);
+        let deadline = sender.clock.deadline(self.definition.timeout);
+        let result = sender
+            .send(&self.definition, refresh, &values, deadline)
+            .await;
+        match result {
+            Ok(mut success) => {
+                // What the answer does not repeat stays valid (RFC 6749, section 6).
+                success.values = success.values.or_inherit(&own);
+                Some(Ok(success))
+            }
+            Err(failure) if failure.is_token_rejected() => {
+                *self.refresh_values.lock() = None;
+                None
+            }
+            Err(failure) => {
+                // The token may still be valid: it is kept. Servers exist that answer an invalid one with another status,
+                // so that the login follows when the request fails again.
+                let is_repeated = self.state.lock().last_failure().is_some();
+                (failure.is_postponed() || !is_repeated).then_some(Err(failure))
+            }
+        }
     }
 
     /// Returns the session of the authentication that the login itself needs.
     async fn outer_session(
         &self,
         directory: &Arc<AuthDirectory>,
-        deadline: Deadline,
     ) -> Result<Option<(Arc<Self>, Session)>, LoginFailure> {
         let Some(name) = &self.definition.login.request.auth else {
             return Ok(None);
         };
+        let deadline = directory.sender.clock.deadline(self.definition.timeout);
         let session = async {
             let auth = directory.find(name)?;
             let session = auth.acquire_session(directory, deadline).await?;
@@ -285,6 +301,6 @@ impl Drop for LoginOutcome<'_> {
         });
         let now = self.directory.sender.clock.instant();
         self.auth.state.lock().finish_login(result, now);
-        self.auth.logins.send_replace(());
+        self.auth.login_ended.send_replace(());
     }
 }

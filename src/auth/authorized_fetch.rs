@@ -63,7 +63,7 @@ impl AuthorizedFetch {
             Err(error) if is_unauthorized(&error) => error,
             result => return result,
         };
-        let renewed = auth.replace_refused(&session, &self.directory, deadline);
+        let renewed = auth.replace_session(&session, &self.directory, deadline);
         let Some(session) = renewed.await else {
             return Err(error);
         };

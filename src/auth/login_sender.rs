@@ -15,7 +15,7 @@ use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError, Payload};
 use crate::process::{Clock, Deadline};
 
 use super::login_answer::{LoginFields, NamedValue, describe_answer, parse_cookies, parse_fields};
-use super::login_state::{LoginFailure, LoginSuccess};
+use super::login_result::{LoginFailure, LoginSuccess};
 
 /// What every login uses.
 pub(super) struct LoginSender {
@@ -39,8 +39,9 @@ impl LoginSender {
         values: &AuthValues,
         deadline: Deadline,
     ) -> Result<LoginSuccess, LoginFailure> {
-        let failed =
-            |why: &str, is_refused| LoginFailure::new(login_failure(definition, why), is_refused);
+        let failed = |why: &str, may_have_counted| {
+            LoginFailure::new(login_failure(definition, why), may_have_counted)
+        };
         let authorized = request.request.authorize(values);
         let authorized = authorized.map_err(|MissingAuthField(name)| {
             failed(&format!("`${{auth.{name}}}` has no value"), false)
@@ -65,7 +66,7 @@ impl LoginSender {
                 .map_err(|UnusableAnswer(why)| failed(&why, true))?,
             Err(error) => self
                 .accept_empty_answer(definition, request, &error)
-                .ok_or_else(|| refused_login(definition, &error))?,
+                .ok_or_else(|| failed_request(definition, &error))?,
         };
         let values = AuthValues {
             fields: fields.fields,
@@ -165,8 +166,14 @@ pub(super) fn login_failure(definition: &AuthDefinition, why: &str) -> Failure {
     Failure::new(Code::AuthFailed, message).with_lasting(true)
 }
 
+/// Returns whether the deadline passed while the request waited for a permit of `max_per_host`.
+fn is_permit_timeout(failure: &Failure) -> bool {
+    // Only the message tells it from a server that does not answer.
+    failure.code == Code::Timeout && failure.message.contains("(waiting for one of ")
+}
+
 /// Returns the failure of a login without a usable response.
-fn refused_login(definition: &AuthDefinition, error: &FetchError) -> LoginFailure {
+fn failed_request(definition: &AuthDefinition, error: &FetchError) -> LoginFailure {
     let status = error.refused.as_ref().map(|refused| refused.status);
     let is_gateway_error = status.is_some_and(|status| {
         let gateway_errors = [
@@ -185,11 +192,12 @@ fn refused_login(definition: &AuthDefinition, error: &FetchError) -> LoginFailur
             | Code::TlsFailed
             | Code::DestinationBlocked
     );
+    let is_unsent = is_unreached || is_permit_timeout(&error.failure);
     LoginFailure {
         failure: login_failure(definition, &error.failure.message),
         // A server that closes or is silent may have counted the attempt.
-        is_refused: !is_gateway_error && !is_unreached,
-        is_unauthorized: matches!(status, Some(401 | 403)),
+        may_have_counted: !is_gateway_error && !is_unsent,
+        status,
         retry_after: error.retry_after,
     }
 }

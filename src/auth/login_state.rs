@@ -7,8 +7,10 @@ use tokio::time::Instant;
 
 use crate::domain::{AuthValues, Failure};
 
-/// Pauses after refused logins; the last one repeats. At most 6 logins in an hour follow.
-const REFUSED_PAUSES: [Duration; 3] = [
+use super::login_result::{LoginFailure, LoginSuccess};
+
+/// Pauses after failed logins that the server may have counted; the last one repeats. At most 6 logins in an hour follow.
+const COUNTED_PAUSES: [Duration; 3] = [
     Duration::from_secs(60),
     Duration::from_secs(5 * 60),
     Duration::from_secs(15 * 60),
@@ -20,7 +22,7 @@ const FIRST_UNREACHED_PAUSE: Duration = Duration::from_secs(5);
 /// Maximum pause after a login that did not reach its server.
 const MAX_UNREACHED_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// Minimum time between two renewals because of refused calls. A call can be refused for another reason than its token.
+/// Minimum time between two renewals because of rejected sessions. A call can be refused for another reason than its token.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Minimum time from the end of a login until its session is due for renewal, whatever its lifetime: a lifetime shorter
@@ -38,41 +40,6 @@ pub(super) struct Session {
     pub(super) values: Arc<AuthValues>,
 }
 
-/// The result of a login that succeeded.
-#[derive(Debug)]
-pub(super) struct LoginSuccess {
-    /// When the request was sent: the lifetime counts from it.
-    pub(super) sent_at: Instant,
-    pub(super) values: AuthValues,
-    /// Lifetime of the session. `None` if it is not known.
-    pub(super) lifetime: Option<Duration>,
-}
-
-/// The result of a login that failed.
-#[derive(Debug, Clone)]
-pub(super) struct LoginFailure {
-    /// Cause, with the code `auth_failed` and secrets redacted.
-    pub(super) failure: Failure,
-    /// Whether the server can have seen the credentials.
-    pub(super) is_refused: bool,
-    /// Whether the status is 401 or 403.
-    pub(super) is_unauthorized: bool,
-    /// Pause that the server asks for.
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl LoginFailure {
-    /// Returns a failure that is not due to the status of a response.
-    pub(super) fn new(failure: Failure, is_refused: bool) -> Self {
-        Self {
-            failure,
-            is_refused,
-            is_unauthorized: false,
-            retry_after: None,
-        }
-    }
-}
-
 /// What a call does next.
 #[derive(Debug)]
 pub(super) enum LoginStep {
@@ -86,9 +53,9 @@ pub(super) enum LoginStep {
     Fail(Failure, Duration),
 }
 
-/// What a call does whose session was refused by its provider.
+/// What a call does whose session was rejected by its provider.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum RefusalStep {
+pub(super) enum RejectionStep {
     /// Waits for another session, and repeats its request.
     Renew,
     /// Keeps its failure.
@@ -100,14 +67,14 @@ pub(super) enum RefusalStep {
 pub(super) struct LoginState {
     session: Option<CurrentSession>,
     /// Number of logins that succeeded.
-    logins: u64,
+    login_count: u64,
     is_running: bool,
-    /// When a refused call last caused a renewal.
+    /// When a rejected session last caused a renewal.
     renewed_at: Option<Instant>,
-    /// Failed logins in a row that the server has seen.
-    refused: usize,
+    /// Failed logins in a row that the server may have counted.
+    counted_failures: usize,
     /// Failed logins in a row that did not reach the server.
-    unreached: u32,
+    unreached_failures: u32,
     next_login_at: Option<Instant>,
     last_failure: Option<Failure>,
 }
@@ -117,8 +84,8 @@ struct CurrentSession {
     session: Session,
     renew_at: Option<Instant>,
     ends_at: Option<Instant>,
-    /// Whether a provider refused it: it is used only as long as no login succeeds.
-    is_refused: bool,
+    /// Whether a provider rejected it: it is used only as long as no login succeeds.
+    is_rejected: bool,
 }
 
 impl LoginState {
@@ -128,7 +95,7 @@ impl LoginState {
         let current = self.session.as_ref();
         let current = current.filter(|current| !has_passed(current.ends_at));
         let is_due =
-            current.is_none_or(|current| current.is_refused || has_passed(current.renew_at));
+            current.is_none_or(|current| current.is_rejected || has_passed(current.renew_at));
         let pause = self
             .next_login_at
             .map(|at| at.saturating_duration_since(now))
@@ -139,7 +106,7 @@ impl LoginState {
                 LoginStep::Start
             }
             // A session that is renewed ahead of its end is valid meanwhile.
-            Some(current) if !(current.is_refused && self.is_running) => {
+            Some(current) if !(current.is_rejected && self.is_running) => {
                 LoginStep::Use(current.session.clone())
             }
             _ if self.is_running => LoginStep::Wait,
@@ -147,22 +114,22 @@ impl LoginState {
         }
     }
 
-    /// Returns what a call does that was refused with the session of this number.
-    pub(super) fn report_refusal(&mut self, number: u64, now: Instant) -> RefusalStep {
+    /// Returns what a call does whose session of this number was rejected.
+    pub(super) fn report_rejection(&mut self, number: u64, now: Instant) -> RejectionStep {
         let Some(current) = &mut self.session else {
-            return RefusalStep::Renew;
+            return RejectionStep::Renew;
         };
         if current.session.number != number {
-            return RefusalStep::Renew;
+            return RejectionStep::Renew;
         }
         let is_recent = |at: Instant| now.saturating_duration_since(at) < RENEWAL_INTERVAL;
-        // Once per session: it stays refused until a login succeeds.
-        if current.is_refused || self.renewed_at.is_some_and(is_recent) {
-            return RefusalStep::GiveUp;
+        // Once per session: it stays rejected until a login succeeds.
+        if current.is_rejected || self.renewed_at.is_some_and(is_recent) {
+            return RejectionStep::GiveUp;
         }
-        current.is_refused = true;
+        current.is_rejected = true;
         self.renewed_at = Some(now);
-        RefusalStep::Renew
+        RejectionStep::Renew
     }
 
     /// Records the end of the running login.
@@ -184,32 +151,32 @@ impl LoginState {
     }
 
     fn begin_session(&mut self, success: LoginSuccess, now: Instant) {
-        self.logins += 1;
+        self.login_count += 1;
         let lifetime = success.lifetime.map(|lifetime| lifetime.min(MAX_LIFETIME));
         // Those who waited for the session use it once, although it may have ended meanwhile.
         let end_at = |age: Duration| (success.sent_at + age).max(now + MIN_USE);
         self.session = Some(CurrentSession {
             session: Session {
-                number: self.logins,
+                number: self.login_count,
                 values: Arc::new(success.values),
             },
             // Nine tenths of the lifetime.
             renew_at: lifetime.map(|lifetime| end_at(lifetime / 10 * 9)),
             ends_at: lifetime.map(end_at),
-            is_refused: false,
+            is_rejected: false,
         });
-        (self.refused, self.unreached) = (0, 0);
+        (self.counted_failures, self.unreached_failures) = (0, 0);
         (self.next_login_at, self.last_failure) = (None, None);
     }
 
     fn schedule_next_login(&mut self, failed: LoginFailure, now: Instant) {
-        let pause = if failed.is_refused {
-            let pause = REFUSED_PAUSES[self.refused.min(REFUSED_PAUSES.len() - 1)];
-            self.refused += 1;
+        let pause = if failed.may_have_counted {
+            let pause = COUNTED_PAUSES[self.counted_failures.min(COUNTED_PAUSES.len() - 1)];
+            self.counted_failures += 1;
             pause
         } else {
-            let doubled = 2_u32.saturating_pow(self.unreached);
-            self.unreached = self.unreached.saturating_add(1);
+            let doubled = 2_u32.saturating_pow(self.unreached_failures);
+            self.unreached_failures = self.unreached_failures.saturating_add(1);
             FIRST_UNREACHED_PAUSE
                 .saturating_mul(doubled)
                 .min(MAX_UNREACHED_PAUSE)
@@ -240,10 +207,10 @@ mod tests {
         }
     }
 
-    fn failure(is_refused: bool) -> Result<LoginSuccess, LoginFailure> {
+    fn failure(may_have_counted: bool) -> Result<LoginSuccess, LoginFailure> {
         Err(LoginFailure::new(
             Failure::new(Code::AuthFailed, "no"),
-            is_refused,
+            may_have_counted,
         ))
     }
 
@@ -330,6 +297,14 @@ mod tests {
         assert!(state.last_failure().is_none());
     }
 
+    /// A state with a session without a known end.
+    fn logged_in(start: Instant) -> LoginState {
+        let mut state = LoginState::default();
+        assert_eq!(step(&mut state, start), "start");
+        state.finish_login(Ok(success(start, None)), start);
+        state
+    }
+
     #[test]
     fn endless_lifetimes_do_not_overflow() {
         let start = Clock::start().instant();
@@ -344,39 +319,35 @@ mod tests {
     }
 
     #[test]
-    fn refused_call_renews_once_in_ten_minutes() {
+    fn rejected_session_renews_once_in_ten_minutes() {
         let start = Clock::start().instant();
-        let mut state = LoginState::default();
-        step(&mut state, start);
-        state.finish_login(Ok(success(start, None)), start);
-        assert_eq!(state.report_refusal(1, start), RefusalStep::Renew);
+        let mut state = logged_in(start);
+        assert_eq!(state.report_rejection(1, start), RejectionStep::Renew);
         // Another call with the same session joins the renewal.
         assert_eq!(step(&mut state, start), "start");
         assert_eq!(step(&mut state, start), "wait");
         state.finish_login(Ok(success(start, None)), start);
-        assert_eq!(state.report_refusal(1, start), RefusalStep::Renew);
+        assert_eq!(state.report_rejection(1, start), RejectionStep::Renew);
         assert_eq!(step(&mut state, start), "2");
         let later = start + seconds(599);
-        assert_eq!(state.report_refusal(2, later), RefusalStep::GiveUp);
+        assert_eq!(state.report_rejection(2, later), RejectionStep::GiveUp);
         assert_eq!(step(&mut state, later), "2");
         let later = start + seconds(600);
-        assert_eq!(state.report_refusal(2, later), RefusalStep::Renew);
+        assert_eq!(state.report_rejection(2, later), RejectionStep::Renew);
     }
 
     #[test]
     fn failed_renewal_keeps_the_session() {
         let start = Clock::start().instant();
-        let mut state = LoginState::default();
-        step(&mut state, start);
-        state.finish_login(Ok(success(start, None)), start);
-        assert_eq!(state.report_refusal(1, start), RefusalStep::Renew);
+        let mut state = logged_in(start);
+        assert_eq!(state.report_rejection(1, start), RejectionStep::Renew);
         assert_eq!(step(&mut state, start), "start");
         state.finish_login(failure(true), start);
         // A source that the server still lets in goes on; the others report the failed login.
         assert_eq!(step(&mut state, start + seconds(59)), "1");
         assert_eq!(
-            state.report_refusal(1, start + seconds(59)),
-            RefusalStep::GiveUp
+            state.report_rejection(1, start + seconds(59)),
+            RejectionStep::GiveUp
         );
         assert!(state.last_failure().is_some());
         assert_eq!(step(&mut state, start + seconds(60)), "start");

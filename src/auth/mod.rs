@@ -8,6 +8,7 @@
 //! | `authorized_fetch` | the repetition of refused calls; the authentications by name |
 //! | `authenticator` | one authentication: its waiters and the task of its login |
 //! | `login_state` | when to log in, to wait, to renew and to give up: pure, with `now` given |
+//! | `login_result` | the session or the failure of a login, and what the failure means for a token |
 //! | `login_sender` | sends the request of a login or a refresh |
 //! | `login_answer` | fields and cookies of an answer |
 //! | `token_file` | keeps a refresh token over restarts |
@@ -18,6 +19,7 @@
 mod authenticator;
 mod authorized_fetch;
 mod login_answer;
+mod login_result;
 mod login_sender;
 mod login_state;
 mod token_file;

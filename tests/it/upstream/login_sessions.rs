@@ -26,11 +26,17 @@ struct SessionClient {
 
 impl SessionClient {
     fn new(text: &str) -> Self {
+        Self::with_max_per_host(text, usize::MAX)
+    }
+
+    fn with_max_per_host(text: &str, max_per_host: usize) -> Self {
         let config = parse_test_config(text);
         let redactor = Redactor::new(config.secrets.clone());
         let clock = Clock::start();
+        let fetch = HttpFetch::new(clock, redactor.clone());
+        fetch.set_max_per_host(max_per_host);
         let fetch = AuthorizedFetch::new(
-            Arc::new(HttpFetch::new(clock, redactor.clone())),
+            Arc::new(fetch),
             Extractor::new(env!("CARGO_BIN_EXE_resumen").into(), redactor.clone()),
             redactor.clone(),
             clock,
@@ -464,6 +470,113 @@ async fn refused_refresh_logs_in_anew() {
     let client = SessionClient::new(&config_text(&server, &rotating_login(&token_file)));
     assert_eq!(client.fetch_body().await, "\"Bearer access-1-value\"");
     assert_eq!(grant_types(&server), ["refresh_token", "password"]);
+}
+
+/// A server whose first refresh fails with `failure`; its login and other refreshes give tokens that end at once.
+fn failing_refresh_server(failure: &'static str) -> LoginServer {
+    let refreshes = AtomicUsize::new(0);
+    LoginServer::start(move |request| {
+        if !request.is_for("/login") {
+            return response("200 OK", "", "1");
+        }
+        let is_refresh = request.body.contains("refresh_token=");
+        if is_refresh && refreshes.fetch_add(1, SeqCst) == 0 {
+            return failure.into();
+        }
+        let answer = r#"{"access_token":"a-value","refresh_token":"r-value","expires_in":1}"#;
+        response("200 OK", "", answer)
+    })
+}
+
+#[tokio::test]
+async fn unclear_refresh_keeps_the_token() {
+    let damaged = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{";
+    let too_many =
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let failed =
+        "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let postponed = "HTTP/1.1 401 Unauthorized\r\nRetry-After: 600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for failure in [damaged, too_many, failed, "", postponed] {
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("bank.token");
+        std::fs::write(&token_file, "stored-token\n").unwrap();
+        let server = failing_refresh_server(failure);
+        let client = SessionClient::new(&config_text(&server, &rotating_login(&token_file)));
+        let (code, message) = client.fetch_failure().await;
+        assert_eq!(code, Code::AuthFailed, "{failure}: {message}");
+        // No login follows at once.
+        assert_eq!(grant_types(&server), ["refresh_token"], "{failure}");
+        let stored = std::fs::read_to_string(&token_file).unwrap();
+        assert_eq!(stored, "stored-token\n", "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn refresh_is_sent_again_after_a_gateway_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("bank.token");
+    std::fs::write(&token_file, "stored-token\n").unwrap();
+    let server = failing_refresh_server(
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let client = SessionClient::new(&config_text(&server, &rotating_login(&token_file)));
+    client.fetch_failure().await;
+    // The first pause after a server that was not reached.
+    tokio::time::sleep(Duration::from_millis(5_050)).await;
+    assert_eq!(client.fetch_body().await, "1");
+    assert_eq!(grant_types(&server), ["refresh_token", "refresh_token"]);
+    assert!(
+        server.requests_for("/login")[1]
+            .body
+            .contains("stored-token")
+    );
+}
+
+#[tokio::test]
+async fn login_after_a_refresh_has_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("bank.token");
+    std::fs::write(&token_file, "of another time\n").unwrap();
+    let server = LoginServer::start(|request| {
+        if !request.is_for("/login") {
+            return response("200 OK", "", "1");
+        }
+        std::thread::sleep(Duration::from_millis(600));
+        if request.body.contains("refresh_token=") {
+            return response("400 Bad Request", "", r#"{"error":"invalid_grant"}"#);
+        }
+        response("200 OK", "", r#"{"access_token":"token-value"}"#)
+    });
+    let login = rotating_login(&token_file).replace("token_file", "timeout = '1s'\ntoken_file");
+    let client = SessionClient::new(&config_text(&server, &login));
+    assert_eq!(client.fetch_body().await, "1");
+}
+
+#[tokio::test]
+async fn login_that_waits_for_its_turn_is_not_counted() {
+    let server = LoginServer::start(|request| {
+        if request.is_for("/slow") {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        response("200 OK", "", r#"{"access_token":"token-value"}"#)
+    });
+    let text = config_text(&server, &format!("{TOKEN_LOGIN}\ntimeout = '200ms'"));
+    let text = format!("{text}[sources.b]\nurl = '{}'\n", server.url("/slow"));
+    let client = SessionClient::with_max_per_host(&text, 1);
+    let slow = &client.config.sources[1].providers()[0];
+    let deadline = Clock::start().deadline(Duration::from_secs(1));
+    let mut slow_call = client.fetch.fetch(slow, deadline.into());
+    let waiting = async {
+        while server.requests_for("/slow").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        client.fetch_failure().await.1
+    };
+    tokio::select! {
+        message = waiting => assert!(message.contains("in 5 s"), "{message}"),
+        _ = &mut slow_call => panic!("the slow call has ended"),
+    }
+    assert!(server.requests_for("/login").is_empty());
 }
 
 #[tokio::test]
