@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{AuthDefinition, Code, Failure, MissingAuthField, Name, Provider, Redactor};
+use crate::domain::{AuthDefinition, AuthFieldError, Code, Failure, Name, Provider, Redactor};
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, FetchContext, FetchError, FetchFuture, Payload};
 use crate::process::Clock;
@@ -97,8 +97,15 @@ fn authorize_provider(
     session: &Session,
 ) -> Result<Provider, Failure> {
     let authorized = provider.request.authorize(&session.values);
-    let request = authorized.map_err(|MissingAuthField(field)| {
-        let message = format!("the login of `[auth.{name}]` gave no field `{field}`");
+    let request = authorized.map_err(|error| {
+        let message = match error {
+            AuthFieldError::Missing(field) => {
+                format!("the login of `[auth.{name}]` gave no field `{field}`")
+            }
+            AuthFieldError::DotSegment(field) => format!(
+                "the login of `[auth.{name}]` gave a field `{field}` that is `.` or `..`: it would change the path of the URL"
+            ),
+        };
         Failure::new(Code::AuthFailed, message).with_lasting(true)
     })?;
     Ok(Provider {

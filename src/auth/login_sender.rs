@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
-    AuthDefinition, AuthRequest, AuthValues, BodyFormat, Code, Failure, MissingAuthField, Name,
+    AuthDefinition, AuthFieldError, AuthRequest, AuthValues, BodyFormat, Code, Failure, Name,
     Provider, Redactor,
 };
 use crate::extract::{Extractor, RawBody};
@@ -43,8 +43,16 @@ impl LoginSender {
             LoginFailure::new(login_failure(definition, why), may_have_counted)
         };
         let authorized = request.request.authorize(values);
-        let authorized = authorized.map_err(|MissingAuthField(name)| {
-            failed(&format!("`${{auth.{name}}}` has no value"), false)
+        let authorized = authorized.map_err(|error| {
+            let why = match error {
+                AuthFieldError::Missing(name) => format!("`${{auth.{name}}}` has no value"),
+                AuthFieldError::DotSegment(name) => {
+                    format!(
+                        "`${{auth.{name}}}` is `.` or `..`, which would change the path of the URL"
+                    )
+                }
+            };
+            failed(&why, false)
         })?;
         let provider = Provider {
             name: definition.name.clone(),

@@ -56,9 +56,15 @@ pub struct AuthValues {
     pub cookies: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// A request refers to a field that the login did not give.
+/// Why a request cannot have a field of its login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingAuthField(pub Arc<str>);
+pub enum AuthFieldError {
+    /// The login did not give the field of this name.
+    Missing(Arc<str>),
+    /// The field of this name is `.` or `..`: as a segment of a URL's path, even percent-encoded, it would remove itself or
+    /// the one before (RFC 3986, section 5.2.4).
+    DotSegment(Arc<str>),
+}
 
 impl AuthValues {
     /// Returns the value of a field.
@@ -115,18 +121,21 @@ impl ProviderRequest {
 
     /// Returns the request with `values` in place of its references. Without a reference, the field `token` is sent as
     /// `Authorization: Bearer` (RFC 6750, section 2.1). Cookies are always sent.
-    pub fn authorize(&self, values: &AuthValues) -> Result<Self, MissingAuthField> {
+    pub fn authorize(&self, values: &AuthValues) -> Result<Self, AuthFieldError> {
         let lookup = |name: &str| match values.field(name) {
             Some(value) => Ok(value.to_string()),
-            None => Err(MissingAuthField(name.into())),
+            None => Err(AuthFieldError::Missing(name.into())),
         };
         // A value must not end or change its part of the URL.
-        let encode = |name: &str| Ok(utf8_percent_encode(&lookup(name)?, ENCODED).to_string());
+        let encode = |name: &str| match lookup(name)?.as_str() {
+            "." | ".." => Err(AuthFieldError::DotSegment(name.into())),
+            value => Ok(utf8_percent_encode(value, ENCODED).to_string()),
+        };
         let fill = |fields: &[RequestField]| {
             let filled = fields
                 .iter()
                 .map(|(name, text)| Ok((Arc::clone(name), text.fill_auth_fields(lookup)?)));
-            filled.collect::<Result<Vec<_>, MissingAuthField>>()
+            filled.collect::<Result<Vec<_>, AuthFieldError>>()
         };
         let url_text = self.url_text.as_ref();
         let mut authorized = Self {
@@ -243,9 +252,37 @@ mod tests {
         missing.push_auth_field("none");
         with_field.body = Some(RequestBody::Text(missing));
         assert_eq!(
-            with_field.authorize(&values()).unwrap_err().0.as_ref(),
-            "none"
+            with_field.authorize(&values()).unwrap_err(),
+            AuthFieldError::Missing("none".into())
         );
+    }
+
+    #[test]
+    fn dot_segment_is_refused() {
+        let mut with_field = request();
+        let mut url = RequestText::from("http://a.example/x/");
+        url.push_auth_field("sid");
+        url.push_literal("/y");
+        with_field.url_text = Some(url);
+        let authorize = |value: &str| {
+            with_field.authorize(&AuthValues {
+                fields: vec![("sid".into(), value.into())],
+                cookies: Vec::new(),
+            })
+        };
+        for value in [".", ".."] {
+            let refused = AuthFieldError::DotSegment("sid".into());
+            assert_eq!(authorize(value), Err(refused), "{value}");
+        }
+        for (value, path) in [
+            ("...", "/x/.../y"),
+            ("%2e", "/x/%252e/y"),
+            ("../a", "/x/..%2Fa/y"),
+        ] {
+            let authorized = authorize(value).unwrap();
+            let url = Url::parse(&resolve(authorized.url_text.as_ref().unwrap())).unwrap();
+            assert_eq!(url.path(), path, "{value}");
+        }
     }
 
     #[test]

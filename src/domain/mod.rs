@@ -35,7 +35,7 @@ mod tls_settings;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address};
 pub use attempt_history::{AttemptHistory, FailureStreak};
-pub use auth::{AuthDefinition, AuthRequest, AuthValues, MissingAuthField};
+pub use auth::{AuthDefinition, AuthFieldError, AuthRequest, AuthValues};
 pub use body_format::{BodyFormat, CsvDialect};
 pub use clock_shift::ClockShift;
 pub use code::Code;
