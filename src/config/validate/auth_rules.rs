@@ -1,6 +1,7 @@
 //! `[auth.NAME]`: logins, which do not need themselves.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::loader::ConfigLoader;
@@ -28,6 +29,7 @@ pub(crate) fn validate_auths(
         .filter_map(|table| validate_auth(table, defaults, has_replicas, loader))
         .collect();
     report_cycles(root, &auths, loader);
+    report_shared_files(root, loader);
     auths
 }
 
@@ -140,6 +142,30 @@ fn report_cycles(root: &Table, auths: &[AuthDefinition], loader: &mut ConfigLoad
                 loader.error(span, &message, "expected another `auth`, or none");
                 break;
             }
+        }
+    }
+}
+
+/// Reports each `token_file` of more than one authentication: each would replace the token of the other.
+fn report_shared_files(root: &Table, loader: &mut ConfigLoader<'_>) {
+    let mut owners: HashMap<PathBuf, &Table> = HashMap::new();
+    for table in root.tables("auth") {
+        let Some(file) = table
+            .text("token_file")
+            .filter(|file| !file.value.is_empty())
+        else {
+            continue;
+        };
+        let parts = Path::new(&file.value).components();
+        let path = parts.filter(|part| *part != Component::CurDir).collect();
+        if let Some(first) = owners.get(&path) {
+            let message = format!(
+                "auth {} and auth {} have the same `token_file`",
+                first.name, table.name
+            );
+            loader.error(&file.span, &message, "expected a file for each");
+        } else {
+            owners.insert(path, table);
         }
     }
 }
