@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tracing::warn;
 
@@ -19,7 +19,7 @@ use crate::text::{UnitStyle, format_duration};
 use super::login_result::{LoginFailure, LoginSuccess};
 use super::login_sender::{LoginSender, login_failure};
 use super::login_state::{LoginState, LoginStep, RejectionStep, Session};
-use super::token_file;
+use super::token_file::TokenFile;
 
 /// Name of the field with the token of a refresh request.
 const REFRESH_FIELD: &str = "refresh_token";
@@ -66,6 +66,7 @@ impl AuthDirectory {
 /// An authentication and its session.
 pub(super) struct Authenticator {
     definition: Arc<AuthDefinition>,
+    token_file: Option<Arc<TokenFile>>,
     state: Mutex<LoginState>,
     /// What the next refresh request is sent with: the values of the last login, if they have a refresh token. Only the
     /// login in progress changes it.
@@ -76,21 +77,17 @@ pub(super) struct Authenticator {
 
 impl Authenticator {
     fn new(definition: Arc<AuthDefinition>, sender: &LoginSender) -> Self {
-        let stored = definition.token_file.as_ref().and_then(|path| {
-            token_file::read_token(path).unwrap_or_else(|error| {
-                warn!(auth = %definition.name, path = %path.display(), %error, "token file not read");
-                None
-            })
-        });
-        let refresh_values = stored.map(|token| AuthValues {
-            fields: vec![(REFRESH_FIELD.into(), token)],
-            cookies: Vec::new(),
-        });
+        let token_file = definition.token_file.as_deref().map(TokenFile::new);
+        let stored = token_file
+            .as_ref()
+            .and_then(|file| stored_token(&definition, file, file.read_blocking()));
+        let refresh_values = stored.map(refresh_values);
         if let Some(values) = &refresh_values {
             sender.redact_values(&definition.name, values);
         }
         Self {
             definition,
+            token_file,
             state: Mutex::default(),
             refresh_values: Mutex::new(refresh_values),
             login_ended: watch::Sender::default(),
@@ -204,29 +201,47 @@ impl Authenticator {
         outer_values: &AuthValues,
     ) -> Option<Result<LoginSuccess, LoginFailure>> {
         let refresh = self.definition.refresh.as_ref()?;
-        let own = self.refresh_values.lock().clone()?;
-        let values = own.or_inherit(outer_values);
-        let deadline = sender.clock.deadline(self.definition.timeout);
-        let result = sender
-            .send(&self.definition, refresh, &values, deadline)
-            .await;
-        match result {
-            Ok(mut success) => {
-                // What the answer does not repeat stays valid (RFC 6749, section 6).
-                success.values = success.values.or_inherit(&own);
-                Some(Ok(success))
-            }
-            Err(failure) if failure.is_token_rejected() => {
-                *self.refresh_values.lock() = None;
-                None
-            }
-            Err(failure) => {
+        // The second time with the token of another program, such as `once` beside the service.
+        for is_first in [true, false] {
+            let own = self.refresh_values.lock().clone()?;
+            let values = own.or_inherit(outer_values);
+            let deadline = sender.clock.deadline(self.definition.timeout);
+            let result = sender
+                .send(&self.definition, refresh, &values, deadline)
+                .await;
+            let failure = match result {
+                Ok(mut success) => {
+                    // What the answer does not repeat stays valid (RFC 6749, section 6).
+                    success.values = success.values.or_inherit(&own);
+                    return Some(Ok(success));
+                }
+                Err(failure) => failure,
+            };
+            if !failure.is_token_rejected() {
                 // The token may still be valid: it is kept. Servers exist that answer an invalid one with another status,
                 // so that the login follows when the request fails again.
                 let is_repeated = self.state.lock().last_failure().is_some();
-                (failure.is_postponed() || !is_repeated).then_some(Err(failure))
+                return (failure.is_postponed() || !is_repeated).then_some(Err(failure));
             }
+            let other = if is_first {
+                self.read_other_token(&own).await
+            } else {
+                None
+            };
+            let values = other.map(|token| refresh_values(token).or_inherit(&own));
+            if let Some(values) = &values {
+                sender.redact_values(&self.definition.name, values);
+            }
+            *self.refresh_values.lock() = values;
         }
+        None
+    }
+
+    /// Returns the token in `token_file` if it is not that of `own`.
+    async fn read_other_token(&self, own: &AuthValues) -> Option<Arc<str>> {
+        let file = self.token_file.as_ref()?;
+        let token = stored_token(&self.definition, file, file.read().await)?;
+        (own.field(REFRESH_FIELD) != Some(&token)).then_some(token)
     }
 
     /// Returns the session of the authentication that the login itself needs.
@@ -254,25 +269,13 @@ impl Authenticator {
             return;
         }
         let token = values.field(REFRESH_FIELD).cloned();
-        let is_new = {
-            let mut kept = self.refresh_values.lock();
-            let old = kept.as_ref().and_then(|old| old.field(REFRESH_FIELD));
-            let is_new = old != token.as_ref();
-            *kept = token.is_some().then(|| values.clone());
-            is_new
-        };
-        let (Some(path), Some(token)) = (self.definition.token_file.clone(), token) else {
+        *self.refresh_values.lock() = token.is_some().then(|| values.clone());
+        let (Some(file), Some(token)) = (&self.token_file, token) else {
             return;
         };
-        if is_new {
-            let shown = path.display().to_string();
-            let written = spawn_blocking(move || token_file::write_token(&path, &token)).await;
-            let error = match written {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            warn!(auth = %self.definition.name, path = shown, error, "token file not written");
+        if let Err(error) = file.write(token).await {
+            let path = file.path().display();
+            warn!(auth = %self.definition.name, %path, %error, "token file not written");
         }
     }
 
@@ -282,6 +285,27 @@ impl Authenticator {
         let message =
             format!("no answer within {limit} (waiting for the login of `[auth.{name}]`)");
         Failure::new(Code::Timeout, message)
+    }
+}
+
+/// Returns the token that was `read` from its file. An error is logged.
+fn stored_token(
+    definition: &AuthDefinition,
+    file: &TokenFile,
+    read: io::Result<Option<Arc<str>>>,
+) -> Option<Arc<str>> {
+    read.unwrap_or_else(|error| {
+        let path = file.path().display();
+        warn!(auth = %definition.name, %path, %error, "token file not read");
+        None
+    })
+}
+
+/// Returns the values of which a refresh needs at least one: its token.
+fn refresh_values(token: Arc<str>) -> AuthValues {
+    AuthValues {
+        fields: vec![(REFRESH_FIELD.into(), token)],
+        cookies: Vec::new(),
     }
 }
 

@@ -1,16 +1,100 @@
 //! The file with a refresh token: one line, readable by its owner only.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::store::private_file::{
+    create_private_file, create_private_folder, fill_file, flush_folder, parent_folder,
+};
+use crate::text::{UnitStyle, format_duration};
 
 /// Maximum size of the file, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// Returns the token in the file; `None` if the file does not exist or is empty. Blocks.
-pub(super) fn read_token(path: &Path) -> io::Result<Option<Arc<str>>> {
+/// Maximum time that a login waits for the file: a file system that hangs does not stop the logins.
+pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A `token_file`.
+#[derive(Debug)]
+pub(super) struct TokenFile {
+    path: PathBuf,
+    /// The token that was last written. Locked during a write.
+    written: Mutex<Option<Arc<str>>>,
+    /// The token that the file is to have.
+    wanted: Mutex<Option<Arc<str>>>,
+}
+
+impl TokenFile {
+    pub(super) fn new(path: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            path: path.to_owned(),
+            written: Mutex::default(),
+            wanted: Mutex::default(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the token in the file; `None` if the file does not exist or is empty. Blocks.
+    pub(super) fn read_blocking(&self) -> io::Result<Option<Arc<str>>> {
+        read_token(&self.path)
+    }
+
+    /// Returns the token in the file, within [`FILE_TIMEOUT`].
+    pub(super) async fn read(self: &Arc<Self>) -> io::Result<Option<Arc<str>>> {
+        let file = Arc::clone(self);
+        run_within(FILE_TIMEOUT, move || file.read_blocking()).await
+    }
+
+    /// Replaces the token in the file unless it was the last one written. After [`FILE_TIMEOUT`] the write goes on, but is
+    /// an error.
+    pub(super) async fn write(self: &Arc<Self>, token: Arc<str>) -> io::Result<()> {
+        *self.wanted.lock() = Some(token);
+        let file = Arc::clone(self);
+        run_within(FILE_TIMEOUT, move || file.write_wanted()).await
+    }
+
+    /// Writes the newest token. Blocks.
+    fn write_wanted(&self) -> io::Result<()> {
+        // Bounded: waiting threads must not add up while a file system hangs.
+        let Some(mut written) = self.written.try_lock_for(FILE_TIMEOUT) else {
+            return Err(io::Error::other("the write before it has not ended"));
+        };
+        loop {
+            // Read under the lock: an older token never replaces a newer one.
+            let wanted = self.wanted.lock().clone();
+            match &wanted {
+                Some(token) if wanted != *written => write_token(&self.path, token)?,
+                _ => return Ok(()),
+            }
+            *written = wanted;
+        }
+    }
+}
+
+/// Runs `work` on a blocking thread and waits for it. After `limit` it goes on, and the result is an error.
+async fn run_within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    if let Ok(ended) = timeout(limit, spawn_blocking(work)).await {
+        return ended.map_err(io::Error::other)?;
+    }
+    let limit = format_duration(limit, UnitStyle::Message);
+    let message = format!("the file system did not answer within {limit}");
+    Err(io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+fn read_token(path: &Path) -> io::Result<Option<Arc<str>>> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -24,30 +108,17 @@ pub(super) fn read_token(path: &Path) -> io::Result<Option<Arc<str>>> {
     Ok((!token.is_empty()).then(|| token.into()))
 }
 
-/// Replaces the token in the file, at once or not at all. Blocks.
-pub(super) fn write_token(path: &Path, token: &str) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder {
-        fs::create_dir_all(folder)?;
-    }
+/// Replaces the token in the file, at once or not at all.
+fn write_token(path: &Path, token: &str) -> io::Result<()> {
+    let folder = parent_folder(path);
+    create_private_folder(folder)?;
     let mut next = path.as_os_str().to_owned();
     next.push(".tmp");
-    // A file of an interrupted write may have another mode.
-    match fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&next)?;
-    writeln!(file, "{token}")?;
-    // Before the rename: a power failure must not leave an empty file.
-    file.sync_all()?;
-    fs::rename(&next, path)
+    let next = Path::new(&next);
+    let file = create_private_file(next)?;
+    fill_file(file, next, format!("{token}\n").as_bytes())?;
+    fs::rename(next, path)?;
+    flush_folder(folder)
 }
 
 #[cfg(test)]
@@ -67,7 +138,32 @@ mod tests {
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+        let state = fs::metadata(folder.path().join("state")).unwrap();
+        assert_eq!(state.permissions().mode() & 0o777, 0o700);
         assert!(read_token(folder.path()).is_err());
         assert!(write_token(Path::new("/proc/none/token"), "x").is_err());
+    }
+    #[tokio::test]
+    async fn hanging_file_system_is_not_waited_for() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let work = move || released.recv().map_err(io::Error::other);
+        let error = run_within(Duration::from_millis(20), work).await;
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        release.send(()).unwrap();
+    }
+
+    #[test]
+    fn late_write_has_the_newest_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(&folder.path().join("token"));
+        // As if a write before hung.
+        let held = file.written.lock();
+        *file.wanted.lock() = Some("old".into());
+        let late = Arc::clone(&file);
+        let late = std::thread::spawn(move || late.write_wanted());
+        *file.wanted.lock() = Some("new".into());
+        drop(held);
+        late.join().unwrap().unwrap();
+        assert_eq!(file.read_blocking().unwrap().as_deref(), Some("new"));
     }
 }

@@ -8,6 +8,7 @@
 
 mod dto;
 mod file_format;
+pub(crate) mod private_file;
 mod state_file;
 mod stored_data;
 

@@ -5,9 +5,9 @@
 //! file, then flushes the folder. Only the process that holds the lock on `FILE.lock` writes; others
 //! read. A file that cannot be used is renamed rather than overwritten.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -19,6 +19,9 @@ use super::dto::RecordError;
 use super::file_format::{
     DecodedStateFile, MAX_STATE_FILE_BYTES, StateFileContent, StateFormatError, decode_state_file,
     encode_within,
+};
+use super::private_file::{
+    create_private_file, create_private_folder, fill_file, flush_folder, parent_folder,
 };
 
 /// A state file. Its methods block on disk I/O.
@@ -196,30 +199,15 @@ impl StateFile {
         }
         fs::rename(&next, &self.path).map_err(io_error("rename", &next))?;
         // Without this flush a power failure may undo the renames.
-        let folder = self.folder();
-        let flushed = File::open(folder).and_then(|folder| folder.sync_all());
-        flushed
-            .or_else(ignore_unsupported)
-            .map_err(io_error("flush", folder))?;
+        let folder = parent_folder(&self.path);
+        flush_folder(folder).map_err(io_error("flush", folder))?;
         Ok(omitted)
     }
 
     fn write_file(&self, path: &Path, text: &[u8]) -> Result<(), StateFileError> {
         self.create_folder()?;
-        // Removes what a killed process left. `create_new` then follows no symbolic link.
-        let _ = fs::remove_file(path);
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
-        let mut file = opened.map_err(io_error("create", path))?;
-        let written = file.write_all(text).and_then(|()| file.sync_all());
-        if written.is_err() {
-            // An incomplete file would only take up space on a full disk.
-            let _ = fs::remove_file(path);
-        }
-        written.map_err(io_error("write", path))
+        let file = create_private_file(path).map_err(io_error("create", path))?;
+        fill_file(file, path, text).map_err(io_error("write", path))
     }
 
     /// Renames a file that cannot be used; returns the line for the log.
@@ -284,20 +272,8 @@ impl StateFile {
     }
 
     fn create_folder(&self) -> Result<(), StateFileError> {
-        let folder = self.folder();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(io_error("create", folder))
-    }
-
-    fn folder(&self) -> &Path {
-        let parent = self
-            .path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        parent.unwrap_or(Path::new("."))
+        let folder = parent_folder(&self.path);
+        create_private_folder(folder).map_err(io_error("create", folder))
     }
 
     fn path_with_suffix(&self, suffix: &str) -> PathBuf {
@@ -326,19 +302,6 @@ fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
     file.take(MAX_STATE_FILE_BYTES as u64 + 1)
         .read_to_end(&mut text)?;
     Ok(text)
-}
-
-/// Accepts the error of a file system that cannot flush a folder.
-fn ignore_unsupported(error: io::Error) -> io::Result<()> {
-    let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].map(Errno::raw_os_error);
-    if error
-        .raw_os_error()
-        .is_some_and(|code| unsupported.contains(&code))
-    {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }
 
 fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFileError {
