@@ -2,12 +2,15 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::terminal::supports_colour;
-use crate::domain::Redactor;
+use crate::domain::{AuthDefinition, Redactor};
 use crate::process::Clock;
 use crate::telemetry;
 use crate::telemetry::LogSettings;
@@ -71,4 +74,14 @@ pub(super) fn build_small_runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("failed to start the runtime")
+}
+
+/// Waits for the logins in progress if one of `auths` has a `token_file`: a login that is interrupted after the server has
+/// replaced the refresh token loses the only valid one. Ends after twice the longest timeout of those: a refresh and a login.
+pub(super) async fn finish_logins(logins: &TaskTracker, auths: &[Arc<AuthDefinition>]) {
+    let with_file = auths.iter().filter(|auth| auth.token_file.is_some());
+    if let Some(longest) = with_file.map(|auth| auth.timeout).max() {
+        logins.close();
+        let _ = timeout(longest.saturating_mul(2), logins.wait()).await;
+    }
 }

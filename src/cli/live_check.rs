@@ -66,12 +66,13 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
     // The limit of the service holds here, too: a provider may ban a burst of calls.
     fetch.set_max_per_host(config.max_per_host);
     let extractor = Extractor::new(own_program(), redactor.clone());
+    let logins = TaskTracker::new();
     let fetch = AuthorizedFetch::new(
         Arc::new(fetch),
         extractor,
         redactor.clone(),
         clock,
-        TaskTracker::new(),
+        logins.clone(),
     );
     fetch.replace_auths(&config.auths);
     let context = Arc::new(ProbeContext {
@@ -99,6 +100,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
         for task in tasks {
             probes.push(task.await.context("the call to a provider panicked")?);
         }
+        command::finish_logins(&logins, &config.auths).await;
         anyhow::Ok(probes)
     });
     // A blocking name lookup cannot be cancelled, and dropping the runtime would wait for it.

@@ -79,12 +79,13 @@ async fn run_live_request(
     let fetch = HttpFetch::new(clock, redactor.clone());
     fetch.set_max_per_host(config.max_per_host);
     let extractor = Extractor::new(own_program(), redactor.clone());
+    let logins = TaskTracker::new();
     let fetch = AuthorizedFetch::new(
         Arc::new(fetch),
         extractor.clone(),
         redactor,
         clock,
-        TaskTracker::new(),
+        logins.clone(),
     );
     fetch.replace_auths(&config.auths);
     let deps = CoreDeps {
@@ -108,6 +109,7 @@ async fn run_live_request(
         result = core.live.fetch_sources(&names, Duration::ZERO, deadline) => result,
         never = show_progress(&core.cache) => match never {},
     };
+    command::finish_logins(&logins, &config.auths).await;
     let mode = RenderMode::Live {
         timeout,
         source_results: &result.notes,

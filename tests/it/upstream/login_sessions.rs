@@ -395,6 +395,26 @@ async fn fields_stand_where_they_are_used() {
     );
 }
 
+#[tokio::test]
+async fn field_cannot_leave_its_path() {
+    let server = LoginServer::start(|request| {
+        let answer = if request.is_for("/login") {
+            r#"{"sid":".."}"#
+        } else {
+            "1"
+        };
+        response("200 OK", "", answer)
+    });
+    let text = config_text(&server, "extract = '.'\n").replace("/api'", "/api/${auth.sid}/x'");
+    let (code, message) = SessionClient::new(&text).fetch_failure().await;
+    assert_eq!(code, Code::AuthFailed);
+    assert!(
+        message.contains("`[auth.bank]`") && message.contains("`sid`"),
+        "{message}"
+    );
+    assert_eq!(server.requests_for("/").len(), 1);
+}
+
 /// A server that replaces the refresh token at each use, and refuses one that was used before.
 fn rotating_server() -> LoginServer {
     let valid = AtomicUsize::new(0);
@@ -470,6 +490,29 @@ async fn refused_refresh_logs_in_anew() {
     let client = SessionClient::new(&config_text(&server, &rotating_login(&token_file)));
     assert_eq!(client.fetch_body().await, "\"Bearer access-1-value\"");
     assert_eq!(grant_types(&server), ["refresh_token", "password"]);
+}
+
+#[tokio::test]
+async fn token_of_another_program_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("bank.token");
+    let server = rotating_server();
+    let text = config_text(&server, &rotating_login(&token_file));
+    let service = SessionClient::new(&text);
+    assert_eq!(service.fetch_body().await, "\"Bearer access-1-value\"");
+    // As `check --live` and `once` do: the token of the service is dead now.
+    let command = SessionClient::new(&text);
+    assert_eq!(command.fetch_body().await, "\"Bearer access-2-value\"");
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    assert_eq!(service.fetch_body().await, "\"Bearer access-3-value\"");
+    let refresh = "refresh_token";
+    assert_eq!(
+        grant_types(&server),
+        ["password", refresh, refresh, refresh]
+    );
+    assert_eq!(service.redactor.redact("refresh-2-value"), "***");
+    let stored = std::fs::read_to_string(&token_file).unwrap();
+    assert_eq!(stored, "refresh-3-value\n");
 }
 
 /// A server whose first refresh fails with `failure`; its login and other refreshes give tokens that end at once.
@@ -669,6 +712,32 @@ fn live_check_masks_tokens() {
         assert!(!shown.contains("secret-token-value"), "{shown}");
     }
     assert_eq!(server.requests_for("/login").len(), 2);
+}
+
+#[test]
+fn commands_store_a_late_refresh_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, token_file] = ["resumen.toml", "bank.token"].map(|name| folder.path().join(name));
+    let server = LoginServer::start(|request| {
+        if request.is_for("/login") {
+            std::thread::sleep(Duration::from_secs(1));
+            let answer = r#"{"access_token":"a-value","refresh_token":"next-token"}"#;
+            return response("200 OK", "", answer);
+        }
+        response("200 OK", "", "1")
+    });
+    let text = config_text(&server, &rotating_login(&token_file));
+    let text = text.replace("[sources.a]", "[sources.a]\ntimeout = '300ms'");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    for command in [&["check", "--live"][..], &["once", "--timeout", "0.3"]] {
+        std::fs::write(&token_file, "last-token\n").unwrap();
+        let output = run_program(&[command, &["--config", path]].concat(), &[]);
+        let shown = output.stdout + &output.stderr;
+        assert_eq!(output.exit_code, Some(1), "{shown}");
+        let stored = std::fs::read_to_string(&token_file).unwrap();
+        assert_eq!(stored, "next-token\n", "{shown}");
+    }
 }
 
 #[test]
