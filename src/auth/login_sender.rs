@@ -122,7 +122,7 @@ impl LoginSender {
         };
         let extracted = self
             .extractor
-            .extract_body(&definition.name, &filter, &body, deadline)
+            .extract_body(&definition.name.login_key(), &filter, &body, deadline)
             .await;
         let describe = |why: &str| {
             UnusableAnswer(why.to_owned() + &describe_answer(&body.bytes, &self.redactor))

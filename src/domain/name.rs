@@ -41,6 +41,12 @@ impl Name {
         Ok(Self(text.into()))
     }
 
+    /// Returns the name under which the filters of the login of this name take turns. No source has it: it has a dot.
+    #[must_use]
+    pub fn login_key(&self) -> Self {
+        Self(["auth.", &self.0].concat().into())
+    }
+
     /// Returns the text of the name.
     pub fn as_str(&self) -> &str {
         &self.0

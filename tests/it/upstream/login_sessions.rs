@@ -133,6 +133,27 @@ fn sources_share_one_login() {
     assert_eq!(logins[0].header("authorization"), None);
 }
 
+#[test]
+fn login_does_not_wait_for_a_source_of_its_name() {
+    let server = LoginServer::start(|request| {
+        if request.is_for("/login") {
+            // Meanwhile the filter of the source has begun.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        response("200 OK", "", r#"{"access_token":"token-value"}"#)
+    });
+    let text = config_text(&server, TOKEN_LOGIN)
+        + &format!(
+            "[sources.bank]\nurl = '{}'\nextract = 'last(range(1e15))'\ntimeout = '15s'\n",
+            server.url("/slow")
+        );
+    let app = TestApp::start(&text);
+    let answer = app.wait_for_json("/resumen", |answer| {
+        answer["resultados"]["a"]["code"] != "pending"
+    });
+    assert_eq!(answer["resultados"]["a"]["ok"], true, "{answer}");
+}
+
 #[tokio::test]
 async fn failed_logins_are_explained() {
     let ok = |body: &str| response("200 OK", "", body);
