@@ -53,13 +53,17 @@ pub(super) fn parse_fields(json: &str) -> Result<LoginFields, String> {
             // The digits are kept as they came.
             Some(b'-' | b'0'..=b'9') => value.get().to_owned(),
             Some(b'n') => String::new(),
-            _ => return Err(format!("the field `{name}` is neither a text nor a number")),
+            _ => {
+                return Err(format!(
+                    "{} is neither a text nor a number",
+                    describe_field(&name)
+                ));
+            }
         };
         let text = text.trim();
         if text.len() > MAX_FIELD_BYTES {
-            return Err(format!(
-                "the field `{name}` has more than {MAX_FIELD_BYTES} bytes"
-            ));
+            let field = describe_field(&name);
+            return Err(format!("{field} has more than {MAX_FIELD_BYTES} bytes"));
         }
         match name.as_str() {
             "expires_in" => parsed.lifetime = parse_lifetime(text),
@@ -72,6 +76,15 @@ pub(super) fn parse_fields(json: &str) -> Result<LoginFields, String> {
         }
     }
     Ok(parsed)
+}
+
+/// Returns the name of a field for a message, unless a filter may have made the name from the answer: it
+/// could be a token.
+fn describe_field(name: &str) -> String {
+    match name {
+        "token" | "expires_in" | "refresh_token" => format!("the field `{name}`"),
+        _ => "a field of the result of `extract`".into(),
+    }
 }
 
 fn parse_lifetime(text: &str) -> Option<Duration> {
@@ -198,6 +211,19 @@ mod tests {
         let cookies = parse_cookies(&values, Time::from_millis(1_774_744_200_000));
         let pairs: Vec<String> = cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(pairs, ["SID=abc=", "lang=de"]);
+    }
+
+    #[test]
+    fn unknown_field_names_are_not_quoted() {
+        let failure = |json: &str| parse_fields(json).err().unwrap();
+        assert_eq!(
+            failure(r#"{"token-value-as-name":[1]}"#),
+            "a field of the result of `extract` is neither a text nor a number"
+        );
+        assert_eq!(
+            failure(r#"{"token":[1]}"#),
+            "the field `token` is neither a text nor a number"
+        );
     }
 
     #[test]
