@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::login_server::{LoginRequest, LoginServer, response};
 use crate::support::test_app::{TestApp, parse_test_config};
+use crate::support::wait::wait_until;
 
 const LIVE: &str = "/resumen?fresh=1&timeout=10";
 
@@ -166,8 +167,7 @@ fn lifetime_is_ignored_by_default() {
     app.wait_for_json("/resumen", |body| {
         body["resultados"]["a"]["data"] == json!(1)
     });
-    live_result(&app);
-    assert!(server.requests_for("/").len() >= 2);
+    wait_until("a second request", || server.requests_for("/").len() >= 2);
     let check = app.get_json("/salud/fuentes")["checks"]["a"][0].clone();
     assert_eq!(check["ttl_ms"], json!(10_000));
 }
