@@ -1,10 +1,8 @@
 //! URLs of providers, proxies and Redis servers. Parsing is strict: what browsers repair silently is an error.
 
-use std::net::IpAddr;
+use url::{ParseError, Position, Url};
 
-use url::{Host, ParseError, Position, Url};
-
-use crate::domain::{Time, is_metadata_address};
+use crate::domain::{Time, is_metadata_host};
 use crate::text::{find_nearest, quote};
 
 use super::expand::example_text;
@@ -61,15 +59,7 @@ pub(super) fn parse_url(
     }
     // The parser may percent-encode credentials in another way than the file.
     loader.secrets.extend(secrets::url_secrets(url.as_str()));
-    let literal = match url.host() {
-        Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-        Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-        // The parser keeps an IP address as a name if the scheme is not a web scheme, as in
-        // `redis://`.
-        Some(Host::Domain(name)) => name.parse().ok(),
-        None => None,
-    };
-    if literal.is_some_and(is_metadata_address) {
+    if url.host().is_some_and(|host| is_metadata_host(&host)) {
         let message = "the host of the URL is the metadata service of a cloud";
         let help = "every attempt will be `destination_blocked`: no key allows this host";
         loader.warning(&text.span, message, help);

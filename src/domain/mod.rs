@@ -33,7 +33,7 @@ mod timestamp;
 mod timestamps;
 mod tls_settings;
 
-pub use address::{embedded_ipv4_addresses, is_metadata_address};
+pub use address::{embedded_ipv4_addresses, is_metadata_address, is_metadata_host};
 pub use attempt_history::{AttemptHistory, FailureStreak};
 pub use auth::{AuthDefinition, AuthFieldError, AuthRequest, AuthValues};
 pub use body_format::{BodyFormat, CsvDialect};

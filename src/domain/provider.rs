@@ -52,8 +52,7 @@ pub struct ProviderRequest {
     pub follow_redirects: bool,
     /// Whether the cache headers of a response delay the next call. Default: false.
     pub obeys_cache: bool,
-    /// Whether a host name may resolve to a private, loopback or link-local address. Default:
-    /// false.
+    /// Whether a host name may resolve to a private or loopback address. Default: false.
     pub allow_private: bool,
     /// What the certificate of the provider is checked against, and that of this client.
     pub tls: TlsSettings,

@@ -100,8 +100,8 @@ impl CallTarget {
         let endpoint = Endpoint::from_url(&request.url).ok_or_else(request::unwritable_request)?;
         let proxy = request.proxy.as_ref().map(|proxy| proxy.0.clone());
         let stated = literal_address(&endpoint.host);
-        // Also with a proxy: a metadata address in the URL is refused before the proxy sees it.
-        connector::permitted_addresses(stated.as_slice(), AddressOrigin::Configured)?;
+        // Also with a proxy: a metadata service in the URL is refused before the proxy sees it.
+        connector::refuse_metadata_host(&endpoint.host)?;
         let (origin, literal_address) = match &proxy {
             None => (
                 address_origin(&endpoint.host, request.allow_private),
@@ -112,9 +112,9 @@ impl CallTarget {
                 let Some(host) = host else {
                     return Err(Failure::new(Code::ConnectFailed, "the proxy has no host"));
                 };
+                connector::refuse_metadata_host(&host)?;
                 let stated = literal_address(&host);
-                connector::permitted_addresses(stated.as_slice(), AddressOrigin::Configured)?;
-                (AddressOrigin::Configured, stated)
+                (address_origin(&host, true), stated)
             }
         };
         let is_https = request.url.scheme() == "https";
@@ -172,12 +172,11 @@ impl CallTarget {
 /// Returns the origin of the addresses of `host`.
 fn address_origin(host: &Host<String>, allow_private: bool) -> AddressOrigin {
     match host {
-        Host::Domain(name)
-            if !allow_private && !matches!(name.as_str(), "localhost" | "localhost.") =>
-        {
-            AddressOrigin::Resolved
+        Host::Domain(name) if allow_private || matches!(&**name, "localhost" | "localhost.") => {
+            AddressOrigin::ResolvedPrivate
         }
-        _ => AddressOrigin::Configured,
+        Host::Domain(_) => AddressOrigin::Resolved,
+        Host::Ipv4(_) | Host::Ipv6(_) => AddressOrigin::Configured,
     }
 }
 
@@ -327,25 +326,18 @@ mod tests {
     fn address_origin_follows_the_host() {
         let origin =
             |url: &str| address_origin(&Url::parse(url).unwrap().host().unwrap().to_owned(), false);
-        for configured in [
-            "http://localhost/",
-            "http://LOCALHOST./",
-            "http://0x7f.1/",
-            "http://2130706433/",
-            "http://[::1]/",
-        ] {
-            assert_eq!(
-                origin(configured),
-                AddressOrigin::Configured,
-                "{configured}"
-            );
+        for url in ["http://0x7f.1/", "http://2130706433/", "http://[::1]/"] {
+            assert_eq!(origin(url), AddressOrigin::Configured, "{url}");
         }
-        for resolved in [
+        for url in ["http://localhost/", "http://LOCALHOST./"] {
+            assert_eq!(origin(url), AddressOrigin::ResolvedPrivate, "{url}");
+        }
+        for url in [
             "http://a.localhost/",
             "http://localhost.example/",
             "http://127.0.0.1.nip.io/",
         ] {
-            assert_eq!(origin(resolved), AddressOrigin::Resolved, "{resolved}");
+            assert_eq!(origin(url), AddressOrigin::Resolved, "{url}");
         }
     }
 }

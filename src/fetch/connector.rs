@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service};
 use url::Host;
 
-use crate::domain::{Code, Failure};
+use crate::domain::{Code, Failure, is_metadata_host};
 
 use super::call_limiter::{CallLimiter, Protocol};
 use super::deadline::FetchPhase;
-use super::ip_policy::{self, AddressOrigin};
+use super::ip_policy::{self, AddressOrigin, METADATA_REASON};
 use super::resolver::NameResolver;
 use super::trace::ExchangeTrace;
 
@@ -98,9 +98,24 @@ pub(super) fn permitted_addresses(
     }
 }
 
+/// Fails if `host` is the address or a known name of a cloud metadata service.
+pub(super) fn refuse_metadata_host(host: &Host<String>) -> Result<(), Failure> {
+    if is_metadata_host(host) {
+        let origin = AddressOrigin::Configured;
+        return Err(blocked_failure(METADATA_REASON, origin));
+    }
+    Ok(())
+}
+
 fn blocked_failure(reason: &str, origin: AddressOrigin) -> Failure {
     let message = match origin {
         AddressOrigin::Configured => format!("{reason} may not be connected to"),
+        AddressOrigin::ResolvedPrivate if reason == METADATA_REASON => {
+            format!("the host's name resolves to {reason}")
+        }
+        AddressOrigin::ResolvedPrivate => format!(
+            "the host's name resolves to {reason}, which is allowed only if `url` has the address itself"
+        ),
         AddressOrigin::Resolved => format!(
             "the host's name resolves to {reason}; `allow_private = true` would allow a private one"
         ),

@@ -1,20 +1,28 @@
 //! Address policy against server-side request forgery, applied to each address before it is
 //! connected to.
 //!
-//! A literal address and `localhost` come from the operator and are allowed. The addresses of any
-//! other name come from DNS: they must be public, unless `allow_private` is set. Cloud metadata
-//! addresses are always blocked. An address that embeds an IPv4 address (mapped, translated,
+//! A literal address comes from the operator and is allowed. The addresses of a name come from DNS:
+//! they must be public. `localhost`, and any name with `allow_private`, may have other addresses, but
+//! for link-local ones, which clouds use for services with credentials. Cloud metadata addresses
+//! are always blocked. An address that embeds an IPv4 address (mapped, translated,
 //! tunnelled) must also pass with the embedded one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::domain::{embedded_ipv4_addresses, is_metadata_address};
 
+/// Reason that no configuration overrides.
+pub(super) const METADATA_REASON: &str = "a cloud metadata address";
+
+const LINK_LOCAL_REASON: &str = "a link-local address";
+
 /// Origin of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AddressOrigin {
-    /// The configuration: a literal address, `localhost`, or any name with `allow_private = true`.
+    /// A literal address of the configuration.
     Configured,
+    /// A lookup of `localhost`, of a proxy's name, or of any name with `allow_private = true`.
+    ResolvedPrivate,
     /// A name lookup.
     Resolved,
 }
@@ -23,12 +31,26 @@ pub(super) enum AddressOrigin {
 pub(super) fn blocked_reason(address: IpAddr, origin: AddressOrigin) -> Option<&'static str> {
     // Before the origin is looked at: no configuration allows this address.
     if is_metadata_address(address) {
-        return Some("a cloud metadata address");
+        return Some(METADATA_REASON);
     }
     match (origin, address) {
         (AddressOrigin::Configured, _) => None,
+        (AddressOrigin::ResolvedPrivate, address) => {
+            is_link_local(address).then_some(LINK_LOCAL_REASON)
+        }
         (AddressOrigin::Resolved, IpAddr::V4(address)) => blocked_reason_v4(address),
         (AddressOrigin::Resolved, IpAddr::V6(address)) => blocked_reason_v6(address),
+    }
+}
+
+/// Returns whether `address` is link-local (RFC 3927, RFC 4291), directly or by an embedded address.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local()
+                || embedded_ipv4_addresses(address).any(|embedded| embedded.is_link_local())
+        }
     }
 }
 
@@ -37,7 +59,7 @@ fn blocked_reason_v4(address: Ipv4Addr) -> Option<&'static str> {
     match address.octets() {
         [127, ..] => Some("a loopback address"),
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some("a private address"),
-        [169, 254, ..] => Some("a link-local address"),
+        [169, 254, ..] => Some(LINK_LOCAL_REASON),
         [0, ..] => Some("an unspecified address"),
         [100, 64..=127, ..] => Some("a carrier's private address"),
         [224..=239, ..] => Some("a multicast address"),
@@ -61,7 +83,7 @@ fn blocked_reason_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("an unspecified address"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("a loopback address"),
         [0, 0, 0, 0, 0, 0xffff, ..] => Some("an IPv4-mapped address"),
-        [0xfe80..=0xfebf, ..] => Some("a link-local address"),
+        [0xfe80..=0xfebf, ..] => Some(LINK_LOCAL_REASON),
         [0xfc00..=0xfdff, ..] | [0x64, 0xff9b, 1, ..] => Some("a private address"),
         [0xff00..=0xffff, ..] => Some("a multicast address"),
         [0x2001, 0x0..=0x1ff | 0xdb8, ..] | [0x3ff0..=0x3fff, ..] => Some("a reserved address"),
@@ -127,7 +149,11 @@ mod tests {
             "fe80::5efe:169.254.169.254",
             "::ffff:0:169.254.169.254",
         ] {
-            for origin in [AddressOrigin::Configured, AddressOrigin::Resolved] {
+            for origin in [
+                AddressOrigin::Configured,
+                AddressOrigin::ResolvedPrivate,
+                AddressOrigin::Resolved,
+            ] {
                 let reason = blocked_reason(address.parse().unwrap(), origin);
                 assert_eq!(reason, Some("a cloud metadata address"), "{address}");
             }
@@ -150,6 +176,24 @@ mod tests {
                 None,
                 "{address}"
             );
+        }
+    }
+
+    #[test]
+    fn private_name_excludes_link_local() {
+        let reason = |address: &str| {
+            blocked_reason(address.parse().unwrap(), AddressOrigin::ResolvedPrivate)
+        };
+        for blocked in [
+            "169.254.1.1",
+            "fe80::1",
+            "::ffff:169.254.1.1",
+            "64:ff9b::a9fe:101",
+        ] {
+            assert_eq!(reason(blocked), Some("a link-local address"), "{blocked}");
+        }
+        for allowed in ["127.0.0.1", "10.0.0.1", "::1", "fd12::1", "8.8.8.8"] {
+            assert_eq!(reason(allowed), None, "{allowed}");
         }
     }
 

@@ -238,8 +238,8 @@ mappings template value_template",
         .aliases("css css_selector xpath select_all"),
     Key::new("allow_private", REQUEST, Boolean, "false")
         .doc(
-            "Whether the host's name may resolve to a private, loopback or link-local address. \
-             The metadata services of clouds stay blocked.",
+            "Whether the host's name may resolve to a private or loopback address. A link-local \
+             address must be in `url` itself; the metadata services of clouds stay blocked.",
         )
         .example("true")
         .aliases("allow_local allow_internal allow_private_networks"),
