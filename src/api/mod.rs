@@ -16,5 +16,5 @@ mod stream;
 mod stream_clients;
 mod summary;
 
-pub use routes::{ROUTE_PATHS, router};
+pub use routes::{ROUTE_ACCESS, ROUTE_PATHS, router};
 pub use state::{AppState, AppStateParts};

@@ -9,17 +9,20 @@ use axum::routing::get;
 use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
-use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
+use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind, RouteAccess};
 use crate::text::find_nearest_path;
 
 use super::state::AppState;
 use super::{health, metrics_page, openapi, panel_pages, source_health, stream, summary};
 
 macro_rules! routes {
-    ($($path:literal => $handler:expr;)*) => {
+    ($($path:literal $access:ident => $handler:expr;)*) => {
         /// The paths of the routes, in the order of the list. Also the labels of the request
         /// metrics.
         pub const ROUTE_PATHS: [&str; [$($path),*].len()] = [$($path),*];
+
+        /// Who may request the routes, in the order of the list.
+        pub const ROUTE_ACCESS: [RouteAccess; ROUTE_PATHS.len()] = [$(RouteAccess::$access),*];
 
         /// The router of every endpoint.
         pub fn router(state: Arc<AppState>) -> Router {
@@ -32,18 +35,20 @@ macro_rules! routes {
     };
 }
 
-// Each line: path, handler of GET (axum derives HEAD from it).
+// Each line: path, who may request it, handler of GET (axum derives HEAD from it).
 routes! {
-    "/" => panel_pages::get_panel;
-    "/panel/history.json" => panel_pages::get_panel_history;
-    "/panel/{version}/{file}" => panel_pages::get_panel_asset;
-    "/resumen" => summary::get_summary;
-    "/resumen/stream" => stream::get_event_stream;
-    "/salud" => health::get_liveness;
-    "/salud/listo" => health::get_readiness;
-    "/salud/fuentes" => source_health::get_source_health;
-    "/metrics" => metrics_page::get_metrics;
-    "/openapi.json" => openapi::get_openapi_document;
+    "/" Admitted => panel_pages::get_panel;
+    "/panel/history.json" Admitted => panel_pages::get_panel_history;
+    "/panel/{version}/{file}" Admitted => panel_pages::get_panel_asset;
+    "/resumen" Admitted => summary::get_summary;
+    "/resumen/stream" Admitted => stream::get_event_stream;
+    "/salud" Everyone => health::get_liveness;
+    "/salud/listo" Everyone => health::get_readiness;
+    "/healthz" Everyone => health::get_liveness;
+    "/readyz" Everyone => health::get_readiness;
+    "/salud/fuentes" Admitted => source_health::get_source_health;
+    "/metrics" Admitted => metrics_page::get_metrics;
+    "/openapi.json" Admitted => openapi::get_openapi_document;
 }
 
 async fn handle_options(State(state): State<Arc<AppState>>) -> Response {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::api::{AppState, AppStateParts, ROUTE_PATHS, router};
+use crate::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, router};
 use crate::auth::AuthorizedFetch;
 use crate::config::Config;
 use crate::domain::Redactor;
@@ -134,6 +134,7 @@ impl AppService {
             Arc::clone(&core.cache),
             RequestMetrics::register(&mut registry, &ROUTE_PATHS),
             core.supervisor.clone(),
+            &ROUTE_ACCESS,
         ));
         let state = build_app_state(&context, &core, fetch_metrics, registry);
         spawn_history_task(&core, &state);

@@ -58,6 +58,8 @@ pub struct ServerSettings {
     pub shutdown_grace: Duration,
     /// Exact origins, or `*` alone. Default: none.
     pub cors_origins: Vec<String>,
+    /// Names allowed in `Host`, in lower case without a trailing dot. Default: none, which allows every name.
+    pub hosts: Vec<String>,
 }
 
 /// The keys of `[store]`; a field has the name of its key.
@@ -85,6 +87,7 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             shutdown_grace: Duration::from_secs(10),
             cors_origins: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 }

@@ -43,6 +43,13 @@ pub struct RequestMetrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RouteId(usize);
 
+impl RouteId {
+    /// The position in the list of routes; its length for unmatched paths.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// The counters of one worker thread. Only that thread writes them, except for `open_connections`.
 #[derive(Debug)]
 pub(crate) struct ThreadCounters {

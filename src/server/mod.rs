@@ -19,10 +19,12 @@ mod descriptor_limit;
 mod encoding;
 mod fast_path;
 mod framing;
+mod host_policy;
 mod http_server;
 mod listener;
 mod problem;
 mod response;
+mod route_access;
 mod server_context;
 mod service;
 mod socket;
@@ -38,4 +40,5 @@ pub(crate) use problem::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
 pub(crate) use response::{
     matches_etag, no_store_response, respond_with_rendering, select_form, set_content_encoding,
 };
+pub use route_access::RouteAccess;
 pub use server_context::ServerContext;

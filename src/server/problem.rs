@@ -71,6 +71,8 @@ kinds! {
     NotAcceptable = NOT_ACCEPTABLE "not_acceptable" "No acceptable encoding",
     /// `Expect` has a value other than `100-continue`.
     ExpectationFailed = EXPECTATION_FAILED "expectation_failed" "Unsupported expectation",
+    /// The host name is not in `server.hosts`.
+    MisdirectedHost = MISDIRECTED_REQUEST "misdirected_host" "This server has another name",
     /// A handler panicked.
     Internal = INTERNAL_SERVER_ERROR "internal" "Internal error",
     /// The first round has not ended and nothing was restored.

@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
 use crate::config::ServerSettings;
-use crate::metrics::RequestMetrics;
+use crate::metrics::{RequestMetrics, RouteId};
 use crate::process::{Clock, Supervisor};
 
 use super::cors::CorsPolicy;
+use super::host_policy::HostPolicy;
+use super::route_access::RouteAccess;
 
 /// Shared state of the HTTP server.
 pub struct ServerContext {
@@ -23,6 +25,9 @@ pub struct ServerContext {
     /// Restarts the accept loop and the workers after a panic.
     pub(crate) supervisor: Supervisor,
     pub(crate) cors: CorsPolicy,
+    pub(super) hosts: HostPolicy,
+    /// By route, in the order of the routes of `request_metrics`.
+    route_access: &'static [RouteAccess],
     /// Whether every source has a reading or a finished attempt. Never reset: a source added later
     /// is not waited for.
     first_round_done: AtomicBool,
@@ -32,16 +37,20 @@ pub struct ServerContext {
 }
 
 impl ServerContext {
-    /// The context of a server that has not begun to drain.
+    /// The context of a server that has not begun to drain. `route_access` has one item per route of
+    /// `request_metrics`.
     pub fn new(
         settings: ServerSettings,
         clock: Clock,
         cache: Arc<Cache>,
         request_metrics: Arc<RequestMetrics>,
         supervisor: Supervisor,
+        route_access: &'static [RouteAccess],
     ) -> Self {
         Self {
             cors: CorsPolicy::new(&settings.cors_origins),
+            hosts: HostPolicy::new(&settings.hosts),
+            route_access,
             settings,
             clock,
             cache,
@@ -64,6 +73,12 @@ impl ServerContext {
             self.first_round_done.store(true, Relaxed);
         }
         is_done
+    }
+
+    /// Who may request a route.
+    pub(super) fn access_of(&self, route: RouteId) -> RouteAccess {
+        let known = self.route_access.get(route.index());
+        known.copied().unwrap_or(RouteAccess::UNMATCHED)
     }
 
     /// Begins the drain: readiness fails, event streams end, and every response closes its

@@ -77,7 +77,8 @@ async fn respond(
     let has_body = !body.is_end_stream();
 
     let mut response = catch_panics(async {
-        validate_request(&head, has_body, framing_problem)?;
+        let access = context.access_of(route);
+        validate_request(&head, has_body, framing_problem, access, &context.hosts)?;
         Ok(route_request(&worker, connection, head).await)
     })
     .await

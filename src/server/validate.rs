@@ -9,19 +9,26 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 
 use super::framing::FramingProblem;
+use super::host_policy::HostPolicy;
 use super::problem::{ProblemDetails, ProblemKind};
+use super::route_access::RouteAccess;
 
-/// Validates a request. `has_body`: its framing announces a body.
+/// Validates a request for a route with this access. `has_body`: its framing announces a body.
 pub(super) fn validate_request(
     head: &Parts,
     has_body: bool,
     framing_problem: Option<FramingProblem>,
+    access: RouteAccess,
+    hosts: &HostPolicy,
 ) -> Result<(), ProblemDetails> {
     if let Some(problem) = framing_problem {
         return Err(describe_framing(problem));
     }
     check_host(head)?;
     check_target(head)?;
+    if access != RouteAccess::Everyone {
+        hosts.check_request(head)?;
+    }
     if has_body || head.headers.contains_key(TRANSFER_ENCODING) {
         check_body(head)?;
     }

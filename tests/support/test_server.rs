@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use resumen::api::{AppState, AppStateParts, ROUTE_PATHS, router};
+use resumen::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, router};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
@@ -33,6 +33,7 @@ pub fn default_server_settings() -> config::ServerSettings {
         idle_timeout: seconds(75),
         shutdown_grace: seconds(10),
         cors_origins: Vec::new(),
+        hosts: Vec::new(),
     }
 }
 
@@ -83,6 +84,7 @@ impl TestServer {
             Arc::clone(&core.cache),
             RequestMetrics::register(&mut metrics_registry, &ROUTE_PATHS),
             core.supervisor.clone(),
+            &ROUTE_ACCESS,
         ));
         let state = AppState::new(AppStateParts {
             server: Arc::clone(&context),

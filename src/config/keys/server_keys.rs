@@ -64,6 +64,15 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         .example(r#"["https://panel.example.org"]"#)
         .aliases("cors allowed_origins allow_origins cors_allowed_origins")
         .needs_restart(),
+    Key::new("hosts", &[Server], TextList, "[]")
+        .doc(
+            "Names under which the service may be requested (`Host`, `:authority`), a guard against \
+             DNS rebinding; letter case and port are ignored. IP addresses, `localhost` and the \
+             health routes always pass; every other request is 421 `misdirected_host`. Empty: any name.",
+        )
+        .example(r#"["wall.example.org"]"#)
+        .aliases("allowed_hosts trusted_hosts server_name server_names virtual_hosts domains")
+        .needs_restart(),
     // [store]
     Key::new("path", &[Store], Text, r#""state/resumen.json""#)
         .doc(

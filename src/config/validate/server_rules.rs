@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use url::Url;
+use url::{Host, Url};
 
 use crate::config::config_settings::ServerSettings;
 use crate::config::loader::ConfigLoader;
@@ -45,6 +45,7 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         idle_timeout: duration("idle_timeout", default.idle_timeout),
         shutdown_grace: duration("shutdown_grace", default.shutdown_grace),
         cors_origins: validate_origins(table, loader),
+        hosts: validate_hosts(table, loader),
     }
 }
 
@@ -87,6 +88,31 @@ fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String>
         .iter()
         .filter_map(|text| loader.check(text, check_origin(text)));
     origins.collect()
+}
+
+fn validate_hosts(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {
+    let texts = table.text_list("hosts").unwrap_or_default();
+    let hosts = texts
+        .iter()
+        .filter_map(|text| loader.check(text, check_host_name(text)));
+    hosts.collect()
+}
+
+/// A host as `HostPolicy` compares it: in lower case, in Punycode, without a trailing dot.
+fn check_host_name(text: &SpannedStr) -> Result<String, ValueError> {
+    let name = text.value.strip_suffix('.').unwrap_or(&text.value);
+    let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    match Host::parse(name) {
+        Ok(Host::Domain(name)) if name.bytes().all(is_name_byte) && !name.ends_with('.') => {
+            Ok(name)
+        }
+        // Always allowed, so it has no effect.
+        Ok(address @ (Host::Ipv4(_) | Host::Ipv6(_))) => Ok(address.to_string()),
+        _ => refuse(
+            format!("{text} is not a host name"),
+            "expected a name such as \"wall.example.org\", without scheme, port, path and wildcards",
+        ),
+    }
 }
 
 /// An origin in exactly the form that browsers send, or `*`.

@@ -16,13 +16,13 @@ pub(super) const MAX_HEAD_LENGTH: usize = 8 * 1024;
 /// Maximum number of header fields; the same limit as hyper's.
 const MAX_FIELDS: usize = 64;
 
-/// Names of the [`RequestFields`], in the order of [`RequestFields::as_array`].
+/// Names of the [`RequestFields`] that a response depends on, in the order of [`RequestFields::as_array`].
 const FIELD_NAMES: [HeaderName; 3] = [ACCEPT_ENCODING, IF_NONE_MATCH, ORIGIN];
 
 /// Result of parsing a head at the start of a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ParseResult<'a> {
-    /// A supported head: its length in bytes, and the fields that its response depends on.
+    /// A supported head: its length in bytes, and the fields that matter.
     Complete(usize, RequestFields<'a>),
     /// The beginning of a head that may be supported.
     Incomplete,
@@ -30,9 +30,11 @@ pub(super) enum ParseResult<'a> {
     Unsupported,
 }
 
-/// The values of the fields that a response depends on.
+/// The values of the fields that decide whether and how a request is answered.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestFields<'a> {
+    /// `Host`: a valid host with an optional port. Empty until the field is parsed.
+    pub(super) host: &'a [u8],
     /// `Accept-Encoding`
     pub(super) accept_encoding: Option<&'a [u8]>,
     /// `If-None-Match`
@@ -69,10 +71,10 @@ pub(super) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
         };
         rest = &rest[end + 1..];
         if line.is_empty() {
-            return if fields.has_host {
-                ParseResult::Complete(bytes.len() - rest.len(), fields.request_fields)
-            } else {
+            return if fields.request_fields.host.is_empty() {
                 ParseResult::Unsupported
+            } else {
+                ParseResult::Complete(bytes.len() - rest.len(), fields.request_fields)
             };
         }
         if fields.parse_field(line).is_none() {
@@ -82,7 +84,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
 }
 
 impl<'a> RequestFields<'a> {
-    /// The values in the order of [`FIELD_NAMES`].
+    /// The values that a response depends on, in the order of [`FIELD_NAMES`].
     pub(super) fn as_array(&self) -> [Option<&'a [u8]>; 3] {
         [self.accept_encoding, self.if_none_match, self.origin]
     }
@@ -103,7 +105,6 @@ impl<'a> RequestFields<'a> {
 #[derive(Default)]
 struct FieldParser<'a> {
     field_count: usize,
-    has_host: bool,
     request_fields: RequestFields<'a>,
 }
 
@@ -121,7 +122,8 @@ impl<'a> FieldParser<'a> {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if is(b"host") => {
-                (!std::mem::replace(&mut self.has_host, true) && is_host(value)).then_some(())
+                let earlier = std::mem::replace(&mut self.request_fields.host, value);
+                (earlier.is_empty() && is_host(value)).then_some(())
             }
             6 if is(b"origin") => set_once(&mut self.request_fields.origin, value),
             13 if is(b"if-none-match") => set_once(&mut self.request_fields.if_none_match, value),
@@ -186,6 +188,7 @@ mod tests {
             Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
         let text = head_with_fields(fields);
         let expected = RequestFields {
+            host: b"a.example:8080",
             accept_encoding: Some(b"gzip, br"),
             if_none_match: Some(b"W/\"1\""),
             origin: None,

@@ -23,9 +23,9 @@ pub(super) struct ResponseCache {
 /// A serialised response.
 pub(super) struct CachedResponse {
     /// The request head that it answered last. Clients repeat the same head, and comparing bytes is
-    /// cheaper than parsing.
+    /// cheaper than parsing. A head is remembered only after its request was admitted.
     pub(super) head: Vec<u8>,
-    /// The values of the [`RequestFields`] that it depends on.
+    /// The values of the fields that it depends on: [`RequestFields::as_array`].
     pub(super) field_values: [Option<Box<[u8]>>; 3],
     pub(super) status: StatusCode,
     /// Head and body.

@@ -174,7 +174,9 @@ impl FastPath {
             let response = match repeated {
                 Some(index) => responses.get(index),
                 None => match parse_head(rest) {
-                    ParseResult::Complete(length, fields) if is_enabled => {
+                    ParseResult::Complete(length, fields)
+                        if is_enabled && self.context.hosts.allows_host(fields.host) =>
+                    {
                         let Some(index) = self.find_or_build(responses, &fields) else {
                             return (answered, FastPathStep::HandOver);
                         };

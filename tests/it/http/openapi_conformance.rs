@@ -8,7 +8,8 @@ use resumen::domain::Code;
 use serde_json::{Value, json};
 
 use crate::http::{
-    default_server_settings, server_with_readings, server_without_readings, start_server,
+    default_server_settings, publish_readings, server_with_readings, server_without_readings,
+    start_server,
 };
 use crate::support::openapi_document::OpenApiDocument;
 use crate::support::raw_client::RawResponse;
@@ -167,12 +168,25 @@ fn responses_match_openapi() {
         ..default_server_settings()
     };
     let server = TestServer::start(settings, &sources, fetch);
-    crate::http::publish_readings(&server);
+    publish_readings(&server);
     server.publish_failure("usd", Code::HttpStatus, "HTTP 503 Service Unavailable");
     let mut document = fetch_document(&server);
     let paths: Vec<String> = document.paths().into_iter().map(str::to_owned).collect();
     let (mut mismatches, mut seen) = (Vec::new(), BTreeSet::new());
-    for (method, target, headers) in conformance_requests(&paths) {
+    let requests = conformance_requests(&paths).into_iter();
+    // A server that refuses the name in `Host`, in addition.
+    let guarded = start_server(ServerSettings {
+        hosts: vec!["wall.example".into()],
+        cors_origins: vec!["https://a.example".into()],
+        ..default_server_settings()
+    });
+    publish_readings(&guarded);
+    let named = paths.iter().flat_map(|path| {
+        let target = path.replace("{version}", "0").replace("{file}", "card.js");
+        ["GET", "HEAD", "OPTIONS"].map(|method| (&guarded, (method, target.clone(), Vec::new())))
+    });
+    let requests = requests.map(|request| (&server, request)).chain(named);
+    for (server, (method, target, headers)) in requests {
         let path = document.matching_path(&target).unwrap();
         // The document describes other methods with GET.
         let described_method = match method {
@@ -262,7 +276,7 @@ fn timeout_pattern_is_exact() {
             max_timeout: max,
             ..default_server_settings()
         });
-        crate::http::publish_readings(&server);
+        publish_readings(&server);
         let mut document = fetch_document(&server);
         let schema = "/components/parameters/timeout/schema";
         let mut client = server.connect_client();
