@@ -68,6 +68,11 @@ impl<'c> ConfigLoader<'c> {
         }
     }
 
+    /// The value of a variable of the environment. It is not registered as a secret.
+    pub(super) fn read_variable(&self, name: &str) -> Option<String> {
+        (self.env)(name)
+    }
+
     /// Adds a problem about an invalid key or value.
     pub(super) fn error(&mut self, span: &Span, message: &str, help: impl Into<String>) {
         self.problems

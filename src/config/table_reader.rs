@@ -67,6 +67,7 @@ impl ValueReader<'_, '_> {
                 Kind::Text
                 | Kind::Enum(_)
                 | Kind::Url(_)
+                | Kind::ProxyUrl
                 | Kind::Duration
                 | Kind::DurationOrZero
                 | Kind::Size(_),
@@ -127,10 +128,9 @@ impl ValueReader<'_, '_> {
             Kind::Url(_) if text.value.is_empty() && key.default == r#""""# => {
                 Some(Value::Text(text))
             }
-            Kind::Url(schemes) => {
-                let url = parse_url(&text, schemes, self.loader)?;
-                Some(Value::Url(text, url))
-            }
+            Kind::ProxyUrl if matches!(&*text.value, "" | "env") => Some(Value::Text(text)),
+            Kind::ProxyUrl => self.parse_url_value(text, &["http"]),
+            Kind::Url(schemes) => self.parse_url_value(text, schemes),
             kind => match parse_text_value(kind, &text) {
                 Ok(value) => Some(value),
                 Err(ValueError { message, help }) => {
@@ -140,6 +140,11 @@ impl ValueReader<'_, '_> {
                 }
             },
         }
+    }
+
+    fn parse_url_value(&mut self, text: SpannedStr, schemes: &[&str]) -> Option<Value> {
+        let url = parse_url(&text, schemes, self.loader)?;
+        Some(Value::Url(text, url))
     }
 
     fn read_named_tables(&mut self, section: Section, toml: &DeTable<'_>) -> Vec<Table> {

@@ -28,19 +28,7 @@ pub(super) fn parse_url(
         Some(parts) => parts.literals().collect::<Vec<_>>().join("&"),
     };
     loader.secrets.extend(secrets::url_secrets(&value));
-    let checked = check_url_text(&text.value, schemes).and_then(|()| {
-        let error = match Url::parse(&text.value) {
-            // Valid as a URL, but no connection can be made to it.
-            Ok(url) if url.port() == Some(0) => ParseError::InvalidPort,
-            Ok(url) => return Ok(url),
-            Err(error) => error,
-        };
-        let help = match error {
-            ParseError::InvalidPort => "expected a port from 1 to 65535",
-            _ => "expected a host such as `example.org`, `127.0.0.1` or `[::1]`",
-        };
-        refuse(format!("the URL is invalid: {error}"), help)
-    });
+    let checked = check_url(&text.value, schemes);
     let url = loader.check(text, checked)?;
     if let Some(parts) = &text.request_text {
         let other = Url::parse(&example_text(parts, OTHER_EXAMPLE_TIME)).ok();
@@ -69,6 +57,22 @@ pub(super) fn parse_url(
         loader.warning(&text.span, "credentials are written into the URL", help);
     }
     Some(url)
+}
+
+/// The URL that `text` spells, with one of `schemes`.
+pub(super) fn check_url(text: &str, schemes: &[&str]) -> Result<Url, ValueError> {
+    check_url_text(text, schemes)?;
+    let error = match Url::parse(text) {
+        // Valid as a URL, but no connection can be made to it.
+        Ok(url) if url.port() == Some(0) => ParseError::InvalidPort,
+        Ok(url) => return Ok(url),
+        Err(error) => error,
+    };
+    let help = match error {
+        ParseError::InvalidPort => "expected a port from 1 to 65535",
+        _ => "expected a host such as `example.org`, `127.0.0.1` or `[::1]`",
+    };
+    refuse(format!("the URL is invalid: {error}"), help)
 }
 
 /// Refuses a URL's text by what the parser would repair or report less clearly.

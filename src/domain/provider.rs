@@ -56,8 +56,8 @@ pub struct ProviderRequest {
     pub allow_private: bool,
     /// What the certificate of the provider is checked against, and that of this client.
     pub tls: TlsSettings,
-    /// HTTP proxy for the request. Default: none.
-    pub proxy: Option<EgressProxy>,
+    /// HTTP proxies for the request. Default: none.
+    pub proxy: EgressProxy,
     /// Maximum size of the decoded response body, in bytes. Default: 1 MiB.
     pub max_body: u64,
     /// Format of the response body, which also determines `Accept`. Default: JSON.
@@ -103,16 +103,32 @@ impl ProviderRequest {
             obeys_cache: false,
             allow_private: false,
             tls: TlsSettings::default(),
-            proxy: None,
+            proxy: EgressProxy::default(),
             max_body: 1 << 20,
             format: BodyFormat::Json,
         }
     }
 }
 
-/// URL of an HTTP proxy for outgoing requests: `http://[user:password@]host:port`.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct EgressProxy(pub Url);
+/// URLs of HTTP proxies for outgoing requests: `http://[user:password@]host:port`.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct EgressProxy {
+    /// Proxy for `http` URLs. Default: none.
+    pub http: Option<Url>,
+    /// Proxy for `https` URLs. Default: none.
+    pub https: Option<Url>,
+}
+
+impl EgressProxy {
+    /// Returns the proxy for `url`.
+    pub fn for_url(&self, url: &Url) -> Option<&Url> {
+        let proxy = match url.scheme() {
+            "https" => &self.https,
+            _ => &self.http,
+        };
+        proxy.as_ref()
+    }
+}
 
 impl fmt::Debug for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,6 +164,7 @@ impl fmt::Debug for RequestBody {
 
 impl fmt::Debug for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proxy({})", self.0.host_str().unwrap_or_default())
+        let hosts = [&self.http, &self.https].map(|proxy| proxy.as_ref()?.host_str());
+        write!(f, "Proxy({hosts:?})")
     }
 }

@@ -98,7 +98,7 @@ impl CallTarget {
         is_pooled: bool,
     ) -> Result<Self, Failure> {
         let endpoint = Endpoint::from_url(&request.url).ok_or_else(request::unwritable_request)?;
-        let proxy = request.proxy.as_ref().map(|proxy| proxy.0.clone());
+        let proxy = request.proxy.for_url(&request.url).cloned();
         let stated = literal_address(&endpoint.host);
         // Also with a proxy: a metadata service in the URL is refused before the proxy sees it.
         connector::refuse_metadata_host(&endpoint.host)?;

@@ -6,7 +6,7 @@
 
 use super::key::Kind::{
     Boolean, Duration, DurationOrZero, Enum, FieldTable, Filter, Integer, IntegerList, NamedTables,
-    Size, Table, TableList, Text, TextList, TextTable, Url,
+    ProxyUrl, Size, Table, TableList, Text, TextList, TextTable, Url,
 };
 use super::key::Section::{
     Auth, Csv, Defaults, Derived, Provider, Refresh, Root, Server, Source, Store,
@@ -97,10 +97,11 @@ polling_interval scrape_interval check_interval cache every period",
         )
         .example("2")
         .aliases("max_conns_per_host max_concurrent_requests concurrency parallel"),
-    Key::new("proxy", CONNECTION, Url(&["http"]), r#""""#)
+    Key::new("proxy", CONNECTION, ProxyUrl, r#""""#)
         .doc(
-            "Egress proxy, `http://[user:password@]host[:port]`; `\"\"` is none. The proxy \
-             variables of the environment are not used.",
+            "Egress proxy, `http://[user:password@]host[:port]`; `\"\"` is none. With `\"env\"`, \
+             and only then, the variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` apply \
+             ([below](#proxies)).",
         )
         .example(r#""http://proxy.example.org:3128""#)
         .aliases("proxy_url http_proxy https_proxy http_proxy_url"),

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Enum(&'static [&'static str]),
     /// A URL with one of these schemes. An empty text is valid if that is the default.
     Url(&'static [&'static str]),
+    /// A URL with the scheme `http`, an empty text or `env`.
+    ProxyUrl,
     /// A duration above zero.
     Duration,
     DurationOrZero,
@@ -153,7 +155,9 @@ impl Kind {
     /// What a message expects if the TOML type of a value is wrong.
     pub(crate) fn expected(self) -> String {
         match self {
-            Self::Text | Self::Filter | Self::Enum(_) | Self::Url(_) => "a string in quotes".into(),
+            Self::Text | Self::Filter | Self::Enum(_) | Self::Url(_) | Self::ProxyUrl => {
+                "a string in quotes".into()
+            }
             Self::Duration | Self::DurationOrZero => {
                 r#"a duration in quotes, such as "250ms", "5s", "1m", "2h" or "1d""#.into()
             }

@@ -116,6 +116,7 @@ fn type_name(kind: Kind) -> String {
         Kind::Text => "text".into(),
         Kind::Filter => "jq".into(),
         Kind::Enum(words) => format!("one of {}", words.join(", ")),
+        Kind::ProxyUrl => "URL: `http://`; or `env`".into(),
         Kind::Url(schemes) => format!("URL: `{}://`", schemes.join("://`, `")),
         Kind::Duration => "duration above 0".into(),
         Kind::DurationOrZero => "duration".into(),

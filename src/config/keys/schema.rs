@@ -83,6 +83,7 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
             let empty = if may_be_empty { "|^$" } else { "" };
             text_pattern(&format!("^({})://{empty}", schemes.join("|")))
         }
+        Kind::ProxyUrl => text_pattern("^http://|^(env)?$"),
         Kind::Duration | Kind::DurationOrZero => text_pattern("^([0-9]+(ms|s|m|h|d))+$"),
         Kind::Size(_) => text_pattern("^[0-9]+(B|KiB|MiB|GiB|kB|MB|GB)$"),
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),

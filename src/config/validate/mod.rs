@@ -5,6 +5,7 @@ mod certificates;
 mod derived_rules;
 mod format_rules;
 mod name_rules;
+mod proxy_rules;
 mod request_builder;
 mod request_rules;
 mod server_rules;

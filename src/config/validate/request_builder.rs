@@ -1,10 +1,10 @@
 //! The request of a provider or an authentication, from its table and what the table inherits.
 
 use crate::config::loader::ConfigLoader;
-use crate::config::problems::refuse;
 use crate::config::table::Table;
 use crate::domain::{BodyFormat, EgressProxy, Name, ProviderRequest, RequestBody};
 
+use super::proxy_rules::ProxySetting;
 use super::request_rules::RequestParts;
 use super::tls_rules::check_provider_tls;
 
@@ -32,9 +32,7 @@ impl<'t> RequestDefaults<'t> {
 #[derive(Clone)]
 pub(super) struct ConnectionSettings {
     max_body: Option<u64>,
-    proxy: Option<EgressProxy>,
-    /// Whether the table has the key: an empty text turns an inherited proxy off.
-    has_proxy: bool,
+    proxy: Option<ProxySetting>,
 }
 
 impl ConnectionSettings {
@@ -42,8 +40,7 @@ impl ConnectionSettings {
     pub(super) fn new(table: &Table, loader: &mut ConfigLoader<'_>) -> Self {
         Self {
             max_body: table.integer("max_body"),
-            proxy: validate_proxy(table, loader),
-            has_proxy: table.has("proxy"),
+            proxy: ProxySetting::new(table, loader),
         }
     }
 
@@ -51,25 +48,9 @@ impl ConnectionSettings {
     pub(super) fn or_inherit(self, defaults: &Self) -> Self {
         Self {
             max_body: self.max_body.or(defaults.max_body),
-            proxy: if self.has_proxy {
-                self.proxy
-            } else {
-                defaults.proxy.clone()
-            },
-            has_proxy: self.has_proxy,
+            proxy: self.proxy.or_else(|| defaults.proxy.clone()),
         }
     }
-}
-
-fn validate_proxy(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<EgressProxy> {
-    let (text, url) = table.url("proxy")?;
-    let checked = if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        let help = "expected `http://[user:password@]host[:port]`";
-        refuse("the URL of a proxy has neither path nor query", help)
-    } else {
-        Ok(EgressProxy(url.clone()))
-    };
-    loader.check(text, checked)
 }
 
 /// The request of a table, with the URL of the second one. `None` if the URL is absent or invalid.
@@ -116,7 +97,10 @@ pub(super) fn build_request(
         obeys_cache: parts.obeys_cache.unwrap_or(false),
         allow_private: parts.allow_private.unwrap_or(false),
         tls: parts.tls.into_settings(),
-        proxy: connection.proxy.clone(),
+        proxy: connection
+            .proxy
+            .as_ref()
+            .map_or_else(EgressProxy::default, |proxy| proxy.select(url)),
         max_body: connection.max_body.unwrap_or(DEFAULT_MAX_BODY),
         format,
     };

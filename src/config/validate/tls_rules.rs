@@ -93,7 +93,7 @@ pub(super) fn check_provider_tls(
 ) {
     if request.url.scheme() == "https" {
         let has_name = matches!(request.tls.server_name, Some(Host::Domain(_)));
-        if has_name && request.proxy.is_some() {
+        if has_name && request.proxy.for_url(&request.url).is_some() {
             // Both may be inherited.
             let span = table.span_of("tls_server_name").unwrap_or(&url.span);
             let message = "`tls_server_name` cannot be a name with a `proxy`";

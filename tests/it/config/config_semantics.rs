@@ -51,7 +51,7 @@ fn source_overrides_defaults() {
     assert_eq!(
         (
             request.max_body,
-            request.proxy.is_some(),
+            request.proxy.http.is_some(),
             request.allow_private
         ),
         (1 << 30, false, true)
@@ -73,7 +73,7 @@ fn source_overrides_defaults() {
     assert_eq!(
         (
             request.max_body,
-            request.proxy.is_some(),
+            request.proxy.http.is_some(),
             request.allow_private
         ),
         (64 << 10, true, false)

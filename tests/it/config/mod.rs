@@ -157,7 +157,7 @@ fn commented_reference_keys_are_valid() {
         request.headers[0].1.as_literal(),
         Some("Bearer a token of a file")
     );
-    assert!(request.tls.ca_pem.is_some() && request.proxy.is_none() && request.body.is_some());
+    assert!(request.tls.ca_pem.is_some() && request.proxy.http.is_none() && request.body.is_some());
     let btc = &config.sources[0];
     assert_eq!(
         btc.freshness_policy,

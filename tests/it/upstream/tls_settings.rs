@@ -135,7 +135,10 @@ async fn server_name_and_proxy_exclude_each_other() {
     let mut provider = provider_at("127.0.0.1", &server);
     expect_name(&mut provider, "secure.test");
     let proxy = url::Url::parse("http://127.0.0.1:1/").unwrap();
-    provider.request.proxy = Some(resumen::domain::EgressProxy(proxy));
+    provider.request.proxy = resumen::domain::EgressProxy {
+        http: None,
+        https: Some(proxy),
+    };
     let failure = fetch_failure(&provider).await;
     assert!(failure.contains("`tls_server_name`"), "{failure}");
 }
