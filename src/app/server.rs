@@ -1,6 +1,5 @@
 //! The service: the core, the HTTP server and their lifecycle.
 
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,14 +17,14 @@ use tracing::{info, warn};
 
 use crate::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, router};
 use crate::auth::AuthorizedFetch;
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::domain::Redactor;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics, StoreErrorCounter};
 use crate::process::{BackgroundPriority, Clock};
 use crate::replicas::{RedisStore, SharedStore};
-use crate::server::{HttpListener, HttpServer, ServerContext};
+use crate::server::{HttpListener, HttpServer, ServerContext, SocketFile};
 use crate::store::StateFile;
 
 use super::core::{AppCore, CoreDeps};
@@ -63,7 +62,9 @@ pub struct AppService {
     /// The aggregator.
     pub core: Arc<AppCore>,
     reloader: ConfigReloader,
-    address: SocketAddr,
+    address: ListenAddress,
+    /// Removes the file of a Unix socket when the service has stopped.
+    _socket_file: Option<SocketFile>,
     shutdown_grace: Duration,
     drain: CancellationToken,
     stop: CancellationToken,
@@ -91,15 +92,14 @@ impl AppService {
         fetch: HttpFetch,
     ) -> anyhow::Result<Self> {
         let ServiceOptions {
-            listener,
+            mut listener,
             clock,
             revision,
             redactor,
             filter_program,
         } = options;
-        let address = listener
-            .local_address()
-            .context("failed to read the listening address")?;
+        let address = listener.address().clone();
+        let socket_file = listener.take_socket_file();
 
         // Build: the registry and the metrics first, then what counts in them.
         let runtime = build_flight_runtime()?;
@@ -157,6 +157,7 @@ impl AppService {
             },
             core,
             address,
+            _socket_file: socket_file,
             shutdown_grace: config.server.shutdown_grace,
             drain,
             stop,
@@ -167,8 +168,8 @@ impl AppService {
     }
 
     /// Returns the listening address. Port 0 of the configuration has become the actual port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// Returns the runtime of flights and background tasks.

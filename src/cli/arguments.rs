@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 
-use crate::config::parse_listen;
+use crate::config::{ListenAddress, parse_listen};
 
 /// The commit of the build, from the variable `RESUMEN_REVISION` of the build; empty if that is unset.
 pub(super) const REVISION: &str = match option_env!("RESUMEN_REVISION") {
@@ -146,7 +146,7 @@ pub(super) struct DemoArguments {
 #[derive(Debug, Args)]
 pub(super) struct SimulateArguments {
     /// Address to listen on; port 0 selects a free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = parse_listen)]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = parse_tcp_listen)]
     pub(super) listen: SocketAddr,
 }
 
@@ -209,8 +209,8 @@ pub(super) struct HealthcheckArguments {
 }
 
 /// A listening address. `None` if the text is empty: a compose file passes an unset variable on as an empty one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ListenArgument(pub(super) Option<SocketAddr>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListenArgument(pub(super) Option<ListenAddress>);
 
 impl ConfigArguments {
     /// Returns the path of `--config`; `None` if it is missing or empty.
@@ -225,6 +225,11 @@ fn parse_optional_listen(text: &str) -> Result<ListenArgument, String> {
         return Ok(ListenArgument(None));
     }
     parse_listen(text).map(|address| ListenArgument(Some(address)))
+}
+
+fn parse_tcp_listen(text: &str) -> Result<SocketAddr, String> {
+    let ip = parse_listen(text)?.ip();
+    ip.ok_or_else(|| "expected an address and a port, such as `127.0.0.1:8081`".to_owned())
 }
 
 /// Parses seconds in the syntax of the query parameter `timeout`.
@@ -269,7 +274,7 @@ mod tests {
         assert_eq!(serve.configuration.path(), Some("x.toml".into()));
         assert_eq!(
             serve.listen,
-            Some(ListenArgument(Some(([127, 0, 0, 1], 0).into())))
+            Some(ListenArgument(parse_listen("127.0.0.1:0").ok()))
         );
     }
 

@@ -12,7 +12,7 @@ use super::arguments::DemoArguments;
 use super::command::{self, CommandError};
 use super::serve;
 use super::terminal::print_stdout;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress};
 use crate::process::{Clock, ProcessSignals};
 use crate::simulator;
 
@@ -33,11 +33,12 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
         .set_nonblocking(true)
         .context("failed to configure the simulator's socket")?;
     let mut config = parse_demo_config(&providers)?;
-    let listen = arguments.listen.and_then(|listen| listen.0);
-    config.server.listen = listen.unwrap_or(config.server.listen);
+    if let Some(listen) = arguments.listen.clone().and_then(|listen| listen.0) {
+        config.server.listen = listen;
+    }
     redactor.replace_secrets(config.secrets.clone());
     let signals = ProcessSignals::listen().context("failed to install the signal handlers")?;
-    let listener = serve::bind_listener(config.server.listen, false)?;
+    let listener = serve::bind_listener(&config.server.listen, false)?;
     let service = serve::start_service(&config, listener, clock, redactor)?;
     let runtime = serve::service_runtime(&service)?;
     let stop = CancellationToken::new();
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
         let providers = tokio::net::TcpListener::from_std(providers)
             .context("failed to register the simulator's socket")?;
         TaskTracker::new().spawn(simulator::serve(providers, clock, stop.clone()));
-        print_stdout(format_welcome(&format!("http://{}", service.address())))?;
+        print_stdout(format_welcome(service.address()))?;
         signals.drain.cancelled().await;
         anyhow::Ok(())
     })?;
@@ -66,7 +67,12 @@ fn parse_demo_config(providers: &TcpListener) -> Result<Config, CommandError> {
         .map_err(|error| CommandError::Usage(error.render_text(false)))
 }
 
-fn format_welcome(base: &str) -> String {
+fn format_welcome(address: &ListenAddress) -> String {
+    let base = match address {
+        ListenAddress::Ip(ip) => format!("http://{ip}"),
+        // As curl wants it.
+        ListenAddress::Unix(path) => format!("--unix-socket {} http://localhost", path.display()),
+    };
     format!(
         "resumen's demonstration is on {base}\n\n  \
          {base}/                            the panel in a browser\n  \

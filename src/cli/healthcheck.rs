@@ -10,6 +10,7 @@ use url::{Position, Url};
 use super::arguments::HealthcheckArguments;
 use super::command::{self, CommandError};
 use super::terminal::print_stdout;
+use crate::config::ListenAddress;
 use crate::domain::{Name, Provider, ProviderRequest, Redactor};
 use crate::fetch::{Fetch as _, HttpFetch};
 use crate::process::Clock;
@@ -24,7 +25,7 @@ const MAX_BODY_BYTES: u64 = 64 * 1024;
 pub(super) fn run(arguments: &HealthcheckArguments) -> Result<ExitCode, CommandError> {
     let url = match &arguments.url {
         Some(url) => with_default_path(url.clone()),
-        None => local_health_url(arguments.listen.and_then(|listen| listen.0))?,
+        None => local_health_url(arguments.listen.clone().and_then(|listen| listen.0))?,
     };
     // Without user, password and query: those may be secrets.
     let authority = &url[Position::BeforeHost..Position::AfterPort];
@@ -45,8 +46,11 @@ fn with_default_path(mut url: Url) -> Url {
 }
 
 /// Returns the URL of `/salud` of the service on this machine that listens on `listen`, by default port 8080.
-fn local_health_url(listen: Option<SocketAddr>) -> anyhow::Result<Url> {
-    let mut address = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+fn local_health_url(listen: Option<ListenAddress>) -> anyhow::Result<Url> {
+    let mut address = match listen {
+        None => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        Some(listen) => listen.ip().context("a Unix socket has no URL")?,
+    };
     // A wildcard is an address to listen on, not one to connect to.
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -86,7 +90,7 @@ mod tests {
     #[test]
     fn unspecified_address_uses_loopback() {
         let url = |listen: &str| {
-            local_health_url(Some(listen.parse().unwrap()))
+            local_health_url(crate::config::parse_listen(listen).ok())
                 .unwrap()
                 .to_string()
         };
@@ -97,6 +101,6 @@ mod tests {
         assert_eq!(url("0.0.0.0:9"), "http://127.0.0.1:9/salud");
         assert_eq!(url("[::]:9"), "http://[::1]:9/salud");
         assert_eq!(url("10.1.2.3:80"), "http://10.1.2.3/salud");
-        assert!(local_health_url(Some(([127, 0, 0, 1], 0).into())).is_err());
+        assert!(local_health_url(crate::config::parse_listen("127.0.0.1:0").ok()).is_err());
     }
 }

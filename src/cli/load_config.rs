@@ -1,7 +1,6 @@
 //! Finds and reads the configuration file of a command.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tracing::{error, warn};
@@ -9,7 +8,7 @@ use tracing::{error, warn};
 use super::arguments::ConfigArguments;
 use super::command::{CommandError, read_env_var};
 use super::terminal::supports_colour;
-use crate::config::{self, Config, ConfigError, ConfigProblem, Severity};
+use crate::config::{self, Config, ConfigError, ConfigProblem, ListenAddress, Severity};
 
 /// The configuration file and the option that overrides one of its keys.
 #[derive(Debug, Clone)]
@@ -17,12 +16,12 @@ pub(super) struct ConfigLocation {
     /// Path of the file.
     pub(super) path: PathBuf,
     /// Overrides `server.listen`.
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<ListenAddress>,
 }
 
 impl ConfigLocation {
     /// Returns the file of `--config`, or the first default location with a file.
-    pub(super) fn find(arguments: &ConfigArguments, listen: Option<SocketAddr>) -> Self {
+    pub(super) fn find(arguments: &ConfigArguments, listen: Option<ListenAddress>) -> Self {
         let path = config::find_path(arguments.path().as_deref(), &read_env_var);
         Self { path, listen }
     }
@@ -31,7 +30,9 @@ impl ConfigLocation {
     pub(super) fn read_config(&self) -> Result<Config, ConfigError> {
         let mut config = config::load(&self.path, &read_env_var)?;
         // At every read, so that a reload does not see a change of the address.
-        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        if let Some(listen) = &self.listen {
+            config.server.listen = listen.clone();
+        }
         Ok(config)
     }
 

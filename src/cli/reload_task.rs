@@ -109,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::app::ServiceOptions;
+    use crate::config::parse_listen;
     use crate::domain::Redactor;
     use crate::process::Clock;
     use crate::server::HttpListener;
@@ -136,7 +137,7 @@ mod tests {
             listen: None,
         };
         let config = location.read_config().unwrap();
-        let listener = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
+        let listener = HttpListener::bind(&parse_listen("127.0.0.1:0").unwrap(), false).unwrap();
         let options = ServiceOptions {
             listener,
             clock: Clock::start(),

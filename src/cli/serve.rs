@@ -1,6 +1,5 @@
 //! `serve`: runs the service until a signal.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::command::{self, CommandError};
 use super::load_config::{ConfigLocation, log_problems};
 use super::reload_task;
 use crate::app::{AppService, ServiceOptions};
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::domain::{Name, Redactor, Schedule, Source};
 use crate::extract::{Extractor, own_program};
 use crate::process::{Clock, ProcessSignals};
@@ -36,7 +35,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
     let inherited = inherit_listener()?;
     // Before the slow steps: until then a signal kills the process without a drain.
     let signals = ProcessSignals::listen().context("failed to install the signal handlers")?;
-    let listen = arguments.listen.and_then(|listen| listen.0);
+    let listen = arguments.listen.clone().and_then(|listen| listen.0);
     let location = ConfigLocation::find(&arguments.configuration, listen);
     let config = location.require_config()?;
     redactor.replace_secrets(config.secrets.clone());
@@ -46,7 +45,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
     }
     let listener = match inherited {
         Some(listener) => listener,
-        None => bind_listener(config.server.listen, arguments.reuse_port)?,
+        None => bind_listener(&config.server.listen, arguments.reuse_port)?,
     };
     let service = start_service(&config, listener, clock, redactor)?;
     service_runtime(&service)?.block_on(reload_task::reload_until_drain(
@@ -73,7 +72,10 @@ fn inherit_listener() -> anyhow::Result<Option<HttpListener>> {
 }
 
 /// Listens on `address`. With `reuse_port`, several processes share the port (`SO_REUSEPORT`).
-pub(super) fn bind_listener(address: SocketAddr, reuse_port: bool) -> anyhow::Result<HttpListener> {
+pub(super) fn bind_listener(
+    address: &ListenAddress,
+    reuse_port: bool,
+) -> anyhow::Result<HttpListener> {
     HttpListener::bind(address, reuse_port)
         .with_context(|| format!("failed to listen on {address}"))
 }

@@ -13,6 +13,7 @@ use crate::extract::FilterCache;
 use super::diagnostics::ConfigProblem;
 use super::fingerprint::FileFingerprints;
 use super::keys::{Section, section_keys};
+use super::listen_address::ListenAddress;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerSettings {
     /// Address to listen on. Default: 0.0.0.0:8080.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// Deadline of a live answer without `timeout=`. Default: 4 s.
     pub default_timeout: Duration,
     /// The largest accepted `timeout=`. Default: 30 s.
@@ -79,7 +80,7 @@ pub struct StoreSettings {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)).into(),
             default_timeout: Duration::from_secs(4),
             max_timeout: Duration::from_secs(30),
             max_connections: 10_000,

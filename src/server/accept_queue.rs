@@ -5,9 +5,9 @@
 //! be wasted. In order of arrival, clients that time out and retry would only ever be answered too late.
 
 use std::collections::VecDeque;
-use std::net::TcpStream;
 use std::time::Duration;
 
+use super::client_stream::AcceptedStream;
 use super::connection_permit::ConnectionPermit;
 use super::connection_state::duration_between;
 
@@ -22,7 +22,7 @@ pub(super) struct AcceptQueue(VecDeque<QueuedConnection>);
 pub(super) struct QueuedConnection {
     /// When the worker received it, on the worker's coarse clock.
     pub(super) accepted_at: u64,
-    pub(super) stream: TcpStream,
+    pub(super) stream: AcceptedStream,
     pub(super) permit: ConnectionPermit,
 }
 
@@ -74,7 +74,7 @@ impl AcceptQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
@@ -95,7 +95,9 @@ mod tests {
             let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
             queue.push(QueuedConnection {
                 accepted_at: index * 100,
-                stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+                stream: AcceptedStream::Tcp(
+                    TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+                ),
                 permit: ConnectionPermit::new(Arc::clone(&counters), permit),
             });
         }

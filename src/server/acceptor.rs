@@ -7,7 +7,6 @@
 //! refused.
 
 use std::io;
-use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,12 +14,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::client_stream::AcceptedStream;
 use super::descriptor_limit;
-use super::listener::HttpListener;
+use super::listener::{AsyncListener, HttpListener};
 use super::worker::Worker;
 
 /// How long accepting pauses when descriptors or memory are exhausted. Retrying at once would only
@@ -32,13 +31,13 @@ const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Accepts connections and distributes them to the workers.
 pub(super) struct Acceptor {
-    listener: TcpListener,
+    listener: AsyncListener,
     workers: Vec<Worker>,
     /// One permit per connection; as many as the connection limit.
     permits: Arc<Semaphore>,
     /// An accepted connection that has no permit yet. Kept here so that a restart of the loop does
     /// not lose it.
-    unassigned: Mutex<Option<TcpStream>>,
+    unassigned: Mutex<Option<AcceptedStream>>,
     /// Whether the latest accept failed because descriptors or memory were exhausted; the first
     /// failure is logged.
     was_exhausted: AtomicBool,
@@ -54,7 +53,7 @@ impl Acceptor {
     ) -> io::Result<Self> {
         let limit = descriptor_limit::connection_limit(max_connections);
         Ok(Self {
-            listener: TcpListener::from_std(listener.into_inner())?,
+            listener: listener.register()?,
             workers,
             permits: Arc::new(Semaphore::new(limit)),
             unassigned: Mutex::default(),
@@ -76,7 +75,7 @@ impl Acceptor {
 
     /// The next connection and its permit. Cancel safe: an accepted connection stays in
     /// `unassigned`.
-    async fn next_connection(&self) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn next_connection(&self) -> (AcceptedStream, OwnedSemaphorePermit) {
         loop {
             if self.unassigned.lock().is_none() {
                 let accepted = self.accept().await;
@@ -89,9 +88,8 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> Option<TcpStream> {
-        let accepted = self.listener.accept().await;
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
+    async fn accept(&self) -> Option<AcceptedStream> {
+        match self.listener.accept().await {
             Ok(stream) => {
                 self.was_exhausted.store(false, Relaxed);
                 Some(stream)
@@ -148,22 +146,26 @@ impl Acceptor {
             permits,
             ..
         } = self;
-        if let Ok(listener) = listener.into_std() {
-            while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
-                && let Ok((stream, _)) = listener.accept()
-            {
-                assign_to_least_loaded(&workers, stream, permit);
-            }
+        let mut pending = listener.into_pending();
+        while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+            && let Some(stream) = pending.next()
+        {
+            assign_to_least_loaded(&workers, stream, permit);
         }
+        drop(pending);
         workers
     }
 
-    fn assign(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn assign(&self, stream: AcceptedStream, permit: OwnedSemaphorePermit) {
         assign_to_least_loaded(&self.workers, stream, permit);
     }
 }
 
-fn assign_to_least_loaded(workers: &[Worker], stream: TcpStream, permit: OwnedSemaphorePermit) {
+fn assign_to_least_loaded(
+    workers: &[Worker],
+    stream: AcceptedStream,
+    permit: OwnedSemaphorePermit,
+) {
     if let Some(worker) = workers
         .iter()
         .min_by_key(|worker| worker.open_connections())

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::client_stream::ClientStream;
 use super::connection_permit::ConnectionPermit;
 use super::connection_state::ConnectionState;
 use super::problem::{ProblemDetails, ProblemKind};
@@ -19,7 +19,7 @@ use super::worker_state::WorkerState;
 /// Serves a connection until it closes. The state of hyper is created with the first request that
 /// the fast path does not support.
 pub(super) async fn run_connection(
-    stream: TcpStream,
+    stream: ClientStream,
     connection: Arc<ConnectionState>,
     worker: Arc<WorkerState>,
     permit: ConnectionPermit,

@@ -1,9 +1,15 @@
-//! The listening socket.
+//! Listening sockets: TCP and Unix.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::ListenAddress;
+
+use super::client_stream::AcceptedStream;
+use super::unix_socket::{self, SocketFile};
 
 /// Maximum number of connections in the kernel's accept queue. The kernel lowers it to its own
 /// limit (`somaxconn`).
@@ -12,55 +18,162 @@ const BACKLOG: i32 = 4096;
 /// A bound, listening socket. It exists before any thread starts, so that a port in use is the
 /// first error.
 #[derive(Debug)]
-pub struct HttpListener(TcpListener);
+pub struct HttpListener {
+    socket: ListeningSocket,
+    address: ListenAddress,
+    socket_file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum ListeningSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A listening socket that is registered with a runtime.
+pub(super) enum AsyncListener {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
 
 impl HttpListener {
     /// Binds `address` and listens; port 0 selects a free port. With `reuse_port` (`SO_REUSEPORT`),
-    /// a second process may listen on the same port and takes a share of the connections.
-    pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // A restart must not wait for the old process's connections in TIME_WAIT. On Linux this
-        // permits no second listener.
-        socket.set_reuse_address(true)?;
-        if reuse_port {
-            socket.set_reuse_port(true)?;
+    /// a second process may listen on the same port and takes a share of the connections; a Unix
+    /// socket cannot be shared.
+    pub fn bind(address: &ListenAddress, reuse_port: bool) -> io::Result<Self> {
+        match address {
+            ListenAddress::Ip(ip) => Self::from_std(bind_tcp(*ip, reuse_port)?.into()),
+            ListenAddress::Unix(_) if reuse_port => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "processes cannot share a Unix socket",
+            )),
+            ListenAddress::Unix(path) => {
+                let (listener, socket_file) = unix_socket::bind(path, BACKLOG)?;
+                listener.set_nonblocking(true)?;
+                Ok(Self {
+                    socket: ListeningSocket::Unix(listener),
+                    address: address.clone(),
+                    socket_file: Some(socket_file),
+                })
+            }
         }
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Self::from_std(socket.into())
     }
 
     /// Wraps a socket that listens already, for example one passed by a service manager.
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self(listener))
+        Ok(Self {
+            address: listener.local_addr()?.into(),
+            socket: ListeningSocket::Tcp(listener),
+            socket_file: None,
+        })
     }
 
-    /// The bound address.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    /// The bound address, with the actual port.
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
-    pub(super) fn into_inner(self) -> TcpListener {
-        self.0
+    /// Takes the file of a Unix socket, which is removed when the value is dropped.
+    pub fn take_socket_file(&mut self) -> Option<SocketFile> {
+        self.socket_file.take()
     }
+
+    /// Registers the socket with the current runtime.
+    pub(super) fn register(self) -> io::Result<AsyncListener> {
+        Ok(match self.socket {
+            ListeningSocket::Tcp(listener) => {
+                AsyncListener::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
+            ListeningSocket::Unix(listener) => {
+                AsyncListener::Unix(tokio::net::UnixListener::from_std(listener)?)
+            }
+        })
+    }
+}
+
+impl AsyncListener {
+    /// The next connection, registered with no runtime.
+    pub(super) async fn accept(&self) -> io::Result<AcceptedStream> {
+        Ok(match self {
+            Self::Tcp(listener) => AcceptedStream::Tcp(listener.accept().await?.0.into_std()?),
+            Self::Unix(listener) => AcceptedStream::Unix(listener.accept().await?.0.into_std()?),
+        })
+    }
+
+    /// The connections that the kernel has completed. Ends at the first error, which most often
+    /// means that there are no more.
+    pub(super) fn into_pending(self) -> impl Iterator<Item = AcceptedStream> {
+        let listener = match self {
+            Self::Tcp(listener) => listener.into_std().map(ListeningSocket::Tcp),
+            Self::Unix(listener) => listener.into_std().map(ListeningSocket::Unix),
+        };
+        std::iter::from_fn(move || match listener.as_ref().ok()? {
+            ListeningSocket::Tcp(listener) => Some(AcceptedStream::Tcp(listener.accept().ok()?.0)),
+            ListeningSocket::Unix(listener) => {
+                Some(AcceptedStream::Unix(listener.accept().ok()?.0))
+            }
+        })
+    }
+}
+
+fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let all_addresses = address.is_ipv6() && address.ip().is_unspecified();
+    let socket = match open_tcp_socket(address) {
+        // The kernel has no IPv6, so IPv4 is every address.
+        Err(_) if all_addresses => {
+            let address = SocketAddr::from(([0, 0, 0, 0], address.port()));
+            return bind_tcp(address, reuse_port);
+        }
+        opened => opened?,
+    };
+    if all_addresses {
+        // The default depends on the system (`net.ipv6.bindv6only`).
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for the old process's connections in TIME_WAIT. On Linux this
+    // permits no second listener.
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn open_tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    Socket::new(domain, Type::STREAM, Some(Protocol::TCP))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
+
+    fn bind(address: &str) -> HttpListener {
+        HttpListener::bind(&crate::config::parse_listen(address).unwrap(), false).unwrap()
+    }
 
     #[test]
     fn port_in_use_is_an_error() {
-        let first = HttpListener::bind(([127, 0, 0, 1], 0).into(), false).unwrap();
-        let address = first.local_address().unwrap();
+        let first = bind("127.0.0.1:0");
         for reuse_port in [false, true] {
-            let error = HttpListener::bind(address, reuse_port).unwrap_err();
+            let error = HttpListener::bind(first.address(), reuse_port).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        }
+    }
+
+    #[test]
+    fn port_alone_means_every_address() {
+        let port = bind(":0").address().ip().unwrap().port();
+        // The listener is closed here, so the port is free again.
+        let _listener = bind(&format!(":{port}"));
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if TcpListener::bind("[::1]:0").is_ok() {
+            TcpStream::connect(("::1", port)).unwrap();
         }
     }
 }

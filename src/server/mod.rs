@@ -11,6 +11,7 @@
 mod accept;
 mod accept_queue;
 mod acceptor;
+mod client_stream;
 mod connection;
 mod connection_permit;
 mod connection_state;
@@ -28,6 +29,7 @@ mod route_access;
 mod server_context;
 mod service;
 mod socket;
+mod unix_socket;
 mod validate;
 mod worker;
 mod worker_state;
@@ -42,3 +44,4 @@ pub(crate) use response::{
 };
 pub use route_access::RouteAccess;
 pub use server_context::ServerContext;
+pub use unix_socket::SocketFile;

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::client_stream::ClientStream;
 use super::connection_state::{ConnectionPhase, ConnectionState};
 use super::framing::FramingScanner;
 
@@ -22,7 +22,7 @@ const SMALL_SEND_BUFFER: usize = 16 * 1024;
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct ClientSocket {
-    stream: TcpStream,
+    stream: ClientStream,
     connection: Arc<ConnectionState>,
     framing_scanner: FramingScanner,
     /// Bytes that the fast path read and did not answer. Returned before new bytes.
@@ -30,7 +30,7 @@ pub(super) struct ClientSocket {
 }
 
 impl ClientSocket {
-    pub(super) fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
+    pub(super) fn new(stream: ClientStream, connection: Arc<ConnectionState>) -> Self {
         Self {
             stream,
             connection,

@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -19,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::ThreadCounters;
 
 use super::accept_queue::{AcceptQueue, QueuedConnection};
+use super::client_stream::{AcceptedStream, ClientStream};
 use super::connection::run_connection;
 use super::connection_permit::ConnectionPermit;
 use super::connection_state::{CoarseClock, ConnectionState, ConnectionTimeouts};
@@ -44,7 +44,7 @@ const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(500);
 /// A message from the accept loop to a worker.
 enum WorkerCommand {
     /// Serve a connection.
-    Serve(TcpStream, ConnectionPermit),
+    Serve(AcceptedStream, ConnectionPermit),
     /// Close connections that wait or are idle.
     EvictIdle,
 }
@@ -95,7 +95,7 @@ impl Worker {
     }
 
     /// Assigns a connection, counted from now on.
-    pub(super) fn assign_connection(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    pub(super) fn assign_connection(&self, stream: AcceptedStream, permit: OwnedSemaphorePermit) {
         let permit = ConnectionPermit::new(Arc::clone(&self.counters), permit);
         self.send_command(WorkerCommand::Serve(stream, permit));
     }
@@ -216,8 +216,8 @@ impl WorkerLoop {
             let Some(queued) = self.accept_queue.pop_newest() else {
                 break;
             };
-            // Preparing a stream fails only if the client has reset the connection.
-            if let Ok(stream) = prepare_stream(queued.stream) {
+            // Registering a stream fails only if the client has reset the connection.
+            if let Ok(stream) = queued.stream.register() {
                 self.open_connection(stream, queued.accepted_at, queued.permit);
             }
         }
@@ -225,7 +225,7 @@ impl WorkerLoop {
 
     fn open_connection(
         &mut self,
-        stream: tokio::net::TcpStream,
+        stream: ClientStream,
         accepted_at: u64,
         permit: ConnectionPermit,
     ) {
@@ -314,10 +314,4 @@ impl WorkerLoop {
     fn now(&self) -> Instant {
         self.state.context.clock.instant()
     }
-}
-
-fn prepare_stream(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    tokio::net::TcpStream::from_std(stream)
 }

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -17,14 +19,28 @@ pub struct HttpReply {
 
 /// Sends a GET to `base` (`http://ADDRESS` or `ADDRESS`) and reads until the server closes.
 pub fn http_get(base: &str, target: &str) -> HttpReply {
+    send_request(base, &format_get(target))
+}
+
+/// Sends a GET through the Unix socket at `path` and reads until the server closes.
+pub fn unix_get(path: &Path, target: &str) -> HttpReply {
+    exchange(UnixStream::connect(path).unwrap(), &format_get(target))
+}
+
+fn format_get(target: &str) -> String {
     let fields = "Host: localhost\r\nConnection: close";
-    send_request(base, &format!("GET {target} HTTP/1.1\r\n{fields}\r\n\r\n"))
+    format!("GET {target} HTTP/1.1\r\n{fields}\r\n\r\n")
 }
 
 /// Sends these bytes and reads until the server closes.
 pub fn send_request(base: &str, request: &str) -> HttpReply {
-    let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+    let stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(WAIT_LIMIT * 2)).unwrap();
+    exchange(stream, request)
+}
+
+/// Sends a request through this stream and reads until its end.
+pub fn exchange(mut stream: impl Read + Write, request: &str) -> HttpReply {
     stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     // A reset ends the response like a close; what arrived before it is the reply.

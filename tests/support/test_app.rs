@@ -54,7 +54,7 @@ impl TestApp {
 
     fn start_on(address: SocketAddr, config: &Config, fetch: Option<HttpFetch>) -> Self {
         let options = ServiceOptions {
-            listener: HttpListener::bind(address, false).unwrap(),
+            listener: HttpListener::bind(&address.into(), false).unwrap(),
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),
@@ -66,7 +66,7 @@ impl TestApp {
         };
         let service = service.unwrap();
         Self {
-            address: service.address(),
+            address: service.address().ip().unwrap(),
             service,
         }
     }

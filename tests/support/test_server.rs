@@ -25,7 +25,7 @@ use super::scripted_fetch::{ScriptedFetch, test_name};
 pub fn default_server_settings() -> config::ServerSettings {
     let seconds = Duration::from_secs;
     config::ServerSettings {
-        listen: ([127, 0, 0, 1], 0).into(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
         default_timeout: seconds(4),
         max_timeout: seconds(30),
         max_connections: 10_000,
@@ -74,8 +74,8 @@ impl TestServer {
         };
         let guard = runtime.enter();
         let core = AppCore::build_on_demand(deps, sources, settings.default_timeout).unwrap();
-        let listener = HttpListener::bind(settings.listen, false).unwrap();
-        let address = listener.local_address().unwrap();
+        let listener = HttpListener::bind(&settings.listen, false).unwrap();
+        let address = listener.address().ip().unwrap();
         let mut metrics_registry = Registry::default();
         ProcessMetrics::register(&mut metrics_registry, clock, "test");
         let context = Arc::new(ServerContext::new(

@@ -8,7 +8,9 @@ pub(super) const SERVER_KEYS: &[Key] = &[
     // [server]
     Key::new("listen", &[Server], Text, r#""0.0.0.0:8080""#)
         .doc(
-            "Address and port to listen on; port 0 takes a free port and logs it. `--listen` and \
+            "Where to listen: `address:port`, `localhost:port`, `:port` for every address, IPv4 and \
+             IPv6, or `unix:PATH`; port 0 takes a free port and logs it. A Unix socket has mode 0660; \
+             it replaces one without a listener and is removed at the end. `--listen` and \
              `RESUMEN_LISTEN` take precedence.",
         )
         .example(r#""127.0.0.1:8080""#)

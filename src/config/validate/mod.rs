@@ -18,7 +18,6 @@ mod tls_rules;
 pub(super) use auth_rules::{validate_auths, warn_unused_auths};
 pub(super) use derived_rules::validate_derived_sources;
 pub(super) use request_builder::RequestDefaults;
-pub use server_rules::parse_listen;
 pub(super) use server_rules::validate_server;
 pub(super) use source_rules::validate_sources;
 pub(super) use store::validate_store;

@@ -1,10 +1,9 @@
 //! `[server]`
 
-use std::net::SocketAddr;
-
 use url::{Host, Url};
 
 use crate::config::config_settings::ServerSettings;
+use crate::config::listen_address::parse_listen;
 use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
 use crate::config::span::SpannedStr;
@@ -47,32 +46,6 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         cors_origins: validate_origins(table, loader),
         hosts: validate_hosts(table, loader),
     }
-}
-
-/// The address that `text` spells. The error says what is accepted.
-///
-/// ```
-/// assert!(resumen::config::parse_listen("127.0.0.1:0").is_ok());
-/// assert_eq!(resumen::config::parse_listen(":80").unwrap_err(), "did you mean `0.0.0.0:80`?");
-/// ```
-pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let host = match host {
-        "" | "*" => "0.0.0.0",
-        "localhost" => "127.0.0.1",
-        _ => "",
-    };
-    let meant = format!("{host}:{port}");
-    Err(match meant.parse::<SocketAddr>() {
-        Ok(meant) => format!("did you mean `{meant}`?"),
-        Err(_) => {
-            "expected an address and a port from 0 to 65535, such as `0.0.0.0:8080` or `[::]:8080`"
-                .into()
-        }
-    })
 }
 
 fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {

@@ -2,5 +2,6 @@
 
 pub mod check_command;
 pub mod command_usage;
+pub mod listen_addresses;
 pub mod once_command;
 pub mod serve_command;
