@@ -84,14 +84,15 @@ pub(super) struct CallTarget {
     pub(super) settings: ClientSettings,
     /// Address to connect to, if the URL of the provider, or of its proxy, has a literal one.
     pub(super) literal_address: Option<IpAddr>,
+    /// Origin of the addresses of the provider's name, if a proxy resolves it.
+    pub(super) proxied_origin: Option<AddressOrigin>,
 }
 
 impl CallTarget {
     /// Returns the target of `request`. Its connection may take `connect_timeout`.
     ///
-    /// Fails if a literal address in the URL is blocked. The proxy comes from the operator, so its
-    /// address is allowed. It resolves the name of the provider, so the policy can check only a
-    /// literal address.
+    /// Fails if the host of the URL is a metadata service. The proxy comes from the operator, so its
+    /// address may be private.
     pub(super) fn from_request(
         request: &ProviderRequest,
         connect_timeout: Duration,
@@ -102,11 +103,9 @@ impl CallTarget {
         let stated = literal_address(&endpoint.host);
         // Also with a proxy: a metadata service in the URL is refused before the proxy sees it.
         connector::refuse_metadata_host(&endpoint.host)?;
+        let host_origin = address_origin(&endpoint.host, request.allow_private);
         let (origin, literal_address) = match &proxy {
-            None => (
-                address_origin(&endpoint.host, request.allow_private),
-                stated,
-            ),
+            None => (host_origin, stated),
             Some(proxy) => {
                 let host = proxy.host().map(|host| host.to_owned());
                 let Some(host) = host else {
@@ -118,6 +117,7 @@ impl CallTarget {
             }
         };
         let is_https = request.url.scheme() == "https";
+        let is_proxied_name = proxy.is_some() && stated.is_none();
         let connect_host = match &request.tls.server_name {
             Some(name @ Host::Domain(_)) if is_https && *name != endpoint.host => {
                 Some(endpoint.host.clone())
@@ -141,6 +141,7 @@ impl CallTarget {
             },
             endpoint,
             literal_address,
+            proxied_origin: is_proxied_name.then_some(host_origin),
         })
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tower::{Layer, Service};
 use url::Host;
 
@@ -38,6 +38,9 @@ impl Error for ConnectFailure {}
 
 /// Maximum number of addresses tried per name.
 const MAX_ADDRESSES: usize = 16;
+
+/// Maximum time to wait for the lookup of a name that a proxy resolves.
+const PROXIED_LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Maximum time until the connection of an ended call is in the pool again: a task of hyper-util
 /// returns it.
@@ -105,6 +108,27 @@ pub(super) fn refuse_metadata_host(host: &Host<String>) -> Result<(), Failure> {
         return Err(blocked_failure(METADATA_REASON, origin));
     }
     Ok(())
+}
+
+/// Fails if a lookup on this machine gives a blocked address for `name`, which a proxy resolves. The
+/// lookup takes at most a quarter of `time_left`. Without a result the proxy decides: a machine behind a
+/// proxy often cannot look up public names.
+pub(super) async fn check_proxied_name(
+    resolver: &NameResolver,
+    name: &str,
+    origin: AddressOrigin,
+    time_left: Duration,
+) -> Result<(), Failure> {
+    let limit = PROXIED_LOOKUP_TIMEOUT.min(time_left / 4);
+    let Ok(Ok(found)) = timeout(limit, resolver.resolve_host(name)).await else {
+        return Ok(());
+    };
+    // Each address counts: the proxy may connect to any of them.
+    let mut addresses = found.iter();
+    match addresses.find_map(|address| ip_policy::blocked_reason(*address, origin)) {
+        Some(reason) => Err(blocked_failure(reason, origin)),
+        None => Ok(()),
+    }
 }
 
 fn blocked_failure(reason: &str, origin: AddressOrigin) -> Failure {

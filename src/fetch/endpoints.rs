@@ -14,6 +14,7 @@ use crate::process::Clock;
 
 use super::call_limiter::{CallLimiter, Protocol};
 use super::client::{ClientFactory, ClientSettings, Endpoint, UpstreamClient};
+use super::resolver::NameResolver;
 
 /// Time for which a client is kept after its last call.
 const IDLE_TIME: Duration = Duration::from_secs(1);
@@ -72,6 +73,11 @@ impl Endpoints {
             states: Mutex::default(),
             idle: Arc::default(),
         }
+    }
+
+    /// Returns the resolver of the clients.
+    pub(super) fn resolver(&self) -> &NameResolver {
+        &self.factory.resolver
     }
 
     /// Returns the state of `endpoint`.

@@ -9,12 +9,14 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode, Version};
 use reqwest::Request;
 use tokio::runtime::Handle;
+use url::Host;
 
 use crate::domain::{Code, Failure, ProviderRequest, Redactor};
 use crate::process::{Clock, Deadline};
 
 use super::call_limiter::{CallLimiter, CallPermit};
 use super::client::{CallTarget, Endpoint};
+use super::connection_runtime::OnConnectionRuntime;
 use super::credentials::find_credentials;
 use super::deadline::{self, ByteCounter, run_until_deadline};
 use super::digest::{DigestAttempt, DigestSessions};
@@ -23,7 +25,7 @@ use super::exchange::{Answer, exchange};
 use super::fetch_trait::FetchContext;
 use super::redirects::RedirectFollower;
 use super::response_body::BodyReader;
-use super::{request, response_head};
+use super::{connector, request, response_head};
 
 /// Maximum size of a body that is read only to use its connection again, in bytes.
 const MAX_SKIPPED_BYTES: u64 = 8 * 1024;
@@ -60,6 +62,7 @@ impl RequestSender {
         let deadline = context.deadline;
         let mut may_retry = request::is_repeatable(configured);
         let mut target = CallTarget::from_request(configured, deadline.limit, may_retry)?;
+        self.check_proxied_name(runtime, &target, deadline).await?;
         let mut endpoint = self.endpoints.state(&target.endpoint);
         let mut digest = self.begin_digest(&target.endpoint, configured, &request);
         let mut permit = acquire_permit(&endpoint.limiter, &target, context).await?;
@@ -103,11 +106,29 @@ impl RequestSender {
                 redirected.url = request.url().clone();
                 let is_pooled = target.settings.is_pooled;
                 target = CallTarget::from_request(&redirected, deadline.limit, is_pooled)?;
+                self.check_proxied_name(runtime, &target, deadline).await?;
                 endpoint = self.endpoints.state(&target.endpoint);
                 digest = self.begin_digest(&target.endpoint, configured, &request);
                 permit = acquire_permit(&endpoint.limiter, &target, context).await?;
             }
         }
+    }
+
+    /// Fails if the name of a provider behind a proxy has a blocked address, as far as this machine can tell.
+    async fn check_proxied_name(
+        &self,
+        runtime: &Handle,
+        target: &CallTarget,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        let (Some(origin), Host::Domain(name)) = (target.proxied_origin, &target.endpoint.host)
+        else {
+            return Ok(());
+        };
+        let time_left = deadline.at.saturating_duration_since(self.clock.instant());
+        let resolver = self.endpoints.resolver();
+        let check = connector::check_proxied_name(resolver, name, origin, time_left);
+        OnConnectionRuntime::new(runtime.clone(), check).await
     }
 
     /// Returns the Digest authentication of an attempt; `None` without credentials, or if a configured header overrides

@@ -1,12 +1,13 @@
 //! Requests through an egress proxy.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use resumen::domain::{Code, EgressProxy, Provider, Redactor};
-use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
+use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload, ResolveFn};
 use resumen::process::Clock;
 use url::Url;
 
@@ -137,12 +138,71 @@ async fn proxied_metadata_address_is_blocked() {
     for url in [
         "http://169.254.169.254/latest",
         "https://[::ffff:a9fe:a9fe]/",
+        "http://metadata.google.internal/",
+        "https://METADATA.tencentyun.com./",
     ] {
-        let provider = provider_through_proxy(&proxy, "", url);
+        let mut provider = provider_through_proxy(&proxy, "", url);
+        provider.request.allow_private = true;
         let failure = fetch_once(&provider).await.unwrap_err().failure;
         assert_eq!(failure.code, Code::DestinationBlocked, "{failure}");
     }
     assert_eq!(proxy.connection_count(), 0);
+}
+
+/// Fetches `http://far.test/` through `proxy`, where a lookup on this machine gives `addresses`, or no answer.
+async fn fetch_with_lookup(
+    proxy: &FakeProvider,
+    allow_private: bool,
+    addresses: Option<&'static [&'static str]>,
+) -> Result<Payload, FetchError> {
+    let resolve: ResolveFn = Arc::new(move |_| {
+        Box::pin(async move {
+            match addresses {
+                None => std::future::pending().await,
+                Some([]) => Err(std::io::Error::other("no such name")),
+                Some(found) => Ok(found.iter().map(|ip| ip.parse().unwrap()).collect()),
+            }
+        })
+    });
+    let clock = Clock::start();
+    let deadline = clock.deadline(Duration::from_secs(2));
+    let fetch = HttpFetch::with_resolver(clock, Redactor::default(), resolve);
+    let mut provider = provider_through_proxy(proxy, "", "http://far.test/");
+    provider.request.allow_private = allow_private;
+    fetch.fetch(&provider, deadline.into()).await
+}
+
+#[tokio::test]
+async fn proxied_name_is_looked_up() {
+    let proxy = FakeProvider::with_script(&["json {}"]);
+    let blocked: [(bool, &[&str], &str); 4] = [
+        (false, &["8.8.8.8", "10.0.0.1"], "a private address"),
+        (true, &["169.254.169.254"], "a cloud metadata address"),
+        (true, &["fd00:42::42"], "a cloud metadata address"),
+        (true, &["169.254.1.1"], "a link-local address"),
+    ];
+    for (allow_private, addresses, says) in blocked {
+        let fetched = fetch_with_lookup(&proxy, allow_private, Some(addresses)).await;
+        let failure = fetched.unwrap_err().failure;
+        assert_eq!(failure.code, Code::DestinationBlocked, "{failure}");
+        assert!(failure.message.contains(says), "{failure}");
+    }
+    assert_eq!(proxy.connection_count(), 0);
+}
+
+#[tokio::test]
+async fn proxy_decides_without_lookup_result() {
+    let proxy = FakeProvider::with_script(&["json {}"]);
+    let permitted: [(bool, Option<&[&str]>); 4] = [
+        (false, Some(&["8.8.8.8"])),
+        (true, Some(&["10.0.0.1"])),
+        (false, Some(&[])),
+        (false, None),
+    ];
+    for (allow_private, addresses) in permitted {
+        let fetched = fetch_with_lookup(&proxy, allow_private, addresses).await;
+        assert!(fetched.is_ok(), "{fetched:?} with {addresses:?}");
+    }
 }
 
 /// Runs `once` with `config` and these variables, and no other proxy variable. Returns all that it writes.
