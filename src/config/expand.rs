@@ -45,6 +45,8 @@ pub(super) enum ReferenceValue {
     Date(DateReference),
     /// The value of this field is known after the login.
     AuthField(String),
+    /// The same within a JSON string.
+    JsonAuthField(String),
 }
 
 /// `text` with every reference replaced by its value from `lookup`, which also gets the text before the reference, and
@@ -75,6 +77,7 @@ where
                 Ok(ReferenceValue::Text(found)) => value.push_literal(&found),
                 Ok(ReferenceValue::Date(date)) => value.push_date(date),
                 Ok(ReferenceValue::AuthField(name)) => value.push_auth_field(&name),
+                Ok(ReferenceValue::JsonAuthField(name)) => value.push_json_auth_field(&name),
                 Err(error) => errors.push((start..start + 1 + length, error)),
             }
             rest = &after[length..];

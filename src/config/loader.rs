@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use crate::domain::Time;
 use crate::extract::FilterCache;
+use crate::text::escape_json;
 
 use super::expand::{ConfigReference, ReferenceValue, example_text, expand_references, parse_date};
 use super::files::{self, FileContent, MAX_FILE_BYTES};
 use super::fingerprint::FileFingerprints;
+use super::json_body::{has_open_string, is_json, is_json_body};
 use super::keys::{Key, Kind};
 use super::problems::{ConfigProblemKind, ProblemCollector, ValueError, refuse};
 use super::secrets;
@@ -112,16 +114,30 @@ impl<'c> ConfigLoader<'c> {
         if !written.contains('$') {
             return Some(SpannedStr::literal(written, span));
         }
+        let is_json_body = key.name == "body" && is_json_body(written);
         let expanded = expand_references(written, |reference, before| {
             let found = self.resolve_reference(reference, key, &span)?;
-            let ReferenceValue::Text(value) = &found else {
-                return Ok(found);
+            let is_json_string = is_json_body && has_open_string(before);
+            let value = match found {
+                ReferenceValue::AuthField(name) if is_json_string => {
+                    return Ok(ReferenceValue::JsonAuthField(name));
+                }
+                ReferenceValue::Text(value) => value,
+                other => return Ok(other),
             };
             // A provider may echo a single line of a value with several lines.
             self.secrets.push(value.clone());
             self.secrets.extend(value.lines().map(str::to_owned));
+            if is_json_string {
+                return Ok(ReferenceValue::Text(escape_json(&value)));
+            }
+            if is_json_body && !value.is_empty() && !is_json(&value) {
+                let message = format!("{reference} is no JSON value");
+                let help = "within quotation marks, it is escaped as the content of a JSON string";
+                self.warning(&span, &message, help);
+            }
             if matches!(key.kind, Kind::Url(_))
-                && let Some(broken) = find_query_delimiter(value, before)
+                && let Some(broken) = find_query_delimiter(&value, before)
             {
                 let message = format!(
                     "{reference} contains `{broken}`, which ends or changes a value in a URL"
@@ -129,7 +145,7 @@ impl<'c> ConfigLoader<'c> {
                 let help = "write the parameter into `query`, which encodes it";
                 self.warning(&span, &message, help);
             }
-            Ok(found)
+            Ok(ReferenceValue::Text(value))
         });
         match expanded {
             Ok(text) => Some(SpannedStr {

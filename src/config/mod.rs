@@ -9,6 +9,7 @@ mod diagnostics;
 mod expand;
 mod files;
 mod fingerprint;
+mod json_body;
 mod keys;
 mod listen_address;
 mod load;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
+use crate::text::escape_json;
+
 use super::code::Code;
 use super::failure::Failure;
 use super::timestamp::Time;
@@ -23,7 +25,11 @@ enum TextSegment {
     Literal(Arc<str>),
     Date(DateReference),
     /// `${auth.FIELD}`
-    AuthField(Arc<str>),
+    AuthField {
+        name: Arc<str>,
+        /// Whether the value becomes the content of a JSON string.
+        is_json: bool,
+    },
 }
 
 /// `${date…:FORMAT}`: a formatted time relative to the time of the request.
@@ -157,12 +163,21 @@ impl RequestText {
 
     /// Appends a field of an authentication.
     pub fn push_auth_field(&mut self, name: &str) {
-        self.segments.push(TextSegment::AuthField(name.into()));
+        let name = name.into();
+        let is_json = false;
+        self.segments.push(TextSegment::AuthField { name, is_json });
+    }
+
+    /// Appends a field of an authentication whose value is escaped as the content of a JSON string.
+    pub fn push_json_auth_field(&mut self, name: &str) {
+        let name = name.into();
+        let is_json = true;
+        self.segments.push(TextSegment::AuthField { name, is_json });
     }
 
     /// Returns whether the text has fields of an authentication.
     pub fn has_auth_field(&self) -> bool {
-        let is_field = |segment: &TextSegment| matches!(segment, TextSegment::AuthField(_));
+        let is_field = |segment: &TextSegment| matches!(segment, TextSegment::AuthField { .. });
         self.segments.iter().any(is_field)
     }
 
@@ -177,7 +192,10 @@ impl RequestText {
             match segment {
                 TextSegment::Literal(text) => filled.push_literal(text),
                 TextSegment::Date(date) => filled.push_date(date.clone()),
-                TextSegment::AuthField(name) => filled.push_literal(&lookup(name)?),
+                TextSegment::AuthField { name, is_json } => {
+                    let value = lookup(name)?;
+                    filled.push_literal(&if *is_json { escape_json(&value) } else { value });
+                }
             }
         }
         Ok(filled)
@@ -208,7 +226,7 @@ impl RequestText {
     pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {
             TextSegment::Literal(text) => Some(&**text),
-            TextSegment::Date(_) | TextSegment::AuthField(_) => None,
+            TextSegment::Date(_) | TextSegment::AuthField { .. } => None,
         })
     }
 
@@ -222,7 +240,7 @@ impl RequestText {
             match segment {
                 TextSegment::Literal(text) => resolved.push_str(text),
                 TextSegment::Date(date) => resolved.push_str(&date.format_at(time)?),
-                TextSegment::AuthField(name) => {
+                TextSegment::AuthField { name, .. } => {
                     return Err(DateError(format!("`${{auth.{name}}}` has no value")));
                 }
             }

@@ -11,7 +11,7 @@ pub use duration::format_duration;
 pub(crate) use duration::{MAX_DURATION, parse_duration};
 pub(crate) use json_depth::end_of_string;
 pub use json_depth::{MAX_DEPTH, find_excess_depth};
-pub(crate) use quote::{escape_bounded, quote};
+pub(crate) use quote::{escape_bounded, escape_json, quote};
 pub(crate) use size::{format_size, parse_size};
 pub(crate) use suggest::{find_nearest, find_nearest_path};
 pub(crate) use unit::UnitError;

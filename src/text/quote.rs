@@ -1,4 +1,4 @@
-//! Foreign text inside messages: escaped and cut to a bound.
+//! Foreign text inside other text: in messages, escaped and cut to a bound, and in JSON strings.
 
 /// `text` with every character that is not printable escaped, cut to at most `max_chars` characters. An ellipsis marks
 /// the cut. Quotation marks stay as they are.
@@ -33,6 +33,12 @@ pub(crate) fn quote(text: &str) -> String {
     format!("`{}`", escape_bounded(text, 48))
 }
 
+/// `text` as the content of a JSON string, without its quotation marks.
+pub(crate) fn escape_json(text: &str) -> String {
+    let string = serde_json::Value::from(text).to_string();
+    string[1..string.len() - 1].to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +48,11 @@ mod tests {
         let text = "a\"b\n\u{202e}\0ñ";
         assert_eq!(escape_bounded(text, 120), "a\"b\\n\\u{202e}\\0ñ");
         assert_eq!(quote("x\t"), "`x\\t`");
+    }
+
+    #[test]
+    fn json_content_is_escaped() {
+        assert_eq!(escape_json("a\"b\\c\n\u{7}ñ'"), "a\\\"b\\\\c\\n\\u0007ñ'");
     }
 
     #[test]

@@ -121,8 +121,8 @@ fn parse_escape(bytes: &[u8]) -> Option<(usize, EscapedUnit)> {
 }
 
 /// Returns the encodings of `secret` that [`DecodedText`] does not decode: plain, `Debug` quotes,
-/// `Debug` quotes within quotes (a `Debug` field in a JSON log line), JSON escapes, and a form
-/// field. Most secrets are the same text in all of them.
+/// `Debug` quotes within quotes (a `Debug` field in a JSON log line), JSON escapes (all as `\uXXXX`, or
+/// `\n` and the like), and a form field. Most secrets are the same text in all of them.
 pub(crate) fn secret_encodings(secret: String) -> Vec<String> {
     let quoted = quote_text(&secret);
     let json = escape_json(&secret, false);
@@ -134,6 +134,7 @@ pub(crate) fn secret_encodings(secret: String) -> Vec<String> {
         json,
         quote_text(&ascii_json),
         ascii_json,
+        crate::text::escape_json(&secret),
         secret.replace(' ', "+"),
         secret,
     ]
@@ -192,6 +193,13 @@ mod tests {
                 "{expected} is not in {encodings:#?}"
             );
         }
+    }
+
+    #[test]
+    fn short_json_escapes_are_known() {
+        let encodings = secret_encodings("a\n\u{8}\u{7}b".into());
+        let expected = r"a\n\b\u0007b".to_owned();
+        assert!(encodings.contains(&expected), "{encodings:#?}");
     }
 
     #[test]

@@ -302,6 +302,24 @@ fn risky_settings_give_warnings() {
 }
 
 #[test]
+fn json_body_references_are_checked() {
+    let load = |body: &str| {
+        let text =
+            format!("[sources.a]\nurl = 'http://localhost/'\nmethod = 'POST'\nbody = '{body}'");
+        parse_valid(&text)
+    };
+    let warnings = |body: &str| load(body).warnings.len();
+    // `SET` is `hidden-secret value`, which is no JSON.
+    assert_eq!(warnings(r#"{"a": "${SET}", "b": ${NONE:-5}}"#), 0);
+    assert_eq!(warnings("{ user(id: ${SET}) { name } }"), 0);
+    let unquoted = load(r#"{"a": ${SET}}"#);
+    assert_eq!(
+        unquoted.warnings[0].message,
+        "the environment variable `SET` is no JSON value"
+    );
+}
+
+#[test]
 fn reload_lists_restart_keys() {
     let text = |server: &str, store: &str| {
         parse_valid(&format!(

@@ -10,7 +10,7 @@ use resumen::domain::{Code, Redactor};
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchError, HttpFetch, Payload};
 use resumen::process::Clock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use crate::support::child_process::run_program;
@@ -814,4 +814,39 @@ fn corrected_login_is_tried_at_once() {
     });
     app.service.reloader().reload(&wrong, &right).unwrap();
     app.wait_for_json("/resumen", |body| body["resultados"]["a"]["data"]["n"] == 7);
+}
+
+/// The password and the refresh token contain what JSON has to escape.
+#[tokio::test]
+async fn json_body_escapes_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let (password, refresh_token) = ("pass\"wo\\rd\u{7}\nñ", "refresh\"token");
+    let file = folder.path().join("password");
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    let server = LoginServer::start(move |request| {
+        if request.is_for("/api") {
+            return response("401 Unauthorized", "", "{}");
+        }
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        let answer = if let Some(sent) = body.get("refresh") {
+            assert_eq!(sent, refresh_token);
+            json!({"token": "token-2-value"})
+        } else {
+            assert_eq!(body, json!({"user": "me", "password": password, "n": 7}));
+            json!({"token": "token-1-value", "refresh": refresh_token})
+        };
+        response("200 OK", "", &answer.to_string())
+    });
+    let file = file.display();
+    let login = format!(
+        "method = 'POST'\nextract = '{{token: .token, refresh_token: .refresh}}'\n\
+         body = '{{\"user\": \"me\", \"password\": \"${{file:{file}}}\", \"n\": ${{NONE:-7}}}}'\n\
+         refresh = {{ body = '{{\"refresh\": \"${{auth.refresh_token}}\"}}' }}"
+    );
+    let client = SessionClient::new(&config_text(&server, &login));
+    client.fetch_failure().await;
+    let bodies = server.requests_for("/login");
+    assert_eq!(bodies.len(), 2, "login and refresh");
+    let masked = client.redactor.redact(&bodies[0].body);
+    assert!(masked.contains(r#""password": "***""#), "{masked}");
 }
