@@ -28,7 +28,7 @@
 //! |---|---|---|---|
 //! | 0 | [`text`] | durations, sizes, suggestions, quoting, depth of JSON | imports anything of the crate |
 //! | 1 | [`domain`] | source, reading, failure, outcome, freshness, snapshot, merge, schedule, redaction | waits, reads a clock, serialises |
-//! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority | |
+//! | 2 | [`process`] | clock, task supervision, shutdown signals, thread priority, queues of long work | |
 //! | 3 | [`metrics`] | counters, histograms, collectors for the registry of `prometheus-client` | serves HTTP |
 //! | 3 | [`extract`] | body (JSON, XML, CSV, …) → JSON → jq filter → data, in worker processes with limits | evaluates a filter but `.` in this process |
 //! | 3 | [`render`] | (snapshot, now) → body, version, headers; the only owner of the JSON keys | does I/O |
@@ -57,6 +57,9 @@
 //!   receive the same bytes, and the cached path takes no lock.
 //! - **Flights do not run on serving threads.** Flights and background tasks run on a runtime of two threads with a lower
 //!   priority. A live request locks the table of flights for one lookup and then waits for a token.
+//! - **A serving thread computes nothing that takes long.** Large renderings, compression and pages are made by background
+//!   threads (`process::WorkQueue`), once for all requests that wait for the same (`process::SharedWork`). The fast path
+//!   leaves a large snapshot to the router.
 //! - **The fast path recognises, it does not parse.** It answers requests whose bytes match exactly; any other request
 //!   hands its connection to hyper, whose answers are the same. Strictness lives in `server::validate` and
 //!   `server::framing` only.

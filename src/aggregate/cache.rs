@@ -15,9 +15,10 @@ use crate::domain::{
     ClockShift, DerivedComputation, Failure, HealthChanges, JsonData, MergeResult, Name, Outcome,
     Snapshot, SourceRecord, SourceSet, SourceState, Time,
 };
-use crate::render::{RenderMode, Rendering, render_summary};
+use crate::render::{LARGE_BODY_BYTES, RenderMode, Rendering, estimate_body_bytes, render_summary};
 
 use super::reading_memory::ReadingMemory;
+use super::selection_renderings::SelectionRenderings;
 
 /// The newest snapshot and its renderings.
 #[derive(Debug)]
@@ -29,27 +30,16 @@ pub struct Cache {
     reading_memory: ReadingMemory,
 }
 
-/// Maximum number of renderings of selections that are kept. Clients may request any combination of
-/// sources.
-const MAX_SELECTIONS: usize = 16;
-
 /// One snapshot, the latest rendering of all its sources, and the latest ones of selections.
 #[derive(Debug)]
 struct PublishedSnapshot {
     snapshot: Arc<Snapshot>,
     all_positions: Vec<usize>,
+    is_large: bool,
     /// The `timeout_s` of answers to requests without `timeout=`.
     timeout: Duration,
     rendering: ArcSwapOption<Rendering>,
-    selections: ArcSwap<Vec<Arc<SelectionRendering>>>,
-}
-
-/// The rendering of some sources, or of all with another timeout.
-#[derive(Debug)]
-struct SelectionRendering {
-    positions: Vec<usize>,
-    timeout: Duration,
-    rendering: Arc<Rendering>,
+    selections: ArcSwap<SelectionRenderings>,
 }
 
 impl Cache {
@@ -68,10 +58,8 @@ impl Cache {
     /// of a rendering and concurrent reader.
     pub fn current_rendering(&self, now: Time) -> Arc<Rendering> {
         let published = self.published.load();
-        if let Some(rendering) = &*published.rendering.load()
-            && now <= rendering.valid_until
-        {
-            return Arc::clone(rendering);
+        if let Some(rendering) = published.valid_rendering(now) {
+            return rendering;
         }
         // Concurrent readers may render at the same time. The results are equal, and waiting for one
         // another would cost more.
@@ -92,18 +80,37 @@ impl Cache {
     ) -> Arc<Rendering> {
         let published = self.published.load();
         let timeout = timeout.unwrap_or(published.timeout);
-        match names {
-            None if timeout == published.timeout => self.current_rendering(now),
-            None => published.render_selection(published.all_positions.clone(), timeout, now),
-            Some(names) => {
-                let source_set = published.snapshot.source_set();
-                let positions = names
-                    .iter()
-                    .filter_map(|name| source_set.position(name.as_str()))
-                    .collect();
-                published.render_selection(positions, timeout, now)
-            }
+        if names.is_none() && timeout == published.timeout {
+            return self.current_rendering(now);
         }
+        published.render_selection(published.select_positions(names), timeout, now)
+    }
+
+    /// Returns what [`Cache::selected_rendering`] returns, if that takes little time: if a rendering
+    /// is valid at `now`, or the body is small.
+    pub fn quick_rendering(
+        &self,
+        names: Option<&[Name]>,
+        timeout: Option<Duration>,
+        now: Time,
+    ) -> Option<Arc<Rendering>> {
+        let published = self.published.load();
+        let timeout = timeout.unwrap_or(published.timeout);
+        let positions = published.select_positions(names);
+        let known = if names.is_none() && timeout == published.timeout {
+            published.valid_rendering(now)
+        } else {
+            published.selections.load().find(&positions, timeout, now)
+        };
+        known.or_else(|| {
+            let is_small = estimate_body_bytes(&published.snapshot, &positions) <= LARGE_BODY_BYTES;
+            is_small.then(|| self.selected_rendering(names, Some(timeout), now))
+        })
+    }
+
+    /// Returns whether the summary of all sources is too large to be rendered by a serving thread.
+    pub fn is_large(&self) -> bool {
+        self.published.load().is_large
     }
 
     /// Returns the newest snapshot.
@@ -219,8 +226,10 @@ impl Cache {
 
 impl PublishedSnapshot {
     fn new(snapshot: Snapshot, timeout: Duration) -> Self {
+        let all_positions: Vec<usize> = (0..snapshot.source_states().len()).collect();
         Self {
-            all_positions: (0..snapshot.source_states().len()).collect(),
+            is_large: estimate_body_bytes(&snapshot, &all_positions) > LARGE_BODY_BYTES,
+            all_positions,
             snapshot: Arc::new(snapshot),
             timeout,
             rendering: ArcSwapOption::empty(),
@@ -233,6 +242,23 @@ impl PublishedSnapshot {
         Arc::new(render_summary(&self.snapshot, positions, &mode, now))
     }
 
+    /// Returns the positions of the sources with these names, or of all.
+    fn select_positions(&self, names: Option<&[Name]>) -> Vec<usize> {
+        let Some(names) = names else {
+            return self.all_positions.clone();
+        };
+        let source_set = self.snapshot.source_set();
+        let positions = names
+            .iter()
+            .filter_map(|name| source_set.position(name.as_str()));
+        positions.collect()
+    }
+
+    fn valid_rendering(&self, now: Time) -> Option<Arc<Rendering>> {
+        let rendering = self.rendering.load_full();
+        rendering.filter(|rendering| now <= rendering.valid_until)
+    }
+
     fn render_selection(
         &self,
         positions: Vec<usize>,
@@ -240,25 +266,11 @@ impl PublishedSnapshot {
         now: Time,
     ) -> Arc<Rendering> {
         let known = self.selections.load();
-        let is_valid =
-            |selection: &&Arc<SelectionRendering>| now <= selection.rendering.valid_until;
-        if let Some(selection) = known
-            .iter()
-            .filter(is_valid)
-            .find(|selection| selection.timeout == timeout && selection.positions == positions)
-        {
-            return Arc::clone(&selection.rendering);
+        if let Some(rendering) = known.find(&positions, timeout, now) {
+            return rendering;
         }
         let rendering = self.render(&positions, timeout, now);
-        let mut selections: Vec<_> = known.iter().filter(is_valid).cloned().collect();
-        if selections.len() >= MAX_SELECTIONS {
-            selections.remove(0);
-        }
-        selections.push(Arc::new(SelectionRendering {
-            positions,
-            timeout,
-            rendering: Arc::clone(&rendering),
-        }));
+        let selections = known.with(positions, timeout, Arc::clone(&rendering), now);
         // Of two concurrent stores one is lost, and its selection is rendered again on demand.
         self.selections.store(Arc::new(selections));
         rendering
@@ -332,22 +344,25 @@ mod tests {
     }
 
     #[test]
-    fn selection_count_is_capped() {
-        let (cache, names) = cache_with_sources(&["a", "b", "c", "d", "e"]);
-        for one in &names {
-            for two in &names {
-                for three in &names {
-                    cache.selected_rendering(
-                        Some(&[one.clone(), two.clone(), three.clone()]),
-                        None,
-                        NOW,
-                    );
-                }
-            }
-        }
-        assert_eq!(
-            cache.published.load().selections.load().len(),
-            MAX_SELECTIONS
+    fn large_summary_is_not_quick() {
+        let (cache, names) = cache_with_sources(&["a", "b"]);
+        let is_quick = |names| cache.quick_rendering(names, None, NOW).is_some();
+        assert!(!cache.is_large() && is_quick(None));
+        let data = JsonData::from_checked(format!("\"{}\"", "x".repeat(LARGE_BODY_BYTES)));
+        let computation = DerivedComputation {
+            identity: cache.snapshot().source_set().identity(0),
+            input_versions: Vec::new(),
+            computed_at: NOW,
+            duration: Duration::ZERO,
+            result: Ok(data),
+        };
+        cache.publish_derived(&names[0], &computation);
+        assert!(cache.is_large() && !is_quick(None) && is_quick(Some(&names[1..])));
+        let rendering = cache.selected_rendering(Some(&names[..1]), None, NOW);
+        let quick = cache.quick_rendering(Some(&names[..1]), None, NOW).unwrap();
+        assert!(
+            Arc::ptr_eq(&rendering, &quick),
+            "a valid rendering costs nothing"
         );
     }
 }

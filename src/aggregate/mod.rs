@@ -23,6 +23,7 @@ mod race;
 mod reading_memory;
 mod refresh;
 mod refresh_command;
+mod selection_renderings;
 mod source_slot;
 mod turns;
 

@@ -1,4 +1,4 @@
-//! `/metrics`: encodes the registry, in the text format of Prometheus or as `OpenMetrics`.
+//! `/metrics`: the encoded registry, in the text format of Prometheus or as `OpenMetrics`.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use prometheus_client::encoding::{prometheus_text, text};
 
 use crate::server::{ProblemDetails, ProblemKind, media_preference, no_store_response};
 
+use super::shared_pages::PageKind;
 use super::state::AppState;
 
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -20,19 +21,28 @@ pub(super) async fn get_metrics(
     State(state): State<Arc<AppState>>,
     request: HeaderMap,
 ) -> Result<Response, ProblemDetails> {
-    let (registry, mut page) = (&state.metrics_registry, String::new());
     let prefers_open_metrics = media_preference(&request, OPEN_METRICS_TYPE)
         > media_preference(&request, prometheus_text::CONTENT_TYPE);
-    let (content_type, result) = if prefers_open_metrics {
-        (OPEN_METRICS_TYPE, text::encode(&mut page, registry))
+    let (kind, content_type) = if prefers_open_metrics {
+        (PageKind::OpenMetrics, OPEN_METRICS_TYPE)
     } else {
-        (
-            prometheus_text::CONTENT_TYPE,
-            prometheus_text::encode(&mut page, registry),
-        )
+        (PageKind::PrometheusText, prometheus_text::CONTENT_TYPE)
+    };
+    let registry = Arc::clone(&state.metrics_registry);
+    let encode = move || {
+        let mut page = String::new();
+        let result = if kind == PageKind::OpenMetrics {
+            text::encode(&mut page, &registry)
+        } else {
+            prometheus_text::encode(&mut page, &registry)
+        };
+        result.ok().map(|()| page)
     };
     // Prometheus must not take a part of the page for the whole.
-    result.map_err(|_| ProblemDetails::new(ProblemKind::Internal, "a metric cannot be encoded"))?;
+    let page = state
+        .get_or_make_page(kind, encode)
+        .await?
+        .ok_or_else(|| ProblemDetails::new(ProblemKind::Internal, "a metric cannot be encoded"))?;
     let mut response = no_store_response(content_type, page);
     let vary = HeaderValue::from_static("Accept");
     response.headers_mut().insert(VARY, vary);

@@ -2,6 +2,8 @@
 //!
 //! `routes` is the one list of endpoints: paths and handlers. `openapi.json` describes them.
 
+mod background_work;
+mod document_cache;
 mod health;
 mod metrics_page;
 mod openapi;
@@ -10,6 +12,8 @@ mod query;
 mod routes;
 mod seconds_pattern;
 mod service_collector;
+mod shared_pages;
+mod shared_renderings;
 mod source_health;
 mod state;
 mod stream;

@@ -10,6 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::domain::SourceSet;
 use crate::server::{ProblemDetails, no_store_response};
 
 use super::query::require_no_parameters;
@@ -19,14 +20,21 @@ use super::state::AppState;
 /// The document as it is checked in.
 const DOCUMENT: &str = include_str!("openapi.json");
 
-/// The document with the names and limits of the running program.
+/// The document with the names and limits of the running program. It is made once for each set of
+/// sources.
 pub(super) async fn get_openapi_document(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ProblemDetails> {
     require_no_parameters(query.as_deref().unwrap_or_default())?;
-    let snapshot = state.server.cache.snapshot();
-    let sources = snapshot.source_set().sources().iter();
+    let source_set = Arc::clone(state.server.cache.snapshot().source_set());
+    let build = || build_document(&state, &source_set).to_string();
+    let document = state.openapi_document.get_or_build(&source_set, build);
+    Ok(no_store_response("application/json", document))
+}
+
+fn build_document(state: &AppState, source_set: &SourceSet) -> Value {
+    let sources = source_set.sources().iter();
     let source_names: Vec<&str> = sources.map(|source| source.name.as_str()).collect();
     let file_names: Vec<&str> = state.panel_assets.asset_names().collect();
     let settings = &state.server.settings;
@@ -39,7 +47,7 @@ pub(super) async fn get_openapi_document(
     let timeout = &mut parameters["timeout"]["schema"];
     timeout["pattern"] = json!(seconds_up_to(settings.max_timeout));
     timeout["default"] = json!(settings.default_timeout.as_secs_f64().to_string());
-    Ok(no_store_response("application/json", document.to_string()))
+    document
 }
 
 fn load_document() -> Value {

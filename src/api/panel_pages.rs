@@ -80,7 +80,16 @@ pub(super) async fn get_panel_history(
     State(state): State<Arc<AppState>>,
     request: HeaderMap,
 ) -> Result<Response, ProblemDetails> {
-    let asset = state.panel_history.history_asset(state.server.clock.now());
+    let now = state.server.clock.now();
+    let work = &state.background_work;
+    let asset = if let Some(asset) = state.panel_history.recent_asset(now) {
+        asset
+    } else {
+        let history = Arc::clone(&state.panel_history);
+        let make = move || history.history_asset(now);
+        work.panel_history.run(&work.pages, (), make).await?
+    };
+    work.prepare_form(&asset.forms, &request).await?;
     asset_response(&asset, &request, "no-store")
 }
 
@@ -89,7 +98,7 @@ fn asset_response(
     request: &HeaderMap,
     cache_control: &'static str,
 ) -> Result<Response, ProblemDetails> {
-    let (body, coding) = select_form(&asset.body, &asset.forms, request)?;
+    let (body, coding) = select_form(&asset.forms, request)?;
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();

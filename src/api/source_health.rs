@@ -16,6 +16,7 @@ use crate::replicas::{ReplicaMode, ReplicaStatus};
 use crate::server::{ProblemDetails, no_store_response};
 
 use super::query::require_no_parameters;
+use super::shared_pages::PageKind;
 use super::state::AppState;
 
 /// Key of the shared store's check. A source's name cannot contain a colon.
@@ -27,13 +28,19 @@ pub(super) async fn get_source_health(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ProblemDetails> {
     require_no_parameters(query.as_deref().unwrap_or_default())?;
-    let replica = state.replica.as_ref().map(|replica| replica.status());
-    let snapshot = state.server.cache.snapshot();
-    let report = build_report(&snapshot, replica.as_ref(), state.server.clock.now());
-    Ok(no_store_response(
-        "application/health+json",
-        report.to_string(),
-    ))
+    let (server, replica) = (Arc::clone(&state.server), state.replica.clone());
+    let build = move || {
+        let replica = replica.map(|replica| replica.status());
+        let report = build_report(
+            &server.cache.snapshot(),
+            replica.as_ref(),
+            server.clock.now(),
+        );
+        Some(report.to_string())
+    };
+    let page = state.get_or_make_page(PageKind::SourceHealth, build);
+    let page = page.await?.unwrap_or_default();
+    Ok(no_store_response("application/health+json", page))
 }
 
 /// The status of a source, a store or the whole report. Ordered from best to worst.

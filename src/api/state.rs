@@ -1,17 +1,27 @@
 //! The state that the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::aggregate::{LiveFetcher, LivenessBeat};
+use crate::aggregate::{LiveFetcher, LiveResult, LivenessBeat};
+use crate::domain::Name;
 use crate::metrics::FetchMetrics;
 use crate::panel::{PanelAssets, PanelHistory};
+use crate::process::{Deadline, WorkQueueFull};
+use crate::render::Rendering;
 use crate::replicas::LocalReplica;
-use crate::server::ServerContext;
+use crate::server::{ProblemDetails, ServerContext};
 
+use super::background_work::BackgroundWork;
+use super::document_cache::DocumentCache;
 use super::service_collector::ServiceCollector;
+use super::shared_pages::{PageKind, SharedPages};
+use super::shared_renderings::SharedRenderings;
 use super::stream_clients::StreamClients;
 
 /// The arguments of [`AppState::new`].
@@ -30,6 +40,8 @@ pub struct AppStateParts {
     pub was_restored: bool,
     /// This replica, if readings are shared with others.
     pub replica: Option<Arc<LocalReplica>>,
+    /// The runtime of background threads.
+    pub runtime: Handle,
 }
 
 /// State of the handlers. Shared by all workers.
@@ -37,11 +49,17 @@ pub struct AppState {
     pub(super) server: Arc<ServerContext>,
     pub(super) live: Arc<LiveFetcher>,
     pub(super) liveness_beat: Arc<LivenessBeat>,
-    pub(super) metrics_registry: Registry,
+    /// Shared with the threads that encode it.
+    pub(super) metrics_registry: Arc<Registry>,
     pub(super) replica: Option<Arc<LocalReplica>>,
     pub(super) panel_assets: PanelAssets,
-    pub(super) panel_history: PanelHistory,
+    /// Shared with the threads that record and serialise it.
+    pub(super) panel_history: Arc<PanelHistory>,
     pub(super) stream_clients: StreamClients,
+    pub(super) background_work: BackgroundWork,
+    pub(super) openapi_document: DocumentCache,
+    pages: SharedPages,
+    renderings: SharedRenderings,
     was_restored: bool,
 }
 
@@ -60,11 +78,15 @@ impl AppState {
             server: parts.server,
             live: parts.live,
             liveness_beat: parts.liveness_beat,
-            metrics_registry,
+            metrics_registry: Arc::new(metrics_registry),
             replica: parts.replica,
             panel_assets: PanelAssets::new(),
-            panel_history: PanelHistory::default(),
+            panel_history: Arc::default(),
             stream_clients,
+            background_work: BackgroundWork::new(&parts.runtime),
+            openapi_document: DocumentCache::default(),
+            pages: SharedPages::default(),
+            renderings: SharedRenderings::default(),
             was_restored: parts.was_restored,
         }
     }
@@ -72,6 +94,42 @@ impl AppState {
     /// Whether there is data to serve: restored readings, or a finished first round.
     pub(super) fn is_ready(&self) -> bool {
         self.was_restored || self.server.is_first_round_done()
+    }
+
+    /// A valid rendering of the snapshot: of these sources, or of all, with this timeout, or the default
+    /// one.
+    pub(super) async fn render_snapshot(
+        &self,
+        names: Option<&[Name]>,
+        timeout: Option<Duration>,
+    ) -> Result<Arc<Rendering>, WorkQueueFull> {
+        self.renderings
+            .render_snapshot(&self.server, &self.background_work, names, timeout)
+            .await
+    }
+
+    /// The rendering of a live answer.
+    pub(super) async fn render_live(
+        &self,
+        result: LiveResult,
+        deadline: Deadline,
+    ) -> Result<Arc<Rendering>, ProblemDetails> {
+        self.renderings
+            .render_live(&self.server, &self.background_work, result, deadline)
+            .await
+    }
+
+    /// The page that `make` returns, for all requests that wait for it.
+    pub(super) async fn get_or_make_page<F>(
+        &self,
+        kind: PageKind,
+        make: F,
+    ) -> Result<Option<Bytes>, WorkQueueFull>
+    where
+        F: FnOnce() -> Option<String> + Send + 'static,
+    {
+        let (queue, clock) = (&self.background_work.pages, self.server.clock);
+        self.pages.get_or_make(queue, clock, kind, make).await
     }
 
     /// Records the history of the panel's charts until `stop` is cancelled.

@@ -31,6 +31,9 @@ use super::stream_clients::{StreamPermit, max_stream_clients};
 /// Time between two heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
+/// Time until a large summary is tried again that did not find a place in the queue.
+const BUSY_DELAY: Duration = Duration::from_millis(100);
+
 /// Minimum of the `retry` field: how long a client waits before it reconnects. The maximum is twice
 /// as long; the random part spreads the clients of a server that restarts.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -152,15 +155,18 @@ impl EventStream {
         while self.state == StreamState::Streaming {
             // Marked before the snapshot is read: a change in between wakes the wait below.
             self.snapshot_changes.mark_unchanged();
-            let server = &self.app.server;
-            let rendering = server.cache.current_rendering(server.clock.now());
+            let Ok(rendering) = self.app.render_snapshot(None, None).await else {
+                // Clients of the stream wait for a place; they would lose events if they were refused.
+                sleep_until(self.app.server.clock.instant() + BUSY_DELAY).await;
+                continue;
+            };
             if self.sent_version != Some(rendering.version) {
                 self.sent_version = Some(rendering.version);
-                self.heartbeat_at = server.clock.instant() + HEARTBEAT_INTERVAL;
+                self.heartbeat_at = self.app.server.clock.instant() + HEARTBEAT_INTERVAL;
                 // All clients share the bytes of one event.
                 let event = rendering
                     .encoded_bodies
-                    .get_or_write_event(&rendering.body, rendering.version);
+                    .get_or_write_event(rendering.version);
                 return Some((self, event));
             }
             match self.wait_for_change(&rendering).await {

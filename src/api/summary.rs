@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use crate::domain::{Name, Snapshot};
 use crate::process::Deadline;
-use crate::render::{RenderMode, Rendering, render_summary};
+use crate::render::Rendering;
 use crate::server::{ProblemDetails, respond_with_rendering};
 
 use super::query::SummaryQuery;
@@ -32,13 +32,15 @@ pub(super) async fn get_summary(
     let timeout = query.timeout.unwrap_or(server.settings.default_timeout);
     let rendering = if let Some(max_age) = query.max_age {
         let deadline = server.clock.deadline(timeout);
-        Arc::new(render_live(&state, query.sources, max_age, deadline).await)
+        render_live(&state, query.sources, max_age, deadline).await?
     } else {
         wait_for_first_round(&state, query.sources.as_deref(), timeout).await;
-        server
-            .cache
-            .selected_rendering(query.sources.as_deref(), query.timeout, server.clock.now())
+        state
+            .render_snapshot(query.sources.as_deref(), query.timeout)
+            .await?
     };
+    let work = &state.background_work;
+    work.prepare_coding(&rendering, &head.headers).await?;
     Ok(respond_with_rendering(&rendering, &head.headers).map(Body::from))
 }
 
@@ -49,24 +51,14 @@ async fn render_live(
     sources: Option<Vec<Name>>,
     max_age: Duration,
     deadline: Deadline,
-) -> Rendering {
+) -> Result<Arc<Rendering>, ProblemDetails> {
     let names = sources.unwrap_or_else(|| {
         let snapshot = state.server.cache.snapshot();
         let states = snapshot.source_states().iter();
         states.map(|state| state.source.name.clone()).collect()
     });
     let result = state.live.fetch_sources(&names, max_age, deadline).await;
-    let mode = RenderMode::Live {
-        timeout: deadline.limit,
-        source_results: &result.notes,
-        is_collapsed: result.was_collapsed,
-    };
-    render_summary(
-        &result.snapshot,
-        &result.positions,
-        &mode,
-        state.server.clock.now(),
-    )
+    state.render_live(result, deadline).await
 }
 
 /// Waits until every source of the response has a reading or a finished attempt, at most `timeout`.

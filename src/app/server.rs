@@ -136,7 +136,7 @@ impl AppService {
             core.supervisor.clone(),
             &ROUTE_ACCESS,
         ));
-        let state = build_app_state(&context, &core, fetch_metrics, registry);
+        let state = build_app_state(&context, &core, fetch_metrics, registry, runtime.handle());
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
         // The reactor of this runtime watches the listener.
@@ -274,6 +274,7 @@ fn build_app_state(
     core: &AppCore,
     fetch_metrics: Arc<FetchMetrics>,
     metrics_registry: Registry,
+    runtime: &Handle,
 ) -> Arc<AppState> {
     Arc::new(AppState::new(AppStateParts {
         server: Arc::clone(context),
@@ -283,6 +284,7 @@ fn build_app_state(
         metrics_registry,
         was_restored: core.was_restored,
         replica: core.replica.clone(),
+        runtime: runtime.clone(),
     }))
 }
 

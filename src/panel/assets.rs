@@ -1,6 +1,8 @@
 //! The files of the page, embedded in the program. Their paths contain a version that changes with
 //! any of the files.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -57,8 +59,7 @@ pub(crate) struct PanelAssets {
 #[derive(Debug)]
 pub(crate) struct PanelAsset {
     pub(crate) content_type: &'static str,
-    pub(crate) body: Bytes,
-    pub(crate) forms: EncodedBodies,
+    pub(crate) forms: Arc<EncodedBodies>,
 }
 
 impl PanelAssets {
@@ -96,8 +97,7 @@ impl PanelAsset {
     pub(super) fn new(content_type: &'static str, body: Bytes) -> Self {
         Self {
             content_type,
-            body,
-            forms: EncodedBodies::default(),
+            forms: Arc::new(EncodedBodies::new(body)),
         }
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn page_links_are_versioned() {
         let assets = PanelAssets::new();
-        let text = std::str::from_utf8(&assets.index.body).unwrap();
+        let text = std::str::from_utf8(assets.index.forms.body()).unwrap();
         assert!(!text.contains(VERSION_PLACEHOLDER));
         for name in ["panel.css", "card.css", "values.css", "panel.js"] {
             assert!(

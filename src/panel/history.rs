@@ -30,16 +30,20 @@ const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// The history of all sources.
 #[derive(Debug, Default)]
-pub(crate) struct PanelHistory(Mutex<HistoryState>);
+pub(crate) struct PanelHistory {
+    state: Mutex<HistoryState>,
+    /// The serialised history, with a lock of its own: a serving thread must not wait for one that
+    /// serialises.
+    cached_asset: Mutex<Option<(Time, Arc<PanelAsset>)>>,
+}
 
-/// The series and their serialised form.
+/// The series of all sources.
 #[derive(Debug, Default)]
 struct HistoryState {
     /// By identity: a reload that changes the meaning of a source's numbers changes its identity,
     /// and its series restarts.
     series: HashMap<SourceIdentity, (Name, SourceSeries)>,
     source_set: Arc<SourceSet>,
-    cached_asset: Option<(Time, Arc<PanelAsset>)>,
     /// The shift of the times in the asset.
     clock_shift: ClockShift,
 }
@@ -62,24 +66,31 @@ impl PanelHistory {
         }
     }
 
+    /// The history, if it was serialised less than [`CACHE_LIFETIME`] ago.
+    pub(crate) fn recent_asset(&self, now: Time) -> Option<Arc<PanelAsset>> {
+        let cached = self.cached_asset.lock();
+        let (_, asset) = cached
+            .as_ref()
+            .filter(|(made_at, _)| now.since(*made_at) < CACHE_LIFETIME)?;
+        Some(Arc::clone(asset))
+    }
+
     /// `{source: {"times": […], "values": {path: […]}}}`, at most a second old.
     pub(crate) fn history_asset(&self, now: Time) -> Arc<PanelAsset> {
-        let mut history = self.0.lock();
-        if let Some((made_at, asset)) = &history.cached_asset
-            && now.since(*made_at) < CACHE_LIFETIME
-        {
-            return Arc::clone(asset);
+        if let Some(asset) = self.recent_asset(now) {
+            return asset;
         }
+        let history = self.state.lock();
         let body = history.to_json().into();
         let asset = Arc::new(PanelAsset::new("application/json", body));
-        history.cached_asset = Some((now, Arc::clone(&asset)));
+        *self.cached_asset.lock() = Some((now, Arc::clone(&asset)));
         asset
     }
 
     /// Records the readings of `snapshot` that differ from those of `recorded`, the snapshot before it.
     fn record_snapshot(&self, snapshot: &Snapshot, recorded: Option<&Snapshot>) {
         let source_set = snapshot.source_set();
-        let mut history = self.0.lock();
+        let mut history = self.state.lock();
         history.retain_sources(source_set);
         history.clock_shift = snapshot.clock_shift();
         drop(history);
@@ -99,7 +110,7 @@ impl PanelHistory {
 
     fn record_reading(&self, identity: SourceIdentity, name: &Name, reading: &Reading) {
         let is_recorded = self
-            .0
+            .state
             .lock()
             .series
             .get(&identity)
@@ -109,7 +120,7 @@ impl PanelHistory {
         }
         // Without the lock: a request for the history must not wait for the search of a large body.
         let numbers = collect_reading_numbers(reading);
-        let mut history = self.0.lock();
+        let mut history = self.state.lock();
         let (_, series) = history
             .series
             .entry(identity)
@@ -204,7 +215,14 @@ mod tests {
     }
 
     fn history_json(history: &PanelHistory, now: i64) -> String {
-        String::from_utf8(history.history_asset(Time::from_millis(now)).body.to_vec()).unwrap()
+        String::from_utf8(
+            history
+                .history_asset(Time::from_millis(now))
+                .forms
+                .body()
+                .to_vec(),
+        )
+        .unwrap()
     }
 
     #[test]

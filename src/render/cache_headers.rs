@@ -52,9 +52,8 @@ pub(super) fn cdn_cache_control(
         .iter()
         .filter_map(|position| snapshot.next_attempt(*position))
         .min();
-    let max_age = next.map_or(0, |next| next.since(as_of).as_secs());
-    // At least 1 s, in which caches serve the old summary while they fetch the next one.
-    let revalidate = max_age.max(1);
+    // At least 1 s: a cache that may keep nothing sends every request here while an attempt is due.
+    let max_age = next.map_or(0, |next| next.since(as_of).as_secs()).max(1);
     let if_error = rows
         .iter()
         .map(|row| row.source_state.source.freshness_policy.max_stale)
@@ -62,19 +61,20 @@ pub(super) fn cdn_cache_control(
         .unwrap_or(Duration::ZERO)
         .as_secs();
     let text = format!(
-        "public, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={if_error}"
+        "public, max-age={max_age}, stale-while-revalidate={max_age}, stale-if-error={if_error}"
     );
     Some(header_value(&text))
 }
 
 /// Returns the value of `Server-Timing`: per source, the wait and the code of the failure. `None`
 /// if the request waited for no flight.
-pub(super) fn server_timing(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> Option<HeaderValue> {
-    let RenderMode::Live { source_results, .. } = mode else {
-        return None;
-    };
+pub(super) fn server_timing(
+    snapshot: &Snapshot,
+    selection: &[usize],
+    source_results: &[LiveSourceResult],
+) -> Option<HeaderValue> {
     let mut text = String::new();
-    for (row, result) in rows.iter().zip(*source_results) {
+    for (position, result) in selection.iter().zip(source_results) {
         let Some(waited) = result.wait_duration else {
             continue;
         };
@@ -83,7 +83,7 @@ pub(super) fn server_timing(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> O
         let _ = write!(
             text,
             "{comma}{};dur={millis:.1}",
-            row.source_state.source.name
+            snapshot.source_states()[*position].source.name
         );
         if let Some(code) = failure_code(result) {
             let _ = write!(text, ";desc=\"{code}\"");

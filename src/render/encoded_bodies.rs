@@ -12,7 +12,7 @@ use super::version::SummaryVersion;
 pub const LARGE_BODY_BYTES: usize = 128 << 10;
 
 /// A content coding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContentCoding {
     /// Brotli (RFC 7932).
     Brotli,
@@ -23,8 +23,9 @@ pub enum ContentCoding {
 }
 
 /// Encodings of one body: content codings, and a server-sent event.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EncodedBodies {
+    body: Bytes,
     /// Indexed by [`ContentCoding`].
     compressed: [CompressedBody; 3],
     event: OnceLock<Bytes>,
@@ -68,14 +69,28 @@ impl ContentCoding {
 }
 
 impl EncodedBodies {
-    /// Returns `body` in `coding`; `body` must be the same at each call. `None` if the encoder
-    /// fails, and if `accepts_identity` is set while another thread is compressing.
-    pub fn get_or_encode(
-        &self,
-        coding: ContentCoding,
-        body: &[u8],
-        accepts_identity: bool,
-    ) -> Option<Bytes> {
+    /// Returns the encodings of `body`, none of which is made yet.
+    pub fn new(body: Bytes) -> Self {
+        Self {
+            body,
+            compressed: Default::default(),
+            event: OnceLock::new(),
+        }
+    }
+
+    /// Returns the body without a coding.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Returns whether the body in `coding` is made, so that [`Self::get_or_encode`] costs nothing.
+    pub fn is_encoded(&self, coding: ContentCoding) -> bool {
+        self.compressed[coding as usize].bytes.get().is_some()
+    }
+
+    /// Returns the body in `coding`. `None` if the encoder fails, and if `accepts_identity` is set
+    /// while another thread is compressing.
+    pub fn get_or_encode(&self, coding: ContentCoding, accepts_identity: bool) -> Option<Bytes> {
         let compressed = &self.compressed[coding as usize];
         if let Some(bytes) = compressed.bytes.get() {
             return Some(bytes.clone());
@@ -86,16 +101,16 @@ impl EncodedBodies {
         }
         let bytes = compressed
             .bytes
-            .get_or_init(|| coding.compress(body).unwrap_or_default().into());
+            .get_or_init(|| coding.compress(&self.body).unwrap_or_default().into());
         // Empty bytes record a failure of the encoder, so that it is not tried again.
         Some(bytes.clone()).filter(|bytes| !bytes.is_empty())
     }
 
-    /// Returns `body` as a server-sent event; `body` must be on one line and the same at each call.
-    pub fn get_or_write_event(&self, body: &[u8], version: SummaryVersion) -> Bytes {
+    /// Returns the body, which must be on one line, as a server-sent event.
+    pub fn get_or_write_event(&self, version: SummaryVersion) -> Bytes {
         let write = || {
             let head = format!("event: resumen\nid: {version}\ndata: ");
-            [head.as_bytes(), body, b"\n\n"].concat().into()
+            [head.as_bytes(), &self.body, b"\n\n"].concat().into()
         };
         self.event.get_or_init(write).clone()
     }
@@ -110,8 +125,8 @@ mod tests {
     #[test]
     fn encoded_body_round_trips() {
         let body = r#"{"resultados":{"btc":{"ok":true}}}"#.repeat(100);
-        let bodies = EncodedBodies::default();
-        let encode = |coding| bodies.get_or_encode(coding, body.as_bytes(), true).unwrap();
+        let bodies = EncodedBodies::new(body.clone().into());
+        let encode = |coding| bodies.get_or_encode(coding, true).unwrap();
         let mut text = String::new();
         flate2::read::GzDecoder::new(&*encode(ContentCoding::Gzip))
             .read_to_string(&mut text)
@@ -130,30 +145,21 @@ mod tests {
 
     #[test]
     fn body_is_encoded_once() {
-        let bodies = EncodedBodies::default();
-        let first = bodies
-            .get_or_encode(ContentCoding::Gzip, b"body", true)
-            .unwrap();
-        let second = bodies
-            .get_or_encode(ContentCoding::Gzip, b"body", true)
-            .unwrap();
+        let bodies = EncodedBodies::new(Bytes::from_static(b"body"));
+        assert!(!bodies.is_encoded(ContentCoding::Gzip));
+        let first = bodies.get_or_encode(ContentCoding::Gzip, true).unwrap();
+        assert!(bodies.is_encoded(ContentCoding::Gzip));
+        let second = bodies.get_or_encode(ContentCoding::Gzip, true).unwrap();
         assert_eq!(first.as_ptr(), second.as_ptr());
     }
 
     #[test]
     fn concurrent_encode_is_skipped() {
-        let bodies = EncodedBodies::default();
+        let bodies = EncodedBodies::new(Bytes::from_static(b"body"));
         bodies.compressed[ContentCoding::Gzip as usize]
             .is_started
             .store(true, Relaxed);
-        assert_eq!(
-            bodies.get_or_encode(ContentCoding::Gzip, b"body", true),
-            None
-        );
-        assert!(
-            bodies
-                .get_or_encode(ContentCoding::Gzip, b"body", false)
-                .is_some()
-        );
+        assert_eq!(bodies.get_or_encode(ContentCoding::Gzip, true), None);
+        assert!(bodies.get_or_encode(ContentCoding::Gzip, false).is_some());
     }
 }

@@ -12,5 +12,5 @@ mod version;
 
 pub use encoded_bodies::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES};
 pub use render_mode::{LiveSourceResult, ReadingOrigin, RenderMode};
-pub use rendering::{Rendering, render_summary};
+pub use rendering::{Rendering, estimate_body_bytes, render_summary};
 pub use version::SummaryVersion;

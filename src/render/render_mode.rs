@@ -37,7 +37,7 @@ pub struct LiveSourceResult {
 }
 
 /// Origin of a reading: the member `from` of a source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ReadingOrigin {
     /// A flight that this request started or joined.
     Live,

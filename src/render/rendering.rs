@@ -1,6 +1,7 @@
 //! A rendered summary.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use crate::text::{UnitStyle, format_duration};
 
 use super::cache_headers;
 use super::encoded_bodies::EncodedBodies;
-use super::render_mode::{ReadingOrigin, RenderMode};
+use super::render_mode::{LiveSourceResult, ReadingOrigin, RenderMode};
 use super::summary_body::{SummaryHeader, SummaryRow, write_summary};
 use super::version::{SummaryVersion, VersionHasher};
 
@@ -19,8 +20,8 @@ use super::version::{SummaryVersion, VersionHasher};
 /// understated, and overstated by at most this time.
 const RENDERING_LIFETIME: Duration = Duration::from_millis(20);
 
-/// A rendered summary, shared by all requests until [`Self::valid_until`].
-#[derive(Debug)]
+/// A rendered summary, shared by all requests until [`Self::valid_until`]. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Rendering {
     /// JSON text.
     pub body: Bytes,
@@ -46,7 +47,24 @@ pub struct Rendering {
     /// Value of `Server-Timing`, if the response has one.
     pub server_timing: Option<HeaderValue>,
     /// The body in other encodings, each made when it is first requested.
-    pub encoded_bodies: EncodedBodies,
+    pub encoded_bodies: Arc<EncodedBodies>,
+}
+
+/// Length of the JSON text around the data of a source, in bytes: typical with a failure.
+const ROW_BYTES: usize = 320;
+
+/// Length of the JSON text before the first source, in bytes.
+const HEADER_BYTES: usize = 512;
+
+/// Returns the length of the summary of these sources, in bytes. Names, messages and attributions
+/// count as of typical length.
+pub fn estimate_body_bytes(snapshot: &Snapshot, selection: &[usize]) -> usize {
+    let states = snapshot.source_states();
+    let data_bytes = selection.iter().filter_map(|position| {
+        let reading = states[*position].reading.as_ref()?;
+        Some(reading.data.as_json().len())
+    });
+    HEADER_BYTES + selection.len() * ROW_BYTES + data_bytes.sum::<usize>()
 }
 
 /// Renders the sources at the positions of `selection`, in that order.
@@ -84,8 +102,11 @@ pub fn render_summary(
         clock_shift: snapshot.clock_shift(),
         is_complete,
     };
+    let body_bytes = estimate_body_bytes(snapshot, selection);
+    let body = Bytes::from(write_summary(&header, mode, &rows, body_bytes));
     Rendering {
-        body: write_summary(&header, mode, &rows).into(),
+        encoded_bodies: Arc::new(EncodedBodies::new(body.clone())),
+        body,
         version,
         generated_at: as_of,
         valid_until: as_of,
@@ -97,8 +118,29 @@ pub fn render_summary(
         cdn_cache_control: cache_headers::cdn_cache_control(
             mode, snapshot, selection, &rows, as_of,
         ),
-        server_timing: cache_headers::server_timing(mode, &rows),
-        encoded_bodies: EncodedBodies::default(),
+        server_timing: match mode {
+            RenderMode::Snapshot { .. } => None,
+            RenderMode::Live { source_results, .. } => {
+                cache_headers::server_timing(snapshot, selection, source_results)
+            }
+        },
+    }
+}
+
+impl Rendering {
+    /// Returns this live answer for a request that waited as `source_results` tell. The sources of
+    /// `selection` are those that were rendered.
+    #[must_use]
+    pub fn with_wait_times(
+        &self,
+        snapshot: &Snapshot,
+        selection: &[usize],
+        source_results: &[LiveSourceResult],
+    ) -> Self {
+        Self {
+            server_timing: cache_headers::server_timing(snapshot, selection, source_results),
+            ..self.clone()
+        }
     }
 }
 

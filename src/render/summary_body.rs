@@ -11,13 +11,11 @@ use super::version::SummaryVersion;
 
 /// Text of the member `asincronia`, for clients of the original service: the reason for
 /// asynchronous I/O.
-const ASINCRONIA: &str = "Las llamadas a los proveedores solo esperan a la red: unas pocas tareas asíncronas las hacen \
-    avanzar todas a la vez, cada una con su tiempo límite, y ninguna respuesta espera a otra ni ocupa un hilo.";
+const ASINCRONIA: &str = "Esperar a varias API a la vez no ocupa ningún hilo.";
 
 /// Text of the member `multithreading`, for clients of the original service: the purpose of the
 /// threads.
-const MULTITHREADING: &str = "Los hilos son fijos y no crecen con la carga: unos sirven la instantánea ya escrita, \
-    otros atienden a los proveedores, y los filtros, que sí usan la CPU, corren aparte para no frenar a ninguno.";
+const MULTITHREADING: &str = "Unos hilos responden; otros consultan a los proveedores.";
 
 /// One source of a summary.
 pub(super) struct SummaryRow<'a> {
@@ -34,14 +32,14 @@ pub(super) struct SummaryHeader {
     pub(super) is_complete: bool,
 }
 
-/// Returns the body of a summary, on one line.
+/// Returns the body of a summary, on one line, in a buffer that begins with `capacity` bytes.
 pub(super) fn write_summary(
     header: &SummaryHeader,
     mode: &RenderMode<'_>,
     rows: &[SummaryRow<'_>],
+    capacity: usize,
 ) -> Vec<u8> {
-    // Typical sizes of the header and of a row.
-    let mut out = Vec::with_capacity(768 + rows.len() * 320);
+    let mut out = Vec::with_capacity(capacity);
     // The Spanish names are those of the original service. Writing to a `Vec` cannot fail.
     let origen = match mode {
         RenderMode::Snapshot { .. } => ReadingOrigin::Snapshot,

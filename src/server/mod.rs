@@ -40,7 +40,8 @@ pub use http_server::HttpServer;
 pub use listener::HttpListener;
 pub(crate) use problem::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
 pub(crate) use response::{
-    matches_etag, no_store_response, respond_with_rendering, select_form, set_content_encoding,
+    matches_etag, missing_coding, missing_form, no_store_response, respond_with_rendering,
+    select_form, set_content_encoding,
 };
 pub use route_access::RouteAccess;
 pub use server_context::ServerContext;

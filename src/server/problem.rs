@@ -7,9 +7,12 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER,
 };
 use http::{Response, StatusCode};
 use serde::Serialize;
+
+use crate::process::WorkQueueFull;
 
 /// The methods of every route.
 pub(crate) const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -81,6 +84,8 @@ kinds! {
     Draining = SERVICE_UNAVAILABLE "draining" "The service is stopping",
     /// The event stream has the maximum number of clients.
     StreamFull = SERVICE_UNAVAILABLE "stream_full" "The event stream has its maximum number of clients",
+    /// The queue of work that is too long for a serving thread is full.
+    Busy = SERVICE_UNAVAILABLE "busy" "Too many expensive requests at a time",
     /// The refresher's liveness beat has stopped.
     RefresherStuck = SERVICE_UNAVAILABLE "refresher_stuck" "The background refresher is stuck",
 }
@@ -205,10 +210,20 @@ impl ProblemDetails {
         if self.0.kind == ProblemKind::MethodNotAllowed {
             headers.insert(ALLOW, ALLOWED_METHODS);
         }
+        if self.0.kind == ProblemKind::Busy {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.0.must_close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+impl From<WorkQueueFull> for ProblemDetails {
+    fn from(WorkQueueFull: WorkQueueFull) -> Self {
+        let detail = "requests that take long wait already; `/resumen` without parameters, `/salud` and small answers are not affected";
+        Self::new(ProblemKind::Busy, detail)
     }
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use httpdate::fmt_http_date;
 
 use crate::domain::Time;
-use crate::render::{EncodedBodies, LARGE_BODY_BYTES, Rendering};
+use crate::render::{ContentCoding, EncodedBodies, LARGE_BODY_BYTES, Rendering};
 
 use super::encoding::{EncodingChoice, coding_name};
 use super::problem::{ProblemDetails, ProblemKind};
@@ -21,6 +21,10 @@ use super::problem::{ProblemDetails, ProblemKind};
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Size of a body, in bytes, up to which it is compressed on a serving thread: the work takes less
+/// than a millisecond.
+const MAX_INLINE_CODING_BYTES: usize = 16 << 10;
 
 /// The response to a request with these headers: 200, 304 if a tag matches, or 406 if no coding is
 /// acceptable.
@@ -31,16 +35,10 @@ pub(crate) fn respond_with_rendering(
     if matches_etag(request, &rendering.etag) {
         return not_modified_response(rendering);
     }
-    let mut choice = EncodingChoice::from_headers(request);
-    // A live answer is rendered for one request under a deadline, so compressing a large one could
-    // make it late.
-    if rendering.server_timing.is_some()
-        && rendering.body.len() > LARGE_BODY_BYTES
-        && choice.allows_identity
-    {
-        choice.coding = None;
-    }
-    match choose_form(&rendering.body, &rendering.encoded_bodies, choice) {
+    match choose_form(
+        &rendering.encoded_bodies,
+        rendering_choice(rendering, request),
+    ) {
         Ok((body, coding)) => {
             let length = HeaderValue::from(body.len());
             let mut response = Response::new(body);
@@ -60,26 +58,59 @@ pub(crate) fn respond_with_rendering(
     }
 }
 
-/// The form of `body` that a request accepts and the value of `Content-Encoding`, or a 406.
+/// The coding in which the response to this request needs `rendering`, if making it would block a
+/// serving thread for too long.
+pub(crate) fn missing_coding(rendering: &Rendering, request: &HeaderMap) -> Option<ContentCoding> {
+    if matches_etag(request, &rendering.etag) {
+        return None;
+    }
+    let choice = rendering_choice(rendering, request);
+    long_coding(&rendering.encoded_bodies, choice)
+}
+
+/// The coding in which the response to this request needs the body of `forms`, if making it would
+/// block a serving thread for too long.
+pub(crate) fn missing_form(forms: &EncodedBodies, request: &HeaderMap) -> Option<ContentCoding> {
+    long_coding(forms, EncodingChoice::from_headers(request))
+}
+
+/// The form of a body that a request accepts and the value of `Content-Encoding`, or a 406.
 pub(crate) fn select_form(
-    body: &Bytes,
     forms: &EncodedBodies,
     request: &HeaderMap,
 ) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
-    choose_form(body, forms, EncodingChoice::from_headers(request))
+    choose_form(forms, EncodingChoice::from_headers(request))
+}
+
+fn rendering_choice(rendering: &Rendering, request: &HeaderMap) -> EncodingChoice {
+    let mut choice = EncodingChoice::from_headers(request);
+    // A live answer is rendered for one request under a deadline, so compressing a large one could
+    // make it late.
+    if rendering.server_timing.is_some()
+        && rendering.body.len() > LARGE_BODY_BYTES
+        && choice.allows_identity
+    {
+        choice.coding = None;
+    }
+    choice
+}
+
+fn long_coding(forms: &EncodedBodies, choice: EncodingChoice) -> Option<ContentCoding> {
+    let coding = choice.coding?;
+    let is_long = forms.body().len() > MAX_INLINE_CODING_BYTES && !forms.is_encoded(coding);
+    is_long.then_some(coding)
 }
 
 fn choose_form(
-    body: &Bytes,
     forms: &EncodedBodies,
     choice: EncodingChoice,
 ) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
     let encoded = choice.coding.and_then(|coding| {
-        let form = forms.get_or_encode(coding, body, choice.allows_identity)?;
+        let form = forms.get_or_encode(coding, choice.allows_identity)?;
         Some((form, Some(coding_name(coding))))
     });
     encoded
-        .or_else(|| choice.allows_identity.then(|| (body.clone(), None)))
+        .or_else(|| choice.allows_identity.then(|| (forms.body().clone(), None)))
         .ok_or_else(|| {
             let expected = "gzip, br, zstd or identity";
             let detail = "Accept-Encoding excludes every available coding";

@@ -94,6 +94,7 @@ impl TestServer {
             metrics_registry,
             was_restored: false,
             replica: None,
+            runtime: runtime.handle().clone(),
         });
         let drain = CancellationToken::new();
         let server = HttpServer::start(listener, context, &router(Arc::new(state)), 2).unwrap();

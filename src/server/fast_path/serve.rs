@@ -162,6 +162,8 @@ impl FastPath {
         let is_enabled = has_request_line(input)
             && self.context.is_first_round_done()
             && !self.context.is_draining()
+            // A large summary is rendered and compressed by background threads.
+            && !self.context.cache.is_large()
             && catch_panic(|| {
                 responses.set_rendering(self.context.cache.current_rendering(started_at.time));
             })

@@ -30,6 +30,48 @@ const CONSTANTS: &[[&str; 4]] = &[
         "128 << 10",
     ],
     [
+        "summary that is rendered on a serving thread",
+        "128 KiB",
+        "LARGE_BODY_BYTES",
+        "128 << 10",
+    ],
+    [
+        "body that is compressed on a serving thread, but for `/resumen` without parameters",
+        "16 KiB",
+        "MAX_INLINE_CODING_BYTES",
+        "16 << 10",
+    ],
+    [
+        "different answers that wait for a background thread: renderings, live answers, pages, compressed bodies",
+        "64 of each",
+        "MAX_QUEUED_WORK",
+        "64",
+    ],
+    [
+        "rendering of a large live answer after its deadline",
+        "20 ms",
+        "LIVE_RENDER_GRACE",
+        "Duration::from_millis(20)",
+    ],
+    [
+        "page of metrics or of the health of the sources that is made anew for each request",
+        "64 KiB",
+        "LARGE_PAGE_BYTES",
+        "64 << 10",
+    ],
+    [
+        "renderings of selections that are kept for their lifetime",
+        "16",
+        "MAX_SELECTIONS",
+        "16",
+    ],
+    [
+        "bodies of these renderings",
+        "1 MiB, and the newest one",
+        "MAX_SELECTION_BYTES",
+        "1 << 20",
+    ],
+    [
         "heartbeat of a stream",
         "15 s",
         "HEARTBEAT_INTERVAL",

@@ -4,6 +4,7 @@ pub mod connection_limits;
 pub mod error_docs;
 pub mod event_stream;
 pub mod event_stream_load;
+pub mod expensive_requests;
 pub mod fast_path_equivalence;
 pub mod fuzz_generator;
 pub mod fuzz_headers;

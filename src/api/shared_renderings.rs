@@ -1,0 +1,120 @@
+//! Renderings of summaries for the handlers: small ones at once, large ones by background threads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout_at;
+
+use crate::aggregate::LiveResult;
+use crate::domain::{Name, Time};
+use crate::process::{Deadline, SharedWork, WorkQueueFull};
+use crate::render::{
+    LARGE_BODY_BYTES, ReadingOrigin, RenderMode, Rendering, estimate_body_bytes, render_summary,
+};
+use crate::server::{ProblemDetails, ServerContext};
+
+use super::background_work::BackgroundWork;
+
+/// How long after its deadline a live answer may be rendered. It is never more than 25 ms late.
+const LIVE_RENDER_GRACE: Duration = Duration::from_millis(20);
+
+/// The large renderings in progress.
+#[derive(Default)]
+pub(super) struct SharedRenderings {
+    snapshot: SharedWork<SnapshotKey, Arc<Rendering>>,
+    live: SharedWork<LiveKey, Arc<Rendering>>,
+}
+
+/// The sources and the timeout of an answer from the snapshot.
+type SnapshotKey = (Option<Vec<Name>>, Option<Duration>);
+
+/// What the body of a live answer depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct LiveKey {
+    /// Address of the snapshot, which every waiter keeps alive.
+    snapshot: usize,
+    positions: Vec<usize>,
+    timeout: Duration,
+    sources: Vec<(ReadingOrigin, Option<Name>)>,
+    was_collapsed: bool,
+}
+
+impl SharedRenderings {
+    /// A valid rendering of the snapshot: of these sources, or of all, with this timeout, or the
+    /// default one.
+    pub(super) async fn render_snapshot(
+        &self,
+        server: &ServerContext,
+        work: &BackgroundWork,
+        names: Option<&[Name]>,
+        timeout: Option<Duration>,
+    ) -> Result<Arc<Rendering>, WorkQueueFull> {
+        let (cache, clock) = (&server.cache, server.clock);
+        if let Some(rendering) = cache.quick_rendering(names, timeout, clock.now()) {
+            return Ok(rendering);
+        }
+        let key = (names.map(<[Name]>::to_vec), timeout);
+        let render = || {
+            let (cache, (names, timeout)) = (Arc::clone(cache), key.clone());
+            move || cache.selected_rendering(names.as_deref(), timeout, clock.now())
+        };
+        let in_progress = &self.snapshot;
+        let rendering = in_progress.run(&work.renderings, key.clone(), render());
+        let rendering = rendering.await?;
+        if clock.now() <= rendering.valid_until {
+            return Ok(rendering);
+        }
+        // Once more: a machine that is busy may have taken longer than the rendering is valid. The
+        // second one is sent in any case.
+        in_progress
+            .run(&work.renderings, key.clone(), render())
+            .await
+    }
+
+    /// The rendering of a live answer.
+    pub(super) async fn render_live(
+        &self,
+        server: &ServerContext,
+        work: &BackgroundWork,
+        result: LiveResult,
+        deadline: Deadline,
+    ) -> Result<Arc<Rendering>, ProblemDetails> {
+        let clock = server.clock;
+        let result = Arc::new(result);
+        if estimate_body_bytes(&result.snapshot, &result.positions) <= LARGE_BODY_BYTES {
+            return Ok(Arc::new(render_result(
+                &result,
+                deadline.limit,
+                clock.now(),
+            )));
+        }
+        let key = LiveKey {
+            snapshot: Arc::as_ptr(&result.snapshot).addr(),
+            positions: result.positions.clone(),
+            timeout: deadline.limit,
+            sources: result
+                .notes
+                .iter()
+                .map(|note| (note.origin, note.late_source.clone()))
+                .collect(),
+            was_collapsed: result.was_collapsed,
+        };
+        let rendered = Arc::clone(&result);
+        let render = move || Arc::new(render_result(&rendered, deadline.limit, clock.now()));
+        let shared = self.live.run(&work.live_answers, key, render);
+        // An answer that is late would break its deadline; one that says `busy` is not.
+        let shared = timeout_at(deadline.at + LIVE_RENDER_GRACE, shared).await;
+        let shared = shared.unwrap_or(Err(WorkQueueFull))?;
+        let own = shared.with_wait_times(&result.snapshot, &result.positions, &result.notes);
+        Ok(Arc::new(own))
+    }
+}
+
+fn render_result(result: &LiveResult, timeout: Duration, now: Time) -> Rendering {
+    let mode = RenderMode::Live {
+        timeout,
+        source_results: &result.notes,
+        is_collapsed: result.was_collapsed,
+    };
+    render_summary(&result.snapshot, &result.positions, &mode, now)
+}
