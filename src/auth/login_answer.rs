@@ -173,8 +173,8 @@ mod tests {
             (r#"{"token":null}"#, "no token"),
             (r#"{"token":""}"#, "no token"),
             (r#"{"token":"a\nb"}"#, "cannot hold"),
-            (r#"{"sid":{"a":1}}"#, "`sid` is neither"),
-            (r#"{"sid":true}"#, "`sid` is neither"),
+            (r#"{"sid":{"a":1}}"#, "is neither a text nor a number"),
+            (r#"{"sid":true}"#, "is neither a text nor a number"),
         ] {
             let error = parse_fields(json).err().unwrap();
             assert!(error.contains(why), "{json}: {error}");

@@ -10,13 +10,11 @@ use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::config::{MAX_FILE_BYTES, read_regular_file};
 use crate::store::private_file::{
     create_private_file, create_private_folder, fill_file, flush_folder, parent_folder,
 };
 use crate::text::{UnitStyle, format_duration};
-
-/// Maximum size of the file, in bytes.
-const MAX_BYTES: u64 = 64 << 10;
 
 /// Maximum time that a login waits for the file: a file system that hangs does not stop the logins.
 pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -95,15 +93,12 @@ async fn run_within<T: Send + 'static>(
 }
 
 fn read_token(path: &Path) -> io::Result<Option<Arc<str>>> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    let content = match read_regular_file(path, MAX_FILE_BYTES) {
+        Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(io::Error::other("it is no file with a token"));
-    }
-    let text = fs::read_to_string(path)?;
+    let text = String::from_utf8(content.bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
     let token = text.trim();
     Ok((!token.is_empty()).then(|| token.into()))
 }
@@ -143,6 +138,19 @@ mod tests {
         assert!(read_token(folder.path()).is_err());
         assert!(write_token(Path::new("/proc/none/token"), "x").is_err());
     }
+
+    #[test]
+    fn unusual_token_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, vec![b'x'; MAX_FILE_BYTES as usize + 1]).unwrap();
+        let message = |path: &Path| read_token(path).unwrap_err().to_string();
+        assert!(message(&path).contains("larger than 64 KiB"));
+        assert!(message(Path::new("/dev/zero")).contains("not a regular file"));
+        fs::write(&path, b"\xff").unwrap();
+        assert_eq!(message(&path), "it is not UTF-8");
+    }
+
     #[tokio::test]
     async fn hanging_file_system_is_not_waited_for() {
         let (release, released) = std::sync::mpsc::channel::<()>();

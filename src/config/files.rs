@@ -10,13 +10,13 @@ use crate::text::{UnitStyle, format_size};
 /// Maximum size of a configuration file.
 pub(super) const MAX_CONFIG_BYTES: u64 = 8 << 20;
 
-/// Maximum size of a file that a configuration names.
-pub(super) const MAX_FILE_BYTES: u64 = 64 << 10;
+/// Maximum size of a file that a configuration names, in bytes.
+pub(crate) const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// The content of a file.
 #[derive(Debug, Clone)]
-pub(super) struct FileContent {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct FileContent {
+    pub(crate) bytes: Vec<u8>,
     /// Whether every user of the machine may read the file.
     pub(super) world_readable: bool,
 }
@@ -31,7 +31,8 @@ pub(super) fn read_file(path: &Path, limit: u64) -> Result<FileContent, String> 
     })
 }
 
-fn read_regular_file(path: &Path, limit: u64) -> io::Result<FileContent> {
+/// Reads a regular file of at most `limit` bytes.
+pub(crate) fn read_regular_file(path: &Path, limit: u64) -> io::Result<FileContent> {
     // Without this flag, opening a pipe waits for a writer.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut options = OpenOptions::new();

@@ -26,6 +26,7 @@ mod validate;
 
 pub use config_settings::{Config, ServerSettings, StoreSettings};
 pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
+pub(crate) use files::{MAX_FILE_BYTES, read_regular_file};
 pub use fingerprint::FileFingerprints;
 pub use keys::json_schema;
 pub use listen_address::{ListenAddress, parse_listen};

@@ -8,7 +8,7 @@ use jaq_core::Compiler;
 use jaq_core::compile::Undefined;
 use jaq_core::data::JustLut;
 use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
-use jaq_core::load::parse::{self, Def, Parser, Term};
+use jaq_core::load::parse::{self, BinaryOp, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 
 use jaq_json::Val;
@@ -152,6 +152,29 @@ fn unused_name(text: &str) -> String {
         name.push('_');
     }
     name
+}
+
+/// The names of the members of the object that a filter constructs. `None` if its result is another one, or if that
+/// cannot be told without an input.
+pub fn constructed_names(text: &str) -> Option<Vec<&str>> {
+    if text.len() > MAX_SHALLOW_TEXT_BYTES {
+        return None;
+    }
+    let mut term = parse_term(text).ok()?;
+    while let Term::BinOp(_, BinaryOp::Pipe(_), right) = term {
+        term = *right;
+    }
+    let Term::Obj(members) = term else {
+        return None;
+    };
+    let names = members.into_iter().map(|(name, _)| match name {
+        Term::Str(None, parts) => match parts[..] {
+            [StrPart::Str(name)] => Some(name),
+            _ => None,
+        },
+        _ => None,
+    });
+    names.collect()
 }
 
 fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {

@@ -38,6 +38,7 @@ mod worker_queue;
 mod writer;
 
 pub use crate::text::{MAX_DEPTH, find_excess_depth};
+pub use compile::constructed_names;
 pub use extractor::{Extractor, own_program};
 pub use filter::Filter;
 pub use filter_error::FilterError;

@@ -107,10 +107,11 @@ fn request_headers(
     // Appended, not inserted: a configured list may repeat a name.
     for (name, value) in &request.headers {
         let value = value.resolve(time)?;
-        headers.append(
-            HeaderName::from_bytes(name.as_bytes()).map_err(unwritable)?,
-            HeaderValue::from_bytes(value.as_bytes()).map_err(unwritable)?,
-        );
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(unwritable)?;
+        let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(unwritable)?;
+        // Keeps credentials out of `Debug` output and out of the compression table of HTTP/2.
+        value.set_sensitive(true);
+        headers.append(name, value);
     }
     let mut set_default = |name, value| {
         headers.entry(name).or_insert(value);
@@ -159,4 +160,36 @@ const fn accepted_types(format: &BodyFormat) -> &'static str {
 /// Returns the host, with the port if it is not the default of the scheme.
 fn host_and_port(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AuthValues, Credentials, Time};
+
+    #[test]
+    fn debug_output_hides_credentials() {
+        let url = Url::parse("http://localhost/").unwrap();
+        let mut with_user = ProviderRequest::get(url.clone());
+        with_user.headers = vec![("X-Key".into(), "api-key-value".into())];
+        with_user.credentials = Some(Credentials {
+            username: "user".into(),
+            password: "password".into(),
+        });
+        let values = AuthValues {
+            fields: vec![("token".into(), "token-value".into())],
+            cookies: vec![("sid".into(), "cookie-value".into())],
+        };
+        let with_token = ProviderRequest::get(url).authorize(&values).unwrap();
+        for request in [with_user, with_token] {
+            let time = RequestTime {
+                now: Time::default(),
+                time_zone: None,
+            };
+            let headers = build_request(&request, time).unwrap().headers().clone();
+            assert!(headers[AUTHORIZATION].is_sensitive());
+            let shown = format!("{headers:?}");
+            assert!(!shown.contains("-value"), "{shown}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use reqwest::Request;
 use tokio::runtime::Handle;
 use url::Host;
 
-use crate::domain::{Code, Failure, ProviderRequest, Redactor};
+use crate::domain::{Code, Failure, ProviderRequest, Redactor, RequestField};
 use crate::process::{Clock, Deadline};
 
 use super::call_limiter::{CallLimiter, CallPermit};
@@ -140,9 +140,12 @@ impl RequestSender {
         request: &Request,
     ) -> Option<DigestAttempt<'_>> {
         let credentials = find_credentials(&configured.url, configured.credentials.as_ref())?;
-        // A header of the configuration is not marked as sensitive.
-        let is_own = request.headers().get(AUTHORIZATION)?.is_sensitive();
-        is_own.then(|| self.digest.begin(endpoint, credentials))
+        let is_authorization =
+            |(name, _): &RequestField| name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
+        let is_overridden = configured.headers.iter().any(is_authorization);
+        // A redirect to another host has removed the header.
+        let has_credentials = request.headers().contains_key(AUTHORIZATION) && !is_overridden;
+        has_credentials.then(|| self.digest.begin(endpoint, credentials))
     }
 
     /// Sends a request once, or twice if `may_retry` permits it and the pooled connection turns out to be dead.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::loader::ConfigLoader;
 use crate::config::table::Table;
 use crate::domain::{AuthDefinition, AuthRequest, Name, Source};
+use crate::extract::constructed_names;
 
 use super::format_rules::validate_format;
 use super::name_rules::validate_name;
@@ -74,6 +75,7 @@ fn validate_auth(
             request: build_request([refresh, url_table], own, &connection, format, loader)?,
         })
     });
+    warn_without_refresh_token(table, parts.extract.as_deref(), loader);
     let timeout = table.duration("timeout");
     let timeout = timeout.or_else(|| defaults.table.duration("timeout"));
     let token_file = table.text("token_file");
@@ -95,6 +97,24 @@ fn validate_auth(
         token_file: token_file.map(|path| path.value.clone().into()),
         timeout: timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.value),
     })
+}
+
+/// Adds a warning if the login's filter has no `refresh_token`, without which `refresh` is never sent.
+fn warn_without_refresh_token(table: &Table, extract: Option<&str>, loader: &mut ConfigLoader<'_>) {
+    let names = match extract {
+        Some(extract) => constructed_names(extract),
+        // Only the cookies count.
+        None => Some(Vec::new()),
+    };
+    if let Some(span) = table.span_of("refresh")
+        // `token_file` may have a token of its own.
+        && !table.has("token_file")
+        && names.is_some_and(|names| !names.contains(&"refresh_token"))
+    {
+        let message = "`refresh` is never sent: the login's `extract` gives no `refresh_token`";
+        let help = "expected `refresh_token: .refresh_token` in it";
+        loader.warning(span, message, help);
+    }
 }
 
 /// Adds a warning for each authentication that no source and no other authentication names.

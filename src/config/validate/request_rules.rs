@@ -93,7 +93,11 @@ impl RequestParts {
             headers,
             body,
             auth: auth.cloned(),
-            username: username.cloned(),
+            // An invalid one stays, so that no message follows about a password without a user.
+            username: match username {
+                Some(username) => Some(username.clone()),
+                None => table.is_invalid("username").then(SpannedStr::default),
+            },
             password: table.text("password").cloned(),
             has_credentials: username.is_some() || is_own,
             time_zone: validate_time_zone(table, loader),

@@ -4,6 +4,7 @@ mod language;
 
 use bytes::Bytes;
 
+use super::constructed_names;
 use super::evaluate::evaluate_body;
 use super::filter::Filter;
 use crate::domain::{Code, Failure, Redactor};
@@ -220,4 +221,23 @@ fn error_keeps_the_filter_message() {
     );
     assert_eq!(run_ok("[.[] | tonumber?]", "[\"1\",\"x\",\"2\"]"), "[1,2]");
     assert_eq!(run_ok("(.a.b? // 5)", r#"{"a":"x"}"#), "5");
+}
+
+#[test]
+fn constructed_names_are_found() {
+    let names = |text| constructed_names(text);
+    assert_eq!(
+        names(r#".data | {token: (.t | tostring), "id": 1, sid}"#),
+        Some(vec!["token", "id", "sid"])
+    );
+    for unknown in [
+        ".",
+        "{a} + .",
+        "{(.k): 1}",
+        r#"{"a\(.b)": 1}"#,
+        "if .a then {b} else . end",
+        "{",
+    ] {
+        assert_eq!(names(unknown), None, "{unknown}");
+    }
 }

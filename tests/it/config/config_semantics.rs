@@ -320,6 +320,45 @@ fn json_body_references_are_checked() {
 }
 
 #[test]
+fn refresh_without_token_gives_warning() {
+    let warnings = |login: &str| {
+        let text = format!(
+            "[sources.a]\nurl = 'http://localhost/'\nauth = 'b'\n\
+             [auth.b]\nurl = 'http://localhost/login'\nmethod = 'POST'\n{login}\n\
+             [auth.b.refresh]\nurl = 'http://localhost/refresh'"
+        );
+        parse_valid(&text).warnings
+    };
+    let absent = warnings("extract = '{token: .access_token}'");
+    assert_eq!(
+        absent[0].message,
+        "`refresh` is never sent: the login's `extract` gives no `refresh_token`"
+    );
+    assert_eq!(warnings("cookies = true").len(), 1);
+    for login in [
+        "extract = '{token: .t, refresh_token: .r}'",
+        "extract = '.'",
+        "extract = '{token: .t}'\ntoken_file = 'token'",
+    ] {
+        assert_eq!(warnings(login), [], "{login}");
+    }
+}
+
+#[test]
+fn invalid_username_is_reported_alone() {
+    for text in [
+        "[sources.a]\nurl = 'http://localhost/'\nusername = '${UNSET}'\npassword = 'x'",
+        "[sources.a]\nurl = 'http://localhost/'\npassword = 'x'\n[defaults]\nusername = '${UNSET}'",
+    ] {
+        let path = Path::new("resumen.toml");
+        let report = config::parse(path, text.as_bytes(), &crate::config::test_environment);
+        let report = report.unwrap_err().to_string();
+        assert!(report.contains("`UNSET` is not set"), "{report}");
+        assert!(!report.contains("no effect"), "{report}");
+    }
+}
+
+#[test]
 fn reload_lists_restart_keys() {
     let text = |server: &str, store: &str| {
         parse_valid(&format!(
