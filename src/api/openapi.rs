@@ -41,6 +41,9 @@ fn build_document(state: &AppState, source_set: &SourceSet) -> Value {
 
     let mut document = load_document();
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
+    if state.server.access.requires_token() {
+        document["security"] = json!([{"bearer": []}, {"basic": []}]);
+    }
     let parameters = &mut document["components"]["parameters"];
     parameters["sources"]["schema"]["items"]["enum"] = json!(source_names);
     parameters["file"]["schema"]["enum"] = json!(file_names);

@@ -9,11 +9,21 @@ use axum::routing::get;
 use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
+use crate::config::AccessGroup::{Admin, Data, Live, Panel, Stream};
 use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind, RouteAccess};
 use crate::text::find_nearest_path;
 
 use super::state::AppState;
 use super::{health, metrics_page, openapi, panel_pages, source_health, stream, summary};
+
+const EVERYONE: RouteAccess = RouteAccess::Everyone;
+const PANEL: RouteAccess = RouteAccess::AnyOf(&[Panel]);
+/// The handler distinguishes the snapshot from a live answer.
+const SUMMARY: RouteAccess = RouteAccess::AnyOf(&[Data, Panel, Live]);
+const STREAM: RouteAccess = RouteAccess::AnyOf(&[Stream, Panel]);
+/// The panel's page shows the next attempt of each source.
+const SOURCE_HEALTH: RouteAccess = RouteAccess::AnyOf(&[Admin, Panel]);
+const ADMIN: RouteAccess = RouteAccess::AnyOf(&[Admin]);
 
 macro_rules! routes {
     ($($path:literal $access:ident => $handler:expr;)*) => {
@@ -22,7 +32,7 @@ macro_rules! routes {
         pub const ROUTE_PATHS: [&str; [$($path),*].len()] = [$($path),*];
 
         /// Who may request the routes, in the order of the list.
-        pub const ROUTE_ACCESS: [RouteAccess; ROUTE_PATHS.len()] = [$(RouteAccess::$access),*];
+        pub const ROUTE_ACCESS: [RouteAccess; ROUTE_PATHS.len()] = [$($access),*];
 
         /// The router of every endpoint.
         pub fn router(state: Arc<AppState>) -> Router {
@@ -37,18 +47,18 @@ macro_rules! routes {
 
 // Each line: path, who may request it, handler of GET (axum derives HEAD from it).
 routes! {
-    "/" Admitted => panel_pages::get_panel;
-    "/panel/history.json" Admitted => panel_pages::get_panel_history;
-    "/panel/{version}/{file}" Admitted => panel_pages::get_panel_asset;
-    "/resumen" Admitted => summary::get_summary;
-    "/resumen/stream" Admitted => stream::get_event_stream;
-    "/salud" Everyone => health::get_liveness;
-    "/salud/listo" Everyone => health::get_readiness;
-    "/healthz" Everyone => health::get_liveness;
-    "/readyz" Everyone => health::get_readiness;
-    "/salud/fuentes" Admitted => source_health::get_source_health;
-    "/metrics" Admitted => metrics_page::get_metrics;
-    "/openapi.json" Admitted => openapi::get_openapi_document;
+    "/" PANEL => panel_pages::get_panel;
+    "/panel/history.json" PANEL => panel_pages::get_panel_history;
+    "/panel/{version}/{file}" PANEL => panel_pages::get_panel_asset;
+    "/resumen" SUMMARY => summary::get_summary;
+    "/resumen/stream" STREAM => stream::get_event_stream;
+    "/salud" EVERYONE => health::get_liveness;
+    "/salud/listo" EVERYONE => health::get_readiness;
+    "/healthz" EVERYONE => health::get_liveness;
+    "/readyz" EVERYONE => health::get_readiness;
+    "/salud/fuentes" SOURCE_HEALTH => source_health::get_source_health;
+    "/metrics" ADMIN => metrics_page::get_metrics;
+    "/openapi.json" ADMIN => openapi::get_openapi_document;
 }
 
 async fn handle_options(State(state): State<Arc<AppState>>) -> Response {

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::render::{Rendering, SummaryVersion};
-use crate::server::{ConnectionState, ProblemDetails, ProblemKind};
+use crate::server::{AccessGrant, ConnectionState, ProblemDetails, ProblemKind};
 
 use super::query::require_no_parameters;
 use super::state::AppState;
@@ -46,6 +46,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub(super) async fn get_event_stream(
     State(state): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<ConnectionState>>,
+    Extension(grant): Extension<AccessGrant>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ProblemDetails> {
     require_no_parameters(query.as_deref().unwrap_or_default())?;
@@ -67,7 +68,7 @@ pub(super) async fn get_event_stream(
     ];
     let body = EventStreamBody {
         connection,
-        next_event: Box::pin(EventStream::new(state, permit).next_event()),
+        next_event: Box::pin(EventStream::new(state, permit, grant).next_event()),
     };
     Ok((headers, Body::new(body)).into_response())
 }
@@ -110,6 +111,7 @@ struct EventStream {
     sent_version: Option<SummaryVersion>,
     heartbeat_at: Instant,
     state: StreamState,
+    grant: AccessGrant,
     _permit: StreamPermit,
 }
 
@@ -135,13 +137,14 @@ enum StreamWakeup {
 }
 
 impl EventStream {
-    fn new(app: Arc<AppState>, permit: StreamPermit) -> Self {
+    fn new(app: Arc<AppState>, permit: StreamPermit, grant: AccessGrant) -> Self {
         Self {
             snapshot_changes: app.server.cache.subscribe(),
             sent_version: None,
             heartbeat_at: app.server.clock.instant() + HEARTBEAT_INTERVAL,
             state: StreamState::NotStarted,
             app,
+            grant,
             _permit: permit,
         }
     }
@@ -153,6 +156,10 @@ impl EventStream {
             return Some((self, format_retry_field().into()));
         }
         while self.state == StreamState::Streaming {
+            // The stream of a token that a reload has revoked ends at its next event or heartbeat.
+            if !self.app.server.access.is_still_granted(&self.grant) {
+                return None;
+            }
             // Marked before the snapshot is read: a change in between wakes the wait below.
             self.snapshot_changes.mark_unchanged();
             let Ok(rendering) = self.app.render_snapshot(None, None).await else {

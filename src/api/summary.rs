@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::request::Parts;
 use tokio::time::timeout_at;
@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::domain::{Name, Snapshot};
 use crate::process::Deadline;
 use crate::render::Rendering;
-use crate::server::{ProblemDetails, respond_with_rendering};
+use crate::server::{AccessGrant, ProblemDetails, SNAPSHOT_GROUPS, respond_with_rendering};
 
 use super::query::SummaryQuery;
 use super::state::AppState;
@@ -20,6 +20,7 @@ use super::state::AppState;
 /// `/resumen`. The query decides between the snapshot and a live answer.
 pub(super) async fn get_summary(
     State(state): State<Arc<AppState>>,
+    Extension(grant): Extension<AccessGrant>,
     head: Parts,
 ) -> Result<Response, ProblemDetails> {
     let server = &state.server;
@@ -28,6 +29,10 @@ pub(super) async fn get_summary(
         server.cache.snapshot().source_set(),
         server.settings.max_timeout,
     )?;
+    match query.max_age {
+        Some(_) => server.access.check_live(&grant)?,
+        None => grant.require(SNAPSHOT_GROUPS)?,
+    }
     // Also for a snapshot: it bounds the wait for the first attempts.
     let timeout = query.timeout.unwrap_or(server.settings.default_timeout);
     let rendering = if let Some(max_age) = query.max_age {

@@ -10,6 +10,7 @@ use crate::domain::{Provider, Redactor};
 use crate::extract::Extractor;
 use crate::fetch::HttpFetch;
 use crate::metrics::ProcessMetrics;
+use crate::server::ServerContext;
 
 use super::core::AppCore;
 
@@ -22,6 +23,7 @@ pub struct ConfigReloader {
     pub(super) fetch: Arc<HttpFetch>,
     pub(super) authorized_fetch: Arc<AuthorizedFetch>,
     pub(super) redactor: Redactor,
+    pub(super) server: Arc<ServerContext>,
 }
 
 impl ConfigReloader {
@@ -49,6 +51,8 @@ impl ConfigReloader {
         self.extractor.set_filters(new.filters.clone());
         // Before the first flight of a source that names a new one.
         self.authorized_fetch.replace_auths(&new.auths);
+        // Before the sources: the `OpenAPI` document is made once for each set of them.
+        self.server.replace_tokens(&new.server.tokens);
         let result = self
             .core
             .replace_sources(&new.sources, new.server.default_timeout);
@@ -63,6 +67,7 @@ impl ConfigReloader {
         } else {
             self.redactor.replace_secrets(old.secrets.clone());
             self.authorized_fetch.replace_auths(&old.auths);
+            self.server.replace_tokens(&old.server.tokens);
         }
         result.context("failed to replace the sources")
     }

@@ -141,7 +141,7 @@ impl AppService {
         let threads = available_parallelism().map_or(1, NonZero::get);
         // The reactor of this runtime watches the listener.
         let guard = runtime.enter();
-        let server = HttpServer::start(listener, context, &router(state), threads)
+        let server = HttpServer::start(listener, Arc::clone(&context), &router(state), threads)
             .context("failed to start the serving threads")?;
         drop(guard);
         let server_task = runtime.spawn(server.run(drain.clone()));
@@ -154,6 +154,7 @@ impl AppService {
                 fetch,
                 authorized_fetch,
                 redactor,
+                server: context,
             },
             core,
             address,

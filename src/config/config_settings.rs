@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::domain::{AuthDefinition, SecretSet, Source};
 use crate::extract::FilterCache;
 
+use super::access_settings::{AccessToken, LiveAccess};
 use super::diagnostics::ConfigProblem;
 use super::fingerprint::FileFingerprints;
 use super::keys::{Section, section_keys};
@@ -61,6 +62,10 @@ pub struct ServerSettings {
     pub cors_origins: Vec<String>,
     /// Names allowed in `Host`, in lower case without a trailing dot. Default: none, which allows every name.
     pub hosts: Vec<String>,
+    /// Who gets live answers. Default: everyone.
+    pub live: LiveAccess,
+    /// `[server.tokens.NAME]`. Default: none, which admits everyone.
+    pub tokens: Vec<AccessToken>,
 }
 
 /// The keys of `[store]`; a field has the name of its key.
@@ -89,6 +94,8 @@ impl Default for ServerSettings {
             shutdown_grace: Duration::from_secs(10),
             cors_origins: Vec::new(),
             hosts: Vec::new(),
+            live: LiveAccess::On,
+            tokens: Vec::new(),
         }
     }
 }

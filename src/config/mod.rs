@@ -4,6 +4,7 @@
 //! expanded by `loader`; `validate` applies the rules between keys and makes domain types; `problems` collects what is
 //! wrong, and `diagnostics` shows it beside the line of the file.
 
+mod access_settings;
 mod config_settings;
 mod diagnostics;
 mod expand;
@@ -24,6 +25,7 @@ mod text_values;
 mod urls;
 mod validate;
 
+pub use access_settings::{AccessGroup, AccessToken, LiveAccess, TokenDigest};
 pub use config_settings::{Config, ServerSettings, StoreSettings};
 pub use diagnostics::{ConfigError, ConfigProblem, FileLocation, Severity};
 pub(crate) use files::{MAX_FILE_BYTES, read_regular_file};

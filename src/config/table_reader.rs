@@ -74,16 +74,14 @@ impl ValueReader<'_, '_> {
                 DeValue::String(text),
             ) => {
                 let text = self.loader.expand_text(text, span, key)?;
-                self.parse_text(key, text)
+                self.parse_text(key, key.kind, text)
             }
             (Kind::Integer(min, max), DeValue::Integer(_)) => {
                 self.read_integer(key, toml, min..=max).map(Value::Integer)
             }
             (Kind::Boolean, DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
-            (Kind::TextList, DeValue::Array(items)) => {
-                let texts = items
-                    .iter()
-                    .filter_map(|item| self.read_text(key, key.name, item));
+            (Kind::TextList | Kind::EnumList(_), DeValue::Array(items)) => {
+                let texts = items.iter().filter_map(|item| self.read_item(key, item));
                 Some(Value::TextList(texts.collect()))
             }
             (Kind::IntegerList(min, max), DeValue::Array(items)) => {
@@ -123,8 +121,8 @@ impl ValueReader<'_, '_> {
         }
     }
 
-    fn parse_text(&mut self, key: &Key, text: SpannedStr) -> Option<Value> {
-        match key.kind {
+    fn parse_text(&mut self, key: &Key, kind: Kind, text: SpannedStr) -> Option<Value> {
+        match kind {
             Kind::Url(_) if text.value.is_empty() && key.default == r#""""# => {
                 Some(Value::Text(text))
             }
@@ -211,6 +209,18 @@ impl ValueReader<'_, '_> {
                 self.wrong_type(name, toml, "a string, a number, `true` or `false`")
             }
             _ => self.wrong_type(name, toml, &Kind::Text.expected()),
+        }
+    }
+
+    /// A text of a list.
+    fn read_item(&mut self, key: &Key, toml: &TomlValue<'_>) -> Option<SpannedStr> {
+        let text = self.read_text(key, key.name, toml)?;
+        let Kind::EnumList(words) = key.kind else {
+            return Some(text);
+        };
+        match self.parse_text(key, Kind::Enum(words), text)? {
+            Value::Text(text) => Some(text),
+            _ => None,
         }
     }
 

@@ -69,13 +69,20 @@ impl CorsPolicy {
         }
     }
 
+    /// Whether pages of other origins may read responses, so that browsers send preflights.
+    pub(super) fn answers_preflights(&self) -> bool {
+        *self != Self::SameOrigin
+    }
+
     /// Adds the headers of a response to `OPTIONS`.
     pub(crate) fn add_preflight_headers(&self, response: &mut HeaderMap) {
-        if *self == Self::SameOrigin {
+        if !self.answers_preflights() {
             return;
         }
         response.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-        response.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+        // `*` does not stand for this one.
+        let headers = HeaderValue::from_static("*, Authorization");
+        response.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
         response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     }
 }

@@ -11,6 +11,7 @@
 mod accept;
 mod accept_queue;
 mod acceptor;
+mod access_control;
 mod client_stream;
 mod connection;
 mod connection_permit;
@@ -35,6 +36,7 @@ mod worker;
 mod worker_state;
 
 pub(crate) use accept::media_preference;
+pub(crate) use access_control::AccessGrant;
 pub(crate) use connection_state::ConnectionState;
 pub use http_server::HttpServer;
 pub use listener::HttpListener;
@@ -44,5 +46,6 @@ pub(crate) use response::{
     select_form, set_content_encoding,
 };
 pub use route_access::RouteAccess;
+pub(crate) use route_access::SNAPSHOT_GROUPS;
 pub use server_context::ServerContext;
 pub use unix_socket::SocketFile;

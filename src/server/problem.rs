@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -16,6 +16,13 @@ use crate::process::WorkQueueFull;
 
 /// The methods of every route.
 pub(crate) const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// The values of `WWW-Authenticate`, `Basic realm="resumen", Bearer` in two fields: Chromium ignores
+/// a field of Basic that goes on with another scheme, and asks for no password.
+const CHALLENGES: [HeaderValue; 2] = [
+    HeaderValue::from_static("Basic realm=\"resumen\""),
+    HeaderValue::from_static("Bearer"),
+];
 
 /// Maximum characters of a client's text that a problem repeats.
 const MAX_ECHOED_CHARS: usize = 80;
@@ -66,6 +73,12 @@ kinds! {
     InvalidTarget = BAD_REQUEST "invalid_target" "The request's target is not valid",
     /// The request has a body, and its method allows none.
     UnexpectedBody = BAD_REQUEST "unexpected_body" "This request must not have a body",
+    /// The request has no valid token.
+    Unauthorized = UNAUTHORIZED "unauthorized" "A token is required",
+    /// The token does not grant the route.
+    Forbidden = FORBIDDEN "forbidden" "The token does not grant this",
+    /// `server.live` grants no live answer.
+    LiveDisabled = FORBIDDEN "live_disabled" "Live answers are not available",
     /// No route has this path.
     NotFound = NOT_FOUND "not_found" "No resource at this path",
     /// The route does not support the method.
@@ -212,6 +225,11 @@ impl ProblemDetails {
         }
         if self.0.kind == ProblemKind::Busy {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.0.kind == ProblemKind::Unauthorized {
+            for challenge in CHALLENGES {
+                headers.append(WWW_AUTHENTICATE, challenge);
+            }
         }
         if self.0.must_close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,15 +1,24 @@
 //! Who may request a route.
 
+use crate::config::AccessGroup;
+
 /// Who may request a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteAccess {
     /// Everyone, under every host name: the health of the process.
     Everyone,
-    /// Those that `[server]` admits.
-    Admitted,
+    /// Under an allowed host name; with any token set, those whose token grants one of these groups.
+    AnyOf(&'static [AccessGroup]),
 }
 
+/// Groups that grant the snapshot: the panel's page reads it while it has no stream.
+pub(crate) const SNAPSHOT_GROUPS: &[AccessGroup] = &[AccessGroup::Data, AccessGroup::Panel];
+
+/// The access to `/resumen` without `fresh` and `max_age`.
+pub(super) const SNAPSHOT_ACCESS: RouteAccess = RouteAccess::AnyOf(SNAPSHOT_GROUPS);
+
 impl RouteAccess {
-    /// The access to paths that match no route.
-    pub(super) const UNMATCHED: Self = Self::Admitted;
+    /// The access to paths that match no route: a client without a token does not learn which ones
+    /// do.
+    pub(super) const UNMATCHED: Self = Self::AnyOf(AccessGroup::ALL);
 }

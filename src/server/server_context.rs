@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
-use crate::config::ServerSettings;
+use crate::config::{AccessToken, ServerSettings};
 use crate::metrics::{RequestMetrics, RouteId};
 use crate::process::{Clock, Supervisor};
 
+use super::access_control::AccessControl;
 use super::cors::CorsPolicy;
 use super::host_policy::HostPolicy;
 use super::route_access::RouteAccess;
@@ -26,6 +27,7 @@ pub struct ServerContext {
     pub(crate) supervisor: Supervisor,
     pub(crate) cors: CorsPolicy,
     pub(super) hosts: HostPolicy,
+    pub(crate) access: AccessControl,
     /// By route, in the order of the routes of `request_metrics`.
     route_access: &'static [RouteAccess],
     /// Whether every source has a reading or a finished attempt. Never reset: a source added later
@@ -50,6 +52,7 @@ impl ServerContext {
         Self {
             cors: CorsPolicy::new(&settings.cors_origins),
             hosts: HostPolicy::new(&settings.hosts),
+            access: AccessControl::new(&settings),
             route_access,
             settings,
             clock,
@@ -79,6 +82,11 @@ impl ServerContext {
     pub(super) fn access_of(&self, route: RouteId) -> RouteAccess {
         let known = self.route_access.get(route.index());
         known.copied().unwrap_or(RouteAccess::UNMATCHED)
+    }
+
+    /// Replaces the tokens of clients.
+    pub fn replace_tokens(&self, tokens: &[AccessToken]) {
+        self.access.replace_tokens(tokens);
     }
 
     /// Begins the drain: readiness fails, event streams end, and every response closes its

@@ -14,6 +14,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
+use super::access_control::AccessGrant;
 use super::connection_state::ConnectionState;
 use super::framing::FramingProblem;
 use super::problem::{ProblemDetails, catch_panic};
@@ -79,7 +80,11 @@ async fn respond(
     let mut response = catch_panics(async {
         let access = context.access_of(route);
         validate_request(&head, has_body, framing_problem, access, &context.hosts)?;
-        Ok(route_request(&worker, connection, head).await)
+        let answers_preflights = context.cors.answers_preflights();
+        let grant = context
+            .access
+            .authorize_request(access, &head, answers_preflights)?;
+        Ok(route_request(&worker, connection, head, grant).await)
     })
     .await
     .unwrap_or_else(|problem| problem.to_response().map(Body::from));
@@ -94,6 +99,7 @@ async fn respond(
         headers.remove(CONTENT_LENGTH);
     }
     context.cors.add_response_headers(allowed_origin, headers);
+    context.access.restrict_caching(headers);
     if let Some(id) = request_id {
         headers.insert(X_REQUEST_ID, id);
     }
@@ -106,13 +112,16 @@ async fn respond(
     Ok(response)
 }
 
-/// The router's response. Handlers find the connection's state in the request's extensions.
+/// The router's response. Handlers find the connection's state and the grant in the request's
+/// extensions.
 async fn route_request(
     worker: &WorkerState,
     connection: Arc<ConnectionState>,
     mut head: Parts,
+    grant: AccessGrant,
 ) -> Response<Body> {
     head.extensions.insert(connection);
+    head.extensions.insert(grant);
     let request = Request::from_parts(head, Body::empty());
     let Ok(response) = worker.router.clone().call(request).await;
     response

@@ -34,6 +34,8 @@ pub fn default_server_settings() -> config::ServerSettings {
         shutdown_grace: seconds(10),
         cors_origins: Vec::new(),
         hosts: Vec::new(),
+        live: config::LiveAccess::On,
+        tokens: Vec::new(),
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Section {
     Auth,
     /// `refresh` of an authentication.
     Refresh,
+    /// `[server.tokens.NAME]`
+    Token,
     /// `csv` of a source, a provider or `[defaults]`.
     Csv,
 }
@@ -41,6 +43,8 @@ pub(crate) enum Kind {
     Integer(u64, u64),
     Boolean,
     TextList,
+    /// A list of these texts.
+    EnumList(&'static [&'static str]),
     /// A list of integers from the first to the second bound.
     IntegerList(u64, u64),
     /// A table with names of the operator's choice and texts.
@@ -146,6 +150,7 @@ impl Section {
             Self::Derived => "a derived source",
             Self::Auth => "an auth",
             Self::Refresh => "`refresh`",
+            Self::Token => "a token",
             Self::Csv => "`csv`",
         }
     }
@@ -164,7 +169,7 @@ impl Kind {
             Self::Size(_) => r#"a size in quotes, such as "64KiB" or "1MiB""#.into(),
             Self::Integer(min, max) => format!("a whole number from {min} to {max}"),
             Self::Boolean => "`true` or `false`".into(),
-            Self::TextList => r#"a list of strings, such as ["a", "b"]"#.into(),
+            Self::TextList | Self::EnumList(_) => r#"a list of strings, such as ["a", "b"]"#.into(),
             Self::IntegerList(min, max) => {
                 format!("a list of whole numbers from {min} to {max}")
             }

@@ -6,11 +6,17 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
 /// The tables of the reference, each with its heading and what holds for the table as a whole.
-const TABLES: [(Section, &str, &str); 9] = [
+const TABLES: [(Section, &str, &str); 10] = [
     (
         Section::Server,
         "`[server]`",
         "How the service listens and answers.",
+    ),
+    (
+        Section::Token,
+        "`[server.tokens.NAME]`",
+        "A token that clients send, and what it grants ([deploy.md](deploy.md#tokens)). With any token set, every request \
+         but those for the health of the process needs one; without, everyone is admitted.",
     ),
     (
         Section::Store,
@@ -124,6 +130,7 @@ fn type_name(kind: Kind) -> String {
         Kind::Integer(min, max) => format!("integer, {min} to {max}"),
         Kind::Boolean => "boolean".into(),
         Kind::TextList => "list of texts".into(),
+        Kind::EnumList(words) => format!("list of {}", words.join(", ")),
         Kind::IntegerList(min, max) => format!("list of integers, {min} to {max}"),
         Kind::TextTable => "table of texts".into(),
         Kind::FieldTable => "table of texts, numbers, booleans or lists of them".into(),
@@ -150,7 +157,8 @@ fn reference_file_has_every_key() {
     let file = std::fs::read_to_string("config/resumen.toml").unwrap();
     let mut lines = file.lines().map(|line| line.trim_start_matches("# "));
     for key in all_keys() {
-        let headers = [format!("[{}", key.name), format!(".{}]", key.name)];
+        let name = key.name;
+        let headers = [format!("[{name}"), format!(".{name}]"), format!(".{name}.")];
         let is_key = |line: &str| {
             line.starts_with(&format!("{} = ", key.name))
                 || headers.iter().any(|header| line.contains(header))

@@ -18,6 +18,7 @@ const DEFINITIONS: &[(Section, &str)] = &[
     (Section::Derived, "derived"),
     (Section::Auth, "auth"),
     (Section::Refresh, "refresh"),
+    (Section::Token, "token"),
     (Section::Csv, "csv"),
 ];
 
@@ -89,6 +90,9 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::TextList => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::EnumList(texts) => {
+            json!({"type": "array", "minItems": 1, "items": kind_schema(Kind::Enum(texts), false)})
+        }
         Kind::IntegerList(min, max) => json!({
             "type": "array",
             "items": {"type": "integer", "minimum": min, "maximum": max},

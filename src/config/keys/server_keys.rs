@@ -1,8 +1,10 @@
-//! The declarations of the keys of `[server]` and `[store]`.
+//! The declarations of the keys of `[server]`, its tokens and `[store]`.
 
 use super::key::Key;
-use super::key::Kind::{Duration, DurationOrZero, Integer, Text, TextList, Url};
-use super::key::Section::{Server, Store};
+use super::key::Kind::{
+    Duration, DurationOrZero, Enum, EnumList, Integer, NamedTables, Text, TextList, Url,
+};
+use super::key::Section::{Server, Store, Token};
 
 pub(super) const SERVER_KEYS: &[Key] = &[
     // [server]
@@ -75,6 +77,42 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         .example(r#"["wall.example.org"]"#)
         .aliases("allowed_hosts trusted_hosts server_name server_names virtual_hosts domains")
         .needs_restart(),
+    Key::new("live", &[Server], Enum(&["on", "off", "token"]), r#""on""#)
+        .doc(
+            "Who gets live answers (`fresh`, `max_age`): `\"on\"`: everyone, or with any token set \
+             those with a token for `live`; `\"token\"`: only those; `\"off\"`: nobody. Others get \
+             403 `live_disabled` or `forbidden`.",
+        )
+        .example(r#""off""#)
+        .aliases("allow_live live_answers allow_fresh fresh")
+        .needs_restart(),
+    Key::new("tokens", &[Server], NamedTables(Token), "")
+        .doc("The tokens of clients, by name. Without any, everyone is admitted.")
+        .example(r#"{ wall = { token = "an-example-of-a-token", routes = ["data"] } }"#)
+        .aliases("token auth_tokens api_keys users clients"),
+    // [server.tokens.NAME]
+    Key::new("token", &[Token], Text, "")
+        .doc(
+            "The secret, 16 to 512 visible ASCII characters. Clients send it as `Authorization: \
+             Bearer`, or as the password of Basic with any user.",
+        )
+        .example(r#""${file:wall.token}""#)
+        .aliases("secret password value bearer key")
+        .required_in(&[Token]),
+    Key::new(
+        "routes",
+        &[Token],
+        EnumList(&["data", "live", "stream", "panel", "admin"]),
+        "",
+    )
+    .doc(
+        "What the token grants: `data` (`/resumen`), `live` (live answers), `stream` \
+         (`/resumen/stream`), `panel` (the panel and all that its page requests but live answers), \
+         `admin` (`/metrics`, `/salud/fuentes`, `/openapi.json`).",
+    )
+    .example(r#"["data", "live"]"#)
+    .aliases("groups scopes scope grants permissions allow roles")
+    .required_in(&[Token]),
     // [store]
     Key::new("path", &[Store], Text, r#""state/resumen.json""#)
         .doc(

@@ -14,6 +14,7 @@ mod source_rules;
 mod store;
 mod timing;
 mod tls_rules;
+mod token_rules;
 
 pub(super) use auth_rules::{validate_auths, warn_unused_auths};
 pub(super) use derived_rules::validate_derived_sources;

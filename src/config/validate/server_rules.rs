@@ -2,6 +2,7 @@
 
 use url::{Host, Url};
 
+use crate::config::access_settings::LiveAccess;
 use crate::config::config_settings::ServerSettings;
 use crate::config::listen_address::parse_listen;
 use crate::config::loader::ConfigLoader;
@@ -9,6 +10,8 @@ use crate::config::problems::{ValueError, refuse};
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 use crate::text::{UnitStyle, format_duration};
+
+use super::token_rules::validate_tokens;
 
 /// The settings of the table; defaults where values are absent or invalid.
 pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> ServerSettings {
@@ -45,6 +48,8 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         shutdown_grace: duration("shutdown_grace", default.shutdown_grace),
         cors_origins: validate_origins(table, loader),
         hosts: validate_hosts(table, loader),
+        live: validate_live(table, loader),
+        tokens: validate_tokens(table, loader),
     }
 }
 
@@ -61,6 +66,23 @@ fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String>
         .iter()
         .filter_map(|text| loader.check(text, check_origin(text)));
     origins.collect()
+}
+
+fn validate_live(table: &Table, loader: &mut ConfigLoader<'_>) -> LiveAccess {
+    let Some(text) = table.text("live") else {
+        return LiveAccess::On;
+    };
+    match text.value.as_str() {
+        "off" => LiveAccess::Off,
+        "token" => {
+            if !table.has("tokens") {
+                let message = "`live = \"token\"` without a token: nobody gets live answers";
+                loader.warning(&text.span, message, "expected `[server.tokens.NAME]`");
+            }
+            LiveAccess::Token
+        }
+        _ => LiveAccess::On,
+    }
 }
 
 fn validate_hosts(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {

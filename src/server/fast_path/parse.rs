@@ -35,6 +35,8 @@ pub(super) enum ParseResult<'a> {
 pub(super) struct RequestFields<'a> {
     /// `Host`: a valid host with an optional port. Empty until the field is parsed.
     pub(super) host: &'a [u8],
+    /// `Authorization`
+    pub(super) authorization: Option<&'a [u8]>,
     /// `Accept-Encoding`
     pub(super) accept_encoding: Option<&'a [u8]>,
     /// `If-None-Match`
@@ -126,6 +128,7 @@ impl<'a> FieldParser<'a> {
                 (earlier.is_empty() && is_host(value)).then_some(())
             }
             6 if is(b"origin") => set_once(&mut self.request_fields.origin, value),
+            13 if is(b"authorization") => set_once(&mut self.request_fields.authorization, value),
             13 if is(b"if-none-match") => set_once(&mut self.request_fields.if_none_match, value),
             15 if is(b"accept-encoding") => {
                 set_once(&mut self.request_fields.accept_encoding, value)
@@ -184,11 +187,12 @@ mod tests {
 
     #[test]
     fn common_fields_are_parsed() {
-        let fields = "host: a.example:8080\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
+        let fields = "host: a.example:8080\r\nauthorization: Bearer x\r\nUser-Agent: x (y; z) \"1\"\r\nACCEPT-encoding:\tgzip, br \r\n\
             Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
         let text = head_with_fields(fields);
         let expected = RequestFields {
             host: b"a.example:8080",
+            authorization: Some(b"Bearer x"),
             accept_encoding: Some(b"gzip, br"),
             if_none_match: Some(b"W/\"1\""),
             origin: None,
@@ -243,6 +247,7 @@ mod tests {
             "Host: a\r\nConnection: close\r\n",
             "Host: a\r\nX-Request-Id: 1\r\n",
             "Host: a\r\nAccept-Encoding: br\r\nAccept-Encoding: gzip\r\n",
+            "Host: a\r\nAuthorization: x\r\nAuthorization: x\r\n",
         ];
         for fields in fields {
             assert_eq!(

@@ -15,6 +15,9 @@ const MAX_CACHED_RESPONSES: usize = 8;
 #[derive(Default)]
 pub(super) struct ResponseCache {
     rendering: Option<Arc<Rendering>>,
+    /// [`AccessControl::generation`](super::super::access_control::AccessControl::generation) that
+    /// the remembered heads were admitted under.
+    access_generation: u64,
     responses: Vec<CachedResponse>,
     /// Index of the response that the next insertion replaces when the cache is full.
     next_evicted: usize,
@@ -33,14 +36,16 @@ pub(super) struct CachedResponse {
 }
 
 impl ResponseCache {
-    /// Sets the rendering that responses are built from. A new rendering clears the cache.
-    pub(super) fn set_rendering(&mut self, rendering: Arc<Rendering>) {
+    /// Sets the rendering that responses are built from, and the generation of the tokens. A new one
+    /// clears the cache.
+    pub(super) fn set_basis(&mut self, rendering: Arc<Rendering>, access_generation: u64) {
         let is_current = self
             .rendering
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, &rendering));
-        if !is_current {
+        if !is_current || self.access_generation != access_generation {
             self.responses.clear();
+            self.access_generation = access_generation;
             self.rendering = Some(rendering);
         }
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::metrics::{RouteId, ThreadCounters};
 use crate::server::problem::catch_panic;
 use crate::server::response::{encode_response, respond_with_rendering};
+use crate::server::route_access::SNAPSHOT_ACCESS;
 use crate::server::server_context::ServerContext;
 use crate::server::socket::ClientSocket;
 
@@ -165,7 +166,8 @@ impl FastPath {
             // A large summary is rendered and compressed by background threads.
             && !self.context.cache.is_large()
             && catch_panic(|| {
-                responses.set_rendering(self.context.cache.current_rendering(started_at.time));
+                let rendering = self.context.cache.current_rendering(started_at.time);
+                responses.set_basis(rendering, self.context.access.generation());
             })
             .is_ok();
 
@@ -177,7 +179,7 @@ impl FastPath {
                 Some(index) => responses.get(index),
                 None => match parse_head(rest) {
                     ParseResult::Complete(length, fields)
-                        if is_enabled && self.context.hosts.allows_host(fields.host) =>
+                        if is_enabled && self.is_admitted(&fields) =>
                     {
                         let Some(index) = self.find_or_build(responses, &fields) else {
                             return (answered, FastPathStep::HandOver);
@@ -202,6 +204,16 @@ impl FastPath {
         (answered, FastPathStep::Read)
     }
 
+    /// Whether hyper's path would admit the request.
+    fn is_admitted(&self, fields: &RequestFields<'_>) -> bool {
+        let context = &self.context;
+        context.hosts.allows_host(fields.host)
+            && context
+                .access
+                .authorize(SNAPSHOT_ACCESS, fields.authorization)
+                .is_ok()
+    }
+
     /// The index of the response to a request with these fields; built and cached if it is new.
     /// `None` if a value is not valid or building panics; hyper's path then answers.
     fn find_or_build(
@@ -220,6 +232,7 @@ impl FastPath {
             self.context
                 .cors
                 .add_response_headers(allowed_origin, response.headers_mut());
+            self.context.access.restrict_caching(response.headers_mut());
             response
         })
         .ok()?;

@@ -20,6 +20,14 @@ fn config_with_line(heading: &str, line: &str) -> String {
         "[[sources.NAME.providers]]" => {
             format!("[[sources.a.providers]]\nurl = \"https://a.example/\"\n{line}\n")
         }
+        "[server.tokens.NAME]" => {
+            let other = if line.starts_with("token") {
+                "routes = [\"data\"]"
+            } else {
+                "token = \"wall-0123456789abcdef\""
+            };
+            format!("[server.tokens.a]\n{line}\n{other}\n{MINIMAL_SOURCE}")
+        }
         "[derived.NAME]" if line.starts_with("from") => {
             format!("{MINIMAL_SOURCE}[derived.d]\n{line}\n")
         }
@@ -55,7 +63,7 @@ fn sections() -> Vec<MarkdownSection> {
         .into_iter()
         .filter(|section| section.heading.starts_with("`["))
         .collect();
-    assert_eq!(sections.len(), 7);
+    assert_eq!(sections.len(), 8);
     assert!(
         sections
             .iter()
@@ -72,6 +80,7 @@ fn temp_config_folder() -> tempfile::TempDir {
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
     let (certificate, key) = (authority.cert.pem(), authority.signing_key.serialize_pem());
     for (name, text) in [
+        ("wall.token", &"wall-0123456789abcdef\n".to_owned()),
         ("ca.pem", &certificate),
         ("client.key", &key),
         ("client.pem", &(certificate.clone() + &key)),

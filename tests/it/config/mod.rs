@@ -122,6 +122,7 @@ fn commented_reference_keys_are_valid() {
         let key = content.split(" = ").next()?;
         let is_key = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         ((is_key && content.contains(" = "))
+            || content.starts_with("[server.tokens.example")
             || content.starts_with("[sources.example")
             || content.starts_with("[auth.example"))
         .then(|| content.to_owned())
@@ -137,6 +138,10 @@ fn commented_reference_keys_are_valid() {
     write_private(
         &folder.path().join("secrets/example.token"),
         "a token of a file\n",
+    );
+    write_private(
+        &folder.path().join("secrets/example-wall.token"),
+        "wall-0123456789abcdef\n",
     );
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
     for name in ["example-ca.pem", "example-client.pem"] {

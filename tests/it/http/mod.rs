@@ -23,6 +23,8 @@ pub mod schemathesis;
 pub mod service_contract;
 pub mod slow_clients;
 
+use resumen::config::{AccessGroup, AccessToken, TokenDigest};
+
 use crate::support::scripted_fetch::{ScriptedFetch, test_schedule, test_source};
 use crate::support::test_server::{TestServer, default_server_settings};
 
@@ -47,4 +49,13 @@ pub fn publish_readings(server: &TestServer) {
     server.publish_reading("btc", r#"{"usd":97123.45}"#);
     server.publish_reading("clima", r#"{"temperatura_c":21.3}"#);
     server.publish_reading("usd", r#"{"ARS":1043.50,"EUR":0.92}"#);
+}
+
+/// The token `NAME-0123456789abcdef` that grants these groups.
+pub fn access_token(name: &str, groups: &[AccessGroup]) -> AccessToken {
+    AccessToken {
+        name: name.into(),
+        digest: TokenDigest::of(format!("{name}-0123456789abcdef").as_bytes()),
+        groups: groups.to_vec(),
+    }
 }

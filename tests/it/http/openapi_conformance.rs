@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use resumen::config::ServerSettings;
+use resumen::config::{AccessGroup, ServerSettings};
 use resumen::domain::Code;
 use serde_json::{Value, json};
 
 use crate::http::{
-    default_server_settings, publish_readings, server_with_readings, server_without_readings,
-    start_server,
+    access_token, default_server_settings, publish_readings, server_with_readings,
+    server_without_readings, start_server,
 };
 use crate::support::openapi_document::OpenApiDocument;
 use crate::support::raw_client::RawResponse;
@@ -129,7 +129,7 @@ const HEADER_VARIANTS: &[&[&str]] = &[
 
 /// Requests for every path with every method and header variant, and the described ones: method,
 /// target and headers.
-fn conformance_requests(paths: &[String]) -> Vec<(&'static str, String, Vec<&'static str>)> {
+fn conformance_requests(paths: &[String]) -> Vec<SentRequest> {
     let mut requests = Vec::new();
     for path in paths {
         let target = path.replace("{version}", "0123456789abcdef");
@@ -157,6 +157,50 @@ fn conformance_requests(paths: &[String]) -> Vec<(&'static str, String, Vec<&'st
     requests
 }
 
+type SentRequest = (&'static str, String, Vec<&'static str>);
+
+/// A server with another name, and one with a token for the stream and one for live answers.
+fn refusing_servers() -> (TestServer, TestServer) {
+    let settings = || ServerSettings {
+        cors_origins: vec!["https://a.example".to_owned()],
+        ..default_server_settings()
+    };
+    let tokens = [("stream", AccessGroup::Stream), ("live", AccessGroup::Live)];
+    let guarded = ServerSettings {
+        hosts: vec!["wall.example".into()],
+        ..settings()
+    };
+    let locked = ServerSettings {
+        tokens: tokens
+            .map(|(name, group)| access_token(name, &[group]))
+            .to_vec(),
+        ..settings()
+    };
+    (start_server(guarded), start_server(locked))
+}
+
+/// Requests for every path that get a 421, a 401 and a 403.
+fn refused_requests<'s>(
+    paths: &[String],
+    guarded: &'s TestServer,
+    locked: &'s TestServer,
+) -> Vec<(&'s TestServer, SentRequest)> {
+    let mut requests = Vec::new();
+    for path in paths {
+        let target = path.replace("{version}", "0").replace("{file}", "card.js");
+        let foreign_token = match path.as_str() {
+            "/resumen/stream" => "Authorization: Bearer live-0123456789abcdef",
+            _ => "Authorization: Bearer stream-0123456789abcdef",
+        };
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            requests.push((guarded, (method, target.clone(), vec![])));
+            requests.push((locked, (method, target.clone(), vec![])));
+            requests.push((locked, (method, target.clone(), vec![foreign_token])));
+        }
+    }
+    requests
+}
+
 #[test]
 fn responses_match_openapi() {
     let fetch = ScriptedFetch::default();
@@ -174,18 +218,9 @@ fn responses_match_openapi() {
     let paths: Vec<String> = document.paths().into_iter().map(str::to_owned).collect();
     let (mut mismatches, mut seen) = (Vec::new(), BTreeSet::new());
     let requests = conformance_requests(&paths).into_iter();
-    // A server that refuses the name in `Host`, in addition.
-    let guarded = start_server(ServerSettings {
-        hosts: vec!["wall.example".into()],
-        cors_origins: vec!["https://a.example".into()],
-        ..default_server_settings()
-    });
-    publish_readings(&guarded);
-    let named = paths.iter().flat_map(|path| {
-        let target = path.replace("{version}", "0").replace("{file}", "card.js");
-        ["GET", "HEAD", "OPTIONS"].map(|method| (&guarded, (method, target.clone(), Vec::new())))
-    });
-    let requests = requests.map(|request| (&server, request)).chain(named);
+    let (guarded, locked) = refusing_servers();
+    let refused = refused_requests(&paths, &guarded, &locked);
+    let requests = requests.map(|request| (&server, request)).chain(refused);
     for (server, (method, target, headers)) in requests {
         let path = document.matching_path(&target).unwrap();
         // The document describes other methods with GET.

@@ -325,3 +325,30 @@ fn panel_shows_failing_provider() {
         false
     );
 }
+
+/// The browser's own sign-in by Basic: the page, its files, its requests and its event stream.
+#[test]
+fn page_works_after_basic_sign_in() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let provider = FakeProvider::with_json("1001");
+    let token = "panel-0123456789abcdef";
+    let app = TestApp::start(&format!(
+        "[server.tokens.wall]\ntoken = \"{token}\"\nroutes = [\"panel\", \"live\"]\n{}",
+        scheduled_source_config(&provider)
+    ));
+    browser.goto(&panel_url(&app));
+    assert_eq!(browser.texts("#cards"), json!([]), "without the token");
+    // A URL with credentials signs in like the browser's dialogue; they hold for the next pages.
+    browser.goto(&format!("http://me:{token}@{}/", app.address));
+    browser.goto(&panel_url(&app));
+    browser.wait_for_expression("document.body.dataset.link === 'stream'");
+    browser.wait_for_text(".head", "1001");
+    provider.set_json("2002");
+    browser.wait_for_text(".head", "2002");
+    browser.click("#ask");
+    browser.wait_for_expression("performance.getEntriesByType('resource').some(({ name, responseStatus }) => name.includes('fresh=1') && responseStatus === 200)");
+    let refused = "return performance.getEntriesByType('resource').filter(({ responseStatus }) => responseStatus >= 400).map(({ name }) => name)";
+    assert_eq!(browser.execute_script(refused), json!([]));
+}

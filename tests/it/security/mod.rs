@@ -1,5 +1,6 @@
 //! Secrets and hostile input.
 
+pub mod access_tokens;
 pub mod fuzz_targets;
 pub mod host_names;
 pub mod reverse_proxies;
