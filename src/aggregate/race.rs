@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::{
     Code, Failure, JsonData, Name, Outcome, ProviderAttempt, ProviderAttemptResult, Reading,
 };
-use crate::extract::{Extractor, RawBody};
+use crate::extract::Extractor;
 use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError};
 use crate::process::{Clock, Deadline, TimePoint};
 use crate::text::{UnitStyle, format_duration};
@@ -275,11 +275,7 @@ async fn call_provider(
         let data = held.data.clone();
         return Ok(ProviderSuccess { data, lifetime });
     }
-    let body = RawBody {
-        bytes: payload.body,
-        format: provider.request.format.clone(),
-        charset: payload.charset,
-    };
+    let body = payload.raw_body(&provider.request.format);
     let data = deps
         .extractor
         .extract_body(&prepared.source.name, filter, &body, deadline)

@@ -17,7 +17,8 @@ const MAX_FIELD_BYTES: usize = 16 << 10;
 /// Maximum number of characters of a quoted reason, after escaping.
 const MAX_QUOTE_CHARS: usize = 120;
 
-/// Members that hold the reason of a refusal: OAuth 2.0 (RFC 6749, section 5.2) first.
+/// Members that hold the reason of a refusal: OAuth 2.0 (RFC 6749, section 5.2) first. Fewer than those of a refused
+/// response, and none below another member: an answer with a status of success may hold a token anywhere else.
 const REASON_MEMBERS: [&str; 6] = [
     "error_description",
     "error",

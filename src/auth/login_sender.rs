@@ -10,7 +10,7 @@ use crate::domain::{
     AuthDefinition, AuthFieldError, AuthRequest, AuthValues, BodyFormat, Code, Failure, Name,
     Provider, Redactor,
 };
-use crate::extract::{Extractor, RawBody};
+use crate::extract::Extractor;
 use crate::fetch::{CallPriority, Fetch, FetchContext, FetchError, Payload};
 use crate::process::{Clock, Deadline};
 
@@ -115,11 +115,7 @@ impl LoginSender {
         let unusable = |error: &str| UnusableAnswer(error.to_owned());
         let filter = self.extractor.compile_filter(extract);
         let filter = filter.map_err(|error| unusable(&error.message))?;
-        let body = RawBody {
-            bytes: payload.body,
-            format: request.request.format.clone(),
-            charset: payload.charset,
-        };
+        let body = payload.raw_body(&request.request.format);
         let extracted = self
             .extractor
             .extract_body(&definition.name.login_key(), &filter, &body, deadline)
@@ -174,12 +170,6 @@ pub(super) fn login_failure(definition: &AuthDefinition, why: &str) -> Failure {
     Failure::new(Code::AuthFailed, message).with_lasting(true)
 }
 
-/// Returns whether the deadline passed while the request waited for a permit of `max_per_host`.
-fn is_permit_timeout(failure: &Failure) -> bool {
-    // Only the message tells it from a server that does not answer.
-    failure.code == Code::Timeout && failure.message.contains("(waiting for one of ")
-}
-
 /// Returns the failure of a login without a usable response.
 fn failed_request(definition: &AuthDefinition, error: &FetchError) -> LoginFailure {
     let status = error.refused.as_ref().map(|refused| refused.status);
@@ -200,7 +190,7 @@ fn failed_request(definition: &AuthDefinition, error: &FetchError) -> LoginFailu
             | Code::TlsFailed
             | Code::DestinationBlocked
     );
-    let is_unsent = is_unreached || is_permit_timeout(&error.failure);
+    let is_unsent = is_unreached || error.is_permit_timeout;
     LoginFailure {
         failure: login_failure(definition, &error.failure.message),
         // A server that closes or is silent may have counted the attempt.

@@ -129,11 +129,7 @@ impl ProbeContext {
             (Ok(payload), Ok(filter)) => {
                 // A separate extractor: one extractor evaluates the filters of a source one after the other.
                 let extractor = Extractor::new(own_program(), self.redactor.clone());
-                let body = RawBody {
-                    bytes: payload.body,
-                    format: provider.request.format,
-                    charset: payload.charset,
-                };
+                let body = payload.raw_body(&provider.request.format);
                 let result = extractor.extract_body(&source, &filter, &body, deadline);
                 let result = result.await;
                 if body.format != BodyFormat::Json {

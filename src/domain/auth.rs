@@ -5,21 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::name::Name;
 use super::provider::{ProviderRequest, RequestBody, RequestField};
-use super::request_text::RequestText;
+use super::request_text::{RequestText, encode_url_part};
 
 /// Name of the field that is sent as `Authorization: Bearer`.
 const TOKEN_FIELD: &str = "token";
-
-/// Characters of a field that are encoded in a URL: all but the unreserved ones (RFC 3986, section 2.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// `[auth.NAME]`: how a token or a session is requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +120,7 @@ impl ProviderRequest {
         // A value must not end or change its part of the URL.
         let encode = |name: &str| match lookup(name)?.as_str() {
             "." | ".." => Err(AuthFieldError::DotSegment(name.into())),
-            value => Ok(utf8_percent_encode(value, ENCODED).to_string()),
+            value => Ok(encode_url_part(value)),
         };
         let fill = |fields: &[RequestField]| {
             let filled = fields

@@ -52,7 +52,9 @@ pub use provider::{
 };
 pub use reading::{JsonData, Reading};
 pub use redact::{Redactor, SecretSet};
-pub use request_text::{DateError, DateReference, RequestText, RequestTime, is_time_zone};
+pub use request_text::{
+    DateError, DateReference, RequestText, RequestTime, encode_url_part, is_time_zone,
+};
 pub use schedule::{MAX_CACHE_LIFETIME, MAX_RETRY_AFTER, Schedule};
 pub use snapshot::{MergeResult, Snapshot};
 pub use source::{Source, SourceKind};

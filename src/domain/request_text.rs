@@ -7,6 +7,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::text::escape_json;
 
 use super::code::Code;
@@ -56,6 +58,13 @@ pub struct RequestTime<'z> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DateError(String);
+
+/// All characters but the unreserved ones.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Maximum offset of a date in either direction, in days: about 100 years.
 const MAX_OFFSET_DAYS: i64 = 36_525;
@@ -139,6 +148,11 @@ fn parse_offset(text: &str) -> Result<(i32, i64), DateError> {
     }
     let days = i32::try_from(sign * days).map_err(|_| invalid())?;
     Ok((days, sign * seconds))
+}
+
+/// Returns `text` as a part of a URL: all but the unreserved characters are percent-encoded (RFC 3986, section 2.3).
+pub fn encode_url_part(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// Returns whether this is the IANA name of a time zone.

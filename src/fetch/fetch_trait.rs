@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::domain::{Failure, Name, Provider};
+use crate::domain::{BodyFormat, Failure, Name, Provider};
+use crate::extract::RawBody;
 use crate::process::Deadline;
 
 use super::validators::Validators;
@@ -31,6 +32,17 @@ pub struct Payload {
     /// Time for which the provider should not be called again, at most 1 day: the lifetime of the response, if
     /// the provider's cache headers are obeyed.
     pub lifetime: Option<Duration>,
+}
+
+impl Payload {
+    /// Returns the body for the extraction of a document of `format`.
+    pub fn raw_body(&self, format: &BodyFormat) -> RawBody {
+        RawBody {
+            bytes: self.body.clone(),
+            format: format.clone(),
+            charset: self.charset.clone(),
+        }
+    }
 }
 
 impl From<Bytes> for Payload {
@@ -56,6 +68,9 @@ pub struct FetchError {
     pub retry_after: Option<Duration>,
     /// The response that refuses the request or has no body. `None` if there is none, or if its body cannot be used.
     pub refused: Option<Box<RefusedResponse>>,
+    /// Whether the deadline passed before the first connection, while the call waited for its permit
+    /// (`max_per_host`).
+    pub is_permit_timeout: bool,
 }
 
 /// A response that refuses a request by its status, or has no body.
@@ -138,6 +153,7 @@ impl From<Failure> for FetchError {
             failure,
             retry_after: None,
             refused: None,
+            is_permit_timeout: false,
         }
     }
 }

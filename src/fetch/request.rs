@@ -6,23 +6,16 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap,
     HeaderName, HeaderValue, USER_AGENT,
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Request};
 use url::{Position, Url, form_urlencoded};
 
-use crate::domain::{BodyFormat, Code, Failure, ProviderRequest, RequestBody, RequestTime};
+use crate::domain::{
+    BodyFormat, Code, Failure, ProviderRequest, RequestBody, RequestTime, encode_url_part,
+};
 
 use super::credentials::{basic_credentials, remove_unsent_parts};
 
 const DEFAULT_USER_AGENT: &str = concat!("resumen/", env!("CARGO_PKG_VERSION"));
-
-/// Characters that are encoded in names and values of `query`: all but the unreserved ones (RFC 3986,
-/// section 2.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// Returns the request to send, with its dates at `time`. Configured headers override the
 /// default ones.
@@ -44,7 +37,6 @@ pub(super) fn build_request(
 
 /// Returns the URL without user, password and fragment. The query of `request` is appended.
 fn resolve_url(request: &ProviderRequest, time: RequestTime<'_>) -> Result<Url, Failure> {
-    let encode = |value: &str| utf8_percent_encode(value, ENCODED).to_string();
     let mut url = match &request.url_text {
         None => request.url.clone(),
         Some(text) => Url::parse(&text.resolve(time)?).map_err(unwritable)?,
@@ -57,7 +49,7 @@ fn resolve_url(request: &ProviderRequest, time: RequestTime<'_>) -> Result<Url, 
             if !query.is_empty() {
                 query.push('&');
             }
-            query += &[&encode(name), "=", &encode(&value)].concat();
+            query += &[&encode_url_part(name), "=", &encode_url_part(&value)].concat();
         }
         url.set_query(Some(&query));
     }

@@ -22,7 +22,7 @@ use super::deadline::{self, ByteCounter, run_until_deadline};
 use super::digest::{DigestAttempt, DigestSessions};
 use super::endpoints::{ClientLease, EndpointState, Endpoints};
 use super::exchange::{Answer, exchange};
-use super::fetch_trait::FetchContext;
+use super::fetch_trait::{FetchContext, FetchError};
 use super::redirects::RedirectFollower;
 use super::response_body::BodyReader;
 use super::{connector, request, response_head};
@@ -58,7 +58,7 @@ impl RequestSender {
         configured: &ProviderRequest,
         mut request: Request,
         context: &FetchContext,
-    ) -> Result<FinalAnswer, Failure> {
+    ) -> Result<FinalAnswer, FetchError> {
         let deadline = context.deadline;
         let mut may_retry = request::is_repeatable(configured);
         let mut target = CallTarget::from_request(configured, deadline.limit, may_retry)?;
@@ -246,13 +246,17 @@ async fn acquire_permit(
     limiter: &Arc<CallLimiter>,
     target: &CallTarget,
     context: &FetchContext,
-) -> Result<CallPermit, Failure> {
+) -> Result<CallPermit, FetchError> {
     let may_share = target.settings.may_share();
     let acquired = async { Ok(limiter.acquire(&context.priority, may_share).await) };
-    let late = || -> Failure {
+    let late = || {
         let (limit, host) = (limiter.limit(), &target.endpoint.host);
         let activity = format!("waiting for one of {limit} calls to {host}");
-        deadline::timeout_failure(Code::Timeout, context.deadline, &activity)
+        let failure = deadline::timeout_failure(Code::Timeout, context.deadline, &activity);
+        FetchError {
+            is_permit_timeout: true,
+            ..FetchError::from(failure)
+        }
     };
     let permit = run_until_deadline(context.deadline, late, acquired).await?;
     // Calls that start together end together: a permit can become free exactly at the deadline.

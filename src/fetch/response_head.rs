@@ -133,6 +133,7 @@ pub(super) fn build_fetch_error(
             .with_lasting(failure.is_lasting && retry_after.is_none()),
         retry_after,
         refused,
+        is_permit_timeout: false,
     }
 }
 

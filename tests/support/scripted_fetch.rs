@@ -114,6 +114,7 @@ impl Fetch for ScriptedFetch {
                     failure: Failure::new(code, "scripted"),
                     retry_after,
                     refused: None,
+                    is_permit_timeout: false,
                 })
             };
             let result = match action {
