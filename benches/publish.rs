@@ -17,6 +17,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use resumen::aggregate::Cache;
 use resumen::domain::{JsonData, Outcome, Reading, Snapshot, SourceIdentity, SourceSet, Time};
+use resumen::process::SendBudget;
 use resumen::render::{RenderMode, render_summary};
 
 const SOURCES: &[usize] = &[3, 30, 300, 3000];
@@ -65,7 +66,11 @@ fn snapshot(sources: usize) -> Snapshot {
 /// Merges an outcome into the snapshot, plans the next attempt, and swaps the snapshot.
 #[divan::bench(args = SOURCES)]
 fn publish(bencher: Bencher<'_, '_>, sources: usize) {
-    let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
+    let cache = Cache::new(
+        snapshot(sources),
+        Duration::from_secs(4),
+        SendBudget::new(None),
+    );
     let mut at = 1;
     bencher.bench_local(|| {
         at += 1;
@@ -94,7 +99,11 @@ fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
 /// Publishes and renders: the cost of the first request after a publication.
 #[divan::bench(args = SOURCES)]
 fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
-    let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
+    let cache = Cache::new(
+        snapshot(sources),
+        Duration::from_secs(4),
+        SendBudget::new(None),
+    );
     let mut at = 1;
     bencher.bench_local(|| {
         at += 1;
@@ -106,6 +115,10 @@ fn publish_and_render(bencher: Bencher<'_, '_>, sources: usize) {
 /// Reads the current rendering: the cost of every other request.
 #[divan::bench(args = SOURCES)]
 fn read(bencher: Bencher<'_, '_>, sources: usize) {
-    let cache = Cache::new(snapshot(sources), Duration::from_secs(4));
+    let cache = Cache::new(
+        snapshot(sources),
+        Duration::from_secs(4),
+        SendBudget::new(None),
+    );
     bencher.bench_local(|| cache.current_rendering(black_box(Time::from_millis(5))));
 }

@@ -15,6 +15,7 @@ use crate::domain::{
     ClockShift, DerivedComputation, Failure, HealthChanges, JsonData, MergeResult, Name, Outcome,
     Snapshot, SourceRecord, SourceSet, SourceState, Time,
 };
+use crate::process::SendBudget;
 use crate::render::{LARGE_BODY_BYTES, RenderMode, Rendering, estimate_body_bytes, render_summary};
 
 use super::reading_memory::ReadingMemory;
@@ -28,6 +29,7 @@ pub struct Cache {
     /// Counts publications.
     changes: watch::Sender<u64>,
     reading_memory: ReadingMemory,
+    send_budget: Arc<SendBudget>,
 }
 
 /// One snapshot, the latest rendering of all its sources, and the latest ones of selections.
@@ -38,16 +40,20 @@ struct PublishedSnapshot {
     is_large: bool,
     /// The `timeout_s` of answers to requests without `timeout=`.
     timeout: Duration,
+    /// Counts the renderings.
+    send_budget: Arc<SendBudget>,
     rendering: ArcSwapOption<Rendering>,
     selections: ArcSwap<SelectionRenderings>,
 }
 
 impl Cache {
     /// Returns a cache with a first snapshot. `timeout` is the `timeout_s` of answers to requests
-    /// without `timeout=`.
-    pub fn new(snapshot: Snapshot, timeout: Duration) -> Self {
+    /// without `timeout=`. Renderings are counted in `send_budget`.
+    pub fn new(snapshot: Snapshot, timeout: Duration, send_budget: Arc<SendBudget>) -> Self {
+        let published = PublishedSnapshot::new(snapshot, timeout, Arc::clone(&send_budget));
         Self {
-            published: ArcSwap::from_pointee(PublishedSnapshot::new(snapshot, timeout)),
+            published: ArcSwap::from_pointee(published),
+            send_budget,
             write_lock: Mutex::new(()),
             changes: watch::Sender::new(0),
             reading_memory: ReadingMemory::of_container(),
@@ -111,6 +117,11 @@ impl Cache {
     /// Returns whether the summary of all sources is too large to be rendered by a serving thread.
     pub fn is_large(&self) -> bool {
         self.published.load().is_large
+    }
+
+    /// Returns the budget that renderings are counted in.
+    pub fn send_budget(&self) -> &Arc<SendBudget> {
+        &self.send_budget
     }
 
     /// Returns the newest snapshot.
@@ -181,7 +192,8 @@ impl Cache {
     /// Replaces the sources after a reload. A source with the same identity keeps its state.
     pub fn replace_sources(&self, source_set: Arc<SourceSet>, timeout: Duration) {
         self.update(|old| {
-            PublishedSnapshot::new(old.snapshot.with_source_set(source_set), timeout)
+            let snapshot = old.snapshot.with_source_set(source_set);
+            PublishedSnapshot::new(snapshot, timeout, Arc::clone(&old.send_budget))
         });
     }
 
@@ -212,7 +224,10 @@ impl Cache {
     }
 
     fn update_snapshot(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
-        self.update(|old| PublishedSnapshot::new(change(&old.snapshot), old.timeout));
+        self.update(|old| {
+            let snapshot = change(&old.snapshot);
+            PublishedSnapshot::new(snapshot, old.timeout, Arc::clone(&old.send_budget))
+        });
     }
 
     fn update(&self, change: impl FnOnce(&PublishedSnapshot) -> PublishedSnapshot) {
@@ -225,13 +240,14 @@ impl Cache {
 }
 
 impl PublishedSnapshot {
-    fn new(snapshot: Snapshot, timeout: Duration) -> Self {
+    fn new(snapshot: Snapshot, timeout: Duration, send_budget: Arc<SendBudget>) -> Self {
         let all_positions: Vec<usize> = (0..snapshot.source_states().len()).collect();
         Self {
             is_large: estimate_body_bytes(&snapshot, &all_positions) > LARGE_BODY_BYTES,
             all_positions,
             snapshot: Arc::new(snapshot),
             timeout,
+            send_budget,
             rendering: ArcSwapOption::empty(),
             selections: ArcSwap::default(),
         }
@@ -239,7 +255,8 @@ impl PublishedSnapshot {
 
     fn render(&self, positions: &[usize], timeout: Duration, now: Time) -> Arc<Rendering> {
         let mode = RenderMode::Snapshot { timeout };
-        Arc::new(render_summary(&self.snapshot, positions, &mode, now))
+        let rendering = render_summary(&self.snapshot, positions, &mode, now);
+        Arc::new(rendering.counted_in(&self.send_budget))
     }
 
     /// Returns the positions of the sources with these names, or of all.
@@ -301,7 +318,11 @@ mod tests {
             })
         };
         let source_set = Arc::new(SourceSet::new(names.iter().map(source).collect()));
-        let cache = Cache::new(Snapshot::new(source_set), Duration::from_secs(4));
+        let cache = Cache::new(
+            Snapshot::new(source_set),
+            Duration::from_secs(4),
+            SendBudget::new(None),
+        );
         (cache, names)
     }
 

@@ -82,11 +82,8 @@ impl SharedRenderings {
         let clock = server.clock;
         let result = Arc::new(result);
         if estimate_body_bytes(&result.snapshot, &result.positions) <= LARGE_BODY_BYTES {
-            return Ok(Arc::new(render_result(
-                &result,
-                deadline.limit,
-                clock.now(),
-            )));
+            let rendering = render_result(&result, deadline.limit, clock.now());
+            return Ok(Arc::new(rendering.counted_in(server.cache.send_budget())));
         }
         let key = LiveKey {
             snapshot: Arc::as_ptr(&result.snapshot).addr(),
@@ -100,7 +97,11 @@ impl SharedRenderings {
             was_collapsed: result.was_collapsed,
         };
         let rendered = Arc::clone(&result);
-        let render = move || Arc::new(render_result(&rendered, deadline.limit, clock.now()));
+        let budget = Arc::clone(server.cache.send_budget());
+        let render = move || {
+            let rendering = render_result(&rendered, deadline.limit, clock.now());
+            Arc::new(rendering.counted_in(&budget))
+        };
         let shared = self.live.run(&work.live_answers, key, render);
         // An answer that is late would break its deadline; one that says `busy` is not.
         let shared = timeout_at(deadline.at + LIVE_RENDER_GRACE, shared).await;

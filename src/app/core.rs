@@ -17,7 +17,7 @@ use crate::domain::{Snapshot, Source, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
 use crate::metrics::{FetchMetrics, StoreErrorCounter};
-use crate::process::{Clock, Supervisor};
+use crate::process::{Clock, SendBudget, Supervisor};
 use crate::replicas::{LocalReplica, ReplicaSync, SharedStore};
 use crate::store::StateFile;
 
@@ -41,6 +41,8 @@ pub struct CoreDeps {
     pub state_file: Option<(StateFile, StoreErrorCounter)>,
     /// The store that replicas share and the counter of its errors; `None`: the only replica.
     pub shared_store: Option<(Arc<dyn SharedStore>, StoreErrorCounter)>,
+    /// Counts renderings.
+    pub send_budget: Arc<SendBudget>,
 }
 
 /// A running aggregator.
@@ -136,7 +138,11 @@ impl AppCore {
         let clock = deps.clock;
         let prepared = prepare_sources(sources, &deps.extractor)?;
         let source_set = Arc::new(SourceSet::new(sources.to_vec()));
-        let cache = Arc::new(Cache::new(Snapshot::new(source_set), timeout));
+        let cache = Arc::new(Cache::new(
+            Snapshot::new(source_set),
+            timeout,
+            deps.send_budget,
+        ));
         let persister = deps.state_file.map(|(file, errors)| {
             Arc::new(Persister::new(file, Arc::clone(&cache), clock, errors))
         });

@@ -22,7 +22,7 @@ use crate::domain::Redactor;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics, StoreErrorCounter};
-use crate::process::{BackgroundPriority, Clock};
+use crate::process::{BackgroundPriority, Clock, SendBudget};
 use crate::replicas::{RedisStore, SharedStore};
 use crate::server::{HttpListener, HttpServer, ServerContext, SocketFile};
 use crate::store::StateFile;
@@ -98,8 +98,7 @@ impl AppService {
             redactor,
             filter_program,
         } = options;
-        let address = listener.address().clone();
-        let socket_file = listener.take_socket_file();
+        let (address, socket_file) = (listener.address().clone(), listener.take_socket_file());
 
         // Build: the registry and the metrics first, then what counts in them.
         let runtime = build_flight_runtime()?;
@@ -123,11 +122,12 @@ impl AppService {
             fetch_metrics: Arc::clone(&fetch_metrics),
             state_file: open_state_file(config, &process_metrics),
             shared_store: open_shared_store(config, &process_metrics, &redactor),
+            send_budget: SendBudget::new(config.server.send_budget),
         };
 
         // Spawn: the core, then the server that reads from it.
-        let core = AppCore::start(deps, &config.sources, config.server.default_timeout)?;
-        let core = Arc::new(core);
+        let timeout = config.server.default_timeout;
+        let core = Arc::new(AppCore::start(deps, &config.sources, timeout)?);
         let context = Arc::new(ServerContext::new(
             config.server.clone(),
             clock,

@@ -29,7 +29,7 @@ use crate::domain::format_rfc3339;
 use crate::domain::{Name, Redactor, Snapshot, SourceSet};
 use crate::extract::{Extractor, own_program};
 use crate::fetch::HttpFetch;
-use crate::process::Clock;
+use crate::process::{Clock, SendBudget};
 use crate::render::{RenderMode, Rendering, render_summary};
 use crate::store::StateFile;
 
@@ -98,6 +98,7 @@ async fn run_live_request(
         fetch_metrics: Arc::default(),
         state_file: None,
         shared_store: None,
+        send_budget: SendBudget::new(None),
     };
     let core = AppCore::build_on_demand(deps, &config.sources, timeout)?;
     let sources = config.sources.iter();

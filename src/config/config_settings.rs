@@ -66,6 +66,8 @@ pub struct ServerSettings {
     pub live: LiveAccess,
     /// `[server.tokens.NAME]`. Default: none, which admits everyone.
     pub tokens: Vec<AccessToken>,
+    /// Bytes on their way to clients. Default: `None`, an eighth of the container's memory limit.
+    pub send_budget: Option<u64>,
 }
 
 /// The keys of `[store]`; a field has the name of its key.
@@ -96,6 +98,7 @@ impl Default for ServerSettings {
             hosts: Vec::new(),
             live: LiveAccess::On,
             tokens: Vec::new(),
+            send_budget: None,
         }
     }
 }

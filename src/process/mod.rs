@@ -3,6 +3,7 @@
 
 mod clock;
 mod memory_limit;
+mod send_budget;
 mod shared_work;
 mod shutdown;
 mod supervisor;
@@ -11,6 +12,7 @@ mod work_queue;
 
 pub use clock::{Clock, Deadline, TimePoint, process_cpu_time};
 pub use memory_limit::container_memory_limit;
+pub use send_budget::{SendBudget, SendCharge};
 pub use shared_work::SharedWork;
 pub use shutdown::ProcessSignals;
 pub use supervisor::Supervisor;

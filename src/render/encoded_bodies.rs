@@ -1,10 +1,12 @@
 //! The body of a rendering in other encodings, each made at most once.
 
 use std::io::Write;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+
+use crate::process::SendBudget;
 
 use super::version::SummaryVersion;
 
@@ -29,6 +31,8 @@ pub struct EncodedBodies {
     /// Indexed by [`ContentCoding`].
     compressed: [CompressedBody; 3],
     event: OnceLock<Bytes>,
+    /// Counts the encodings; `None` for bodies that live as long as the program.
+    budget: Option<Arc<SendBudget>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +79,16 @@ impl EncodedBodies {
             body,
             compressed: Default::default(),
             event: OnceLock::new(),
+            budget: None,
+        }
+    }
+
+    /// Counts the encodings in `budget`.
+    #[must_use]
+    pub(super) fn counted_in(self, budget: &Arc<SendBudget>) -> Self {
+        Self {
+            budget: Some(Arc::clone(budget)),
+            ..self
         }
     }
 
@@ -101,7 +115,7 @@ impl EncodedBodies {
         }
         let bytes = compressed
             .bytes
-            .get_or_init(|| coding.compress(&self.body).unwrap_or_default().into());
+            .get_or_init(|| self.count(coding.compress(&self.body).unwrap_or_default()));
         // Empty bytes record a failure of the encoder, so that it is not tried again.
         Some(bytes.clone()).filter(|bytes| !bytes.is_empty())
     }
@@ -110,9 +124,16 @@ impl EncodedBodies {
     pub fn get_or_write_event(&self, version: SummaryVersion) -> Bytes {
         let write = || {
             let head = format!("event: resumen\nid: {version}\ndata: ");
-            [head.as_bytes(), &self.body, b"\n\n"].concat().into()
+            self.count([head.as_bytes(), &self.body, b"\n\n"].concat())
         };
         self.event.get_or_init(write).clone()
+    }
+
+    fn count(&self, bytes: Vec<u8>) -> Bytes {
+        match &self.budget {
+            Some(budget) => budget.share(bytes),
+            None => bytes.into(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::domain::{Code, Freshness, Name, ShownFailure, Snapshot, Time};
+use crate::process::SendBudget;
 use crate::text::{UnitStyle, format_duration};
 
 use super::cache_headers;
@@ -65,6 +66,18 @@ pub fn estimate_body_bytes(snapshot: &Snapshot, selection: &[usize]) -> usize {
         Some(reading.data.as_json().len())
     });
     HEADER_BYTES + selection.len() * ROW_BYTES + data_bytes.sum::<usize>()
+}
+
+impl Rendering {
+    /// Counts the body in `budget`, and its encodings when they are made. To be called before the
+    /// rendering is shared.
+    #[must_use]
+    pub fn counted_in(mut self, budget: &Arc<SendBudget>) -> Self {
+        self.body = budget.share(self.body);
+        let bodies = EncodedBodies::new(self.body.clone());
+        self.encoded_bodies = Arc::new(bodies.counted_in(budget));
+        self
+    }
 }
 
 /// Renders the sources at the positions of `selection`, in that order.

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::client_stream::AcceptedStream;
+use super::coarse_clock::duration_between;
 use super::connection_permit::ConnectionPermit;
-use super::connection_state::duration_between;
 
 /// A connection that has waited for less than this is not evicted.
 const MIN_EVICTION_WAIT: Duration = Duration::from_secs(1);

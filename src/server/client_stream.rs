@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::kernel_buffers;
+
 /// An accepted connection that is registered with no runtime.
 #[derive(Debug)]
 pub(super) enum AcceptedStream {
@@ -33,6 +35,7 @@ impl AcceptedStream {
             }
             Self::Unix(stream) => {
                 stream.set_nonblocking(true)?;
+                kernel_buffers::limit_unix(&stream)?;
                 ClientStream::Unix(UnixStream::from_std(stream)?)
             }
         })

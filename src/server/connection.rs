@@ -1,6 +1,7 @@
 //! Serves one connection: the fast path first, then hyper.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,38 +17,69 @@ use super::service::ConnectionService;
 use super::socket::ClientSocket;
 use super::worker_state::WorkerState;
 
-/// Serves a connection until it closes. The state of hyper is created with the first request that
-/// the fast path does not support.
+/// What the state of hyper takes for one connection, in bytes: its buffers, and the head of a request.
+const HYPER_BYTES: usize = 36 << 10;
+
+/// Serves a connection until it closes. A request that the fast path does not support is served by
+/// hyper, whose state exists until the connection is idle again.
 pub(super) async fn run_connection(
     stream: ClientStream,
     connection: Arc<ConnectionState>,
     worker: Arc<WorkerState>,
     permit: ConnectionPermit,
 ) {
-    let mut socket = ClientSocket::new(stream, Arc::clone(&connection));
-    match worker.fast_path.serve(&mut socket).await {
-        Ok(Some(bytes)) => {
-            socket.replay_bytes(bytes);
-            // Boxed, so that a connection that stays on the fast path does not hold memory for
-            // hyper's state.
-            Box::pin(serve_with_hyper(socket, connection, &worker)).await;
+    let budget = Arc::clone(worker.context.cache.send_budget());
+    let mut socket = ClientSocket::new(stream, Arc::clone(&connection), budget);
+    let mut unanswered = Vec::new();
+    loop {
+        match worker.fast_path.serve(&mut socket, unanswered).await {
+            Ok(Some(bytes)) => {
+                socket.replay_bytes(bytes);
+                // Boxed, so that a connection on the fast path does not hold memory for hyper's state.
+                let serving = Box::pin(serve_with_hyper(socket, &connection, &worker));
+                let Some(idle) = serving.await else {
+                    break;
+                };
+                (socket, unanswered) = idle;
+            }
+            Ok(None) => {
+                socket.close().await;
+                break;
+            }
+            // The client has reset the connection.
+            Err(_) => break,
         }
-        Ok(None) => socket.close().await,
-        // The client has reset the connection.
-        Err(_) => {}
     }
     drop(permit);
 }
 
+/// Serves requests until the connection is idle. Then returns the socket and the bytes that were read
+/// after the last request; `None` if the connection has ended.
 async fn serve_with_hyper(
     socket: ClientSocket,
-    connection: Arc<ConnectionState>,
+    connection: &Arc<ConnectionState>,
     worker: &Arc<WorkerState>,
-) {
-    let service = ConnectionService::new(Arc::clone(worker), connection);
+) -> Option<(ClientSocket, Vec<u8>)> {
+    let _charge = worker.context.cache.send_budget().charge(HYPER_BYTES);
+    let service = ConnectionService::new(Arc::clone(worker), Arc::clone(connection));
     let mut http = worker.http.serve_connection(TokioIo::new(socket), service);
-    let result = poll_fn(|cx| http.poll_without_shutdown(cx)).await;
-    let mut socket = http.into_parts().io.into_inner();
+    let mut is_idle = false;
+    let result = poll_fn(|cx| {
+        let polled = http.poll_without_shutdown(cx);
+        if polled.is_pending() && connection.is_idle() {
+            is_idle = true;
+            // Ends an idle connection of hyper, not the socket.
+            Pin::new(&mut http).graceful_shutdown();
+            return http.poll_without_shutdown(cx);
+        }
+        polled
+    })
+    .await;
+    let parts = http.into_parts();
+    let mut socket = parts.io.into_inner();
+    if is_idle && result.is_ok() {
+        return Some((socket, parts.read_buf.into()));
+    }
     if let Err(error) = result
         && error.is_parse()
     {
@@ -75,4 +107,5 @@ async fn serve_with_hyper(
             .record_response(route, status, Duration::ZERO);
     }
     socket.close().await;
+    None
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::coarse_clock::{CoarseClock, duration_between};
 use super::framing::FramingProblem;
 
 /// Maximum time without progress while the client's receive window is full. A shorter idle timeout
@@ -18,11 +19,6 @@ const MIN_WRITE_RATE: u64 = 1024;
 
 /// How long the socket is read after the last response. A reset must not overtake that response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Coarse clock of one worker: milliseconds since the worker started. The worker advances it;
-/// connections only read it.
-#[derive(Debug, Default)]
-pub(super) struct CoarseClock(AtomicU64);
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,27 +57,16 @@ pub(crate) struct ConnectionState {
     phase_since: AtomicU64,
     is_write_stalled: AtomicBool,
     stalled_since: AtomicU64,
-    /// Bytes written since the stall began.
+    /// Bytes written since the stall began, and when the latest of them were.
     written_bytes: AtomicU64,
-    /// When the latest of them were written.
     last_write_at: AtomicU64,
     /// Number of the head in the upper bits, [`FramingProblem`] in the lowest byte; 0 for no
     /// problem.
     framing_problem: AtomicU64,
     /// Whether the socket's send buffer is to be made small before the next write.
     wants_small_buffer: AtomicBool,
-}
-
-impl CoarseClock {
-    /// Milliseconds since the worker started, as of the latest [`CoarseClock::set`].
-    pub(super) fn now(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    /// Sets the time since the worker started.
-    pub(super) fn set(&self, since_start: Duration) {
-        self.0.store(since_start.as_millis() as u64, Relaxed);
-    }
+    /// Whether the request in progress has a body. The connection ends with its response.
+    has_request_body: AtomicBool,
 }
 
 impl ConnectionPhase {
@@ -112,6 +97,7 @@ impl ConnectionState {
             last_write_at: AtomicU64::new(0),
             framing_problem: AtomicU64::new(0),
             wants_small_buffer: AtomicBool::new(false),
+            has_request_body: AtomicBool::new(false),
         }
     }
 
@@ -119,6 +105,11 @@ impl ConnectionState {
     pub(super) fn begin_response(&self) {
         // `phase_since` is not stored: no deadline applies in this phase.
         self.phase.store(ConnectionPhase::Responding as u8, Relaxed);
+    }
+
+    /// Records that the request in progress has a body, which reads then wait for.
+    pub(super) fn record_request_body(&self) {
+        self.has_request_body.store(true, Relaxed);
     }
 
     /// The framing problem of head number `head` (from 0), if it has one.
@@ -140,6 +131,23 @@ impl ConnectionState {
             self.phase(),
             ConnectionPhase::Responding | ConnectionPhase::Closing
         )
+    }
+
+    /// Whether the connection waits for the next request and has received none of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase() == ConnectionPhase::Idle
+    }
+
+    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head;
+    /// `None` if it does not. A part of the whole time counts for a client that reads a byte now and then.
+    pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
+        let since = |start: &AtomicU64| duration_between(start.load(Relaxed), now);
+        if self.is_write_stalled.load(Relaxed) {
+            return Some(since(&self.last_write_at) + since(&self.stalled_since) / 8);
+        }
+        let phase = self.phase();
+        let is_head = phase == ConnectionPhase::FirstHead || phase == ConnectionPhase::LaterHead;
+        is_head.then(|| since(&self.phase_since))
     }
 
     /// How long the connection has been idle at `now`; `None` while it receives a head or answers.
@@ -212,7 +220,7 @@ impl ConnectionState {
     /// Records that the response is complete and the next request has not arrived, or only the first
     /// bytes of it if `has_partial_head`.
     pub(super) fn await_request(&self, has_partial_head: bool) {
-        if self.phase() == ConnectionPhase::Responding {
+        if self.phase() == ConnectionPhase::Responding && !self.has_request_body.load(Relaxed) {
             self.enter_phase(if has_partial_head {
                 ConnectionPhase::LaterHead
             } else {
@@ -250,6 +258,7 @@ impl ConnectionState {
     /// Records that the kernel accepts no more bytes.
     pub(super) fn record_stall(&self) {
         if !self.is_write_stalled.load(Relaxed) {
+            self.coarse_clock.advance();
             self.stalled_since.store(self.coarse_clock.now(), Relaxed);
             self.written_bytes.store(0, Relaxed);
             self.last_write_at.store(self.coarse_clock.now(), Relaxed);
@@ -260,6 +269,7 @@ impl ConnectionState {
     /// Records that the kernel accepted bytes.
     pub(super) fn record_written(&self, bytes: usize) {
         if self.is_write_stalled.load(Relaxed) {
+            self.coarse_clock.advance();
             self.written_bytes
                 .store(self.written_bytes.load(Relaxed) + bytes as u64, Relaxed);
             self.last_write_at.store(self.coarse_clock.now(), Relaxed);
@@ -272,11 +282,6 @@ impl ConnectionState {
             self.is_write_stalled.store(false, Relaxed);
         }
     }
-}
-
-/// The time between two readings of a [`CoarseClock`].
-pub(super) fn duration_between(since: u64, now: u64) -> Duration {
-    Duration::from_millis(now.saturating_sub(since))
 }
 
 #[cfg(test)]
@@ -358,6 +363,26 @@ mod tests {
             connection.record_written(1);
         }
         assert!(is_overdue_after(&connection, 1));
+    }
+
+    #[test]
+    fn trickling_reader_waits_longer() {
+        let connection = new_state();
+        assert_eq!(connection.wait_for_client(1000), None);
+        connection.begin_response();
+        connection.record_stall();
+        assert_eq!(
+            connection.wait_for_client(80),
+            Some(Duration::from_millis(90))
+        );
+        connection.coarse_clock.set(Duration::from_secs(8));
+        connection.record_written(1);
+        assert_eq!(
+            connection.wait_for_client(8000),
+            Some(Duration::from_secs(1))
+        );
+        connection.record_flush();
+        assert_eq!(connection.wait_for_client(8000), None);
     }
 
     #[test]

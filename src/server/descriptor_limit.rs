@@ -1,4 +1,4 @@
-//! The number of connections that the process's descriptor limit allows.
+//! The number of connections that the process's descriptors and the container's memory allow.
 //!
 //! Some descriptors are reserved: with none left, the program could neither call a provider nor
 //! look up a name nor save its state.
@@ -6,6 +6,9 @@
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::ServerSettings;
+use crate::process::container_memory_limit;
 
 /// Bounds of the reserve for everything except client connections. Between them it is a quarter of
 /// the limit.
@@ -15,9 +18,36 @@ const MAX_RESERVED: u64 = 512;
 /// Assumed number of open descriptors at the start where `/proc` is not available.
 const ASSUMED_OPEN: u64 = 32;
 
+/// What one connection takes at most, in bytes, beside what the send budget counts: its state, and the
+/// kernel's socket.
+const CONNECTION_BYTES: u64 = 8 << 10;
+
+/// The part of a container's memory limit that connections may take beside the send budget.
+const CONTAINER_PART: u64 = 16;
+
+/// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer. A warning tells so.
+pub(super) fn connection_limit(max_connections: usize) -> usize {
+    let fitting = limit_by_memory(max_connections, container_memory_limit());
+    // The default is meant to fit, so only a number that someone chose is worth a warning.
+    if fitting < max_connections && max_connections != ServerSettings::default().max_connections {
+        tracing::warn!(
+            connections = fitting,
+            max_connections,
+            "connection limit lowered to fit the container's memory limit"
+        );
+    }
+    limit_by_descriptors(fitting)
+}
+
+fn limit_by_memory(max_connections: usize, container_limit: Option<u64>) -> usize {
+    let fitting =
+        container_limit.map_or(u64::MAX, |limit| limit / CONTAINER_PART / CONNECTION_BYTES);
+    max_connections.min(usize::try_from(fitting).unwrap_or(usize::MAX).max(1))
+}
+
 /// Raises the process's soft limit to its hard limit. Returns `max_connections`, or fewer if the
 /// limit allows fewer.
-pub(super) fn connection_limit(max_connections: usize) -> usize {
+fn limit_by_descriptors(max_connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         let raised = Rlimit {
@@ -55,6 +85,15 @@ fn limit_connections(max_connections: usize, descriptors: u64, open: u64) -> usi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_bounds_connections() {
+        assert_eq!(limit_by_memory(10_000, None), 10_000);
+        assert_eq!(limit_by_memory(10_000, Some(128 << 20)), 1024);
+        assert_eq!(limit_by_memory(1_000, Some(128 << 20)), 1_000);
+        assert_eq!(limit_by_memory(10_000, Some(2 << 30)), 10_000);
+        assert_eq!(limit_by_memory(10_000, Some(4096)), 1);
+    }
 
     #[test]
     fn descriptors_are_reserved() {

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::ListenAddress;
 
 use super::client_stream::AcceptedStream;
+use super::kernel_buffers;
 use super::unix_socket::{self, SocketFile};
 
 /// Maximum number of connections in the kernel's accept queue. The kernel lowers it to its own
@@ -62,6 +63,7 @@ impl HttpListener {
     /// Wraps a socket that listens already, for example one passed by a service manager.
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        kernel_buffers::limit_inherited(&listener)?;
         Ok(Self {
             address: listener.local_addr()?.into(),
             socket: ListeningSocket::Tcp(listener),

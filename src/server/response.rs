@@ -217,9 +217,16 @@ pub(crate) fn no_store_response(
 
 /// Serialises a response as HTTP/1.1, byte for byte as hyper does, with `date` in the `Date` field.
 pub(super) fn encode_response(response: &Response<Bytes>, date: Time) -> Vec<u8> {
+    let mut bytes = encode_head(response, date);
+    bytes.extend_from_slice(response.body());
+    bytes
+}
+
+/// Serialises the head of a response like [`encode_response`].
+pub(super) fn encode_head(response: &Response<Bytes>, date: Time) -> Vec<u8> {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut bytes = Vec::with_capacity(512 + response.body().len());
+    let mut bytes = Vec::with_capacity(1024);
     // Writing to a `Vec` cannot fail.
     let _ = write!(bytes, "HTTP/1.1 {} {reason}\r\n", status.as_str());
     for (name, value) in response.headers() {
@@ -229,7 +236,6 @@ pub(super) fn encode_response(response: &Response<Bytes>, date: Time) -> Vec<u8>
     }
     let date = UNIX_EPOCH + Duration::from_millis(date.as_millis().max(0).unsigned_abs());
     let _ = write!(bytes, "date: {}\r\n\r\n", fmt_http_date(date));
-    bytes.extend_from_slice(response.body());
     bytes
 }
 

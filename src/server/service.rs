@@ -52,6 +52,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.connection.begin_response();
+        if !request.body().is_end_stream() {
+            self.connection.record_request_body();
+        }
         let head_number = self.head_count.fetch_add(1, Relaxed);
         let framing_problem = self.connection.framing_problem(head_number);
         Box::pin(respond(

@@ -4,14 +4,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::process::{SendBudget, SendCharge};
+
 use super::client_stream::ClientStream;
 use super::connection_state::{ConnectionPhase, ConnectionState};
 use super::framing::FramingScanner;
+use super::kernel_buffers::KERNEL_BUFFER_BYTES;
 
 /// Maximum bytes read and discarded while the connection closes.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -27,20 +31,30 @@ pub(super) struct ClientSocket {
     framing_scanner: FramingScanner,
     /// Bytes that the fast path read and did not answer. Returned before new bytes.
     replayed_bytes: Bytes,
+    budget: Arc<SendBudget>,
+    /// Counts the kernel's buffers of the socket while the client does not read.
+    stall_charge: Option<SendCharge>,
 }
 
 impl ClientSocket {
-    pub(super) fn new(stream: ClientStream, connection: Arc<ConnectionState>) -> Self {
+    pub(super) fn new(
+        stream: ClientStream,
+        connection: Arc<ConnectionState>,
+        budget: Arc<SendBudget>,
+    ) -> Self {
         Self {
             stream,
             connection,
             framing_scanner: FramingScanner::default(),
             replayed_bytes: Bytes::new(),
+            budget,
+            stall_charge: None,
         }
     }
 
-    /// Makes the next reads return these bytes before new ones.
+    /// Makes the next reads return these bytes before new ones. The first of them begins a head.
     pub(super) fn replay_bytes(&mut self, bytes: Vec<u8>) {
+        self.framing_scanner = FramingScanner::default();
         if !bytes.is_empty() {
             self.connection.begin_head();
         }
@@ -148,6 +162,7 @@ impl AsyncWrite for ClientSocket {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.connection.record_flush();
+        this.stall_charge = None;
         Poll::Ready(Ok(()))
     }
 
@@ -164,12 +179,26 @@ impl ClientSocket {
         }
     }
 
-    fn record_write(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn record_write(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &poll {
-            Poll::Pending => self.connection.record_stall(),
+            Poll::Pending => {
+                self.connection.record_stall();
+                self.stall_charge
+                    .get_or_insert_with(|| self.budget.charge(KERNEL_BUFFER_BYTES));
+            }
             Poll::Ready(Ok(bytes)) => self.connection.record_written(*bytes),
             Poll::Ready(Err(_)) => {}
         }
         poll
+    }
+}
+
+impl Drop for ClientSocket {
+    fn drop(&mut self) {
+        if self.connection.is_write_stalled() {
+            // A reset frees the kernel's buffers, which would else be kept until the client reads them
+            // or the kernel gives up after minutes. On failure the kernel does so.
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
     }
 }

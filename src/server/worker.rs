@@ -19,9 +19,10 @@ use crate::metrics::ThreadCounters;
 
 use super::accept_queue::{AcceptQueue, QueuedConnection};
 use super::client_stream::{AcceptedStream, ClientStream};
+use super::coarse_clock::CoarseClock;
 use super::connection::run_connection;
 use super::connection_permit::ConnectionPermit;
-use super::connection_state::{CoarseClock, ConnectionState, ConnectionTimeouts};
+use super::connection_state::{ConnectionState, ConnectionTimeouts};
 use super::server_context::ServerContext;
 use super::worker_state::WorkerState;
 
@@ -31,6 +32,9 @@ const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// A connection that has been idle for less than this is not evicted: the client may be about to
 /// send a request.
 const MIN_EVICTION_IDLE: Duration = Duration::from_secs(1);
+
+/// A client that has read, or sent the first bytes of its head, since this time is not waited for yet.
+const MIN_CLIENT_WAIT: Duration = Duration::from_millis(50);
 
 /// Maximum number of queued connections started per loop iteration. Starting a connection costs
 /// several times as much as answering a request; the limit keeps established connections responsive
@@ -126,7 +130,6 @@ struct WorkerLoop {
     connections: Vec<OpenConnection>,
     connection_tasks: TaskTracker,
     timeouts: ConnectionTimeouts,
-    started_at: Instant,
     sweep_interval: Duration,
 }
 
@@ -144,9 +147,8 @@ impl WorkerLoop {
             idle: settings.idle_timeout,
         };
         Self {
-            started_at: state.context.clock.instant(),
+            coarse_clock: Arc::new(CoarseClock::start(state.context.clock)),
             state: Arc::new(state),
-            coarse_clock: Arc::default(),
             accept_queue: AcceptQueue::default(),
             connections: Vec::new(),
             connection_tasks: TaskTracker::new(),
@@ -174,12 +176,16 @@ impl WorkerLoop {
                 }
                 continue;
             }
+            let budget = Arc::clone(self.state.context.cache.send_budget());
             tokio::select! {
                 biased;
                 () = sleep_until(sweep_at), if !self.connections.is_empty() => {
                     self.sweep_connections();
-                    sweep_at = self.now() + self.sweep_interval;
+                    self.relieve_budget().await;
+                    let is_exceeded = self.state.context.cache.send_budget().is_exceeded();
+                    sweep_at = self.now() + if is_exceeded { MIN_CLIENT_WAIT } else { self.sweep_interval };
                 }
+                () = budget.wait_for_excess() => self.relieve_budget().await,
                 command = commands.recv() => match command {
                     Some(command) => {
                         // The sweep was off while there was no connection, so its time may be long
@@ -199,7 +205,7 @@ impl WorkerLoop {
 
     fn handle_command(&mut self, command: WorkerCommand) {
         // Without this a new connection would be charged the time since the last sweep.
-        self.advance_clock();
+        self.coarse_clock.advance();
         match command {
             WorkerCommand::Serve(stream, permit) => self.accept_queue.push(QueuedConnection {
                 accepted_at: self.coarse_clock.now(),
@@ -245,7 +251,7 @@ impl WorkerLoop {
 
     /// Removes closed connections and closes those whose deadline has passed.
     fn sweep_connections(&mut self) {
-        self.advance_clock();
+        self.coarse_clock.advance();
         let now = self.coarse_clock.now();
         self.accept_queue.remove_expired(now, self.timeouts.head);
         self.connections.retain(|open| !open.task.is_finished());
@@ -256,9 +262,25 @@ impl WorkerLoop {
         }
     }
 
+    /// While the send budget is exceeded, closes the connections that have waited longest for their client.
+    async fn relieve_budget(&mut self) {
+        while self.state.context.cache.send_budget().is_exceeded() {
+            self.coarse_clock.advance();
+            let now = self.coarse_clock.now();
+            let waiting = self.connections.iter().filter_map(|open| {
+                let wait = open.state.wait_for_client(now)?;
+                (wait >= MIN_CLIENT_WAIT && !open.task.is_finished()).then_some((wait, open))
+            });
+            if abort_longest(waiting.collect()) == 0 {
+                return;
+            }
+            // The bytes are released when the tasks end.
+            yield_now().await;
+        }
+    }
+
     /// Closes the queued connections that have waited longest, or if there are none the connections
-    /// that have been idle longest: a hundredth of all, so that the cost of the search is spread,
-    /// and at least one.
+    /// that have been idle longest.
     fn evict_idle(&mut self) {
         let now = self.coarse_clock.now();
         if self.accept_queue.evict_oldest(now) {
@@ -267,17 +289,12 @@ impl WorkerLoop {
         // Idle time counts from the tick before it began, so it can appear longer by one sweep
         // interval.
         let min_idle = MIN_EVICTION_IDLE + self.sweep_interval;
-        let mut idle: Vec<(Duration, &OpenConnection)> = self
+        let idle = self
             .connections
             .iter()
             .filter_map(|open| Some((open.state.idle_for(now)?, open)))
-            .filter(|(idle_for, _)| *idle_for >= min_idle)
-            .collect();
-        idle.sort_unstable_by_key(|(idle_for, _)| Reverse(*idle_for));
-        let share = self.connections.len().div_ceil(100);
-        for (_, open) in idle.iter().take(share) {
-            open.task.abort();
-        }
+            .filter(|(idle_for, _)| *idle_for >= min_idle);
+        abort_longest(idle.collect());
     }
 
     /// Waits until every connection has closed. Closes idle connections after [`DRAIN_IDLE_GRACE`]
@@ -306,12 +323,17 @@ impl WorkerLoop {
         }
     }
 
-    fn advance_clock(&self) {
-        self.coarse_clock
-            .set(self.now().saturating_duration_since(self.started_at));
-    }
-
     fn now(&self) -> Instant {
         self.state.context.clock.instant()
     }
+}
+/// Closes a hundredth of the connections, at least one, whose times are longest: the cost of the search is
+/// spread over more than one. Returns how many.
+fn abort_longest(mut connections: Vec<(Duration, &OpenConnection)>) -> usize {
+    connections.sort_unstable_by_key(|(time, _)| Reverse(*time));
+    let count = connections.len().div_ceil(100);
+    for (_, open) in connections.iter().take(count) {
+        open.task.abort();
+    }
+    count
 }

@@ -12,7 +12,7 @@ use resumen::domain::{
 use resumen::extract::Extractor;
 use resumen::fetch::{Fetch, FetchContext, FetchError, FetchFuture};
 use resumen::metrics::StoreErrorCounter;
-use resumen::process::Clock;
+use resumen::process::{Clock, SendBudget};
 use resumen::replicas::SharedStore;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -295,6 +295,7 @@ pub fn core_deps(fetch: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
         fetch_metrics: Arc::default(),
         state_file: None,
         shared_store: None,
+        send_budget: SendBudget::new(None),
     };
     (deps, fetch)
 }

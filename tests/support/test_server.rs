@@ -11,7 +11,7 @@ use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
 use resumen::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
-use resumen::process::Clock;
+use resumen::process::{Clock, SendBudget};
 use resumen::server::{HttpListener, HttpServer, ServerContext};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -36,6 +36,7 @@ pub fn default_server_settings() -> config::ServerSettings {
         hosts: Vec::new(),
         live: config::LiveAccess::On,
         tokens: Vec::new(),
+        send_budget: None,
     }
 }
 
@@ -73,6 +74,7 @@ impl TestServer {
             fetch_metrics: Arc::default(),
             state_file: None,
             shared_store: None,
+            send_budget: SendBudget::new(settings.send_budget),
         };
         let guard = runtime.enter();
         let core = AppCore::build_on_demand(deps, sources, settings.default_timeout).unwrap();

@@ -77,6 +77,15 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         .example(r#"["wall.example.org"]"#)
         .aliases("allowed_hosts trusted_hosts server_name server_names virtual_hosts domains")
         .needs_restart(),
+    Key::new("send_budget", &[Server], Text, r#""auto""#)
+        .doc(
+            "Bytes on their way to clients, `16KiB` or more: responses that clients have not read \
+             yet, and what a request in progress takes. Above it, the connections that have waited \
+             longest for their client are closed. `auto` is an eighth of the container's memory limit, \
+             at least 16 MiB; 64 MiB without a limit.",
+        )
+        .example(r#""32MiB""#)
+        .needs_restart(),
     Key::new("live", &[Server], Enum(&["on", "off", "token"]), r#""on""#)
         .doc(
             "Who gets live answers (`fresh`, `max_age`): `\"on\"`: everyone, or with any token set \

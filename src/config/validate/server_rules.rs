@@ -9,7 +9,10 @@ use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
 use crate::config::span::SpannedStr;
 use crate::config::table::Table;
-use crate::text::{UnitStyle, format_duration};
+use crate::text::{UnitStyle, format_duration, parse_size};
+
+/// Minimum of `send_budget`, in bytes.
+const MIN_SEND_BUDGET: u64 = 16 << 10;
 
 use super::token_rules::validate_tokens;
 
@@ -50,7 +53,25 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         hosts: validate_hosts(table, loader),
         live: validate_live(table, loader),
         tokens: validate_tokens(table, loader),
+        send_budget: validate_send_budget(table, loader),
     }
+}
+
+/// The budget in bytes; `None` for `auto`.
+fn validate_send_budget(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<u64> {
+    let text = table.text("send_budget")?;
+    if text.value == "auto" {
+        return None;
+    }
+    let size = parse_size(&text.value).ok();
+    let parsed = size.filter(|size| *size >= MIN_SEND_BUDGET).map_or_else(
+        || {
+            let help = "expected `auto`, or a size from `16KiB` such as `32MiB`";
+            refuse(format!("{text} is not a budget"), help)
+        },
+        Ok,
+    );
+    loader.check(text, parsed)
 }
 
 fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::render::Rendering;
@@ -31,8 +32,10 @@ pub(super) struct CachedResponse {
     /// The values of the fields that it depends on: [`RequestFields::as_array`].
     pub(super) field_values: [Option<Box<[u8]>>; 3],
     pub(super) status: StatusCode,
-    /// Head and body.
-    pub(super) bytes: Vec<u8>,
+    /// The head, with the body if that is small.
+    pub(super) start: Bytes,
+    /// A larger body, shared with the rendering; else empty.
+    pub(super) rest: Bytes,
 }
 
 impl ResponseCache {

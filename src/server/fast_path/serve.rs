@@ -1,17 +1,19 @@
 //! The loop of the fast path: read, match, look up or build the cached response, write.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::metrics::{RouteId, ThreadCounters};
+use crate::process::SendCharge;
 use crate::server::problem::catch_panic;
-use crate::server::response::{encode_response, respond_with_rendering};
+use crate::server::response::{encode_head, encode_response, respond_with_rendering};
 use crate::server::route_access::SNAPSHOT_ACCESS;
 use crate::server::server_context::ServerContext;
 use crate::server::socket::ClientSocket;
@@ -22,9 +24,14 @@ use super::response_cache::{CachedResponse, ResponseCache};
 /// Size of the read buffer, in bytes.
 const INPUT_CAPACITY: usize = 2 * MAX_HEAD_LENGTH;
 
-/// Once this many bytes of responses are pending, they are written before the next request is
-/// answered.
+/// Once this many bytes or this many parts of responses are pending, they are written before the next
+/// request is answered.
 const OUTPUT_LIMIT: usize = 32 * 1024;
+const MAX_OUTPUT_PARTS: usize = 64;
+
+/// A body of at most this size, in bytes, is copied behind its head: one part is written faster than
+/// two.
+const JOINED_BODY_BYTES: usize = 16 * 1024;
 
 /// The fast path of one worker.
 pub(crate) struct FastPath {
@@ -40,24 +47,25 @@ pub(crate) struct FastPath {
 /// Buffers that the connections of a worker share. A connection uses them within one poll.
 struct FastPathBuffers {
     input: Box<[u8]>,
-    output: Vec<u8>,
+    /// Parts of responses. They share the bytes of the cached responses.
+    output: Vec<Bytes>,
     responses: ResponseCache,
 }
 
 /// One connection on the fast path.
-#[derive(Default)]
 struct FastConnection {
-    /// Bytes read and not answered. Empty unless a head is incomplete, or the output limit was
+    /// Bytes read and not answered. Empty unless a head is incomplete, or an output limit was
     /// reached.
     unanswered: Vec<u8>,
+    /// Counts them in the send budget.
+    charge: Option<SendCharge>,
     next_step: FastPathStep,
 }
 
 /// What a connection does next.
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum FastPathStep {
     /// Reads from the socket.
-    #[default]
     Read,
     /// Answers requests that were read already.
     Respond,
@@ -77,7 +85,7 @@ impl FastPath {
             route,
             buffers: Mutex::new(FastPathBuffers {
                 input: vec![0; INPUT_CAPACITY].into_boxed_slice(),
-                output: Vec::with_capacity(OUTPUT_LIMIT),
+                output: Vec::with_capacity(MAX_OUTPUT_PARTS + 1),
                 responses: ResponseCache::default(),
             }),
         }
@@ -85,12 +93,27 @@ impl FastPath {
 
     /// Serves a connection while its requests match. Returns the bytes that were read and not
     /// answered, for hyper, or `None` if the client has closed its side.
-    pub(crate) async fn serve(&self, socket: &mut ClientSocket) -> io::Result<Option<Vec<u8>>> {
-        let mut connection = FastConnection::default();
+    /// `unanswered` are bytes that were read before.
+    pub(crate) async fn serve(
+        &self,
+        socket: &mut ClientSocket,
+        unanswered: Vec<u8>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let mut connection = FastConnection {
+            next_step: if unanswered.is_empty() {
+                FastPathStep::Read
+            } else {
+                FastPathStep::Respond
+            },
+            unanswered,
+            charge: None,
+        };
         loop {
             let unwritten = poll_fn(|cx| self.poll_exchange(socket, &mut connection, cx)).await?;
             if !unwritten.is_empty() {
-                AsyncWriteExt::write_all(socket, &unwritten).await?;
+                for part in unwritten {
+                    AsyncWriteExt::write_all(socket, &part).await?;
+                }
                 socket.flush().await?;
             }
             match connection.next_step {
@@ -101,14 +124,14 @@ impl FastPath {
         }
     }
 
-    /// Reads once, answers the requests that were read, and writes once. Returns the bytes that the
-    /// socket did not take.
+    /// Reads once, answers the requests that were read, and writes once. Returns what the socket did not
+    /// take.
     fn poll_exchange(
         &self,
         socket: &mut ClientSocket,
         connection: &mut FastConnection,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Vec<u8>>> {
+    ) -> Poll<io::Result<Vec<Bytes>>> {
         let mut buffers = self.buffers.lock();
         let FastPathBuffers {
             input,
@@ -135,17 +158,21 @@ impl FastPath {
         let (answered, next_step) = self.respond(input.filled(), responses, output);
         // An empty slice does not allocate, so a request that is read whole costs no allocation.
         connection.unanswered = input.filled()[answered..].to_vec();
+        connection.charge = (!connection.unanswered.is_empty()).then(|| {
+            let budget = self.context.cache.send_budget();
+            budget.charge(connection.unanswered.len())
+        });
         connection.next_step = next_step;
         if output.is_empty() {
             return Poll::Ready(Ok(Vec::new()));
         }
 
         socket.begin_response();
-        let written = match Pin::new(socket).poll_write(cx, output) {
+        let written = match poll_write_parts(socket, cx, output) {
             Poll::Ready(result) => result?,
             Poll::Pending => 0,
         };
-        Poll::Ready(Ok(output[written..].to_vec()))
+        Poll::Ready(Ok(take_unwritten(output, written)))
     }
 
     /// Appends the responses to the requests in `input`. Returns the length of the answered
@@ -154,7 +181,7 @@ impl FastPath {
         &self,
         input: &[u8],
         responses: &mut ResponseCache,
-        output: &mut Vec<u8>,
+        output: &mut Vec<Bytes>,
     ) -> (usize, FastPathStep) {
         let clock = self.context.clock;
         let started_at = clock.time_point();
@@ -172,6 +199,7 @@ impl FastPath {
             .is_ok();
 
         let mut answered = 0;
+        let mut output_bytes = 0;
         while answered < input.len() {
             let rest = &input[answered..];
             let repeated = is_enabled.then(|| responses.find_by_head(rest)).flatten();
@@ -192,12 +220,16 @@ impl FastPath {
                     }
                 },
             };
-            output.extend_from_slice(&response.bytes);
+            output.push(response.start.clone());
+            if !response.rest.is_empty() {
+                output.push(response.rest.clone());
+            }
+            output_bytes += response.start.len() + response.rest.len();
             let duration = clock.elapsed_since(started_at);
             self.counters
                 .record_response(self.route, response.status, duration);
             answered += response.head.len();
-            if output.len() >= OUTPUT_LIMIT {
+            if output_bytes >= OUTPUT_LIMIT || output.len() >= MAX_OUTPUT_PARTS {
                 return (answered, FastPathStep::Respond);
             }
         }
@@ -236,11 +268,66 @@ impl FastPath {
             response
         })
         .ok()?;
+        let budget = self.context.cache.send_budget();
+        let date = self.context.clock.wall_time();
+        let (start, rest) = if response.body().len() <= JOINED_BODY_BYTES {
+            (encode_response(&response, date), Bytes::new())
+        } else {
+            (encode_head(&response, date), response.body().clone())
+        };
         Some(responses.insert(CachedResponse {
             head: Vec::new(),
             field_values: fields.as_array().map(|value| value.map(Box::from)),
             status: response.status(),
-            bytes: encode_response(&response, self.context.clock.wall_time()),
+            start: budget.share(start),
+            rest,
         }))
+    }
+}
+
+fn poll_write_parts(
+    socket: &mut ClientSocket,
+    cx: &mut Context<'_>,
+    parts: &[Bytes],
+) -> Poll<io::Result<usize>> {
+    let socket = Pin::new(socket);
+    if let [part] = parts {
+        return socket.poll_write(cx, part);
+    }
+    let mut slices = [IoSlice::new(&[]); MAX_OUTPUT_PARTS + 1];
+    for (slice, part) in slices.iter_mut().zip(parts) {
+        *slice = IoSlice::new(part);
+    }
+    socket.poll_write_vectored(cx, &slices[..parts.len()])
+}
+
+/// Takes all parts out of `output`, and returns them without their first `written` bytes.
+fn take_unwritten(output: &mut Vec<Bytes>, mut written: usize) -> Vec<Bytes> {
+    let unwritten = output.drain(..).filter_map(|mut part| {
+        let skipped = written.min(part.len());
+        written -= skipped;
+        part.advance(skipped);
+        Some(part).filter(|part| !part.is_empty())
+    });
+    unwritten.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_bytes_are_removed() {
+        for (written, expected) in [
+            (0, &["ab", "cde", "f"][..]),
+            (1, &["b", "cde", "f"]),
+            (2, &["cde", "f"]),
+            (4, &["e", "f"]),
+            (6, &[]),
+        ] {
+            let mut output = ["ab", "cde", "f"].map(Bytes::from).to_vec();
+            assert_eq!(take_unwritten(&mut output, written), expected);
+            assert!(output.is_empty());
+        }
     }
 }

@@ -10,7 +10,7 @@ use resumen::aggregate::{
     ReplicaCoordinator,
 };
 use resumen::domain::{Snapshot, Source, SourceRecord, SourceSet, Time};
-use resumen::process::Clock;
+use resumen::process::{Clock, SendBudget};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::sleep;
@@ -51,6 +51,7 @@ fn build_refresher(
     let cache = Arc::new(Cache::new(
         Snapshot::new(source_set),
         Duration::from_secs(4),
+        SendBudget::new(None),
     ));
     let (sender, commands) = unbounded_channel();
     let flights = Flights::new(
