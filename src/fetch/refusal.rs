@@ -224,10 +224,13 @@ fn search_reason<'v>(value: &'v Value, known: &KnownWords, depth: usize) -> Reas
             elements.iter().any(search);
         }
         Value::Object(members) => {
-            REASON_MEMBERS.iter().any(|wanted| {
+            let is_found = REASON_MEMBERS.iter().any(|wanted| {
                 let named = members.iter().filter(|(name, _)| is_member(name, wanted));
                 named.map(|(_, value)| value).any(&mut search)
             });
+            // A reason that is nested under a name of the API's own.
+            let mut objects = members.values().filter(|value| value.is_object());
+            let _ = is_found || objects.any(&mut search);
         }
         _ => {}
     }
@@ -308,6 +311,7 @@ mod tests {
             r#"{"Error Message":"No such station"}"#,
             r#"{"title":"No such station","status":404}"#,
             r#"{"message":"","error":"Not Found","title":"No such station"}"#,
+            r#"{"session":{"valid":false,"message":"No such station"},"took":0.1}"#,
             r#""No such station""#,
             "No\r\n  such station\n",
             "<html><head><title>404</title><style>p{}</style></head><body><p>No such <b>station</b></p>\
