@@ -10,8 +10,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::metrics::{
-    FetchMetrics, millis_to_seconds, write_counter, write_gauge, write_source_metrics,
-    write_task_metrics,
+    FetchMetrics, SourceNumbers, millis_to_seconds, write_counter, write_gauge,
+    write_source_metrics, write_task_metrics,
 };
 use crate::replicas::{LocalReplica, ReplicaMode, ReplicaStatus};
 use crate::server::ServerContext;
@@ -22,6 +22,7 @@ use super::stream_clients::StreamClients;
 pub(super) struct ServiceCollector {
     pub(super) server: Arc<ServerContext>,
     pub(super) fetch_metrics: Arc<FetchMetrics>,
+    pub(super) source_numbers: Arc<SourceNumbers>,
     pub(super) stream_clients: StreamClients,
     pub(super) replica: Option<Arc<LocalReplica>>,
 }
@@ -31,7 +32,8 @@ impl Collector for ServiceCollector {
         let encoder = &mut encoder;
         // One snapshot for all families, so that they agree with each other.
         let snapshot = self.server.cache.snapshot();
-        write_source_metrics(encoder, &snapshot, self.server.clock.now())?;
+        let now = self.server.clock.now();
+        write_source_metrics(encoder, &snapshot, &self.source_numbers, now)?;
         self.fetch_metrics.write(encoder, &snapshot)?;
         write_gauge(
             encoder,

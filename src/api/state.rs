@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::{LiveFetcher, LiveResult, LivenessBeat};
 use crate::domain::Name;
-use crate::metrics::FetchMetrics;
+use crate::metrics::{FetchMetrics, SourceNumbers};
 use crate::panel::{PanelAssets, PanelHistory};
 use crate::process::{Deadline, WorkQueueFull};
 use crate::render::Rendering;
@@ -67,10 +67,12 @@ impl AppState {
     /// The state before the first request.
     pub fn new(parts: AppStateParts) -> Self {
         let stream_clients = StreamClients::default();
+        let source_numbers = Arc::<SourceNumbers>::default();
         let mut metrics_registry = parts.metrics_registry;
         metrics_registry.register_collector(Box::new(ServiceCollector {
             server: Arc::clone(&parts.server),
             fetch_metrics: parts.fetch_metrics,
+            source_numbers: Arc::clone(&source_numbers),
             stream_clients: stream_clients.clone(),
             replica: parts.replica.clone(),
         }));
@@ -81,7 +83,7 @@ impl AppState {
             metrics_registry: Arc::new(metrics_registry),
             replica: parts.replica,
             panel_assets: PanelAssets::new(),
-            panel_history: Arc::default(),
+            panel_history: Arc::new(PanelHistory::new(source_numbers)),
             stream_clients,
             background_work: BackgroundWork::new(&parts.runtime),
             openapi_document: DocumentCache::default(),
@@ -135,7 +137,7 @@ impl AppState {
     /// Records the history of the panel's charts until `stop` is cancelled.
     pub async fn record_history(&self, stop: &CancellationToken) {
         self.panel_history
-            .record_changes(&self.server.cache, stop)
+            .record_changes(&self.server.cache, self.server.clock, stop)
             .await;
     }
 }

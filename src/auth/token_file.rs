@@ -151,6 +151,20 @@ mod tests {
         assert_eq!(message(&path), "it is not UTF-8");
     }
 
+    #[test]
+    fn token_is_written_through_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join("token"), folder.path().join("elsewhere"));
+        fs::write(&elsewhere, "content").unwrap();
+        for link in [path.with_extension("tmp"), path.clone()] {
+            std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+            write_token(&path, "new").unwrap();
+            assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "content");
+            assert!(fs::symlink_metadata(&path).unwrap().is_file());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn hanging_file_system_is_not_waited_for() {
         let (release, released) = std::sync::mpsc::channel::<()>();

@@ -47,6 +47,7 @@ pub(super) struct ProviderProbe {
     raw_body: Option<String>,
     /// What the filter sees of a body that is not JSON, with secrets redacted; `None` if it could not be converted.
     input: Option<String>,
+    /// The data, with secrets redacted.
     result: Result<JsonData, Failure>,
 }
 
@@ -140,13 +141,14 @@ impl ProbeContext {
             (Err(error), _) => Err(error.failure),
             (_, Err(error)) => Err(Failure::new(Code::ExtractFailed, error.message)),
         };
+        let redact = |data: JsonData| self.redactor.redact_json(data.as_json());
         ProviderProbe {
             source,
             provider: provider.name,
             elapsed: self.clock.instant().saturating_duration_since(started),
             raw_body,
             input,
-            result,
+            result: result.map(|data| JsonData::from_checked(redact(data))),
         }
     }
 
@@ -162,14 +164,15 @@ impl ProbeContext {
             let filter = Filter::compile(filter).ok()?;
             let deadline = self.clock.deadline(CONVERSION_TIMEOUT);
             let input = extractor.extract_body(source, &filter, body, deadline);
-            Some(self.redactor.redact(input.await.ok()?.as_json()))
+            Some(self.redactor.redact_json(input.await.ok()?.as_json()))
         };
         if let Some(input) = convert(".").await {
             return Some(input);
         }
         // JSON takes more bytes than other formats, and the result of a filter has a limit.
         let start = convert("tojson | .[:10000]").await?;
-        serde_json::from_str(&start).ok()
+        let start: String = serde_json::from_str(&start).ok()?;
+        Some(self.redactor.redact_beginning(&start))
     }
 }
 

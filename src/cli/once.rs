@@ -42,10 +42,11 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     redactor.replace_secrets(config.secrets.clone());
     let timeout = arguments.timeout.unwrap_or(config.server.default_timeout);
     let runtime = command::build_small_runtime()?;
-    let result = runtime.block_on(run_live_request(&config, redactor, clock, timeout));
+    let result = runtime.block_on(run_live_request(&config, redactor.clone(), clock, timeout));
     // A blocking name lookup cannot be cancelled, and dropping the runtime would wait for it.
     runtime.shutdown_background();
     let (rendering, snapshot) = result?;
+    let shown = redact_data(&rendering, &snapshot, &redactor);
     let default_format = || {
         if io::stdout().is_terminal() {
             OnceFormat::Table
@@ -54,17 +55,38 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
         }
     };
     print_stdout(match arguments.format.unwrap_or_else(default_format) {
-        OnceFormat::Json => [&rendering.body[..], b"\n"].concat(),
+        OnceFormat::Json => (shown + "\n").into_bytes(),
         OnceFormat::Table => {
-            // Only for the table: the JSON is the answer of the live request as it is.
+            // Only for the table: the JSON is the answer of the live request.
             let previous = load_previous_snapshot(&config, clock);
             let mut body: Value =
-                serde_json::from_slice(&rendering.body).context("failed to parse the summary")?;
+                serde_json::from_str(&shown).context("failed to parse the summary")?;
             add_failure_history(&mut body, &rendering, &snapshot, &previous);
             render_table(Terminal::from_stream(&io::stdout()), &body).into_bytes()
         }
     })?;
     Ok(exit_code(rendering.is_all_ok))
+}
+
+/// The body of the answer, with the secrets in the data redacted: the output of a command is often kept in a log.
+fn redact_data(rendering: &Rendering, snapshot: &Snapshot, redactor: &Redactor) -> String {
+    let body = String::from_utf8_lossy(&rendering.body);
+    let mut shown = String::with_capacity(body.len());
+    let mut rest = &*body;
+    // The data stands in the body as it is, in the order of the sources.
+    for state in snapshot.source_states() {
+        let Some(reading) = &state.reading else {
+            continue;
+        };
+        let member = format!("\"data\":{}", reading.data.as_json());
+        if let Some((before, after)) = rest.split_once(&member) {
+            shown.push_str(before);
+            shown.push_str("\"data\":");
+            shown.push_str(&redactor.redact_json(reading.data.as_json()));
+            rest = after;
+        }
+    }
+    shown + rest
 }
 
 async fn run_live_request(

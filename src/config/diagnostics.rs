@@ -9,6 +9,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use crate::domain::SecretSet;
 
 use super::fingerprint::FileFingerprints;
+use super::line_secrets::line_secrets;
 use super::span::{LineIndex, Span};
 
 /// How severe a problem is.
@@ -138,7 +139,7 @@ fn redact_line(line: &str, marked: &Span, secrets: &SecretSet) -> (String, Span)
     let mut shown = String::with_capacity(line.len());
     let (mut start, mut end) = (None, None);
     let mut copied = 0;
-    for secret in secrets.secret_spans(line) {
+    for secret in secret_parts(line, secrets) {
         // Positions before the secret move with the text; positions inside it move to its edges.
         let moved = |at: usize, len: usize| (at < secret.start).then(|| len + at - copied);
         start = start.or_else(|| moved(marked.start, shown.len()));
@@ -153,6 +154,22 @@ fn redact_line(line: &str, marked: &Span, secrets: &SecretSet) -> (String, Span)
     let end = end.unwrap_or_else(|| shown.len() + marked.end - copied);
     shown.push_str(&line[copied..]);
     (shown, start..end.max(start))
+}
+
+/// The known secrets in `line` and what looks like one, in order, overlapping ones merged.
+fn secret_parts(line: &str, secrets: &SecretSet) -> Vec<Span> {
+    let mut spans = secrets.secret_spans(line);
+    spans.extend(line_secrets(line));
+    spans.retain(|span| !span.is_empty());
+    spans.sort_by_key(|span| span.start);
+    spans.dedup_by(|next, last| {
+        let overlaps = next.start < last.end;
+        if overlaps {
+            last.end = last.end.max(next.end);
+        }
+        overlaps
+    });
+    spans
 }
 
 impl ConfigError {

@@ -12,6 +12,7 @@ mod files;
 mod fingerprint;
 mod json_body;
 mod keys;
+mod line_secrets;
 mod listen_address;
 mod load;
 mod loader;

@@ -4,6 +4,33 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 
+/// Words in the name of a key, a header or a parameter whose value is a credential.
+const CREDENTIAL_WORDS: [&str; 16] = [
+    "apikey",
+    "appid",
+    "auth",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "key",
+    "passwd",
+    "password",
+    "pwd",
+    "secret",
+    "session",
+    "sid",
+    "token",
+    "accesstoken",
+];
+
+/// Whether a key, a header or a parameter of this name has a credential as its value.
+pub(super) fn names_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| CREDENTIAL_WORDS.contains(&word))
+}
+
 /// The secrets in a header's value: the whole value, its words (`Bearer abc…`, `key=abc…; …`), and the credentials that
 /// `Basic` encodes.
 pub(super) fn header_secrets(value: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use crate::text::quote;
 use super::keys::{Key, Kind, Section, find_key, unknown_key_help};
 use super::loader::ConfigLoader;
 use super::problems::ValueError;
+use super::secrets::names_credential;
 use super::span::{Span, SpannedStr};
 use super::table::{Table, Value};
 use super::text_values::parse_text_value;
@@ -257,6 +258,7 @@ impl ValueReader<'_, '_> {
         };
         let what = match toml.get_ref() {
             DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => format!("is {type_name}"),
+            _ if names_credential(name) => format!("is {type_name}"),
             _ => format!("is {type_name}: {}", quote(&self.loader.text[toml.span()])),
         };
         self.report(name, &toml.span(), &what, &format!("expected {expected}"));

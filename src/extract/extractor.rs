@@ -18,6 +18,7 @@ use super::raw_body::RawBody;
 use super::worker_pool::{Evaluation, WorkerPool};
 use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Redactor};
 use crate::process::Deadline;
+use crate::text::has_long_number;
 
 /// The largest body, in bytes, that the filter `.` handles in place: there is nothing to evaluate, and a worker would
 /// cost more.
@@ -109,10 +110,10 @@ impl Extractor {
             // The filter's process is not trusted: its answer passes the same check as a provider's.
             let result = self.workers.evaluate(&evaluation, deadline).await;
             result.and_then(|data| match check_json(data.as_bytes()) {
-                Ok(_) => Ok(data),
-                Err(_) => Err(ExtractError::new(
+                Ok(_) if !has_long_number(data.as_bytes()) => Ok(data),
+                _ => Err(ExtractError::new(
                     Code::Panic,
-                    "the filter worker answered no JSON",
+                    "the filter worker answered no JSON, or a number that is too long",
                 )),
             })
         };

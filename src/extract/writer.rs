@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use jaq_json::{Map, Num, Val};
 
 use super::json::check_strict;
-use crate::text::MAX_DEPTH;
-
-/// The most digits of a number in a result. Readers of JSON take time that grows with the square of the digits.
-const MAX_DIGITS: usize = 4000;
+use crate::text::{MAX_DEPTH, MAX_DIGITS};
 
 /// Integers with more bits have more than [`MAX_DIGITS`] digits, and writing them takes time.
 const MAX_INTEGER_BITS: u64 = 13_300;

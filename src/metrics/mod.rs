@@ -6,10 +6,12 @@
 
 mod encoder;
 mod fetch_metrics;
+mod path_admission;
 mod process_metrics;
 mod process_stats;
 mod request_metrics;
 mod source_metrics;
+mod source_numbers;
 mod value_metrics;
 
 pub(crate) use encoder::{millis_to_seconds, write_counter, write_gauge};
@@ -19,4 +21,5 @@ pub use process_metrics::{ProcessMetrics, StoreErrorCounter};
 pub use request_metrics::RequestMetrics;
 pub(crate) use request_metrics::{RouteId, ThreadCounters};
 pub(crate) use source_metrics::write_source_metrics;
-pub(crate) use value_metrics::collect_numbers;
+pub(crate) use source_numbers::SourceNumbers;
+pub(crate) use value_metrics::ExtractedNumbers;

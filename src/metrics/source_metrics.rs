@@ -1,19 +1,24 @@
 //! Metrics of the state of each source, read from the snapshot.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use crate::domain::{ClockShift, Freshness, Snapshot, SourceState, SourceView, Time};
+use crate::domain::{
+    ClockShift, Freshness, Snapshot, SourceIdentity, SourceState, SourceView, Time,
+};
 
 use super::encoder::{millis_to_seconds, write_gauge};
-use super::value_metrics::{ExtractedNumbers, collect_numbers};
+use super::source_numbers::SourceNumbers;
+use super::value_metrics::ExtractedNumbers;
 
 /// One source of the snapshot, as of the time of the page.
 struct ObservedSource<'s> {
     clock_shift: ClockShift,
     state: &'s SourceState,
+    identity: SourceIdentity,
     view: SourceView<'s>,
     consecutive_failures: u32,
 }
@@ -56,6 +61,7 @@ const SOURCE_GAUGES: [(&str, &str, GaugeValueFn); 5] = [
 pub(crate) fn write_source_metrics(
     encoder: &mut DescriptorEncoder<'_>,
     snapshot: &Snapshot,
+    numbers: &SourceNumbers,
     now: Time,
 ) -> fmt::Result {
     let sources: Vec<ObservedSource<'_>> = snapshot
@@ -64,6 +70,7 @@ pub(crate) fn write_source_metrics(
         .enumerate()
         .map(|(index, state)| ObservedSource {
             state,
+            identity: snapshot.source_set().identity(index),
             clock_shift: snapshot.clock_shift(),
             view: snapshot.source_view(index, now),
             consecutive_failures: snapshot.failure_count(index),
@@ -80,7 +87,7 @@ pub(crate) fn write_source_metrics(
         }
     }
     write_failing_providers(encoder, &sources)?;
-    write_values(encoder, &sources)?;
+    write_values(encoder, &sources, numbers, now)?;
     let newest_attempt = sources
         .iter()
         .filter_map(|source| source.state.history.last_attempt)
@@ -146,11 +153,19 @@ fn write_failing_providers(
 fn write_values(
     encoder: &mut DescriptorEncoder<'_>,
     sources: &[ObservedSource<'_>],
+    numbers: &SourceNumbers,
+    now: Time,
 ) -> fmt::Result {
-    let fresh: Vec<(&str, ExtractedNumbers)> = sources
+    let fresh: Vec<(&str, Arc<ExtractedNumbers>)> = sources
         .iter()
         .filter(|source| source.view.freshness == Freshness::Fresh)
-        .filter_map(|source| Some((source.name(), collect_numbers(source.view.reading?.data))))
+        .filter_map(|source| {
+            let data = source.view.reading?.data;
+            Some((
+                source.name(),
+                numbers.numbers_of(source.identity, data, now),
+            ))
+        })
         .collect();
     let mut family = begin_gauges(
         encoder,

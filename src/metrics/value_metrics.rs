@@ -13,8 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::JsonData;
 
-/// Maximum numbers of one source. The limit protects the Prometheus server from a provider that
-/// sends millions.
+/// Maximum numbers of one source that are looked at.
 const MAX_NUMBERS: usize = 10_000;
 
 /// Maximum length of a path, in bytes.
@@ -32,7 +31,7 @@ pub(crate) struct ExtractedNumbers {
 /// Returns the numbers in `data`. Left out are numbers beyond the range of a double, beyond
 /// [`MAX_NUMBERS`], with a path longer than [`MAX_PATH_BYTES`], or with a path seen before: a key
 /// may contain a dot, and Prometheus rejects a page with two samples of one series.
-pub(crate) fn collect_numbers(data: &JsonData) -> ExtractedNumbers {
+pub(super) fn collect_numbers(data: &JsonData) -> ExtractedNumbers {
     let mut collector = NumberCollector::default();
     // Stored data is valid JSON: it was checked when the reading was made.
     let _ = collector.visit_json(data.as_json());

@@ -5,24 +5,24 @@
 //! and not persisted.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
-use crate::domain::{ClockShift, Name, Reading, Snapshot, SourceIdentity, SourceSet, Time};
-use crate::metrics::collect_numbers;
+use crate::domain::{ClockShift, Name, Snapshot, SourceIdentity, SourceSet, Time};
+use crate::metrics::{ExtractedNumbers, SourceNumbers};
+use crate::process::Clock;
 
 use super::assets::PanelAsset;
-use super::series::{MAX_COLUMNS, SourceSeries};
+use super::series::SourceSeries;
 
 /// Maximum number of sources: the first ones of the configuration.
 const MAX_SOURCES: usize = 500;
-
-/// Maximum length of data that is searched for numbers, in bytes.
-const MAX_DATA_BYTES: usize = 256 * 1024;
 
 /// How long a serialised history is reused, so that many pages that open at once cost one
 /// serialisation.
@@ -32,6 +32,7 @@ const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct PanelHistory {
     state: Mutex<HistoryState>,
+    numbers: Arc<SourceNumbers>,
     /// The serialised history, with a lock of its own: a serving thread must not wait for one that
     /// serialises.
     cached_asset: Mutex<Option<(Time, Arc<PanelAsset>)>>,
@@ -49,15 +50,40 @@ struct HistoryState {
 }
 
 impl PanelHistory {
-    /// Records every reading that `cache` publishes, until `stop` is cancelled.
-    pub(crate) async fn record_changes(&self, cache: &Cache, stop: &CancellationToken) {
+    /// The history before the first reading, of the numbers that `numbers` finds.
+    pub(crate) fn new(numbers: Arc<SourceNumbers>) -> Self {
+        Self {
+            numbers,
+            ..Self::default()
+        }
+    }
+
+    /// Records every reading that `cache` publishes, until `stop` is cancelled. The numbers of a reading are
+    /// found here, so that a scrape of the metrics need not search for them.
+    pub(crate) async fn record_changes(
+        self: &Arc<Self>,
+        cache: &Cache,
+        clock: Clock,
+        stop: &CancellationToken,
+    ) {
         let mut changes = cache.subscribe();
-        let mut recorded = None;
+        let mut recorded: Option<Arc<Snapshot>> = None;
         loop {
             // Marked before the snapshot is read: a change in between wakes the wait below.
             changes.mark_unchanged();
             let snapshot = cache.snapshot();
-            self.record_snapshot(&snapshot, recorded.as_deref());
+            let (history, newest) = (Arc::clone(self), Arc::clone(&snapshot));
+            // The search of a large reading must not delay the flights of this runtime.
+            let search = spawn_blocking(move || {
+                history.record_snapshot(&newest, recorded.as_deref(), clock.now());
+            });
+            if let Err(error) = search.await {
+                match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // The runtime is shutting down.
+                    Err(_) => return,
+                }
+            }
             recorded = Some(snapshot);
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -88,51 +114,55 @@ impl PanelHistory {
     }
 
     /// Records the readings of `snapshot` that differ from those of `recorded`, the snapshot before it.
-    fn record_snapshot(&self, snapshot: &Snapshot, recorded: Option<&Snapshot>) {
+    fn record_snapshot(&self, snapshot: &Snapshot, recorded: Option<&Snapshot>, now: Time) {
         let source_set = snapshot.source_set();
         let mut history = self.state.lock();
-        history.retain_sources(source_set);
+        if history.retain_sources(source_set) {
+            self.numbers.retain_sources(source_set);
+        }
         history.clock_shift = snapshot.clock_shift();
         drop(history);
         // A publication changes one source. To compare pointers costs less than to look up each series.
         let recorded_states = recorded.map_or(&[][..], Snapshot::source_states);
         let states = snapshot.source_states().iter().enumerate();
-        for (position, state) in states.take(MAX_SOURCES) {
+        for (position, state) in states {
             let is_same = |recorded| Arc::ptr_eq(recorded, state);
             if recorded_states.get(position).is_some_and(is_same) {
                 continue;
             }
             if let Some(reading) = &state.reading {
-                self.record_reading(source_set.identity(position), &state.source.name, reading);
+                let identity = source_set.identity(position);
+                let numbers = self.numbers.numbers_of(identity, &reading.data, now);
+                if position < MAX_SOURCES {
+                    self.record_reading(identity, &state.source.name, reading.fetched_at, &numbers);
+                }
             }
         }
     }
 
-    fn record_reading(&self, identity: SourceIdentity, name: &Name, reading: &Reading) {
-        let is_recorded = self
-            .state
-            .lock()
-            .series
-            .get(&identity)
-            .is_some_and(|(_, series)| series.is_recorded(reading.fetched_at));
-        if is_recorded {
-            return;
-        }
-        // Without the lock: a request for the history must not wait for the search of a large body.
-        let numbers = collect_reading_numbers(reading);
+    fn record_reading(
+        &self,
+        identity: SourceIdentity,
+        name: &Name,
+        fetched_at: Time,
+        numbers: &ExtractedNumbers,
+    ) {
         let mut history = self.state.lock();
         let (_, series) = history
             .series
             .entry(identity)
             .or_insert_with(|| (name.clone(), SourceSeries::default()));
-        series.push_reading(reading.fetched_at, &numbers);
+        if !series.is_recorded(fetched_at) {
+            series.push_reading(fetched_at, &numbers.by_path);
+        }
     }
 }
 
 impl HistoryState {
-    /// Removes the series of sources that are not in `source_set`.
-    fn retain_sources(&mut self, source_set: &Arc<SourceSet>) {
-        if !Arc::ptr_eq(&self.source_set, source_set) {
+    /// Removes the series of sources that are not in `source_set`, if that is a new one.
+    fn retain_sources(&mut self, source_set: &Arc<SourceSet>) -> bool {
+        let is_new = !Arc::ptr_eq(&self.source_set, source_set);
+        if is_new {
             let identities: HashSet<SourceIdentity> = (0..source_set.sources().len())
                 .map(|position| source_set.identity(position))
                 .collect();
@@ -140,6 +170,7 @@ impl HistoryState {
                 .retain(|identity, _| identities.contains(identity));
             self.source_set = Arc::clone(source_set);
         }
+        is_new
     }
 
     fn to_json(&self) -> String {
@@ -156,21 +187,14 @@ impl HistoryState {
     }
 }
 
-fn collect_reading_numbers(reading: &Reading) -> Vec<(String, f64)> {
-    if reading.data.as_json().len() > MAX_DATA_BYTES {
-        return Vec::new();
-    }
-    collect_numbers(&reading.data)
-        .by_path
-        .into_iter()
-        .take(MAX_COLUMNS)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{FreshnessPolicy, JsonData, Outcome, Schedule, Source, SourceKind};
+    use crate::domain::{
+        FreshnessPolicy, JsonData, Outcome, Reading, Schedule, Source, SourceKind,
+    };
+
+    const NOW: Time = Time::from_millis(1_795_330_510_000);
 
     fn source(name: &str) -> Arc<Source> {
         let second = Duration::from_secs(1);
@@ -231,13 +255,13 @@ mod tests {
         let mut snapshot = Snapshot::new(Arc::new(SourceSet::new(vec![source("btc")])));
         for (at, json) in [(10, r#"{"usd":1.5,"t":"x"}"#), (20, r#"{"usd":2}"#)] {
             snapshot = snapshot.merge_outcome(&outcome("btc", at, json)).snapshot;
-            history.record_snapshot(&snapshot, None);
-            history.record_snapshot(&snapshot, None);
+            history.record_snapshot(&snapshot, None, NOW);
+            history.record_snapshot(&snapshot, None, NOW);
         }
         let expected = r#"{"btc":{"times":[10,20],"values":{"usd":[1.5,2]}}}"#;
         assert_eq!(history_json(&history, 1000), expected);
         let later = snapshot.merge_outcome(&outcome("btc", 30, "7")).snapshot;
-        history.record_snapshot(&later, Some(&snapshot));
+        history.record_snapshot(&later, Some(&snapshot), NOW);
         assert_eq!(history_json(&history, 1999), expected);
         let expected =
             r#"{"btc":{"times":[10,20,30],"values":{"usd":[1.5,2,null],"":[null,null,7]}}}"#;
@@ -253,9 +277,9 @@ mod tests {
             .snapshot
             .merge_outcome(&outcome("b", 1, "1"))
             .snapshot;
-        history.record_snapshot(&both, None);
+        history.record_snapshot(&both, None, NOW);
         let changed = Arc::new(SourceSet::new(vec![source("b"), source("c")]));
-        history.record_snapshot(&both.with_source_set(changed), Some(&both));
+        history.record_snapshot(&both.with_source_set(changed), Some(&both), NOW);
         assert_eq!(
             history_json(&history, 1),
             r#"{"b":{"times":[1],"values":{"":[1]}}}"#

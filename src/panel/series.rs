@@ -9,7 +9,7 @@ use crate::domain::{ClockShift, Time};
 const MAX_READINGS: usize = 120;
 
 /// Maximum number of columns; the page shows no more rows.
-pub(super) const MAX_COLUMNS: usize = 12;
+const MAX_COLUMNS: usize = 12;
 
 /// The recent numbers of one source.
 #[derive(Debug, Default)]

@@ -76,6 +76,10 @@ pub enum StateFileError {
     /// The path names something other than a regular file, which a save does not replace.
     #[error("replace {}: it is not a regular file", .0.display())]
     NotAFile(PathBuf),
+    /// The lock file is a symbolic link, a pipe, a folder or the like. Through a link, a lock would create or open a file
+    /// elsewhere.
+    #[error("lock {}: it is not a regular file", .0.display())]
+    NotALockFile(PathBuf),
     /// The operating system refused an operation.
     #[error("{operation} {}: {error}", .path.display())]
     Io {
@@ -137,8 +141,17 @@ impl StateFile {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(nonblocking_flag());
-        let lock_file = options.open(&path).map_err(io_error("open", &path))?;
+            .custom_flags(open_flags(OFlags::NONBLOCK | OFlags::NOFOLLOW));
+        let lock_file = match options.open(&path) {
+            Ok(file) if file.metadata().is_ok_and(|opened| opened.is_file()) => file,
+            Err(error) if fs::symlink_metadata(&path).is_ok_and(|named| named.is_file()) => {
+                return Err(io_error("open", &path)(error));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(io_error("open", &path)(error));
+            }
+            _ => return Err(StateFileError::NotALockFile(path)),
+        };
         *write_lock = Some(
             match flock(&lock_file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => WriteLock::Held(lock_file),
@@ -260,8 +273,9 @@ impl StateFile {
         let copy = self.path_with_suffix(&format!("refused-{:08x}", xxh3_64(text) >> 32));
         // A second name of the same content; a file system without links needs a copy.
         let kept = match fs::hard_link(path, &copy) {
+            // Not `fs::copy`, which would write through a symbolic link.
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                fs::copy(path, &copy).map(drop)
+                create_private_file(&copy).and_then(|file| fill_file(file, &copy, text))
             }
             _ => Ok(()),
         };
@@ -284,8 +298,8 @@ impl StateFile {
     }
 }
 
-fn nonblocking_flag() -> i32 {
-    i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
+fn open_flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).unwrap_or_default()
 }
 
 /// Reads a file up to one byte beyond [`MAX_STATE_FILE_BYTES`], which the decoder then refuses.
@@ -293,7 +307,7 @@ fn read_regular_file(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe without `O_NONBLOCK` would wait for a writer.
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(nonblocking_flag())
+        .custom_flags(open_flags(OFlags::NONBLOCK))
         .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));

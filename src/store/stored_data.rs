@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use serde::de::IgnoredAny;
 
 use crate::domain::JsonData;
-use crate::text::{MAX_DEPTH, end_of_string, find_excess_depth};
+use crate::text::{MAX_DEPTH, MAX_DIGITS, end_of_string, find_excess_depth, has_long_number};
 
-/// Checks `json`: at most [`MAX_DEPTH`] levels, one value of RFC 8259 on one line, every name once in
+/// Checks `json`: at most [`MAX_DEPTH`] levels, no number of more than [`MAX_DIGITS`] digits, one value of RFC 8259 on one line, every name once in
 /// its object, and neither `null` nor an object of nulls. The error fits after "its data ".
 pub(super) fn check_stored_data(json: &str) -> Result<JsonData, String> {
     // Before any parser: the parsers of the data's consumers recurse once per level.
@@ -21,6 +21,9 @@ pub(super) fn check_stored_data(json: &str) -> Result<JsonData, String> {
     }
     // Whole, because a parser of numbers would refuse those beyond the range of a double.
     serde_json::from_str::<IgnoredAny>(json).map_err(|error| format!("is refused: {error}"))?;
+    if has_long_number(json.as_bytes()) {
+        return Err(format!("has a number of more than {MAX_DIGITS} digits"));
+    }
     match inspect_value(json)? {
         Content::Value => Ok(JsonData::from_checked(json)),
         Content::NullsOnly => Err("says nothing but null".to_owned()),
@@ -124,6 +127,11 @@ mod tests {
             (&"{\"a\":".repeat(6_000), "nests deeper than 64"),
             (r#"{"a":1,"b":{"c":1,"c":2}}"#, "a name twice"),
             (r#"{"a":1,"\u0061":2}"#, "a name twice"),
+            (
+                &format!("[{{\"a\":-{}}}]", "7".repeat(4001)),
+                "more than 4000 digits",
+            ),
+            (&format!("1e{}", "0".repeat(4000)), "more than 4000 digits"),
             ("null", "nothing but null"),
             (r#"{"a":null}"#, "nothing but null"),
             ("[1,\n2]", "spans lines"),

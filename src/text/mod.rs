@@ -1,7 +1,8 @@
-//! Text helpers: durations, sizes, suggestions, quoting and the depth of JSON. Imports nothing of the crate.
+//! Text helpers: durations, sizes, suggestions, quoting, the depth of JSON and the digits of its numbers. Imports nothing of the crate.
 
 mod duration;
 mod json_depth;
+mod json_digits;
 mod quote;
 mod size;
 mod suggest;
@@ -11,6 +12,7 @@ pub use duration::format_duration;
 pub(crate) use duration::{MAX_DURATION, parse_duration};
 pub(crate) use json_depth::end_of_string;
 pub use json_depth::{MAX_DEPTH, find_excess_depth};
+pub(crate) use json_digits::{MAX_DIGITS, has_long_number};
 pub(crate) use quote::{escape_bounded, escape_json, quote};
 pub(crate) use size::{format_size, parse_size};
 pub(crate) use suggest::{find_nearest, find_nearest_path};

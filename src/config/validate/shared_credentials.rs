@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::loader::ConfigLoader;
+use crate::config::secrets::names_credential;
 use crate::config::span::{Span, SpannedStr};
 use crate::config::table::Table;
 use crate::domain::{ProviderRequest, RequestBody, RequestField};
@@ -11,26 +12,6 @@ use super::request_rules::RequestParts;
 
 /// Maximum number of hosts in a message.
 const MAX_LISTED_HOSTS: usize = 3;
-
-/// Words in the name of a header or a parameter whose value is a credential.
-const CREDENTIAL_WORDS: [&str; 16] = [
-    "apikey",
-    "appid",
-    "auth",
-    "authorization",
-    "cookie",
-    "credential",
-    "credentials",
-    "key",
-    "passwd",
-    "password",
-    "pwd",
-    "secret",
-    "session",
-    "sid",
-    "token",
-    "accesstoken",
-];
 
 /// Adds a warning for each credential of `table` that more than one host gets. `parts` are those of the table alone,
 /// `requests` those of all providers that inherit from it.
@@ -116,14 +97,8 @@ fn credential_fields<'t>(
 ) -> impl Iterator<Item = (&'t SpannedStr, &'t RequestField)> {
     let texts = table.text_table(key).iter().zip(fields);
     texts
-        .filter(|((name, value), _)| is_credential(&name.value, value))
+        .filter(|((name, value), _)| names_credential(&name.value) || has_secret_reference(value))
         .map(|((_, value), field)| (value, field))
-}
-
-fn is_credential(name: &str, value: &SpannedStr) -> bool {
-    let name = name.to_ascii_lowercase();
-    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
-    words.any(|word| CREDENTIAL_WORDS.contains(&word)) || has_secret_reference(value)
 }
 
 /// Whether a part of the text comes from a variable or a file.

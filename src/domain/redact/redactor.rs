@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::text::end_of_string;
+
 use super::encodings::MAX_ESCAPE_BYTES;
 use super::secret_set::SecretSet;
 
@@ -75,6 +77,29 @@ impl Redactor {
             .fold(text.to_owned(), |text, set| set.redact(&text).into_owned())
     }
 
+    /// Returns `json`, which must be valid JSON, with the secrets in its values replaced. It stays valid: of a string
+    /// with escapes, and of a number, the whole value is replaced. Names of members stay: they are those of the
+    /// filter, and `query` often has them as values, too.
+    pub fn redact_json(&self, json: &str) -> String {
+        let mut redacted = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+            redacted.push_str(&rest[..start]);
+            rest = &rest[start..];
+            let (token, after) = rest.split_at(token_length(rest));
+            rest = after;
+            let shown = self.redact(token);
+            let is_name = token.starts_with('"') && after.trim_start().starts_with(':');
+            let is_plain = token.starts_with('"') && !token.contains('\\');
+            redacted.push_str(match () {
+                () if is_name || shown == token => token,
+                () if is_plain => &shown,
+                () => "\"***\"",
+            });
+        }
+        redacted + rest
+    }
+
     /// Returns the beginning of a longer text, redacted, without the end in which a secret could be cut:
     /// [`Self::redact`] finds whole secrets only.
     pub fn redact_beginning(&self, text: &str) -> String {
@@ -99,6 +124,15 @@ impl Redactor {
         let active = self.0.read();
         [&active.current, &active.previous, &active.obtained].map(Clone::clone)
     }
+}
+
+/// The length of the string or the number at the start of `json`.
+fn token_length(json: &str) -> usize {
+    if !json.starts_with('"') {
+        let end = json.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
+        return end.unwrap_or(json.len());
+    }
+    (end_of_string(json.as_bytes(), 1) + 1).min(json.len())
 }
 
 #[cfg(test)]
@@ -128,6 +162,30 @@ mod tests {
         redactor.replace_secrets(SecretSet::default());
         assert_eq!(redactor.redact("token-4-x"), "***");
         assert!(!format!("{redactor:?}").contains("token"));
+    }
+
+    #[test]
+    fn redacted_json_stays_valid() {
+        let secrets = [
+            "s3cret/key",
+            "nabcdefgh",
+            "12345678",
+            "ethereum",
+            "\"a\":[12]",
+        ];
+        let redactor = Redactor::new(SecretSet::new(secrets.map(str::to_owned)));
+        let table = [
+            (r#"{"a":"x s3cret/key y"}"#, r#"{"a":"x *** y"}"#),
+            (r#"["s3cret\/key","s3cret%2Fkey"]"#, r#"["***","***"]"#),
+            (r#"["\nabcdefgh", -12345678 ]"#, r#"["***", "***" ]"#),
+            (r#"{"ethereum" : {"k\"ey":-1.5e+9,"t":true}}"#, ""),
+            (r#"{"a":[12]}"#, ""),
+            ("7", ""),
+        ];
+        for (json, expected) in table {
+            let expected = if expected.is_empty() { json } else { expected };
+            assert_eq!(redactor.redact_json(json), expected);
+        }
     }
 
     #[test]

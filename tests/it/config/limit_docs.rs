@@ -265,7 +265,30 @@ const CONSTANTS: &[[&str; 4]] = &[
         "COMPUTE_TIMEOUT",
         "Duration::from_millis(500)",
     ],
-    ["series per source", "10,000", "MAX_NUMBERS", "10_000"],
+    [
+        "numbers per source that are looked at",
+        "10,000",
+        "MAX_NUMBERS",
+        "10_000",
+    ],
+    [
+        "paths per source at first",
+        "1,000",
+        "INITIAL_PATHS",
+        "1000",
+    ],
+    [
+        "further paths per source",
+        "100 in an hour",
+        "HOURLY_PATHS",
+        "100",
+    ],
+    [
+        "path without a number",
+        "1 day",
+        "PATH_MEMORY",
+        "Duration::from_secs(24 * 3600)",
+    ],
     ["path of a series", "256 bytes", "MAX_PATH_BYTES", "256"],
     ["configuration file", "8 MiB", "MAX_CONFIG_BYTES", "8 << 20"],
     [

@@ -219,6 +219,41 @@ fn only_one_process_writes() {
     );
 }
 
+/// A link in a folder that others can write must not make this process create or open a file elsewhere.
+#[test]
+fn lock_follows_no_symbolic_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resumen.json");
+    let (lock, elsewhere) = (
+        path.with_extension("json.lock"),
+        folder.path().join("elsewhere"),
+    );
+    for is_present in [false, true] {
+        if is_present {
+            fs::write(&elsewhere, "content").unwrap();
+        }
+        std::os::unix::fs::symlink(&elsewhere, &lock).unwrap();
+        let error = StateFile::new(&path).acquire_write_lock().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.ends_with("resumen.json.lock: it is not a regular file"),
+            "{text}"
+        );
+        assert_eq!(elsewhere.exists(), is_present);
+        fs::remove_file(&lock).unwrap();
+    }
+    fs::create_dir(&lock).unwrap();
+    let error = StateFile::new(&path).acquire_write_lock().unwrap_err();
+    assert!(matches!(error, StateFileError::NotALockFile(_)), "{error}");
+    fs::remove_dir(&lock).unwrap();
+    // The temporary file is created anew, too.
+    std::os::unix::fs::symlink(&elsewhere, path.with_extension("json.tmp")).unwrap();
+    let file = open_claimed_state_file(&path);
+    file.save(&state_taken_at(time_at(1))).unwrap();
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "content");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+}
+
 #[test]
 fn saved_files_are_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;

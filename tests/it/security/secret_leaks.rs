@@ -223,6 +223,50 @@ fn commands_print_no_secret() {
     }
 }
 
+/// Data is data for clients. The output of a command is for logs and reports, and shows no secret there either.
+#[test]
+fn commands_redact_echoed_data() {
+    let provider = FakeProvider::with_json(
+        r#"{"plain":"is sec/ret-canary","percent":"sec%2Fret%2Dcanary","json":"\u0073ec\/ret-canary","number":1234512345,"kept":7.50}"#,
+    );
+    let folder = ServiceFolder::new(&format!(
+        "[store]\npath = \"\"\n[sources.echo]\nurl = \"{}?pin=1234512345\"\n\
+         headers = {{ Authorization = \"Bearer sec/ret-canary\" }}\n",
+        provider.url()
+    ));
+    let commands: [(&str, &[&str]); 4] = [
+        ("check", &["--live"]),
+        ("check", &["--live", "--format", "json"]),
+        ("once", &["--format", "json"]),
+        ("once", &["--format", "table"]),
+    ];
+    for (command, options) in commands {
+        let mut process = folder.command(command, &[]);
+        let output = TestProcess::start(process.args(options)).wait_for_exit();
+        assert_eq!(output.exit_code, Some(0), "{output:?}");
+        let text = &output.stdout;
+        assert_clean(&format!("{command} {options:?}"), text);
+        assert!(
+            !text.contains("1234512345") && text.contains("***"),
+            "{text}"
+        );
+        assert!(text.contains("7.5"), "{text}");
+        if options.contains(&"json") {
+            let json: serde_json::Value = serde_json::from_str(text).unwrap();
+            let data = json
+                .pointer("/resultados/echo/data")
+                .or(json.pointer("/live/0/data"));
+            let expected = serde_json::json!(
+                {"plain": "is ***", "percent": "***", "json": "***", "number": "***", "kept": 7.5}
+            );
+            assert_eq!(
+                data.unwrap().to_string().replace("7.50", "7.5"),
+                expected.to_string()
+            );
+        }
+    }
+}
+
 #[test]
 fn reload_redacts_old_and_new_secrets() {
     let html = FakeProvider::with_json("<p>token-0123456789 token-9876543210</p>");

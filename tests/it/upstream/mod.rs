@@ -16,6 +16,7 @@ pub mod host_limits;
 pub mod http2_provider;
 pub mod login_sessions;
 pub mod network_faults;
+pub mod number_limits;
 pub mod oauth2_server;
 pub mod odd_servers;
 pub mod outgoing_requests;
