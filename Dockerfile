@@ -16,7 +16,7 @@ ARG PROFILE=dist
 # changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches state \
- && for stub in src/main benches/publish benches/fanout; do echo 'fn main() {}' >"$stub.rs"; done \
+ && for stub in src/main benches/publish benches/filters benches/fanout; do echo 'fn main() {}' >"$stub.rs"; done \
  && touch src/lib.rs \
  && cargo auditable build --profile "$PROFILE" --locked --bin resumen
 
