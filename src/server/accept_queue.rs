@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::client_stream::AcceptedStream;
 use super::coarse_clock::duration_between;
-use super::connection_permit::ConnectionPermit;
+use super::connection_places::ConnectionPermit;
 
 /// A connection that has waited for less than this is not evicted.
 const MIN_EVICTION_WAIT: Duration = Duration::from_secs(1);
@@ -78,40 +78,40 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
-    use prometheus_client::registry::Registry;
-    use tokio::sync::Semaphore;
-
+    use super::super::connection_places::ConnectionPlaces;
     use super::*;
     use crate::metrics::{RequestMetrics, ThreadCounters};
+    use prometheus_client::registry::Registry;
 
-    /// A queue of connections accepted every 100 ms, their counters, and the permits of the
-    /// connection limit.
-    fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<Semaphore>) {
+    /// A queue of connections accepted every 100 ms, their counters, and the places of
+    /// the listener.
+    fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<ConnectionPlaces>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let counters = RequestMetrics::register(&mut Registry::default(), &[]).register_thread();
-        let permits = Arc::new(Semaphore::new(count as usize));
+        let places = ConnectionPlaces::new(count as usize, 0);
         let mut queue = AcceptQueue::default();
         for index in 0..count {
-            let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+            let place = places.take_regular().unwrap();
             queue.push(QueuedConnection {
                 accepted_at: index * 100,
                 stream: AcceptedStream::Tcp(
                     TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
                 ),
-                permit: ConnectionPermit::new(Arc::clone(&counters), permit),
+                permit: ConnectionPermit::new(Arc::clone(&counters), place),
             });
         }
-        (queue, counters, permits)
+        (queue, counters, places)
     }
 
     #[test]
     fn queue_pops_newest_and_expires() {
-        let (mut queue, counters, permits) = filled_queue(20);
+        let (mut queue, counters, places) = filled_queue(20);
         let newest = queue.pop_newest().map(|queued| queued.accepted_at);
         assert_eq!(newest, Some(1900));
         queue.remove_expired(10_450, Duration::from_secs(10));
         assert_eq!(counters.open_connections.load(Relaxed), 14);
-        assert_eq!(permits.available_permits(), 6);
+        let free: Vec<_> = std::iter::from_fn(|| places.take_regular()).collect();
+        assert_eq!(free.len(), 6);
         let rest: Vec<u64> = std::iter::from_fn(|| queue.pop_newest())
             .map(|queued| queued.accepted_at)
             .collect();

@@ -1,10 +1,9 @@
 //! The accept loop: accepts connections and assigns each to the worker with the fewest.
 //!
 //! One loop serves all workers, so that the connection limit, descriptor exhaustion and the drain
-//! are handled in one place and a burst is spread evenly. At the limit, the connections that have
-//! been idle longest are closed, so that idle clients cannot lock out a health check. If no
-//! connection is idle, the loop stops accepting and new clients wait in the kernel's queue; none is
-//! refused.
+//! are handled in one place and a burst is spread evenly. At the limit, the connections whose clients
+//! have stalled longest are closed, and new ones are accepted in the reserve, so that no client can
+//! lock out a health check. While the reserve is full, too, new clients wait in the kernel's queue.
 
 use std::io;
 use std::pin::pin;
@@ -14,10 +13,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::client_stream::AcceptedStream;
+use super::connection_places::{ConnectionPlace, ConnectionPlaces};
 use super::descriptor_limit;
 use super::listener::{AsyncListener, HttpListener};
 use super::worker::Worker;
@@ -26,16 +25,15 @@ use super::worker::Worker;
 /// burn CPU; a connection that closes in the meantime frees a descriptor.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Time between two eviction requests to the workers while an accepted connection has no permit.
-const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between two eviction requests to the workers while an accepted connection has no place.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Accepts connections and distributes them to the workers.
 pub(super) struct Acceptor {
     listener: AsyncListener,
     workers: Vec<Worker>,
-    /// One permit per connection; as many as the connection limit.
-    permits: Arc<Semaphore>,
-    /// An accepted connection that has no permit yet. Kept here so that a restart of the loop does
+    places: Arc<ConnectionPlaces>,
+    /// An accepted connection that has no place yet. Kept here so that a restart of the loop does
     /// not lose it.
     unassigned: Mutex<Option<AcceptedStream>>,
     /// Whether the latest accept failed because descriptors or memory were exhausted; the first
@@ -51,11 +49,11 @@ impl Acceptor {
         workers: Vec<Worker>,
         max_connections: usize,
     ) -> io::Result<Self> {
-        let limit = descriptor_limit::connection_limit(max_connections);
+        let (limit, reserve) = descriptor_limit::connection_limits(max_connections);
         Ok(Self {
             listener: listener.register()?,
             workers,
-            permits: Arc::new(Semaphore::new(limit)),
+            places: ConnectionPlaces::new(limit, reserve),
             unassigned: Mutex::default(),
             was_exhausted: AtomicBool::new(false),
         })
@@ -68,22 +66,25 @@ impl Acceptor {
             tokio::select! {
                 biased;
                 () = &mut closing => return,
-                (stream, permit) = self.next_connection() => self.assign(stream, permit),
+                () = self.places.eviction_needed.notified() => self.request_eviction(),
+                (stream, place) = self.next_connection() => self.assign(stream, place),
             }
         }
     }
 
-    /// The next connection and its permit. Cancel safe: an accepted connection stays in
+    /// The next connection and its place. Cancel safe: an accepted connection stays in
     /// `unassigned`.
-    async fn next_connection(&self) -> (AcceptedStream, OwnedSemaphorePermit) {
+    async fn next_connection(&self) -> (AcceptedStream, ConnectionPlace) {
         loop {
             if self.unassigned.lock().is_none() {
-                let accepted = self.accept().await;
-                *self.unassigned.lock() = accepted;
+                let Some(accepted) = self.accept().await else {
+                    continue;
+                };
+                *self.unassigned.lock() = Some(accepted);
             }
-            let permit = self.acquire_permit().await;
+            let place = self.take_place().await;
             if let Some(stream) = self.unassigned.lock().take() {
-                return (stream, permit);
+                return (stream, place);
             }
         }
     }
@@ -118,58 +119,65 @@ impl Acceptor {
         tokio::time::sleep(EXHAUSTED_PAUSE).await;
     }
 
-    /// Waits for a permit. While there is none, the workers close idle connections.
-    async fn acquire_permit(&self) -> OwnedSemaphorePermit {
+    /// Takes a place in the reserve if no regular one is free, or waits. Meanwhile, the workers close
+    /// connections whose clients stall.
+    async fn take_place(&self) -> ConnectionPlace {
+        if let Some(place) = self.places.take_regular() {
+            return place;
+        }
+        self.request_eviction();
+        if let Some(place) = self.places.take_reserved() {
+            return place;
+        }
         loop {
-            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-                return permit;
-            }
-            self.workers.iter().for_each(Worker::request_eviction);
-            let released = Arc::clone(&self.permits).acquire_owned();
-            if let Ok(Ok(permit)) = timeout(EVICTION_INTERVAL, released).await {
-                return permit;
+            self.workers
+                .iter()
+                .for_each(Worker::request_reserve_eviction);
+            let place = timeout(EVICTION_INTERVAL, self.places.wait_for_place());
+            if let Ok(Some(place)) = place.await {
+                return place;
             }
         }
+    }
+
+    fn request_eviction(&self) {
+        self.workers.iter().for_each(Worker::request_eviction);
     }
 
     /// Closes the listener and returns the workers. Connections that the kernel has completed are
     /// assigned first: closing the listener would reset them.
     pub(super) fn close_listener(mut self) -> Vec<Worker> {
         if let Some(stream) = self.unassigned.get_mut().take()
-            && let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
+            && let Some(place) = self.places.take_regular()
         {
-            self.assign(stream, permit);
+            self.assign(stream, place);
         }
         let Self {
             listener,
             workers,
-            permits,
+            places,
             ..
         } = self;
         let mut pending = listener.into_pending();
-        while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+        while let Some(place) = places.take_regular()
             && let Some(stream) = pending.next()
         {
-            assign_to_least_loaded(&workers, stream, permit);
+            assign_to_least_loaded(&workers, stream, place);
         }
         drop(pending);
         workers
     }
 
-    fn assign(&self, stream: AcceptedStream, permit: OwnedSemaphorePermit) {
-        assign_to_least_loaded(&self.workers, stream, permit);
+    fn assign(&self, stream: AcceptedStream, place: ConnectionPlace) {
+        assign_to_least_loaded(&self.workers, stream, place);
     }
 }
 
-fn assign_to_least_loaded(
-    workers: &[Worker],
-    stream: AcceptedStream,
-    permit: OwnedSemaphorePermit,
-) {
+fn assign_to_least_loaded(workers: &[Worker], stream: AcceptedStream, place: ConnectionPlace) {
     if let Some(worker) = workers
         .iter()
         .min_by_key(|worker| worker.open_connections())
     {
-        worker.assign_connection(stream, permit);
+        worker.assign_connection(stream, place);
     }
 }

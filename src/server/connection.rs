@@ -9,7 +9,7 @@ use http::StatusCode;
 use hyper_util::rt::TokioIo;
 
 use super::client_stream::ClientStream;
-use super::connection_permit::ConnectionPermit;
+use super::connection_places::ConnectionPermit;
 use super::connection_state::ConnectionState;
 use super::problem::{ProblemDetails, ProblemKind};
 use super::response::encode_response;
@@ -29,28 +29,46 @@ pub(super) async fn run_connection(
     permit: ConnectionPermit,
 ) {
     let budget = Arc::clone(worker.context.cache.send_budget());
-    let mut socket = ClientSocket::new(stream, Arc::clone(&connection), budget);
-    let mut unanswered = Vec::new();
+    let socket = ClientSocket::new(stream, Arc::clone(&connection), budget);
+    if permit.is_reserved() {
+        connection.begin_reading();
+        let permit = Arc::new(permit);
+        let reserved = Some(Arc::clone(&permit));
+        let serving = Box::pin(serve_with_hyper(socket, &connection, &worker, reserved));
+        // It goes on if it has moved to a regular place.
+        if let Some((socket, unanswered)) = serving.await {
+            serve_from_fast_path(socket, unanswered, &connection, &worker).await;
+        }
+        drop(permit);
+    } else {
+        serve_from_fast_path(socket, Vec::new(), &connection, &worker).await;
+        drop(permit);
+    }
+}
+
+/// Serves requests, whose first bytes may have been read, until the connection closes.
+async fn serve_from_fast_path(
+    mut socket: ClientSocket,
+    mut unanswered: Vec<u8>,
+    connection: &Arc<ConnectionState>,
+    worker: &Arc<WorkerState>,
+) {
     loop {
         match worker.fast_path.serve(&mut socket, unanswered).await {
             Ok(Some(bytes)) => {
                 socket.replay_bytes(bytes);
                 // Boxed, so that a connection on the fast path does not hold memory for hyper's state.
-                let serving = Box::pin(serve_with_hyper(socket, &connection, &worker));
+                let serving = Box::pin(serve_with_hyper(socket, connection, worker, None));
                 let Some(idle) = serving.await else {
-                    break;
+                    return;
                 };
                 (socket, unanswered) = idle;
             }
-            Ok(None) => {
-                socket.close().await;
-                break;
-            }
+            Ok(None) => return socket.close().await,
             // The client has reset the connection.
-            Err(_) => break,
+            Err(_) => return,
         }
     }
-    drop(permit);
 }
 
 /// Serves requests until the connection is idle. Then returns the socket and the bytes that were read
@@ -59,9 +77,10 @@ async fn serve_with_hyper(
     socket: ClientSocket,
     connection: &Arc<ConnectionState>,
     worker: &Arc<WorkerState>,
+    reserved: Option<Arc<ConnectionPermit>>,
 ) -> Option<(ClientSocket, Vec<u8>)> {
     let _charge = worker.context.cache.send_budget().charge(HYPER_BYTES);
-    let service = ConnectionService::new(Arc::clone(worker), Arc::clone(connection));
+    let service = ConnectionService::new(Arc::clone(worker), Arc::clone(connection), reserved);
     let mut http = worker.http.serve_connection(TokioIo::new(socket), service);
     let mut is_idle = false;
     let result = poll_fn(|cx| {

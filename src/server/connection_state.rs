@@ -9,13 +9,10 @@ use std::time::Duration;
 
 use super::coarse_clock::{CoarseClock, duration_between};
 use super::framing::FramingProblem;
+use super::write_stall::WriteStall;
 
-/// Maximum time without progress while the client's receive window is full. A shorter idle timeout
-/// takes precedence.
-const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Minimum average rate, in bytes per second, at which a client must read after its first stall.
-const MIN_WRITE_RATE: u64 = 1024;
+/// Maximum time for the head of a request in the reserve. A shorter header timeout takes precedence.
+const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the socket is read after the last response. A reset must not overtake that response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,14 +52,14 @@ pub(crate) struct ConnectionState {
     /// A [`ConnectionPhase`].
     phase: AtomicU8,
     phase_since: AtomicU64,
-    is_write_stalled: AtomicBool,
-    stalled_since: AtomicU64,
-    /// Bytes written since the stall began, and when the latest of them were.
-    written_bytes: AtomicU64,
-    last_write_at: AtomicU64,
+    write_stall: WriteStall,
     /// Number of the head in the upper bits, [`FramingProblem`] in the lowest byte; 0 for no
     /// problem.
     framing_problem: AtomicU64,
+    /// Whether the connection has a reserved place.
+    is_reserved: AtomicBool,
+    /// When the first read began; `u64::MAX` before.
+    reading_since: AtomicU64,
     /// Whether the socket's send buffer is to be made small before the next write.
     wants_small_buffer: AtomicBool,
     /// Whether the request in progress has a body. The connection ends with its response.
@@ -86,16 +83,15 @@ impl ConnectionPhase {
 
 impl ConnectionState {
     /// The state of a connection accepted at `accepted_at` on the coarse clock.
-    pub(super) fn new(coarse_clock: Arc<CoarseClock>, accepted_at: u64) -> Self {
+    pub(super) fn new(coarse_clock: Arc<CoarseClock>, accepted_at: u64, is_reserved: bool) -> Self {
         Self {
             coarse_clock,
             phase: AtomicU8::new(ConnectionPhase::AwaitingFirst as u8),
             phase_since: AtomicU64::new(accepted_at),
-            is_write_stalled: AtomicBool::new(false),
-            stalled_since: AtomicU64::new(0),
-            written_bytes: AtomicU64::new(0),
-            last_write_at: AtomicU64::new(0),
+            write_stall: WriteStall::default(),
             framing_problem: AtomicU64::new(0),
+            is_reserved: AtomicBool::new(is_reserved),
+            reading_since: AtomicU64::new(u64::MAX),
             wants_small_buffer: AtomicBool::new(false),
             has_request_body: AtomicBool::new(false),
         }
@@ -141,39 +137,63 @@ impl ConnectionState {
     /// How long the connection has waited at `now` for its client to read, or to send the rest of a head;
     /// `None` if it does not. A part of the whole time counts for a client that reads a byte now and then.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
-        let since = |start: &AtomicU64| duration_between(start.load(Relaxed), now);
-        if self.is_write_stalled.load(Relaxed) {
-            return Some(since(&self.last_write_at) + since(&self.stalled_since) / 8);
+        if let Some((stalled, since_write)) = self.write_stall.times(now) {
+            return Some(since_write + stalled / 8);
         }
-        let phase = self.phase();
+        let (phase, age) = self.phase_and_age(now);
         let is_head = phase == ConnectionPhase::FirstHead || phase == ConnectionPhase::LaterHead;
-        is_head.then(|| since(&self.phase_since))
+        is_head.then_some(age)
     }
 
-    /// How long the connection has been idle at `now`; `None` while it receives a head or answers.
-    pub(super) fn idle_for(&self, now: u64) -> Option<Duration> {
-        matches!(
+    /// What the connection is doing, and since when at `now`. Of [`ConnectionPhase::Responding`] the
+    /// time has no meaning.
+    pub(super) fn phase_and_age(&self, now: u64) -> (ConnectionPhase, Duration) {
+        (
             self.phase(),
-            ConnectionPhase::AwaitingFirst | ConnectionPhase::Idle
+            duration_between(self.phase_since.load(Relaxed), now),
         )
-        .then(|| duration_between(self.phase_since.load(Relaxed), now))
+    }
+
+    /// Whether the connection has a reserved place.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.is_reserved.load(Relaxed)
+    }
+
+    /// Records that the first read begins.
+    pub(super) fn begin_reading(&self) {
+        self.reading_since.store(self.coarse_clock.now(), Relaxed);
+    }
+
+    /// The time at `now` since the first read began; `None` before it.
+    pub(super) fn reading_for(&self, now: u64) -> Option<Duration> {
+        let since = self.reading_since.load(Relaxed);
+        (since != u64::MAX).then(|| duration_between(since, now))
+    }
+
+    /// Records that the connection has a regular place from now on.
+    pub(super) fn leave_reserve(&self) {
+        self.is_reserved.store(false, Relaxed);
+    }
+
+    /// The time at `now` since the stall of the client began, and since it last read; `None` if it
+    /// does not stall.
+    pub(super) fn write_stall(&self, now: u64) -> Option<(Duration, Duration)> {
+        self.write_stall.times(now)
     }
 
     /// Whether a deadline of the connection has passed at `now`.
     pub(super) fn is_overdue(&self, now: u64, timeouts: ConnectionTimeouts) -> bool {
-        if self.is_write_stalled.load(Relaxed) {
-            let stall_timeout = WRITE_STALL_TIMEOUT.min(timeouts.idle);
-            // Every byte that the client reads extends the deadline, so a slow but steady client is
-            // kept.
-            let extension =
-                Duration::from_millis(self.written_bytes.load(Relaxed) * 1000 / MIN_WRITE_RATE);
-            let stalled = duration_between(self.stalled_since.load(Relaxed), now);
-            let since_write = duration_between(self.last_write_at.load(Relaxed), now);
-            if stalled >= stall_timeout + extension || since_write >= stall_timeout {
-                return true;
-            }
+        if self.write_stall.is_overdue(now, timeouts.idle) {
+            return true;
         }
         let limit = match self.phase() {
+            ConnectionPhase::AwaitingFirst
+            | ConnectionPhase::FirstHead
+            | ConnectionPhase::LaterHead
+                if self.is_reserved() =>
+            {
+                timeouts.head.min(RESERVED_HEAD_TIMEOUT)
+            }
             ConnectionPhase::AwaitingFirst
             | ConnectionPhase::FirstHead
             | ConnectionPhase::LaterHead => timeouts.head,
@@ -252,35 +272,22 @@ impl ConnectionState {
 
     /// Whether the client's receive window is full.
     pub(crate) fn is_write_stalled(&self) -> bool {
-        self.is_write_stalled.load(Relaxed)
+        self.write_stall.is_stalled()
     }
 
     /// Records that the kernel accepts no more bytes.
     pub(super) fn record_stall(&self) {
-        if !self.is_write_stalled.load(Relaxed) {
-            self.coarse_clock.advance();
-            self.stalled_since.store(self.coarse_clock.now(), Relaxed);
-            self.written_bytes.store(0, Relaxed);
-            self.last_write_at.store(self.coarse_clock.now(), Relaxed);
-            self.is_write_stalled.store(true, Relaxed);
-        }
+        self.write_stall.begin(&self.coarse_clock);
     }
 
     /// Records that the kernel accepted bytes.
     pub(super) fn record_written(&self, bytes: usize) {
-        if self.is_write_stalled.load(Relaxed) {
-            self.coarse_clock.advance();
-            self.written_bytes
-                .store(self.written_bytes.load(Relaxed) + bytes as u64, Relaxed);
-            self.last_write_at.store(self.coarse_clock.now(), Relaxed);
-        }
+        self.write_stall.record_written(&self.coarse_clock, bytes);
     }
 
     /// Records that the kernel has accepted every byte of the response.
     pub(super) fn record_flush(&self) {
-        if self.is_write_stalled.load(Relaxed) {
-            self.is_write_stalled.store(false, Relaxed);
-        }
+        self.write_stall.end();
     }
 }
 
@@ -294,7 +301,7 @@ mod tests {
     };
 
     fn new_state() -> ConnectionState {
-        ConnectionState::new(Arc::default(), 0)
+        ConnectionState::new(Arc::default(), 0, false)
     }
 
     fn is_overdue_after(connection: &ConnectionState, seconds: u64) -> bool {
@@ -313,15 +320,17 @@ mod tests {
     #[test]
     fn idle_ends_with_first_byte() {
         let connection = new_state();
-        assert_eq!(connection.idle_for(2000), Some(Duration::from_secs(2)));
+        let phase = || connection.phase_and_age(2000).0;
+        assert_eq!(phase(), ConnectionPhase::AwaitingFirst);
         connection.record_received();
-        assert_eq!(connection.idle_for(2000), None);
+        assert_eq!(phase(), ConnectionPhase::FirstHead);
         connection.begin_response();
-        assert_eq!(connection.idle_for(2000), None);
+        assert_eq!(phase(), ConnectionPhase::Responding);
         connection.await_request(false);
-        assert_eq!(connection.idle_for(2000), Some(Duration::from_secs(2)));
+        let idle = (ConnectionPhase::Idle, Duration::from_secs(2));
+        assert_eq!(connection.phase_and_age(2000), idle);
         connection.record_received();
-        assert_eq!(connection.idle_for(2000), None);
+        assert_eq!(phase(), ConnectionPhase::LaterHead);
     }
 
     #[test]
@@ -335,54 +344,6 @@ mod tests {
         assert!(is_overdue_after(&connection, 75));
         connection.record_received();
         assert!(is_overdue_after(&connection, 10));
-    }
-
-    #[test]
-    fn progress_extends_write_deadline() {
-        let connection = new_state();
-        connection.begin_response();
-        connection.record_stall();
-        assert!(!is_overdue_after(&connection, 9));
-        assert!(is_overdue_after(&connection, 10));
-        connection.coarse_clock.set(Duration::from_secs(9));
-        connection.record_written(10 * 1024);
-        assert!(!is_overdue_after(&connection, 9));
-        assert!(is_overdue_after(&connection, 10));
-        connection.record_flush();
-        assert!(!is_overdue_after(&connection, 3600));
-    }
-
-    #[test]
-    fn slow_reader_is_dropped() {
-        let connection = new_state();
-        connection.begin_response();
-        connection.record_stall();
-        for second in 1..=10 {
-            assert!(!is_overdue_after(&connection, 0), "after {second} s");
-            connection.coarse_clock.set(Duration::from_secs(second));
-            connection.record_written(1);
-        }
-        assert!(is_overdue_after(&connection, 1));
-    }
-
-    #[test]
-    fn trickling_reader_waits_longer() {
-        let connection = new_state();
-        assert_eq!(connection.wait_for_client(1000), None);
-        connection.begin_response();
-        connection.record_stall();
-        assert_eq!(
-            connection.wait_for_client(80),
-            Some(Duration::from_millis(90))
-        );
-        connection.coarse_clock.set(Duration::from_secs(8));
-        connection.record_written(1);
-        assert_eq!(
-            connection.wait_for_client(8000),
-            Some(Duration::from_secs(1))
-        );
-        connection.record_flush();
-        assert_eq!(connection.wait_for_client(8000), None);
     }
 
     #[test]

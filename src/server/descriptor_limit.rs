@@ -10,6 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::ServerSettings;
 use crate::process::container_memory_limit;
 
+use super::connection_places::reserve_of;
+
 /// Bounds of the reserve for everything except client connections. Between them it is a quarter of
 /// the limit.
 const MIN_RESERVED: u64 = 24;
@@ -25,8 +27,9 @@ const CONNECTION_BYTES: u64 = 8 << 10;
 /// The part of a container's memory limit that connections may take beside the send budget.
 const CONTAINER_PART: u64 = 16;
 
-/// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer. A warning tells so.
-pub(super) fn connection_limit(max_connections: usize) -> usize {
+/// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer, and the number of
+/// places in the reserve beside them. A warning tells so.
+pub(super) fn connection_limits(max_connections: usize) -> (usize, usize) {
     let fitting = limit_by_memory(max_connections, container_memory_limit());
     // The default is meant to fit, so only a number that someone chose is worth a warning.
     if fitting < max_connections && max_connections != ServerSettings::default().max_connections {
@@ -46,8 +49,8 @@ fn limit_by_memory(max_connections: usize, container_limit: Option<u64>) -> usiz
 }
 
 /// Raises the process's soft limit to its hard limit. Returns `max_connections`, or fewer if the
-/// limit allows fewer.
-fn limit_by_descriptors(max_connections: usize) -> usize {
+/// limit allows fewer, and the number of places in the reserve beside them.
+fn limit_by_descriptors(max_connections: usize) -> (usize, usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         let raised = Rlimit {
@@ -58,10 +61,10 @@ fn limit_by_descriptors(max_connections: usize) -> usize {
         let _ = setrlimit(Resource::Nofile, raised);
     }
     let Some(descriptors) = getrlimit(Resource::Nofile).current else {
-        return max_connections;
+        return (max_connections, reserve_of(usize::MAX));
     };
     let open = fs::read_dir("/proc/self/fd").map_or(ASSUMED_OPEN, |open| open.count() as u64);
-    let connections = limit_connections(max_connections, descriptors, open);
+    let (connections, reserve) = limit_connections(max_connections, descriptors, open);
     if connections < max_connections {
         tracing::warn!(
             connections,
@@ -70,16 +73,19 @@ fn limit_by_descriptors(max_connections: usize) -> usize {
             "connection limit lowered to fit the descriptor limit"
         );
     }
-    connections
+    (connections, reserve)
 }
 
-fn limit_connections(max_connections: usize, descriptors: u64, open: u64) -> usize {
+fn limit_connections(max_connections: usize, descriptors: u64, open: u64) -> (usize, usize) {
     let reserved = (descriptors / 4).clamp(MIN_RESERVED, MAX_RESERVED);
     let available = descriptors
         .saturating_sub(open)
         .saturating_sub(reserved)
         .max(1);
-    max_connections.min(usize::try_from(available).unwrap_or(usize::MAX))
+    let available = usize::try_from(available).unwrap_or(usize::MAX);
+    let reserve = reserve_of(available);
+    let regular = available.saturating_sub(reserve).max(1);
+    (max_connections.min(regular), reserve)
 }
 
 #[cfg(test)]
@@ -97,10 +103,10 @@ mod tests {
 
     #[test]
     fn descriptors_are_reserved() {
-        assert_eq!(limit_connections(10_000, 1 << 20, 20), 10_000);
-        assert_eq!(limit_connections(10_000, 1024, 24), 744);
-        assert_eq!(limit_connections(10_000, 64, 20), 20);
-        assert_eq!(limit_connections(10_000, 16, 20), 1);
-        assert_eq!(limit_connections(5, 1024, 24), 5);
+        assert_eq!(limit_connections(10_000, 1 << 20, 20), (10_000, 128));
+        assert_eq!(limit_connections(10_000, 1024, 24), (651, 93));
+        assert_eq!(limit_connections(10_000, 64, 20), (16, 4));
+        assert_eq!(limit_connections(10_000, 16, 20), (1, 4));
+        assert_eq!(limit_connections(5, 1024, 24), (5, 93));
     }
 }

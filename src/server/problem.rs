@@ -97,8 +97,8 @@ kinds! {
     Draining = SERVICE_UNAVAILABLE "draining" "The service is stopping",
     /// The event stream has the maximum number of clients.
     StreamFull = SERVICE_UNAVAILABLE "stream_full" "The event stream has its maximum number of clients",
-    /// The queue of work that is too long for a serving thread is full.
-    Busy = SERVICE_UNAVAILABLE "busy" "Too many expensive requests at a time",
+    /// Too many clients or expensive requests at a time.
+    Busy = SERVICE_UNAVAILABLE "busy" "The service is busy",
     /// The refresher's liveness beat has stopped.
     RefresherStuck = SERVICE_UNAVAILABLE "refresher_stuck" "The background refresher is stuck",
 }

@@ -15,9 +15,11 @@ use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
 use super::access_control::AccessGrant;
+use super::connection_places::ConnectionPermit;
 use super::connection_state::ConnectionState;
 use super::framing::FramingProblem;
-use super::problem::{ProblemDetails, catch_panic};
+use super::problem::{ProblemDetails, ProblemKind, catch_panic};
+use super::route_access::RouteAccess;
 use super::validate::validate_request;
 use super::worker_state::WorkerState;
 
@@ -30,16 +32,23 @@ const MAX_REQUEST_ID_LENGTH: usize = 128;
 pub(super) struct ConnectionService {
     worker: Arc<WorkerState>,
     connection: Arc<ConnectionState>,
+    /// The connection's permit if it was accepted in the reserve.
+    reserved: Option<Arc<ConnectionPermit>>,
     /// Number of request heads so far, as [`ConnectionState::framing_problem`] counts them.
     head_count: AtomicU32,
 }
 
 impl ConnectionService {
     /// The service of `connection`, which has sent no request to hyper yet.
-    pub(super) fn new(worker: Arc<WorkerState>, connection: Arc<ConnectionState>) -> Self {
+    pub(super) fn new(
+        worker: Arc<WorkerState>,
+        connection: Arc<ConnectionState>,
+        reserved: Option<Arc<ConnectionPermit>>,
+    ) -> Self {
         Self {
             worker,
             connection,
+            reserved,
             head_count: AtomicU32::new(0),
         }
     }
@@ -60,6 +69,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         Box::pin(respond(
             Arc::clone(&self.worker),
             Arc::clone(&self.connection),
+            self.reserved.clone(),
             framing_problem,
             request,
         ))
@@ -69,6 +79,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 async fn respond(
     worker: Arc<WorkerState>,
     connection: Arc<ConnectionState>,
+    reserved: Option<Arc<ConnectionPermit>>,
     framing_problem: Option<FramingProblem>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -87,7 +98,12 @@ async fn respond(
         let grant = context
             .access
             .authorize_request(access, &head, answers_preflights)?;
-        Ok(route_request(&worker, connection, head, grant).await)
+        if let Some(permit) = reserved
+            && access != RouteAccess::Everyone
+        {
+            leave_reserve(&permit, &connection).await?;
+        }
+        Ok(route_request(&worker, Arc::clone(&connection), head, grant).await)
     })
     .await
     .unwrap_or_else(|problem| problem.to_response().map(Body::from));
@@ -107,12 +123,26 @@ async fn respond(
         headers.insert(X_REQUEST_ID, id);
     }
     // No handler reads a body, so the start of the next request on the connection is unknown.
-    if has_body || context.is_draining() {
+    // A place in the reserve is for one request.
+    if has_body || context.is_draining() || connection.is_reserved() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let duration = context.clock.elapsed_since(started_at);
     worker.counters.record_response(route, status, duration);
     Ok(response)
+}
+
+/// Moves a connection of the reserve to a regular place, or answers 503.
+async fn leave_reserve(
+    permit: &ConnectionPermit,
+    connection: &ConnectionState,
+) -> Result<(), ProblemDetails> {
+    if permit.move_to_regular().await {
+        connection.leave_reserve();
+        return Ok(());
+    }
+    let detail = "the service has its maximum number of connections";
+    Err(ProblemDetails::new(ProblemKind::Busy, detail))
 }
 
 /// The router's response. Handlers find the connection's state and the grant in the request's

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::runtime;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
@@ -21,17 +21,14 @@ use super::accept_queue::{AcceptQueue, QueuedConnection};
 use super::client_stream::{AcceptedStream, ClientStream};
 use super::coarse_clock::CoarseClock;
 use super::connection::run_connection;
-use super::connection_permit::ConnectionPermit;
+use super::connection_places::{ConnectionPermit, ConnectionPlace};
 use super::connection_state::{ConnectionState, ConnectionTimeouts};
+use super::eviction::{is_stalled_in_reserve, rank_for_eviction};
 use super::server_context::ServerContext;
 use super::worker_state::WorkerState;
 
 /// Maximum time between two sweeps, and so the precision of the deadlines.
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
-
-/// A connection that has been idle for less than this is not evicted: the client may be about to
-/// send a request.
-const MIN_EVICTION_IDLE: Duration = Duration::from_secs(1);
 
 /// A client that has read, or sent the first bytes of its head, since this time is not waited for yet.
 const MIN_CLIENT_WAIT: Duration = Duration::from_millis(50);
@@ -49,8 +46,10 @@ const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(500);
 enum WorkerCommand {
     /// Serve a connection.
     Serve(AcceptedStream, ConnectionPermit),
-    /// Close connections that wait or are idle.
-    EvictIdle,
+    /// Close connections whose clients stall.
+    Evict,
+    /// The same in the reserve.
+    EvictReserved,
 }
 
 /// The accept loop's handle of a worker thread. Dropping it ends the worker once its connections
@@ -99,14 +98,19 @@ impl Worker {
     }
 
     /// Assigns a connection, counted from now on.
-    pub(super) fn assign_connection(&self, stream: AcceptedStream, permit: OwnedSemaphorePermit) {
-        let permit = ConnectionPermit::new(Arc::clone(&self.counters), permit);
+    pub(super) fn assign_connection(&self, stream: AcceptedStream, place: ConnectionPlace) {
+        let permit = ConnectionPermit::new(Arc::clone(&self.counters), place);
         self.send_command(WorkerCommand::Serve(stream, permit));
     }
 
-    /// Requests that the worker closes connections that are not in use.
+    /// Requests that the worker closes connections whose clients stall.
     pub(super) fn request_eviction(&self) {
-        self.send_command(WorkerCommand::EvictIdle);
+        self.send_command(WorkerCommand::Evict);
+    }
+
+    /// The same for connections in the reserve.
+    pub(super) fn request_reserve_eviction(&self) {
+        self.send_command(WorkerCommand::EvictReserved);
     }
 
     fn send_command(&self, command: WorkerCommand) {
@@ -212,7 +216,8 @@ impl WorkerLoop {
                 stream,
                 permit,
             }),
-            WorkerCommand::EvictIdle => self.evict_idle(),
+            WorkerCommand::Evict => self.evict_stalled(),
+            WorkerCommand::EvictReserved => self.evict_reserved(),
         }
     }
 
@@ -236,7 +241,11 @@ impl WorkerLoop {
         permit: ConnectionPermit,
     ) {
         let coarse_clock = Arc::clone(&self.coarse_clock);
-        let state = Arc::new(ConnectionState::new(coarse_clock, accepted_at));
+        let state = Arc::new(ConnectionState::new(
+            coarse_clock,
+            accepted_at,
+            permit.is_reserved(),
+        ));
         let task = self
             .connection_tasks
             .spawn(run_connection(
@@ -269,9 +278,10 @@ impl WorkerLoop {
             let now = self.coarse_clock.now();
             let waiting = self.connections.iter().filter_map(|open| {
                 let wait = open.state.wait_for_client(now)?;
-                (wait >= MIN_CLIENT_WAIT && !open.task.is_finished()).then_some((wait, open))
+                (wait >= MIN_CLIENT_WAIT && !open.task.is_finished())
+                    .then_some((Reverse(wait), open))
             });
-            if abort_longest(waiting.collect()) == 0 {
+            if abort_first(waiting.collect()) == 0 {
                 return;
             }
             // The bytes are released when the tasks end.
@@ -280,21 +290,27 @@ impl WorkerLoop {
     }
 
     /// Closes the queued connections that have waited longest, or if there are none the connections
-    /// that have been idle longest.
-    fn evict_idle(&mut self) {
+    /// that have stalled longest, by rank.
+    fn evict_stalled(&mut self) {
         let now = self.coarse_clock.now();
         if self.accept_queue.evict_oldest(now) {
             return;
         }
-        // Idle time counts from the tick before it began, so it can appear longer by one sweep
-        // interval.
-        let min_idle = MIN_EVICTION_IDLE + self.sweep_interval;
-        let idle = self
-            .connections
-            .iter()
-            .filter_map(|open| Some((open.state.idle_for(now)?, open)))
-            .filter(|(idle_for, _)| *idle_for >= min_idle);
-        abort_longest(idle.collect());
+        let stalled = self.connections.iter().filter_map(|open| {
+            let (rank, time) = rank_for_eviction(&open.state, now, self.sweep_interval)?;
+            (!open.task.is_finished()).then_some(((rank, Reverse(time)), open))
+        });
+        abort_first(stalled.collect());
+    }
+
+    /// Closes the stalled connections in the reserve.
+    fn evict_reserved(&mut self) {
+        let now = self.coarse_clock.now();
+        for open in &self.connections {
+            if is_stalled_in_reserve(&open.state, now) {
+                open.task.abort();
+            }
+        }
     }
 
     /// Waits until every connection has closed. Closes idle connections after [`DRAIN_IDLE_GRACE`]
@@ -327,10 +343,10 @@ impl WorkerLoop {
         self.state.context.clock.instant()
     }
 }
-/// Closes a hundredth of the connections, at least one, whose times are longest: the cost of the search is
+/// Closes a hundredth of the connections, at least one, whose keys are smallest: the cost of the search is
 /// spread over more than one. Returns how many.
-fn abort_longest(mut connections: Vec<(Duration, &OpenConnection)>) -> usize {
-    connections.sort_unstable_by_key(|(time, _)| Reverse(*time));
+fn abort_first<K: Ord + Copy>(mut connections: Vec<(K, &OpenConnection)>) -> usize {
+    connections.sort_unstable_by_key(|(key, _)| *key);
     let count = connections.len().div_ceil(100);
     for (_, open) in connections.iter().take(count) {
         open.task.abort();

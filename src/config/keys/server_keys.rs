@@ -34,8 +34,8 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         "10000",
     )
     .doc(
-        "Maximum number of open connections; further connections wait. The limit of open files \
-         of the process applies as well.",
+        "Maximum number of open connections. At the limit, those that stall longest are closed; \
+         health checks have a reserve. The limit of open files of the process applies as well.",
     )
     .example("2000")
     .aliases("max_clients max_conns connection_limit")

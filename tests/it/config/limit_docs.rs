@@ -24,6 +24,30 @@ const CONSTANTS: &[[&str; 4]] = &[
         "32",
     ],
     [
+        "connections in the reserve",
+        "128, or an eighth of what the descriptors allow, at least 4",
+        "MAX_RESERVE",
+        "128",
+    ],
+    [
+        "request head in the reserve",
+        "1 s",
+        "RESERVED_HEAD_TIMEOUT",
+        "Duration::from_secs(1)",
+    ],
+    [
+        "the same while the reserve is full",
+        "25 ms",
+        "MIN_RESERVED_STALL",
+        "Duration::from_millis(25)",
+    ],
+    [
+        "request in the reserve that is no health check",
+        "waits 1.5 s for a regular place; half of the reserve may wait",
+        "MAX_PLACE_WAIT",
+        "Duration::from_millis(1500)",
+    ],
+    [
         "live answer that is compressed",
         "128 KiB",
         "LARGE_BODY_BYTES",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use resumen::domain::Code;
 
 use crate::http::{publish_readings, server_with_readings, server_without_readings, start_server};
-use crate::support::test_server::default_server_settings;
+use crate::support::test_server::{TestServer, default_server_settings};
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -23,6 +23,14 @@ fn short_timeout_settings() -> resumen::config::ServerSettings {
         idle_timeout: TIMEOUT * 3,
         ..default_server_settings()
     }
+}
+
+/// A server with places for two connections.
+fn full_server() -> TestServer {
+    start_server(resumen::config::ServerSettings {
+        max_connections: 2,
+        ..default_server_settings()
+    })
 }
 
 #[test]
@@ -95,25 +103,45 @@ fn pipelining_keeps_order() {
 }
 
 #[test]
-fn excess_connections_queue() {
-    let server = start_server(resumen::config::ServerSettings {
-        max_connections: 2,
-        ..default_server_settings()
-    });
+fn full_server_answers_health() {
+    let server = full_server();
     publish_readings(&server);
     let (mut one, mut two) = (server.connect_client(), server.connect_client());
     one.send("GET /salud HTTP/1.1\r\n");
     two.send("GET /salud HTTP/1.1\r\n");
-    let mut third = server.connect_client();
-    third.send("GET /salud HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(
-        !third.is_closed_within(Duration::from_millis(1500)),
-        "no connection is idle"
+    for path in ["/salud", "/salud/listo", "/healthz", "/readyz"] {
+        let response = server.connect_client().get(path);
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(response.header("connection"), Some("close"));
+    }
+    let start = now();
+    // It waits until the other clients have stalled for a second.
+    assert_eq!(server.connect_client().get("/resumen").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    let closed = [one, two].map(|mut client| client.is_closed_within(TIMEOUT));
+    assert!(closed.contains(&true), "a client that stalls is closed");
+}
+
+#[test]
+fn full_server_is_busy() {
+    let server = full_server();
+    let mut waiting = [(); 2].map(|()| server.connect_client());
+    for client in &mut waiting {
+        client.send("GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let response = server.connect_client().get("/resumen");
+    assert_eq!(
+        (response.status, &response.json()["code"]),
+        (503, &"busy".into())
     );
-    two.send("Host: a\r\n\r\n");
-    assert_eq!(two.read_response("GET").status, 200);
-    drop(one);
-    assert_eq!(third.read_response("GET").status, 200);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert_eq!(server.connect_client().get("/salud").status, 200);
+    publish_readings(&server);
+    for client in &mut waiting {
+        assert_eq!(client.read_response("GET").status, 200);
+    }
+    assert_eq!(server.connect_client().get("/resumen").status, 200);
 }
 
 #[test]
@@ -128,13 +156,12 @@ fn full_server_closes_idle_connection() {
         assert_eq!(client.get("/salud").status, 200);
     }
     let mut busy = clients.pop().unwrap();
-    busy.send("GET /salud HTTP/1.1\r\n");
+    busy.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut late = server.connect_client();
-    assert_eq!(late.get("/salud").status, 200, "a health check is served");
-    busy.send("Host: a\r\n\r\n");
-    assert_eq!(
-        busy.read_response("GET").status,
-        200,
+    assert_eq!(late.get("/resumen").status, 200, "a new client is served");
+    assert_eq!(busy.read_head().0, 200);
+    assert!(
+        !busy.is_closed_within(Duration::from_millis(1)),
         "a busy connection stays open"
     );
     let closed = clients.iter_mut().filter_map(|client| {

@@ -12,6 +12,7 @@ pub mod fuzz_oracle;
 pub mod fuzz_parser;
 pub mod fuzz_runner;
 pub mod handler_panics;
+pub mod health_places;
 pub mod hostile_clients;
 pub mod openapi_conformance;
 pub mod panel_assets;

@@ -1,0 +1,196 @@
+//! The places of a listener's connections: the connection limit, and a reserve beyond it for health
+//! checks.
+//!
+//! A connection beyond the limit is accepted in the reserve. It gets an answer about the health of the
+//! service, for which no limit of clients applies, and is closed. Any other request waits for a
+//! regular place, which the eviction of clients that stall makes free, or is answered 503 `busy`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::metrics::ThreadCounters;
+
+/// Bounds of the number of reserved places. Between them it is an eighth of the connections for which
+/// there are descriptors.
+const MIN_RESERVE: usize = 4;
+const MAX_RESERVE: usize = 128;
+
+/// How long a request in the reserve waits for a regular place.
+const MAX_PLACE_WAIT: Duration = Duration::from_millis(1500);
+
+/// Time between two requests for eviction while a connection waits for a regular place.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The places of one listener.
+pub(super) struct ConnectionPlaces {
+    regular: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
+    /// Requests in the reserve that may wait for a regular place: half of it, so that the other half
+    /// is left for health checks.
+    waiting: Semaphore,
+    /// Notified when a connection waits for a regular place.
+    pub(super) eviction_needed: Notify,
+}
+
+/// A place, which is free again when the value is dropped.
+pub(super) struct ConnectionPlace {
+    _permit: OwnedSemaphorePermit,
+    /// The places of the listener if this one is in the reserve.
+    reserve_of: Option<Arc<ConnectionPlaces>>,
+}
+
+/// Counts one connection in its worker's counters, and occupies its place, until it is dropped.
+pub(super) struct ConnectionPermit {
+    counters: Arc<ThreadCounters>,
+    place: Mutex<ConnectionPlace>,
+}
+
+impl ConnectionPlaces {
+    /// Places of this number.
+    pub(super) fn new(regular: usize, reserve: usize) -> Arc<Self> {
+        Arc::new(Self {
+            regular: Arc::new(Semaphore::new(regular)),
+            reserve: Arc::new(Semaphore::new(reserve)),
+            waiting: Semaphore::new(reserve / 2),
+            eviction_needed: Notify::new(),
+        })
+    }
+
+    /// A regular place, if one is free.
+    pub(super) fn take_regular(&self) -> Option<ConnectionPlace> {
+        let permit = Arc::clone(&self.regular).try_acquire_owned().ok()?;
+        Some(regular_place(permit))
+    }
+
+    /// A reserved place, if one is free.
+    pub(super) fn take_reserved(self: &Arc<Self>) -> Option<ConnectionPlace> {
+        let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
+        Some(self.reserved_place(permit))
+    }
+
+    /// Waits for a place of either kind.
+    pub(super) async fn wait_for_place(self: &Arc<Self>) -> Option<ConnectionPlace> {
+        let (regular, reserve) = (Arc::clone(&self.regular), Arc::clone(&self.reserve));
+        tokio::select! {
+            biased;
+            permit = regular.acquire_owned() => permit.ok().map(regular_place),
+            permit = reserve.acquire_owned() => permit.ok().map(|permit| self.reserved_place(permit)),
+        }
+    }
+
+    fn reserved_place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> ConnectionPlace {
+        ConnectionPlace {
+            _permit: permit,
+            reserve_of: Some(Arc::clone(self)),
+        }
+    }
+
+    /// Waits at most [`MAX_PLACE_WAIT`] for a regular place. `None` at once if too many wait.
+    async fn wait_for_regular(&self) -> Option<ConnectionPlace> {
+        let _waiting = self.waiting.try_acquire().ok()?;
+        let place = async {
+            loop {
+                self.eviction_needed.notify_one();
+                let permit = Arc::clone(&self.regular).acquire_owned();
+                if let Ok(permit) = timeout(EVICTION_INTERVAL, permit).await {
+                    return permit.ok().map(regular_place);
+                }
+            }
+        };
+        timeout(MAX_PLACE_WAIT, place).await.ok().flatten()
+    }
+}
+
+fn regular_place(permit: OwnedSemaphorePermit) -> ConnectionPlace {
+    ConnectionPlace {
+        _permit: permit,
+        reserve_of: None,
+    }
+}
+
+/// The number of reserved places where descriptors allow `available` connections in total.
+pub(super) fn reserve_of(available: usize) -> usize {
+    (available / 8).clamp(MIN_RESERVE, MAX_RESERVE)
+}
+
+impl ConnectionPermit {
+    /// Counts a connection in `counters`.
+    pub(super) fn new(counters: Arc<ThreadCounters>, place: ConnectionPlace) -> Self {
+        counters.open_connections.fetch_add(1, Relaxed);
+        Self {
+            counters,
+            place: Mutex::new(place),
+        }
+    }
+
+    /// Whether the connection is in the reserve.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.place.lock().reserve_of.is_some()
+    }
+
+    /// Moves a connection of the reserve to a regular place. Returns whether it has one then.
+    pub(super) async fn move_to_regular(&self) -> bool {
+        let Some(places) = self.place.lock().reserve_of.clone() else {
+            return true;
+        };
+        let Some(place) = places.wait_for_regular().await else {
+            return false;
+        };
+        *self.place.lock() = place;
+        true
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.counters.open_connections.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::metrics::RequestMetrics;
+
+    fn reserved_permit(places: &Arc<ConnectionPlaces>) -> ConnectionPermit {
+        let counters = RequestMetrics::register(&mut Registry::default(), &[]).register_thread();
+        ConnectionPermit::new(counters, places.take_reserved().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reserved_connection_moves_when_place_is_free() {
+        let places = ConnectionPlaces::new(1, 4);
+        let regular = places.take_regular();
+        assert!(regular.is_some() && places.take_regular().is_none());
+        let permit = reserved_permit(&places);
+        assert!(!permit.move_to_regular().await, "no place becomes free");
+        assert!(permit.is_reserved());
+        let moved = tokio::join!(permit.move_to_regular(), async {
+            places.eviction_needed.notified().await;
+            drop(regular);
+        });
+        assert!(moved.0 && !permit.is_reserved());
+        assert_eq!(places.reserve.available_permits(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_reserve_may_wait() {
+        let places = ConnectionPlaces::new(0, 4);
+        let permits: Vec<_> = (0..4).map(|_| reserved_permit(&places)).collect();
+        let waiting =
+            async { tokio::join!(permits[0].move_to_regular(), permits[1].move_to_regular()) };
+        let third = async {
+            tokio::task::yield_now().await;
+            timeout(Duration::ZERO, permits[2].move_to_regular()).await
+        };
+        let (_, third) = tokio::join!(waiting, third);
+        assert_eq!(third.ok(), Some(false), "it is refused without waiting");
+    }
+}
