@@ -1,7 +1,7 @@
 //! Crowds of clients of every unpleasant kind, in a memory limit: the service lives, answers `/salud`
 //! and a poller, and keeps its memory.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::service_process::{ServiceFolder, ServiceProcess};
 
 /// What a client of a crowd does.
 #[derive(Debug, Clone, Copy)]
-enum ClientKind {
+pub enum ClientKind {
     /// Sends a request and reads nothing.
     SlowReader(&'static str),
     /// Sends many requests and reads nothing.
@@ -28,24 +28,24 @@ enum ClientKind {
     KeepAlive(&'static str),
 }
 
-const FAST: &str = "/resumen";
-const ROUTED: &str = "/resumen?sources=a";
-const LIVE: &str = "/resumen?fresh=1&timeout=5";
-const STREAM: &str = "/resumen/stream";
+pub const FAST: &str = "/resumen";
+pub const ROUTED: &str = "/resumen?sources=a";
+pub const LIVE: &str = "/resumen?fresh=1&timeout=5";
+pub const STREAM: &str = "/resumen/stream";
 
 /// How long the tests wait between two clients: longer than the life of a rendering.
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// A service in a memory limit, whose source has `data_bytes` of data.
-struct CrowdedService {
-    service: ServiceProcess,
-    group: MemoryGroup,
+pub struct CrowdedService {
+    pub service: ServiceProcess,
+    pub group: MemoryGroup,
     _folder: ServiceFolder,
     _provider: FakeProvider,
 }
 
 impl CrowdedService {
-    fn start(limit_bytes: u64, data_bytes: usize) -> Option<Self> {
+    pub fn start(limit_bytes: u64, data_bytes: usize) -> Option<Self> {
         let group = MemoryGroup::with_limit(limit_bytes)?;
         let body = format!("\"{}\"", "a".repeat(data_bytes));
         let provider = FakeProvider::with_json(&body);
@@ -70,17 +70,20 @@ impl CrowdedService {
 }
 
 /// A client with small segments: loopback's large ones would hide what a slow reader costs.
-fn connect_slowly_reading(address: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-    socket.set_tcp_mss(1400).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    socket.set_tcp_nodelay(true).unwrap();
-    socket.into()
+fn connect_slowly_reading(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_tcp_mss(1400)?;
+    socket.set_recv_buffer_size(4096)?;
+    socket.connect_timeout(&address.into(), Duration::from_secs(2))?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
 }
 
-fn start_client(address: SocketAddr, kind: ClientKind) -> TcpStream {
-    let mut stream = connect_slowly_reading(address);
+/// Connects a client and lets it begin. Fails if the connection is not accepted.
+pub fn start_client(address: SocketAddr, kind: ClientKind) -> io::Result<TcpStream> {
+    let mut stream = connect_slowly_reading(address)?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
     // The service may have closed a connection by then, which is its right.
     let _ = match kind {
@@ -97,7 +100,7 @@ fn start_client(address: SocketAddr, kind: ClientKind) -> TcpStream {
             .write_all(request(path).as_bytes())
             .and_then(|()| stream.read(&mut [0; 1024]).map(|_| ())),
     };
-    stream
+    Ok(stream)
 }
 
 /// What was seen beside a crowd.
@@ -135,7 +138,7 @@ fn assert_service_withstands(
     let before = resident_kib(service.process.pid());
     let mut clients = Vec::new();
     for number in 0..count {
-        clients.push(start_client(service.address(), kind));
+        clients.push(start_client(service.address(), kind).unwrap());
         if number % 50 == 0 {
             assert_eq!(poller.get("/resumen?sources=a").status, 200);
             watch.observe(service, clock);
