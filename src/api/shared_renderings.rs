@@ -18,6 +18,10 @@ use super::background_work::BackgroundWork;
 /// How long after its deadline a live answer may be rendered. It is never more than 25 ms late.
 const LIVE_RENDER_GRACE: Duration = Duration::from_millis(20);
 
+/// How long a large rendering of a selection or a live answer waits for room in the send budget. So clients that read are not closed
+/// for the sake of those that ask more often than they read.
+const SEND_ROOM_WAIT: Duration = Duration::from_millis(100);
+
 /// The large renderings in progress.
 #[derive(Default)]
 pub(super) struct SharedRenderings {
@@ -54,21 +58,20 @@ impl SharedRenderings {
             return Ok(rendering);
         }
         let key = (names.map(<[Name]>::to_vec), timeout);
-        let render = || {
-            let (cache, (names, timeout)) = (Arc::clone(cache), key.clone());
-            move || cache.selected_rendering(names.as_deref(), timeout, clock.now())
+        let (cache, (names, timeout)) = (Arc::clone(cache), key.clone());
+        let render = move || {
+            let render = || {
+                // The rendering of all sources is shared by all who want it; others add up.
+                if (&names, timeout) != (&None, None) {
+                    cache.wait_for_send_room(names.as_deref(), SEND_ROOM_WAIT);
+                }
+                cache.selected_rendering(names.as_deref(), timeout, clock.now())
+            };
+            // A machine that is busy may take longer than a rendering is valid. The second one is sent in any case.
+            let first = Some(render()).filter(|first| clock.now() <= first.valid_until);
+            first.unwrap_or_else(render)
         };
-        let in_progress = &self.snapshot;
-        let rendering = in_progress.run(&work.renderings, key.clone(), render());
-        let rendering = rendering.await?;
-        if clock.now() <= rendering.valid_until {
-            return Ok(rendering);
-        }
-        // Once more: a machine that is busy may have taken longer than the rendering is valid. The
-        // second one is sent in any case.
-        in_progress
-            .run(&work.renderings, key.clone(), render())
-            .await
+        self.snapshot.run(&work.renderings, key, render).await
     }
 
     /// The rendering of a live answer.
@@ -98,7 +101,10 @@ impl SharedRenderings {
         };
         let rendered = Arc::clone(&result);
         let budget = Arc::clone(server.cache.send_budget());
+        let bytes = estimate_body_bytes(&result.snapshot, &result.positions);
         let render = move || {
+            let remaining = deadline.at.saturating_duration_since(clock.instant());
+            budget.wait_for_room(2 * bytes, SEND_ROOM_WAIT.min(remaining));
             let rendering = render_result(&rendered, deadline.limit, clock.now());
             Arc::new(rendering.counted_in(&budget))
         };

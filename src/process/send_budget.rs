@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::memory_limit::container_memory_limit;
@@ -26,6 +28,9 @@ pub struct SendBudget {
     used: AtomicUsize,
     /// Notified at each charge that leaves the budget exceeded.
     excess: Notify,
+    /// Notified when bytes are no longer counted.
+    release: Condvar,
+    release_lock: Mutex<()>,
 }
 
 /// Bytes counted in a budget until it is dropped.
@@ -49,6 +54,8 @@ impl SendBudget {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             used: AtomicUsize::new(0),
             excess: Notify::new(),
+            release: Condvar::new(),
+            release_lock: Mutex::new(()),
         })
     }
 
@@ -83,6 +90,15 @@ impl SendBudget {
         self.used.load(Relaxed) > self.limit
     }
 
+    /// Blocks until there is room for `bytes`, at most for `limit`: clients that read make room, and those that do
+    /// not are closed when the budget is exceeded.
+    pub fn wait_for_room(&self, bytes: usize, limit: Duration) {
+        let mut guard = self.release_lock.lock();
+        let has_no_room = |(): &mut ()| self.used.load(Relaxed).saturating_add(bytes) > self.limit;
+        // A release between the look and the wait is missed; then the limit ends the wait.
+        self.release.wait_while_for(&mut guard, has_no_room, limit);
+    }
+
     /// Waits for the next charge that leaves the budget exceeded.
     pub async fn wait_for_excess(&self) {
         self.excess.notified().await;
@@ -92,6 +108,8 @@ impl SendBudget {
 impl Drop for SendCharge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Relaxed);
+        // Costs one load while nobody waits.
+        self.budget.release.notify_all();
     }
 }
 
@@ -146,5 +164,24 @@ mod tests {
         assert_eq!(default_limit(None), 64 << 20);
         assert_eq!(default_limit(Some(64 << 20)), 16 << 20);
         assert_eq!(default_limit(Some(512 << 20)), 64 << 20);
+    }
+
+    #[test]
+    fn room_is_waited_for() {
+        let budget = SendBudget::new(Some(100));
+        let held = budget.share(vec![0; 60]);
+        // Bounded: a client that does not read must not stop the others.
+        budget.wait_for_room(50, Duration::from_millis(1));
+        let (waiting, limit) = (Arc::clone(&budget), Duration::from_secs(60));
+        let waiter = std::thread::spawn(move || {
+            // In parts, since a single release can be missed.
+            (0..60_000).find(|_| {
+                waiting.wait_for_room(50, limit / 60_000);
+                waiting.used.load(Relaxed) == 0
+            })
+        });
+        drop(held);
+        assert!(waiter.join().unwrap().is_some());
+        budget.wait_for_room(100, limit);
     }
 }

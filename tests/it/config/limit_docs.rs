@@ -72,6 +72,12 @@ const CONSTANTS: &[[&str; 4]] = &[
         "64",
     ],
     [
+        "large rendering of a selection or a live answer that waits for room in `send_budget`",
+        "100 ms",
+        "SEND_ROOM_WAIT",
+        "Duration::from_millis(100)",
+    ],
+    [
         "rendering of a large live answer after its deadline",
         "20 ms",
         "LIVE_RENDER_GRACE",

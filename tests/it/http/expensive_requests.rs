@@ -77,10 +77,15 @@ impl ExpensiveClients {
                         break;
                     }
                     let target = target.replace('#', &format!("{number}{round}"));
-                    match ask(&mut connection, &target, &headers).unwrap() {
-                        200 => counts[0] += 1,
-                        503 => counts[1] += 1,
-                        status => panic!("{status} for {target}"),
+                    match ask(&mut connection, &target, &headers) {
+                        Ok(200) => counts[0] += 1,
+                        Ok(503) => counts[1] += 1,
+                        // Different large answers for all clients exceed the send budget: the slowest are closed.
+                        Err(_) => {
+                            counts[1] += 1;
+                            connection = BufReader::new(TcpStream::connect(address).unwrap());
+                        }
+                        Ok(status) => panic!("{status} for {target}"),
                     }
                 }
                 counts
@@ -92,7 +97,7 @@ impl ExpensiveClients {
         }
     }
 
-    /// The number of good answers, and of those that refuse.
+    /// The number of good answers, and of those that refuse or are cut off.
     fn stop_and_count(self) -> [usize; 2] {
         self.stop.store(true, Relaxed);
         let counts = self
@@ -110,7 +115,9 @@ fn ask(connection: &mut BufReader<TcpStream>, target: &str, headers: &str) -> io
     let (mut head, mut length) = (String::new(), 0);
     while !head.ends_with("\r\n\r\n") {
         let start = head.len();
-        assert!(connection.read_line(&mut head)? > 0, "closed after {head}");
+        if connection.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let line = head[start..].to_ascii_lowercase();
         if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.trim().parse().unwrap();
@@ -125,7 +132,9 @@ fn ask(connection: &mut BufReader<TcpStream>, target: &str, headers: &str) -> io
         return Ok(status);
     }
     let read = io::copy(&mut connection.take(length), &mut io::sink())?;
-    assert_eq!(read, length);
+    if read < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(status)
 }
 
@@ -151,7 +160,7 @@ fn measure_health(server: &TestServer, count: usize, kind: (&str, &str)) -> Vec<
     times.sort_unstable();
     let [good, busy] = clients.stop_and_count();
     println!(
-        "{kind:?}: /salud p50 {:?}, p90 {:?}, p99 {:?}; {good} answers, {busy} busy",
+        "{kind:?}: /salud p50 {:?}, p90 {:?}, p99 {:?}; {good} answers, {busy} refused or closed",
         percentile(&times, 50),
         percentile(&times, 90),
         percentile(&times, 99)
