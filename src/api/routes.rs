@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +11,7 @@ use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
 use crate::config::AccessGroup::{Admin, Data, Live, Panel, Stream};
-use crate::server::{ALLOWED_METHODS, ProblemDetails, ProblemKind, RouteAccess};
+use crate::server::{ALLOWED_METHODS, ListenerScope, ProblemDetails, ProblemKind, RouteAccess};
 use crate::text::find_nearest_path;
 
 use super::state::AppState;
@@ -68,14 +69,20 @@ async fn handle_options(State(state): State<Arc<AppState>>) -> Response {
     response
 }
 
-async fn handle_not_found(method: Method, uri: Uri) -> Response {
+async fn handle_not_found(
+    method: Method,
+    uri: Uri,
+    Extension(scope): Extension<ListenerScope>,
+) -> Response {
     let path = uri.path();
     // `OPTIONS *` applies to the server as a whole (RFC 9110 §9.3.7).
     if path == "*" && method == Method::OPTIONS {
         return (StatusCode::NO_CONTENT, [(ALLOW, ALLOWED_METHODS)]).into_response();
     }
     // A pattern such as `/panel/{version}/{file}` is not a path that a client can request.
-    let paths = ROUTE_PATHS.into_iter().filter(|path| !path.contains('{'));
+    let routes = ROUTE_PATHS.into_iter().zip(ROUTE_ACCESS);
+    let known = routes.filter(|(path, access)| scope.serves(*access) && !path.contains('{'));
+    let paths = known.map(|(path, _)| path);
     ProblemDetails::new(ProblemKind::NotFound, "no route has this path")
         .with_got(path)
         .with_expected(paths.clone().collect::<Vec<_>>().join(", "))

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -24,7 +25,7 @@ use crate::fetch::{Fetch, HttpFetch};
 use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics, StoreErrorCounter};
 use crate::process::{BackgroundPriority, Clock, SendBudget};
 use crate::replicas::{RedisStore, SharedStore};
-use crate::server::{HttpListener, HttpServer, ServerContext, SocketFile};
+use crate::server::{HttpListeners, HttpServer, ServerContext, SocketFile};
 use crate::store::StateFile;
 
 use super::core::{AppCore, CoreDeps};
@@ -45,8 +46,8 @@ const CLOCK_OFFSET_WARN_MS: u64 = 1000;
 
 /// What a service is started with, beside its configuration.
 pub struct ServiceOptions {
-    /// The socket that it accepts connections on.
-    pub listener: HttpListener,
+    /// The sockets that it accepts connections on.
+    pub listeners: HttpListeners,
     /// The clock, which the log uses too.
     pub clock: Clock,
     /// The commit that the program was built from, or an empty text.
@@ -63,8 +64,9 @@ pub struct AppService {
     pub core: Arc<AppCore>,
     reloader: ConfigReloader,
     address: ListenAddress,
-    /// Removes the file of a Unix socket when the service has stopped.
-    _socket_file: Option<SocketFile>,
+    admin_address: Option<ListenAddress>,
+    /// Removes the files of Unix sockets when the service has stopped.
+    _socket_files: Vec<SocketFile>,
     shutdown_grace: Duration,
     drain: CancellationToken,
     stop: CancellationToken,
@@ -92,13 +94,14 @@ impl AppService {
         fetch: HttpFetch,
     ) -> anyhow::Result<Self> {
         let ServiceOptions {
-            mut listener,
+            mut listeners,
             clock,
             revision,
             redactor,
             filter_program,
         } = options;
-        let (address, socket_file) = (listener.address().clone(), listener.take_socket_file());
+        let (address, admin_address) = listeners.addresses();
+        let socket_files = listeners.take_socket_files();
 
         // Build: the registry and the metrics first, then what counts in them.
         let runtime = build_flight_runtime()?;
@@ -139,13 +142,9 @@ impl AppService {
         let state = build_app_state(&context, &core, fetch_metrics, registry, runtime.handle());
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
-        // The reactor of this runtime watches the listener.
-        let guard = runtime.enter();
-        let server = HttpServer::start(listener, Arc::clone(&context), &router(state), threads)
-            .context("failed to start the serving threads")?;
-        drop(guard);
+        let server = start_http_server(&runtime, listeners, &context, &router(state), threads)?;
         let server_task = runtime.spawn(server.run(drain.clone()));
-        info!(address = %address, threads, "listening");
+        log_addresses(&address, admin_address.as_ref(), threads);
         Ok(Self {
             reloader: ConfigReloader {
                 core: Arc::clone(&core),
@@ -158,7 +157,8 @@ impl AppService {
             },
             core,
             address,
-            _socket_file: socket_file,
+            admin_address,
+            _socket_files: socket_files,
             shutdown_grace: config.server.shutdown_grace,
             drain,
             stop,
@@ -171,6 +171,11 @@ impl AppService {
     /// Returns the listening address. Port 0 of the configuration has become the actual port.
     pub fn address(&self) -> &ListenAddress {
         &self.address
+    }
+
+    /// Returns the address of `admin_listen`, with the actual port.
+    pub fn admin_address(&self) -> Option<&ListenAddress> {
+        self.admin_address.as_ref()
     }
 
     /// Returns the runtime of flights and background tasks.
@@ -225,6 +230,26 @@ impl Drop for AppService {
             runtime.shutdown_background();
         }
     }
+}
+
+fn start_http_server(
+    runtime: &Runtime,
+    listeners: HttpListeners,
+    context: &Arc<ServerContext>,
+    router: &Router,
+    threads: usize,
+) -> anyhow::Result<HttpServer> {
+    // The reactor of this runtime watches the listeners.
+    let _guard = runtime.enter();
+    HttpServer::start(listeners, Arc::clone(context), router, threads)
+        .context("failed to start the serving threads")
+}
+
+fn log_addresses(address: &ListenAddress, admin: Option<&ListenAddress>, threads: usize) {
+    if let Some(address) = admin {
+        info!(address = %address, "listening for operators");
+    }
+    info!(address = %address, threads, "listening");
 }
 
 /// Returns the runtime of flights and background tasks, whose threads yield to the serving ones.

@@ -14,6 +14,7 @@ use super::serve;
 use super::terminal::print_stdout;
 use crate::config::{self, Config, ListenAddress};
 use crate::process::{Clock, ProcessSignals};
+use crate::server::HttpListeners;
 use crate::simulator;
 
 /// The configuration of the demonstration, with [`SIMULATOR_ADDRESS`] in its URLs.
@@ -38,8 +39,11 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<ExitCode, CommandError> {
     }
     redactor.replace_secrets(config.secrets.clone());
     let signals = ProcessSignals::listen().context("failed to install the signal handlers")?;
-    let listener = serve::bind_listener(&config.server.listen, false)?;
-    let service = serve::start_service(&config, listener, clock, redactor)?;
+    let listeners = HttpListeners {
+        main: serve::bind_listener(&config.server.listen, false)?,
+        admin: None,
+    };
+    let service = serve::start_service(&config, listeners, clock, redactor)?;
     let runtime = serve::service_runtime(&service)?;
     let stop = CancellationToken::new();
     runtime.block_on(async {

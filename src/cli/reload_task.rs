@@ -112,7 +112,7 @@ mod tests {
     use crate::config::parse_listen;
     use crate::domain::Redactor;
     use crate::process::Clock;
-    use crate::server::HttpListener;
+    use crate::server::{HttpListener, HttpListeners};
 
     fn write_config(path: &Path, sources: &[&str]) {
         let section = |name: &&str| format!("[sources.{name}]\nurl = \"http://127.0.0.1:9/\"\n");
@@ -137,9 +137,12 @@ mod tests {
             listen: None,
         };
         let config = location.read_config().unwrap();
-        let listener = HttpListener::bind(&parse_listen("127.0.0.1:0").unwrap(), false).unwrap();
+        let listeners = HttpListeners {
+            main: HttpListener::bind(&parse_listen("127.0.0.1:0").unwrap(), false).unwrap(),
+            admin: None,
+        };
         let options = ServiceOptions {
-            listener,
+            listeners,
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),

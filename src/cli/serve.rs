@@ -18,7 +18,7 @@ use crate::config::{Config, ListenAddress};
 use crate::domain::{Name, Redactor, Schedule, Source};
 use crate::extract::{Extractor, own_program};
 use crate::process::{Clock, ProcessSignals};
-use crate::server::HttpListener;
+use crate::server::{HttpListener, HttpListeners};
 use crate::text::{UnitStyle, format_duration};
 
 /// Time limit of the check of the filter workers. A worker answers within milliseconds.
@@ -47,7 +47,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
         Some(listener) => listener,
         None => bind_listener(&config.server.listen, arguments.reuse_port)?,
     };
-    let service = start_service(&config, listener, clock, redactor)?;
+    let admin = config.server.admin_listen.as_ref();
+    let listeners = HttpListeners {
+        main: listener,
+        admin: admin
+            .map(|address| bind_listener(address, arguments.reuse_port))
+            .transpose()?,
+    };
+    let service = start_service(&config, listeners, clock, redactor)?;
     service_runtime(&service)?.block_on(reload_task::reload_until_drain(
         &signals, &service, location, config,
     ));
@@ -83,7 +90,7 @@ pub(super) fn bind_listener(
 /// Logs the configuration and starts its service.
 pub(super) fn start_service(
     config: &Config,
-    listener: HttpListener,
+    listeners: HttpListeners,
     clock: Clock,
     redactor: Redactor,
 ) -> anyhow::Result<AppService> {
@@ -92,7 +99,7 @@ pub(super) fn start_service(
     check_filter_workers(clock)?;
     log_startup(config);
     let options = ServiceOptions {
-        listener,
+        listeners,
         clock,
         revision: REVISION,
         redactor,

@@ -46,6 +46,8 @@ pub struct Config {
 pub struct ServerSettings {
     /// Address to listen on. Default: 0.0.0.0:8080.
     pub listen: ListenAddress,
+    /// Address of the reports to operators, which `listen` then does not answer. Default: none.
+    pub admin_listen: Option<ListenAddress>,
     /// Deadline of a live answer without `timeout=`. Default: 4 s.
     pub default_timeout: Duration,
     /// The largest accepted `timeout=`. Default: 30 s.
@@ -88,6 +90,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)).into(),
+            admin_listen: None,
             default_timeout: Duration::from_secs(4),
             max_timeout: Duration::from_secs(30),
             max_connections: 10_000,

@@ -79,6 +79,7 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::super::connection_places::ConnectionPlaces;
+    use super::super::route_access::ListenerScope;
     use super::*;
     use crate::metrics::{RequestMetrics, ThreadCounters};
     use prometheus_client::registry::Registry;
@@ -88,7 +89,7 @@ mod tests {
     fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<ConnectionPlaces>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let counters = RequestMetrics::register(&mut Registry::default(), &[]).register_thread();
-        let places = ConnectionPlaces::new(count as usize, 0);
+        let places = ConnectionPlaces::new(ListenerScope::Everything, count as usize, 0);
         let mut queue = AcceptQueue::default();
         for index in 0..count {
             let place = places.take_regular().unwrap();

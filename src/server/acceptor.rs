@@ -17,7 +17,6 @@ use tokio::time::timeout;
 
 use super::client_stream::AcceptedStream;
 use super::connection_places::{ConnectionPlace, ConnectionPlaces};
-use super::descriptor_limit;
 use super::listener::{AsyncListener, HttpListener};
 use super::worker::Worker;
 
@@ -31,7 +30,7 @@ const EVICTION_INTERVAL: Duration = Duration::from_millis(5);
 /// Accepts connections and distributes them to the workers.
 pub(super) struct Acceptor {
     listener: AsyncListener,
-    workers: Vec<Worker>,
+    workers: Arc<Vec<Worker>>,
     places: Arc<ConnectionPlaces>,
     /// An accepted connection that has no place yet. Kept here so that a restart of the loop does
     /// not lose it.
@@ -42,18 +41,16 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor that assigns at most `max_connections` connections at a time, or as many as
-    /// descriptors allow.
+    /// An acceptor that assigns connections to `workers` while there are places.
     pub(super) fn new(
         listener: HttpListener,
-        workers: Vec<Worker>,
-        max_connections: usize,
+        workers: Arc<Vec<Worker>>,
+        places: Arc<ConnectionPlaces>,
     ) -> io::Result<Self> {
-        let (limit, reserve) = descriptor_limit::connection_limits(max_connections);
         Ok(Self {
             listener: listener.register()?,
             workers,
-            places: ConnectionPlaces::new(limit, reserve),
+            places,
             unassigned: Mutex::default(),
             was_exhausted: AtomicBool::new(false),
         })
@@ -144,9 +141,9 @@ impl Acceptor {
         self.workers.iter().for_each(Worker::request_eviction);
     }
 
-    /// Closes the listener and returns the workers. Connections that the kernel has completed are
+    /// Closes the listener. Connections that the kernel has completed are
     /// assigned first: closing the listener would reset them.
-    pub(super) fn close_listener(mut self) -> Vec<Worker> {
+    pub(super) fn close_listener(mut self) {
         if let Some(stream) = self.unassigned.get_mut().take()
             && let Some(place) = self.places.take_regular()
         {
@@ -164,8 +161,6 @@ impl Acceptor {
         {
             assign_to_least_loaded(&workers, stream, place);
         }
-        drop(pending);
-        workers
     }
 
     fn assign(&self, stream: AcceptedStream, place: ConnectionPlace) {

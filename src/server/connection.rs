@@ -29,7 +29,8 @@ pub(super) async fn run_connection(
     permit: ConnectionPermit,
 ) {
     let budget = Arc::clone(worker.context.cache.send_budget());
-    let socket = ClientSocket::new(stream, Arc::clone(&connection), budget);
+    let scope = permit.scope();
+    let socket = ClientSocket::new(stream, Arc::clone(&connection), scope, budget);
     if permit.is_reserved() {
         connection.begin_reading();
         let permit = Arc::new(permit);
@@ -80,7 +81,12 @@ async fn serve_with_hyper(
     reserved: Option<Arc<ConnectionPermit>>,
 ) -> Option<(ClientSocket, Vec<u8>)> {
     let _charge = worker.context.cache.send_budget().charge(HYPER_BYTES);
-    let service = ConnectionService::new(Arc::clone(worker), Arc::clone(connection), reserved);
+    let service = ConnectionService::new(
+        Arc::clone(worker),
+        Arc::clone(connection),
+        socket.scope,
+        reserved,
+    );
     let mut http = worker.http.serve_connection(TokioIo::new(socket), service);
     let mut is_idle = false;
     let result = poll_fn(|cx| {

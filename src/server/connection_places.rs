@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 use crate::metrics::ThreadCounters;
 
+use super::route_access::ListenerScope;
+
 /// Bounds of the number of reserved places. Between them it is an eighth of the connections for which
 /// there are descriptors.
 const MIN_RESERVE: usize = 4;
@@ -28,6 +30,7 @@ const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The places of one listener.
 pub(super) struct ConnectionPlaces {
+    scope: ListenerScope,
     regular: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
     /// Requests in the reserve that may wait for a regular place: half of it, so that the other half
@@ -40,8 +43,8 @@ pub(super) struct ConnectionPlaces {
 /// A place, which is free again when the value is dropped.
 pub(super) struct ConnectionPlace {
     _permit: OwnedSemaphorePermit,
-    /// The places of the listener if this one is in the reserve.
-    reserve_of: Option<Arc<ConnectionPlaces>>,
+    places: Arc<ConnectionPlaces>,
+    is_reserved: bool,
 }
 
 /// Counts one connection in its worker's counters, and occupies its place, until it is dropped.
@@ -51,9 +54,10 @@ pub(super) struct ConnectionPermit {
 }
 
 impl ConnectionPlaces {
-    /// Places of this number.
-    pub(super) fn new(regular: usize, reserve: usize) -> Arc<Self> {
+    /// Places of these numbers.
+    pub(super) fn new(scope: ListenerScope, regular: usize, reserve: usize) -> Arc<Self> {
         Arc::new(Self {
+            scope,
             regular: Arc::new(Semaphore::new(regular)),
             reserve: Arc::new(Semaphore::new(reserve)),
             waiting: Semaphore::new(reserve / 2),
@@ -62,15 +66,15 @@ impl ConnectionPlaces {
     }
 
     /// A regular place, if one is free.
-    pub(super) fn take_regular(&self) -> Option<ConnectionPlace> {
+    pub(super) fn take_regular(self: &Arc<Self>) -> Option<ConnectionPlace> {
         let permit = Arc::clone(&self.regular).try_acquire_owned().ok()?;
-        Some(regular_place(permit))
+        Some(self.place(permit, false))
     }
 
     /// A reserved place, if one is free.
     pub(super) fn take_reserved(self: &Arc<Self>) -> Option<ConnectionPlace> {
         let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
-        Some(self.reserved_place(permit))
+        Some(self.place(permit, true))
     }
 
     /// Waits for a place of either kind.
@@ -78,38 +82,32 @@ impl ConnectionPlaces {
         let (regular, reserve) = (Arc::clone(&self.regular), Arc::clone(&self.reserve));
         tokio::select! {
             biased;
-            permit = regular.acquire_owned() => permit.ok().map(regular_place),
-            permit = reserve.acquire_owned() => permit.ok().map(|permit| self.reserved_place(permit)),
+            permit = regular.acquire_owned() => permit.ok().map(|permit| self.place(permit, false)),
+            permit = reserve.acquire_owned() => permit.ok().map(|permit| self.place(permit, true)),
         }
     }
 
-    fn reserved_place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> ConnectionPlace {
+    fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit, is_reserved: bool) -> ConnectionPlace {
         ConnectionPlace {
             _permit: permit,
-            reserve_of: Some(Arc::clone(self)),
+            places: Arc::clone(self),
+            is_reserved,
         }
     }
 
     /// Waits at most [`MAX_PLACE_WAIT`] for a regular place. `None` at once if too many wait.
-    async fn wait_for_regular(&self) -> Option<ConnectionPlace> {
+    async fn wait_for_regular(self: &Arc<Self>) -> Option<ConnectionPlace> {
         let _waiting = self.waiting.try_acquire().ok()?;
         let place = async {
             loop {
                 self.eviction_needed.notify_one();
                 let permit = Arc::clone(&self.regular).acquire_owned();
                 if let Ok(permit) = timeout(EVICTION_INTERVAL, permit).await {
-                    return permit.ok().map(regular_place);
+                    return permit.ok().map(|permit| self.place(permit, false));
                 }
             }
         };
         timeout(MAX_PLACE_WAIT, place).await.ok().flatten()
-    }
-}
-
-fn regular_place(permit: OwnedSemaphorePermit) -> ConnectionPlace {
-    ConnectionPlace {
-        _permit: permit,
-        reserve_of: None,
     }
 }
 
@@ -130,14 +128,20 @@ impl ConnectionPermit {
 
     /// Whether the connection is in the reserve.
     pub(super) fn is_reserved(&self) -> bool {
-        self.place.lock().reserve_of.is_some()
+        self.place.lock().is_reserved
+    }
+
+    /// Which routes the connection's listener answers.
+    pub(super) fn scope(&self) -> ListenerScope {
+        self.place.lock().places.scope
     }
 
     /// Moves a connection of the reserve to a regular place. Returns whether it has one then.
     pub(super) async fn move_to_regular(&self) -> bool {
-        let Some(places) = self.place.lock().reserve_of.clone() else {
+        if !self.is_reserved() {
             return true;
-        };
+        }
+        let places = Arc::clone(&self.place.lock().places);
         let Some(place) = places.wait_for_regular().await else {
             return false;
         };
@@ -166,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reserved_connection_moves_when_place_is_free() {
-        let places = ConnectionPlaces::new(1, 4);
+        let places = ConnectionPlaces::new(ListenerScope::Everything, 1, 4);
         let regular = places.take_regular();
         assert!(regular.is_some() && places.take_regular().is_none());
         let permit = reserved_permit(&places);
@@ -182,7 +186,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn half_of_reserve_may_wait() {
-        let places = ConnectionPlaces::new(0, 4);
+        let places = ConnectionPlaces::new(ListenerScope::Everything, 0, 4);
         let permits: Vec<_> = (0..4).map(|_| reserved_permit(&places)).collect();
         let waiting =
             async { tokio::join!(permits[0].move_to_regular(), permits[1].move_to_regular()) };

@@ -28,8 +28,8 @@ const CONNECTION_BYTES: u64 = 8 << 10;
 const CONTAINER_PART: u64 = 16;
 
 /// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer, and the number of
-/// places in the reserve beside them. A warning tells so.
-pub(super) fn connection_limits(max_connections: usize) -> (usize, usize) {
+/// places in the reserve beside them. A warning tells so. There are descriptors for `reserve_count` reserves.
+pub(super) fn connection_limits(max_connections: usize, reserve_count: usize) -> (usize, usize) {
     let fitting = limit_by_memory(max_connections, container_memory_limit());
     // The default is meant to fit, so only a number that someone chose is worth a warning.
     if fitting < max_connections && max_connections != ServerSettings::default().max_connections {
@@ -39,7 +39,7 @@ pub(super) fn connection_limits(max_connections: usize) -> (usize, usize) {
             "connection limit lowered to fit the container's memory limit"
         );
     }
-    limit_by_descriptors(fitting)
+    limit_by_descriptors(fitting, reserve_count)
 }
 
 fn limit_by_memory(max_connections: usize, container_limit: Option<u64>) -> usize {
@@ -49,8 +49,8 @@ fn limit_by_memory(max_connections: usize, container_limit: Option<u64>) -> usiz
 }
 
 /// Raises the process's soft limit to its hard limit. Returns `max_connections`, or fewer if the
-/// limit allows fewer, and the number of places in the reserve beside them.
-fn limit_by_descriptors(max_connections: usize) -> (usize, usize) {
+/// limit allows fewer, and the number of places in each reserve beside them.
+fn limit_by_descriptors(max_connections: usize, reserve_count: usize) -> (usize, usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         let raised = Rlimit {
@@ -64,7 +64,8 @@ fn limit_by_descriptors(max_connections: usize) -> (usize, usize) {
         return (max_connections, reserve_of(usize::MAX));
     };
     let open = fs::read_dir("/proc/self/fd").map_or(ASSUMED_OPEN, |open| open.count() as u64);
-    let (connections, reserve) = limit_connections(max_connections, descriptors, open);
+    let (connections, reserve) =
+        limit_connections(max_connections, reserve_count, descriptors, open);
     if connections < max_connections {
         tracing::warn!(
             connections,
@@ -76,7 +77,12 @@ fn limit_by_descriptors(max_connections: usize) -> (usize, usize) {
     (connections, reserve)
 }
 
-fn limit_connections(max_connections: usize, descriptors: u64, open: u64) -> (usize, usize) {
+fn limit_connections(
+    max_connections: usize,
+    reserve_count: usize,
+    descriptors: u64,
+    open: u64,
+) -> (usize, usize) {
     let reserved = (descriptors / 4).clamp(MIN_RESERVED, MAX_RESERVED);
     let available = descriptors
         .saturating_sub(open)
@@ -84,7 +90,7 @@ fn limit_connections(max_connections: usize, descriptors: u64, open: u64) -> (us
         .max(1);
     let available = usize::try_from(available).unwrap_or(usize::MAX);
     let reserve = reserve_of(available);
-    let regular = available.saturating_sub(reserve).max(1);
+    let regular = available.saturating_sub(reserve_count * reserve).max(1);
     (max_connections.min(regular), reserve)
 }
 
@@ -103,10 +109,11 @@ mod tests {
 
     #[test]
     fn descriptors_are_reserved() {
-        assert_eq!(limit_connections(10_000, 1 << 20, 20), (10_000, 128));
-        assert_eq!(limit_connections(10_000, 1024, 24), (651, 93));
-        assert_eq!(limit_connections(10_000, 64, 20), (16, 4));
-        assert_eq!(limit_connections(10_000, 16, 20), (1, 4));
-        assert_eq!(limit_connections(5, 1024, 24), (5, 93));
+        assert_eq!(limit_connections(10_000, 1, 1 << 20, 20), (10_000, 128));
+        assert_eq!(limit_connections(10_000, 1, 1024, 24), (651, 93));
+        assert_eq!(limit_connections(10_000, 3, 1024, 24), (465, 93));
+        assert_eq!(limit_connections(10_000, 1, 64, 20), (16, 4));
+        assert_eq!(limit_connections(10_000, 1, 16, 20), (1, 4));
+        assert_eq!(limit_connections(5, 1, 1024, 24), (5, 93));
     }
 }

@@ -7,28 +7,61 @@ use std::time::Duration;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ListenAddress;
+
 use super::acceptor::Acceptor;
+use super::connection_places::ConnectionPlaces;
+use super::descriptor_limit::connection_limits;
 use super::listener::HttpListener;
+use super::route_access::ListenerScope;
 use super::server_context::ServerContext;
+use super::unix_socket::SocketFile;
 use super::worker::Worker;
 
 /// How long the listener stays open after readiness begins to fail, at most an eighth of the
 /// shutdown grace. A load balancer may still send new connections in that time.
 const CLOSE_DELAY: Duration = Duration::from_millis(250);
 
-/// The workers and the accept loop in front of them.
+/// The sockets that a server listens on.
+pub struct HttpListeners {
+    /// The socket of `server.listen`.
+    pub main: HttpListener,
+    /// The socket of `server.admin_listen`, if there is one.
+    pub admin: Option<HttpListener>,
+}
+
+impl HttpListeners {
+    /// The bound addresses, with their actual ports.
+    pub fn addresses(&self) -> (ListenAddress, Option<ListenAddress>) {
+        let admin = self.admin.as_ref();
+        let admin = admin.map(|admin| admin.address().clone());
+        (self.main.address().clone(), admin)
+    }
+
+    /// Takes the files of Unix sockets, each of which is removed when its value is dropped.
+    pub fn take_socket_files(&mut self) -> Vec<SocketFile> {
+        let listeners = std::iter::once(&mut self.main).chain(&mut self.admin);
+        listeners
+            .filter_map(HttpListener::take_socket_file)
+            .collect()
+    }
+}
+
+/// The workers and the accept loops in front of them.
 pub struct HttpServer {
     context: Arc<ServerContext>,
-    acceptor: Arc<Acceptor>,
+    workers: Arc<Vec<Worker>>,
+    main: Arc<Acceptor>,
+    admin: Option<Arc<Acceptor>>,
 }
 
 impl HttpServer {
     /// Starts `threads` workers that answer requests with `router`. The workers inherit the calling
     /// thread's priority.
     ///
-    /// Must be called within a tokio runtime, which registers `listener`.
+    /// Must be called within a tokio runtime, which registers the listeners.
     pub fn start(
-        listener: HttpListener,
+        listeners: HttpListeners,
         context: Arc<ServerContext>,
         router: &Router,
         threads: usize,
@@ -36,32 +69,48 @@ impl HttpServer {
         let workers = (0..threads.max(1))
             .map(|number| Worker::start(number, &context, router.clone()))
             .collect::<io::Result<_>>()?;
-        let acceptor = Acceptor::new(listener, workers, context.settings.max_connections)?;
+        let workers = Arc::new(workers);
+        let max_connections = context.settings.max_connections;
+        let (main_scope, reserve_count) = match listeners.admin {
+            Some(_) => (ListenerScope::Public, 3),
+            None => (ListenerScope::Everything, 1),
+        };
+        let (limit, reserve) = connection_limits(max_connections, reserve_count);
+        let accept = |listener, places| {
+            let acceptor = Acceptor::new(listener, Arc::clone(&workers), places);
+            acceptor.map(Arc::new)
+        };
+        let main_places = ConnectionPlaces::new(main_scope, limit, reserve);
+        // Few clients ask for the reports, so as many places as in a reserve suffice.
+        let admin_places = ConnectionPlaces::new(ListenerScope::Admin, reserve, reserve);
+        let admin = listeners
+            .admin
+            .map(|listener| accept(listener, admin_places));
         Ok(Self {
+            main: accept(listeners.main, main_places)?,
+            admin: admin.transpose()?,
             context,
-            acceptor: Arc::new(acceptor),
+            workers,
         })
     }
 
-    /// Serves until `drain` is cancelled. Then readiness fails, the listener closes after
+    /// Serves until `drain` is cancelled. Then readiness fails, the listeners close after
     /// `CLOSE_DELAY`, and the requests in progress are finished within the configured grace.
     pub async fn run(self, drain: CancellationToken) {
-        let Self { context, acceptor } = self;
-        let accept = || {
-            let (context, acceptor) = (Arc::clone(&context), Arc::clone(&acceptor));
-            let drain = drain.clone();
-            async move {
-                let closing = wait_for_close(&context, &drain);
-                acceptor.accept_until(closing).await;
+        let Self {
+            context,
+            workers,
+            main,
+            admin,
+        } = self;
+        let accept_admin = async {
+            if let Some(admin) = admin {
+                accept_until_drain(&context, admin, "admin accept loop", &drain).await;
             }
         };
-        context
-            .supervisor
-            .supervise_until("accept loop", &drain, accept)
-            .await;
-        let workers = Arc::into_inner(acceptor)
-            .map(Acceptor::close_listener)
-            .unwrap_or_default();
+        let accept_main = accept_until_drain(&context, main, "accept loop", &drain);
+        tokio::join!(accept_main, accept_admin);
+        let workers = Arc::into_inner(workers).unwrap_or_default();
         // Every worker must see its queue closed before the first one is awaited: they drain in
         // parallel.
         let finished: Vec<_> = workers.into_iter().map(Worker::finish).collect();
@@ -69,6 +118,28 @@ impl HttpServer {
             // An error means that the thread has ended already.
             let _ = worker_finished.await;
         }
+    }
+}
+
+/// Accepts connections until the listener must close, and closes it.
+async fn accept_until_drain(
+    context: &Arc<ServerContext>,
+    acceptor: Arc<Acceptor>,
+    name: &'static str,
+    drain: &CancellationToken,
+) {
+    let accept = || {
+        let (context, acceptor) = (Arc::clone(context), Arc::clone(&acceptor));
+        let drain = drain.clone();
+        async move {
+            let closing = wait_for_close(&context, &drain);
+            acceptor.accept_until(closing).await;
+        }
+    };
+    let supervisor = &context.supervisor;
+    supervisor.supervise_until(name, drain, accept).await;
+    if let Some(acceptor) = Arc::into_inner(acceptor) {
+        acceptor.close_listener();
     }
 }
 

@@ -77,7 +77,7 @@ impl HttpListener {
     }
 
     /// Takes the file of a Unix socket, which is removed when the value is dropped.
-    pub fn take_socket_file(&mut self) -> Option<SocketFile> {
+    pub(super) fn take_socket_file(&mut self) -> Option<SocketFile> {
         self.socket_file.take()
     }
 

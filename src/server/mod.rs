@@ -42,14 +42,14 @@ mod write_stall;
 pub(crate) use accept::media_preference;
 pub(crate) use access_control::AccessGrant;
 pub(crate) use connection_state::ConnectionState;
-pub use http_server::HttpServer;
+pub use http_server::{HttpListeners, HttpServer};
 pub use listener::HttpListener;
 pub(crate) use problem::{ALLOWED_METHODS, ProblemDetails, ProblemKind};
 pub(crate) use response::{
     matches_etag, missing_coding, missing_form, no_store_response, respond_with_rendering,
     select_form, set_content_encoding,
 };
-pub use route_access::RouteAccess;
 pub(crate) use route_access::SNAPSHOT_GROUPS;
+pub use route_access::{ListenerScope, RouteAccess};
 pub use server_context::ServerContext;
 pub use unix_socket::SocketFile;

@@ -11,6 +11,31 @@ pub enum RouteAccess {
     AnyOf(&'static [AccessGroup]),
 }
 
+/// Which routes a listener answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerScope {
+    /// All of them.
+    Everything,
+    /// All but the reports to operators, for which there is another listener.
+    Public,
+    /// The reports to operators, and the health of the process.
+    Admin,
+}
+
+impl ListenerScope {
+    /// Whether the listener answers a route with this access.
+    pub fn serves(self, access: RouteAccess) -> bool {
+        let is_report = |groups: &[AccessGroup]| {
+            groups.contains(&AccessGroup::Admin) && groups != AccessGroup::ALL
+        };
+        match (self, access) {
+            (Self::Everything, _) | (_, RouteAccess::Everyone) => true,
+            (Self::Public, RouteAccess::AnyOf(groups)) => !is_report(groups),
+            (Self::Admin, RouteAccess::AnyOf(groups)) => is_report(groups),
+        }
+    }
+}
+
 /// Groups that grant the snapshot: the panel's page reads it while it has no stream.
 pub(crate) const SNAPSHOT_GROUPS: &[AccessGroup] = &[AccessGroup::Data, AccessGroup::Panel];
 

@@ -19,7 +19,7 @@ use super::connection_places::ConnectionPermit;
 use super::connection_state::ConnectionState;
 use super::framing::FramingProblem;
 use super::problem::{ProblemDetails, ProblemKind, catch_panic};
-use super::route_access::RouteAccess;
+use super::route_access::{ListenerScope, RouteAccess};
 use super::validate::validate_request;
 use super::worker_state::WorkerState;
 
@@ -32,6 +32,8 @@ const MAX_REQUEST_ID_LENGTH: usize = 128;
 pub(super) struct ConnectionService {
     worker: Arc<WorkerState>,
     connection: Arc<ConnectionState>,
+    /// Which routes the connection's listener answers.
+    scope: ListenerScope,
     /// The connection's permit if it was accepted in the reserve.
     reserved: Option<Arc<ConnectionPermit>>,
     /// Number of request heads so far, as [`ConnectionState::framing_problem`] counts them.
@@ -43,11 +45,13 @@ impl ConnectionService {
     pub(super) fn new(
         worker: Arc<WorkerState>,
         connection: Arc<ConnectionState>,
+        scope: ListenerScope,
         reserved: Option<Arc<ConnectionPermit>>,
     ) -> Self {
         Self {
             worker,
             connection,
+            scope,
             reserved,
             head_count: AtomicU32::new(0),
         }
@@ -69,6 +73,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         Box::pin(respond(
             Arc::clone(&self.worker),
             Arc::clone(&self.connection),
+            self.scope,
             self.reserved.clone(),
             framing_problem,
             request,
@@ -79,6 +84,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 async fn respond(
     worker: Arc<WorkerState>,
     connection: Arc<ConnectionState>,
+    scope: ListenerScope,
     reserved: Option<Arc<ConnectionPermit>>,
     framing_problem: Option<FramingProblem>,
     request: Request<Incoming>,
@@ -98,12 +104,15 @@ async fn respond(
         let grant = context
             .access
             .authorize_request(access, &head, answers_preflights)?;
+        if !scope.serves(access) {
+            return Err(refuse_other_listener(head.uri.path()));
+        }
         if let Some(permit) = reserved
             && access != RouteAccess::Everyone
         {
             leave_reserve(&permit, &connection).await?;
         }
-        Ok(route_request(&worker, Arc::clone(&connection), head, grant).await)
+        Ok(route_request(&worker, Arc::clone(&connection), head, grant, scope).await)
     })
     .await
     .unwrap_or_else(|problem| problem.to_response().map(Body::from));
@@ -132,6 +141,12 @@ async fn respond(
     Ok(response)
 }
 
+/// The problem of a route that another listener answers.
+fn refuse_other_listener(path: &str) -> ProblemDetails {
+    let detail = "no route of this address has this path";
+    ProblemDetails::new(ProblemKind::NotFound, detail).with_got(path)
+}
+
 /// Moves a connection of the reserve to a regular place, or answers 503.
 async fn leave_reserve(
     permit: &ConnectionPermit,
@@ -152,8 +167,10 @@ async fn route_request(
     connection: Arc<ConnectionState>,
     mut head: Parts,
     grant: AccessGrant,
+    scope: ListenerScope,
 ) -> Response<Body> {
     head.extensions.insert(connection);
+    head.extensions.insert(scope);
     head.extensions.insert(grant);
     let request = Request::from_parts(head, Body::empty());
     let Ok(response) = worker.router.clone().call(request).await;

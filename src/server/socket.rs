@@ -16,6 +16,7 @@ use super::client_stream::ClientStream;
 use super::connection_state::{ConnectionPhase, ConnectionState};
 use super::framing::FramingScanner;
 use super::kernel_buffers::KERNEL_BUFFER_BYTES;
+use super::route_access::ListenerScope;
 
 /// Maximum bytes read and discarded while the connection closes.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -28,6 +29,8 @@ const SMALL_SEND_BUFFER: usize = 16 * 1024;
 pub(super) struct ClientSocket {
     stream: ClientStream,
     connection: Arc<ConnectionState>,
+    /// Which routes the connection's listener answers.
+    pub(super) scope: ListenerScope,
     framing_scanner: FramingScanner,
     /// Bytes that the fast path read and did not answer. Returned before new bytes.
     replayed_bytes: Bytes,
@@ -40,11 +43,13 @@ impl ClientSocket {
     pub(super) fn new(
         stream: ClientStream,
         connection: Arc<ConnectionState>,
+        scope: ListenerScope,
         budget: Arc<SendBudget>,
     ) -> Self {
         Self {
             stream,
             connection,
+            scope,
             framing_scanner: FramingScanner::default(),
             replayed_bytes: Bytes::new(),
             budget,

@@ -8,7 +8,7 @@ use resumen::config::{Config, parse};
 use resumen::domain::Redactor;
 use resumen::fetch::HttpFetch;
 use resumen::process::Clock;
-use resumen::server::HttpListener;
+use resumen::server::{HttpListener, HttpListeners};
 use serde_json::Value;
 
 use super::http_reply::{HttpReply, http_get, send_request};
@@ -33,6 +33,11 @@ pub fn source_tables(sources: &[(&str, String)]) -> String {
     format!("[store]\npath = \"\"\n{tables}")
 }
 
+fn bind_admin(config: &Config) -> Option<HttpListener> {
+    let address = config.server.admin_listen.as_ref()?;
+    Some(HttpListener::bind(address, false).unwrap())
+}
+
 impl TestApp {
     /// Starts the service with this configuration text on a free port of 127.0.0.1.
     pub fn start(text: &str) -> Self {
@@ -54,7 +59,10 @@ impl TestApp {
 
     fn start_on(address: SocketAddr, config: &Config, fetch: Option<HttpFetch>) -> Self {
         let options = ServiceOptions {
-            listener: HttpListener::bind(&address.into(), false).unwrap(),
+            listeners: HttpListeners {
+                main: HttpListener::bind(&address.into(), false).unwrap(),
+                admin: bind_admin(config),
+            },
             clock: Clock::start(),
             revision: "",
             redactor: Redactor::new(config.secrets.clone()),

@@ -12,7 +12,7 @@ use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
 use resumen::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
 use resumen::process::{Clock, SendBudget};
-use resumen::server::{HttpListener, HttpServer, ServerContext};
+use resumen::server::{HttpListener, HttpListeners, HttpServer, ServerContext};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ pub fn default_server_settings() -> config::ServerSettings {
     let seconds = Duration::from_secs;
     config::ServerSettings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
+        admin_listen: None,
         default_timeout: seconds(4),
         max_timeout: seconds(30),
         max_connections: 10_000,
@@ -80,6 +81,10 @@ impl TestServer {
         let core = AppCore::build_on_demand(deps, sources, settings.default_timeout).unwrap();
         let listener = HttpListener::bind(&settings.listen, false).unwrap();
         let address = listener.address().ip().unwrap();
+        let listeners = HttpListeners {
+            main: listener,
+            admin: None,
+        };
         let mut metrics_registry = Registry::default();
         ProcessMetrics::register(&mut metrics_registry, clock, "test");
         let context = Arc::new(ServerContext::new(
@@ -101,7 +106,7 @@ impl TestServer {
             runtime: runtime.handle().clone(),
         });
         let drain = CancellationToken::new();
-        let server = HttpServer::start(listener, context, &router(Arc::new(state)), 2).unwrap();
+        let server = HttpServer::start(listeners, context, &router(Arc::new(state)), 2).unwrap();
         let serving = runtime.spawn(server.run(drain.clone()));
         drop(guard);
         Self {

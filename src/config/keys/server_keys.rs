@@ -18,6 +18,15 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         .example(r#""127.0.0.1:8080""#)
         .aliases("address addr bind host port listen_address")
         .needs_restart(),
+    Key::new("admin_listen", &[Server], Text, r#""""#)
+        .doc(
+            "Another address, in a form of `listen`. When set, `/metrics`, `/salud/fuentes` and \
+             `/openapi.json` are answered there only, and nothing else is but the health routes, \
+             which have connections of their own there.",
+        )
+        .example(r#""127.0.0.1:9090""#)
+        .aliases("admin admin_address metrics_listen management management_listen telemetry_listen")
+        .needs_restart(),
     Key::new("default_timeout", &[Server], Duration, r#""4s""#)
         .doc("Deadline of a live answer without `?timeout=`; at most `max_timeout`.")
         .example(r#""2s""#)

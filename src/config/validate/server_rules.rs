@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use crate::config::access_settings::LiveAccess;
 use crate::config::config_settings::ServerSettings;
-use crate::config::listen_address::parse_listen;
+use crate::config::listen_address::{ListenAddress, parse_listen};
 use crate::config::loader::ConfigLoader;
 use crate::config::problems::{ValueError, refuse};
 use crate::config::span::SpannedStr;
@@ -36,13 +36,14 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         );
         loader.error(written.span, &message, help);
     }
-    let listen = table.text("listen").and_then(|text| {
-        let refused = |help| refuse(format!("{text} is not an address to listen on"), help);
-        loader.check(text, parse_listen(&text.value).or_else(refused))
-    });
+    let listen = table
+        .text("listen")
+        .and_then(|text| loader.check(text, check_listen(text)))
+        .unwrap_or(default.listen);
     let connections = table.integer("max_connections");
     ServerSettings {
-        listen: listen.unwrap_or(default.listen),
+        admin_listen: validate_admin_listen(table, &listen, loader),
+        listen,
         default_timeout,
         max_timeout,
         max_connections: connections.map_or(default.max_connections, |number| number as usize),
@@ -72,6 +73,29 @@ fn validate_send_budget(table: &Table, loader: &mut ConfigLoader<'_>) -> Option<
         Ok,
     );
     loader.check(text, parsed)
+}
+
+fn check_listen(text: &SpannedStr) -> Result<ListenAddress, ValueError> {
+    let refused = |help| refuse(format!("{text} is not an address to listen on"), help);
+    parse_listen(&text.value).or_else(refused)
+}
+
+fn validate_admin_listen(
+    table: &Table,
+    listen: &ListenAddress,
+    loader: &mut ConfigLoader<'_>,
+) -> Option<ListenAddress> {
+    let text = table.text("admin_listen")?;
+    if text.value.is_empty() {
+        return None;
+    }
+    let address = loader.check(text, check_listen(text))?;
+    let is_free_port = address.ip().is_some_and(|ip| ip.port() == 0);
+    if address == *listen && !is_free_port {
+        let message = "`admin_listen` is the address of `listen`";
+        loader.error(&text.span, message, "expected another port or path");
+    }
+    Some(address)
 }
 
 fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {

@@ -14,6 +14,7 @@ use crate::metrics::{RouteId, ThreadCounters};
 use crate::process::SendCharge;
 use crate::server::problem::catch_panic;
 use crate::server::response::{encode_head, encode_response, respond_with_rendering};
+use crate::server::route_access::ListenerScope;
 use crate::server::route_access::SNAPSHOT_ACCESS;
 use crate::server::server_context::ServerContext;
 use crate::server::socket::ClientSocket;
@@ -155,7 +156,7 @@ impl FastPath {
         }
 
         output.clear();
-        let (answered, next_step) = self.respond(input.filled(), responses, output);
+        let (answered, next_step) = self.respond(socket.scope, input.filled(), responses, output);
         // An empty slice does not allocate, so a request that is read whole costs no allocation.
         connection.unanswered = input.filled()[answered..].to_vec();
         connection.charge = (!connection.unanswered.is_empty()).then(|| {
@@ -179,6 +180,7 @@ impl FastPath {
     /// requests and the next step.
     fn respond(
         &self,
+        scope: ListenerScope,
         input: &[u8],
         responses: &mut ResponseCache,
         output: &mut Vec<Bytes>,
@@ -188,6 +190,7 @@ impl FastPath {
         // A response waits for the first round, and one that closes its connection is written by
         // hyper. After a panic in rendering, hyper's path meets the same panic and answers 500.
         let is_enabled = has_request_line(input)
+            && scope != ListenerScope::Admin
             && self.context.is_first_round_done()
             && !self.context.is_draining()
             // A large summary is rendered and compressed by background threads.

@@ -1,5 +1,6 @@
 //! The HTTP interface over real sockets.
 
+pub mod admin_listener;
 pub mod client_crowds;
 pub mod connection_limits;
 pub mod error_docs;
