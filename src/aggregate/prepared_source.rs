@@ -8,6 +8,10 @@ use crate::domain::{JsonData, Provider, Reading, Schedule, Source, SourceIdentit
 use crate::extract::{Extractor, Filter, FilterError};
 use crate::fetch::Validators;
 
+/// Weight of the refused conditional requests after which a provider gets no more of them: some servers cannot handle
+/// what they ask for by an `ETag`.
+const MAX_REFUSALS: u8 = 2;
+
 /// A fetched source that a flight can attempt. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PreparedSource {
@@ -19,8 +23,17 @@ pub struct PreparedSource {
     pub schedule: Schedule,
     /// The providers in order of preference, each with its filter.
     pub providers: Arc<[(Provider, Filter)]>,
-    /// The last response of each provider that a request can ask about.
-    last_responses: Arc<[Mutex<Option<LastResponse>>]>,
+    /// What conditional requests to each provider need.
+    conditions: Arc<[Mutex<ProviderConditions>]>,
+}
+
+/// What conditional requests to a provider need.
+#[derive(Debug, Default)]
+struct ProviderConditions {
+    /// The last response that a request can ask about.
+    last: Option<LastResponse>,
+    /// The weight of the refusals since the last 304; at most [`MAX_REFUSALS`].
+    refusals: u8,
 }
 
 /// The data that a response gave, and its validators.
@@ -52,7 +65,7 @@ impl PreparedSource {
             source: Arc::clone(source),
             identity: SourceIdentity::from_source(source),
             schedule: *schedule,
-            last_responses: providers.iter().map(|_| Mutex::default()).collect(),
+            conditions: providers.iter().map(|_| Mutex::default()).collect(),
             providers,
         }))
     }
@@ -60,8 +73,8 @@ impl PreparedSource {
     /// Returns the validators of the response of the provider at `position` that `held` came from; `None` if it came from
     /// elsewhere: another provider, another process, or another filter.
     pub(super) fn held_validators(&self, position: usize, held: &Reading) -> Option<Validators> {
-        let last = self.last_responses[position].lock();
-        let last = last.as_ref()?;
+        let conditions = self.conditions[position].lock();
+        let last = conditions.last.as_ref()?;
         let is_held =
             held.data.is_same(&last.data) && held.provider == self.providers[position].0.name;
         is_held.then(|| last.validators.clone())
@@ -74,9 +87,30 @@ impl PreparedSource {
         data: &JsonData,
         validators: Option<Validators>,
     ) {
-        *self.last_responses[position].lock() = validators.map(|validators| LastResponse {
+        let mut conditions = self.conditions[position].lock();
+        let validators = validators.filter(|_| conditions.refusals < MAX_REFUSALS);
+        conditions.last = validators.map(|validators| LastResponse {
             data: data.clone(),
             validators,
         });
+    }
+
+    /// Records that the provider at `position` can answer a conditional request.
+    pub(super) fn record_unchanged(&self, position: usize) {
+        self.conditions[position].lock().refusals = 0;
+    }
+
+    /// Records that a request with validators failed with this status at the provider at `position`: the next one has no
+    /// condition.
+    pub(super) fn record_refused_condition(&self, position: usize, status: u16) {
+        let mut conditions = self.conditions[position].lock();
+        conditions.last = None;
+        // These are about the request; other statuses may have another cause, so that one of them is no proof.
+        let weight = if matches!(status, 400 | 412 | 501) {
+            MAX_REFUSALS
+        } else {
+            1
+        };
+        conditions.refusals = conditions.refusals.saturating_add(weight).min(MAX_REFUSALS);
     }
 }

@@ -269,9 +269,18 @@ async fn call_provider(
 ) -> ProviderResult {
     let (provider, filter) = &prepared.providers[position];
     let deadline = context.deadline;
-    let payload = deps.fetch.fetch(provider, context).await?;
+    let had_validators = context.validators.is_some();
+    let result = deps.fetch.fetch(provider, context).await;
+    if let Err(error) = &result
+        && let Some(refused) = error.refused.as_ref().filter(|_| had_validators)
+        && error.failure.code == Code::HttpStatus
+    {
+        prepared.record_refused_condition(position, refused.status);
+    }
+    let payload = result?;
     let lifetime = payload.lifetime;
     if let Some(held) = held.filter(|_| payload.is_unchanged) {
+        prepared.record_unchanged(position);
         let data = held.data.clone();
         return Ok(ProviderSuccess { data, lifetime });
     }

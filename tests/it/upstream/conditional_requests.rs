@@ -115,6 +115,34 @@ fn reading_of_another_provider_makes_no_condition() {
 }
 
 #[test]
+fn refused_condition_is_not_repeated() {
+    // The second status may have another cause, so it takes two of them.
+    for (status, refused) in [("400 Bad Request", 1), ("500 Internal Server Error", 2)] {
+        let server = LoginServer::start(move |request| {
+            if request.header("if-none-match").is_some() {
+                response(status, "", "")
+            } else {
+                response("200 OK", "ETag: \"v1\"\r\n", "1")
+            }
+        });
+        let app = start_app(&format!("url = \"{}\"\n", server.url("/")));
+        app.wait_for_json("/resumen", |body| {
+            body["resultados"]["a"]["data"] == json!(1)
+        });
+        for _ in 0..6 {
+            live_result(&app);
+        }
+        let is_conditional = |[etag, _]: &[Option<String>; 2]| etag.is_some();
+        let asked = conditions(&server)
+            .iter()
+            .filter(|c| is_conditional(c))
+            .count();
+        assert_eq!(asked, refused, "{status}");
+        assert_eq!(live_result(&app)["code"], Value::Null, "{status}");
+    }
+}
+
+#[test]
 fn unasked_304_is_a_failure() {
     let server = LoginServer::start(|_| response("304 Not Modified", "ETag: \"v1\"\r\n", ""));
     let app = start_app(&format!("url = \"{}\"\n", server.url("/")));
