@@ -115,13 +115,17 @@ fn check_proxy_url(url: Url) -> Result<Url, ValueError> {
     Ok(url)
 }
 
-/// The hosts that are called without a proxy.
-struct ExcludedHosts(Matcher);
+/// The hosts that are called without a proxy; all of them without a matcher.
+struct ExcludedHosts(Option<Matcher>);
 
 impl ExcludedHosts {
     /// The hosts of a list like that of `no_proxy`: names with their subdomains, addresses, networks, or `*`.
     fn new(list: &str) -> Self {
         let entries = list.split([',', ' ']);
+        // The matcher applies `*` to names only, not to addresses.
+        if entries.clone().any(|entry| entry == "*") {
+            return Self(None);
+        }
         // The matcher has no `*.example.org`, which other programs accept.
         let entries = entries.map(|entry| match entry.strip_prefix('*') {
             Some(suffix) if suffix.starts_with('.') => suffix,
@@ -129,14 +133,19 @@ impl ExcludedHosts {
         });
         let entries = entries.collect::<Vec<_>>().join(",");
         // The matcher answers whether a proxy applies, so it needs one.
-        Self(Matcher::builder().all("http://proxy").no(entries).build())
+        Self(Some(
+            Matcher::builder().all("http://proxy").no(entries).build(),
+        ))
     }
 
     fn contains(&self, url: &Url) -> bool {
+        let Some(matcher) = &self.0 else {
+            return true;
+        };
         let host = url.host_str().unwrap_or_default();
         let uri = format!("http://{}/", host.strip_suffix('.').unwrap_or(host));
         let uri = uri.parse::<Uri>();
-        uri.is_ok_and(|uri| self.0.intercept(&uri).is_none())
+        uri.is_ok_and(|uri| matcher.intercept(&uri).is_none())
     }
 }
 
@@ -173,7 +182,10 @@ mod tests {
             assert!(!contains(proxied), "{proxied}");
         }
         let url = "https://any.test/".parse().unwrap();
-        assert!(ExcludedHosts::new("*").contains(&url));
+        for url in [&url, &"http://192.168.1.5/".parse().unwrap()] {
+            assert!(ExcludedHosts::new("*").contains(url));
+            assert!(ExcludedHosts::new("lan, *").contains(url));
+        }
         assert!(!ExcludedHosts::new("").contains(&url));
     }
 }
