@@ -88,7 +88,7 @@ fn is_zero(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|digit| digit == b'0')
 }
 
-/// Parses a delay in seconds, a time in seconds or milliseconds since 1970, or an HTTP date. A time is
+/// Parses a delay in seconds, a time in seconds or milliseconds since 1970, or a date of HTTP or RFC 3339. A time is
 /// relative to `date`, the `Date` of the response, so that the provider's clock may be wrong.
 fn parse_reset(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let value = value.trim();
@@ -154,6 +154,10 @@ mod tests {
             Some(900)
         );
         assert_eq!(quota(&[left, ("x-ratelimit-reset", "1700000000")]), Some(0));
+        assert_eq!(
+            quota(&[left, ("x-ratelimit-reset", "2027-01-15T08:05:00Z")]),
+            Some(300)
+        );
         let date = ("date", "Fri, 15 Jan 2027 07:58:00 GMT");
         let reset = ("x-ratelimit-reset", "1800000000");
         assert_eq!(quota(&[left, reset, date]), Some(120));

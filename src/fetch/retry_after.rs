@@ -5,15 +5,20 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-use crate::domain::{MAX_RETRY_AFTER, Time};
+use crate::domain::{MAX_RETRY_AFTER, Time, parse_rfc3339};
 
-/// Returns the delay of `value`, a `Retry-After`: a number of seconds, or an HTTP date in one of
-/// its three formats. A date is relative to `date`, the `Date` of the response, so that the
+/// Returns the delay of `value`, a `Retry-After`: a number of seconds, an HTTP date in one of
+/// its three formats, or, beyond the RFC, a date of RFC 3339. A date is relative to `date`, the `Date` of the response, so that the
 /// provider's clock may be wrong; without one, to `now`. The delay is at most [`MAX_RETRY_AFTER`];
 /// `None` if it is zero or the value is invalid.
 pub fn parse_retry_after(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let value = value.trim();
-    let delay = parse_seconds(value).or_else(|| parse_date_delay(value, date, now))?;
+    let delay = parse_seconds(value)
+        .or_else(|| parse_date_delay(value, date, now))
+        .or_else(|| {
+            let until = to_system_time(parse_rfc3339(value)?);
+            until.duration_since(response_time(date, now)).ok()
+        })?;
     Some(delay.min(MAX_RETRY_AFTER)).filter(|delay| !delay.is_zero())
 }
 
@@ -43,10 +48,14 @@ fn parse_seconds(value: &str) -> Option<Duration> {
 /// Returns the time from `date`, else from `now`, to the HTTP date `value`, at least zero; `None` if it is invalid.
 pub(super) fn parse_date_delay(value: &str, date: Option<&str>, now: Time) -> Option<Duration> {
     let until = httpdate::parse_http_date(value).ok()?;
-    let from = date
-        .and_then(|date| httpdate::parse_http_date(date.trim()).ok())
-        .unwrap_or_else(|| to_system_time(now));
-    Some(until.duration_since(from).unwrap_or_default())
+    let delay = until.duration_since(response_time(date, now));
+    Some(delay.unwrap_or_default())
+}
+
+/// Returns the time at which the provider responded by its own clock, else `now`.
+fn response_time(date: Option<&str>, now: Time) -> SystemTime {
+    date.and_then(|date| httpdate::parse_http_date(date.trim()).ok())
+        .unwrap_or_else(|| to_system_time(now))
 }
 
 fn to_system_time(now: Time) -> SystemTime {
@@ -85,6 +94,8 @@ mod tests {
             "Tue, 01 Jan 2030 00:00:30 GMT",
             "Tuesday, 01-Jan-30 00:00:30 GMT",
             "Tue Jan  1 00:00:30 2030",
+            "2030-01-01T00:00:30Z",
+            "2030-01-01T01:00:30.000+01:00",
         ] {
             assert_eq!(retry_after_secs(date, own), Some(30), "{date}");
         }
