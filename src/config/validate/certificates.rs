@@ -135,7 +135,9 @@ fn decode_pem<'b>(bytes: &'b [u8], help: &'static str) -> Result<&'b str, PemErr
         };
         return Err(PemError::new(format!("is {what}, not PEM"), help));
     }
-    std::str::from_utf8(bytes).map_err(|_| PemError::new("is not UTF-8", help))
+    // Editors of Windows put a byte order mark before the text.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(text).map_err(|_| PemError::new("is not UTF-8", help))
 }
 
 fn parse_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
@@ -230,4 +232,17 @@ fn fits_certificate(key: &dyn SigningKey, certificate: &CertificateDer<'static>)
     // The anchor has the key without tag and length, which take 2 to 4 bytes.
     let (public, own) = (public.as_ref(), anchor.subject_public_key_info.as_ref());
     public.ends_with(own) && public.len() - own.len() <= 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_mark_is_skipped() {
+        let pem = rcgen::generate_simple_self_signed(vec!["nas.lan".to_owned()]).unwrap();
+        let file = format!("\u{feff}{}", pem.cert.pem().replace('\n', "\r\n"));
+        let text = decode_pem(file.as_bytes(), "").ok().unwrap();
+        assert!(parse_certificates(text).is_ok_and(|found| found.len() == 1));
+    }
 }
