@@ -15,7 +15,7 @@ use super::login_sender::LoginSender;
 use super::login_state::Session;
 
 /// Sends requests through another [`Fetch`]. Those that name an authentication wait for its session, and are repeated once
-/// with another session after a 401 or 403.
+/// with another session after a 401 or 403, or a redirect of a session with cookies.
 pub struct AuthorizedFetch {
     fetch: Arc<dyn Fetch>,
     directory: Arc<AuthDirectory>,
@@ -60,7 +60,7 @@ impl AuthorizedFetch {
         let session = auth.acquire_session(&self.directory, deadline).await?;
         let request = authorize_provider(name, provider, &session)?;
         let error = match self.fetch.fetch(&request, context.clone()).await {
-            Err(error) if is_unauthorized(&error) => error,
+            Err(error) if has_ended(&session, &error) => error,
             result => return result,
         };
         let renewed = auth.replace_session(&session, &self.directory, deadline);
@@ -85,9 +85,14 @@ impl Fetch for AuthorizedFetch {
     }
 }
 
-fn is_unauthorized(error: &FetchError) -> bool {
-    let status = error.refused.as_ref().map(|refused| refused.status);
-    matches!(status, Some(401 | 403))
+/// Returns whether the refusal of a call with `session` may mean that the session has ended.
+fn has_ended(session: &Session, error: &FetchError) -> bool {
+    match error.refused.as_ref().map(|refused| refused.status) {
+        Some(401 | 403) => true,
+        // To the login page, where a web application expects a browser.
+        Some(302 | 303 | 307) => !session.values.cookies.is_empty(),
+        _ => false,
+    }
 }
 
 /// Returns the provider with the session in its request.

@@ -127,6 +127,11 @@ impl LoginSender {
         let data = extracted.map_err(|failure| match failure.code {
             Code::ExtractFailed => describe("`extract` finds no fields in its answer"),
             Code::ExtractTimeout => unusable("`extract` did not end in time"),
+            _ if body.format == BodyFormat::Json
+                && body.bytes.trim_ascii_start().starts_with(b"<") =>
+            {
+                unusable("its answer is HTML or XML, not JSON: a login page?")
+            }
             _ if body.format == BodyFormat::Json => unusable("its answer is not JSON"),
             _ => unusable("its answer is not of its `format`"),
         })?;

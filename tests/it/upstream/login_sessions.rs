@@ -180,7 +180,7 @@ async fn failed_logins_are_explained() {
         ),
         (String::new(), &["closed"]),
         ("nonsense".into(), &["HTTP"]),
-        (ok("<html>Sign in</html>"), &["its answer is not JSON"]),
+        (ok("<html>Sign in</html>"), &["its answer is HTML or XML"]),
         (ok(""), &["body is empty"]),
         (
             ok(r#"{"error":"bad credentials"}"#),
@@ -377,6 +377,41 @@ async fn cookies_make_a_session() {
     let client = SessionClient::new(&config_text(&refusing, "cookies = true\n"));
     let (_, message) = client.fetch_failure().await;
     assert!(message.contains("its answer sets no cookie"), "{message}");
+}
+
+#[tokio::test]
+async fn redirect_renews_a_cookie_session() {
+    let logins = AtomicUsize::new(0);
+    let server = LoginServer::start(move |request| {
+        if request.is_for("/login") {
+            let number = logins.fetch_add(1, SeqCst);
+            response(
+                "200 OK",
+                &format!("Set-Cookie: SID=session-{number}\r\n"),
+                "",
+            )
+        } else if request.header("cookie") == Some("SID=session-0") {
+            // As web applications do after the end of a session.
+            response("302 Found", "Location: /login?next=/api\r\n", "")
+        } else {
+            response("200 OK", "", "1")
+        }
+    });
+    let client = SessionClient::new(&config_text(&server, "method = 'POST'\ncookies = true\n"));
+    assert_eq!(client.fetch_body().await, "1");
+    assert_eq!(server.requests_for("/login").len(), 2);
+
+    // A redirect says nothing about a token.
+    let server = LoginServer::start(|request| {
+        if request.is_for("/login") {
+            response("200 OK", "", r#"{"access_token":"token-value"}"#)
+        } else {
+            response("302 Found", "Location: /api/\r\n", "")
+        }
+    });
+    let client = SessionClient::new(&config_text(&server, TOKEN_LOGIN));
+    assert_eq!(client.fetch_failure().await.0, Code::RedirectBlocked);
+    assert_eq!(server.requests_for("/login").len(), 1);
 }
 
 #[tokio::test]
