@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http_auth::digest::{DigestClient, Qop};
 use http_auth::{PasswordParams, parse_challenges};
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use url::Position;
 
 use crate::domain::Credentials;
 
+use super::challenges::{Challenge, read_challenges};
 use super::client::Endpoint;
 
 /// Maximum number of stored challenges.
@@ -29,6 +30,8 @@ pub(super) struct DigestAttempt<'s> {
     key: SessionKey,
     /// Whether a challenge was answered. A second one means that the credentials are wrong.
     has_answered: bool,
+    /// The answer to the last challenge, until it is sent.
+    answer: Option<HeaderValue>,
 }
 
 impl DigestSessions {
@@ -38,42 +41,39 @@ impl DigestSessions {
             sessions: self,
             key: (endpoint.clone(), credentials),
             has_answered: false,
+            answer: None,
         }
     }
 }
 
 impl DigestAttempt<'_> {
-    /// Replaces the `Authorization` of `request` if the server has asked for Digest before.
-    pub(super) fn authorize(&self, request: &mut Request) {
-        let mut sessions = self.sessions.0.lock();
-        let Some(client) = sessions.get_mut(&self.key) else {
-            return;
-        };
-        let credentials = &self.key.1;
-        let response = client.respond(&PasswordParams {
-            username: &credentials.username,
-            password: &credentials.password,
-            uri: &request.url()[Position::BeforePath..Position::AfterQuery],
-            method: request.method().as_str(),
-            body: None,
-        });
-        match response.map(HeaderValue::try_from) {
-            Ok(Ok(mut value)) => {
-                value.set_sensitive(true);
-                request.headers_mut().insert(AUTHORIZATION, value);
+    /// Replaces the `Authorization` of `request` by the answer to the last challenge, or to an earlier one of the server.
+    pub(super) fn authorize(&mut self, request: &mut Request) {
+        let answer = self.answer.take().or_else(|| {
+            let mut sessions = self.sessions.0.lock();
+            let client = sessions.get_mut(&self.key)?;
+            let answer = answer_challenge(client, &self.key.1, request);
+            if answer.is_none() {
+                sessions.remove(&self.key);
             }
-            // The counter of the nonce has reached its end, or the user cannot be written.
-            _ => drop(sessions.remove(&self.key)),
+            answer
+        });
+        if let Some(answer) = answer {
+            request.headers_mut().insert(AUTHORIZATION, answer);
         }
     }
 
-    /// Stores the challenge of a 401. Returns whether the request must be sent again with an answer to it.
-    pub(super) fn accept_challenge(&mut self, headers: &HeaderMap) -> bool {
-        let Some(client) = find_challenge(headers) else {
+    /// Stores the challenge of a 401 to `request`. Returns whether the request must be sent again with an answer to it.
+    pub(super) fn accept_challenge(&mut self, headers: &HeaderMap, request: &Request) -> bool {
+        let Some(mut client) = find_challenge(headers) else {
             // The server no longer asks for Digest: the next attempt begins with Basic.
             self.sessions.0.lock().remove(&self.key);
             return false;
         };
+        if !std::mem::replace(&mut self.has_answered, true) {
+            // Before the challenge is shared: another attempt can replace it by one of another realm.
+            self.answer = answer_challenge(&mut client, &self.key.1, request);
+        }
         // Also without an answer now: the next attempt begins with the newest nonce.
         let mut sessions = self.sessions.0.lock();
         // Reloads may bring ever other credentials; what is still in use is challenged again.
@@ -81,76 +81,61 @@ impl DigestAttempt<'_> {
             sessions.clear();
         }
         sessions.insert(self.key.clone(), client);
-        drop(sessions);
-        !std::mem::replace(&mut self.has_answered, true)
+        self.answer.is_some()
     }
 }
 
 /// Returns the first Digest challenge that can be answered: servers send them in their order of preference (RFC 7616,
 /// section 3.7).
-fn find_challenge(headers: &HeaderMap) -> Option<DigestClient> {
-    let values = headers.get_all(WWW_AUTHENTICATE).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(normalize_challenges)
-        .find_map(|challenge| {
-            let challenges = parse_challenges(&challenge).ok()?;
-            let client = DigestClient::try_from(challenges.first()?).ok()?;
-            // The body is not part of an answer: `auth-int` alone is not possible.
-            (client.qop() & Qop::Auth).then_some(client)
-        })
+pub(super) fn find_challenge(headers: &HeaderMap) -> Option<DigestClient> {
+    let challenges = read_challenges(headers).into_iter();
+    let mut digests = challenges.filter(|challenge| challenge.is_scheme("Digest"));
+    digests.find_map(|challenge| {
+        let strict = write_strict(&challenge);
+        let challenges = parse_challenges(&strict).ok()?;
+        let client = DigestClient::try_from(challenges.first()?).ok()?;
+        // The body is not part of an answer: `auth-int` alone is not possible.
+        (client.qop() & Qop::Auth).then_some(client)
+    })
 }
 
-/// Returns the Digest challenges of a header, each in the strict syntax of RFC 7616. Devices send more spaces, quotes and
-/// commas than the syntax permits.
-fn normalize_challenges(header: &str) -> Vec<String> {
-    let mut challenges: Vec<String> = Vec::new();
-    let mut is_digest = false;
-    let mut rest = header.trim_start_matches([' ', '\t', ',']);
-    while !rest.is_empty() {
-        let end = rest.find([' ', '\t', ',', '=']).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        if let Some(value) = after.trim_start().strip_prefix('=') {
-            let (value, after) = split_value(value.trim_start());
-            if is_digest && let Some(challenge) = challenges.last_mut() {
-                let separator = if challenge.contains('=') { ", " } else { " " };
-                *challenge += &[separator, word, "=\"", value, "\""].concat();
-            }
-            rest = after;
+/// Returns the challenge in the strict syntax of RFC 7616.
+fn write_strict(challenge: &Challenge<'_>) -> String {
+    let parameters = challenge.parameters.iter().map(|(name, value)| {
+        // The library compares the names of algorithms by case.
+        let value = if name.eq_ignore_ascii_case("algorithm") {
+            value.to_ascii_uppercase().replace("-SESS", "-sess")
         } else {
-            is_digest = word.eq_ignore_ascii_case("digest");
-            if is_digest {
-                challenges.push("Digest".into());
-            }
-            rest = after;
-        }
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-    }
-    challenges
+            (*value).to_owned()
+        };
+        format!("{name}=\"{value}\"")
+    });
+    format!("Digest {}", parameters.collect::<Vec<_>>().join(", "))
 }
 
-/// Splits a text behind the value at its start. Returns a quoted value without its quotes, and with its escapes.
-fn split_value(text: &str) -> (&str, &str) {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([' ', '\t', ',']).unwrap_or(text.len());
-        let (value, rest) = text.split_at(end);
-        return (value.trim_matches('"'), rest);
-    };
-    let mut is_escaped = false;
-    let end = quoted.find(|c| {
-        let ends = c == '"' && !is_escaped;
-        is_escaped = c == '\\' && !is_escaped;
-        ends
+/// Returns the `Authorization` of `request` that answers the challenge of `client`; `None` if the counter of the nonce has
+/// reached its end, or the user cannot be written.
+fn answer_challenge(
+    client: &mut DigestClient,
+    credentials: &Credentials,
+    request: &Request,
+) -> Option<HeaderValue> {
+    let response = client.respond(&PasswordParams {
+        username: &credentials.username,
+        password: &credentials.password,
+        uri: &request.url()[Position::BeforePath..Position::AfterQuery],
+        method: request.method().as_str(),
+        body: None,
     });
-    match end {
-        Some(end) => (&quoted[..end], &quoted[end + 1..]),
-        None => (quoted, ""),
-    }
+    let mut value = HeaderValue::try_from(response.ok()?).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use http::header::WWW_AUTHENTICATE;
     use url::Url;
 
     use super::*;
@@ -172,10 +157,10 @@ mod tests {
             password: "Circle of Life".into(),
         };
         let mut attempt = sessions.begin(&Endpoint::from_url(&url)?, credentials);
-        if !attempt.accept_challenge(&challenge_headers(challenges)) {
+        let mut request = Request::new(Method::GET, url);
+        if !attempt.accept_challenge(&challenge_headers(challenges), &request) {
             return None;
         }
-        let mut request = Request::new(Method::GET, url);
         attempt.authorize(&mut request);
         let value = request.headers().get(AUTHORIZATION)?;
         Some(value.to_str().unwrap().to_owned())
@@ -200,6 +185,7 @@ mod tests {
             r#"Digest realm="a \"q\"", nonce="b==""#,
             r#"Digest realm="a", domain="/", nonce="b", charset=UTF-8, algorithm=SHA-256, qop="auth""#,
             r#"Digest realm="a", nonce="b", algorithm=MD5-sess, qop="auth""#,
+            r#"Digest realm="a", nonce="b", algorithm=sha-256-SESS, qop="auth""#,
         ] {
             let answer = answer(&[challenge]).unwrap_or_else(|| panic!("{challenge}"));
             assert!(answer.starts_with("Digest username=\"Mufasa\""), "{answer}");
@@ -239,9 +225,11 @@ mod tests {
         let fresh = challenge_headers(&[r#"Digest realm="a", nonce="b", qop="auth""#]);
         let stale = challenge_headers(&[r#"Digest realm="a", nonce="c", qop="auth", stale=true"#]);
         let mut attempt = sessions.begin(&endpoint, credentials.clone());
-        assert!(attempt.accept_challenge(&fresh));
-        assert!(!attempt.accept_challenge(&fresh));
-        assert!(!attempt.accept_challenge(&stale));
+        let request = Request::new(Method::GET, url.clone());
+        assert!(attempt.accept_challenge(&fresh, &request));
+        attempt.authorize(&mut Request::new(Method::GET, url.clone()));
+        assert!(!attempt.accept_challenge(&fresh, &request));
+        assert!(!attempt.accept_challenge(&stale, &request));
         // The next attempt has the newest nonce, and the one after it counts on.
         for count in ["nc=00000001", "nc=00000002"] {
             let mut request = Request::new(Method::GET, url.clone());
@@ -250,6 +238,31 @@ mod tests {
                 .authorize(&mut request);
             let value = request.headers()[AUTHORIZATION].to_str().unwrap();
             assert!(value.contains(count) && value.contains(r#"nonce="c""#));
+        }
+    }
+
+    #[test]
+    fn answer_is_to_the_own_challenge() {
+        let sessions = DigestSessions::default();
+        let url = Url::parse("http://host/").unwrap();
+        let credentials = Credentials {
+            username: "u".into(),
+            password: "p".into(),
+        };
+        let endpoint = Endpoint::from_url(&url).unwrap();
+        let mut requests = [(); 2].map(|()| Request::new(Method::GET, url.clone()));
+        let challenges =
+            ["one", "two"].map(|realm| format!(r#"Digest realm="{realm}", nonce="b""#));
+        let mut attempts = [(); 2].map(|()| sessions.begin(&endpoint, credentials.clone()));
+        for (attempt, challenge) in attempts.iter_mut().zip(&challenges) {
+            assert!(attempt.accept_challenge(&challenge_headers(&[challenge]), &requests[0]));
+        }
+        for ((attempt, request), realm) in
+            attempts.iter_mut().zip(&mut requests).zip(["one", "two"])
+        {
+            attempt.authorize(request);
+            let value = request.headers()[AUTHORIZATION].to_str().unwrap();
+            assert!(value.contains(&format!(r#"realm="{realm}""#)), "{value}");
         }
     }
 }

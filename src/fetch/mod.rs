@@ -16,12 +16,12 @@
 //! | `client` | builds a client for a set of connection settings |
 //! | `connector` | resolves names, applies the address policy, notes the phase |
 //! | `exchange` | sends one request with one client and waits for the response head |
-//! | `digest`, `redirects` | change the request that must be sent again |
+//! | `challenges`, `digest`, `redirects` | change the request that must be sent again |
 //! | `response_head`, `response_body` | check the head, read and decode the body |
 //! | `validators` | makes requests conditional |
 //! | `cache_lifetime` | how long a response stays valid |
 //! | `body_memory` | waits for the memory of a body, which is held until its evaluation has ended |
-//! | `refusal`, `rate_limit`, `retry_after` | of a response that refuses: its reason, and how long to hold the provider back |
+//! | `refusal`, `page_text`, `challenge_note`, `rate_limit`, `retry_after` | of a response that refuses: its reason, what it asks for, and how long to hold the provider back |
 //! | `tls`, `certificate_verifier` | configure TLS, check the certificate of the server |
 //! | `transport_error`, `tls_failure` | map the errors of reqwest, hyper, h2 and rustls to codes |
 //!
@@ -33,6 +33,8 @@ mod cache_lifetime;
 mod call_limiter;
 mod certificate_facts;
 mod certificate_verifier;
+mod challenge_note;
+mod challenges;
 mod client;
 mod connection_runtime;
 mod connector;
@@ -44,6 +46,7 @@ mod exchange;
 mod fetch_trait;
 mod http_fetch;
 mod ip_policy;
+mod page_text;
 mod rate_limit;
 mod redirects;
 mod refusal;

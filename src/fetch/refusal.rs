@@ -3,17 +3,13 @@
 use encoding_rs::{Encoding, UTF_8};
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderValue, LOCATION, SERVER};
-use scraper::Html;
-use scraper::node::Node;
 use serde_json::Value;
 
 use crate::domain::{Code, ProviderRequest, Redactor};
 use crate::text::escape_bounded;
 
 use super::redirects::{self, RedirectFollower};
-
-/// Maximum number of checked elements around a text: a page may nest thousands.
-const MAX_HTML_DEPTH: usize = 64;
+use super::{challenge_note, page_text};
 
 /// Maximum number of characters of a quoted reason or target, after escaping.
 const MAX_QUOTE_CHARS: usize = 120;
@@ -50,15 +46,6 @@ const REASON_MEMBERS: [&str; 21] = [
     "title",
 ];
 
-/// Elements of HTML that do not separate the words around them.
-const INLINE_ELEMENTS: [&str; 17] = [
-    "a", "abbr", "b", "code", "em", "font", "i", "kbd", "mark", "q", "samp", "small", "span",
-    "strong", "sub", "tt", "u",
-];
-
-/// Elements of HTML whose content is not shown.
-const HIDDEN_ELEMENTS: [&str; 5] = ["head", "script", "style", "template", "noscript"];
-
 /// Returns what the message of a refusal says beside its status, with its separator; empty if there is
 /// nothing to say.
 pub(super) fn refusal_note(
@@ -73,22 +60,23 @@ pub(super) fn refusal_note(
         Code::RedirectBlocked => redirect_note(status, request, headers, redactor),
         Code::EmptyBody => String::new(),
         _ => {
-            let reason = find_reason(status, headers, received, redactor);
+            let reason = find_reason(status, headers, received, redactor)
+                .or_else(|| challenge_note::challenge_reason(headers, redactor));
             let quoted = reason.map(|reason| format!(": \"{reason}\""));
-            quoted.unwrap_or_default() + state_hint(status)
+            let hint = challenge_note::challenge_hint(status, headers, request);
+            quoted.unwrap_or_default() + &hint + &state_hint(status)
         }
     }
 }
 
-/// Returns a hint for the statuses with which services also tell a state of theirs.
-fn state_hint(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::CONFLICT => "; if that is a state and no failure: `accept_status = [409]`",
-        StatusCode::PRECONDITION_FAILED => {
-            "; if that is a state and no failure: `accept_status = [412]`"
+/// Returns a hint for the statuses with which services also tell a state of theirs, and for that of a proxy.
+fn state_hint(status: StatusCode) -> String {
+    match status.as_u16() {
+        407 => "; the proxy requires a user and a password in `proxy`".into(),
+        number @ (409 | 412 | 423) => {
+            format!("; if that is a state and no failure: `accept_status = [{number}]`")
         }
-        StatusCode::LOCKED => "; if that is a state and no failure: `accept_status = [423]`",
-        _ => "",
+        _ => String::new(),
     }
 }
 
@@ -135,7 +123,9 @@ fn find_reason(
             ReasonSearch::Nothing => received.to_owned(),
         },
         // Also before the tags are removed: a secret can contain what looks like one.
-        Err(_) if received.trim_start().starts_with('<') => html_text(&redactor.redact(received)),
+        Err(_) if received.trim_start().starts_with('<') => {
+            page_text::visible_text(&redactor.redact(received))
+        }
         Err(_) if is_binary(received) => return None,
         Err(_) => received.to_owned(),
     };
@@ -241,43 +231,6 @@ fn search_reason<'v>(value: &'v Value, known: &KnownWords, depth: usize) -> Reas
 fn is_member(name: &str, wanted: &str) -> bool {
     let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
     letters.map(|c| c.to_ascii_lowercase()).eq(wanted.chars())
-}
-
-/// Returns the visible text of a page. White space separates the text of block elements.
-fn html_text(page: &str) -> String {
-    let page = Html::parse_document(page);
-    let mut text = String::new();
-    for node in page.tree.root().descendants() {
-        match node.value() {
-            Node::Element(element) if !INLINE_ELEMENTS.contains(&element.name()) => {
-                text.push(' ');
-            }
-            Node::Text(content) => {
-                let names = node.ancestors().filter_map(|ancestor| {
-                    let element = ancestor.value().as_element();
-                    element.map(scraper::node::Element::name)
-                });
-                let mut names = names.take(MAX_HTML_DEPTH);
-                if !names.any(|name| HIDDEN_ELEMENTS.contains(&name)) {
-                    // The end of a block separates, too: its last text is followed by its parent's.
-                    if node
-                        .prev_sibling()
-                        .is_some_and(|before| is_block(before.value()))
-                    {
-                        text.push(' ');
-                    }
-                    text.push_str(content);
-                }
-            }
-            _ => {}
-        }
-    }
-    text
-}
-
-fn is_block(node: &Node) -> bool {
-    let element = node.as_element();
-    element.is_some_and(|element| !INLINE_ELEMENTS.contains(&element.name()))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl RequestSender {
         let mut redirects = RedirectFollower::default();
         let mut set_cookies = Vec::new();
         loop {
-            if let Some(digest) = &digest {
+            if let Some(digest) = &mut digest {
                 digest.authorize(&mut request);
             }
             let (answer, lease) = self
@@ -82,7 +82,7 @@ impl RequestSender {
                     deadline,
                 )
                 .await?;
-            match next_step(&answer, configured, &mut digest) {
+            match next_step(&answer, configured, &request, &mut digest) {
                 NextStep::End => {
                     return Ok(FinalAnswer {
                         answer,
@@ -212,6 +212,7 @@ enum NextStep {
 fn next_step(
     answer: &Answer,
     configured: &ProviderRequest,
+    request: &Request,
     digest: &mut Option<DigestAttempt<'_>>,
 ) -> NextStep {
     let status = answer.head.status;
@@ -222,7 +223,7 @@ fn next_step(
         NextStep::End
     } else if status == StatusCode::UNAUTHORIZED
         && let Some(digest) = digest
-        && digest.accept_challenge(&answer.head.headers)
+        && digest.accept_challenge(&answer.head.headers, request)
     {
         NextStep::Authorize
     } else if configured.follow_redirects && RedirectFollower::is_redirect(status) {
