@@ -168,6 +168,11 @@ impl CallTarget {
     pub(super) fn has_proxy(&self) -> bool {
         self.settings.proxy.is_some()
     }
+
+    /// Returns whether the provider itself is addressed without TLS.
+    pub(super) fn is_plain_http(&self) -> bool {
+        !self.settings.is_https && !self.has_proxy()
+    }
 }
 
 /// Returns the origin of the addresses of `host`.

@@ -80,7 +80,19 @@ pub(super) fn exchange_failure(
             on_the_way(target, connect_failure(error, trace, target))
         }
         FetchPhase::Tls => handshake_io_failure(error),
-        FetchPhase::Head | FetchPhase::Body => connection_failure("an answer's head", error, None),
+        FetchPhase::Head | FetchPhase::Body => {
+            let failure = connection_failure("an answer's head", error, None);
+            let hyper = find::<hyper::Error>(error).filter(|error| error.is_parse());
+            // A server with TLS answers a plain request by an alert, whose bytes hyper takes for a version.
+            if target.is_plain_http() && hyper.is_some_and(|e| e.to_string().contains("version")) {
+                let message = format!(
+                    "{} (HTTPS on this port? then write `https://`)",
+                    failure.message
+                );
+                return Failure::new(failure.code, message);
+            }
+            failure
+        }
     }
 }
 
