@@ -32,7 +32,7 @@ pub(super) enum BodyCoding {
 
 /// Rejects a head that exceeds the limits or has ambiguous framing (RFC 9112, section 6).
 ///
-/// Returns the length of a body with `Transfer-Encoding: identity` (RFC 2616), which means no coding:
+/// Returns the length of a body with an empty `Transfer-Encoding` or `identity` (RFC 2616), which mean no coding:
 /// hyper would read such a body to the end of the connection.
 pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     let headers = &head.headers;
@@ -56,14 +56,22 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return invalid("it switches protocols although the request does not ask for it");
     }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(None);
+    }
+    let codings: Vec<&[u8]> = headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .collect();
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
     // HTTP/1.0 and HTTP/2 have no transfer codings.
-    let coding = match (codings.next(), codings.next()) {
-        (None, _) => return Ok(None),
-        (Some(coding), None) if head.version == Version::HTTP_11 => coding.as_bytes(),
-        _ => return invalid("a Transfer-Encoding other than chunked"),
-    };
-    if coding.eq_ignore_ascii_case(b"identity") {
+    if head.version != Version::HTTP_11 || !codings.iter().all(|c| is_chunked(c) || is_none(c)) {
+        return invalid("a Transfer-Encoding other than chunked");
+    }
+    if codings.iter().all(|coding| is_none(coding)) {
         let length = length.map(|length| std::str::from_utf8(length).ok()?.parse().ok());
         return match length {
             Some(None) => invalid("a Content-Length that is no number"),
@@ -74,8 +82,9 @@ pub(super) fn check_head(head: &Parts) -> Result<Option<u64>, Failure> {
     if length.is_some() {
         return invalid("both Content-Length and Transfer-Encoding");
     }
-    if !coding.eq_ignore_ascii_case(b"chunked") {
-        return invalid("a Transfer-Encoding other than chunked");
+    // hyper undoes chunks once, if the last word says so. A proxy that adds its own header repeats the word.
+    if !codings.last().is_some_and(|last| is_chunked(last)) {
+        return invalid("a Transfer-Encoding that does not end with chunked");
     }
     Ok(None)
 }
