@@ -27,6 +27,7 @@ use crate::process::{BackgroundPriority, Clock, SendBudget};
 use crate::replicas::{RedisStore, SharedStore};
 use crate::server::{HttpListeners, HttpServer, ServerContext, SocketFile};
 use crate::store::StateFile;
+use crate::telemetry::AccessLog;
 
 use super::core::{AppCore, CoreDeps};
 use super::reload::ConfigReloader;
@@ -131,14 +132,9 @@ impl AppService {
         // Spawn: the core, then the server that reads from it.
         let timeout = config.server.default_timeout;
         let core = Arc::new(AppCore::start(deps, &config.sources, timeout)?);
-        let context = Arc::new(ServerContext::new(
-            config.server.clone(),
-            clock,
-            Arc::clone(&core.cache),
-            RequestMetrics::register(&mut registry, &ROUTE_PATHS),
-            core.supervisor.clone(),
-            &ROUTE_ACCESS,
-        ));
+        let request_metrics = RequestMetrics::register(&mut registry, &ROUTE_PATHS);
+        let access_log = start_access_log(config, &redactor)?;
+        let context = build_server_context(config, &core, request_metrics, access_log);
         let state = build_app_state(&context, &core, fetch_metrics, registry, runtime.handle());
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
@@ -312,6 +308,33 @@ fn build_app_state(
         replica: core.replica.clone(),
         runtime: runtime.clone(),
     }))
+}
+
+fn build_server_context(
+    config: &Config,
+    core: &AppCore,
+    request_metrics: Arc<RequestMetrics>,
+    access_log: Option<AccessLog>,
+) -> Arc<ServerContext> {
+    let context = ServerContext::new(
+        config.server.clone(),
+        core.clock,
+        Arc::clone(&core.cache),
+        request_metrics,
+        core.supervisor.clone(),
+        &ROUTE_ACCESS,
+    );
+    Arc::new(context.with_access_log(access_log))
+}
+
+fn start_access_log(config: &Config, redactor: &Redactor) -> anyhow::Result<Option<AccessLog>> {
+    let started = config
+        .server
+        .access_log
+        .then(|| AccessLog::start(redactor.clone()));
+    started
+        .transpose()
+        .context("failed to start the access log")
 }
 
 fn spawn_history_task(core: &AppCore, state: &Arc<AppState>) {

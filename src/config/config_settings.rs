@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::domain::{AuthDefinition, SecretSet, Source};
@@ -62,6 +63,12 @@ pub struct ServerSettings {
     pub shutdown_grace: Duration,
     /// Exact origins, or `*` alone. Default: none.
     pub cors_origins: Vec<String>,
+    /// Addresses of proxies whose `X-Forwarded-For` is believed. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Maximum number of open connections of one address; 0: no limit. Default: 0.
+    pub max_per_client: usize,
+    /// Whether each request is logged. Default: no.
+    pub access_log: bool,
     /// Names allowed in `Host`, in lower case without a trailing dot. Default: none, which allows every name.
     pub hosts: Vec<String>,
     /// Who gets live answers. Default: everyone.
@@ -98,6 +105,9 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             shutdown_grace: Duration::from_secs(10),
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_per_client: 0,
+            access_log: false,
             hosts: Vec::new(),
             live: LiveAccess::On,
             tokens: Vec::new(),

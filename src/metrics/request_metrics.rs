@@ -37,6 +37,8 @@ pub struct RequestMetrics {
     /// Values of the label `route`, without [`UNMATCHED_LABEL`].
     routes: &'static [&'static str],
     threads: Mutex<Vec<Arc<ThreadCounters>>>,
+    /// Connections closed because their client had the maximum.
+    refused_connections: AtomicU64,
 }
 
 /// Position of a route's counters; the last position belongs to unmatched paths.
@@ -83,6 +85,7 @@ impl RequestMetrics {
         let metrics = Arc::new(Self {
             routes,
             threads: Mutex::default(),
+            refused_connections: AtomicU64::new(0),
         });
         registry.register_collector(Box::new(Arc::clone(&metrics)));
         metrics
@@ -97,6 +100,11 @@ impl RequestMetrics {
         });
         self.threads.lock().push(Arc::clone(&counters));
         counters
+    }
+
+    /// Counts a connection that was closed because its client had the maximum.
+    pub(crate) fn record_refused_connection(&self) {
+        self.refused_connections.fetch_add(1, Relaxed);
     }
 
     /// The route that a request's path is counted under.
@@ -178,6 +186,13 @@ impl Collector for RequestMetrics {
                     None,
                 )?;
         }
+        let family = encoder.encode_descriptor(
+            "resumen_http_refused_connections",
+            "Connections closed at once because their address had max_per_client.",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(self.refused_connections.load(Relaxed)).encode(family)?;
         let threads = self.threads.lock();
         let open_connections = threads
             .iter()

@@ -78,6 +78,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
+    use super::super::client_limit::ClientPermit;
     use super::super::connection_places::ConnectionPlaces;
     use super::super::route_access::ListenerScope;
     use super::*;
@@ -98,7 +99,11 @@ mod tests {
                 stream: AcceptedStream::Tcp(
                     TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
                 ),
-                permit: ConnectionPermit::new(Arc::clone(&counters), place),
+                permit: ConnectionPermit::new(
+                    Arc::clone(&counters),
+                    place,
+                    ClientPermit::default(),
+                ),
             });
         }
         (queue, counters, places)

@@ -15,9 +15,12 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use tokio::time::timeout;
 
-use super::client_stream::AcceptedStream;
+use crate::metrics::RequestMetrics;
+
+use super::client_limit::{AdmittedStream, ClientLimit, ClientPermit};
 use super::connection_places::{ConnectionPlace, ConnectionPlaces};
 use super::listener::{AsyncListener, HttpListener};
+use super::server_context::ServerContext;
 use super::worker::Worker;
 
 /// How long accepting pauses when descriptors or memory are exhausted. Retrying at once would only
@@ -34,7 +37,9 @@ pub(super) struct Acceptor {
     places: Arc<ConnectionPlaces>,
     /// An accepted connection that has no place yet. Kept here so that a restart of the loop does
     /// not lose it.
-    unassigned: Mutex<Option<AcceptedStream>>,
+    unassigned: Mutex<Option<AdmittedStream>>,
+    client_limit: Arc<ClientLimit>,
+    request_metrics: Arc<RequestMetrics>,
     /// Whether the latest accept failed because descriptors or memory were exhausted; the first
     /// failure is logged.
     was_exhausted: AtomicBool,
@@ -46,12 +51,15 @@ impl Acceptor {
         listener: HttpListener,
         workers: Arc<Vec<Worker>>,
         places: Arc<ConnectionPlaces>,
+        context: &ServerContext,
     ) -> io::Result<Self> {
         Ok(Self {
             listener: listener.register()?,
             workers,
             places,
             unassigned: Mutex::default(),
+            client_limit: Arc::clone(&context.client_limit),
+            request_metrics: Arc::clone(&context.request_metrics),
             was_exhausted: AtomicBool::new(false),
         })
     }
@@ -71,7 +79,7 @@ impl Acceptor {
 
     /// The next connection and its place. Cancel safe: an accepted connection stays in
     /// `unassigned`.
-    async fn next_connection(&self) -> (AcceptedStream, ConnectionPlace) {
+    async fn next_connection(&self) -> (AdmittedStream, ConnectionPlace) {
         loop {
             if self.unassigned.lock().is_none() {
                 let Some(accepted) = self.accept().await else {
@@ -86,11 +94,16 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> Option<AcceptedStream> {
+    /// Accepts a connection. Closes it if its client has the maximum.
+    async fn accept(&self) -> Option<AdmittedStream> {
         match self.listener.accept().await {
             Ok(stream) => {
                 self.was_exhausted.store(false, Relaxed);
-                Some(stream)
+                let admitted = self.client_limit.admit_stream(stream);
+                if admitted.is_none() {
+                    self.request_metrics.record_refused_connection();
+                }
+                admitted
             }
             Err(error) => {
                 self.handle_accept_error(&error).await;
@@ -159,16 +172,17 @@ impl Acceptor {
         while let Some(place) = places.take_regular()
             && let Some(stream) = pending.next()
         {
-            assign_to_least_loaded(&workers, stream, place);
+            let admitted = (stream, ClientPermit::default());
+            assign_to_least_loaded(&workers, admitted, place);
         }
     }
 
-    fn assign(&self, stream: AcceptedStream, place: ConnectionPlace) {
+    fn assign(&self, stream: AdmittedStream, place: ConnectionPlace) {
         assign_to_least_loaded(&self.workers, stream, place);
     }
 }
 
-fn assign_to_least_loaded(workers: &[Worker], stream: AcceptedStream, place: ConnectionPlace) {
+fn assign_to_least_loaded(workers: &[Worker], stream: AdmittedStream, place: ConnectionPlace) {
     if let Some(worker) = workers
         .iter()
         .min_by_key(|worker| worker.open_connections())

@@ -157,6 +157,11 @@ impl AccessControl {
 }
 
 impl AccessGrant {
+    /// The name of the request's token.
+    pub(super) fn token_name(&self) -> Option<&str> {
+        self.0.as_ref().map(|token| token.name.as_str())
+    }
+
     /// Refuses a request whose token grants none of `groups`.
     pub(crate) fn require(&self, groups: &[AccessGroup]) -> Result<(), ProblemDetails> {
         let Some(token) = &self.0 else {

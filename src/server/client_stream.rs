@@ -1,6 +1,7 @@
 //! The byte stream of a client: TCP or a Unix socket.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,6 +26,14 @@ pub(super) enum ClientStream {
 }
 
 impl AcceptedStream {
+    /// The client's address; `None` for a Unix socket, or if the client has reset the connection.
+    pub(super) fn peer_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => Some(stream.peer_addr().ok()?.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Registers the connection with the current runtime. Fails only if the client has reset it.
     pub(super) fn register(self) -> io::Result<ClientStream> {
         Ok(match self {
@@ -39,6 +48,16 @@ impl AcceptedStream {
                 ClientStream::Unix(UnixStream::from_std(stream)?)
             }
         })
+    }
+}
+
+impl ClientStream {
+    /// Like [`AcceptedStream::peer_ip`].
+    pub(super) fn peer_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => Some(stream.peer_addr().ok()?.ip()),
+            Self::Unix(_) => None,
+        }
     }
 }
 

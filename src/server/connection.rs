@@ -81,11 +81,14 @@ async fn serve_with_hyper(
     reserved: Option<Arc<ConnectionPermit>>,
 ) -> Option<(ClientSocket, Vec<u8>)> {
     let _charge = worker.context.cache.send_budget().charge(HYPER_BYTES);
+    let logs_requests = worker.context.logs_requests();
+    let peer = logs_requests.then(|| socket.peer_ip()).flatten();
     let service = ConnectionService::new(
         Arc::clone(worker),
         Arc::clone(connection),
         socket.scope,
         reserved,
+        peer,
     );
     let mut http = worker.http.serve_connection(TokioIo::new(socket), service);
     let mut is_idle = false;

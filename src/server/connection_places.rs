@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::metrics::ThreadCounters;
 
+use super::client_limit::ClientPermit;
 use super::route_access::ListenerScope;
 
 /// Bounds of the number of reserved places. Between them it is an eighth of the connections for which
@@ -47,10 +48,12 @@ pub(super) struct ConnectionPlace {
     is_reserved: bool,
 }
 
-/// Counts one connection in its worker's counters, and occupies its place, until it is dropped.
+/// Counts one connection in its worker's counters and for its client, and occupies its place, until
+/// it is dropped.
 pub(super) struct ConnectionPermit {
     counters: Arc<ThreadCounters>,
     place: Mutex<ConnectionPlace>,
+    _client: ClientPermit,
 }
 
 impl ConnectionPlaces {
@@ -118,11 +121,16 @@ pub(super) fn reserve_of(available: usize) -> usize {
 
 impl ConnectionPermit {
     /// Counts a connection in `counters`.
-    pub(super) fn new(counters: Arc<ThreadCounters>, place: ConnectionPlace) -> Self {
+    pub(super) fn new(
+        counters: Arc<ThreadCounters>,
+        place: ConnectionPlace,
+        client: ClientPermit,
+    ) -> Self {
         counters.open_connections.fetch_add(1, Relaxed);
         Self {
             counters,
             place: Mutex::new(place),
+            _client: client,
         }
     }
 
@@ -165,7 +173,8 @@ mod tests {
 
     fn reserved_permit(places: &Arc<ConnectionPlaces>) -> ConnectionPermit {
         let counters = RequestMetrics::register(&mut Registry::default(), &[]).register_thread();
-        ConnectionPermit::new(counters, places.take_reserved().unwrap())
+        let place = places.take_reserved().unwrap();
+        ConnectionPermit::new(counters, place, ClientPermit::default())
     }
 
     #[tokio::test(start_paused = true)]

@@ -77,7 +77,7 @@ impl HttpServer {
         };
         let (limit, reserve) = connection_limits(max_connections, reserve_count);
         let accept = |listener, places| {
-            let acceptor = Acceptor::new(listener, Arc::clone(&workers), places);
+            let acceptor = Acceptor::new(listener, Arc::clone(&workers), places, &context);
             acceptor.map(Arc::new)
         };
         let main_places = ConnectionPlaces::new(main_scope, limit, reserve);

@@ -11,11 +11,15 @@ use crate::aggregate::Cache;
 use crate::config::{AccessToken, ServerSettings};
 use crate::metrics::{RequestMetrics, RouteId};
 use crate::process::{Clock, Supervisor};
+use crate::telemetry::AccessLog;
 
 use super::access_control::AccessControl;
+use super::access_record::AccessRecord;
+use super::client_limit::ClientLimit;
 use super::cors::CorsPolicy;
 use super::host_policy::HostPolicy;
 use super::route_access::RouteAccess;
+use super::trusted_proxies::TrustedProxies;
 
 /// Shared state of the HTTP server.
 pub struct ServerContext {
@@ -28,6 +32,9 @@ pub struct ServerContext {
     pub(crate) cors: CorsPolicy,
     pub(super) hosts: HostPolicy,
     pub(crate) access: AccessControl,
+    pub(super) trusted_proxies: Arc<TrustedProxies>,
+    pub(super) client_limit: Arc<ClientLimit>,
+    access_log: Option<AccessLog>,
     /// By route, in the order of the routes of `request_metrics`.
     route_access: &'static [RouteAccess],
     /// Whether every source has a reading or a finished attempt. Never reset: a source added later
@@ -49,11 +56,16 @@ impl ServerContext {
         supervisor: Supervisor,
         route_access: &'static [RouteAccess],
     ) -> Self {
+        let trusted_proxies = TrustedProxies::new(settings.trusted_proxies.clone());
+        let trusted_proxies = Arc::new(trusted_proxies);
         Self {
             cors: CorsPolicy::new(&settings.cors_origins),
             hosts: HostPolicy::new(&settings.hosts),
             access: AccessControl::new(&settings),
+            client_limit: ClientLimit::new(settings.max_per_client, Arc::clone(&trusted_proxies)),
+            trusted_proxies,
             route_access,
+            access_log: None,
             settings,
             clock,
             cache,
@@ -82,6 +94,25 @@ impl ServerContext {
     pub(super) fn access_of(&self, route: RouteId) -> RouteAccess {
         let known = self.route_access.get(route.index());
         known.copied().unwrap_or(RouteAccess::UNMATCHED)
+    }
+
+    /// Sets the log of requests.
+    #[must_use]
+    pub fn with_access_log(mut self, access_log: Option<AccessLog>) -> Self {
+        self.access_log = access_log;
+        self
+    }
+
+    /// Whether each request is logged.
+    pub(super) fn logs_requests(&self) -> bool {
+        self.access_log.is_some()
+    }
+
+    /// Logs a request.
+    pub(super) fn log_request(&self, record: &AccessRecord<'_>) {
+        if let Some(log) = &self.access_log {
+            log.write_line(record.to_json());
+        }
     }
 
     /// Replaces the tokens of clients.

@@ -2,24 +2,30 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
+use crate::domain::Time;
+
 use super::access_control::AccessGrant;
+use super::access_record::AccessRecord;
 use super::connection_places::ConnectionPermit;
 use super::connection_state::ConnectionState;
 use super::framing::FramingProblem;
 use super::problem::{ProblemDetails, ProblemKind, catch_panic};
 use super::route_access::{ListenerScope, RouteAccess};
+use super::server_context::ServerContext;
 use super::validate::validate_request;
 use super::worker_state::WorkerState;
 
@@ -36,6 +42,8 @@ pub(super) struct ConnectionService {
     scope: ListenerScope,
     /// The connection's permit if it was accepted in the reserve.
     reserved: Option<Arc<ConnectionPermit>>,
+    /// The client's address, if requests are logged.
+    peer: Option<IpAddr>,
     /// Number of request heads so far, as [`ConnectionState::framing_problem`] counts them.
     head_count: AtomicU32,
 }
@@ -47,12 +55,14 @@ impl ConnectionService {
         connection: Arc<ConnectionState>,
         scope: ListenerScope,
         reserved: Option<Arc<ConnectionPermit>>,
+        peer: Option<IpAddr>,
     ) -> Self {
         Self {
             worker,
             connection,
             scope,
             reserved,
+            peer,
             head_count: AtomicU32::new(0),
         }
     }
@@ -75,6 +85,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             Arc::clone(&self.connection),
             self.scope,
             self.reserved.clone(),
+            self.peer,
             framing_problem,
             request,
         ))
@@ -86,6 +97,7 @@ async fn respond(
     connection: Arc<ConnectionState>,
     scope: ListenerScope,
     reserved: Option<Arc<ConnectionPermit>>,
+    peer: Option<IpAddr>,
     framing_problem: Option<FramingProblem>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -97,11 +109,14 @@ async fn respond(
     let request_id = head.headers.get(&X_REQUEST_ID).map(choose_request_id);
     let has_body = !body.is_end_stream();
 
+    let logged = context.logs_requests().then(|| head.clone());
+    let mut grant = AccessGrant::default();
+
     let mut response = catch_panics(async {
         let access = context.access_of(route);
         validate_request(&head, has_body, framing_problem, access, &context.hosts)?;
         let answers_preflights = context.cors.answers_preflights();
-        let grant = context
+        grant = context
             .access
             .authorize_request(access, &head, answers_preflights)?;
         if !scope.serves(access) {
@@ -112,7 +127,7 @@ async fn respond(
         {
             leave_reserve(&permit, &connection).await?;
         }
-        Ok(route_request(&worker, Arc::clone(&connection), head, grant, scope).await)
+        Ok(route_request(&worker, Arc::clone(&connection), head, grant.clone(), scope).await)
     })
     .await
     .unwrap_or_else(|problem| problem.to_response().map(Body::from));
@@ -138,6 +153,17 @@ async fn respond(
     }
     let duration = context.clock.elapsed_since(started_at);
     worker.counters.record_response(route, status, duration);
+    if let Some(head) = logged {
+        let wall_time = context.clock.shift().apply(started_at.time);
+        log_request(
+            context,
+            &head,
+            peer,
+            &grant,
+            &response,
+            (wall_time, duration),
+        );
+    }
     Ok(response)
 }
 
@@ -158,6 +184,39 @@ async fn leave_reserve(
     }
     let detail = "the service has its maximum number of connections";
     Err(ProblemDetails::new(ProblemKind::Busy, detail))
+}
+
+fn log_request(
+    context: &ServerContext,
+    head: &Parts,
+    peer: Option<IpAddr>,
+    grant: &AccessGrant,
+    response: &Response<Body>,
+    (time, duration): (Time, Duration),
+) {
+    let forwarded_for = head.headers.get_all("x-forwarded-for").iter();
+    let forwarded_for = forwarded_for.map(HeaderValue::as_bytes);
+    let is_bodyless = head.method == Method::HEAD;
+    context.log_request(&AccessRecord {
+        time,
+        client: peer.map(|peer| context.trusted_proxies.find_client(peer, forwarded_for)),
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query(),
+        status: response.status(),
+        body_length: if is_bodyless {
+            Some(0)
+        } else {
+            response.body().size_hint().exact()
+        },
+        duration,
+        request_id: response
+            .headers()
+            .get(&X_REQUEST_ID)
+            .map(HeaderValue::as_bytes),
+        user_agent: head.headers.get(USER_AGENT).map(HeaderValue::as_bytes),
+        token: grant.token_name(),
+    });
 }
 
 /// The router's response. Handlers find the connection's state and the grant in the request's

@@ -1,6 +1,7 @@
 //! A client's socket. Reads and writes are recorded in the connection's state.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -64,6 +65,11 @@ impl ClientSocket {
             self.connection.begin_head();
         }
         self.replayed_bytes = bytes.into();
+    }
+
+    /// The client's address; `None` for a Unix socket.
+    pub(super) fn peer_ip(&self) -> Option<IpAddr> {
+        self.stream.peer_ip()
     }
 
     /// Records that a response has begun.

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::ThreadCounters;
 
 use super::accept_queue::{AcceptQueue, QueuedConnection};
+use super::client_limit::AdmittedStream;
 use super::client_stream::{AcceptedStream, ClientStream};
 use super::coarse_clock::CoarseClock;
 use super::connection::run_connection;
@@ -98,8 +99,12 @@ impl Worker {
     }
 
     /// Assigns a connection, counted from now on.
-    pub(super) fn assign_connection(&self, stream: AcceptedStream, place: ConnectionPlace) {
-        let permit = ConnectionPermit::new(Arc::clone(&self.counters), place);
+    pub(super) fn assign_connection(
+        &self,
+        (stream, client): AdmittedStream,
+        place: ConnectionPlace,
+    ) {
+        let permit = ConnectionPermit::new(Arc::clone(&self.counters), place, client);
         self.send_command(WorkerCommand::Serve(stream, permit));
     }
 

@@ -2,7 +2,7 @@
 
 use super::key::Key;
 use super::key::Kind::{
-    Duration, DurationOrZero, Enum, EnumList, Integer, NamedTables, Text, TextList, Url,
+    Boolean, Duration, DurationOrZero, Enum, EnumList, Integer, NamedTables, Text, TextList, Url,
 };
 use super::key::Section::{Server, Store, Token};
 
@@ -94,6 +94,28 @@ pub(super) const SERVER_KEYS: &[Key] = &[
              at least 16 MiB; 64 MiB without a limit.",
         )
         .example(r#""32MiB""#)
+        .needs_restart(),
+    Key::new("max_per_client", &[Server], Integer(0, 1_000_000), "0")
+        .doc(
+            "Maximum number of open connections of one address, in IPv6 of one /64; a further one is \
+             closed at once and counted. Proxies in `trusted_proxies` and Unix sockets are not \
+             counted: there the proxy has to keep the limit. 0: no limit.",
+        )
+        .example("50")
+        .aliases("max_connections_per_ip per_ip_limit limit_conn max_per_ip")
+        .needs_restart(),
+    Key::new("trusted_proxies", &[Server], TextList, "[]")
+        .doc(
+            "Addresses and networks of proxies whose `X-Forwarded-For` is believed: its last address \
+             that is not a trusted proxy is the client.",
+        )
+        .example(r#"["10.0.0.0/8", "::1"]"#)
+        .aliases("trusted_proxy proxies set_real_ip_from real_ip forwarded_allow_ips")
+        .needs_restart(),
+    Key::new("access_log", &[Server], Boolean, "false")
+        .doc("Whether each request is logged, as one line of JSON on standard error ([logging.md](logging.md#requests)).")
+        .example("true")
+        .aliases("log_requests request_log access_logs")
         .needs_restart(),
     Key::new("live", &[Server], Enum(&["on", "off", "token"]), r#""on""#)
         .doc(

@@ -1,5 +1,8 @@
 //! `[server]`
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::config::access_settings::LiveAccess;
@@ -51,6 +54,11 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         idle_timeout: duration("idle_timeout", default.idle_timeout),
         shutdown_grace: duration("shutdown_grace", default.shutdown_grace),
         cors_origins: validate_origins(table, loader),
+        trusted_proxies: validate_proxies(table, loader),
+        max_per_client: table
+            .integer("max_per_client")
+            .map_or(default.max_per_client, |number| number as usize),
+        access_log: table.boolean("access_log").unwrap_or(default.access_log),
         hosts: validate_hosts(table, loader),
         live: validate_live(table, loader),
         tokens: validate_tokens(table, loader),
@@ -111,6 +119,22 @@ fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String>
         .iter()
         .filter_map(|text| loader.check(text, check_origin(text)));
     origins.collect()
+}
+
+fn validate_proxies(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<IpNet> {
+    let texts = table.text_list("trusted_proxies").unwrap_or_default();
+    let networks = texts.iter().filter_map(|text| {
+        let parsed = text.value.parse::<IpNet>();
+        let parsed = parsed.or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
+        let refused = |_| {
+            refuse(
+                format!("{text} is neither an address nor a network"),
+                "expected such as \"10.0.0.7\" or \"10.0.0.0/8\"",
+            )
+        };
+        loader.check(text, parsed.or_else(refused))
+    });
+    networks.collect()
 }
 
 fn validate_live(table: &Table, loader: &mut ConfigLoader<'_>) -> LiveAccess {

@@ -37,6 +37,10 @@ pub(super) struct RequestFields<'a> {
     pub(super) host: &'a [u8],
     /// `Authorization`
     pub(super) authorization: Option<&'a [u8]>,
+    /// `User-Agent`
+    pub(super) user_agent: Option<&'a [u8]>,
+    /// `X-Forwarded-For`
+    pub(super) forwarded_for: Option<&'a [u8]>,
     /// `Accept-Encoding`
     pub(super) accept_encoding: Option<&'a [u8]>,
     /// `If-None-Match`
@@ -130,6 +134,8 @@ impl<'a> FieldParser<'a> {
             6 if is(b"origin") => set_once(&mut self.request_fields.origin, value),
             13 if is(b"authorization") => set_once(&mut self.request_fields.authorization, value),
             13 if is(b"if-none-match") => set_once(&mut self.request_fields.if_none_match, value),
+            10 if is(b"user-agent") => set_once(&mut self.request_fields.user_agent, value),
+            15 if is(b"x-forwarded-for") => set_once(&mut self.request_fields.forwarded_for, value),
             15 if is(b"accept-encoding") => {
                 set_once(&mut self.request_fields.accept_encoding, value)
             }
@@ -193,6 +199,8 @@ mod tests {
         let expected = RequestFields {
             host: b"a.example:8080",
             authorization: Some(b"Bearer x"),
+            user_agent: Some(b"x (y; z) \"1\""),
+            forwarded_for: None,
             accept_encoding: Some(b"gzip, br"),
             if_none_match: Some(b"W/\"1\""),
             origin: None,

@@ -32,6 +32,7 @@ pub(super) struct CachedResponse {
     /// The values of the fields that it depends on: [`RequestFields::as_array`].
     pub(super) field_values: [Option<Box<[u8]>>; 3],
     pub(super) status: StatusCode,
+    pub(super) body_length: u64,
     /// The head, with the body if that is small.
     pub(super) start: Bytes,
     /// A larger body, shared with the rendering; else empty.

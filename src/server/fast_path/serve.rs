@@ -2,16 +2,21 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::domain::Time;
 use crate::metrics::{RouteId, ThreadCounters};
 use crate::process::SendCharge;
+use crate::server::access_control::AccessGrant;
+use crate::server::access_record::AccessRecord;
 use crate::server::problem::catch_panic;
 use crate::server::response::{encode_head, encode_response, respond_with_rendering};
 use crate::server::route_access::ListenerScope;
@@ -156,7 +161,10 @@ impl FastPath {
         }
 
         output.clear();
-        let (answered, next_step) = self.respond(socket.scope, input.filled(), responses, output);
+        let logs_requests = self.context.logs_requests();
+        let peer = logs_requests.then(|| socket.peer_ip()).flatten();
+        let (answered, next_step) =
+            self.respond(socket.scope, input.filled(), peer, responses, output);
         // An empty slice does not allocate, so a request that is read whole costs no allocation.
         connection.unanswered = input.filled()[answered..].to_vec();
         connection.charge = (!connection.unanswered.is_empty()).then(|| {
@@ -182,6 +190,7 @@ impl FastPath {
         &self,
         scope: ListenerScope,
         input: &[u8],
+        peer: Option<IpAddr>,
         responses: &mut ResponseCache,
         output: &mut Vec<Bytes>,
     ) -> (usize, FastPathStep) {
@@ -201,17 +210,22 @@ impl FastPath {
             })
             .is_ok();
 
+        let logs_requests = self.context.logs_requests();
         let mut answered = 0;
         let mut output_bytes = 0;
         while answered < input.len() {
             let rest = &input[answered..];
-            let repeated = is_enabled.then(|| responses.find_by_head(rest)).flatten();
-            let response = match repeated {
+            // A logged request is parsed again for what its line has.
+            let repeated = (is_enabled && !logs_requests).then(|| responses.find_by_head(rest));
+            let mut logged = None;
+            let response = match repeated.flatten() {
                 Some(index) => responses.get(index),
                 None => match parse_head(rest) {
-                    ParseResult::Complete(length, fields)
-                        if is_enabled && self.is_admitted(&fields) =>
-                    {
+                    ParseResult::Complete(length, fields) if is_enabled => {
+                        let Some(grant) = self.admit(&fields) else {
+                            return (answered, FastPathStep::HandOver);
+                        };
+                        logged = logs_requests.then_some((fields, grant));
                         let Some(index) = self.find_or_build(responses, &fields) else {
                             return (answered, FastPathStep::HandOver);
                         };
@@ -231,6 +245,9 @@ impl FastPath {
             let duration = clock.elapsed_since(started_at);
             self.counters
                 .record_response(self.route, response.status, duration);
+            if let Some((fields, grant)) = &logged {
+                self.log_request(fields, grant, peer, response, (started_at.time, duration));
+            }
             answered += response.head.len();
             if output_bytes >= OUTPUT_LIMIT || output.len() >= MAX_OUTPUT_PARTS {
                 return (answered, FastPathStep::Respond);
@@ -239,14 +256,39 @@ impl FastPath {
         (answered, FastPathStep::Read)
     }
 
-    /// Whether hyper's path would admit the request.
-    fn is_admitted(&self, fields: &RequestFields<'_>) -> bool {
+    /// The grant of a request; `None` if hyper's path must refuse it.
+    fn admit(&self, fields: &RequestFields<'_>) -> Option<AccessGrant> {
         let context = &self.context;
-        context.hosts.allows_host(fields.host)
-            && context
-                .access
-                .authorize(SNAPSHOT_ACCESS, fields.authorization)
-                .is_ok()
+        if !context.hosts.allows_host(fields.host) {
+            return None;
+        }
+        let access = &context.access;
+        access.authorize(SNAPSHOT_ACCESS, fields.authorization).ok()
+    }
+
+    fn log_request(
+        &self,
+        fields: &RequestFields<'_>,
+        grant: &AccessGrant,
+        peer: Option<IpAddr>,
+        response: &CachedResponse,
+        (time, duration): (Time, Duration),
+    ) {
+        let context = &self.context;
+        let forwarded_for = fields.forwarded_for.into_iter();
+        context.log_request(&AccessRecord {
+            time: context.clock.shift().apply(time),
+            client: peer.map(|peer| context.trusted_proxies.find_client(peer, forwarded_for)),
+            method: "GET",
+            path: "/resumen",
+            query: None,
+            status: response.status,
+            body_length: Some(response.body_length),
+            duration,
+            request_id: None,
+            user_agent: fields.user_agent,
+            token: grant.token_name(),
+        });
     }
 
     /// The index of the response to a request with these fields; built and cached if it is new.
@@ -282,6 +324,7 @@ impl FastPath {
             head: Vec::new(),
             field_values: fields.as_array().map(|value| value.map(Box::from)),
             status: response.status(),
+            body_length: response.body().len() as u64,
             start: budget.share(start),
             rest,
         }))

@@ -1,5 +1,6 @@
 //! Operation: metrics, logs, resource use, supervision and deployment files.
 
+pub mod access_log;
 pub mod clock_changes;
 pub mod dependency_docs;
 pub mod deployment_files;

@@ -1,6 +1,7 @@
 //! Secrets and hostile input.
 
 pub mod access_tokens;
+pub mod client_limits;
 pub mod fuzz_targets;
 pub mod host_names;
 pub mod reverse_proxies;
