@@ -124,15 +124,6 @@ impl Cache {
         &self.send_budget
     }
 
-    /// Blocks until there is room in the send budget for two summaries of these sources, or of all: the next one, and the
-    /// one that is kept; at most for `limit`.
-    pub fn wait_for_send_room(&self, names: Option<&[Name]>, limit: Duration) {
-        let published = self.published.load_full();
-        let positions = published.select_positions(names);
-        let bytes = estimate_body_bytes(&published.snapshot, &positions);
-        self.send_budget.wait_for_room(2 * bytes, limit);
-    }
-
     /// Returns the newest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.published.load().snapshot)

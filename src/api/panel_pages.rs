@@ -86,7 +86,8 @@ pub(super) async fn get_panel_history(
         asset
     } else {
         let history = Arc::clone(&state.panel_history);
-        let make = move || history.history_asset(now);
+        let budget = Arc::clone(state.server.cache.send_budget());
+        let make = move || history.history_asset(now, &budget);
         work.panel_history.run(&work.pages, (), make).await?
     };
     work.prepare_form(&asset.forms, &request).await?;

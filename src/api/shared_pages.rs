@@ -45,14 +45,13 @@ impl SharedPages {
         make: F,
     ) -> Result<Option<Bytes>, WorkQueueFull>
     where
-        F: FnOnce() -> Option<String> + Send + 'static,
+        F: FnOnce() -> Option<Bytes> + Send + 'static,
     {
         if let Some((made_at, page)) = self.latest.lock().get(&kind)
             && clock.instant() < *made_at + LARGE_PAGE_LIFETIME
         {
             return Ok(Some(page.clone()));
         }
-        let make = || make().map(Bytes::from);
         let page = self.in_progress.run(queue, kind, make).await?;
         let large = page.as_ref().filter(|page| page.len() > LARGE_PAGE_BYTES);
         let mut latest = self.latest.lock();

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::aggregate::LiveResult;
 use crate::domain::{Name, Time};
-use crate::process::{Deadline, SharedWork, WorkQueueFull};
+use crate::process::{Deadline, SendBudget, SharedWork, WorkQueueFull};
 use crate::render::{
     LARGE_BODY_BYTES, ReadingOrigin, RenderMode, Rendering, estimate_body_bytes, render_summary,
 };
@@ -18,9 +18,18 @@ use super::background_work::BackgroundWork;
 /// How long after its deadline a live answer may be rendered. It is never more than 25 ms late.
 const LIVE_RENDER_GRACE: Duration = Duration::from_millis(20);
 
-/// How long a large rendering of a selection or a live answer waits for room in the send budget. So clients that read are not closed
-/// for the sake of those that ask more often than they read.
-const SEND_ROOM_WAIT: Duration = Duration::from_millis(100);
+/// How long a response that no other request shares waits for room in the send budget.
+pub(super) const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// Waits for room in the send budget. Without any in this time, the request is answered `busy`.
+pub(super) async fn wait_for_room(
+    budget: &SendBudget,
+    limit: Duration,
+) -> Result<(), WorkQueueFull> {
+    timeout(limit, budget.wait_for_room())
+        .await
+        .map_err(|_| WorkQueueFull)
+}
 
 /// The large renderings in progress.
 #[derive(Default)]
@@ -54,20 +63,18 @@ impl SharedRenderings {
         timeout: Option<Duration>,
     ) -> Result<Arc<Rendering>, WorkQueueFull> {
         let (cache, clock) = (&server.cache, server.clock);
+        if names.is_some() || timeout.is_some() {
+            wait_for_room(cache.send_budget(), ROOM_WAIT).await?;
+        }
         if let Some(rendering) = cache.quick_rendering(names, timeout, clock.now()) {
             return Ok(rendering);
         }
         let key = (names.map(<[Name]>::to_vec), timeout);
         let (cache, (names, timeout)) = (Arc::clone(cache), key.clone());
         let render = move || {
-            let render = || {
-                // The rendering of all sources is shared by all who want it; others add up.
-                if (&names, timeout) != (&None, None) {
-                    cache.wait_for_send_room(names.as_deref(), SEND_ROOM_WAIT);
-                }
-                cache.selected_rendering(names.as_deref(), timeout, clock.now())
-            };
-            // A machine that is busy may take longer than a rendering is valid. The second one is sent in any case.
+            let render = || cache.selected_rendering(names.as_deref(), timeout, clock.now());
+            // A machine that is busy may take longer than a rendering is valid. The second one is sent
+            // in any case.
             let first = Some(render()).filter(|first| clock.now() <= first.valid_until);
             first.unwrap_or_else(render)
         };
@@ -84,6 +91,12 @@ impl SharedRenderings {
     ) -> Result<Arc<Rendering>, ProblemDetails> {
         let clock = server.clock;
         let result = Arc::new(result);
+        let latest = deadline.at + LIVE_RENDER_GRACE;
+        wait_for_room(
+            server.cache.send_budget(),
+            latest.saturating_duration_since(clock.instant()),
+        )
+        .await?;
         if estimate_body_bytes(&result.snapshot, &result.positions) <= LARGE_BODY_BYTES {
             let rendering = render_result(&result, deadline.limit, clock.now());
             return Ok(Arc::new(rendering.counted_in(server.cache.send_budget())));
@@ -101,16 +114,13 @@ impl SharedRenderings {
         };
         let rendered = Arc::clone(&result);
         let budget = Arc::clone(server.cache.send_budget());
-        let bytes = estimate_body_bytes(&result.snapshot, &result.positions);
         let render = move || {
-            let remaining = deadline.at.saturating_duration_since(clock.instant());
-            budget.wait_for_room(2 * bytes, SEND_ROOM_WAIT.min(remaining));
             let rendering = render_result(&rendered, deadline.limit, clock.now());
             Arc::new(rendering.counted_in(&budget))
         };
         let shared = self.live.run(&work.live_answers, key, render);
         // An answer that is late would break its deadline; one that says `busy` is not.
-        let shared = timeout_at(deadline.at + LIVE_RENDER_GRACE, shared).await;
+        let shared = timeout_at(latest, shared).await;
         let shared = shared.unwrap_or(Err(WorkQueueFull))?;
         let own = shared.with_wait_times(&result.snapshot, &result.positions, &result.notes);
         Ok(Arc::new(own))

@@ -21,7 +21,7 @@ use super::background_work::BackgroundWork;
 use super::document_cache::DocumentCache;
 use super::service_collector::ServiceCollector;
 use super::shared_pages::{PageKind, SharedPages};
-use super::shared_renderings::SharedRenderings;
+use super::shared_renderings::{ROOM_WAIT, SharedRenderings, wait_for_room};
 use super::stream_clients::StreamClients;
 
 /// The arguments of [`AppState::new`].
@@ -131,6 +131,9 @@ impl AppState {
         F: FnOnce() -> Option<String> + Send + 'static,
     {
         let (queue, clock) = (&self.background_work.pages, self.server.clock);
+        let budget = Arc::clone(self.server.cache.send_budget());
+        wait_for_room(&budget, ROOM_WAIT).await?;
+        let make = move || make().map(|page| budget.share(page));
         self.pages.get_or_make(queue, clock, kind, make).await
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::aggregate::Cache;
 use crate::domain::{ClockShift, Name, Snapshot, SourceIdentity, SourceSet, Time};
 use crate::metrics::{ExtractedNumbers, SourceNumbers};
-use crate::process::Clock;
+use crate::process::{Clock, SendBudget};
 
 use super::assets::PanelAsset;
 use super::series::SourceSeries;
@@ -101,13 +101,13 @@ impl PanelHistory {
         Some(Arc::clone(asset))
     }
 
-    /// `{source: {"times": […], "values": {path: […]}}}`, at most a second old.
-    pub(crate) fn history_asset(&self, now: Time) -> Arc<PanelAsset> {
+    /// `{source: {"times": […], "values": {path: […]}}}`, at most a second old, counted in `budget`.
+    pub(crate) fn history_asset(&self, now: Time, budget: &Arc<SendBudget>) -> Arc<PanelAsset> {
         if let Some(asset) = self.recent_asset(now) {
             return asset;
         }
         let history = self.state.lock();
-        let body = history.to_json().into();
+        let body = budget.share(history.to_json());
         let asset = Arc::new(PanelAsset::new("application/json", body));
         *self.cached_asset.lock() = Some((now, Arc::clone(&asset)));
         asset
@@ -241,7 +241,7 @@ mod tests {
     fn history_json(history: &PanelHistory, now: i64) -> String {
         String::from_utf8(
             history
-                .history_asset(Time::from_millis(now))
+                .history_asset(Time::from_millis(now), &SendBudget::new(None))
                 .forms
                 .body()
                 .to_vec(),

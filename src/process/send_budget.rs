@@ -3,12 +3,11 @@
 //! A client that does not read keeps the bytes of its response alive, and the kernel's buffers of its
 //! socket. Without a common limit, a few hundred such clients would end a service in a small container.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::memory_limit::container_memory_limit;
@@ -26,11 +25,12 @@ const MIN_BYTES: u64 = 16 << 20;
 pub struct SendBudget {
     limit: usize,
     used: AtomicUsize,
+    /// The part of `used` that responses take.
+    responses: AtomicUsize,
     /// Notified at each charge that leaves the budget exceeded.
     excess: Notify,
-    /// Notified when bytes are no longer counted.
-    release: Condvar,
-    release_lock: Mutex<()>,
+    /// Notified when there is room for another response again.
+    room: Notify,
 }
 
 /// Bytes counted in a budget until it is dropped.
@@ -40,10 +40,10 @@ pub struct SendCharge {
     bytes: usize,
 }
 
-/// Bytes that are counted in a budget until the last clone of their [`Bytes`] is dropped.
+/// A part of a response, counted in a budget until the last clone of its [`Bytes`] is dropped.
 struct CountedBytes<T> {
     bytes: T,
-    _charge: SendCharge,
+    charge: SendCharge,
 }
 
 impl SendBudget {
@@ -53,9 +53,9 @@ impl SendBudget {
         Arc::new(Self {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             used: AtomicUsize::new(0),
+            responses: AtomicUsize::new(0),
             excess: Notify::new(),
-            release: Condvar::new(),
-            release_lock: Mutex::new(()),
+            room: Notify::new(),
         })
     }
 
@@ -66,37 +66,53 @@ impl SendBudget {
 
     /// Counts `bytes` until the result is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> SendCharge {
-        let used = self.used.fetch_add(bytes, Relaxed) + bytes;
-        if used > self.limit {
-            self.excess.notify_waiters();
-        }
+        self.used.fetch_add(bytes, Relaxed);
+        self.notify_excess();
         SendCharge {
             budget: Arc::clone(self),
             bytes,
         }
     }
 
-    /// Returns `bytes`, counted until the last clone is dropped.
+    /// Returns `bytes` of a response, counted until the last clone is dropped.
     pub fn share(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         let charge = self.charge(bytes.as_ref().len());
-        Bytes::from_owner(CountedBytes {
-            bytes,
-            _charge: charge,
-        })
+        self.responses.fetch_add(charge.bytes, Relaxed);
+        self.notify_excess();
+        Bytes::from_owner(CountedBytes { bytes, charge })
     }
 
-    /// Returns whether more bytes are counted than the limit allows.
+    /// Returns whether more bytes are counted than the limit allows, or those of responses have no room.
     pub fn is_exceeded(&self) -> bool {
-        self.used.load(Relaxed) > self.limit
+        self.used.load(Relaxed) > self.limit || !self.has_room()
     }
 
-    /// Blocks until there is room for `bytes`, at most for `limit`: clients that read make room, and those that do
-    /// not are closed when the budget is exceeded.
-    pub fn wait_for_room(&self, bytes: usize, limit: Duration) {
-        let mut guard = self.release_lock.lock();
-        let has_no_room = |(): &mut ()| self.used.load(Relaxed).saturating_add(bytes) > self.limit;
-        // A release between the look and the wait is missed; then the limit ends the wait.
-        self.release.wait_while_for(&mut guard, has_no_room, limit);
+    fn has_room(&self) -> bool {
+        self.responses.load(Relaxed) <= self.response_limit()
+    }
+
+    fn response_limit(&self) -> usize {
+        self.limit / 4 * 3
+    }
+
+    fn notify_excess(&self) {
+        if self.is_exceeded() {
+            self.excess.notify_waiters();
+        }
+    }
+
+    /// Waits until responses take at most three quarters of the budget. To be called before a response is made
+    /// that other requests do not share: the connections that are to be closed must be given time.
+    pub async fn wait_for_room(&self) {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Before the check, so that no notification between it and the wait is lost.
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
     }
 
     /// Waits for the next charge that leaves the budget exceeded.
@@ -108,8 +124,16 @@ impl SendBudget {
 impl Drop for SendCharge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Relaxed);
-        // Costs one load while nobody waits.
-        self.budget.release.notify_all();
+    }
+}
+
+impl<T> Drop for CountedBytes<T> {
+    fn drop(&mut self) {
+        let budget = &self.charge.budget;
+        let before = budget.responses.fetch_sub(self.charge.bytes, Relaxed);
+        if before > budget.response_limit() && budget.has_room() {
+            budget.room.notify_waiters();
+        }
     }
 }
 
@@ -128,17 +152,16 @@ fn default_limit(container_limit: Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::pin::pin;
     use std::task::Poll;
 
     use super::*;
 
     #[test]
     fn bytes_count_until_last_clone() {
-        let budget = SendBudget::new(Some(10));
+        let budget = SendBudget::new(Some(16));
         let first = budget.share(vec![0; 8]);
         let clone = first.slice(2..4);
-        let charge = budget.charge(4);
+        let charge = budget.charge(12);
         assert!(budget.is_exceeded());
         drop(first);
         assert!(budget.is_exceeded());
@@ -159,29 +182,25 @@ mod tests {
         wait.await;
     }
 
+    #[tokio::test]
+    async fn response_waits_for_room() {
+        let budget = SendBudget::new(Some(16));
+        let _state = budget.charge(16);
+        budget.wait_for_room().await;
+        let small = budget.share(vec![0; 8]);
+        let large = budget.share(vec![0; 5]);
+        let mut wait = pin!(budget.wait_for_room());
+        let first_poll = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+        assert!(first_poll.is_pending());
+        drop(large);
+        wait.await;
+        drop(small);
+    }
+
     #[test]
     fn default_is_a_part_of_the_container() {
         assert_eq!(default_limit(None), 64 << 20);
         assert_eq!(default_limit(Some(64 << 20)), 16 << 20);
         assert_eq!(default_limit(Some(512 << 20)), 64 << 20);
-    }
-
-    #[test]
-    fn room_is_waited_for() {
-        let budget = SendBudget::new(Some(100));
-        let held = budget.share(vec![0; 60]);
-        // Bounded: a client that does not read must not stop the others.
-        budget.wait_for_room(50, Duration::from_millis(1));
-        let (waiting, limit) = (Arc::clone(&budget), Duration::from_secs(60));
-        let waiter = std::thread::spawn(move || {
-            // In parts, since a single release can be missed.
-            (0..60_000).find(|_| {
-                waiting.wait_for_room(50, limit / 60_000);
-                waiting.used.load(Relaxed) == 0
-            })
-        });
-        drop(held);
-        assert!(waiter.join().unwrap().is_some());
-        budget.wait_for_room(100, limit);
     }
 }

@@ -18,7 +18,7 @@ use super::socket::ClientSocket;
 use super::worker_state::WorkerState;
 
 /// What the state of hyper takes for one connection, in bytes: its buffers, and the head of a request.
-const HYPER_BYTES: usize = 36 << 10;
+const HYPER_BYTES: usize = 24 << 10;
 
 /// Serves a connection until it closes. A request that the fast path does not support is served by
 /// hyper, whose state exists until the connection is idle again.

@@ -64,6 +64,8 @@ pub(crate) struct ConnectionState {
     wants_small_buffer: AtomicBool,
     /// Whether the request in progress has a body. The connection ends with its response.
     has_request_body: AtomicBool,
+    /// Whether the client has sent a request after the response to another one.
+    is_reused: AtomicBool,
 }
 
 impl ConnectionPhase {
@@ -94,13 +96,22 @@ impl ConnectionState {
             reading_since: AtomicU64::new(u64::MAX),
             wants_small_buffer: AtomicBool::new(false),
             has_request_body: AtomicBool::new(false),
+            is_reused: AtomicBool::new(false),
         }
     }
 
     /// Records that a request's head is complete and its response has begun.
     pub(super) fn begin_response(&self) {
+        if self.phase() == ConnectionPhase::LaterHead {
+            self.is_reused.store(true, Relaxed);
+        }
         // `phase_since` is not stored: no deadline applies in this phase.
         self.phase.store(ConnectionPhase::Responding as u8, Relaxed);
+    }
+
+    /// Whether the client has sent a request after the response to another one.
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused.load(Relaxed)
     }
 
     /// Records that the request in progress has a body, which reads then wait for.

@@ -23,6 +23,8 @@ pub(super) enum EvictionRank {
     NoRequest,
     /// Its client reads nothing.
     NoRead,
+    /// It waits for its second request: its client has what it came for, and may never send another.
+    OneRequest,
     /// Its next request is not whole.
     UnfinishedRequest,
     /// It waits for its next request.
@@ -52,6 +54,9 @@ pub(super) fn rank_for_eviction(
     let rank = match phase {
         ConnectionPhase::AwaitingFirst | ConnectionPhase::FirstHead => EvictionRank::NoRequest,
         ConnectionPhase::LaterHead => EvictionRank::UnfinishedRequest,
+        ConnectionPhase::Idle if !connection.is_reused() => {
+            return Some((EvictionRank::OneRequest, age));
+        }
         ConnectionPhase::Idle => EvictionRank::Idle,
         ConnectionPhase::Responding | ConnectionPhase::Closing => return None,
     };
@@ -88,6 +93,11 @@ mod tests {
         connection.begin_response();
         assert_eq!(rank_after(&connection, 60), None, "it is being answered");
         connection.await_request(false);
+        assert_eq!(rank_after(&connection, 0), Some(EvictionRank::OneRequest));
+        connection.record_received();
+        connection.begin_response();
+        connection.await_request(false);
+        assert_eq!(rank_after(&connection, 0), None);
         assert_eq!(rank_after(&connection, 1), Some(EvictionRank::Idle));
         connection.record_received();
         let unfinished = Some(EvictionRank::UnfinishedRequest);

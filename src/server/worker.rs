@@ -34,6 +34,9 @@ const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// A client that has read, or sent the first bytes of its head, since this time is not waited for yet.
 const MIN_CLIENT_WAIT: Duration = Duration::from_millis(50);
 
+/// The same for a client that has sent a request after the response to another one: it reads.
+const MIN_READER_WAIT: Duration = Duration::from_millis(400);
+
 /// Maximum number of queued connections started per loop iteration. Starting a connection costs
 /// several times as much as answering a request; the limit keeps established connections responsive
 /// during an accept burst.
@@ -192,7 +195,8 @@ impl WorkerLoop {
                     self.sweep_connections();
                     self.relieve_budget().await;
                     let is_exceeded = self.state.context.cache.send_budget().is_exceeded();
-                    sweep_at = self.now() + if is_exceeded { MIN_CLIENT_WAIT } else { self.sweep_interval };
+                    let interval = if is_exceeded { MIN_CLIENT_WAIT } else { self.sweep_interval };
+                    sweep_at = self.now() + interval;
                 }
                 () = budget.wait_for_excess() => self.relieve_budget().await,
                 command = commands.recv() => match command {
@@ -283,8 +287,12 @@ impl WorkerLoop {
             let now = self.coarse_clock.now();
             let waiting = self.connections.iter().filter_map(|open| {
                 let wait = open.state.wait_for_client(now)?;
-                (wait >= MIN_CLIENT_WAIT && !open.task.is_finished())
-                    .then_some((Reverse(wait), open))
+                let min_wait = if open.state.is_reused() {
+                    MIN_READER_WAIT
+                } else {
+                    MIN_CLIENT_WAIT
+                };
+                (wait >= min_wait && !open.task.is_finished()).then_some((Reverse(wait), open))
             });
             if abort_first(waiting.collect()) == 0 {
                 return;

@@ -72,12 +72,6 @@ const CONSTANTS: &[[&str; 4]] = &[
         "64",
     ],
     [
-        "large rendering of a selection or a live answer that waits for room in `send_budget`",
-        "100 ms",
-        "SEND_ROOM_WAIT",
-        "Duration::from_millis(100)",
-    ],
-    [
         "rendering of a large live answer after its deadline",
         "20 ms",
         "LIVE_RENDER_GRACE",
@@ -266,7 +260,7 @@ const CONSTANTS: &[[&str; 4]] = &[
         "16",
     ],
     [
-        "client that has read, or begun its request, within 50 ms",
+        "client that has read, or begun its request, within 50 ms; after its first request 400 ms",
         "",
         "MIN_CLIENT_WAIT",
         "Duration::from_millis(50)",
