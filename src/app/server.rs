@@ -74,6 +74,7 @@ pub struct AppService {
     tracker: TaskTracker,
     server_task: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
+    accept_runtime: Option<Runtime>,
 }
 
 impl AppService {
@@ -138,8 +139,8 @@ impl AppService {
         let state = build_app_state(&context, &core, fetch_metrics, registry, runtime.handle());
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
-        let server = start_http_server(&runtime, listeners, &context, &router(state), threads)?;
-        let server_task = runtime.spawn(server.run(drain.clone()));
+        let (accept_runtime, server_task) =
+            start_http_server(listeners, &context, &router(state), threads, &drain)?;
         log_addresses(&address, admin_address.as_ref(), threads);
         Ok(Self {
             reloader: ConfigReloader {
@@ -161,6 +162,7 @@ impl AppService {
             tracker,
             server_task: Some(server_task),
             runtime: Some(runtime),
+            accept_runtime: Some(accept_runtime),
         })
     }
 
@@ -198,6 +200,7 @@ impl AppService {
             }
         });
         runtime.shutdown_background();
+        // The other runtime ends with `self`.
         info!("stopped");
     }
 
@@ -222,23 +225,35 @@ impl Drop for AppService {
     fn drop(&mut self) {
         self.drain.cancel();
         self.stop.cancel();
-        if let Some(runtime) = self.runtime.take() {
+        let runtimes = [self.runtime.take(), self.accept_runtime.take()];
+        for runtime in runtimes.into_iter().flatten() {
             runtime.shutdown_background();
         }
     }
 }
 
+/// Starts the server and the runtime of its accept loops, whose thread has the priority of the serving
+/// ones: while new connections wait, a health check waits with them.
 fn start_http_server(
-    runtime: &Runtime,
     listeners: HttpListeners,
     context: &Arc<ServerContext>,
     router: &Router,
     threads: usize,
-) -> anyhow::Result<HttpServer> {
+    drain: &CancellationToken,
+) -> anyhow::Result<(Runtime, JoinHandle<()>)> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("accept")
+        .enable_all()
+        .build()
+        .context("failed to start the runtime of the accept loops")?;
     // The reactor of this runtime watches the listeners.
-    let _guard = runtime.enter();
-    HttpServer::start(listeners, Arc::clone(context), router, threads)
-        .context("failed to start the serving threads")
+    let guard = runtime.enter();
+    let server = HttpServer::start(listeners, Arc::clone(context), router, threads)
+        .context("failed to start the serving threads")?;
+    drop(guard);
+    let task = runtime.spawn(server.run(drain.clone()));
+    Ok((runtime, task))
 }
 
 fn log_addresses(address: &ListenAddress, admin: Option<&ListenAddress>, threads: usize) {

@@ -85,7 +85,7 @@ impl Supervisor {
         self.tracker.spawn_on(supervision, &self.runtime);
     }
 
-    /// Runs the task that `make` returns, until it ends after `until` was cancelled. A task that ends
+    /// Runs the task that `make` returns on the current runtime, until it ends after `until` was cancelled. A task that ends
     /// or panics before is started again.
     pub async fn supervise_until<M, T>(
         &self,
@@ -104,10 +104,7 @@ impl Supervisor {
             // A separate task, so that a panic ends it and not the supervision.
             let result = self
                 .tracker
-                .spawn_on(
-                    async move { running.run_until_panic_request(work).await },
-                    &self.runtime,
-                )
+                .spawn(async move { running.run_until_panic_request(work).await })
                 .await;
             if until.is_cancelled() {
                 return;
