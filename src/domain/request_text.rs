@@ -246,6 +246,20 @@ impl RequestText {
 
     /// Returns the text with the values of its dates at `time`. Fields of an authentication must be filled before.
     pub fn resolve(&self, time: RequestTime<'_>) -> Result<Cow<'_, str>, DateError> {
+        self.resolve_dates(time, |date| date)
+    }
+
+    /// Returns the text of a URL with the values of its dates at `time`. The `+` of an offset (`%z`) is percent-encoded:
+    /// servers read it as a space in a query.
+    pub fn resolve_url(&self, time: RequestTime<'_>) -> Result<Cow<'_, str>, DateError> {
+        self.resolve_dates(time, |date| date.replace('+', "%2B"))
+    }
+
+    fn resolve_dates(
+        &self,
+        time: RequestTime<'_>,
+        encode: impl Fn(String) -> String,
+    ) -> Result<Cow<'_, str>, DateError> {
         if let Some(text) = self.as_literal() {
             return Ok(text.into());
         }
@@ -253,7 +267,7 @@ impl RequestText {
         for segment in &self.segments {
             match segment {
                 TextSegment::Literal(text) => resolved.push_str(text),
-                TextSegment::Date(date) => resolved.push_str(&date.format_at(time)?),
+                TextSegment::Date(date) => resolved.push_str(&encode(date.format_at(time)?)),
                 TextSegment::AuthField { name, .. } => {
                     return Err(DateError(format!("`${{auth.{name}}}` has no value")));
                 }
@@ -353,6 +367,9 @@ mod tests {
         };
         assert_eq!(text.resolve(time).unwrap(), "/a/2026/03/b");
         assert_eq!(text.literals().collect::<Vec<_>>(), ["/a/", "/b"]);
+        text.push_date(DateReference::parse(":%z").unwrap());
+        assert_eq!(text.resolve(time).unwrap(), "/a/2026/03/b+0000");
+        assert_eq!(text.resolve_url(time).unwrap(), "/a/2026/03/b%2B0000");
         assert_eq!(text.as_literal(), None);
     }
 

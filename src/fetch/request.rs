@@ -39,7 +39,7 @@ pub(super) fn build_request(
 fn resolve_url(request: &ProviderRequest, time: RequestTime<'_>) -> Result<Url, Failure> {
     let mut url = match &request.url_text {
         None => request.url.clone(),
-        Some(text) => Url::parse(&text.resolve(time)?).map_err(unwritable)?,
+        Some(text) => Url::parse(&text.resolve_url(time)?).map_err(unwritable)?,
     };
     remove_unsent_parts(&mut url);
     if !request.query.is_empty() {
