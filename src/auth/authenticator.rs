@@ -301,7 +301,7 @@ fn stored_token(
     })
 }
 
-/// Returns the values of which a refresh needs at least one: its token.
+/// Returns the values of a refresh request of which only the token is known.
 fn refresh_values(token: Arc<str>) -> AuthValues {
     AuthValues {
         fields: vec![(REFRESH_FIELD.into(), token)],

@@ -65,10 +65,12 @@ impl AuthorizedFetch {
         };
         let renewed = auth.replace_session(&session, &self.directory, deadline);
         let Some(session) = renewed.await else {
-            return Err(error);
+            return Err(explain_refusal(error, name, provider, &session));
         };
-        let request = authorize_provider(name, provider, &session?)?;
-        self.fetch.fetch(&request, context).await
+        let session = session?;
+        let request = authorize_provider(name, provider, &session)?;
+        let result = self.fetch.fetch(&request, context).await;
+        result.map_err(|error| explain_refusal(error, name, provider, &session))
     }
 }
 
@@ -93,6 +95,23 @@ fn has_ended(session: &Session, error: &FetchError) -> bool {
         Some(302 | 303 | 307) => !session.values.cookies.is_empty(),
         _ => false,
     }
+}
+
+/// Adds to a refusal that the request sent nothing of its session, if that is so: often `extract` names the token otherwise.
+fn explain_refusal(
+    mut error: FetchError,
+    name: &Name,
+    provider: &Provider,
+    session: &Session,
+) -> FetchError {
+    if provider.request.is_without(&session.values) && has_ended(session, &error) {
+        let message = format!(
+            "{}; the login of `[auth.{name}]` gave no `token`, and the request refers to no other field by `${{auth.FIELD}}`",
+            error.failure.message
+        );
+        error.failure.message = message.into();
+    }
+    error
 }
 
 /// Returns the provider with the session in its request.

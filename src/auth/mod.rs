@@ -1,7 +1,7 @@
 //! Tokens and sessions: `[auth.NAME]`.
 //!
 //! [`AuthorizedFetch`] is a [`Fetch`](crate::fetch::Fetch) around another one. It adds the token and the cookies of
-//! its authentication to a request that names one, and repeats the request once with a renewed token after a 401 or 403.
+//! its authentication to a request that names one, and repeats the request once with a renewed session after a refusal that may mean its end.
 //!
 //! | file | contains |
 //! |---|---|

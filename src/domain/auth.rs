@@ -155,6 +155,12 @@ impl ProviderRequest {
         Ok(authorized)
     }
 
+    /// Returns whether the request sends nothing of `values`: no cookie, no token, no field.
+    pub fn is_without(&self, values: &AuthValues) -> bool {
+        let has_value = !values.cookies.is_empty() || values.field(TOKEN_FIELD).is_some();
+        !has_value && !self.has_auth_field()
+    }
+
     fn header_mut(&mut self, name: &str) -> Option<&mut RequestText> {
         let mut headers = self.headers.iter_mut();
         headers.find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))

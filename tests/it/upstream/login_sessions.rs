@@ -380,6 +380,19 @@ async fn cookies_make_a_session() {
 }
 
 #[tokio::test]
+async fn unsent_token_is_told() {
+    let server = token_server("3600", |_, _| false);
+    let login = TOKEN_LOGIN.replace("{token:", "{access_token:");
+    let client = SessionClient::new(&config_text(&server, &login));
+    let (code, message) = client.fetch_failure().await;
+    assert_eq!(code, Code::HttpStatus);
+    assert!(
+        message.contains("`[auth.bank]` gave no `token`"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn redirect_renews_a_cookie_session() {
     let logins = AtomicUsize::new(0);
     let server = LoginServer::start(move |request| {
