@@ -63,13 +63,14 @@ pub(super) fn rank_for_eviction(
     (age >= MIN_STALL + precision).then_some((rank, age))
 }
 
-/// Whether the connection is in the reserve and its client stalls.
-pub(super) fn is_stalled_in_reserve(connection: &ConnectionState, now: u64) -> bool {
+/// Whether a connection in the reserve still waits for its request, and for how long its client has
+/// stalled. `None` if it does not stall, or is not in the reserve.
+pub(super) fn stall_in_reserve(connection: &ConnectionState, now: u64) -> Option<(bool, Duration)> {
     let (phase, age) = connection.phase_and_age(now);
     // A connection that the worker has just begun to read may have sent its request long ago.
-    let age = connection.reading_for(now).map(|read| read.min(age));
+    let age = connection.reading_for(now)?.min(age);
     let may_close = connection.is_reserved() && phase != ConnectionPhase::Responding;
-    may_close && age.is_some_and(|age| age >= MIN_RESERVED_STALL)
+    (may_close && age >= MIN_RESERVED_STALL).then_some((phase != ConnectionPhase::Closing, age))
 }
 
 #[cfg(test)]
@@ -118,14 +119,17 @@ mod tests {
     fn reserved_connection_is_evicted_early() {
         let connection = ConnectionState::new(Arc::default(), 0, true);
         assert_eq!(rank_after(&connection, 60), None, "it has no regular place");
-        assert!(!is_stalled_in_reserve(&connection, 100), "it is not read");
+        assert!(
+            stall_in_reserve(&connection, 100).is_none(),
+            "it is not read"
+        );
         connection.begin_reading();
-        assert!(!is_stalled_in_reserve(&connection, 24));
-        assert!(is_stalled_in_reserve(&connection, 25));
+        assert!(stall_in_reserve(&connection, 24).is_none());
+        assert!(stall_in_reserve(&connection, 25).is_some());
         connection.begin_response();
-        assert!(!is_stalled_in_reserve(&connection, 1000));
+        assert!(stall_in_reserve(&connection, 1000).is_none());
         connection.leave_reserve();
         connection.enter_phase(ConnectionPhase::Closing);
-        assert!(!is_stalled_in_reserve(&connection, 1000));
+        assert!(stall_in_reserve(&connection, 1000).is_none());
     }
 }

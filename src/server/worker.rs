@@ -24,7 +24,7 @@ use super::coarse_clock::CoarseClock;
 use super::connection::run_connection;
 use super::connection_places::{ConnectionPermit, ConnectionPlace};
 use super::connection_state::{ConnectionState, ConnectionTimeouts};
-use super::eviction::{is_stalled_in_reserve, rank_for_eviction};
+use super::eviction::{rank_for_eviction, stall_in_reserve};
 use super::server_context::ServerContext;
 use super::worker_state::WorkerState;
 
@@ -294,7 +294,7 @@ impl WorkerLoop {
                 };
                 (wait >= min_wait && !open.task.is_finished()).then_some((Reverse(wait), open))
             });
-            if abort_first(waiting.collect()) == 0 {
+            if abort_first(waiting.collect(), 100) == 0 {
                 return;
             }
             // The bytes are released when the tasks end.
@@ -313,17 +313,18 @@ impl WorkerLoop {
             let (rank, time) = rank_for_eviction(&open.state, now, self.sweep_interval)?;
             (!open.task.is_finished()).then_some(((rank, Reverse(time)), open))
         });
-        abort_first(stalled.collect());
+        abort_first(stalled.collect(), 100);
     }
 
-    /// Closes the stalled connections in the reserve.
+    /// Closes an eighth of the stalled connections in the reserve: answered ones first, then those that
+    /// have waited longest, so that a health check that comes a little late is still answered.
     fn evict_reserved(&mut self) {
         let now = self.coarse_clock.now();
-        for open in &self.connections {
-            if is_stalled_in_reserve(&open.state, now) {
-                open.task.abort();
-            }
-        }
+        let stalled = self.connections.iter().filter_map(|open| {
+            let (is_waiting, stall) = stall_in_reserve(&open.state, now)?;
+            (!open.task.is_finished()).then_some(((is_waiting, Reverse(stall)), open))
+        });
+        abort_first(stalled.collect(), 8);
     }
 
     /// Waits until every connection has closed. Closes idle connections after [`DRAIN_IDLE_GRACE`]
@@ -356,11 +357,12 @@ impl WorkerLoop {
         self.state.context.clock.instant()
     }
 }
-/// Closes a hundredth of the connections, at least one, whose keys are smallest: the cost of the search is
-/// spread over more than one. Returns how many.
-fn abort_first<K: Ord + Copy>(mut connections: Vec<(K, &OpenConnection)>) -> usize {
+
+/// Closes a part of the connections, at least one, whose keys are smallest: the cost of the search is spread
+/// over more than one. Returns how many.
+fn abort_first<K: Ord + Copy>(mut connections: Vec<(K, &OpenConnection)>, part: usize) -> usize {
     connections.sort_unstable_by_key(|(key, _)| *key);
-    let count = connections.len().div_ceil(100);
+    let count = connections.len().div_ceil(part);
     for (_, open) in connections.iter().take(count) {
         open.task.abort();
     }
