@@ -1,5 +1,6 @@
 //! `check --live`: fetches every provider once and shows its raw body and the extracted data.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ struct ProbeContext {
     fetch: AuthorizedFetch,
     clock: Clock,
     redactor: Redactor,
+    plain_values: BTreeSet<String>,
 }
 
 /// Calls every provider of every source concurrently, each under its source's timeout. Returns the outcomes in the order
@@ -80,6 +82,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
         fetch,
         clock,
         redactor,
+        plain_values: config.plain_values.clone(),
     });
     let runtime = command::build_small_runtime()?;
     let probes = runtime.block_on(async {
@@ -110,6 +113,11 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
 }
 
 impl ProbeContext {
+    fn redact_data(&self, data: &JsonData) -> String {
+        self.redactor
+            .redact_json(data.as_json(), &self.plain_values)
+    }
+
     async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
         let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
         let fetched = self.fetch.fetch(&provider, deadline.into()).await;
@@ -141,7 +149,7 @@ impl ProbeContext {
             (Err(error), _) => Err(error.failure),
             (_, Err(error)) => Err(Failure::new(Code::ExtractFailed, error.message)),
         };
-        let redact = |data: JsonData| self.redactor.redact_json(data.as_json());
+        let redact = |data: JsonData| self.redact_data(&data);
         ProviderProbe {
             source,
             provider: provider.name,
@@ -164,7 +172,7 @@ impl ProbeContext {
             let filter = Filter::compile(filter).ok()?;
             let deadline = self.clock.deadline(CONVERSION_TIMEOUT);
             let input = extractor.extract_body(source, &filter, body, deadline);
-            Some(self.redactor.redact_json(input.await.ok()?.as_json()))
+            Some(self.redact_data(&input.await.ok()?))
         };
         if let Some(input) = convert(".").await {
             return Some(input);

@@ -3,6 +3,7 @@
 //! For the table, the previous snapshot is read from the state file: it has the time since when a source has been
 //! failing, which a single attempt cannot know.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
     // A blocking name lookup cannot be cancelled, and dropping the runtime would wait for it.
     runtime.shutdown_background();
     let (rendering, snapshot) = result?;
-    let shown = redact_data(&rendering, &snapshot, &redactor);
+    let shown = redact_data(&rendering, &snapshot, &redactor, &config.plain_values);
     let default_format = || {
         if io::stdout().is_terminal() {
             OnceFormat::Table
@@ -69,7 +70,12 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
 }
 
 /// The body of the answer, with the secrets in the data redacted: the output of a command is often kept in a log.
-fn redact_data(rendering: &Rendering, snapshot: &Snapshot, redactor: &Redactor) -> String {
+fn redact_data(
+    rendering: &Rendering,
+    snapshot: &Snapshot,
+    redactor: &Redactor,
+    plain_values: &BTreeSet<String>,
+) -> String {
     let body = String::from_utf8_lossy(&rendering.body);
     let mut shown = String::with_capacity(body.len());
     let mut rest = &*body;
@@ -82,7 +88,7 @@ fn redact_data(rendering: &Rendering, snapshot: &Snapshot, redactor: &Redactor) 
         if let Some((before, after)) = rest.split_once(&member) {
             shown.push_str(before);
             shown.push_str("\"data\":");
-            shown.push_str(&redactor.redact_json(reading.data.as_json()));
+            shown.push_str(&redactor.redact_json(reading.data.as_json(), plain_values));
             rest = after;
         }
     }

@@ -1,5 +1,6 @@
 //! A valid configuration: the settings of `[server]` and `[store]`, and the sources.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Config {
     pub filters: FilterCache,
     /// Values that must be redacted in every message.
     pub secrets: SecretSet,
+    /// Those of them that data may show: literal parameters of requests whose names name no credential.
+    pub plain_values: BTreeSet<String>,
     /// Valid values that are probably mistakes.
     pub warnings: Vec<ConfigProblem>,
 }

@@ -1,6 +1,7 @@
 //! Loads a configuration: finds the file, parses it, reads its tables by the declared keys, and validates the values.
 //! No step stops at the first problem.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,7 +115,16 @@ pub fn parse(
             fingerprints,
         });
     }
+    let mut plain_values = BTreeSet::from_iter(loader.plain_values);
+    // A parameter may be both: `${CITY}` elsewhere has the same value.
+    plain_values.retain(|value| {
+        !loader
+            .referenced
+            .iter()
+            .any(|secret| value.contains(&**secret))
+    });
     Ok(Config {
+        plain_values,
         path: path.into(),
         fingerprints,
         server,

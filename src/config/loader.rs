@@ -45,6 +45,10 @@ pub(super) struct ConfigLoader<'c> {
     pub(super) problems: ProblemCollector,
     /// Values that must be redacted.
     pub(super) secrets: Vec<String>,
+    /// Literal parameters of requests that name no credential.
+    pub(super) plain_values: Vec<String>,
+    /// What references were replaced by.
+    pub(super) referenced: Vec<String>,
     files: HashMap<PathBuf, Result<Rc<FileContent>, String>>,
     /// The filters of the file, not compiled yet.
     pub(super) filters: Vec<SpannedStr>,
@@ -64,6 +68,8 @@ impl<'c> ConfigLoader<'c> {
             env,
             problems: ProblemCollector::default(),
             secrets: Vec::new(),
+            plain_values: Vec::new(),
+            referenced: Vec::new(),
             files: HashMap::new(),
             filters: Vec::new(),
             auth_names: Vec::new(),
@@ -127,6 +133,7 @@ impl<'c> ConfigLoader<'c> {
             };
             // A provider may echo a single line of a value with several lines.
             self.secrets.push(value.clone());
+            self.referenced.push(value.clone());
             self.secrets.extend(value.lines().map(str::to_owned));
             if is_json_string {
                 return Ok(ReferenceValue::Text(escape_json(&value)));

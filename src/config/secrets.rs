@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 
 /// Words in the name of a key, a header or a parameter whose value is a credential.
-const CREDENTIAL_WORDS: [&str; 16] = [
+const CREDENTIAL_WORDS: [&str; 17] = [
     "apikey",
     "appid",
     "auth",
@@ -16,6 +16,7 @@ const CREDENTIAL_WORDS: [&str; 16] = [
     "key",
     "passwd",
     "password",
+    "pin",
     "pwd",
     "secret",
     "session",
@@ -80,6 +81,18 @@ pub(super) fn url_secrets(text: &str) -> Vec<String> {
         secrets.extend(raw_and_decoded(&value.replace('+', " ")));
     }
     secrets
+}
+
+/// The values of the query of a URL whose names name no credential: data may hold them.
+pub(super) fn plain_parameters(url: &str) -> Vec<String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query
+        .split(['&', ';'])
+        .filter_map(|pair| pair.split_once('='));
+    let plain = pairs.filter(|(name, _)| !names_credential(name));
+    plain
+        .flat_map(|(_, value)| raw_and_decoded(value))
+        .collect()
 }
 
 /// A user and a password as a `Basic` header encodes them (RFC 7617).

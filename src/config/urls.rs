@@ -28,6 +28,9 @@ pub(super) fn parse_url(
         Some(parts) => parts.literals().collect::<Vec<_>>().join("&"),
     };
     loader.secrets.extend(secrets::url_secrets(&value));
+    loader
+        .plain_values
+        .extend(secrets::plain_parameters(&value));
     let checked = check_url(&text.value, schemes);
     let url = loader.check(text, checked)?;
     if let Some(parts) = &text.request_text {

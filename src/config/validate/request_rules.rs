@@ -259,6 +259,9 @@ fn has_field(fields: &[RequestField], name: &str, is_same: impl Fn(&str, &str) -
 fn fields(table: &Table, key: &str, loader: &mut ConfigLoader<'_>) -> Vec<RequestField> {
     let fields = table.text_table(key).iter().map(|(name, value)| {
         let literals = value.literals().into_iter().map(str::to_owned);
+        if !secrets::names_credential(&name.value) {
+            loader.plain_values.extend(literals.clone());
+        }
         loader.secrets.extend(literals);
         (Arc::from(name.value.as_str()), value.to_request_text())
     });

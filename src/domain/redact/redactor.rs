@@ -1,6 +1,6 @@
 //! Shared handle to the secrets of the running configuration.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -77,10 +77,11 @@ impl Redactor {
             .fold(text.to_owned(), |text, set| set.redact(&text).into_owned())
     }
 
-    /// Returns `json`, which must be valid JSON, with the secrets in its values replaced. It stays valid: of a string
+    /// Returns `json`, which must be valid JSON, with the secrets in its values replaced, unless they are
+    /// `plain_values`. It stays valid: of a string
     /// with escapes, and of a number, the whole value is replaced. Names of members stay: they are those of the
     /// filter, and `query` often has them as values, too.
-    pub fn redact_json(&self, json: &str) -> String {
+    pub fn redact_json(&self, json: &str, plain_values: &BTreeSet<String>) -> String {
         let mut redacted = String::with_capacity(json.len());
         let mut rest = json;
         while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
@@ -88,7 +89,14 @@ impl Redactor {
             rest = &rest[start..];
             let (token, after) = rest.split_at(token_length(rest));
             rest = after;
-            let shown = self.redact(token);
+            let sets = self.secret_sets();
+            let mut spans = sets.iter().flat_map(|set| set.secret_spans(token));
+            let is_secret = spans.any(|span| !plain_values.contains(&token[span]));
+            let shown = if is_secret {
+                self.redact(token)
+            } else {
+                token.to_owned()
+            };
             let is_name = token.starts_with('"') && after.trim_start().starts_with(':');
             let is_plain = token.starts_with('"') && !token.contains('\\');
             redacted.push_str(match () {
@@ -172,7 +180,9 @@ mod tests {
             "12345678",
             "ethereum",
             "\"a\":[12]",
+            "San Francisco",
         ];
+        let plain = BTreeSet::from(["San Francisco".to_owned()]);
         let redactor = Redactor::new(SecretSet::new(secrets.map(str::to_owned)));
         let table = [
             (r#"{"a":"x s3cret/key y"}"#, r#"{"a":"x *** y"}"#),
@@ -181,10 +191,12 @@ mod tests {
             (r#"{"ethereum" : {"k\"ey":-1.5e+9,"t":true}}"#, ""),
             (r#"{"a":[12]}"#, ""),
             ("7", ""),
+            (r#"["in San Francisco"]"#, ""),
+            (r#"["San Francisco s3cret/key"]"#, r#"["*** ***"]"#),
         ];
         for (json, expected) in table {
             let expected = if expected.is_empty() { json } else { expected };
-            assert_eq!(redactor.redact_json(json), expected);
+            assert_eq!(redactor.redact_json(json, &plain), expected);
         }
     }
 

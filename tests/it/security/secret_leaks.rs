@@ -227,10 +227,10 @@ fn commands_print_no_secret() {
 #[test]
 fn commands_redact_echoed_data() {
     let provider = FakeProvider::with_json(
-        r#"{"plain":"is sec/ret-canary","percent":"sec%2Fret%2Dcanary","json":"\u0073ec\/ret-canary","number":1234512345,"kept":7.50}"#,
+        r#"{"plain":"is sec/ret-canary","percent":"sec%2Fret%2Dcanary","json":"\u0073ec\/ret-canary","number":1234512345,"city":"San Francisco","kept":7.50}"#,
     );
     let folder = ServiceFolder::new(&format!(
-        "[store]\npath = \"\"\n[sources.echo]\nurl = \"{}?pin=1234512345\"\n\
+        "[store]\npath = \"\"\n[sources.echo]\nurl = \"{}?pin=1234512345&city=San%20Francisco\"\n\
          headers = {{ Authorization = \"Bearer sec/ret-canary\" }}\n",
         provider.url()
     ));
@@ -257,7 +257,7 @@ fn commands_redact_echoed_data() {
                 .pointer("/resultados/echo/data")
                 .or(json.pointer("/live/0/data"));
             let expected = serde_json::json!(
-                {"plain": "is ***", "percent": "***", "json": "***", "number": "***", "kept": 7.5}
+                {"plain": "is ***", "percent": "***", "json": "***", "number": "***", "city": "San Francisco", "kept": 7.5}
             );
             assert_eq!(
                 data.unwrap().to_string().replace("7.50", "7.5"),
