@@ -18,7 +18,7 @@ use divan::{Bencher, black_box};
 use resumen::aggregate::Cache;
 use resumen::domain::{JsonData, Outcome, Reading, Snapshot, SourceIdentity, SourceSet, Time};
 use resumen::process::SendBudget;
-use resumen::render::{RenderMode, render_summary};
+use resumen::render::{BodyForm, RenderMode, render_summary};
 
 const SOURCES: &[usize] = &[3, 30, 300, 3000];
 
@@ -90,6 +90,7 @@ fn render_all(bencher: Bencher<'_, '_>, sources: usize) {
         render_summary(
             black_box(&snapshot),
             &selection,
+            &BodyForm::Summary,
             &mode,
             Time::from_millis(1000),
         )

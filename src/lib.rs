@@ -8,7 +8,7 @@
 //!  HTTP API ──▶ fetch ──▶ extract ──▶ aggregate::race ──▶ aggregate::complete
 //!                                          ▲                      │ merge (newest wins), plan, count, log
 //!                                          │                      ▼
-//!  aggregate::refresh ──┐             aggregate::flights     aggregate::cache ──▶ render ──▶ server::fast_path ──▶ GET /resumen
+//!  aggregate::refresh ──┐             aggregate::flights     aggregate::cache ──▶ render ──▶ server::fast_path ──▶ GET /resumen, /valor
 //!                       ├─ requests ──────▶│                 (ArcSwap<snapshot>)      └────▶ api (router) ───────▶ everything else
 //!  aggregate::live ─────┘                                      │     ▲    │
 //!                                                              ▼     │    └▶ aggregate::derived (sources computed from others)
@@ -78,12 +78,11 @@
 //! `extract/extractor.rs:extract_body` → `extract/worker_pool.rs:evaluate` → `extract/worker_queue.rs:acquire` →
 //! `extract/worker_process.rs:exchange` → `extract/worker_protocol.rs:read_frame` →
 //! `extract/worker.rs:run_worker` → `extract/evaluate.rs:evaluate_body` →
-//! `extract/formats/mod.rs:read_body` → `extract/json.rs:check_json` →
-//! `text/json_depth.rs:find_excess_depth` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the
+//! `extract/formats/mod.rs:read_body` → `extract/json.rs:check_json` → `extract/reader.rs:read_json` → `extract/writer.rs:write_json` → back to the
 //! service → `domain/reading.rs:from_checked` → `aggregate/flights.rs:complete_local` →
 //! `aggregate/complete.rs:complete_flight` → `aggregate/cache.rs:publish` → `domain/snapshot.rs:merge_outcome` →
 //! `domain/source_state.rs:merge_outcome`. At the next request: `server/fast_path/serve.rs:poll_exchange` →
-//! `render/rendering.rs:render_summary` → `render/summary_body.rs:write_summary` →
+//! `api/answer.rs:find_rendering` → `render/rendering.rs:render_summary` → `render/summary_body.rs:write_summary` →
 //! `server/response.rs:respond_with_rendering` → `render/encoded_bodies.rs:get_or_encode` →
 //! `server/fast_path/response_cache.rs:insert` → `server/socket.rs:poll_write`.
 //!
@@ -96,7 +95,7 @@
 //! **A live request** (at most 14 files beside `fetch`): `server/connection.rs:run_connection` →
 //! `server/fast_path/serve.rs:serve` → `server/socket.rs:poll_fill` → `server/fast_path/parse.rs:parse_head`, which does
 //! not recognise it → hyper → `server/framing.rs:scan` → `server/service.rs:respond` →
-//! `server/validate.rs:validate_request` → `api/routes.rs:router` → `api/summary.rs:get_summary` →
+//! `server/validate.rs:validate_request` → `api/routes.rs:router` → `api/answer.rs:get_answer` →
 //! `api/query.rs:parse` → `aggregate/live.rs:fetch_sources` → `aggregate/flights.rs:request_live` → the wait →
 //! `render/rendering.rs:render_summary` → `server/response.rs:respond_with_rendering` → hyper.
 //!

@@ -4,6 +4,7 @@
 //! `replace_sources` and the like) exclude each other. A reader that finds a rendering expired
 //! renders again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use crate::domain::{
     Snapshot, SourceRecord, SourceSet, SourceState, Time,
 };
 use crate::process::SendBudget;
-use crate::render::{LARGE_BODY_BYTES, RenderMode, Rendering, estimate_body_bytes, render_summary};
+use crate::render::{
+    BodyForm, LARGE_BODY_BYTES, RenderMode, Rendering, estimate_body_bytes, render_summary,
+};
 
 use super::reading_memory::ReadingMemory;
-use super::selection_renderings::SelectionRenderings;
+use super::selection_renderings::{Selection, SelectionRenderings};
 
 /// The newest snapshot and its renderings.
 #[derive(Debug)]
@@ -32,12 +35,13 @@ pub struct Cache {
     send_budget: Arc<SendBudget>,
 }
 
-/// One snapshot, the latest rendering of all its sources, and the latest ones of selections.
+/// One snapshot, the latest rendering without a selection, and the latest ones of selections.
 #[derive(Debug)]
 struct PublishedSnapshot {
+    /// Number of publications before this one.
+    publication: u64,
     snapshot: Arc<Snapshot>,
     all_positions: Vec<usize>,
-    is_large: bool,
     /// The `timeout_s` of answers to requests without `timeout=`.
     timeout: Duration,
     /// Counts the renderings.
@@ -69,54 +73,35 @@ impl Cache {
         }
         // Concurrent readers may render at the same time. The results are equal, and waiting for one
         // another would cost more.
-        let rendering = published.render(&published.all_positions, published.timeout, now);
+        let rendering = published.render(&Selection::default(), now);
         published.rendering.store(Some(Arc::clone(&rendering)));
         rendering
     }
 
-    /// Returns a rendering that is valid at `now`: of the sources with these names in this order, or
-    /// of all; with this timeout, or the default one. A name without a source is left out. The
-    /// latest renderings are kept, so that polling a selection costs no more than polling all
-    /// sources.
-    pub fn selected_rendering(
-        &self,
-        names: Option<&[Name]>,
-        timeout: Option<Duration>,
-        now: Time,
-    ) -> Arc<Rendering> {
+    /// Returns a rendering of `selection` that is valid at `now`. The latest renderings are kept, so that
+    /// polling a selection costs no more than polling all sources.
+    pub fn selected_rendering(&self, selection: &Selection, now: Time) -> Arc<Rendering> {
         let published = self.published.load();
-        let timeout = timeout.unwrap_or(published.timeout);
-        if names.is_none() && timeout == published.timeout {
+        if published.is_default(selection) {
             return self.current_rendering(now);
         }
-        published.render_selection(published.select_positions(names), timeout, now)
+        published.render_selection(selection, now)
     }
 
     /// Returns what [`Cache::selected_rendering`] returns, if that takes little time: if a rendering
     /// is valid at `now`, or the body is small.
-    pub fn quick_rendering(
-        &self,
-        names: Option<&[Name]>,
-        timeout: Option<Duration>,
-        now: Time,
-    ) -> Option<Arc<Rendering>> {
+    pub fn quick_rendering(&self, selection: &Selection, now: Time) -> Option<Arc<Rendering>> {
         let published = self.published.load();
-        let timeout = timeout.unwrap_or(published.timeout);
-        let positions = published.select_positions(names);
-        let known = if names.is_none() && timeout == published.timeout {
+        let known = if published.is_default(selection) {
             published.valid_rendering(now)
         } else {
-            published.selections.load().find(&positions, timeout, now)
+            published.selections.load().find(selection, now)
         };
         known.or_else(|| {
-            let is_small = estimate_body_bytes(&published.snapshot, &positions) <= LARGE_BODY_BYTES;
-            is_small.then(|| self.selected_rendering(names, Some(timeout), now))
+            let positions = published.select_positions(selection);
+            let bytes = estimate_body_bytes(&published.snapshot, &positions, &selection.form);
+            (bytes <= LARGE_BODY_BYTES).then(|| self.selected_rendering(selection, now))
         })
-    }
-
-    /// Returns whether the summary of all sources is too large to be rendered by a serving thread.
-    pub fn is_large(&self) -> bool {
-        self.published.load().is_large
     }
 
     /// Returns the budget that renderings are counted in.
@@ -127,6 +112,11 @@ impl Cache {
     /// Returns the newest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.published.load().snapshot)
+    }
+
+    /// Returns a number that is another one after each publication. Takes no lock.
+    pub fn publication(&self) -> u64 {
+        self.published.load().publication
     }
 
     /// Returns a receiver that changes with every publication.
@@ -233,8 +223,10 @@ impl Cache {
     fn update(&self, change: impl FnOnce(&PublishedSnapshot) -> PublishedSnapshot) {
         let _guard = self.write_lock.lock();
         let old = self.published.load_full();
+        let mut new = change(&old);
+        new.publication = old.publication + 1;
         // Stored before the subscribers wake, which read the snapshot then.
-        self.published.store(Arc::new(change(&old)));
+        self.published.store(Arc::new(new));
         self.changes.send_modify(|count| *count += 1);
     }
 }
@@ -243,7 +235,7 @@ impl PublishedSnapshot {
     fn new(snapshot: Snapshot, timeout: Duration, send_budget: Arc<SendBudget>) -> Self {
         let all_positions: Vec<usize> = (0..snapshot.source_states().len()).collect();
         Self {
-            is_large: estimate_body_bytes(&snapshot, &all_positions) > LARGE_BODY_BYTES,
+            publication: 0,
             all_positions,
             snapshot: Arc::new(snapshot),
             timeout,
@@ -253,22 +245,37 @@ impl PublishedSnapshot {
         }
     }
 
-    fn render(&self, positions: &[usize], timeout: Duration, now: Time) -> Arc<Rendering> {
-        let mode = RenderMode::Snapshot { timeout };
-        let rendering = render_summary(&self.snapshot, positions, &mode, now);
+    fn render(&self, selection: &Selection, now: Time) -> Arc<Rendering> {
+        let mode = RenderMode::Snapshot {
+            timeout: selection.timeout.unwrap_or(self.timeout),
+        };
+        let positions = self.select_positions(selection);
+        let form = &selection.form;
+        let rendering = render_summary(&self.snapshot, &positions, form, &mode, now);
         Arc::new(rendering.counted_in(&self.send_budget))
     }
 
-    /// Returns the positions of the sources with these names, or of all.
-    fn select_positions(&self, names: Option<&[Name]>) -> Vec<usize> {
-        let Some(names) = names else {
-            return self.all_positions.clone();
+    /// Returns whether `selection` is what requests without parameters receive.
+    fn is_default(&self, selection: &Selection) -> bool {
+        let Selection {
+            names,
+            timeout,
+            form,
+        } = selection;
+        names.is_none()
+            && timeout.is_none_or(|timeout| timeout == self.timeout)
+            && *form == BodyForm::Summary
+    }
+
+    fn select_positions(&self, selection: &Selection) -> Cow<'_, [usize]> {
+        let Some(names) = &selection.names else {
+            return Cow::Borrowed(&self.all_positions);
         };
         let source_set = self.snapshot.source_set();
         let positions = names
             .iter()
             .filter_map(|name| source_set.position(name.as_str()));
-        positions.collect()
+        Cow::Owned(positions.collect())
     }
 
     fn valid_rendering(&self, now: Time) -> Option<Arc<Rendering>> {
@@ -276,114 +283,21 @@ impl PublishedSnapshot {
         rendering.filter(|rendering| now <= rendering.valid_until)
     }
 
-    fn render_selection(
-        &self,
-        positions: Vec<usize>,
-        timeout: Duration,
-        now: Time,
-    ) -> Arc<Rendering> {
+    fn render_selection(&self, selection: &Selection, now: Time) -> Arc<Rendering> {
         let known = self.selections.load();
-        if let Some(rendering) = known.find(&positions, timeout, now) {
+        if let Some(rendering) = known.find(selection, now) {
             return rendering;
         }
-        let rendering = self.render(&positions, timeout, now);
-        let selections = known.with(positions, timeout, Arc::clone(&rendering), now);
-        // Of two concurrent stores one is lost, and its selection is rendered again on demand.
-        self.selections.store(Arc::new(selections));
+        let rendering = self.render(selection, now);
+        // Requests for paths that do not exist must not push out those that do.
+        if rendering.value_flaw.is_none() {
+            let selections = known.with(selection.clone(), Arc::clone(&rendering), now);
+            // Of two concurrent stores one is lost, and its selection is rendered again on demand.
+            self.selections.store(Arc::new(selections));
+        }
         rendering
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{FreshnessPolicy, Source, SourceKind};
-
-    const NOW: Time = Time::from_millis(1_795_330_510_000);
-
-    fn cache_with_sources(names: &[&str]) -> (Cache, Vec<Name>) {
-        let names: Vec<_> = names.iter().map(|text| Name::new(text).unwrap()).collect();
-        let source = |name: &Name| {
-            Arc::new(Source {
-                name: name.clone(),
-                kind: SourceKind::Derived {
-                    inputs: Vec::new(),
-                    extract: ".".into(),
-                },
-                freshness_policy: FreshnessPolicy {
-                    ttl: Duration::ZERO,
-                    max_stale: Duration::ZERO,
-                },
-                attribution: None,
-            })
-        };
-        let source_set = Arc::new(SourceSet::new(names.iter().map(source).collect()));
-        let cache = Cache::new(
-            Snapshot::new(source_set),
-            Duration::from_secs(4),
-            SendBudget::new(None),
-        );
-        (cache, names)
-    }
-
-    #[test]
-    fn valid_selection_is_reused() {
-        let (cache, names) = cache_with_sources(&["a", "b"]);
-        let render =
-            |names: &[Name], timeout, now| cache.selected_rendering(Some(names), timeout, now);
-        let first = render(&names[..1], None, NOW);
-        let same = render(&names[..1], None, first.valid_until);
-        assert!(Arc::ptr_eq(&first, &same));
-        let expired = first.valid_until.plus(Duration::from_millis(1));
-        let next = render(&names[..1], None, expired);
-        assert!(!Arc::ptr_eq(&first, &next));
-        assert_ne!(first.version, render(&names[1..], None, NOW).version);
-        let long = render(&names[..1], Some(Duration::from_secs(9)), NOW);
-        assert!(!Arc::ptr_eq(&first, &long) && first.body != long.body);
-    }
-
-    #[test]
-    fn default_selection_is_current_rendering() {
-        let (cache, _) = cache_with_sources(&["a", "b"]);
-        for timeout in [None, Some(Duration::from_secs(4))] {
-            assert!(Arc::ptr_eq(
-                &cache.current_rendering(NOW),
-                &cache.selected_rendering(None, timeout, NOW)
-            ));
-        }
-    }
-
-    #[test]
-    fn publishing_clears_selections() {
-        let (cache, names) = cache_with_sources(&["a", "b"]);
-        let before = cache.selected_rendering(Some(&names[..1]), None, NOW);
-        cache.merge_restored(Vec::new());
-        assert!(!Arc::ptr_eq(
-            &before,
-            &cache.selected_rendering(Some(&names[..1]), None, NOW)
-        ));
-    }
-
-    #[test]
-    fn large_summary_is_not_quick() {
-        let (cache, names) = cache_with_sources(&["a", "b"]);
-        let is_quick = |names| cache.quick_rendering(names, None, NOW).is_some();
-        assert!(!cache.is_large() && is_quick(None));
-        let data = JsonData::from_checked(format!("\"{}\"", "x".repeat(LARGE_BODY_BYTES)));
-        let computation = DerivedComputation {
-            identity: cache.snapshot().source_set().identity(0),
-            input_versions: Vec::new(),
-            computed_at: NOW,
-            duration: Duration::ZERO,
-            result: Ok(data),
-        };
-        cache.publish_derived(&names[0], &computation);
-        assert!(cache.is_large() && !is_quick(None) && is_quick(Some(&names[1..])));
-        let rendering = cache.selected_rendering(Some(&names[..1]), None, NOW);
-        let quick = cache.quick_rendering(Some(&names[..1]), None, NOW).unwrap();
-        assert!(
-            Arc::ptr_eq(&rendering, &quick),
-            "a valid rendering costs nothing"
-        );
-    }
-}
+mod tests;

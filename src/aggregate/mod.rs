@@ -41,3 +41,4 @@ pub use persist::Persister;
 pub use prepared_source::PreparedSource;
 pub use refresh::{LivenessBeat, Refresher};
 pub use refresh_command::RefreshCommand;
+pub use selection_renderings::Selection;

@@ -2,6 +2,8 @@
 //!
 //! `routes` is the one list of endpoints: paths and handlers. `openapi.json` describes them.
 
+mod answer;
+mod answer_request;
 mod background_work;
 mod document_cache;
 mod health;
@@ -18,7 +20,7 @@ mod source_health;
 mod state;
 mod stream;
 mod stream_clients;
-mod summary;
 
+pub use answer::find_rendering;
 pub use routes::{ROUTE_ACCESS, ROUTE_PATHS, router};
 pub use state::{AppState, AppStateParts};

@@ -77,7 +77,9 @@ mod tests {
     fn document_lists_problem_kinds() {
         let document = load_document();
         let listed = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
-        let kinds: Vec<&str> = ProblemKind::ALL.iter().map(|kind| kind.code()).collect();
+        let mut kinds: Vec<&str> = ProblemKind::ALL.iter().map(|kind| kind.code()).collect();
+        // One code can have two statuses: in a query, and in a path.
+        kinds.dedup();
         assert_eq!(listed, &json!(kinds));
         let mut seen = BTreeSet::new();
         check_problem_examples(&document, &mut seen);
@@ -93,11 +95,13 @@ mod tests {
             let codes: Vec<&str> = examples.keys().map(String::as_str).collect();
             assert_eq!(expected["code"]["enum"], json!(codes));
             for (code, example) in examples {
-                let kind = ProblemKind::ALL.iter().find(|kind| kind.code() == code);
+                let status = &expected["status"]["const"];
+                let kind = ProblemKind::ALL
+                    .iter()
+                    .find(|kind| kind.code() == code && *status == kind.status().as_u16());
                 let kind = *kind.unwrap_or_else(|| panic!("{code} is not a problem"));
                 let problem = ProblemDetails::new(kind, "…");
                 assert_eq!(example["value"], json!(problem.to_dto()));
-                assert_eq!(expected["status"]["const"], kind.status().as_u16());
                 let line = format!("- `{code}`: {}\n", kind.title());
                 let description = value["description"].as_str().unwrap();
                 assert!(description.contains(&line), "{description}");

@@ -1,4 +1,4 @@
-//! The query parameters of `/resumen`.
+//! The query parameters of `/resumen`, its stream, and single values.
 //!
 //! The raw query is parsed here: a lenient decoder would accept invalid escapes and repeated
 //! parameters.
@@ -8,16 +8,24 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use crate::domain::{Name, SourceSet};
+use crate::render::{BodyForm, EventName};
 use crate::server::{ProblemDetails, ProblemKind};
 use crate::text::find_nearest;
 
-/// Names of the parameters.
-const PARAMETER_NAMES: [&str; 4] = ["fresh", "timeout", "max_age", "sources"];
+/// Names of the parameters of `/resumen`.
+pub(super) const SUMMARY_PARAMETERS: &[&str] =
+    &["fresh", "timeout", "max_age", "sources", "format"];
+
+/// Names of the parameters of `/resumen/stream`.
+pub(super) const STREAM_PARAMETERS: &[&str] = &["sources", "format", "event"];
+
+/// Names of the parameters of `/valor`.
+pub(super) const VALUE_PARAMETERS: &[&str] = &["fresh", "timeout", "max_age"];
 
 /// Maximum number of source names in a problem.
 const MAX_LISTED_SOURCES: usize = 40;
 
-/// The parsed query of a request for `/resumen`.
+/// A parsed query. A parameter that a route does not have has its default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct SummaryQuery {
     /// For a live answer: the maximum age of a reading that is not fetched again. `None` selects
@@ -27,12 +35,17 @@ pub(super) struct SummaryQuery {
     pub(super) timeout: Option<Duration>,
     /// The sources of the response, in this order; `None` selects all.
     pub(super) sources: Option<Vec<Name>>,
+    /// The form of the response.
+    pub(super) form: BodyForm,
+    /// The name of the events.
+    pub(super) event: EventName,
 }
 
 impl SummaryQuery {
-    /// Parses the text after `?`.
+    /// Parses the text after `?`. `parameters` are the names of the route's parameters.
     pub(super) fn parse(
         raw: &str,
+        parameters: &'static [&'static str],
         known_sources: &SourceSet,
         max_timeout: Duration,
     ) -> Result<Self, ProblemDetails> {
@@ -41,7 +54,7 @@ impl SummaryQuery {
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             // A parameter without `=` has an empty value, which every parameter rejects.
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(name) = parse_parameter_name(raw_name)? else {
+            let Some(name) = parse_parameter_name(raw_name, parameters)? else {
                 continue;
             };
             // Proxies and libraries disagree whether the first or the last value counts.
@@ -91,6 +104,8 @@ impl SummaryQuery {
                 self.max_age = Some(max_age);
             }
             "timeout" => self.timeout = Some(parse_timeout(value, max_timeout)?),
+            "format" => self.form = parse_form(value)?,
+            "event" => self.event = parse_event(value)?,
             _ => self.sources = Some(parse_sources(value, known_sources)?),
         }
         Ok(())
@@ -119,20 +134,24 @@ pub(super) fn require_no_parameters(raw: &str) -> Result<(), ProblemDetails> {
 
 /// The known parameter with this name; `None` if the name begins with `_`, which marks an ignored
 /// parameter.
-fn parse_parameter_name(raw: &str) -> Result<Option<&'static str>, ProblemDetails> {
+fn parse_parameter_name(
+    raw: &str,
+    parameters: &'static [&'static str],
+) -> Result<Option<&'static str>, ProblemDetails> {
     let name = percent_decode(raw).unwrap_or_else(|| raw.to_owned());
     if name.starts_with('_') {
         return Ok(None);
     }
-    if let Some(known) = PARAMETER_NAMES.into_iter().find(|known| *known == name) {
+    let mut known = parameters.iter().copied();
+    if let Some(known) = known.find(|known| *known == name) {
         return Ok(Some(known));
     }
     let detail = "no parameter has this name";
     Err(ProblemDetails::new(ProblemKind::UnknownParameter, detail)
         .with_param(&name)
         .with_got(&name)
-        .with_expected(PARAMETER_NAMES.join(", "))
-        .with_suggestion(find_nearest(&name, PARAMETER_NAMES)))
+        .with_expected(parameters.join(", "))
+        .with_suggestion(find_nearest(&name, parameters.iter().copied())))
 }
 
 fn invalid_parameter(
@@ -156,6 +175,32 @@ fn parse_bool(value: &str) -> Result<bool, ProblemDetails> {
             value,
             "1, 0, true or false",
             "is neither true nor false",
+        )),
+    }
+}
+
+fn parse_form(value: &str) -> Result<BodyForm, ProblemDetails> {
+    match value {
+        "json" => Ok(BodyForm::Summary),
+        "flat" => Ok(BodyForm::Flat),
+        _ => Err(invalid_parameter(
+            "format",
+            value,
+            "json or flat",
+            "is not a format",
+        )),
+    }
+}
+
+fn parse_event(value: &str) -> Result<EventName, ProblemDetails> {
+    match value {
+        "resumen" => Ok(EventName::Resumen),
+        "message" => Ok(EventName::Message),
+        _ => Err(invalid_parameter(
+            "event",
+            value,
+            "resumen or message",
+            "is not the name of an event",
         )),
     }
 }
@@ -200,7 +245,8 @@ fn parse_sources(value: &str, known_sources: &SourceSet) -> Result<Vec<Name>, Pr
             return Err(invalid("contains an empty name"));
         }
         let Some(source) = known_sources.get(text) else {
-            return Err(unknown_source_problem(text, known_sources));
+            let kind = ProblemKind::UnknownSource;
+            return Err(unknown_source_problem(kind, text, known_sources).with_param("sources"));
         };
         if names.contains(&source.name) {
             return Err(invalid("contains a source more than once"));
@@ -210,7 +256,12 @@ fn parse_sources(value: &str, known_sources: &SourceSet) -> Result<Vec<Name>, Pr
     Ok(names)
 }
 
-fn unknown_source_problem(got: &str, known_sources: &SourceSet) -> ProblemDetails {
+/// The problem of a name that is not one of `known_sources`.
+pub(super) fn unknown_source_problem(
+    kind: ProblemKind,
+    got: &str,
+    known_sources: &SourceSet,
+) -> ProblemDetails {
     let names: Vec<&str> = known_sources
         .sources()
         .iter()
@@ -222,8 +273,7 @@ fn unknown_source_problem(got: &str, known_sources: &SourceSet) -> ProblemDetail
     if listed.len() < names.len() {
         expected = format!("{expected} and {} more", names.len() - listed.len());
     }
-    ProblemDetails::new(ProblemKind::UnknownSource, "no source has this name")
-        .with_param("sources")
+    ProblemDetails::new(kind, "no source has this name")
         .with_got(got)
         .with_expected(expected)
         .with_suggestion(find_nearest(got, names))
@@ -231,7 +281,7 @@ fn unknown_source_problem(got: &str, known_sources: &SourceSet) -> ProblemDetail
 
 /// The decoded text. `None` if a `%` is not followed by two hexadecimal digits, or the result is
 /// not UTF-8. A `+` is not a space.
-fn percent_decode(raw: &str) -> Option<String> {
+pub(super) fn percent_decode(raw: &str) -> Option<String> {
     // `percent_encoding` keeps an invalid escape as it is, so the escapes are checked first.
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().get(..2);

@@ -15,12 +15,14 @@ use crate::server::{ALLOWED_METHODS, ListenerScope, ProblemDetails, ProblemKind,
 use crate::text::find_nearest_path;
 
 use super::state::AppState;
-use super::{health, metrics_page, openapi, panel_pages, source_health, stream, summary};
+use super::{answer, health, metrics_page, openapi, panel_pages, source_health, stream};
 
 const EVERYONE: RouteAccess = RouteAccess::Everyone;
 const PANEL: RouteAccess = RouteAccess::AnyOf(&[Panel]);
 /// The handler distinguishes the snapshot from a live answer.
 const SUMMARY: RouteAccess = RouteAccess::AnyOf(&[Data, Panel, Live]);
+const VALUE: RouteAccess = RouteAccess::AnyOf(&[Data, Live]);
+const DATA: RouteAccess = RouteAccess::AnyOf(&[Data]);
 const STREAM: RouteAccess = RouteAccess::AnyOf(&[Stream, Panel]);
 /// The panel's page shows the next attempt of each source.
 const SOURCE_HEALTH: RouteAccess = RouteAccess::AnyOf(&[Admin, Panel]);
@@ -38,7 +40,7 @@ macro_rules! routes {
         /// The router of every endpoint.
         pub fn router(state: Arc<AppState>) -> Router {
             Router::new()
-                $(.route($path, get($handler).options(handle_options)))*
+                $(.route(&to_pattern($path), get($handler).options(handle_options)))*
                 .fallback(handle_not_found)
                 .method_not_allowed_fallback(handle_method_not_allowed)
                 .with_state(state)
@@ -51,8 +53,10 @@ routes! {
     "/" PANEL => panel_pages::get_panel;
     "/panel/history.json" PANEL => panel_pages::get_panel_history;
     "/panel/{version}/{file}" PANEL => panel_pages::get_panel_asset;
-    "/resumen" SUMMARY => summary::get_summary;
+    "/resumen" SUMMARY => answer::get_answer;
     "/resumen/stream" STREAM => stream::get_event_stream;
+    "/valor/{path}" VALUE => answer::get_answer;
+    "/insignia/{path}" DATA => answer::get_answer;
     "/salud" EVERYONE => health::get_liveness;
     "/salud/listo" EVERYONE => health::get_readiness;
     "/healthz" EVERYONE => health::get_liveness;
@@ -60,6 +64,11 @@ routes! {
     "/salud/fuentes" SOURCE_HEALTH => source_health::get_source_health;
     "/metrics" ADMIN => metrics_page::get_metrics;
     "/openapi.json" ADMIN => openapi::get_openapi_document;
+}
+
+/// The pattern of the router for a path of the list: `{path}` takes all segments that follow.
+fn to_pattern(path: &str) -> String {
+    path.replace("{path}", "{*path}")
 }
 
 async fn handle_options(State(state): State<Arc<AppState>>) -> Response {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{timeout, timeout_at};
 
-use crate::aggregate::LiveResult;
+use crate::aggregate::{LiveResult, Selection};
 use crate::domain::{Name, Time};
 use crate::process::{Deadline, SendBudget, SharedWork, WorkQueueFull};
 use crate::render::{
-    LARGE_BODY_BYTES, ReadingOrigin, RenderMode, Rendering, estimate_body_bytes, render_summary,
+    BodyForm, LARGE_BODY_BYTES, ReadingOrigin, RenderMode, Rendering, estimate_body_bytes,
+    render_summary,
 };
 use crate::server::{ProblemDetails, ServerContext};
 
@@ -34,12 +35,9 @@ pub(super) async fn wait_for_room(
 /// The large renderings in progress.
 #[derive(Default)]
 pub(super) struct SharedRenderings {
-    snapshot: SharedWork<SnapshotKey, Arc<Rendering>>,
+    snapshot: SharedWork<Selection, Arc<Rendering>>,
     live: SharedWork<LiveKey, Arc<Rendering>>,
 }
-
-/// The sources and the timeout of an answer from the snapshot.
-type SnapshotKey = (Option<Vec<Name>>, Option<Duration>);
 
 /// What the body of a live answer depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,38 +45,38 @@ struct LiveKey {
     /// Address of the snapshot, which every waiter keeps alive.
     snapshot: usize,
     positions: Vec<usize>,
+    form: BodyForm,
     timeout: Duration,
     sources: Vec<(ReadingOrigin, Option<Name>)>,
     was_collapsed: bool,
 }
 
 impl SharedRenderings {
-    /// A valid rendering of the snapshot: of these sources, or of all, with this timeout, or the
-    /// default one.
+    /// A valid rendering of `selection` from the snapshot.
     pub(super) async fn render_snapshot(
         &self,
         server: &ServerContext,
         work: &BackgroundWork,
-        names: Option<&[Name]>,
-        timeout: Option<Duration>,
+        selection: &Selection,
     ) -> Result<Arc<Rendering>, WorkQueueFull> {
         let (cache, clock) = (&server.cache, server.clock);
-        if names.is_some() || timeout.is_some() {
+        if *selection != Selection::default() {
             wait_for_room(cache.send_budget(), ROOM_WAIT).await?;
         }
-        if let Some(rendering) = cache.quick_rendering(names, timeout, clock.now()) {
+        if let Some(rendering) = cache.quick_rendering(selection, clock.now()) {
             return Ok(rendering);
         }
-        let key = (names.map(<[Name]>::to_vec), timeout);
-        let (cache, (names, timeout)) = (Arc::clone(cache), key.clone());
+        let (cache, wanted) = (Arc::clone(cache), selection.clone());
         let render = move || {
-            let render = || cache.selected_rendering(names.as_deref(), timeout, clock.now());
+            let render = || cache.selected_rendering(&wanted, clock.now());
             // A machine that is busy may take longer than a rendering is valid. The second one is sent
             // in any case.
             let first = Some(render()).filter(|first| clock.now() <= first.valid_until);
             first.unwrap_or_else(render)
         };
-        self.snapshot.run(&work.renderings, key, render).await
+        self.snapshot
+            .run(&work.renderings, selection.clone(), render)
+            .await
     }
 
     /// The rendering of a live answer.
@@ -87,6 +85,7 @@ impl SharedRenderings {
         server: &ServerContext,
         work: &BackgroundWork,
         result: LiveResult,
+        form: &BodyForm,
         deadline: Deadline,
     ) -> Result<Arc<Rendering>, ProblemDetails> {
         let clock = server.clock;
@@ -97,13 +96,14 @@ impl SharedRenderings {
             latest.saturating_duration_since(clock.instant()),
         )
         .await?;
-        if estimate_body_bytes(&result.snapshot, &result.positions) <= LARGE_BODY_BYTES {
-            let rendering = render_result(&result, deadline.limit, clock.now());
+        if estimate_body_bytes(&result.snapshot, &result.positions, form) <= LARGE_BODY_BYTES {
+            let rendering = render_result(&result, form, deadline.limit, clock.now());
             return Ok(Arc::new(rendering.counted_in(server.cache.send_budget())));
         }
         let key = LiveKey {
             snapshot: Arc::as_ptr(&result.snapshot).addr(),
             positions: result.positions.clone(),
+            form: form.clone(),
             timeout: deadline.limit,
             sources: result
                 .notes
@@ -112,10 +112,10 @@ impl SharedRenderings {
                 .collect(),
             was_collapsed: result.was_collapsed,
         };
-        let rendered = Arc::clone(&result);
+        let (rendered, form) = (Arc::clone(&result), form.clone());
         let budget = Arc::clone(server.cache.send_budget());
         let render = move || {
-            let rendering = render_result(&rendered, deadline.limit, clock.now());
+            let rendering = render_result(&rendered, &form, deadline.limit, clock.now());
             Arc::new(rendering.counted_in(&budget))
         };
         let shared = self.live.run(&work.live_answers, key, render);
@@ -127,11 +127,11 @@ impl SharedRenderings {
     }
 }
 
-fn render_result(result: &LiveResult, timeout: Duration, now: Time) -> Rendering {
+fn render_result(result: &LiveResult, form: &BodyForm, timeout: Duration, now: Time) -> Rendering {
     let mode = RenderMode::Live {
         timeout,
         source_results: &result.notes,
         is_collapsed: result.was_collapsed,
     };
-    render_summary(&result.snapshot, &result.positions, &mode, now)
+    render_summary(&result.snapshot, &result.positions, form, &mode, now)
 }

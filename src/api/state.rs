@@ -1,19 +1,17 @@
 //! The state that the handlers share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::aggregate::{LiveFetcher, LiveResult, LivenessBeat};
-use crate::domain::Name;
+use crate::aggregate::{LiveFetcher, LiveResult, LivenessBeat, Selection};
 use crate::metrics::{FetchMetrics, SourceNumbers};
 use crate::panel::{PanelAssets, PanelHistory};
 use crate::process::{Deadline, WorkQueueFull};
-use crate::render::Rendering;
+use crate::render::{BodyForm, Rendering};
 use crate::replicas::LocalReplica;
 use crate::server::{ProblemDetails, ServerContext};
 
@@ -98,26 +96,25 @@ impl AppState {
         self.was_restored || self.server.is_first_round_done()
     }
 
-    /// A valid rendering of the snapshot: of these sources, or of all, with this timeout, or the default
-    /// one.
+    /// A valid rendering of `selection` from the snapshot.
     pub(super) async fn render_snapshot(
         &self,
-        names: Option<&[Name]>,
-        timeout: Option<Duration>,
+        selection: &Selection,
     ) -> Result<Arc<Rendering>, WorkQueueFull> {
         self.renderings
-            .render_snapshot(&self.server, &self.background_work, names, timeout)
+            .render_snapshot(&self.server, &self.background_work, selection)
             .await
     }
 
-    /// The rendering of a live answer.
+    /// The rendering of a live answer in this form.
     pub(super) async fn render_live(
         &self,
         result: LiveResult,
+        form: &BodyForm,
         deadline: Deadline,
     ) -> Result<Arc<Rendering>, ProblemDetails> {
         self.renderings
-            .render_live(&self.server, &self.background_work, result, deadline)
+            .render_live(&self.server, &self.background_work, result, form, deadline)
             .await
     }
 

@@ -1,4 +1,4 @@
-//! `/resumen/stream`: the snapshot, once at the start and after every change, as Server-Sent
+//! `/resumen/stream`: the snapshot or some of its sources, once at the start and after every change, as Server-Sent
 //! Events.
 //!
 //! A client receives the newest version whenever it can take one. No event is queued: while the
@@ -21,10 +21,11 @@ use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::render::{Rendering, SummaryVersion};
+use crate::aggregate::Selection;
+use crate::render::{EventName, Rendering, SummaryVersion};
 use crate::server::{AccessGrant, ConnectionState, ProblemDetails, ProblemKind};
 
-use super::query::require_no_parameters;
+use super::query::{STREAM_PARAMETERS, SummaryQuery};
 use super::state::AppState;
 use super::stream_clients::{StreamPermit, max_stream_clients};
 
@@ -49,7 +50,12 @@ pub(super) async fn get_event_stream(
     Extension(grant): Extension<AccessGrant>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ProblemDetails> {
-    require_no_parameters(query.as_deref().unwrap_or_default())?;
+    let query = SummaryQuery::parse(
+        query.as_deref().unwrap_or_default(),
+        STREAM_PARAMETERS,
+        state.server.cache.snapshot().source_set(),
+        state.server.settings.max_timeout,
+    )?;
     let max_connections = state.server.settings.max_connections;
     let Some(permit) = state.stream_clients.try_acquire_permit(max_connections) else {
         let limit = max_stream_clients(max_connections);
@@ -68,7 +74,7 @@ pub(super) async fn get_event_stream(
     ];
     let body = EventStreamBody {
         connection,
-        next_event: Box::pin(EventStream::new(state, permit, grant).next_event()),
+        next_event: Box::pin(EventStream::new(state, query, permit, grant).next_event()),
     };
     Ok((headers, Body::new(body)).into_response())
 }
@@ -106,6 +112,8 @@ impl HttpBody for EventStreamBody {
 /// The event stream of one client.
 struct EventStream {
     app: Arc<AppState>,
+    selection: Selection,
+    event_name: EventName,
     snapshot_changes: watch::Receiver<u64>,
     /// Version of the latest event.
     sent_version: Option<SummaryVersion>,
@@ -137,8 +145,19 @@ enum StreamWakeup {
 }
 
 impl EventStream {
-    fn new(app: Arc<AppState>, permit: StreamPermit, grant: AccessGrant) -> Self {
+    fn new(
+        app: Arc<AppState>,
+        query: SummaryQuery,
+        permit: StreamPermit,
+        grant: AccessGrant,
+    ) -> Self {
         Self {
+            selection: Selection {
+                names: query.sources,
+                timeout: None,
+                form: query.form,
+            },
+            event_name: query.event,
             snapshot_changes: app.server.cache.subscribe(),
             sent_version: None,
             heartbeat_at: app.server.clock.instant() + HEARTBEAT_INTERVAL,
@@ -162,7 +181,7 @@ impl EventStream {
             }
             // Marked before the snapshot is read: a change in between wakes the wait below.
             self.snapshot_changes.mark_unchanged();
-            let Ok(rendering) = self.app.render_snapshot(None, None).await else {
+            let Ok(rendering) = self.app.render_snapshot(&self.selection).await else {
                 // Clients of the stream wait for a place; they would lose events if they were refused.
                 sleep_until(self.app.server.clock.instant() + BUSY_DELAY).await;
                 continue;
@@ -173,7 +192,7 @@ impl EventStream {
                 // All clients share the bytes of one event.
                 let event = rendering
                     .encoded_bodies
-                    .get_or_write_event(rendering.version);
+                    .get_or_write_event(self.event_name, rendering.version);
                 return Some((self, event));
             }
             match self.wait_for_change(&rendering).await {

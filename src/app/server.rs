@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, router};
+use crate::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, find_rendering, router};
 use crate::auth::AuthorizedFetch;
 use crate::config::{Config, ListenAddress};
 use crate::domain::Redactor;
@@ -338,6 +338,7 @@ fn build_server_context(
         request_metrics,
         core.supervisor.clone(),
         &ROUTE_ACCESS,
+        find_rendering,
     );
     Arc::new(context.with_access_log(access_log))
 }

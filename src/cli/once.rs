@@ -31,7 +31,7 @@ use crate::domain::{Name, Redactor, Snapshot, SourceSet};
 use crate::extract::{Extractor, own_program};
 use crate::fetch::HttpFetch;
 use crate::process::{Clock, SendBudget};
-use crate::render::{RenderMode, Rendering, render_summary};
+use crate::render::{BodyForm, RenderMode, Rendering, render_summary};
 use crate::store::StateFile;
 
 /// Fetches every source once. The exit code is 0 if every source is ok.
@@ -144,7 +144,13 @@ async fn run_live_request(
         source_results: &result.notes,
         is_collapsed: result.was_collapsed,
     };
-    let rendering = render_summary(&result.snapshot, &result.positions, &mode, clock.now());
+    let rendering = render_summary(
+        &result.snapshot,
+        &result.positions,
+        &BodyForm::Summary,
+        &mode,
+        clock.now(),
+    );
     Ok((rendering, result.snapshot))
 }
 

@@ -1,17 +1,12 @@
 //! The numbers in a source's data, each under its dotted path.
-//!
-//! The JSON text is read level by level. A [`serde_json::Value`] would not do: with
-//! `arbitrary_precision`, `serde_json` represents a number as an object with a private key, and a
-//! provider could send that object.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Number;
-use serde_json::value::RawValue;
 
 use crate::domain::JsonData;
+use crate::text::visit_scalars;
 
 /// Maximum numbers of one source that are looked at.
 const MAX_NUMBERS: usize = 10_000;
@@ -33,8 +28,12 @@ pub(crate) struct ExtractedNumbers {
 /// may contain a dot, and Prometheus rejects a page with two samples of one series.
 pub(super) fn collect_numbers(data: &JsonData) -> ExtractedNumbers {
     let mut collector = NumberCollector::default();
-    // Stored data is valid JSON: it was checked when the reading was made.
-    let _ = collector.visit_json(data.as_json());
+    let _ = visit_scalars(data.as_json(), &mut String::new(), &mut |path, text| {
+        if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            collector.record_number(path, text);
+        }
+        ControlFlow::Continue(())
+    });
     collector.numbers
 }
 
@@ -43,86 +42,24 @@ struct NumberCollector {
     numbers: ExtractedNumbers,
     /// Paths of the numbers collected so far.
     seen_paths: HashSet<String>,
-    /// Path of the value being visited.
-    current_path: String,
 }
 
 impl NumberCollector {
-    /// Collects the numbers in `json`. The recursion is bounded: `extract` limits the depth of
-    /// data.
-    fn visit_json(&mut self, json: &str) -> serde_json::Result<()> {
-        match json.as_bytes().first() {
-            Some(b'{') => {
-                let OrderedMembers(members) = serde_json::from_str(json)?;
-                members
-                    .into_iter()
-                    .try_for_each(|(key, value)| self.visit_member(&key, value))
-            }
-            Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_str(json)?;
-                items
-                    .into_iter()
-                    .enumerate()
-                    .try_for_each(|(index, item)| self.visit_member(&index.to_string(), item))
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                self.record_number(&serde_json::from_str(json)?);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn visit_member(&mut self, key: &str, value: &RawValue) -> serde_json::Result<()> {
-        let length = self.current_path.len();
-        if length > 0 {
-            self.current_path.push('.');
-        }
-        self.current_path.push_str(key);
-        let result = self.visit_json(value.get());
-        self.current_path.truncate(length);
-        result
-    }
-
-    fn record_number(&mut self, number: &Number) {
+    fn record_number(&mut self, path: &str, text: &str) {
+        let number = serde_json::from_str(text)
+            .ok()
+            .as_ref()
+            .and_then(Number::as_f64);
         // One infinite sample would make Prometheus reject the whole page.
-        let finite = number.as_f64().filter(|value| value.is_finite());
+        let finite = number.filter(|value| value.is_finite());
         let is_exported = self.numbers.by_path.len() < MAX_NUMBERS
-            && self.current_path.len() <= MAX_PATH_BYTES
+            && path.len() <= MAX_PATH_BYTES
             && finite.is_some()
-            && self.seen_paths.insert(self.current_path.clone());
+            && self.seen_paths.insert(path.to_owned());
         match finite.filter(|_| is_exported) {
-            Some(value) => {
-                let path = self.current_path.clone();
-                self.numbers.by_path.push((path, value));
-            }
+            Some(value) => self.numbers.by_path.push((path.to_owned(), value)),
             None => self.numbers.omitted_count += 1,
         }
-    }
-}
-
-/// An object's members in the order of the text, duplicates included.
-struct OrderedMembers<'j>(Vec<(String, &'j RawValue)>);
-
-impl<'de> Deserialize<'de> for OrderedMembers<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OrderedMembersVisitor;
-        impl<'de> Visitor<'de> for OrderedMembersVisitor {
-            type Value = OrderedMembers<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(OrderedMembers(members))
-            }
-        }
-        deserializer.deserialize_map(OrderedMembersVisitor)
     }
 }
 

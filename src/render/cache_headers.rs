@@ -1,15 +1,35 @@
 //! Values of the response headers that depend on the content of a summary.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderValue;
+use httpdate::fmt_http_date;
 
-use crate::domain::{Code, Snapshot, Time};
+use crate::domain::{ClockShift, Code, Snapshot, Time};
 
 use super::render_mode::{LiveSourceResult, RenderMode};
 use super::summary_body::SummaryRow;
 use super::version::SummaryVersion;
+
+/// Values of the headers that tell the age of a single value.
+#[derive(Debug, Clone)]
+pub struct ValueDate {
+    /// Value of `Age`: whole seconds (RFC 9111, section 5.1).
+    pub age: HeaderValue,
+    /// Value of `Last-Modified`: when the request for the value was sent.
+    pub last_modified: HeaderValue,
+}
+
+/// Returns the age as of `as_of` of a value that was fetched at `fetched_at`.
+pub(super) fn value_date(fetched_at: Time, as_of: Time, shift: ClockShift) -> ValueDate {
+    let millis = shift.apply(fetched_at).as_millis().max(0).unsigned_abs();
+    let date = UNIX_EPOCH + Duration::from_millis(millis);
+    ValueDate {
+        age: HeaderValue::from(as_of.since(fetched_at).as_secs()),
+        last_modified: header_value(&fmt_http_date(date)),
+    }
+}
 
 /// Returns the value of `ETag`: weak, because the encodings of one version differ (RFC 9110,
 /// section 8.8.3).

@@ -24,13 +24,24 @@ pub enum ContentCoding {
     Gzip,
 }
 
-/// Encodings of one body: content codings, and a server-sent event.
+/// Name of a server-sent event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventName {
+    /// `resumen`.
+    #[default]
+    Resumen,
+    /// `message`, which a page receives by `onmessage`.
+    Message,
+}
+
+/// Encodings of one body: content codings, and server-sent events.
 #[derive(Debug)]
 pub struct EncodedBodies {
     body: Bytes,
     /// Indexed by [`ContentCoding`].
     compressed: [CompressedBody; 3],
-    event: OnceLock<Bytes>,
+    /// Indexed by [`EventName`].
+    events: [OnceLock<Bytes>; 2],
     /// Counts the encodings; `None` for bodies that live as long as the program.
     budget: Option<Arc<SendBudget>>,
 }
@@ -72,13 +83,22 @@ impl ContentCoding {
     }
 }
 
+impl EventName {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resumen => "resumen",
+            Self::Message => "message",
+        }
+    }
+}
+
 impl EncodedBodies {
     /// Returns the encodings of `body`, none of which is made yet.
     pub fn new(body: Bytes) -> Self {
         Self {
             body,
             compressed: Default::default(),
-            event: OnceLock::new(),
+            events: Default::default(),
             budget: None,
         }
     }
@@ -121,12 +141,12 @@ impl EncodedBodies {
     }
 
     /// Returns the body, which must be on one line, as a server-sent event.
-    pub fn get_or_write_event(&self, version: SummaryVersion) -> Bytes {
+    pub fn get_or_write_event(&self, name: EventName, version: SummaryVersion) -> Bytes {
         let write = || {
-            let head = format!("event: resumen\nid: {version}\ndata: ");
+            let head = format!("event: {}\nid: {version}\ndata: ", name.as_str());
             self.count([head.as_bytes(), &self.body, b"\n\n"].concat())
         };
-        self.event.get_or_init(write).clone()
+        self.events[name as usize].get_or_init(write).clone()
     }
 
     fn count(&self, bytes: Vec<u8>) -> Bytes {

@@ -11,21 +11,38 @@ use crate::domain::{Code, Freshness, Name, ShownFailure, Snapshot, Time};
 use crate::process::SendBudget;
 use crate::text::{UnitStyle, format_duration};
 
+use super::badge_body::write_badge;
+use super::body_form::BodyForm;
 use super::cache_headers;
+use super::cache_headers::ValueDate;
 use super::encoded_bodies::EncodedBodies;
+use super::flat_body::write_flat;
 use super::render_mode::{LiveSourceResult, ReadingOrigin, RenderMode};
 use super::summary_body::{SummaryHeader, SummaryRow, write_summary};
+use super::value_body::{ValueFlaw, write_value};
 use super::version::{SummaryVersion, VersionHasher};
 
 /// Time for which a rendering is served. Ages are written as of its end, so they are never
 /// understated, and overstated by at most this time.
 const RENDERING_LIFETIME: Duration = Duration::from_millis(20);
 
-/// A rendered summary, shared by all requests until [`Self::valid_until`]. Cheap to clone.
+/// Media types of the bodies.
+const JSON: &str = "application/json";
+const SVG: &str = "image/svg+xml";
+
+/// A rendered summary, or a part of it, shared by all requests until [`Self::valid_until`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Rendering {
-    /// JSON text.
+    /// The bytes of the body, in the form that was requested.
     pub body: Bytes,
+    /// Value of `Content-Type`.
+    pub content_type: &'static str,
+    /// Value of `Vary`.
+    pub vary: &'static str,
+    /// Why there is no value to show; the body is empty then. `None` in other forms.
+    pub value_flaw: Option<ValueFlaw>,
+    /// When the shown value was fetched, for a body that does not tell it.
+    pub value_date: Option<ValueDate>,
     /// Hash over the content; see [`SummaryVersion`].
     pub version: SummaryVersion,
     /// Time as of which ages are written.
@@ -57,15 +74,25 @@ const ROW_BYTES: usize = 320;
 /// Length of the JSON text before the first source, in bytes.
 const HEADER_BYTES: usize = 512;
 
-/// Returns the length of the summary of these sources, in bytes. Names, messages and attributions
-/// count as of typical length.
-pub fn estimate_body_bytes(snapshot: &Snapshot, selection: &[usize]) -> usize {
+/// Length of the flat state of a source, in bytes, and how many times as long as its data the flat
+/// members are, at a guess.
+const FLAT_ROW_BYTES: usize = 96;
+const FLAT_GROWTH: usize = 2;
+
+/// Returns the length of the body of these sources, in bytes, or of the data that is read for it, if
+/// that is more. Names, messages and attributions count as of typical length.
+pub fn estimate_body_bytes(snapshot: &Snapshot, selection: &[usize], form: &BodyForm) -> usize {
     let states = snapshot.source_states();
     let data_bytes = selection.iter().filter_map(|position| {
         let reading = states[*position].reading.as_ref()?;
         Some(reading.data.as_json().len())
     });
-    HEADER_BYTES + selection.len() * ROW_BYTES + data_bytes.sum::<usize>()
+    let data_bytes: usize = data_bytes.sum();
+    match form {
+        BodyForm::Summary => HEADER_BYTES + selection.len() * ROW_BYTES + data_bytes,
+        BodyForm::Flat => selection.len() * FLAT_ROW_BYTES + data_bytes * FLAT_GROWTH,
+        BodyForm::Value { .. } | BodyForm::Badge { .. } => data_bytes,
+    }
 }
 
 impl Rendering {
@@ -80,10 +107,12 @@ impl Rendering {
     }
 }
 
-/// Renders the sources at the positions of `selection`, in that order.
+/// Renders the sources at the positions of `selection`, in that order. A form with one value shows that
+/// of the first source.
 pub fn render_summary(
     snapshot: &Snapshot,
     selection: &[usize],
+    form: &BodyForm,
     mode: &RenderMode<'_>,
     now: Time,
 ) -> Rendering {
@@ -105,6 +134,9 @@ pub fn render_summary(
         let name = &row.source_state.source.name;
         hasher.add_source(name, &row.view, snapshot.clock_shift());
     }
+    if let Some(path) = form.value_path() {
+        hasher.add_path(path);
+    }
     let version = hasher.finish();
     let is_complete = rows
         .iter()
@@ -115,9 +147,26 @@ pub fn render_summary(
         clock_shift: snapshot.clock_shift(),
         is_complete,
     };
-    let body_bytes = estimate_body_bytes(snapshot, selection);
-    let body = Bytes::from(write_summary(&header, mode, &rows, body_bytes));
+    let capacity = || estimate_body_bytes(snapshot, selection, form);
+    let row = rows.first();
+    let written = match form {
+        BodyForm::Summary => Ok((JSON, write_summary(&header, mode, &rows, capacity()))),
+        BodyForm::Flat => Ok((JSON, write_flat(&rows, as_of, capacity()))),
+        BodyForm::Value { path, is_json } => write_value(row, path, *is_json),
+        BodyForm::Badge { path, label } => Ok((SVG, write_badge(row, path, label))),
+    };
+    let value_flaw = written.as_ref().err().copied();
+    let (content_type, body) = written.unwrap_or_default();
+    let body = Bytes::from(body);
+    let fetched_at = row.and_then(|row| Some(row.view.reading?.fetched_at));
+    let value_date = fetched_at
+        .filter(|_| matches!(form, BodyForm::Value { .. }))
+        .map(|at| cache_headers::value_date(at, as_of, snapshot.clock_shift()));
     Rendering {
+        content_type,
+        vary: form.vary(),
+        value_flaw,
+        value_date,
         encoded_bodies: Arc::new(EncodedBodies::new(body.clone())),
         body,
         version,

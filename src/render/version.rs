@@ -39,6 +39,13 @@ impl VersionHasher {
         self.hash_text(view.freshness.as_str());
     }
 
+    /// Adds the path of the only value that is shown, so that two values of a source have two versions.
+    pub(super) fn add_path(&mut self, path: &[String]) {
+        for segment in path {
+            self.hash_text(segment);
+        }
+    }
+
     pub(super) fn finish(&self) -> SummaryVersion {
         SummaryVersion(self.0.digest())
     }

@@ -34,6 +34,11 @@ pub(crate) fn media_preference(request: &HeaderMap, media_type: &str) -> Option<
         .filter(|preference| preference.weight > 0)
 }
 
+/// Whether a range of the client matches `media_type` by more than `*/*`.
+pub(crate) fn is_media_type_named(request: &HeaderMap, media_type: &str) -> bool {
+    media_preference(request, media_type).is_some_and(|preference| preference.specificity > 0)
+}
+
 /// The weight and the specificity of a media range; `None` if it is malformed or does not match.
 fn match_range(range: &str, media_type: &str) -> Option<MediaPreference> {
     let (name, offered) = parse_media_type(media_type);

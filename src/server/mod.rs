@@ -42,7 +42,7 @@ mod worker;
 mod worker_state;
 mod write_stall;
 
-pub(crate) use accept::media_preference;
+pub(crate) use accept::{is_media_type_named, media_preference};
 pub(crate) use access_control::AccessGrant;
 pub(crate) use connection_state::ConnectionState;
 pub use http_server::{HttpListeners, HttpServer};
@@ -52,7 +52,7 @@ pub(crate) use response::{
     matches_etag, missing_coding, missing_form, no_store_response, respond_with_rendering,
     select_form, set_content_encoding,
 };
-pub(crate) use route_access::SNAPSHOT_GROUPS;
+pub(crate) use route_access::{DATA_GROUPS, SNAPSHOT_GROUPS};
 pub use route_access::{ListenerScope, RouteAccess};
-pub use server_context::ServerContext;
+pub use server_context::{FindRenderingFn, ServerContext};
 pub use unix_socket::SocketFile;

@@ -65,6 +65,10 @@ kinds! {
     UnknownParameter = BAD_REQUEST "unknown_parameter" "Unknown query parameter",
     /// The query names a source that is not configured.
     UnknownSource = BAD_REQUEST "unknown_source" "Unknown source",
+    /// The path names a source that is not configured.
+    NoSuchSource = NOT_FOUND "unknown_source" "Unknown source",
+    /// The data of a source has no value at the path.
+    UnknownPath = NOT_FOUND "unknown_path" "No value at this path",
     /// A proxy could see another request in the same bytes.
     BadFraming = BAD_REQUEST "bad_framing" "The request's framing is ambiguous",
     /// `Host` is missing, repeated, empty or not a host.
@@ -91,6 +95,8 @@ kinds! {
     MisdirectedHost = MISDIRECTED_REQUEST "misdirected_host" "This server has another name",
     /// A handler panicked.
     Internal = INTERNAL_SERVER_ERROR "internal" "Internal error",
+    /// The source has no reading that may be shown.
+    MissingValue = SERVICE_UNAVAILABLE "missing" "The source has no value now",
     /// The first round has not ended and nothing was restored.
     NotReady = SERVICE_UNAVAILABLE "not_ready" "Not ready yet",
     /// The server is draining.

@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
+    IF_NONE_MATCH, LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use httpdate::fmt_http_date;
@@ -44,7 +44,8 @@ pub(crate) fn respond_with_rendering(
             let mut response = Response::new(body);
             let headers = response.headers_mut();
             headers.reserve(12);
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let content_type = HeaderValue::from_static(rendering.content_type);
+            headers.insert(CONTENT_TYPE, content_type);
             headers.insert(CONTENT_LENGTH, length);
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             add_cache_headers(rendering, headers);
@@ -140,7 +141,11 @@ fn add_cache_headers(rendering: &Rendering, headers: &mut HeaderMap) {
         headers.insert(CDN_CACHE_CONTROL, control.clone());
     }
     headers.insert(CACHE_STATUS, rendering.cache_status.clone());
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(VARY, HeaderValue::from_static(rendering.vary));
+    if let Some(date) = &rendering.value_date {
+        headers.insert(AGE, date.age.clone());
+        headers.insert(LAST_MODIFIED, date.last_modified.clone());
+    }
 }
 
 /// Whether `If-None-Match` contains this weak tag, by weak comparison (RFC 9110 §13.1.2). A

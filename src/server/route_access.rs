@@ -39,8 +39,14 @@ impl ListenerScope {
 /// Groups that grant the snapshot: the panel's page reads it while it has no stream.
 pub(crate) const SNAPSHOT_GROUPS: &[AccessGroup] = &[AccessGroup::Data, AccessGroup::Panel];
 
+/// Groups that grant single values.
+pub(crate) const DATA_GROUPS: &[AccessGroup] = &[AccessGroup::Data];
+
 /// The access to `/resumen` without `fresh` and `max_age`.
 pub(super) const SNAPSHOT_ACCESS: RouteAccess = RouteAccess::AnyOf(SNAPSHOT_GROUPS);
+
+/// The access to single values from the snapshot.
+pub(super) const DATA_ACCESS: RouteAccess = RouteAccess::AnyOf(DATA_GROUPS);
 
 impl RouteAccess {
     /// The access to paths that match no route: a client without a token does not learn which ones

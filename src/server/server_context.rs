@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +12,7 @@ use crate::aggregate::Cache;
 use crate::config::{AccessToken, ServerSettings};
 use crate::metrics::{RequestMetrics, RouteId};
 use crate::process::{Clock, Supervisor};
+use crate::render::Rendering;
 use crate::telemetry::AccessLog;
 
 use super::access_control::AccessControl;
@@ -20,6 +22,10 @@ use super::cors::CorsPolicy;
 use super::host_policy::HostPolicy;
 use super::route_access::RouteAccess;
 use super::trusted_proxies::TrustedProxies;
+
+/// Returns the rendering that answers a GET of a target with these headers, if that takes little time;
+/// `None` leaves the request to the router.
+pub type FindRenderingFn = fn(&ServerContext, &str, &HeaderMap) -> Option<Arc<Rendering>>;
 
 /// Shared state of the HTTP server.
 pub struct ServerContext {
@@ -37,6 +43,7 @@ pub struct ServerContext {
     access_log: Option<AccessLog>,
     /// By route, in the order of the routes of `request_metrics`.
     route_access: &'static [RouteAccess],
+    find_rendering: FindRenderingFn,
     /// Whether every source has a reading or a finished attempt. Never reset: a source added later
     /// is not waited for.
     first_round_done: AtomicBool,
@@ -55,6 +62,7 @@ impl ServerContext {
         request_metrics: Arc<RequestMetrics>,
         supervisor: Supervisor,
         route_access: &'static [RouteAccess],
+        find_rendering: FindRenderingFn,
     ) -> Self {
         let trusted_proxies = TrustedProxies::new(settings.trusted_proxies.clone());
         let trusted_proxies = Arc::new(trusted_proxies);
@@ -66,6 +74,7 @@ impl ServerContext {
             trusted_proxies,
             route_access,
             access_log: None,
+            find_rendering,
             settings,
             clock,
             cache,
@@ -88,6 +97,15 @@ impl ServerContext {
             self.first_round_done.store(true, Relaxed);
         }
         is_done
+    }
+
+    /// The rendering for the fast path.
+    pub(super) fn find_rendering(
+        &self,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Option<Arc<Rendering>> {
+        (self.find_rendering)(self, target, headers)
     }
 
     /// Who may request a route.

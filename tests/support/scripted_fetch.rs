@@ -265,8 +265,9 @@ impl TestCore {
             is_collapsed: live.was_collapsed,
         };
         let now = self.core.clock.now();
+        let form = resumen::render::BodyForm::Summary;
         let rendering =
-            resumen::render::render_summary(&live.snapshot, &live.positions, &mode, now);
+            resumen::render::render_summary(&live.snapshot, &live.positions, &form, &mode, now);
         serde_json::from_slice(&rendering.body).unwrap()
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use resumen::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, router};
+use resumen::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, find_rendering, router};
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
@@ -97,6 +97,7 @@ impl TestServer {
             RequestMetrics::register(&mut metrics_registry, &ROUTE_PATHS),
             core.supervisor.clone(),
             &ROUTE_ACCESS,
+            find_rendering,
         ));
         let state = AppState::new(AppStateParts {
             server: Arc::clone(&context),

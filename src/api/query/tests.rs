@@ -25,8 +25,15 @@ fn source_set() -> SourceSet {
     SourceSet::new(["btc", "clima", "usd"].map(source).into())
 }
 
+fn parse_for(
+    parameters: &'static [&'static str],
+    raw: &str,
+) -> Result<SummaryQuery, ProblemDetails> {
+    SummaryQuery::parse(raw, parameters, &source_set(), Duration::from_secs(30))
+}
+
 fn parse(raw: &str) -> Result<SummaryQuery, ProblemDetails> {
-    SummaryQuery::parse(raw, &source_set(), Duration::from_secs(30))
+    parse_for(SUMMARY_PARAMETERS, raw)
 }
 
 #[track_caller]
@@ -211,9 +218,36 @@ fn unknown_parameter_is_suggested() {
     let expected = ProblemDetails::new(ProblemKind::UnknownParameter, "no parameter has this name")
         .with_param("Fresh")
         .with_got("Fresh")
-        .with_expected("fresh, timeout, max_age, sources")
+        .with_expected("fresh, timeout, max_age, sources, format")
         .with_suggestion(Some("fresh"));
     assert_eq!(problem, expected);
+}
+
+#[test]
+fn forms_and_events_are_parsed() {
+    let form = |raw| parse(raw).unwrap().form;
+    assert_eq!(form("format=flat"), BodyForm::Flat);
+    assert_eq!(form("format=json&sources=btc"), BodyForm::Summary);
+    let event = |raw| parse_for(STREAM_PARAMETERS, raw).unwrap().event;
+    assert_eq!(event("event=message"), EventName::Message);
+    assert_eq!(event("sources=btc"), EventName::Resumen);
+    for raw in [
+        "format=",
+        "format=FLAT",
+        "format=flat&format=flat",
+        "format=xml",
+    ] {
+        assert_eq!(rejected_kind(raw), ProblemKind::InvalidParameter, "{raw}");
+    }
+    for (parameters, raw) in [
+        (SUMMARY_PARAMETERS, "event=message"),
+        (STREAM_PARAMETERS, "fresh=1"),
+        (VALUE_PARAMETERS, "sources=btc"),
+        (VALUE_PARAMETERS, "format=flat"),
+    ] {
+        let kind = parse_for(parameters, raw).unwrap_err().kind();
+        assert_eq!(kind, ProblemKind::UnknownParameter, "{raw}");
+    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         "",
     )
     .doc(
-        "What the token grants: `data` (`/resumen`), `live` (live answers), `stream` \
+        "What the token grants: `data` (`/resumen`, `/valor`, `/insignia`), `live` (live answers), `stream` \
          (`/resumen/stream`), `panel` (the panel and all that its page requests but live answers), \
          `admin` (`/metrics`, `/salud/fuentes`, `/openapi.json`).",
     )

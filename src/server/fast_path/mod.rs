@@ -1,4 +1,4 @@
-//! The fast path for `GET /resumen`: matches the request in the read buffer and writes a cached,
+//! The fast path for GETs of the snapshot and of single values: matches the request in the read buffer and writes a cached,
 //! fully serialised response. Any other request hands the connection to hyper for the rest of its
 //! life.
 //!

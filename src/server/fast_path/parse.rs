@@ -1,14 +1,25 @@
-//! Parser for the request heads of the fast path: exactly `GET /resumen HTTP/1.1`, one valid
-//! `Host`, and no field that changes the meaning of the request. Any other head is unsupported and
+//! Parser for the request heads of the fast path: a GET of a target that may have a cached response, one
+//! valid `Host`, and no field that changes the meaning of the request. Any other head is unsupported and
 //! left to hyper and `validate`.
 
-use http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, ORIGIN};
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
 use crate::server::validate::is_host;
 
-const REQUEST_LINE: &[u8] = b"GET /resumen HTTP/1.1\r\n";
+/// The beginnings of the supported request lines.
+const LINE_STARTS: [&[u8]; 4] = [
+    b"GET /resumen ",
+    b"GET /resumen?",
+    b"GET /valor/",
+    b"GET /insignia/",
+];
+
+const METHOD: &[u8] = b"GET ";
+
+/// The end of a supported request line, without its line feed.
+const LINE_END: &[u8] = b" HTTP/1.1\r";
 
 /// Maximum length of a supported head, in bytes.
 pub(super) const MAX_HEAD_LENGTH: usize = 8 * 1024;
@@ -16,8 +27,8 @@ pub(super) const MAX_HEAD_LENGTH: usize = 8 * 1024;
 /// Maximum number of header fields; the same limit as hyper's.
 const MAX_FIELDS: usize = 64;
 
-/// Names of the [`RequestFields`] that a response depends on, in the order of [`RequestFields::as_array`].
-const FIELD_NAMES: [HeaderName; 3] = [ACCEPT_ENCODING, IF_NONE_MATCH, ORIGIN];
+/// Names of the fields that a response depends on, in the order of [`RequestFields::as_key`].
+const FIELD_NAMES: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, IF_NONE_MATCH, ORIGIN];
 
 /// Result of parsing a head at the start of a buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,10 +44,14 @@ pub(super) enum ParseResult<'a> {
 /// The values of the fields that decide whether and how a request is answered.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestFields<'a> {
+    /// The target of the request line: ASCII.
+    pub(super) target: &'a str,
     /// `Host`: a valid host with an optional port. Empty until the field is parsed.
     pub(super) host: &'a [u8],
     /// `Authorization`
     pub(super) authorization: Option<&'a [u8]>,
+    /// `Accept`
+    pub(super) accept: Option<&'a [u8]>,
     /// `User-Agent`
     pub(super) user_agent: Option<&'a [u8]>,
     /// `X-Forwarded-For`
@@ -49,28 +64,31 @@ pub(super) struct RequestFields<'a> {
     pub(super) origin: Option<&'a [u8]>,
 }
 
-/// Whether `bytes` begin with the supported request line.
-pub(super) fn has_request_line(bytes: &[u8]) -> bool {
-    bytes.starts_with(REQUEST_LINE)
-}
-
 /// Parses the head at the start of `bytes`.
 pub(super) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
-    let Some(mut rest) = bytes.strip_prefix(REQUEST_LINE) else {
-        return if REQUEST_LINE.starts_with(bytes) {
+    let may_be_line = |start: &&[u8]| bytes.starts_with(start) || start.starts_with(bytes);
+    if !LINE_STARTS.iter().any(may_be_line) {
+        return ParseResult::Unsupported;
+    }
+    let incomplete = || {
+        if bytes.len() < MAX_HEAD_LENGTH {
             ParseResult::Incomplete
         } else {
             ParseResult::Unsupported
-        };
+        }
+    };
+    let Some(end) = memchr(b'\n', bytes) else {
+        return incomplete();
+    };
+    let mut rest = &bytes[end + 1..];
+    let Some(target) = parse_request_line(&bytes[..end]) else {
+        return ParseResult::Unsupported;
     };
     let mut fields = FieldParser::default();
+    fields.request_fields.target = target;
     loop {
         let Some(end) = memchr(b'\n', rest) else {
-            return if bytes.len() < MAX_HEAD_LENGTH {
-                ParseResult::Incomplete
-            } else {
-                ParseResult::Unsupported
-            };
+            return incomplete();
         };
         let Some(line) = rest[..end].strip_suffix(b"\r") else {
             return ParseResult::Unsupported;
@@ -89,16 +107,35 @@ pub(super) fn parse_head(bytes: &[u8]) -> ParseResult<'_> {
     }
 }
 
+/// The target of a request line without its line feed. `None` if the line is not supported.
+fn parse_request_line(line: &[u8]) -> Option<&str> {
+    let target = line.strip_prefix(METHOD)?.strip_suffix(LINE_END)?;
+    let target = std::str::from_utf8(target).ok()?;
+    all_bytes(target.as_bytes(), is_target_byte).then_some(target)
+}
+
 impl<'a> RequestFields<'a> {
-    /// The values that a response depends on, in the order of [`FIELD_NAMES`].
-    pub(super) fn as_array(&self) -> [Option<&'a [u8]>; 3] {
-        [self.accept_encoding, self.if_none_match, self.origin]
+    /// The path of the target.
+    pub(super) fn path(&self) -> &'a str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// What a response depends on: the target, and the fields in the order of [`FIELD_NAMES`].
+    pub(super) fn as_key(&self) -> [Option<&'a [u8]>; 5] {
+        let target = Some(self.target.as_bytes());
+        [
+            target,
+            self.accept,
+            self.accept_encoding,
+            self.if_none_match,
+            self.origin,
+        ]
     }
 
     /// The fields as hyper would parse them; `None` if a value is not valid.
     pub(super) fn to_header_map(self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
-        for (name, value) in FIELD_NAMES.into_iter().zip(self.as_array()) {
+        for (name, value) in FIELD_NAMES.into_iter().zip(&self.as_key()[1..]) {
             if let Some(value) = value {
                 headers.insert(name, HeaderValue::from_bytes(value).ok()?);
             }
@@ -131,6 +168,7 @@ impl<'a> FieldParser<'a> {
                 let earlier = std::mem::replace(&mut self.request_fields.host, value);
                 (earlier.is_empty() && is_host(value)).then_some(())
             }
+            6 if is(b"accept") => set_once(&mut self.request_fields.accept, value),
             6 if is(b"origin") => set_once(&mut self.request_fields.origin, value),
             13 if is(b"authorization") => set_once(&mut self.request_fields.authorization, value),
             13 if is(b"if-none-match") => set_once(&mut self.request_fields.if_none_match, value),
@@ -172,6 +210,15 @@ fn all_bytes(bytes: &[u8], is_valid: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is_valid(*byte))
 }
 
+/// Whether a target may contain the byte: those that every parser takes as they are (RFC 3986 §2).
+fn is_target_byte(byte: u8) -> bool {
+    is_token_byte(byte)
+        || matches!(
+            byte,
+            b'/' | b'?' | b'=' | b'&' | b'%' | b'.' | b'~' | b',' | b'+' | b':'
+        )
+}
+
 /// Whether a field name may contain the byte: `token` of RFC 9110 §5.6.2 without the characters
 /// that no common name uses.
 fn is_token_byte(byte: u8) -> bool {
@@ -197,6 +244,8 @@ mod tests {
             Connection: Keep-Alive\r\nIf-None-Match: W/\"1\"\r\nCookie:\r\nsec_x: 1\r\n";
         let text = head_with_fields(fields);
         let expected = RequestFields {
+            target: "/resumen",
+            accept: None,
             host: b"a.example:8080",
             authorization: Some(b"Bearer x"),
             user_agent: Some(b"x (y; z) \"1\""),
@@ -214,6 +263,30 @@ mod tests {
             parse_head(twice.as_bytes()),
             ParseResult::Complete(text.len(), expected)
         );
+    }
+
+    #[test]
+    fn targets_are_kept() {
+        for target in [
+            "/resumen?sources=btc,usd&format=flat",
+            "/valor/btc/a%2Fb/c.d/~x_-0",
+            "/insignia/btc/usd",
+            "/valor/",
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n");
+            let expected = RequestFields {
+                target,
+                host: b"a",
+                accept: Some(b"*/*"),
+                ..RequestFields::default()
+            };
+            let result = parse_head(text.as_bytes());
+            assert_eq!(result, ParseResult::Complete(text.len(), expected));
+            for end in 0..text.len() {
+                let result = parse_head(&text.as_bytes()[..end]);
+                assert_eq!(result, ParseResult::Incomplete, "{end}");
+            }
+        }
     }
 
     #[test]
@@ -254,6 +327,7 @@ mod tests {
             "Host: a\r\nUpgrade: h2c\r\n",
             "Host: a\r\nConnection: close\r\n",
             "Host: a\r\nX-Request-Id: 1\r\n",
+            "Host: a\r\nAccept: */*\r\nAccept: */*\r\n",
             "Host: a\r\nAccept-Encoding: br\r\nAccept-Encoding: gzip\r\n",
             "Host: a\r\nAuthorization: x\r\nAuthorization: x\r\n",
         ];
@@ -270,7 +344,14 @@ mod tests {
             "y".repeat(MAX_HEAD_LENGTH)
         );
         let texts = [
-            "GET /resumen? HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /resumen#x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /resumen?\"x\" HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /resumen  HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /resumen?a b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /valor/\u{f1} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /valor HTTP/1.1\r\n",
+            "GET http://a/valor/x HTTP/1.1\r\n",
             "HEAD /resumen HTTP/1.1\r\nHost: a\r\n\r\n",
             "get /resumen",
             "GET /resumen HTTP/1.0\r\n\r\n",

@@ -1,21 +1,21 @@
-//! Serialised responses from one rendering, by the request fields that they depend on.
-
-use std::sync::Arc;
+//! Serialised responses from one snapshot, by the target and the fields that they depend on.
 
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::render::Rendering;
+use crate::domain::Time;
+use crate::metrics::RouteId;
 
 use super::parse::RequestFields;
 
 /// Maximum number of cached responses.
-const MAX_CACHED_RESPONSES: usize = 8;
+const MAX_CACHED_RESPONSES: usize = 32;
 
-/// The cached responses of one rendering.
+/// The cached responses.
 #[derive(Default)]
 pub(super) struct ResponseCache {
-    rendering: Option<Arc<Rendering>>,
+    /// [`Cache::publication`](crate::aggregate::Cache::publication) that they were built from.
+    publication: u64,
     /// [`AccessControl::generation`](super::super::access_control::AccessControl::generation) that
     /// the remembered heads were admitted under.
     access_generation: u64,
@@ -29,8 +29,12 @@ pub(super) struct CachedResponse {
     /// The request head that it answered last. Clients repeat the same head, and comparing bytes is
     /// cheaper than parsing. A head is remembered only after its request was admitted.
     pub(super) head: Vec<u8>,
-    /// The values of the fields that it depends on: [`RequestFields::as_array`].
-    pub(super) field_values: [Option<Box<[u8]>>; 3],
+    /// What it depends on: [`RequestFields::as_key`].
+    pub(super) key: [Option<Box<[u8]>>; 5],
+    /// Last instant at which it may be sent.
+    pub(super) valid_until: Time,
+    /// The route that it is counted under.
+    pub(super) route: RouteId,
     pub(super) status: StatusCode,
     pub(super) body_length: u64,
     /// The head, with the body if that is small.
@@ -40,38 +44,28 @@ pub(super) struct CachedResponse {
 }
 
 impl ResponseCache {
-    /// Sets the rendering that responses are built from, and the generation of the tokens. A new one
-    /// clears the cache.
-    pub(super) fn set_basis(&mut self, rendering: Arc<Rendering>, access_generation: u64) {
-        let is_current = self
-            .rendering
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, &rendering));
-        if !is_current || self.access_generation != access_generation {
+    /// Removes the responses that another snapshot was the basis of, or that other tokens admitted.
+    pub(super) fn set_basis(&mut self, publication: u64, access_generation: u64) {
+        if self.publication != publication || self.access_generation != access_generation {
             self.responses.clear();
+            self.publication = publication;
             self.access_generation = access_generation;
-            self.rendering = Some(rendering);
         }
     }
 
-    /// The rendering that responses are built from.
-    pub(super) fn rendering(&self) -> Option<&Rendering> {
-        self.rendering.as_deref()
-    }
-
-    /// The index of a response whose last request head is repeated at the start of `input`.
-    pub(super) fn find_by_head(&self, input: &[u8]) -> Option<usize> {
+    /// The index of a response, valid at `now`, whose last request head is repeated at the start of `input`.
+    pub(super) fn find_by_head(&self, input: &[u8], now: Time) -> Option<usize> {
         self.responses
             .iter()
-            .position(|response| input.starts_with(&response.head))
+            .position(|response| now <= response.valid_until && input.starts_with(&response.head))
     }
 
-    /// The index of the response to a request with these fields.
-    pub(super) fn find_by_fields(&self, fields: &RequestFields<'_>) -> Option<usize> {
-        let values = fields.as_array();
+    /// The index of the response, valid at `now`, to a request with these fields.
+    pub(super) fn find_by_fields(&self, fields: &RequestFields<'_>, now: Time) -> Option<usize> {
+        let key = fields.as_key();
         self.responses.iter().position(|response| {
-            let cached = response.field_values.iter();
-            cached.zip(values).all(|(a, b)| a.as_deref() == b)
+            let known = response.key.iter().map(Option::as_deref);
+            now <= response.valid_until && known.eq(key)
         })
     }
 
@@ -88,8 +82,10 @@ impl ResponseCache {
         response
     }
 
-    /// Adds a response, in place of the oldest if the cache is full. Returns its index.
-    pub(super) fn insert(&mut self, response: CachedResponse) -> usize {
+    /// Adds a response, in place of those that are not valid at `now`, or of the oldest if the cache is
+    /// full. Returns its index.
+    pub(super) fn insert(&mut self, response: CachedResponse, now: Time) -> usize {
+        self.responses.retain(|known| now <= known.valid_until);
         if self.responses.len() < MAX_CACHED_RESPONSES {
             self.responses.push(response);
             return self.responses.len() - 1;

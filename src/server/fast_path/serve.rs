@@ -13,18 +13,17 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::domain::Time;
-use crate::metrics::{RouteId, ThreadCounters};
+use crate::metrics::ThreadCounters;
 use crate::process::SendCharge;
 use crate::server::access_control::AccessGrant;
 use crate::server::access_record::AccessRecord;
 use crate::server::problem::catch_panic;
 use crate::server::response::{encode_head, encode_response, respond_with_rendering};
-use crate::server::route_access::ListenerScope;
-use crate::server::route_access::SNAPSHOT_ACCESS;
+use crate::server::route_access::{DATA_ACCESS, ListenerScope, SNAPSHOT_ACCESS};
 use crate::server::server_context::ServerContext;
 use crate::server::socket::ClientSocket;
 
-use super::parse::{MAX_HEAD_LENGTH, ParseResult, RequestFields, has_request_line, parse_head};
+use super::parse::{MAX_HEAD_LENGTH, ParseResult, RequestFields, parse_head};
 use super::response_cache::{CachedResponse, ResponseCache};
 
 /// Size of the read buffer, in bytes.
@@ -43,8 +42,6 @@ const JOINED_BODY_BYTES: usize = 16 * 1024;
 pub(crate) struct FastPath {
     context: Arc<ServerContext>,
     counters: Arc<ThreadCounters>,
-    /// The route of `/resumen` in the request metrics.
-    route: RouteId,
     /// Uncontended: all connections of the worker run on one thread, and no lock is held across an
     /// await.
     buffers: Mutex<FastPathBuffers>,
@@ -84,11 +81,9 @@ enum FastPathStep {
 impl FastPath {
     /// The fast path of a worker that counts in `counters`.
     pub(crate) fn new(context: Arc<ServerContext>, counters: Arc<ThreadCounters>) -> Self {
-        let route = context.request_metrics.route_of("/resumen");
         Self {
             context,
             counters,
-            route,
             buffers: Mutex::new(FastPathBuffers {
                 input: vec![0; INPUT_CAPACITY].into_boxed_slice(),
                 output: Vec::with_capacity(MAX_OUTPUT_PARTS + 1),
@@ -196,19 +191,13 @@ impl FastPath {
     ) -> (usize, FastPathStep) {
         let clock = self.context.clock;
         let started_at = clock.time_point();
-        // A response waits for the first round, and one that closes its connection is written by
-        // hyper. After a panic in rendering, hyper's path meets the same panic and answers 500.
-        let is_enabled = has_request_line(input)
-            && scope != ListenerScope::Admin
+        let now = started_at.time;
+        // A response waits for the first round, and one that closes its connection is written by hyper.
+        let is_enabled = scope != ListenerScope::Admin
             && self.context.is_first_round_done()
-            && !self.context.is_draining()
-            // A large summary is rendered and compressed by background threads.
-            && !self.context.cache.is_large()
-            && catch_panic(|| {
-                let rendering = self.context.cache.current_rendering(started_at.time);
-                responses.set_basis(rendering, self.context.access.generation());
-            })
-            .is_ok();
+            && !self.context.is_draining();
+        let publication = self.context.cache.publication();
+        responses.set_basis(publication, self.context.access.generation());
 
         let logs_requests = self.context.logs_requests();
         let mut answered = 0;
@@ -216,7 +205,8 @@ impl FastPath {
         while answered < input.len() {
             let rest = &input[answered..];
             // A logged request is parsed again for what its line has.
-            let repeated = (is_enabled && !logs_requests).then(|| responses.find_by_head(rest));
+            let repeated =
+                (is_enabled && !logs_requests).then(|| responses.find_by_head(rest, now));
             let mut logged = None;
             let response = match repeated.flatten() {
                 Some(index) => responses.get(index),
@@ -226,7 +216,7 @@ impl FastPath {
                             return (answered, FastPathStep::HandOver);
                         };
                         logged = logs_requests.then_some((fields, grant));
-                        let Some(index) = self.find_or_build(responses, &fields) else {
+                        let Some(index) = self.find_or_build(responses, &fields, now) else {
                             return (answered, FastPathStep::HandOver);
                         };
                         responses.remember_head(index, &rest[..length])
@@ -244,7 +234,7 @@ impl FastPath {
             output_bytes += response.start.len() + response.rest.len();
             let duration = clock.elapsed_since(started_at);
             self.counters
-                .record_response(self.route, response.status, duration);
+                .record_response(response.route, response.status, duration);
             if let Some((fields, grant)) = &logged {
                 self.log_request(fields, grant, peer, response, (started_at.time, duration));
             }
@@ -262,8 +252,11 @@ impl FastPath {
         if !context.hosts.allows_host(fields.host) {
             return None;
         }
-        let access = &context.access;
-        access.authorize(SNAPSHOT_ACCESS, fields.authorization).ok()
+        let access = match fields.path() {
+            "/resumen" => SNAPSHOT_ACCESS,
+            _ => DATA_ACCESS,
+        };
+        context.access.authorize(access, fields.authorization).ok()
     }
 
     fn log_request(
@@ -280,8 +273,8 @@ impl FastPath {
             time: context.clock.shift().apply(time),
             client: peer.map(|peer| context.trusted_proxies.find_client(peer, forwarded_for)),
             method: "GET",
-            path: "/resumen",
-            query: None,
+            path: fields.path(),
+            query: fields.target.split_once('?').map(|(_, query)| query),
             status: response.status,
             body_length: Some(response.body_length),
             duration,
@@ -292,27 +285,28 @@ impl FastPath {
     }
 
     /// The index of the response to a request with these fields; built and cached if it is new.
-    /// `None` if a value is not valid or building panics; hyper's path then answers.
+    /// `None` if there is no small answer from the snapshot or building panics; hyper's path then answers.
     fn find_or_build(
         &self,
         responses: &mut ResponseCache,
         fields: &RequestFields<'_>,
+        now: Time,
     ) -> Option<usize> {
-        if let Some(index) = responses.find_by_fields(fields) {
+        if let Some(index) = responses.find_by_fields(fields, now) {
             return Some(index);
         }
         let headers = fields.to_header_map()?;
-        let rendering = responses.rendering()?;
-        let response = catch_panic(|| {
-            let mut response = respond_with_rendering(rendering, &headers);
+        let (rendering, response) = catch_panic(|| {
+            let rendering = self.context.find_rendering(fields.target, &headers)?;
+            let mut response = respond_with_rendering(&rendering, &headers);
             let allowed_origin = self.context.cors.allowed_origin(&headers);
             self.context
                 .cors
                 .add_response_headers(allowed_origin, response.headers_mut());
             self.context.access.restrict_caching(response.headers_mut());
-            response
+            Some((rendering, response))
         })
-        .ok()?;
+        .ok()??;
         let budget = self.context.cache.send_budget();
         let date = self.context.clock.wall_time();
         let (start, rest) = if response.body().len() <= JOINED_BODY_BYTES {
@@ -320,14 +314,17 @@ impl FastPath {
         } else {
             (encode_head(&response, date), response.body().clone())
         };
-        Some(responses.insert(CachedResponse {
+        let response = CachedResponse {
             head: Vec::new(),
-            field_values: fields.as_array().map(|value| value.map(Box::from)),
+            key: fields.as_key().map(|value| value.map(Box::from)),
+            valid_until: rendering.valid_until,
+            route: self.context.request_metrics.route_of(fields.path()),
             status: response.status(),
             body_length: response.body().len() as u64,
             start: budget.share(start),
             rest,
-        }))
+        };
+        Some(responses.insert(response, now))
     }
 }
 

@@ -1,12 +1,16 @@
 //! The filters of the default configuration on recorded responses of its providers.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use resumen::domain::{Failure, Name};
+use resumen::domain::{
+    DerivedComputation, Failure, JsonData, Name, Outcome, Reading, Snapshot, SourceSet, Time,
+};
 use resumen::extract::Filter;
 use resumen::process::Clock;
+use resumen::render::{BodyForm, RenderMode, render_summary};
 
 async fn run_filter(
     name: &Name,
@@ -84,4 +88,58 @@ async fn default_derived_source_multiplies_inputs() {
         data.parse::<serde_json::Value>().unwrap()["ars"].as_f64(),
         Some(136_025.0)
     );
+}
+
+#[test]
+fn default_flat_answer_is_small() {
+    let config = crate::config::load(Path::new("config/resumen.toml")).unwrap();
+    let at = Time::from_millis(1_795_330_510_000);
+    let source_set = Arc::new(SourceSet::new(config.sources.clone()));
+    let mut snapshot = Snapshot::new(Arc::clone(&source_set));
+    let data = [
+        ("btc", r#"{"usd":68012.34}"#),
+        ("clima", r#"{"temperatura_c":-18.0}"#),
+        ("usd", r#"{"ARS":1478.25,"EUR":0.87598}"#),
+    ];
+    for (name, json) in data {
+        let position = source_set.position(name).unwrap();
+        let reading = Reading {
+            fetched_at: at,
+            provider: config.sources[position].providers()[0].name.clone(),
+            data: JsonData::from_checked(json),
+            extra_ttl: Duration::ZERO,
+        };
+        let outcome = Outcome {
+            source: config.sources[position].name.clone(),
+            identity: source_set.identity(position),
+            started_at: at,
+            duration: Duration::ZERO,
+            result: Ok(reading),
+            provider_attempts: Vec::new(),
+        };
+        snapshot = snapshot.merge_outcome(&outcome).snapshot;
+    }
+    let derived = source_set.position("btc_ars").unwrap();
+    let computation = DerivedComputation {
+        identity: source_set.identity(derived),
+        input_versions: snapshot.current_input_versions(derived).unwrap(),
+        computed_at: at,
+        duration: Duration::ZERO,
+        result: Ok(JsonData::from_checked(r#"{"ars":100539241.635}"#)),
+    };
+    let snapshot = snapshot.with_computation(&config.sources[derived].name, &computation);
+    let mode = RenderMode::Snapshot {
+        timeout: Duration::from_secs(4),
+    };
+    // An hour later, some are stale: ages are long then.
+    let positions: Vec<usize> = (0..config.sources.len()).collect();
+    let now = at.plus(Duration::from_secs(3000));
+    let flat = render_summary(&snapshot, &positions, &BodyForm::Flat, &mode, now);
+    let text = String::from_utf8(flat.body.to_vec()).unwrap();
+    assert!(
+        text.contains(r#""usd.ARS":1478.25,"usd.EUR":0.87598"#),
+        "{text}"
+    );
+    assert!(text.contains(r#""btc_ars.ars":100539241.635"#), "{text}");
+    assert!(text.len() < 400, "{} bytes: {text}", text.len());
 }

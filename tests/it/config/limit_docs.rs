@@ -85,15 +85,33 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     [
         "renderings of selections that are kept for their lifetime",
-        "16",
+        "64",
         "MAX_SELECTIONS",
-        "16",
+        "64",
     ],
     [
         "bodies of these renderings",
         "1 MiB, and the newest one",
         "MAX_SELECTION_BYTES",
         "1 << 20",
+    ],
+    [
+        "flat members of a source",
+        "16 times its data and 64 KiB",
+        "MAX_GROWTH",
+        "16",
+    ],
+    [
+        "paths that a misspelt one is compared with",
+        "256",
+        "MAX_COMPARED_PATHS",
+        "256",
+    ],
+    [
+        "text on each side of a badge",
+        "48 characters",
+        "MAX_BADGE_CHARS",
+        "48",
     ],
     [
         "heartbeat of a stream",

@@ -177,13 +177,44 @@ fn stream_client_count(server: &TestServer) -> usize {
 }
 
 #[test]
+fn stream_selects_sources_and_form() {
+    let server = server_with_readings();
+    let mut client = server.connect_client();
+    client.send(
+        "GET /resumen/stream?sources=btc&format=flat&event=message HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    assert_eq!(client.read_head().0, 200);
+    read_retry(&mut client);
+    let mut next = || String::from_utf8(client.read_chunk().expect("an event")).unwrap();
+    let event = next();
+    let (head, data) = event.split_once("\ndata: ").unwrap();
+    assert!(head.starts_with("event: message\nid: "), "{head:?}");
+    let data: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(data["btc.usd"], json!(97123.45));
+    assert_eq!(data.get("usd.ok"), None);
+    // A change of another source causes no event.
+    server.publish_reading("usd", "1");
+    server.publish_reading("btc", r#"{"usd":2}"#);
+    let event = next();
+    assert!(event.contains(r#""btc.usd":2}"#), "{event:?}");
+}
+
+#[test]
 fn stream_rejects_parameters() {
     let server = server_with_readings();
     let mut client = server.connect_client();
-    assert_eq!(
-        client.get("/resumen/stream?sources=btc").json()["code"],
-        "unknown_parameter"
-    );
+    for (query, code) in [
+        ("fresh=1", "unknown_parameter"),
+        ("sources=bct", "unknown_source"),
+        ("format=xml", "invalid_parameter"),
+        ("event=", "invalid_parameter"),
+    ] {
+        let response = client.get(&format!("/resumen/stream?{query}"));
+        assert_eq!(
+            (response.status, &response.json()["code"]),
+            (400, &json!(code))
+        );
+    }
     let head = client.send_request("HEAD", "/resumen/stream?_=1", &[]);
     assert_eq!(
         (head.status, head.header("content-type")),

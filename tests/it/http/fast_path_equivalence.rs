@@ -117,6 +117,53 @@ fn fast_path_matches_hyper_bytes() {
     }
 }
 
+/// Targets of the fast path, and the media type of their answers.
+const OTHER_TARGETS: [(&str, &str); 6] = [
+    ("/resumen?sources=btc&timeout=2&_=1", "application/json"),
+    ("/resumen?format=flat", "application/json"),
+    ("/valor/btc", "application/json"),
+    ("/valor/btc/usd", "text/plain; charset=utf-8"),
+    ("/insignia/btc/usd", "image/svg+xml"),
+    ("/insignia/none/usd", "image/svg+xml"),
+];
+
+#[test]
+fn selections_match_hyper_bytes() {
+    let provider = FakeProvider::with_json(r#"{"usd": 97123.45}"#);
+    let app = TestApp::start(&source_tables(&[("btc", provider.url())]));
+    app.get("/resumen");
+    for (target, media) in OTHER_TARGETS {
+        for fields in ["", "Accept-Encoding: gzip\r\n", "If-None-Match: *\r\n"] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n{fields}");
+            // Only hyper answers a request with an identifier.
+            let text = format!("{request}\r\n{request}X-Request-Id: a\r\n\r\n");
+            let same = (0..100).find_map(|_| {
+                let mut stream = TcpStream::connect(app.address).unwrap();
+                stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
+                stream.write_all(text.as_bytes()).unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).unwrap();
+                let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+                let second = text.rfind("HTTP/1.1 ").unwrap();
+                let (fast, slow) = (without_date(&text[..second]), without_date(&text[second..]));
+                (fast == slow.replace("x-request-id: a\r\n", "")).then_some(fast)
+            });
+            let fast = same.unwrap_or_else(|| panic!("{target} {fields:?}"));
+            let is_200 = fast.starts_with("HTTP/1.1 200 OK\r\n");
+            assert_eq!(
+                is_200,
+                !fields.starts_with("If"),
+                "{target} {fields:?}: {fast}"
+            );
+            assert!(
+                !is_200 || fast.contains(&format!("content-type: {media}\r\n")),
+                "{fast}"
+            );
+        }
+    }
+}
+
 #[test]
 fn split_requests_are_answered_in_order() {
     let provider = FakeProvider::with_json(r#"{"usd": 97123.45}"#);

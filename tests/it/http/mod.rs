@@ -25,6 +25,7 @@ pub mod request_fuzz;
 pub mod response_headers;
 pub mod schemathesis;
 pub mod service_contract;
+pub mod single_values;
 pub mod slow_clients;
 
 use resumen::config::{AccessGroup, AccessToken, TokenDigest};

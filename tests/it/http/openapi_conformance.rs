@@ -99,7 +99,21 @@ const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/resumen?colour=red", &[]),
     ("GET", "/resumen?sources=unknown", &[]),
     ("GET", "/resumen?fresh=1&max_age=1", &[]),
+    ("GET", "/resumen?format=flat&sources=usd,btc", &[]),
     ("GET", "/resumen/stream?x", &[]),
+    ("GET", "/valor/btc", &["Accept-Encoding: gzip"]),
+    (
+        "GET",
+        "/valor/btc/usd?fresh=1",
+        &["Accept: application/json"],
+    ),
+    ("GET", "/valor/btc/usd", &["If-None-Match: *"]),
+    ("GET", "/valor/bct/usd", &[]),
+    ("GET", "/valor/btc/usdd", &[]),
+    ("GET", "/valor/btc/usd?x", &[]),
+    ("GET", "/insignia/btc/usd", &["Accept-Encoding: br"]),
+    ("GET", "/insignia/none", &[]),
+    ("GET", "/insignia/btc?x", &[]),
     ("GET", "/salud/fuentes?x", &[]),
     (
         "GET",
@@ -134,6 +148,7 @@ fn conformance_requests(paths: &[String]) -> Vec<SentRequest> {
     for path in paths {
         let target = path.replace("{version}", "0123456789abcdef");
         let target = target.replace("{file}", "card.js");
+        let target = target.replace("{path}", "btc/usd");
         // The stream accepts a plain GET and never ends it; `event_stream` tests it.
         let is_stream = path == "/resumen/stream";
         let variants = HEADER_VARIANTS.iter().filter(|_| !is_stream);
@@ -188,6 +203,7 @@ fn refused_requests<'s>(
     let mut requests = Vec::new();
     for path in paths {
         let target = path.replace("{version}", "0").replace("{file}", "card.js");
+        let target = target.replace("{path}", "btc/usd");
         let foreign_token = match path.as_str() {
             "/resumen/stream" => "Authorization: Bearer live-0123456789abcdef",
             _ => "Authorization: Bearer stream-0123456789abcdef",
