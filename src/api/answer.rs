@@ -52,7 +52,7 @@ pub(super) async fn get_answer(
     Ok(respond_with_rendering(&rendering, &head.headers).map(Body::from))
 }
 
-/// What [`get_answer`] answers a GET of `target` with, if it takes little time: from the snapshot, and
+/// What `get_answer` answers a GET of `target` with, if it takes little time: from the snapshot, and
 /// small. `None` also if the request is not valid, or there is no value.
 pub fn find_rendering(
     server: &ServerContext,
