@@ -213,14 +213,18 @@ mod tests {
         assert!(answered.unwrap().contains("algorithm=SHA-256"));
     }
 
-    #[test]
-    fn attempt_answers_one_challenge() {
-        let sessions = DigestSessions::default();
-        let url = Url::parse("http://host/").unwrap();
+    fn sessions_of_user() -> (DigestSessions, Url, Credentials) {
         let credentials = Credentials {
             username: "u".into(),
             password: "p".into(),
         };
+        let url = Url::parse("http://host/").unwrap();
+        (DigestSessions::default(), url, credentials)
+    }
+
+    #[test]
+    fn attempt_answers_one_challenge() {
+        let (sessions, url, credentials) = sessions_of_user();
         let endpoint = Endpoint::from_url(&url).unwrap();
         let fresh = challenge_headers(&[r#"Digest realm="a", nonce="b", qop="auth""#]);
         let stale = challenge_headers(&[r#"Digest realm="a", nonce="c", qop="auth", stale=true"#]);
@@ -243,12 +247,7 @@ mod tests {
 
     #[test]
     fn answer_is_to_the_own_challenge() {
-        let sessions = DigestSessions::default();
-        let url = Url::parse("http://host/").unwrap();
-        let credentials = Credentials {
-            username: "u".into(),
-            password: "p".into(),
-        };
+        let (sessions, url, credentials) = sessions_of_user();
         let endpoint = Endpoint::from_url(&url).unwrap();
         let mut requests = [(); 2].map(|()| Request::new(Method::GET, url.clone()));
         let challenges =

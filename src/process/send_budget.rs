@@ -59,15 +59,12 @@ impl SendBudget {
         })
     }
 
-    /// Returns the limit, in bytes.
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Counts `bytes` until the result is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> SendCharge {
         self.used.fetch_add(bytes, Relaxed);
-        self.notify_excess();
+        if self.is_exceeded() {
+            self.excess.notify_waiters();
+        }
         SendCharge {
             budget: Arc::clone(self),
             bytes,
@@ -76,9 +73,10 @@ impl SendBudget {
 
     /// Returns `bytes` of a response, counted until the last clone is dropped.
     pub fn share(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        let charge = self.charge(bytes.as_ref().len());
-        self.responses.fetch_add(charge.bytes, Relaxed);
-        self.notify_excess();
+        let length = bytes.as_ref().len();
+        // Before the charge, which notifies of either excess.
+        self.responses.fetch_add(length, Relaxed);
+        let charge = self.charge(length);
         Bytes::from_owner(CountedBytes { bytes, charge })
     }
 
@@ -95,14 +93,8 @@ impl SendBudget {
         self.limit / 4 * 3
     }
 
-    fn notify_excess(&self) {
-        if self.is_exceeded() {
-            self.excess.notify_waiters();
-        }
-    }
-
-    /// Waits until responses take at most three quarters of the budget. To be called before a response is made
-    /// that other requests do not share: the connections that are to be closed must be given time.
+    /// Waits until responses take at most three quarters of the budget. To be called before a response is
+    /// made that other requests do not share: closing the connections that wait takes time.
     pub async fn wait_for_room(&self) {
         loop {
             let mut room = pin!(self.room.notified());
@@ -151,9 +143,7 @@ fn default_limit(container_limit: Option<u64>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
+    use super::super::work_queue::tests::is_pending;
     use super::*;
 
     #[test]
@@ -174,10 +164,9 @@ mod tests {
     #[tokio::test]
     async fn excess_wakes_a_waiter() {
         let budget = SendBudget::new(Some(10));
-        let mut wait = pin!(budget.wait_for_excess());
+        let mut wait = Box::pin(budget.wait_for_excess());
         let _small = budget.charge(10);
-        let first_poll = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
-        assert!(first_poll.is_pending());
+        assert!(is_pending(&mut wait));
         let _excess = budget.charge(1);
         wait.await;
     }
@@ -189,9 +178,8 @@ mod tests {
         budget.wait_for_room().await;
         let small = budget.share(vec![0; 8]);
         let large = budget.share(vec![0; 5]);
-        let mut wait = pin!(budget.wait_for_room());
-        let first_poll = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
-        assert!(first_poll.is_pending());
+        let mut wait = Box::pin(budget.wait_for_room());
+        assert!(is_pending(&mut wait));
         drop(large);
         wait.await;
         drop(small);

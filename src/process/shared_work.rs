@@ -77,18 +77,12 @@ impl<K, T> fmt::Debug for SharedWork<K, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
     use std::sync::mpsc;
-    use std::task::{Context, Waker};
 
     use tokio::runtime::Handle;
 
+    use super::super::work_queue::tests::is_pending;
     use super::*;
-
-    fn is_pending<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        future.as_mut().poll(&mut context).is_pending()
-    }
 
     #[tokio::test]
     async fn work_is_shared_while_it_runs() {

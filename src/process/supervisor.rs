@@ -85,8 +85,8 @@ impl Supervisor {
         self.tracker.spawn_on(supervision, &self.runtime);
     }
 
-    /// Runs the task that `make` returns on the current runtime, until it ends after `until` was cancelled. A task that ends
-    /// or panics before is started again.
+    /// Runs the task that `make` returns, on the current runtime, until it ends after `until` was
+    /// cancelled. A task that ends or panics before is started again.
     pub async fn supervise_until<M, T>(
         &self,
         name: &'static str,

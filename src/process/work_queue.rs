@@ -59,7 +59,7 @@ impl WorkQueue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::pin::Pin;
     use std::sync::mpsc;
     use std::task::{Context, Waker};
@@ -68,7 +68,10 @@ mod tests {
 
     use super::*;
 
-    fn is_pending<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> bool {
+    /// Polls a future once, without a runtime.
+    pub(in crate::process) fn is_pending<T>(
+        future: &mut Pin<Box<impl Future<Output = T>>>,
+    ) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         future.as_mut().poll(&mut context).is_pending()
     }
