@@ -46,6 +46,11 @@ impl ConfigReloader {
         if !fixed.is_empty() {
             bail!("only a restart can change {}", fixed.join(", "));
         }
+        // First, because it can fail.
+        if old.server.tls != new.server.tls {
+            let replaced = self.server.replace_tls(new.server.tls.as_ref());
+            replaced.context("server.tls")?;
+        }
         // Before the first request with a new secret can be sent.
         self.redactor.replace_secrets(new.secrets.clone());
         self.extractor.set_filters(new.filters.clone());
@@ -68,6 +73,7 @@ impl ConfigReloader {
             self.redactor.replace_secrets(old.secrets.clone());
             self.authorized_fetch.replace_auths(&old.auths);
             self.server.replace_tokens(&old.server.tokens);
+            self.server.replace_tls(old.server.tls.as_ref())?;
         }
         result.context("failed to replace the sources")
     }

@@ -241,6 +241,9 @@ fn start_http_server(
     threads: usize,
     drain: &CancellationToken,
 ) -> anyhow::Result<(Runtime, JoinHandle<()>)> {
+    context
+        .replace_tls(context.settings.tls.as_ref())
+        .context("server.tls")?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("accept")
@@ -257,10 +260,10 @@ fn start_http_server(
 }
 
 fn log_addresses(address: &ListenAddress, admin: Option<&ListenAddress>, threads: usize) {
+    info!(address = %address, threads, "listening");
     if let Some(address) = admin {
         info!(address = %address, "listening for operators");
     }
-    info!(address = %address, threads, "listening");
 }
 
 /// Returns the runtime of flights and background tasks, whose threads yield to the serving ones.

@@ -200,10 +200,12 @@ pub(super) enum CheckFormat {
 /// The options of `healthcheck`
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArguments {
-    /// URL to fetch [default: /salud on this machine, on the port of RESUMEN_LISTEN, else 8080]
+    #[command(flatten)]
+    pub(super) configuration: ConfigArguments,
+    /// URL to fetch [default: /salud of the service on this machine, at server.admin_listen, else server.listen]
     #[arg(long, value_name = "URL", value_parser = parse_http_url)]
     pub(super) url: Option<Url>,
-    /// Address that the service listens on, instead of its URL
+    /// Address that the service was started with, unless it has an admin_listen
     #[arg(long, value_name = "ADDRESS", env = "RESUMEN_LISTEN", hide_env_values = true, value_parser = parse_optional_listen, conflicts_with = "url")]
     pub(super) listen: Option<ListenArgument>,
 }

@@ -17,6 +17,7 @@ use super::diagnostics::ConfigProblem;
 use super::fingerprint::FileFingerprints;
 use super::keys::{Section, section_keys};
 use super::listen_address::ListenAddress;
+use super::server_tls::ServerTls;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -80,6 +81,8 @@ pub struct ServerSettings {
     pub tokens: Vec<AccessToken>,
     /// Bytes on their way to clients. Default: `None`, an eighth of the container's memory limit.
     pub send_budget: Option<u64>,
+    /// `[server.tls]`. Default: `None`, plain HTTP.
+    pub tls: Option<ServerTls>,
 }
 
 /// The keys of `[store]`; a field has the name of its key.
@@ -115,6 +118,7 @@ impl Default for ServerSettings {
             live: LiveAccess::On,
             tokens: Vec::new(),
             send_budget: None,
+            tls: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use crate::domain::{DEFAULT_MAX_PER_HOST, SecretSet};
 
-use super::config_settings::Config;
+use super::config_settings::{Config, ServerSettings};
 use super::diagnostics::{ConfigError, Severity};
 use super::files;
 use super::fingerprint::FileFingerprints;
@@ -54,6 +54,24 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
             Err(refused)
         }
     }
+}
+
+/// Reads only `[server]` of the file at `path`: defaults where it, or a value, cannot be used. Problems are
+/// not reported.
+pub fn load_server_settings(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> ServerSettings {
+    let Ok(content) = files::read_file(path, files::MAX_CONFIG_BYTES) else {
+        return ServerSettings::default();
+    };
+    let Ok(text) = decode_utf8(path, &content.bytes) else {
+        return ServerSettings::default();
+    };
+    let mut loader = ConfigLoader::new(text, path.parent().unwrap_or(Path::new("")), env);
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let root = read_root(tree.get_ref(), &mut loader);
+    let server = root.tables("server").first();
+    server.map_or_else(ServerSettings::default, |server| {
+        validate_server(server, &mut loader)
+    })
 }
 
 /// Validates `bytes` as the content of a file at `path`, which need not exist.

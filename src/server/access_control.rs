@@ -2,7 +2,7 @@
 //! path and hyper's path use the same functions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -32,6 +32,8 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 pub(crate) struct AccessControl {
     live: LiveAccess,
     tokens: RwLock<Vec<Arc<AccessToken>>>,
+    /// Whether clients need a certificate, which the handshake has checked.
+    requires_certificate: AtomicBool,
     /// Increased after every change of the tokens.
     generation: AtomicU64,
 }
@@ -45,6 +47,7 @@ impl AccessControl {
         Self {
             live: settings.live,
             tokens: RwLock::new(share_tokens(&settings.tokens)),
+            requires_certificate: AtomicBool::new(false),
             generation: AtomicU64::new(0),
         }
     }
@@ -59,6 +62,17 @@ impl AccessControl {
         *current = tokens;
         // Last: a head that is remembered under the new number was checked with the new tokens.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Sets whether clients need a certificate.
+    pub(super) fn require_certificate(&self, is_required: bool) {
+        if self
+            .requires_certificate
+            .swap(is_required, Ordering::Relaxed)
+            != is_required
+        {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// A number that changes with the tokens. What was decided under another number is void.
@@ -138,10 +152,10 @@ impl AccessControl {
         }
     }
 
-    /// Adapts the headers of a response: with tokens, no shared cache may store it, as it would
+    /// Adapts the headers of a response: with tokens or certificates, no shared cache may store it, as it would
     /// answer requests without one.
     pub(super) fn restrict_caching(&self, response: &mut HeaderMap) {
-        if !self.requires_token() {
+        if !self.requires_token() && !self.requires_certificate.load(Ordering::Relaxed) {
             return;
         }
         response.remove(CDN_CACHE_CONTROL);

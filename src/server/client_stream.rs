@@ -1,4 +1,4 @@
-//! The byte stream of a client: TCP or a Unix socket.
+//! The byte stream of a client: TCP, TLS or a Unix socket.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use super::kernel_buffers;
 
@@ -23,6 +24,8 @@ pub(super) enum AcceptedStream {
 pub(super) enum ClientStream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed, because most of the time it is not this one, which is larger.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl AcceptedStream {
@@ -56,8 +59,14 @@ impl ClientStream {
     pub(super) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => Some(stream.peer_addr().ok()?.ip()),
+            Self::Tls(stream) => Some(stream.get_ref().0.peer_addr().ok()?.ip()),
             Self::Unix(_) => None,
         }
+    }
+
+    /// Whether bytes that were written wait in this process for the kernel to accept them.
+    pub(super) fn has_unsent_bytes(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.get_ref().1.wants_write())
     }
 }
 
@@ -67,6 +76,7 @@ macro_rules! delegate {
         match $self.get_mut() {
             ClientStream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
             ClientStream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            ClientStream::Tls(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
 }
@@ -116,6 +126,7 @@ impl AsFd for ClientStream {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
         }
     }
 }

@@ -3,37 +3,21 @@
 //! The connection's task records what happens with a few plain stores per request; the worker's
 //! periodic sweep compares them with the deadlines. No connection has a timer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::coarse_clock::{CoarseClock, duration_between};
+use super::connection_phase::ConnectionPhase;
 use super::framing::FramingProblem;
-use super::write_stall::WriteStall;
+use super::http2_streams::{Http2Streams, ResponseProgress};
+use super::write_stall::{WRITE_STALL_TIMEOUT, WriteStall};
 
 /// Maximum time for the head of a request in the reserve. A shorter header timeout takes precedence.
 const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the socket is read after the last response. A reset must not overtake that response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What a connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum ConnectionPhase {
-    /// Accepted; no byte has been received.
-    AwaitingFirst,
-    /// Receiving the head of the first request.
-    FirstHead,
-    /// Receiving the head of a later request.
-    LaterHead,
-    /// Answering a request.
-    Responding,
-    /// Waiting for the next request.
-    Idle,
-    /// The last response has been written.
-    Closing,
-}
 
 /// Time limits of a connection's phases.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +37,8 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     phase_since: AtomicU64,
     write_stall: WriteStall,
+    /// The responses in progress if the connection speaks HTTP/2.
+    http2_streams: OnceLock<Http2Streams>,
     /// Number of the head in the upper bits, [`FramingProblem`] in the lowest byte; 0 for no
     /// problem.
     framing_problem: AtomicU64,
@@ -68,21 +54,6 @@ pub(crate) struct ConnectionState {
     is_reused: AtomicBool,
 }
 
-impl ConnectionPhase {
-    fn from_byte(byte: u8) -> Self {
-        [
-            Self::AwaitingFirst,
-            Self::FirstHead,
-            Self::LaterHead,
-            Self::Responding,
-            Self::Idle,
-        ]
-        .into_iter()
-        .find(|phase| *phase as u8 == byte)
-        .unwrap_or(Self::Closing)
-    }
-}
-
 impl ConnectionState {
     /// The state of a connection accepted at `accepted_at` on the coarse clock.
     pub(super) fn new(coarse_clock: Arc<CoarseClock>, accepted_at: u64, is_reserved: bool) -> Self {
@@ -91,6 +62,7 @@ impl ConnectionState {
             phase: AtomicU8::new(ConnectionPhase::AwaitingFirst as u8),
             phase_since: AtomicU64::new(accepted_at),
             write_stall: WriteStall::default(),
+            http2_streams: OnceLock::new(),
             framing_problem: AtomicU64::new(0),
             is_reserved: AtomicBool::new(is_reserved),
             reading_since: AtomicU64::new(u64::MAX),
@@ -140,6 +112,14 @@ impl ConnectionState {
         )
     }
 
+    /// Whether a first request is whole.
+    pub(super) fn has_begun_response(&self) -> bool {
+        !matches!(
+            self.phase(),
+            ConnectionPhase::AwaitingFirst | ConnectionPhase::FirstHead
+        )
+    }
+
     /// Whether the connection waits for the next request and has received none of it.
     pub(super) fn is_idle(&self) -> bool {
         self.phase() == ConnectionPhase::Idle
@@ -148,7 +128,7 @@ impl ConnectionState {
     /// How long the connection has waited at `now` for its client to read, or to send the rest of a head;
     /// `None` if it does not. A part of the whole time counts for a client that reads a byte now and then.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
-        if let Some((stalled, since_write)) = self.write_stall.times(now) {
+        if let Some((stalled, since_write)) = self.write_stall(now) {
             return Some(since_write + stalled / 8);
         }
         let (phase, age) = self.phase_and_age(now);
@@ -189,12 +169,18 @@ impl ConnectionState {
     /// The time at `now` since the stall of the client began, and since it last read; `None` if it
     /// does not stall.
     pub(super) fn write_stall(&self, now: u64) -> Option<(Duration, Duration)> {
-        self.write_stall.times(now)
+        let stream_wait = || self.http2_streams.get()?.longest_wait(now);
+        let socket_stall = self.write_stall.times(now);
+        socket_stall.or_else(|| stream_wait().map(|wait| (wait, wait)))
     }
 
     /// Whether a deadline of the connection has passed at `now`.
     pub(super) fn is_overdue(&self, now: u64, timeouts: ConnectionTimeouts) -> bool {
-        if self.write_stall.is_overdue(now, timeouts.idle) {
+        let streams = self.http2_streams.get();
+        let stream_wait = streams.and_then(|streams| streams.longest_wait(now));
+        if self.write_stall.is_overdue(now, timeouts.idle)
+            || stream_wait.is_some_and(|wait| wait >= WRITE_STALL_TIMEOUT.min(timeouts.idle))
+        {
             return true;
         }
         let limit = match self.phase() {
@@ -228,6 +214,8 @@ impl ConnectionState {
     /// Records that bytes of a request were received.
     pub(super) fn record_received(&self) {
         match self.phase() {
+            // A frame of HTTP/2 need not begin a request.
+            ConnectionPhase::Idle if self.http2_streams.get().is_some() => {}
             ConnectionPhase::Idle => self.enter_phase(ConnectionPhase::LaterHead),
             // `phase_since` is kept: the time of the first head runs from accept, or a client could
             // double it.
@@ -251,6 +239,13 @@ impl ConnectionState {
     /// Records that the response is complete and the next request has not arrived, or only the first
     /// bytes of it if `has_partial_head`.
     pub(super) fn await_request(&self, has_partial_head: bool) {
+        if self
+            .http2_streams
+            .get()
+            .is_some_and(|streams| !streams.is_empty())
+        {
+            return;
+        }
         if self.phase() == ConnectionPhase::Responding && !self.has_request_body.load(Relaxed) {
             self.enter_phase(if has_partial_head {
                 ConnectionPhase::LaterHead
@@ -258,6 +253,36 @@ impl ConnectionState {
                 ConnectionPhase::Idle
             });
         }
+    }
+
+    /// Records that the connection speaks HTTP/2.
+    pub(super) fn begin_http2(&self) {
+        self.http2_streams.get_or_init(Http2Streams::default);
+    }
+
+    /// Begins a response of HTTP/2.
+    pub(super) fn begin_stream(&self) -> Arc<ResponseProgress> {
+        self.begin_response();
+        self.http2_streams
+            .get_or_init(Http2Streams::default)
+            .begin()
+    }
+
+    /// Ends a response of HTTP/2.
+    pub(super) fn end_stream(&self, response: &Arc<ResponseProgress>) {
+        if self
+            .http2_streams
+            .get()
+            .is_some_and(|streams| streams.end(response))
+        {
+            self.await_request(false);
+        }
+    }
+
+    /// Sets the coarse clock to the present, and returns it.
+    pub(super) fn advance_clock(&self) -> u64 {
+        self.coarse_clock.advance();
+        self.coarse_clock.now()
     }
 
     /// Records a framing problem of head number `head`. Only the first problem is kept: the

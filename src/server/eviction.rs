@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::connection_state::{ConnectionPhase, ConnectionState};
+use super::connection_phase::ConnectionPhase;
+use super::connection_state::ConnectionState;
 
 /// A connection that has stalled for less than this is not evicted: a client far away needs some
 /// time for its next bytes.

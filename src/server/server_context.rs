@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
+use parking_lot::RwLock;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
-use crate::config::{AccessToken, ServerSettings};
+use crate::config::{AccessToken, ServerSettings, ServerTls};
 use crate::metrics::{RequestMetrics, RouteId};
 use crate::process::{Clock, Supervisor};
 use crate::render::Rendering;
@@ -26,6 +28,7 @@ use super::trusted_proxies::TrustedProxies;
 /// Returns the rendering that answers a GET of a target with these headers, if that takes little time;
 /// `None` leaves the request to the router.
 pub type FindRenderingFn = fn(&ServerContext, &str, &HeaderMap) -> Option<Arc<Rendering>>;
+use super::tls::build_server_config;
 
 /// Shared state of the HTTP server.
 pub struct ServerContext {
@@ -50,6 +53,8 @@ pub struct ServerContext {
     /// Set once, when the drain begins.
     drain_started_at: OnceLock<Instant>,
     drain_token: CancellationToken,
+    /// `None`: plain text.
+    tls: RwLock<Option<Arc<ServerConfig>>>,
 }
 
 impl ServerContext {
@@ -83,6 +88,7 @@ impl ServerContext {
             first_round_done: AtomicBool::new(false),
             drain_started_at: OnceLock::new(),
             drain_token: CancellationToken::new(),
+            tls: RwLock::default(),
         }
     }
 
@@ -136,6 +142,21 @@ impl ServerContext {
     /// Replaces the tokens of clients.
     pub fn replace_tokens(&self, tokens: &[AccessToken]) {
         self.access.replace_tokens(tokens);
+    }
+
+    /// Replaces the certificate of the server and the authorities of its clients. Connections keep theirs.
+    /// Fails, without a change, if rustls does not support one.
+    pub fn replace_tls(&self, settings: Option<&ServerTls>) -> anyhow::Result<()> {
+        let config = settings.map(build_server_config).transpose()?;
+        let requires_certificate = settings.is_some_and(|tls| tls.client_ca_pem.is_some());
+        *self.tls.write() = config;
+        self.access.require_certificate(requires_certificate);
+        Ok(())
+    }
+
+    /// The configuration of TLS; `None` for plain text.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.read().clone()
     }
 
     /// Begins the drain: readiness fails, event streams end, and every response closes its

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
@@ -23,6 +23,7 @@ use super::access_record::AccessRecord;
 use super::connection_places::ConnectionPermit;
 use super::connection_state::ConnectionState;
 use super::framing::FramingProblem;
+use super::http2_body::{Http2Body, Http2Response};
 use super::problem::{ProblemDetails, ProblemKind, catch_panic};
 use super::route_access::{ListenerScope, RouteAccess};
 use super::server_context::ServerContext;
@@ -74,6 +75,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if request.version() == Version::HTTP_2 {
+            return self.call_http2(request);
+        }
         self.connection.begin_response();
         if !request.body().is_end_stream() {
             self.connection.record_request_body();
@@ -89,6 +93,31 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             framing_problem,
             request,
         ))
+    }
+}
+
+impl ConnectionService {
+    /// Answers one of several requests of the connection that are answered at a time.
+    fn call_http2(
+        &self,
+        request: Request<Incoming>,
+    ) -> <Self as hyper::service::Service<Request<Incoming>>>::Future {
+        let response = Http2Response::begin(&self.connection);
+        let responding = respond(
+            Arc::clone(&self.worker),
+            Arc::clone(&self.connection),
+            self.scope,
+            self.reserved.clone(),
+            self.peer,
+            None,
+            request,
+        );
+        Box::pin(async move {
+            let Ok(mut answer) = responding.await;
+            // HTTP/2 has no such field (RFC 9113 §8.2.2): `connection` ends the connection.
+            answer.headers_mut().remove(CONNECTION);
+            Ok(answer.map(|body| Body::new(Http2Body::new(body, response))))
+        })
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::process::{SendBudget, SendCharge};
 
 use super::client_stream::ClientStream;
-use super::connection_state::{ConnectionPhase, ConnectionState};
+use super::connection_phase::ConnectionPhase;
+use super::connection_state::ConnectionState;
 use super::framing::FramingScanner;
 use super::kernel_buffers::KERNEL_BUFFER_BYTES;
 use super::route_access::ListenerScope;
@@ -32,7 +33,8 @@ pub(super) struct ClientSocket {
     connection: Arc<ConnectionState>,
     /// Which routes the connection's listener answers.
     pub(super) scope: ListenerScope,
-    framing_scanner: FramingScanner,
+    /// `None` for HTTP/2, whose framing hyper checks.
+    framing_scanner: Option<FramingScanner>,
     /// Bytes that the fast path read and did not answer. Returned before new bytes.
     replayed_bytes: Bytes,
     budget: Arc<SendBudget>,
@@ -51,7 +53,7 @@ impl ClientSocket {
             stream,
             connection,
             scope,
-            framing_scanner: FramingScanner::default(),
+            framing_scanner: Some(FramingScanner::default()),
             replayed_bytes: Bytes::new(),
             budget,
             stall_charge: None,
@@ -60,7 +62,7 @@ impl ClientSocket {
 
     /// Makes the next reads return these bytes before new ones. The first of them begins a head.
     pub(super) fn replay_bytes(&mut self, bytes: Vec<u8>) {
-        self.framing_scanner = FramingScanner::default();
+        self.framing_scanner = Some(FramingScanner::default());
         if !bytes.is_empty() {
             self.connection.begin_head();
         }
@@ -70,6 +72,17 @@ impl ClientSocket {
     /// The client's address; `None` for a Unix socket.
     pub(super) fn peer_ip(&self) -> Option<IpAddr> {
         self.stream.peer_ip()
+    }
+
+    /// Leaves the check of the framing to hyper's implementation of HTTP/2.
+    pub(super) fn begin_http2(&mut self) {
+        self.connection.begin_http2();
+        self.framing_scanner = None;
+    }
+
+    /// Whether bytes that were written wait in this process for the kernel to accept them.
+    pub(super) fn has_unsent_bytes(&self) -> bool {
+        self.stream.has_unsent_bytes()
     }
 
     /// Records that a response has begun.
@@ -135,7 +148,8 @@ impl AsyncRead for ClientSocket {
             buf.put_slice(&this.replayed_bytes.split_to(size));
         }
         let new_bytes = &buf.filled()[filled_before..];
-        if let Some((head, problem)) = this.framing_scanner.scan(new_bytes) {
+        let scanner = this.framing_scanner.as_mut();
+        if let Some((head, problem)) = scanner.and_then(|scanner| scanner.scan(new_bytes)) {
             this.connection.record_problem(head, problem);
         }
         Poll::Ready(Ok(()))
@@ -171,7 +185,11 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        if poll.is_pending() {
+            this.record_stall();
+        }
+        ready!(poll)?;
         this.connection.record_flush();
         this.stall_charge = None;
         Poll::Ready(Ok(()))
@@ -190,13 +208,15 @@ impl ClientSocket {
         }
     }
 
+    fn record_stall(&mut self) {
+        self.connection.record_stall();
+        self.stall_charge
+            .get_or_insert_with(|| self.budget.charge(KERNEL_BUFFER_BYTES));
+    }
+
     fn record_write(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &poll {
-            Poll::Pending => {
-                self.connection.record_stall();
-                self.stall_charge
-                    .get_or_insert_with(|| self.budget.charge(KERNEL_BUFFER_BYTES));
-            }
+            Poll::Pending => self.record_stall(),
             Poll::Ready(Ok(bytes)) => self.connection.record_written(*bytes),
             Poll::Ready(Err(_)) => {}
         }

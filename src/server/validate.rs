@@ -69,12 +69,16 @@ fn describe_framing(problem: FramingProblem) -> ProblemDetails {
     ProblemDetails::new(kind, detail).with_connection_close()
 }
 
-/// HTTP/1.1 requires exactly one `Host`; HTTP/1.0 may have none (RFC 9112 §3.2).
+/// HTTP/1.1 requires exactly one `Host`; HTTP/1.0 may have none (RFC 9112 §3.2), and HTTP/2 has
+/// `:authority` instead (RFC 9113 §8.3.1).
 fn check_host(head: &Parts) -> Result<(), ProblemDetails> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let detail = match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host.as_bytes()) => return Ok(()),
         (None, _) if head.version == Version::HTTP_10 => return Ok(()),
+        (None, _) if head.version == Version::HTTP_2 && head.uri.authority().is_some() => {
+            return Ok(());
+        }
         (Some(_), None) => "the value is not a host with an optional port",
         (Some(_), Some(_)) => "the field is repeated",
         (None, _) => "the field is missing",

@@ -7,7 +7,7 @@ use super::coarse_clock::{CoarseClock, duration_between};
 
 /// Maximum time without progress while the client's receive window is full. A shorter idle timeout
 /// takes precedence.
-const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Minimum average rate, in bytes per second, at which a client must read after its first stall.
 const MIN_WRITE_RATE: u64 = 1024;

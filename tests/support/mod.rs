@@ -26,6 +26,7 @@ pub mod source_tree;
 pub mod test_app;
 pub mod test_browser;
 pub mod test_server;
+pub mod tls_client;
 pub mod wait;
 
 use std::path::Path;

@@ -41,6 +41,7 @@ pub fn default_server_settings() -> config::ServerSettings {
         live: config::LiveAccess::On,
         tokens: Vec::new(),
         send_budget: None,
+        tls: None,
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Section {
     Refresh,
     /// `[server.tokens.NAME]`
     Token,
+    /// `[server.tls]`
+    ServerTls,
     /// `csv` of a source, a provider or `[defaults]`.
     Csv,
 }
@@ -151,6 +153,7 @@ impl Section {
             Self::Auth => "an auth",
             Self::Refresh => "`refresh`",
             Self::Token => "a token",
+            Self::ServerTls => "`[server.tls]`",
             Self::Csv => "`csv`",
         }
     }

@@ -6,7 +6,7 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
 /// The tables of the reference, each with its heading and what holds for the table as a whole.
-const TABLES: [(Section, &str, &str); 10] = [
+const TABLES: [(Section, &str, &str); 11] = [
     (
         Section::Server,
         "`[server]`",
@@ -17,6 +17,11 @@ const TABLES: [(Section, &str, &str); 10] = [
         "`[server.tokens.NAME]`",
         "A token that clients send, and what it grants ([deploy.md](deploy.md#tokens)). With any token set, every request \
          but those for the health of the process needs one; without, everyone is admitted.",
+    ),
+    (
+        Section::ServerTls,
+        "`[server.tls]`",
+        "HTTPS, by HTTP/1.1 and HTTP/2, on every address but Unix sockets ([deploy.md](deploy.md#tls)).",
     ),
     (
         Section::Store,

@@ -19,6 +19,7 @@ const DEFINITIONS: &[(Section, &str)] = &[
     (Section::Auth, "auth"),
     (Section::Refresh, "refresh"),
     (Section::Token, "token"),
+    (Section::ServerTls, "server_tls"),
     (Section::Csv, "csv"),
 ];
 

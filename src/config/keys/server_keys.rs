@@ -2,9 +2,10 @@
 
 use super::key::Key;
 use super::key::Kind::{
-    Boolean, Duration, DurationOrZero, Enum, EnumList, Integer, NamedTables, Text, TextList, Url,
+    Boolean, Duration, DurationOrZero, Enum, EnumList, Integer, NamedTables, Table, Text, TextList,
+    Url,
 };
-use super::key::Section::{Server, Store, Token};
+use super::key::Section::{Server, ServerTls, Store, Token};
 
 pub(super) const SERVER_KEYS: &[Key] = &[
     // [server]
@@ -130,6 +131,29 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         .doc("The tokens of clients, by name. Without any, everyone is admitted.")
         .example(r#"{ wall = { token = "an-example-of-a-token", routes = ["data"] } }"#)
         .aliases("token auth_tokens api_keys users clients"),
+    Key::new("tls", &[Server], Table(ServerTls), "")
+        .doc("The certificate for HTTPS. Without one, the service speaks plain HTTP.")
+        .example(r#"{ cert_file = "server.pem", key_file = "server.key" }"#)
+        .aliases("ssl https certificate"),
+    // [server.tls]
+    Key::new("cert_file", &[ServerTls], Text, r#""""#)
+        .doc(
+            "File with the PEM certificate of this server, then those of its issuers. It is loaded \
+             again within 5 s of a change; one that is not valid is refused, and the old one goes on.",
+        )
+        .example(r#""server.pem""#)
+        .aliases("cert certificate tls_cert ssl_certificate cert_path fullchain"),
+    Key::new("key_file", &[ServerTls], Text, r#""""#)
+        .doc("File with the PEM private key of `cert_file`, not encrypted.")
+        .example(r#""server.key""#)
+        .aliases("key private_key tls_key ssl_certificate_key key_path"),
+    Key::new("client_ca_file", &[ServerTls], Text, r#""""#)
+        .doc(
+            "File with the PEM certificates of authorities: only clients with a certificate that one \
+             of them has signed can connect.",
+        )
+        .example(r#""ca.pem""#)
+        .aliases("client_ca ca_file ca mtls_ca ssl_client_certificate client_certificate_authority"),
     // [server.tokens.NAME]
     Key::new("token", &[Token], Text, "")
         .doc(

@@ -9,6 +9,7 @@ mod proxy_rules;
 mod request_builder;
 mod request_rules;
 mod server_rules;
+mod server_tls_rules;
 mod shared_credentials;
 mod source_rules;
 mod store;

@@ -17,6 +17,7 @@ use crate::text::{UnitStyle, format_duration, parse_size};
 /// Minimum of `send_budget`, in bytes.
 const MIN_SEND_BUDGET: u64 = 16 << 10;
 
+use super::server_tls_rules::validate_server_tls;
 use super::token_rules::validate_tokens;
 
 /// The settings of the table; defaults where values are absent or invalid.
@@ -44,8 +45,11 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         .and_then(|text| loader.check(text, check_listen(text)))
         .unwrap_or(default.listen);
     let connections = table.integer("max_connections");
+    let admin_listen = validate_admin_listen(table, &listen, loader);
+    let addresses: Vec<_> = std::iter::once(&listen).chain(&admin_listen).collect();
     ServerSettings {
-        admin_listen: validate_admin_listen(table, &listen, loader),
+        tls: validate_server_tls(table, &addresses, loader),
+        admin_listen,
         listen,
         default_timeout,
         max_timeout,

@@ -116,6 +116,8 @@ impl FastPath {
                     AsyncWriteExt::write_all(socket, &part).await?;
                 }
                 socket.flush().await?;
+            } else if socket.has_unsent_bytes() {
+                socket.flush().await?;
             }
             match connection.next_step {
                 FastPathStep::Read | FastPathStep::Respond => {}

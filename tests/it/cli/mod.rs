@@ -2,6 +2,7 @@
 
 pub mod check_command;
 pub mod command_usage;
+pub mod health_command;
 pub mod listen_addresses;
 pub mod once_command;
 pub mod serve_command;

@@ -20,6 +20,13 @@ fn config_with_line(heading: &str, line: &str) -> String {
         "[[sources.NAME.providers]]" => {
             format!("[[sources.a.providers]]\nurl = \"https://a.example/\"\n{line}\n")
         }
+        "[server.tls]" => {
+            let pair = ["cert_file = \"server.pem\"", "key_file = \"server.key\""];
+            let is_other = |own: &&&str| own.split(' ').next() != line.split(' ').next();
+            let others: Vec<&str> = pair.iter().filter(is_other).copied().collect();
+            let others = others.join("\n");
+            format!("[server.tls]\n{line}\n{others}\n{MINIMAL_SOURCE}")
+        }
         "[server.tokens.NAME]" => {
             let other = if line.starts_with("token") {
                 "routes = [\"data\"]"
@@ -63,7 +70,7 @@ fn sections() -> Vec<MarkdownSection> {
         .into_iter()
         .filter(|section| section.heading.starts_with("`["))
         .collect();
-    assert_eq!(sections.len(), 8);
+    assert_eq!(sections.len(), 9);
     assert!(
         sections
             .iter()
@@ -83,6 +90,8 @@ fn temp_config_folder() -> tempfile::TempDir {
         ("wall.token", &"wall-0123456789abcdef\n".to_owned()),
         ("ca.pem", &certificate),
         ("client.key", &key),
+        ("server.key", &key),
+        ("server.pem", &certificate),
         ("client.pem", &(certificate.clone() + &key)),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();

@@ -24,6 +24,30 @@ const CONSTANTS: &[[&str; 4]] = &[
         "32",
     ],
     [
+        "requests of an HTTP/2 connection that are answered at a time",
+        "32",
+        "MAX_STREAMS",
+        "32",
+    ],
+    [
+        "part of an HTTP/2 response that waits for the client's window",
+        "16 KiB",
+        "PART_BYTES",
+        "16 << 10",
+    ],
+    [
+        "the same part of an HTTP/2 response waits for its client",
+        "10 s",
+        "WRITE_STALL_TIMEOUT",
+        "Duration::from_secs(10)",
+    ],
+    [
+        "plain text that a TLS connection keeps encrypted for its client",
+        "16 KiB",
+        "MAX_BUFFERED",
+        "16 << 10",
+    ],
+    [
         "connections in the reserve",
         "128, or an eighth of what the descriptors allow, at least 4",
         "MAX_RESERVE",

@@ -122,7 +122,7 @@ fn commented_reference_keys_are_valid() {
         let key = content.split(" = ").next()?;
         let is_key = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         ((is_key && content.contains(" = "))
-            || content.starts_with("[server.tokens.example")
+            || content.starts_with("[server.t")
             || content.starts_with("[sources.example")
             || content.starts_with("[auth.example"))
         .then(|| content.to_owned())
@@ -144,11 +144,13 @@ fn commented_reference_keys_are_valid() {
         "wall-0123456789abcdef\n",
     );
     let authority = rcgen::generate_simple_self_signed(["example.org".to_owned()]).unwrap();
-    for name in ["example-ca.pem", "example-client.pem"] {
+    for name in ["example-ca.pem", "example-client.pem", "example-server.pem"] {
         std::fs::write(folder.path().join(name), authority.cert.pem()).unwrap();
     }
     let key = authority.signing_key.serialize_pem();
-    write_private(&folder.path().join("secrets/example-client.key"), &key);
+    for name in ["example-client.key", "example-server.key"] {
+        write_private(&folder.path().join("secrets").join(name), &key);
+    }
 
     let environment = |name: &str| (name == "EXAMPLE_KEY").then(|| "a-key".to_owned());
     let config = config::load(&path, &environment).unwrap_or_else(|report| panic!("{report}"));
