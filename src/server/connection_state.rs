@@ -125,15 +125,20 @@ impl ConnectionState {
         self.phase() == ConnectionPhase::Idle
     }
 
-    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head;
+    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head, or
+    /// by HTTP/2 the next one;
     /// `None` if it does not. A part of the whole time counts for a client that reads a byte now and then.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
         if let Some((stalled, since_write)) = self.write_stall(now) {
             return Some(since_write + stalled / 8);
         }
         let (phase, age) = self.phase_and_age(now);
-        let is_head = phase == ConnectionPhase::FirstHead || phase == ConnectionPhase::LaterHead;
-        is_head.then_some(age)
+        match phase {
+            ConnectionPhase::FirstHead | ConnectionPhase::LaterHead => Some(age),
+            // The state of hyper is kept over the idle times of HTTP/2.
+            ConnectionPhase::Idle if self.http2_streams.get().is_some() => Some(age / 16),
+            _ => None,
+        }
     }
 
     /// What the connection is doing, and since when at `now`. Of [`ConnectionPhase::Responding`] the
@@ -183,17 +188,14 @@ impl ConnectionState {
         {
             return true;
         }
+        let head = match self.is_reserved() {
+            true => timeouts.head.min(RESERVED_HEAD_TIMEOUT),
+            false => timeouts.head,
+        };
         let limit = match self.phase() {
             ConnectionPhase::AwaitingFirst
             | ConnectionPhase::FirstHead
-            | ConnectionPhase::LaterHead
-                if self.is_reserved() =>
-            {
-                timeouts.head.min(RESERVED_HEAD_TIMEOUT)
-            }
-            ConnectionPhase::AwaitingFirst
-            | ConnectionPhase::FirstHead
-            | ConnectionPhase::LaterHead => timeouts.head,
+            | ConnectionPhase::LaterHead => head,
             ConnectionPhase::Idle => timeouts.idle,
             ConnectionPhase::Closing => LINGER_TIMEOUT,
             ConnectionPhase::Responding => return false,

@@ -24,13 +24,21 @@ const ASSUMED_OPEN: u64 = 32;
 /// kernel's socket.
 const CONNECTION_BYTES: u64 = 8 << 10;
 
+/// What the session of TLS takes beside it, in bytes.
+const TLS_BYTES: u64 = 8 << 10;
+
 /// The part of a container's memory limit that connections may take beside the send budget.
 const CONTAINER_PART: u64 = 16;
 
 /// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer, and the number of
 /// places in the reserve beside them. A warning tells so. There are descriptors for `reserve_count` reserves.
-pub(super) fn connection_limits(max_connections: usize, reserve_count: usize) -> (usize, usize) {
-    let fitting = limit_by_memory(max_connections, container_memory_limit());
+pub(super) fn connection_limits(
+    max_connections: usize,
+    reserve_count: usize,
+    uses_tls: bool,
+) -> (usize, usize) {
+    let connection_bytes = CONNECTION_BYTES + if uses_tls { TLS_BYTES } else { 0 };
+    let fitting = limit_by_memory(max_connections, connection_bytes, container_memory_limit());
     // The default is meant to fit, so only a number that someone chose is worth a warning.
     if fitting < max_connections && max_connections != ServerSettings::default().max_connections {
         tracing::warn!(
@@ -42,9 +50,13 @@ pub(super) fn connection_limits(max_connections: usize, reserve_count: usize) ->
     limit_by_descriptors(fitting, reserve_count)
 }
 
-fn limit_by_memory(max_connections: usize, container_limit: Option<u64>) -> usize {
+fn limit_by_memory(
+    max_connections: usize,
+    connection_bytes: u64,
+    container_limit: Option<u64>,
+) -> usize {
     let fitting =
-        container_limit.map_or(u64::MAX, |limit| limit / CONTAINER_PART / CONNECTION_BYTES);
+        container_limit.map_or(u64::MAX, |limit| limit / CONTAINER_PART / connection_bytes);
     max_connections.min(usize::try_from(fitting).unwrap_or(usize::MAX).max(1))
 }
 
@@ -100,11 +112,12 @@ mod tests {
 
     #[test]
     fn memory_bounds_connections() {
-        assert_eq!(limit_by_memory(10_000, None), 10_000);
-        assert_eq!(limit_by_memory(10_000, Some(128 << 20)), 1024);
-        assert_eq!(limit_by_memory(1_000, Some(128 << 20)), 1_000);
-        assert_eq!(limit_by_memory(10_000, Some(2 << 30)), 10_000);
-        assert_eq!(limit_by_memory(10_000, Some(4096)), 1);
+        assert_eq!(limit_by_memory(10_000, 8192, None), 10_000);
+        assert_eq!(limit_by_memory(10_000, 8192, Some(128 << 20)), 1024);
+        assert_eq!(limit_by_memory(10_000, 16_384, Some(128 << 20)), 512);
+        assert_eq!(limit_by_memory(1_000, 8192, Some(128 << 20)), 1_000);
+        assert_eq!(limit_by_memory(10_000, 8192, Some(2 << 30)), 10_000);
+        assert_eq!(limit_by_memory(10_000, 8192, Some(4096)), 1);
     }
 
     #[test]

@@ -75,7 +75,11 @@ impl HttpServer {
             Some(_) => (ListenerScope::Public, 3),
             None => (ListenerScope::Everything, 1),
         };
-        let (limit, reserve) = connection_limits(max_connections, reserve_count);
+        let (limit, reserve) = connection_limits(
+            max_connections,
+            reserve_count,
+            context.settings.tls.is_some(),
+        );
         let accept = |listener, places| {
             let acceptor = Acceptor::new(listener, Arc::clone(&workers), places, &context);
             acceptor.map(Arc::new)
