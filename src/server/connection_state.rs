@@ -188,9 +188,10 @@ impl ConnectionState {
         {
             return true;
         }
-        let head = match self.is_reserved() {
-            true => timeouts.head.min(RESERVED_HEAD_TIMEOUT),
-            false => timeouts.head,
+        let head = if self.is_reserved() {
+            timeouts.head.min(RESERVED_HEAD_TIMEOUT)
+        } else {
+            timeouts.head
         };
         let limit = match self.phase() {
             ConnectionPhase::AwaitingFirst
