@@ -18,7 +18,7 @@ use crate::support::fake_provider::script::ProviderScript;
 use crate::support::test_app::{TestApp, parse_test_config};
 
 /// The interval of all sources, longer than the timeout of any scenario.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(3);
 
 /// Time in which every scenario passes.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -82,8 +82,9 @@ impl FaultTrial {
                 mismatches.len(),
             );
             std::thread::sleep(Duration::from_millis(100));
-            let latest = self.list_mismatches(&self.app.get_json(path), check);
-            mismatches.retain(|scenario, _| latest.contains_key(scenario));
+            let mut latest = self.list_mismatches(&self.app.get_json(path), check);
+            latest.retain(|scenario, _| mismatches.contains_key(scenario));
+            mismatches = latest;
         }
     }
 
