@@ -1,21 +1,43 @@
-// The card of one source. Its elements keep their places in every state: only texts and shapes change.
+// The card of one source. Its place and size do not depend on what a refresh brings: what is too long is cut with a count.
 
 import { failing, freshness, trouble } from "./answer.js";
+import { Row, Section, Table, summaryOf, widthOf } from "./block.js";
 import { arrange, element, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { ems } from "./measure.js";
-import { draw, extremes, spark } from "./spark.js";
-import { rows } from "./values.js";
-import { clockTime, language, span, words } from "./words.js";
+import { Trouble } from "./trouble.js";
+import { blocksOf } from "./values.js";
+import { latency, span, words } from "./words.js";
 
-const NUMBER = new Intl.NumberFormat(language, { maximumSignificantDigits: 8 });
-
-/** Widths of a value, in em: a narrower value is not set larger, a wider one gets a separate line, the widest wraps. */
-const NARROWEST = 3.3;
-const WIDE = 7.5;
-const WIDEST = 20;
-/** Number of digits of a tail that the width counts. If there is less space, the rest is cut off with an ellipsis. */
-const TAIL = 3;
+/** Heights in rem of what surrounds the values, by density, and of a failure. styles: card.css. */
+const AROUND = { roomy: 8.3, tight: 5.5, dense: 2.5 };
+const PADDING = { roomy: 3, tight: 2, dense: 1.6 };
+const TROUBLE = { roomy: 3.3, tight: 1.75, dense: 0 };
+/** Heights of one line of values: minimum by density, and maximum. */
+const LINE = { roomy: 1.6, tight: 1.55, dense: 1.5 };
+const LARGEST_LINE = 3.4;
+/** Height of the line with the count of what is left. */
+const MORE = { roomy: 1.6, tight: 1.6, dense: 0 };
+/** Its width where it stands beside the values. */
+const MORE_WIDTH = 2.1;
+/** Number of lines from which a card takes two places, if there are enough. */
+const LARGE = 8;
+/** Maximum height of a card in one column. */
+const TALLEST = 22;
+/** Width and line from which values have charts, and maximum number of values with charts. */
+const CHARTS = { width: 15, line: 1.6, count: 6 };
+/** Type sizes of the values, and the largest one as a fraction of a line. */
+const SMALLEST = 1.05;
+const LARGEST = 2.4;
+const LARGEST_ALONE = 4.8;
+const OF_LINE = 0.72;
+/** Width that a value leaves to its label, and the space between them. */
+const LABEL = 4.2;
+const BETWEEN = 0.75;
+/** Maximum number of rows of a table that a card is sized for. */
+const SIZED_ROWS = 8;
+const NO_LOOK = { paths: {} };
+const CLASSES = { section: Section, table: Table };
 
 /** The `id` of the card of a source. */
 export function cardId(name) {
@@ -24,18 +46,33 @@ export function cardId(name) {
 
 export class Card {
   #source = null;
+  #look = NO_LOOK;
   #next = null;
   #asked = null;
-  #rows = new Map();
-  #widest = NARROWEST;
+  #content = { blocks: [], values: 0 };
+  #shown = new Map();
+  #size = LARGEST_ALONE;
+  #lines = null;
+  /** Height of a line, and number of lines of each text: set by the first data after a layout, so that none moves. */
+  #line = null;
+  #textLines = new Map();
+  #geometry = null;
+  #charts = false;
 
-  constructor(name) {
+  /** Number of columns that the card takes; set by the layout. */
+  stretch = 1;
+
+  /** `onOpen(name)` is called when the reader wants to see all of the source. */
+  constructor(name, onOpen) {
     this.name = name;
-    this.title = element("h2", "", name);
+    this.title = element("button", "title", name);
+    this.title.type = "button";
     this.title.id = `source-${name}`;
     this.state = element("p", "state");
     this.values = element("dl", "values");
-    this.more = element("p", "more");
+    this.more = element("button", "more");
+    this.more.type = "button";
+    for (const button of [this.title, this.more]) button.addEventListener("click", () => onOpen(name));
     this.trouble = new Trouble();
     this.age = element("p", "age");
     this.provider = element("span", "provider");
@@ -44,7 +81,7 @@ export class Card {
     this.credit = element("p", "credit");
     this.element = element(
       "article", "card",
-      element("header", "", this.title, this.state),
+      element("header", "", element("h2", "", this.title), this.state),
       element("div", "body", this.values, this.more),
       this.trouble.element,
       element("footer", "", this.age, element("p", "from", this.provider, this.latency), this.next, this.credit),
@@ -55,14 +92,20 @@ export class Card {
     this.element.setAttribute("aria-labelledby", this.title.id);
   }
 
+  /** Whether the source's first data was too much for one place. A refresh does not change it. */
+  get isLarge() {
+    return (this.#lines ?? 0) >= LARGE;
+  }
+
   /** Shows the state of the source and the chart of its recent numbers. */
-  show(source, history) {
+  show(source, history, now) {
     const previous = this.#source;
     this.#source = source;
     this.#badge(source);
-    if (source.has && previous?.fetchedAt !== source.fetchedAt) this.#fill(source, history);
+    const troubled = this.trouble.show(trouble(source));
+    if (source.has && previous?.fetchedAt !== source.fetchedAt) this.#read(source, history, now);
+    if (source.has && (troubled || previous?.fetchedAt !== source.fetchedAt)) this.#fill(history, now);
     if (!source.has) this.#clear();
-    this.trouble.show(trouble(source));
     // The provider of a derived source is the source itself.
     const provider = source.provider === this.name ? "" : (source.provider ?? "");
     write(this.provider, provider);
@@ -71,9 +114,28 @@ export class Card {
     write(this.credit, source.attribution ?? "");
   }
 
+  /** Sets the operator's choice of title, units and so on. */
+  dress(look, history, now) {
+    this.#look = look ?? NO_LOOK;
+    write(this.title, this.#look.title ?? this.name);
+    if (!this.#source?.has) return;
+    this.#lines = null;
+    this.#settle();
+    this.#read(this.#source, history, now);
+    this.#fill(history, now);
+  }
+
+  /** Sets the size of the card's place, and fills it. */
+  lay(geometry, history, now) {
+    this.#geometry = geometry;
+    this.#settle();
+    this.element.style.height = geometry.height === null ? `${this.#height()}rem` : "";
+    if (this.#source?.has) this.#fill(history, now);
+  }
+
   /** Draws the charts again, after older points were added to the history. */
   redraw(history) {
-    for (const row of this.#rows.values()) row.draw(history.points(this.name, row.path));
+    for (const [path, part] of this.#shown) part.draw(this.#charts ? history.points(this.name, path) : null);
   }
 
   /** Updates the texts that depend on the current time. */
@@ -82,6 +144,7 @@ export class Card {
     if (!source) return;
     write(this.age, source.has ? words.ago(span(now - source.fetchedAt)) : words.none);
     this.trouble.tick(trouble(source), now);
+    for (const part of this.#shown.values()) part.tick(now);
     write(this.next, this.#asked ?? this.#countdown(now));
   }
 
@@ -97,6 +160,13 @@ export class Card {
     write(this.next, this.#asked ?? "");
   }
 
+  /** The worst level of the values by their thresholds: `crit`, `warn` or null. */
+  get level() {
+    if (!this.#source?.has) return null;
+    const levels = this.#content.blocks.flatMap((block) => (block.rows ? block.rows.flat().map((cell) => cell?.level) : [block.level]));
+    return ["crit", "warn"].find((level) => levels.includes(level)) ?? null;
+  }
+
   #badge(source) {
     const state = freshness(source);
     const failed = failing(source) && source.has;
@@ -106,27 +176,85 @@ export class Card {
     this.state.replaceChildren(...(failed ? [badge("failing")] : []), badge(state));
   }
 
-  #fill(source, history) {
-    const { shown, more } = rows(source.data);
-    const wide = (row) => shown.length > 1 && row.kind === "number" && width(row) > WIDE;
-    const numbers = shown.filter((row) => row.kind === "number" && !wide(row));
-    history.add(this.name, source.fetchedAt, shown);
-    this.element.classList.toggle("alone", shown.length === 1);
-    // The width only grows, so that a number that loses a digit does not resize all others.
-    this.#widest = Math.max(this.#widest, ...numbers.map(width));
-    this.element.style.setProperty("--width", Math.min(WIDEST, this.#widest).toFixed(2));
-    const previous = this.#rows;
-    this.#rows = new Map(shown.map((row) => [row.path, previous.get(row.path) ?? new Row(row.path)]));
-    for (const row of shown) this.#rows.get(row.path).show(row, history.points(this.name, row.path), wide(row));
-    arrange(this.values, [...this.#rows.values()].map((row) => row.element));
-    write(this.more, more > 0 ? words.more(more) : "");
+  #read(source, history, now) {
+    this.#content = blocksOf(source.data, now, this.#look);
+    history.add(this.name, source.fetchedAt, this.#content.blocks);
+    this.#lines ??= sum(this.#content.blocks.map((block) => Math.min(SIZED_ROWS + 1, linesOf(block, 20))));
+    this.element.dataset.level = this.level ?? "";
+  }
+
+  #settle() {
+    this.#size = LARGEST_ALONE;
+    this.#line = null;
+    this.#textLines.clear();
+  }
+
+  #height() {
+    const lines = Math.max(2.4, this.#lines ?? 0);
+    return Math.min(TALLEST, AROUND.tight + lines * LINE.tight + (this.#lines > LARGE ? MORE.tight : 0));
+  }
+
+  /** Shows the blocks that there is place for. */
+  #fill(history, now) {
+    if (!this.#geometry) return;
+    const { density, gap, height, large } = this.#geometry;
+    const places = large && this.isLarge ? 2 : 1;
+    const whole = height === null ? this.#height() : height * places + gap * (places - 1);
+    const body = Math.max(LINE[density], whole - AROUND[density]);
+    const free = this.trouble.isShown ? body - TROUBLE[density] : body;
+    const { blocks } = this.#content;
+    const inner = this.#geometry.width * this.stretch + gap * (this.stretch - 1) - PADDING[density];
+    const alone = blocks.length === 1 && !CLASSES[blocks[0].kind] && blocks[0].kind !== "list";
+    const needed = sum(blocks.map((block) => this.#linesOf(block, inner)));
+    this.#line ??= lineHeight(needed, body, density);
+    const line = this.#line;
+    const isHiding = line * needed > free + 0.01;
+    const width = isHiding && density === "dense" ? inner - MORE_WIDTH : inner;
+    // A failure may leave place for one line only.
+    const forMore = isHiding && free - MORE[density] >= line ? MORE[density] : 0;
+    const cut = choose(blocks, (free - forMore) / line, (block) => this.#linesOf(block, inner));
+    this.#charts = density !== "dense" && (alone ? free > 5.4 : width >= CHARTS.width && line >= CHARTS.line && cut.shown.length <= CHARTS.count);
+    const place = width - (this.#charts && !alone ? inner * 0.24 + BETWEEN : 0);
+    const room = (block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, LABEL) - BETWEEN) / SMALLEST;
+    const style = this.element.style;
+    style.setProperty("--line", line.toFixed(3));
+    style.setProperty("--body", free.toFixed(2));
+    this.element.classList.toggle("alone", alone);
+    this.element.classList.toggle("charts", this.#charts);
+    // The size only shrinks, so that a number that loses a digit does not resize all others.
+    const sizes = cut.shown.filter(({ block }) => WIDE.has(block.kind)).map(({ block }) => sizeOf(block, room(block), place, alone));
+    this.#size = Math.min(this.#size, ...sizes);
+    const size = Math.max(SMALLEST, alone ? this.#size : Math.min(this.#size, LARGEST, line * OF_LINE));
+    style.setProperty("--size", size.toFixed(3));
+    const before = this.#shown;
+    this.#shown = new Map();
+    for (const { block, rows, lines } of cut.shown) {
+      const key = `${block.path}${CLASSES[block.kind] ? ` ${block.kind}` : ""}`;
+      const part = before.get(key) ?? new (CLASSES[block.kind] ?? Row)();
+      const em = CLASSES[block.kind] ? 0 : room(block);
+      part.show(block, { room: em, most: em * SMALLEST, rows, width, now, size });
+      part.element.style.setProperty("--lines", lines);
+      part.draw(this.#charts ? history.points(this.name, block.path) : null);
+      this.#shown.set(key, part);
+    }
+    arrange(this.values, [...this.#shown.values()].map((part) => part.element));
+    const left = this.#content.values - cut.values;
+    write(this.more, left > 0 ? (density === "dense" ? `+${left}` : words.more(left)) : "");
+    this.more.hidden = left <= 0 || forMore < MORE[density];
+  }
+
+  #linesOf(block, width) {
+    if (block.kind !== "text") return linesOf(block, width);
+    if (!this.#textLines.has(block.path)) this.#textLines.set(block.path, linesOf(block, width));
+    return this.#textLines.get(block.path);
   }
 
   #clear() {
-    this.#rows.clear();
+    this.#shown.clear();
+    this.element.dataset.level = "";
     this.element.classList.add("alone");
     this.values.replaceChildren(element("div", "row", element("dt"), element("dd", "empty", "—")));
-    write(this.more, "");
+    this.more.hidden = true;
   }
 
   #countdown(now) {
@@ -135,77 +263,56 @@ export class Card {
   }
 }
 
-/** One value of a source. */
-class Row {
-  constructor(path) {
-    this.path = path;
-    this.label = element("dt");
-    this.head = element("span", "head");
-    this.tail = element("span", "tail");
-    this.power = element("span", "power");
-    this.unit = element("span", "unit");
-    this.value = element("dd", "", element("span", "number", this.head, this.tail, this.power), this.unit);
-    this.spark = spark();
-    this.element = element("div", "row", this.label, this.value);
-  }
+/** The kinds whose values share one type size. */
+const WIDE = new Set(["number", "time", "duration", "switch"]);
 
-  show(row, points, wide) {
-    write(this.label, row.label);
-    this.label.title = row.label;
-    write(this.head, row.text);
-    write(this.tail, row.tail);
-    write(this.power, row.power);
-    this.value.title = row.tail.length > TAIL ? row.text + row.tail + row.power : "";
-    write(this.unit, row.unit);
-    this.value.className = row.kind;
-    this.element.classList.toggle("wide", wide);
-    this.element.style.setProperty("--width", wide ? Math.min(WIDEST, width(row)).toFixed(2) : "");
-    if (row.kind === "number") this.element.append(this.spark);
-    else this.spark.remove();
-    this.draw(points);
-  }
-
-  draw(points) {
-    draw(this.spark, points, points.length > 1 ? words.range(...extremes(points).map((n) => NUMBER.format(n))) : "");
-  }
+/** The height of a line with which `needed` lines fill `body`, or with which as many as possible do. */
+function lineHeight(needed, body, density) {
+  const least = LINE[density];
+  // A failure takes its place from the lines below the first one.
+  const most = Math.max(least, Math.min(LARGEST_LINE, body - TROUBLE[density]));
+  const free = body - MORE[density];
+  const isCut = needed * least > body + 0.01;
+  return Math.min(most, isCut ? free / Math.max(1, Math.floor(free / least)) : body / needed);
 }
 
-/** The failure of the source or of a provider that another provider replaces. Opens to its full length. */
-class Trouble {
-  constructor() {
-    this.code = element("span", "code");
-    this.since = element("span", "since");
-    this.message = element("span", "message");
-    this.element = element("details", "trouble", element("summary", "", this.code, " ", this.since, this.message));
-  }
-
-  show(failure) {
-    this.element.hidden = failure === null;
-    if (failure === null) this.element.open = false;
-    const provider = failure?.failingProvider;
-    this.element.classList.toggle("failing", Boolean(provider));
-    write(this.code, provider ? `${provider}: ${failure.code}` : (failure?.code ?? ""));
-    write(this.message, failure?.error ?? "");
-    if (!failure?.since) write(this.since, "");
-  }
-
-  tick(failure, now) {
-    if (failure?.since) write(this.since, words.since(clockTime(failure.since, now), span(now - failure.since)));
-  }
+/** The type size with which a value and its label fit into `place`, all in rem. A long label is cut. */
+function sizeOf(block, room, place, alone) {
+  const label = alone || !block.label ? 0 : Math.min(ems(block.label), place / 2) + BETWEEN;
+  return (place - label) / widthOf(block, room);
 }
 
-/** The width of a value in em, from which CSS computes the largest type that fits. */
-function width(row) {
-  const unit = row.unit ? 0.35 + ems(row.unit) * 0.4 : 0;
-  return ems(row.text + row.power) + ems(row.tail.slice(0, TAIL)) * 0.6 + (row.tail.length > TAIL ? 0.5 : 0) + unit;
+/** The number of lines of a block in a card of this width, in rem. */
+function linesOf(block, width) {
+  if (block.kind === "table") return block.count + 1;
+  if (block.kind !== "text") return 1;
+  const label = block.label ? Math.min(ems(block.label) + BETWEEN, width * 0.48) : 0;
+  return Math.min(3, Math.max(1, Math.ceil(ems(block.forms[0].slice(0, 200)) / (width - label))));
+}
+
+/** The first blocks that fit into `lines`, and the number of values that they hold. A table is cut to its first rows. */
+function choose(blocks, lines, linesOfBlock) {
+  const shown = [];
+  let left = Math.max(1, lines) + 0.01;
+  let values = 0;
+  for (const block of blocks) {
+    if (left < 1) break;
+    // A heading needs a line below it, and a table one row; else the table is one line about its first row.
+    if (block.kind === "section" && left < 2) continue;
+    const isTable = block.kind === "table" && left >= 2;
+    const rows = isTable ? Math.min(block.rows.length, Math.floor(left - 1)) : 0;
+    const taken = isTable ? rows + 1 : Math.min(linesOfBlock(block), Math.floor(left));
+    shown.push({ block: isTable || block.kind !== "table" ? block : summaryOf(block), rows, lines: block.kind === "table" && !isTable ? 1 : taken });
+    values += block.kind === "table" ? Math.max(1, rows) : block.kind === "section" ? 0 : 1;
+    left -= shown.at(-1).lines;
+  }
+  return { shown, values };
 }
 
 function badge(state) {
   return element("span", `badge ${state}`, icon(state), element("span", "", words[state]));
 }
 
-function latency(ms) {
-  if (ms === null) return "";
-  if (ms < 1) return "< 1 ms";
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${NUMBER.format(Math.round(ms / 10) / 100)} s`;
+function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0);
 }

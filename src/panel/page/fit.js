@@ -1,97 +1,126 @@
-// Chooses the number of columns and the type size: the largest type with which every card is visible at once. On a
-// phone, and with too many cards, the page scrolls instead.
+// Chooses the columns, the height of a card and the type size: the largest type with which all cards are visible at once.
+// All places have the same size, which depends on the window and on the number of cards, never on what a refresh brings.
 
-/** Preferred width and height of a card, in rem. */
+/** Preferred width and height of a card, in rem, as all lengths below without another unit. */
 const WIDTH = 22;
-const HEIGHT = 19;
-/** Minimum width of a card, in rem at the browser's type size. */
-const NARROW = 16;
+const HEIGHT = 16;
+/** Minimum width and height of a card, and the height in a page that scrolls anyway. */
+const NARROW = 13;
+const SHORT = 4.1;
+const SCROLLED = 11.6;
+/** Maximum height of a card. */
+const TALL = 28;
+/** Heights from which a card has a footer of one line, and of two. */
+const TIGHT = 9.5;
+const ROOMY = 14.5;
 /** Minimum type size as a fraction of the browser's, and maximum as a fraction of the window's shorter side. */
 const LEAST = 0.94;
 const MOST = 0.032;
-/** Below this multiple of the browser's type size, values and margins shrink before all type does. */
-const AIRY = 1.3;
 /** Fraction of the window's height that is left for the cards. */
 const CARDS = 0.87;
-/** Factor of each reduction of the type size while the page does not fit. */
-const STEP = 0.95;
 
 export class Fit {
   #main;
+  #onChange;
   #root = document.documentElement;
   #reader = parseFloat(getComputedStyle(document.documentElement).fontSize);
   #seen = "";
-  #size = 0;
-  #scrolls = false;
 
-  constructor(main) {
+  /** Calls `onChange` with the geometry of the cards after each layout. */
+  constructor(main, onChange) {
     this.#main = main;
-    addEventListener("resize", () => this.check());
+    this.#onChange = onChange;
   }
 
-  /** Lays out again if the window or the number of cards changed, else only shrinks a page that has grown. */
-  check() {
-    const count = this.#main.children.length;
-    const seen = `${innerWidth} ${innerHeight} ${count}`;
-    if (count === 0) return;
-    if (this.#seen !== seen) this.#plan(count);
+  /** Lays out `cards` if the window, their number or their sizes changed. */
+  check(cards) {
+    const seen = `${innerWidth} ${innerHeight} ${cards.map((card) => (card.isLarge ? "L" : "s")).join("")}`;
+    if (cards.length === 0 || this.#seen === seen) return;
     this.#seen = seen;
-    // Type never grows again without a new layout: a failure that comes and goes must not resize the page each time.
-    while (!this.#scrolls && this.#overflows() && this.#shrink());
-  }
-
-  #plan(count) {
-    delete this.#root.dataset.tight;
-    const { columns, size } = best(count, this.#reader);
-    this.#scrolls = columns === 1 && count > 1;
-    this.#set(this.#scrolls ? this.#reader : Math.max(this.#reader * LEAST, size));
-    spread([...this.#main.children], columns, (tracks) => this.#main.style.setProperty("--tracks", tracks));
-  }
-
-  /** Reduces the type size, or the margins once the type is small. Returns whether a reduction was possible. */
-  #shrink() {
-    const least = this.#reader * LEAST;
-    const tight = "tight" in this.#root.dataset;
-    if (!tight && this.#size < this.#reader * AIRY) this.#root.dataset.tight = "";
-    else if (this.#size > least) this.#set(Math.max(least, this.#size * STEP));
-    else return false;
-    return true;
-  }
-
-  #overflows() {
-    return this.#root.scrollHeight > innerHeight + 1;
-  }
-
-  #set(size) {
-    this.#size = size;
+    const { columns, size, rows, large } = this.#choose(cards.map((card) => card.isLarge));
     this.#root.style.fontSize = `${size.toFixed(2)}px`;
+    const onPhone = columns === 1 && cards.length > 1;
+    const height = this.#height(onPhone ? null : rows, size);
+    this.#main.style.setProperty("--cell", onPhone ? "auto" : `${height.toFixed(3)}rem`);
+    this.#root.dataset.density = density(height);
+    spread(cards, columns, large, this.#main);
+    this.#onChange(this.#geometry(columns, onPhone ? null : height, size, large));
   }
+
+  #choose(large) {
+    const least = this.#reader * LEAST;
+    const some = large.some(Boolean) ? best(large, least) : null;
+    if (some?.fits && some.size >= least) return { ...some, large: true };
+    const found = best(large.map(() => false), least);
+    if (found.fits) return { ...found, size: Math.max(least, found.size), large: false };
+    const columns = Math.max(1, Math.min(large.length, Math.floor(innerWidth / (NARROW * 1.25 * this.#reader))));
+    return { columns, size: columns === 1 ? this.#reader : least, rows: null, large: columns > 1 };
+  }
+
+  /** The height of a card: an equal share of the window, measured with the type size set. Without `rows` it scrolls. */
+  #height(rows, size) {
+    const gap = this.#gap(rows === null || innerHeight / rows < ROOMY * size) * size;
+    if (rows === null) return SCROLLED;
+    return Math.min(TALL, Math.floor((innerHeight - this.#main.offsetTop - gap * rows) / rows) / size);
+  }
+
+  #gap(isTight) {
+    const gap = isTight ? 0.6 : 1.1;
+    this.#root.style.setProperty("--gap", `${gap}rem`);
+    return gap;
+  }
+
+  #geometry(columns, height, size, large) {
+    const gap = parseFloat(this.#root.style.getPropertyValue("--gap"));
+    const width = (this.#main.clientWidth / size - gap * (columns - 1)) / columns;
+    return { width, height, gap, large, density: density(height ?? TIGHT) };
+  }
+}
+
+function density(height) {
+  if (height < TIGHT) return "dense";
+  return height < ROOMY ? "tight" : "roomy";
 }
 
 /** The number of columns with the largest type; empty places in the last row count against it. */
-function best(count, reader) {
-  const most = Math.max(1, Math.min(count, Math.floor(innerWidth / (NARROW * reader))));
-  let chosen = { worth: 0, columns: 1, size: 0 };
+function best(large, least) {
+  const most = Math.max(1, Math.min(large.length, Math.floor(innerWidth / (NARROW * least))));
+  let chosen = { worth: 0, fits: false };
   for (let columns = 1; columns <= most; columns++) {
-    const rows = Math.ceil(count / columns);
-    const room = Math.min(innerWidth / columns / WIDTH, (innerHeight * CARDS) / rows / HEIGHT);
+    const { rows, filled } = pack(large, columns);
+    const height = (innerHeight * CARDS) / rows;
+    const room = Math.min(innerWidth / columns / WIDTH, height / HEIGHT);
+    const worth = room * Math.sqrt(filled / (columns * rows));
     const size = Math.min(room, Math.min(innerWidth, innerHeight) * MOST);
-    const worth = room * Math.sqrt(count / (columns * rows));
-    if (worth >= chosen.worth) chosen = { worth, columns, size };
+    const fits = height >= SHORT * Math.max(least, size);
+    if (fits && worth >= chosen.worth) chosen = { worth, columns, size, rows, fits };
   }
-  // If the page scrolls anyway, more columns mean less scrolling.
-  return chosen.size < reader * LEAST ? { columns: most, size: reader * LEAST } : chosen;
+  return chosen;
 }
 
-/** Sets the number of grid tracks of each card. A last row that is at least half full fills the whole width. */
-function spread(cards, columns, setTracks) {
-  const rest = cards.length % columns;
+/** The number of rows that the grid needs, by the rule of `grid-auto-flow: dense`; a large card takes two. */
+function pack(large, columns) {
+  const taken = [];
+  for (const isLarge of large) {
+    let at = 0;
+    while (taken[at] || (isLarge && taken[at + columns])) at++;
+    taken[at] = true;
+    if (isLarge) taken[at + columns] = true;
+  }
+  return { rows: Math.ceil(taken.length / columns), filled: taken.filter(Boolean).length };
+}
+
+/** Sets the tracks of each card. A last row that is at least half full fills the whole width. */
+function spread(cards, columns, large, main) {
+  const rest = large ? 0 : cards.length % columns;
   const last = rest * 2 >= columns ? rest : columns;
   const tracks = (columns * last) / divisor(columns, last);
-  setTracks(tracks);
+  main.style.setProperty("--tracks", tracks);
   cards.forEach((card, at) => {
     const share = rest > 0 && at >= cards.length - rest ? last : columns;
-    card.style.gridColumn = `span ${tracks / share}`;
+    card.stretch = columns / share;
+    card.element.style.gridColumn = `span ${tracks / share}`;
+    card.element.style.gridRow = large && card.isLarge ? "span 2" : "";
   });
 }
 

@@ -1,12 +1,21 @@
 // Measures texts before layout, so that CSS can choose the largest type that fits.
 
 const SIZE = 100;
+/** Maximum number of widths that are kept. */
+const KEPT = 5000;
+const widths = new Map();
 let canvas = null;
 
 /** The width of `text` in em of the page's semibold type. All digits count as 0, so that a new value keeps its size. */
 export function ems(text) {
+  const measured = text.replace(/\d/g, "0");
+  let width = widths.get(measured);
+  if (width !== undefined) return width;
   canvas ??= prepare();
-  return canvas.measureText(text.replace(/\d/g, "0")).width / SIZE;
+  width = canvas.measureText(measured).width / SIZE;
+  if (widths.size >= KEPT) widths.clear();
+  widths.set(measured, width);
+  return width;
 }
 
 function prepare() {

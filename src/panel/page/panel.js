@@ -1,8 +1,9 @@
 // The panel: receives snapshots and updates the cards. Text from a provider is only set as text, never as markup.
 
 import { readAnswer } from "./answer.js";
-import { Card } from "./card.js";
+import { Card, cardId } from "./card.js";
 import { ServerClock } from "./clock.js";
+import { Detail } from "./detail.js";
 import { arrange, element, write } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Fit } from "./fit.js";
@@ -27,8 +28,14 @@ const plan = new Plan((name, next, failure) => {
 const feed = new Feed(clock, onSnapshot, onLinkState);
 const link = { state: null, since: null, snapshotAt: null };
 const byId = (id) => document.getElementById(id);
-const fit = new Fit(byId("cards"));
+const fit = new Fit(byId("cards"), (geometry) => {
+  for (const card of cards.values()) card.lay(geometry, history, clock.now());
+});
+const detail = new Detail();
 let sources = new Map();
+
+/** Number of sources from which the page has a search field. */
+const SEARCHED = 12;
 
 function onSnapshot(text) {
   const answer = readAnswer(text);
@@ -40,16 +47,29 @@ function onSnapshot(text) {
   for (const name of hidden.keys()) if (!sources.has(name)) hidden.delete(name);
   for (const [name, source] of sources) show(name, source);
   arrange(byId("cards"), [...sources.keys()].map((name) => cards.get(name).element));
+  byId("search").hidden = sources.size < SEARCHED;
   byId("cards").removeAttribute("aria-busy");
   showVerdict();
+  detail.show(sources, clock.now());
   plan.changed();
   tickCards();
 }
 
 function show(name, source) {
-  if (!cards.has(name)) cards.set(name, new Card(name));
+  if (!cards.has(name)) cards.set(name, new Card(name, open));
   source.hidden = hidden.get(name) ?? null;
-  cards.get(name).show(source, history);
+  cards.get(name).show(source, history, clock.now());
+}
+
+function open(name) {
+  detail.open(name, cards.get(name).title.textContent);
+  detail.show(sources, clock.now());
+}
+
+/** Hides the cards whose name or title does not have the text of the search field. */
+function search() {
+  const wanted = byId("search").value.trim().toLowerCase();
+  for (const [name, card] of cards) card.element.hidden = !`${name} ${card.title.textContent}`.toLowerCase().includes(wanted);
 }
 
 function onLinkState(state) {
@@ -101,7 +121,7 @@ function tickCards() {
   const now = clock.now();
   for (const card of cards.values()) card.tick(now);
   write(byId("time"), clockTime(now, now));
-  fit.check();
+  fit.check([...byId("cards").children].map(({ id }) => cards.get(id.slice(cardId("").length))));
   plan.tick();
 }
 
@@ -125,6 +145,11 @@ byId("verdict").append(element("li", "", words.loading));
 write(byId("link"), words.connecting);
 write(byId("ask"), words.ask);
 byId("ask").addEventListener("click", ask);
+byId("search").placeholder = words.search;
+byId("search").setAttribute("aria-label", words.search);
+byId("search").addEventListener("input", search);
+addEventListener("resize", tickCards);
+document.body.append(detail.element);
 // Without the history, charts begin empty; nothing else depends on it.
 loadHistory().catch(() => {});
 tick();

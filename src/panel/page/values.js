@@ -1,96 +1,183 @@
-// Converts a source's data into rows: a label, a value with all its digits, and a unit if the key's name contains one.
+// Converts a source's data into blocks of a card: values with a label and a unit, tables and sections.
 
 import { Digits } from "./json.js";
+import { epochOf, isDuration, isIdentifier, spaced, unitOf } from "./keys.js";
+import { numberForms, scaled, signsOf } from "./numbers.js";
+import { instantOf, isoDuration, sayDuration, sayInstant } from "./times.js";
 import { language, words } from "./words.js";
 
-/** Maximum number of rows of one card; a provider may send a megabyte. */
-const ROWS = 12;
+/** Maximum number of blocks, and of rows and columns of a table; a provider may send a megabyte. */
+const BLOCKS = 40;
+const TABLE_ROWS = 20;
+const COLUMNS = 8;
 /** Maximum number of characters of one text. */
 const TEXT = 400;
+/** Number of members from which objects of the same keys are a table. */
+const ALIKE = 3;
+/** Keys of a table that say what a row is about. */
+const TITLES = /^(name|title|nombre|titulo|título|label|summary|subject|symbol|device|mount|host|station|key|description)$/i;
+const MILLISECONDS = { ms: 1, s: 1000 };
+const NO_LOOK = { paths: {} };
 
-const UNITS = new Map(Object.entries({
-  c: "°C", f: "°F", pct: "%", percent: "%", ms: "ms", s: "s", kmh: "km/h", mps: "m/s", hpa: "hPa", mm: "mm", cm: "cm",
-  km: "km", kg: "kg", kw: "kW", kwh: "kWh", hz: "Hz", db: "dB", bytes: "B", kb: "kB", mb: "MB", gb: "GB", ppm: "ppm",
-}));
-
-const CURRENCIES = new Set(
-  "usd eur ars brl clp uyu pyg bob pen cop mxn gbp jpy cny chf cad aud nzd inr krw sek nok dkk pln btc eth".split(" "),
-);
-
-const SEPARATORS = separators();
-
-/** The rows of `data`, and the number of rows left out. */
-export function rows(data) {
-  const leaves = [];
-  collect(data, [], leaves);
-  const shown = leaves.slice(0, ROWS).map((leaf) => row(leaf, leaves.length === 1));
-  return { shown, more: leaves.length - shown.length };
-}
-
-function collect(value, path, leaves) {
-  const members = value instanceof Map ? [...value] : Array.isArray(value) ? value.map((v, i) => [String(i), v]) : [];
-  if (members.length === 0) leaves.push({ path, value });
-  for (const [key, member] of members) collect(member, [...path, key], leaves);
-}
-
-function row({ path, value }, alone) {
-  const named = name(path, value instanceof Digits, alone);
-  return { path: path.join("."), ...named, tail: "", power: "", ...shape(value) };
-}
-
-/** Label and unit of a key such as `temperatura_c`, `km_h` or `usd`. */
-function name(path, numeric, alone) {
-  const key = path.at(-1) ?? "";
-  const under = path.slice(0, -1).map(spaced);
-  const { own, unit } = (numeric && unitOf(key, alone)) || { own: key, unit: "" };
-  return { label: [...under, ...(own ? [spaced(own)] : [])].join(" › "), unit };
-}
-
-/** The unit at the end of a key, and the rest of the key. A currency alone is a unit for a single value, else a label. */
-function unitOf(key, alone) {
-  const parts = key.split("_");
-  for (const length of [2, 1]) {
-    const end = parts.slice(-length).join("").toLowerCase();
-    const own = parts.slice(0, -length).join("_");
-    const unit = UNITS.get(end) ?? (CURRENCIES.has(end) && (own || alone) ? end.toUpperCase() : null);
-    if (unit && parts.length >= length && (own || end.length > 1)) return { own, unit };
-  }
-  return null;
-}
-
-function spaced(key) {
-  return key.replaceAll("_", " ");
-}
-
-function shape(value) {
-  if (value instanceof Digits) return { kind: "number", ...number(value.text), value: Number(value) };
-  if (typeof value === "boolean") return { kind: "word", text: value ? words.yes : words.no };
-  if (value === null) return { kind: "empty", text: words.nothing };
-  if (typeof value === "string" && value.length > 0) return { kind: "text", text: cut(value) };
-  return { kind: "empty", text: words.empty };
-}
+const SIGNS = signsOf(language);
 
 /**
- * The digits of the text, grouped as usual in the reader's language. `tail` are decimals that may be set smaller or cut
- * off; `power` is an exponent, which must stay visible.
+ * The blocks of `data` in its order, at most `BLOCKS`, and the number of values that they and those left out hold.
+ * `look` is the operator's choice of units, labels and so on.
  */
-function number(text) {
-  const [, sign, whole, fraction, exponent] = /^(-?)(\d+)(?:\.(\d+))?(.*)$/.exec(text);
-  const grouped = whole.length < 5 ? whole : whole.replace(/\B(?=(\d{3})+$)/g, SEPARATORS.group);
-  // Decimals beyond six significant digits go into the tail.
-  const loud = Math.max(2, 6 - whole.length);
-  const decimals = fraction ? SEPARATORS.decimal + fraction.slice(0, loud) : "";
-  const tail = (fraction ?? "").slice(loud);
-  const power = tail ? exponent : "";
-  return { text: (sign && "−") + grouped + decimals + (tail ? "" : exponent), tail, power };
+export function blocksOf(data, now, look = NO_LOOK) {
+  const found = { blocks: [], values: 0, look, now };
+  collect(data, [], [], found);
+  if (found.values === 1 && found.blocks.length === 1 && found.blocks[0].kind !== "table") {
+    found.blocks = [];
+    found.alone = true;
+    collect(data, [], [], { ...found, values: 0 });
+  }
+  return { blocks: found.blocks, values: found.values };
 }
 
-function cut(text) {
-  return text.length > TEXT ? `${text.slice(0, TEXT)}…` : text;
+/** The value at `path`: its kind, forms from the most exact to the shortest, exact text, and number if it is one. */
+function shape(value, path, { look, now, alone = false }) {
+  const own = look.paths[path.join(".")] ?? {};
+  const key = own.label ?? path.at(-1) ?? "";
+  if (own.as === "text") return { key, unit: "", ...textShape(String(value), now, "text") };
+  if (value instanceof Digits) return numberShape(value, path, { ...look, ...own }, { own, now, alone });
+  if (typeof value === "boolean") return { key, unit: "", kind: "switch", forms: [value ? words.yes : words.no], on: value };
+  if (value === null) return { key, unit: "", kind: "empty", forms: [words.nothing] };
+  if (typeof value === "string" && value.length > 0) return { key, unit: own.unit ?? "", ...textShape(value, now, own.as) };
+  return { key, unit: "", kind: "empty", forms: [words.empty] };
 }
 
-function separators() {
-  const parts = new Intl.NumberFormat(language).formatToParts(1234567.8);
-  const part = (type, otherwise) => parts.find((p) => p.type === type)?.value ?? otherwise;
-  return { group: part("group", " "), decimal: part("decimal", ".") };
+function collect(value, path, section, found) {
+  const { blocks, look } = found;
+  if (look.paths[path.join(".")]?.hidden) return;
+  const rows = tableRows(value);
+  if (rows) {
+    found.values += rows.length;
+    if (blocks.length < BLOCKS) blocks.push(table(rows, path, section.length, found));
+    return;
+  }
+  if (Array.isArray(value) && value.length > 1 && value.every(isScalar)) {
+    found.values += 1;
+    if (blocks.length < BLOCKS) blocks.push(list(value, path, section.length, found));
+    return;
+  }
+  const members = membersOf(value);
+  if (members.length === 0) {
+    found.values += 1;
+    if (blocks.length < BLOCKS) blocks.push(leaf(value, path, section.length, found));
+    return;
+  }
+  const isSection = path.length > section.length && members.filter(([, member]) => isScalar(member)).length > 1;
+  if (isSection && blocks.length < BLOCKS) blocks.push({ kind: "section", path: path.join("."), label: labelOf(path, 0, look) });
+  for (const [key, member] of members) collect(member, [...path, key], isSection ? path : section, found);
+}
+
+function membersOf(value) {
+  if (value instanceof Map) return [...value];
+  return Array.isArray(value) ? value.map((member, at) => [String(at), member]) : [];
+}
+
+function isScalar(value) {
+  return !(value instanceof Map) && !Array.isArray(value);
+}
+
+/** The rows of a list of objects, or of an object of objects with the same keys; null if the value is neither. */
+function tableRows(value) {
+  const isObject = (member) => member instanceof Map && [...member.values()].some(isScalar);
+  if (Array.isArray(value) && value.length > 1) {
+    if (value.every(isObject)) return value.map((member, at) => ({ at: String(at), cells: member }));
+    const isTuple = (member) => Array.isArray(member) && member.length > 1 && member.every(isScalar);
+    return value.every(isTuple) ? value.map((member, at) => ({ at: String(at), cells: new Map(membersOf(member)) })) : null;
+  }
+  if (!(value instanceof Map) || value.size < ALIKE) return null;
+  const keys = [...value.values()].map((member) => (isObject(member) ? [...member.keys()].join("\n") : null));
+  return keys.every((key) => key !== null && key === keys[0])
+    ? [...value].map(([key, cells]) => ({ at: key, cells, name: key }))
+    : null;
+}
+
+/** A table whose first columns say the most: names, then numbers, states and short texts; long texts and links last. */
+function table(rows, path, from, { look, now }) {
+  const keys = new Map();
+  const shown = rows.slice(0, TABLE_ROWS).map(({ at, cells, name }) => {
+    const shapes = new Map();
+    if (name !== undefined) shapes.set("", { key: "", unit: "", ...textShape(name, now, "text") });
+    for (const [key, value] of cells) {
+      const cellPath = [...path, at, key];
+      if (!isScalar(value) || look.paths[cellPath.join(".")]?.hidden) continue;
+      shapes.set(key, shape(value, cellPath, { look, now }));
+    }
+    for (const [key, cell] of shapes) keys.set(key, Math.max(keys.get(key) ?? 0, weight(key, cell)));
+    return shapes;
+  });
+  const columns = [...keys].sort(([, a], [, b]) => a - b).slice(0, COLUMNS).map(([key]) => key);
+  const header = columns.map((key) => {
+    const cell = shown.find((cells) => cells.has(key)).get(key);
+    return { label: spaced(cell.key), kind: cell.kind };
+  });
+  const cells = shown.map((shapes) => columns.map((key) => shapes.get(key) ?? null));
+  return { kind: "table", path: path.join("."), label: labelOf(path, from, look), header, rows: cells, count: rows.length };
+}
+
+function weight(key, cell) {
+  if (key === "" || TITLES.test(key)) return 0;
+  if (cell.kind === "text") return cell.exact.length > 40 || /^https?:/.test(cell.exact) || isIdentifier(key) ? 3 : 1;
+  return isIdentifier(key) ? 3 : cell.kind === "empty" ? 2 : 1;
+}
+
+function list(members, path, from, { look, now }) {
+  const text = members.slice(0, 40).map((member, at) => {
+    const { forms, unit } = shape(member, [...path, String(at)], { look, now });
+    return unit && !look.unit ? `${forms[0]} ${unit}` : forms[0];
+  });
+  const label = labelOf(path, from, look);
+  return { kind: "list", path: path.join("."), label, unit: "", forms: [text.join("  ")], count: members.length, exact: members.join(", ") };
+}
+
+function leaf(value, path, from, found) {
+  const shaped = shape(value, path, found);
+  const under = path.slice(from, -1).map(spaced);
+  const label = [...under, ...(shaped.key ? [spaced(shaped.key)] : [])].join(" › ");
+  return { path: path.join("."), ...shaped, label };
+}
+
+function labelOf(path, from, look) {
+  return look.paths[path.join(".")]?.label ?? path.slice(from).map(spaced).join(" › ");
+}
+
+function numberShape(value, path, look, { own, now, alone }) {
+  const exact = value.text;
+  const number = Number(exact);
+  const key = path.at(-1) ?? "";
+  const found = look.unit === undefined || own.label === undefined ? unitOf(path, alone) : null;
+  const unit = look.unit ?? found?.unit ?? "";
+  const shaped = { key: own.label ?? (look.unit === undefined ? found?.own : undefined) ?? key, exact, value: number, level: levelOf(number, look.thresholds) };
+  const at = own.as === "time" ? (Math.abs(number) < 1e11 ? number * 1000 : number) : look.unit ? null : epochOf(key, number);
+  if (at !== null) return { ...shaped, kind: "time", unit: "", forms: [sayInstant(at, now)], at };
+  const duration = MILLISECONDS[unit] ?? (own.as === "duration" ? 1000 : 0);
+  const isSaid = own.as === "duration" || (look.unit === undefined && (isDuration(key) || found?.own === "") && number * duration >= 60e3);
+  if (duration && isSaid && Number.isFinite(number)) {
+    return { ...shaped, kind: "duration", unit: "", forms: [sayDuration(number * duration, SIGNS.decimal)] };
+  }
+  const size = unit === "B" && look.decimals === undefined ? scaled(exact, unit) : { text: exact, unit };
+  const forms = numberForms(size.text, SIGNS, { decimals: look.decimals, grouped: !isIdentifier(key) });
+  return { ...shaped, kind: "number", unit: size.unit, forms };
+}
+
+function textShape(text, now, as) {
+  const at = as === "text" ? null : instantOf(text);
+  if (at !== null) return { kind: "time", forms: [sayInstant(at, now)], exact: text, at };
+  const duration = as === "text" ? null : isoDuration(text);
+  if (duration !== null) return { kind: "duration", forms: [sayDuration(duration, SIGNS.decimal)], exact: text };
+  return { kind: "text", forms: [text.length > TEXT ? `${text.slice(0, TEXT)}…` : text], exact: text, as };
+}
+
+/** `warn` or `crit` if the number is at or beyond a threshold, else null. `crit` below `warn`: low is bad. */
+function levelOf(number, thresholds) {
+  const { warn, crit } = thresholds ?? {};
+  const isLow = warn !== undefined && crit !== undefined && crit < warn;
+  const beyond = (limit) => limit !== undefined && (isLow ? number <= limit : number >= limit);
+  if (beyond(crit)) return "crit";
+  return beyond(warn) ? "warn" : null;
 }

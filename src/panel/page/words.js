@@ -13,11 +13,13 @@ const WORDS = {
     counts: { missing: ["sin datos", "sin datos"], stale: ["viejo", "viejos"], failing: ["falla", "fallan"],
       covered: ["con suplente", "con suplente"], pending: ["esperando", "esperando"] },
     ago: (span) => `hace ${span}`, none: "sin lectura",
+    now: "ahora", in: (span) => `en ${span}`, days: { "-1": "ayer", 0: "hoy", 1: "mañana" },
     since: (at, span) => `desde ${at} · ${span}`, from: (at) => `desde ${at}`,
     next: (span) => `próxima en ${span}`, soon: "próxima ya",
     round: { asking: "consultando…", live: "recién llegado", held: "consultado hace poco", late: "no llegó a tiempo",
       failed: "falló", lost: "sin respuesta" },
-    more: (n) => `y ${n} más`, range: (from, to) => `entre ${from} y ${to}`,
+    more: (n) => `y ${n} más`, close: "Cerrar",
+    search: "Buscar", copy: "Copiar", copied: "Copiado", range: (from, to) => `entre ${from} y ${to}`,
     news: { failing: (n) => `${n} falla`, covered: (n) => `por ${n} responde un suplente`, recovered: (n) => `${n} se recuperó`, stale: (n) => `${n} quedó viejo`,
       missing: (n) => `${n} sin datos`, many: (n) => `${n} fuentes cambiaron de estado`,
       lost: "Se perdió la conexión", regained: "Volvió la conexión",
@@ -35,11 +37,13 @@ const WORDS = {
     counts: { missing: ["missing", "missing"], stale: ["stale", "stale"], failing: ["failing", "failing"],
       covered: ["on a fallback", "on a fallback"], pending: ["waiting", "waiting"] },
     ago: (span) => `${span} ago`, none: "no reading",
+    now: "now", in: (span) => `in ${span}`, days: { "-1": "yesterday", 0: "today", 1: "tomorrow" },
     since: (at, span) => `since ${at} · ${span}`, from: (at) => `since ${at}`,
     next: (span) => `next in ${span}`, soon: "next now",
     round: { asking: "asking…", live: "just arrived", held: "asked a moment ago", late: "too late",
       failed: "failed", lost: "no answer" },
-    more: (n) => `and ${n} more`, range: (from, to) => `between ${from} and ${to}`,
+    more: (n) => `and ${n} more`, close: "Close",
+    search: "Search", copy: "Copy", copied: "Copied", range: (from, to) => `between ${from} and ${to}`,
     news: { failing: (n) => `${n} is failing`, covered: (n) => `a fallback answers for ${n}`, recovered: (n) => `${n} recovered`, stale: (n) => `${n} went stale`,
       missing: (n) => `${n} has no data`, many: (n) => `${n} sources changed`,
       lost: "Connection lost", regained: "Connection regained",
@@ -74,4 +78,13 @@ export function span(ms) {
 
 function pair(most, unit, rest, small) {
   return rest ? `${most} ${unit} ${rest} ${small}` : `${most} ${unit}`;
+}
+
+const LATENCY = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
+
+/** How long an attempt took, given in milliseconds; null if none has ended. */
+export function latency(ms) {
+  if (ms === null) return "";
+  if (ms < 1) return "< 1 ms";
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${LATENCY.format(ms / 1000)} s`;
 }

@@ -20,6 +20,8 @@ pub mod openapi_conformance;
 pub mod panel_assets;
 pub mod panel_browser;
 pub mod panel_layout;
+pub mod panel_shapes;
+pub mod panel_values;
 pub mod request_corpus;
 pub mod request_fuzz;
 pub mod response_headers;

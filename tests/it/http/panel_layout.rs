@@ -40,10 +40,11 @@ fn open_panel(app: &TestApp, browser: &TestBrowser, cards: usize) {
     browser.wait_for_expression("document.querySelector('.next').textContent !== ''");
 }
 
-/// The elements whose text is cut off or that are outside of the window.
-const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *')].filter((one) => {
-    const { left, right, width } = one.getBoundingClientRect();
-    const cut = getComputedStyle(one).overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1;
+/// The elements outside of the window, and the numbers, instants and states that are cut off or in two lines.
+pub const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *:not(#verdict *, td *)')].filter((one) => {
+    const { left, right, width, height } = one.getBoundingClientRect();
+    const isValue = one.matches('dd:is(.number, .time, .duration, .switch)');
+    const cut = isValue && (one.scrollWidth > one.clientWidth + 1 || height > 2 * parseFloat(getComputedStyle(one).fontSize));
     return one.id !== 'news' && width > 0 && (left < -1 || right > innerWidth + 1 || cut);
 }).map((one) => one.className + ' ' + one.textContent)";
 
@@ -111,49 +112,6 @@ fn phone_shows_failures_first() {
         "(() => { const card = document.getElementById('card-broken').getBoundingClientRect();
         return card.top >= 0 && card.bottom <= innerHeight })()";
     browser.wait_for_expression(seen);
-}
-
-#[test]
-fn exponent_is_never_truncated() {
-    let Some(browser) = TestBrowser::open("en-US") else {
-        return;
-    };
-    let fixture = PanelFixture::start(
-        1,
-        "1.2345678901234567890123456789012345678901234567890123456789e28",
-    );
-    browser.set_window_size(390, 844);
-    open_panel(&fixture.app, &browser, 2);
-    let parts = "return [...document.querySelector('.number .number').children].map((part) => part.textContent)";
-    let parts = browser.execute_script(parts);
-    let whole: String = parts
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    assert!(
-        whole.starts_with("1.2345678901234567890") && whole.contains('e'),
-        "{parts}"
-    );
-    let is_cut = |part: &str| {
-        format!(
-            "(({part}) => {part}.scrollWidth > {part}.clientWidth + 1)(document.querySelector('.{part}'))"
-        )
-    };
-    assert_eq!(
-        browser.execute_script(&format!("return [{}, {}]", is_cut("tail"), is_cut("power"))),
-        json!([true, false])
-    );
-    assert_eq!(
-        browser.execute_script("return document.querySelector('.power').textContent"),
-        "e28"
-    );
-    assert_eq!(
-        browser.execute_script("return document.querySelector('dd').title"),
-        json!(whole),
-        "the title has the whole text"
-    );
 }
 
 #[test]
@@ -244,12 +202,13 @@ fn panel_is_keyboard_accessible() {
     for expected in [
         json!(["A", "broken", "solid", true]),
         json!(["BUTTON", "Ask now", "solid", true]),
-        json!(["SUMMARY", "http_st", "solid", true]),
+        json!(["BUTTON", "s0", "solid", true]),
+        json!(["BUTTON", "broken", "solid", true]),
     ] {
         browser.press_tab_key();
         assert_eq!(browser.execute_script(focused), expected);
     }
-    let landmarks_script = "return [...document.querySelectorAll('body > :is(header, main), h1, h2')].map((one) => one.tagName)";
+    let landmarks_script = "return [...document.querySelectorAll('body > :is(header, main), h1, main h2')].map((one) => one.tagName)";
     assert_eq!(
         browser.execute_script(landmarks_script),
         json!(["HEADER", "H1", "MAIN", "H2", "H2"])
