@@ -1,4 +1,4 @@
-//! The latest `/openapi.json`.
+//! The latest document that depends on the configured sources only: `/openapi.json`, the appearance of the sources.
 
 use std::sync::Arc;
 

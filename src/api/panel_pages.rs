@@ -12,8 +12,10 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use crate::panel::PanelAsset;
-use crate::server::{ProblemDetails, ProblemKind, matches_etag, select_form, set_content_encoding};
+use crate::panel::{PanelAsset, appearance_document};
+use crate::server::{
+    ProblemDetails, ProblemKind, matches_etag, no_store_response, select_form, set_content_encoding,
+};
 
 use super::state::AppState;
 
@@ -92,6 +94,14 @@ pub(super) async fn get_panel_history(
     };
     work.prepare_form(&asset.forms, &request).await?;
     asset_response(&asset, &request, "no-store")
+}
+
+/// `/panel/appearance.json`: the operator's titles, units, limits and so on.
+pub(super) async fn get_panel_appearance(State(state): State<Arc<AppState>>) -> Response {
+    let source_set = Arc::clone(state.server.cache.snapshot().source_set());
+    let build = || appearance_document(source_set.sources().iter().map(AsRef::as_ref));
+    let document = state.appearance_document.get_or_build(&source_set, build);
+    no_store_response("application/json", document)
 }
 
 fn asset_response(

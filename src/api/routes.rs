@@ -52,6 +52,7 @@ macro_rules! routes {
 routes! {
     "/" PANEL => panel_pages::get_panel;
     "/panel/history.json" PANEL => panel_pages::get_panel_history;
+    "/panel/appearance.json" PANEL => panel_pages::get_panel_appearance;
     "/panel/{version}/{file}" PANEL => panel_pages::get_panel_asset;
     "/resumen" SUMMARY => answer::get_answer;
     "/resumen/stream" STREAM => stream::get_event_stream;

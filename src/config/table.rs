@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Number;
 use url::Url;
 
 use super::keys::{Key, Section, find_key};
@@ -18,6 +19,7 @@ pub(super) enum Value {
     Boolean(bool),
     TextList(Vec<SpannedStr>),
     IntegerList(Vec<u64>),
+    Number(Number),
     /// Names and texts; a name with a list has one entry for each of its items.
     TextTable(Vec<(SpannedStr, SpannedStr)>),
     Tables(Vec<Table>),
@@ -118,6 +120,13 @@ impl Table {
     pub(super) fn integer(&self, key: &str) -> Option<u64> {
         match self.value(key)? {
             Value::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn number(&self, key: &str) -> Option<&Number> {
+        match self.value(key)? {
+            Value::Number(number) => Some(number),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use serde_json::Number;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::text::quote;
@@ -79,6 +80,9 @@ impl ValueReader<'_, '_> {
             }
             (Kind::Integer(min, max), DeValue::Integer(_)) => {
                 self.read_integer(key, toml, min..=max).map(Value::Integer)
+            }
+            (Kind::Number, DeValue::Integer(_) | DeValue::Float(_)) => {
+                self.read_number(key, toml).map(Value::Number)
             }
             (Kind::Boolean, DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
             (Kind::TextList | Kind::EnumList(_), DeValue::Array(items)) => {
@@ -242,6 +246,22 @@ impl ValueReader<'_, '_> {
             let help = format!("expected {}", key.kind.expected());
             let what = format!("is {written}, which is out of bounds");
             self.report(key.name, &toml.span(), &what, &help);
+        }
+        number
+    }
+
+    /// A number with the digits of the file. `inf`, `nan` and numbers of another radix are none.
+    fn read_number(&mut self, key: &Key, toml: &TomlValue<'_>) -> Option<Number> {
+        let written = self.loader.text[toml.span()].replace('_', "");
+        let number = serde_json::from_str(written.trim_start_matches('+')).ok();
+        if number.is_none() {
+            let what = format!("is {}, which is not accepted", quote(&written));
+            self.report(
+                key.name,
+                &toml.span(),
+                &what,
+                "expected a number, such as 80 or 0.5",
+            );
         }
         number
     }

@@ -114,6 +114,7 @@ mod tests {
                 max_stale: second,
             },
             attribution: None,
+            appearance: Default::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! serialises. The exception is [`Redactor`], a shared handle.
 
 mod address;
+mod appearance;
 mod attempt_history;
 mod auth;
 mod body_format;
@@ -34,6 +35,7 @@ mod timestamps;
 mod tls_settings;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address, is_metadata_host};
+pub use appearance::{PathAppearance, SourceAppearance, Thresholds, ValueAppearance};
 pub use attempt_history::{AttemptHistory, FailureStreak};
 pub use auth::{AuthDefinition, AuthFieldError, AuthRequest, AuthValues};
 pub use body_format::{BodyFormat, CsvDialect};

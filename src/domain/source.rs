@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::appearance::SourceAppearance;
 use super::freshness::FreshnessPolicy;
 use super::name::Name;
 use super::provider::Provider;
@@ -19,6 +20,8 @@ pub struct Source {
     pub freshness_policy: FreshnessPolicy,
     /// Credit to show beside the data. Default: none.
     pub attribution: Option<Arc<str>>,
+    /// How people see it.
+    pub appearance: Arc<SourceAppearance>,
 }
 
 /// Origin of a source's data.

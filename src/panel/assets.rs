@@ -39,6 +39,7 @@ files! {
     "icons.js": JAVASCRIPT_TYPE,
     "json.js": JAVASCRIPT_TYPE,
     "keys.js": JAVASCRIPT_TYPE,
+    "looks.js": JAVASCRIPT_TYPE,
     "measure.js": JAVASCRIPT_TYPE,
     "numbers.js": JAVASCRIPT_TYPE,
     "plan.js": JAVASCRIPT_TYPE,

@@ -215,6 +215,7 @@ mod tests {
                 max_stale: second,
             },
             attribution: None,
+            appearance: Default::default(),
         })
     }
 

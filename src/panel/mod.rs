@@ -1,8 +1,10 @@
 //! The panel, a web page for people: its files, and the history of its charts.
 
+mod appearance;
 mod assets;
 mod history;
 mod series;
 
+pub(crate) use appearance::appearance_document;
 pub(crate) use assets::{PanelAsset, PanelAssets};
 pub(crate) use history::PanelHistory;

@@ -109,6 +109,7 @@ mod tests {
                 max_stale: limit,
             },
             attribution: None,
+            appearance: Default::default(),
         };
         let source_set = Arc::new(SourceSet::new(vec![Arc::new(source)]));
         let computation = DerivedComputation {

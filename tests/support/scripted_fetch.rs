@@ -183,6 +183,7 @@ pub fn test_source(text: &str, providers: &[&str], schedule: Schedule) -> Arc<So
         },
         freshness_policy,
         attribution: None,
+        appearance: Default::default(),
     })
 }
 
@@ -201,6 +202,7 @@ pub fn test_derived_source(text: &str, inputs: &[&str], filter: &str) -> Arc<Sou
         kind,
         freshness_policy,
         attribution: None,
+        appearance: Default::default(),
     })
 }
 

@@ -6,20 +6,22 @@
 
 use super::key::Kind::{
     Boolean, Duration, DurationOrZero, Enum, FieldTable, Filter, Integer, IntegerList, NamedTables,
-    ProxyUrl, Size, Table, TableList, Text, TextList, TextTable, Url,
+    Number, ProxyUrl, Size, Table, TableList, Text, TextList, TextTable, Url,
 };
 use super::key::Section::{
-    Auth, Csv, Defaults, Derived, Provider, Refresh, Root, Server, Source, Store,
+    Auth, Csv, Defaults, Derived, Path, Provider, Refresh, Root, Server, Source, Store, Thresholds,
 };
 use super::key::{Key, Section};
 use super::server_keys::SERVER_KEYS;
 use super::tls_keys::TLS_KEYS;
-use crate::domain::BodyFormat;
+use crate::domain::{BodyFormat, PathAppearance};
 
 const INHERITED: &[Section] = &[Defaults, Source];
 const CONNECTION: &[Section] = &[Defaults, Source, Auth];
 const OWN: &[Section] = &[Source, Provider, Auth, Refresh];
 const REQUEST: &[Section] = &[Source, Provider, Defaults, Auth, Refresh];
+const SHOWN: &[Section] = &[Source, Derived];
+const SHOWN_VALUE: &[Section] = &[Source, Derived, Path];
 const AUTHORIZED: &[Section] = &[Source, Provider, Defaults, Auth];
 
 const KEYS: &[Key] = &[
@@ -262,6 +264,63 @@ mappings template value_template",
         .doc("Credit that the answer carries and the panel shows.")
         .example(r#""Data by example.org""#)
         .aliases("credit credits copyright"),
+    Key::new("title", SHOWN, Text, "the name")
+        .doc("What the panel shows instead of the name.")
+        .example(r#""Living room""#)
+        .aliases("label friendly_name display_name caption heading"),
+    Key::new("group", SHOWN, Text, "")
+        .doc("Heading under which the panel shows the source, with all others of this group.")
+        .example(r#""Home""#)
+        .aliases("section category folder tab page"),
+    Key::new("order", SHOWN, Integer(0, 1_000_000), "after all with a number")
+        .doc(
+            "Position in the panel: smaller numbers first, then by the order of the file. Groups stand in the order of their \
+             first sources.",
+        )
+        .example("1")
+        .aliases("weight position priority sort index"),
+    Key::new("unit", SHOWN_VALUE, Text, "by the key, where its name is clear")
+        .doc("Unit behind the numbers of the source, or of one path, in the panel.")
+        .example(r#""%""#)
+        .aliases("unit_of_measurement units suffix"),
+    Key::new("decimals", SHOWN_VALUE, Integer(0, 20), "by the number's size")
+        .doc("Number of decimals of the numbers in the panel.")
+        .example("1")
+        .aliases("precision digits suggested_display_precision round"),
+    Key::new("thresholds", SHOWN_VALUE, Table(Thresholds), "")
+        .doc("Limits at which the panel marks a number ([below](#thresholds)).")
+        .example("{ warn = 80, crit = 90 }")
+        .aliases("limits threshold alerts conditions"),
+    Key::new("paths", SHOWN, NamedTables(Path), "")
+        .doc("How the panel shows the value at a path ([below](#sourcesnamepathspath)).")
+        .example(r#"{ "fs.0.used" = { label = "Root" } }"#)
+        .aliases("path values fields entities"),
+    // [sources.NAME.paths."PATH"]
+    Key::new("label", &[Path], Text, "the key")
+        .doc("What the panel shows instead of the key.")
+        .example(r#""Root""#)
+        .aliases("title name caption"),
+    Key::new("hidden", &[Path], Boolean, "false")
+        .doc("Whether the panel leaves out the value and what is below it.")
+        .example("true")
+        .aliases("hide visible show"),
+    Key::new("as", &[Path], Enum(PathAppearance::KINDS), "by the value")
+        .doc(
+            "What the value is: `time` is an instant in RFC 3339 or in seconds or milliseconds since 1970, `duration` a number \
+             of seconds. Only with `link` is an address a link, only with `color` a colour a patch. `image` is a link, \
+             too: the panel loads nothing from other servers.",
+        )
+        .example(r#""link""#)
+        .aliases("type kind format display"),
+    // thresholds
+    Key::new("warn", &[Thresholds], Number, "")
+        .doc("From this number on, the number is marked as a warning.")
+        .example("80")
+        .aliases("warning yellow"),
+    Key::new("crit", &[Thresholds], Number, "")
+        .doc("From this number on, the number is marked as critical.")
+        .example("90")
+        .aliases("critical error red max"),
     // [[sources.NAME.providers]]
     Key::new(
         "name",

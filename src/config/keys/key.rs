@@ -21,6 +21,10 @@ pub(crate) enum Section {
     ServerTls,
     /// `csv` of a source, a provider or `[defaults]`.
     Csv,
+    /// `[sources.NAME.paths."PATH"]`
+    Path,
+    /// `thresholds` of a source or of a path.
+    Thresholds,
 }
 
 /// The type of a key's value.
@@ -43,6 +47,8 @@ pub(crate) enum Kind {
     Size(u64),
     /// An integer from the first to the second bound.
     Integer(u64, u64),
+    /// Any number, whole or decimal.
+    Number,
     Boolean,
     TextList,
     /// A list of these texts.
@@ -155,6 +161,8 @@ impl Section {
             Self::Token => "a token",
             Self::ServerTls => "`[server.tls]`",
             Self::Csv => "`csv`",
+            Self::Path => "a path",
+            Self::Thresholds => "`thresholds`",
         }
     }
 }
@@ -171,6 +179,7 @@ impl Kind {
             }
             Self::Size(_) => r#"a size in quotes, such as "64KiB" or "1MiB""#.into(),
             Self::Integer(min, max) => format!("a whole number from {min} to {max}"),
+            Self::Number => "a number".into(),
             Self::Boolean => "`true` or `false`".into(),
             Self::TextList | Self::EnumList(_) => r#"a list of strings, such as ["a", "b"]"#.into(),
             Self::IntegerList(min, max) => {

@@ -6,7 +6,7 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
 /// The tables of the reference, each with its heading and what holds for the table as a whole.
-const TABLES: [(Section, &str, &str); 11] = [
+const TABLES: [(Section, &str, &str); 13] = [
     (
         Section::Server,
         "`[server]`",
@@ -67,6 +67,18 @@ const TABLES: [(Section, &str, &str); 11] = [
         Section::Csv,
         "`csv`",
         "The rows of CSV (`format = \"csv\"`), in `[defaults]`, a source or a provider. Each key is inherited by itself.",
+    ),
+    (
+        Section::Path,
+        "`[sources.NAME.paths.\"PATH\"]`",
+        "How the panel shows the value at a path of the data: keys and indexes with dots between, as in `fs.0.used`. Also \
+         in `[derived.NAME]`.",
+    ),
+    (
+        Section::Thresholds,
+        "`thresholds`",
+        "Limits of the numbers of a source or of one path. The panel marks a number at or beyond one. If `crit` is below \
+         `warn`, low numbers are bad.",
     ),
 ];
 
@@ -133,6 +145,7 @@ fn type_name(kind: Kind) -> String {
         Kind::DurationOrZero => "duration".into(),
         Kind::Size(max) => format!("size, 1B to {}", format_size(max, UnitStyle::Syntax)),
         Kind::Integer(min, max) => format!("integer, {min} to {max}"),
+        Kind::Number => "number".into(),
         Kind::Boolean => "boolean".into(),
         Kind::TextList => "list of texts".into(),
         Kind::EnumList(words) => format!("list of {}", words.join(", ")),

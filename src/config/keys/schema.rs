@@ -21,6 +21,8 @@ const DEFINITIONS: &[(Section, &str)] = &[
     (Section::Token, "token"),
     (Section::ServerTls, "server_tls"),
     (Section::Csv, "csv"),
+    (Section::Path, "path"),
+    (Section::Thresholds, "thresholds"),
 ];
 
 /// The JSON Schema of a configuration file. It refuses unknown keys and values of a wrong type or form. Relations between
@@ -89,6 +91,7 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
         Kind::Duration | Kind::DurationOrZero => text_pattern("^([0-9]+(ms|s|m|h|d))+$"),
         Kind::Size(_) => text_pattern("^[0-9]+(B|KiB|MiB|GiB|kB|MB|GB)$"),
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Number => json!({"type": "number"}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::TextList => json!({"type": "array", "items": {"type": "string"}}),
         Kind::EnumList(texts) => {
@@ -105,6 +108,10 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
         }
         Kind::TextTable => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Kind::Table(section) => reference(section),
+        // Paths have the names of a provider's choice.
+        Kind::NamedTables(Section::Path) => {
+            json!({"type": "object", "additionalProperties": reference(Section::Path)})
+        }
         Kind::NamedTables(section) => json!({
             "type": "object",
             "propertyNames": {"pattern": NAME_PATTERN},

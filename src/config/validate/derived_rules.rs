@@ -9,6 +9,7 @@ use crate::config::table::Table;
 use crate::domain::{FreshnessPolicy, Name, Source, SourceKind};
 use crate::text::find_nearest;
 
+use super::appearance_rules::validate_appearance;
 use super::name_rules::validate_name;
 use super::source_rules::attribution;
 
@@ -66,6 +67,7 @@ pub(crate) fn validate_derived_sources(
                 extract: extract.into(),
             },
             attribution: attribution(table),
+            appearance: validate_appearance(table, loader).into(),
         })
     });
     sources.collect()

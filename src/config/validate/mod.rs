@@ -1,5 +1,6 @@
 //! The rules beyond a single key: inheritance, defaults, and relations between keys. Makes domain types of tables.
 
+mod appearance_rules;
 mod auth_rules;
 mod certificates;
 mod derived_rules;

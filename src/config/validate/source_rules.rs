@@ -8,6 +8,7 @@ use crate::config::span::SpannedStr;
 use crate::config::table::Table;
 use crate::domain::{Name, Provider, Source, SourceKind};
 
+use super::appearance_rules::validate_appearance;
 use super::format_rules::validate_format;
 use super::name_rules::{slug_name, validate_name};
 use super::request_builder::{
@@ -52,6 +53,7 @@ pub(crate) fn validate_sources(
             },
             freshness_policy,
             attribution: attribution(table).or_else(|| attribution(defaults.table)),
+            appearance: validate_appearance(table, loader).into(),
         })
     });
     let sources: Vec<_> = sources.collect();

@@ -7,6 +7,9 @@ import { sayInstant } from "./times.js";
 import { language, words } from "./words.js";
 
 const NUMBER = new Intl.NumberFormat(language, { maximumSignificantDigits: 8 });
+/** Smallest type of a value, and type of a unit, in rem. */
+export const SMALLEST = 1.05;
+const UNIT = 0.9;
 /** Minimum width of a table's first column where there is place, and maximum width of the text in the others, in rem. */
 const FIRST = 5.5;
 const CELL = 9;
@@ -29,8 +32,8 @@ export class Row {
     this.head.dir = "auto";
   }
 
-  /** Shows a block in its longest form that `room` (in em) has place for. */
-  show(block, { room, most, now, size }) {
+  /** Shows a block in its longest form that `room` (in rem) has place for. */
+  show(block, { room, now, size }) {
     this.block = block;
     write(this.label, block.label);
     this.label.title = block.label;
@@ -47,7 +50,7 @@ export class Row {
     this.value.title = block.exact !== undefined && (block.exact !== form || block.unit) ? block.exact.slice(0, 2000) : "";
     write(this.unit, block.kind === "list" ? `· ${block.count}` : block.unit);
     // The place of a value only grows, so that a digit less does not move it.
-    if (!isWords) this.#widest = Math.min(most, Math.max(this.#widest, widthOf(block, room) * size));
+    if (!isWords) this.#widest = Math.min(room, Math.max(this.#widest, widthOf(block, room, size)));
     this.value.style.minWidth = isWords ? "" : `${this.#widest.toFixed(2)}rem`;
     this.tick(now);
   }
@@ -139,16 +142,26 @@ export function summaryOf({ path, label, rows, count }) {
   return { kind: "list", path, label, unit: "", forms: [cells.join(" · ")], count };
 }
 
-/** The longest form of a number that fits into `room`, in em; a shorter one has fewer decimals, the last ones are powers. */
+/** The longest form of a number that fits into `room`, in rem; a shorter one has fewer decimals, the last ones are powers. */
 export function fitting(block, room) {
   if (block.kind !== "number") return block.forms[0];
-  const unit = block.unit ? 0.35 + ems(block.unit) * 0.5 : 0;
-  return block.forms.find((form) => ems(form) + unit <= room) ?? block.forms.at(-1);
+  return block.forms.find((form) => ems(form) * SMALLEST + unitWidth(block) <= room) ?? block.forms.at(-1);
 }
 
-/** The width of a value in em, from which CSS computes the largest type that fits. */
-export function widthOf(block, room) {
-  return ems(fitting(block, room)) + (block.unit ? 0.35 + ems(block.unit) * 0.5 : 0) + (block.kind === "switch" ? 1.1 : 0);
+/** The largest type size, in rem, with which a value fits into `room`, in rem. */
+export function sizeFor(block, room) {
+  const mark = block.kind === "switch" ? 1.1 : 0;
+  return (room - unitWidth(block)) / Math.max(0.5, ems(fitting(block, room)) + mark);
+}
+
+/** The width of a value at a type size, in rem. */
+function widthOf(block, room, size) {
+  return (ems(fitting(block, room)) + (block.kind === "switch" ? 1.1 : 0)) * size + unitWidth(block);
+}
+
+/** The width of the unit in rem, whose type size does not depend on the number's. */
+function unitWidth(block) {
+  return block.unit ? 0.4 + ems(block.unit) * UNIT : 0;
 }
 
 /** Widths in rem of the columns that fit; the first one, without a width of its own, takes what is left. */

@@ -1,7 +1,7 @@
 // The card of one source. Its place and size do not depend on what a refresh brings: what is too long is cut with a count.
 
 import { failing, freshness, trouble } from "./answer.js";
-import { Row, Section, Table, summaryOf, widthOf } from "./block.js";
+import { Row, SMALLEST, Section, Table, sizeFor, summaryOf } from "./block.js";
 import { arrange, element, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { ems } from "./measure.js";
@@ -26,8 +26,7 @@ const LARGE = 8;
 const TALLEST = 22;
 /** Width and line from which values have charts, and maximum number of values with charts. */
 const CHARTS = { width: 15, line: 1.6, count: 6 };
-/** Type sizes of the values, and the largest one as a fraction of a line. */
-const SMALLEST = 1.05;
+/** Largest type sizes of the values, and the largest one as a fraction of a line. */
 const LARGEST = 2.4;
 const LARGEST_ALONE = 4.8;
 const OF_LINE = 0.72;
@@ -68,6 +67,7 @@ export class Card {
     this.title = element("button", "title", name);
     this.title.type = "button";
     this.title.id = `source-${name}`;
+    this.group = element("p", "group");
     this.state = element("p", "state");
     this.values = element("dl", "values");
     this.more = element("button", "more");
@@ -81,7 +81,7 @@ export class Card {
     this.credit = element("p", "credit");
     this.element = element(
       "article", "card",
-      element("header", "", element("h2", "", this.title), this.state),
+      element("header", "", element("h2", "", this.title), this.group, this.state),
       element("div", "body", this.values, this.more),
       this.trouble.element,
       element("footer", "", this.age, element("p", "from", this.provider, this.latency), this.next, this.credit),
@@ -101,11 +101,11 @@ export class Card {
   show(source, history, now) {
     const previous = this.#source;
     this.#source = source;
-    this.#badge(source);
     const troubled = this.trouble.show(trouble(source));
     if (source.has && previous?.fetchedAt !== source.fetchedAt) this.#read(source, history, now);
     if (source.has && (troubled || previous?.fetchedAt !== source.fetchedAt)) this.#fill(history, now);
     if (!source.has) this.#clear();
+    this.#badge(source);
     // The provider of a derived source is the source itself.
     const provider = source.provider === this.name ? "" : (source.provider ?? "");
     write(this.provider, provider);
@@ -118,10 +118,12 @@ export class Card {
   dress(look, history, now) {
     this.#look = look ?? NO_LOOK;
     write(this.title, this.#look.title ?? this.name);
+    write(this.group, this.#look.group ?? "");
     if (!this.#source?.has) return;
     this.#lines = null;
     this.#settle();
     this.#read(this.#source, history, now);
+    this.#badge(this.#source);
     this.#fill(history, now);
   }
 
@@ -170,10 +172,11 @@ export class Card {
   #badge(source) {
     const state = freshness(source);
     const failed = failing(source) && source.has;
-    const key = `${state} ${failed}`;
+    const level = state === "fresh" ? this.level : null;
+    const key = `${state} ${failed} ${level}`;
     if (this.element.dataset.key === key) return;
     Object.assign(this.element.dataset, { key, state, failing: String(failed) });
-    this.state.replaceChildren(...(failed ? [badge("failing")] : []), badge(state));
+    this.state.replaceChildren(...(failed ? [badge("failing")] : []), badge(level ?? state));
   }
 
   #read(source, history, now) {
@@ -215,14 +218,14 @@ export class Card {
     const cut = choose(blocks, (free - forMore) / line, (block) => this.#linesOf(block, inner));
     this.#charts = density !== "dense" && (alone ? free > 5.4 : width >= CHARTS.width && line >= CHARTS.line && cut.shown.length <= CHARTS.count);
     const place = width - (this.#charts && !alone ? inner * 0.24 + BETWEEN : 0);
-    const room = (block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, LABEL) - BETWEEN) / SMALLEST;
+    const room = (block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, LABEL) - BETWEEN);
     const style = this.element.style;
     style.setProperty("--line", line.toFixed(3));
     style.setProperty("--body", free.toFixed(2));
     this.element.classList.toggle("alone", alone);
     this.element.classList.toggle("charts", this.#charts);
     // The size only shrinks, so that a number that loses a digit does not resize all others.
-    const sizes = cut.shown.filter(({ block }) => WIDE.has(block.kind)).map(({ block }) => sizeOf(block, room(block), place, alone));
+    const sizes = cut.shown.filter(({ block }) => WIDE.has(block.kind)).map(({ block }) => sizeOf(block, place, alone));
     this.#size = Math.min(this.#size, ...sizes);
     const size = Math.max(SMALLEST, alone ? this.#size : Math.min(this.#size, LARGEST, line * OF_LINE));
     style.setProperty("--size", size.toFixed(3));
@@ -231,8 +234,7 @@ export class Card {
     for (const { block, rows, lines } of cut.shown) {
       const key = `${block.path}${CLASSES[block.kind] ? ` ${block.kind}` : ""}`;
       const part = before.get(key) ?? new (CLASSES[block.kind] ?? Row)();
-      const em = CLASSES[block.kind] ? 0 : room(block);
-      part.show(block, { room: em, most: em * SMALLEST, rows, width, now, size });
+      part.show(block, { room: CLASSES[block.kind] ? 0 : room(block), rows, width, now, size });
       part.element.style.setProperty("--lines", lines);
       part.draw(this.#charts ? history.points(this.name, block.path) : null);
       this.#shown.set(key, part);
@@ -277,9 +279,9 @@ function lineHeight(needed, body, density) {
 }
 
 /** The type size with which a value and its label fit into `place`, all in rem. A long label is cut. */
-function sizeOf(block, room, place, alone) {
+function sizeOf(block, place, alone) {
   const label = alone || !block.label ? 0 : Math.min(ems(block.label), place / 2) + BETWEEN;
-  return (place - label) / widthOf(block, room);
+  return sizeFor(block, place - label);
 }
 
 /** The number of lines of a block in a card of this width, in rem. */

@@ -8,6 +8,8 @@ export const SHAPES = {
   stale: "M8 1.5 15 14H1z",
   missing: "M3 1 8 6l5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z",
   failing: "M8 .5 15.5 8 8 15.5.5 8z",
+  crit: "M8 1 15.5 9H11v6H5V9H.5z",
+  warn: "M8 1 15.5 9H11v6H5V9H.5zm0 3L5 7.5h1.7V13h2.6V7.5H11z",
   covered: "M8 .5 15.5 8 8 15.5.5 8zm0 3.5L4 8l4 4 4-4z",
   pending: "M8 1.5a6.5 6.5 0 1 1 0 13a6.5 6.5 0 1 1 0-13zm0 2.5a4 4 0 1 0 0 8a4 4 0 1 0 0-8z",
 };

@@ -7,6 +7,7 @@ import { Detail } from "./detail.js";
 import { arrange, element, write } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Fit } from "./fit.js";
+import { Looks } from "./looks.js";
 import { Plan } from "./plan.js";
 import { round } from "./round.js";
 import { History } from "./spark.js";
@@ -18,6 +19,7 @@ const clock = new ServerClock();
 const history = new History();
 const verdict = new Verdict();
 const upgrade = new Upgrade();
+const looks = new Looks((name, look) => cards.get(name)?.dress(look, history, clock.now()));
 const cards = new Map();
 const hidden = new Map();
 const plan = new Plan((name, next, failure) => {
@@ -41,7 +43,7 @@ function onSnapshot(text) {
   const answer = readAnswer(text);
   clock.sample(answer.generatedAt);
   link.snapshotAt = clock.now();
-  sources = answer.sources;
+  sources = looks.sorted(answer.sources);
   for (const name of cards.keys()) if (!sources.has(name)) cards.delete(name);
   history.keep(sources);
   for (const name of hidden.keys()) if (!sources.has(name)) hidden.delete(name);
@@ -56,7 +58,10 @@ function onSnapshot(text) {
 }
 
 function show(name, source) {
-  if (!cards.has(name)) cards.set(name, new Card(name, open));
+  if (!cards.has(name)) {
+    cards.set(name, new Card(name, open));
+    cards.get(name).dress(looks.get(name), history, clock.now());
+  }
   source.hidden = hidden.get(name) ?? null;
   cards.get(name).show(source, history, clock.now());
 }
@@ -89,7 +94,7 @@ function onLinkState(state) {
 }
 
 function showVerdict() {
-  verdict.show(sources, clock.now(), link.state === "lost" ? link.snapshotAt : null);
+  verdict.show(sources, cards, clock.now(), link.state === "lost" ? link.snapshotAt : null);
 }
 
 async function ask() {
@@ -121,6 +126,7 @@ function tickCards() {
   const now = clock.now();
   for (const card of cards.values()) card.tick(now);
   write(byId("time"), clockTime(now, now));
+  looks.tick(sources.size);
   fit.check([...byId("cards").children].map(({ id }) => cards.get(id.slice(cardId("").length))));
   plan.tick();
 }

@@ -6,8 +6,8 @@ import { element, write } from "./dom.js";
 import { SHAPES, icon } from "./icons.js";
 import { clockTime, words } from "./words.js";
 
-const ORDER = ["missing", "stale", "failing", "covered", "pending"];
-const COLOURS = { fresh: "#2f9e63", stale: "#d98e04", failing: "#d98e04", covered: "#2f9e63", missing: "#d6453d", pending: "#8b8b86" };
+const ORDER = ["missing", "crit", "stale", "failing", "warn", "covered", "pending"];
+const COLOURS = { fresh: "#2f9e63", stale: "#d98e04", failing: "#d98e04", covered: "#2f9e63", missing: "#d6453d", crit: "#d6453d", warn: "#d98e04", pending: "#8b8b86" };
 /** Maximum number of sources named per state, and maximum number with a reason. */
 const NAMED = 6;
 const EXPLAINED = 2;
@@ -21,12 +21,12 @@ export class Verdict {
   #timer = 0;
 
   /** Shows the state of all `sources`. `lost` is the time of the last snapshot if the connection is lost, else null. */
-  show(sources, now, lost) {
-    const groups = lost === null ? grouped(sources) : [];
+  show(sources, cards, now, lost) {
+    const groups = lost === null ? grouped(sources, cards) : [];
     const worst = lost === null ? (groups[0]?.state ?? "fresh") : "missing";
     const calm = lost === null ? (sources.size > 0 ? words.allFresh : words.noSources) : words.asOf(clockTime(lost, now));
     const items = groups.length > 0 ? groups.map((group) => describe(group, now)) : [[calm]];
-    this.#watch(sources);
+    this.#watch(sources, cards);
     const key = JSON.stringify([worst, items]);
     if (this.#shown === key) return;
     this.#shown = key;
@@ -48,9 +48,9 @@ export class Verdict {
     write(document.getElementById("news"), news.length > 3 ? words.news.many(news.length) : news.join(". "));
   }
 
-  #watch(sources) {
+  #watch(sources, cards) {
     const before = this.#states;
-    this.#states = new Map([...sources].map(([name, source]) => [name, stateOf(source)]));
+    this.#states = new Map([...sources].map(([name, source]) => [name, stateOf(source, cards.get(name))]));
     for (const [name, state] of this.#states) {
       const previous = before.get(name);
       if (previous === undefined || previous === state || previous === "pending") continue;
@@ -59,17 +59,18 @@ export class Verdict {
   }
 }
 
-function stateOf(source) {
+/** The worst of what is said of a source; `crit` and `warn` are values beyond a threshold. */
+function stateOf(source, card) {
   const state = freshness(source);
-  if (state !== "fresh" || !trouble(source)) return state;
-  return failing(source) ? "failing" : "covered";
+  const states = [state === "fresh" && failing(source) ? "failing" : state, card?.level, trouble(source) ? "covered" : null];
+  return ORDER.find((worst) => states.includes(worst)) ?? "fresh";
 }
 
 /** The sources that are not fresh or have a failure, by state, worst first. */
-function grouped(sources) {
+function grouped(sources, cards) {
   const groups = ORDER.map((state) => ({ state, members: [] }));
   for (const [name, source] of sources) {
-    groups.find((group) => group.state === stateOf(source))?.members.push({ name, source });
+    groups.find((group) => group.state === stateOf(source, cards.get(name)))?.members.push({ name, source, title: cards.get(name).title.textContent });
   }
   return groups.filter((group) => group.members.length > 0);
 }
@@ -77,8 +78,8 @@ function grouped(sources) {
 /** A group as texts and links: its size, its first sources, and for a small group their failures. */
 function describe({ state, members }, now) {
   const parts = [`${tally(state, members.length)}:`];
-  for (const { name, source } of members.slice(0, NAMED)) {
-    parts.push({ name, why: members.length <= EXPLAINED ? reason(source, now) : "" });
+  for (const { name, source, title } of members.slice(0, NAMED)) {
+    parts.push({ name, title, why: members.length <= EXPLAINED ? reason(source, now) : "" });
   }
   if (members.length > NAMED) parts.push(words.more(members.length - NAMED));
   return parts;
@@ -97,7 +98,7 @@ function line(state, parts) {
   made.dataset.state = state;
   for (const part of parts) {
     if (typeof part === "string") made.append(element("span", "", part));
-    else made.append(element("span", "who", link(part.name), ...(part.why ? [element("span", "why", part.why)] : [])));
+    else made.append(element("span", "who", link(part), ...(part.why ? [element("span", "why", part.why)] : [])));
   }
   return made;
 }
@@ -110,8 +111,8 @@ function replace(lines) {
   if (focused) list.querySelector(`[href="${focused}"]`)?.focus();
 }
 
-function link(name) {
-  const made = element("a", "", name);
+function link({ name, title }) {
+  const made = element("a", "", title);
   made.href = `#${cardId(name)}`;
   return made;
 }
@@ -122,7 +123,7 @@ function tally(state, count) {
 
 function title(groups) {
   const members = groups.flatMap((group) => group.members);
-  if (members.length === 1) return `${members[0].name}: ${words[groups[0].state]}`;
+  if (members.length === 1) return `${members[0].title}: ${words[groups[0].state]}`;
   return groups.map((group) => tally(group.state, group.members.length)).join(" · ");
 }
 

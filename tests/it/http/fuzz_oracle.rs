@@ -28,7 +28,7 @@ pub struct ResponseOracle {
 }
 
 /// The routes, without the files of the panel.
-const KNOWN_ROUTES: [&str; 8] = [
+const KNOWN_ROUTES: [&str; 9] = [
     "/",
     "/resumen",
     "/resumen/stream",
@@ -37,6 +37,7 @@ const KNOWN_ROUTES: [&str; 8] = [
     "/salud/fuentes",
     "/metrics",
     "/panel/history.json",
+    "/panel/appearance.json",
 ];
 
 const KNOWN_SOURCES: [&str; 3] = ["btc", "clima", "usd"];

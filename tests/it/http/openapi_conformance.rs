@@ -316,6 +316,7 @@ fn unready_response_matches_openapi() {
     check("/salud/fuentes", 200);
     check("/metrics", 200);
     check("/panel/history.json", 200);
+    check("/panel/appearance.json", 200);
 }
 
 #[test]

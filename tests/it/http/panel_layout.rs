@@ -1,7 +1,7 @@
 //! The layout of the panel in a real browser: window sizes, contrast and keyboard. Needs
 //! `chromedriver`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::fake_provider::FakeProvider;
 use crate::support::test_app::TestApp;
@@ -44,7 +44,7 @@ fn open_panel(app: &TestApp, browser: &TestBrowser, cards: usize) {
 pub const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *:not(#verdict *, td *)')].filter((one) => {
     const { left, right, width, height } = one.getBoundingClientRect();
     const isValue = one.matches('dd:is(.number, .time, .duration, .switch)');
-    const cut = isValue && (one.scrollWidth > one.clientWidth + 1 || height > 2 * parseFloat(getComputedStyle(one).fontSize));
+    const cut = isValue && (one.scrollWidth > one.clientWidth + 1 || height > 1.5 * parseFloat(getComputedStyle(one).lineHeight));
     return one.id !== 'news' && width > 0 && (left < -1 || right > innerWidth + 1 || cut);
 }).map((one) => one.className + ' ' + one.textContent)";
 

@@ -54,7 +54,9 @@ fn shapes_fit_every_window() {
             );
         }
         assert_eq!(
-            browser.execute_script("return document.querySelectorAll('main :is(script, b, a)').length"),
+            browser.execute_script(
+                "return document.querySelectorAll('main :is(script, b, a)').length"
+            ),
             0,
             "HTML in values stays text"
         );
@@ -155,6 +157,53 @@ fn many_sources_stay_usable() {
     browser.execute_script(
         "const field = document.getElementById('search'); field.value = 's19'; field.dispatchEvent(new Event('input'))",
     );
-    let visible = "[...document.querySelectorAll('.card')].filter((card) => card.checkVisibility()).length";
+    let visible =
+        "[...document.querySelectorAll('.card')].filter((card) => card.checkVisibility()).length";
     assert_eq!(browser.execute_script(&format!("return {visible}")), 11);
+}
+
+#[test]
+fn configured_looks_are_used() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let disk = FakeProvider::with_json(
+        r#"{"fs": [{"mount": "/", "used": 93.26}, {"mount": "/home", "used": 12}], "secret": 1}"#,
+    );
+    let other = FakeProvider::with_json(r#"{"site": "https://example.com/", "level": 15.26}"#);
+    let app = TestApp::start(&format!(
+        "[store]\npath = \"\"\n[sources.other]\nurl = \"{}\"\nunit = \"bar\"\ndecimals = 1\n\
+         thresholds = {{ warn = 20, crit = 10 }}\n[sources.other.paths]\nsite = {{ as = \"link\", label = \"Home page\" }}\n\
+         [sources.disk]\nurl = \"{}\"\ntitle = \"Disk\"\norder = 1\ngroup = \"Home\"\n\
+         [sources.disk.paths]\nsecret = {{ hidden = true }}\n\
+         \"fs.0.used\" = {{ unit = \"%\", thresholds = {{ warn = 80, crit = 90 }} }}\n",
+        other.url(),
+        disk.url()
+    ));
+    let looks = app.get_json("/panel/appearance.json");
+    assert_eq!(
+        looks["sources"]["other"]["thresholds"],
+        json!({"warn": 20, "crit": 10})
+    );
+    open_panel(&app, &browser, 2);
+    browser.wait_for_text(".title", "Disk");
+    browser.wait_for_expression("document.querySelector('#card-disk').dataset.level === 'crit'");
+    browser.wait_for_expression("document.querySelector('#card-other').dataset.level === 'warn'");
+    assert_eq!(browser.texts("td.crit"), json!(["93.26 %"]));
+    assert_eq!(
+        browser.texts("#card-other dt"),
+        json!(["Home page", "level"])
+    );
+    assert_eq!(browser.texts("#card-other dd.number"), json!(["15.3bar"]));
+    assert_eq!(
+        browser.execute_script("return document.querySelector('main a').href"),
+        "https://example.com/"
+    );
+    assert_eq!(
+        browser.texts("#verdict li > span:nth-of-type(1)"),
+        json!(["1 critical:", "1 warning:"])
+    );
+    browser.wait_for_expression("document.querySelector('.card').id === 'card-disk'");
+    let text = browser.execute_script("return document.getElementById('cards').textContent");
+    assert!(!text.as_str().unwrap().contains("secret"));
 }

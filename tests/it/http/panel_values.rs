@@ -155,8 +155,7 @@ fn instants_are_relative() {
             const say = (minutes) => m.sayInstant(now + minutes * 60e3, now);
             return [say(5), say(-20), say(0), say(-24 * 60).split(' ')[0], say(24 * 60).split(' ')[0]] })()";
         assert_eq!(evaluate(&browser, "times.js", expression), expected);
-        let durations =
-            "[1234567e3, 215e3, 60e3, 2500, 84.2].map((ms) => m.sayDuration(ms))";
+        let durations = "[1234567e3, 215e3, 60e3, 2500, 84.2].map((ms) => m.sayDuration(ms))";
         assert_eq!(
             evaluate(&browser, "times.js", durations),
             json!(["14 d 6 h", "3 min 35 s", "1 min", "2.5 s", "84.2 ms"])
@@ -164,12 +163,24 @@ fn instants_are_relative() {
         let instants = "['2026-11-28T12:00:00Z', 'Sat, 28 Nov 2026 12:00:00 GMT', '2026-11-28', '2026-11-28T12:00', 'x'].map(m.instantOf)";
         assert_eq!(
             evaluate(&browser, "times.js", instants),
-            json!([1_795_867_200_000_i64, 1_795_867_200_000_i64, null, null, null])
+            json!([
+                1_795_867_200_000_i64,
+                1_795_867_200_000_i64,
+                null,
+                null,
+                null
+            ])
         );
         let epochs = "[['time', 1795867200], ['created_at', 1795867200000], ['response_time', 84], ['price', 1795867200], ['uptime', 1795867200]].map(([key, n]) => m.epochOf(key, n))";
         assert_eq!(
             evaluate(&browser, "keys.js", epochs),
-            json!([1_795_867_200_000_i64, 1_795_867_200_000_i64, null, null, null])
+            json!([
+                1_795_867_200_000_i64,
+                1_795_867_200_000_i64,
+                null,
+                null,
+                null
+            ])
         );
     }
 }

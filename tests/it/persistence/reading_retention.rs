@@ -40,6 +40,7 @@ fn fetched_source(name: &str, providers: Vec<Provider>, interval: Duration) -> A
         },
         freshness_policy,
         attribution: None,
+        appearance: Default::default(),
     })
 }
 
@@ -61,6 +62,7 @@ fn derived_source(input: &str) -> Arc<Source> {
         kind,
         freshness_policy,
         attribution: None,
+        appearance: Default::default(),
     })
 }
 

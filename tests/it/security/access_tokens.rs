@@ -13,7 +13,7 @@ use crate::support::test_server::{TestServer, default_server_settings};
 use crate::support::wait::wait_until;
 
 /// A target of every kind and the groups that grant it; empty: everyone.
-const TARGETS: [(&str, &[&str]); 20] = [
+const TARGETS: [(&str, &[&str]); 21] = [
     ("/resumen", &["data", "panel"]),
     ("/resumen?_=1", &["data", "panel"]),
     ("/resumen?sources=btc&timeout=1", &["data", "panel"]),
@@ -24,6 +24,7 @@ const TARGETS: [(&str, &[&str]); 20] = [
     ("/resumen/stream", &["stream", "panel"]),
     ("/", &["panel"]),
     ("/panel/history.json", &["panel"]),
+    ("/panel/appearance.json", &["panel"]),
     ("/panel/0/card.js", &["panel"]),
     ("/salud/fuentes", &["admin", "panel"]),
     ("/metrics", &["admin"]),

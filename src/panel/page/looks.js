@@ -1,0 +1,51 @@
+// The operator's choice of titles, units, limits, order and groups, by source.
+
+const ADDRESS = "panel/appearance.json";
+/** Time between two requests, in milliseconds: a reload of the configuration may change it. */
+const INTERVAL = 60_000;
+
+export class Looks {
+  #onLook;
+  #looks = new Map();
+  #due = 0;
+  #size = 0;
+
+  /** Calls `onLook(name, look)` for each source whose look has changed. */
+  constructor(onLook) {
+    this.#onLook = onLook;
+  }
+
+  /** The look of a source: `{title, group, order, unit, decimals, thresholds, paths}`; undefined if nothing is said. */
+  get(name) {
+    return this.#looks.get(name);
+  }
+
+  /** Requests the looks if it is time, or if the number of sources changed. */
+  tick(size) {
+    const now = performance.now();
+    if (document.hidden || (now < this.#due && size === this.#size)) return;
+    this.#size = size;
+    this.#due = now + INTERVAL;
+    this.#request().catch(() => {});
+  }
+
+  /** The sources by group, in the order of the groups' first sources, and in a group by `order`. */
+  sorted(sources) {
+    const place = (name) => this.get(name)?.order ?? Infinity;
+    const ordered = [...sources.keys()].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+    const groups = new Map(ordered.map((name) => [this.get(name)?.group ?? "", []]));
+    for (const name of ordered) groups.get(this.get(name)?.group ?? "").push(name);
+    return new Map([...groups.values()].flat().map((name) => [name, sources.get(name)]));
+  }
+
+  async #request() {
+    const answer = await fetch(ADDRESS, { cache: "no-store" });
+    if (!answer.ok) return;
+    const before = this.#looks;
+    this.#looks = new Map(Object.entries((await answer.json()).sources));
+    for (const name of new Set([...before.keys(), ...this.#looks.keys()])) {
+      const look = this.#looks.get(name);
+      if (JSON.stringify(look) !== JSON.stringify(before.get(name))) this.#onLook(name, look);
+    }
+  }
+}
