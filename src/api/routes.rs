@@ -51,8 +51,8 @@ macro_rules! routes {
 // Each line: path, who may request it, handler of GET (axum derives HEAD from it).
 routes! {
     "/" PANEL => panel_pages::get_panel;
-    "/panel/history.json" PANEL => panel_pages::get_panel_history;
     "/panel/appearance.json" PANEL => panel_pages::get_panel_appearance;
+    "/panel/history.json" PANEL => panel_pages::get_panel_history;
     "/panel/{version}/{file}" PANEL => panel_pages::get_panel_asset;
     "/resumen" SUMMARY => answer::get_answer;
     "/resumen/stream" STREAM => stream::get_event_stream;

@@ -77,6 +77,7 @@ impl IdentityHasher {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::body_format::{BodyFormat, CsvDialect};
@@ -114,7 +115,7 @@ mod tests {
                 max_stale: second,
             },
             attribution: None,
-            appearance: Default::default(),
+            appearance: Arc::default(),
         }
     }
 

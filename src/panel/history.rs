@@ -215,7 +215,7 @@ mod tests {
                 max_stale: second,
             },
             attribution: None,
-            appearance: Default::default(),
+            appearance: Arc::default(),
         })
     }
 

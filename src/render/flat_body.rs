@@ -109,7 +109,7 @@ mod tests {
                 max_stale: limit,
             },
             attribution: None,
-            appearance: Default::default(),
+            appearance: Arc::default(),
         };
         let source_set = Arc::new(SourceSet::new(vec![Arc::new(source)]));
         let computation = DerivedComputation {

@@ -183,7 +183,7 @@ pub fn test_source(text: &str, providers: &[&str], schedule: Schedule) -> Arc<So
         },
         freshness_policy,
         attribution: None,
-        appearance: Default::default(),
+        appearance: Arc::default(),
     })
 }
 
@@ -202,7 +202,7 @@ pub fn test_derived_source(text: &str, inputs: &[&str], filter: &str) -> Arc<Sou
         kind,
         freshness_policy,
         attribution: None,
-        appearance: Default::default(),
+        appearance: Arc::default(),
     })
 }
 

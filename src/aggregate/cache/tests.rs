@@ -19,7 +19,7 @@ fn cache_with_sources(names: &[&str]) -> (Cache, Vec<Name>) {
                 max_stale: Duration::ZERO,
             },
             attribution: None,
-            appearance: Default::default(),
+            appearance: Arc::default(),
         })
     };
     let source_set = Arc::new(SourceSet::new(names.iter().map(source).collect()));

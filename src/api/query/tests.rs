@@ -20,7 +20,7 @@ fn source_set() -> SourceSet {
                 max_stale: Duration::ZERO,
             },
             attribution: None,
-            appearance: Default::default(),
+            appearance: Arc::default(),
         })
     };
     SourceSet::new(["btc", "clima", "usd"].map(source).into())

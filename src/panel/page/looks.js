@@ -6,13 +6,15 @@ const INTERVAL = 60_000;
 
 export class Looks {
   #onLook;
+  #onDone;
   #looks = new Map();
   #due = 0;
   #size = 0;
 
-  /** Calls `onLook(name, look)` for each source whose look has changed. */
-  constructor(onLook) {
+  /** Calls `onLook(name, look)` for each source whose look has changed, then `onDone()`. */
+  constructor(onLook, onDone) {
     this.#onLook = onLook;
+    this.#onDone = onDone;
   }
 
   /** The look of a source: `{title, group, order, unit, decimals, thresholds, paths}`; undefined if nothing is said. */
@@ -47,5 +49,6 @@ export class Looks {
       const look = this.#looks.get(name);
       if (JSON.stringify(look) !== JSON.stringify(before.get(name))) this.#onLook(name, look);
     }
+    this.#onDone();
   }
 }

@@ -19,7 +19,11 @@ const clock = new ServerClock();
 const history = new History();
 const verdict = new Verdict();
 const upgrade = new Upgrade();
-const looks = new Looks((name, look) => cards.get(name)?.dress(look, history, clock.now()));
+const looks = new Looks((name, look) => cards.get(name)?.dress(look, history, clock.now()), () => {
+  sources = looks.sorted(sources);
+  placeCards();
+  showVerdict();
+});
 const cards = new Map();
 const hidden = new Map();
 const plan = new Plan((name, next, failure) => {
@@ -48,13 +52,17 @@ function onSnapshot(text) {
   history.keep(sources);
   for (const name of hidden.keys()) if (!sources.has(name)) hidden.delete(name);
   for (const [name, source] of sources) show(name, source);
-  arrange(byId("cards"), [...sources.keys()].map((name) => cards.get(name).element));
+  placeCards();
   byId("search").hidden = sources.size < SEARCHED;
   byId("cards").removeAttribute("aria-busy");
   showVerdict();
   detail.show(sources, clock.now());
   plan.changed();
   tickCards();
+}
+
+function placeCards() {
+  arrange(byId("cards"), [...sources.keys()].map((name) => cards.get(name).element));
 }
 
 function show(name, source) {

@@ -39,6 +39,7 @@ fn config_with_line(heading: &str, line: &str) -> String {
             format!("{MINIMAL_SOURCE}[derived.d]\n{line}\n")
         }
         "[derived.NAME]" => format!("{MINIMAL_SOURCE}[derived.d]\nfrom = [\"a\"]\n{line}\n"),
+        "[sources.NAME.paths.\"PATH\"]" => format!("{MINIMAL_SOURCE}[sources.a.paths.b]\n{line}\n"),
         "[auth.NAME]" => format!("{MINIMAL_SOURCE}{LOGIN}extract = \".\"\n{line}\n"),
         _ if line.starts_with("auth") => {
             format!("{MINIMAL_SOURCE}{line}\n{LOGIN}cookies = true\n")
@@ -70,7 +71,7 @@ fn sections() -> Vec<MarkdownSection> {
         .into_iter()
         .filter(|section| section.heading.starts_with("`["))
         .collect();
-    assert_eq!(sections.len(), 9);
+    assert_eq!(sections.len(), 10);
     assert!(
         sections
             .iter()

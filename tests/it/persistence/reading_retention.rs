@@ -40,7 +40,7 @@ fn fetched_source(name: &str, providers: Vec<Provider>, interval: Duration) -> A
         },
         freshness_policy,
         attribution: None,
-        appearance: Default::default(),
+        appearance: Arc::default(),
     })
 }
 
@@ -62,7 +62,7 @@ fn derived_source(input: &str) -> Arc<Source> {
         kind,
         freshness_policy,
         attribution: None,
-        appearance: Default::default(),
+        appearance: Arc::default(),
     })
 }
 

@@ -231,7 +231,7 @@ fn fault_source(name: &str, scenario: &FaultScenario, server: &FakeProvider) -> 
         kind,
         freshness_policy,
         attribution: None,
-        appearance: Default::default(),
+        appearance: Arc::default(),
     })
 }
 
