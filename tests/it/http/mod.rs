@@ -3,6 +3,7 @@
 pub mod admin_listener;
 pub mod client_crowds;
 pub mod connection_limits;
+pub mod consumer_docs;
 pub mod error_docs;
 pub mod event_stream;
 pub mod event_stream_load;

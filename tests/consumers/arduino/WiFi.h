@@ -1,0 +1,2 @@
+// Stand-in for the header of the Arduino core for ESP32: nothing of it is used.
+#pragma once
