@@ -74,7 +74,8 @@ impl ConnectionState {
 
     /// Records that a request's head is complete and its response has begun.
     pub(super) fn begin_response(&self) {
-        if self.phase() == ConnectionPhase::LaterHead {
+        // HTTP/2 begins a head while the connection counts as idle.
+        if let ConnectionPhase::LaterHead | ConnectionPhase::Idle = self.phase() {
             self.is_reused.store(true, Relaxed);
         }
         // `phase_since` is not stored: no deadline applies in this phase.
@@ -125,9 +126,8 @@ impl ConnectionState {
         self.phase() == ConnectionPhase::Idle
     }
 
-    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head, or
-    /// by HTTP/2 the next one;
-    /// `None` if it does not. A part of the whole time counts for a client that reads a byte now and then.
+    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head, or by
+    /// HTTP/2 the next one; `None` if it does not. Of a client that reads slowly, a part of the time counts.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
         if let Some((stalled, since_write)) = self.write_stall(now) {
             return Some(since_write + stalled / 8);

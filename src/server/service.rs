@@ -103,6 +103,7 @@ impl ConnectionService {
         request: Request<Incoming>,
     ) -> <Self as hyper::service::Service<Request<Incoming>>>::Future {
         let response = Http2Response::begin(&self.connection);
+        let is_head = request.method() == Method::HEAD;
         let responding = respond(
             Arc::clone(&self.worker),
             Arc::clone(&self.connection),
@@ -116,6 +117,10 @@ impl ConnectionService {
             let Ok(mut answer) = responding.await;
             // HTTP/2 has no such field (RFC 9113 §8.2.2): `connection` ends the connection.
             answer.headers_mut().remove(CONNECTION);
+            if is_head {
+                // By HTTP/1, hyper leaves the body out. Here a body would be an error of the protocol.
+                return Ok(answer.map(|_| Body::empty()));
+            }
             Ok(answer.map(|body| Body::new(Http2Body::new(body, response))))
         })
     }

@@ -70,6 +70,14 @@ impl MemoryGroup {
         count.unwrap().parse().unwrap()
     }
 
+    /// The most memory that the group has had, in KiB, with the pages of files that it has read.
+    pub fn peak_kib(&self) -> usize {
+        let files = ["memory.max_usage_in_bytes", "memory.peak"].map(|name| self.path.join(name));
+        let text = files.iter().find_map(|file| fs::read_to_string(file).ok());
+        let bytes: usize = text.unwrap().trim().parse().unwrap();
+        bytes >> 10
+    }
+
     /// The ids of the processes in the group.
     pub fn processes(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap();

@@ -3,6 +3,7 @@
 pub mod child_process;
 pub mod fake_provider;
 pub mod hostile_filters;
+pub mod http2_client;
 pub mod http2_server;
 pub mod http_reply;
 pub mod login_server;

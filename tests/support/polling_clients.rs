@@ -85,7 +85,7 @@ fn poll_on_one_connection(
 }
 
 /// Reads one complete response with status 200; returns whether the server closes the connection.
-fn read_one_response(reader: &mut impl BufRead) -> Result<bool, String> {
+pub fn read_one_response(reader: &mut impl BufRead) -> Result<bool, String> {
     let (mut head, mut length, mut is_last) = (String::new(), 0, false);
     loop {
         let start = head.len();

@@ -91,6 +91,7 @@ impl TestServer {
         };
         let mut metrics_registry = Registry::default();
         ProcessMetrics::register(&mut metrics_registry, clock, "test");
+        let tls = settings.tls.clone();
         let context = Arc::new(ServerContext::new(
             settings,
             clock,
@@ -100,6 +101,7 @@ impl TestServer {
             &ROUTE_ACCESS,
             find_rendering,
         ));
+        context.replace_tls(tls.as_ref()).unwrap();
         let state = AppState::new(AppStateParts {
             server: Arc::clone(&context),
             live: Arc::clone(&core.live),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use resumen::config::ServerTls;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -90,6 +91,15 @@ impl CertificateFiles {
             fs::rename(draft, &path).unwrap();
             path
         })
+    }
+
+    /// The settings of a server that shows the certificate.
+    pub fn server_settings(&self) -> ServerTls {
+        ServerTls {
+            chain_pem: self.certificate.as_str().into(),
+            key_pem: self.key.as_str().into(),
+            client_ca_pem: None,
+        }
     }
 
     /// The DER form of the certificate.

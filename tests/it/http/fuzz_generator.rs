@@ -170,15 +170,24 @@ pub struct RequestGenerator {
     rng: Rng,
     etag: String,
     corpus: Vec<Vec<u8>>,
+    /// Lines with credentials, the first of which every request accepts; none if no token is needed.
+    credentials: &'static [&'static str],
 }
 
 impl RequestGenerator {
-    /// Some requests start from those in `corpus`.
-    pub fn new(seed: u64, etag: &str, corpus: Vec<Vec<u8>>) -> Self {
+    /// Some requests start from those in `corpus`. Most others have one of the lines `credentials`, and
+    /// most of them the first one.
+    pub fn new(
+        seed: u64,
+        etag: &str,
+        corpus: Vec<Vec<u8>>,
+        credentials: &'static [&'static str],
+    ) -> Self {
         Self {
             rng: Rng::with_seed(seed),
             etag: etag.to_owned(),
             corpus,
+            credentials,
         }
     }
 
@@ -188,7 +197,7 @@ impl RequestGenerator {
         for _ in 0..self.rng.usize(0..24) {
             match self.rng.u8(0..50) {
                 0 => bytes.extend(self.generate_malformed()),
-                1..20 => bytes.extend_from_slice(b"GET /resumen HTTP/1.1\r\nHost: test\r\n\r\n"),
+                1..20 => bytes.extend(self.generate_plain()),
                 _ => bytes.extend(self.generate_valid()),
             }
         }
@@ -218,8 +227,23 @@ impl RequestGenerator {
         cuts
     }
 
+    /// A request of the kind that the fast path answers.
+    fn generate_plain(&mut self) -> Vec<u8> {
+        let credentials = self.pick_credentials();
+        let line = credentials.map_or_else(String::new, |line| format!("{line}\r\n"));
+        format!("GET /resumen HTTP/1.1\r\nHost: test\r\n{line}\r\n").into_bytes()
+    }
+
+    fn pick_credentials(&mut self) -> Option<&'static str> {
+        match self.rng.u8(0..8) {
+            0 => None,
+            1..4 if !self.credentials.is_empty() => Some(self.pick_from(self.credentials)),
+            _ => self.credentials.first().copied(),
+        }
+    }
+
     /// A request after which the connection stays open.
-    fn generate_valid(&mut self) -> Vec<u8> {
+    pub fn generate_valid(&mut self) -> Vec<u8> {
         let method = if self.rng.u8(0..5) == 0 {
             self.pick_from(&REQUEST_METHODS)
         } else {
@@ -234,6 +258,7 @@ impl RequestGenerator {
             format!("{method} {target} HTTP/1.1"),
             "Host: test:8080".into(),
         ];
+        lines.extend(self.pick_credentials().map(str::to_owned));
         for _ in 0..self.rng.usize(0..6) {
             let line = self.pick_from(&SOUND_FIELDS).replace("{etag}", &self.etag);
             // A repeated header of these is malformed.

@@ -1,5 +1,8 @@
 //! The oracle: the response to a request by the contract of the service.
 
+use resumen::config::AccessGroup::{Data, Live, Panel};
+
+use super::fuzz_access::{OracleToken, find_refusal, groups_of_path};
 use super::fuzz_headers::{accepts_json, is_host, parse_entity_tags};
 use super::fuzz_parser::ParsedRequestHead;
 
@@ -25,6 +28,8 @@ pub struct ExpectedResponse {
 pub struct ResponseOracle {
     /// The entity tag of the whole snapshot.
     pub etag: String,
+    /// Those of the server; none if it answers everyone.
+    pub tokens: &'static [OracleToken],
 }
 
 /// The routes, without the files of the panel.
@@ -63,7 +68,8 @@ impl ResponseOracle {
             closes_connection: closes_connection(head),
             ..base
         };
-        let routed = self.expect_route(head);
+        let refusal = find_refusal(head, self.tokens, groups_of_path(head.uri.path()));
+        let routed = refusal.map_or_else(|| self.expect_route(head), expect_problem);
         ExpectedResponse {
             closes_connection: base.closes_connection || routed.closes_connection,
             is_bodiless: base.is_bodiless,
@@ -114,6 +120,14 @@ impl ResponseOracle {
             Ok(query_parameters) => query_parameters,
             Err(problem) => return expect_problem(problem),
         };
+        let groups = if query_parameters.is_live {
+            &[Live][..]
+        } else {
+            &[Data, Panel]
+        };
+        if let Some(refusal) = find_refusal(head, self.tokens, Some(groups)) {
+            return expect_problem(refusal);
+        }
         let is_whole = query_parameters
             .sources
             .is_none_or(|names| names == KNOWN_SOURCES);

@@ -4,16 +4,21 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use resumen::process::Clock;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::support::fake_provider::FakeProvider;
 use crate::support::memory_group::MemoryGroup;
 use crate::support::process_usage::resident_kib;
 use crate::support::raw_client::RawHttpClient;
 use crate::support::service_process::{ServiceFolder, ServiceProcess};
+use crate::support::tls_client::TestAuthority;
 
 /// What a client of a crowd does.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +31,33 @@ pub enum ClientKind {
     SlowHead,
     /// Sends a request, reads the response, and stays.
     KeepAlive(&'static str),
+    /// Sends the first bytes of a handshake of TLS.
+    HalfHandshake,
+    /// The same as above, by TLS.
+    TlsSlowReader(&'static str),
+    TlsKeepAlive(&'static str),
+    /// Sends many requests by HTTP/2 and allows no byte of a response.
+    Http2Withheld(&'static str),
+    /// Sends a request by HTTP/2, reads what comes at once, and stays.
+    Http2KeepAlive(&'static str),
+}
+
+impl ClientKind {
+    /// Whether the service must have a certificate.
+    pub fn uses_tls(self) -> bool {
+        !matches!(
+            self,
+            Self::SlowReader(_) | Self::Pipeliner(_) | Self::SlowHead | Self::KeepAlive(_)
+        )
+    }
+
+    /// The protocol for the handshake.
+    fn protocol(self) -> &'static str {
+        match self {
+            Self::Http2Withheld(_) | Self::Http2KeepAlive(_) => "h2",
+            _ => "http/1.1",
+        }
+    }
 }
 
 pub const FAST: &str = "/resumen";
@@ -40,20 +72,32 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub struct CrowdedService {
     pub service: ServiceProcess,
     pub group: MemoryGroup,
+    /// Signs the certificate of a service with TLS.
+    authority: Option<TestAuthority>,
     _folder: ServiceFolder,
     _provider: FakeProvider,
 }
 
 impl CrowdedService {
-    pub fn start(limit_bytes: u64, data_bytes: usize) -> Option<Self> {
+    /// Starts it with TLS or without.
+    pub fn start(limit_bytes: u64, data_bytes: usize, uses_tls: bool) -> Option<Self> {
         let group = MemoryGroup::with_limit(limit_bytes)?;
         let body = format!("\"{}\"", "a".repeat(data_bytes));
         let provider = FakeProvider::with_json(&body);
+        let authority = uses_tls.then(|| TestAuthority::new("server authority"));
+        let tls = if uses_tls {
+            "[server.tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n"
+        } else {
+            ""
+        };
         let folder = ServiceFolder::new(&format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n{tls}[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\n\
              interval = \"1s\"\nmin_interval = \"1ms\"\nmax_body = \"4MiB\"\n",
             provider.url()
         ));
+        if let Some(authority) = &authority {
+            authority.issue().write(folder.path());
+        }
         let mut command = group.command(Path::new(env!("CARGO_BIN_EXE_resumen")));
         command
             .args(["serve", "--config"])
@@ -63,6 +107,7 @@ impl CrowdedService {
         Some(Self {
             service,
             group,
+            authority,
             _folder: folder,
             _provider: provider,
         })
@@ -79,28 +124,106 @@ fn connect_slowly_reading(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// Connects a client and lets it begin. Fails if the connection is not accepted.
-pub fn start_client(address: SocketAddr, kind: ClientKind) -> io::Result<TcpStream> {
-    let mut stream = connect_slowly_reading(address)?;
-    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    // The service may have closed a connection by then, which is its right.
-    let _ = match kind {
-        ClientKind::SlowReader(path) => stream.write_all(request(path).as_bytes()),
-        ClientKind::Pipeliner(path) => {
-            stream.set_nonblocking(true).unwrap();
-            stream.write_all(request(path).repeat(100).as_bytes())
+impl CrowdedService {
+    /// The configuration of clients of a service with TLS. Each handshake is a full one.
+    pub fn client_config(&self, protocol: &str) -> Option<Arc<ClientConfig>> {
+        let config = self.authority.as_ref()?.client_config(None, &[protocol]);
+        let mut config = Arc::unwrap_or_clone(config);
+        config.resumption = Resumption::disabled();
+        Some(Arc::new(config))
+    }
+
+    /// What lets clients of `kind` begin.
+    pub fn crowd(&self, kind: ClientKind) -> Crowd {
+        Crowd {
+            kind,
+            address: self.service.address(),
+            config: self.client_config(kind.protocol()),
         }
-        ClientKind::SlowHead => {
-            let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(15 << 10));
-            stream.write_all(head.as_bytes())
+    }
+}
+
+/// A source of clients of one kind.
+pub struct Crowd {
+    kind: ClientKind,
+    address: SocketAddr,
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl Crowd {
+    /// Connects a client and lets it begin. Fails if the connection is not accepted.
+    pub fn start_client(&self) -> io::Result<TcpStream> {
+        let stream = connect_slowly_reading(self.address)?;
+        stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        // The service may have closed a connection by then, which is its right.
+        let _ = match &self.config {
+            None => self.begin(&stream),
+            Some(_) if matches!(self.kind, ClientKind::HalfHandshake) => {
+                (&stream).write_all(&[0x16, 3, 1, 2, 0, 1])
+            }
+            Some(config) => {
+                let name = ServerName::from(self.address.ip());
+                let session = ClientConnection::new(Arc::clone(config), name).unwrap();
+                // Dropped without an end of the session; the socket stays.
+                self.begin(StreamOwned::new(session, &stream))
+            }
+        };
+        Ok(stream)
+    }
+
+    fn begin(&self, mut stream: impl Read + Write) -> io::Result<()> {
+        let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let read_once = |stream: &mut dyn Read| stream.read(&mut [0; 1024]).map(|_| ());
+        match self.kind {
+            ClientKind::HalfHandshake => unreachable!("it sends no request"),
+            ClientKind::SlowReader(path) | ClientKind::TlsSlowReader(path) => {
+                stream.write_all(request(path).as_bytes())
+            }
+            // What the server does not take within a second is not sent.
+            ClientKind::Pipeliner(path) => stream.write_all(request(path).repeat(100).as_bytes()),
+            ClientKind::SlowHead => {
+                let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(15 << 10));
+                stream.write_all(head.as_bytes())
+            }
+            ClientKind::KeepAlive(path) | ClientKind::TlsKeepAlive(path) => {
+                stream.write_all(request(path).as_bytes())?;
+                read_once(&mut stream)
+            }
+            ClientKind::Http2Withheld(path) => stream.write_all(&http2_requests(path, 0, 30)),
+            ClientKind::Http2KeepAlive(path) => {
+                stream.write_all(&http2_requests(path, 65_535, 1))?;
+                // The settings of the server, then the response.
+                read_once(&mut stream)?;
+                read_once(&mut stream)
+            }
         }
-        ClientKind::KeepAlive(path) => stream
-            .write_all(request(path).as_bytes())
-            .and_then(|()| stream.read(&mut [0; 1024]).map(|_| ())),
+    }
+}
+
+/// The first bytes of a client of HTTP/2 with this window for each stream, and this number of requests
+/// (RFC 9113 §3.4, §6.2, §6.5; RFC 7541 §6).
+fn http2_requests(path: &str, window: u32, count: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
     };
-    Ok(stream)
+    let [a, b, c, d] = window.to_be_bytes();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS with INITIAL_WINDOW_SIZE.
+    bytes.extend(frame(4, 0, 0, &[0, 4, a, b, c, d]));
+    // GET, https, and literals of `:path` and `:authority`.
+    let mut fields = vec![0x82, 0x87, 0x04, path.len() as u8];
+    fields.extend_from_slice(path.as_bytes());
+    fields.extend([0x01, 1, b'a']);
+    for number in 0..count {
+        // HEADERS with END_STREAM and END_HEADERS.
+        bytes.extend(frame(1, 5, 2 * number + 1, &fields));
+    }
+    bytes
 }
 
 /// What was seen beside a crowd.
@@ -136,9 +259,9 @@ fn assert_service_withstands(
     let mut poller = RawHttpClient::connect(service.address());
     let mut watch = CrowdWatch::default();
     let before = resident_kib(service.process.pid());
-    let mut clients = Vec::new();
+    let (crowd, mut clients) = (crowded.crowd(kind), Vec::new());
     for number in 0..count {
-        clients.push(start_client(service.address(), kind).unwrap());
+        clients.push(crowd.start_client().unwrap());
         if number % 50 == 0 {
             assert_eq!(poller.get("/resumen?sources=a").status, 200);
             watch.observe(service, clock);
@@ -155,7 +278,7 @@ fn assert_service_withstands(
 
 #[test]
 fn slow_readers_share_a_budget() {
-    let Some(crowded) = CrowdedService::start(128 << 20, 1_000_000) else {
+    let Some(crowded) = CrowdedService::start(128 << 20, 1_000_000, false) else {
         return;
     };
     for path in [FAST, ROUTED, LIVE, STREAM] {
@@ -165,7 +288,7 @@ fn slow_readers_share_a_budget() {
 
 #[test]
 fn crowds_fit_into_a_container() {
-    let Some(crowded) = CrowdedService::start(128 << 20, 100_000) else {
+    let Some(crowded) = CrowdedService::start(128 << 20, 100_000, false) else {
         return;
     };
     for kind in [

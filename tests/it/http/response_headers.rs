@@ -166,7 +166,8 @@ fn encodings_give_same_body() {
                 Some(&*response.body.len().to_string())
             );
             assert_eq!(response.header("vary"), Some("Accept-Encoding"));
-            let decoded: Value = serde_json::from_slice(&decode(coding, &response.body)).unwrap();
+            let decoded: Value =
+                serde_json::from_slice(&decode_body(coding, &response.body)).unwrap();
             assert_eq!(decoded["version"], plain["version"]);
             assert_eq!(
                 decoded["resultados"]["usd"]["data"],
@@ -181,7 +182,8 @@ fn encodings_give_same_body() {
     }
 }
 
-fn decode(coding: &str, body: &[u8]) -> Vec<u8> {
+/// The content of a body in this coding.
+pub fn decode_body(coding: &str, body: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     match coding {
         "gzip" => flate2::read::GzDecoder::new(body)

@@ -1,19 +1,12 @@
 //! HTTP/2 of the server: concurrent streams, bounds, and clients that hold back their windows.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use http::{Request, Response};
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::fake_provider::FakeProvider;
+use crate::support::http2_client::{Http2Client, read_body};
 use crate::support::test_app::TestApp;
 use crate::support::tls_client::TestAuthority;
 use crate::support::wait::wait_until;
@@ -26,12 +19,6 @@ struct Http2Fixture {
     app: TestApp,
     runtime: Runtime,
     _provider: FakeProvider,
-}
-
-/// One connection. The task ends with it.
-struct Http2Client {
-    requests: SendRequest<Bytes>,
-    connection: JoinHandle<Result<(), h2::Error>>,
 }
 
 impl Http2Fixture {
@@ -64,57 +51,13 @@ impl Http2Fixture {
     /// Connects with this window for each stream.
     async fn connect(&self, window: u32) -> Http2Client {
         let config = self.authority.client_config(None, &["h2"]);
-        let address: SocketAddr = self.app.address;
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::from(address.ip());
-        let stream = TlsConnector::from(config)
-            .connect(name, stream)
-            .await
-            .unwrap();
-        let (requests, connection) = h2::client::Builder::new()
-            .initial_window_size(window)
-            .handshake(stream)
-            .await
-            .unwrap();
-        Http2Client {
-            requests,
-            connection: tokio::task::spawn_local(connection),
-        }
+        Http2Client::connect(self.app.address, &config, window).await
     }
 
     /// Runs `test` on this thread.
     fn run(&self, test: impl Future<Output = ()>) {
         let local = tokio::task::LocalSet::new();
         self.runtime.block_on(local.run_until(test));
-    }
-}
-
-impl Http2Client {
-    async fn send(&mut self, method: &str, path: &str) -> ResponseFuture {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("https://localhost{path}"))
-            .body(())
-            .unwrap();
-        let mut ready = self.requests.clone().ready().await.unwrap();
-        ready.send_request(request, true).unwrap().0
-    }
-
-    async fn get(&mut self, path: &str) -> (Response<()>, Vec<u8>) {
-        let response = self.send("GET", path).await.await.unwrap();
-        let (head, mut body) = response.into_parts();
-        let mut bytes = Vec::new();
-        while let Some(part) = body.data().await {
-            let part = part.unwrap();
-            let _ = body.flow_control().release_capacity(part.len());
-            bytes.extend_from_slice(&part);
-        }
-        (Response::from_parts(head, ()), bytes)
-    }
-
-    /// Whether the server ends the connection in time.
-    async fn ends_within(self, limit: Duration) -> bool {
-        timeout(limit, self.connection).await.is_ok()
     }
 }
 
@@ -141,6 +84,20 @@ fn http2_serves_every_path() {
 }
 
 #[test]
+fn refused_head_request_has_no_body() {
+    let tokens = "[server.tokens.wall]\ntoken = \"wall-0123456789abcdef\"\nroutes = [\"data\"]";
+    let fixture = Http2Fixture::start("1", tokens);
+    fixture.run(async {
+        let mut client = fixture.connect(65_535).await;
+        for path in ["/resumen", "/nothing"] {
+            let (head, body) = client.send("HEAD", path).await.await.unwrap().into_parts();
+            assert_eq!(head.status, 401);
+            assert_eq!(read_body(body).await.unwrap(), b"");
+        }
+    });
+}
+
+#[test]
 fn many_streams_are_answered() {
     let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(200_000));
     let fixture = Http2Fixture::start(&json, "");
@@ -150,14 +107,9 @@ fn many_streams_are_answered() {
         client.get("/salud").await;
         let mut responses = Vec::new();
         for _ in 0..100 {
-            let (mut own, path) = (
-                Http2Client {
-                    requests: client.requests.clone(),
-                    connection: tokio::task::spawn_local(async { Ok(()) }),
-                },
-                "/resumen",
-            );
-            responses.push(tokio::task::spawn_local(async move { own.get(path).await }));
+            let mut own = client.share();
+            let get = async move { own.get("/resumen").await };
+            responses.push(tokio::task::spawn_local(get));
         }
         for response in responses {
             let (head, body) = timeout(LIMIT, response).await.unwrap().unwrap();
@@ -190,6 +142,44 @@ fn idle_connection_is_closed() {
         let mut client = fixture.connect(65_535).await;
         assert_eq!(client.get("/salud").await.0.status(), 200);
         assert!(client.ends_within(LIMIT).await);
+    });
+}
+
+/// An idle connection of HTTP/2 keeps hyper's state, which the budget counts.
+#[test]
+fn idle_connections_give_way_to_budget() {
+    const CONNECTIONS: usize = 60;
+    // Of 24 KiB each.
+    const FITTING: usize = 42;
+    let fixture = Http2Fixture::start("1", "send_budget = \"1MiB\"");
+    fixture.run(async {
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut client = fixture.connect(65_535).await;
+            assert_eq!(client.get("/resumen").await.0.status(), 200);
+            clients.push(client);
+        }
+        let mut poller = fixture.connect(65_535).await;
+        let count_open =
+            |clients: &[Http2Client]| clients.iter().filter(|client| !client.has_ended()).count();
+        let closing = async {
+            while count_open(&clients) >= FITTING {
+                assert_eq!(poller.get("/resumen").await.0.status(), 200);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, closing).await.unwrap();
+        // Within the budget, idle connections stay.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(poller.get("/resumen").await.0.status(), 200);
+        let open = count_open(&clients);
+        assert!((FITTING - 6..FITTING).contains(&open), "{open} are open");
+        let newest = &clients[CONNECTIONS - FITTING / 2..];
+        assert_eq!(
+            count_open(newest),
+            newest.len(),
+            "the oldest are closed first"
+        );
     });
 }
 
@@ -232,17 +222,7 @@ fn drain_ends_connection_after_response() {
     let config = authority.client_config(None, &["h2"]);
     let address = app.address;
     let client = runtime.block_on(local.run_until(async {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::from(address.ip());
-        let stream = TlsConnector::from(config)
-            .connect(name, stream)
-            .await
-            .unwrap();
-        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-        let mut client = Http2Client {
-            requests,
-            connection: tokio::task::spawn_local(connection),
-        };
+        let mut client = Http2Client::connect(address, &config, 65_535).await;
         assert_eq!(client.get("/salud").await.0.status(), 200);
         client
     }));
