@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import time
+import urllib.parse
 from pathlib import Path
 
 from page import Page
@@ -107,6 +108,9 @@ def check_answers(trial, service, port):
     trial.check("a live answer", request(port, "/values/resumen?fresh=1&sources=btc")[1]["origen"], "live")
     trial.check("a problem keeps its code", request(port, "/values/valor/btc/us")[1]["suggestion"], "usd")
     trial.check("the badge", request(port, "/values/insignia/btc/usd")[2]["content-type"], "image/svg+xml")
+    document = request(port, "/values/openapi.json")[1]
+    base = urllib.parse.urljoin(f"https://{HOST}/values/openapi.json", document["servers"][0]["url"])
+    trial.check("the server of the OpenAPI document", base, f"https://{HOST}/values/")
     trial.check("the metrics", "resumen_value{" in request(port, "/values/metrics")[1], True)
     trial.check("the prefix alone leads to the panel", request(port, "/values")[0] in (301, 302, 308), True)
     trial.check("other paths are not the service's", "resultados" in request(port, "/resumen")[1], False)

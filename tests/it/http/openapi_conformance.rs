@@ -39,6 +39,16 @@ fn openapi_lists_exactly_the_routes() {
     assert_eq!(fetch_document(&server).paths(), routes);
 }
 
+/// Behind a proxy, the service may be below a path. A client resolves the URL against that of the document.
+#[test]
+fn openapi_server_is_its_folder() {
+    let document = fetch_document(&server_with_readings());
+    let server = document.value["servers"][0]["url"].as_str().unwrap();
+    let address = url::Url::parse("https://a.example/values/openapi.json").unwrap();
+    let resolved = address.join(server).unwrap();
+    assert_eq!(resolved.as_str(), "https://a.example/values/");
+}
+
 #[test]
 fn openapi_uses_every_problem() {
     let document = fetch_document(&server_with_readings());
