@@ -309,9 +309,9 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     [
         "kernel's buffers of a connection",
-        "64 KiB to send, 32 KiB received; a Unix socket 64 KiB; a stream's 32 KiB to send",
+        "96 KiB to send, 32 KiB received; a Unix socket 96 KiB; a stream's 32 KiB to send",
         "SEND_BUFFER",
-        "32 << 10",
+        "48 << 10",
     ],
     [
         "unread bytes of a closed connection in the kernel",

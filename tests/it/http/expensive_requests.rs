@@ -193,3 +193,20 @@ fn large_snapshot_does_not_delay_health() {
         assert!(p99 <= Duration::from_millis(100), "{kind:?}: {p99:?}");
     }
 }
+
+#[test]
+fn large_response_awaits_no_delayed_ack() {
+    let server = server_with_data(1 << 20);
+    let stream = TcpStream::connect(server.address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut connection = BufReader::new(stream);
+    let clock = server.core.clock;
+    let times = (0..20).map(|_| {
+        let start = clock.time_point();
+        ask(&mut connection, "/resumen", "").unwrap();
+        clock.elapsed_since(start)
+    });
+    // The kernel delays acknowledgements by 40 ms, after some exchanges on a connection.
+    let shortest = times.skip(10).min().unwrap();
+    assert!(shortest < Duration::from_millis(40), "{shortest:?}");
+}
