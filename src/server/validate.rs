@@ -4,6 +4,8 @@
 //! hyper has checked syntax and sizes already; `framing` has found the problems that hyper does not
 //! report.
 
+use std::net::Ipv6Addr;
+
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
@@ -125,12 +127,9 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         let Some(end) = rest.iter().position(|b| *b == b']') else {
             return false;
         };
-        let address = &rest[..end];
-        if address.is_empty()
-            || !address
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b":.".contains(b))
-        {
+        // A name in brackets would pass `server.hosts` as an address.
+        let address = std::str::from_utf8(&rest[..end]).unwrap_or_default();
+        if address.parse::<Ipv6Addr>().is_err() {
             return false;
         }
         (None, &rest[end + 1..])
@@ -172,8 +171,23 @@ mod tests {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "", ":80", "a b", "a:b", "a:123456", "a@b", "a/b", "[]", "[::1", "[::1]x", "a, b",
-            "a:80:80", "ñ",
+            "",
+            ":80",
+            "a b",
+            "a:b",
+            "a:123456",
+            "a@b",
+            "a/b",
+            "[]",
+            "[::1",
+            "[::1]x",
+            "a, b",
+            "a:80:80",
+            "ñ",
+            "[a.example]",
+            "[v1.a]",
+            "[::g]",
+            "[1.2.3.4]",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }

@@ -56,6 +56,19 @@ fn rebinding_name_is_refused() {
 }
 
 #[test]
+fn name_in_brackets_is_no_address() {
+    let server = server_named(&["wall.example"]);
+    for host in ["[rebind.example]", "[v1.rebind]", "[127.0.0.1]"] {
+        let response = request(
+            &server,
+            "GET /resumen HTTP/1.1",
+            &format!("Host: {host}\r\n"),
+        );
+        assert_eq!(response.status, 400, "{host}");
+    }
+}
+
+#[test]
 fn health_passes_under_every_name() {
     let server = server_named(&["wall.example"]);
     for path in ["/salud", "/salud/listo", "/healthz", "/readyz"] {
