@@ -60,7 +60,10 @@ impl LogSettings {
 /// Parses a comma-separated list of `level` and `target=level`. `Targets` has a parser of the same
 /// syntax, but it reads a misspelt level as a target and then logs nothing.
 fn parse_targets(text: &str) -> Result<Targets, LogSettingsError> {
-    let mut targets = Targets::new().with_default(LevelFilter::INFO);
+    // The warnings of the HTTP/2 library tell what a peer has sent: any client could fill the log.
+    let mut targets = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("h2", LevelFilter::OFF);
     for directive in text.split(',').map(str::trim).filter(|d| !d.is_empty()) {
         targets = match directive.split_once('=') {
             None => targets.with_default(parse_level(directive)?),
@@ -100,6 +103,14 @@ mod tests {
         assert!(mixed.would_enable("resumen::server::worker", &Level::TRACE));
         assert!(!mixed.would_enable("resumen::cache", &Level::INFO));
         assert!(parse_filter("resumen::server=debug").would_enable("resumen::cache", &Level::INFO));
+    }
+
+    #[test]
+    fn peer_warnings_are_off_by_default() {
+        for filter in ["", "debug"] {
+            assert!(!parse_filter(filter).would_enable("h2::proto::streams::recv", &Level::WARN));
+        }
+        assert!(parse_filter("h2=warn").would_enable("h2::proto::streams::recv", &Level::WARN));
     }
 
     #[test]
