@@ -9,6 +9,8 @@ use std::thread;
 
 use crate::domain::Redactor;
 
+use super::log_output::LogOutput;
+
 /// Maximum number of lines that wait. Further ones are dropped and counted.
 const MAX_WAITING_LINES: usize = 8192;
 
@@ -25,7 +27,7 @@ pub struct AccessLog {
 impl AccessLog {
     /// Starts the thread, which replaces the secrets of `redactor`.
     pub fn start(redactor: Redactor) -> io::Result<Self> {
-        Self::start_with_output(redactor, io::stderr())
+        Self::start_with_output(redactor, LogOutput::WAITING)
     }
 
     fn start_with_output(
@@ -64,7 +66,7 @@ fn write_lines(
                 break;
             }
         }
-        // One call, so that lines of the log do not come between. A closed output is ignored.
+        // A closed output is ignored.
         let _ = output.write_all(&bytes);
         bytes.clear();
         let dropped = dropped.swap(0, Relaxed);

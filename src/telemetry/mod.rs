@@ -5,6 +5,7 @@
 //! are not used and not printed: an event carries all its fields.
 
 mod access_log;
+mod log_output;
 mod log_timer;
 mod panic_hook;
 mod redacting_writer;

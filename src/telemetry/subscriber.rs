@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::domain::Redactor;
 use crate::process::Clock;
 
+use super::log_output::LogOutput;
 use super::log_timer::LogTimer;
 use super::panic_hook;
 use super::redacting_writer::RedactingMakeWriter;
@@ -16,7 +17,7 @@ use super::settings::{LogFormat, LogSettings};
 /// Logs the events and the panics of the whole process to standard error, without the secrets of
 /// `redactor`. A second call has no effect.
 pub fn install(settings: &LogSettings, clock: Clock, redactor: Redactor) {
-    let subscriber = build_subscriber(settings, clock, redactor, std::io::stderr);
+    let subscriber = build_subscriber(settings, clock, redactor, || LogOutput::PROMPT);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         panic_hook::install();
     }

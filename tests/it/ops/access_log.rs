@@ -1,10 +1,17 @@
 //! `server.access_log`: one JSON line a request on standard error, without secrets.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::child_process::ProcessGroup;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::raw_client::RawHttpClient;
 use crate::support::service_process::ServiceFolder;
+use crate::support::wait::{WAIT_LIMIT, wait_for, wait_until};
 
 const TOKEN: &str = "wall-0123456789abcdef";
 
@@ -98,4 +105,37 @@ fn requests_of(config: &str) -> Vec<Value> {
     lines
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// Both logs share standard error, whose reader has stopped.
+#[test]
+fn full_pipe_does_not_stop_service() {
+    let folder = ServiceFolder::new(
+        "[server]\nlisten = \"unix:http.sock\"\naccess_log = true\nshutdown_grace = \"1s\"\n\
+         [store]\npath = \"\"\n[sources.a]\nurl = \"http://127.0.0.1:9/\"\n",
+    );
+    let (unread, stderr) = std::io::pipe().unwrap();
+    let mut command = folder.command("serve", &[]);
+    command.stdout(Stdio::null()).stderr(stderr);
+    let mut service = ProcessGroup::spawn(&mut command);
+    drop(command);
+    let socket = folder.path().join("http.sock");
+    let mut client = wait_for("the socket", || UnixStream::connect(&socket).ok());
+    client.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
+    // About 100 bytes each, and a pipe holds 64 KiB.
+    for _ in 0..2000 {
+        client
+            .write_all(b"HEAD /salud HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            response.push(byte[0]);
+        }
+        assert!(response.starts_with(b"HTTP/1.1 200 OK"));
+    }
+    service.send_signal(Signal::TERM);
+    wait_until("the end of the service", || service.has_exited());
+    drop(unread);
 }
