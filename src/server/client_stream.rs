@@ -4,13 +4,14 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use super::kernel_buffers;
+use super::tls_socket::TlsSocket;
 
 /// An accepted connection that is registered with no runtime.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) enum ClientStream {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// Boxed, because most of the time it is not this one, which is larger.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TlsSocket>>),
 }
 
 impl AcceptedStream {
@@ -59,7 +60,7 @@ impl ClientStream {
     pub(super) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => Some(stream.peer_addr().ok()?.ip()),
-            Self::Tls(stream) => Some(stream.get_ref().0.peer_addr().ok()?.ip()),
+            Self::Tls(stream) => Some(stream.get_ref().0.tcp().peer_addr().ok()?.ip()),
             Self::Unix(_) => None,
         }
     }
@@ -87,7 +88,17 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        delegate!(self.poll_read(cx, buf))
+        let this = self.get_mut();
+        let Self::Tls(stream) = this else {
+            let this = Pin::new(this);
+            return delegate!(this.poll_read(cx, buf));
+        };
+        let filled_before = buf.filled().len();
+        ready!(Pin::new(&mut *stream).poll_read(cx, buf))?;
+        if buf.filled().len() > filled_before {
+            stream.get_mut().0.record_content();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

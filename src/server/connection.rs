@@ -76,12 +76,13 @@ async fn accept_tls(
     connection: &Arc<ConnectionState>,
     worker: &Arc<WorkerState>,
 ) -> Option<(ClientStream, bool)> {
-    match accept_client(stream, config).await {
+    let budget = worker.context.cache.send_budget();
+    match accept_client(stream, config, connection, budget).await {
         Ok(Handshake::Http1(stream)) => Some((stream, false)),
         Ok(Handshake::Http2(stream)) => Some((stream, true)),
         Ok(Handshake::PlainText(stream)) => {
-            let budget = Arc::clone(worker.context.cache.send_budget());
             let scope = ListenerScope::Public;
+            let budget = Arc::clone(budget);
             let socket = ClientSocket::new(stream, Arc::clone(connection), scope, budget);
             let detail = "this address speaks HTTPS: the URL must begin with `https://`";
             refuse_connection(socket, detail, worker).await;

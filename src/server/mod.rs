@@ -40,6 +40,7 @@ mod server_context;
 mod service;
 mod socket;
 mod tls;
+mod tls_socket;
 mod trusted_proxies;
 mod unix_socket;
 mod validate;

@@ -14,8 +14,11 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::config::ServerTls;
+use crate::process::SendBudget;
 
 use super::client_stream::ClientStream;
+use super::connection_state::ConnectionState;
+use super::tls_socket::TlsSocket;
 
 /// The protocol names of ALPN.
 const HTTP2: &[u8] = b"h2";
@@ -82,6 +85,8 @@ fn read_certificates(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> 
 pub(super) async fn accept_client(
     stream: TcpStream,
     config: Arc<ServerConfig>,
+    connection: &Arc<ConnectionState>,
+    budget: &Arc<SendBudget>,
 ) -> io::Result<Handshake> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
@@ -90,6 +95,7 @@ pub(super) async fn accept_client(
     let limit_buffer = |session: &mut tokio_rustls::rustls::ServerConnection| {
         session.set_buffer_limit(Some(MAX_BUFFERED));
     };
+    let stream = TlsSocket::new(stream, Arc::clone(connection), Arc::clone(budget));
     let accepted = TlsAcceptor::from(config).accept_with(stream, limit_buffer);
     let stream = Box::new(accepted.await?);
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);

@@ -42,6 +42,12 @@ const CONSTANTS: &[[&str; 4]] = &[
         "Duration::from_secs(10)",
     ],
     [
+        "bytes of TLS received without any of a request: an unfinished handshake or record",
+        "32 KiB",
+        "MAX_KEPT_BYTES",
+        "32 << 10",
+    ],
+    [
         "plain text that a TLS connection keeps encrypted for its client",
         "16 KiB",
         "MAX_BUFFERED",

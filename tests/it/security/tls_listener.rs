@@ -288,3 +288,62 @@ fn certificate_reloads_without_lost_request() {
     poller.wait_for_more();
     assert_eq!(poller.stop(), 0, "requests were lost");
 }
+
+/// A handshake's message that announces `length` bytes, of which `sent` follow, in records.
+fn partial_hello(length: u32, sent: usize) -> Vec<u8> {
+    let mut message = vec![1];
+    message.extend_from_slice(&length.to_be_bytes()[1..]);
+    message.resize(4 + sent, 0);
+    let records = message.chunks(8192).map(|part| {
+        let length = (part.len() as u16).to_be_bytes();
+        [&[0x16, 3, 1][..], &length, part].concat()
+    });
+    records.collect::<Vec<_>>().concat()
+}
+
+/// Whether the server has closed the connection.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = stream.read(&mut [0; 64]);
+    !matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn oversized_handshake_is_refused() {
+    let fixture = TlsFixture::start("1", "header_timeout = \"1h\"", "");
+    let mut stream = TcpStream::connect(fixture.app.address).unwrap();
+    // The server may reset the connection before it has all of it.
+    let _ = stream.write_all(&partial_hello(65_000, 60_000));
+    wait_until("the end of the connection", || is_closed(&mut stream));
+}
+
+/// rustls keeps the bytes of an unfinished handshake, and of an unfinished record after a response.
+#[test]
+fn unfinished_records_are_counted() {
+    let server = "header_timeout = \"1h\"\nidle_timeout = \"1h\"\nsend_budget = \"256KiB\"";
+    let fixture = TlsFixture::start("1", server, "");
+    let (address, client) = (fixture.app.address, fixture.client());
+    let begin_handshake = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&partial_hello(20_000, 8_000)).unwrap();
+        stream
+    };
+    let begin_record = || {
+        let mut connection = connect_tls(address, &client);
+        let request = b"GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n";
+        connection.write_all(request).unwrap();
+        read_rest(&mut connection);
+        let mut stream = connection.sock;
+        let record = [&[0x17, 3, 3, 0x40, 0][..], &[0; 8_000]].concat();
+        stream.write_all(&record).unwrap();
+        stream
+    };
+    for begin in [&begin_handshake as &dyn Fn() -> TcpStream, &begin_record] {
+        let mut streams: Vec<_> = (0..20).map(|_| begin()).collect();
+        wait_until("fewer connections", || {
+            let closed = streams.iter_mut().map(is_closed);
+            closed.filter(|is_closed| *is_closed).count() >= 12
+        });
+        assert_eq!(fixture.get("/salud").status, 200);
+    }
+}
