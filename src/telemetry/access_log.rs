@@ -10,9 +10,10 @@ use std::thread;
 use crate::domain::Redactor;
 
 use super::log_output::LogOutput;
+use super::redacting_writer::push_json;
 
-/// Maximum number of lines that wait. Further ones are dropped and counted.
-const MAX_WAITING_LINES: usize = 8192;
+/// Maximum number of lines that wait, at most 6 MiB. Further ones are dropped and counted.
+const MAX_WAITING_LINES: usize = 2048;
 
 /// Maximum bytes written at a time, but for one line.
 const MAX_WRITE: usize = 64 * 1024;
@@ -57,18 +58,20 @@ fn write_lines(
     dropped: &AtomicU64,
     mut output: impl Write,
 ) {
-    let mut bytes = Vec::new();
+    let mut text = String::new();
     while let Ok(first) = lines.recv() {
         for line in std::iter::once(first).chain(lines.try_iter()) {
-            bytes.extend_from_slice(redactor.redact(&line).as_bytes());
-            bytes.push(b'\n');
-            if bytes.len() >= MAX_WRITE {
+            for c in redactor.redact(&line).chars() {
+                push_json(c, &mut text);
+            }
+            text.push('\n');
+            if text.len() >= MAX_WRITE {
                 break;
             }
         }
         // A closed output is ignored.
-        let _ = output.write_all(&bytes);
-        bytes.clear();
+        let _ = output.write_all(text.as_bytes());
+        text.clear();
         let dropped = dropped.swap(0, Relaxed);
         if dropped > 0 {
             tracing::warn!(lines = dropped, "access log cannot keep up, lines dropped");
@@ -104,7 +107,7 @@ mod tests {
         let secrets = SecretSet::new(["hunter2hunter2".to_owned()]);
         let held = HeldOutput(written, permits);
         let log = AccessLog::start_with_output(Redactor::new(secrets), held).unwrap();
-        log.write_line("a hunter2hunter2".into());
+        log.write_line("a hunter2hunter2 \u{9b}".into());
         // The thread is held in its first write, of at most MAX_WRITE bytes, while the queue fills.
         for _ in 0..3 * MAX_WAITING_LINES {
             log.write_line("b".repeat(1000));
@@ -112,7 +115,7 @@ mod tests {
         let dropped = log.dropped.load(Relaxed) as usize;
         assert!(dropped >= MAX_WAITING_LINES, "{dropped}");
         permit.send(()).unwrap();
-        assert!(output.recv().unwrap().starts_with(b"a ***\n"));
+        assert!(output.recv().unwrap().starts_with(b"a *** \\u009b\n"));
         drop((log, permit));
     }
 }

@@ -1,16 +1,48 @@
 //! Writers that redact secrets, and escape what could split a line or control a terminal.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::domain::Redactor;
 
+/// Appends a character to a line.
+pub(super) type PushCharFn = fn(char, &mut String);
+
+/// Appends a character of a text line.
+pub(super) fn push_text(c: char, line: &mut String) {
+    if c.is_control() {
+        line.extend(c.escape_debug());
+    } else {
+        line.push(c);
+    }
+}
+
+/// Appends a character of a text line with colours: the format escapes the character that begins them in values.
+pub(super) fn push_coloured(c: char, line: &mut String) {
+    if c == '\u{1b}' {
+        line.push(c);
+    } else {
+        push_text(c, line);
+    }
+}
+
+/// Appends a character of a JSON line. JSON lets DEL and the C1 controls stand as they are, which some terminals obey.
+pub(super) fn push_json(c: char, line: &mut String) {
+    if c.is_control() {
+        // Writing to a `String` cannot fail.
+        let _ = write!(line, "\\u{:04x}", u32::from(c));
+    } else {
+        line.push(c);
+    }
+}
+
 /// Makes redacting writers around those of `inner`.
 pub(super) struct RedactingMakeWriter<M> {
     pub(super) redactor: Redactor,
-    /// Whether a character within the line is escaped.
-    pub(super) is_escaped: fn(char) -> bool,
+    /// Appends a character of the line, escaped if it must be.
+    pub(super) push: PushCharFn,
     pub(super) inner: M,
 }
 
@@ -20,7 +52,7 @@ impl<'w, M: MakeWriter<'w>> MakeWriter<'w> for RedactingMakeWriter<M> {
     fn make_writer(&'w self) -> Self::Writer {
         RedactingWriter {
             redactor: self.redactor.clone(),
-            is_escaped: self.is_escaped,
+            push: self.push,
             inner: self.inner.make_writer(),
         }
     }
@@ -30,7 +62,7 @@ impl<'w, M: MakeWriter<'w>> MakeWriter<'w> for RedactingMakeWriter<M> {
 /// event in one call, so no secret is split between two calls.
 pub(super) struct RedactingWriter<W> {
     redactor: Redactor,
-    is_escaped: fn(char) -> bool,
+    push: PushCharFn,
     inner: W,
 }
 
@@ -44,13 +76,7 @@ impl<W: Write> Write for RedactingWriter<W> {
             .redactor
             .redact(text.strip_suffix('\n').unwrap_or(&text));
         let mut escaped = String::with_capacity(line.len() + 1);
-        for c in line.chars() {
-            if (self.is_escaped)(c) {
-                escaped.extend(c.escape_debug());
-            } else {
-                escaped.push(c);
-            }
-        }
+        line.chars().for_each(|c| (self.push)(c, &mut escaped));
         escaped.push('\n');
         let _ = self.inner.write_all(escaped.as_bytes());
         Ok(bytes.len())
@@ -79,7 +105,7 @@ mod tests {
         }
         let mut writer = RedactingWriter {
             redactor: Redactor::default(),
-            is_escaped: char::is_control,
+            push: push_text,
             inner: ClosedWriter,
         };
         assert!(writer.write_all(b"x\n").is_ok() && writer.flush().is_ok());

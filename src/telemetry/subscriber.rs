@@ -11,7 +11,7 @@ use crate::process::Clock;
 use super::log_output::LogOutput;
 use super::log_timer::LogTimer;
 use super::panic_hook;
-use super::redacting_writer::RedactingMakeWriter;
+use super::redacting_writer::{RedactingMakeWriter, push_coloured, push_json, push_text};
 use super::settings::{LogFormat, LogSettings};
 
 /// Logs the events and the panics of the whole process to standard error, without the secrets of
@@ -34,12 +34,10 @@ where
 {
     let writer = RedactingMakeWriter {
         redactor,
-        is_escaped: match settings.format {
-            // JSON has its own escapes.
-            LogFormat::Json => |_| false,
-            // The format escapes this character in values, and begins its colours with it.
-            LogFormat::Text if settings.colour => |c| c.is_control() && c != '\u{1b}',
-            LogFormat::Text => char::is_control,
+        push: match settings.format {
+            LogFormat::Json => push_json,
+            LogFormat::Text if settings.colour => push_coloured,
+            LogFormat::Text => push_text,
         },
         inner,
     };
@@ -149,14 +147,20 @@ mod tests {
     #[test]
     fn json_lines_are_objects() {
         let line = capture_log("json", false, || {
-            tracing::info!(source = "btc", "source recovered");
+            tracing::info!(
+                source = "btc",
+                error = "a\u{9b}31m\u{7f}",
+                "source recovered"
+            );
         });
+        assert!(!line.trim_end().contains(char::is_control), "{line:?}");
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(
             (&object["level"], &object["message"]),
             (&"INFO".into(), &"source recovered".into())
         );
         assert_eq!(object["source"], "btc");
+        assert_eq!(object["error"], "a\u{9b}31m\u{7f}");
         assert!(object["timestamp"].as_str().unwrap().ends_with('Z'));
     }
 
