@@ -85,6 +85,11 @@ impl SendBudget {
         self.used.load(Relaxed) > self.limit || !self.has_room()
     }
 
+    /// Returns whether twice as many bytes are counted as the limit allows.
+    pub fn is_far_exceeded(&self) -> bool {
+        self.used.load(Relaxed) / 2 > self.limit
+    }
+
     fn has_room(&self) -> bool {
         self.responses.load(Relaxed) <= self.response_limit()
     }
@@ -154,7 +159,10 @@ mod tests {
         let charge = budget.charge(12);
         assert!(budget.is_exceeded());
         drop(first);
-        assert!(budget.is_exceeded());
+        assert!(budget.is_exceeded() && !budget.is_far_exceeded());
+        let far = budget.charge(14);
+        assert!(budget.is_far_exceeded());
+        drop(far);
         drop(clone);
         assert!(!budget.is_exceeded());
         drop(charge);

@@ -14,6 +14,10 @@ use socket2::SockRef;
 const SEND_BUFFER: usize = 48 << 10;
 const RECEIVE_BUFFER: usize = 16 << 10;
 
+/// The same of a Unix socket. Smaller, because a client that keeps its end open keeps the bytes after the connection is
+/// closed: there is no reset that drops them.
+const UNIX_SEND_BUFFER: usize = 8 << 10;
+
 /// What the buffers of one connection take at most, in bytes.
 pub(super) const KERNEL_BUFFER_BYTES: usize = 2 * (SEND_BUFFER + RECEIVE_BUFFER);
 
@@ -30,5 +34,5 @@ pub(super) fn limit_inherited(listener: &TcpListener) -> io::Result<()> {
 
 /// Limits the buffer of a Unix socket, which inherits nothing. Its bytes count for the sender only.
 pub(super) fn limit_unix(stream: &UnixStream) -> io::Result<()> {
-    SockRef::from(stream).set_send_buffer_size(SEND_BUFFER)
+    SockRef::from(stream).set_send_buffer_size(UNIX_SEND_BUFFER)
 }

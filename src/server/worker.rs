@@ -31,10 +31,10 @@ use super::worker_state::WorkerState;
 /// Maximum time between two sweeps, and so the precision of the deadlines.
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A client that has read, or sent the first bytes of its head, since this time is not waited for yet.
+/// While the send budget is exceeded, a connection that has waited for its client for less than this is not closed.
 const MIN_CLIENT_WAIT: Duration = Duration::from_millis(50);
 
-/// The same for a client that has sent a request after the response to another one: it reads.
+/// The same if the client has sent a request after the response to another one, which shows that it reads.
 const MIN_READER_WAIT: Duration = Duration::from_millis(400);
 
 /// Maximum number of queued connections started per loop iteration. Starting a connection costs
@@ -180,6 +180,8 @@ impl WorkerLoop {
             }
             if !self.accept_queue.is_empty() {
                 self.start_queued(MAX_STARTS_PER_ROUND);
+                // A crowd that arrives at once would fill the memory before the queue is empty.
+                self.relieve_budget().await;
                 // The connections that are ready run before more are started.
                 yield_now().await;
                 if self.now() >= sweep_at {
@@ -282,15 +284,18 @@ impl WorkerLoop {
 
     /// While the send budget is exceeded, closes the connections that have waited longest for their client.
     async fn relieve_budget(&mut self) {
-        while self.state.context.cache.send_budget().is_exceeded() {
+        let budget = Arc::clone(self.state.context.cache.send_budget());
+        while budget.is_exceeded() {
+            let is_far = budget.is_far_exceeded();
             self.coarse_clock.advance();
             let now = self.coarse_clock.now();
             let waiting = self.connections.iter().filter_map(|open| {
                 let wait = open.state.wait_for_client(now)?;
-                let min_wait = if open.state.is_reused() {
-                    MIN_READER_WAIT
-                } else {
-                    MIN_CLIENT_WAIT
+                // Far above the limit, clients are waited for only as long as one that reads needs.
+                let min_wait = match (open.state.is_reused(), is_far) {
+                    (true, false) => MIN_READER_WAIT,
+                    (false, true) => Duration::ZERO,
+                    _ => MIN_CLIENT_WAIT,
                 };
                 (wait >= min_wait && !open.task.is_finished()).then_some((Reverse(wait), open))
             });

@@ -51,6 +51,11 @@ impl MemoryGroup {
         );
         let mut command = Command::new("sh");
         command
+            // As in the image.
+            .envs([
+                ("MALLOC_ARENA_MAX", "2"),
+                ("MALLOC_MMAP_THRESHOLD_", "131072"),
+            ])
             .args(["-c", &script, "sh"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

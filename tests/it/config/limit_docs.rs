@@ -308,14 +308,14 @@ const CONSTANTS: &[[&str; 4]] = &[
         "16",
     ],
     [
-        "client that has read, or begun its request, within 50 ms; after its first request 400 ms",
-        "",
+        "time that a client may take for its next step, reading or sending, while `server.send_budget` is exceeded",
+        "50 ms; from its second request on 400 ms; above twice the budget 0 and 50 ms",
         "MIN_CLIENT_WAIT",
         "Duration::from_millis(50)",
     ],
     [
         "kernel's buffers of a connection",
-        "96 KiB to send, 32 KiB received; a Unix socket 96 KiB; a stream's 32 KiB to send",
+        "96 KiB to send, 32 KiB received; a Unix socket 16 KiB; a stream's 32 KiB to send",
         "SEND_BUFFER",
         "48 << 10",
     ],

@@ -33,6 +33,7 @@ pub mod schemathesis;
 pub mod service_contract;
 pub mod single_values;
 pub mod slow_clients;
+mod unix_clients;
 
 use resumen::config::{AccessGroup, AccessToken, TokenDigest};
 
