@@ -281,6 +281,17 @@ fn manifest_config_is_valid() {
     assert_eq!(config.sources.len(), 3);
 }
 
+/// docs/limits.md adds up the memory of a container that has these variables.
+#[test]
+fn freed_memory_is_returned() {
+    for path in ["Dockerfile", SERVICE, "docs/limits.md"] {
+        let text = fs::read_to_string(path).unwrap();
+        for variable in ["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=131072"] {
+            assert!(text.contains(variable), "{path}: {variable}");
+        }
+    }
+}
+
 #[test]
 fn systemd_units_pass_analysis() {
     if !require_program("systemd-analyze") {
