@@ -152,8 +152,8 @@ impl AccessControl {
         }
     }
 
-    /// Adapts the headers of a response: with tokens or certificates, no shared cache may store it, as it would
-    /// answer requests without one.
+    /// Forbids shared caches to store a response if clients need a token or a certificate: a cache would answer
+    /// clients that have none.
     pub(super) fn restrict_caching(&self, response: &mut HeaderMap) {
         if !self.requires_token() && !self.requires_certificate.load(Ordering::Relaxed) {
             return;

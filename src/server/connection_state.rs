@@ -126,8 +126,8 @@ impl ConnectionState {
         self.phase() == ConnectionPhase::Idle
     }
 
-    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head, or by
-    /// HTTP/2 the next one; `None` if it does not. Of a client that reads slowly, a part of the time counts.
+    /// How long the connection has waited at `now` for its client to read, or to send the rest of a head; `None` if it
+    /// does not wait. An eighth of a whole stall is added, and by HTTP/2 a sixteenth of the idle time counts.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
         if let Some((stalled, since_write)) = self.write_stall(now) {
             return Some(since_write + stalled / 8);

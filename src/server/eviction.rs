@@ -24,7 +24,7 @@ pub(super) enum EvictionRank {
     NoRequest,
     /// Its client reads nothing.
     NoRead,
-    /// It waits for its second request: its client has what it came for, and may never send another.
+    /// It waits for its second request, which most clients never send.
     OneRequest,
     /// Its next request is not whole.
     UnfinishedRequest,
