@@ -50,6 +50,9 @@ pub fn groups_of_path(path: &str) -> Option<&'static [AccessGroup]> {
         "/salud/fuentes" => &[Admin, Panel],
         "/metrics" | "/openapi.json" => &[Admin],
         "/" | "/panel/history.json" => &[Panel],
+        // The prefix alone is no route, but is treated like the paths below it.
+        _ if path.starts_with("/valor/") => &[Data, Live],
+        _ if path.starts_with("/insignia/") => &[Data],
         _ if path.starts_with("/panel/")
             && path.split('/').filter(|part| !part.is_empty()).count() == 3 =>
         {

@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use super::fuzz_paths::{FAST_TARGETS, ODD_TARGETS, SOUND_TARGETS};
+
 /// Valid header lines. `{etag}` is the tag of the snapshot.
 const SOUND_FIELDS: [&str; 56] = [
     "Accept: */*",
@@ -107,62 +109,6 @@ const REQUEST_METHODS: [&str; 12] = [
     "PROPFIND", "X!#$%'*+",
 ];
 
-const SOUND_TARGETS: [&str; 34] = [
-    "/",
-    "/resumen?",
-    "/resumen?_m=1",
-    "/resumen?sources=btc",
-    "/resumen?sources=usd,btc",
-    "/resumen?sources=btc,clima,usd",
-    "/resumen?sources=btc&timeout=2",
-    "/resumen?timeout=0.5",
-    "/resumen?fresh=0&&",
-    "/resumen?max_age=3600",
-    "/resumen?fresh=1&timeout=3",
-    "/resumen?fresh=abc",
-    "/resumen?timeout=NaN",
-    "/resumen?timeout=1e9",
-    "/resumen?timeout=0",
-    "/resumen?sources=",
-    "/resumen?sources=btc,btc",
-    "/resumen?sources=bct",
-    "/resumen?Fresh=1",
-    "/resumen?fresh=1&max_age=0",
-    "/resumen?%66resh=%31",
-    "/resumen?timeout=%C0%AF",
-    "/RESUMEN",
-    "/resumen/",
-    "//resumen",
-    "/%72esumen",
-    "/x/../resumen",
-    "/salud",
-    "/salud/listo?x=y",
-    "/salud/fuentes",
-    "/metrics",
-    "http://a/resumen?_=1",
-    "http://b.example:81/salud",
-    "/panel/x/panel.js",
-];
-
-const ODD_TARGETS: [&str; 16] = [
-    "*",
-    "a:80",
-    "resumen",
-    "http://",
-    "http:///resumen",
-    "http://u@a/resumen",
-    "ftp://a/resumen",
-    "/resumen#x",
-    "/resumen?_=#x",
-    "/resumen\t",
-    "/resumen?\u{ff}",
-    "/\u{e9}",
-    "/resumen?_=\"<>",
-    "/resumen\\",
-    "/panel/%FF/%FF",
-    "/^{}|`",
-];
-
 const MUTATION_BYTES: &[u8] = b"\r\n\0\t :;,/?#%&=@[]\"'+-_.0159aAzZ*\x0b\x0c\x7f\x80\xe9\xff";
 
 /// Generates the bytes of connections.
@@ -231,7 +177,8 @@ impl RequestGenerator {
     fn generate_plain(&mut self) -> Vec<u8> {
         let credentials = self.pick_credentials();
         let line = credentials.map_or_else(String::new, |line| format!("{line}\r\n"));
-        format!("GET /resumen HTTP/1.1\r\nHost: test\r\n{line}\r\n").into_bytes()
+        let target = self.pick_from(&FAST_TARGETS);
+        format!("GET {target} HTTP/1.1\r\nHost: test\r\n{line}\r\n").into_bytes()
     }
 
     fn pick_credentials(&mut self) -> Option<&'static str> {

@@ -1,10 +1,11 @@
 //! The oracle: the response to a request by the contract of the service.
 
-use resumen::config::AccessGroup::{Data, Live, Panel};
+use resumen::config::AccessGroup::{self, Data, Live, Panel};
 
 use super::fuzz_access::{OracleToken, find_refusal, groups_of_path};
 use super::fuzz_headers::{accepts_json, is_host, parse_entity_tags};
 use super::fuzz_parser::ParsedRequestHead;
+use super::fuzz_queries::{KNOWN_SOURCES, ParsedQuery, find_value, parse_query, parse_value_path};
 
 /// The expected response.
 #[allow(clippy::struct_excessive_bools, reason = "independent facts")]
@@ -32,22 +33,23 @@ pub struct ResponseOracle {
     pub tokens: &'static [OracleToken],
 }
 
-/// The routes, without the files of the panel.
-const KNOWN_ROUTES: [&str; 9] = [
+/// The routes, without the files of the panel, values and badges.
+const KNOWN_ROUTES: [&str; 11] = [
     "/",
     "/resumen",
     "/resumen/stream",
     "/salud",
     "/salud/listo",
+    "/healthz",
+    "/readyz",
     "/salud/fuentes",
     "/metrics",
     "/panel/history.json",
     "/panel/appearance.json",
 ];
 
-const KNOWN_SOURCES: [&str; 3] = ["btc", "clima", "usd"];
-
-type ExpectedProblem = (u16, &'static str);
+/// Status and code.
+pub type ExpectedProblem = (u16, &'static str);
 
 impl ResponseOracle {
     /// The expected response to a request.
@@ -80,7 +82,10 @@ impl ResponseOracle {
     fn expect_route(&self, head: &ParsedRequestHead) -> ExpectedResponse {
         let path = head.uri.path();
         let is_get = head.method == "GET" || head.method == "HEAD";
+        let below = |prefix: &str| path.strip_prefix(prefix).filter(|rest| !rest.is_empty());
+        let (value, badge) = (below("/valor/"), below("/insignia/"));
         let is_known = KNOWN_ROUTES.contains(&path)
+            || value.or(badge).is_some()
             || path.strip_prefix("/panel/").is_some_and(is_panel_asset);
         if !is_known {
             let any = path == "*" && head.method == "OPTIONS";
@@ -96,13 +101,16 @@ impl ResponseOracle {
         if !is_get {
             return expect_problem((405, "method_not_allowed"));
         }
+        if let Some(rest) = value {
+            return or_problem(self.expect_value(head, rest));
+        }
+        if badge.is_some() {
+            return or_problem(self.expect_badge(head));
+        }
         match path {
-            "/resumen" => self.expect_resumen(head),
-            "/resumen/stream" => ExpectedResponse {
-                is_endless: true,
-                ..expect_status(200)
-            },
-            "/salud" | "/salud/listo" => expect_status(200),
+            "/resumen" => or_problem(self.expect_resumen(head)),
+            "/resumen/stream" => or_problem(expect_stream(head)),
+            "/salud" | "/salud/listo" | "/healthz" | "/readyz" => expect_status(200),
             "/salud/fuentes" | "/metrics" => ExpectedResponse {
                 is_volatile: true,
                 ..expect_status(200)
@@ -115,39 +123,67 @@ impl ResponseOracle {
         }
     }
 
-    fn expect_resumen(&self, head: &ParsedRequestHead) -> ExpectedResponse {
-        let query_parameters = match parse_query(head.uri.query().unwrap_or_default()) {
-            Ok(query_parameters) => query_parameters,
-            Err(problem) => return expect_problem(problem),
-        };
-        let groups = if query_parameters.is_live {
-            &[Live][..]
+    fn expect_resumen(
+        &self,
+        head: &ParsedRequestHead,
+    ) -> Result<ExpectedResponse, ExpectedProblem> {
+        let parameters = ["fresh", "timeout", "max_age", "sources", "format"];
+        let query = parse_query(head, &parameters)?;
+        self.check_groups(head, &query, &[Data, Panel])?;
+        // The tag tells the sources of the answer, not its form.
+        let names = query.sources.as_ref();
+        let is_whole = names.is_none_or(|names| names == &KNOWN_SOURCES);
+        self.expect_rendering(head, query.is_live, is_whole)
+    }
+
+    fn expect_value(
+        &self,
+        head: &ParsedRequestHead,
+        rest: &str,
+    ) -> Result<ExpectedResponse, ExpectedProblem> {
+        let query = parse_query(head, &["fresh", "timeout", "max_age"])?;
+        let path = parse_value_path(rest)?;
+        self.check_groups(head, &query, &[Data])?;
+        find_value(&path)?;
+        self.expect_rendering(head, query.is_live, false)
+    }
+
+    fn expect_badge(&self, head: &ParsedRequestHead) -> Result<ExpectedResponse, ExpectedProblem> {
+        let query = parse_query(head, &[])?;
+        self.check_groups(head, &query, &[Data])?;
+        self.expect_rendering(head, false, false)
+    }
+
+    /// Checks that the request's token grants the response, which one of `groups` does if it is not
+    /// live.
+    fn check_groups(
+        &self,
+        head: &ParsedRequestHead,
+        query: &ParsedQuery,
+        groups: &[AccessGroup],
+    ) -> Result<(), ExpectedProblem> {
+        let groups = if query.is_live { &[Live][..] } else { groups };
+        find_refusal(head, self.tokens, Some(groups)).map_or(Ok(()), Err)
+    }
+
+    /// `is_whole`: whether the tag of the response is that of the whole snapshot.
+    fn expect_rendering(
+        &self,
+        head: &ParsedRequestHead,
+        is_live: bool,
+        is_whole: bool,
+    ) -> Result<ExpectedResponse, ExpectedProblem> {
+        let status = if self.is_etag_match(head, is_whole) {
+            304
+        } else if accepts_json(head) {
+            200
         } else {
-            &[Data, Panel]
+            return Err((406, "not_acceptable"));
         };
-        if let Some(refusal) = find_refusal(head, self.tokens, Some(groups)) {
-            return expect_problem(refusal);
-        }
-        let is_whole = query_parameters
-            .sources
-            .is_none_or(|names| names == KNOWN_SOURCES);
-        let base = ExpectedResponse {
-            is_volatile: query_parameters.is_live,
-            ..ExpectedResponse::default()
-        };
-        if self.is_etag_match(head, is_whole) {
-            return ExpectedResponse {
-                statuses: vec![304],
-                ..base
-            };
-        }
-        if !accepts_json(head) {
-            return expect_problem((406, "not_acceptable"));
-        }
-        ExpectedResponse {
-            statuses: vec![200],
-            ..base
-        }
+        Ok(ExpectedResponse {
+            is_volatile: is_live,
+            ..expect_status(status)
+        })
     }
 
     fn is_etag_match(&self, head: &ParsedRequestHead, is_whole: bool) -> bool {
@@ -165,6 +201,18 @@ impl ResponseOracle {
         }
         is_match
     }
+}
+
+fn expect_stream(head: &ParsedRequestHead) -> Result<ExpectedResponse, ExpectedProblem> {
+    parse_query(head, &["sources", "format", "event"])?;
+    Ok(ExpectedResponse {
+        is_endless: true,
+        ..expect_status(200)
+    })
+}
+
+fn or_problem(expected: Result<ExpectedResponse, ExpectedProblem>) -> ExpectedResponse {
+    expected.unwrap_or_else(expect_problem)
 }
 
 fn expect_status(status: u16) -> ExpectedResponse {
@@ -245,86 +293,4 @@ fn early_problem(head: &ParsedRequestHead) -> Option<ExpectedProblem> {
         return Some((417, "expectation_failed"));
     }
     (head.method == "CONNECT").then_some((405, "method_not_allowed"))
-}
-
-/// The query of `/resumen`.
-struct ResumenQuery {
-    is_live: bool,
-    sources: Option<Vec<String>>,
-}
-
-fn parse_query(query: &str) -> Result<ResumenQuery, ExpectedProblem> {
-    let invalid = Err((400, "invalid_parameter"));
-    let mut seen: Vec<String> = Vec::new();
-    let mut query_parameters = ResumenQuery {
-        is_live: false,
-        sources: None,
-    };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = percent_decode(name).unwrap_or_else(|| name.to_owned());
-        if name.starts_with('_') {
-            continue;
-        }
-        if !["fresh", "timeout", "max_age", "sources"].contains(&&*name) {
-            return Err((400, "unknown_parameter"));
-        }
-        if seen.contains(&name) {
-            return invalid;
-        }
-        let Some(value) = percent_decode(value) else {
-            return invalid;
-        };
-        match &*name {
-            "fresh" if ["1", "true"].contains(&&*value) => query_parameters.is_live = true,
-            "fresh" if ["0", "false"].contains(&&*value) => {}
-            "max_age" if is_seconds(&value) => query_parameters.is_live = true,
-            "timeout"
-                if is_seconds(&value) && (1e-9..=30.0).contains(&value.parse::<f64>().unwrap()) => {
-            }
-            "sources" => query_parameters.sources = Some(parse_source_names(&value)?),
-            _ => return invalid,
-        }
-        seen.push(name);
-    }
-    let both = ["fresh", "max_age"]
-        .iter()
-        .all(|name| seen.iter().any(|known| known == name));
-    if both { invalid } else { Ok(query_parameters) }
-}
-
-fn parse_source_names(value: &str) -> Result<Vec<String>, ExpectedProblem> {
-    let mut names: Vec<String> = Vec::new();
-    for name in value.split(',') {
-        if name.is_empty() || names.iter().any(|known| known == name) {
-            return Err((400, "invalid_parameter"));
-        }
-        if !KNOWN_SOURCES.contains(&name) {
-            return Err((400, "unknown_source"));
-        }
-        names.push(name.into());
-    }
-    Ok(names)
-}
-
-/// `[0-9]{1,9}(\.[0-9]{1,9})?`
-fn is_seconds(value: &str) -> bool {
-    let parts: Vec<&str> = value.split('.').collect();
-    let is_number =
-        |part: &&str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    parts.len() <= 2 && parts.iter().all(is_number)
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        let hex = |byte: u8| char::from(byte).to_digit(16);
-        out.push(if byte == b'%' {
-            (hex(bytes.next()?)? * 16 + hex(bytes.next()?)?) as u8
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(out).ok()
 }

@@ -15,6 +15,8 @@ pub mod fuzz_headers;
 pub mod fuzz_http2;
 pub mod fuzz_oracle;
 pub mod fuzz_parser;
+pub mod fuzz_paths;
+pub mod fuzz_queries;
 pub mod fuzz_runner;
 pub mod fuzz_transport;
 pub mod handler_panics;

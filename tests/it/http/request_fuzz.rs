@@ -16,6 +16,7 @@ use super::fuzz_access::{AUTHORIZATION_FIELDS, ORACLE_TOKENS, OracleToken};
 use super::fuzz_generator::RequestGenerator;
 use super::fuzz_http2::run_http2_client;
 use super::fuzz_oracle::ResponseOracle;
+use super::fuzz_queries::SOURCE_DATA;
 use super::fuzz_runner::{FuzzRunner, FuzzTally};
 use super::fuzz_transport::FuzzTransport;
 use super::{access_token, request_corpus};
@@ -64,7 +65,7 @@ fn start_stable_server(settings: ServerSettings) -> TestServer {
     });
     let server = TestServer::start(settings, &sources, fetch);
     for name in ["btc", "clima", "usd"] {
-        server.publish_reading(name, r#"{"usd":97123.45,"list":[1,2,3,4,5,6,7,8,9,10]}"#);
+        server.publish_reading(name, SOURCE_DATA);
         server.publish_failure(name, Code::HttpStatus, "HTTP 503 Service Unavailable");
     }
     server
