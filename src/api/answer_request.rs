@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::aggregate::Selection;
 use crate::config::AccessGroup;
-use crate::domain::SourceSet;
+use crate::domain::{Source, SourceSet};
 use crate::render::{BodyForm, ValuePath};
 use crate::server::{
     DATA_GROUPS, ProblemDetails, ProblemKind, SNAPSHOT_GROUPS, ServerContext, is_media_type_named,
@@ -100,7 +100,7 @@ impl AnswerRequest {
         let ValueAddress { source, path } = ValueAddress::parse(rest);
         let known = source_set.get(&source).filter(|_| path.is_some());
         let path = path.unwrap_or_default();
-        let label = [&[source], &path[..]].concat().join(".");
+        let label = badge_label(known.map(AsRef::as_ref), &source, &path);
         Self {
             selection: Selection {
                 names: Some(
@@ -116,6 +116,25 @@ impl AnswerRequest {
             groups: DATA_GROUPS,
         }
     }
+}
+
+/// `disk.fs.0.used`, or in the words of the configuration `Disk Root`.
+fn badge_label(known: Option<&Source>, name: &str, path: &[String]) -> String {
+    let key = path.join(".");
+    let appearance = known.map(|source| &source.appearance);
+    let title = appearance.and_then(|appearance| appearance.title.as_deref());
+    let label = appearance.and_then(|appearance| appearance.path(&key)?.label.as_deref());
+    let is_plain = title.is_none() && label.is_none();
+    let separator = match (is_plain, key.is_empty()) {
+        (_, true) => "",
+        (true, false) => ".",
+        (false, false) => " ",
+    };
+    format!(
+        "{}{separator}{}",
+        title.unwrap_or(name),
+        label.unwrap_or(&key)
+    )
 }
 
 impl ValueAddress {

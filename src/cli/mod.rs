@@ -14,6 +14,7 @@ mod layout;
 mod live_check;
 mod load_config;
 mod once;
+mod once_appearance;
 mod once_row;
 mod once_table;
 mod reload_task;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::arguments::{OnceArguments, OnceFormat};
 use super::command::{self, CommandError, exit_code};
 use super::load_config::ConfigLocation;
+use super::once_appearance::apply_appearances;
 use super::once_row::HIDDEN_FAILURES_KEY;
 use super::once_table::render_table;
 use super::terminal::{Terminal, print_stdout};
@@ -63,6 +64,7 @@ pub(super) fn run(arguments: &OnceArguments) -> Result<ExitCode, CommandError> {
             let mut body: Value =
                 serde_json::from_str(&shown).context("failed to parse the summary")?;
             add_failure_history(&mut body, &rendering, &snapshot, &previous);
+            apply_appearances(&mut body, &snapshot);
             render_table(Terminal::from_stream(&io::stdout()), &body).into_bytes()
         }
     })?;

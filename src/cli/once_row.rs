@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::once_appearance::{LEVEL_KEY, TITLE_KEY};
 use super::terminal::{TextStyle, escape_control};
 
 /// Key that `once` adds to an ok result: the failures of providers before the one that answered. A list of objects with
@@ -28,16 +29,19 @@ impl ResultRow {
     /// Builds the row of the source `name` in a body that was generated at `generated_at`.
     pub(super) fn new(name: &str, result: &Value, generated_at: &str) -> Self {
         let is_ok = result["ok"] == true;
-        let (state, style) = match (is_ok, result["stale"] == true, result.get("error")) {
-            (false, _, _) => ("missing", TextStyle::Error),
-            (true, true, _) => ("stale", TextStyle::Warning),
-            (true, false, Some(_)) => ("fresh", TextStyle::Warning),
-            (true, false, None) => ("fresh", TextStyle::Success),
+        let level = result[LEVEL_KEY].as_str();
+        let (state, style) = match (is_ok, result["stale"] == true, result.get("error"), level) {
+            (false, ..) => ("missing", TextStyle::Error),
+            (true, true, ..) => ("stale", TextStyle::Warning),
+            (true, false, _, Some("critical")) => ("critical", TextStyle::Error),
+            (true, false, _, Some(level)) => (level, TextStyle::Warning),
+            (true, false, Some(_), None) => ("fresh", TextStyle::Warning),
+            (true, false, None, None) => ("fresh", TextStyle::Success),
         };
         let text = |key: &str| result[key].as_str().map(escape_control);
         let ms = result["ms"].as_f64().map(|ms| format!("{ms:.0}"));
         let cells = [
-            escape_control(name),
+            escape_control(result[TITLE_KEY].as_str().unwrap_or(name)),
             state.to_owned(),
             result["age_ms"]
                 .as_u64()

@@ -35,7 +35,9 @@ mod timestamps;
 mod tls_settings;
 
 pub use address::{embedded_ipv4_addresses, is_metadata_address, is_metadata_host};
-pub use appearance::{PathAppearance, SourceAppearance, Thresholds, ValueAppearance};
+pub use appearance::{
+    PathAppearance, SourceAppearance, ThresholdLevel, Thresholds, ValueAppearance,
+};
 pub use attempt_history::{AttemptHistory, FailureStreak};
 pub use auth::{AuthDefinition, AuthFieldError, AuthRequest, AuthValues};
 pub use body_format::{BodyFormat, CsvDialect};

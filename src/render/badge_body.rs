@@ -1,6 +1,6 @@
-//! An SVG badge: a label, a value, and a colour that tells how old it is.
+//! An SVG badge: a label, a value, and a colour that tells how old it is and whether it is beyond a limit.
 
-use crate::domain::Freshness;
+use crate::domain::{Freshness, ThresholdLevel};
 
 use super::summary_body::SummaryRow;
 use super::value_body::{find_value, plain_text};
@@ -16,30 +16,44 @@ const PADDING: usize = 10;
 const MISSING_TEXT: &str = "missing";
 
 /// Returns the image of the value at `path` of a source, or of its absence.
-pub(super) fn write_badge(row: Option<&SummaryRow<'_>>, path: &[String], label: &str) -> Vec<u8> {
+pub(super) fn write_badge(row: Option<&SummaryRow<'_>>, path: &[String], label: &str) -> String {
     let Some(row) = row else {
         let hint = "no source has this name";
-        return draw_badge(label, None, Freshness::Missing, hint).into();
+        return draw_badge(label, None, Freshness::Missing, None, hint);
     };
     let view = &row.view;
-    let value = view
+    let json = view
         .reading
-        .and_then(|reading| find_value(reading.data.as_json(), path))
-        .map(plain_text);
-    let hint = match (&view.failure, &value) {
-        (Some(failure), _) => format!("{}: {}", failure.code, failure.message),
-        (None, None) => "the data has no such path".to_owned(),
-        (None, Some(_)) => view.freshness.as_str().to_owned(),
+        .and_then(|reading| find_value(reading.data.as_json(), path));
+    let look = row.source_state.source.appearance.value_at(&path.join("."));
+    let number = json.and_then(|json| json.parse::<f64>().ok());
+    let level = number.and_then(|number| look.thresholds.level_of(number));
+    let value = json.map(|json| match number {
+        Some(_) => look.format_number(json),
+        None => plain_text(json),
+    });
+    let hint = match (&view.failure, &value, level) {
+        (Some(failure), _, _) => format!("{}: {}", failure.code, failure.message),
+        (None, None, _) => "the data has no such path".to_owned(),
+        (None, Some(_), Some(level)) => format!("{}, {}", view.freshness.as_str(), level.as_str()),
+        (None, Some(_), None) => view.freshness.as_str().to_owned(),
     };
-    draw_badge(label, value.as_deref(), view.freshness, &hint).into()
+    draw_badge(label, value.as_deref(), view.freshness, level, &hint)
 }
 
 /// Returns the image. `hint` is shown under the pointer.
-fn draw_badge(label: &str, value: Option<&str>, freshness: Freshness, hint: &str) -> String {
-    let colour = match (value, freshness) {
-        (None, _) | (_, Freshness::Missing) => "#6e7681",
-        (_, Freshness::Stale) => "#9a6700",
-        (_, Freshness::Fresh) => "#1a7f37",
+fn draw_badge(
+    label: &str,
+    value: Option<&str>,
+    freshness: Freshness,
+    level: Option<ThresholdLevel>,
+    hint: &str,
+) -> String {
+    let colour = match (value, freshness, level) {
+        (None, ..) | (_, Freshness::Missing, _) => "#6e7681",
+        (_, Freshness::Stale, _) | (_, _, Some(ThresholdLevel::Warn)) => "#9a6700",
+        (_, Freshness::Fresh, Some(ThresholdLevel::Crit)) => "#cf222e",
+        (_, Freshness::Fresh, None) => "#1a7f37",
     };
     let (label, value) = (shorten(label), shorten(value.unwrap_or(MISSING_TEXT)));
     let (label_width, value_width) = (text_width(&label), text_width(&value));
@@ -89,7 +103,7 @@ mod tests {
     #[test]
     fn texts_are_escaped() {
         let attack = "\"><script>alert('1')</script>&\u{0}\u{ffff}";
-        let svg = draw_badge(attack, Some(attack), Freshness::Fresh, attack);
+        let svg = draw_badge(attack, Some(attack), Freshness::Fresh, None, attack);
         assert!(!svg.contains("<script") && !svg.contains('\u{0}'), "{svg}");
         let escaped =
             "&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;\u{fffd}\u{fffd}";
@@ -98,14 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn colour_tells_freshness() {
-        let badge = |value, freshness| draw_badge("a", value, freshness, "");
+    fn colour_tells_freshness_and_level() {
+        let badge = |value, freshness| draw_badge("a", value, freshness, None, "");
         let fresh = badge(Some("1"), Freshness::Fresh);
         let stale = badge(Some("1"), Freshness::Stale);
         let missing = badge(None, Freshness::Missing);
         assert!(fresh.contains("#1a7f37") && stale.contains("#9a6700"));
         assert!(missing.contains("#6e7681") && missing.contains(">missing<"));
         let long = "é".repeat(1000);
-        assert!(draw_badge(&long, Some(&long), Freshness::Fresh, "").len() < 2000);
+        assert!(draw_badge(&long, Some(&long), Freshness::Fresh, None, "").len() < 2000);
+        let level = |freshness, level| draw_badge("a", Some("1"), freshness, Some(level), "");
+        assert!(level(Freshness::Fresh, ThresholdLevel::Warn).contains("#9a6700"));
+        assert!(level(Freshness::Fresh, ThresholdLevel::Crit).contains("#cf222e"));
+        assert!(level(Freshness::Stale, ThresholdLevel::Crit).contains("#9a6700"));
     }
 }

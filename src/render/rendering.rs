@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::domain::{Code, Freshness, Name, ShownFailure, Snapshot, Time};
+use crate::domain::{ClockShift, Code, Freshness, Name, ShownFailure, Snapshot, Time};
 use crate::process::SendBudget;
 use crate::text::{UnitStyle, format_duration};
 
@@ -129,15 +129,12 @@ pub fn render_summary(
         .enumerate()
         .map(|(index, position)| summary_row(snapshot, *position, mode, index, as_of))
         .collect();
-    let mut hasher = VersionHasher::default();
-    for row in &rows {
-        let name = &row.source_state.source.name;
-        hasher.add_source(name, &row.view, snapshot.clock_shift());
-    }
-    if let Some(path) = form.value_path() {
-        hasher.add_path(path);
-    }
-    let version = hasher.finish();
+    let row = rows.first();
+    let badge = match form {
+        BodyForm::Badge { path, label } => Some(write_badge(row, path, label)),
+        _ => None,
+    };
+    let version = hash_rows(&rows, snapshot.clock_shift(), form, badge.as_ref());
     let is_complete = rows
         .iter()
         .all(|row| row.view.freshness == Freshness::Fresh && row.view.failure.is_none());
@@ -148,12 +145,11 @@ pub fn render_summary(
         is_complete,
     };
     let capacity = || estimate_body_bytes(snapshot, selection, form);
-    let row = rows.first();
     let written = match form {
         BodyForm::Summary => Ok((JSON, write_summary(&header, mode, &rows, capacity()))),
         BodyForm::Flat => Ok((JSON, write_flat(&rows, as_of, capacity()))),
         BodyForm::Value { path, is_json } => write_value(row, path, *is_json),
-        BodyForm::Badge { path, label } => Ok((SVG, write_badge(row, path, label))),
+        BodyForm::Badge { .. } => Ok((SVG, badge.unwrap_or_default().into())),
     };
     let value_flaw = written.as_ref().err().copied();
     let (content_type, body) = written.unwrap_or_default();
@@ -187,6 +183,27 @@ pub fn render_summary(
             }
         },
     }
+}
+
+/// Returns the version of a body of these sources.
+fn hash_rows(
+    rows: &[SummaryRow<'_>],
+    shift: ClockShift,
+    form: &BodyForm,
+    badge: Option<&String>,
+) -> SummaryVersion {
+    let mut hasher = VersionHasher::default();
+    for row in rows {
+        hasher.add_source(&row.source_state.source.name, &row.view, shift);
+    }
+    if let Some(path) = form.value_path() {
+        hasher.add_path(path);
+    }
+    // The look of a badge depends on the configuration, too.
+    if let Some(badge) = badge {
+        hasher.add_path(std::slice::from_ref(badge));
+    }
+    hasher.finish()
 }
 
 impl Rendering {

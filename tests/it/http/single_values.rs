@@ -7,7 +7,9 @@ use resumen::domain::{Code, FreshnessPolicy};
 use serde_json::{Value, json};
 
 use crate::http::{access_token, publish_readings, server_with_readings, start_server};
+use crate::support::fake_provider::FakeProvider;
 use crate::support::scripted_fetch::{ScriptedAction, ScriptedFetch, test_schedule, test_source};
+use crate::support::test_app::TestApp;
 use crate::support::test_server::{TestServer, default_server_settings};
 
 /// Data with a value of every kind.
@@ -339,6 +341,28 @@ fn badge_escapes_its_texts() {
         assert!(
             badge.text().contains(">missing<") && !badge.text().contains("<x>"),
             "{path}"
+        );
+    }
+}
+
+#[test]
+fn badge_follows_configuration() {
+    let provider = FakeProvider::with_json(r#"{"used": 93.26, "free": 5}"#);
+    let app = TestApp::start(&format!(
+        "[sources.disk]\nurl = \"{}\"\ntitle = \"Disk\"\nunit = \"GB\"\n[sources.disk.paths]\n\
+         used = {{ label = \"Root\", unit = \"%\", decimals = 1, thresholds = {{ warn = 80, crit = 90 }} }}\n\
+         free = {{ thresholds = {{ warn = 10, crit = 2 }} }}\n",
+        provider.url()
+    ));
+    app.wait_for_json("/resumen", |answer| answer["complete"] == true);
+    for (path, text, colour) in [
+        ("used", "Disk Root: 93.3 %", "#cf222e"),
+        ("free", "Disk free: 5 GB", "#9a6700"),
+    ] {
+        let badge = app.get(&format!("/insignia/disk/{path}")).body;
+        assert!(
+            badge.contains(&format!("aria-label=\"{text}\"")) && badge.contains(colour),
+            "{badge}"
         );
     }
 }
