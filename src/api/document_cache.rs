@@ -1,4 +1,5 @@
-//! The latest document that depends on the configured sources only: `/openapi.json`, the appearance of the sources.
+//! The latest document that depends on the configured sources only: `/openapi.json`, the appearance
+//! of the sources, the content policy of the panel.
 
 use std::sync::Arc;
 

@@ -51,7 +51,9 @@ macro_rules! routes {
 // Each line: path, who may request it, handler of GET (axum derives HEAD from it).
 routes! {
     "/" PANEL => panel_pages::get_panel;
+    "/fuente/{source}" PANEL => panel_pages::get_source_page;
     "/panel/appearance.json" PANEL => panel_pages::get_panel_appearance;
+    "/panel/fuente/{source}" PANEL => panel_pages::get_source_definition;
     "/panel/history.json" PANEL => panel_pages::get_panel_history;
     "/panel/{version}/{file}" PANEL => panel_pages::get_panel_asset;
     "/resumen" SUMMARY => answer::get_answer;

@@ -32,9 +32,7 @@ pub(super) struct OriginCalls {
 
 /// Estimates the calls of one source to its provider at `rank` in the order of preference.
 pub(super) fn estimate_provider_calls(schedule: &Schedule, rank: usize) -> CallEstimate {
-    // `min_interval` may be the longer one; `check` warns about it.
-    let pause = schedule.interval.max(schedule.min_interval);
-    let scheduled = intervals_per_day(pause).unwrap_or(0);
+    let scheduled = schedule.attempts_per_day();
     CallEstimate {
         scheduled: if rank == 0 { scheduled } else { 0 },
         if_others_fail: scheduled,

@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::arguments::{REVISION, ServeArguments};
-use super::call_estimate::estimate_provider_calls;
 use super::command::{self, CommandError};
 use super::load_config::{ConfigLocation, log_problems};
 use super::reload_task;
@@ -131,7 +130,7 @@ pub(super) fn service_runtime(service: &AppService) -> anyhow::Result<Handle> {
 fn log_startup(config: &Config) {
     let (config_path, sources) = (config.path.display(), config.sources.len());
     let schedules = config.sources.iter().filter_map(|source| source.schedule());
-    let calls_per_day: u64 = schedules.map(calls_per_day).sum();
+    let calls_per_day: u64 = schedules.map(Schedule::attempts_per_day).sum();
     info!(version = env!("CARGO_PKG_VERSION"), config = %config_path, sources, calls_per_day, "starting");
     for source in config.sources.iter().take(MAX_LOGGED_SOURCES) {
         log_source(source);
@@ -162,12 +161,7 @@ fn log_source(source: &Source) {
         providers = providers.join(","),
         interval = format_duration(schedule.interval, UnitStyle::Syntax),
         timeout = format_duration(schedule.timeout, UnitStyle::Syntax),
-        calls_per_day = calls_per_day(schedule),
+        calls_per_day = schedule.attempts_per_day(),
         "source configured"
     );
-}
-
-/// Returns the calls to the first provider by the schedule, while no call fails.
-fn calls_per_day(schedule: &Schedule) -> u64 {
-    estimate_provider_calls(schedule, 0).scheduled
 }

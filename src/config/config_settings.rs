@@ -67,6 +67,8 @@ pub struct ServerSettings {
     pub shutdown_grace: Duration,
     /// Exact origins, or `*` alone. Default: none.
     pub cors_origins: Vec<String>,
+    /// Exact origins of the pages that may embed the panel, or `*` alone. Default: none.
+    pub frame_ancestors: Vec<String>,
     /// Addresses of proxies whose `X-Forwarded-For` is believed. Default: none.
     pub trusted_proxies: Vec<IpNet>,
     /// Maximum number of open connections of one address; 0: no limit. Default: 0.
@@ -111,6 +113,7 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             shutdown_grace: Duration::from_secs(10),
             cors_origins: Vec::new(),
+            frame_ancestors: Vec::new(),
             trusted_proxies: Vec::new(),
             max_per_client: 0,
             access_log: false,

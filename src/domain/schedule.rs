@@ -8,10 +8,12 @@ use super::timestamp::Time;
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Maximum time for which a source waits because of the cache headers of a response.
-pub const MAX_CACHE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_CACHE_LIFETIME: Duration = DAY;
 
 /// Pause after the first failure; it doubles with each further consecutive failure.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Pace and time limit of the attempts at a fetched source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Returns how many attempts are scheduled per day, rounded up, while none fails.
+    pub fn attempts_per_day(&self) -> u64 {
+        // `min_interval` may be the longer one; `check` warns about it.
+        let pause = self.interval.max(self.min_interval).as_millis().max(1);
+        u64::try_from(DAY.as_millis().div_ceil(pause)).unwrap_or(u64::MAX)
+    }
+
     /// Returns the time from the start of an attempt to the start of the next one: the interval, or
     /// after `failures` consecutive failures `min(interval, 5 s · 2ⁿ⁻¹)`. `chance`, a random number
     /// from 0 to 1, spreads it over ±10 %.

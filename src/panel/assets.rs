@@ -8,10 +8,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::render::EncodedBodies;
 
-/// Placeholder for the version in the page's text.
+/// Placeholders in the text of a page: for the version of its files, and for the release of the program.
 const VERSION_PLACEHOLDER: &str = "{version}";
+const RELEASE_PLACEHOLDER: &str = "{release}";
 
 const INDEX_HTML: &str = include_str!("page/panel.html");
+const SOURCE_HTML: &str = include_str!("page/source.html");
 
 const CSS_TYPE: &str = "text/css; charset=utf-8";
 const JAVASCRIPT_TYPE: &str = "text/javascript; charset=utf-8";
@@ -27,23 +29,30 @@ files! {
     "panel.css": CSS_TYPE,
     "card.css": CSS_TYPE,
     "values.css": CSS_TYPE,
+    "source.css": CSS_TYPE,
     "panel.js": JAVASCRIPT_TYPE,
+    "address.js": JAVASCRIPT_TYPE,
     "answer.js": JAVASCRIPT_TYPE,
     "block.js": JAVASCRIPT_TYPE,
     "card.js": JAVASCRIPT_TYPE,
+    "chart.js": JAVASCRIPT_TYPE,
     "clock.js": JAVASCRIPT_TYPE,
-    "detail.js": JAVASCRIPT_TYPE,
     "dom.js": JAVASCRIPT_TYPE,
     "feed.js": JAVASCRIPT_TYPE,
     "fit.js": JAVASCRIPT_TYPE,
+    "footer.js": JAVASCRIPT_TYPE,
+    "groups.js": JAVASCRIPT_TYPE,
     "icons.js": JAVASCRIPT_TYPE,
     "json.js": JAVASCRIPT_TYPE,
     "keys.js": JAVASCRIPT_TYPE,
+    "leaf.js": JAVASCRIPT_TYPE,
     "looks.js": JAVASCRIPT_TYPE,
     "measure.js": JAVASCRIPT_TYPE,
     "numbers.js": JAVASCRIPT_TYPE,
     "plan.js": JAVASCRIPT_TYPE,
+    "providers.js": JAVASCRIPT_TYPE,
     "round.js": JAVASCRIPT_TYPE,
+    "source.js": JAVASCRIPT_TYPE,
     "spark.js": JAVASCRIPT_TYPE,
     "times.js": JAVASCRIPT_TYPE,
     "trouble.js": JAVASCRIPT_TYPE,
@@ -59,6 +68,8 @@ pub(crate) struct PanelAssets {
     pub(crate) version: String,
     /// The page, with the version filled in.
     pub(crate) index: PanelAsset,
+    /// The page of one source, the same for all of them.
+    pub(crate) source_page: PanelAsset,
     assets: Vec<(&'static str, PanelAsset)>,
 }
 
@@ -73,13 +84,18 @@ impl PanelAssets {
     /// The embedded page.
     pub(crate) fn new() -> Self {
         let version = hash_assets();
-        let index = INDEX_HTML.replace(VERSION_PLACEHOLDER, &version);
+        let page = |html: &str| {
+            let html = html.replace(VERSION_PLACEHOLDER, &version);
+            let html = html.replace(RELEASE_PLACEHOLDER, env!("CARGO_PKG_VERSION"));
+            PanelAsset::new("text/html; charset=utf-8", html.into())
+        };
         let assets = ASSET_FILES.iter().map(|(name, content_type, text)| {
             let body = Bytes::from_static(text.as_bytes());
             (*name, PanelAsset::new(content_type, body))
         });
         Self {
-            index: PanelAsset::new("text/html; charset=utf-8", index.into()),
+            index: page(INDEX_HTML),
+            source_page: page(SOURCE_HTML),
             assets: assets.collect(),
             version,
         }
@@ -112,6 +128,8 @@ impl PanelAsset {
 fn hash_assets() -> String {
     let mut hasher = Xxh3::new();
     hasher.update(INDEX_HTML.as_bytes());
+    hasher.update(SOURCE_HTML.as_bytes());
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     for (name, _, text) in ASSET_FILES {
         hasher.update(name.as_bytes());
         hasher.update(text.as_bytes());
@@ -149,13 +167,17 @@ mod tests {
     #[test]
     fn page_links_are_versioned() {
         let assets = PanelAssets::new();
-        let text = std::str::from_utf8(assets.index.forms.body()).unwrap();
-        assert!(!text.contains(VERSION_PLACEHOLDER));
-        for name in ["panel.css", "card.css", "values.css", "panel.js"] {
-            assert!(
-                text.contains(&format!("\"panel/{}/{name}\"", assets.version)),
-                "{text}"
-            );
+        let pages = [
+            (&assets.index, "", "panel.css card.css values.css panel.js"),
+            (&assets.source_page, "../", "panel.css source.css source.js"),
+        ];
+        for (page, root, names) in pages {
+            let text = std::str::from_utf8(page.forms.body()).unwrap();
+            assert!(!text.contains(VERSION_PLACEHOLDER));
+            for name in names.split(' ') {
+                let link = format!("\"{root}panel/{}/{name}\"", assets.version);
+                assert!(text.contains(&link), "{text}");
+            }
         }
     }
 

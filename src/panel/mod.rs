@@ -2,9 +2,11 @@
 
 mod appearance;
 mod assets;
+mod definition;
 mod history;
 mod series;
 
 pub(crate) use appearance::appearance_document;
 pub(crate) use assets::{PanelAsset, PanelAssets};
+pub(crate) use definition::definition_document;
 pub(crate) use history::PanelHistory;

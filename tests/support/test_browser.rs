@@ -138,10 +138,20 @@ impl TestBrowser {
         }
     }
 
-    fn send_devtools_command(&self, command: &'static str, parameters: Value) {
+    /// Bytes of the page's script heap after a collection, and number of its nodes.
+    pub fn memory_use(&self) -> (f64, f64) {
+        self.send_devtools_command("HeapProfiler.collectGarbage", json!({}));
+        let heap = self.send_devtools_command("Runtime.getHeapUsage", json!({}));
+        let counters = self.send_devtools_command("Memory.getDOMCounters", json!({}));
+        let number = |value: &Value| value.as_f64().unwrap();
+        (number(&heap["usedSize"]), number(&counters["nodes"]))
+    }
+
+    fn send_devtools_command(&self, command: &'static str, parameters: Value) -> Value {
+        let command = DevtoolsCommand(command, parameters);
         self.runtime
-            .block_on(self.client.issue_cmd(DevtoolsCommand(command, parameters)))
-            .unwrap();
+            .block_on(self.client.issue_cmd(command))
+            .unwrap()
     }
 
     fn describe_page(&self) -> Value {

@@ -34,6 +34,7 @@ pub fn default_server_settings() -> config::ServerSettings {
         idle_timeout: seconds(75),
         shutdown_grace: seconds(10),
         cors_origins: Vec::new(),
+        frame_ancestors: Vec::new(),
         trusted_proxies: Vec::new(),
         max_per_client: 0,
         access_log: false,

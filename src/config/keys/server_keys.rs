@@ -78,6 +78,14 @@ pub(super) const SERVER_KEYS: &[Key] = &[
         .example(r#"["https://panel.example.org"]"#)
         .aliases("cors allowed_origins allow_origins cors_allowed_origins")
         .needs_restart(),
+    Key::new("frame_ancestors", &[Server], TextList, "[]")
+        .doc(
+            "Origins of other web pages that may show the panel in a frame: exact origins, or `[\"*\"]` \
+             alone for all. The panel's own origin always may.",
+        )
+        .example(r#"["https://home.example.org"]"#)
+        .aliases("frame_options x_frame_options allow_embedding allowed_frame_ancestors")
+        .needs_restart(),
     Key::new("hosts", &[Server], TextList, "[]")
         .doc(
             "Names under which the service may be requested (`Host`, `:authority`), a guard against \

@@ -57,7 +57,8 @@ pub(crate) fn validate_server(table: &Table, loader: &mut ConfigLoader<'_>) -> S
         header_timeout: duration("header_timeout", default.header_timeout),
         idle_timeout: duration("idle_timeout", default.idle_timeout),
         shutdown_grace: duration("shutdown_grace", default.shutdown_grace),
-        cors_origins: validate_origins(table, loader),
+        cors_origins: validate_origins("cors_origins", table, loader),
+        frame_ancestors: validate_origins("frame_ancestors", table, loader),
         trusted_proxies: validate_proxies(table, loader),
         max_per_client: table
             .integer("max_per_client")
@@ -110,9 +111,9 @@ fn validate_admin_listen(
     Some(address)
 }
 
-fn validate_origins(table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {
-    let texts = table.text_list("cors_origins").unwrap_or_default();
-    if let Some(span) = table.span_of("cors_origins")
+fn validate_origins(key: &str, table: &Table, loader: &mut ConfigLoader<'_>) -> Vec<String> {
+    let texts = table.text_list(key).unwrap_or_default();
+    if let Some(span) = table.span_of(key)
         && texts.len() > 1
         && texts.iter().any(|text| text.value == "*")
     {

@@ -14,6 +14,9 @@ const UNIT = 0.9;
 const FIRST = 5.5;
 const CELL = 9;
 const LINK = /^https?:\/\//;
+const IMAGE = /^(https?:\/\/|data:image\/)/;
+/** A label whose last word is short: it stays when the label is cut, since labels often differ only there. */
+const ENDING = /^(.*[\s›])(\S{1,3})$/u;
 const COLOUR = /^(#[0-9a-f]{3,8}|[a-z]+|(rgb|hsl)a?\([\d\s.,%/deg]+\))$/i;
 
 /** One value of a source. */
@@ -35,18 +38,14 @@ export class Row {
   /** Shows a block in its longest form that `room` (in rem) has place for. */
   show(block, { room, now, size }) {
     this.block = block;
-    write(this.label, block.label);
-    this.label.title = block.label;
+    writeLabel(this.label, block.label);
     const form = fitting(block, room);
     const isWords = block.kind === "text" || block.kind === "list";
     this.element.className = isWords ? "row words" : "row";
     this.value.className = block.level ? `${block.kind} ${block.level}` : block.kind;
     this.value.dir = isWords ? "auto" : "";
-    this.mark.hidden = block.kind !== "switch" && block.as !== "color";
-    this.mark.className = block.kind === "switch" ? (block.on ? "mark on" : "mark") : "mark colour";
-    if (block.as === "color") this.mark.style.backgroundColor = COLOUR.test(block.exact) ? block.exact : "";
-    if (block.as === "link" && LINK.test(block.exact)) this.#link(block.exact);
-    else write(this.head, form);
+    setMark(this.mark, block);
+    fill(this.head, block, form);
     this.value.title = block.exact !== undefined && (block.exact !== form || block.unit) ? block.exact.slice(0, 2000) : "";
     write(this.unit, block.kind === "list" ? `· ${block.count}` : block.unit);
     // The place of a value only grows, so that a digit less does not move it.
@@ -68,12 +67,6 @@ export class Row {
     }
     if (this.spark.parentElement !== this.element) this.element.append(this.spark);
     draw(this.spark, points, points.length > 1 ? words.range(...extremes(points).map((n) => NUMBER.format(n))) : "");
-  }
-
-  #link(address) {
-    const link = element("a", "", address.replace(LINK, ""));
-    Object.assign(link, { href: address, rel: "noopener noreferrer", target: "_blank" });
-    if (this.head.firstElementChild?.href !== link.href) this.head.replaceChildren(link);
   }
 }
 
@@ -103,7 +96,7 @@ export class Table {
 
   /** Shows the first `rows` rows and as many columns as `width` (in rem) has place for. */
   show(block, { rows, width, now }) {
-    const cells = block.rows.slice(0, rows);
+    const cells = cutRows(block.rows, rows);
     const widths = columnWidths(block, cells, width);
     const header = block.header.slice(0, widths.length);
     const shown = JSON.stringify([widths, header, cells]);
@@ -128,35 +121,93 @@ export class Table {
 
   #cell(cell) {
     if (cell === null) return element("td");
-    const mark = cell.kind === "switch" ? [element("span", cell.on ? "mark on" : "mark")] : [];
-    const node = element("span", "", fitting(cell, CELL) + (cell.unit && ` ${cell.unit}`));
+    const mark = element("span", "mark");
+    setMark(mark, cell);
+    const node = element("span");
+    fill(node, cell, fitting(cell, CELL) + (cell.unit && ` ${cell.unit}`));
     node.dir = "auto";
     if (cell.kind === "time") this.#times.push({ node, at: cell.at });
-    return named(element("td", cell.level ? `${cell.kind} ${cell.level}` : cell.kind, ...mark, node), cell.exact ?? "");
+    return named(element("td", cell.level ? `${cell.kind} ${cell.level}` : cell.kind, mark, node), cell.exact ?? "");
   }
 }
 
-/** A table in one line: its first row and the number of rows. */
+function writeLabel(node, label) {
+  if (node.title === label) return;
+  node.title = label;
+  const [, start, end] = ENDING.exec(label) ?? [label, label, ""];
+  node.replaceChildren(...[start, end].filter(Boolean).map((text) => element("span", "", text)));
+}
+
+/** Shows a state as full or hollow, and a colour as itself. */
+function setMark(mark, { kind, on, as, exact }) {
+  mark.hidden = kind !== "switch" && as !== "color";
+  mark.className = kind === "switch" ? (on ? "mark on" : "mark") : "mark colour";
+  mark.style.backgroundColor = as === "color" && COLOUR.test(exact) ? exact : "";
+}
+
+/** Writes a value; as a link or an image only where the configuration says so. */
+function fill(node, block, text) {
+  const { as, exact } = block;
+  const isLink = as === "link" && LINK.test(exact);
+  if (!isLink && !(as === "image" && IMAGE.test(exact))) return write(node, marked(block, text));
+  if (node.dataset.shown === exact) return;
+  node.dataset.shown = exact;
+  node.replaceChildren(
+    isLink
+      ? Object.assign(element("a", "", exact.replace(LINK, "")), { href: exact, rel: "noopener noreferrer", target: "_blank" })
+      : Object.assign(element("img"), { src: exact, alt: "" }),
+  );
+}
+
+/** How bad the worst number of a block or of a table's row is, by its thresholds: 0, 1 for `warn`, 2 for `crit`. */
+export function rank(part) {
+  if (Array.isArray(part)) return Math.max(0, ...part.map(rank));
+  return part?.rows ? rank(part.rows) : ["warn", "crit"].indexOf(part?.level) + 1;
+}
+
+/** The first `count` rows. The last place is that of the worst of the others, if it is worse. */
+export function cutRows(rows, count) {
+  const cut = rows.slice(0, count);
+  const worst = rows.slice(count).reduce((found, row) => (rank(row) > rank(found) ? row : found), cut.at(-1));
+  return [...cut.slice(0, -1), worst];
+}
+
+/** A table in one line: one row and the number of rows. */
 export function summaryOf({ path, label, rows, count }) {
-  const cells = rows[0].filter((cell) => cell !== null).map((cell) => [cell.forms[0], cell.unit].filter(Boolean).join(" "));
+  const cells = cutRows(rows, 1)[0].filter((cell) => cell !== null).map((cell) => [cell.forms[0], cell.unit].filter(Boolean).join(" "));
   return { kind: "list", path, label, unit: "", forms: [cells.join(" · ")], count };
 }
 
 /** The longest form of a number that fits into `room`, in rem; a shorter one has fewer decimals, the last ones are powers. */
 export function fitting(block, room) {
   if (block.kind !== "number") return block.forms[0];
-  return block.forms.find((form) => ems(form) * SMALLEST + unitWidth(block) <= room) ?? block.forms.at(-1);
+  return block.forms.find((form) => ems(marked(block, form)) * SMALLEST + unitWidth(block) <= room) ?? block.forms.at(-1);
+}
+
+/** A value beyond a threshold has a mark, too: not everyone sees its colour. */
+function marked({ level }, text) {
+  return level ? `▲ ${text}` : text;
 }
 
 /** The largest type size, in rem, with which a value fits into `room`, in rem. */
 export function sizeFor(block, room) {
-  const mark = block.kind === "switch" ? 1.1 : 0;
-  return (room - unitWidth(block)) / Math.max(0.5, ems(fitting(block, room)) + mark);
+  return (room - unitWidth(block)) / Math.max(0.5, emsOf(block, room));
+}
+
+/** The least width in rem of a value in its longest form with the whole label. */
+export function leastWidth(block) {
+  return ems(block.label) + widthOf(block, Infinity, SMALLEST);
 }
 
 /** The width of a value at a type size, in rem. */
 function widthOf(block, room, size) {
-  return (ems(fitting(block, room)) + (block.kind === "switch" ? 1.1 : 0)) * size + unitWidth(block);
+  return emsOf(block, room) * size + unitWidth(block);
+}
+
+/** The width of a value and its mark in em. A state has the width of the wider one, so that a change moves nothing. */
+function emsOf(block, room) {
+  if (block.kind === "switch") return Math.max(ems(words.yes), ems(words.no)) + 1.1;
+  return ems(marked(block, fitting(block, room)));
 }
 
 /** The width of the unit in rem, whose type size does not depend on the number's. */
@@ -170,7 +221,7 @@ function columnWidths(block, rows, width) {
   let left = width - Math.min(FIRST, width * 0.4);
   for (const at of block.header.keys()) {
     if (at === 0) continue;
-    const texts = rows.map((row) => (row[at] ? ems(fitting(row[at], CELL)) + (row[at].unit ? ems(row[at].unit) + 0.4 : 0) + (row[at].kind === "switch" ? 1.1 : 0) : 0));
+    const texts = rows.map((row) => (row[at] ? emsOf(row[at], CELL) + (row[at].unit ? ems(row[at].unit) + 0.4 : 0) : 0));
     const wanted = Math.min(CELL, Math.max(2, ...texts)) + 1;
     if (wanted > left) break;
     widths.push(wanted);

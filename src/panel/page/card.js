@@ -1,7 +1,8 @@
 // The card of one source. Its place and size do not depend on what a refresh brings: what is too long is cut with a count.
 
+import { address } from "./address.js";
 import { failing, freshness, trouble } from "./answer.js";
-import { Row, SMALLEST, Section, Table, sizeFor, summaryOf } from "./block.js";
+import { Row, SMALLEST, Section, Table, leastWidth, rank, sizeFor, summaryOf } from "./block.js";
 import { arrange, element, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { ems } from "./measure.js";
@@ -10,22 +11,24 @@ import { blocksOf } from "./values.js";
 import { latency, span, words } from "./words.js";
 
 /** Heights in rem of what surrounds the values, by density, and of a failure. styles: card.css. */
-const AROUND = { roomy: 8.3, tight: 5.5, dense: 2.5 };
+const AROUND = { roomy: 8.3, tight: 5.5, dense: 2.4 };
 const PADDING = { roomy: 3, tight: 2, dense: 1.6 };
 const TROUBLE = { roomy: 3.3, tight: 1.75, dense: 0 };
+/** Height below which a failure has one line only. */
+const SHORT = 2.7;
 /** Heights of one line of values: minimum by density, and maximum. */
-const LINE = { roomy: 1.6, tight: 1.55, dense: 1.5 };
+const LINE = { roomy: 1.6, tight: 1.55, dense: 1.44 };
 const LARGEST_LINE = 3.4;
 /** Height of the line with the count of what is left. */
 const MORE = { roomy: 1.6, tight: 1.6, dense: 0 };
 /** Its width where it stands beside the values. */
-const MORE_WIDTH = 2.1;
+const MORE_WIDTH = 2.4;
 /** Number of lines from which a card takes two places, if there are enough. */
 const LARGE = 8;
 /** Maximum height of a card in one column. */
 const TALLEST = 22;
-/** Width and line from which values have charts, and maximum number of values with charts. */
-const CHARTS = { width: 15, line: 1.6, count: 6 };
+/** Height of a line from which values have charts, and maximum number of values with charts. */
+const CHARTS = { line: 1.6, count: 6 };
 /** Largest type sizes of the values, and the largest one as a fraction of a line. */
 const LARGEST = 2.4;
 const LARGEST_ALONE = 4.8;
@@ -52,27 +55,26 @@ export class Card {
   #shown = new Map();
   #size = LARGEST_ALONE;
   #lines = null;
-  /** Height of a line, and number of lines of each text: set by the first data after a layout, so that none moves. */
+  /**
+   * Height of a line, number of lines of each text, and whether charts have a place: set by the first data after a layout,
+   * so that none moves.
+   */
   #line = null;
   #textLines = new Map();
+  #hasPlace = null;
   #geometry = null;
   #charts = false;
 
   /** Number of columns that the card takes; set by the layout. */
   stretch = 1;
 
-  /** `onOpen(name)` is called when the reader wants to see all of the source. */
-  constructor(name, onOpen) {
+  constructor(name) {
     this.name = name;
-    this.title = element("button", "title", name);
-    this.title.type = "button";
+    this.title = link("title", name, name);
     this.title.id = `source-${name}`;
-    this.group = element("p", "group");
     this.state = element("p", "state");
     this.values = element("dl", "values");
-    this.more = element("button", "more");
-    this.more.type = "button";
-    for (const button of [this.title, this.more]) button.addEventListener("click", () => onOpen(name));
+    this.more = link("more", name, "");
     this.trouble = new Trouble();
     this.age = element("p", "age");
     this.provider = element("span", "provider");
@@ -81,7 +83,7 @@ export class Card {
     this.credit = element("p", "credit");
     this.element = element(
       "article", "card",
-      element("header", "", element("h2", "", this.title), this.group, this.state),
+      element("header", "", element("h2", "", this.title), this.state),
       element("div", "body", this.values, this.more),
       this.trouble.element,
       element("footer", "", this.age, element("p", "from", this.provider, this.latency), this.next, this.credit),
@@ -118,7 +120,6 @@ export class Card {
   dress(look, history, now) {
     this.#look = look ?? NO_LOOK;
     write(this.title, this.#look.title ?? this.name);
-    write(this.group, this.#look.group ?? "");
     if (!this.#source?.has) return;
     this.#lines = null;
     this.#settle();
@@ -131,6 +132,7 @@ export class Card {
   lay(geometry, history, now) {
     this.#geometry = geometry;
     this.#settle();
+    this.element.classList.toggle("short", geometry.density === "dense" && geometry.height - AROUND.dense < SHORT);
     this.element.style.height = geometry.height === null ? `${this.#height()}rem` : "";
     if (this.#source?.has) this.#fill(history, now);
   }
@@ -165,8 +167,7 @@ export class Card {
   /** The worst level of the values by their thresholds: `crit`, `warn` or null. */
   get level() {
     if (!this.#source?.has) return null;
-    const levels = this.#content.blocks.flatMap((block) => (block.rows ? block.rows.flat().map((cell) => cell?.level) : [block.level]));
-    return ["crit", "warn"].find((level) => levels.includes(level)) ?? null;
+    return [null, "warn", "crit"][rank(this.#content.blocks)];
   }
 
   #badge(source) {
@@ -189,6 +190,7 @@ export class Card {
   #settle() {
     this.#size = LARGEST_ALONE;
     this.#line = null;
+    this.#hasPlace = null;
     this.#textLines.clear();
   }
 
@@ -216,9 +218,13 @@ export class Card {
     // A failure may leave place for one line only.
     const forMore = isHiding && free - MORE[density] >= line ? MORE[density] : 0;
     const cut = choose(blocks, (free - forMore) / line, (block) => this.#linesOf(block, inner));
-    this.#charts = density !== "dense" && (alone ? free > 5.4 : width >= CHARTS.width && line >= CHARTS.line && cut.shown.length <= CHARTS.count);
-    const place = width - (this.#charts && !alone ? inner * 0.24 + BETWEEN : 0);
-    const room = (block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, LABEL) - BETWEEN);
+    const withChart = width - inner * 0.24 - BETWEEN;
+    const roomIn = (place, block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, LABEL) - BETWEEN);
+    // A chart must cost neither a number its digits nor a label its end.
+    this.#hasPlace ??= cut.shown.every(({ block }) => !WIDE.has(block.kind) || leastWidth(block) + BETWEEN <= withChart);
+    this.#charts = density !== "dense" && (alone ? free > 5.4 : this.#hasPlace && line >= CHARTS.line && cut.shown.length <= CHARTS.count);
+    const place = this.#charts && !alone ? withChart : width;
+    const room = (block) => roomIn(place, block);
     const style = this.element.style;
     style.setProperty("--line", line.toFixed(3));
     style.setProperty("--body", free.toFixed(2));
@@ -288,6 +294,7 @@ function sizeOf(block, place, alone) {
 function linesOf(block, width) {
   if (block.kind === "table") return block.count + 1;
   if (block.kind !== "text") return 1;
+  if (block.as === "image") return 3;
   const label = block.label ? Math.min(ems(block.label) + BETWEEN, width * 0.48) : 0;
   return Math.min(3, Math.max(1, Math.ceil(ems(block.forms[0].slice(0, 200)) / (width - label))));
 }
@@ -308,10 +315,25 @@ function choose(blocks, lines, linesOfBlock) {
     values += block.kind === "table" ? Math.max(1, rows) : block.kind === "section" ? 0 : 1;
     left -= shown.at(-1).lines;
   }
+  showWorst(blocks, shown);
   return { shown, values };
 }
 
-function badge(state) {
+/** Puts the worst number that was left out into the last line that shows one value, if that is not as bad. */
+function showWorst(blocks, shown) {
+  const left = blocks.filter((block) => !block.rows && !shown.some((one) => one.block.path === block.path));
+  const worst = left.reduce((found, block) => (rank(block) > rank(found) ? block : found), null);
+  const at = shown.findLastIndex(({ block, lines }) => block.kind !== "section" && !block.count && lines === 1);
+  if (worst && at >= 0 && rank(worst) > rank(shown[at].block)) shown[at] = { block: worst, rows: 0, lines: 1 };
+}
+
+/** A link to the page of the source. */
+function link(className, name, text) {
+  return Object.assign(element("a", className, text), { href: address(`fuente/${name}`) });
+}
+
+/** A state as a shape and a text. */
+export function badge(state) {
   return element("span", `badge ${state}`, icon(state), element("span", "", words[state]));
 }
 

@@ -3,8 +3,8 @@
 // This module reconnects the stream, not the browser: the delay grows and has jitter, so that many pages do not reconnect
 // in the same second.
 
-const STREAM = "resumen/stream";
-const SNAPSHOT = "resumen";
+import { address } from "./address.js";
+
 /** Polling interval without a stream, in milliseconds, as all times below. */
 const POLL = 5000;
 /** Timeout of a poll. */
@@ -18,6 +18,7 @@ const MAX_BACKOFF = 30_000;
 
 export class Feed {
   #clock;
+  #query;
   #onSnapshot;
   #onLinkState;
   #source = null;
@@ -29,9 +30,13 @@ export class Feed {
   #version = null;
   #eventAt = 0;
 
-  /** Calls `onSnapshot` with the text of each snapshot, `onLinkState` with `stream`, `polling` or `lost`. */
-  constructor(clock, onSnapshot, onLinkState) {
+  /**
+   * Calls `onSnapshot` with the text of each snapshot, `onLinkState` with `stream`, `polling` or `lost`. `query` may
+   * name the sources.
+   */
+  constructor(clock, onSnapshot, onLinkState, query = "") {
     this.#clock = clock;
+    this.#query = query;
     this.#onSnapshot = onSnapshot;
     this.#onLinkState = onLinkState;
     addEventListener("online", () => this.#retryNow());
@@ -47,7 +52,7 @@ export class Feed {
   }
 
   #connect() {
-    const source = new EventSource(STREAM);
+    const source = new EventSource(address(`resumen/stream${this.#query}`));
     this.#source = source;
     source.onopen = () => {
       this.#open = true;
@@ -91,7 +96,7 @@ export class Feed {
   }
 
   async #fetch() {
-    const answer = await fetch(SNAPSHOT, { cache: "no-store", signal: AbortSignal.timeout(POLL_TIMEOUT) });
+    const answer = await fetch(address(`resumen${this.#query}`), { cache: "no-store", signal: AbortSignal.timeout(POLL_TIMEOUT) });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     this.#clock.sampleHead(answer.headers);
     return answer.text();

@@ -17,10 +17,13 @@ const ROOMY = 14.5;
 const LEAST = 0.94;
 const MOST = 0.032;
 /** Fraction of the window's height that is left for the cards. */
-const CARDS = 0.87;
+const CARDS = 0.84;
+/** Height of the heading of a group. styles: panel.css. */
+const HEADING = 1.8;
 
 export class Fit {
   #main;
+  #footer = document.querySelector("body > footer");
   #onChange;
   #root = document.documentElement;
   #reader = parseFloat(getComputedStyle(document.documentElement).fontSize);
@@ -32,36 +35,41 @@ export class Fit {
     this.#onChange = onChange;
   }
 
-  /** Lays out `cards` if the window, their number or their sizes changed. */
-  check(cards) {
-    const seen = `${innerWidth} ${innerHeight} ${cards.map((card) => (card.isLarge ? "L" : "s")).join("")}`;
-    if (cards.length === 0 || this.#seen === seen) return;
+  /** Lays out `groups` of cards (groups.js) if the window, their number or their sizes changed. */
+  check(groups) {
+    const large = groups.map(({ cards }) => cards.map((card) => card.isLarge));
+    const headings = groups.filter(({ heading }) => !heading.hidden).length;
+    const seen = JSON.stringify([innerWidth, innerHeight, headings, large]);
+    const count = large.flat().length;
+    if (count === 0 || this.#seen === seen) return;
     this.#seen = seen;
-    const { columns, size, rows, large } = this.#choose(cards.map((card) => card.isLarge));
+    const layout = this.#choose(large, headings);
+    const { columns, size } = layout;
     this.#root.style.fontSize = `${size.toFixed(2)}px`;
-    const onPhone = columns === 1 && cards.length > 1;
-    const height = this.#height(onPhone ? null : rows, size);
+    const onPhone = columns === 1 && count > 1;
+    const height = this.#height(onPhone ? null : layout.rows, size, headings);
     this.#main.style.setProperty("--cell", onPhone ? "auto" : `${height.toFixed(3)}rem`);
     this.#root.dataset.density = density(height);
-    spread(cards, columns, large, this.#main);
-    this.#onChange(this.#geometry(columns, onPhone ? null : height, size, large));
+    for (const { cards, grid } of groups) spread(cards, columns, layout.large, grid);
+    this.#onChange(this.#geometry(columns, onPhone ? null : height, size, layout.large));
   }
 
-  #choose(large) {
+  #choose(large, headings) {
     const least = this.#reader * LEAST;
-    const some = large.some(Boolean) ? best(large, least) : null;
+    const some = large.flat().some(Boolean) ? best(large, headings, least) : null;
     if (some?.fits && some.size >= least) return { ...some, large: true };
-    const found = best(large.map(() => false), least);
+    const found = best(large.map((group) => group.map(() => false)), headings, least);
     if (found.fits) return { ...found, size: Math.max(least, found.size), large: false };
-    const columns = Math.max(1, Math.min(large.length, Math.floor(innerWidth / (NARROW * 1.25 * this.#reader))));
+    const columns = Math.max(1, Math.min(large.flat().length, Math.floor(innerWidth / (NARROW * 1.25 * this.#reader))));
     return { columns, size: columns === 1 ? this.#reader : least, rows: null, large: columns > 1 };
   }
 
   /** The height of a card: an equal share of the window, measured with the type size set. Without `rows` it scrolls. */
-  #height(rows, size) {
+  #height(rows, size, headings) {
     const gap = this.#gap(rows === null || innerHeight / rows < ROOMY * size) * size;
     if (rows === null) return SCROLLED;
-    return Math.min(TALL, Math.floor((innerHeight - this.#main.offsetTop - gap * rows) / rows) / size);
+    const around = this.#main.offsetTop + this.#footer.offsetHeight + gap * (rows + 1) + headings * HEADING * size;
+    return Math.min(TALL, Math.floor((innerHeight - around) / rows) / size);
   }
 
   #gap(isTight) {
@@ -82,13 +90,15 @@ function density(height) {
   return height < ROOMY ? "tight" : "roomy";
 }
 
-/** The number of columns with the largest type; empty places in the last row count against it. */
-function best(large, least) {
-  const most = Math.max(1, Math.min(large.length, Math.floor(innerWidth / (NARROW * least))));
+/** The number of columns with the largest type; empty places in the last row of a group count against it. */
+function best(large, headings, least) {
+  const most = Math.max(1, Math.min(large.flat().length, Math.floor(innerWidth / (NARROW * least))));
   let chosen = { worth: 0, fits: false };
   for (let columns = 1; columns <= most; columns++) {
-    const { rows, filled } = pack(large, columns);
-    const height = (innerHeight * CARDS) / rows;
+    const packed = large.map((group) => pack(group, columns));
+    const rows = packed.reduce((sum, group) => sum + group.rows, 0);
+    const filled = packed.reduce((sum, group) => sum + group.filled, 0);
+    const height = (innerHeight * CARDS - headings * HEADING * least) / rows;
     const room = Math.min(innerWidth / columns / WIDTH, height / HEIGHT);
     const worth = room * Math.sqrt(filled / (columns * rows));
     const size = Math.min(room, Math.min(innerWidth, innerHeight) * MOST);
@@ -110,12 +120,12 @@ function pack(large, columns) {
   return { rows: Math.ceil(taken.length / columns), filled: taken.filter(Boolean).length };
 }
 
-/** Sets the tracks of each card. A last row that is at least half full fills the whole width. */
-function spread(cards, columns, large, main) {
+/** Sets the tracks of each card of a grid. A last row that is at least half full fills the whole width. */
+function spread(cards, columns, large, grid) {
   const rest = large ? 0 : cards.length % columns;
   const last = rest * 2 >= columns ? rest : columns;
   const tracks = (columns * last) / divisor(columns, last);
-  main.style.setProperty("--tracks", tracks);
+  grid.style.setProperty("--tracks", tracks);
   cards.forEach((card, at) => {
     const share = rest > 0 && at >= cards.length - rest ? last : columns;
     card.stretch = columns / share;

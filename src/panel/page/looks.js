@@ -1,6 +1,7 @@
 // The operator's choice of titles, units, limits, order and groups, by source.
 
-const ADDRESS = "panel/appearance.json";
+import { address } from "./address.js";
+
 /** Time between two requests, in milliseconds: a reload of the configuration may change it. */
 const INTERVAL = 60_000;
 
@@ -31,17 +32,17 @@ export class Looks {
     this.#request().catch(() => {});
   }
 
-  /** The sources by group, in the order of the groups' first sources, and in a group by `order`. */
-  sorted(sources) {
+  /** The names by group, in the order of the groups' first sources, and in a group by `order`. */
+  grouped(names) {
     const place = (name) => this.get(name)?.order ?? Infinity;
-    const ordered = [...sources.keys()].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+    const ordered = [...names].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
     const groups = new Map(ordered.map((name) => [this.get(name)?.group ?? "", []]));
     for (const name of ordered) groups.get(this.get(name)?.group ?? "").push(name);
-    return new Map([...groups.values()].flat().map((name) => [name, sources.get(name)]));
+    return groups;
   }
 
   async #request() {
-    const answer = await fetch(ADDRESS, { cache: "no-store" });
+    const answer = await fetch(address("panel/appearance.json"), { cache: "no-store" });
     if (!answer.ok) return;
     const before = this.#looks;
     this.#looks = new Map(Object.entries((await answer.json()).sources));

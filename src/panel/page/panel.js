@@ -1,15 +1,17 @@
 // The panel: receives snapshots and updates the cards. Text from a provider is only set as text, never as markup.
 
-import { readAnswer } from "./answer.js";
-import { Card, cardId } from "./card.js";
+import { address } from "./address.js";
+import { instant, readAnswer } from "./answer.js";
+import { Card } from "./card.js";
 import { ServerClock } from "./clock.js";
-import { Detail } from "./detail.js";
-import { arrange, element, write } from "./dom.js";
+import { element, write } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Fit } from "./fit.js";
+import { showFooter } from "./footer.js";
+import { Groups } from "./groups.js";
 import { Looks } from "./looks.js";
-import { Plan } from "./plan.js";
-import { round } from "./round.js";
+import { Plan, hiddenFailure } from "./plan.js";
+import { startByButton } from "./round.js";
 import { History } from "./spark.js";
 import { Upgrade } from "./upgrade.js";
 import { Verdict } from "./verdict.js";
@@ -20,24 +22,23 @@ const history = new History();
 const verdict = new Verdict();
 const upgrade = new Upgrade();
 const looks = new Looks((name, look) => cards.get(name)?.dress(look, history, clock.now()), () => {
-  sources = looks.sorted(sources);
   placeCards();
   showVerdict();
 });
 const cards = new Map();
 const hidden = new Map();
-const plan = new Plan((name, next, failure) => {
-  cards.get(name)?.plan(next);
-  hidden.set(name, failure);
+const plan = new Plan((name, check, time) => {
+  cards.get(name)?.plan(instant(check.next_attempt));
+  hidden.set(name, hiddenFailure(check, time));
   if (sources.has(name)) show(name, sources.get(name));
 }, showVerdict);
 const feed = new Feed(clock, onSnapshot, onLinkState);
 const link = { state: null, since: null, snapshotAt: null };
 const byId = (id) => document.getElementById(id);
+const groups = new Groups(byId("cards"));
 const fit = new Fit(byId("cards"), (geometry) => {
   for (const card of cards.values()) card.lay(geometry, history, clock.now());
 });
-const detail = new Detail();
 let sources = new Map();
 
 /** Number of sources from which the page has a search field. */
@@ -47,7 +48,7 @@ function onSnapshot(text) {
   const answer = readAnswer(text);
   clock.sample(answer.generatedAt);
   link.snapshotAt = clock.now();
-  sources = looks.sorted(answer.sources);
+  sources = answer.sources;
   for (const name of cards.keys()) if (!sources.has(name)) cards.delete(name);
   history.keep(sources);
   for (const name of hidden.keys()) if (!sources.has(name)) hidden.delete(name);
@@ -56,27 +57,21 @@ function onSnapshot(text) {
   byId("search").hidden = sources.size < SEARCHED;
   byId("cards").removeAttribute("aria-busy");
   showVerdict();
-  detail.show(sources, clock.now());
   plan.changed();
   tickCards();
 }
 
 function placeCards() {
-  arrange(byId("cards"), [...sources.keys()].map((name) => cards.get(name).element));
+  groups.place(looks.grouped(sources.keys()), cards);
 }
 
 function show(name, source) {
   if (!cards.has(name)) {
-    cards.set(name, new Card(name, open));
+    cards.set(name, new Card(name));
     cards.get(name).dress(looks.get(name), history, clock.now());
   }
   source.hidden = hidden.get(name) ?? null;
   cards.get(name).show(source, history, clock.now());
-}
-
-function open(name) {
-  detail.open(name, cards.get(name).title.textContent);
-  detail.show(sources, clock.now());
 }
 
 /** Hides the cards whose name or title does not have the text of the search field. */
@@ -105,24 +100,18 @@ function showVerdict() {
   verdict.show(sources, cards, clock.now(), link.state === "lost" ? link.snapshotAt : null);
 }
 
-async function ask() {
-  const button = byId("ask");
-  if (button.getAttribute("aria-disabled") === "true") return;
-  button.setAttribute("aria-disabled", "true");
-  write(button, words.asking);
-  const names = [...cards.keys()];
-  const { live, held } = await round(names, (name, step, source) => {
-    const card = cards.get(name);
-    if (step === "live" && newer(name, source)) {
-      sources.set(name, source);
-      show(name, source);
-    }
-    card?.asked(step);
-  });
-  verdict.announce(words.news.round(live, names.length, held));
+/** Shows what a live round has found about a source. */
+function onStep(name, step, source) {
+  if (step === "live" && newer(name, source)) {
+    sources.set(name, source);
+    show(name, source);
+  }
+  cards.get(name)?.asked(step);
+}
+
+function onRoundDone(text) {
+  verdict.announce(text);
   showVerdict();
-  button.removeAttribute("aria-disabled");
-  write(button, words.ask);
 }
 
 /** Whether the reading of a live answer is newer than the one shown. */
@@ -135,12 +124,12 @@ function tickCards() {
   for (const card of cards.values()) card.tick(now);
   write(byId("time"), clockTime(now, now));
   looks.tick(sources.size);
-  fit.check([...byId("cards").children].map(({ id }) => cards.get(id.slice(cardId("").length))));
+  fit.check(groups.placed);
   plan.tick();
 }
 
 async function loadHistory() {
-  const answer = await fetch("panel/history.json", { cache: "no-store" });
+  const answer = await fetch(address("panel/history.json"), { cache: "no-store" });
   if (!answer.ok) return;
   history.load(await answer.json());
   for (const card of cards.values()) card.redraw(history);
@@ -157,13 +146,12 @@ document.documentElement.lang = language;
 byId("cards").setAttribute("aria-busy", "true");
 byId("verdict").append(element("li", "", words.loading));
 write(byId("link"), words.connecting);
-write(byId("ask"), words.ask);
-byId("ask").addEventListener("click", ask);
+startByButton(byId("ask"), () => [...sources.keys()], onStep, onRoundDone);
 byId("search").placeholder = words.search;
 byId("search").setAttribute("aria-label", words.search);
 byId("search").addEventListener("input", search);
 addEventListener("resize", tickCards);
-document.body.append(detail.element);
+showFooter();
 // Without the history, charts begin empty; nothing else depends on it.
 loadHistory().catch(() => {});
 tick();

@@ -1,9 +1,9 @@
 // Reads the server's health report: when the next attempt at each source is planned, and which provider fails while
 // another provider supplies its source. Without the report, the page leaves both out.
 
+import { address } from "./address.js";
 import { instant } from "./answer.js";
 
-const REPORT = "salud/fuentes";
 /** Minimum time between two requests, in milliseconds, as all times below. */
 const MIN_INTERVAL = 5000;
 /** Time between two requests while no snapshot changes. */
@@ -17,7 +17,7 @@ export class Plan {
   #due = Infinity;
   #earliest = 0;
 
-  /** Calls `onSource(name, nextAttempt, hiddenFailure)` for each source of a report, then `onDone()`. */
+  /** Calls `onSource(name, check, time)` for each source of a report made at `time`, then `onDone()`. */
   constructor(onSource, onDone) {
     this.#onSource = onSource;
     this.#onDone = onDone;
@@ -38,19 +38,21 @@ export class Plan {
   }
 
   async #request() {
-    const answer = await fetch(REPORT, { cache: "no-store" });
+    const answer = await fetch(address("salud/fuentes"), { cache: "no-store" });
     if (!answer.ok) {
       this.#earliest = performance.now() + IDLE;
+      // With a listener for operators, this one has none of the reports that the links lead to.
+      document.querySelector("footer nav").hidden = answer.status === 404;
       return;
     }
     const { checks, time } = await answer.json();
-    for (const [name, [check]] of Object.entries(checks)) this.#onSource(name, instant(check.next_attempt), hidden(check, time));
+    for (const [name, [check]] of Object.entries(checks)) this.#onSource(name, check, time);
     this.#onDone();
   }
 }
 
 /** The failure of the first provider that has failed for a while and is preferred to the one in use; null for none. */
-function hidden(check, time) {
+export function hiddenFailure(check, time) {
   const isLasting = ({ status, failing_since: since }) => status === "fail" && instant(time) - instant(since) >= MIN_FAILING;
   const inUse = check.providers?.findIndex(({ provider }) => provider === check.provider) ?? -1;
   const failed = check.providers?.slice(0, Math.max(0, inUse)).find(isLasting);

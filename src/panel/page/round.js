@@ -1,17 +1,35 @@
 // A live round: one request per source, so that each card updates as soon as its source is fetched.
 
+import { address } from "./address.js";
 import { failing, readAnswer } from "./answer.js";
+import { write } from "./dom.js";
+import { words } from "./words.js";
 
 /** Browsers open at most six connections to one server, and the event stream uses one of them. */
 const CONCURRENCY = 5;
 /** How long a card shows the result of its source, in milliseconds. */
 const SHOW_RESULT = 6000;
 
+/** Lets a button start a round over `names()`. Calls `onStep` as below, and `onDone(text)` with its result. */
+export function startByButton(button, names, onStep, onDone) {
+  write(button, words.ask);
+  button.addEventListener("click", async () => {
+    if (button.getAttribute("aria-disabled") === "true") return;
+    button.setAttribute("aria-disabled", "true");
+    write(button, words.asking);
+    const asked = names();
+    const { live, held } = await round(asked, onStep);
+    onDone(words.news.round(live, asked.length, held));
+    button.removeAttribute("aria-disabled");
+    write(button, words.ask);
+  });
+}
+
 /**
  * Fetches every source and calls `onStep(name, step, source)` for each. Resolves to the number of sources with a new
  * reading, and of those that were not fetched because the last attempt was too recent.
  */
-export async function round(names, onStep) {
+async function round(names, onStep) {
   const pending = [...names];
   const counts = { live: 0, held: 0 };
   for (const name of names) onStep(name, "asking");
@@ -31,7 +49,7 @@ export async function round(names, onStep) {
 
 async function fetchSource(name) {
   try {
-    const answer = await fetch(`resumen?fresh=1&sources=${name}`, { cache: "no-store" });
+    const answer = await fetch(address(`resumen?fresh=1&sources=${name}`), { cache: "no-store" });
     if (!answer.ok) return { step: "lost" };
     const source = readAnswer(await answer.text()).sources.get(name);
     return { step: classify(source), source };

@@ -4,6 +4,8 @@ import { svg } from "./icons.js";
 
 /** Maximum number of points of one value; the server keeps as many. */
 const POINTS = 120;
+/** Maximum number of values of one source: keys may be dates. */
+const SERIES = 100;
 const WIDTH = 200;
 const HEIGHT = 40;
 
@@ -39,6 +41,7 @@ export class History {
     if (!this.#sources.has(name)) this.#sources.set(name, new Map());
     const paths = this.#sources.get(name);
     if (!paths.has(path)) paths.set(path, []);
+    if (paths.size > SERIES) paths.delete(paths.keys().next().value);
     return paths.get(path);
   }
 

@@ -1,5 +1,7 @@
 // Reloads the page after an upgrade of the server. A page may stay open over many releases.
 
+import { address } from "./address.js";
+
 const KEY = "resumen.reloaded";
 /** Minimum time between two reloads: with replicas of two releases behind one address, a page would reload for ever. */
 const MIN_RELOAD_INTERVAL = 10 * 60 * 1000;
@@ -10,7 +12,7 @@ export class Upgrade {
   /** Requests the version of the server's panel and reloads the page if it differs. */
   async check() {
     try {
-      const answer = await fetch("./", { method: "HEAD", cache: "no-store" });
+      const answer = await fetch(address(""), { method: "HEAD", cache: "no-store" });
       const tag = answer.headers.get("etag");
       if (answer.ok && tag && !tag.includes(this.#version)) this.#reload();
     } catch {

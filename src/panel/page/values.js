@@ -37,7 +37,7 @@ export function blocksOf(data, now, look = NO_LOOK) {
 }
 
 /** The value at `path`: its kind, forms from the most exact to the shortest, exact text, and number if it is one. */
-function shape(value, path, { look, now, alone = false }) {
+export function shape(value, path, { look, now, alone = false }) {
   const own = look.paths[path.join(".")] ?? {};
   const key = own.label ?? path.at(-1) ?? "";
   if (own.as === "text") return { key, unit: "", ...textShape(String(value), now, "text") };

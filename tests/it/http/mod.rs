@@ -35,6 +35,7 @@ pub mod schemathesis;
 pub mod service_contract;
 pub mod single_values;
 pub mod slow_clients;
+mod source_page;
 mod unix_clients;
 
 use resumen::config::{AccessGroup, AccessToken, TokenDigest};

@@ -138,6 +138,8 @@ const DESCRIBED_REQUESTS: &[(&str, &str, &[&str])] = &[
         &["Accept-Encoding: gzip"],
     ),
     ("GET", "/panel/0123456789abcdef/none.js", &[]),
+    ("GET", "/fuente/none", &[]),
+    ("GET", "/panel/fuente/none", &[]),
 ];
 
 /// Headers of requests; most of them cause a problem.
@@ -159,6 +161,7 @@ fn conformance_requests(paths: &[String]) -> Vec<SentRequest> {
         let target = path.replace("{version}", "0123456789abcdef");
         let target = target.replace("{file}", "card.js");
         let target = target.replace("{path}", "btc/usd");
+        let target = target.replace("{source}", "btc");
         // The stream accepts a plain GET and never ends it; `event_stream` tests it.
         let is_stream = path == "/resumen/stream";
         let variants = HEADER_VARIANTS.iter().filter(|_| !is_stream);
@@ -214,6 +217,7 @@ fn refused_requests<'s>(
     for path in paths {
         let target = path.replace("{version}", "0").replace("{file}", "card.js");
         let target = target.replace("{path}", "btc/usd");
+        let target = target.replace("{source}", "btc");
         let foreign_token = match path.as_str() {
             "/resumen/stream" => "Authorization: Bearer live-0123456789abcdef",
             _ => "Authorization: Bearer stream-0123456789abcdef",

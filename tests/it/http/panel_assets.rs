@@ -49,3 +49,25 @@ fn assets_are_hashed_and_csp_is_strict() {
         (404, Some("application/problem+json"))
     );
 }
+
+#[test]
+fn policy_follows_configuration() {
+    let provider = FakeProvider::with_json("1");
+    let sources = source_tables(&[("a", provider.url())]);
+    let page = |text: &str| {
+        let page = TestApp::start(text).get("/");
+        let header = |name| page.header(name).unwrap().to_owned();
+        (header("content-security-policy"), header("etag"))
+    };
+    let (plain, plain_tag) = page(&sources);
+    assert!(plain.contains("; img-src 'self' data:; frame-ancestors 'self'"));
+    let embedded = "[server]\nframe_ancestors = [\"https://home.example.org\"]\n";
+    let image = "[sources.a.paths]\nphoto = { as = \"image\" }\n";
+    let (changed, changed_tag) = page(&[embedded, &sources, image].concat());
+    assert!(changed.ends_with("frame-ancestors 'self' https://home.example.org"));
+    assert!(changed.contains("; img-src 'self' data: https: http:; "));
+    assert_ne!(
+        plain_tag, changed_tag,
+        "a browser that has the page asks for it again"
+    );
+}

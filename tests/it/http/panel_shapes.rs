@@ -21,9 +21,10 @@ fn open_panel(app: &TestApp, browser: &TestBrowser, cards: usize) {
     browser.wait_for_expression("document.querySelector('.age').textContent !== ''");
 }
 
-/// A service with one provider and one source per shape.
-fn start_shapes() -> (TestApp, Vec<FakeProvider>) {
-    let shapes: Map<String, Value> = serde_json::from_str(SHAPES).unwrap();
+/// A service with one provider and one source per shape of these names; of all shapes without a name.
+fn start_shapes(names: &[&str]) -> (TestApp, Vec<FakeProvider>) {
+    let mut shapes: Map<String, Value> = serde_json::from_str(SHAPES).unwrap();
+    shapes.retain(|name, _| names.is_empty() || names.contains(&name.as_str()));
     let mut config = "[store]\npath = \"\"\n".to_owned();
     let mut providers = Vec::new();
     for (name, data) in &shapes {
@@ -36,7 +37,7 @@ fn start_shapes() -> (TestApp, Vec<FakeProvider>) {
 
 #[test]
 fn shapes_fit_every_window() {
-    let (app, providers) = start_shapes();
+    let (app, providers) = start_shapes(&[]);
     for language in ["en-US", "es-AR"] {
         let Some(browser) = TestBrowser::open(language) else {
             return;
@@ -57,7 +58,7 @@ fn shapes_fit_every_window() {
         }
         assert_eq!(
             browser.execute_script(
-                "return document.querySelectorAll('main :is(script, b, a)').length"
+                "return document.querySelectorAll('main :is(script, b, a:not(.title, .more))').length"
             ),
             0,
             "HTML in values stays text"
@@ -70,16 +71,14 @@ fn long_content_opens_in_full() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
-    let (app, providers) = start_shapes();
+    let (app, providers) = start_shapes(&[]);
     browser.set_window_size(1280, 720);
     open_panel(&app, &browser, providers.len());
     let more = "document.querySelector('#card-rates .more')";
     browser.wait_for_expression(&format!("/\\d+/.test({more}.textContent)"));
     browser.execute_script(&format!("{more}.click()"));
-    browser.wait_for_expression("document.querySelector('dialog').open");
-    let texts = browser.texts(".leaf .exact");
-    assert_eq!(texts.as_array().unwrap().len(), 8);
-    assert_eq!(texts[0], "0.92137");
+    browser.wait_for_expression("document.querySelectorAll('.leaf').length === 8");
+    assert_eq!(browser.texts(".leaf .exact")[0], "0.92137");
     assert_eq!(browser.texts(".leaf .path")[1], "ARS");
 }
 
@@ -152,17 +151,51 @@ fn many_sources_stay_usable() {
     browser.set_window_size(1280, 720);
     open_panel(&app, &browser, 200);
     browser.execute_script("times.length = 0");
-    browser.wait_for_expression("times.length >= 10");
-    let median = browser.execute_script("return times.sort((a, b) => a - b)[times.length >> 1]");
-    println!("script of a refresh of 200 sources: {median} ms");
-    // The limit allows for a loaded machine.
-    assert!(median.as_f64().unwrap() < 40.0, "{median}");
+    browser.wait_for_expression("times.length >= 40");
+    // The lower quartile: what else runs on the machine only adds to a time.
+    let quartile = browser.execute_script("return times.sort((a, b) => a - b)[times.length >> 2]");
+    println!("script of a refresh of 200 sources: {quartile} ms");
+    assert!(quartile.as_f64().unwrap() < 8.0, "{quartile}");
     browser.execute_script(
         "const field = document.getElementById('search'); field.value = 's19'; field.dispatchEvent(new Event('input'))",
     );
     let visible =
         "[...document.querySelectorAll('.card')].filter((card) => card.checkVisibility()).length";
     assert_eq!(browser.execute_script(&format!("return {visible}")), 11);
+}
+
+/// A day of refreshes every 15 s is 5760; the test has as many of them as fast as the page takes them.
+#[test]
+fn memory_is_flat_over_a_day() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let (app, providers) = start_shapes(&["btc", "calendar", "playlist", "nested", "quote"]);
+    browser.add_script_to_new_pages(
+        "const add = EventSource.prototype.addEventListener; EventSource.prototype.addEventListener = function (type, handle) { \
+         add.call(this, type, ({ data }) => { window.last ??= data; window.refresh = handle }) }; \
+         window.at = Date.now(); window.refreshTimes = async (count) => { for (let n = 0; n < count; n++) { \
+         at += 15000; const digits = String(Math.random()).slice(2, 6); \
+         const data = last.replace(/(_at\":\")[^\"]*/g, `$1${new Date(at).toISOString()}`).replaceAll('97123', `9${digits}`); \
+         refresh({ data, lastEventId: String(at) }); if (n % 50 === 0) await new Promise(requestAnimationFrame) } }",
+    );
+    browser.goto(&format!("http://{}/", app.address));
+    browser.wait_for_expression("window.refresh !== undefined");
+    browser.execute_script("return refreshTimes(760)");
+    let shown = "document.querySelectorAll(\".card[data-state='fresh']\").length";
+    browser.wait_for_expression(&format!("{shown} > {}", providers.len() / 2));
+    let (heap, nodes) = browser.memory_use();
+    for _ in 0..10 {
+        browser.execute_script("return refreshTimes(500)");
+    }
+    let (later_heap, later_nodes) = browser.memory_use();
+    println!("heap {heap} to {later_heap}, nodes {nodes} to {later_nodes}");
+    // Measured texts and points of charts fill up to their limits.
+    assert!(
+        later_heap - heap < 2e6,
+        "bytes of the heap: {heap}, {later_heap}"
+    );
+    assert!(later_nodes < 1.2 * nodes, "nodes: {nodes}, {later_nodes}");
 }
 
 #[test]
@@ -192,14 +225,14 @@ fn configured_looks_are_used() {
     browser.wait_for_text(".title", "Disk");
     browser.wait_for_expression("document.querySelector('#card-disk').dataset.level === 'crit'");
     browser.wait_for_expression("document.querySelector('#card-other').dataset.level === 'warn'");
-    assert_eq!(browser.texts("td.crit"), json!(["93.26 %"]));
+    assert_eq!(browser.texts("td.crit"), json!(["▲ 93.26 %"]));
     assert_eq!(
         browser.texts("#card-other dt"),
         json!(["Home page", "level"])
     );
-    assert_eq!(browser.texts("#card-other dd.number"), json!(["15.3bar"]));
+    assert_eq!(browser.texts("#card-other dd.number"), json!(["▲ 15.3bar"]));
     assert_eq!(
-        browser.execute_script("return document.querySelector('main a').href"),
+        browser.execute_script("return document.querySelector('dd a').href"),
         "https://example.com/"
     );
     assert_eq!(
@@ -207,6 +240,10 @@ fn configured_looks_are_used() {
         json!(["1 critical:", "1 warning:"])
     );
     browser.wait_for_expression("document.querySelector('.card').id === 'card-disk'");
+    assert_eq!(
+        browser.execute_script("return [...document.querySelectorAll('.heading')].filter((one) => one.checkVisibility()).map((one) => one.textContent)"),
+        json!(["Home"])
+    );
     let text = browser.execute_script("return document.getElementById('cards').textContent");
     assert!(!text.as_str().unwrap().contains("secret"));
 }

@@ -13,7 +13,7 @@ use crate::support::test_server::{TestServer, default_server_settings};
 use crate::support::wait::wait_until;
 
 /// A target of every kind and the groups that grant it; empty: everyone.
-const TARGETS: [(&str, &[&str]); 21] = [
+const TARGETS: [(&str, &[&str]); 23] = [
     ("/resumen", &["data", "panel"]),
     ("/resumen?_=1", &["data", "panel"]),
     ("/resumen?sources=btc&timeout=1", &["data", "panel"]),
@@ -25,6 +25,8 @@ const TARGETS: [(&str, &[&str]); 21] = [
     ("/", &["panel"]),
     ("/panel/history.json", &["panel"]),
     ("/panel/appearance.json", &["panel"]),
+    ("/fuente/btc", &["panel"]),
+    ("/panel/fuente/btc", &["panel"]),
     ("/panel/0/card.js", &["panel"]),
     ("/salud/fuentes", &["admin", "panel"]),
     ("/metrics", &["admin"]),
