@@ -41,7 +41,7 @@ struct PublishedSnapshot {
     /// Number of publications before this one.
     publication: u64,
     snapshot: Arc<Snapshot>,
-    all_positions: Vec<usize>,
+    all_positions: Arc<[usize]>,
     /// The `timeout_s` of answers to requests without `timeout=`.
     timeout: Duration,
     /// Counts the renderings.
@@ -216,7 +216,7 @@ impl Cache {
     fn update_snapshot(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
         self.update(|old| {
             let snapshot = change(&old.snapshot);
-            PublishedSnapshot::new(snapshot, old.timeout, Arc::clone(&old.send_budget))
+            old.with_snapshot(snapshot)
         });
     }
 
@@ -233,13 +233,25 @@ impl Cache {
 
 impl PublishedSnapshot {
     fn new(snapshot: Snapshot, timeout: Duration, send_budget: Arc<SendBudget>) -> Self {
-        let all_positions: Vec<usize> = (0..snapshot.source_states().len()).collect();
         Self {
             publication: 0,
-            all_positions,
+            all_positions: (0..snapshot.source_states().len()).collect(),
             snapshot: Arc::new(snapshot),
             timeout,
             send_budget,
+            rendering: ArcSwapOption::empty(),
+            selections: ArcSwap::default(),
+        }
+    }
+
+    /// Returns a later `snapshot` of the same sources, without renderings.
+    fn with_snapshot(&self, snapshot: Snapshot) -> Self {
+        Self {
+            publication: self.publication,
+            all_positions: Arc::clone(&self.all_positions),
+            snapshot: Arc::new(snapshot),
+            timeout: self.timeout,
+            send_budget: Arc::clone(&self.send_budget),
             rendering: ArcSwapOption::empty(),
             selections: ArcSwap::default(),
         }

@@ -67,7 +67,8 @@ impl DerivedTask {
                 .position(name.as_str())
                 .is_none_or(|position| snapshot.is_derived_current(position))
         };
-        for (position, source) in source_set.sources().iter().enumerate() {
+        for position in source_set.derived_positions() {
+            let source = &source_set.sources()[position];
             let is_due =
                 !snapshot.is_derived_current(position) && source.inputs().iter().all(is_current);
             let is_running = running.iter().any(|running| running.source == source.name);

@@ -19,7 +19,7 @@ use super::complete::CompletionHandler;
 use super::coordinator::{LeaseDecision, LeaseRequest, ReplicaCoordinator};
 use super::flight::Flight;
 use super::prepared_source::PreparedSource;
-use super::race::{Candidate, RaceDeps, panic_failure, race_providers};
+use super::race::{Candidate, RaceDeps, catch_panic, panic_failure, race_providers};
 use super::source_slot::SourceSlot;
 
 /// Maximum number of lease requests of one flight; then it proceeds without a lease.
@@ -174,8 +174,7 @@ impl Flights {
         self.inner.completion.replan_sources();
     }
 
-    /// Races the providers in one task and completes the flight in another, so that a panic of the
-    /// race is an outcome too.
+    /// Races the providers and completes the flight. A panic of the race is an outcome too.
     fn start_flight(&self, request: FlightRequest) {
         let inner = Arc::clone(&self.inner);
         let request = Arc::new(request);
@@ -183,19 +182,17 @@ impl Flights {
             inner: Arc::clone(&inner),
             request: Arc::clone(&request),
         };
-        let (racing, raced) = (Arc::clone(&inner), Arc::clone(&request));
-        let race = async move {
-            tokio::select! {
-                biased;
-                () = raced.flight.abort_token().cancelled() => None,
-                outcome = racing.run_flight(&raced) => outcome,
-            }
-        };
-        let race = self.inner.tracker.spawn_on(race, &self.inner.runtime);
-        let completion = async move {
+        let flight = async move {
             // Cancelled however this task ends: the next flight of the source waits for it.
             let _reported = request.flight.reported_token().clone().drop_guard();
-            let record = match race.await {
+            let race = async {
+                tokio::select! {
+                    biased;
+                    () = request.flight.abort_token().cancelled() => None,
+                    outcome = inner.run_flight(&request) => outcome,
+                }
+            };
+            let record = match catch_panic(race).await {
                 Ok(Some(outcome)) => inner.complete_local(&outcome),
                 Ok(None) => {
                     inner.completion.complete_without_outcome(&request.name);
@@ -207,7 +204,7 @@ impl Flights {
             drop(in_flight);
             inner.report_to_replicas(&request, record).await;
         };
-        self.inner.tracker.spawn_on(completion, &self.inner.runtime);
+        self.inner.tracker.spawn_on(flight, &self.inner.runtime);
     }
 }
 

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -121,6 +122,18 @@ pub(super) async fn race_providers(
     }
 }
 
+/// Runs `work`, which ends with an error if it panics. The panic hook has logged the panic.
+pub(super) async fn catch_panic<T>(work: impl Future<Output = T>) -> thread::Result<T> {
+    let mut work = pin!(work);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    )
+    .await
+}
+
 /// Returns the failure of an attempt that panicked.
 pub(super) fn panic_failure() -> Failure {
     Failure::new(
@@ -209,16 +222,15 @@ impl ProviderRace<'_> {
                 .and_then(|held| self.prepared.held_validators(position, held)),
             is_filter_endless: self.deps.extractor.is_endless(&self.prepared.source.name),
         };
+        let call = call_provider(self.deps, self.prepared, position, context, self.held);
         self.running.push(RunningRequest {
             position,
             started: now,
-            future: Box::pin(call_provider(
-                self.deps,
-                self.prepared,
-                position,
-                context,
-                self.held,
-            )),
+            // A panic ends its request only.
+            future: Box::pin(async {
+                let ended = catch_panic(call).await;
+                ended.unwrap_or_else(|_| Err(panic_failure().into()))
+            }),
         });
         if !self.candidates.is_empty() {
             let hedge_after = self.prepared.schedule.hedge_after;
@@ -293,19 +305,15 @@ async fn call_provider(
     Ok(ProviderSuccess { data, lifetime })
 }
 
-/// Removes and returns the first request that ends. A panic ends its request only. Never ready while
-/// no request runs.
+/// Removes and returns the first request that ends. Never ready while no request runs.
 async fn wait_first_ended(
     running: &mut Vec<RunningRequest<'_>>,
 ) -> (usize, TimePoint, ProviderResult) {
     poll_fn(|cx| {
         // In the order of their start: of two requests that have ended, the preferred one wins.
         for index in 0..running.len() {
-            let future = &mut running[index].future;
-            let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => continue,
-                Ok(Poll::Ready(result)) => result,
-                Err(_) => Err(panic_failure().into()),
+            let Poll::Ready(result) = running[index].future.as_mut().poll(cx) else {
+                continue;
             };
             let request = running.remove(index);
             return Poll::Ready((request.position, request.started, result));

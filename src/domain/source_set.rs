@@ -1,6 +1,7 @@
 //! The sources of a configuration.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::identity::SourceIdentity;
@@ -37,6 +38,12 @@ impl SourceSet {
     /// Returns the sources, in order.
     pub fn sources(&self) -> &[Arc<Source>] {
         &self.sources
+    }
+
+    /// Returns the positions of the derived sources.
+    pub fn derived_positions(&self) -> Range<usize> {
+        let first = self.sources.partition_point(|source| !source.is_derived());
+        first..self.sources.len()
     }
 
     /// Returns the position of the source of this name.

@@ -64,12 +64,21 @@ impl CallLimiter {
         priority: &CallPriority,
         may_share: bool,
     ) -> CallPermit {
-        let (permit, granted) = oneshot::channel();
-        self.state.lock().waiting.push_back(Waiter {
-            priority: priority.clone(),
-            may_share,
-            permit,
-        });
+        let granted = {
+            let mut state = self.state.lock();
+            let is_limited = state.is_limited(may_share);
+            if state.waiting.is_empty() && state.may_run(may_share, self.limit()) {
+                state.running += usize::from(is_limited);
+                return self.permit(is_limited);
+            }
+            let (permit, granted) = oneshot::channel();
+            state.waiting.push_back(Waiter {
+                priority: priority.clone(),
+                may_share,
+                permit,
+            });
+            granted
+        };
         self.grant_permits();
         match granted.await {
             Ok(permit) => permit,
@@ -100,14 +109,7 @@ impl CallLimiter {
         // The limit may have been lowered by a reload: calls above it run to their end.
         while let Some((waiter, is_limited)) = state.next_waiter(self.limit()) {
             state.running += usize::from(is_limited);
-            let limiter = Arc::clone(self);
-            granted.push((
-                waiter.permit,
-                CallPermit {
-                    limiter,
-                    is_limited,
-                },
-            ));
+            granted.push((waiter.permit, self.permit(is_limited)));
         }
         // Dropping the permit of a cancelled waiter takes the lock again.
         drop(state);
@@ -117,20 +119,35 @@ impl CallLimiter {
             let _ = waiter.send(permit);
         }
     }
+
+    fn permit(self: &Arc<Self>, is_limited: bool) -> CallPermit {
+        CallPermit {
+            limiter: Arc::clone(self),
+            is_limited,
+        }
+    }
 }
 
 impl LimiterState {
+    /// Returns whether a call counts for the limit.
+    fn is_limited(&self, may_share: bool) -> bool {
+        !(may_share && self.protocol == Some(Protocol::Http2))
+    }
+
+    /// Returns whether one more call may run.
+    fn may_run(&self, may_share: bool, limit: usize) -> bool {
+        self.running < limit || !self.is_limited(may_share)
+    }
+
     /// Removes and returns the next call that may run, and whether it counts for the limit.
     fn next_waiter(&mut self, limit: usize) -> Option<(Waiter, bool)> {
-        let is_http2 = self.protocol == Some(Protocol::Http2);
-        let is_limited = |waiter: &Waiter| !(is_http2 && waiter.may_share);
-        let may_run = |waiter: &Waiter| self.running < limit || !is_limited(waiter);
+        let may_run = |waiter: &Waiter| self.may_run(waiter.may_share, limit);
         // Read now, not at the start of the wait: a call becomes urgent while it is queued.
         let urgent = |waiter: &Waiter| waiter.priority.is_urgent() && may_run(waiter);
         let next = self.waiting.iter().position(urgent);
         let next = next.or_else(|| self.waiting.iter().position(may_run))?;
         let waiter = self.waiting.remove(next)?;
-        let is_limited = is_limited(&waiter);
+        let is_limited = self.is_limited(waiter.may_share);
         Some((waiter, is_limited))
     }
 }

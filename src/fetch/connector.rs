@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::{Instant, sleep_until, timeout};
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 use url::Host;
 
 use crate::domain::{Code, Failure, is_metadata_host};
@@ -205,7 +205,7 @@ impl<S> Layer<S> for ConnectorLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         ConnectorService {
-            inner,
+            inner: Arc::new(inner),
             layer: self.clone(),
         }
     }
@@ -213,15 +213,25 @@ impl<S> Layer<S> for ConnectorLayer {
 
 /// Opens connections when the gate permits, notes the phase, and applies the address policy to the
 /// connected address before a byte of the request is sent.
-#[derive(Clone)]
 pub(super) struct ConnectorService<S> {
-    inner: S,
+    /// Shared, because reqwest and hyper-util clone their connector several times per call, also for a
+    /// call on a pooled connection.
+    inner: Arc<S>,
     layer: ConnectorLayer,
+}
+
+impl<S> Clone for ConnectorService<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            layer: self.layer.clone(),
+        }
+    }
 }
 
 impl<S, R> Service<R> for ConnectorService<S>
 where
-    S: Service<R, Error = BoxError> + Clone + Send + 'static,
+    S: Service<R, Error = BoxError> + Clone + Send + Sync + 'static,
     S::Response: Connection + Send,
     S::Future: Send + 'static,
     R: Send + 'static,
@@ -230,14 +240,12 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, destination: R) -> Self::Future {
-        // `poll_ready` was called on `self.inner`, so that one must be called, not the clone.
-        let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
+        let inner = S::clone(&self.inner);
         Box::pin(WithinExchange {
             trace: ExchangeTrace::current(),
             connecting: Box::pin(connect(inner, destination, self.layer.clone())),
@@ -246,7 +254,7 @@ where
 }
 
 async fn connect<S, R>(
-    mut inner: S,
+    inner: S,
     destination: R,
     ConnectorLayer { origin, gate }: ConnectorLayer,
 ) -> Result<S::Response, BoxError>
@@ -256,7 +264,7 @@ where
 {
     ExchangeTrace::note_current(FetchPhase::Connect);
     let turn = gate.wait().await;
-    let connection = inner.call(destination).await?;
+    let connection = inner.oneshot(destination).await?;
     let trace = ExchangeTrace::current();
     let connected = connection.connected();
     let mut extras = http::Extensions::new();

@@ -109,6 +109,11 @@ impl<'c> BodyReader<'c> {
         if self.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
             return Err(empty_failure());
         }
+        // Most bodies are short and arrive as one chunk, which needs no buffer and no further read.
+        let is_whole = coding.is_none() && self.end.is_none() && self.body.is_end_stream();
+        if is_whole && self.chunk.len() as u64 <= limit.min(READ_CHUNK_BYTES as u64) {
+            return Ok(self.chunk);
+        }
         let mut whole = BytesMut::new();
         if coding.is_none() {
             // The announced length was compared with the limit, so it bounds the allocation.

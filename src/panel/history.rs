@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Cache;
@@ -27,6 +28,10 @@ const MAX_SOURCES: usize = 500;
 /// How long a serialised history is reused, so that many pages that open at once cost one
 /// serialisation.
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
+
+/// Time after a publication in which further ones are gathered: the sources of a live request end
+/// within milliseconds, and each search costs a thread's wake-up.
+const GATHER_TIME: Duration = Duration::from_millis(50);
 
 /// The history of all sources.
 #[derive(Debug, Default)]
@@ -89,6 +94,7 @@ impl PanelHistory {
                 () = stop.cancelled() => return,
                 published = changes.changed() => if published.is_err() { return },
             }
+            sleep(GATHER_TIME).await;
         }
     }
 
