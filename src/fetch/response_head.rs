@@ -1,5 +1,6 @@
 //! Response heads: limits, framing, status and content coding.
 
+use encoding_rs::Encoding;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING,
 };
@@ -185,19 +186,10 @@ pub(super) fn content_charset(headers: &HeaderMap) -> Option<Box<str>> {
     })
 }
 
-/// Returns whether a token of `Content-Encoding` is a charset, which some servers send there.
+/// Returns whether a token of `Content-Encoding` is a charset or an encoding of mail, which some servers send there.
 fn is_charset(token: &str) -> bool {
-    let families = [
-        "utf-",
-        "utf8",
-        "utf16",
-        "iso-8859-",
-        "windows-125",
-        "us-ascii",
-        "ascii",
-    ];
-    families.iter().any(|family| token.starts_with(family))
-        || matches!(token, "latin1" | "binary" | "8bit")
+    matches!(token, "7bit" | "8bit" | "binary" | "utf16")
+        || Encoding::for_label(token.as_bytes()).is_some()
 }
 
 /// Returns `HTTP 503 Service Unavailable`, with the standard reason, not that of the response.
