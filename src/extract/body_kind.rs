@@ -30,41 +30,35 @@ const CONFUSING_CHARS: &[(char, &str)] = &[
 
 /// Returns the format that a body resembles which is not JSON, with the remedy.
 pub(super) fn describe_body(body: &[u8]) -> Option<&'static str> {
-    const BINARY: &[(&[u8], &str)] = &[
+    const BINARY: &[(&[&[u8]], &str)] = &[
         (
-            b"\x1F\x8B",
+            &[b"\x1F\x8B"],
             "the body begins like gzip, which its Content-Encoding does not say",
         ),
         (
-            b"\x28\xB5\x2F\xFD",
+            &[b"\x28\xB5\x2F\xFD"],
             "the body begins like zstd, which its Content-Encoding does not say",
         ),
         (
-            b"\x78\x9C",
+            &[b"\x78\x9C", b"\x78\xDA", b"\x78\x01"],
             "the body begins like deflate, which its Content-Encoding does not say",
         ),
+        (&[b"PK\x03\x04"], "the body begins like a ZIP archive"),
+        (&[b"BZh"], "the body begins like a bzip2 archive"),
+        (&[b"\xFD7zXZ"], "the body begins like an xz archive"),
+        (&[b"%PDF"], "the body begins like a PDF document"),
+        (&[b"\x89PNG"], "the body begins like a PNG image"),
+        (&[b"\xFF\xD8\xFF"], "the body begins like a JPEG image"),
         (
-            b"\x78\xDA",
-            "the body begins like deflate, which its Content-Encoding does not say",
-        ),
-        (
-            b"\x78\x01",
-            "the body begins like deflate, which its Content-Encoding does not say",
-        ),
-        (b"PK\x03\x04", "the body begins like a ZIP archive"),
-        (b"%PDF", "the body begins like a PDF document"),
-        (b"\x89PNG", "the body begins like a PNG image"),
-        (b"\xFF\xD8\xFF", "the body begins like a JPEG image"),
-        (
-            b"\xFF\xFE",
-            "the body begins like UTF-16, and JSON is UTF-8",
-        ),
-        (
-            b"\xFE\xFF",
+            &[b"\xFF\xFE", b"\xFE\xFF"],
             "the body begins like UTF-16, and JSON is UTF-8",
         ),
     ];
-    if let Some((_, what)) = BINARY.iter().find(|(magic, _)| body.starts_with(magic)) {
+    let is_beginning = |magic: &&[u8]| body.starts_with(magic);
+    if let Some((_, what)) = BINARY
+        .iter()
+        .find(|(magics, _)| magics.iter().any(is_beginning))
+    {
         return Some(what);
     }
     // ASCII in UTF-16 without a byte order mark: one of the first two bytes is zero.
@@ -104,6 +98,8 @@ fn describe_text(text: &str) -> Option<&'static str> {
             "<title",
             "<div",
             "<p>",
+            "<br>",
+            "<br />",
             "<h1",
         ]
         .iter()
@@ -119,6 +115,9 @@ fn describe_text(text: &str) -> Option<&'static str> {
         .map(str::trim_end)
         .filter(|line| !line.is_empty());
     let (first, second) = (lines.next()?, lines.next());
+    if let Some(what) = describe_wrapped_json(first) {
+        return Some(what);
+    }
     if first.starts_with("# HELP ") || first.starts_with("# TYPE ") || is_sample(first) {
         return Some("the body is a Prometheus exposition: set format = \"prometheus\"");
     }
@@ -145,6 +144,31 @@ fn describe_text(text: &str) -> Option<&'static str> {
     is_text.then_some("the body is text: set format = \"text\"")
 }
 
+/// Returns what stands around the JSON of a body with this first line.
+fn describe_wrapped_json(first: &str) -> Option<&'static str> {
+    if [")]}'", "while(1)", "for(;;)"]
+        .iter()
+        .any(|guard| first.starts_with(guard))
+    {
+        return Some(
+            "the body is JSON behind a guard against other sites' scripts: set format = \"text\" and \
+             extract = 'sub(\"^[^{\\\\[]*\"; \"\") | fromjson'",
+        );
+    }
+    if first.starts_with("data:") || first.starts_with("event:") {
+        return Some(
+            "the body is an event stream; a source needs an address that answers with one value",
+        );
+    }
+    let (function, behind) = first.trim_start_matches("/**/").split_once('(')?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_$.".contains(c);
+    let is_call =
+        !function.is_empty() && function.chars().all(is_name) && behind.starts_with(['{', '[']);
+    is_call.then_some(
+        "the body is JSONP, a call of a function around JSON: leave the callback out of the URL",
+    )
+}
+
 /// Whether a line is `name{label="…"} 1.5`.
 fn is_sample(line: &str) -> bool {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
@@ -161,7 +185,9 @@ fn is_sample(line: &str) -> bool {
         None => behind,
     };
     let value = value.trim_start_matches(' ').split(' ').next();
+    // `key: 1` is YAML.
     !line.starts_with(|c: char| c.is_ascii_digit())
+        && !line[..end].ends_with(':')
         && behind.starts_with([' ', '{'])
         && value.is_some_and(|value| value.parse::<f64>().is_ok())
 }

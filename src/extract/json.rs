@@ -177,7 +177,7 @@ mod tests {
             "the body is HTML: a login page or a proxy's error? To take a value from a page set format = \"html\"; \
              expected value at line 2, column 2; the body begins: <html>"
         );
-        assert!(message("callback({})").starts_with("expected value at line 1, column 1; "));
+        assert!(message("x(y)").starts_with("expected value at line 1, column 1; "));
         assert_eq!(
             &*check_failure(b"[1,\n \"\xFF\"]").message,
             "not UTF-8 at line 2, column 3; the body begins: [1,\\n \"\u{fffd}\"]"
@@ -282,7 +282,23 @@ mod tests {
             b"203.0.113.7\n",
             "the body is text: set format = \"text\"; ",
         ),
-        (b"callback({})", "expected value at line 1, column 1; "),
+        (b"callback({})", "the body is JSONP, "),
+        (b"/**/a.b({\n\"c\":1});", "the body is JSONP, "),
+        (
+            b")]}',\n{\"a\":1}",
+            "the body is JSON behind a guard against other sites' scripts: ",
+        ),
+        (
+            b"for(;;);[1]",
+            "the body is JSON behind a guard against other sites' scripts: ",
+        ),
+        (b"data: {\"a\":1}\n\n", "the body is an event stream; "),
+        (
+            b"key: 1\nother: 2\n",
+            "the name key is not in double quotes, at line 1, column 1; ",
+        ),
+        (b"<br />\n<b>Warning</b>: x {}", "the body is HTML: "),
+        (b"x(y)", "expected value at line 1, column 1; "),
     ];
 
     #[test]
