@@ -15,7 +15,7 @@ use jaq_json::Val;
 
 use super::constant_regexes::find_invalid_regex;
 use super::filter_error::{FilterError, MAX_TEXT_BYTES};
-use super::hints::{foreign_syntax_error, is_path_start, key_error, meant_path};
+use super::hints::{foreign_syntax_error, instead_of, is_path_start, key_error, meant_path};
 use super::library;
 use super::substitute::substitute_operators;
 use crate::text::quote;
@@ -203,7 +203,7 @@ fn first_error<E>(errors: Vec<E>, told: impl Fn(E) -> FilterError) -> FilterErro
 fn lex_error<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> FilterError {
     let found = &rest[..rest.chars().next().map_or(0, char::len_utf8)];
     let message = match expected {
-        lex::Expect::Token => format!("unexpected {}", quote_found(found)),
+        lex::Expect::Token => format!("unexpected {}{}", quote_found(found), instead_of(found)),
         expected => format!(
             "expected {}, found {}",
             expected.as_str(),
@@ -216,7 +216,9 @@ fn lex_error<'t>(text: &'t str, (expected, rest): lex::Error<&'t str>) -> Filter
 fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>) -> FilterError {
     let found = Token::opt_as_str(found, text);
     let message = match expected {
-        parse::Expect::Nothing => format!("unexpected {}", quote_found(found)),
+        parse::Expect::Nothing => {
+            format!("unexpected {}{}", quote_found(found), instead_of(found))
+        }
         parse::Expect::Just(word) => format!("expected `{word}`, found {}", quote_found(found)),
         expected => format!(
             "expected {}, found {}",
@@ -296,6 +298,10 @@ fn unknown_filter_message(name: &str, arity: usize) -> String {
             "`{name}` takes {} argument{plural}, not {arity}",
             takes.join(" or ")
         );
+    }
+    let instead = instead_of(name);
+    if !instead.is_empty() {
+        return format!("unknown function {}{instead}", quote_found(name));
     }
     let similarity = |other: &str| strsim::jaro_winkler(name, other);
     let nearest = known

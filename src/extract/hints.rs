@@ -59,11 +59,48 @@ pub(super) fn key_error(text: &str, at: usize) -> Option<FilterError> {
         } else if key.starts_with(|c: char| c.is_ascii_digit()) {
             format!("a key that begins with a digit is written `.\"{key}\"`")
         } else {
-            format!("a key with a dash is written `.\"{key}\"`")
+            let what = if key.contains('-') {
+                "dash"
+            } else {
+                "letter beyond a to z"
+            };
+            format!("a key with a {what} is written `.\"{key}\"`")
         };
         return Some(FilterError { message, span });
     }
     None
+}
+
+/// Functions, values and operators of other languages, with what jq has instead.
+const FOREIGN_WORDS: &[(&[&str], &str)] = &[
+    (&["int", "integer", "toint"], "tonumber | trunc"),
+    (&["float", "number", "to_number"], "tonumber"),
+    (&["str", "string", "to_string"], "tostring"),
+    (&["upper", "uppercase", "toupper"], "ascii_upcase"),
+    (&["lower", "lowercase", "tolower"], "ascii_downcase"),
+    (&["len", "size", "count"], "length"),
+    (&["filter", "where"], "map(select(…))"),
+    (&["replace"], "gsub(\"old\"; \"new\")"),
+    (&["regex", "matches"], "test(\"…\")"),
+    (&["substring", "substr", "slice"], ".[0:3]"),
+    (&["sum"], "add"),
+    (&["avg", "mean", "average"], "add / length"),
+    (&["None", "nil", "undefined", "Null", "NULL"], "null"),
+    (&["True", "TRUE"], "true"),
+    (&["False", "FALSE"], "false"),
+    (&["NaN"], "nan"),
+    (&["&&", "&"], "and"),
+    (&["||"], "or"),
+];
+
+/// Returns the end of a message about `word` that tells what jq has instead; an empty text if it is not known.
+pub(super) fn instead_of(word: &str) -> String {
+    let known = FOREIGN_WORDS
+        .iter()
+        .find(|(words, _)| words.contains(&word));
+    known
+        .map(|(_, jq)| format!("; in jq it is `{jq}`"))
+        .unwrap_or_default()
 }
 
 /// Returns the path that is meant by a text at `span` that is no function: `data.amount` → `.data.amount`.

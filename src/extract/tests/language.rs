@@ -226,7 +226,7 @@ fn compile_error_has_a_span() {
         ("1 2", "unexpected `2`", "2"),
         ("\"\\q\"", "expected string escape sequence, found `q`", "q"),
         ("if . then 1", "expected else or end, found the end", ""),
-        ("& ; &", "unexpected `&`", "&"),
+        ("& ; &", "unexpected `&`; in jq it is `and`", "&"),
         (". as $x", "expected `|`, found the end", ""),
     ] {
         assert_eq!(
@@ -305,6 +305,28 @@ const FIRST_HOUR: &[(&str, &str, &str)] = &[
         "this is a template; in jq it is `.a | tonumber`",
         "{{ value_json['a'] | float }}",
     ),
+    (
+        ".é",
+        "a key with a letter beyond a to z is written `.\"é\"`",
+        ".é",
+    ),
+    (
+        ".a | int",
+        "unknown function `int`; in jq it is `tonumber | trunc`",
+        "int",
+    ),
+    (
+        ".a | replace(\"a\"; \"b\")",
+        "unknown function `replace`; in jq it is `gsub(\"old\"; \"new\")`",
+        "replace",
+    ),
+    (
+        ".a // None",
+        "unknown function `None`; in jq it is `null`",
+        "None",
+    ),
+    (".a && .b", "unexpected `&`; in jq it is `and`", "&"),
+    (".a || .b", "unexpected `||`; in jq it is `or`", "||"),
     (
         ".v | gsub(\"(?=([0-9]{3})+$)\"; \",\")",
         "the regular expression is not valid: look-around is not supported",
