@@ -110,7 +110,7 @@ impl Extractor {
             // The filter's process is not trusted: its answer passes the same check as a provider's.
             let result = self.workers.evaluate(&evaluation, deadline).await;
             result.and_then(|data| match check_json(data.as_bytes()) {
-                Ok(_) if !has_long_number(data.as_bytes()) => Ok(data),
+                Ok(()) if !has_long_number(data.as_bytes()) => Ok(data),
                 _ => Err(ExtractError::new(
                     Code::Panic,
                     "the filter worker answered no JSON, or a number that is too long",

@@ -35,8 +35,8 @@ pub use html::check_selector;
 pub(super) fn read_body(body: &RawBody) -> Result<Val, ExtractError> {
     let text = charset::decode_text(body)?;
     if body.format == BodyFormat::Json {
-        let json = text.slice(check_json(&text)?);
-        return Ok(read_json(&json));
+        check_json(&text)?;
+        return Ok(read_json(&text));
     }
     if text.is_empty() {
         return Err(empty_body("the answer has no body"));

@@ -146,6 +146,15 @@ fn prometheus_keeps_digits() {
 }
 
 #[test]
+fn one_byte_order_mark_is_skipped() {
+    assert_eq!(converted(BodyFormat::Json, "\u{feff}[1]"), "[1]");
+    let failure = convert_with(BodyFormat::Json, None, "\u{feff}\u{feff}[1]").unwrap_err();
+    assert_eq!(failure.code, Code::NotJson);
+    let failure = convert_with(BodyFormat::Json, None, "\u{feff} ").unwrap_err();
+    assert_eq!(failure.code, Code::EmptyBody);
+}
+
+#[test]
 fn charsets_have_their_order() {
     let text = |charset, body: &'static [u8]| {
         convert_with(BodyFormat::Text, charset, Bytes::from_static(body)).unwrap()
