@@ -2,10 +2,7 @@
 //!
 //! A filter that does not end in time fails its own source; the extractor cancels it.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,12 +14,10 @@ use crate::extract::Extractor;
 use crate::process::Clock;
 
 use super::cache::Cache;
+use super::running_computation::RunningComputations;
 
 /// Time limit of one computation.
 const COMPUTE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Maximum number of computations in progress, so that one slow filter delays no other source.
-const MAX_CONCURRENT: usize = 8;
 
 /// The background task.
 pub struct DerivedTask {
@@ -34,17 +29,11 @@ pub struct DerivedTask {
     pub clock: Clock,
 }
 
-/// A computation in progress.
-struct RunningComputation<'d> {
-    source: Name,
-    future: Pin<Box<dyn Future<Output = ()> + Send + 'd>>,
-}
-
 impl DerivedTask {
     /// Computes outdated derived sources after each publication, until `stop` is cancelled.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut changes = self.cache.subscribe();
-        let mut running = Vec::new();
+        let mut running = RunningComputations::default();
         loop {
             // Before the snapshot is read, so that a publication in between causes another round.
             changes.mark_unchanged();
@@ -52,14 +41,14 @@ impl DerivedTask {
             tokio::select! {
                 () = stop.cancelled() => return,
                 result = changes.changed() => if result.is_err() { return },
-                () = wait_first_finished(&mut running), if !running.is_empty() => {}
+                () = running.wait_first_finished() => {}
             }
         }
     }
 
     /// Starts the computation of outdated sources in the order of the configuration. A source with a
     /// derived input waits until the input is current; the configuration rules out cycles.
-    fn start_computations<'d>(&'d self, running: &mut Vec<RunningComputation<'d>>) {
+    fn start_computations<'d>(&'d self, running: &mut RunningComputations<'d>) {
         let snapshot = self.cache.snapshot();
         let source_set = snapshot.source_set();
         let is_current = |name: &Name| {
@@ -71,14 +60,10 @@ impl DerivedTask {
             let source = &source_set.sources()[position];
             let is_due =
                 !snapshot.is_derived_current(position) && source.inputs().iter().all(is_current);
-            let is_running = running.iter().any(|running| running.source == source.name);
-            if is_due && !is_running && running.len() < MAX_CONCURRENT {
+            if is_due && running.accepts(&source.name) {
                 let snapshot = Arc::clone(&snapshot);
-                running.push(RunningComputation {
-                    source: source.name.clone(),
-                    future: Box::pin(async move {
-                        self.compute_source(&snapshot, position).await;
-                    }),
+                running.push(source.name.clone(), async move {
+                    self.compute_source(&snapshot, position).await;
                 });
             }
         }
@@ -121,23 +106,6 @@ impl DerivedTask {
         log_health_change(state, &computation);
         self.cache.publish_derived(&source.name, &computation);
     }
-}
-
-/// Removes the first computation that finishes.
-async fn wait_first_finished(running: &mut Vec<RunningComputation<'_>>) {
-    poll_fn(|cx| {
-        let finished = running
-            .iter_mut()
-            .position(|computation| computation.future.as_mut().poll(cx).is_ready());
-        match finished {
-            Some(index) => {
-                running.remove(index);
-                Poll::Ready(())
-            }
-            None => Poll::Pending,
-        }
-    })
-    .await;
 }
 
 /// Logs the first failure after a success and the first success after failures, as for fetched

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
 use http::{HeaderMap, HeaderValue};
-use prometheus_client::encoding::{prometheus_text, text};
+use prometheus_client::encoding::prometheus_text;
 
 use crate::server::{ProblemDetails, ProblemKind, media_preference, no_store_response};
 
@@ -28,16 +28,8 @@ pub(super) async fn get_metrics(
     } else {
         (PageKind::PrometheusText, prometheus_text::CONTENT_TYPE)
     };
-    let registry = Arc::clone(&state.metrics_registry);
-    let encode = move || {
-        let mut page = String::new();
-        let result = if kind == PageKind::OpenMetrics {
-            text::encode(&mut page, &registry)
-        } else {
-            prometheus_text::encode(&mut page, &registry)
-        };
-        result.ok().map(|()| page)
-    };
+    let encoder = Arc::clone(&state.metrics_encoder);
+    let encode = move || encoder.encode(kind == PageKind::OpenMetrics).ok();
     // Prometheus must not take a part of the page for the whole.
     let page = state
         .get_or_make_page(kind, encode)

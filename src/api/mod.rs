@@ -7,6 +7,7 @@ mod answer_request;
 mod background_work;
 mod document_cache;
 mod health;
+mod metrics_encoder;
 mod metrics_page;
 mod openapi;
 mod panel_pages;

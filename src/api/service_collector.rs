@@ -10,7 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::metrics::{
-    FetchMetrics, SourceNumbers, millis_to_seconds, write_counter, write_gauge,
+    FetchMetrics, OwnSeries, SourceNumbers, millis_to_seconds, write_counter, write_gauge,
     write_source_metrics, write_task_metrics,
 };
 use crate::replicas::{LocalReplica, ReplicaMode, ReplicaStatus};
@@ -23,6 +23,7 @@ pub(super) struct ServiceCollector {
     pub(super) server: Arc<ServerContext>,
     pub(super) fetch_metrics: Arc<FetchMetrics>,
     pub(super) source_numbers: Arc<SourceNumbers>,
+    pub(super) own_series: Arc<OwnSeries>,
     pub(super) stream_clients: StreamClients,
     pub(super) replica: Option<Arc<LocalReplica>>,
 }
@@ -33,7 +34,8 @@ impl Collector for ServiceCollector {
         // One snapshot for all families, so that they agree with each other.
         let snapshot = self.server.cache.snapshot();
         let now = self.server.clock.now();
-        write_source_metrics(encoder, &snapshot, &self.source_numbers, now)?;
+        let numbers = &self.source_numbers;
+        write_source_metrics(encoder, &snapshot, numbers, &self.own_series, now)?;
         self.fetch_metrics.write(encoder, &snapshot)?;
         write_gauge(
             encoder,

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::{LiveFetcher, LiveResult, LivenessBeat, Selection};
-use crate::metrics::{FetchMetrics, SourceNumbers};
+use crate::metrics::{FetchMetrics, OwnSeries, SourceNumbers};
 use crate::panel::{PanelAssets, PanelHistory};
 use crate::process::{Deadline, WorkQueueFull};
 use crate::render::{BodyForm, Rendering};
@@ -17,6 +17,7 @@ use crate::server::{ProblemDetails, ServerContext};
 
 use super::background_work::BackgroundWork;
 use super::document_cache::DocumentCache;
+use super::metrics_encoder::MetricsEncoder;
 use super::service_collector::ServiceCollector;
 use super::shared_pages::{PageKind, SharedPages};
 use super::shared_renderings::{ROOM_WAIT, SharedRenderings, wait_for_room};
@@ -32,6 +33,8 @@ pub struct AppStateParts {
     pub liveness_beat: Arc<LivenessBeat>,
     /// Metrics of the attempts at sources.
     pub fetch_metrics: Arc<FetchMetrics>,
+    /// The series of the sources' own metrics.
+    pub own_series: Arc<OwnSeries>,
     /// The registry with every metric that is not read from the members above.
     pub metrics_registry: Registry,
     /// Whether readings were restored at the start, so that the first round need not be waited for.
@@ -47,8 +50,8 @@ pub struct AppState {
     pub(super) server: Arc<ServerContext>,
     pub(super) live: Arc<LiveFetcher>,
     pub(super) liveness_beat: Arc<LivenessBeat>,
-    /// Shared with the threads that encode it.
-    pub(super) metrics_registry: Arc<Registry>,
+    /// Shared with the threads that encode them.
+    pub(super) metrics_encoder: Arc<MetricsEncoder>,
     pub(super) replica: Option<Arc<LocalReplica>>,
     pub(super) panel_assets: PanelAssets,
     /// Shared with the threads that record and serialise it.
@@ -73,14 +76,17 @@ impl AppState {
             server: Arc::clone(&parts.server),
             fetch_metrics: parts.fetch_metrics,
             source_numbers: Arc::clone(&source_numbers),
+            own_series: Arc::clone(&parts.own_series),
             stream_clients: stream_clients.clone(),
             replica: parts.replica.clone(),
         }));
+        let metrics_encoder =
+            MetricsEncoder::new(metrics_registry, &parts.server, &parts.own_series);
         Self {
             server: parts.server,
             live: parts.live,
             liveness_beat: parts.liveness_beat,
-            metrics_registry: Arc::new(metrics_registry),
+            metrics_encoder: Arc::new(metrics_encoder),
             replica: parts.replica,
             panel_assets: PanelAssets::new(),
             panel_history: Arc::new(PanelHistory::new(source_numbers)),

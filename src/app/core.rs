@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::{
-    Cache, CompletionHandler, DerivedTask, Flights, LiveFetcher, LivenessBeat, Persister,
-    PreparedSource, RefreshCommand, Refresher, ReplicaCoordinator,
+    Cache, CompletionHandler, DerivedTask, Flights, LiveFetcher, LivenessBeat, MetricTask,
+    Persister, PreparedSource, RefreshCommand, Refresher, ReplicaCoordinator,
 };
 use crate::domain::{Snapshot, Source, SourceSet};
 use crate::extract::Extractor;
 use crate::fetch::Fetch;
-use crate::metrics::{FetchMetrics, StoreErrorCounter};
+use crate::metrics::{FetchMetrics, OwnSeries, StoreErrorCounter};
 use crate::process::{Clock, SendBudget, Supervisor};
 use crate::replicas::{LocalReplica, ReplicaSync, SharedStore};
 use crate::store::StateFile;
@@ -37,6 +37,8 @@ pub struct CoreDeps {
     pub stop: CancellationToken,
     /// Counts attempts.
     pub fetch_metrics: Arc<FetchMetrics>,
+    /// Receives the series of the sources' own metrics.
+    pub own_series: Arc<OwnSeries>,
     /// The state file and the counter of its errors; `None`: readings do not survive a restart.
     pub state_file: Option<(StateFile, StoreErrorCounter)>,
     /// The store that replicas share and the counter of its errors; `None`: the only replica.
@@ -186,6 +188,7 @@ impl AppCore {
             extractor: deps.extractor,
         };
         core.spawn_derived_task();
+        core.spawn_metric_task(deps.own_series);
         Ok((core, commands))
     }
 
@@ -224,6 +227,15 @@ impl AppCore {
         self.supervisor.spawn_task("keeper", move |stop| {
             let sync = Arc::clone(&sync);
             async move { sync.run(&stop).await }
+        });
+    }
+
+    fn spawn_metric_task(&self, series: Arc<OwnSeries>) {
+        let (cache, extractor) = (Arc::clone(&self.cache), self.extractor.clone());
+        let metrics = Arc::new(MetricTask::new(cache, extractor, self.clock, series));
+        self.supervisor.spawn_task("own metrics", move |stop| {
+            let metrics = Arc::clone(&metrics);
+            async move { metrics.run(&stop).await }
         });
     }
 

@@ -22,7 +22,7 @@ use crate::config::{Config, ListenAddress};
 use crate::domain::Redactor;
 use crate::extract::Extractor;
 use crate::fetch::{Fetch, HttpFetch};
-use crate::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics, StoreErrorCounter};
+use crate::metrics::{FetchMetrics, OwnSeries, ProcessMetrics, RequestMetrics, StoreErrorCounter};
 use crate::process::{BackgroundPriority, Clock, SendBudget};
 use crate::replicas::{RedisStore, SharedStore};
 use crate::server::{HttpListeners, HttpServer, ServerContext, SocketFile};
@@ -110,6 +110,7 @@ impl AppService {
         let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
         let fetch_metrics = Arc::new(FetchMetrics::default());
+        let own_series = Arc::<OwnSeries>::default();
         let mut registry = Registry::default();
         let process_metrics = ProcessMetrics::register(&mut registry, clock, revision);
         let fetch = Arc::new(fetch);
@@ -125,6 +126,7 @@ impl AppService {
             tracker: tracker.clone(),
             stop: stop.clone(),
             fetch_metrics: Arc::clone(&fetch_metrics),
+            own_series: Arc::clone(&own_series),
             state_file: open_state_file(config, &process_metrics),
             shared_store: open_shared_store(config, &process_metrics, &redactor),
             send_budget: SendBudget::new(config.server.send_budget),
@@ -136,7 +138,8 @@ impl AppService {
         let request_metrics = RequestMetrics::register(&mut registry, &ROUTE_PATHS);
         let access_log = start_access_log(config, &redactor)?;
         let context = build_server_context(config, &core, request_metrics, access_log);
-        let state = build_app_state(&context, &core, fetch_metrics, registry, runtime.handle());
+        let metrics = (fetch_metrics, own_series, registry);
+        let state = build_app_state(&context, &core, metrics, runtime.handle());
         spawn_history_task(&core, &state);
         let threads = available_parallelism().map_or(1, NonZero::get);
         let (accept_runtime, server_task) =
@@ -312,8 +315,7 @@ fn open_shared_store(
 fn build_app_state(
     context: &Arc<ServerContext>,
     core: &AppCore,
-    fetch_metrics: Arc<FetchMetrics>,
-    metrics_registry: Registry,
+    (fetch_metrics, own_series, metrics_registry): (Arc<FetchMetrics>, Arc<OwnSeries>, Registry),
     runtime: &Handle,
 ) -> Arc<AppState> {
     Arc::new(AppState::new(AppStateParts {
@@ -321,6 +323,7 @@ fn build_app_state(
         live: Arc::clone(&core.live),
         liveness_beat: Arc::clone(&core.liveness_beat),
         fetch_metrics,
+        own_series,
         metrics_registry,
         was_restored: core.was_restored,
         replica: core.replica.clone(),

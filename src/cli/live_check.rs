@@ -12,10 +12,11 @@ use tokio_util::task::TaskTracker;
 
 use super::command;
 use super::layout::wrap_lines;
+use super::metric_probe::MetricProbe;
 use super::terminal::{Terminal, TextStyle, escape_control};
 use crate::auth::AuthorizedFetch;
 use crate::config::Config;
-use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Provider, Redactor};
+use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Provider, Redactor, Source};
 use crate::extract::{Extractor, Filter, RawBody, own_program};
 use crate::fetch::{Fetch as _, HttpFetch};
 use crate::process::Clock;
@@ -50,6 +51,8 @@ pub(super) struct ProviderProbe {
     input: Option<String>,
     /// The data, with secrets redacted.
     result: Result<JsonData, Failure>,
+    /// The series of the source's own metrics; `None` if it has none, or if there is no data.
+    metrics: Option<MetricProbe>,
 }
 
 /// What every call needs.
@@ -93,7 +96,7 @@ pub(super) fn probe_all(config: &Config) -> anyhow::Result<Vec<ProviderProbe>> {
                 continue;
             };
             for provider in source.providers() {
-                let (source, provider) = (source.name.clone(), provider.clone());
+                let (source, provider) = (Arc::clone(source), provider.clone());
                 let (context, timeout) = (Arc::clone(&context), schedule.timeout);
                 let probe = async move { context.probe(source, provider, timeout).await };
                 tasks.push(tracker.spawn(probe));
@@ -118,7 +121,12 @@ impl ProbeContext {
             .redact_json(data.as_json(), &self.plain_values)
     }
 
-    async fn probe(&self, source: Name, provider: Provider, timeout: Duration) -> ProviderProbe {
+    async fn probe(
+        &self,
+        source: Arc<Source>,
+        provider: Provider,
+        timeout: Duration,
+    ) -> ProviderProbe {
         let (started, deadline) = (self.clock.instant(), self.clock.deadline(timeout));
         let fetched = self.fetch.fetch(&provider, deadline.into()).await;
         let raw_body = match &fetched {
@@ -133,16 +141,21 @@ impl ProbeContext {
                 .map(|refused| refused.received.to_string())
                 .filter(|received| !received.is_empty()),
         };
-        let mut input = None;
+        let (mut input, mut metrics) = (None, None);
         let result = match (fetched, Filter::compile(&provider.extract)) {
             (Ok(payload), Ok(filter)) => {
                 // A separate extractor: one extractor evaluates the filters of a source one after the other.
                 let extractor = Extractor::new(own_program(), self.redactor.clone());
                 let body = payload.raw_body(&provider.request.format);
-                let result = extractor.extract_body(&source, &filter, &body, deadline);
+                let result = extractor.extract_body(&source.name, &filter, &body, deadline);
                 let result = result.await;
+                if let Ok(data) = &result {
+                    let (clock, redactor) = (self.clock, &self.redactor);
+                    metrics =
+                        MetricProbe::evaluate(&source, data, &extractor, clock, redactor).await;
+                }
                 if body.format != BodyFormat::Json {
-                    input = self.convert_input(&extractor, &source, &body).await;
+                    input = self.convert_input(&extractor, &source.name, &body).await;
                 }
                 result
             }
@@ -151,12 +164,13 @@ impl ProbeContext {
         };
         let redact = |data: JsonData| self.redact_data(&data);
         ProviderProbe {
-            source,
+            source: source.name.clone(),
             provider: provider.name,
             elapsed: self.clock.instant().saturating_duration_since(started),
             raw_body,
             input,
             result: result.map(|data| JsonData::from_checked(redact(data))),
+            metrics,
         }
     }
 
@@ -227,6 +241,9 @@ pub(super) fn format_probes(probes: &[ProviderProbe], terminal: Terminal) -> Str
             }
             let _ = writeln!(out, "  {title:10} {}", escape_control(&result));
         }
+        if let Some(metrics) = &probe.metrics {
+            metrics.write_lines(&mut out);
+        }
     }
     out
 }
@@ -245,6 +262,7 @@ pub(super) fn probes_json(probes: &[ProviderProbe]) -> Value {
             "data": data.and_then(|data| serde_json::from_str::<Value>(data.as_json()).ok()),
             "code": failure.map(|failure| failure.code.as_str()),
             "error": failure.map(|failure| &*failure.message),
+            "metrics": probe.metrics.as_ref().map(MetricProbe::to_json),
         })
     };
     probes.iter().map(probe_json).collect()

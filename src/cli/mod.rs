@@ -13,6 +13,7 @@ mod healthcheck;
 mod layout;
 mod live_check;
 mod load_config;
+mod metric_probe;
 mod once;
 mod once_appearance;
 mod once_row;

@@ -126,6 +126,7 @@ async fn run_live_request(
         tracker: TaskTracker::new(),
         stop: stop.clone(),
         fetch_metrics: Arc::default(),
+        own_series: Arc::default(),
         state_file: None,
         shared_store: None,
         send_budget: SendBudget::new(None),

@@ -21,8 +21,8 @@ use super::syntax::report_syntax_errors;
 use super::table::Table;
 use super::table_reader::read_root;
 use super::validate::{
-    RequestDefaults, validate_auths, validate_derived_sources, validate_server, validate_sources,
-    validate_store, warn_unused_auths,
+    MetricFamilies, RequestDefaults, validate_auths, validate_derived_sources, validate_server,
+    validate_sources, validate_store, warn_unused_auths,
 };
 
 /// Where a configuration is looked for if no path is given, in this order.
@@ -114,10 +114,12 @@ pub fn parse(
     loader.auth_names = names.cloned().collect();
     let defaults = RequestDefaults::new(defaults.unwrap_or(&absent[2]), &mut loader);
     let auths = validate_auths(&root, &defaults, store.redis.is_some(), &mut loader);
-    let mut sources = validate_sources(&root, &defaults, &mut loader);
+    let mut families = MetricFamilies::default();
+    let mut sources = validate_sources(&root, &defaults, &mut families, &mut loader);
     warn_unused_auths(&root, &auths, &sources, &mut loader);
     // A derived source inherits the freshness of its inputs, so the fetched sources come first.
-    sources.extend(validate_derived_sources(&root, &sources, &mut loader));
+    let derived = validate_derived_sources(&root, &sources, &mut families, &mut loader);
+    sources.extend(derived);
 
     // After the validation, which reads the certificates.
     loader.record_files(&mut fingerprints);

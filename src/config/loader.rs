@@ -20,6 +20,9 @@ use super::span::{Span, SpannedStr, map_decoded_span};
 /// The help for a filter whose error has none.
 const FILTER_HELP: &str = "expected a jq filter such as `.data.amount | tonumber`";
 
+/// The help for a label whose filter is a word.
+const LABEL_HELP: &str = "a text that is always the same is written `'\"home\"'`";
+
 const REQUEST_REFERENCE_HELP: &str =
     "`${date…}` and `${auth.…}` are possible in `url`, `query`, `headers`, `body` and `form`";
 
@@ -32,6 +35,13 @@ fn find_query_delimiter(value: &str, before: &str) -> Option<char> {
     value
         .chars()
         .find(|c| is_parameter && matches!(c, '&' | '#' | '+' | '%'))
+}
+
+/// A filter that is not compiled yet.
+struct PendingFilter {
+    text: SpannedStr,
+    /// Whether it gives the value of a label.
+    is_label: bool,
 }
 
 /// The state of loading one configuration.
@@ -51,7 +61,9 @@ pub(super) struct ConfigLoader<'c> {
     pub(super) referenced: Vec<String>,
     files: HashMap<PathBuf, Result<Rc<FileContent>, String>>,
     /// The filters of the file, not compiled yet.
-    pub(super) filters: Vec<SpannedStr>,
+    filters: Vec<PendingFilter>,
+    /// Whether one of the filters does not compile.
+    pub(super) has_invalid_filter: bool,
     /// The names of all `[auth.NAME]`.
     pub(super) auth_names: Vec<String>,
 }
@@ -72,6 +84,7 @@ impl<'c> ConfigLoader<'c> {
             referenced: Vec::new(),
             files: HashMap::new(),
             filters: Vec::new(),
+            has_invalid_filter: false,
             auth_names: Vec::new(),
         }
     }
@@ -246,16 +259,32 @@ impl<'c> ConfigLoader<'c> {
         }
     }
 
+    /// Adds a filter, which is compiled later: all at once, on all processors.
+    pub(super) fn add_filter(&mut self, text: &str, span: Span, kind: Kind) -> SpannedStr {
+        let text = SpannedStr::literal(text, span);
+        self.filters.push(PendingFilter {
+            text: text.clone(),
+            is_label: kind == Kind::FilterTable,
+        });
+        text
+    }
+
     /// Compiles all filters, in parallel if there are many. Errors become problems.
     pub(super) fn compile_filters(&mut self) -> FilterCache {
-        let texts = self.filters.iter().map(|text| text.value.as_str());
+        let texts = self.filters.iter().map(|filter| filter.text.value.as_str());
         let mut compiled = FilterCache::compile_all(texts);
-        for text in std::mem::take(&mut self.filters) {
+        for PendingFilter { text, is_label } in std::mem::take(&mut self.filters) {
             if let Err(error) = compiled.get_or_compile(&text.value) {
                 let place = map_decoded_span(self.text, &text.span, &error.span);
                 let parts = error.message.split_once("; ");
-                let (what, help) = parts.unwrap_or((&error.message, FILTER_HELP));
+                let (what, mut help) = parts.unwrap_or((&error.message, FILTER_HELP));
+                let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
+                // Other exporters take a word for the label's value itself.
+                if is_label && text.value.chars().all(is_word) {
+                    help = LABEL_HELP;
+                }
                 self.error(&place, &format!("the filter is not valid: {what}"), help);
+                self.has_invalid_filter = true;
             }
         }
         compiled

@@ -60,10 +60,7 @@ impl ValueReader<'_, '_> {
         let span = toml.span();
         match (key.kind, toml.get_ref()) {
             (Kind::Filter, DeValue::String(text)) => {
-                let text = SpannedStr::literal(text, span);
-                // Compiled later, all at once, on all processors.
-                self.loader.filters.push(text.clone());
-                Some(Value::Text(text))
+                Some(Value::Text(self.loader.add_filter(text, span, key.kind)))
             }
             (
                 Kind::Text
@@ -95,7 +92,7 @@ impl ValueReader<'_, '_> {
                     .filter_map(|item| self.read_integer(key, item, min..=max));
                 Some(Value::IntegerList(numbers.collect()))
             }
-            (Kind::TextTable | Kind::FieldTable, DeValue::Table(toml)) => {
+            (Kind::TextTable | Kind::FilterTable | Kind::FieldTable, DeValue::Table(toml)) => {
                 let description = format!("`{}` of {}", key.name, self.description);
                 let mut reader = ValueReader {
                     loader: self.loader,
@@ -203,6 +200,9 @@ impl ValueReader<'_, '_> {
     /// its digits.
     fn read_text(&mut self, key: &Key, name: &str, toml: &TomlValue<'_>) -> Option<SpannedStr> {
         match toml.get_ref() {
+            DeValue::String(text) if key.kind == Kind::FilterTable => {
+                Some(self.loader.add_filter(text, toml.span(), key.kind))
+            }
             DeValue::String(text) => self.loader.expand_text(text, toml.span(), key),
             DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)
                 if key.kind == Kind::FieldTable =>

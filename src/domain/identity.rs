@@ -116,6 +116,7 @@ mod tests {
             },
             attribution: None,
             appearance: Arc::default(),
+            metrics: Arc::default(),
         }
     }
 

@@ -26,6 +26,7 @@ mod schedule;
 mod snapshot;
 mod snapshot_view;
 mod source;
+mod source_metric;
 mod source_record;
 mod source_set;
 mod source_state;
@@ -62,6 +63,7 @@ pub use request_text::{
 pub use schedule::{MAX_CACHE_LIFETIME, MAX_RETRY_AFTER, Schedule};
 pub use snapshot::{MergeResult, Snapshot};
 pub use source::{Source, SourceKind};
+pub use source_metric::{MetricFailure, MetricKind, MetricResults, MetricSeries, SourceMetric};
 pub use source_record::SourceRecord;
 pub use source_set::SourceSet;
 pub use source_state::SourceState;

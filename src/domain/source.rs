@@ -7,6 +7,7 @@ use super::freshness::FreshnessPolicy;
 use super::name::Name;
 use super::provider::Provider;
 use super::schedule::Schedule;
+use super::source_metric::SourceMetric;
 
 /// Definition of a source, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Source {
     pub attribution: Option<Arc<str>>,
     /// How people see it.
     pub appearance: Arc<SourceAppearance>,
+    /// Metrics that are exported instead of each number of the data. Default: none.
+    pub metrics: Arc<[SourceMetric]>,
 }
 
 /// Origin of a source's data.

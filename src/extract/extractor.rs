@@ -15,7 +15,7 @@ use super::filter_error::FilterError;
 use super::filters::FilterCache;
 use super::json::check_json;
 use super::raw_body::RawBody;
-use super::worker_pool::{Evaluation, WorkerPool};
+use super::worker_pool::{Evaluation, FilterPurpose, WorkerPool};
 use crate::domain::{BodyFormat, Code, Failure, JsonData, Name, Redactor};
 use crate::process::Deadline;
 use crate::text::has_long_number;
@@ -104,22 +104,36 @@ impl Extractor {
         } else {
             let evaluation = Evaluation {
                 source,
+                purpose: FilterPurpose::Data,
                 filter: filter.text(),
                 body,
             };
-            // The filter's process is not trusted: its answer passes the same check as a provider's.
-            let result = self.workers.evaluate(&evaluation, deadline).await;
-            result.and_then(|data| match check_json(data.as_bytes()) {
-                Ok(()) if !has_long_number(data.as_bytes()) => Ok(data),
-                _ => Err(ExtractError::new(
-                    Code::Panic,
-                    "the filter worker answered no JSON, or a number that is too long",
-                )),
-            })
+            self.evaluate_in_worker(&evaluation, deadline).await
         };
         result
             .map(JsonData::from_checked)
             .map_err(|error| error.into_failure(&self.redactor))
+    }
+
+    /// What messages pass through.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Evaluates in a worker. Its process is not trusted: its answer passes the same check as a provider's.
+    pub(super) async fn evaluate_in_worker(
+        &self,
+        evaluation: &Evaluation<'_>,
+        deadline: Deadline,
+    ) -> Result<String, ExtractError> {
+        let data = self.workers.evaluate(evaluation, deadline).await?;
+        match check_json(data.as_bytes()) {
+            Ok(()) if !has_long_number(data.as_bytes()) => Ok(data),
+            _ => Err(ExtractError::new(
+                Code::Panic,
+                "the filter worker answered no JSON, or a number that is too long",
+            )),
+        }
     }
 }
 

@@ -40,6 +40,9 @@ const MAX_REUSE_BODY_BYTES: usize = 256 << 10;
 /// After an evaluation that used more processor time, in milliseconds, a worker is replaced.
 const MAX_REUSE_CPU_MS: u64 = 1000;
 
+/// Held during an evaluation, by which those of one source take turns.
+type FilterTurn = tokio::sync::Mutex<FilterPace>;
+
 /// Starts workers and evaluates filters in them.
 #[derive(Debug)]
 pub(super) struct WorkerPool {
@@ -48,9 +51,9 @@ pub(super) struct WorkerPool {
     idle: Mutex<Vec<FilterWorker>>,
     ordinary: Arc<WorkerQueue>,
     slow: Arc<WorkerQueue>,
-    /// One evaluation at a time for each source, which knows how long the last one took. Grows by the names of
-    /// configurations only.
-    paces: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<FilterPace>>>>,
+    /// One evaluation at a time for each source and purpose, which knows how long the last one took. Grows by the
+    /// names of configurations only.
+    paces: Mutex<HashMap<(Name, FilterPurpose), Arc<FilterTurn>>>,
 }
 
 /// How the wait for an answer ended.
@@ -62,9 +65,19 @@ enum Watched<T> {
     Overtaken,
 }
 
+/// What the result of an evaluation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum FilterPurpose {
+    /// The data of a source.
+    Data,
+    /// The metrics that are made of the data. A slow one must not delay the next reading.
+    Metrics,
+}
+
 /// The input of one evaluation.
 pub(super) struct Evaluation<'e> {
     pub(super) source: &'e Name,
+    pub(super) purpose: FilterPurpose,
     pub(super) filter: &'e str,
     pub(super) body: &'e RawBody,
 }
@@ -90,6 +103,7 @@ impl WorkerPool {
         let source = Name::new("check").unwrap_or_else(|_| unreachable!("a valid name"));
         let evaluation = Evaluation {
             source: &source,
+            purpose: FilterPurpose::Data,
             filter: ".",
             body: &Bytes::from_static(b"1").into(),
         };
@@ -106,7 +120,7 @@ impl WorkerPool {
         let turn = Arc::clone(
             self.paces
                 .lock()
-                .entry(evaluation.source.clone())
+                .entry((evaluation.source.clone(), evaluation.purpose))
                 .or_default(),
         );
         // The turn before the permit: a source whose filter is slow holds one permit, not all.
@@ -170,9 +184,10 @@ impl WorkerPool {
         }
     }
 
-    /// Returns whether the last evaluation of a source did not end, so that its next one may wait long.
+    /// Returns whether the last evaluation for a source's data did not end, so that its next one may wait long.
     pub(super) fn is_endless(&self, source: &Name) -> bool {
-        let turn = self.paces.lock().get(source).map(Arc::clone);
+        let key = (source.clone(), FilterPurpose::Data);
+        let turn = self.paces.lock().get(&key).map(Arc::clone);
         // While an evaluation runs, another one waits for it in any case.
         turn.is_some_and(|turn| {
             turn.try_lock()

@@ -6,6 +6,8 @@
 
 mod encoder;
 mod fetch_metrics;
+mod own_families;
+mod own_series;
 mod path_admission;
 mod process_metrics;
 mod process_stats;
@@ -16,6 +18,8 @@ mod value_metrics;
 
 pub(crate) use encoder::{millis_to_seconds, write_counter, write_gauge};
 pub use fetch_metrics::FetchMetrics;
+pub(crate) use own_families::write_own_families;
+pub use own_series::{MetricChange, OwnSeries};
 pub(crate) use process_metrics::write_task_metrics;
 pub use process_metrics::{ProcessMetrics, StoreErrorCounter};
 pub use request_metrics::RequestMetrics;

@@ -1,6 +1,6 @@
-//! Which paths of a source become series of `resumen_value`.
+//! Which paths of a source become series of `resumen_value`, and which series of its own metrics are exported.
 //!
-//! A provider chooses the paths, and a monitoring system keeps a series for each one that it ever saw.
+//! A provider chooses the paths and the values of labels, and a monitoring system keeps a series for each one that it ever saw.
 //! So a source may have many paths at first, and new ones slowly.
 
 use std::collections::HashMap;
@@ -42,14 +42,19 @@ impl PathAdmission {
         }
     }
 
-    /// Removes the numbers whose path is not admitted at `now`. Returns how many.
-    pub(super) fn retain_admitted(&mut self, numbers: &mut Vec<(String, f64)>, now: Time) -> usize {
+    /// Removes the items whose path is not admitted at `now`. Returns how many. An item without a path stays.
+    pub(super) fn retain_admitted<T>(
+        &mut self,
+        items: &mut Vec<T>,
+        now: Time,
+        path_of: impl Fn(&T) -> Option<&str>,
+    ) -> usize {
         self.grow_allowance(now);
         self.last_seen
             .retain(|_, seen| now.since(*seen) < PATH_MEMORY);
-        let all = numbers.len();
-        numbers.retain(|(path, _)| self.admit(path, now));
-        all - numbers.len()
+        let all = items.len();
+        items.retain(|item| path_of(item).is_none_or(|path| self.admit(path, now)));
+        all - items.len()
     }
 
     fn admit(&mut self, path: &str, now: Time) -> bool {
@@ -88,7 +93,7 @@ mod tests {
     fn admitted(admission: &mut PathAdmission, paths: Range<u32>, at: u64) -> usize {
         let mut numbers: Vec<_> = paths.map(|n| (format!("p{n}"), f64::from(n))).collect();
         let all = numbers.len();
-        let removed = admission.retain_admitted(&mut numbers, time_at(at));
+        let removed = admission.retain_admitted(&mut numbers, time_at(at), |(path, _)| Some(path));
         assert_eq!(all, numbers.len() + removed);
         numbers.len()
     }

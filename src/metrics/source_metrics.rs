@@ -1,9 +1,10 @@
 //! Metrics of the state of each source, read from the snapshot.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::domain::{
@@ -11,6 +12,7 @@ use crate::domain::{
 };
 
 use super::encoder::{millis_to_seconds, write_gauge};
+use super::own_series::OwnSeries;
 use super::source_numbers::SourceNumbers;
 use super::value_metrics::ExtractedNumbers;
 
@@ -62,6 +64,7 @@ pub(crate) fn write_source_metrics(
     encoder: &mut DescriptorEncoder<'_>,
     snapshot: &Snapshot,
     numbers: &SourceNumbers,
+    own_series: &OwnSeries,
     now: Time,
 ) -> fmt::Result {
     let sources: Vec<ObservedSource<'_>> = snapshot
@@ -88,6 +91,8 @@ pub(crate) fn write_source_metrics(
     }
     write_failing_providers(encoder, &sources)?;
     write_values(encoder, &sources, numbers, now)?;
+    write_left_out(encoder, &sources, numbers, own_series, now)?;
+    write_metric_errors(encoder, &sources, own_series)?;
     let newest_attempt = sources
         .iter()
         .filter_map(|source| source.state.history.last_attempt)
@@ -104,6 +109,24 @@ impl ObservedSource<'_> {
     /// Returns a time as it is output, in seconds since the epoch.
     fn seconds(&self, time: Time) -> f64 {
         seconds(time, self.clock_shift)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.view.freshness == Freshness::Fresh
+    }
+
+    fn has_own_metrics(&self) -> bool {
+        !self.state.source.metrics.is_empty()
+    }
+
+    /// The numbers of the reading; none if it is not fresh.
+    fn fresh_numbers(&self, numbers: &SourceNumbers, now: Time) -> Arc<ExtractedNumbers> {
+        match self.view.reading {
+            Some(reading) if self.is_fresh() => {
+                numbers.numbers_of(self.identity, reading.data, now)
+            }
+            _ => Arc::default(),
+        }
     }
 
     fn name(&self) -> &str {
@@ -148,46 +171,80 @@ fn write_failing_providers(
     Ok(())
 }
 
-/// Writes each number in the data of the fresh sources. A stale value must not be exported as
-/// current.
+/// Writes each number in the data of the fresh sources that have no metrics of their own. A stale value must not be
+/// exported as current.
 fn write_values(
     encoder: &mut DescriptorEncoder<'_>,
     sources: &[ObservedSource<'_>],
     numbers: &SourceNumbers,
     now: Time,
 ) -> fmt::Result {
-    let fresh: Vec<(&str, Arc<ExtractedNumbers>)> = sources
-        .iter()
-        .filter(|source| source.view.freshness == Freshness::Fresh)
-        .filter_map(|source| {
-            let data = source.view.reading?.data;
-            Some((
-                source.name(),
-                numbers.numbers_of(source.identity, data, now),
-            ))
-        })
-        .collect();
     let mut family = begin_gauges(
         encoder,
         "resumen_value",
-        "Each number in a source's data, while it is fresh.",
+        "Each number in a source's data, from the cache, while it is fresh. \
+         resumen_source_last_success_timestamp_seconds tells its age.",
     )?;
-    for (source, numbers) in &fresh {
-        for (path, number) in &numbers.by_path {
-            let labels = [("source", *source), ("path", path)];
+    for source in sources.iter().filter(|source| !source.has_own_metrics()) {
+        for (path, number) in &source.fresh_numbers(numbers, now).by_path {
+            let labels = [("source", source.name()), ("path", path)];
             family.encode_family(&labels)?.encode_gauge(number)?;
         }
     }
+    Ok(())
+}
+
+/// Writes how many numbers, or series of own metrics, each fresh source has that are not exported.
+fn write_left_out(
+    encoder: &mut DescriptorEncoder<'_>,
+    sources: &[ObservedSource<'_>],
+    numbers: &SourceNumbers,
+    own_series: &OwnSeries,
+    now: Time,
+) -> fmt::Result {
     let mut family = begin_gauges(
         encoder,
         "resumen_values_left_out",
-        "Numbers in a source's data that are not exported as resumen_value, while it is fresh.",
+        "Numbers or own series of a source that are not exported, while it is fresh.",
     )?;
-    for (source, numbers) in &fresh {
-        let labels = [("source", *source)];
-        family
-            .encode_family(&labels)?
-            .encode_gauge(&numbers.omitted_count)?;
+    for source in sources.iter().filter(|source| source.is_fresh()) {
+        let omitted_count = if source.has_own_metrics() {
+            let series = own_series.fresh_series(source.state, now);
+            series.map(|series| series.omitted_count)
+        } else {
+            Some(source.fresh_numbers(numbers, now).omitted_count)
+        };
+        if let Some(count) = omitted_count {
+            let labels = [("source", source.name())];
+            family.encode_family(&labels)?.encode_gauge(&count)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the failures of each source's own metrics.
+fn write_metric_errors(
+    encoder: &mut DescriptorEncoder<'_>,
+    sources: &[ObservedSource<'_>],
+    own_series: &OwnSeries,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "resumen_metric_errors",
+        "Series of own metrics that were left out because a filter failed.",
+        None,
+        MetricType::Counter,
+    )?;
+    for source in sources {
+        let mut seen = HashSet::new();
+        for metric in source.state.source.metrics.iter() {
+            // Several metrics may have one name.
+            if seen.insert(&metric.name) {
+                let count = own_series.error_count(&source.state.source.name, &metric.name);
+                let labels = [("source", source.name()), ("metric", &metric.name)];
+                let mut sample = family.encode_family(&labels)?;
+                sample.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
     }
     Ok(())
 }

@@ -40,7 +40,8 @@ impl SourceNumbers {
             .remove(&identity)
             .map_or_else(|| PathAdmission::new(now), |known| known.admission);
         let mut numbers = collect_numbers(data);
-        numbers.omitted_count += admission.retain_admitted(&mut numbers.by_path, now);
+        numbers.omitted_count +=
+            admission.retain_admitted(&mut numbers.by_path, now, |(path, _)| Some(path));
         let numbers = Arc::new(numbers);
         let newest = NumbersOfSource {
             data: data.clone(),

@@ -222,6 +222,7 @@ mod tests {
             },
             attribution: None,
             appearance: Arc::default(),
+            metrics: Arc::default(),
         })
     }
 

@@ -110,6 +110,7 @@ mod tests {
             },
             attribution: None,
             appearance: Arc::default(),
+            metrics: Arc::default(),
         };
         let source_set = Arc::new(SourceSet::new(vec![Arc::new(source)]));
         let computation = DerivedComputation {

@@ -184,6 +184,7 @@ pub fn test_source(text: &str, providers: &[&str], schedule: Schedule) -> Arc<So
         freshness_policy,
         attribution: None,
         appearance: Arc::default(),
+        metrics: Arc::default(),
     })
 }
 
@@ -203,6 +204,7 @@ pub fn test_derived_source(text: &str, inputs: &[&str], filter: &str) -> Arc<Sou
         freshness_policy,
         attribution: None,
         appearance: Arc::default(),
+        metrics: Arc::default(),
     })
 }
 
@@ -296,6 +298,7 @@ pub fn core_deps(fetch: ScriptedFetch) -> (CoreDeps, Arc<ScriptedFetch>) {
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
         fetch_metrics: Arc::default(),
+        own_series: Arc::default(),
         state_file: None,
         shared_store: None,
         send_budget: SendBudget::new(None),

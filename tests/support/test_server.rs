@@ -10,7 +10,7 @@ use resumen::api::{AppState, AppStateParts, ROUTE_ACCESS, ROUTE_PATHS, find_rend
 use resumen::app::{AppCore, CoreDeps};
 use resumen::config;
 use resumen::domain::{Code, Failure, JsonData, Outcome, Reading, Source, SourceIdentity, Time};
-use resumen::metrics::{FetchMetrics, ProcessMetrics, RequestMetrics};
+use resumen::metrics::{FetchMetrics, OwnSeries, ProcessMetrics, RequestMetrics};
 use resumen::process::{Clock, SendBudget};
 use resumen::server::{HttpListener, HttpListeners, HttpServer, ServerContext};
 use tokio::runtime::Runtime;
@@ -70,6 +70,7 @@ impl TestServer {
             .build()
             .unwrap();
         let clock = Clock::start();
+        let own_series = Arc::<OwnSeries>::default();
         let deps = CoreDeps {
             fetch: Arc::new(fetch),
             extractor: crate::support::scripted_fetch::test_extractor(),
@@ -78,6 +79,7 @@ impl TestServer {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             fetch_metrics: Arc::default(),
+            own_series: Arc::clone(&own_series),
             state_file: None,
             shared_store: None,
             send_budget: SendBudget::new(settings.send_budget),
@@ -108,6 +110,7 @@ impl TestServer {
             live: Arc::clone(&core.live),
             liveness_beat: Arc::clone(&core.liveness_beat),
             fetch_metrics: Arc::new(FetchMetrics::default()),
+            own_series,
             metrics_registry,
             was_restored: false,
             replica: None,

@@ -20,6 +20,7 @@ fn cache_with_sources(names: &[&str]) -> (Cache, Vec<Name>) {
             },
             attribution: None,
             appearance: Arc::default(),
+            metrics: Arc::default(),
         })
     };
     let source_set = Arc::new(SourceSet::new(names.iter().map(source).collect()));

@@ -21,6 +21,7 @@ fn source_set() -> SourceSet {
             },
             attribution: None,
             appearance: Arc::default(),
+            metrics: Arc::default(),
         })
     };
     SourceSet::new(["btc", "clima", "usd"].map(source).into())

@@ -1,5 +1,6 @@
 //! The declarations of all configuration keys, one each, in the order of the documentation. Those of `[server]` and
-//! `[store]` are in `server_keys`, those of TLS in `tls_keys`.
+//! `[store]` are in `server_keys`, those of TLS in `tls_keys`,
+//! those of metrics in `metric_keys`.
 //!
 //! A new key needs a declaration and the code in `validate` that uses its value. The reader, the JSON Schema, the
 //! reference in `docs/configuration.md`, the suggestions and the restart rule follow from the declaration.
@@ -12,6 +13,7 @@ use super::key::Section::{
     Auth, Csv, Defaults, Derived, Path, Provider, Refresh, Root, Server, Source, Store, Thresholds,
 };
 use super::key::{Key, Section};
+use super::metric_keys::METRIC_KEYS;
 use super::server_keys::SERVER_KEYS;
 use super::tls_keys::TLS_KEYS;
 use crate::domain::{BodyFormat, PathAppearance};
@@ -391,5 +393,6 @@ pub(crate) fn find_key(section: Section, name: &str) -> Option<&'static Key> {
 
 /// All keys.
 pub(super) fn all_keys() -> impl Iterator<Item = &'static Key> {
-    SERVER_KEYS.iter().chain(KEYS).chain(TLS_KEYS)
+    let tables = [SERVER_KEYS, KEYS, TLS_KEYS, METRIC_KEYS];
+    tables.into_iter().flatten()
 }

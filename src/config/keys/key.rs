@@ -25,6 +25,8 @@ pub(crate) enum Section {
     Path,
     /// `thresholds` of a source or of a path.
     Thresholds,
+    /// `[[sources.NAME.metrics]]`
+    Metric,
 }
 
 /// The type of a key's value.
@@ -57,6 +59,8 @@ pub(crate) enum Kind {
     IntegerList(u64, u64),
     /// A table with names of the operator's choice and texts.
     TextTable,
+    /// A table with names of the operator's choice and jq filters.
+    FilterTable,
     /// A table with names of the operator's choice and texts, numbers, booleans or lists of them.
     FieldTable,
     /// `[section]`
@@ -163,6 +167,7 @@ impl Section {
             Self::Csv => "`csv`",
             Self::Path => "a path",
             Self::Thresholds => "`thresholds`",
+            Self::Metric => "a metric",
         }
     }
 }
@@ -185,9 +190,11 @@ impl Kind {
             Self::IntegerList(min, max) => {
                 format!("a list of whole numbers from {min} to {max}")
             }
-            Self::TextTable | Self::FieldTable | Self::Table(_) | Self::NamedTables(_) => {
-                "a table".into()
-            }
+            Self::TextTable
+            | Self::FilterTable
+            | Self::FieldTable
+            | Self::Table(_)
+            | Self::NamedTables(_) => "a table".into(),
             Self::TableList(_) => "a list of tables, each with a `[[…]]` header".into(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod declarations;
 mod key;
+mod metric_keys;
 #[cfg(test)]
 mod reference;
 mod schema;

@@ -6,7 +6,7 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Kind, Section};
 
 /// The tables of the reference, each with its heading and what holds for the table as a whole.
-const TABLES: [(Section, &str, &str); 13] = [
+const TABLES: [(Section, &str, &str); 14] = [
     (
         Section::Server,
         "`[server]`",
@@ -80,6 +80,12 @@ const TABLES: [(Section, &str, &str); 13] = [
         "Limits of the numbers of a source or of one path. The panel marks a number at or beyond one. If `crit` is below \
          `warn`, low numbers are bad.",
     ),
+    (
+        Section::Metric,
+        "`[[sources.NAME.metrics]]`",
+        "A metric of `/metrics` under a name of your choice, of a source, a derived source, or in `[defaults]` of every \
+         source without `metrics` ([below](#metrics-of-your-own)).",
+    ),
 ];
 
 /// The tables of all keys in Markdown.
@@ -151,6 +157,7 @@ fn type_name(kind: Kind) -> String {
         Kind::EnumList(words) => format!("list of {}", words.join(", ")),
         Kind::IntegerList(min, max) => format!("list of integers, {min} to {max}"),
         Kind::TextTable => "table of texts".into(),
+        Kind::FilterTable => "table of jq".into(),
         Kind::FieldTable => "table of texts, numbers, booleans or lists of them".into(),
         Kind::Table(_) | Kind::NamedTables(_) => "table".into(),
         Kind::TableList(_) => "list of tables".into(),

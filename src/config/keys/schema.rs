@@ -23,6 +23,7 @@ const DEFINITIONS: &[(Section, &str)] = &[
     (Section::Csv, "csv"),
     (Section::Path, "path"),
     (Section::Thresholds, "thresholds"),
+    (Section::Metric, "metric"),
 ];
 
 /// The JSON Schema of a configuration file. It refuses unknown keys and values of a wrong type or form. Relations between
@@ -63,7 +64,7 @@ fn table_schema(section: Section) -> Map<String, Value> {
 }
 
 fn key_schema(key: &Key) -> Value {
-    let mut schema = kind_schema(key.kind, key.default == r#""""#);
+    let mut schema = kind_schema(key.kind, matches!(key.default, r#""""# | "[]"));
     let mut description = key.doc.to_owned();
     match toml_value(key.default) {
         Some(default) => schema["default"] = default,
@@ -106,7 +107,9 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
             let values = json!({"anyOf": [scalar, {"type": "array", "items": scalar}]});
             json!({"type": "object", "additionalProperties": values})
         }
-        Kind::TextTable => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Kind::TextTable | Kind::FilterTable => {
+            json!({"type": "object", "additionalProperties": {"type": "string"}})
+        }
         Kind::Table(section) => reference(section),
         // Paths have the names of a provider's choice.
         Kind::NamedTables(Section::Path) => {
@@ -117,6 +120,9 @@ fn kind_schema(kind: Kind, may_be_empty: bool) -> Value {
             "propertyNames": {"pattern": NAME_PATTERN},
             "additionalProperties": reference(section),
         }),
+        Kind::TableList(section) if may_be_empty => {
+            json!({"type": "array", "items": reference(section)})
+        }
         Kind::TableList(section) => {
             json!({"type": "array", "minItems": 1, "items": reference(section)})
         }

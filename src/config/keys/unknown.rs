@@ -6,7 +6,7 @@ use super::declarations::{all_keys, section_keys};
 use super::key::{Key, Section};
 
 /// Names of other programs that have no counterpart here, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 4] = [
+const UNSUPPORTED: [(&str, &str); 5] = [
     (
         "insecure insecure_skip_verify skip_verify tls_skip_verify verify verify_ssl ssl_verify \
          ignore_ssl allow_insecure",
@@ -20,6 +20,10 @@ const UNSUPPORTED: [(&str, &str); 4] = [
     (
         "retries retry max_retries retry_count",
         "there is no such key: a failure is retried after 5s, 10s, … up to `interval`",
+    ),
+    (
+        "epoch_timestamp",
+        "there is no such key: a sample has the time of its scrape; export the time as a metric of its own",
     ),
     (
         "log log_level logging level debug",
@@ -44,6 +48,7 @@ pub(crate) fn unknown_key_help(name: &str, section: Section) -> String {
             Section::Provider => "`[[sources.NAME.providers]]`",
             Section::Derived => "`[derived.NAME]`",
             Section::Auth => "`[auth.NAME]`",
+            Section::Metric => "`[[sources.NAME.metrics]]`",
             other => other.description(),
         });
         places.collect::<Vec<_>>().join(" or in ")

@@ -10,6 +10,7 @@ use crate::domain::{FreshnessPolicy, Name, Source, SourceKind};
 use crate::text::find_nearest;
 
 use super::appearance_rules::validate_appearance;
+use super::metric_rules::{MetricFamilies, validate_metrics};
 use super::name_rules::validate_name;
 use super::source_rules::attribution;
 
@@ -20,6 +21,7 @@ const MAX_LISTED_NAMES: usize = 8;
 pub(crate) fn validate_derived_sources(
     root: &Table,
     fetched: &[Source],
+    families: &mut MetricFamilies,
     loader: &mut ConfigLoader<'_>,
 ) -> Vec<Source> {
     let tables = root.tables("derived");
@@ -68,6 +70,7 @@ pub(crate) fn validate_derived_sources(
             },
             attribution: attribution(table),
             appearance: validate_appearance(table, loader).into(),
+            metrics: validate_metrics(&[table], families, loader),
         })
     });
     sources.collect()

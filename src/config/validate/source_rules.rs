@@ -10,6 +10,7 @@ use crate::domain::{Name, Provider, Source, SourceKind};
 
 use super::appearance_rules::validate_appearance;
 use super::format_rules::validate_format;
+use super::metric_rules::{MetricFamilies, validate_metrics};
 use super::name_rules::{slug_name, validate_name};
 use super::request_builder::{
     ConnectionSettings, RequestDefaults, build_request, check_auth_fields,
@@ -22,6 +23,7 @@ use super::timing::validate_timing;
 pub(crate) fn validate_sources(
     root: &Table,
     defaults: &RequestDefaults<'_>,
+    families: &mut MetricFamilies,
     loader: &mut ConfigLoader<'_>,
 ) -> Vec<Source> {
     let tables = root.tables("sources");
@@ -45,6 +47,7 @@ pub(crate) fn validate_sources(
         let requests: Vec<_> = providers.iter().map(|provider| &provider.request).collect();
         let owner = format!("source {}", table.name);
         warn_shared_credentials(table, &owner, &parts, &requests, loader);
+        let metrics = validate_metrics(&[table, defaults.table], families, loader);
         Some(Source {
             name: name?,
             kind: SourceKind::Fetched {
@@ -54,6 +57,7 @@ pub(crate) fn validate_sources(
             freshness_policy,
             attribution: attribution(table).or_else(|| attribution(defaults.table)),
             appearance: validate_appearance(table, loader).into(),
+            metrics,
         })
     });
     let sources: Vec<_> = sources.collect();

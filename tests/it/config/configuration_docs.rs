@@ -35,6 +35,15 @@ fn config_with_line(heading: &str, line: &str) -> String {
             };
             format!("[server.tokens.a]\n{line}\n{other}\n{MINIMAL_SOURCE}")
         }
+        "[[sources.NAME.metrics]]" => {
+            let required = [("name", "\"x\""), ("value", "\".\"")];
+            let absent = required.iter().filter(|(key, _)| !line.starts_with(key));
+            let absent: Vec<_> = absent
+                .map(|(key, value)| format!("{key} = {value}\n"))
+                .collect();
+            let absent = absent.concat();
+            format!("{MINIMAL_SOURCE}[[sources.a.metrics]]\n{line}\n{absent}")
+        }
         "[derived.NAME]" if line.starts_with("from") => {
             format!("{MINIMAL_SOURCE}[derived.d]\n{line}\n")
         }
@@ -71,7 +80,7 @@ fn sections() -> Vec<MarkdownSection> {
         .into_iter()
         .filter(|section| section.heading.starts_with("`["))
         .collect();
-    assert_eq!(sections.len(), 10);
+    assert_eq!(sections.len(), 11);
     assert!(
         sections
             .iter()

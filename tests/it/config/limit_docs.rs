@@ -362,6 +362,24 @@ const CONSTANTS: &[[&str; 4]] = &[
         "Duration::from_secs(24 * 3600)",
     ],
     ["path of a series", "256 bytes", "MAX_PATH_BYTES", "256"],
+    [
+        "series of a source's own metrics",
+        "10,000; those with labels are admitted like paths",
+        "MAX_SERIES",
+        "10_000",
+    ],
+    [
+        "label of an own metric",
+        "1,024 bytes",
+        "MAX_LABEL_BYTES",
+        "1024",
+    ],
+    [
+        "time of a source's own metrics",
+        "2 s; then 500 ms for each of them alone, until 4 have failed so",
+        "PROGRAM_TIMEOUT",
+        "Duration::from_secs(2)",
+    ],
     ["configuration file", "8 MiB", "MAX_CONFIG_BYTES", "8 << 20"],
     [
         "file of `${file:…}`, `ca_file`, `cert_file`, `key_file` or `redis_ca_file`",

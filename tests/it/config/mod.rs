@@ -124,6 +124,7 @@ fn commented_reference_keys_are_valid() {
         ((is_key && content.contains(" = "))
             || content.starts_with("[server.t")
             || content.starts_with("[sources.example")
+            || content.starts_with("[[sources.example")
             || content.starts_with("[auth.example"))
         .then(|| content.to_owned())
     };

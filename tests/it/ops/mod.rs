@@ -11,6 +11,7 @@ pub mod log_docs;
 pub mod metric_docs;
 pub mod metrics_endpoint;
 mod open_metrics;
+mod own_metrics;
 pub mod panic_isolation;
 pub mod prometheus_rules;
 pub mod soak_run;

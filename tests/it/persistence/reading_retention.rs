@@ -41,6 +41,7 @@ fn fetched_source(name: &str, providers: Vec<Provider>, interval: Duration) -> A
         freshness_policy,
         attribution: None,
         appearance: Arc::default(),
+        metrics: Arc::default(),
     })
 }
 
@@ -63,6 +64,7 @@ fn derived_source(input: &str) -> Arc<Source> {
         freshness_policy,
         attribution: None,
         appearance: Arc::default(),
+        metrics: Arc::default(),
     })
 }
 

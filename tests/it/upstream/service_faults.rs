@@ -232,6 +232,7 @@ fn fault_source(name: &str, scenario: &FaultScenario, server: &FakeProvider) -> 
         freshness_policy,
         attribution: None,
         appearance: Arc::default(),
+        metrics: Arc::default(),
     })
 }
 

@@ -1,0 +1,115 @@
+//! The filters of a source's metrics, composed to programs: one evaluation for many metrics.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use super::filter::Filter;
+use super::filter_error::{FilterError, MAX_TEXT_BYTES};
+use crate::domain::SourceMetric;
+
+/// The definitions that every program begins with.
+const DEFINITIONS: &str = include_str!("metric.jq");
+
+/// Maximum number of series of a source.
+pub(super) const MAX_SERIES: usize = 10_000;
+
+/// Maximum length of the value of a label, in bytes.
+const MAX_LABEL_BYTES: usize = 1024;
+
+/// Number of metrics in a list of a program.
+const LIST_LENGTH: usize = 16;
+
+/// The programs of a source's metrics.
+#[derive(Debug)]
+pub struct MetricPrograms {
+    /// The part of each metric in its program.
+    expressions: Vec<String>,
+    /// The metrics of each program.
+    groups: Vec<Range<usize>>,
+}
+
+impl MetricPrograms {
+    /// Composes the filters of `metrics`, each of which must compile by itself.
+    ///
+    /// # Errors
+    /// When the filters of a metric are too long together, or nest too deeply in a program, with the position of the
+    /// metric.
+    pub fn compile(metrics: &[SourceMetric]) -> Result<Self, (usize, FilterError)> {
+        let expressions: Vec<String> = metrics.iter().map(compose_expression).collect();
+        let programs = Self {
+            groups: group_expressions(&expressions),
+            expressions,
+        };
+        for group in &programs.groups {
+            if Filter::compile(&programs.program(group.clone())).is_err() {
+                // Which of its metrics is wrong?
+                for position in group.clone() {
+                    Filter::compile(&programs.program(position..position + 1))
+                        .map_err(|error| (position, error))?;
+                }
+            }
+        }
+        Ok(programs)
+    }
+
+    /// Returns the metrics of each program, by their positions.
+    pub(super) fn groups(&self) -> &[Range<usize>] {
+        &self.groups
+    }
+
+    /// Returns the text of a program for these metrics. Its result is an array with an array of series for each metric.
+    pub(super) fn program(&self, metrics: Range<usize>) -> String {
+        // A parser nests by one level for each comma, so a long list is divided.
+        let lists = self.expressions[metrics].chunks(LIST_LENGTH);
+        let lists: Vec<String> = lists.map(|list| format!("({})", list.join(","))).collect();
+        format!("{}{DEFINITIONS}[{}]", define_limits(), lists.join(","))
+    }
+}
+
+/// Returns the definitions of the limits. One series beyond them tells that there are more.
+fn define_limits() -> String {
+    let max_series = MAX_SERIES + 1;
+    format!("def __metric_max_bytes: {MAX_LABEL_BYTES}; def __metric_max_series: {max_series};\n")
+}
+
+/// Divides the metrics such that each program is within the limit of a filter's text.
+fn group_expressions(expressions: &[String]) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    // With the brackets of the array.
+    let base = define_limits().len() + DEFINITIONS.len() + 2;
+    let (mut start, mut bytes) = (0, 0);
+    for (position, expression) in expressions.iter().enumerate() {
+        // With a comma, and at most a pair of brackets.
+        let added = expression.len() + 3;
+        if position > start && base + bytes + added > MAX_TEXT_BYTES {
+            groups.push(start..position);
+            (start, bytes) = (position, 0);
+        }
+        bytes += added;
+    }
+    if start < expressions.len() {
+        groups.push(start..expressions.len());
+    }
+    groups
+}
+
+fn compose_expression(metric: &SourceMetric) -> String {
+    let mut text = format!(
+        "__metric({}; [__metric_value({})",
+        wrap(&metric.each),
+        wrap(&metric.value)
+    );
+    for (name, filter) in &metric.labels {
+        // A label's name has no character that a string escapes.
+        let _ = write!(text, ",__metric_label(\"label {name}\"; {})", wrap(filter));
+    }
+    text + "])"
+}
+
+/// Returns a filter as one term. A comment at its end may hide the next line.
+fn wrap(filter: &str) -> String {
+    if filter.contains('#') {
+        return format!("({filter}\n\n)");
+    }
+    format!("({filter})")
+}
