@@ -37,7 +37,7 @@ int posix_spawnp(pid_t *id, const char *file, const posix_spawn_file_actions_t *
 
 # Functions that run once per rendering, at most every 20 ms. Under valgrind, which is about fifty times slower, that would
 # be every few requests; their instructions are subtracted.
-PER_RENDERING = ["resumen::render::rendering::render_summary", "resumen::server::representation::respond_with_rendering"]
+PER_RENDERING = ["resumen::server::problem::catch_panic", "resumen::server::response::encode_response"]
 
 
 def send_requests(port, path, headers, count):
@@ -108,7 +108,7 @@ def single_process_servers(bench):
     """Yields name, command, port and path of each server."""
     port = free_port()
     text = SOURCES.format(port=port, provider=bench.get("provider").port, pace='interval = "1h"\ntimeout = "20s"',
-                          connections=100)
+                          connections=100, tls="")
     path = bench.write("callgrind.toml", text)
     yield "resumen", [bench.binary, "serve", "--config", path], port, "/resumen"
     if bench.bare.exists():

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import ssl
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,12 +51,12 @@ class Slice:
     other: float  # share of the server's core that other processes used
 
 
-def run(port, path, load, pids, seconds=1):
+def run(url, load, pids, seconds=1):
     """Measures one slice."""
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "5s", "-s", HERE / "report.lua"]
     for name, value in load.headers.items():
         command += ["-H", f"{name}: {value}"]
-    command += [f"http://127.0.0.1:{port}{path}", "--", str(load.depth)]
+    command += [url, "--", str(load.depth)]
     core, before = CoreUsage(SERVER_CORE), cpu_seconds(pids)
     output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 20)
     cpu = cpu_seconds(pids) - before
@@ -69,10 +70,20 @@ def run(port, path, load, pids, seconds=1):
                  result["p999"] / 1e3, steal, max(0.0, busy - cpu / seconds))
 
 
-def fetch(port, path, headers=None):
+def connect(port, tls=False, timeout=10):
+    """Opens a connection. With TLS, the certificate is not verified."""
+    stream = socket.create_connection(("127.0.0.1", port), timeout)
+    if not tls:
+        return stream
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(stream)
+
+
+def fetch(port, path, headers=None, tls=False):
     """Returns status, head and body of one response, without decoding."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    with socket.create_connection(("127.0.0.1", port), 10) as stream:
+    with connect(port, tls) as stream:
         stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Connection: close\r\n\r\n".encode())
         data = b"".join(iter(lambda: stream.recv(65536), b""))
     head, _, body = data.partition(b"\r\n\r\n")
@@ -84,12 +95,12 @@ def header(head, name):
     return match[1] if match else None
 
 
-def open_idle(port, path, count):
+def open_idle(port, path, count, tls=False):
     """Opens connections that stay open after one response each."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     streams = []
     for _ in range(count):
-        stream = socket.create_connection(("127.0.0.1", port), 30)
+        stream = connect(port, tls, 30)
         stream.sendall(request)
         streams.append(stream)
         if len(streams) % 256 == 0:

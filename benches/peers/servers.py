@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ path = ""
 [server]
 listen = "127.0.0.1:{port}"
 max_connections = {connections}
+{tls}
 [defaults]
 {pace}
 [sources.btc]
@@ -50,7 +52,7 @@ http {{
   tcp_nodelay on;
   {http}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port} {tls} backlog=4096;
     {server}
   }}
 }}
@@ -110,13 +112,16 @@ def find_program(program):
 class Server:
     """A running server."""
 
-    def __init__(self, name, command, port, path="/resumen", timeout=20, folder=None, core=None):
-        self.name, self.port, self.path = name, port, path
+    def __init__(self, name, command, port, path="/resumen", timeout=20, folder=None, core=None, tls=False):
+        self.name, self.port, self.path, self.tls = name, port, path, tls
         log = folder / f"{name.replace(' ', '-').replace('/', '')}.log"
         self.process = Process(command, SERVER_CORE if core is None else core, log).wait_until_listening(port, timeout)
 
     def pids(self):
         return self.process.pids()
+
+    def url(self):
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{self.path}"
 
 
 class Bench:
@@ -156,13 +161,32 @@ class Bench:
         port = free_port()
         return self.start("provider", [sys.executable, HERE / "provider.py", port], port, core=LOAD_CORE)
 
-    def resumen(self, name, pace, connections=20_000):
+    def resumen(self, name, pace, connections=20_000, tls=""):
         port, provider = free_port(), self.get("provider").port
-        text = SOURCES.format(port=port, provider=provider, pace=pace, connections=connections)
+        text = SOURCES.format(port=port, provider=provider, pace=pace, connections=connections, tls=tls)
         path = self.write(f"{name}.toml", text)
-        server = self.start(name, [self.binary, "serve", "--config", path], port)
-        assert fetch(port, "/resumen")[0] == 200
+        server = self.start(name, [self.binary, "serve", "--config", path], port, tls=bool(tls))
+        assert fetch(port, "/resumen", tls=server.tls)[0] == 200
         return server
+
+    def certificate(self):
+        """Returns the files of a certificate for 127.0.0.1 and of its key (P-256)."""
+        files = [self.folder / "cert.pem", self.folder / "key.pem"]
+        if not files[0].exists():
+            command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                       "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0], "-keyout", files[1]]
+            subprocess.run([str(word) for word in command], check=True, capture_output=True)
+        return files
+
+    def _ours_tls(self):
+        certificate, key = self.certificate()
+        tls = f'[server.tls]\ncert_file = "{certificate}"\nkey_file = "{key}"'
+        return self.resumen("resumen, TLS", 'interval = "1h"', tls=tls)
+
+    def _constant_tls(self):
+        certificate, key = self.certificate()
+        tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
+        return self.nginx("nginx return, TLS", f"{tls} {self.constant()}", tls=True)
 
     def _ours(self):
         return self.resumen("resumen", 'interval = "1h"')
@@ -191,18 +215,18 @@ class Bench:
         quoted = body.replace("\\", "\\\\").replace("'", "\\'")
         return f"default_type {kind}; {headers} location = /resumen {{ return 200 '{quoted}'; }}"
 
-    def nginx_command(self, name, server, http="", mode=""):
+    def nginx_command(self, name, server, http="", mode="", tls=False):
         """Returns port and command of an nginx; the mode `master_process off;` makes it a single process."""
         port, folder = free_port(), self.folder / name.replace(" ", "-")
         folder.mkdir(exist_ok=True)
         user = "user root;" if os.geteuid() == 0 else ""  # otherwise the workers cannot write into the folder
-        values = {"folder": folder, "port": port, "mode": mode, "user": user}
+        values = {"folder": folder, "port": port, "mode": mode, "user": user, "tls": "ssl" if tls else ""}
         path = self.write(f"{folder.name}.conf", NGINX.format(http=http.format(folder=folder), server=server, **values))
         return port, [find_program("nginx"), "-c", path, "-p", folder]
 
-    def nginx(self, name, server, http="", core=None):
-        port, command = self.nginx_command(name, server, http)
-        return self.start(name, command, port, core=core)
+    def nginx(self, name, server, http="", core=None, tls=False):
+        port, command = self.nginx_command(name, server, http, tls=tls)
+        return self.start(name, command, port, core=core, tls=tls)
 
     def _constant(self):
         return self.nginx("nginx return", self.constant())

@@ -8,7 +8,9 @@ from load import BROWSER, Load, fetch, header, open_idle
 from machine import memory_bytes
 from report import line, table
 
-ALL_SERVERS = ["ours", "bare", "constant", "proxy_cache", "haproxy", "varnish", "original", "original_constant"]
+TLS_PAIR = ["ours_tls", "constant_tls"]
+PLAIN_SERVERS = ["ours", "bare", "constant", "proxy_cache", "haproxy", "varnish", "original", "original_constant"]
+ALL_SERVERS = PLAIN_SERVERS + TLS_PAIR
 # Scenarios that the no-parse loop can serve: it sends one response per read.
 WITH_BARE = ["ours", "bare", "constant", "proxy_cache", "haproxy", "varnish"]
 CACHES = ["ours", "constant", "proxy_cache", "haproxy", "varnish"]
@@ -28,6 +30,7 @@ class Scenario:
     servers: list
     quick: bool = False
     headers_of: object = None  # function: server → additional headers
+    unit: str = "nginx return"  # the server with ratio 1
 
 
 def etag_headers(server):
@@ -37,7 +40,8 @@ def etag_headers(server):
 
 
 SCENARIOS = [
-    Scenario("identity, 64 connections", Load(64), ALL_SERVERS, quick=True),
+    Scenario("identity, 64 connections", Load(64), PLAIN_SERVERS, quick=True),
+    Scenario("identity by TLS, 64 connections", Load(64), TLS_PAIR, quick=True, unit="nginx return, TLS"),
     Scenario("browser-like headers, 64 connections", Load(64, BROWSER), WITH_BARE, quick=True),
     Scenario("gzip, 64 connections", Load(64, {"Accept-Encoding": "gzip"}), CACHES),
     Scenario("If-None-Match (304), 64 connections", Load(64), VALIDATING, headers_of=etag_headers),
@@ -57,7 +61,7 @@ def run_all(bench, scenario, rounds, selected):
         load = scenario.load
         loads[server.name] = Load(load.connections, {**load.headers, **extra}, load.depth)
         if server is not bench.servers.get("bare"):  # it never closes a connection, so `fetch` would wait
-            status = fetch(server.port, server.path, loads[server.name].headers)[0]
+            status = fetch(server.port, server.path, loads[server.name].headers, server.tls)[0]
             if status not in (200, 304):
                 raise SystemExit(f"{server.name} returns {status}")
     slices = {server.name: [] for server in servers}
@@ -65,7 +69,7 @@ def run_all(bench, scenario, rounds, selected):
     for _ in range(rounds):
         for server in servers:
             for _ in range(MAX_ATTEMPTS):
-                measured = wrk.run(server.port, server.path, loads[server.name], server.pids())
+                measured = wrk.run(server.url(), loads[server.name], server.pids())
                 if measured.steal <= MAX_STEAL:
                     slices[server.name].append(measured)
                     break
@@ -81,7 +85,7 @@ def run_idle(bench, selected, count):
         server = bench.get(kind)
         path = "/salud" if kind == "original" else server.path
         before, _ = memory_bytes(server.pids())
-        streams = open_idle(server.port, path, count)
+        streams = open_idle(server.port, path, count, server.tls)
         after, _ = memory_bytes(server.pids())
         for stream in streams:
             stream.close()
@@ -113,7 +117,7 @@ def run(bench, arguments):
         if wanted:
             slices, dropped = run_all(bench, scenario, rounds, selected)
             note = f" ({dropped} slices measured again because of steal)" if dropped else ""
-            print(f"### {scenario.name}{note}\n\n{table(slices, 'nginx return', scenario.load.depth == 1)}\n", flush=True)
+            print(f"### {scenario.name}{note}\n\n{table(slices, scenario.unit, scenario.load.depth == 1)}\n", flush=True)
     if not arguments.only or "idle" in arguments.only:
         print(f"### Memory\n\n{run_idle(bench, selected, 10_000 if arguments.full else 1_000)}\n", flush=True)
     if (arguments.full and not arguments.only) or (arguments.only and "callgrind" in arguments.only):

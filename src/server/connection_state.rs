@@ -13,7 +13,7 @@ use super::framing::FramingProblem;
 use super::http2_streams::{Http2Streams, ResponseProgress};
 use super::write_stall::{WRITE_STALL_TIMEOUT, WriteStall};
 
-/// Maximum time for the head of a request in the reserve. A shorter header timeout takes precedence.
+/// Maximum time for a head in the reserve. A shorter header timeout takes precedence.
 const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the socket is read after the last response. A reset must not overtake that response.
@@ -28,8 +28,7 @@ pub(super) struct ConnectionTimeouts {
     pub(super) idle: Duration,
 }
 
-/// The state of one connection. Written by the connection's task, read by the sweep of the same
-/// thread.
+/// The state of one connection, written by its task and read by the sweep of the same thread.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     coarse_clock: Arc<CoarseClock>,
@@ -126,6 +125,11 @@ impl ConnectionState {
         self.phase() == ConnectionPhase::Idle
     }
 
+    /// Whether the client has shown that it reads: it has sent another request, or read much of this response.
+    pub(super) fn is_known_reader(&self) -> bool {
+        self.is_reused() || self.write_stall.has_read()
+    }
+
     /// How long the connection has waited at `now` for its client to read, or to send the rest of a head; `None` if it
     /// does not wait. An eighth of a whole stall is added, and by HTTP/2 a sixteenth of the idle time counts.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
@@ -166,13 +170,11 @@ impl ConnectionState {
         (since != u64::MAX).then(|| duration_between(since, now))
     }
 
-    /// Records that the connection has a regular place from now on.
     pub(super) fn leave_reserve(&self) {
         self.is_reserved.store(false, Relaxed);
     }
 
-    /// The time at `now` since the stall of the client began, and since it last read; `None` if it
-    /// does not stall.
+    /// The time at `now` since the client's stall began, and since it last read; `None` without one.
     pub(super) fn write_stall(&self, now: u64) -> Option<(Duration, Duration)> {
         let stream_wait = || self.http2_streams.get()?.longest_wait(now);
         let socket_stall = self.write_stall.times(now);
@@ -239,8 +241,7 @@ impl ConnectionState {
         }
     }
 
-    /// Records that the response is complete and the next request has not arrived, or only the first
-    /// bytes of it if `has_partial_head`.
+    /// Records that the response is complete. `has_partial_head`: bytes of the next request have arrived.
     pub(super) fn await_request(&self, has_partial_head: bool) {
         if self
             .http2_streams
@@ -297,8 +298,7 @@ impl ConnectionState {
         }
     }
 
-    /// Requests a small send buffer. The bytes that a slow client of the event stream has not read
-    /// would be out of date when it reads them.
+    /// Requests a small send buffer: unread events would be out of date when the client reads them.
     pub(crate) fn request_small_buffer(&self) {
         self.wants_small_buffer.store(true, Relaxed);
     }

@@ -6,7 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
+
+use crate::process::{SendBudget, SendCharge};
 
 use super::connection_state::ConnectionState;
 use super::http2_streams::ResponseProgress;
@@ -15,19 +18,33 @@ use super::http2_streams::ResponseProgress;
 /// the client accepts it.
 const PART_BYTES: usize = 16 << 10;
 
+/// What the state of a stream takes, in bytes, beside the fields of its request.
+const STREAM_BYTES: usize = 4 << 10;
+
 /// A response in progress, until its last part is written.
 #[derive(Debug)]
 pub(super) struct Http2Response {
     connection: Arc<ConnectionState>,
     progress: Arc<ResponseProgress>,
+    /// Counts what the stream takes beside the response.
+    _charge: SendCharge,
 }
 
 impl Http2Response {
-    /// Begins a response of `connection`, which speaks HTTP/2.
-    pub(super) fn begin(connection: &Arc<ConnectionState>) -> Arc<Self> {
+    /// Begins the response of `connection`, which speaks HTTP/2, to a request with this head.
+    pub(super) fn begin(
+        connection: &Arc<ConnectionState>,
+        budget: &Arc<SendBudget>,
+        head: &HeaderMap,
+    ) -> Arc<Self> {
+        let fields = head.iter();
+        let field_bytes: usize = fields
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
         Arc::new(Self {
             progress: connection.begin_stream(),
             connection: Arc::clone(connection),
+            _charge: budget.charge(STREAM_BYTES + field_bytes),
         })
     }
 }

@@ -102,7 +102,8 @@ impl ConnectionService {
         &self,
         request: Request<Incoming>,
     ) -> <Self as hyper::service::Service<Request<Incoming>>>::Future {
-        let response = Http2Response::begin(&self.connection);
+        let budget = self.worker.context.cache.send_budget();
+        let response = Http2Response::begin(&self.connection, budget, request.headers());
         let is_head = request.method() == Method::HEAD;
         let responding = respond(
             Arc::clone(&self.worker),

@@ -34,8 +34,12 @@ const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// While the send budget is exceeded, a connection that has waited for its client for less than this is not closed.
 const MIN_CLIENT_WAIT: Duration = Duration::from_millis(50);
 
-/// The same if the client has sent a request after the response to another one, which shows that it reads.
+/// The same for a client that has sent a request after the response to another one, or read much: it reads,
+/// and this thread may be late.
 const MIN_READER_WAIT: Duration = Duration::from_millis(400);
+
+/// Minimum time between two searches for connections to close. Thousands of new clients would cause as many.
+const MIN_SEARCH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Maximum number of queued connections started per loop iteration. Starting a connection costs
 /// several times as much as answering a request; the limit keeps established connections responsive
@@ -143,6 +147,9 @@ struct WorkerLoop {
     connection_tasks: TaskTracker,
     timeouts: ConnectionTimeouts,
     sweep_interval: Duration,
+    /// The next time of a search for places, and of one in the reserve.
+    next_eviction: Instant,
+    next_reserve_eviction: Instant,
 }
 
 /// A connection that has been started.
@@ -158,7 +165,10 @@ impl WorkerLoop {
             head: settings.header_timeout,
             idle: settings.idle_timeout,
         };
+        let now = state.context.clock.instant();
         Self {
+            next_eviction: now,
+            next_reserve_eviction: now,
             coarse_clock: Arc::new(CoarseClock::start(state.context.clock)),
             state: Arc::new(state),
             accept_queue: AcceptQueue::default(),
@@ -185,8 +195,7 @@ impl WorkerLoop {
                 // The connections that are ready run before more are started.
                 yield_now().await;
                 if self.now() >= sweep_at {
-                    self.sweep_connections();
-                    sweep_at = self.now() + self.sweep_interval;
+                    sweep_at = self.sweep_and_relieve().await;
                 }
                 continue;
             }
@@ -194,13 +203,12 @@ impl WorkerLoop {
             tokio::select! {
                 biased;
                 () = sleep_until(sweep_at), if !self.connections.is_empty() => {
-                    self.sweep_connections();
-                    self.relieve_budget().await;
-                    let is_exceeded = self.state.context.cache.send_budget().is_exceeded();
-                    let interval = if is_exceeded { MIN_CLIENT_WAIT } else { self.sweep_interval };
-                    sweep_at = self.now() + interval;
+                    sweep_at = self.sweep_and_relieve().await;
                 }
-                () = budget.wait_for_excess() => self.relieve_budget().await,
+                // Many charges at once cause one search.
+                () = budget.wait_for_excess() => {
+                    sweep_at = sweep_at.min(self.now() + MIN_SEARCH_INTERVAL);
+                }
                 command = commands.recv() => match command {
                     Some(command) => {
                         // The sweep was off while there was no connection, so its time may be long
@@ -282,6 +290,16 @@ impl WorkerLoop {
         }
     }
 
+    /// Closes what is overdue or exceeds the send budget. Returns the time of the next sweep.
+    async fn sweep_and_relieve(&mut self) -> Instant {
+        self.sweep_connections();
+        self.relieve_budget().await;
+        if self.state.context.cache.send_budget().is_exceeded() {
+            return self.now() + MIN_SEARCH_INTERVAL;
+        }
+        self.now() + self.sweep_interval
+    }
+
     /// While the send budget is exceeded, closes the connections that have waited longest for their client.
     async fn relieve_budget(&mut self) {
         let budget = Arc::clone(self.state.context.cache.send_budget());
@@ -292,7 +310,7 @@ impl WorkerLoop {
             let waiting = self.connections.iter().filter_map(|open| {
                 let wait = open.state.wait_for_client(now)?;
                 // Far above the limit, clients are waited for only as long as one that reads needs.
-                let min_wait = match (open.state.is_reused(), is_far) {
+                let min_wait = match (open.state.is_known_reader(), is_far) {
                     (true, false) => MIN_READER_WAIT,
                     (false, true) => Duration::ZERO,
                     _ => MIN_CLIENT_WAIT,
@@ -311,9 +329,10 @@ impl WorkerLoop {
     /// that have stalled longest, by rank.
     fn evict_stalled(&mut self) {
         let now = self.coarse_clock.now();
-        if self.accept_queue.evict_oldest(now) {
+        if self.accept_queue.evict_oldest(now) || self.now() < self.next_eviction {
             return;
         }
+        self.next_eviction = self.now() + MIN_SEARCH_INTERVAL;
         let stalled = self.connections.iter().filter_map(|open| {
             let (rank, time) = rank_for_eviction(&open.state, now, self.sweep_interval)?;
             (!open.task.is_finished()).then_some(((rank, Reverse(time)), open))
@@ -324,6 +343,11 @@ impl WorkerLoop {
     /// Closes an eighth of the stalled connections in the reserve: answered ones first, then those that
     /// have waited longest, so that a health check that comes a little late is still answered.
     fn evict_reserved(&mut self) {
+        if self.now() < self.next_reserve_eviction {
+            return;
+        }
+        // Often enough for all places of the reserve in the time that its connections have.
+        self.next_reserve_eviction = self.now() + MIN_SEARCH_INTERVAL / 2;
         let now = self.coarse_clock.now();
         let stalled = self.connections.iter().filter_map(|open| {
             let (is_waiting, stall) = stall_in_reserve(&open.state, now)?;

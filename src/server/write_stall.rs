@@ -12,6 +12,10 @@ pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum average rate, in bytes per second, at which a client must read after its first stall.
 const MIN_WRITE_RATE: u64 = 1024;
 
+/// A client that has read this many bytes since its stall began, in which the kernel's buffers were full,
+/// does read.
+const PROOF_BYTES: u64 = 32 << 10;
+
 /// The stall of one client: begins when the kernel accepts no more bytes, and ends when it has accepted
 /// every byte of the response.
 #[derive(Debug, Default)]
@@ -27,6 +31,11 @@ impl WriteStall {
     /// Whether the client's receive window is full.
     pub(super) fn is_stalled(&self) -> bool {
         self.is_stalled.load(Relaxed)
+    }
+
+    /// Whether the client has read much since the latest stall began.
+    pub(super) fn has_read(&self) -> bool {
+        self.written_bytes.load(Relaxed) >= PROOF_BYTES
     }
 
     /// The time at `now` since the stall began, and since the client last read; `None` if it does not

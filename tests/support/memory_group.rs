@@ -75,10 +75,21 @@ impl MemoryGroup {
         count.unwrap().parse().unwrap()
     }
 
-    /// The most memory that the group has had, in KiB, with the pages of files that it has read.
+    /// The memory of the group, in KiB, with what the kernel has for it and the pages of files that it has
+    /// read.
+    pub fn used_kib(&self) -> usize {
+        self.read_kib(["memory.usage_in_bytes", "memory.current"])
+    }
+
+    /// The most that [`Self::used_kib`] has been.
     pub fn peak_kib(&self) -> usize {
-        let files = ["memory.max_usage_in_bytes", "memory.peak"].map(|name| self.path.join(name));
-        let text = files.iter().find_map(|file| fs::read_to_string(file).ok());
+        self.read_kib(["memory.max_usage_in_bytes", "memory.peak"])
+    }
+
+    /// The value of the first of these files that exists.
+    fn read_kib(&self, names: [&str; 2]) -> usize {
+        let mut files = names.iter().map(|name| self.path.join(name));
+        let text = files.find_map(|file| fs::read_to_string(file).ok());
         let bytes: usize = text.unwrap().trim().parse().unwrap();
         bytes >> 10
     }

@@ -309,7 +309,7 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     [
         "time that a client may take for its next step, reading or sending, while `server.send_budget` is exceeded",
-        "50 ms; from its second request on 400 ms; above twice the budget 0 and 50 ms",
+        "50 ms; from its second request on, or after it has read 32 KiB while the kernel's buffers were full, 400 ms; above twice the budget 0 and 50 ms",
         "MIN_CLIENT_WAIT",
         "Duration::from_millis(50)",
     ],

@@ -81,6 +81,16 @@ pub struct CrowdedService {
 impl CrowdedService {
     /// Starts it with TLS or without.
     pub fn start(limit_bytes: u64, data_bytes: usize, uses_tls: bool) -> Option<Self> {
+        Self::start_with(limit_bytes, data_bytes, uses_tls, "")
+    }
+
+    /// The same with these lines of `[server]`. `RESUMEN_PROGRAM` names another build of the program.
+    pub fn start_with(
+        limit_bytes: u64,
+        data_bytes: usize,
+        uses_tls: bool,
+        server: &str,
+    ) -> Option<Self> {
         let group = MemoryGroup::with_limit(limit_bytes)?;
         let body = format!("\"{}\"", "a".repeat(data_bytes));
         let provider = FakeProvider::with_json(&body);
@@ -91,17 +101,22 @@ impl CrowdedService {
             ""
         };
         let folder = ServiceFolder::new(&format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{tls}[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n{tls}[store]\npath = \"\"\n[sources.a]\nurl = \"{}\"\n\
              interval = \"1s\"\nmin_interval = \"1ms\"\nmax_body = \"4MiB\"\n",
             provider.url()
         ));
         if let Some(authority) = &authority {
             authority.issue().write(folder.path());
         }
-        let mut command = group.command(Path::new(env!("CARGO_BIN_EXE_resumen")));
+        let program = std::env::var_os("RESUMEN_PROGRAM");
+        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_resumen").into());
+        let mut command = group.command(Path::new(&program));
         command
             .args(["serve", "--config"])
             .arg(folder.config_path())
+            // As in the image.
+            .env("MALLOC_ARENA_MAX", "2")
+            .env("MALLOC_MMAP_THRESHOLD_", "131072")
             .current_dir(folder.path());
         let service = ServiceProcess::start(&mut command);
         Some(Self {

@@ -2,6 +2,7 @@
 
 pub mod admin_listener;
 pub mod client_crowds;
+pub mod connection_costs;
 pub mod connection_limits;
 pub mod consumer_docs;
 pub mod error_docs;

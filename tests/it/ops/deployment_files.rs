@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use resumen::config;
-use resumen::config::Config;
+use resumen::config::{Config, ServerSettings};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::requirements::require_program;
@@ -190,7 +190,7 @@ fn kubernetes_probes_and_security_context() {
     let grace = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         .as_i64()
         .unwrap();
-    let shutdown = config::ServerSettings::default().shutdown_grace.as_secs();
+    let shutdown = ServerSettings::default().shutdown_grace.as_secs();
     assert!(
         pod["terminationGracePeriodSeconds"].as_i64().unwrap()
             > grace + i64::try_from(shutdown).unwrap()
@@ -288,6 +288,54 @@ fn freed_memory_is_returned() {
         let text = fs::read_to_string(path).unwrap();
         for variable in ["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=131072"] {
             assert!(text.contains(variable), "{path}: {variable}");
+        }
+    }
+}
+
+/// The first number after `key` in a file.
+fn number_after(path: &str, key: &str) -> usize {
+    let text = fs::read_to_string(path).unwrap();
+    let (_, rest) = text
+        .split_once(key)
+        .unwrap_or_else(|| panic!("{path} has no `{key}`"));
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+/// Memory and connections: the default is lowered without a warning to what the memory allows, so that no
+/// shipped configuration may have another one, and the parts of `docs/limits.md` need 128 MiB.
+#[test]
+fn shipped_limits_fit_together() {
+    const SMALLEST_MIB: usize = 128;
+    // The reserve of connections, and the descriptors for everything else.
+    const OTHER_DESCRIPTORS: usize = 128 + 512;
+    let default = ServerSettings::default().max_connections;
+    for path in [
+        "config/resumen.toml",
+        "config/compose/simulated.toml",
+        "config/compose/cluster.toml",
+        MANIFEST,
+    ] {
+        let text = fs::read_to_string(path).unwrap();
+        let is_other = |line: &str| {
+            let value = line.trim().strip_prefix("max_connections = ")?;
+            let number = value.split_whitespace().next()?;
+            Some(number.parse() != Ok(default))
+        };
+        assert!(
+            !text.lines().any(|line| is_other(line) == Some(true)),
+            "{path}"
+        );
+    }
+    for (path, memory, descriptors) in [
+        (COMPOSE, "mem_limit: ", Some("nofile: ")),
+        (SERVICE, "MemoryMax=", Some("LimitNOFILE=")),
+        (MANIFEST, "limits: { memory: ", None),
+    ] {
+        assert!(number_after(path, memory) >= SMALLEST_MIB, "{path}");
+        if let Some(key) = descriptors {
+            let descriptors = number_after(path, key);
+            assert!(descriptors >= default + OTHER_DESCRIPTORS, "{path}");
         }
     }
 }

@@ -8,3 +8,4 @@ pub mod http2_listener;
 pub mod reverse_proxies;
 pub mod secret_leaks;
 pub mod tls_listener;
+pub mod token_timing;
