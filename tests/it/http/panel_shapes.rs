@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::panel_layout::OVERFLOWING_ELEMENTS_SCRIPT;
+use super::panel_layout::{LOW_CONTRAST_SCRIPT, OVERFLOWING_ELEMENTS_SCRIPT};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::test_app::TestApp;
 use crate::support::test_browser::TestBrowser;
@@ -246,4 +246,41 @@ fn configured_looks_are_used() {
     );
     let text = browser.execute_script("return document.getElementById('cards').textContent");
     assert!(!text.as_str().unwrap().contains("secret"));
+    for theme in ["light", "dark"] {
+        browser.emulate_media_feature("prefers-color-scheme", theme);
+        assert_eq!(
+            browser.execute_script(LOW_CONTRAST_SCRIPT),
+            json!([]),
+            "{theme}"
+        );
+    }
+}
+
+#[test]
+fn media_need_consent() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let provider = FakeProvider::with_json(
+        r##"{"photo": "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>", "paint": "#ff8800", "bad": "javascript:alert(1)"}"##,
+    );
+    let url = provider.url();
+    let app = TestApp::start(&format!(
+        "[store]\npath = \"\"\n[sources.plain]\nurl = \"{url}\"\n[sources.media]\nurl = \"{url}\"\n\
+         [sources.media.paths]\nphoto = {{ as = \"image\" }}\npaint = {{ as = \"color\" }}\nbad = {{ as = \"link\" }}\n"
+    ));
+    open_panel(&app, &browser, 2);
+    browser.wait_for_expression("document.querySelectorAll('#card-media dd img').length === 1");
+    let painted = "[...document.querySelectorAll('dd .colour')].filter((mark) => mark.style.backgroundColor === 'rgb(255, 136, 0)')";
+    assert_eq!(
+        browser.execute_script(&format!(
+            "return {painted}.map((mark) => mark.closest('.card').id)"
+        )),
+        json!(["card-media"])
+    );
+    assert_eq!(
+        browser.execute_script("return document.querySelectorAll('dd a, #card-plain img').length"),
+        0,
+        "no link but to http and https, and nothing without a word of the configuration"
+    );
 }
