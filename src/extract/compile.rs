@@ -25,6 +25,9 @@ pub(super) type FilterProgram = jaq_core::Filter<JustLut<Val>>;
 
 /// Maximum nesting depth of `[ ]`, `{ }` and `( )` in a text.
 const MAX_NESTING: usize = 64;
+/// Maximum number of words and operators in a row, with those before it on the levels above. Parsers and
+/// compilers nest by one level for an operator, of which each takes at most 9 KiB of the stack.
+const MAX_WORDS_IN_A_ROW: usize = 16_384;
 /// How similar a name must be to be suggested, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
 
@@ -56,8 +59,9 @@ const REFUSED_NAMES: &[(&[&str], &str)] = &[
 /// The longest text that is compiled on the caller's stack, in bytes. Starting a thread takes as long as compiling one.
 const MAX_SHALLOW_TEXT_BYTES: usize = 256;
 
-/// The stack of a thread that compiles, in bytes: enough for a text of the largest size and depth.
-const COMPILE_STACK_BYTES: usize = 64 << 20;
+/// The stack of a thread that compiles, in bytes: enough for the deepest nesting. Only what is used takes
+/// memory.
+const COMPILE_STACK_BYTES: usize = 256 << 20;
 
 /// Compiles `text` on a stack that is deep enough: parsers and compilers recurse.
 pub(super) fn compile_program(text: &str) -> Result<FilterProgram, FilterError> {
@@ -182,7 +186,7 @@ fn parse_term(text: &str) -> Result<Term<&str>, FilterError> {
         .lex()
         .map_err(|errors| first_error(errors, |flaw| lex_error(text, flaw)))?;
     // Between lexer and parser: the parser recurses, so the depth must be bounded before it.
-    check_allowed(text, &tokens, 0)?;
+    check_allowed(text, &tokens, 0, 0)?;
     Parser::new(&tokens)
         .parse(Parser::term)
         .map_err(|errors| first_error(errors, |flaw| parse_error(text, flaw)))
@@ -229,13 +233,23 @@ fn parse_error<'t>(text: &'t str, (expected, found): parse::TError<'_, &'t str>)
     error_at(text, found, message)
 }
 
-/// Refuses what is jq but not allowed here, and texts that nest too deeply.
+/// Refuses what is jq but not allowed here, and texts that nest too deeply or have too many words in a
+/// row. `before` is the number of words before `tokens` on the levels above.
 fn check_allowed<'t>(
     text: &'t str,
     tokens: &[Token<&'t str>],
     depth: usize,
+    before: usize,
 ) -> Result<(), FilterError> {
     for (position, Token(word, token)) in tokens.iter().enumerate() {
+        let before = before + position;
+        if before == MAX_WORDS_IN_A_ROW {
+            return Err(error_at(
+                text,
+                word,
+                format!("a filter has at most {MAX_WORDS_IN_A_ROW} words and operators in a row"),
+            ));
+        }
         let next = tokens.get(position + 1).map(|Token(_, token)| token);
         match (*word, token, next) {
             ("import" | "include", Tok::Word, Some(Tok::Str(_)))
@@ -253,9 +267,11 @@ fn check_allowed<'t>(
                     format!("a filter nests at most {MAX_NESTING} levels"),
                 ));
             }
-            (_, Tok::Block(inner), _) => check_allowed(text, inner, depth + 1)?,
+            (_, Tok::Block(inner), _) => check_allowed(text, inner, depth + 1, before)?,
             (_, Tok::Str(parts), _) => parts.iter().try_for_each(|part| match part {
-                StrPart::Term(inner) => check_allowed(text, std::slice::from_ref(inner), depth + 1),
+                StrPart::Term(inner) => {
+                    check_allowed(text, std::slice::from_ref(inner), depth + 1, before)
+                }
                 _ => Ok(()),
             })?,
             _ => {}

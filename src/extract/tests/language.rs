@@ -367,3 +367,21 @@ fn first_hour_errors_name_the_remedy() {
         assert!(Filter::compile(filter).is_ok(), "{filter}");
     }
 }
+
+#[test]
+fn long_rows_are_refused_not_recursed() {
+    for (link, words) in [
+        ("-", 1),
+        (".|", 2),
+        ("1,", 2),
+        ("1+", 2),
+        ("1//", 2),
+        (".|=", 2),
+    ] {
+        let row = |count: usize| link.repeat(count / words) + "1";
+        let (message, _) = compile_error(&row(20_000));
+        let expected = "a filter has at most 16384 words and operators in a row";
+        assert_eq!(message, expected, "{link}");
+        assert!(Filter::compile(&row(16_000)).is_ok(), "{link}");
+    }
+}
