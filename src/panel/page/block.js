@@ -147,7 +147,8 @@ function setMark(mark, { kind, on, as, exact }) {
 
 /** Writes a value; as a link or an image only where the configuration says so. */
 function fill(node, block, text) {
-  const { as, exact } = block;
+  const { as, exact, parts } = block;
+  if (parts) return writeParts(node, parts);
   const isLink = as === "link" && LINK.test(exact);
   if (!isLink && !(as === "image" && IMAGE.test(exact))) return write(node, marked(block, text));
   if (node.dataset.shown === exact) return;
@@ -157,6 +158,12 @@ function fill(node, block, text) {
       ? Object.assign(element("a", "", exact.replace(LINK, "")), { href: exact, rel: "noopener noreferrer", target: "_blank" })
       : Object.assign(element("img"), { src: exact, alt: "" }),
   );
+}
+
+/** Writes the parts of a list. A line has whole parts only, so that no number is read without its last digits. */
+function writeParts(node, parts) {
+  if (node.textContent === parts.join(" ")) return;
+  node.replaceChildren(...parts.flatMap((part) => [" ", element("span", "part", part)]).slice(1));
 }
 
 /** How bad the worst number of a block or of a table's row is, by its thresholds: 0, 1 for `warn`, 2 for `crit`. */
@@ -175,7 +182,8 @@ export function cutRows(rows, count) {
 /** A table in one line: one row and the number of rows. */
 export function summaryOf({ path, label, rows, count }) {
   const cells = cutRows(rows, 1)[0].filter((cell) => cell !== null).map((cell) => [cell.forms[0], cell.unit].filter(Boolean).join(" "));
-  return { kind: "list", path, label, unit: "", forms: [cells.join(" · ")], count };
+  const parts = cells.map((cell, at) => (at > 0 ? `· ${cell}` : cell));
+  return { kind: "list", path, label, unit: "", forms: [""], parts, count };
 }
 
 /** The longest form of a number that fits into `room`, in rem; a shorter one has fewer decimals, the last ones are powers. */

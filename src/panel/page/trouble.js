@@ -7,8 +7,10 @@ export class Trouble {
   constructor() {
     this.code = element("span", "code");
     this.since = element("span", "since");
+    this.lasting = element("span", "since");
     this.message = element("span", "message");
-    this.element = element("div", "trouble", element("p", "", this.code, " ", this.since), this.message);
+    const head = element("p", "", this.code, " ", this.since, " ", this.lasting);
+    this.element = element("div", "trouble", head, this.message);
     this.element.hidden = true;
   }
 
@@ -25,11 +27,13 @@ export class Trouble {
     write(this.code, provider ? `${provider}: ${failure.code}` : (failure?.code ?? ""));
     write(this.message, failure?.error ?? "");
     this.message.title = failure?.error ?? "";
-    if (!failure?.since) write(this.since, "");
+    if (!failure?.since) [this.since, this.lasting].forEach((part) => write(part, ""));
     return changed;
   }
 
   tick(failure, now) {
-    if (failure?.since) write(this.since, words.since(clockTime(failure.since, now), span(now - failure.since)));
+    if (!failure?.since) return;
+    write(this.since, words.from(clockTime(failure.since, now)));
+    write(this.lasting, `· ${span(now - failure.since)}`);
   }
 }

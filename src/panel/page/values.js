@@ -127,12 +127,12 @@ function weight(key, cell) {
 }
 
 function list(members, path, from, { look, now }) {
-  const text = members.slice(0, 40).map((member, at) => {
+  const parts = members.slice(0, 40).map((member, at) => {
     const { forms, unit } = shape(member, [...path, String(at)], { look, now });
     return unit && !look.unit ? `${forms[0]} ${unit}` : forms[0];
   });
   const label = labelOf(path, from, look);
-  return { kind: "list", path: path.join("."), label, unit: "", forms: [text.join("  ")], count: members.length, exact: members.join(", ") };
+  return { kind: "list", path: path.join("."), label, unit: "", forms: [""], parts, count: members.length, exact: members.join(", ") };
 }
 
 function leaf(value, path, from, found) {

@@ -149,7 +149,7 @@ fn stale_and_failing_labels_clear() {
         "last-good data stays"
     );
     browser.wait_for_expression(
-        "/^desde \\d\\d:\\d\\d · \\d+ s$/.test(document.querySelector('.since').textContent)",
+        "/ desde \\d\\d:\\d\\d · \\d+ s$/.test(document.querySelector('.trouble p').textContent)",
     );
     browser.wait_for_expression("document.title === 'a: viejo — resumen'");
     browser.wait_for_expression("/^1 viejo:ahttp_status desde \\d\\d:\\d\\d$/.test(document.getElementById('verdict').textContent)");

@@ -43,7 +43,7 @@ fn open_panel(app: &TestApp, browser: &TestBrowser, cards: usize) {
 /// The elements outside of the window, and the numbers, instants and states that are cut off or in two lines.
 pub const OVERFLOWING_ELEMENTS_SCRIPT: &str = "return [...document.querySelectorAll('body *:not(#verdict *, td *)')].filter((one) => {
     const { left, right, width, height } = one.getBoundingClientRect();
-    const isValue = one.matches('dd:is(.number, .time, .duration, .switch)');
+    const isValue = one.matches('dd:is(.number, .time, .duration, .switch)') || (one.matches('.part') && /^[\\d.,]+$/.test(one.textContent));
     const cut = isValue && (one.scrollWidth > one.clientWidth + 1 || height > 1.5 * parseFloat(getComputedStyle(one).lineHeight));
     return one.id !== 'news' && width > 0 && (left < -1 || right > innerWidth + 1 || cut);
 }).map((one) => one.className + ' ' + one.textContent)";
