@@ -218,6 +218,12 @@ const CONSTANTS: &[[&str; 4]] = &[
     ["filter text", "64 KiB", "MAX_TEXT_BYTES", "64 << 10"],
     ["filter nesting", "64", "MAX_NESTING", "64"],
     [
+        "words and operators of a filter in a row",
+        "16,384",
+        "MAX_WORDS_IN_A_ROW",
+        "16_384",
+    ],
+    [
         "filter result",
         "1 MiB, or the size of the body if larger",
         "MAX_RESULT_BYTES",
