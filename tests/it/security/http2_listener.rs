@@ -5,53 +5,32 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::support::fake_provider::FakeProvider;
+use super::tls_listener::TlsFixture;
 use crate::support::http2_client::{Http2Client, read_body};
-use crate::support::test_app::TestApp;
-use crate::support::tls_client::TestAuthority;
-use crate::support::wait::wait_until;
 
 /// Limit of a wait for the server.
 const LIMIT: Duration = Duration::from_secs(10);
 
 struct Http2Fixture {
-    authority: TestAuthority,
-    app: TestApp,
+    service: TlsFixture,
     runtime: Runtime,
-    _provider: FakeProvider,
 }
 
 impl Http2Fixture {
     fn start(json: &str, server: &str) -> Self {
-        let authority = TestAuthority::new("server authority");
-        let folder = tempfile::tempdir().unwrap();
-        authority.issue().write(folder.path());
-        let provider = FakeProvider::with_json(json);
-        let path = folder.path().display();
-        let app = TestApp::start(&format!(
-            "[server]\n{server}\n[server.tls]\ncert_file = \"{path}/cert.pem\"\n\
-             key_file = \"{path}/key.pem\"\n[store]\npath = \"\"\n\
-             [sources.a]\nurl = \"{}\"\ninterval = \"1h\"\n",
-            provider.url()
-        ));
-        wait_until("a reading", || {
-            app.service.core.cache.snapshot().is_ready_to_answer(0)
-        });
         Self {
-            authority,
-            app,
+            service: TlsFixture::start(json, server, ""),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap(),
-            _provider: provider,
         }
     }
 
     /// Connects with this window for each stream.
     async fn connect(&self, window: u32) -> Http2Client {
-        let config = self.authority.client_config(None, &["h2"]);
-        Http2Client::connect(self.app.address, &config, window).await
+        let config = self.service.authority.client_config(None, &["h2"]);
+        Http2Client::connect(self.service.app.address, &config, window).await
     }
 
     /// Runs `test` on this thread.
@@ -212,21 +191,17 @@ fn event_stream_outlives_idle_timeout() {
 #[test]
 fn drain_ends_connection_after_response() {
     let fixture = Http2Fixture::start("1", "shutdown_grace = \"5s\"");
-    let Http2Fixture {
-        authority,
-        app,
-        runtime,
-        ..
-    } = fixture;
+    let Http2Fixture { service, runtime } = fixture;
     let local = tokio::task::LocalSet::new();
-    let config = authority.client_config(None, &["h2"]);
-    let address = app.address;
+    let config = service.authority.client_config(None, &["h2"]);
+    let address = service.app.address;
     let client = runtime.block_on(local.run_until(async {
         let mut client = Http2Client::connect(address, &config, 65_535).await;
         assert_eq!(client.get("/salud").await.0.status(), 200);
         client
     }));
     let stopping = std::thread::spawn(move || {
+        let app = service.app;
         app.service
             .stop(&tokio_util::sync::CancellationToken::new());
     });

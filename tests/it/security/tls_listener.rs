@@ -21,9 +21,9 @@ use crate::support::tls_client::{CertificateFiles, TestAuthority, connect_tls};
 use crate::support::wait::wait_until;
 
 /// A service with TLS and the authority of its certificate.
-struct TlsFixture {
-    authority: TestAuthority,
-    app: TestApp,
+pub(super) struct TlsFixture {
+    pub(super) authority: TestAuthority,
+    pub(super) app: TestApp,
     folder: TempDir,
     _provider: FakeProvider,
 }
@@ -31,7 +31,7 @@ struct TlsFixture {
 impl TlsFixture {
     /// Starts a service whose source `a` has this JSON. `server` and `tls` are lines of `[server]` and
     /// `[server.tls]`.
-    fn start(json: &str, server: &str, tls: &str) -> Self {
+    pub(super) fn start(json: &str, server: &str, tls: &str) -> Self {
         let authority = TestAuthority::new("server authority");
         let folder = tempfile::tempdir().unwrap();
         authority.issue().write(folder.path());
@@ -50,8 +50,13 @@ impl TlsFixture {
             _provider: provider,
         };
         wait_until("a reading", || {
-            let snapshot = fixture.app.service.core.cache.snapshot();
-            (0..1).all(|at| snapshot.is_ready_to_answer(at))
+            fixture
+                .app
+                .service
+                .core
+                .cache
+                .snapshot()
+                .is_ready_to_answer(0)
         });
         fixture
     }
