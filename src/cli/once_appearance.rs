@@ -65,13 +65,13 @@ fn apply_to_value(
                 .collect()
         }
         Value::Number(number) => {
-            let look = appearance.value_at(path);
-            let level = number.as_f64().and_then(|n| look.thresholds.level_of(n));
+            let shown = appearance.value_at(path);
+            let level = number.as_f64().and_then(|n| shown.thresholds.level_of(n));
             *worst = (*worst).max(level);
-            if look.unit.is_none() && look.decimals.is_none() {
+            if shown.unit.is_none() && shown.decimals.is_none() {
                 return Value::Number(number);
             }
-            Value::String(look.format_number(&number.to_string()))
+            Value::String(shown.format_number(&number.to_string()))
         }
         other => other,
     }

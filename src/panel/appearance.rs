@@ -1,4 +1,4 @@
-//! What the operator says about the looks of the sources, as the page reads it.
+//! What the operator says about the appearance of the sources, as the page reads it.
 
 use serde_json::{Map, Value, json};
 
@@ -8,16 +8,16 @@ use crate::domain::{Source, SourceAppearance, ValueAppearance};
 /// sources of which nothing is said.
 pub(crate) fn appearance_document<'s>(sources: impl Iterator<Item = &'s Source>) -> String {
     let said = sources.filter(|source| *source.appearance != SourceAppearance::default());
-    let looks = said.map(|source| (source.name.to_string(), source_json(&source.appearance)));
-    json!({"sources": looks.collect::<Map<_, _>>()}).to_string()
+    let appearances = said.map(|source| (source.name.to_string(), source_json(&source.appearance)));
+    json!({"sources": appearances.collect::<Map<_, _>>()}).to_string()
 }
 
 fn source_json(appearance: &SourceAppearance) -> Value {
-    let paths = appearance.paths.iter().map(|(path, look)| {
-        let mut members = value_members(&look.value);
-        insert(&mut members, "label", look.label.as_deref());
-        insert(&mut members, "hidden", look.is_hidden.then_some(true));
-        insert(&mut members, "as", look.kind.as_deref());
+    let paths = appearance.paths.iter().map(|(path, shown)| {
+        let mut members = value_members(&shown.value);
+        insert(&mut members, "label", shown.label.as_deref());
+        insert(&mut members, "hidden", shown.is_hidden.then_some(true));
+        insert(&mut members, "as", shown.kind.as_deref());
         (path.clone(), Value::from(members))
     });
     let mut members = value_members(&appearance.value);

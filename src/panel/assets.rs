@@ -46,7 +46,7 @@ files! {
     "json.js": JAVASCRIPT_TYPE,
     "keys.js": JAVASCRIPT_TYPE,
     "leaf.js": JAVASCRIPT_TYPE,
-    "looks.js": JAVASCRIPT_TYPE,
+    "appearances.js": JAVASCRIPT_TYPE,
     "measure.js": JAVASCRIPT_TYPE,
     "numbers.js": JAVASCRIPT_TYPE,
     "plan.js": JAVASCRIPT_TYPE,

@@ -25,11 +25,11 @@ pub(super) fn write_badge(row: Option<&SummaryRow<'_>>, path: &[String], label: 
     let json = view
         .reading
         .and_then(|reading| find_value(reading.data.as_json(), path));
-    let look = row.source_state.source.appearance.value_at(&path.join("."));
+    let appearance = row.source_state.source.appearance.value_at(&path.join("."));
     let number = json.and_then(|json| json.parse::<f64>().ok());
-    let level = number.and_then(|number| look.thresholds.level_of(number));
+    let level = number.and_then(|number| appearance.thresholds.level_of(number));
     let value = json.map(|json| match number {
-        Some(_) => look.format_number(json),
+        Some(_) => appearance.format_number(json),
         None => plain_text(json),
     });
     let hint = match (&view.failure, &value, level) {

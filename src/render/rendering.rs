@@ -199,7 +199,7 @@ fn hash_rows(
     if let Some(path) = form.value_path() {
         hasher.add_path(path);
     }
-    // The look of a badge depends on the configuration, too.
+    // The appearance of a badge depends on the configuration, too.
     if let Some(badge) = badge {
         hasher.add_path(std::slice::from_ref(badge));
     }

@@ -131,7 +131,7 @@ impl ConnectionState {
     }
 
     /// How long the connection has waited at `now` for its client to read, or to send the rest of a head; `None` if it
-    /// does not wait. An eighth of a whole stall is added, and by HTTP/2 a sixteenth of the idle time counts.
+    /// does not wait. An eighth of a whole stall is added, for slow readers; by HTTP/2 a sixteenth of the idle time.
     pub(super) fn wait_for_client(&self, now: u64) -> Option<Duration> {
         if let Some((stalled, since_write)) = self.write_stall(now) {
             return Some(since_write + stalled / 8);

@@ -38,7 +38,7 @@ const LABEL = 4.2;
 const BETWEEN = 0.75;
 /** Maximum number of rows of a table that a card is sized for. */
 const SIZED_ROWS = 8;
-const NO_LOOK = { paths: {} };
+const NO_APPEARANCE = { paths: {} };
 const CLASSES = { section: Section, table: Table };
 
 /** The `id` of the card of a source. */
@@ -48,7 +48,7 @@ export function cardId(name) {
 
 export class Card {
   #source = null;
-  #look = NO_LOOK;
+  #appearance = NO_APPEARANCE;
   #next = null;
   #asked = null;
   #content = { blocks: [], values: 0 };
@@ -117,9 +117,9 @@ export class Card {
   }
 
   /** Sets the operator's choice of title, units and so on. */
-  dress(look, history, now) {
-    this.#look = look ?? NO_LOOK;
-    write(this.title, this.#look.title ?? this.name);
+  setAppearance(appearance, history, now) {
+    this.#appearance = appearance ?? NO_APPEARANCE;
+    write(this.title, this.#appearance.title ?? this.name);
     if (!this.#source?.has) return;
     this.#lines = null;
     this.#settle();
@@ -181,7 +181,7 @@ export class Card {
   }
 
   #read(source, history, now) {
-    this.#content = blocksOf(source.data, now, this.#look);
+    this.#content = blocksOf(source.data, now, this.#appearance);
     history.add(this.name, source.fetchedAt, this.#content.blocks);
     this.#lines ??= sum(this.#content.blocks.map((block) => Math.min(SIZED_ROWS + 1, linesOf(block, 20))));
     this.element.dataset.level = this.level ?? "";

@@ -29,11 +29,11 @@ export class Leaf {
   }
 
   /** Shows the value; what people say of it only if that is another text. */
-  show(value, look, now) {
+  show(value, appearance, now) {
     const exact = exactText(value);
     write(this.exact, exact);
     const isScalar = typeof value !== "object" || value === null || value instanceof Digits;
-    const { kind, forms, unit, level } = isScalar ? shape(value, this.path, { look, now }) : { forms: [exact] };
+    const { kind, forms, unit, level } = isScalar ? shape(value, this.path, { appearance, now }) : { forms: [exact] };
     const said = [forms[0], unit].filter(Boolean).join(" ");
     // An empty text would look like a missing one.
     const isSaid = kind === "empty" ? exact === "" : kind !== "text" && said !== exact;

@@ -9,7 +9,7 @@ import { Feed } from "./feed.js";
 import { Fit } from "./fit.js";
 import { showFooter } from "./footer.js";
 import { Groups } from "./groups.js";
-import { Looks } from "./looks.js";
+import { Appearances } from "./appearances.js";
 import { Plan, hiddenFailure } from "./plan.js";
 import { startByButton } from "./round.js";
 import { History } from "./spark.js";
@@ -21,7 +21,7 @@ const clock = new ServerClock();
 const history = new History();
 const verdict = new Verdict();
 const upgrade = new Upgrade();
-const looks = new Looks((name, look) => cards.get(name)?.dress(look, history, clock.now()), () => {
+const appearances = new Appearances((name, appearance) => cards.get(name)?.setAppearance(appearance, history, clock.now()), () => {
   placeCards();
   showVerdict();
 });
@@ -62,13 +62,13 @@ function onSnapshot(text) {
 }
 
 function placeCards() {
-  groups.place(looks.grouped(sources.keys()), cards);
+  groups.place(appearances.grouped(sources.keys()), cards);
 }
 
 function show(name, source) {
   if (!cards.has(name)) {
     cards.set(name, new Card(name));
-    cards.get(name).dress(looks.get(name), history, clock.now());
+    cards.get(name).setAppearance(appearances.get(name), history, clock.now());
   }
   source.hidden = hidden.get(name) ?? null;
   cards.get(name).show(source, history, clock.now());
@@ -123,7 +123,7 @@ function tickCards() {
   const now = clock.now();
   for (const card of cards.values()) card.tick(now);
   write(byId("time"), clockTime(now, now));
-  looks.tick(sources.size);
+  appearances.tick(sources.size);
   fit.check(groups.placed);
   plan.tick();
 }

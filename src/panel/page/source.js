@@ -11,7 +11,7 @@ import { showFooter } from "./footer.js";
 import { Digits } from "./json.js";
 import { spaced } from "./keys.js";
 import { Leaf, leavesOf } from "./leaf.js";
-import { Looks } from "./looks.js";
+import { Appearances } from "./appearances.js";
 import { Plan, hiddenFailure } from "./plan.js";
 import { Providers } from "./providers.js";
 import { startByButton } from "./round.js";
@@ -32,7 +32,7 @@ const history = new History();
 const upgrade = new Upgrade();
 const failure = new Trouble();
 const providers = new Providers();
-const looks = new Looks(() => {}, () => show());
+const appearances = new Appearances(() => {}, () => show());
 const plan = new Plan(onCheck, () => {});
 const feed = new Feed(clock, onSnapshot, onLinkState, `?sources=${name}`);
 const title = element("h1", "", name);
@@ -59,30 +59,30 @@ function show() {
   const { source } = shown;
   if (!source) return;
   const now = clock.now();
-  const look = looks.get(name) ?? { paths: {} };
+  const appearance = appearances.get(name) ?? { paths: {} };
   source.hidden = shown.hidden;
   byId("source").removeAttribute("aria-busy");
-  write(title, look.title ?? name);
-  document.title = `${look.title ?? name} — resumen`;
+  write(title, appearance.title ?? name);
+  document.title = `${appearance.title ?? name} — resumen`;
   state.replaceChildren(...(source.has && failing(source) ? [badge("failing")] : []), badge(freshness(source)));
   byId("source").dataset.state = freshness(source);
   failure.show(trouble(source));
-  const found = (source.has ? leavesOf(source.data) : []).filter(({ path }) => !isHidden(path, look));
-  showLeaves(found, look, now);
-  showCharts(source, found, look, now);
+  const found = (source.has ? leavesOf(source.data) : []).filter(({ path }) => !isHidden(path, appearance));
+  showLeaves(found, appearance, now);
+  showCharts(source, found, appearance, now);
   write(credit, source.attribution ?? "");
   tickTexts();
 }
 
-function isHidden(path, look) {
-  return path.some((_, at) => look.paths[path.slice(0, at + 1).join(".")]?.hidden);
+function isHidden(path, appearance) {
+  return path.some((_, at) => appearance.paths[path.slice(0, at + 1).join(".")]?.hidden);
 }
 
-function showLeaves(found, look, now) {
+function showLeaves(found, appearance, now) {
   const parts = found.slice(0, VALUES).map(({ path, value }) => {
     const key = JSON.stringify(path);
     const leaf = leaves.get(key) ?? new Leaf(name, path);
-    leaf.show(value, look, now);
+    leaf.show(value, appearance, now);
     return [key, leaf];
   });
   keepOnly(leaves, parts);
@@ -91,13 +91,13 @@ function showLeaves(found, look, now) {
   write(more, found.length > VALUES ? words.more(found.length - VALUES) : "");
 }
 
-function showCharts(source, found, look, now) {
+function showCharts(source, found, appearance, now) {
   const numbers = found.filter(({ value }) => value instanceof Digits).slice(0, CHARTS);
   history.add(name, source.fetchedAt, numbers.map(({ path, value }) => ({ kind: "number", path: path.join("."), value: Number(value) })));
   const parts = numbers.map(({ path, value }) => {
     const dotted = path.join(".");
     const points = history.points(name, dotted);
-    const shaped = (digits) => shape(digits, path.map(String), { look, now });
+    const shaped = (digits) => shape(digits, path.map(String), { appearance, now });
     const { key, kind } = shaped(value);
     // The number of an instant is no quantity.
     if (points.length < 2 || kind === "time") return null;
@@ -173,7 +173,7 @@ function section(id, ...children) {
 
 function tick() {
   feed.tick();
-  looks.tick(1);
+  appearances.tick(1);
   plan.tick();
   tickTexts();
   setTimeout(tick, 1000 - (clock.now() % 1000) + 5);

@@ -17,16 +17,16 @@ const ALIKE = 3;
 /** Keys of a table that say what a row is about. */
 const TITLES = /^(name|title|nombre|titulo|título|label|summary|subject|symbol|device|mount|host|station|key|description)$/i;
 const MILLISECONDS = { ms: 1, s: 1000 };
-const NO_LOOK = { paths: {} };
+const NO_APPEARANCE = { paths: {} };
 
 const SIGNS = signsOf(language);
 
 /**
  * The blocks of `data` in its order, at most `BLOCKS`, and the number of values that they and those left out hold.
- * `look` is the operator's choice of units, labels and so on.
+ * `appearance` is the operator's choice of units, labels and so on.
  */
-export function blocksOf(data, now, look = NO_LOOK) {
-  const found = { blocks: [], values: 0, look, now };
+export function blocksOf(data, now, appearance = NO_APPEARANCE) {
+  const found = { blocks: [], values: 0, appearance, now };
   collect(data, [], [], found);
   if (found.values === 1 && found.blocks.length === 1 && found.blocks[0].kind !== "table") {
     found.blocks = [];
@@ -37,11 +37,11 @@ export function blocksOf(data, now, look = NO_LOOK) {
 }
 
 /** The value at `path`: its kind, forms from the most exact to the shortest, exact text, and number if it is one. */
-export function shape(value, path, { look, now, alone = false }) {
-  const own = look.paths[path.join(".")] ?? {};
+export function shape(value, path, { appearance, now, alone = false }) {
+  const own = appearance.paths[path.join(".")] ?? {};
   const key = own.label ?? path.at(-1) ?? "";
   if (own.as === "text") return { key, unit: "", ...textShape(String(value), now, "text") };
-  if (value instanceof Digits) return numberShape(value, path, { ...look, ...own }, { own, now, alone });
+  if (value instanceof Digits) return numberShape(value, path, { ...appearance, ...own }, { own, now, alone });
   if (typeof value === "boolean") return { key, unit: "", kind: "switch", forms: [value ? words.yes : words.no], on: value };
   if (value === null) return { key, unit: "", kind: "empty", forms: [words.nothing] };
   if (typeof value === "string" && value.length > 0) return { key, unit: own.unit ?? "", ...textShape(value, now, own.as) };
@@ -49,8 +49,8 @@ export function shape(value, path, { look, now, alone = false }) {
 }
 
 function collect(value, path, section, found) {
-  const { blocks, look } = found;
-  if (look.paths[path.join(".")]?.hidden) return;
+  const { blocks, appearance } = found;
+  if (appearance.paths[path.join(".")]?.hidden) return;
   const rows = tableRows(value);
   if (rows) {
     found.values += rows.length;
@@ -69,7 +69,7 @@ function collect(value, path, section, found) {
     return;
   }
   const isSection = path.length > section.length && members.filter(([, member]) => isScalar(member)).length > 1;
-  if (isSection && blocks.length < BLOCKS) blocks.push({ kind: "section", path: path.join("."), label: labelOf(path, 0, look) });
+  if (isSection && blocks.length < BLOCKS) blocks.push({ kind: "section", path: path.join("."), label: labelOf(path, 0, appearance) });
   for (const [key, member] of members) collect(member, [...path, key], isSection ? path : section, found);
 }
 
@@ -98,15 +98,15 @@ function tableRows(value) {
 }
 
 /** A table whose first columns say the most: names, then numbers, states and short texts; long texts and links last. */
-function table(rows, path, from, { look, now }) {
+function table(rows, path, from, { appearance, now }) {
   const keys = new Map();
   const shown = rows.slice(0, TABLE_ROWS).map(({ at, cells, name }) => {
     const shapes = new Map();
     if (name !== undefined) shapes.set("", { key: "", unit: "", ...textShape(name, now, "text") });
     for (const [key, value] of cells) {
       const cellPath = [...path, at, key];
-      if (!isScalar(value) || look.paths[cellPath.join(".")]?.hidden) continue;
-      shapes.set(key, shape(value, cellPath, { look, now }));
+      if (!isScalar(value) || appearance.paths[cellPath.join(".")]?.hidden) continue;
+      shapes.set(key, shape(value, cellPath, { appearance, now }));
     }
     for (const [key, cell] of shapes) keys.set(key, Math.max(keys.get(key) ?? 0, weight(key, cell)));
     return shapes;
@@ -117,7 +117,7 @@ function table(rows, path, from, { look, now }) {
     return { label: spaced(cell.key), kind: cell.kind };
   });
   const cells = shown.map((shapes) => columns.map((key) => shapes.get(key) ?? null));
-  return { kind: "table", path: path.join("."), label: labelOf(path, from, look), header, rows: cells, count: rows.length };
+  return { kind: "table", path: path.join("."), label: labelOf(path, from, appearance), header, rows: cells, count: rows.length };
 }
 
 function weight(key, cell) {
@@ -126,12 +126,12 @@ function weight(key, cell) {
   return isIdentifier(key) ? 3 : cell.kind === "empty" ? 2 : 1;
 }
 
-function list(members, path, from, { look, now }) {
+function list(members, path, from, { appearance, now }) {
   const parts = members.slice(0, 40).map((member, at) => {
-    const { forms, unit } = shape(member, [...path, String(at)], { look, now });
-    return unit && !look.unit ? `${forms[0]} ${unit}` : forms[0];
+    const { forms, unit } = shape(member, [...path, String(at)], { appearance, now });
+    return unit && !appearance.unit ? `${forms[0]} ${unit}` : forms[0];
   });
-  const label = labelOf(path, from, look);
+  const label = labelOf(path, from, appearance);
   return { kind: "list", path: path.join("."), label, unit: "", forms: [""], parts, count: members.length, exact: members.join(", ") };
 }
 
@@ -142,26 +142,26 @@ function leaf(value, path, from, found) {
   return { path: path.join("."), ...shaped, label };
 }
 
-function labelOf(path, from, look) {
-  return look.paths[path.join(".")]?.label ?? path.slice(from).map(spaced).join(" › ");
+function labelOf(path, from, appearance) {
+  return appearance.paths[path.join(".")]?.label ?? path.slice(from).map(spaced).join(" › ");
 }
 
-function numberShape(value, path, look, { own, now, alone }) {
+function numberShape(value, path, appearance, { own, now, alone }) {
   const exact = value.text;
   const number = Number(exact);
   const key = path.at(-1) ?? "";
-  const found = look.unit === undefined || own.label === undefined ? unitOf(path, alone) : null;
-  const unit = look.unit ?? found?.unit ?? "";
-  const shaped = { key: own.label ?? (look.unit === undefined ? found?.own : undefined) ?? key, exact, value: number, level: levelOf(number, look.thresholds) };
-  const at = own.as === "time" ? (Math.abs(number) < 1e11 ? number * 1000 : number) : look.unit ? null : epochOf(key, number);
+  const found = appearance.unit === undefined || own.label === undefined ? unitOf(path, alone) : null;
+  const unit = appearance.unit ?? found?.unit ?? "";
+  const shaped = { key: own.label ?? (appearance.unit === undefined ? found?.own : undefined) ?? key, exact, value: number, level: levelOf(number, appearance.thresholds) };
+  const at = own.as === "time" ? (Math.abs(number) < 1e11 ? number * 1000 : number) : appearance.unit ? null : epochOf(key, number);
   if (at !== null) return { ...shaped, kind: "time", unit: "", forms: [sayInstant(at, now)], at };
   const duration = MILLISECONDS[unit] ?? (own.as === "duration" ? 1000 : 0);
-  const isSaid = own.as === "duration" || (look.unit === undefined && (isDuration(key) || found?.own === "") && number * duration >= 60e3);
+  const isSaid = own.as === "duration" || (appearance.unit === undefined && (isDuration(key) || found?.own === "") && number * duration >= 60e3);
   if (duration && isSaid && Number.isFinite(number)) {
     return { ...shaped, kind: "duration", unit: "", forms: [sayDuration(number * duration, SIGNS.decimal)] };
   }
-  const size = unit === "B" && look.decimals === undefined ? scaled(exact, unit) : { text: exact, unit };
-  const forms = numberForms(size.text, SIGNS, { decimals: look.decimals, grouped: !isIdentifier(key) });
+  const size = unit === "B" && appearance.decimals === undefined ? scaled(exact, unit) : { text: exact, unit };
+  const forms = numberForms(size.text, SIGNS, { decimals: appearance.decimals, grouped: !isIdentifier(key) });
   return { ...shaped, kind: "number", unit: size.unit, forms };
 }
 

@@ -199,7 +199,7 @@ fn memory_is_flat_over_a_day() {
 }
 
 #[test]
-fn configured_looks_are_used() {
+fn configured_appearance_is_used() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
     };
@@ -216,9 +216,9 @@ fn configured_looks_are_used() {
         other.url(),
         disk.url()
     ));
-    let looks = app.get_json("/panel/appearance.json");
+    let appearances = app.get_json("/panel/appearance.json");
     assert_eq!(
-        looks["sources"]["other"]["thresholds"],
+        appearances["sources"]["other"]["thresholds"],
         json!({"warn": 20, "crit": 10})
     );
     open_panel(&app, &browser, 2);

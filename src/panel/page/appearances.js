@@ -5,25 +5,25 @@ import { address } from "./address.js";
 /** Time between two requests, in milliseconds: a reload of the configuration may change it. */
 const INTERVAL = 60_000;
 
-export class Looks {
-  #onLook;
+export class Appearances {
+  #onAppearance;
   #onDone;
-  #looks = new Map();
+  #appearances = new Map();
   #due = 0;
   #size = 0;
 
-  /** Calls `onLook(name, look)` for each source whose look has changed, then `onDone()`. */
-  constructor(onLook, onDone) {
-    this.#onLook = onLook;
+  /** Calls `onAppearance(name, appearance)` for each source whose appearance has changed, then `onDone()`. */
+  constructor(onAppearance, onDone) {
+    this.#onAppearance = onAppearance;
     this.#onDone = onDone;
   }
 
-  /** The look of a source: `{title, group, order, unit, decimals, thresholds, paths}`; undefined if nothing is said. */
+  /** The appearance of a source: `{title, group, order, unit, decimals, thresholds, paths}`; undefined if nothing is said. */
   get(name) {
-    return this.#looks.get(name);
+    return this.#appearances.get(name);
   }
 
-  /** Requests the looks if it is time, or if the number of sources changed. */
+  /** Requests the appearances if it is time, or if the number of sources changed. */
   tick(size) {
     const now = performance.now();
     if (document.hidden || (now < this.#due && size === this.#size)) return;
@@ -44,11 +44,11 @@ export class Looks {
   async #request() {
     const answer = await fetch(address("panel/appearance.json"), { cache: "no-store" });
     if (!answer.ok) return;
-    const before = this.#looks;
-    this.#looks = new Map(Object.entries((await answer.json()).sources));
-    for (const name of new Set([...before.keys(), ...this.#looks.keys()])) {
-      const look = this.#looks.get(name);
-      if (JSON.stringify(look) !== JSON.stringify(before.get(name))) this.#onLook(name, look);
+    const before = this.#appearances;
+    this.#appearances = new Map(Object.entries((await answer.json()).sources));
+    for (const name of new Set([...before.keys(), ...this.#appearances.keys()])) {
+      const appearance = this.#appearances.get(name);
+      if (JSON.stringify(appearance) !== JSON.stringify(before.get(name))) this.#onAppearance(name, appearance);
     }
     this.#onDone();
   }
