@@ -4,12 +4,16 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::{Snapshot, SourceAppearance, ThresholdLevel};
 
-/// Keys that are added to a result: what is shown instead of its name, and the worst level of its numbers.
+/// Keys that are added to a result: what is shown instead of its name, its group, and the worst level of its numbers.
 pub(super) const TITLE_KEY: &str = "title";
+pub(super) const GROUP_KEY: &str = "group";
 pub(super) const LEVEL_KEY: &str = "level";
 
-/// Writes the data of each result in the body as its appearance tells.
+/// Writes the data of each result in the body as its appearance tells, and orders the results as the panel does.
 pub(super) fn apply_appearances(body: &mut Value, snapshot: &Snapshot) {
+    if let Some(results) = body["resultados"].as_object_mut() {
+        order_results(results, snapshot);
+    }
     for state in snapshot.source_states() {
         let appearance = &state.source.appearance;
         let Some(result) = body["resultados"].get_mut(state.source.name.as_str()) else {
@@ -17,6 +21,9 @@ pub(super) fn apply_appearances(body: &mut Value, snapshot: &Snapshot) {
         };
         if let Some(title) = &appearance.title {
             result[TITLE_KEY] = json!(&**title);
+        }
+        if let Some(group) = &appearance.group {
+            result[GROUP_KEY] = json!(&**group);
         }
         let mut worst = None;
         if let Some(data) = result.get_mut("data") {
@@ -26,6 +33,28 @@ pub(super) fn apply_appearances(body: &mut Value, snapshot: &Snapshot) {
             result[LEVEL_KEY] = json!(level.as_str());
         }
     }
+}
+
+/// Orders the results by `order`, and by group in the order of the groups' first sources.
+fn order_results(results: &mut Map<String, Value>, snapshot: &Snapshot) {
+    let states = snapshot.source_states().iter();
+    let mut sources: Vec<_> = states.map(|state| &state.source).collect();
+    sources.sort_by_key(|source| source.appearance.order.unwrap_or(u64::MAX));
+    let mut groups = Vec::new();
+    for source in &sources {
+        if !groups.contains(&source.appearance.group) {
+            groups.push(source.appearance.group.clone());
+        }
+    }
+    sources.sort_by_key(|source| {
+        groups
+            .iter()
+            .position(|group| *group == source.appearance.group)
+    });
+    let names = sources.iter().map(|source| source.name.as_str());
+    *results = names
+        .filter_map(|name| results.remove_entry(name))
+        .collect();
 }
 
 /// Returns the value at a dotted path as it is shown. `worst` becomes the worst level so far.

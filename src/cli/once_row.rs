@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::once_appearance::{LEVEL_KEY, TITLE_KEY};
+use super::once_appearance::{GROUP_KEY, LEVEL_KEY, TITLE_KEY};
 use super::terminal::{TextStyle, escape_control};
 
 /// Key that `once` adds to an ok result: the failures of providers before the one that answered. A list of objects with
@@ -11,6 +11,8 @@ pub(super) const HIDDEN_FAILURES_KEY: &str = "hidden";
 
 /// The result of one source as text. Control characters are escaped.
 pub(super) struct ResultRow {
+    /// Title of the source's group.
+    pub(super) group: Option<String>,
     /// Name, state, age, duration in ms, provider, data.
     pub(super) cells: [String; 6],
     /// Style of the state and of the error.
@@ -58,6 +60,7 @@ impl ResultRow {
             Some(format!("provider {provider}: {text}"))
         });
         Self {
+            group: text(GROUP_KEY),
             cells,
             style,
             is_ok,

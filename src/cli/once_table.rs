@@ -82,7 +82,9 @@ fn write_rows(out: &mut TerminalText, rows: &[ResultRow], table: &str) {
     let mut lines = table.lines();
     let headings = lines.next().unwrap_or_default();
     out.push_line(&terminal.apply_style(TextStyle::Dim, headings));
+    let mut group = None;
     for (row, line) in rows.iter().zip(lines) {
+        write_group(out, &mut group, row);
         let [name, state, ..] = &row.cells;
         // Styles are added last: the layout would count their escape sequences as columns.
         let (name, rest) = line.split_at(name.len());
@@ -94,7 +96,9 @@ fn write_rows(out: &mut TerminalText, rows: &[ResultRow], table: &str) {
 
 fn write_paragraphs(out: &mut TerminalText, rows: &[ResultRow]) {
     let terminal = out.terminal;
+    let mut group = None;
     for row in rows {
+        write_group(out, &mut group, row);
         let [name, state, age, ms, provider, data] = &row.cells;
         let name = terminal.apply_style(TextStyle::Bold, name);
         let state = terminal.apply_style(row.style, state);
@@ -109,6 +113,16 @@ fn write_paragraphs(out: &mut TerminalText, rows: &[ResultRow]) {
             out.push_line(&truncate_line(data, INDENT, terminal.width));
         }
         write_errors(out, row);
+    }
+}
+
+/// Writes the title of the row's group above its first row; an empty line above the sources of no group.
+fn write_group<'r>(out: &mut TerminalText, group: &mut Option<&'r str>, row: &'r ResultRow) {
+    let own = row.group.as_deref();
+    if *group != own {
+        let title = out.terminal.apply_style(TextStyle::Bold, own.unwrap_or(""));
+        out.push_line(&title);
+        *group = own;
     }
 }
 

@@ -56,6 +56,30 @@ fn once_prints_failures_and_exits_1() {
 }
 
 #[test]
+fn once_orders_and_groups_sources() {
+    let fixture = SimulatorFixture::new();
+    let url = &fixture.simulator_url;
+    let source = |name: &str, words: &str| {
+        format!("[sources.{name}]\nurl = \"{url}/btc\"\nextract = \"1\"\n{words}\n")
+    };
+    let config = [
+        source("a", ""),
+        source("b", "group = \"Home\""),
+        source("c", "order = 1"),
+        source("d", "group = \"Home\"\norder = 2"),
+    ];
+    fixture.folder.write_config(&config.concat());
+    let table = fixture.run_once(&["--format", "table"]).stdout;
+    let firsts = table.lines().take(7).map(|line| line.split(' ').next());
+    let firsts: Vec<_> = firsts.flatten().collect();
+    assert_eq!(
+        firsts,
+        ["SOURCE", "c", "a", "Home", "d", "b", ""],
+        "{table}"
+    );
+}
+
+#[test]
 fn once_prints_failing_provider() {
     let fixture = SimulatorFixture::new();
     let head = "[store]\npath = \"state.json\"\n[defaults]\ninterval = \"1h\"\n[sources.clima]\n";
