@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::domain::Source;
+use crate::domain::{Source, SourceIdentity};
 use crate::panel::{PanelAsset, appearance_document, definition_document};
 use crate::server::{
     ProblemDetails, ProblemKind, matches_etag, no_store_response, select_form, set_content_encoding,
@@ -56,13 +56,15 @@ pub(super) async fn get_source_page(
     page_response(&state, &state.panel_assets.source_page, &request)
 }
 
-/// `/panel/fuente/{source}`: what the configuration says about the providers of a source.
+/// `/panel/fuente/{source}`: what the configuration says about the providers of a source, and its history.
 pub(super) async fn get_source_definition(
     State(state): State<Arc<AppState>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ProblemDetails> {
     let source = find_source(&state, name)?;
-    let document = definition_document(&source);
+    let identity = SourceIdentity::from_source(&source);
+    let history = state.panel_history.source_json(&identity);
+    let document = definition_document(&source, history.as_deref());
     Ok(no_store_response("application/json", document))
 }
 

@@ -1,13 +1,14 @@
-//! What the configuration says about the providers of one source, as the source's page reads it.
+//! What the configuration says about the providers of one source, and its history, as the source's page reads it.
 
 use serde_json::{Value, json};
 
 use crate::domain::{Name, Provider, Source, SourceKind};
 
-/// The JSON document `{"providers": [{name, extract, calls_per_day}]}`, or for a derived source `{"from": […], "extract"}`.
+/// The JSON document `{"providers": [{name, extract, calls_per_day}]}`, or for a derived source `{"from": […], "extract"}`;
+/// with `history`, the JSON text of the source's series, if there is one.
 /// It has no URL: one may hold a secret.
-pub(crate) fn definition_document(source: &Source) -> String {
-    let document = match &source.kind {
+pub(crate) fn definition_document(source: &Source, history: Option<&str>) -> String {
+    let mut document = match &source.kind {
         SourceKind::Fetched {
             providers,
             schedule,
@@ -29,5 +30,8 @@ pub(crate) fn definition_document(source: &Source) -> String {
             json!({"from": inputs, "extract": &**extract})
         }
     };
+    if let Some(series) = history.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
+        document["history"] = series;
+    }
     document.to_string()
 }

@@ -119,6 +119,15 @@ impl PanelHistory {
         asset
     }
 
+    /// `{"times": […], "values": {path: […]}}` of one source; `None` before its first reading.
+    pub(crate) fn source_json(&self, identity: &SourceIdentity) -> Option<String> {
+        let history = self.state.lock();
+        let (_, series) = history.series.get(identity)?;
+        let mut out = String::new();
+        series.write_json(&mut out, history.clock_shift);
+        Some(out)
+    }
+
     /// Records the readings of `snapshot` that differ from those of `recorded`, the snapshot before it.
     fn record_snapshot(&self, snapshot: &Snapshot, recorded: Option<&Snapshot>, now: Time) {
         let source_set = snapshot.source_set();
@@ -274,6 +283,10 @@ mod tests {
         let expected =
             r#"{"btc":{"times":[10,20,30],"values":{"usd":[1.5,2,null],"":[null,null,7]}}}"#;
         assert_eq!(history_json(&history, 2000), expected);
+        let of_source = |name| history.source_json(&SourceIdentity::from_source(&source(name)));
+        let series = r#"{"times":[10,20,30],"values":{"usd":[1.5,2,null],"":[null,null,7]}}"#;
+        assert_eq!(of_source("btc").as_deref(), Some(series));
+        assert_eq!(of_source("eth"), None);
     }
 
     #[test]

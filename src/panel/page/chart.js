@@ -17,13 +17,16 @@ export class Chart {
     this.element = element("figure", "chart", this.caption, this.values, this.spark, this.times);
   }
 
-  /** Shows at least two points, oldest first. `say` writes a number with its unit. */
-  show(label, points, say) {
+  /** Shows at least two points, oldest first. `say` writes a number with its unit, `sayExactly` with more digits. */
+  show(label, points, say, sayExactly) {
     write(this.caption, label);
     const [low, high] = extremes(points);
     const [begin, end] = [points[0].at, points.at(-1).at];
-    const values = low < high ? [high, (low + high) / 2, low] : [low];
-    tick(this.values, values.map(say));
+    const middle = Number(((low + high) / 2).toPrecision(12));
+    const values = low < high ? [high, middle, low] : [low];
+    const texts = values.map(say);
+    const areDistinct = new Set(texts).size === texts.length;
+    tick(this.values, areDistinct ? texts : values.map(sayExactly));
     const format = end - begin < 10 * 60e3 ? SECOND : end - begin < 20 * 3600e3 ? MINUTE : DAY;
     tick(this.times, [begin, (begin + end) / 2, end].map((at) => format.format(at)));
     draw(this.spark, points, `${label}: ${words.range(say(low), say(high))}`);

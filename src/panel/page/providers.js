@@ -48,8 +48,9 @@ export class Providers {
 
   #provider({ name, extract, calls_per_day: calls }) {
     const check = this.#checks.find(({ provider }) => provider === name) ?? {};
-    const state = badge(STATES[check.status ?? "unknown"]);
-    write(state.lastElementChild, words.attempts[check.status ?? "unknown"]);
+    // Before the first report, nothing is known of the attempts.
+    const state = check.status ? [badge(STATES[check.status])] : [];
+    for (const one of state) write(one.lastElementChild, words.attempts[check.status]);
     const facts = element("dl", "");
     const { facts: labels } = words;
     const add = (label, value) => value && facts.append(element("div", "", element("dt", "", label), element("dd", "", value)));
@@ -62,8 +63,8 @@ export class Providers {
     add(labels.held, this.#time(check.held_until, true));
     add(labels.calls, calls === 0 ? words.standIn : String(calls ?? ""));
     const error = check.output ? [element("p", check.status === "fail" ? "error" : "", [check.code, check.output].filter(Boolean).join(": "))] : [];
-    const filter = extract ? [element("pre", "", extract)] : [];
-    return element("article", "", element("h3", "", name, state), ...error, facts, ...filter);
+    const filter = extract ? [element("p", "facts", labels.filter), element("pre", "", extract)] : [];
+    return element("article", "", element("h3", "", name, ...state), ...error, facts, ...filter);
   }
 
   /** An instant in the past, or one that is planned. */

@@ -9,7 +9,7 @@ import { arrange, element, write } from "./dom.js";
 import { Feed } from "./feed.js";
 import { showFooter } from "./footer.js";
 import { Digits } from "./json.js";
-import { spaced } from "./keys.js";
+import { spaced, unitOf } from "./keys.js";
 import { Leaf, leavesOf } from "./leaf.js";
 import { Appearances } from "./appearances.js";
 import { Plan, hiddenFailure } from "./plan.js";
@@ -24,6 +24,7 @@ import { clockTime, language, latency, span, words } from "./words.js";
 /** Maximum number of values shown, because a provider may send a megabyte; and of charts, as many as the server keeps. */
 const VALUES = 1000;
 const CHARTS = 12;
+const EXACT = new Intl.NumberFormat(language, { maximumSignificantDigits: 15 });
 
 const name = location.pathname.split("/").at(-1);
 const byId = (id) => document.getElementById(id);
@@ -98,15 +99,16 @@ function showCharts(source, found, appearance, now) {
     const dotted = path.join(".");
     const points = history.points(name, dotted);
     const shaped = (digits) => shape(digits, path.map(String), { appearance, now });
-    const { key, kind } = shaped(value);
-    // The number of an instant is no quantity.
-    if (points.length < 2 || kind === "time") return null;
+    const { key, kind, isName } = shaped(value);
+    // The number of an instant or an identifier is no quantity.
+    if (points.length < 2 || kind === "time" || isName) return null;
     const say = (number) => {
-      const { forms, unit } = shaped(new Digits(String(Number(number.toPrecision(12)))));
+      const { forms, unit } = shaped(new Digits(String(number)));
       return [forms[0], unit].filter(Boolean).join(" ");
     };
+    const sayExactly = (number) => [EXACT.format(number), appearance.unit ?? unitOf(path.map(String), false)?.unit].filter(Boolean).join(" ");
     const chart = charts.get(dotted) ?? new Chart();
-    chart.show([...path.slice(0, -1), key].map((part) => spaced(String(part))).join(" › "), points, say);
+    chart.show([...path.slice(0, -1), key].map((part) => spaced(String(part))).join(" › "), points, say, sayExactly);
     return [dotted, chart];
   });
   keepOnly(charts, parts.filter(Boolean));
@@ -159,9 +161,11 @@ function onStep(_, step, source) {
 }
 
 async function load() {
-  const [definition, past] = await Promise.all(["panel/fuente/" + name, "panel/history.json"].map((path) => fetch(address(path), { cache: "no-store" })));
-  if (definition.ok) providers.define(await definition.json());
-  if (past.ok) history.load(await past.json());
+  const answer = await fetch(address(`panel/fuente/${name}`), { cache: "no-store" });
+  if (!answer.ok) return;
+  const definition = await answer.json();
+  providers.define(definition);
+  if (definition.history) history.load({ [name]: definition.history });
   show();
 }
 

@@ -6,6 +6,7 @@ use super::panel_layout::{LOW_CONTRAST_SCRIPT, OVERFLOWING_ELEMENTS_SCRIPT};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::test_app::TestApp;
 use crate::support::test_browser::TestBrowser;
+use crate::support::wait::wait_for;
 
 const DATA: &str = r#"{"fs": [{"mount": "/", "used": 93.2600}], "a-b": {"c/d": 12345678901234567890}, "secret": 1, "none": null}"#;
 
@@ -88,6 +89,55 @@ fn page_draws_and_fits_every_window() {
     }
     drop(app);
     browser.wait_for_expression("document.body.dataset.link === 'lost'");
+}
+
+#[test]
+fn unknown_attempts_are_left_out() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let good = FakeProvider::with_json(DATA);
+    let app = start_disk(&good, &good);
+    browser.add_script_to_new_pages(
+        "const real = fetch; window.fetch = (url, ...rest) => /salud/.test(url) ? new Promise(() => {}) : real(url, ...rest)",
+    );
+    browser.goto(&format!("http://{}/fuente/disk", app.address));
+    browser.wait_for_text(".providers h3", "preferred");
+    let requests = "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('history')).length";
+    assert_eq!(
+        browser.execute_script(requests),
+        0,
+        "the history of all sources is not needed"
+    );
+}
+
+#[test]
+fn axis_texts_differ() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let good = FakeProvider::with_json(r#"{"uptime_s": 887910, "imei": 490154203237518}"#);
+    let app = start_disk(&good, &good);
+    wait_for("a reading", || {
+        app.get("/panel/fuente/disk")
+            .body
+            .contains("887910")
+            .then_some(())
+    });
+    good.set_json(r#"{"uptime_s": 887930, "imei": 490154203237519}"#);
+    wait_for("a reading", || {
+        app.get("/panel/fuente/disk")
+            .body
+            .contains("887930")
+            .then_some(())
+    });
+    browser.goto(&format!("http://{}/fuente/disk", app.address));
+    browser.wait_for_text(".values-axis span", "887,930 s");
+    assert_eq!(
+        browser.texts(".values-axis span"),
+        json!(["887,930 s", "887,920 s", "887,910 s"]),
+        "an identifier has no chart"
+    );
 }
 
 #[test]
