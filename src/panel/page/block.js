@@ -10,8 +10,9 @@ const NUMBER = new Intl.NumberFormat(language, { maximumSignificantDigits: 8 });
 /** Smallest type of a value, and type of a unit, in rem. */
 export const SMALLEST = 1.05;
 const UNIT = 0.9;
-/** Minimum width of a table's first column where there is place, and maximum width of the text in the others, in rem. */
+/** Widths in rem of a table: of its first column where there is place and beside one other, and most of the others' texts. */
 const FIRST = 5.5;
+const FIRST_OF_TWO = 4;
 const CELL = 9;
 const LINK = /^https?:\/\//;
 const IMAGE = /^(https?:\/\/|data:image\/)/;
@@ -32,7 +33,6 @@ export class Row {
     this.spark = spark();
     this.element = element("div", "row", this.label, this.value);
     this.label.dir = "auto";
-    this.head.dir = "auto";
   }
 
   /** Shows a block in its longest form that `room` (in rem) has place for. */
@@ -47,10 +47,13 @@ export class Row {
     setMark(this.mark, block);
     fill(this.head, block, form);
     this.value.title = block.exact !== undefined && (block.exact !== form || block.unit) ? block.exact.slice(0, 2000) : "";
-    write(this.unit, block.kind === "list" ? `· ${block.count}` : block.unit);
+    write(this.unit, block.kind === "list" ? `(${block.count})` : block.unit);
     // The place of a value only grows, so that a digit less does not move it.
     if (!isWords) this.#widest = Math.min(room, Math.max(this.#widest, widthOf(block, room, size)));
     this.value.style.minWidth = isWords ? "" : `${this.#widest.toFixed(2)}rem`;
+    // A word is broken only if the label cannot leave it enough place.
+    const word = block.kind === "text" ? longestWord(block.forms[0]) : 0;
+    if (word > 0 && word <= room) this.value.style.minWidth = `${word.toFixed(2)}rem`;
     this.tick(now);
   }
 
@@ -61,7 +64,7 @@ export class Row {
 
   /** Draws the chart of the value's points; null for no chart. */
   draw(points) {
-    if (points === null || this.block.kind !== "number") {
+    if (points === null || this.block.kind !== "number" || this.block.isName) {
       this.spark.remove();
       return;
     }
@@ -74,6 +77,7 @@ export class Row {
 export class Section {
   constructor() {
     this.element = element("div", "section", element("dt"));
+    this.element.firstElementChild.dir = "auto";
   }
 
   show(block) {
@@ -125,9 +129,11 @@ export class Table {
     setMark(mark, cell);
     const node = element("span");
     fill(node, cell, fitting(cell, CELL) + (cell.unit && ` ${cell.unit}`));
-    node.dir = "auto";
     if (cell.kind === "time") this.#times.push({ node, at: cell.at });
-    return named(element("td", cell.level ? `${cell.kind} ${cell.level}` : cell.kind, mark, node), cell.exact ?? "");
+    const made = element("td", cell.level ? `${cell.kind} ${cell.level}` : cell.kind, mark, node);
+    // Of the element that is cut: the cut must be at the end of a text from right to left, too.
+    made.dir = cell.kind === "text" ? "auto" : "";
+    return named(made, cell.exact ?? "");
   }
 }
 
@@ -162,8 +168,8 @@ function fill(node, block, text) {
 
 /** Writes the parts of a list. A line has whole parts only, so that no number is read without its last digits. */
 function writeParts(node, parts) {
-  if (node.textContent === parts.join(" ")) return;
-  node.replaceChildren(...parts.flatMap((part) => [" ", element("span", "part", part)]).slice(1));
+  if (node.textContent === parts.join(" · ")) return;
+  node.replaceChildren(...parts.flatMap((part, at) => [" ", element("span", "part", at > 0 ? `· ${part}` : part)]).slice(1));
 }
 
 /** How bad the worst number of a block or of a table's row is, by its thresholds: 0, 1 for `warn`, 2 for `crit`. */
@@ -181,8 +187,8 @@ export function cutRows(rows, count) {
 
 /** A table in one line: one row and the number of rows. */
 export function summaryOf({ path, label, rows, count }) {
-  const cells = cutRows(rows, 1)[0].filter((cell) => cell !== null).map((cell) => [cell.forms[0], cell.unit].filter(Boolean).join(" "));
-  const parts = cells.map((cell, at) => (at > 0 ? `· ${cell}` : cell));
+  const cells = cutRows(rows, 1)[0].filter((cell) => cell !== null);
+  const parts = cells.map((cell) => [cell.forms[0], cell.unit].filter(Boolean).join(" "));
   return { kind: "list", path, label, unit: "", forms: [""], parts, count };
 }
 
@@ -231,11 +237,18 @@ function columnWidths(block, rows, width) {
     if (at === 0) continue;
     const texts = rows.map((row) => (row[at] ? emsOf(row[at], CELL) + (row[at].unit ? ems(row[at].unit) + 0.4 : 0) : 0));
     const wanted = Math.min(CELL, Math.max(2, ...texts)) + 1;
-    if (wanted > left) break;
+    const { isLong } = block.header[at];
+    const most = isLong ? left - FIRST : widths.length === 1 ? width - FIRST_OF_TWO : left;
+    if (wanted > most) break;
     widths.push(wanted);
     left -= wanted;
   }
   return widths;
+}
+
+/** The width in rem of the longest word of a text. */
+function longestWord(text) {
+  return Math.max(...text.split(/\s/).map(ems)) * SMALLEST + 0.1;
 }
 
 function sized(node, width) {

@@ -23,6 +23,12 @@ const LARGEST_LINE = 3.4;
 const MORE = { roomy: 1.6, tight: 1.6, dense: 0 };
 /** Its width where it stands beside the values. */
 const MORE_WIDTH = 2.4;
+/** Heights of the lines of a failure: of its code, and of its message. Maximum number of lines of the message. */
+const CODE = 1.4;
+const MESSAGE = 1.3;
+const MESSAGE_LINES = 6;
+/** Height of a line of a text that is the only value. */
+const ALONE_LINE = 1.365;
 /** Number of lines from which a card takes two places, if there are enough. */
 const LARGE = 8;
 /** Maximum height of a card in one column. */
@@ -33,8 +39,11 @@ const CHARTS = { line: 1.6, count: 6 };
 const LARGEST = 2.4;
 const LARGEST_ALONE = 4.8;
 const OF_LINE = 0.72;
-/** Width that a value leaves to its label, and the space between them. */
+/** Type size up to which a value may cost its label the end. */
+const BEFORE_LABEL = 1.4;
+/** Width that a value and a word of a text leave to their label, and the space between them. */
 const LABEL = 4.2;
+const TEXT_LABEL = 2.8;
 const BETWEEN = 0.75;
 /** Maximum number of rows of a table that a card is sized for. */
 const SIZED_ROWS = 8;
@@ -71,6 +80,7 @@ export class Card {
   constructor(name) {
     this.name = name;
     this.title = link("title", name, name);
+    this.title.dir = "auto";
     this.title.id = `source-${name}`;
     this.state = element("p", "state");
     this.values = element("dl", "values");
@@ -134,6 +144,9 @@ export class Card {
     this.#settle();
     this.element.classList.toggle("short", geometry.density === "dense" && geometry.height - AROUND.dense < SHORT);
     this.element.style.height = geometry.height === null ? `${this.#height()}rem` : "";
+    const free = this.#whole() - AROUND[geometry.density];
+    const lines = Math.floor((free - CODE) / MESSAGE);
+    this.element.style.setProperty("--message", Math.min(MESSAGE_LINES, Math.max(1, lines)));
     if (this.#source?.has) this.#fill(history, now);
   }
 
@@ -195,17 +208,22 @@ export class Card {
   }
 
   #height() {
-    const lines = Math.max(2.4, this.#lines ?? 0);
+    const lines = Math.max(2.7, this.#lines ?? 0);
     return Math.min(TALLEST, AROUND.tight + lines * LINE.tight + (this.#lines > LARGE ? MORE.tight : 0));
+  }
+
+  /** The height of the card. */
+  #whole() {
+    const { gap, height, large } = this.#geometry;
+    const places = large && this.isLarge ? 2 : 1;
+    return height === null ? this.#height() : height * places + gap * (places - 1);
   }
 
   /** Shows the blocks that there is place for. */
   #fill(history, now) {
     if (!this.#geometry) return;
-    const { density, gap, height, large } = this.#geometry;
-    const places = large && this.isLarge ? 2 : 1;
-    const whole = height === null ? this.#height() : height * places + gap * (places - 1);
-    const body = Math.max(LINE[density], whole - AROUND[density]);
+    const { density, gap } = this.#geometry;
+    const body = Math.max(LINE[density], this.#whole() - AROUND[density]);
     const free = this.trouble.isShown ? body - TROUBLE[density] : body;
     const { blocks } = this.#content;
     const inner = this.#geometry.width * this.stretch + gap * (this.stretch - 1) - PADDING[density];
@@ -219,7 +237,7 @@ export class Card {
     const forMore = isHiding && free - MORE[density] >= line ? MORE[density] : 0;
     const cut = choose(blocks, (free - forMore) / line, (block) => this.#linesOf(block, inner));
     const withChart = width - inner * 0.24 - BETWEEN;
-    const roomIn = (place, block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, LABEL) - BETWEEN);
+    const roomIn = (place, block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, block.kind === "text" ? TEXT_LABEL : LABEL) - BETWEEN);
     // A chart must cost neither a number its digits nor a label its end.
     this.#hasPlace ??= cut.shown.every(({ block }) => !WIDE.has(block.kind) || leastWidth(block) + BETWEEN <= withChart);
     this.#charts = density !== "dense" && (alone ? free > 5.4 : this.#hasPlace && line >= CHARTS.line && cut.shown.length <= CHARTS.count);
@@ -241,7 +259,8 @@ export class Card {
       const key = `${block.path}${CLASSES[block.kind] ? ` ${block.kind}` : ""}`;
       const part = before.get(key) ?? new (CLASSES[block.kind] ?? Row)();
       part.show(block, { room: CLASSES[block.kind] ? 0 : room(block), rows, width, now, size });
-      part.element.style.setProperty("--lines", lines);
+      const isText = alone && block.kind === "text" && block.as !== "image";
+      part.element.style.setProperty("--lines", isText ? Math.min(3, Math.max(1, Math.floor(free / ALONE_LINE))) : lines);
       part.draw(this.#charts ? history.points(this.name, block.path) : null);
       this.#shown.set(key, part);
     }
@@ -284,10 +303,12 @@ function lineHeight(needed, body, density) {
   return Math.min(most, isCut ? free / Math.max(1, Math.floor(free / least)) : body / needed);
 }
 
-/** The type size with which a value and its label fit into `place`, all in rem. A long label is cut. */
+/** The type size with which a value and its label fit into `place`, all in rem. A long label is cut for a readable value. */
 function sizeOf(block, place, alone) {
-  const label = alone || !block.label ? 0 : Math.min(ems(block.label), place / 2) + BETWEEN;
-  return sizeFor(block, place - label);
+  if (alone || !block.label) return sizeFor(block, place);
+  const beside = (label) => sizeFor(block, place - label - BETWEEN);
+  const label = ems(block.label);
+  return Math.max(beside(label), Math.min(BEFORE_LABEL, beside(Math.min(label, place / 2))));
 }
 
 /** The number of lines of a block in a card of this width, in rem. */
@@ -304,10 +325,14 @@ function choose(blocks, lines, linesOfBlock) {
   const shown = [];
   let left = Math.max(1, lines) + 0.01;
   let values = 0;
-  for (const block of blocks) {
+  let heading = "";
+  for (const one of blocks) {
     if (left < 1) break;
     // A heading needs a line below it, and a table one row; else the table is one line about its first row.
-    if (block.kind === "section" && left < 2) continue;
+    if (one.kind === "section") heading = left < 2 ? "" : one.label;
+    if (one.kind === "section" && left < 2) continue;
+    // Without its heading, a value says itself where it belongs.
+    const block = one.section && one.section !== heading ? { ...one, label: `${one.section} › ${one.label}` } : one;
     const isTable = block.kind === "table" && left >= 2;
     const rows = isTable ? Math.min(block.rows.length, Math.floor(left - 1)) : 0;
     const taken = isTable ? rows + 1 : Math.min(linesOfBlock(block), Math.floor(left));

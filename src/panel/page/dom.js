@@ -13,6 +13,11 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** A text without the characters that turn the direction of others: `photo\u202egpj.exe` must not read as a picture. */
+export function visible(text) {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
+}
+
 /** Makes `nodes` the children of `parent`, in this order. Nodes that are in place are not touched. */
 export function arrange(parent, nodes) {
   nodes.forEach((node, at) => {

@@ -1,9 +1,11 @@
 // What a key's name says about its number: a unit, an instant, a duration or an identifier. Only names that leave no
 // doubt count: `temp_c` is in degrees, `voltage_phase_c` is not.
 
+import { visible } from "./dom.js";
+
 const ALWAYS = new Map(Object.entries({
   pct: "%", percent: "%", porcentaje: "%", ms: "ms", kmh: "km/h", hpa: "hPa", mm: "mm", cm: "cm", km: "km", kg: "kg",
-  kw: "kW", kwh: "kWh", hz: "Hz", mhz: "MHz", ghz: "GHz", bytes: "B", kb: "kB", gb: "GB", tb: "TB", ppm: "ppm", lux: "lx",
+  kw: "kW", kwh: "kWh", hz: "Hz", mhz: "MHz", ghz: "GHz", bytes: "B", kb: "kB", gb: "GB", tb: "TB", ppm: "ppm", lux: "lx", dbm: "dBm",
 }));
 
 /** Units of short names: only if the rest of the path has one of the words. */
@@ -29,8 +31,10 @@ const CURRENCIES = new Set(
 );
 
 const INSTANTS = new Set("time timestamp ts epoch unix at date datetime updated created modified expires expiry sunrise sunset since until fecha dt".split(" "));
+/** Words behind that of an instant: `created_ms`, `created_utc`. */
+const PRECISIONS = new Set("ms millis milliseconds s sec secs seconds utc".split(" "));
 const DURATIONS = AFTER.get("s").after;
-const IDENTIFIERS = new Set("id ids uuid guid zip postal code codigo phone tel telefono year anio año port puerto version serial serie isbn ean sku pid number numero nro".split(" "));
+const IDENTIFIERS = new Set("id ids uuid guid zip postal code codigo phone tel telefono year anio año port puerto version serial serie isbn ean sku pid number numero nro order orden pedido account cuenta mobile movil celular fax dni cuit cuil nif rut cpf ssn imei imsi iccid asn".split(" "));
 
 /** The words of a key, in lower case: `feelsLike_c` has three. */
 export function wordsOf(key) {
@@ -39,7 +43,7 @@ export function wordsOf(key) {
 
 /** A key as a label. */
 export function spaced(key) {
-  return key.replaceAll("_", " ");
+  return visible(key.replaceAll("_", " ").trim() || key);
 }
 
 /** The unit at the end of a path's key, and the rest of the key; null without one. `alone`: the data's only value. */
@@ -66,7 +70,9 @@ function unitNamed(end, own, rest, alone) {
 
 /** Milliseconds since the epoch of a number under a key that says so; null if it is none. */
 export function epochOf(key, number) {
-  if (!wordsOf(key).slice(-1).some((word) => INSTANTS.has(word))) return null;
+  const words = wordsOf(key);
+  if (words.length > 1 && PRECISIONS.has(words.at(-1))) words.pop();
+  if (!INSTANTS.has(words.at(-1))) return null;
   // Between 2001 and 2099, in seconds or in milliseconds.
   if (number >= 1e9 && number < 4.1e9) return number * 1000;
   return number >= 1e12 && number < 4.1e12 ? number : null;

@@ -1,7 +1,7 @@
 // One value of a source with its exact text, and buttons that copy its addresses.
 
 import { address } from "./address.js";
-import { element, write } from "./dom.js";
+import { element, visible, write } from "./dom.js";
 import { Digits } from "./json.js";
 import { shape } from "./values.js";
 import { words } from "./words.js";
@@ -19,7 +19,7 @@ export class Leaf {
   /** The keys of `path` are texts, the indices numbers. */
   constructor(name, path) {
     this.path = path.map(String);
-    this.label = element("span", "path", this.path.join(".") || words.unnamed);
+    this.label = element("span", "path", visible(this.path.join(".")) || words.unnamed);
     this.exact = element("span", "exact");
     this.said = element("span", "said");
     this.label.dir = "auto";
@@ -31,12 +31,12 @@ export class Leaf {
   /** Shows the value; what people say of it only if that is another text. */
   show(value, appearance, now) {
     const exact = exactText(value);
-    write(this.exact, exact);
+    write(this.exact, visible(exact));
     const isScalar = typeof value !== "object" || value === null || value instanceof Digits;
     const { kind, forms, unit, level } = isScalar ? shape(value, this.path, { appearance, now }) : { forms: [exact] };
     const said = [forms[0], unit].filter(Boolean).join(" ");
     // An empty text would look like a missing one.
-    const isSaid = kind === "empty" ? exact === "" : kind !== "text" && said !== exact;
+    const isSaid = kind === "empty" ? exact.trim() === "" : kind !== "text" && said !== exact;
     write(this.said, isSaid ? said : "");
     this.said.className = level ? `said ${level}` : "said";
   }

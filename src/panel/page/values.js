@@ -1,5 +1,6 @@
 // Converts a source's data into blocks of a card: values with a label and a unit, tables and sections.
 
+import { visible } from "./dom.js";
 import { Digits } from "./json.js";
 import { epochOf, isDuration, isIdentifier, spaced, unitOf } from "./keys.js";
 import { numberForms, scaled, signsOf } from "./numbers.js";
@@ -14,6 +15,8 @@ const COLUMNS = 8;
 const TEXT = 400;
 /** Number of members from which objects of the same keys are a table. */
 const ALIKE = 3;
+/** Weight of the columns that come last: long texts, links and identifiers. */
+const LONG = 3;
 /** Keys of a table that say what a row is about. */
 const TITLES = /^(name|title|nombre|titulo|título|label|summary|subject|symbol|device|mount|host|station|key|description)$/i;
 const MILLISECONDS = { ms: 1, s: 1000 };
@@ -44,7 +47,7 @@ export function shape(value, path, { appearance, now, alone = false }) {
   if (value instanceof Digits) return numberShape(value, path, { ...appearance, ...own }, { own, now, alone });
   if (typeof value === "boolean") return { key, unit: "", kind: "switch", forms: [value ? words.yes : words.no], on: value };
   if (value === null) return { key, unit: "", kind: "empty", forms: [words.nothing] };
-  if (typeof value === "string" && value.length > 0) return { key, unit: own.unit ?? "", ...textShape(value, now, own.as) };
+  if (typeof value === "string" && value.trim() !== "") return { key, unit: own.unit ?? "", ...textShape(value, now, own.as) };
   return { key, unit: "", kind: "empty", forms: [words.empty] };
 }
 
@@ -88,7 +91,7 @@ function tableRows(value) {
   if (Array.isArray(value) && value.length > 1) {
     if (value.every(isObject)) return value.map((member, at) => ({ at: String(at), cells: member }));
     const isTuple = (member) => Array.isArray(member) && member.length > 1 && member.every(isScalar);
-    return value.every(isTuple) ? value.map((member, at) => ({ at: String(at), cells: new Map(membersOf(member)) })) : null;
+    return value.every(isTuple) ? value.map((member, at) => ({ at: String(at), cells: new Map(membersOf(member)), isTuple: true })) : null;
   }
   if (!(value instanceof Map) || value.size < ALIKE) return null;
   const keys = [...value.values()].map((member) => (isObject(member) ? [...member.keys()].join("\n") : null));
@@ -114,16 +117,19 @@ function table(rows, path, from, { appearance, now }) {
   const columns = [...keys].sort(([, a], [, b]) => a - b).slice(0, COLUMNS).map(([key]) => key);
   const header = columns.map((key) => {
     const cell = shown.find((cells) => cells.has(key)).get(key);
-    return { label: spaced(cell.key), kind: cell.kind };
+    // The indices of a tuple would look like a row of numbers.
+    const label = rows[0].isTuple && cell.key === key ? "" : spaced(cell.key);
+    return { label, kind: cell.kind, isLong: keys.get(key) === LONG };
   });
   const cells = shown.map((shapes) => columns.map((key) => shapes.get(key) ?? null));
-  return { kind: "table", path: path.join("."), label: labelOf(path, from, appearance), header, rows: cells, count: rows.length };
+  const section = sectionOf(path, from, appearance);
+  return { kind: "table", path: path.join("."), label: labelOf(path, from, appearance), section, header, rows: cells, count: rows.length };
 }
 
 function weight(key, cell) {
   if (key === "" || TITLES.test(key)) return 0;
-  if (cell.kind === "text") return cell.exact.length > 40 || /^https?:/.test(cell.exact) || isIdentifier(key) ? 3 : 1;
-  return isIdentifier(key) ? 3 : cell.kind === "empty" ? 2 : 1;
+  if (cell.kind === "text") return cell.exact.length > 40 || /^https?:/.test(cell.exact) || isIdentifier(key) ? LONG : 1;
+  return isIdentifier(key) ? LONG : cell.kind === "empty" ? 2 : 1;
 }
 
 function list(members, path, from, { appearance, now }) {
@@ -132,18 +138,25 @@ function list(members, path, from, { appearance, now }) {
     return unit && !appearance.unit ? `${forms[0]} ${unit}` : forms[0];
   });
   const label = labelOf(path, from, appearance);
-  return { kind: "list", path: path.join("."), label, unit: "", forms: [""], parts, count: members.length, exact: members.join(", ") };
+  const section = sectionOf(path, from, appearance);
+  return { kind: "list", path: path.join("."), label, section, unit: "", forms: [""], parts, count: members.length, exact: members.join(", ") };
 }
 
 function leaf(value, path, from, found) {
   const shaped = shape(value, path, found);
   const under = path.slice(from, -1).map(spaced);
-  const label = [...under, ...(shaped.key ? [spaced(shaped.key)] : [])].join(" › ");
-  return { path: path.join("."), ...shaped, label };
+  const own = path.at(-1) === "" ? words.unnamed : spaced(shaped.key);
+  const label = [...under, ...(own ? [own] : [])].join(" › ");
+  return { path: path.join("."), ...shaped, label, section: sectionOf(path, from, found.appearance) };
 }
 
 function labelOf(path, from, appearance) {
   return appearance.paths[path.join(".")]?.label ?? path.slice(from).map(spaced).join(" › ");
+}
+
+/** The heading above a value at `path`, whose label begins at the key `from`. */
+function sectionOf(path, from, appearance) {
+  return labelOf(path.slice(0, from), 0, appearance);
 }
 
 function numberShape(value, path, appearance, { own, now, alone }) {
@@ -161,8 +174,9 @@ function numberShape(value, path, appearance, { own, now, alone }) {
     return { ...shaped, kind: "duration", unit: "", forms: [sayDuration(number * duration, SIGNS.decimal)] };
   }
   const size = unit === "B" && appearance.decimals === undefined ? scaled(exact, unit) : { text: exact, unit };
-  const forms = numberForms(size.text, SIGNS, { decimals: appearance.decimals, grouped: !isIdentifier(key) });
-  return { ...shaped, kind: "number", unit: size.unit, forms };
+  const isName = isIdentifier(key);
+  const forms = numberForms(size.text, SIGNS, { decimals: appearance.decimals, grouped: !isName });
+  return { ...shaped, kind: "number", unit: size.unit, forms, isName };
 }
 
 function textShape(text, now, as) {
@@ -170,7 +184,8 @@ function textShape(text, now, as) {
   if (at !== null) return { kind: "time", forms: [sayInstant(at, now)], exact: text, at };
   const duration = as === "text" ? null : isoDuration(text);
   if (duration !== null) return { kind: "duration", forms: [sayDuration(duration, SIGNS.decimal)], exact: text };
-  return { kind: "text", forms: [text.length > TEXT ? `${text.slice(0, TEXT)}…` : text], exact: text, as };
+  const line = visible(text.length > TEXT ? `${text.slice(0, TEXT)}…` : text).trim().replace(/\s*\n\s*/g, " ↵ ");
+  return { kind: "text", forms: [line], exact: text, as };
 }
 
 /** `warn` or `crit` if the number is at or beyond a threshold, else null. `crit` below `warn`: low is bad. */

@@ -16,7 +16,7 @@ const WORDS = {
     ago: (span) => `hace ${span}`, none: "sin lectura",
     now: "ahora", in: (span) => `en ${span}`, days: { "-1": "ayer", 0: "hoy", 1: "mañana" },
     from: (at) => `desde ${at}`,
-    next: (span) => `próxima en ${span}`, soon: "próxima ya",
+    next: (span) => `próx. en ${span}`, soon: "próxima ya",
     round: { asking: "consultando…", live: "recién llegado", held: "consultado hace poco", late: "no llegó a tiempo",
       failed: "falló", lost: "sin respuesta" },
     more: (n) => `y ${n} más`,

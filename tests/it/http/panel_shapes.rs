@@ -67,6 +67,67 @@ fn shapes_fit_every_window() {
 }
 
 #[test]
+fn texts_say_what_they_are() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let names = [
+        "hebrew", "log", "blanks", "numbers", "deep", "people", "keys",
+    ];
+    let (app, providers) = start_shapes(&names);
+    browser.set_window_size(390, 844);
+    open_panel(&app, &browser, providers.len());
+    let direction = "return getComputedStyle(document.querySelector('#card-hebrew dd')).direction";
+    assert_eq!(
+        browser.execute_script(direction),
+        "rtl",
+        "a cut is at the end of the text"
+    );
+    assert_eq!(
+        browser.texts("#card-log .head")[1],
+        "photogpj.exe",
+        "no text turns the direction of another one"
+    );
+    assert_eq!(browser.texts("#card-blanks dd")[1], "empty");
+    assert_eq!(browser.texts("#card-keys dt")[4], "data");
+    assert_eq!(
+        browser.texts("#card-numbers dd"),
+        json!(["1 · 2 · 3 · 5 · 8 · 13 · 21 · 34 · 55 · 89 · 144 · 233(12)"])
+    );
+    assert_eq!(
+        browser.texts("#card-deep th"),
+        json!(["matrix", "", ""]),
+        "an index is no value"
+    );
+    assert_eq!(
+        browser.texts("#card-people dd.number"),
+        json!([
+            "541143219876",
+            "30123456",
+            "490154203237518",
+            "1700000000",
+            "1700000000",
+            "1425"
+        ]),
+        "identifiers are no quantities"
+    );
+}
+
+#[test]
+fn value_without_heading_names_its_section() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let (app, providers) = start_shapes(&[]);
+    browser.set_window_size(1280, 720);
+    open_panel(&app, &browser, providers.len());
+    assert_eq!(
+        browser.texts("#card-build :is(dt, dd)"),
+        json!(["main › status", "success"])
+    );
+}
+
+#[test]
 fn long_content_opens_in_full() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;

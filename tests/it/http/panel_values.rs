@@ -130,6 +130,7 @@ fn units_need_a_clear_key() {
         (&["price_usd"], "USD"),
         (&["voltage_v"], "V"),
         (&["uptime_s"], "s"),
+        (&["rssi_dbm"], "dBm"),
     ] {
         assert_eq!(unit(path), expected, "{path:?}");
     }
@@ -171,12 +172,16 @@ fn instants_are_relative() {
                 null
             ])
         );
-        let epochs = "[['time', 1795867200], ['created_at', 1795867200000], ['response_time', 84], ['price', 1795867200], ['uptime', 1795867200]].map(([key, n]) => m.epochOf(key, n))";
+        let epochs = "[['time', 1795867200], ['created_at', 1795867200000], ['created_ms', 1795867200000], ['created_utc', 1795867200], ['id', 1700000000], ['s', 1700000000], ['response_time', 84], ['price', 1795867200], ['uptime', 1795867200]].map(([key, n]) => m.epochOf(key, n))";
         assert_eq!(
             evaluate(&browser, "keys.js", epochs),
             json!([
                 1_795_867_200_000_i64,
                 1_795_867_200_000_i64,
+                1_795_867_200_000_i64,
+                1_795_867_200_000_i64,
+                null,
+                null,
                 null,
                 null,
                 null
