@@ -108,7 +108,8 @@ fn validate_metric(
 }
 
 fn validate_metric_name(name: &SpannedStr, loader: &mut ConfigLoader<'_>) -> bool {
-    let is_valid = is_identifier(&name.value, true);
+    // In OpenMetrics the family of a counter has its name without `_total`.
+    let is_valid = is_identifier(&name.value, true) && name.value != "_total";
     if !is_valid {
         let help = name_help(name, "letters, digits and `_`, not beginning with a digit");
         let message = format!("{name} is not a valid metric name");
