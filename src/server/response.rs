@@ -108,7 +108,9 @@ fn choose_form(
 ) -> Result<(Bytes, Option<HeaderValue>), ProblemDetails> {
     let encoded = choice.coding.and_then(|coding| {
         let form = forms.get_or_encode(coding, choice.allows_identity)?;
-        Some((form, Some(coding_name(coding))))
+        // A coding makes a small body longer.
+        let is_used = form.len() < forms.body().len() || !choice.allows_identity;
+        is_used.then(|| (form, Some(coding_name(coding))))
     });
     encoded
         .or_else(|| choice.allows_identity.then(|| (forms.body().clone(), None)))

@@ -47,6 +47,24 @@ fn scalars_are_plain_text() {
     assert_eq!(client.get("/valor/btc").text(), "0.10\n");
 }
 
+/// A body that a coding makes longer is sent without one, unless the client refuses that.
+#[test]
+fn short_values_are_not_compressed() {
+    let server = server_with_data();
+    let long = format!("\"{}\"", "x".repeat(1000));
+    server.publish_reading("usd", &long);
+    let mut client = server.connect_client();
+    for (path, accepted, coding) in [
+        ("btc/price", "gzip, br", None),
+        ("btc/price", "gzip, identity;q=0", Some("gzip")),
+        ("usd", "gzip", Some("gzip")),
+    ] {
+        let accepted = format!("Accept-Encoding: {accepted}");
+        let response = client.send_request("GET", &format!("/valor/{path}"), &[&accepted]);
+        assert_eq!(response.header("content-encoding"), coding, "{path}");
+    }
+}
+
 #[test]
 fn json_is_sent_when_it_is_named() {
     let server = server_with_data();
