@@ -56,13 +56,15 @@ pub(super) fn cache_status(mode: &RenderMode<'_>, rows: &[SummaryRow<'_>]) -> He
 }
 
 /// Returns the value of `CDN-Cache-Control` (RFC 9213), valid until the next planned attempt at a
-/// source of the selection. `None` in live mode and if no source has a reading.
+/// source of the selection. `None` in live mode and if no source has a reading. `age` is the value of
+/// the response's `Age`, or zero: a cache counts its lifetime from so long ago (RFC 9111, section 4.2.3).
 pub(super) fn cdn_cache_control(
     mode: &RenderMode<'_>,
     snapshot: &Snapshot,
     selection: &[usize],
     rows: &[SummaryRow<'_>],
     as_of: Time,
+    age: Duration,
 ) -> Option<HeaderValue> {
     let has_reading = rows.iter().any(|row| row.view.reading.is_some());
     if matches!(mode, RenderMode::Live { .. }) || !has_reading {
@@ -73,7 +75,8 @@ pub(super) fn cdn_cache_control(
         .filter_map(|position| snapshot.next_attempt(*position))
         .min();
     // At least 1 s: a cache that may keep nothing sends every request here while an attempt is due.
-    let max_age = next.map_or(0, |next| next.since(as_of).as_secs()).max(1);
+    let remaining = next.map_or(0, |next| next.since(as_of).as_secs()).max(1);
+    let max_age = age.as_secs() + remaining;
     let if_error = rows
         .iter()
         .map(|row| row.source_state.source.freshness_policy.max_stale)
@@ -81,7 +84,7 @@ pub(super) fn cdn_cache_control(
         .unwrap_or(Duration::ZERO)
         .as_secs();
     let text = format!(
-        "public, max-age={max_age}, stale-while-revalidate={max_age}, stale-if-error={if_error}"
+        "public, max-age={max_age}, stale-while-revalidate={remaining}, stale-if-error={if_error}"
     );
     Some(header_value(&text))
 }

@@ -79,51 +79,19 @@ impl FlatWriter {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::sync::Arc;
     use std::time::Duration;
 
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use crate::domain::{
-        DerivedComputation, FreshnessPolicy, JsonData, Name, Snapshot, Source, SourceKind,
-        SourceSet,
-    };
-    use crate::render::{BodyForm, RenderMode, render_summary};
+    use crate::render::BodyForm;
+    use crate::render::rendering::tests::rendering_of;
 
     use super::*;
 
-    const NOW: Time = Time::from_millis(1_795_330_510_000);
-
     /// The flat body of a source `s` with this data.
     fn flat_of(json: &str) -> String {
-        let limit = Duration::from_secs(60);
-        let source = Source {
-            name: Name::new("s").unwrap(),
-            kind: SourceKind::Derived {
-                inputs: Vec::new(),
-                extract: ".".into(),
-            },
-            freshness_policy: FreshnessPolicy {
-                ttl: limit,
-                max_stale: limit,
-            },
-            attribution: None,
-            appearance: Arc::default(),
-            metrics: Arc::default(),
-        };
-        let source_set = Arc::new(SourceSet::new(vec![Arc::new(source)]));
-        let computation = DerivedComputation {
-            identity: source_set.identity(0),
-            input_versions: vec![(Name::new("s").unwrap(), NOW)],
-            computed_at: NOW,
-            duration: Duration::ZERO,
-            result: Ok(JsonData::from_checked(json)),
-        };
-        let snapshot =
-            Snapshot::new(source_set).with_computation(&Name::new("s").unwrap(), &computation);
-        let mode = RenderMode::Snapshot { timeout: limit };
-        let rendering = render_summary(&snapshot, &[0], &BodyForm::Flat, &mode, NOW);
+        let rendering = rendering_of(json, &BodyForm::Flat, Duration::ZERO);
         String::from_utf8(rendering.body.to_vec()).unwrap()
     }
 

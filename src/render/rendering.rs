@@ -155,9 +155,10 @@ pub fn render_summary(
     let (content_type, body) = written.unwrap_or_default();
     let body = Bytes::from(body);
     let fetched_at = row.and_then(|row| Some(row.view.reading?.fetched_at));
-    let value_date = fetched_at
-        .filter(|_| matches!(form, BodyForm::Value { .. }))
-        .map(|at| cache_headers::value_date(at, as_of, snapshot.clock_shift()));
+    let fetched_at = fetched_at.filter(|_| matches!(form, BodyForm::Value { .. }));
+    let value_date =
+        fetched_at.map(|at| cache_headers::value_date(at, as_of, snapshot.clock_shift()));
+    let age = fetched_at.map_or(Duration::ZERO, |at| as_of.since(at));
     Rendering {
         content_type,
         vary: form.vary(),
@@ -174,7 +175,7 @@ pub fn render_summary(
         etag: cache_headers::etag(version),
         cache_status: cache_headers::cache_status(mode, &rows),
         cdn_cache_control: cache_headers::cdn_cache_control(
-            mode, snapshot, selection, &rows, as_of,
+            mode, snapshot, selection, &rows, as_of, age,
         ),
         server_timing: match mode {
             RenderMode::Snapshot { .. } => None,
@@ -268,5 +269,68 @@ fn late_source_failure(late: &Name, name: &Name, timeout: Duration) -> ShownFail
         code: Code::Timeout,
         message: Cow::Owned(message),
         failing_since: None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use crate::domain::{
+        DerivedComputation, FreshnessPolicy, JsonData, Source, SourceKind, SourceSet,
+    };
+
+    use super::*;
+
+    const NOW: Time = Time::from_millis(1_795_330_510_000);
+
+    /// A rendering of a source `s` with this data, which was fetched `age` ago.
+    pub(in crate::render) fn rendering_of(json: &str, form: &BodyForm, age: Duration) -> Rendering {
+        let limit = Duration::from_secs(60);
+        let name = Name::new("s").unwrap();
+        let source = Source {
+            name: name.clone(),
+            kind: SourceKind::Derived {
+                inputs: Vec::new(),
+                extract: ".".into(),
+            },
+            freshness_policy: FreshnessPolicy {
+                ttl: limit,
+                max_stale: limit,
+            },
+            attribution: None,
+            appearance: Arc::default(),
+            metrics: Arc::default(),
+        };
+        let source_set = Arc::new(SourceSet::new(vec![Arc::new(source)]));
+        let computation = DerivedComputation {
+            identity: source_set.identity(0),
+            input_versions: vec![(name.clone(), NOW)],
+            computed_at: NOW,
+            duration: Duration::ZERO,
+            result: Ok(JsonData::from_checked(json)),
+        };
+        let snapshot = Snapshot::new(source_set).with_computation(&name, &computation);
+        let mode = RenderMode::Snapshot { timeout: limit };
+        render_summary(&snapshot, &[0], form, &mode, NOW.plus(age))
+    }
+
+    /// A cache subtracts `Age` from `max-age`.
+    #[test]
+    fn lifetime_of_value_begins_at_its_age() {
+        let age = Duration::from_secs(40);
+        let path = Vec::new();
+        let form = BodyForm::Value {
+            path,
+            is_json: false,
+        };
+        let lifetime = |rendering: Rendering| {
+            let control = rendering.cdn_cache_control.unwrap();
+            control.to_str().unwrap().to_owned()
+        };
+        let rest = "stale-while-revalidate=1, stale-if-error=60";
+        let value = rendering_of("1", &form, age);
+        assert_eq!(value.value_date.as_ref().unwrap().age, "40");
+        assert_eq!(lifetime(value), format!("public, max-age=41, {rest}"));
+        let summary = rendering_of("1", &BodyForm::Summary, age);
+        assert_eq!(lifetime(summary), format!("public, max-age=1, {rest}"));
     }
 }
