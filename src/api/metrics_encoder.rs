@@ -7,7 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use crate::metrics::{OwnSeries, write_own_families};
+use crate::metrics::{OwnSeries, SourceNumbers, write_left_out, write_own_families};
 use crate::server::ServerContext;
 
 /// Encodes the content of `/metrics` in both formats.
@@ -26,12 +26,14 @@ impl MetricsEncoder {
         service: Registry,
         server: &Arc<ServerContext>,
         own_series: &Arc<OwnSeries>,
+        source_numbers: &Arc<SourceNumbers>,
     ) -> Self {
         let registry = |is_open_metrics| {
             let mut registry = Registry::default();
             registry.register_collector(Box::new(OwnCollector {
                 server: Arc::clone(server),
                 series: Arc::clone(own_series),
+                numbers: Arc::clone(source_numbers),
                 is_open_metrics,
             }));
             registry
@@ -58,18 +60,21 @@ impl MetricsEncoder {
     }
 }
 
-/// Reads the series of the sources' own metrics on each scrape.
+/// Reads the series of the sources' own metrics on each scrape, and what is left out.
 struct OwnCollector {
     server: Arc<ServerContext>,
     series: Arc<OwnSeries>,
+    numbers: Arc<SourceNumbers>,
     is_open_metrics: bool,
 }
 
 impl Collector for OwnCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (snapshot, now) = (self.server.cache.snapshot(), self.server.clock.now());
-        let series = &self.series;
-        write_own_families(&mut encoder, &snapshot, series, now, self.is_open_metrics)
+        let (series, numbers) = (&self.series, &self.numbers);
+        let repeated =
+            write_own_families(&mut encoder, &snapshot, series, now, self.is_open_metrics)?;
+        write_left_out(&mut encoder, &snapshot, numbers, series, &repeated, now)
     }
 }
 

@@ -80,8 +80,12 @@ impl AppState {
             stream_clients: stream_clients.clone(),
             replica: parts.replica.clone(),
         }));
-        let metrics_encoder =
-            MetricsEncoder::new(metrics_registry, &parts.server, &parts.own_series);
+        let metrics_encoder = MetricsEncoder::new(
+            metrics_registry,
+            &parts.server,
+            &parts.own_series,
+            &source_numbers,
+        );
         Self {
             server: parts.server,
             live: parts.live,

@@ -24,6 +24,6 @@ pub(crate) use process_metrics::write_task_metrics;
 pub use process_metrics::{ProcessMetrics, StoreErrorCounter};
 pub use request_metrics::RequestMetrics;
 pub(crate) use request_metrics::{RouteId, ThreadCounters};
-pub(crate) use source_metrics::write_source_metrics;
+pub(crate) use source_metrics::{write_left_out, write_source_metrics};
 pub(crate) use source_numbers::SourceNumbers;
 pub(crate) use value_metrics::ExtractedNumbers;

@@ -25,34 +25,45 @@ struct MetricFamily<'s> {
     name: &'s str,
     kind: MetricKind,
     help: &'s str,
-    samples: Vec<(&'s SourceMetric, &'s (MetricSeries, String))>,
+    samples: Vec<OwnSample<'s>>,
     /// Whether the samples come from several sources.
     is_shared: bool,
 }
 
+/// One sample of a family.
+#[derive(Debug)]
+struct OwnSample<'s> {
+    /// Position of its source.
+    source: usize,
+    definition: &'s SourceMetric,
+    series: &'s MetricSeries,
+    identity: &'s str,
+}
+
 /// Writes the own metrics of the fresh sources of `snapshot` at `now`. `is_open_metrics` tells the format of `encoder`.
+/// Returns for each source how many of its series equal one of an earlier source, and are not written.
 pub(crate) fn write_own_families(
     encoder: &mut DescriptorEncoder<'_>,
     snapshot: &Snapshot,
     own_series: &OwnSeries,
     now: Time,
     is_open_metrics: bool,
-) -> fmt::Result {
+) -> Result<Vec<usize>, fmt::Error> {
     let states = snapshot.source_states().iter().enumerate();
-    let with_metrics = states.filter(|(_, state)| !state.source.metrics.is_empty());
-    let sources: Vec<(&[SourceMetric], Arc<ExportedSeries>)> = with_metrics
+    let sources: Vec<(&[SourceMetric], Arc<ExportedSeries>)> = states
         .map(|(position, state)| {
             let is_fresh = snapshot.source_view(position, now).freshness == Freshness::Fresh;
             let series = is_fresh.then(|| own_series.fresh_series(state, now));
             (&*state.source.metrics, series.flatten().unwrap_or_default())
         })
         .collect();
+    let mut repeated_counts = vec![0; sources.len()];
     for family in collect_families(&sources) {
         if !family.samples.is_empty() {
-            write_family(encoder, &family, is_open_metrics)?;
+            write_family(encoder, &family, &mut repeated_counts, is_open_metrics)?;
         }
     }
-    Ok(())
+    Ok(repeated_counts)
 }
 
 /// Returns the families in the order of the configuration.
@@ -61,7 +72,7 @@ fn collect_families<'s>(
 ) -> Vec<MetricFamily<'s>> {
     let mut families: Vec<MetricFamily<'s>> = Vec::new();
     let mut positions: HashMap<&str, usize> = HashMap::new();
-    for (metrics, exported) in sources {
+    for (source, (metrics, exported)) in sources.iter().enumerate() {
         // The family of each metric of this source.
         let places: Vec<usize> = metrics
             .iter()
@@ -85,11 +96,13 @@ fn collect_families<'s>(
                 family.help = &metric.help;
             }
         }
-        for series in &exported.series {
-            let metric = series.0.metric;
-            families[places[metric]]
-                .samples
-                .push((&metrics[metric], series));
+        for (series, identity) in &exported.series {
+            families[places[series.metric]].samples.push(OwnSample {
+                source,
+                definition: &metrics[series.metric],
+                series,
+                identity,
+            });
         }
     }
     families
@@ -98,6 +111,7 @@ fn collect_families<'s>(
 fn write_family(
     encoder: &mut DescriptorEncoder<'_>,
     family: &MetricFamily<'_>,
+    repeated_counts: &mut [usize],
     is_open_metrics: bool,
 ) -> fmt::Result {
     let (name, metric_type) = match family.kind {
@@ -119,17 +133,16 @@ fn write_family(
     let mut metric = encoder.encode_descriptor(name, &help, None, metric_type)?;
     // Equal series of one source are removed already. Prometheus rejects a page with two samples of one series.
     let mut seen = HashSet::new();
-    for (definition, (series, identity)) in &family.samples {
-        if family.is_shared && !seen.insert(identity) {
+    for sample in &family.samples {
+        if family.is_shared && !seen.insert(sample.identity) {
+            repeated_counts[sample.source] += 1;
             continue;
         }
-        let labels = SeriesLabels { definition, series };
-        let mut sample = metric.encode_family(&labels)?;
+        let value = &sample.series.value;
+        let mut encoder = metric.encode_family(sample)?;
         match family.kind {
-            MetricKind::Gauge => sample.encode_gauge(&series.value)?,
-            MetricKind::Counter => {
-                sample.encode_counter::<NoLabelSet, _, u64>(&series.value, None)?;
-            }
+            MetricKind::Gauge => encoder.encode_gauge(value)?,
+            MetricKind::Counter => encoder.encode_counter::<NoLabelSet, _, u64>(value, None)?,
         }
     }
     Ok(())
@@ -143,14 +156,7 @@ fn escape_help(help: &str) -> Cow<'_, str> {
     help.into()
 }
 
-/// The labels of a series.
-#[derive(Debug)]
-struct SeriesLabels<'s> {
-    definition: &'s SourceMetric,
-    series: &'s MetricSeries,
-}
-
-impl EncodeLabelSet for SeriesLabels<'_> {
+impl EncodeLabelSet for OwnSample<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let names = self.definition.labels.iter().map(|(name, _)| &**name);
         for (name, value) in names.zip(&self.series.label_values) {

@@ -67,18 +67,7 @@ pub(crate) fn write_source_metrics(
     own_series: &OwnSeries,
     now: Time,
 ) -> fmt::Result {
-    let sources: Vec<ObservedSource<'_>> = snapshot
-        .source_states()
-        .iter()
-        .enumerate()
-        .map(|(index, state)| ObservedSource {
-            state,
-            identity: snapshot.source_set().identity(index),
-            clock_shift: snapshot.clock_shift(),
-            view: snapshot.source_view(index, now),
-            consecutive_failures: snapshot.failure_count(index),
-        })
-        .collect();
+    let sources = observe_sources(snapshot, now);
     for (suffix, help, value_of) in SOURCE_GAUGES {
         let name = format!("resumen_source_{suffix}");
         let mut family = begin_gauges(encoder, &name, help)?;
@@ -91,7 +80,6 @@ pub(crate) fn write_source_metrics(
     }
     write_failing_providers(encoder, &sources)?;
     write_values(encoder, &sources, numbers, now)?;
-    write_left_out(encoder, &sources, numbers, own_series, now)?;
     write_metric_errors(encoder, &sources, own_series)?;
     let newest_attempt = sources
         .iter()
@@ -103,6 +91,18 @@ pub(crate) fn write_source_metrics(
         "When the newest attempt in the snapshot began, since the epoch; 0 if there is none.",
         newest_attempt.map_or(0.0, |time| seconds(time, snapshot.clock_shift())),
     )
+}
+
+fn observe_sources(snapshot: &Snapshot, now: Time) -> Vec<ObservedSource<'_>> {
+    let states = snapshot.source_states().iter().enumerate();
+    let observed = states.map(|(index, state)| ObservedSource {
+        state,
+        identity: snapshot.source_set().identity(index),
+        clock_shift: snapshot.clock_shift(),
+        view: snapshot.source_view(index, now),
+        consecutive_failures: snapshot.failure_count(index),
+    });
+    observed.collect()
 }
 
 impl ObservedSource<'_> {
@@ -194,12 +194,14 @@ fn write_values(
     Ok(())
 }
 
-/// Writes how many numbers, or series of own metrics, each fresh source has that are not exported.
-fn write_left_out(
+/// Writes how many numbers, or series of own metrics, each fresh source has that are not exported. `repeated_counts` has
+/// for each source how many of its own series equal one of another source.
+pub(crate) fn write_left_out(
     encoder: &mut DescriptorEncoder<'_>,
-    sources: &[ObservedSource<'_>],
+    snapshot: &Snapshot,
     numbers: &SourceNumbers,
     own_series: &OwnSeries,
+    repeated_counts: &[usize],
     now: Time,
 ) -> fmt::Result {
     let mut family = begin_gauges(
@@ -207,10 +209,14 @@ fn write_left_out(
         "resumen_values_left_out",
         "Numbers or own series of a source that are not exported, while it is fresh.",
     )?;
-    for source in sources.iter().filter(|source| source.is_fresh()) {
+    let sources = observe_sources(snapshot, now);
+    for (source, repeated_count) in sources.iter().zip(repeated_counts) {
+        if !source.is_fresh() {
+            continue;
+        }
         let omitted_count = if source.has_own_metrics() {
             let series = own_series.fresh_series(source.state, now);
-            series.map(|series| series.omitted_count)
+            series.map(|series| series.omitted_count + repeated_count)
         } else {
             Some(source.fresh_numbers(numbers, now).omitted_count)
         };
