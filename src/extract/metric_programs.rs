@@ -1,7 +1,9 @@
 //! The filters of a source's metrics, composed to programs: one evaluation for many metrics.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::ops::Range;
+
+use parking_lot::Mutex;
 
 use super::filter::Filter;
 use super::filter_error::{FilterError, MAX_TEXT_BYTES};
@@ -24,8 +26,9 @@ const LIST_LENGTH: usize = 16;
 pub struct MetricPrograms {
     /// The part of each metric in its program.
     expressions: Vec<String>,
-    /// The metrics of each program.
-    groups: Vec<Range<usize>>,
+    /// Metrics whose filters did not end, or took too much memory. They are not in a program with others. The one that was
+    /// evaluated last is the last.
+    isolated: Mutex<VecDeque<usize>>,
 }
 
 impl MetricPrograms {
@@ -35,16 +38,15 @@ impl MetricPrograms {
     /// When the filters of a metric are too long together, or nest too deeply in a program, with the position of the
     /// metric.
     pub fn compile(metrics: &[SourceMetric]) -> Result<Self, (usize, FilterError)> {
-        let expressions: Vec<String> = metrics.iter().map(compose_expression).collect();
         let programs = Self {
-            groups: group_expressions(&expressions),
-            expressions,
+            expressions: metrics.iter().map(compose_expression).collect(),
+            isolated: Mutex::default(),
         };
-        for group in &programs.groups {
-            if Filter::compile(&programs.program(group.clone())).is_err() {
+        for group in programs.groups() {
+            if Filter::compile(&programs.program(&group)).is_err() {
                 // Which of its metrics is wrong?
-                for position in group.clone() {
-                    Filter::compile(&programs.program(position..position + 1))
+                for position in group {
+                    Filter::compile(&programs.program(&[position]))
                         .map_err(|error| (position, error))?;
                 }
             }
@@ -52,16 +54,55 @@ impl MetricPrograms {
         Ok(programs)
     }
 
-    /// Returns the metrics of each program, by their positions.
-    pub(super) fn groups(&self) -> &[Range<usize>] {
-        &self.groups
+    /// Divides the metrics, by their positions, such that each program is within the limit of a filter's text. The isolated
+    /// ones are left out.
+    pub(super) fn groups(&self) -> Vec<Vec<usize>> {
+        let isolated = self.isolated.lock();
+        let mut groups = Vec::new();
+        let mut group = Vec::new();
+        // With the brackets of the array.
+        let base = define_limits().len() + DEFINITIONS.len() + 2;
+        let mut bytes = 0;
+        for (position, expression) in self.expressions.iter().enumerate() {
+            if isolated.contains(&position) {
+                continue;
+            }
+            // With a comma, and at most a pair of brackets.
+            let added = expression.len() + 3;
+            if !group.is_empty() && base + bytes + added > MAX_TEXT_BYTES {
+                groups.push(std::mem::take(&mut group));
+                bytes = 0;
+            }
+            bytes += added;
+            group.push(position);
+        }
+        if !group.is_empty() {
+            groups.push(group);
+        }
+        groups
+    }
+
+    /// Returns the isolated metrics.
+    pub(super) fn isolated(&self) -> VecDeque<usize> {
+        self.isolated.lock().clone()
+    }
+
+    /// Replaces the isolated metrics.
+    pub(super) fn isolate(&self, metrics: VecDeque<usize>) {
+        *self.isolated.lock() = metrics;
     }
 
     /// Returns the text of a program for these metrics. Its result is an array with an array of series for each metric.
-    pub(super) fn program(&self, metrics: Range<usize>) -> String {
+    pub(super) fn program(&self, metrics: &[usize]) -> String {
         // A parser nests by one level for each comma, so a long list is divided.
-        let lists = self.expressions[metrics].chunks(LIST_LENGTH);
-        let lists: Vec<String> = lists.map(|list| format!("({})", list.join(","))).collect();
+        let lists = metrics.chunks(LIST_LENGTH).map(|list| {
+            let list: Vec<&str> = list
+                .iter()
+                .map(|metric| &*self.expressions[*metric])
+                .collect();
+            format!("({})", list.join(","))
+        });
+        let lists: Vec<String> = lists.collect();
         format!("{}{DEFINITIONS}[{}]", define_limits(), lists.join(","))
     }
 }
@@ -70,27 +111,6 @@ impl MetricPrograms {
 fn define_limits() -> String {
     let max_series = MAX_SERIES + 1;
     format!("def __metric_max_bytes: {MAX_LABEL_BYTES}; def __metric_max_series: {max_series};\n")
-}
-
-/// Divides the metrics such that each program is within the limit of a filter's text.
-fn group_expressions(expressions: &[String]) -> Vec<Range<usize>> {
-    let mut groups = Vec::new();
-    // With the brackets of the array.
-    let base = define_limits().len() + DEFINITIONS.len() + 2;
-    let (mut start, mut bytes) = (0, 0);
-    for (position, expression) in expressions.iter().enumerate() {
-        // With a comma, and at most a pair of brackets.
-        let added = expression.len() + 3;
-        if position > start && base + bytes + added > MAX_TEXT_BYTES {
-            groups.push(start..position);
-            (start, bytes) = (position, 0);
-        }
-        bytes += added;
-    }
-    if start < expressions.len() {
-        groups.push(start..expressions.len());
-    }
-    groups
 }
 
 fn compose_expression(metric: &SourceMetric) -> String {

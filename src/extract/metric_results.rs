@@ -1,6 +1,6 @@
 //! Evaluates the programs of a source's metrics, and reads what they gave.
 
-use std::ops::Range;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,14 +15,17 @@ use crate::domain::{Code, JsonData, MetricFailure, MetricResults, MetricSeries, 
 use crate::process::Clock;
 use crate::text::escape_bounded;
 
-/// Time limit of a program of several metrics.
+/// Time limit of a program.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time limit of one metric, evaluated alone.
-const METRIC_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time limit of a part of a program that failed, and of an isolated metric.
+const PART_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Maximum number of metrics of a source that end no program in time, before the others are not evaluated any more.
-const MAX_ENDLESS_METRICS: usize = 4;
+/// Number of parts that a program is divided into when it fails.
+const PARTS: usize = 8;
+
+/// Time after which no further program of the reading is started.
+const READING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of escaped characters of a filter's error.
 const MAX_MESSAGE_CHARS: usize = 119;
@@ -40,6 +43,9 @@ enum SeriesRow {
 impl Extractor {
     /// Evaluates the metrics of a source over `data`, one reading of it. Does not fail as a whole: what cannot be
     /// evaluated is among the failures.
+    ///
+    /// A program that does not end, or takes too much memory, is divided until the metric is found. That metric is isolated:
+    /// with the next readings it does not delay the others, and of all isolated ones only one is evaluated again.
     pub async fn evaluate_metrics(
         &self,
         source: &Name,
@@ -48,10 +54,10 @@ impl Extractor {
         clock: Clock,
     ) -> MetricResults {
         let body: RawBody = Bytes::copy_from_slice(data.as_json().as_bytes()).into();
-        let run = async |metrics: Range<usize>, limit| {
+        let run = async |metrics: &[usize], purpose, limit| {
             let evaluation = Evaluation {
                 source,
-                purpose: FilterPurpose::Metrics,
+                purpose,
                 filter: &programs.program(metrics),
                 body: &body,
             };
@@ -59,29 +65,50 @@ impl Extractor {
                 .await
         };
         let mut reader = ResultReader::new(self.redactor());
-        let mut endless_count = 0;
-        for group in programs.groups() {
-            let result = run(group.clone(), PROGRAM_TIMEOUT).await;
-            if result.is_ok() || group.len() == 1 {
-                reader.read_program(group.clone(), result);
+        let end = clock.now().plus(READING_TIMEOUT);
+        let groups = programs.groups().into_iter();
+        let mut waiting: VecDeque<_> = groups.map(|group| (group, PROGRAM_TIMEOUT)).collect();
+        let mut failing: Vec<usize> = Vec::new();
+        let mut is_any_evaluated = false;
+        while let Some((metrics, limit)) = waiting.pop_front() {
+            if clock.now() >= end {
+                reader.fail_all(&metrics, "not evaluated: other metrics took too long");
                 continue;
             }
-            // One metric whose filter never ends, or takes too much memory, must not take the others along.
-            for metric in group.clone() {
-                let alone = metric..metric + 1;
-                if endless_count < MAX_ENDLESS_METRICS {
-                    let result = run(alone.clone(), METRIC_TIMEOUT).await;
-                    endless_count += usize::from(result.is_err());
-                    reader.read_program(alone, result);
-                } else {
-                    reader.fail(
-                        metric,
-                        "not evaluated: other metrics of the source took too long",
-                    );
-                }
+            let result = run(&metrics, FilterPurpose::Metrics, limit).await;
+            if result.is_err() && metrics.len() > 1 {
+                let parts = metrics.chunks(metrics.len().div_ceil(PARTS));
+                waiting.extend(parts.map(|part| (part.to_vec(), PART_TIMEOUT)));
+                continue;
+            }
+            if result.is_err() {
+                failing.extend(&metrics);
+            } else {
+                is_any_evaluated = true;
+            }
+            reader.read_program(&metrics, result);
+        }
+        let mut isolated = programs.isolated();
+        while let Some(metric) = isolated.pop_front() {
+            let result = run(&[metric], FilterPurpose::IsolatedMetric, PART_TIMEOUT).await;
+            let is_failed = result.is_err();
+            reader.read_program(&[metric], result);
+            if is_failed {
+                // The others wait for the next reading, which begins with the first of them.
+                reader.fail_all(
+                    isolated.make_contiguous(),
+                    "not evaluated: the filter did not end before, or took too much memory",
+                );
+                isolated.push_back(metric);
+                break;
             }
         }
-        reader.results
+        // Without another metric there is nothing to protect, and the cause may be the system.
+        if is_any_evaluated {
+            isolated.extend(failing);
+        }
+        programs.isolate(isolated);
+        reader.into_results()
     }
 }
 
@@ -99,8 +126,15 @@ impl<'r> ResultReader<'r> {
         }
     }
 
+    /// The results in the order of the metrics, which isolated ones are not read in.
+    fn into_results(mut self) -> MetricResults {
+        self.results.series.sort_by_key(|series| series.metric);
+        self.results.failures.sort_by_key(|failure| failure.metric);
+        self.results
+    }
+
     /// Adds the result of the program of `metrics`.
-    fn read_program(&mut self, metrics: Range<usize>, result: Result<String, ExtractError>) {
+    fn read_program(&mut self, metrics: &[usize], result: Result<String, ExtractError>) {
         let rows = result.and_then(|json| {
             let rows: Vec<Vec<SeriesRow>> = serde_json::from_str(&json).unwrap_or_default();
             // The worker is not trusted to have run the program.
@@ -110,17 +144,15 @@ impl<'r> ResultReader<'r> {
         });
         match rows {
             Ok(rows) => {
-                for (metric, rows) in metrics.zip(rows) {
+                for (metric, rows) in metrics.iter().zip(rows) {
                     for row in rows {
-                        self.read_row(metric, row);
+                        self.read_row(*metric, row);
                     }
                 }
             }
             Err(error) => {
                 let failure = error.into_failure(self.redactor);
-                for metric in metrics {
-                    self.fail(metric, &failure.message);
-                }
+                self.fail_all(metrics, &failure.message);
             }
         }
     }
@@ -145,10 +177,17 @@ impl<'r> ResultReader<'r> {
         });
     }
 
+    /// Counts a series of each of `metrics`.
+    fn fail_all(&mut self, metrics: &[usize], message: &str) {
+        for metric in metrics {
+            self.fail(*metric, message);
+        }
+    }
+
     /// Counts a series that is left out. The message may quote data.
     fn fail(&mut self, metric: usize, message: &str) {
         let failures = &mut self.results.failures;
-        // Metrics are read in their order, so the last failure is the only one that may be of this metric.
+        // A metric is read at once, so the last failure is the only one that may be of this metric.
         match failures.last_mut().filter(|last| last.metric == metric) {
             Some(last) => last.count += 1,
             None => failures.push(MetricFailure {
@@ -198,10 +237,10 @@ mod tests {
         let mut reader = ResultReader::new(&redactor);
         let body = Bytes::copy_from_slice(data.as_bytes()).into();
         for group in programs.groups() {
-            let result = evaluate_body(&programs.program(group.clone()), &body);
-            reader.read_program(group.clone(), result);
+            let result = evaluate_body(&programs.program(&group), &body);
+            reader.read_program(&group, result);
         }
-        reader.results
+        reader.into_results()
     }
 
     /// The value of a metric without labels, or why there is none.

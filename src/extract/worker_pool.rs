@@ -72,6 +72,8 @@ pub(super) enum FilterPurpose {
     Data,
     /// The metrics that are made of the data. A slow one must not delay the next reading.
     Metrics,
+    /// A metric that did not end before. It must not delay the others.
+    IsolatedMetric,
 }
 
 /// The input of one evaluation.

@@ -3,6 +3,9 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use resumen::process::Clock;
 
 use crate::support::fake_provider::FakeProvider;
 use crate::support::markdown::markdown_sections;
@@ -149,6 +152,52 @@ metrics = [{{ name = "count", value = "length" }}]
     let page = page_with(&app, "resumen_value{source=\"b\",path=\"rates.0.value\"}");
     assert!(!page.contains("resumen_value{source=\"a\""), "{page}");
     page_with(&app, "count");
+}
+
+/// A configuration of a source `a` with these filters as metrics `m0`, `m1` and so on.
+fn config_of_filters(provider: &FakeProvider, filters: &[&str]) -> String {
+    let metrics = filters.iter().enumerate();
+    let metrics = metrics.map(|(n, filter)| format!("{{ name = \"m{n}\", value = '{filter}' }}"));
+    let metrics = metrics.collect::<Vec<_>>().join(", ");
+    let url = provider.url();
+    format!(
+        "{NO_STATE}[sources.a]\nurl = \"{url}\"\ninterval = \"200ms\"\nmin_interval = \"0s\"\nttl = \"1m\"\nmetrics = [{metrics}]\n"
+    )
+}
+
+#[test]
+fn endless_metric_delays_no_other() {
+    let provider = FakeProvider::with_json("1");
+    let filters = [".", "last(repeat(1))", ". + 1"];
+    let app = TestApp::start(&config_of_filters(&provider, &filters));
+    page_with(&app, "m2");
+    provider.set_json("10");
+    let clock = Clock::start();
+    let begin = clock.now();
+    let value = |series| metric_value(&app.get("/metrics").body, series);
+    wait_until("the series of the next reading", || {
+        value("m2") == Some(11.0)
+    });
+    // Half a second for the endless filter, instead of two for all of them.
+    let duration = clock.now().since(begin);
+    assert!(duration < Duration::from_secs(2), "{duration:?}");
+    assert_eq!(value("m0"), Some(10.0));
+    let errors = value("resumen_metric_errors_total{source=\"a\",metric=\"m1\"}");
+    assert_eq!(errors, Some(2.0));
+}
+
+#[test]
+fn metrics_without_memory_stop_no_other() {
+    let provider = FakeProvider::with_json("7");
+    let filters = [&["\"x\" * 4000000000 | length"; 5][..], &["."]].concat();
+    let app = TestApp::start(&config_of_filters(&provider, &filters));
+    let page = page_with(&app, "m5");
+    assert_eq!(samples(&page, &["m"]), [("m5".to_owned(), 7.0)]);
+    provider.set_json("8");
+    let page = || app.get("/metrics").body;
+    wait_until("the next reading", || {
+        metric_value(&page(), "m5") == Some(8.0)
+    });
 }
 
 #[test]
