@@ -17,6 +17,18 @@ pub(super) fn foreign_syntax_error(text: &str) -> Option<FilterError> {
             span: start..start + end,
         });
     }
+    // `{ .a.b }`, as in a module of json_exporter. No key of an object begins so.
+    let braced = begins.trim_end().strip_prefix('{');
+    let braced = braced
+        .and_then(|text| text.strip_suffix('}'))
+        .map(str::trim);
+    if let Some(path) = braced.filter(|path| path.starts_with(['.', '['])) {
+        let jq = convert_path(path).map(|jq| format!("; in jq it is `{jq}`"));
+        return Some(FilterError {
+            message: format!("this is JSONPath{}", jq.unwrap_or_default()),
+            span: start..text.trim_end().len(),
+        });
+    }
     let inner = begins.strip_prefix("{{")?;
     let (expression, end) = match inner.find("}}") {
         Some(end) => (&inner[..end], start + end + 4),

@@ -296,6 +296,17 @@ const FIRST_HOUR: &[(&str, &str, &str)] = &[
     ),
     ("$..x", "this is JSONPath", "$..x"),
     (
+        "{ .a.b[0] }",
+        "this is JSONPath; in jq it is `.a.b[0]`",
+        "{ .a.b[0] }",
+    ),
+    ("{[*]}", "this is JSONPath; in jq it is `.[]`", "{[*]}"),
+    (
+        "{.a[?(@.b == 1)]} ",
+        "this is JSONPath",
+        "{.a[?(@.b == 1)]}",
+    ),
+    (
         "{{ value_json.x }}",
         "this is a template; in jq it is `.x`",
         "{{ value_json.x }}",
