@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::filter::Filter;
 use super::filter_error::{FilterError, MAX_TEXT_BYTES};
-use crate::domain::SourceMetric;
+use crate::domain::{MetricKind, SourceMetric};
 
 /// The definitions that every program begins with.
 const DEFINITIONS: &str = include_str!("metric.jq");
@@ -26,6 +26,8 @@ const LIST_LENGTH: usize = 16;
 pub struct MetricPrograms {
     /// The part of each metric in its program.
     expressions: Vec<String>,
+    /// Whether each metric is a counter.
+    counters: Vec<bool>,
     /// Metrics whose filters did not end, or took too much memory. They are not in a program with others. The one that was
     /// evaluated last is the last.
     isolated: Mutex<VecDeque<usize>>,
@@ -40,6 +42,10 @@ impl MetricPrograms {
     pub fn compile(metrics: &[SourceMetric]) -> Result<Self, (usize, FilterError)> {
         let programs = Self {
             expressions: metrics.iter().map(compose_expression).collect(),
+            counters: metrics
+                .iter()
+                .map(|metric| metric.kind == MetricKind::Counter)
+                .collect(),
             isolated: Mutex::default(),
         };
         for group in programs.groups() {
@@ -80,6 +86,11 @@ impl MetricPrograms {
             groups.push(group);
         }
         groups
+    }
+
+    /// Whether the metric at this position is a counter.
+    pub(super) fn is_counter(&self, metric: usize) -> bool {
+        self.counters[metric]
     }
 
     /// Returns the isolated metrics.

@@ -64,7 +64,7 @@ impl Extractor {
             self.evaluate_in_worker(&evaluation, clock.deadline(limit))
                 .await
         };
-        let mut reader = ResultReader::new(self.redactor());
+        let mut reader = ResultReader::new(programs, self.redactor());
         let end = clock.now().plus(READING_TIMEOUT);
         let groups = programs.groups().into_iter();
         let mut waiting: VecDeque<_> = groups.map(|group| (group, PROGRAM_TIMEOUT)).collect();
@@ -115,13 +115,15 @@ impl Extractor {
 /// Collects the results of a source's programs.
 struct ResultReader<'r> {
     results: MetricResults,
+    programs: &'r MetricPrograms,
     redactor: &'r Redactor,
 }
 
 impl<'r> ResultReader<'r> {
-    fn new(redactor: &'r Redactor) -> Self {
+    fn new(programs: &'r MetricPrograms, redactor: &'r Redactor) -> Self {
         Self {
             results: MetricResults::default(),
+            programs,
             redactor,
         }
     }
@@ -166,6 +168,10 @@ impl<'r> ResultReader<'r> {
         let Some(value) = parse_number(&text) else {
             return self.fail(metric, &format!("value: no number: {text}"));
         };
+        // OpenMetrics forbids it, and a parser may reject the whole page.
+        if value < 0.0 && self.programs.is_counter(metric) {
+            return self.fail(metric, &format!("value: a negative counter: {text}"));
+        }
         if self.results.series.len() == MAX_SERIES {
             self.results.omitted_count += 1;
             return;
@@ -234,7 +240,7 @@ mod tests {
         let programs = MetricPrograms::compile(metrics).unwrap();
         let secrets = SecretSet::new(["topsecret".to_owned()]);
         let redactor = Redactor::new(secrets);
-        let mut reader = ResultReader::new(&redactor);
+        let mut reader = ResultReader::new(&programs, &redactor);
         let body = Bytes::copy_from_slice(data.as_bytes()).into();
         for group in programs.groups() {
             let result = evaluate_body(&programs.program(&group), &body);
@@ -291,6 +297,16 @@ mod tests {
         }
         let message = value_of(".text.x", data).unwrap_err();
         assert!(message.starts_with("value: cannot index"), "{message}");
+    }
+
+    #[test]
+    fn counters_are_not_negative() {
+        let mut counter = metric(".[]", ".", &[]);
+        counter.kind = MetricKind::Counter;
+        let results = results_of(&[counter, metric(".[0]", ".", &[])], "[-1,2]");
+        let values: Vec<f64> = results.series.iter().map(|series| series.value).collect();
+        assert_eq!(values, [2.0, -1.0]);
+        assert_eq!(results.failures[0].message, "value: a negative counter: -1");
     }
 
     #[test]
