@@ -1,5 +1,6 @@
 //! The series that a source's own metrics give of a provider's data, for `check --live`.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -50,16 +51,26 @@ impl MetricProbe {
         let MetricResults {
             series, failures, ..
         } = results;
-        let series = series.into_iter().map(|series| {
-            let identity = series.identity(metrics);
-            (redactor.redact(&identity), series.value)
-        });
-        let failures = failures
+        let mut failures: Vec<(String, String)> = failures
             .into_iter()
-            .map(|failure| (name_of(failure.metric), failure.message));
+            .map(|failure| (name_of(failure.metric), failure.message))
+            .collect();
+        let mut seen = HashSet::new();
+        let mut repeated = HashSet::new();
+        let mut exported = Vec::new();
+        for series in series {
+            let identity = series.identity(metrics);
+            let text = redactor.redact(&identity);
+            if seen.insert(identity) {
+                exported.push((text, series.value));
+            } else if repeated.insert(series.metric) {
+                let message = format!("the series is repeated: {text}");
+                failures.push((name_of(series.metric), message));
+            }
+        }
         Some(Self {
-            series: series.collect(),
-            failures: failures.collect(),
+            series: exported,
+            failures,
         })
     }
 

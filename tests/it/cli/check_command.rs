@@ -117,3 +117,22 @@ fn piped_output_escapes_control_characters() {
         output.stdout
     );
 }
+
+#[test]
+fn live_check_shows_metrics() {
+    let provider = FakeProvider::with_json(
+        r#"[{"q":"EUR","v":"1.5"},{"q":"EUR","v":2},{"q":"EUR","v":3},{"v":4}]"#,
+    );
+    let folder = ServiceFolder::new(&format!(
+        "[sources.a]\nurl = \"{}\"\nmetrics = [{{ name = \"rate\", each = \".[]\", value = \".v\", labels = {{ quote = \".q\" }} }}]\n",
+        provider.url()
+    ));
+    let text = folder.run("check", &["--live"]).stdout;
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("rate")).collect();
+    let expected = [
+        "  metric     rate{quote=\"EUR\"} 1.5",
+        "  no metric  rate: label quote: null",
+        "  no metric  rate: the series is repeated: rate{quote=\"EUR\"}",
+    ];
+    assert_eq!(lines, expected, "{text}");
+}
