@@ -1,6 +1,8 @@
 //! The single-flight map: at most one flight per source, shared by all its waiters.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use super::complete::CompletionHandler;
 use super::coordinator::{LeaseDecision, LeaseRequest, ReplicaCoordinator};
 use super::flight::Flight;
 use super::prepared_source::PreparedSource;
-use super::race::{Candidate, RaceDeps, catch_panic, panic_failure, race_providers};
+use super::race::{Candidate, RaceDeps, panic_failure, poll_caught, race_providers};
 use super::source_slot::SourceSlot;
 
 /// Maximum number of lease requests of one flight; then it proceeds without a lease.
@@ -185,14 +187,15 @@ impl Flights {
         let flight = async move {
             // Cancelled however this task ends: the next flight of the source waits for it.
             let _reported = request.flight.reported_token().clone().drop_guard();
-            let race = async {
+            let mut race = pin!(async {
                 tokio::select! {
                     biased;
                     () = request.flight.abort_token().cancelled() => None,
                     outcome = inner.run_flight(&request) => outcome,
                 }
-            };
-            let record = match catch_panic(race).await {
+            });
+            let ended = poll_fn(|cx| poll_caught(race.as_mut(), cx)).await;
+            let record = match ended {
                 Ok(Some(outcome)) => inner.complete_local(&outcome),
                 Ok(None) => {
                     inner.completion.complete_without_outcome(&request.name);

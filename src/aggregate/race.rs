@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -122,16 +122,15 @@ pub(super) async fn race_providers(
     }
 }
 
-/// Runs `work`, which ends with an error if it panics. The panic hook has logged the panic.
-pub(super) async fn catch_panic<T>(work: impl Future<Output = T>) -> thread::Result<T> {
-    let mut work = pin!(work);
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    )
-    .await
+/// Polls `work`, which ends with an error if it panics. The panic hook has logged the panic.
+pub(super) fn poll_caught<T>(
+    work: Pin<&mut (impl Future<Output = T> + ?Sized)>,
+    cx: &mut Context<'_>,
+) -> Poll<thread::Result<T>> {
+    match catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    }
 }
 
 /// Returns the failure of an attempt that panicked.
@@ -226,11 +225,7 @@ impl ProviderRace<'_> {
         self.running.push(RunningRequest {
             position,
             started: now,
-            // A panic ends its request only.
-            future: Box::pin(async {
-                let ended = catch_panic(call).await;
-                ended.unwrap_or_else(|_| Err(panic_failure().into()))
-            }),
+            future: Box::pin(call),
         });
         if !self.candidates.is_empty() {
             let hedge_after = self.prepared.schedule.hedge_after;
@@ -312,10 +307,12 @@ async fn wait_first_ended(
     poll_fn(|cx| {
         // In the order of their start: of two requests that have ended, the preferred one wins.
         for index in 0..running.len() {
-            let Poll::Ready(result) = running[index].future.as_mut().poll(cx) else {
+            let Poll::Ready(ended) = poll_caught(running[index].future.as_mut(), cx) else {
                 continue;
             };
             let request = running.remove(index);
+            // A panic ends its request only.
+            let result = ended.unwrap_or_else(|_| Err(panic_failure().into()));
             return Poll::Ready((request.position, request.started, result));
         }
         Poll::Pending

@@ -108,7 +108,8 @@ impl Extractor {
                 filter: filter.text(),
                 body,
             };
-            self.evaluate_in_worker(&evaluation, deadline).await
+            // Boxed: it takes kilobytes of the future of each attempt.
+            Box::pin(self.evaluate_in_worker(&evaluation, deadline)).await
         };
         result
             .map(JsonData::from_checked)

@@ -1,7 +1,7 @@
 //! Phases of a request, under one deadline.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
@@ -31,13 +31,13 @@ pub(super) enum FetchPhase {
 #[derive(Debug, Default)]
 pub(super) struct ByteCounter(AtomicU64);
 
-/// Runs `work` until the deadline. After it, the error is the result of `late`.
+/// Runs `work` until the deadline. After it, the error is the result of `late`. `work` is pinned by the caller: a future
+/// that moves into another one takes its place in both.
 pub(super) async fn run_until_deadline<T, E>(
     deadline: Deadline,
     late: impl FnOnce() -> E,
-    work: impl Future<Output = Result<T, E>>,
+    mut work: Pin<&mut impl Future<Output = Result<T, E>>>,
 ) -> Result<T, E> {
-    let mut work = pin!(work);
     // `work` is polled first: a result that is ready at the deadline counts.
     let mut timer = pin!(sleep_until(deadline.at));
     let mut late = Some(late);
@@ -130,7 +130,7 @@ mod tests {
         let late = async |phase: FetchPhase, bytes| {
             let deadline = Clock::start().deadline(Duration::from_secs(1));
             let late = || phase.timeout_failure(deadline, false, bytes);
-            run_until_deadline(deadline, late, pending::<Result<(), Failure>>())
+            run_until_deadline(deadline, late, pin!(pending::<Result<(), Failure>>()))
                 .await
                 .unwrap_err()
                 .to_string()

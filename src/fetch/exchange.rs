@@ -1,6 +1,7 @@
 //! One HTTP request with one client, up to the response head.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::response::Parts;
@@ -60,7 +61,7 @@ pub(super) async fn exchange(
             .timeout_failure(deadline, target.has_proxy(), 0),
         is_on_kept_connection: false,
     };
-    let ended = run_until_deadline(deadline, late, sent).await;
+    let ended = run_until_deadline(deadline, late, pin!(sent)).await;
     // Also after the deadline and after an error: otherwise the gate stays closed for the client.
     trace.release_connect_turn();
     let (head, body) = http::Response::<Body>::from(ended?).into_parts();

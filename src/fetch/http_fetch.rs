@@ -1,6 +1,7 @@
 //! [`Fetch`] over HTTP/1.1 and HTTP/2: a permit, a request, a response head and a body, under one
 //! deadline.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -192,7 +193,7 @@ impl HttpFetch {
             Some(&memory),
         );
         let late = || memory.timeout_failure(deadline, counter.bytes());
-        let body = match run_until_deadline(deadline, late, read).await {
+        let body = match run_until_deadline(deadline, late, pin!(read)).await {
             Err(failure) if failure.code == Code::EmptyBody => {
                 let refused = RefusedResponse {
                     status: head.status.as_u16(),

@@ -1,6 +1,7 @@
 //! The requests of one attempt: the configured one, its repetition on a dead connection, the answer to a Digest
 //! challenge and the redirects that are followed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,7 +260,7 @@ async fn acquire_permit(
             ..FetchError::from(failure)
         }
     };
-    let permit = run_until_deadline(context.deadline, late, acquired).await?;
+    let permit = run_until_deadline(context.deadline, late, pin!(acquired)).await?;
     // Calls that start together end together: a permit can become free exactly at the deadline.
     if context.deadline.has_passed() {
         return Err(late());

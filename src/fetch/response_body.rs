@@ -124,7 +124,9 @@ impl<'c> BodyReader<'c> {
             // With room for the read that finds the end: else the buffer would double before it.
             whole.reserve(announced as usize + READ_CHUNK_BYTES);
         }
-        let read = read_content(&mut self, coding, limit, memory, &mut whole).await;
+        let read = read_content(&mut self, coding, limit, memory, &mut whole);
+        // Boxed: the decoders take kilobytes, which most calls do not need.
+        let read = Box::pin(read).await;
         read.map_err(|error| self.read_failure(&error, limit, max_body))?;
         if whole.is_empty() {
             Err(empty_failure())
@@ -142,7 +144,7 @@ impl<'c> BodyReader<'c> {
         limit: u64,
         beginning: &mut BytesMut,
     ) -> bool {
-        let read = read_content(&mut self, coding, limit, None, beginning).await;
+        let read = Box::pin(read_content(&mut self, coding, limit, None, beginning)).await;
         beginning.truncate(limit as usize);
         read.is_ok()
     }
