@@ -1,5 +1,6 @@
 //! One value of a source as a body: plain text or JSON.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -71,7 +72,7 @@ fn parse_index(segment: &str) -> Option<usize> {
 /// Returns the text of a value: the characters of a string, the JSON text of anything else.
 pub(super) fn plain_text(json: &str) -> String {
     if json.starts_with('"') {
-        decode_json_string(json)
+        decode_json_string(json).into_owned()
     } else {
         json.to_owned()
     }
@@ -84,10 +85,10 @@ pub fn find_nearest_value_path(json: &str, wanted: &str) -> Option<String> {
     let mut unread = VecDeque::from([(String::new(), json)]);
     // Level by level: paths near the root are the likely ones.
     while let Some((parent, json)) = unread.pop_front() {
-        let children: Vec<(String, &str)> = match json_children(json) {
+        let children: Vec<(Cow<'_, str>, &str)> = match json_children(json) {
             JsonChildren::Members(members) => members,
             JsonChildren::Items(items) => {
-                let indices = (0..).map(|index: usize| index.to_string());
+                let indices = (0..).map(|index: usize| Cow::Owned(index.to_string()));
                 indices.zip(items).collect()
             }
             JsonChildren::None => continue,

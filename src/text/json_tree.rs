@@ -3,6 +3,7 @@
 //! The text is read level by level. A [`serde_json::Value`] would not do: with `arbitrary_precision`,
 //! `serde_json` represents a number as an object with a private key, and a provider could send that object.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 /// The values directly below a JSON value.
 pub(crate) enum JsonChildren<'j> {
     /// The members of an object, duplicates included.
-    Members(Vec<(String, &'j str)>),
+    Members(Vec<(Cow<'j, str>, &'j str)>),
     /// The items of an array.
     Items(Vec<&'j str>),
     /// A scalar has none.
@@ -71,16 +72,22 @@ fn visit_child(
 
 /// Returns the characters of a JSON string with its quotes. A surrogate without its pair, which JSON text may
 /// hold and no string can, becomes replacement characters.
-pub(crate) fn decode_json_string(json: &str) -> String {
-    serde_json::from_str(json).unwrap_or_else(|_| {
-        let bytes: Vec<u8> =
-            serde_json::from_str(json).map_or_else(|_| Vec::new(), |JsonBytes(bytes)| bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+pub(crate) fn decode_json_string(json: &str) -> Cow<'_, str> {
+    if !json.contains('\\') {
+        return Cow::Borrowed(json.trim_matches('"'));
+    }
+    serde_json::from_str(json).map_or_else(
+        |_| {
+            let bytes: Vec<u8> =
+                serde_json::from_str(json).map_or_else(|_| Vec::new(), |JsonBytes(bytes)| bytes);
+            Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+        },
+        Cow::Owned,
+    )
 }
 
 /// An object's members in the order of the text, duplicates included.
-struct OrderedMembers<'j>(Vec<(String, &'j str)>);
+struct OrderedMembers<'j>(Vec<(Cow<'j, str>, &'j str)>);
 
 impl<'de> Deserialize<'de> for OrderedMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
