@@ -27,7 +27,8 @@ struct FlightInner {
     completed: CancellationToken,
     completed_at: OnceLock<Instant>,
     abort: CancellationToken,
-    reported: CancellationToken,
+    /// `None` without other replicas.
+    reported: Option<CancellationToken>,
     /// Kept here rather than in the task of the race, so that the lease is released even if the race
     /// panics.
     lease: Mutex<Option<LeaseHandle>>,
@@ -35,7 +36,8 @@ struct FlightInner {
 
 impl Flight {
     /// Returns a flight that begins at `now` and ends without an outcome when `abort` is cancelled.
-    pub(super) fn new(now: Time, abort: CancellationToken) -> Self {
+    /// `has_replicas`: it is to be reported to other replicas.
+    pub(super) fn new(now: Time, abort: CancellationToken, has_replicas: bool) -> Self {
         Self(Arc::new(FlightInner {
             started_at_ms: AtomicI64::new(now.as_millis()),
             priority: CallPriority::default(),
@@ -43,7 +45,7 @@ impl Flight {
             completed: CancellationToken::new(),
             completed_at: OnceLock::new(),
             abort,
-            reported: CancellationToken::new(),
+            reported: has_replicas.then(CancellationToken::new),
             lease: Mutex::default(),
         }))
     }
@@ -109,9 +111,9 @@ impl Flight {
     }
 
     /// Returns the token that is cancelled once the flight is reported to the other replicas. The
-    /// next flight of the source requests its lease only then.
-    pub(super) fn reported_token(&self) -> &CancellationToken {
-        &self.0.reported
+    /// next flight of the source requests its lease only then. `None` without other replicas.
+    pub(super) fn reported_token(&self) -> Option<&CancellationToken> {
+        self.0.reported.as_ref()
     }
 
     /// Stores the lease of the attempt, if there is one.

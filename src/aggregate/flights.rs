@@ -140,7 +140,8 @@ impl Flights {
         if let Some(until) = slot.held_back_until(now) {
             return FlightStatus::HeldBack { until };
         }
-        let flight = Flight::new(now, inner.stop.child_token());
+        let has_replicas = inner.completion.replicas().is_some();
+        let flight = Flight::new(now, inner.stop.child_token(), has_replicas);
         let request = FlightRequest {
             name: name.clone(),
             identity: slot.prepared.identity,
@@ -186,7 +187,8 @@ impl Flights {
         };
         let flight = async move {
             // Cancelled however this task ends: the next flight of the source waits for it.
-            let _reported = request.flight.reported_token().clone().drop_guard();
+            let _reported =
+                (request.flight.reported_token().cloned()).map(CancellationToken::drop_guard);
             let mut race = pin!(async {
                 tokio::select! {
                     biased;

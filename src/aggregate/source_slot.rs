@@ -119,7 +119,7 @@ impl SourceSlot {
     /// previous flight is reported.
     pub(super) fn register_flight(&mut self, flight: &Flight) -> Option<CancellationToken> {
         self.in_flight = Some(flight.clone());
-        self.last_reported.replace(flight.reported_token().clone())
+        std::mem::replace(&mut self.last_reported, flight.reported_token().cloned())
     }
 
     /// Starts an attempt at `now`. Returns the providers without a `Retry-After`, in order of
