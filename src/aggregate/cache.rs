@@ -132,7 +132,7 @@ impl Cache {
         outcome: &Outcome,
         plan: impl FnOnce(&SourceState) -> Option<Time>,
     ) -> Option<HealthChanges> {
-        self.merge_and_plan(&outcome.source, |old| old.merge_outcome(outcome), plan)
+        self.merge_and_plan(|old| old.merge_outcome(outcome), plan)
     }
 
     /// Merges the state that another replica published, newest wins, and plans like
@@ -146,7 +146,7 @@ impl Cache {
         if !self.snapshot().has_news(record) {
             return None;
         }
-        self.merge_and_plan(&record.name, |old| old.merge_remote(record), plan)
+        self.merge_and_plan(|old| old.merge_remote(record), plan)
     }
 
     /// Plans the next attempt of every source again.
@@ -189,7 +189,6 @@ impl Cache {
 
     fn merge_and_plan(
         &self,
-        source: &Name,
         merge: impl FnOnce(&Snapshot) -> MergeResult,
         plan: impl FnOnce(&SourceState) -> Option<Time>,
     ) -> Option<HealthChanges> {
@@ -198,17 +197,15 @@ impl Cache {
             let MergeResult {
                 snapshot,
                 health_changes,
-                was_merged,
+                position,
             } = merge(old);
-            if !was_merged {
+            let Some(position) = position else {
                 return snapshot;
-            }
+            };
             changes = Some(health_changes);
             // In the same swap, so that no reader sees an outcome without the plan that follows.
-            let next_attempt = snapshot
-                .source_state(source.as_str())
-                .and_then(|state| plan(state));
-            snapshot.with_next_attempt(source, next_attempt)
+            let next_attempt = plan(&snapshot.source_states()[position]);
+            snapshot.with_next_attempt(position, next_attempt)
         });
         changes
     }

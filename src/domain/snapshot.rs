@@ -32,8 +32,8 @@ pub struct MergeResult {
     pub snapshot: Snapshot,
     /// Changes of the health of the source.
     pub health_changes: HealthChanges,
-    /// Whether the identity matched; if not, the snapshot is unchanged.
-    pub was_merged: bool,
+    /// The position of the source; `None` if the identity does not match. The snapshot is unchanged then.
+    pub position: Option<usize>,
 }
 
 impl Snapshot {
@@ -108,7 +108,7 @@ impl Snapshot {
             return MergeResult {
                 snapshot,
                 health_changes: HealthChanges::default(),
-                was_merged: false,
+                position: None,
             };
         };
         let (state, health_changes) = merge(&self.source_states[position]);
@@ -116,7 +116,7 @@ impl Snapshot {
         MergeResult {
             snapshot,
             health_changes,
-            was_merged: true,
+            position: Some(position),
         }
     }
 
@@ -168,13 +168,11 @@ impl Snapshot {
         }
     }
 
-    /// Returns this snapshot with the next attempt at the source `name` planned for `next`.
+    /// Returns this snapshot with the next attempt at the source at `position` planned for `next`.
     #[must_use]
-    pub fn with_next_attempt(mut self, name: &Name, next: Option<Time>) -> Self {
-        if let Some(position) = self.source_set.position(name.as_str()) {
-            let state = Arc::make_mut(&mut self.source_states[position]);
-            state.history.next_attempt = next;
-        }
+    pub fn with_next_attempt(mut self, position: usize, next: Option<Time>) -> Self {
+        let state = Arc::make_mut(&mut self.source_states[position]);
+        state.history.next_attempt = next;
         self
     }
 

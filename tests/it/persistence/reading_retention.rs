@@ -100,7 +100,7 @@ fn snapshot_with_reading() -> Snapshot {
     let read = Snapshot::new(source_set(std::slice::from_ref(&source)))
         .merge_outcome(&success_outcome(&source, time_at(100)))
         .snapshot;
-    read.with_next_attempt(&source.name, Some(time_at(160)))
+    read.with_next_attempt(0, Some(time_at(160)))
 }
 
 fn snapshot_after_reload(sources: &[Arc<Source>]) -> Snapshot {
@@ -152,11 +152,12 @@ fn filter_change_drops_reading() {
 fn old_filter_result_is_ignored() {
     let snapshot = snapshot_after_reload(&[source_a(".x")]);
     let merged = snapshot.merge_outcome(&success_outcome(&source_a("."), time_at(102)));
-    assert!(!merged.was_merged && !has_reading(&merged.snapshot));
+    assert!(merged.position.is_none() && !has_reading(&merged.snapshot));
     assert!(
         snapshot
             .merge_outcome(&success_outcome(&source_a(".x"), time_at(102)))
-            .was_merged
+            .position
+            .is_some()
     );
 }
 
