@@ -3,13 +3,13 @@
 //! A live request publishes nothing. The outcome of a flight is in the snapshot before its waiters
 //! wake, so that a live answer never shows less than the next answer from the cache.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout_at;
 
-use crate::domain::{Name, Snapshot};
+use crate::domain::{Name, Snapshot, SourceState};
 use crate::process::{Clock, Deadline};
 use crate::render::{LiveSourceResult, ReadingOrigin};
 
@@ -73,7 +73,7 @@ impl LiveFetcher {
         // All flights start before the wait for the first one.
         let mut pending: Vec<PendingSource> = collect_fetched_sources(&before, names)
             .into_iter()
-            .map(|name| self.request_source(&before, name, max_age))
+            .map(|state| self.request_source(state, max_age))
             .collect();
         self.wait_for_flights(&mut pending, deadline).await;
         let has_flights = pending.iter().any(|source| source.flight.is_some());
@@ -107,13 +107,11 @@ impl LiveFetcher {
         }
     }
 
-    fn request_source(&self, snapshot: &Snapshot, name: Name, max_age: Duration) -> PendingSource {
-        let now = self.clock.now();
-        let reading = snapshot
-            .source_state(name.as_str())
-            .and_then(|state| state.reading.as_ref());
+    fn request_source(&self, state: &SourceState, max_age: Duration) -> PendingSource {
+        let name = state.source.name.clone();
+        let reading = state.reading.as_ref();
         let is_young = !max_age.is_zero()
-            && reading.is_some_and(|reading| now.since(reading.fetched_at) <= max_age);
+            && reading.is_some_and(|reading| self.clock.now().since(reading.fetched_at) <= max_age);
         let (flight, was_joined) = if is_young {
             (None, false)
         } else {
@@ -169,21 +167,26 @@ impl LiveFetcher {
     }
 }
 
-/// Returns the fetched sources on which these sources depend, each once, in the order of `names`.
-fn collect_fetched_sources(snapshot: &Snapshot, names: &[Name]) -> Vec<Name> {
-    let mut seen = BTreeSet::new();
+/// Returns the states of the fetched sources on which these sources depend, each once, in the order of `names`.
+fn collect_fetched_sources<'s>(snapshot: &'s Snapshot, names: &[Name]) -> Vec<&'s SourceState> {
+    let states = snapshot.source_states();
+    let positions = |names: &[Name]| -> Vec<usize> {
+        let names = names.iter().rev();
+        names
+            .filter_map(|name| snapshot.source_set().position(name.as_str()))
+            .collect()
+    };
+    let mut is_seen = vec![false; states.len()];
     let mut found = Vec::new();
-    let mut stack: Vec<Name> = names.iter().rev().cloned().collect();
-    while let Some(name) = stack.pop() {
-        let Some(state) = snapshot.source_state(name.as_str()) else {
-            continue;
-        };
-        if !seen.insert(name.clone()) {
+    let mut stack = positions(names);
+    while let Some(position) = stack.pop() {
+        if std::mem::replace(&mut is_seen[position], true) {
             continue;
         }
+        let state = &*states[position];
         match state.source.schedule() {
-            Some(_) => found.push(name),
-            None => stack.extend(state.source.inputs().iter().rev().cloned()),
+            Some(_) => found.push(state),
+            None => stack.extend(positions(state.source.inputs())),
         }
     }
     found
@@ -194,18 +197,20 @@ fn build_note(
     position: usize,
     pending: &HashMap<&Name, &PendingSource>,
 ) -> LiveSourceResult {
-    let state = &snapshot.source_states()[position];
-    let name = &state.source.name;
+    let state = &*snapshot.source_states()[position];
     let is_fetched = state.source.schedule().is_some();
-    let sources: Vec<&PendingSource> =
-        collect_fetched_sources(snapshot, std::slice::from_ref(name))
-            .iter()
-            .filter_map(|input| pending.get(input).copied())
-            .collect();
-    let has_new_reading = sources.iter().any(|source| {
-        source.flight.as_ref().is_some_and(|flight| {
-            !source.is_late && has_flight_reading(snapshot, &source.name, flight)
-        })
+    let fetched = if is_fetched {
+        vec![state]
+    } else {
+        collect_fetched_sources(snapshot, state.source.inputs())
+    };
+    let sources: Vec<(&SourceState, &PendingSource)> = fetched
+        .into_iter()
+        .filter_map(|input| Some((input, *pending.get(&input.source.name)?)))
+        .collect();
+    let has_new_reading = sources.iter().any(|(input, source)| {
+        let flight = source.flight.as_ref().filter(|_| !source.is_late);
+        flight.is_some_and(|flight| has_flight_reading(input, flight))
     });
     let is_computed = state.reading.is_some()
         && state.current_failure().is_none()
@@ -214,7 +219,7 @@ fn build_note(
     let is_live = has_new_reading && (is_fetched || is_computed);
     let has_ended = sources
         .iter()
-        .any(|source| source.flight.is_some() && !source.is_late);
+        .any(|(_, source)| source.flight.is_some() && !source.is_late);
     LiveSourceResult {
         origin: if is_live {
             ReadingOrigin::Live
@@ -224,22 +229,20 @@ fn build_note(
         wait_duration: sources
             .iter()
             .filter(|_| is_fetched)
-            .find_map(|source| source.wait_time),
+            .find_map(|(_, source)| source.wait_time),
         failure_code: state
             .current_failure()
             .filter(|_| is_fetched && has_ended && !is_live)
             .map(|record| record.failure.code),
         late_source: sources
             .iter()
-            .find(|source| source.is_late)
-            .map(|source| source.name.clone()),
+            .find(|(_, source)| source.is_late)
+            .map(|(_, source)| source.name.clone()),
     }
 }
 
-/// Returns whether the reading in the snapshot is the one of the flight, or newer.
-fn has_flight_reading(snapshot: &Snapshot, source: &Name, flight: &Flight) -> bool {
-    let reading = snapshot
-        .source_state(source.as_str())
-        .and_then(|state| state.reading.as_ref());
+/// Returns whether the reading of the source is the one of the flight, or newer.
+fn has_flight_reading(state: &SourceState, flight: &Flight) -> bool {
+    let reading = state.reading.as_ref();
     reading.is_some_and(|reading| reading.fetched_at >= flight.started_at())
 }
