@@ -3,7 +3,7 @@
 import { element, write } from "./dom.js";
 import { ems } from "./measure.js";
 import { draw, extremes, spark } from "./spark.js";
-import { sayInstant } from "./times.js";
+import { instantForms, sayInstant } from "./times.js";
 import { language, words } from "./words.js";
 
 const NUMBER = new Intl.NumberFormat(language, { maximumSignificantDigits: 8 });
@@ -14,6 +14,8 @@ const UNIT = 0.9;
 const FIRST = 5.5;
 const FIRST_OF_TWO = 4;
 const CELL = 9;
+/** Width in rem of the longest word for which a label may be cut. */
+const LONGEST_WORD = 10;
 const LINK = /^https?:\/\//;
 const IMAGE = /^(https?:\/\/|data:image\/)/;
 /** A label whose last word is short: it stays when the label is cut, since labels often differ only there. */
@@ -23,6 +25,7 @@ const COLOUR = /^(#[0-9a-f]{3,8}|[a-z]+|(rgb|hsl)a?\([\d\s.,%/deg]+\))$/i;
 /** One value of a source. */
 export class Row {
   #widest = 0;
+  #room = 0;
 
   constructor() {
     this.label = element("dt");
@@ -38,6 +41,7 @@ export class Row {
   /** Shows a block in its longest form that `room` (in rem) has place for. */
   show(block, { room, now, size }) {
     this.block = block;
+    this.#room = room;
     writeLabel(this.label, block.label);
     const form = fitting(block, room);
     const isWords = block.kind === "text" || block.kind === "list";
@@ -52,14 +56,15 @@ export class Row {
     if (!isWords) this.#widest = Math.min(room, Math.max(this.#widest, widthOf(block, room, size)));
     this.value.style.minWidth = isWords ? "" : `${this.#widest.toFixed(2)}rem`;
     // A word is broken only if the label cannot leave it enough place.
-    const word = block.kind === "text" ? longestWord(block.forms[0]) : 0;
-    if (word > 0 && word <= room) this.value.style.minWidth = `${word.toFixed(2)}rem`;
+    const word = block.kind === "text" ? longestWord(form) : 0;
+    if (word > 0 && word <= Math.min(room, LONGEST_WORD)) this.value.style.minWidth = `${word.toFixed(2)}rem`;
     this.tick(now);
   }
 
   /** Updates the text of an instant. */
   tick(now) {
-    if (this.block?.kind === "time") write(this.head, sayInstant(this.block.at, now));
+    if (this.block?.kind !== "time") return;
+    write(this.head, fitting({ ...this.block, forms: instantForms(this.block.at, now) }, this.#room));
   }
 
   /** Draws the chart of the value's points; null for no chart. */
@@ -192,9 +197,9 @@ export function summaryOf({ path, label, rows, count }) {
   return { kind: "list", path, label, unit: "", forms: [""], parts, count };
 }
 
-/** The longest form of a number that fits into `room`, in rem; a shorter one has fewer decimals, the last ones are powers. */
+/** The longest form that fits into `room`, in rem. A shorter one of a number has fewer decimals, the last ones are powers. */
 export function fitting(block, room) {
-  if (block.kind !== "number") return block.forms[0];
+  if (block.forms.length === 1) return block.forms[0];
   return block.forms.find((form) => ems(marked(block, form)) * SMALLEST + unitWidth(block) <= room) ?? block.forms.at(-1);
 }
 

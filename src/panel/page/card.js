@@ -43,7 +43,7 @@ const OF_LINE = 0.72;
 const BEFORE_LABEL = 1.4;
 /** Width that a value and a word of a text leave to their label, and the space between them. */
 const LABEL = 4.2;
-const TEXT_LABEL = 2.8;
+const TEXT_LABEL = 2;
 const BETWEEN = 0.75;
 /** Maximum number of rows of a table that a card is sized for. */
 const SIZED_ROWS = 8;
@@ -237,12 +237,16 @@ export class Card {
     const forMore = isHiding && free - MORE[density] >= line ? MORE[density] : 0;
     const cut = choose(blocks, (free - forMore) / line, (block) => this.#linesOf(block, inner));
     const withChart = width - inner * 0.24 - BETWEEN;
-    const roomIn = (place, block) => (alone ? place : place - Math.min(ems(block.label) + 0.1, block.kind === "text" ? TEXT_LABEL : LABEL) - BETWEEN);
+    const roomIn = (place, block) => {
+      const most = block.kind === "text" && block.forms.length === 1 ? TEXT_LABEL : LABEL;
+      return alone ? place : place - Math.min(ems(block.label) + 0.1, most) - BETWEEN;
+    };
     // A chart must cost neither a number its digits nor a label its end.
     this.#hasPlace ??= cut.shown.every(({ block }) => !WIDE.has(block.kind) || leastWidth(block) + BETWEEN <= withChart);
     this.#charts = density !== "dense" && (alone ? free > 5.4 : this.#hasPlace && line >= CHARTS.line && cut.shown.length <= CHARTS.count);
     const place = this.#charts && !alone ? withChart : width;
-    const room = (block) => roomIn(place, block);
+    // Texts have no chart.
+    const room = (block) => roomIn(block.kind === "text" ? width : place, block);
     const style = this.element.style;
     style.setProperty("--line", line.toFixed(3));
     style.setProperty("--body", free.toFixed(2));
@@ -317,7 +321,7 @@ function linesOf(block, width) {
   if (block.kind !== "text") return 1;
   if (block.as === "image") return 3;
   const label = block.label ? Math.min(ems(block.label) + BETWEEN, width * 0.48) : 0;
-  return Math.min(3, Math.max(1, Math.ceil(ems(block.forms[0].slice(0, 200)) / (width - label))));
+  return Math.min(3, Math.max(1, Math.ceil(ems(block.forms.at(-1).slice(0, 200)) / (width - label))));
 }
 
 /** The first blocks that fit into `lines`, and the number of values that they hold. A table is cut to its first rows. */

@@ -18,7 +18,7 @@ const LEAST = 0.94;
 const MOST = 0.032;
 /** Fraction of the window's height that is left for the cards. */
 const CARDS = 0.84;
-/** Height of the heading of a group. styles: panel.css. */
+/** Height of the heading of a group. styles: card.css. */
 const HEADING = 1.8;
 
 export class Fit {

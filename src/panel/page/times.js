@@ -38,6 +38,13 @@ export function sayInstant(at, now) {
   return `${day} ${CLOCK.format(at)}`;
 }
 
+/** The ways to say an instant, the longest first: an instant of today may be a time alone. */
+export function instantForms(at, now) {
+  const said = sayInstant(at, now);
+  const time = CLOCK.format(at);
+  return said === `${words.days[0]} ${time}` ? [said, time] : [said];
+}
+
 /** A duration in at most two units, with decimals below a minute: "14 d 6 h", "3 min 35 s", "2.5 s". */
 export function sayDuration(ms, decimal = ".") {
   const sign = ms < 0 ? "−" : "";

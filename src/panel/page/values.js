@@ -4,7 +4,7 @@ import { visible } from "./dom.js";
 import { Digits } from "./json.js";
 import { epochOf, isDuration, isIdentifier, spaced, unitOf } from "./keys.js";
 import { numberForms, scaled, signsOf } from "./numbers.js";
-import { instantOf, isoDuration, sayDuration, sayInstant } from "./times.js";
+import { instantForms, instantOf, isoDuration, sayDuration } from "./times.js";
 import { language, words } from "./words.js";
 
 /** Maximum number of blocks, and of rows and columns of a table; a provider may send a megabyte. */
@@ -167,7 +167,7 @@ function numberShape(value, path, appearance, { own, now, alone }) {
   const unit = appearance.unit ?? found?.unit ?? "";
   const shaped = { key: own.label ?? (appearance.unit === undefined ? found?.own : undefined) ?? key, exact, value: number, level: levelOf(number, appearance.thresholds) };
   const at = own.as === "time" ? (Math.abs(number) < 1e11 ? number * 1000 : number) : appearance.unit ? null : epochOf(key, number);
-  if (at !== null) return { ...shaped, kind: "time", unit: "", forms: [sayInstant(at, now)], at };
+  if (at !== null) return { ...shaped, kind: "time", unit: "", forms: instantForms(at, now), at };
   const duration = MILLISECONDS[unit] ?? (own.as === "duration" ? 1000 : 0);
   const isSaid = own.as === "duration" || (appearance.unit === undefined && (isDuration(key) || found?.own === "") && number * duration >= 60e3);
   if (duration && isSaid && Number.isFinite(number)) {
@@ -181,11 +181,13 @@ function numberShape(value, path, appearance, { own, now, alone }) {
 
 function textShape(text, now, as) {
   const at = as === "text" ? null : instantOf(text);
-  if (at !== null) return { kind: "time", forms: [sayInstant(at, now)], exact: text, at };
+  if (at !== null) return { kind: "time", forms: instantForms(at, now), exact: text, at };
   const duration = as === "text" ? null : isoDuration(text);
   if (duration !== null) return { kind: "duration", forms: [sayDuration(duration, SIGNS.decimal)], exact: text };
   const line = visible(text.length > TEXT ? `${text.slice(0, TEXT)}…` : text).trim().replace(/\s*\n\s*/g, " ↵ ");
-  return { kind: "text", forms: [line], exact: text, as };
+  // A decimal number may lose its last zeros.
+  const short = line.replace(/^(-?\d+\.\d*?)0{3,}$/, "$1").replace(/\.$/, "");
+  return { kind: "text", forms: short === line || as === "text" ? [line] : [line, short], exact: text, as };
 }
 
 /** `warn` or `crit` if the number is at or beyond a threshold, else null. `crit` below `warn`: low is bad. */

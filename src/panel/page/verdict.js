@@ -113,6 +113,7 @@ function replace(lines) {
 
 function link({ name, title }) {
   const made = element("a", "", title);
+  made.dir = "auto";
   made.href = `#${cardId(name)}`;
   return made;
 }

@@ -117,6 +117,27 @@ fn phone_shows_failures_first() {
 }
 
 #[test]
+fn lost_connection_moves_no_card() {
+    let Some(browser) = TestBrowser::open("es-AR") else {
+        return;
+    };
+    for (width, height) in [(1280, 720), (390, 844)] {
+        let fixture = PanelFixture::start(12, r#"{"usd": 97123.45}"#);
+        browser.set_window_size(width, height);
+        open_panel(&fixture.app, &browser, 13);
+        let places = "return [...document.querySelectorAll('.card')].map((one) => Math.round(one.getBoundingClientRect().top))";
+        let before = browser.execute_script(places);
+        drop(fixture);
+        browser.wait_for_expression("document.body.dataset.link === 'lost'");
+        assert_eq!(browser.execute_script(places), before, "{width}×{height}");
+        assert_eq!(
+            browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+            json!([])
+        );
+    }
+}
+
+#[test]
 fn long_key_stays_in_its_row() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;

@@ -101,6 +101,25 @@ fn shorter_forms_are_never_zero() {
 }
 
 #[test]
+fn text_loses_only_last_zeros() {
+    let Some((browser, ..)) = open_modules("en-US") else {
+        return;
+    };
+    let forms = "['97123.45000000', '3.000', '1.100', '1.10.0', '5000', 'v1.000'].map((text) => m.shape(text, ['p'], { appearance: { paths: {} }, now: 0 }).forms)";
+    assert_eq!(
+        evaluate(&browser, "values.js", forms),
+        json!([
+            ["97123.45000000", "97123.45"],
+            ["3.000", "3"],
+            ["1.100"],
+            ["1.10.0"],
+            ["5000"],
+            ["v1.000"]
+        ])
+    );
+}
+
+#[test]
 fn units_need_a_clear_key() {
     let Some((browser, ..)) = open_modules("en-US") else {
         return;
@@ -156,6 +175,8 @@ fn instants_are_relative() {
             const say = (minutes) => m.sayInstant(now + minutes * 60e3, now);
             return [say(5), say(-20), say(0), say(-24 * 60).split(' ')[0], say(24 * 60).split(' ')[0]] })()";
         assert_eq!(evaluate(&browser, "times.js", expression), expected);
+        let forms = "(() => { const now = new Date(2026, 10, 28, 12).getTime(); return [5, 24].map((hours) => m.instantForms(now + hours * 3600e3, now).length) })()";
+        assert_eq!(evaluate(&browser, "times.js", forms), json!([2, 1]));
         let durations = "[1234567e3, 215e3, 60e3, 2500, 84.2].map((ms) => m.sayDuration(ms))";
         assert_eq!(
             evaluate(&browser, "times.js", durations),
