@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import ssl
+import tempfile
 import time
 import urllib.parse
 from pathlib import Path
@@ -158,7 +159,9 @@ def check_panel(trial, service, port):
         def shown():
             return re.sub(r"\D", "", browser.run("return document.body.innerText"))
 
-        for value in (service.providers.btc, service.providers.change_btc()):
+        # The change comes after the first value is shown: a panel that opens late would never show that value.
+        for next_value in (lambda: service.providers.btc, service.providers.change_btc):
+            value = next_value()
             digits = f"{value:.2f}".replace(".", "")
             wait(f"the panel shows {value}", 20, lambda digits=digits: digits in shown() or digits.rstrip("0") in shown())
         failed = browser.run("return performance.getEntriesByType('resource').filter((entry) => entry.responseStatus >= 400).map((entry) => entry.name)")
@@ -175,7 +178,7 @@ def trial_service(trial, tables=""):
 @contextlib.contextmanager
 def proxy(trial, service, heading, language, start, token=None):
     """The proxy with its page; yields its port."""
-    port, folder = free_port(), trial.folder(f"proxy-{free_port()}")
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="proxy-", dir=trial.path(".")))
     make_certificate(folder)
     text = Page("deploy.md").block(heading, language)
     if token:
