@@ -20,7 +20,7 @@ const SHORT = 2.7;
 const LINE = { roomy: 1.6, tight: 1.55, dense: 1.44 };
 const LARGEST_LINE = 3.4;
 /** Height of the line with the count of what is left. */
-const MORE = { roomy: 1.6, tight: 1.6, dense: 0 };
+const MORE = { roomy: 1.6, tight: 1.3, dense: 0 };
 /** Its width where it stands beside the values. */
 const MORE_WIDTH = 2.4;
 /** Heights of the lines of a failure: of its code, and of its message. Maximum number of lines of the message. */
@@ -224,13 +224,17 @@ export class Card {
     if (!this.#geometry) return;
     const { density, gap } = this.#geometry;
     const body = Math.max(LINE[density], this.#whole() - AROUND[density]);
-    const free = this.trouble.isShown ? body - TROUBLE[density] : body;
     const { blocks } = this.#content;
     const inner = this.#geometry.width * this.stretch + gap * (this.stretch - 1) - PADDING[density];
     const alone = blocks.length === 1 && !CLASSES[blocks[0].kind] && blocks[0].kind !== "list";
     const needed = sum(blocks.map((block) => this.#linesOf(block, inner)));
     this.#line ??= lineHeight(needed, body, density);
     const line = this.#line;
+    const below = this.trouble.isShown ? TROUBLE[density] : 0;
+    // The count of what is left comes before the message of a failure.
+    const isCrowded = density === "roomy" && below > 0 && line * needed > body - below && body - below - MORE.roomy < line;
+    const free = body - below + (isCrowded ? MESSAGE : 0);
+    this.element.classList.toggle("crowded", isCrowded);
     const isHiding = line * needed > free + 0.01;
     const width = isHiding && density === "dense" ? inner - MORE_WIDTH : inner;
     // A failure may leave place for one line only.

@@ -192,6 +192,28 @@ fn refreshes_shift_no_layout() {
 }
 
 #[test]
+fn failing_card_counts_what_it_hides() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let provider = FakeProvider::with_json(r#"{"armed": true, "siren": false, "low": false}"#);
+    let url = provider.url();
+    let app = TestApp::start(&format!(
+        "[store]\npath = \"\"\n[defaults]\n{TIMING}[sources.a]\nurl = \"{url}\"\n[sources.b]\nurl = \"{url}\"\n"
+    ));
+    browser.set_window_size(390, 844);
+    open_panel(&app, &browser, 2);
+    provider.set_status("503 Service Unavailable");
+    browser.wait_for_expression("document.getElementById('card-a').dataset.failing === 'true'");
+    browser.wait_for_expression("document.querySelector('#card-a .more').checkVisibility()");
+    assert_eq!(browser.texts("#card-a .more"), json!(["and 2 more"]));
+    assert_eq!(
+        browser.execute_script(OVERFLOWING_ELEMENTS_SCRIPT),
+        json!([])
+    );
+}
+
+#[test]
 fn many_sources_stay_usable() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
