@@ -90,7 +90,7 @@
 //! `cli/load_config.rs:read_config` → `config/load.rs:load` → `config/files.rs:read_file` →
 //! `config/table_reader.rs:read_root` → `config/keys/declarations.rs:find_key` → `config/table.rs:integer` →
 //! `config/validate/server_rules.rs:validate_server` → `app/server.rs:with_fetch` → `server/server_context.rs:new` →
-//! `server/http_server.rs:start` → `server/descriptor_limit.rs:connection_limits`. The configuration is not read afterwards.
+//! `server/descriptor_limit.rs:connection_limits` → `server/http_server.rs:start`. The configuration is not read afterwards.
 //!
 //! **A live request** (at most 14 files beside `fetch`): `server/connection.rs:run_connection` →
 //! `server/fast_path/serve.rs:serve` → `server/socket.rs:poll_fill` → `server/fast_path/parse.rs:parse_head`, which does

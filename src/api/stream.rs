@@ -56,11 +56,11 @@ pub(super) async fn get_event_stream(
         state.server.cache.snapshot().source_set(),
         state.server.settings.max_timeout,
     )?;
-    let max_connections = state.server.settings.max_connections;
-    let Some(permit) = state.stream_clients.try_acquire_permit(max_connections) else {
-        let limit = max_stream_clients(max_connections);
+    let connections = state.server.connection_limits.connections;
+    let Some(permit) = state.stream_clients.try_acquire_permit(connections) else {
+        let limit = max_stream_clients(connections);
         let detail = format!(
-            "the event stream has {limit} clients, half of server.max_connections; `/resumen` is still available"
+            "the event stream has {limit} clients, half of all connections that are allowed; `/resumen` is still available"
         );
         return Err(ProblemDetails::new(ProblemKind::StreamFull, detail));
     };

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// The part of the connections that streams may have, so that they never use all of them.
+const STREAM_PART: usize = 2;
+
 /// Number of clients of the event stream. Clones count the same clients.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StreamClients(Arc<AtomicUsize>);
@@ -17,8 +20,8 @@ impl StreamClients {
     }
 
     /// A permit for one more client; `None` at the limit.
-    pub(super) fn try_acquire_permit(&self, max_connections: usize) -> Option<StreamPermit> {
-        let limit = max_stream_clients(max_connections);
+    pub(super) fn try_acquire_permit(&self, connections: usize) -> Option<StreamPermit> {
+        let limit = max_stream_clients(connections);
         // One step, so that two clients cannot take the last place at the same time.
         self.0
             .fetch_update(Relaxed, Relaxed, |count| {
@@ -29,9 +32,9 @@ impl StreamClients {
     }
 }
 
-/// Maximum number of clients: half of the connections, so that streams never use all of them.
-pub(super) fn max_stream_clients(max_connections: usize) -> usize {
-    (max_connections / 2).max(1)
+/// Maximum number of clients.
+pub(super) fn max_stream_clients(connections: usize) -> usize {
+    (connections / STREAM_PART).max(1)
 }
 
 impl Drop for StreamPermit {

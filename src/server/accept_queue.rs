@@ -3,6 +3,7 @@
 //!
 //! Last in, first out: a client that has waited long may have given up, and the work for it would
 //! be wasted. In order of arrival, clients that time out and retry would only ever be answered too late.
+//! Connections in the reserve, where health checks are, are few and come first, in order of arrival.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +17,10 @@ const MIN_EVICTION_WAIT: Duration = Duration::from_secs(1);
 
 /// Queued connections, newest last.
 #[derive(Default)]
-pub(super) struct AcceptQueue(VecDeque<QueuedConnection>);
+pub(super) struct AcceptQueue {
+    regular: VecDeque<QueuedConnection>,
+    reserved: VecDeque<QueuedConnection>,
+}
 
 /// An accepted connection in the queue.
 pub(super) struct QueuedConnection {
@@ -29,29 +33,35 @@ pub(super) struct QueuedConnection {
 impl AcceptQueue {
     /// Whether no connection is queued.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.regular.is_empty() && self.reserved.is_empty()
     }
 
     /// Adds the newest connection.
     pub(super) fn push(&mut self, connection: QueuedConnection) {
-        self.0.push_back(connection);
+        if connection.permit.is_reserved() {
+            self.reserved.push_back(connection);
+        } else {
+            self.regular.push_back(connection);
+        }
     }
 
-    /// Takes the newest connection.
-    pub(super) fn pop_newest(&mut self) -> Option<QueuedConnection> {
-        self.0.pop_back()
+    /// Takes the connection to start next.
+    pub(super) fn pop_next(&mut self) -> Option<QueuedConnection> {
+        self.reserved
+            .pop_front()
+            .or_else(|| self.regular.pop_back())
     }
 
-    /// Closes the connections that have waited for `timeout`: the time for their first request's
+    /// Closes the regular connections that have waited for `timeout`: the time for their first request's
     /// head has passed.
     pub(super) fn remove_expired(&mut self, now: u64, timeout: Duration) {
         self.pop_oldest_while(usize::MAX, |waited| waited >= timeout, now);
     }
 
-    /// Closes up to a hundredth of the connections, longest waiting first. Returns whether one was
+    /// Closes up to a hundredth of the regular connections, longest waiting first. Returns whether one was
     /// closed.
     pub(super) fn evict_oldest(&mut self, now: u64) -> bool {
-        let share = self.0.len().div_ceil(100);
+        let share = self.regular.len().div_ceil(100);
         self.pop_oldest_while(share, |waited| waited >= MIN_EVICTION_WAIT, now) > 0
     }
 
@@ -62,12 +72,12 @@ impl AcceptQueue {
         now: u64,
     ) -> usize {
         let due = self
-            .0
+            .regular
             .iter()
             .take(limit)
             .take_while(|queued| is_due(duration_between(queued.accepted_at, now)))
             .count();
-        self.0.drain(..due);
+        self.regular.drain(..due);
         due
     }
 }
@@ -85,15 +95,20 @@ mod tests {
     use crate::metrics::{RequestMetrics, ThreadCounters};
     use prometheus_client::registry::Registry;
 
-    /// A queue of connections accepted every 100 ms, their counters, and the places of
-    /// the listener.
-    fn filled_queue(count: u64) -> (AcceptQueue, Arc<ThreadCounters>, Arc<ConnectionPlaces>) {
+    /// A queue of connections accepted every 100 ms, the last `reserved` of them in the reserve, their counters, and
+    /// the places of the listener.
+    fn filled_queue(
+        count: u64,
+        reserved: u64,
+    ) -> (AcceptQueue, Arc<ThreadCounters>, Arc<ConnectionPlaces>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let counters = RequestMetrics::register(&mut Registry::default(), &[]).register_thread();
-        let places = ConnectionPlaces::new(ListenerScope::Everything, count as usize, 0);
+        let regular = (count - reserved) as usize;
+        let places = ConnectionPlaces::new(ListenerScope::Everything, regular, reserved as usize);
         let mut queue = AcceptQueue::default();
         for index in 0..count {
-            let place = places.take_regular().unwrap();
+            let place = places.take_regular().or_else(|| places.take_reserved());
+            let place = place.unwrap();
             queue.push(QueuedConnection {
                 accepted_at: index * 100,
                 stream: AcceptedStream::Tcp(
@@ -110,15 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn queue_pops_newest_and_expires() {
-        let (mut queue, counters, places) = filled_queue(20);
-        let newest = queue.pop_newest().map(|queued| queued.accepted_at);
+    fn newest_is_next_and_old_expire() {
+        let (mut queue, counters, places) = filled_queue(20, 0);
+        let newest = queue.pop_next().map(|queued| queued.accepted_at);
         assert_eq!(newest, Some(1900));
         queue.remove_expired(10_450, Duration::from_secs(10));
         assert_eq!(counters.open_connections.load(Relaxed), 14);
         let free: Vec<_> = std::iter::from_fn(|| places.take_regular()).collect();
         assert_eq!(free.len(), 6);
-        let rest: Vec<u64> = std::iter::from_fn(|| queue.pop_newest())
+        let rest: Vec<u64> = std::iter::from_fn(|| queue.pop_next())
             .map(|queued| queued.accepted_at)
             .collect();
         assert_eq!((rest[0], rest.last(), rest.len()), (1800, Some(&500), 14));
@@ -126,8 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn reserved_come_first_in_order() {
+        let (mut queue, ..) = filled_queue(6, 3);
+        let order = std::iter::from_fn(|| queue.pop_next()).map(|queued| queued.accepted_at);
+        assert_eq!(order.collect::<Vec<_>>(), [300, 400, 500, 200, 100, 0]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
     fn only_long_waiting_is_evicted() {
-        let (mut queue, counters, _) = filled_queue(101);
+        let (mut queue, counters, _) = filled_queue(101, 0);
         assert!(queue.evict_oldest(20_000));
         assert_eq!(counters.open_connections.load(Relaxed), 99);
         assert!(!queue.evict_oldest(1_100));

@@ -3,7 +3,8 @@
 //! One loop serves all workers, so that the connection limit, descriptor exhaustion and the drain
 //! are handled in one place and a burst is spread evenly. At the limit, the connections whose clients
 //! have stalled longest are closed, and new ones are accepted in the reserve, so that no client can
-//! lock out a health check. While the reserve is full, too, new clients wait in the kernel's queue.
+//! lock out a health check. While many wait there, requests of others are refused here. While the reserve is
+//! full, new clients that have sent no request wait in the kernel's queue.
 
 use std::io;
 use std::pin::pin;
@@ -13,12 +14,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::metrics::RequestMetrics;
+use crate::process::Clock;
 
 use super::client_limit::{AdmittedStream, ClientLimit, ClientPermit};
 use super::connection_places::{ConnectionPlace, ConnectionPlaces};
+use super::early_refusal::EarlyRefusal;
 use super::listener::{AsyncListener, HttpListener};
 use super::server_context::ServerContext;
 use super::worker::Worker;
@@ -27,8 +30,13 @@ use super::worker::Worker;
 /// burn CPU; a connection that closes in the meantime frees a descriptor.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Time between two eviction requests to the workers while an accepted connection has no place.
+/// Minimum time between two eviction requests to the workers. Thousands of new clients would cause as many, each of
+/// which is a search.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Time between two eviction requests in the reserve: often enough for all of its places in the time that its
+/// connections have.
+const RESERVE_EVICTION_INTERVAL: Duration = Duration::from_micros(2500);
 
 /// Accepts connections and distributes them to the workers.
 pub(super) struct Acceptor {
@@ -38,6 +46,9 @@ pub(super) struct Acceptor {
     /// An accepted connection that has no place yet. Kept here so that a restart of the loop does
     /// not lose it.
     unassigned: Mutex<Option<AdmittedStream>>,
+    clock: Clock,
+    next_eviction: Mutex<Instant>,
+    early_refusal: EarlyRefusal,
     client_limit: Arc<ClientLimit>,
     request_metrics: Arc<RequestMetrics>,
     /// Whether the latest accept failed because descriptors or memory were exhausted; the first
@@ -51,13 +62,16 @@ impl Acceptor {
         listener: HttpListener,
         workers: Arc<Vec<Worker>>,
         places: Arc<ConnectionPlaces>,
-        context: &ServerContext,
+        context: &Arc<ServerContext>,
     ) -> io::Result<Self> {
         Ok(Self {
             listener: listener.register()?,
             workers,
             places,
             unassigned: Mutex::default(),
+            clock: context.clock,
+            next_eviction: Mutex::new(context.clock.instant()),
+            early_refusal: EarlyRefusal::new(Arc::clone(context)),
             client_limit: Arc::clone(&context.client_limit),
             request_metrics: Arc::clone(&context.request_metrics),
             was_exhausted: AtomicBool::new(false),
@@ -87,7 +101,11 @@ impl Acceptor {
                 };
                 *self.unassigned.lock() = Some(accepted);
             }
-            let place = self.take_place().await;
+            let Some(place) = self.take_place().await else {
+                // It has its answer.
+                *self.unassigned.lock() = None;
+                continue;
+            };
             if let Some(stream) = self.unassigned.lock().take() {
                 return (stream, place);
             }
@@ -130,28 +148,52 @@ impl Acceptor {
     }
 
     /// Takes a place in the reserve if no regular one is free, or waits. Meanwhile, the workers close
-    /// connections whose clients stall.
-    async fn take_place(&self) -> ConnectionPlace {
+    /// connections whose clients stall. `None` if the connection was refused.
+    async fn take_place(&self) -> Option<ConnectionPlace> {
         if let Some(place) = self.places.take_regular() {
-            return place;
+            return Some(place);
         }
         self.request_eviction();
+        // A request that would wait in the reserve is refused there, too, if many wait.
+        if !self.places.may_wait() && self.refuse_unassigned() {
+            return None;
+        }
         if let Some(place) = self.places.take_reserved() {
-            return place;
+            return Some(place);
         }
         loop {
             self.workers
                 .iter()
                 .for_each(Worker::request_reserve_eviction);
-            let place = timeout(EVICTION_INTERVAL, self.places.wait_for_place());
+            let place = timeout(RESERVE_EVICTION_INTERVAL, self.places.wait_for_place());
             if let Ok(Some(place)) = place.await {
-                return place;
+                return Some(place);
+            }
+            // The request may have arrived meanwhile.
+            if self.refuse_unassigned() {
+                return None;
             }
         }
     }
 
+    fn refuse_unassigned(&self) -> bool {
+        let unassigned = self.unassigned.lock();
+        let stream = unassigned.as_ref().map(|(stream, _)| stream);
+        stream.is_some_and(|stream| self.early_refusal.refuse(stream))
+    }
+
+    /// Requests that each worker closes a connection, and one for each request in the reserve that waits for a
+    /// regular place.
     fn request_eviction(&self) {
-        self.workers.iter().for_each(Worker::request_eviction);
+        let (now, mut next) = (self.clock.instant(), self.next_eviction.lock());
+        if now < *next {
+            return;
+        }
+        *next = now + EVICTION_INTERVAL;
+        let count = self.places.waiting_count() + 1;
+        for worker in self.workers.iter() {
+            worker.request_eviction(count);
+        }
     }
 
     /// Closes the listener. Connections that the kernel has completed are

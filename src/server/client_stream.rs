@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::kernel_buffers;
 use super::tls_socket::TlsSocket;
 
-/// An accepted connection that is registered with no runtime.
+/// An accepted connection that does not block and is registered with no runtime.
 #[derive(Debug)]
 pub(super) enum AcceptedStream {
     Tcp(std::net::TcpStream),
@@ -41,13 +41,8 @@ impl AcceptedStream {
     /// Registers the connection with the current runtime. Fails only if the client has reset it.
     pub(super) fn register(self) -> io::Result<ClientStream> {
         Ok(match self {
-            Self::Tcp(stream) => {
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                ClientStream::Tcp(TcpStream::from_std(stream)?)
-            }
+            Self::Tcp(stream) => ClientStream::Tcp(TcpStream::from_std(stream)?),
             Self::Unix(stream) => {
-                stream.set_nonblocking(true)?;
                 kernel_buffers::limit_unix(&stream)?;
                 ClientStream::Unix(UnixStream::from_std(stream)?)
             }
@@ -129,6 +124,15 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         delegate!(self.poll_shutdown(cx))
+    }
+}
+
+impl AsFd for AcceptedStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ const MAX_RESERVE: usize = 128;
 const MAX_PLACE_WAIT: Duration = Duration::from_millis(1500);
 
 /// Time between two requests for eviction while a connection waits for a regular place.
-const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+const EVICTION_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The places of one listener.
 pub(super) struct ConnectionPlaces {
@@ -37,6 +37,7 @@ pub(super) struct ConnectionPlaces {
     /// Requests in the reserve that may wait for a regular place: half of it, so that the other half
     /// is left for health checks.
     waiting: Semaphore,
+    max_waiting: usize,
     /// Notified when a connection waits for a regular place.
     pub(super) eviction_needed: Notify,
 }
@@ -64,6 +65,7 @@ impl ConnectionPlaces {
             regular: Arc::new(Semaphore::new(regular)),
             reserve: Arc::new(Semaphore::new(reserve)),
             waiting: Semaphore::new(reserve / 2),
+            max_waiting: reserve / 2,
             eviction_needed: Notify::new(),
         })
     }
@@ -78,6 +80,16 @@ impl ConnectionPlaces {
     pub(super) fn take_reserved(self: &Arc<Self>) -> Option<ConnectionPlace> {
         let permit = Arc::clone(&self.reserve).try_acquire_owned().ok()?;
         Some(self.place(permit, true))
+    }
+
+    /// Number of requests in the reserve that wait for a regular place.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.max_waiting - self.waiting.available_permits()
+    }
+
+    /// Whether one more request in the reserve may wait for a regular place.
+    pub(super) fn may_wait(&self) -> bool {
+        self.waiting.available_permits() > 0
     }
 
     /// Waits for a place of either kind.

@@ -30,14 +30,27 @@ const TLS_BYTES: u64 = 8 << 10;
 /// The part of a container's memory limit that connections may take beside the send budget.
 const CONTAINER_PART: u64 = 16;
 
-/// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer, and the number of
-/// places in the reserve beside them. A warning tells so. There are descriptors for `reserve_count` reserves.
-pub(super) fn connection_limits(
-    max_connections: usize,
-    reserve_count: usize,
-    uses_tls: bool,
-) -> (usize, usize) {
-    let connection_bytes = CONNECTION_BYTES + if uses_tls { TLS_BYTES } else { 0 };
+/// How many connections the service takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    /// Regular places of the main listener.
+    pub(crate) connections: usize,
+    /// Places in each reserve.
+    pub(super) reserve: usize,
+}
+
+/// Returns `max_connections`, or fewer if the descriptors or the memory allow fewer, which a warning tells.
+pub(super) fn connection_limits(settings: &ServerSettings) -> ConnectionLimits {
+    let ServerSettings {
+        max_connections, ..
+    } = *settings;
+    // The listener of `admin_listen` has as many places as a reserve, and a reserve.
+    let reserve_count = if settings.admin_listen.is_some() {
+        3
+    } else {
+        1
+    };
+    let connection_bytes = CONNECTION_BYTES + settings.tls.as_ref().map_or(0, |_| TLS_BYTES);
     let fitting = limit_by_memory(max_connections, connection_bytes, container_memory_limit());
     // The default is meant to fit, so only a number that someone chose is worth a warning.
     if fitting < max_connections && max_connections != ServerSettings::default().max_connections {
@@ -47,7 +60,11 @@ pub(super) fn connection_limits(
             "connection limit lowered to fit the container's memory limit"
         );
     }
-    limit_by_descriptors(fitting, reserve_count)
+    let (connections, reserve) = limit_by_descriptors(fitting, reserve_count);
+    ConnectionLimits {
+        connections,
+        reserve,
+    }
 }
 
 fn limit_by_memory(

@@ -11,11 +11,19 @@ use super::connection_state::ConnectionState;
 /// time for its next bytes.
 const MIN_STALL: Duration = Duration::from_secs(1);
 
+/// The same for a connection that waits for its second request. Most clients never send one; those that poll
+/// often do soon.
+const MIN_ONE_REQUEST_IDLE: Duration = Duration::from_millis(100);
+
 /// The same for a client that reads slowly.
 const MIN_SLOW_READ: Duration = Duration::from_secs(2);
 
 /// The same for a connection in the reserve. Health checks send their request at once.
 const MIN_RESERVED_STALL: Duration = Duration::from_millis(25);
+
+/// The same once a part of its request, or of its first message of TLS, has arrived. Health checks send theirs in
+/// one piece.
+const MIN_RESERVED_HEAD_STALL: Duration = Duration::from_millis(5);
 
 /// Why a connection may be evicted. The first ones are evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +64,7 @@ pub(super) fn rank_for_eviction(
         ConnectionPhase::AwaitingFirst | ConnectionPhase::FirstHead => EvictionRank::NoRequest,
         ConnectionPhase::LaterHead => EvictionRank::UnfinishedRequest,
         ConnectionPhase::Idle if !connection.is_reused() => {
-            return Some((EvictionRank::OneRequest, age));
+            return (age >= MIN_ONE_REQUEST_IDLE).then_some((EvictionRank::OneRequest, age));
         }
         ConnectionPhase::Idle => EvictionRank::Idle,
         ConnectionPhase::Responding | ConnectionPhase::Closing => return None,
@@ -71,7 +79,11 @@ pub(super) fn stall_in_reserve(connection: &ConnectionState, now: u64) -> Option
     // A connection that the worker has just begun to read may have sent its request long ago.
     let age = connection.reading_for(now)?.min(age);
     let may_close = connection.is_reserved() && phase != ConnectionPhase::Responding;
-    (may_close && age >= MIN_RESERVED_STALL).then_some((phase != ConnectionPhase::Closing, age))
+    let min_stall = match phase {
+        ConnectionPhase::FirstHead => MIN_RESERVED_HEAD_STALL,
+        _ => MIN_RESERVED_STALL,
+    };
+    (may_close && age >= min_stall).then_some((phase != ConnectionPhase::Closing, age))
 }
 
 #[cfg(test)]
@@ -95,7 +107,8 @@ mod tests {
         connection.begin_response();
         assert_eq!(rank_after(&connection, 60), None, "it is being answered");
         connection.await_request(false);
-        assert_eq!(rank_after(&connection, 0), Some(EvictionRank::OneRequest));
+        assert_eq!(rank_after(&connection, 0), None);
+        assert_eq!(rank_after(&connection, 1), Some(EvictionRank::OneRequest));
         connection.record_received();
         connection.begin_response();
         connection.await_request(false);
@@ -127,6 +140,9 @@ mod tests {
         connection.begin_reading();
         assert!(stall_in_reserve(&connection, 24).is_none());
         assert!(stall_in_reserve(&connection, 25).is_some());
+        connection.record_received();
+        assert!(stall_in_reserve(&connection, 4).is_none());
+        assert!(stall_in_reserve(&connection, 5).is_some());
         connection.begin_response();
         assert!(stall_in_reserve(&connection, 1000).is_none());
         connection.leave_reserve();

@@ -11,7 +11,7 @@ use crate::config::ListenAddress;
 
 use super::acceptor::Acceptor;
 use super::connection_places::ConnectionPlaces;
-use super::descriptor_limit::connection_limits;
+use super::descriptor_limit::ConnectionLimits;
 use super::listener::HttpListener;
 use super::route_access::ListenerScope;
 use super::server_context::ServerContext;
@@ -70,21 +70,19 @@ impl HttpServer {
             .map(|number| Worker::start(number, &context, router.clone()))
             .collect::<io::Result<_>>()?;
         let workers = Arc::new(workers);
-        let max_connections = context.settings.max_connections;
-        let (main_scope, reserve_count) = match listeners.admin {
-            Some(_) => (ListenerScope::Public, 3),
-            None => (ListenerScope::Everything, 1),
+        let main_scope = match listeners.admin {
+            Some(_) => ListenerScope::Public,
+            None => ListenerScope::Everything,
         };
-        let (limit, reserve) = connection_limits(
-            max_connections,
-            reserve_count,
-            context.settings.tls.is_some(),
-        );
+        let ConnectionLimits {
+            connections,
+            reserve,
+        } = context.connection_limits;
         let accept = |listener, places| {
             let acceptor = Acceptor::new(listener, Arc::clone(&workers), places, &context);
             acceptor.map(Arc::new)
         };
-        let main_places = ConnectionPlaces::new(main_scope, limit, reserve);
+        let main_places = ConnectionPlaces::new(main_scope, connections, reserve);
         // Few clients ask for the reports, so as many places as in a reserve suffice.
         let admin_places = ConnectionPlaces::new(ListenerScope::Admin, reserve, reserve);
         let admin = listeners

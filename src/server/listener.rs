@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::net::{SocketFlags, accept_with};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::config::ListenAddress;
 
@@ -33,8 +37,8 @@ enum ListeningSocket {
 
 /// A listening socket that is registered with a runtime.
 pub(super) enum AsyncListener {
-    Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener),
+    Tcp(AsyncFd<TcpListener>),
+    Unix(AsyncFd<UnixListener>),
 }
 
 impl HttpListener {
@@ -64,6 +68,8 @@ impl HttpListener {
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         kernel_buffers::limit_inherited(&listener)?;
+        // Connections inherit it, too.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         Ok(Self {
             address: listener.local_addr()?.into(),
             socket: ListeningSocket::Tcp(listener),
@@ -84,12 +90,8 @@ impl HttpListener {
     /// Registers the socket with the current runtime.
     pub(super) fn register(self) -> io::Result<AsyncListener> {
         Ok(match self.socket {
-            ListeningSocket::Tcp(listener) => {
-                AsyncListener::Tcp(tokio::net::TcpListener::from_std(listener)?)
-            }
-            ListeningSocket::Unix(listener) => {
-                AsyncListener::Unix(tokio::net::UnixListener::from_std(listener)?)
-            }
+            ListeningSocket::Tcp(listener) => AsyncListener::Tcp(register_socket(listener)?),
+            ListeningSocket::Unix(listener) => AsyncListener::Unix(register_socket(listener)?),
         })
     }
 }
@@ -97,26 +99,42 @@ impl HttpListener {
 impl AsyncListener {
     /// The next connection, registered with no runtime.
     pub(super) async fn accept(&self) -> io::Result<AcceptedStream> {
+        let readable = Interest::READABLE;
         Ok(match self {
-            Self::Tcp(listener) => AcceptedStream::Tcp(listener.accept().await?.0.into_std()?),
-            Self::Unix(listener) => AcceptedStream::Unix(listener.accept().await?.0.into_std()?),
+            Self::Tcp(tcp) => {
+                AcceptedStream::Tcp(tcp.async_io(readable, accept_next).await?.into())
+            }
+            Self::Unix(unix) => {
+                AcceptedStream::Unix(unix.async_io(readable, accept_next).await?.into())
+            }
         })
     }
 
     /// The connections that the kernel has completed. Ends at the first error, which most often
     /// means that there are no more.
     pub(super) fn into_pending(self) -> impl Iterator<Item = AcceptedStream> {
-        let listener = match self {
-            Self::Tcp(listener) => listener.into_std().map(ListeningSocket::Tcp),
-            Self::Unix(listener) => listener.into_std().map(ListeningSocket::Unix),
-        };
-        std::iter::from_fn(move || match listener.as_ref().ok()? {
-            ListeningSocket::Tcp(listener) => Some(AcceptedStream::Tcp(listener.accept().ok()?.0)),
-            ListeningSocket::Unix(listener) => {
-                Some(AcceptedStream::Unix(listener.accept().ok()?.0))
-            }
+        std::iter::from_fn(move || match &self {
+            Self::Tcp(tcp) => Some(AcceptedStream::Tcp(accept_next(tcp.get_ref()).ok()?.into())),
+            Self::Unix(unix) => Some(AcceptedStream::Unix(
+                accept_next(unix.get_ref()).ok()?.into(),
+            )),
         })
     }
+}
+
+/// Registers a socket that is its descriptor's only owner.
+#[expect(
+    deprecated,
+    reason = "unsound only for a type that is not the owner; its successor is an unsafe function"
+)]
+fn register_socket<T: AsRawFd + Into<OwnedFd>>(socket: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::new(socket)
+}
+
+/// Accepts a connection that does not block, in one system call.
+fn accept_next(listener: &impl AsFd) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(accept_with(listener, flags)?)
 }
 
 fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {

@@ -22,6 +22,7 @@ mod connection_places;
 mod connection_state;
 mod cors;
 mod descriptor_limit;
+mod early_refusal;
 mod encoding;
 mod eviction;
 mod fast_path;

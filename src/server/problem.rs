@@ -144,6 +144,12 @@ pub(crate) struct ProblemDto<'p> {
 }
 
 impl ProblemDetails {
+    /// The problem of a request for which there is no place.
+    pub(super) fn busy_connections() -> Self {
+        let detail = "the service has its maximum number of connections";
+        Self::new(ProblemKind::Busy, detail)
+    }
+
     /// A problem of this kind. `detail` says what is wrong with this request.
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self(Box::new(ProblemMembers {

@@ -21,18 +21,20 @@ use super::access_control::AccessControl;
 use super::access_record::AccessRecord;
 use super::client_limit::ClientLimit;
 use super::cors::CorsPolicy;
+use super::descriptor_limit::{ConnectionLimits, connection_limits};
 use super::host_policy::HostPolicy;
 use super::route_access::RouteAccess;
+use super::tls::build_server_config;
 use super::trusted_proxies::TrustedProxies;
 
 /// Returns the rendering that answers a GET of a target with these headers, if that takes little time;
 /// `None` leaves the request to the router.
 pub type FindRenderingFn = fn(&ServerContext, &str, &HeaderMap) -> Option<Arc<Rendering>>;
-use super::tls::build_server_config;
 
 /// Shared state of the HTTP server.
 pub struct ServerContext {
     pub(crate) settings: ServerSettings,
+    pub(crate) connection_limits: ConnectionLimits,
     pub(crate) clock: Clock,
     pub(crate) cache: Arc<Cache>,
     pub(crate) request_metrics: Arc<RequestMetrics>,
@@ -80,6 +82,7 @@ impl ServerContext {
             route_access,
             access_log: None,
             find_rendering,
+            connection_limits: connection_limits(&settings),
             settings,
             clock,
             cache,

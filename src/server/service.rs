@@ -217,8 +217,7 @@ async fn leave_reserve(
         connection.leave_reserve();
         return Ok(());
     }
-    let detail = "the service has its maximum number of connections";
-    Err(ProblemDetails::new(ProblemKind::Busy, detail))
+    Err(ProblemDetails::busy_connections())
 }
 
 fn log_request(

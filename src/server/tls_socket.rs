@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::process::{SendBudget, SendCharge};
 
+use super::connection_phase::ConnectionPhase;
 use super::connection_state::ConnectionState;
 
 /// Maximum bytes received without any of a request: a record, or a handshake with certificates of the client.
@@ -31,6 +32,8 @@ pub(super) struct TlsSocket {
     kept_bytes: usize,
     /// Counts these bytes once they are many.
     charge: Option<SendCharge>,
+    /// Whether the first message of the client was whole, so that it has an answer.
+    has_answered: bool,
 }
 
 impl TlsSocket {
@@ -45,6 +48,7 @@ impl TlsSocket {
             budget,
             kept_bytes: 0,
             charge: None,
+            has_answered: false,
         }
     }
 
@@ -59,8 +63,17 @@ impl TlsSocket {
         self.charge = None;
     }
 
+    fn record_answer(&mut self) {
+        if !std::mem::replace(&mut self.has_answered, true) {
+            self.connection.enter_phase(ConnectionPhase::AwaitingFirst);
+        }
+    }
+
     fn record_received(&mut self, bytes: usize) -> io::Result<()> {
         self.kept_bytes += bytes;
+        if !self.has_answered {
+            self.connection.record_received();
+        }
         if self.kept_bytes > MAX_KEPT_BYTES {
             let message = "the client sends TLS without a request";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -93,7 +106,9 @@ impl AsyncWrite for TlsSocket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.record_answer();
+        Pin::new(&mut this.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -101,7 +116,9 @@ impl AsyncWrite for TlsSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        this.record_answer();
+        Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -38,7 +38,7 @@ const MIN_CLIENT_WAIT: Duration = Duration::from_millis(50);
 /// and this thread may be late.
 const MIN_READER_WAIT: Duration = Duration::from_millis(400);
 
-/// Minimum time between two searches for connections to close. Thousands of new clients would cause as many.
+/// Minimum time between two searches while the send budget is exceeded. Thousands of charges would cause as many.
 const MIN_SEARCH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Maximum number of queued connections started per loop iteration. Starting a connection costs
@@ -54,8 +54,8 @@ const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(500);
 enum WorkerCommand {
     /// Serve a connection.
     Serve(AcceptedStream, ConnectionPermit),
-    /// Close connections whose clients stall.
-    Evict,
+    /// Close connections whose clients stall, if possible this many.
+    Evict(usize),
     /// The same in the reserve.
     EvictReserved,
 }
@@ -115,9 +115,9 @@ impl Worker {
         self.send_command(WorkerCommand::Serve(stream, permit));
     }
 
-    /// Requests that the worker closes connections whose clients stall.
-    pub(super) fn request_eviction(&self) {
-        self.send_command(WorkerCommand::Evict);
+    /// Requests that the worker closes connections whose clients stall, if possible `count`.
+    pub(super) fn request_eviction(&self, count: usize) {
+        self.send_command(WorkerCommand::Evict(count));
     }
 
     /// The same for connections in the reserve.
@@ -147,9 +147,6 @@ struct WorkerLoop {
     connection_tasks: TaskTracker,
     timeouts: ConnectionTimeouts,
     sweep_interval: Duration,
-    /// The next time of a search for places, and of one in the reserve.
-    next_eviction: Instant,
-    next_reserve_eviction: Instant,
 }
 
 /// A connection that has been started.
@@ -165,10 +162,7 @@ impl WorkerLoop {
             head: settings.header_timeout,
             idle: settings.idle_timeout,
         };
-        let now = state.context.clock.instant();
         Self {
-            next_eviction: now,
-            next_reserve_eviction: now,
             coarse_clock: Arc::new(CoarseClock::start(state.context.clock)),
             state: Arc::new(state),
             accept_queue: AcceptQueue::default(),
@@ -235,15 +229,15 @@ impl WorkerLoop {
                 stream,
                 permit,
             }),
-            WorkerCommand::Evict => self.evict_stalled(),
+            WorkerCommand::Evict(count) => self.evict_stalled(count),
             WorkerCommand::EvictReserved => self.evict_reserved(),
         }
     }
 
-    /// Starts at most `limit` queued connections, newest first.
+    /// Starts at most `limit` queued connections.
     fn start_queued(&mut self, limit: usize) {
         for _ in 0..limit {
-            let Some(queued) = self.accept_queue.pop_newest() else {
+            let Some(queued) = self.accept_queue.pop_next() else {
                 break;
             };
             // Registering a stream fails only if the client has reset the connection.
@@ -317,7 +311,9 @@ impl WorkerLoop {
                 };
                 (wait >= min_wait && !open.task.is_finished()).then_some((Reverse(wait), open))
             });
-            if abort_first(waiting.collect(), 100) == 0 {
+            let waiting: Vec<_> = waiting.collect();
+            let count = waiting.len().div_ceil(100);
+            if abort_first(waiting, count) == 0 {
                 return;
             }
             // The bytes are released when the tasks end.
@@ -326,34 +322,32 @@ impl WorkerLoop {
     }
 
     /// Closes the queued connections that have waited longest, or if there are none the connections
-    /// that have stalled longest, by rank.
-    fn evict_stalled(&mut self) {
+    /// that have stalled longest, by rank: `count` or a hundredth.
+    fn evict_stalled(&mut self, count: usize) {
         let now = self.coarse_clock.now();
-        if self.accept_queue.evict_oldest(now) || self.now() < self.next_eviction {
+        if self.accept_queue.evict_oldest(now) {
             return;
         }
-        self.next_eviction = self.now() + MIN_SEARCH_INTERVAL;
         let stalled = self.connections.iter().filter_map(|open| {
             let (rank, time) = rank_for_eviction(&open.state, now, self.sweep_interval)?;
             (!open.task.is_finished()).then_some(((rank, Reverse(time)), open))
         });
-        abort_first(stalled.collect(), 100);
+        let stalled: Vec<_> = stalled.collect();
+        let count = count.max(stalled.len().div_ceil(100));
+        abort_first(stalled, count);
     }
 
-    /// Closes an eighth of the stalled connections in the reserve: answered ones first, then those that
+    /// Closes half of the stalled connections in the reserve: answered ones first, then those that
     /// have waited longest, so that a health check that comes a little late is still answered.
     fn evict_reserved(&mut self) {
-        if self.now() < self.next_reserve_eviction {
-            return;
-        }
-        // Often enough for all places of the reserve in the time that its connections have.
-        self.next_reserve_eviction = self.now() + MIN_SEARCH_INTERVAL / 2;
         let now = self.coarse_clock.now();
         let stalled = self.connections.iter().filter_map(|open| {
             let (is_waiting, stall) = stall_in_reserve(&open.state, now)?;
             (!open.task.is_finished()).then_some(((is_waiting, Reverse(stall)), open))
         });
-        abort_first(stalled.collect(), 8);
+        let stalled: Vec<_> = stalled.collect();
+        let count = stalled.len().div_ceil(2);
+        abort_first(stalled, count);
     }
 
     /// Waits until every connection has closed. Closes idle connections after [`DRAIN_IDLE_GRACE`]
@@ -387,13 +381,12 @@ impl WorkerLoop {
     }
 }
 
-/// Closes a part of the connections, at least one, whose keys are smallest: the cost of the search is spread
-/// over more than one. Returns how many.
-fn abort_first<K: Ord + Copy>(mut connections: Vec<(K, &OpenConnection)>, part: usize) -> usize {
+/// Closes `count` of the connections, those whose keys are smallest. Returns how many there were to close.
+fn abort_first<K: Ord + Copy>(mut connections: Vec<(K, &OpenConnection)>, count: usize) -> usize {
     connections.sort_unstable_by_key(|(key, _)| *key);
-    let count = connections.len().div_ceil(part);
-    for (_, open) in connections.iter().take(count) {
+    connections.truncate(count);
+    for (_, open) in &connections {
         open.task.abort();
     }
-    count
+    connections.len()
 }

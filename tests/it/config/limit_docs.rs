@@ -67,7 +67,7 @@ const CONSTANTS: &[[&str; 4]] = &[
     ],
     [
         "the same while the reserve is full",
-        "25 ms",
+        "25 ms, 5 ms once a part of the head has arrived",
         "MIN_RESERVED_STALL",
         "Duration::from_millis(25)",
     ],
@@ -142,6 +142,12 @@ const CONSTANTS: &[[&str; 4]] = &[
         "48 characters",
         "MAX_BADGE_CHARS",
         "48",
+    ],
+    [
+        "clients of the stream",
+        "half of the connections that are allowed",
+        "STREAM_PART",
+        "2",
     ],
     [
         "heartbeat of a stream",

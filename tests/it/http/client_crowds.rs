@@ -95,7 +95,7 @@ fn request_until(
             match ask() {
                 Ok(_) => seen.times.push((clock.instant() - asked_at).as_millis()),
                 Err(error) => {
-                    let first: String = error.chars().take(60).collect();
+                    let first: String = error.chars().take(600).collect();
                     *seen.failures.entry(first).or_default() += 1;
                     kept = None;
                 }
@@ -117,6 +117,8 @@ fn measure_crowd(limit: u64, data: usize, kind: ClientKind) -> Option<(String, V
     let health = request_until(&crowded, "/salud", true, &stop);
     let newcomer = request_until(&crowded, "/resumen", true, &stop);
     let poller = request_until(&crowded, "/resumen", false, &stop);
+    // A poller holds its connection before the crowd comes.
+    std::thread::sleep(Duration::from_millis(200));
     let started_at = clock.instant();
     let (crowd, mut clients, mut refused, mut most) = (crowded.crowd(kind), Vec::new(), 0, 0);
     for number in 0..CLIENTS {

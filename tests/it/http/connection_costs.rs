@@ -11,6 +11,7 @@ use crate::support::http_reply::unix_get;
 use crate::support::markdown::{MarkdownSection, markdown_sections};
 use crate::support::memory_group::MemoryGroup;
 use crate::support::process_usage::resident_kib;
+use crate::support::raw_client::RawHttpClient;
 use crate::support::service_process::ServiceFolder;
 use crate::support::wait::wait_until;
 
@@ -165,6 +166,26 @@ fn default_cap_adapts_without_warning() {
         let log = process.wait_for_exit().stderr;
         assert_eq!(log.contains("connection limit lowered"), warns, "{log}");
     }
+}
+
+/// Streams leave half of the connections to other clients, also where the container allows fewer than configured.
+#[test]
+fn streams_leave_places_in_container() {
+    let Some(crowded) = CrowdedService::start(128 << 20, 100, false) else {
+        return;
+    };
+    let stream = || {
+        let mut client = RawHttpClient::connect(crowded.service.address());
+        client.send(format!("GET {STREAM} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        client
+    };
+    let mut clients: Vec<_> = (0..512).map(|_| stream()).collect();
+    for client in &mut clients {
+        assert_eq!(client.read_head().0, 200);
+    }
+    assert_eq!(stream().read_response("GET").status, 503);
+    let mut poller = RawHttpClient::connect(crowded.service.address());
+    assert_eq!(poller.get(FAST).status, 200);
 }
 
 /// Ten thousand idle connections take at most 24 MiB.

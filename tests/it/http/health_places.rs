@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::{publish_readings, start_server};
 use crate::support::http_reply::http_get;
+use crate::support::raw_client::RawHttpClient;
 use crate::support::test_server::default_server_settings;
 
 /// Maximum number of connections of the server.
@@ -136,4 +137,35 @@ fn health_beside_event_streams() {
 #[test]
 fn health_beside_health_checks_left_open() {
     check_health_beside("GET /salud HTTP/1.1\r\nHost: a\r\n\r\n", true);
+}
+
+#[test]
+fn requests_without_place_are_refused_whole() {
+    let server = start_server(resumen::config::ServerSettings {
+        max_connections: 1,
+        ..default_server_settings()
+    });
+    publish_readings(&server);
+    let mut stream = RawHttpClient::connect(server.address);
+    stream.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(stream.read_head().0, 200);
+    // Half of the reserve waits, the rest is refused where it is accepted.
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|_| RawHttpClient::connect(server.address))
+        .collect();
+    for client in &mut clients {
+        client.send("GET /resumen?format=flat HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let health = RawHttpClient::connect(server.address).get("/salud");
+    assert_eq!(health.status, 200);
+    let mut answers: Vec<_> = clients
+        .iter_mut()
+        .map(|client| client.read_responses_to_end("GET"))
+        .collect();
+    answers.dedup_by_key(|answer| (answer[0].status, answer[0].text().to_owned()));
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(answers[0].len(), 1);
+    assert_eq!(answers[0][0].status, 503);
+    assert_eq!(answers[0][0].json()["code"], "busy");
+    assert_eq!(answers[0][0].header("retry-after"), Some("1"));
 }
