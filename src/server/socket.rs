@@ -1,5 +1,6 @@
 //! A client's socket. Reads and writes are recorded in the connection's state.
 
+use std::future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -111,18 +112,25 @@ impl ClientSocket {
 
     /// Shuts down the sending side, then reads and discards until the client closes. Closing a
     /// socket with unread bytes resets the connection, and the reset can destroy the last response
-    /// in flight.
+    /// in flight. A connection in the reserve ends when no byte is unread: its place is wanted.
     pub(super) async fn close(mut self) {
         self.connection.enter_phase(ConnectionPhase::Closing);
         if self.stream.shutdown().await.is_err() {
             return;
         }
         let mut remaining = LINGER_BYTES;
-        let mut discarded = [0; 2048];
+        // Boxed, because the task of a connection has room for it from its start.
+        let mut discarded = Box::new([0; 2048]);
         while remaining > 0 {
-            match self.stream.read(&mut discarded).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => remaining = remaining.saturating_sub(count),
+            let is_reserved = self.connection.is_reserved();
+            let reading = self.stream.read(&mut *discarded);
+            tokio::select! {
+                biased;
+                read = reading => match read {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => remaining = remaining.saturating_sub(count),
+                },
+                () = future::ready(()), if is_reserved => return,
             }
         }
     }
