@@ -387,10 +387,16 @@ const CONSTANTS: &[[&str; 4]] = &[
         "1024",
     ],
     [
-        "time of a source's own metrics",
-        "2 s; then 500 ms for each of them alone, until 4 have failed so",
+        "time of a source's own metrics, for a reading",
+        "2 s for all; if that fails, 500 ms for each eighth, then for each eighth of that; no further one after 5 s",
         "PROGRAM_TIMEOUT",
         "Duration::from_secs(2)",
+    ],
+    [
+        "such a metric, with the next readings",
+        "500 ms, after the others; of several, one for each reading",
+        "PART_TIMEOUT",
+        "Duration::from_millis(500)",
     ],
     ["configuration file", "8 MiB", "MAX_CONFIG_BYTES", "8 << 20"],
     [
