@@ -104,7 +104,9 @@ function showCharts(source, found, appearance, now) {
     if (points.length < 2 || kind === "time" || isName) return null;
     const say = (number) => {
       const { forms, unit } = shaped(new Digits(String(number)));
-      return [forms[0], unit].filter(Boolean).join(" ");
+      // The history holds doubles: the last digits of a larger number are not those that came.
+      const form = Math.abs(number) > Number.MAX_SAFE_INTEGER ? forms.at(-1) : forms[0];
+      return [form, unit].filter(Boolean).join(" ");
     };
     const sayExactly = (number) => [EXACT.format(number), appearance.unit ?? unitOf(path.map(String), false)?.unit].filter(Boolean).join(" ");
     const chart = charts.get(dotted) ?? new Chart();

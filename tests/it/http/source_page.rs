@@ -141,6 +141,17 @@ fn axis_texts_differ() {
 }
 
 #[test]
+fn axis_shows_no_digits_that_did_not_come() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let good = FakeProvider::with_json("12345678901234567890");
+    let app = start_disk(&good, &good);
+    browser.goto(&format!("http://{}/fuente/disk", app.address));
+    browser.wait_for_text(".values-axis span", "1.23e19");
+}
+
+#[test]
 fn button_copies_without_secure_origin() {
     let Some(browser) = TestBrowser::open("en-US") else {
         return;
