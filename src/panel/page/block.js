@@ -19,7 +19,7 @@ const LONGEST_WORD = 10;
 const LINK = /^https?:\/\//;
 const IMAGE = /^(https?:\/\/|data:image\/)/;
 /** A label whose last word is short: it stays when the label is cut, since labels often differ only there. */
-const ENDING = /^(.*[\s›])(\S{1,3})$/u;
+const ENDING = /^(.*[\s›])(\S{1,3}|\(\S{1,5}\))$/u;
 const COLOUR = /^(#[0-9a-f]{3,8}|[a-z]+|(rgb|hsl)a?\([\d\s.,%/deg]+\))$/i;
 
 /** One value of a source. */
@@ -49,7 +49,7 @@ export class Row {
     this.value.className = block.level ? `${block.kind} ${block.level}` : block.kind;
     this.value.dir = isWords ? "auto" : "";
     setMark(this.mark, block);
-    fill(this.head, block, form);
+    if (!block.parts) fill(this.head, block, form);
     this.value.title = block.exact !== undefined && (block.exact !== form || block.unit) ? block.exact.slice(0, 2000) : "";
     write(this.unit, block.kind === "list" ? `(${block.count})` : block.unit);
     // The place of a value only grows, so that a digit less does not move it.
@@ -61,8 +61,9 @@ export class Row {
     this.tick(now);
   }
 
-  /** Updates the text of an instant. */
+  /** Updates the texts of instants. */
   tick(now) {
+    if (this.block?.parts) writeParts(this.head, this.block.parts.map((part) => sayPart(part, now)));
     if (this.block?.kind !== "time") return;
     write(this.head, fitting({ ...this.block, forms: instantForms(this.block.at, now) }, this.#room));
   }
@@ -158,8 +159,7 @@ function setMark(mark, { kind, on, as, exact }) {
 
 /** Writes a value; as a link or an image only where the configuration says so. */
 function fill(node, block, text) {
-  const { as, exact, parts } = block;
-  if (parts) return writeParts(node, parts);
+  const { as, exact } = block;
   const isLink = as === "link" && LINK.test(exact);
   if (!isLink && !(as === "image" && IMAGE.test(exact))) return write(node, marked(block, text));
   if (node.dataset.shown === exact) return;
@@ -175,6 +175,11 @@ function fill(node, block, text) {
 function writeParts(node, parts) {
   if (node.textContent === parts.join(" · ")) return;
   node.replaceChildren(...parts.flatMap((part, at) => [" ", element("span", "part", at > 0 ? `· ${part}` : part)]).slice(1));
+}
+
+/** A part of a list as text: an instant in its shortest form, because it is one of many or stands beside a name. */
+function sayPart(part, now) {
+  return typeof part === "string" ? part : instantForms(part.at, now).at(-1);
 }
 
 /** How bad the worst number of a block or of a table's row is, by its thresholds: 0, 1 for `warn`, 2 for `crit`. */
@@ -193,7 +198,7 @@ export function cutRows(rows, count) {
 /** A table in one line: one row and the number of rows. */
 export function summaryOf({ path, label, rows, count }) {
   const cells = cutRows(rows, 1)[0].filter((cell) => cell !== null);
-  const parts = cells.map((cell) => [cell.forms[0], cell.unit].filter(Boolean).join(" "));
+  const parts = cells.map((cell) => (cell.kind === "time" ? { at: cell.at } : [cell.forms[0], cell.unit].filter(Boolean).join(" ")));
   return { kind: "list", path, label, unit: "", forms: [""], parts, count };
 }
 

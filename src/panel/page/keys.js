@@ -41,9 +41,12 @@ export function wordsOf(key) {
   return key.split(/[_\s.\-/]+|(?<=[\p{Ll}\d])(?=\p{Lu})/u).filter(Boolean).map((word) => word.toLowerCase());
 }
 
-/** A key as a label. */
+/** A height or a period at the end of a key: `temperature_2m`, `load_5m`. */
+const QUALIFIER = / (\d+(?:m|cm|km|s|min|h|d))$/;
+
+/** A key as a label. A height or a period at its end is in parentheses: it is neither a part of the name nor the value. */
 export function spaced(key) {
-  return visible(key.replaceAll("_", " ").trim() || key);
+  return visible(key.replaceAll("_", " ").trim().replace(QUALIFIER, " ($1)") || key);
 }
 
 /** The unit at the end of a path's key, and the rest of the key; null without one. `alone`: the data's only value. */

@@ -23,9 +23,11 @@ export class Plan {
     this.#onDone = onDone;
   }
 
-  /** Schedules a request: the snapshot has changed, and with it the planned attempts. */
+  /** Schedules a request: the snapshot has changed, and with it the planned attempts. The first one is made at once. */
   changed() {
-    this.#due = Math.min(this.#due, performance.now() + 500);
+    const isFirst = this.#earliest === 0;
+    this.#due = Math.min(this.#due, performance.now() + (isFirst ? 0 : 500));
+    if (isFirst) this.tick();
   }
 
   /** Requests the report if it is time. */

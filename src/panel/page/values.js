@@ -134,7 +134,9 @@ function weight(key, cell) {
 
 function list(members, path, from, { appearance, now }) {
   const parts = members.slice(0, 40).map((member, at) => {
-    const { forms, unit } = shape(member, [...path, String(at)], { appearance, now });
+    const { kind, forms, unit, at: instant } = shape(member, [...path, String(at)], { appearance, now });
+    // The text of an instant depends on the current time.
+    if (kind === "time") return { at: instant };
     return unit && !appearance.unit ? `${forms[0]} ${unit}` : forms[0];
   });
   const label = labelOf(path, from, appearance);

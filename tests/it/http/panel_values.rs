@@ -210,3 +210,49 @@ fn instants_are_relative() {
         );
     }
 }
+
+#[test]
+fn instants_of_a_list_follow_the_time() {
+    let Some((browser, _app, _provider)) = open_modules("en-US") else {
+        return;
+    };
+    assert_eq!(
+        evaluate(
+            &browser,
+            "values.js",
+            "m.blocksOf(['1970-01-01T00:00:01Z', 'a'], 0).blocks[0].parts"
+        ),
+        json!([{ "at": 1000 }, "a"])
+    );
+    let shown = "(() => {
+        const row = new m.Row();
+        const at = Date.now();
+        const block = { kind: 'list', label: '', unit: '', forms: [''], parts: ['Bus', { at }], count: 2 };
+        row.show(block, { room: 20, now: at - 600e3, size: 1 });
+        const first = row.head.textContent;
+        row.tick(at - 300e3);
+        return [first, row.head.textContent];
+    })()";
+    assert_eq!(
+        evaluate(&browser, "block.js", shown),
+        json!(["Bus · in 10 min", "Bus · in 5 min"])
+    );
+}
+
+#[test]
+fn heights_and_periods_are_set_apart() {
+    let Some((browser, _app, _provider)) = open_modules("en-US") else {
+        return;
+    };
+    let labels = "['temperature_2m', 'load_5m', 'voltage_phase_c', 'sha256', '2m'].map(m.spaced)";
+    assert_eq!(
+        evaluate(&browser, "keys.js", labels),
+        json!([
+            "temperature (2m)",
+            "load (5m)",
+            "voltage phase c",
+            "sha256",
+            "2m"
+        ])
+    );
+}
