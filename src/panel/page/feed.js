@@ -41,6 +41,9 @@ export class Feed {
     this.#onLinkState = onLinkState;
     addEventListener("online", () => this.#retryNow());
     addEventListener("visibilitychange", () => document.hidden || this.#retryNow());
+    // The browser keeps a page for its back button. Its stream would be one of the six connections to the service.
+    addEventListener("pagehide", () => this.#disconnect());
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#retryNow());
   }
 
   /** Reconnects and polls when it is time; called every second. */

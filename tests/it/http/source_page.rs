@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::panel_layout::{LOW_CONTRAST_SCRIPT, OVERFLOWING_ELEMENTS_SCRIPT};
 use crate::support::fake_provider::FakeProvider;
+use crate::support::process_usage::metric_value;
 use crate::support::test_app::TestApp;
 use crate::support::test_browser::TestBrowser;
-use crate::support::wait::wait_for;
+use crate::support::wait::{wait_for, wait_until};
 
 const DATA: &str = r#"{"fs": [{"mount": "/", "used": 93.2600}], "a-b": {"c/d": 12345678901234567890}, "secret": 1, "none": null}"#;
 
@@ -61,6 +62,25 @@ fn page_shows_all_of_a_source() {
     assert_eq!(browser.texts("pre"), json!([".", ". + {}"]));
     browser.wait_for_text("dl div", "calls a day86400");
     browser.wait_for_text("main > .facts", "thanks");
+}
+
+/// Pages that the browser keeps for its back button hold no connection to the service.
+#[test]
+fn left_pages_hold_no_stream() {
+    let Some(browser) = TestBrowser::open("en-US") else {
+        return;
+    };
+    let provider = FakeProvider::with_json(DATA);
+    let app = start_disk(&provider, &provider);
+    for _ in 0..8 {
+        browser.goto(&format!("http://{}/", app.address));
+        browser.wait_for_expression("document.querySelector('.card')");
+        browser.goto(&format!("http://{}/fuente/disk", app.address));
+        browser.wait_for_text(".providers h3", "preferredanswers");
+    }
+    wait_until("the streams of left pages end", || {
+        metric_value(&app.get("/metrics").body, "resumen_stream_clients") <= Some(1.0)
+    });
 }
 
 #[test]
