@@ -45,7 +45,7 @@ impl EarlyRefusal {
         let Some(route) = self.find_refused_route(stream) else {
             return false;
         };
-        // If the client has gone, nobody misses the response.
+        // It fails only if the client has closed the connection.
         let _ = self.answer_busy(stream);
         let status = StatusCode::SERVICE_UNAVAILABLE;
         self.counters.record_response(route, status, Duration::ZERO);

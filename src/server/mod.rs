@@ -4,9 +4,9 @@
 //! The server knows no routes: `app` passes the router of `api` and the [`ServerContext`] to
 //! [`HttpServer::start`].
 //!
-//! A connection's way: `listener` → `acceptor` → `worker` (`accept_queue`, deadlines) →
-//! `connection` → `fast_path`, then `service` (`validate`, the router) on hyper for the rest of the
-//! connection.
+//! A connection's way: `listener` → `acceptor` (`early_refusal` while every place is taken) → `worker`
+//! (`accept_queue`, deadlines) → `connection` → `fast_path`, then `service` (`validate`, the router) on hyper
+//! for the rest of the connection.
 
 mod accept;
 mod accept_queue;
