@@ -42,7 +42,7 @@ export class Feed {
     addEventListener("online", () => this.#retryNow());
     addEventListener("visibilitychange", () => document.hidden || this.#retryNow());
     // The browser keeps a page for its back button. Its stream would be one of the six connections to the service.
-    addEventListener("pagehide", () => this.#disconnect());
+    addEventListener("pagehide", () => this.#pause());
     addEventListener("pageshow", ({ persisted }) => persisted && this.#retryNow());
   }
 
@@ -111,6 +111,12 @@ export class Feed {
     this.#pollAt = now + SILENCE;
     if (text.includes(`"version":"${this.#version}"`)) return;
     setTimeout(() => this.#open && this.#eventAt < now && this.#disconnect(), EVENT_TIMEOUT);
+  }
+
+  /** Disconnects until the page is shown again: it still runs for a while. */
+  #pause() {
+    this.#disconnect();
+    this.#reopenAt = this.#pollAt = Infinity;
   }
 
   #retryNow() {
