@@ -6,14 +6,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::metrics::{RouteId, ThreadCounters};
+use crate::metrics::ThreadCounters;
 
+use super::access_record::AccessRecord;
 use super::client_stream::AcceptedStream;
 use super::problem::ProblemDetails;
-use super::response::encode_response;
+use super::response::encode_head;
 use super::route_access::RouteAccess;
 use super::server_context::ServerContext;
 
@@ -36,47 +37,85 @@ impl EarlyRefusal {
         Self { context, counters }
     }
 
-    /// Answers 503 if a request has arrived that does not ask for the health of the process. Returns whether it did.
-    /// By TLS it cannot read the request.
+    /// Answers 503 if a request has arrived that does not ask for the health of the process. Returns whether it did. What
+    /// is encrypted by TLS is no request here.
     pub(super) fn refuse(&self, stream: &AcceptedStream) -> bool {
-        if self.context.tls().is_some() && stream.peer_ip().is_some() {
-            return false;
-        }
-        let Some(route) = self.find_refused_route(stream) else {
+        let context = &self.context;
+        let mut head = [0; PEEKED_BYTES];
+        let Ok((count, _)) = recv(stream, &mut head[..], RecvFlags::PEEK) else {
             return false;
         };
-        // It fails only if the client has closed the connection.
-        let _ = self.answer_busy(stream);
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        self.counters.record_response(route, status, Duration::ZERO);
-        true
-    }
-
-    /// The route of the request that has arrived, if one has and it may be refused.
-    fn find_refused_route(&self, stream: &AcceptedStream) -> Option<RouteId> {
-        let mut head = [0; PEEKED_BYTES];
-        let (count, _) = recv(stream, &mut head[..], RecvFlags::PEEK).ok()?;
-        let path = request_path(&head[..count])?;
-        let route = self.context.request_metrics.route_of(path);
-        (self.context.access_of(route) != RouteAccess::Everyone).then_some(route)
-    }
-
-    fn answer_busy(&self, stream: &impl AsFd) -> io::Result<()> {
+        let Some(line) = RequestLine::parse(&head[..count]) else {
+            return false;
+        };
+        let route = context.request_metrics.route_of(line.path);
+        if context.access_of(route) == RouteAccess::Everyone {
+            return false;
+        }
         let problem = ProblemDetails::busy_connections().with_connection_close();
-        let bytes = encode_response(&problem.to_response(), self.context.clock.wall_time());
-        recv(stream, &mut [0; READ_BYTES][..], RecvFlags::DONTWAIT)?;
-        send(stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
-        Ok(())
+        let mut response = problem.to_response();
+        let (status, time) = (response.status(), context.clock.wall_time());
+        // The length in the head is that of the response to GET (RFC 9110, section 9.3.2).
+        let head = encode_head(&response, time);
+        if line.method == "HEAD" {
+            *response.body_mut() = Bytes::new();
+        }
+        // It fails only if the client has closed the connection.
+        let _ = answer(stream, &[head.as_slice(), response.body()].concat());
+        self.counters.record_response(route, status, Duration::ZERO);
+        if context.logs_requests() {
+            context.log_request(&AccessRecord {
+                time,
+                client: stream.peer_ip(),
+                method: line.method,
+                path: line.path,
+                query: line.query,
+                status,
+                body_length: Some(response.body().len() as u64),
+                duration: Duration::ZERO,
+                request_id: None,
+                user_agent: None,
+                token: None,
+            });
+        }
+        true
     }
 }
 
-/// The path in the request line (RFC 9112 §3) that `head` begins with; `None` unless it is whole and of the usual form.
-fn request_path(head: &[u8]) -> Option<&str> {
-    let (line, _) = std::str::from_utf8(head).ok()?.split_once("\r\n")?;
-    let mut words = line.split(' ');
-    let target = words.nth(1)?;
-    let is_usual = words.next()?.starts_with("HTTP/1.") && target.starts_with('/');
-    is_usual.then(|| target.split_once('?').map_or(target, |(path, _)| path))
+/// Reads the request that has arrived, and writes its response.
+fn answer(stream: &impl AsFd, response: &[u8]) -> io::Result<()> {
+    recv(stream, &mut [0; READ_BYTES][..], RecvFlags::DONTWAIT)?;
+    send(stream, response, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+    Ok(())
+}
+
+/// A request line (RFC 9112, section 3).
+#[derive(Debug, PartialEq, Eq)]
+struct RequestLine<'h> {
+    method: &'h str,
+    path: &'h str,
+    query: Option<&'h str>,
+}
+
+impl<'h> RequestLine<'h> {
+    /// The line that `head` begins with; `None` unless it is whole, and its target a path.
+    fn parse(head: &'h [u8]) -> Option<Self> {
+        let end = head.windows(2).position(|two| two == b"\r\n")?;
+        let mut words = std::str::from_utf8(&head[..end]).ok()?.split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        if !words.next()?.starts_with("HTTP/1.") || !target.starts_with('/') {
+            return None;
+        }
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        Some(Self {
+            method,
+            path,
+            query,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -84,13 +123,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_of_usual_request_line_is_found() {
+    fn usual_request_line_is_parsed() {
+        let line = |method, path, query| {
+            Some(RequestLine {
+                method,
+                path,
+                query,
+            })
+        };
         for (head, expected) in [
             (
-                &b"GET /resumen HTTP/1.1\r\nHost: a\r\n\r\n"[..],
-                Some("/resumen"),
+                &b"GET /resumen HTTP/1.1\r\nHost: \xff"[..],
+                line("GET", "/resumen", None),
             ),
-            (b"HEAD /salud?a=%20 HTTP/1.0\r\nX: ", Some("/salud")),
+            (
+                b"HEAD /salud?a=%20 HTTP/1.0\r\n",
+                line("HEAD", "/salud", Some("a=%20")),
+            ),
             (b"GET /resumen HTTP/1.1", None),
             (b"GET http://a/salud HTTP/1.1\r\n", None),
             (b"GET /salud\r\n", None),
@@ -98,7 +147,7 @@ mod tests {
             (b"\x16\x03\x01\r\n", None),
             (b"", None),
         ] {
-            assert_eq!(request_path(head), expected);
+            assert_eq!(RequestLine::parse(head), expected);
         }
     }
 }

@@ -107,6 +107,34 @@ fn requests_of(config: &str) -> Vec<Value> {
         .collect()
 }
 
+#[test]
+fn requests_without_place_are_logged() {
+    let folder = ServiceFolder::new(
+        "[server]\naccess_log = true\nmax_connections = 1\n[store]\npath = \"\"\n\
+         [sources.a]\nurl = \"http://127.0.0.1:9/\"\n",
+    );
+    let service = folder.serve();
+    let connect = || RawHttpClient::connect(service.address());
+    let mut stream = connect();
+    stream.send("GET /resumen/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(stream.read_head().0, 200);
+    // Most of them are refused as soon as they are accepted.
+    let mut clients: Vec<_> = (0..200).map(|_| connect()).collect();
+    for client in &mut clients {
+        client.send("GET /resumen?_key=hunter2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_response("GET").status, 503);
+    }
+    let output = service.stop();
+    let refused = |line: &&str| {
+        line.starts_with("{\"access\"")
+            && line.contains("\"client\":\"127.0.0.1\",\"method\":\"GET\",\"path\":\"/resumen?_key=***\",\"status\":503,\"bytes\":153")
+    };
+    let lines = output.stderr.lines().filter(refused);
+    assert_eq!(lines.count(), 200, "{}", output.stderr);
+}
+
 /// Both logs share standard error, whose reader has stopped.
 #[test]
 fn full_pipe_does_not_stop_service() {
