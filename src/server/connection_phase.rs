@@ -1,4 +1,15 @@
-//! What a connection is doing.
+//! What a connection is doing, and how long it may.
+
+use std::time::Duration;
+
+/// Time limits of a connection's phases.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectionTimeouts {
+    /// For a request's head: from its first byte, or from accept for the first request.
+    pub(super) head: Duration,
+    /// Between two requests.
+    pub(super) idle: Duration,
+}
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

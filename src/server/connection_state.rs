@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::coarse_clock::{CoarseClock, duration_between};
-use super::connection_phase::ConnectionPhase;
+use super::connection_phase::{ConnectionPhase, ConnectionTimeouts};
 use super::framing::FramingProblem;
 use super::http2_streams::{Http2Streams, ResponseProgress};
 use super::write_stall::{WRITE_STALL_TIMEOUT, WriteStall};
@@ -18,15 +18,6 @@ const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the socket is read after the last response. A reset must not overtake that response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Time limits of a connection's phases.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectionTimeouts {
-    /// For a request's head: from its first byte, or from accept for the first request.
-    pub(super) head: Duration,
-    /// Between two requests.
-    pub(super) idle: Duration,
-}
 
 /// The state of one connection, written by its task and read by the sweep of the same thread.
 #[derive(Debug)]
@@ -234,6 +225,13 @@ impl ConnectionState {
         }
     }
 
+    /// Records that what was received is whole and no part of a request: the first message of TLS.
+    pub(super) fn end_first_message(&self) {
+        // `phase_since` is kept, as in `record_received`.
+        self.phase
+            .store(ConnectionPhase::AwaitingFirst as u8, Relaxed);
+    }
+
     /// Records that the first bytes of a head were received before the current reader took over.
     pub(super) fn begin_head(&self) {
         if self.phase() != ConnectionPhase::FirstHead {
@@ -352,6 +350,7 @@ mod tests {
         let connection = new_state();
         connection.coarse_clock.set(Duration::from_secs(9));
         connection.record_received();
+        connection.end_first_message();
         assert!(!is_overdue_after(&connection, 0));
         assert!(is_overdue_after(&connection, 1));
     }

@@ -12,7 +12,6 @@ use tokio::net::TcpStream;
 
 use crate::process::{SendBudget, SendCharge};
 
-use super::connection_phase::ConnectionPhase;
 use super::connection_state::ConnectionState;
 
 /// Maximum bytes received without any of a request: a record, or a handshake with certificates of the client.
@@ -32,7 +31,7 @@ pub(super) struct TlsSocket {
     kept_bytes: usize,
     /// Counts these bytes once they are many.
     charge: Option<SendCharge>,
-    /// Whether the first message of the client was whole, so that it has an answer.
+    /// Whether the first message of the client was whole and has its answer.
     has_answered: bool,
 }
 
@@ -65,7 +64,7 @@ impl TlsSocket {
 
     fn record_answer(&mut self) {
         if !std::mem::replace(&mut self.has_answered, true) {
-            self.connection.enter_phase(ConnectionPhase::AwaitingFirst);
+            self.connection.end_first_message();
         }
     }
 
