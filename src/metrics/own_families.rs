@@ -52,8 +52,9 @@ pub(crate) fn write_own_families(
     let states = snapshot.source_states().iter().enumerate();
     let sources: Vec<(&[SourceMetric], Arc<ExportedSeries>)> = states
         .map(|(position, state)| {
-            let is_fresh = snapshot.source_view(position, now).freshness == Freshness::Fresh;
-            let series = is_fresh.then(|| own_series.fresh_series(state, now));
+            let is_exported = !state.source.metrics.is_empty()
+                && snapshot.source_view(position, now).freshness == Freshness::Fresh;
+            let series = is_exported.then(|| own_series.fresh_series(state, now));
             (&*state.source.metrics, series.flatten().unwrap_or_default())
         })
         .collect();

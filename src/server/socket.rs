@@ -112,14 +112,14 @@ impl ClientSocket {
 
     /// Shuts down the sending side, then reads and discards until the client closes. Closing a
     /// socket with unread bytes resets the connection, and the reset can destroy the last response
-    /// in flight. A connection in the reserve ends when no byte is unread: its place is wanted.
+    /// in flight. A connection in the reserve ends when no byte is unread, because others wait for its place.
     pub(super) async fn close(mut self) {
         self.connection.enter_phase(ConnectionPhase::Closing);
         if self.stream.shutdown().await.is_err() {
             return;
         }
         let mut remaining = LINGER_BYTES;
-        // Boxed, because the task of a connection has room for it from its start.
+        // Boxed: the task of a connection would have room for it from its start.
         let mut discarded = Box::new([0; 2048]);
         while remaining > 0 {
             let is_reserved = self.connection.is_reserved();
