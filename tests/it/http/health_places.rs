@@ -153,7 +153,13 @@ fn requests_without_place_are_refused_whole() {
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|_| RawHttpClient::connect(server.address))
         .collect();
-    let method_of = |index: usize| if index % 2 == 0 { "GET" } else { "HEAD" };
+    let method_of = |index: usize| {
+        if index.is_multiple_of(2) {
+            "GET"
+        } else {
+            "HEAD"
+        }
+    };
     for (index, client) in clients.iter_mut().enumerate() {
         let method = method_of(index);
         client.send(format!(
